@@ -1,0 +1,57 @@
+# `make run` and `make test` need Python 3.11 or later with venv, and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock migration clean
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## Start the server with sample data on an embedded PostgreSQL
+	@exec $(BIN)/idp serve --dev $(ARGS)
+
+test: $(VENV)/.dev ## Run all tests; ARGS='-k name' for some
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## Lint, check the format, check the types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## Format, and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.dev ## Choose versions anew and write the lock files
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra embedded --output-file requirements.txt pyproject.toml requirements-build.in
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra embedded --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+
+LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
+
+migration: $(VENV)/.run ## Generate a migration from the tables; NAME=what_changes
+	PICCOLO_CONF=idp.piccolo_conf $(BIN)/piccolo migrations new idp --auto --desc="$(NAME)"
+
+clean: ## Remove the environment and caches, not the data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed. Name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+# Hash-locked packages only. The project itself is installed without fetching anything.
+$(VENV)/.run: $(VENV)/.made requirements.txt pyproject.toml
+	@echo "Installing…"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
