@@ -1,0 +1,115 @@
+"""Every refusal that the server can answer with, as one family of exceptions.
+
+A domain raises; :mod:`idp.web.failures` alone turns what was raised into a response. A description is for the
+developer who reads it. It is always one of our own sentences, never user input, and its characters stay inside the
+set of RFC 6749 section 5.2 (no double quote, no backslash, ASCII only).
+"""
+
+from http import HTTPStatus
+
+
+class OAuthError(Exception):
+    """An error response of the protocol.
+
+    Attributes:
+        error: the code, from RFC 6749, OpenID Connect Core or the specification of the endpoint.
+        description: one plain sentence.
+        status: the HTTP status where the error is answered directly and not by redirect.
+    """
+
+    def __init__(self, error: str, description: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
+        super().__init__(f"{error}: {description}")
+        self.error = error
+        self.description = description
+        self.status = status
+
+
+class InvalidRequest(OAuthError):
+    """A parameter is missing, repeated or malformed (RFC 6749 sections 4.1.2.1 and 5.2)."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__("invalid_request", description)
+
+
+class InvalidGrant(OAuthError):
+    """The code or refresh token is not valid, or not for this client (RFC 6749 section 5.2)."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__("invalid_grant", description)
+
+
+class InvalidScope(OAuthError):
+    """The scope is unknown, malformed or more than allowed (RFC 6749 section 5.2)."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__("invalid_scope", description)
+
+
+class InvalidTarget(OAuthError):
+    """The resource is unknown, malformed or not allowed (RFC 8707 section 2)."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__("invalid_target", description)
+
+
+class UnauthorizedClient(OAuthError):
+    """The client may not use this grant or response type (RFC 6749 section 5.2)."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__("unauthorized_client", description)
+
+
+class InvalidClient(OAuthError):
+    """Client authentication failed (RFC 6749 section 5.2).
+
+    Attributes:
+        challenge: whether the client tried the Authorization header, so that the answer must carry WWW-Authenticate.
+    """
+
+    def __init__(self, description: str = "Client authentication failed.", *, challenge: bool = False) -> None:
+        super().__init__("invalid_client", description, HTTPStatus.UNAUTHORIZED)
+        self.challenge = challenge
+
+
+class BearerError(OAuthError):
+    """A protected resource refuses an access token (RFC 6750 section 3.1)."""
+
+
+class InvalidToken(BearerError):
+    """The access token is expired, revoked, malformed or otherwise invalid."""
+
+    def __init__(self, description: str = "The access token is not valid.") -> None:
+        super().__init__("invalid_token", description, HTTPStatus.UNAUTHORIZED)
+
+
+class InsufficientScope(BearerError):
+    """The access token does not carry the scope that the resource needs."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__("insufficient_scope", "The access token lacks a scope.", HTTPStatus.FORBIDDEN)
+        self.scope = scope
+
+
+class PageError(Exception):
+    """A problem shown to the person at the browser, as a page with a way out.
+
+    Attributes:
+        title, message: plain words for a person, without jargon.
+        error: the protocol's error code where one applies, else None.
+        status: the HTTP status.
+    """
+
+    def __init__(
+        self, title: str, message: str, *, error: str | None = None, status: int = HTTPStatus.BAD_REQUEST
+    ) -> None:
+        super().__init__(f"{title}: {message}")
+        self.title = title
+        self.message = message
+        self.error = error
+        self.status = status
+
+
+class Overloaded(Exception):
+    """More work is waiting than can be done in good time; answered with 503 and Retry-After."""
+
+    retry_after = 2

@@ -1,0 +1,23 @@
+"""Identifiers and random secrets."""
+
+import hashlib
+import secrets
+import time
+from uuid import UUID
+
+
+def uuid7() -> UUID:
+    """A time-ordered UUID (RFC 9562 section 5.7): neighbours in time are neighbours in the index."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
+    return UUID(int=value | secrets.randbits(62))
+
+
+def random_token() -> str:
+    """A secret of 256 random bits, URL-safe, 43 characters long."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of a random secret: its SHA-256. Never for passwords or short codes."""
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,201 @@
+"""Every setting of the server: its name, type, default and one line of help.
+
+A setting is read from the environment (``IDP_`` and the name in capitals), else from ``.env``. A secret may be given
+as a file instead: ``IDP_DATABASE_URL_FILE=/run/secrets/database_url``. ``docs/settings.md`` is generated from here.
+"""
+
+import difflib
+import ipaddress
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "IDP_"
+ENV_FILE = ".env"
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SettingsError(Exception):
+    """The settings do not allow a start: plain sentences, each with its mend."""
+
+
+def _check_issuer(value: str) -> str:
+    """An issuer identifier is a URL without query or fragment (OpenID Connect Core section 2)."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("must be a URL such as https://id.example.com")
+    if parts.query or parts.fragment or parts.username is not None or value.endswith("/"):
+        raise ValueError("must have no user, query, fragment or slash at the end")
+    if parts.path:
+        raise ValueError("must have no path: give the server a host name of its own")
+    return value
+
+
+def _split_list(value: object) -> object:
+    """Read ``a, b`` from the environment as a list."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _option(default: Any, help: str, **constraints: Any) -> Any:
+    return Field(default, description=help, **constraints)
+
+
+class Settings(BaseSettings):
+    """The settings of one process. All durations are in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    # The server
+    issuer: Annotated[str, AfterValidator(_check_issuer)] = _option(
+        "http://localhost:8000", "The public URL of this server. Every URL that it emits starts with it."
+    )
+    host: str = _option("127.0.0.1", "Address to listen on.")
+    port: int = _option(8000, "TCP port to listen on.", ge=1, le=65535)
+    workers: int = _option(1, "Number of worker processes.", ge=1)
+    dev: bool = _option(False, "Development mode; the same as `idp serve --dev`. Never in production.")
+    drain_timeout: int = _option(10, "How long running requests may take to finish after SIGTERM.", ge=1)
+    trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_split_list)] = _option(
+        (), "Networks of the reverse proxies whose X-Forwarded-For is believed, separated by commas."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Least severe level to log.")
+    log_format: Literal["json", "console"] = _option("json", "JSON lines, or coloured text for people.")
+
+    # Storage
+    database_url: SecretStr | None = _option(
+        None, "PostgreSQL (15 or later): postgresql://user:password@host/database. Empty: the embedded one."
+    )
+    database_pool_size: int = _option(10, "Most PostgreSQL connections of one worker.", ge=2)
+    data_dir: Path = _option(Path("data"), "Folder of the embedded PostgreSQL and of captured mail.")
+    migrate_on_start: bool = _option(True, "Apply pending migrations when the server starts.")
+
+    # Keys
+    keys_dir: Path = _option(Path("keys"), "Folder of the master key file, `master.key`.")
+    master_key: SecretStr | None = _option(
+        None, "The master key itself (32 bytes, base64url), in place of the file in `keys_dir`."
+    )
+    jwks_max_age: int = _option(300, "How long others may cache the JWKS and the discovery document.", ge=0)
+
+    # Lifetimes
+    access_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an access token.", ge=30, le=DAY)
+    id_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an ID token.", ge=30, le=DAY)
+    authorization_code_lifetime: int = _option(MINUTE, "Lifetime of an authorization code.", ge=5, le=600)
+    refresh_token_lifetime: int = _option(14 * DAY, "Lifetime of a refresh token that is not used.", ge=60)
+    refresh_token_family_lifetime: int = _option(
+        90 * DAY, "Time from sign-in after which refreshing ends, however often it was done.", ge=60
+    )
+    refresh_token_grace: int = _option(
+        10, "How long a refresh token already used still yields its same successor.", ge=0, le=300
+    )
+    session_idle_lifetime: int = _option(DAY, "A browser session unused for so long ends.", ge=60)
+    session_lifetime: int = _option(30 * DAY, "A browser session ends after so long in any case.", ge=60)
+    flow_lifetime: int = _option(HOUR, "How long a person may take to sign in or to consent.", ge=60)
+    single_session: bool = _option(False, "A new sign-in ends the user's earlier sessions and refresh tokens.")
+
+    # Passwords
+    argon2_memory_cost: int = _option(19456, "Argon2id memory, in KiB.", ge=8)
+    argon2_time_cost: int = _option(2, "Argon2id passes.", ge=1)
+    argon2_parallelism: int = _option(1, "Argon2id lanes.", ge=1)
+    hashing_threads: int = _option(os.cpu_count() or 1, "Passwords hashed at a time, in one worker.", ge=1)
+    hashing_queue: int = _option(32, "Hashings that may wait for a thread; more are answered with 503.", ge=0)
+
+    # Mail
+    smtp_url: SecretStr | None = _option(
+        None, "smtp://user:password@host:587 (STARTTLS) or smtps://host:465. Empty: no mail is sent."
+    )
+    mail_from: str = _option("idp <no-reply@localhost>", "The From address of every mail.")
+
+    # Looks
+    product_name: str = _option("idp", "The name that pages and mails show.")
+    logo_url: str | None = _option(None, "URL of a logo in place of ours.")
+    templates_dir: Path | None = _option(None, "Folder whose templates take the place of those of the same name.")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the issuer is on this very machine, where plain http harms nobody."""
+        host = urlsplit(self.issuer).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def origin(self) -> str:
+        """The origin (RFC 6454) of our own pages."""
+        return self.issuer
+
+    @property
+    def master_key_path(self) -> Path:
+        return self.keys_dir / "master.key"
+
+
+SECRETS = frozenset(
+    name for name, field in Settings.model_fields.items() if SecretStr in getattr(field.annotation, "__args__", ())
+)
+
+
+def _environment() -> dict[str, str]:
+    """The ``IDP_`` variables that are set, those of the process before those of ``.env``."""
+    variables = {**dotenv_values(ENV_FILE), **os.environ}
+    return {name: value for name, value in variables.items() if name.startswith(PREFIX) and value}
+
+
+def _refuse_unknown(names: set[str]) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
+    problems = []
+    for name in sorted(names - known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        problems.append(f"There is no setting {name}." + (f" Did you mean {near[0]}?" if near else ""))
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _read_secret_file(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsError(f"{variable} names a file that cannot be read: {reason}.") from error
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a variable is unknown, or its value is not allowed.
+    """
+    environment = _environment()
+    _refuse_unknown(set(environment))
+    files: dict[str, str] = {}
+    for name in SECRETS:
+        variable = PREFIX + name.upper()
+        if variable not in environment and (path := environment.get(f"{variable}_FILE")):
+            files[name] = _read_secret_file(f"{variable}_FILE", path)
+    try:
+        return Settings(**(files | overrides))
+    except ValidationError as error:
+        # The rejected value itself may be a secret and is not repeated.
+        raise SettingsError(
+            "\n".join(
+                f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}."
+                for problem in error.errors(include_input=False, include_url=False)
+            )
+        ) from error
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load()
