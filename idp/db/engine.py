@@ -1,0 +1,104 @@
+"""The connection to PostgreSQL: one engine, one pool a process.
+
+Tables and everyday queries go through Piccolo; the few hot statements go straight to asyncpg by :func:`fetchrow`
+and its kin, on the same pool. Both take part in a transaction opened with :func:`transaction`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from piccolo.engine.postgres import PostgresEngine
+
+
+class _Engine(PostgresEngine):
+    """Piccolo's engine, less the connection that it makes when it is created: importing must not connect."""
+
+    async def check_version(self) -> None: ...
+
+    async def prep_database(self) -> None: ...
+
+
+engine = _Engine(config={})
+
+
+class DatabaseUnavailable(Exception):
+    """PostgreSQL cannot be reached, or refuses us. The message is one plain sentence."""
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection given back to the pool without the round trip of a reset: nothing that we set on it outlives us."""
+
+    def get_reset_query(self) -> str:
+        # A request cancelled between BEGIN and COMMIT is the one thing that may be left over.
+        return "ROLLBACK" if self.is_in_transaction() else ""
+
+
+def configure(dsn: str) -> None:
+    """Name the database that every table and statement uses from now on."""
+    engine.config = {"dsn": dsn, "server_settings": {"application_name": "idp"}}
+
+
+async def open_pool(size: int) -> None:
+    """Connect.
+
+    Raises:
+        DatabaseUnavailable: no connection could be made.
+    """
+    try:
+        await engine.start_connection_pool(
+            min_size=1, max_size=size, connection_class=_Connection, timeout=10, command_timeout=30
+        )
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {error}.") from error
+
+
+async def close_pool() -> None:
+    if engine.pool is not None:
+        await engine.close_connection_pool()
+
+
+@asynccontextmanager
+async def connected(size: int = 2) -> AsyncIterator[None]:
+    """A pool for the length of a block: for commands, which live shortly."""
+    await open_pool(size)
+    try:
+        yield
+    finally:
+        await close_pool()
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[None]:
+    """One transaction for all statements inside, Piccolo's and our own; rolled back if the block raises."""
+    async with engine.transaction():
+        yield
+
+
+def _executor() -> Any:
+    current = engine.current_transaction.get()
+    if current is not None:
+        return current.connection
+    if engine.pool is None:
+        raise DatabaseUnavailable("The database is not open.")
+    return engine.pool
+
+
+async def fetchrow(statement: str, *arguments: object) -> asyncpg.Record | None:
+    """Run one statement and return its first row, if any."""
+    row: asyncpg.Record | None = await _executor().fetchrow(statement, *arguments)
+    return row
+
+
+async def fetch(statement: str, *arguments: object) -> list[asyncpg.Record]:
+    """Run one statement and return its rows."""
+    rows: list[asyncpg.Record] = await _executor().fetch(statement, *arguments)
+    return rows
+
+
+async def execute(statement: str, *arguments: object) -> int:
+    """Run one statement and return how many rows it changed."""
+    status: str = await _executor().execute(statement, *arguments)
+    count = status.rpartition(" ")[2]
+    return int(count) if count.isdigit() else 0

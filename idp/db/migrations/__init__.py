@@ -1,0 +1,1 @@
+"""The migrations, as Piccolo generates them. Forward only: expand first, contract a release later."""

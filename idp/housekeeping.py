@@ -1,0 +1,58 @@
+"""Deleting what has expired, a little at a time, in the background.
+
+Nothing depends on it: every predicate checks expiry itself. It only keeps the tables small.
+"""
+
+import asyncio
+import random
+
+import asyncpg
+import structlog
+
+from idp.db.engine import DatabaseUnavailable, execute
+from idp.web.logs import exception_fields
+
+log = structlog.get_logger()
+
+INTERVAL_SECONDS = 60.0
+BATCH = 1000
+BATCHES_A_ROUND = 20
+
+#: Each table, its key, and how long its expired rows are kept: a code replayed within a day still revokes its family.
+EXPIRING = (
+    ("signin_flow", "id", "1 hour"),
+    ("authorization_request", "id", "1 hour"),
+    ("authorization_code", "code_hash", "1 day"),
+    ("refresh_token", "jti", "1 day"),
+    ("token_family", "id", "1 day"),
+    ("revoked_access_token", "jti", "1 hour"),
+    ("session", "id", "1 day"),
+)
+
+
+async def delete_expired(table: str, key: str, kept: str) -> int:
+    """Delete one batch and return its size. Rows that another replica is deleting are passed over."""
+    # Table, column and interval are the constants above.
+    return await execute(
+        f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}"  # noqa: S608
+        f" WHERE expires_at < now() - interval '{kept}' LIMIT {BATCH} FOR UPDATE SKIP LOCKED)"
+    )
+
+
+async def round_of_deletions() -> None:
+    """Delete what has expired, up to a bound for each table, giving way to requests between batches."""
+    for table, key, kept in EXPIRING:
+        for _ in range(BATCHES_A_ROUND):
+            if await delete_expired(table, key, kept) < BATCH:
+                break
+            await asyncio.sleep(0.05)
+
+
+async def run() -> None:
+    """Keep house for ever. Workers start at random moments so that they do not all work at once."""
+    while True:
+        await asyncio.sleep(random.uniform(0.5, 1.5) * INTERVAL_SECONDS)  # noqa: S311
+        try:
+            await round_of_deletions()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseUnavailable) as error:
+            log.warning("housekeeping_failed", **exception_fields(error))

@@ -1,0 +1,1 @@
+"""Clients and resource servers: their records, their registry, their authentication."""

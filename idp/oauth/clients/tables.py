@@ -1,0 +1,46 @@
+"""Clients and resource servers at rest."""
+
+from piccolo.columns import Array, Boolean, Bytea, Text, Timestamptz
+from piccolo.columns.defaults.timestamptz import TimestamptzNow
+from piccolo.table import Table
+
+from idp.db.engine import engine
+
+
+class ClientRow(Table, tablename="client", db=engine):
+    """A client. Its metadata carries the names of RFC 7591 and OpenID Connect Dynamic Client Registration."""
+
+    client_id = Text(primary_key=True)
+    client_name = Text()
+    client_secret_hash = Bytea(null=True, default=None, secret=True)
+    application_type = Text(default="web")
+    token_endpoint_auth_method = Text(default="client_secret_basic")
+    grant_types = Array(Text())
+    redirect_uris = Array(Text())
+    post_logout_redirect_uris = Array(Text())
+    scope = Text(default="openid")
+    id_token_signed_response_alg = Text(default="RS256")
+    client_uri = Text(null=True, default=None)
+    logo_uri = Text(null=True, default=None)
+    policy_uri = Text(null=True, default=None)
+    tos_uri = Text(null=True, default=None)
+    require_pkce = Boolean(default=True)
+    skip_consent = Boolean(default=False)
+    single_session = Boolean(default=False)
+    refresh_token_cookie = Boolean(default=False)
+    created_at = Timestamptz(default=TimestamptzNow())
+    disabled_at = Timestamptz(null=True, default=None)
+
+
+class ResourceServerRow(Table, tablename="resource_server", db=engine):
+    """A service that accepts our access tokens. ``identifier`` is the ``resource`` and ``aud`` value (RFC 8707).
+
+    ``client_id`` names the client whose credentials it introspects with, if it does.
+    """
+
+    identifier = Text(primary_key=True)
+    name = Text()
+    scope = Text(default="")
+    access_token_signed_response_alg = Text(default="RS256")
+    client_id = Text(null=True, default=None)
+    created_at = Timestamptz(default=TimestamptzNow())

@@ -1,0 +1,111 @@
+"""Authorization requests, codes, token families, refresh tokens and consents."""
+
+from piccolo.columns import JSONB, UUID, Array, Boolean, Bytea, ForeignKey, OnDelete, Text, Timestamptz
+from piccolo.columns.defaults.timestamptz import TimestamptzNow
+from piccolo.constraints import Unique
+from piccolo.table import Table
+
+from idp.accounts.tables import User
+from idp.db.engine import engine
+from idp.ids import uuid7
+from idp.oauth.clients.tables import ClientRow
+from idp.signin.tables import Session
+
+
+class AuthorizationRequestRow(Table, tablename="authorization_request", db=engine):
+    """A validated authorization request that waits for its user, bound to one browser."""
+
+    id = Text(primary_key=True)
+    browser_hash = Bytea(secret=True)
+    client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, index=False)
+    request = JSONB()
+    consented = Boolean(default=False)
+    created_at = Timestamptz(default=TimestamptzNow())
+    expires_at = Timestamptz(index=True)
+    finished_at = Timestamptz(null=True, default=None)
+
+
+class AuthorizationCode(Table, tablename="authorization_code", db=engine):
+    """An authorization code (RFC 6749 section 4.1.2) with all that its tokens will say.
+
+    ``family_id`` is chosen with the code and becomes a :class:`TokenFamily` at redemption. A consumed code is kept
+    until it expires from the table, so that a second use is seen for what it is.
+    """
+
+    code_hash = Bytea(primary_key=True, secret=True)
+    family_id = UUID(default=uuid7)
+    client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, index=False)
+    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    session_id = ForeignKey(Session, on_delete=OnDelete.cascade, null=False, index=True)
+    redirect_uri = Text()
+    code_challenge = Text(null=True, default=None)
+    nonce = Text(null=True, default=None)
+    scope = Text()
+    resource = Array(Text())
+    claims = JSONB(null=True, default=None)
+    offline_access = Boolean(default=False)
+    auth_time = Timestamptz()
+    amr = Array(Text())
+    acr = Text()
+    created_at = Timestamptz(default=TimestamptzNow())
+    expires_at = Timestamptz(index=True)
+    consumed_at = Timestamptz(null=True, default=None)
+
+
+class TokenFamily(Table, tablename="token_family", db=engine):
+    """Everything issued from one authorization: revoking the family revokes it all.
+
+    Its id opens the ``jti`` of each of its access tokens. Without ``offline_access`` it ends with the session.
+    """
+
+    id = UUID(primary_key=True, default=uuid7)
+    client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, index=True)
+    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    session_id = ForeignKey(Session, on_delete=OnDelete.set_null, null=True, index=True)
+    scope = Text()
+    resource = Array(Text())
+    claims = JSONB(null=True, default=None)
+    offline_access = Boolean(default=False)
+    auth_time = Timestamptz()
+    amr = Array(Text())
+    acr = Text()
+    created_at = Timestamptz(default=TimestamptzNow())
+    expires_at = Timestamptz(index=True)
+    revoked_at = Timestamptz(null=True, default=None)
+    revoked_reason = Text(null=True, default=None)
+
+
+class RefreshToken(Table, tablename="refresh_token", db=engine):
+    """One refresh token of a family; ``jti`` is the claim of its JWT.
+
+    ``issued_at`` and ``expires_at`` are whole seconds, so that the JWT can be made again, byte for byte.
+    """
+
+    jti = UUID(primary_key=True, default=uuid7)
+    family_id = ForeignKey(TokenFamily, on_delete=OnDelete.cascade, null=False, index=True)
+    token_hash = Bytea(secret=True)
+    issued_at = Timestamptz()
+    expires_at = Timestamptz(index=True)
+    rotated_at = Timestamptz(null=True, default=None)
+    successor = UUID(null=True, default=None)
+
+
+class RevokedAccessToken(Table, tablename="revoked_access_token", db=engine):
+    """An access token revoked alone, by its ``jti`` (RFC 7009), kept until it would have expired."""
+
+    jti = Text(primary_key=True)
+    expires_at = Timestamptz(index=True)
+
+
+class Consent(Table, tablename="consent", db=engine):
+    """What a user has allowed a client. ``documents_hash`` stands for the policy and terms that were shown."""
+
+    id = UUID(primary_key=True, default=uuid7)
+    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=False)
+    client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, index=True)
+    scope = Array(Text())
+    resource = Array(Text())
+    documents_hash = Bytea()
+    granted_at = Timestamptz(default=TimestamptzNow())
+
+    one_per_client = Unique([user_id, client_id])

@@ -1,0 +1,211 @@
+"""How a worker hears of changes: by notice, by number, and after PostgreSQL was away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+
+import pytest
+from structlog.testing import capture_logs
+
+from idp.db import engine, notices
+from idp.db.engine import execute, fetch, fetchrow, transaction
+from idp.db.notices import announce, watch
+from tests.support.postgres import Cluster
+
+pytestmark = pytest.mark.usefixtures("own_database")
+
+WITHIN_SECONDS = 10.0
+
+
+class Handler:
+    """Counts its calls, and fails as often as it is told to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.failures = 0
+
+    async def __call__(self) -> None:
+        self.calls += 1
+        if self.failures > 0:
+            self.failures -= 1
+            raise RuntimeError("no")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def watching(**handlers: Callable[[], Awaitable[None]]) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(watch(handlers))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def listeners() -> list[int]:
+    rows = await fetch(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND query ~ 'LISTEN|revision'"
+    )
+    return [row["pid"] for row in rows]
+
+
+async def test_announcing_counts_up() -> None:
+    for _ in range(3):
+        await announce("keys")
+    await announce("clients")
+    rows = await fetch("SELECT topic, number FROM revision ORDER BY topic")
+    assert [tuple(row) for row in rows] == [("clients", 1), ("keys", 3)]
+
+
+async def test_an_announcement_is_part_of_its_transaction() -> None:
+    with suppress(RuntimeError):
+        async with transaction():
+            await announce("keys")
+            raise RuntimeError
+    assert await fetch("SELECT * FROM revision") == []
+
+
+async def test_announcements_of_a_topic_happen_one_after_the_other() -> None:
+    """What :mod:`idp.keys.lifecycle` relies on."""
+    running = most = 0
+
+    async def change() -> None:
+        nonlocal running, most
+        async with transaction():
+            await announce("keys")
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.01)
+            running -= 1
+
+    await asyncio.gather(*(change() for _ in range(8)))
+    assert most == 1
+    row = await fetchrow("SELECT number FROM revision")
+    assert row is not None
+    assert row["number"] == 8
+
+
+async def test_a_notice_calls_the_handler_of_its_topic_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notices, "POLL_SECONDS", 3600.0)
+    keys, clients = Handler(), Handler()
+    async with watching(keys=keys, clients=clients):
+        await until(lambda: keys.calls == clients.calls == 1)
+        await announce("keys")
+        await until(lambda: keys.calls == 2)
+        await announce("unknown")
+        await announce("keys")
+        await until(lambda: keys.calls == 3)
+        assert clients.calls == 1
+
+
+async def test_without_notices_the_number_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notices, "POLL_SECONDS", 0.05)
+    keys = Handler()
+    async with watching(keys=keys):
+        await until(lambda: keys.calls == 1)
+        await execute("INSERT INTO revision (topic, number) VALUES ('keys', 1)")
+        await until(lambda: keys.calls == 2)
+        await execute("UPDATE revision SET number = 7")
+        await until(lambda: keys.calls == 3)
+        await asyncio.sleep(0.2)
+        assert keys.calls == 3
+
+
+async def test_a_failing_handler_is_called_again_and_logged_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notices, "POLL_SECONDS", 0.02)
+    keys, clients = Handler(), Handler()
+    keys.failures = 4
+    with capture_logs() as logs:
+        async with watching(keys=keys, clients=clients):
+            await until(lambda: keys.calls == 5)
+            await asyncio.sleep(0.1)
+            assert keys.calls == 5
+            assert clients.calls == 1
+    assert [(entry["event"], entry.get("topic")) for entry in logs] == [("reload_failed", "keys")]
+
+
+async def test_a_change_during_the_reload_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notices, "POLL_SECONDS", 3600.0)
+    calls = 0
+
+    async def slow() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            await announce("keys")
+
+    async with watching(keys=slow):
+        await until(lambda: calls == 1)
+        await announce("keys")
+        await until(lambda: calls == 3)
+
+
+async def test_a_lost_connection_is_made_again_and_everything_reloaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notices, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(notices, "FIRST_WAIT", 0.02)
+    keys, clients = Handler(), Handler()
+    with capture_logs() as logs:
+        async with watching(keys=keys, clients=clients):
+            await until(lambda: keys.calls == clients.calls == 1)
+            (pid,) = await listeners()
+            await execute("SELECT pg_terminate_backend($1)", pid)
+            await until(lambda: keys.calls == clients.calls == 2)
+            await announce("keys")
+            await until(lambda: keys.calls == 3)
+    assert [entry["event"] for entry in logs] == ["notices_interrupted", "notices_resumed"]
+
+
+async def test_a_long_absence_is_logged_once(
+    cluster: Cluster, own_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(notices, "LONGEST_WAIT", 0.02)
+    name = urlsplit(own_database).path.strip("/")
+    keys = Handler()
+    with capture_logs() as logs:
+        async with watching(keys=keys):
+            await until(lambda: keys.calls == 1)
+            (pid,) = await listeners()
+            await cluster.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            await execute("SELECT pg_terminate_backend($1)", pid)
+            await until(lambda: len(logs) > 0)
+            # A dozen attempts.
+            await asyncio.sleep(0.5)
+            assert keys.calls == 1
+            await cluster.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            await until(lambda: keys.calls == 2)
+    assert [entry["event"] for entry in logs] == ["notices_interrupted", "notices_resumed"]
+
+
+async def test_the_end_is_clean() -> None:
+    keys = Handler()
+    async with watching(keys=keys) as task:
+        await until(lambda: keys.calls == 1)
+        assert len(await listeners()) == 1
+    assert task.cancelled()
+    async with asyncio.timeout(WITHIN_SECONDS):
+        while await listeners():
+            await asyncio.sleep(0.01)
+
+
+async def test_the_pool_lends_it_no_connection() -> None:
+    keys = Handler()
+    assert engine.engine.pool is not None
+    async with watching(keys=keys):
+        await until(lambda: keys.calls == 1)
+        pool = engine.engine.pool
+        assert pool.get_size() == pool.get_idle_size()
