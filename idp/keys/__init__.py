@@ -1,0 +1,1 @@
+"""Signing keys: their life cycle, their encryption at rest, and all of JOSE."""

@@ -1,0 +1,334 @@
+"""Everything of JOSE: making keys, signing and verifying JWTs (RFC 7515, 7517, 7518, 7519).
+
+The only module that imports joserfc. A token is verified with the key of ours that its ``kid``
+names, by the one algorithm of that key; what a header says of keys, certificates or extensions is
+never followed.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256, sha512
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from joserfc.errors import JoseError
+from joserfc.jwa import JWSAlgModel
+from joserfc.jwk import DictKey, ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jws import JWSRegistry
+from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
+
+from idp import clock
+
+Claims = dict[str, Any]
+Key = RSAKey | ECKey | OKPKey
+
+#: Longest token that is looked at, in characters. Ours are below 2 KiB.
+MAX_TOKEN_LENGTH = 16 * 1024
+#: Longest header, encoded. Ours are below 150 characters.
+MAX_HEADER_LENGTH = 1024
+#: Largest number of seconds that a claim may hold: the year 9999, beyond which no datetime reaches.
+MAX_TIMESTAMP = 253_402_300_799
+#: Seconds by which the clocks of our replicas may differ.
+LEEWAY = 10
+
+#: The header members that we understand (RFC 7515 section 4.1). With any other one, such as
+#: ``crit``, ``b64``, ``jwk``, ``jku``, ``x5u`` or ``x5c``, a token is refused.
+_HEADER_MEMBERS = frozenset({"alg", "kid", "typ"})
+
+#: The members of a JWK that we write ourselves.
+_OUR_MEMBERS = frozenset({"alg", "kid", "use", "key_ops"})
+
+
+class InvalidJWT(Exception):
+    """The token is malformed, not signed by one of the keys, or not valid now."""
+
+
+class UnsupportedAlgorithm(ValueError):
+    """The algorithm or key size is not one that we use."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SigningKey:
+    """A key pair of ours and the one algorithm that it is for.
+
+    Attributes:
+        kid: its RFC 7638 thumbprint.
+        public_jwk: what the JWKS says of it, only public members.
+    """
+
+    kid: str
+    alg: str
+    public_jwk: dict[str, str] = field(repr=False)
+    key: Key = field(repr=False)
+
+
+class _Algorithm(NamedTuple):
+    model: JWSAlgModel
+    key_type: type[RSAKey] | type[ECKey] | type[OKPKey]
+    curve: str | None
+    #: For the hash claims of an ID token. EdDSA has its own inside (RFC 8032 section 5.1).
+    digest: Callable[[bytes], Any]
+
+
+# Taken from the registry itself: its get_alg() warns at every use of the name EdDSA, which RFC 9864
+# deprecates and most clients still need.
+_HS256 = JWSRegistry.algorithms["HS256"]
+_ALGORITHMS: Final = {
+    "RS256": _Algorithm(JWSRegistry.algorithms["RS256"], RSAKey, None, sha256),
+    "PS256": _Algorithm(JWSRegistry.algorithms["PS256"], RSAKey, None, sha256),
+    "ES256": _Algorithm(JWSRegistry.algorithms["ES256"], ECKey, "P-256", sha256),
+    "EdDSA": _Algorithm(JWSRegistry.algorithms["EdDSA"], OKPKey, "Ed25519", sha512),
+    "Ed25519": _Algorithm(JWSRegistry.algorithms["Ed25519"], OKPKey, "Ed25519", sha512),
+}
+
+#: Every algorithm that a signing key may have.
+ALGORITHMS: Final = tuple(_ALGORITHMS)
+#: The one that every OpenID provider and client must know (OpenID Connect Core section 15.1).
+DEFAULT_ALGORITHM: Final = "RS256"
+#: Every size that an RSA key may have, in bits.
+RSA_SIZES: Final = (2048, 3072, 4096)
+
+
+# Keys
+
+
+def _algorithm(name: str) -> _Algorithm:
+    if name not in _ALGORITHMS:
+        raise UnsupportedAlgorithm(f"The algorithm must be one of {', '.join(ALGORITHMS)}.")
+    return _ALGORITHMS[name]
+
+
+def _check_size(bits: int) -> None:
+    if bits not in RSA_SIZES:
+        raise UnsupportedAlgorithm(f"An RSA key must have {' or '.join(map(str, RSA_SIZES))} bits.")
+
+
+def _signing_key(key: Key, alg: str) -> SigningKey:
+    kid = key.thumbprint()
+    public = {name: str(value) for name, value in key.as_dict(private=False).items()}
+    return SigningKey(kid, alg, public | {"kid": kid, "alg": alg, "use": "sig"}, key)
+
+
+def generate(alg: str, size: int = 2048) -> SigningKey:
+    """Make a new key; ``size``, in bits, is for RSA alone, which may take seconds of computing.
+
+    Raises:
+        UnsupportedAlgorithm: we do not use this algorithm or size.
+    """
+    algorithm = _algorithm(alg)
+    if algorithm.key_type is RSAKey:
+        _check_size(size)
+        return _signing_key(RSAKey.generate_key(size), alg)
+    if algorithm.key_type is ECKey:
+        return _signing_key(ECKey.generate_key("P-256"), alg)
+    return _signing_key(OKPKey.generate_key("Ed25519"), alg)
+
+
+def from_private_jwk(jwk: Mapping[str, str]) -> SigningKey:
+    """Read a private JWK (RFC 7517). Its ``kid`` is always calculated anew.
+
+    Raises:
+        UnsupportedAlgorithm: the ``alg`` is not one of ours, or the key does not fit it.
+        ValueError: it is not a private key.
+    """
+    alg = jwk.get("alg", "")
+    algorithm = _algorithm(alg)
+    if jwk.get("kty") != algorithm.key_type.key_type or jwk.get("crv") != algorithm.curve:
+        raise UnsupportedAlgorithm("The key is not of the kind that its algorithm needs.")
+    material: DictKey = {name: jwk[name] for name in jwk if name not in _OUR_MEMBERS}
+    try:
+        key = algorithm.key_type.import_key(material)
+    except JoseError as error:
+        raise ValueError("This is not a JWK.") from error
+    if not key.is_private:
+        raise ValueError("This is not a private key.")
+    if isinstance(key, RSAKey):
+        _check_size(key.raw_value.key_size)
+    return _signing_key(key, alg)
+
+
+def to_private_jwk(key: SigningKey) -> dict[str, str]:
+    """The whole key as a JWK, private members included: only ever for :mod:`idp.keys.vault`."""
+    private = {name: str(value) for name, value in key.key.as_dict(private=True).items()}
+    return private | key.public_jwk
+
+
+# Signing
+
+
+@lru_cache(maxsize=256)
+def _header(**members: str) -> bytes:
+    return urlsafe_b64encode(msgspec.json.encode(members))
+
+
+def _compact(header: bytes, payload: bytes, model: JWSAlgModel, key: Key | OctKey) -> str:
+    # What joserfc's serialize_compact does, less what is the same for every token of a key: the
+    # checks of header and key, the encoding of the header and the choice of the algorithm.
+    signed = header + b"." + urlsafe_b64encode(payload)
+    return (signed + b"." + urlsafe_b64encode(model.sign(signed, key))).decode("ascii")
+
+
+def sign(key: SigningKey, typ: str, claims: Mapping[str, Any]) -> str:
+    """A signed JWT, its key named by ``kid`` and its kind by ``typ`` (RFC 8725 section 3.11)."""
+    header = _header(alg=key.alg, kid=key.kid, typ=typ)
+    return _compact(header, msgspec.json.encode(claims), _ALGORITHMS[key.alg].model, key.key)
+
+
+@lru_cache(maxsize=16)
+def _symmetric_key(key: bytes) -> OctKey:
+    return OctKey.import_key(key)
+
+
+def sign_symmetric(key: bytes, typ: str, claims: Mapping[str, Any]) -> str:
+    """A JWT under HS256, for tokens that only we read.
+
+    The same claims yield the same bytes, whatever the order of their members.
+    """
+    payload = msgspec.json.encode(claims, order="sorted")
+    return _compact(_header(alg="HS256", typ=typ), payload, _HS256, _symmetric_key(key))
+
+
+# Verifying
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> Claims:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is repeated")
+    return members
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_members, parse_constant=_no_constant)
+
+
+def _decode_object(segment: bytes) -> Claims:
+    """The JSON object of a segment, in UTF-8, without repeated members (RFC 7515 section 4)."""
+    try:
+        value = _DECODER.decode(urlsafe_b64decode(segment).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidJWT("A part of the token is not a base64url-encoded JSON object.") from error
+    if not isinstance(value, dict):
+        raise InvalidJWT("A part of the token is not a JSON object.")
+    return value
+
+
+def _split(token: str) -> tuple[bytes, bytes, bytes, bytes]:
+    """Header, payload, what was signed, and the decoded signature."""
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise InvalidJWT("The token is too long.")
+    try:
+        header, payload, signature = token.encode("ascii").split(b".")
+        if len(header) > MAX_HEADER_LENGTH:
+            raise InvalidJWT("The header of the token is too long.")
+        return header, payload, header + b"." + payload, urlsafe_b64decode(signature)
+    except ValueError as error:
+        raise InvalidJWT("The token does not have the three parts of a signed JWT.") from error
+
+
+def _media_type(typ: str) -> str:
+    """A ``typ`` for comparison; ``application/`` may be left out of it (RFC 7515 section 4.1.9)."""
+    return typ.lower().removeprefix("application/")
+
+
+def _check_signature(model: JWSAlgModel, signed: bytes, signature: bytes, key: Key | OctKey) -> None:
+    try:
+        valid = model.verify(signed, signature, key)
+    except (JoseError, ValueError) as error:
+        raise InvalidJWT("The signature is not valid.") from error
+    if not valid:
+        raise InvalidJWT("The signature is not valid.")
+
+
+def _choose_key(header: Claims, keys: Mapping[str, SigningKey], typ: str | None) -> SigningKey:
+    if not header.keys() <= _HEADER_MEMBERS:
+        raise InvalidJWT("The header of the token has a member that is not allowed.")
+    if not all(isinstance(value, str) for value in header.values()):
+        raise InvalidJWT("The header of the token has a member of the wrong type.")
+    key = keys.get(header.get("kid", ""))
+    if key is None:
+        raise InvalidJWT("The header of the token names no key of ours.")
+    if header.get("alg") != key.alg:
+        raise InvalidJWT("The algorithm of the token is not that of its key.")
+    if typ is not None and _media_type(header.get("typ", "")) != _media_type(typ):
+        raise InvalidJWT("The token is of another type.")
+    return key
+
+
+def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claims:
+    """The claims of a JWT that one of these keys has signed.
+
+    Their times (:func:`check_times`), issuer and audience are for the caller to check.
+
+    Args:
+        keys: by ``kid``. The token must name one of them.
+        typ: what the header's ``typ`` must be. None: anything, or nothing.
+
+    Raises:
+        InvalidJWT: for every reason; nothing else is raised, whatever the token is.
+    """
+    header_segment, payload, signed, signature = _split(token)
+    key = _choose_key(_decode_object(header_segment), keys, typ)
+    _check_signature(_ALGORITHMS[key.alg].model, signed, signature, key.key)
+    return _decode_object(payload)
+
+
+def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
+    """The claims of a JWT of :func:`sign_symmetric`, whose header is, byte for byte, what we write.
+
+    Raises:
+        InvalidJWT: for every reason.
+    """
+    header, payload, signed, signature = _split(token)
+    if header != _header(alg="HS256", typ=typ):
+        raise InvalidJWT("The header of the token is not the one that we write.")
+    _check_signature(_HS256, signed, signature, _symmetric_key(key))
+    return _decode_object(payload)
+
+
+# Claims
+
+
+def _timestamp(claims: Claims, name: str) -> int | None:
+    """A NumericDate claim (RFC 7519 section 2) as whole seconds; ours have no fractions."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    if type(value) is not int or not 0 <= value <= MAX_TIMESTAMP:
+        raise InvalidJWT(f"The claim {name} is not a time in whole seconds.")
+    return value
+
+
+def check_times(claims: Claims, leeway: int = LEEWAY) -> None:
+    """Refuse a token outside its times (RFC 7519 sections 4.1.4 to 4.1.6). ``exp`` must be there.
+
+    Args:
+        leeway: seconds granted to ``nbf`` and ``iat``, for the clock of the replica that set them.
+            ``exp`` has none.
+
+    Raises:
+        InvalidJWT: it has expired, is not valid yet, or one of the claims is not a time.
+    """
+    now = clock.timestamp()
+    expires, not_before, issued = (_timestamp(claims, name) for name in ("exp", "nbf", "iat"))
+    if expires is None:
+        raise InvalidJWT("The token never expires.")
+    if expires <= now:
+        raise InvalidJWT("The token has expired.")
+    if max(not_before or 0, issued or 0) > now + leeway:
+        raise InvalidJWT("The token is not valid yet.")
+
+
+def left_half_hash(value: str, alg: str) -> str:
+    """The ``at_hash`` or ``c_hash`` of a value, for an ID token under ``alg`` (Core 3.1.3.6).
+
+    Raises:
+        UnsupportedAlgorithm: no hash is known for it. A hash claim is never left out instead.
+    """
+    digest = _algorithm(alg).digest(value.encode("ascii")).digest()
+    return urlsafe_b64encode(digest[: len(digest) // 2]).decode("ascii")

@@ -1,0 +1,145 @@
+"""Secrets at rest, under one master key.
+
+The master key itself encrypts nothing: every use has a key of its own, derived by HKDF. What is
+sealed opens only in the place that it was sealed for, and only with the same master key.
+"""
+
+import base64
+import os
+import re
+import secrets
+from functools import cache, lru_cache
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from idp.settings import Settings, settings
+
+KEY_BYTES = 32
+
+# What a sealed secret consists of: version, id of the master key, nonce, ciphertext with its tag.
+_VERSION = b"\x01"
+_KEY_ID_BYTES = 8
+_NONCE_BYTES = 12
+_HEADER_BYTES = len(_VERSION) + _KEY_ID_BYTES + _NONCE_BYTES
+
+
+class VaultError(Exception):
+    """The master key is missing or wrong, or a sealed secret is damaged: one plain sentence."""
+
+
+# The master key
+
+
+def _parse(text: str, source: str) -> bytes:
+    text = text.strip().rstrip("=")
+    # 32 bytes are 43 characters of base64url; the last one has two bits to spare.
+    if not re.fullmatch(r"[A-Za-z0-9_-]{43}", text):
+        raise VaultError(f"{source} does not hold a master key: 32 bytes in base64url.")
+    return base64.urlsafe_b64decode(text + "=")
+
+
+def load_master_key(settings: Settings) -> bytes:
+    """The 32 bytes of the master key, from the settings or from its file.
+
+    Raises:
+        VaultError: there is none, or it cannot be read.
+    """
+    if settings.master_key is not None:
+        return _parse(settings.master_key.get_secret_value(), "IDP_MASTER_KEY")
+    path = settings.master_key_path
+    try:
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError as error:
+        raise VaultError(
+            f"There is no master key: {path} does not exist. Create it with `idp keys init`, or set IDP_MASTER_KEY."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise VaultError(f"The master key {path} cannot be read: {reason}.") from error
+    return _parse(text, str(path))
+
+
+def create_master_key(path: Path) -> None:
+    """Write a new master key to a file that only its owner can read.
+
+    Raises:
+        VaultError: there is one already, or the file cannot be written.
+    """
+    if path.exists():
+        raise VaultError(
+            f"{path} exists already. It is not replaced: nothing that was sealed with it could be opened again."
+        )
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(KEY_BYTES) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink()
+            raise
+    except OSError as error:
+        raise VaultError(f"The master key {path} cannot be written: {error.strerror}.") from error
+
+
+@cache
+def master_key() -> bytes:
+    """The master key of this process, read once.
+
+    Raises:
+        VaultError: there is none, or it cannot be read.
+    """
+    return load_master_key(settings())
+
+
+@lru_cache(maxsize=64)
+def _derive(key: bytes, purpose: str) -> bytes:
+    return HKDF(SHA256(), length=32, salt=None, info=f"idp:{purpose}".encode()).derive(key)
+
+
+def derive(purpose: str) -> bytes:
+    """A key of 32 bytes for one purpose, such as ``refresh-token``, ``csrf``, ``one-time-code``."""
+    return _derive(master_key(), purpose)
+
+
+# Sealing
+
+
+def _key_id() -> bytes:
+    return derive("key-id")[:_KEY_ID_BYTES]
+
+
+def seal(plaintext: bytes, context: str) -> bytes:
+    """Encrypt a secret (AES-256-GCM) so that it opens only with the same context.
+
+    Args:
+        context: names table, column and row, such as ``signing_key.private_jwk:<kid>``.
+    """
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    header = _VERSION + _key_id() + nonce
+    return header + AESGCM(derive("seal")).encrypt(nonce, plaintext, header + context.encode())
+
+
+def open(blob: bytes, context: str) -> bytes:  # noqa: A001
+    """Decrypt what :func:`seal` made for this context.
+
+    Raises:
+        VaultError: another master key sealed it, it is damaged, or it belongs elsewhere.
+    """
+    header, ciphertext = blob[:_HEADER_BYTES], blob[_HEADER_BYTES:]
+    if len(header) < _HEADER_BYTES or not header.startswith(_VERSION):
+        raise VaultError("A sealed secret in the database is damaged.")
+    if header[1 : 1 + _KEY_ID_BYTES] != _key_id():
+        raise VaultError(
+            "The master key is not the one that sealed the secrets in this database. Put the right one back."
+        )
+    try:
+        return AESGCM(derive("seal")).decrypt(header[-_NONCE_BYTES:], ciphertext, header + context.encode())
+    except InvalidTag as error:
+        raise VaultError("A sealed secret in the database is damaged or misplaced.") from error

@@ -1,0 +1,17 @@
+"""Row 38: a hash claim that is left out, or passes, where its algorithm is not known."""
+
+import pytest
+
+from idp.keys import jose
+
+
+@pytest.mark.parametrize("alg", ["none", "", "HS256", "RS512", "ES256K", "rs256", "Ed448", "ML-DSA-65", "sha256"])
+def test_38_an_unknown_algorithm_has_no_hash(alg: str) -> None:
+    with pytest.raises(jose.UnsupportedAlgorithm):
+        jose.left_half_hash("token", alg)
+
+
+@pytest.mark.parametrize("alg", jose.ALGORITHMS)
+def test_38_every_algorithm_of_ours_has_one(alg: str) -> None:
+    assert len(jose.left_half_hash("token", alg)) == (43 if alg.startswith("Ed") else 22)
+    assert jose.left_half_hash("token", alg) != jose.left_half_hash("other", alg)

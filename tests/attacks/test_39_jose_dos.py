@@ -1,0 +1,85 @@
+"""Row 39: tokens that cost much more to refuse than to send."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from idp.keys import jose
+from idp.keys.jose import InvalidJWT
+from tests.support.tokens import CLAIMS, encode, key, signed, unsigned
+
+#: What the row demands. A quiet machine needs a hundredth of it.
+LIMIT_SECONDS = 0.05
+
+KEY = key("ES256")
+KEYS = {KEY.kid: KEY}
+HEADER = {"alg": "ES256", "kid": KEY.kid, "typ": "JWT"}
+MEGABYTE = 1024 * 1024
+SECRET = bytes(range(32))
+
+
+def _with_header(header: Any) -> str:
+    return f"{unsigned(header)}.{encode(bytes(64))}"
+
+
+def _nested(depth: int, opening: bytes = b"[", closing: bytes = b"]") -> bytes:
+    return b'{"a":' + opening * depth + closing * depth + b"}"
+
+
+TOKENS: dict[str, Callable[[], str]] = {
+    "1 MB header": lambda: _with_header(HEADER | {"kid": "k" * MEGABYTE}),
+    "1 MB payload": lambda: signed(KEY, HEADER, CLAIMS | {"x": "x" * MEGABYTE}),
+    "1 MB signature": lambda: f"{unsigned(HEADER)}.{'A' * MEGABYTE}",
+    "1 MB of dots": lambda: "." * MEGABYTE,
+    "1 MB of nothing": lambda: "A" * MEGABYTE,
+    "just within the size, dots": lambda: "." * jose.MAX_TOKEN_LENGTH,
+    "just within the size, header": lambda: "A" * (jose.MAX_TOKEN_LENGTH - 2) + "..",
+    "just within the size, signature": lambda: (
+        f"{unsigned(HEADER)}." + "A" * (jose.MAX_TOKEN_LENGTH - len(unsigned(HEADER)) - 1)
+    ),
+    "nested header": lambda: _with_header(_nested(350)),
+    "nested header, not closed": lambda: _with_header(b"[" * 760),
+    "nested objects in the header": lambda: _with_header(b'{"a":' * 150),
+    "nested payload": lambda: signed(KEY, HEADER, _nested(5000)),
+    "nested payload, not closed": lambda: signed(KEY, HEADER, b"[" * 10000),
+    "huge integer in the header": lambda: _with_header(b'{"alg":' + b"9" * 700 + b"}"),
+    "huge integer in the payload": lambda: signed(KEY, HEADER, b'{"exp":' + b"9" * 11000 + b"}"),
+    "not UTF-8 in the header": lambda: _with_header(b'{"kid":"\xff\xfe"}'),
+    "not UTF-8 in the payload": lambda: signed(KEY, HEADER, b'{"sub":"\xc3\x28"}'),
+    "UTF-16 payload": lambda: signed(KEY, HEADER, '{"sub":"alice"}'.encode("utf-16")),
+    "not ASCII": lambda: "é" * jose.MAX_TOKEN_LENGTH,
+    "lone surrogate": lambda: "\ud800.\ud800.\ud800",
+    "password-based key, 2^31 rounds": lambda: _with_header(
+        {"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 2**31, "p2s": "AAAAAAAAAAA"}
+    ),
+    "compressed JWE": lambda: (
+        encode({"alg": "dir", "enc": "A128GCM", "zip": "DEF", "kid": KEY.kid})
+        + f"..{encode(bytes(12))}.{encode(bytes(9000))}.{encode(bytes(16))}"
+    ),
+    "many members": lambda: _with_header({f"m{at}": at for at in range(60)}),
+}
+
+
+def _seconds_to_refuse(verify: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    with pytest.raises(InvalidJWT):
+        verify()
+    return time.perf_counter() - started
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_39_refused_in_good_time(name: str) -> None:
+    token = TOKENS[name]()
+    # The best of three: the machine may have other things to do, the token may not.
+    assert min(_seconds_to_refuse(lambda: jose.verify(token, KEYS, typ="JWT")) for _ in range(3)) < LIMIT_SECONDS
+    assert (
+        min(_seconds_to_refuse(lambda: jose.verify_symmetric(token, SECRET, "rt+jwt")) for _ in range(3))
+        < LIMIT_SECONDS
+    )
+
+
+def test_39_huge_times_in_a_signed_token() -> None:
+    claims = jose.verify(signed(KEY, HEADER, b'{"exp":' + b"9" * 4000 + b"}"), KEYS, typ="JWT")
+    assert _seconds_to_refuse(lambda: jose.check_times(claims)) < LIMIT_SECONDS

@@ -1,0 +1,127 @@
+"""The keys in memory."""
+
+import json
+
+import pytest
+from jwt import PyJWKSet
+
+from idp.db.engine import close_pool, execute
+from idp.keys import jose, lifecycle, vault
+from idp.keys.ring import KeyRing, NoSigningKey
+from idp.settings import settings
+from tests.support.isolated import MoveClock, UseMasterKey
+
+pytestmark = pytest.mark.usefixtures("own_database")
+
+ALG = "ES256"
+PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
+
+
+async def loaded() -> KeyRing:
+    ring = KeyRing()
+    await ring.load()
+    return ring
+
+
+def test_an_empty_ring_says_so() -> None:
+    with pytest.raises(NoSigningKey):
+        KeyRing().signing("RS256")
+    assert KeyRing().algorithms() == ()
+    assert json.loads(KeyRing().jwks().body) == {"keys": []}
+
+
+async def test_the_jwks_holds_what_clients_need_and_no_secret() -> None:
+    for alg in jose.ALGORITHMS:
+        await lifecycle.ensure_signing_key(alg)
+    ring = await loaded()
+    document = json.loads(ring.jwks().body)
+    assert document.keys() == {"keys"}
+    assert {key["kid"] for key in document["keys"]} == ring.verification().keys()
+    assert {key["alg"] for key in document["keys"]} == set(jose.ALGORITHMS)
+    for key in document["keys"]:
+        assert key["use"] == "sig"
+        assert not key.keys() & PRIVATE_MEMBERS
+    kid = ring.signing("RS256").kid
+    assert PyJWKSet.from_json(ring.jwks().body.decode())[kid].key_id == kid
+
+
+async def test_rs256_comes_first() -> None:
+    for alg in ("EdDSA", "ES256", "RS256"):
+        await lifecycle.ensure_signing_key(alg)
+    assert (await loaded()).algorithms() == ("RS256", "ES256", "EdDSA")
+
+
+async def test_an_algorithm_is_offered_once_its_key_signs(move_clock: MoveClock) -> None:
+    await lifecycle.generate(ALG)
+    ring = await loaded()
+    assert ring.algorithms() == ()
+    with pytest.raises(NoSigningKey):
+        ring.signing(ALG)
+    move_clock(settings().jwks_max_age + lifecycle.MARGIN + 1)
+    assert ring.algorithms() == (ALG,)
+    assert ring.signing(ALG)
+
+
+async def test_the_jwks_is_made_anew_only_when_the_published_keys_change(
+    move_clock: MoveClock,
+) -> None:
+    await lifecycle.ensure_signing_key(ALG)
+    ring = await loaded()
+    first = ring.jwks()
+    await ring.load()
+    assert ring.jwks() is first
+
+    await lifecycle.rotate(ALG)
+    await ring.load()
+    second = ring.jwks()
+    assert second.etag != first.etag
+    move_clock(settings().jwks_max_age + lifecycle.MARGIN + 1)
+    assert ring.jwks() is second
+
+    move_clock(10**6)
+    third = ring.jwks()
+    assert third.etag not in (first.etag, second.etag)
+    assert len(json.loads(third.body)["keys"]) == 1
+
+
+async def test_a_key_is_opened_only_once() -> None:
+    await lifecycle.ensure_signing_key(ALG)
+    ring = await loaded()
+    first = ring.signing(ALG)
+    await execute("UPDATE signing_key SET private_jwk = ''")
+    await lifecycle.rotate(ALG)
+    await ring.load()
+    assert ring.signing(ALG) is first
+    assert len(ring.verification()) == 2
+
+
+async def test_a_wrong_master_key_is_a_clear_error_and_changes_nothing(
+    use_master_key: UseMasterKey,
+) -> None:
+    await lifecycle.ensure_signing_key(ALG)
+    ring = await loaded()
+    before = ring.verification()
+    await lifecycle.rotate(ALG)
+    use_master_key(b"another".ljust(32))
+    with pytest.raises(vault.VaultError, match="not the one that sealed"):
+        await ring.load()
+    assert ring.verification() is before
+    assert ring.signing(ALG).kid in before
+
+
+async def test_a_private_key_in_the_wrong_row_is_refused() -> None:
+    await lifecycle.ensure_signing_key(ALG)
+    await execute("UPDATE signing_key SET kid = 'another'")
+    with pytest.raises(vault.VaultError, match="damaged or misplaced"):
+        await KeyRing().load()
+
+
+async def test_the_ring_works_on_without_a_database() -> None:
+    await lifecycle.ensure_signing_key(ALG)
+    ring = await loaded()
+    await close_pool()
+    with pytest.raises(Exception, match="database is not open"):
+        await ring.load()
+    token = jose.sign(ring.signing(ALG), "JWT", {"sub": "alice"})
+    assert jose.verify(token, ring.verification(), typ="JWT") == {"sub": "alice"}
+    assert ring.jwks().body

@@ -1,0 +1,156 @@
+"""The master key and what it seals."""
+
+import base64
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import SecretStr
+
+from idp.keys import vault
+from idp.keys.vault import VaultError
+from idp.settings import Settings
+from tests.support.isolated import UseMasterKey
+
+KEY = bytes(range(32))
+TEXT = base64.urlsafe_b64encode(KEY).decode()
+CONTEXT = "signing_key.private_jwk:abc"
+
+
+@pytest.fixture(autouse=True)
+def known_master_key(use_master_key: UseMasterKey) -> None:
+    use_master_key(KEY)
+
+
+# The master key
+
+
+@pytest.mark.parametrize("text", [TEXT, TEXT.rstrip("="), f" {TEXT}\n"])
+def test_the_master_key_comes_from_the_settings(text: str) -> None:
+    assert vault.load_master_key(Settings(master_key=SecretStr(text))) == KEY
+
+
+def test_the_settings_come_before_the_file(tmp_path: Path) -> None:
+    vault.create_master_key(tmp_path / "master.key")
+    assert vault.load_master_key(Settings(master_key=SecretStr(TEXT), keys_dir=tmp_path)) == KEY
+
+
+def test_a_new_master_key_is_read_back_and_only_its_owners(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "master.key"
+    previous = os.umask(0)
+    try:
+        vault.create_master_key(path)
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    key = vault.load_master_key(Settings(master_key=None, keys_dir=path.parent))
+    assert len(key) == 32
+    assert path.read_text().strip() == base64.urlsafe_b64encode(key).decode().rstrip("=")
+
+
+def test_a_master_key_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    path.write_text(TEXT)
+    with pytest.raises(VaultError, match="exists already"):
+        vault.create_master_key(path)
+    assert path.read_text() == TEXT
+
+
+def test_a_master_key_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VaultError, match="cannot be written"):
+        vault.create_master_key(tmp_path / "file" / "master.key")
+
+
+def test_a_missing_master_key_names_the_mend(tmp_path: Path) -> None:
+    with pytest.raises(VaultError, match=r"master\.key does not exist.*`idp keys init`"):
+        vault.load_master_key(Settings(master_key=None, keys_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "short",
+        TEXT[:-2],
+        TEXT + "AAAA",
+        "é" * 43,
+        "+" * 43,
+        base64.urlsafe_b64encode(bytes(31)).decode(),
+    ],
+)
+def test_a_text_that_is_no_master_key(text: str, tmp_path: Path) -> None:
+    (tmp_path / "master.key").write_text(text)
+    for settings in (
+        Settings(master_key=SecretStr(text)),
+        Settings(master_key=None, keys_dir=tmp_path),
+    ):
+        with pytest.raises(VaultError) as raised:
+            vault.load_master_key(settings)
+        assert not text or text not in str(raised.value)
+
+
+def test_an_unreadable_master_key(tmp_path: Path) -> None:
+    (tmp_path / "master.key").mkdir()
+    with pytest.raises(VaultError, match="cannot be read"):
+        vault.load_master_key(Settings(master_key=None, keys_dir=tmp_path))
+
+
+# Sealing
+
+
+@pytest.mark.parametrize("plaintext", [b"", b"x", b"secret" * 1000])
+def test_a_secret_round_trips(plaintext: bytes) -> None:
+    blob = vault.seal(plaintext, CONTEXT)
+    assert vault.open(blob, CONTEXT) == plaintext
+    assert not plaintext or plaintext not in blob
+
+
+def test_the_same_secret_is_sealed_differently_each_time() -> None:
+    assert vault.seal(b"secret", CONTEXT) != vault.seal(b"secret", CONTEXT)
+
+
+@pytest.mark.parametrize("context", ["", "signing_key.private_jwk:abd", "other.private_jwk:abc"])
+def test_a_secret_opens_only_in_its_place(context: str) -> None:
+    with pytest.raises(VaultError, match="damaged or misplaced"):
+        vault.open(vault.seal(b"secret", CONTEXT), context)
+
+
+def test_another_master_key_is_named_as_the_reason(use_master_key: UseMasterKey) -> None:
+    blob = vault.seal(b"secret", CONTEXT)
+    use_master_key(bytes(32))
+    with pytest.raises(VaultError, match="master key is not the one that sealed"):
+        vault.open(blob, CONTEXT)
+
+
+def test_every_changed_or_missing_byte_is_seen() -> None:
+    blob = vault.seal(b"secret", CONTEXT)
+    damaged = [blob[:end] for end in range(len(blob))]
+    damaged += [blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :] for at in range(len(blob))]
+    damaged.append(blob + b"\0")
+    for other in damaged:
+        with pytest.raises(VaultError):
+            vault.open(other, CONTEXT)
+
+
+# Derived keys
+
+
+def test_every_purpose_has_a_key_of_its_own(use_master_key: UseMasterKey) -> None:
+    purposes = ["refresh-token", "csrf", "one-time-code", "seal", "key-id"]
+    keys = {vault.derive(purpose) for purpose in purposes}
+    assert len(keys) == len(purposes)
+    assert all(len(key) == 32 for key in keys)
+    assert KEY not in keys
+    use_master_key(bytes(32))
+    assert vault.derive("csrf") not in keys
+
+
+def test_a_derived_key_stays_the_same_for_ever() -> None:
+    """Refresh tokens live for months: this must not change with a release."""
+    expected = HKDF(SHA256(), length=32, salt=None, info=b"idp:refresh-token").derive(KEY)
+    assert vault.derive("refresh-token") == expected
