@@ -1,0 +1,40 @@
+"""The one function that decides where a request comes from."""
+
+import ipaddress
+
+from litestar.types import Scope
+
+from idp.settings import IPNetwork
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _parse(text: str) -> IPAddress | None:
+    """One entry of X-Forwarded-For; an IPv4-mapped IPv6 address counts as the IPv4 address that it is."""
+    try:
+        address = ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
+    """The address of the client, or an empty string where the transport has none.
+
+    X-Forwarded-For is believed only as far as the trusted proxies reach, read from the right. At the first entry that
+    is not an address, reading stops: the last trusted hop is the answer.
+    """
+    peer = scope.get("client")
+    address = _parse(peer[0]) if peer else None
+    if address is None:
+        return ""
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    for entry in reversed(forwarded.decode("latin-1").split(",")):
+        if not any(address in network for network in trusted_proxies):
+            break
+        hop = _parse(entry)
+        if hop is None:
+            break
+        address = hop
+    return str(address)

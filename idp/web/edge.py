@@ -1,0 +1,72 @@
+"""What surrounds every request: its id, its client's address, security headers, one line in the log."""
+
+import secrets
+import time
+
+import structlog
+from litestar.datastructures import MutableScopeHeaders
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from idp.settings import Settings
+from idp.web.address import client_address as address_of
+from idp.web.context import client_address, request_id
+
+log = structlog.get_logger()
+
+
+def _security_headers(settings: Settings) -> dict[str, str]:
+    """Headers of every response that does not set its own. Only a page needs a more lenient content policy."""
+    headers = {
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+    }
+    if settings.issuer.startswith("https://"):
+        headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
+    return headers
+
+
+class Edge:
+    """The outermost application, around routing too, so that a 404 has all of this as well."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.trusted_proxies = settings.trusted_proxies
+        self.headers = _security_headers(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            await self._answer(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        identifier = secrets.token_hex(8)
+        request_id.set(identifier)
+        client_address.set(address_of(scope, self.trusted_proxies))
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableScopeHeaders.from_message(message)
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+                headers["X-Request-ID"] = identifier
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        finally:
+            log.info(
+                "request",
+                method=scope["method"],
+                # The template, not the path: a path may name a sign-in flow, a query string may hold anything.
+                route=scope.get("path_template") or "",
+                status=status,
+                duration_ms=round((time.perf_counter() - started) * 1000, 1),
+            )

@@ -1,0 +1,136 @@
+"""Turns every exception into a response, in one place: JSON for programs, a page for people."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from idp.db.engine import DatabaseUnavailable
+from idp.errors import BearerError, InsufficientScope, InvalidClient, OAuthError, Overloaded, PageError
+from idp.web.access import Access
+from idp.web.logs import exception_fields
+from idp.web.pages import page
+
+log = structlog.get_logger()
+AnyRequest = Request[Any, Any, Any]
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+HOME = ("Go to the start page", "/")
+
+
+def error_page(error: PageError, way_out: tuple[tuple[str, str], ...] = (HOME,)) -> Response[str]:
+    """The page that tells a person what went wrong and how to go on."""
+    return page(
+        "error.html",
+        status=error.status,
+        title=error.title,
+        message=error.message,
+        error=error.error,
+        way_out=way_out,
+    )
+
+
+def json_error(
+    error: str, description: str, status: int, headers: dict[str, str] | None = None
+) -> Response[dict[str, str]]:
+    """An error response in the form of RFC 6749 section 5.2."""
+    return Response(
+        {"error": error, "error_description": description},
+        status_code=status,
+        media_type=MediaType.JSON,
+        headers=NO_STORE | (headers or {}),
+    )
+
+
+def _wants_page(request: AnyRequest) -> bool:
+    """A route for browsers is answered with pages; where no route was found, the Accept header decides."""
+    handler = request.scope.get("route_handler")
+    access = handler.opt.get("access") if handler is not None else None
+    if access is None:
+        return "text/html" in request.headers.get("accept", "")
+    return access in (Access.ENTRY, Access.PAGE)
+
+
+def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
+    if _wants_page(request):
+        return error_page(
+            PageError("This request cannot be answered", error.description, error=error.error, status=error.status)
+        )
+    headers: dict[str, str] = {}
+    if isinstance(error, InvalidClient) and error.challenge:
+        headers["WWW-Authenticate"] = 'Basic realm="idp", charset="UTF-8"'
+    elif isinstance(error, BearerError):
+        scope = f', scope="{error.scope}"' if isinstance(error, InsufficientScope) else ""
+        headers["WWW-Authenticate"] = (
+            f'Bearer realm="idp", error="{error.error}", error_description="{error.description}"{scope}'
+        )
+    return json_error(error.error, error.description, error.status, headers)
+
+
+def _page_error(request: AnyRequest, error: PageError) -> Response[Any]:
+    if _wants_page(request):
+        return error_page(error)
+    return json_error(error.error or "invalid_request", error.message, error.status)
+
+
+def _unavailable(request: AnyRequest, message: str, retry_after: int) -> Response[Any]:
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    if _wants_page(request):
+        response: Response[Any] = error_page(PageError("Please try again in a moment", message, status=status))
+    else:
+        response = json_error("temporarily_unavailable", message, status)
+    response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _overloaded(request: AnyRequest, error: Overloaded) -> Response[Any]:
+    return _unavailable(request, "The server has more to do than it can do at once.", error.retry_after)
+
+
+def _database_unavailable(request: AnyRequest, error: Exception) -> Response[Any]:
+    log.error("database_unavailable", **exception_fields(error))
+    return _unavailable(request, "The server cannot reach its database just now.", 5)
+
+
+def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
+    """What Litestar itself refuses: an unknown path, a wrong method, a body that is too large."""
+    status = HTTPStatus(error.status_code)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _unexpected(request, error)
+    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    if _wants_page(request):
+        title = "There is no such page" if status == HTTPStatus.NOT_FOUND else "This request cannot be answered"
+        response: Response[Any] = error_page(PageError(title, f"{status.phrase}.", status=status))
+        response.headers.update(headers)
+        return response
+    return json_error("invalid_request", f"{status.phrase}.", status, headers)
+
+
+def _unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
+    log.error("unexpected_error", **exception_fields(error))
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    message = "Something went wrong on our side. It was recorded under the number below."
+    if _wants_page(request):
+        return error_page(PageError("Something went wrong", message, status=status))
+    return json_error("server_error", "Something went wrong on our side.", status)
+
+
+HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]] = {
+    OAuthError: _oauth_error,
+    PageError: _page_error,
+    Overloaded: _overloaded,
+    DatabaseUnavailable: _database_unavailable,
+    asyncpg.PostgresConnectionError: _database_unavailable,
+    asyncpg.InterfaceError: _database_unavailable,
+    asyncpg.CannotConnectNowError: _database_unavailable,
+    asyncpg.TooManyConnectionsError: _database_unavailable,
+    asyncpg.AdminShutdownError: _database_unavailable,
+    OSError: _database_unavailable,
+    TimeoutError: _database_unavailable,
+    HTTPException: _http_error,
+    Exception: _unexpected,
+}

@@ -1,0 +1,54 @@
+"""Reading parameters: from a query string or an application/x-www-form-urlencoded body."""
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+from litestar import Request
+
+from idp.errors import InvalidRequest
+
+MAX_FIELDS = 100
+FORM = "application/x-www-form-urlencoded"
+
+#: The one parameter that may be repeated (RFC 8707 section 2). Its values are URIs, so a space can part them.
+REPEATABLE = "resource"
+
+
+def parse(data: bytes) -> dict[str, str]:
+    """Read parameters as RFC 6749 section 3.1 says: one without a value counts as absent, none may be repeated.
+
+    Raises:
+        InvalidRequest: a parameter is repeated, is not UTF-8 or contains a NUL.
+    """
+    try:
+        pairs = parse_qsl(data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise InvalidRequest("The parameters are not form-encoded UTF-8, or too many.") from error
+    values: dict[str, str] = {}
+    seen: set[str] = set()
+    for name, value in pairs:
+        if name in seen and name != REPEATABLE:
+            raise InvalidRequest("A parameter is repeated.")
+        seen.add(name)
+        if "\0" in name or "\0" in value:
+            raise InvalidRequest("A parameter contains a NUL character.")
+        if value:
+            values[name] = f"{values[name]} {value}" if name in values else value
+    return values
+
+
+def query(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The parameters of the query string."""
+    return parse(request.scope["query_string"])
+
+
+async def form(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The parameters of the body.
+
+    Raises:
+        InvalidRequest: the body is of another type, or :func:`parse` refuses it.
+    """
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != FORM:
+        raise InvalidRequest("The body must be application/x-www-form-urlencoded.")
+    return parse(await request.body())

@@ -1,0 +1,73 @@
+"""Structured logs: one event a line, with fields from an allow-list, so that no secret can slip in."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from idp.settings import Settings
+from idp.web.context import client_address, request_id
+
+#: The only fields that reach a log. A token, code, password or secret has no name here.
+FIELDS = frozenset(
+    {
+        *("event", "level", "timestamp", "request_id", "client_address"),
+        *("method", "route", "status", "duration_ms"),
+        *("exception", "error", "reason", "path"),
+        *("audit_event", "outcome", "user_id", "client_id", "session_id"),
+        *("alg", "attempt", "count", "host", "kid", "migration", "port", "template", "topic", "version", "workers"),
+    }
+)
+
+
+def _allow_listed(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {name: value for name, value in event.items() if name in FIELDS}
+
+
+def _request_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    if identifier := request_id.get():
+        event.setdefault("request_id", identifier)
+        event.setdefault("client_address", client_address.get())
+    return event
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send every log of the process, ours and the libraries', through one pipe to standard error."""
+    as_text = settings.log_format == "console"
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        _request_context,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _allow_listed,
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else structlog.processors.JSONRenderer()
+    )
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _allow_listed, renderer],
+        )
+    )
+    # Libraries log only what goes wrong: their everyday lines may hold URLs with codes in them.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def exception_fields(error: BaseException) -> dict[str, Any]:
+    """What a log says of an unexpected exception: its class and where, but not its text, which may quote input."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown"
+    return {"error": type(error).__qualname__, "path": where}

@@ -1,0 +1,159 @@
+"""Pages and mails from templates, and the static files that pages refer to.
+
+Templates are looked for in the operator's folder first, then among those shipped with the server;
+static files (in the folder ``static`` of either) likewise. Only plain-text mails are not escaped.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+#: The kinds of file that are served. A file of another kind in a ``static`` folder is not.
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+
+
+class Theme(msgspec.Struct, frozen=True):
+    """How the operator's server presents itself.
+
+    Attributes:
+        product_name: the name on every page and in every mail.
+        logo_url: a logo in place of ours.
+    """
+
+    product_name: str = "idp"
+    logo_url: str | None = None
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """A static file, held in memory.
+
+    Attributes:
+        version: the beginning of its SHA-256; a URL that names it may be cached for ever.
+        etag: a strong validator (RFC 9110 section 8.8.3).
+    """
+
+    content: bytes
+    media_type: str
+    version: str
+    etag: str
+
+    def headers(self, version: str | None) -> dict[str, str]:
+        """The caching headers for a request that asked for ``?v=version``.
+
+        While a new release is rolled out, one server may be asked for the version of another:
+        what it answers then must not be kept under that name. Without a version, as from within a
+        style sheet, an hour is the compromise.
+        """
+        if version is None:
+            caching = "public, max-age=3600"
+        elif version == self.version:
+            caching = "public, max-age=31536000, immutable"
+        else:
+            caching = "no-cache"
+        return {"Cache-Control": caching, "ETag": self.etag}
+
+
+def templates_path() -> Path:
+    """The shipped templates: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "templates"
+    return installed if installed.is_dir() else package.parent / "templates"
+
+
+def load_assets(*folders: Path) -> dict[str, Asset]:
+    """Read the static files by name; an earlier folder's file takes the place of a later one's."""
+    assets: dict[str, Asset] = {}
+    for folder in reversed(folders):
+        for path in sorted(folder.rglob("*")):
+            media_type = MEDIA_TYPES.get(path.suffix)
+            if media_type is None or not path.is_file():
+                continue
+            content = path.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            name = path.relative_to(folder).as_posix()
+            assets[name] = Asset(content, media_type, digest[:8], f'"{digest[:32]}"')
+    return assets
+
+
+def web_url(value: str | None) -> str | None:
+    """The value if it is an http(s) URL or a path here, else None.
+
+    Clients register their own links, and escaping does not make ``javascript:`` harmless.
+    """
+    if value is None:
+        return None
+    is_path = value.startswith("/") and not value.startswith(("//", "/\\"))
+    return value if is_path or value.lower().startswith(("https://", "http://")) else None
+
+
+class Pages:
+    """The templates and static files of one server, ready to use.
+
+    Attributes:
+        assets: the static files by name, to be served at ``/static/<name>``.
+    """
+
+    def __init__(self, theme: Theme, *, overrides: Path | None = None, dev: bool = False) -> None:
+        """Load everything, so that a template that does not compile stops the start and not a page.
+
+        Args:
+            theme: the operator's looks.
+            overrides: the operator's own templates.
+            dev: notice changed templates without a restart.
+
+        Raises:
+            jinja2.TemplateSyntaxError: a template does not compile.
+            NotADirectoryError: there is no such folder of the operator's.
+        """
+        if overrides is not None and not overrides.is_dir():
+            raise NotADirectoryError(f"there is no folder of templates at {overrides}")
+        folders = [folder for folder in (overrides, templates_path()) if folder is not None]
+        self.assets = load_assets(*(folder / "static" for folder in folders))
+        self._environment = Environment(
+            loader=FileSystemLoader(folders),
+            autoescape=select_autoescape(disabled_extensions=("txt",), default=True),
+            undefined=StrictUndefined,
+            auto_reload=dev,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
+        )
+        self._environment.policies["ext.i18n.trimmed"] = True
+        # Translations install themselves in the same place when there are some.
+        self._environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+        self._environment.filters["web_url"] = web_url
+        self._environment.globals |= {
+            "product_name": theme.product_name,
+            "logo_url": theme.logo_url,
+            "request_id": "",
+            "lang": "en",
+            "dir": "ltr",
+            "assets": self.assets,
+            "static_url": self.static_url,
+        }
+        for name in self._environment.list_templates(extensions=("html", "txt")):
+            self._environment.get_template(name)
+
+    def static_url(self, name: str) -> str:
+        """The URL of a static file, which changes with its content."""
+        return f"/static/{name}?v={self.assets[name].version}"
+
+    def render(self, template: str, /, **context: Any) -> str:
+        """Fill in a template.
+
+        Raises:
+            jinja2.UndefinedError: the template needs a value that is not given.
+        """
+        return self._environment.get_template(template).render(context)

@@ -1,0 +1,463 @@
+"""Every page renders from what its handler gives it, escapes it, and keeps to the strict CSP."""
+
+import re
+from dataclasses import dataclass, fields, is_dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+
+from idp.web.rendering import Pages, Theme, templates_path, web_url
+
+HOSTILE = '"><svg onload=alert(1)>'
+
+
+@dataclass(frozen=True)
+class Client:
+    client_name: str = "Northwind"
+    client_uri: str | None = "https://northwind.example"
+    logo_uri: str | None = "https://northwind.example/logo.svg"
+    policy_uri: str | None = "https://northwind.example/privacy"
+    tos_uri: str | None = "https://northwind.example/terms"
+
+
+@dataclass(frozen=True)
+class User:
+    email: str = "ada@example.com"
+    name: str | None = "Ada Lovelace"
+
+
+@dataclass(frozen=True)
+class Scope:
+    name: str = "profile"
+    title: str = "See your profile"
+    description: str = "Your name, picture and language."
+
+
+@dataclass(frozen=True)
+class Token:
+    title: str
+    verified: bool = True
+    note: str = "For the application: who signed in, and when."
+    header: str = '{\n  "alg": "RS256",\n  "kid": "2b6f",\n  "typ": "JWT"\n}'
+    claims: str = '{\n  "iss": "http://localhost:8000",\n  "sub": "0198c1d2"\n}'
+    raw: str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjJiNmYifQ." + "abcDEF123_-" * 40
+
+
+WAY_OUT = [("Back to Northwind", "https://northwind.example"), ("Start page", "/")]
+MAIL = {"name": "Ada", "issuer": "https://id.example.com"}
+
+#: Every page with a full context.
+PAGES: dict[str, dict[str, Any]] = {
+    "login.html": {
+        "action": "/login/f1",
+        "csrf_token": "token",
+        "client": Client(),
+        "username": "ada@example.com",
+        "error": "The email or the password is not right.",
+        "cancel": True,
+        "reauthenticate": False,
+    },
+    "consent.html": {
+        "action": "/consent/f1",
+        "csrf_token": "token",
+        "client": Client(),
+        "user": User(),
+        "scopes": [
+            Scope(),
+            Scope("email", "See your email address", "And whether it is confirmed."),
+            Scope("offline_access", "Stay signed in", "Also while you are not there."),
+        ],
+        "resources": ["Northwind Orders API"],
+    },
+    "error.html": {
+        "status": 400,
+        "title": "This sign-in link does not work",
+        "message": "The application asked to send you to an address that it has not registered.",
+        "error": "invalid_request",
+        "way_out": WAY_OUT,
+        "request_id": "0198c1d2-7a40-7c3e-9d2f-52b2b4a1e0aa",
+    },
+    "flow_gone.html": {
+        "title": "This sign-in has expired",
+        "message": "It was open for too long. Go back to the application and begin again.",
+        "way_out": WAY_OUT,
+    },
+    "logout.html": {
+        "action": "/logout",
+        "csrf_token": "token",
+        "hidden": {"id_token_hint": "a.b.c", "state": "xyz"},
+        "user": User(),
+        "client": Client(),
+    },
+    "logged_out.html": {"client": Client(), "way_out": WAY_OUT},
+    "form_post.html": {
+        "redirect_uri": "https://northwind.example/cb",
+        "fields": {"code": "abc", "state": "xyz"},
+        "nonce": "bm9uY2U",
+    },
+    "home.html": {"user": User()},
+    "dev/start.html": {
+        "issuer": "http://localhost:8000",
+        "endpoints": [
+            (
+                "Discovery",
+                "http://localhost:8000/.well-known/openid-configuration",
+                "What this server can do; most libraries need only this.",
+            ),
+            ("Keys", "http://localhost:8000/jwks", "The public keys that tokens are signed with."),
+            (
+                "Authorize",
+                "http://localhost:8000/authorize",
+                "Where a sign-in begins.",
+            ),
+            ("Token", "http://localhost:8000/token", "Where it redeems the code."),
+        ],
+        "demo_user": "ada@example.com",
+        "demo_password": "correct horse battery staple",
+        "commands": [
+            (
+                "Read the discovery document",
+                "curl -s http://localhost:8000/.well-known/openid-configuration",
+            ),
+            (
+                "Get a token for a machine",
+                "curl -s -u service:secret -d grant_type=client_credentials http://localhost:8000/token",
+            ),
+        ],
+    },
+    "dev/demo.html": {
+        "signed_in": True,
+        "issuer": "http://localhost:8000",
+        "client_id": "demo",
+        "steps": [
+            ("Discovery", "The application read the discovery document of the provider."),
+            (
+                "Request",
+                "It sent your browser to the provider with a PKCE challenge.",
+            ),
+            ("Code", "You signed in, and the browser came back with a code."),
+            ("Tokens", "The code and the PKCE verifier were redeemed at the token endpoint."),
+        ],
+        "tokens": [
+            Token("ID token"),
+            Token("Access token", note="For the API."),
+            Token("Refresh token", verified=False, note="For the provider alone."),
+        ],
+        "userinfo": '{\n  "sub": "0198c1d2",\n  "email": "ada@example.com"\n}',
+        "csrf_token": "token",
+        "refresh_count": 2,
+        "error": "The provider said access_denied.",
+    },
+    "dev/mail.html": {
+        "messages": [
+            ("7", "ada@example.com", "Your password was changed", "23 Nov 2025, 05:10"),
+            ("6", "ada@example.com", "Welcome to idp", "23 Nov 2025, 05:03"),
+        ],
+    },
+    "dev/message.html": {
+        "subject": "Welcome to idp",
+        "headers": [
+            ("From", "idp <no-reply@localhost>"),
+            ("To", "ada@example.com"),
+            ("Date", "Sun, 23 Nov 2025 05:03:11 +0000"),
+        ],
+        "text": "Hello Ada,\n\nyour account is ready. See https://id.example.com/ for more.\n",
+        "raw_url": "/dev/mail/7/raw",
+    },
+    "mail/welcome.html": MAIL,
+    "mail/password_changed.html": MAIL | {"when": "23 November 2025, 05:10 UTC"},
+    "mail/signed_out_for_safety.html": MAIL | {"when": "23 November 2025, 05:10 UTC", "client_name": "Northwind"},
+}
+
+#: The same page in another state.
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("login.html", {"client": None, "error": None, "username": None, "cancel": False}),
+    ("login.html", {"error": None, "reauthenticate": True}),
+    ("login.html", {"client": None, "error": None, "reauthenticate": True}),
+    ("login.html", {"client": Client("Northwind", None, None, None, None)}),
+    ("consent.html", {"resources": [], "user": User(name=None)}),
+    ("consent.html", {"scopes": [], "resources": ["Orders", "Stock"]}),
+    ("error.html", {"error": None, "request_id": "", "way_out": []}),
+    ("logout.html", {"hidden": {}, "user": None, "client": None}),
+    ("logged_out.html", {"client": None, "way_out": []}),
+    ("home.html", {"user": None}),
+    ("dev/start.html", {"commands": [], "demo_password": None}),
+    ("dev/demo.html", {"signed_in": False, "tokens": [], "userinfo": None, "error": None}),
+    ("dev/mail.html", {"messages": []}),
+]
+
+CASES = [*PAGES.items(), *((name, PAGES[name] | changes) for name, changes in VARIANTS)]
+
+IDS = {
+    "login.html": {"username", "password", "login-submit", "login-cancel"},
+    "consent.html": {"consent-allow", "consent-deny"},
+    "error.html": {"oidc-error"},
+    "logout.html": {"logout-confirm", "logout-cancel"},
+    "logged_out.html": {"logout-done"},
+    "dev/demo.html": {
+        "demo-refresh",
+        "demo-logout",
+        "demo-id-token",
+        "demo-access-token",
+        "demo-userinfo",
+        "demo-refresh-count",
+    },
+}
+
+every_page = pytest.mark.parametrize(
+    ("name", "context"), CASES, ids=[f"{number}-{name}" for number, (name, _) in enumerate(CASES)]
+)
+
+VOID = {"br", "hr", "img", "input", "link", "meta"}
+
+
+class Elements(HTMLParser):
+    """Every element of a page, and whether each was closed where it should be."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs), f"<{tag}> repeats an attribute"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def ids(self) -> list[str]:
+        return [value for _, attributes in self.elements if (value := attributes.get("id"))]
+
+    def by_id(self, id: str) -> dict[str, str | None]:
+        (found,) = [attributes for _, attributes in self.elements if attributes.get("id") == id]
+        return found
+
+
+def poison(value: Any) -> Any:
+    """The same value with every string in it hostile."""
+    if isinstance(value, str):
+        return HOSTILE
+    if isinstance(value, list | tuple):
+        return type(value)(poison(item) for item in value)
+    if isinstance(value, dict):
+        return {poison(key): poison(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value)]
+        return replace(value, **{name: poison(getattr(value, name)) for name in names})
+    return value
+
+
+@pytest.fixture(scope="module")
+def pages() -> Pages:
+    return Pages(Theme())
+
+
+def test_every_template_is_covered() -> None:
+    frames = {"base.html", "parts.html", "dev/frame.html", "mail/base.html"}
+    root = templates_path()
+    shipped = {path.relative_to(root).as_posix() for path in root.rglob("*.html")}
+    assert shipped - frames == set(PAGES)
+
+
+@every_page
+def test_page_is_well_formed(pages: Pages, name: str, context: dict[str, Any]) -> None:
+    page = Elements(pages.render(name, **context))
+    assert len(page.ids) == len(set(page.ids))
+    assert page.all("html") == [{"lang": "en", "dir": "ltr"}]
+    assert len(page.all("main")) == 1
+    assert len(page.all("h1")) == (0 if name == "form_post.html" else 1)
+    assert all(image.get("alt") is not None for image in page.all("img"))
+    labelled = {label["for"] for label in page.all("label")}
+    visible = {field.get("id") for field in page.all("input") if field.get("type") != "hidden"}
+    assert visible == labelled
+    for _, attributes in page.elements:
+        for reference in ("aria-labelledby", "aria-describedby"):
+            if target := attributes.get(reference):
+                assert target in page.ids
+
+
+@every_page
+def test_page_keeps_to_the_content_security_policy(pages: Pages, name: str, context: dict[str, Any]) -> None:
+    page = Elements(pages.render(name, **context))
+    mail, form_post = name.startswith("mail/"), name == "form_post.html"
+    assert page.all("script") == ([{"nonce": "bm9uY2U"}] if form_post else [])
+    assert len(page.all("style")) == (1 if mail else 0)
+    for _, attributes in page.elements:
+        assert not any(attribute.startswith("on") for attribute in attributes)
+        assert "style" not in attributes
+
+
+@every_page
+def test_hostile_values_are_escaped(name: str, context: dict[str, Any]) -> None:
+    context = {key: poison(value) for key, value in context.items()}
+    html = Pages(Theme(HOSTILE, HOSTILE)).render(name, **context | {"request_id": HOSTILE})
+    assert "<svg onload" not in html
+    for _, attributes in Elements(html).elements:
+        assert "onload" not in attributes
+
+
+@every_page
+def test_registered_links_cannot_run_script(pages: Pages, name: str, context: dict[str, Any]) -> None:
+    link = "javascript:alert(1)"
+    context = dict(context)
+    if context.get("client"):
+        context["client"] = Client("Northwind", link, link, link, link)
+    if "way_out" in context:
+        context["way_out"] = [("Back", link)]
+    assert "javascript:" not in pages.render(name, **context)
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_stable_ids(pages: Pages, name: str) -> None:
+    page = Elements(pages.render(name, **PAGES[name]))
+    assert IDS[name] <= set(page.ids)
+
+
+def test_demo_offers_sign_in_when_signed_out(pages: Pages) -> None:
+    context = PAGES["dev/demo.html"] | {"signed_in": False}
+    assert Elements(pages.render("dev/demo.html", **context)).by_id("demo-login")["href"] == "/demo/login"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_missing_values_are_errors(pages: Pages, name: str) -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        pages.render(name)
+
+
+def test_login_fields(pages: Pages) -> None:
+    page = Elements(pages.render("login.html", **PAGES["login.html"]))
+    username, password = page.by_id("username"), page.by_id("password")
+    assert (username["type"], username["autocomplete"]) == ("email", "username")
+    assert (password["type"], password["autocomplete"]) == ("password", "current-password")
+    assert username["value"] == "ada@example.com"
+    assert "value" not in password
+    for field in username, password:
+        assert field["aria-invalid"] == "true"
+        assert field["aria-describedby"] == "login-error"
+    assert {"name": "csrf_token", "type": "hidden", "value": "token"} in page.all("input")
+    # Enter submits by the first button, which must not be the one that cancels.
+    submit, cancel = page.all("button")
+    assert (submit["id"], submit["name"], submit["value"]) == ("login-submit", "action", "login")
+    assert (cancel["id"], cancel["name"], cancel["value"]) == ("login-cancel", "action", "cancel")
+    assert "formnovalidate" in cancel
+
+
+def test_login_without_error_marks_nothing_invalid(pages: Pages) -> None:
+    html = pages.render("login.html", **PAGES["login.html"] | {"error": None, "cancel": False})
+    assert "aria-invalid" not in html
+    assert 'role="alert"' not in html
+    assert "login-cancel" not in html
+
+
+def test_login_shows_what_the_client_registered(pages: Pages) -> None:
+    page = Elements(pages.render("login.html", **PAGES["login.html"]))
+    links = {link["href"] for link in page.all("a")}
+    assert {"https://northwind.example/privacy", "https://northwind.example/terms"} <= links
+    assert "https://northwind.example/logo.svg" in {image["src"] for image in page.all("img")}
+
+
+def test_request_id_stands_on_error_pages_only(pages: Pages) -> None:
+    for name, context in PAGES.items():
+        html = pages.render(name, **context | {"request_id": "the-request"})
+        assert ("the-request" in html) == (name == "error.html"), name
+
+
+def test_direction_and_language(pages: Pages) -> None:
+    html = pages.render("login.html", **PAGES["login.html"], lang="ar", dir="rtl")
+    assert '<html lang="ar" dir="rtl">' in html
+
+
+def test_style_is_logical() -> None:
+    """A rule that says left or right would be wrong from right to left."""
+    css = (templates_path() / "static" / "idp.css").read_text(encoding="utf-8")
+    css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
+    assert re.findall(r"(?:margin|padding|border|inset)-(?:left|right)|(?<![\w-])(?:left|right):", css) == []
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("mail/")])
+def test_plain_mail(pages: Pages, name: str) -> None:
+    context = PAGES[name] | {"name": "Ada O'Brien <&>"}
+    text = pages.render(name.replace(".html", ".txt"), **context)
+    assert text.startswith("Hello Ada O'Brien <&>,\n\n")
+    assert "https://id.example.com" in text
+    assert "\n\n\n" not in text
+    assert not re.search(r"[{}]|^ ", text, flags=re.MULTILINE)
+
+
+def test_static_urls_change_with_content(tmp_path: Path) -> None:
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "idp.css").write_text("body {}")
+    shipped, own = Pages(Theme()), Pages(Theme(), overrides=tmp_path)
+    assert re.fullmatch(r"/static/idp\.css\?v=[0-9a-f]{8}", shipped.static_url("idp.css"))
+    assert shipped.static_url("idp.css") != own.static_url("idp.css")
+    assert shipped.static_url("pico.min.css") == own.static_url("pico.min.css")
+    assert shipped.assets["idp.css"].etag != own.assets["idp.css"].etag
+
+
+def test_asset_headers(pages: Pages) -> None:
+    asset = pages.assets["idp.css"]
+    assert asset.media_type == "text/css; charset=utf-8"
+    assert re.fullmatch(r'"[0-9a-f]{32}"', asset.etag)
+    immutable = "public, max-age=31536000, immutable"
+    assert asset.headers(asset.version) == {"Cache-Control": immutable, "ETag": asset.etag}
+    assert asset.headers(None)["Cache-Control"] == "public, max-age=3600"
+    assert asset.headers("00000000")["Cache-Control"] == "no-cache"
+
+
+def test_only_known_files_are_assets(tmp_path: Path) -> None:
+    static = tmp_path / "static"
+    (static / "fonts").mkdir(parents=True)
+    (static / "fonts" / "own.woff2").write_bytes(b"font")
+    (static / "notes.txt").write_text("not for the public")
+    (tmp_path / "secret.css").write_text("outside")
+    assets = Pages(Theme(), overrides=tmp_path).assets
+    assert "fonts/own.woff2" in assets
+    assert not {"notes.txt", "secret.css", "../secret.css"} & set(assets)
+
+
+def test_operator_override_wins(tmp_path: Path) -> None:
+    (tmp_path / "home.html").write_text("{{ product_name }} of our own")
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "theme.css").write_text(":root:not([data-theme]) { --accent: #444 }")
+    pages = Pages(Theme("Acme ID"), overrides=tmp_path)
+    assert pages.render("home.html") == "Acme ID of our own"
+    assert "/static/theme.css?v=" in pages.render("login.html", **PAGES["login.html"])
+    assert "theme.css" not in Pages(Theme()).render("login.html", **PAGES["login.html"])
+
+
+def test_template_that_does_not_compile_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "home.html").write_text("{% if %}")
+    with pytest.raises(jinja2.TemplateSyntaxError):
+        Pages(Theme(), overrides=tmp_path)
+
+
+def test_folder_of_the_operator_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(NotADirectoryError):
+        Pages(Theme(), overrides=tmp_path / "misspelt")
+    assert Pages(Theme(), overrides=tmp_path).assets == Pages(Theme()).assets
+
+
+@pytest.mark.parametrize("value", ["https://a.example", "HTTP://a.example", "/", "/login?x=1"])
+def test_web_url_keeps(value: str) -> None:
+    assert web_url(value) == value
+
+
+@pytest.mark.parametrize("value", [None, "", "javascript:alert(1)", "data:text/html,x", "//a.example", "/\\a.example"])
+def test_web_url_drops(value: str | None) -> None:
+    assert web_url(value) is None
