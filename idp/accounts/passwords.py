@@ -1,0 +1,128 @@
+"""Passwords: what is accepted, how they are hashed and verified.
+
+Argon2id with the parameters of the settings, in threads of its own: one hashing takes tens of milliseconds and tens
+of MiB. Threads and queue are bounded, so that a flood of sign-ins is told to come back and does not fill the memory.
+"""
+
+import asyncio
+import secrets
+import threading
+import unicodedata
+from base64 import b64encode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import ParamSpec, TypeVar
+
+from argon2 import DEFAULT_HASH_LENGTH, DEFAULT_RANDOM_SALT_LENGTH, PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from idp.errors import Overloaded
+from idp.settings import settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Lengths in characters (NIST SP 800-63B section 5.1.1.2). The shortest concerns only new passwords.
+MIN_LENGTH, MAX_LENGTH = 8, 1024
+
+
+class PasswordRefused(ValueError):
+    """A new password is too short or too long: one plain sentence."""
+
+
+async def hash_password(password: str) -> str:
+    """Hash a new password, for storage.
+
+    Raises:
+        PasswordRefused: its length is not allowed.
+        Overloaded: too many hashings wait already.
+    """
+    if len(_normalised(password)) < MIN_LENGTH:
+        raise PasswordRefused(f"The password is too short: at least {MIN_LENGTH} characters are needed.")
+    if len(password) > MAX_LENGTH:
+        raise PasswordRefused(f"The password is too long: at most {MAX_LENGTH} characters are allowed.")
+    return await _pool().run(_hasher().hash, _encoded(password))
+
+
+async def verify_password(hash: str | None, password: str) -> bool:
+    """Whether this is the password of a stored hash.
+
+    Without a hash the same work is done in vain, so that the time does not tell whether there is one.
+
+    Raises:
+        Overloaded: too many hashings wait already.
+    """
+    if len(password) > MAX_LENGTH:
+        hash, password = None, ""
+    return await _pool().run(_matches, hash or _decoy(), _encoded(password))
+
+
+def needs_rehash(hash: str) -> bool:
+    """Whether a stored hash was made with other parameters than today's."""
+    try:
+        return _hasher().check_needs_rehash(hash)
+    except InvalidHashError:
+        return True
+
+
+def _normalised(password: str) -> str:
+    """One form for the same password typed on different devices (NIST SP 800-63B: NFKC)."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def _encoded(password: str) -> bytes:
+    # Half a surrogate pair is no text, but may be in JSON: it is just another wrong password.
+    return _normalised(password).encode("utf-8", "surrogatepass")
+
+
+def _matches(hash: str, password: bytes) -> bool:
+    try:
+        return _hasher().verify(hash, password)
+    except (VerificationError, InvalidHashError, UnicodeEncodeError):
+        return False
+
+
+def _hasher() -> PasswordHasher:
+    return PasswordHasher(
+        time_cost=settings().argon2_time_cost,
+        memory_cost=settings().argon2_memory_cost,
+        parallelism=settings().argon2_parallelism,
+    )
+
+
+def _decoy() -> str:
+    """A hash with today's parameters that no password has: its digest is drawn, not computed."""
+    salt, digest = (
+        b64encode(secrets.token_bytes(length)).rstrip(b"=").decode()
+        for length in (DEFAULT_RANDOM_SALT_LENGTH, DEFAULT_HASH_LENGTH)
+    )
+    config = settings()
+    costs = f"m={config.argon2_memory_cost},t={config.argon2_time_cost},p={config.argon2_parallelism}"
+    return f"$argon2id$v=19${costs}${salt}${digest}"
+
+
+class _Pool:
+    """Threads that hash, and a short queue before them."""
+
+    def __init__(self, threads: int, queue: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing")
+        self._places = threading.BoundedSemaphore(threads + queue)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a thread.
+
+        Raises:
+            Overloaded: every place is taken. Nobody waits for one.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Overloaded
+        future = self._executor.submit(function, *args, **kwargs)
+        # Not when the caller stops waiting: a thread that hashes cannot be interrupted.
+        future.add_done_callback(lambda _: self._places.release())
+        return await asyncio.wrap_future(future)
+
+
+@cache
+def _pool() -> _Pool:
+    return _Pool(settings().hashing_threads, settings().hashing_queue)

@@ -1,0 +1,101 @@
+"""Making and changing users. Each change is one transaction with its audit event."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from idp.accounts.addresses import normalise_email
+from idp.accounts.claims import ADDRESS_MEMBERS, TEXTS, VERIFIED
+from idp.accounts.passwords import hash_password
+from idp.accounts.tables import User
+from idp.audit.events import record
+from idp.db.engine import execute, transaction
+
+#: Ends, in the current transaction, all that a user's sign-ins gave, and says why. Given by the caller, because
+#: sessions and tokens are the business of modules above this one.
+SignOut = Callable[[UUID, str], Awaitable[None]]
+
+_SET_PASSWORD = "UPDATE users SET password_hash = $2 WHERE id = $1"
+_DISABLE = "UPDATE users SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL"
+_ENABLE = "UPDATE users SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL"
+
+
+class EmailTaken(Exception):
+    """Another user has this email address."""
+
+    def __init__(self) -> None:
+        super().__init__("There is a user with this email address already.")
+
+
+async def create_user(email: str, password: str | None, **claims: Any) -> User:
+    """Add a user. Without a password nobody can sign in as them until one is set.
+
+    Args:
+        claims: standard claims by their names (OpenID Connect Core section 5.1); the address as a dict.
+
+    Raises:
+        EmailTaken: somebody has this address, in whatever spelling.
+        InvalidEmail: it is not an email address.
+        PasswordRefused: the password is too short or too long.
+        Overloaded: too many passwords are being hashed.
+    """
+    user = User(email=normalise_email(email), **_columns(claims))
+    if password is not None:
+        user.password_hash = await hash_password(password)
+    async with transaction():
+        added = await User.insert(user).on_conflict(target=User.email, action="DO NOTHING").returning(User.id)
+        if not added:
+            raise EmailTaken
+        await record("user_created", user_id=user.id)
+    return user
+
+
+def _columns(claims: dict[str, Any]) -> dict[str, Any]:
+    unknown = claims.keys() - TEXTS - VERIFIED.keys() - {"address"}
+    if unknown:
+        raise TypeError(f"no such claims: {', '.join(sorted(unknown))}")
+    columns = dict(claims)
+    if address := columns.pop("address", None):
+        members = {name: address[name] for name in ADDRESS_MEMBERS if name in address}
+        columns["address"] = msgspec.json.encode(members).decode()
+    return columns
+
+
+async def set_password(user_id: UUID, password: str, sign_out: SignOut) -> bool:
+    """Give a user a new password. Whoever was signed in with the old one is no longer.
+
+    Returns:
+        whether there is such a user.
+
+    Raises:
+        PasswordRefused: the password is too short or too long.
+        Overloaded: too many passwords are being hashed.
+    """
+    password_hash = await hash_password(password)
+    async with transaction():
+        if not await execute(_SET_PASSWORD, user_id, password_hash):
+            return False
+        await sign_out(user_id, "password_changed")
+        await record("password_changed", user_id=user_id)
+    return True
+
+
+async def disable_user(user_id: UUID, sign_out: SignOut) -> bool:
+    """Lock a user out: no new sign-in, and all that earlier ones gave ends. Returns whether this call did it."""
+    async with transaction():
+        if not await execute(_DISABLE, user_id):
+            return False
+        await sign_out(user_id, "user_disabled")
+        await record("user_disabled", user_id=user_id)
+    return True
+
+
+async def enable_user(user_id: UUID) -> bool:
+    """Let a user sign in again. What disabling ended stays ended. Returns whether this call did it."""
+    async with transaction():
+        if not await execute(_ENABLE, user_id):
+            return False
+        await record("user_enabled", user_id=user_id)
+    return True

@@ -1,0 +1,1 @@
+"""Who is at the browser: sign-in flows and sessions. Knows nothing of OAuth."""
