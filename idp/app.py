@@ -1,0 +1,89 @@
+"""Assembles the application: routes, what surrounds them, what starts and stops with it. Decides nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from litestar import Litestar
+from litestar.types import ASGIApp
+
+from idp import housekeeping
+from idp.db import notices
+from idp.db.engine import close_pool, configure, open_pool
+from idp.keys.ring import keyring
+from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
+from idp.oauth.authorize import endpoint as authorize
+from idp.oauth.clients.registry import registry
+from idp.oauth.token import endpoint as token
+from idp.settings import Settings, settings
+from idp.signin import home
+from idp.signin import pages as signin
+from idp.web import failures, health, static
+from idp.web.access import require_declaration, same_origin_guard
+from idp.web.cors import Cors
+from idp.web.edge import Edge
+from idp.web.logs import configure_logs
+
+log = structlog.get_logger()
+
+MAX_BODY_BYTES = 64 * 1024
+
+MODULES = (
+    authorize,
+    consent,
+    health,
+    introspection,
+    logout,
+    metadata,
+    revocation,
+    signin,
+    static,
+    token,
+    userinfo,
+)
+
+
+@asynccontextmanager
+async def lifespan(_: Litestar) -> AsyncIterator[None]:
+    """Connect, load what is kept in memory, and keep it fresh while the application runs."""
+    await open_pool(settings().database_pool_size)
+    await keyring.load()
+    await registry.load()
+    background = [
+        asyncio.create_task(notices.watch({"keys": keyring.load, "clients": registry.load})),
+        asyncio.create_task(housekeeping.run()),
+    ]
+    try:
+        yield
+    finally:
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await close_pool()
+
+
+def create_app() -> ASGIApp:
+    """The ASGI application of one worker, for the settings of its environment."""
+    config: Settings = settings()
+    configure_logs(config)
+    if config.database_url is not None:
+        configure(config.database_url.get_secret_value())
+    handlers = [handler for module in MODULES for handler in module.ROUTES]
+    if config.dev:
+        from idp.dev import routes as dev
+
+        handlers += dev.ROUTES
+    else:
+        handlers += home.ROUTES
+    app = Litestar(
+        handlers,
+        exception_handlers=failures.HANDLERS,
+        guards=[same_origin_guard],
+        lifespan=[lifespan],
+        logging_config=None,
+        openapi_config=None,
+        request_max_body_size=MAX_BODY_BYTES,
+    )
+    require_declaration(app)
+    return Edge(Cors(app, lambda origin: origin in registry.origins), config)

@@ -1,0 +1,49 @@
+"""Judging access tokens of ours that come back: at userinfo, introspection and revocation."""
+
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from idp.db.engine import fetchrow
+from idp.keys import jose
+from idp.keys.ring import keyring
+from idp.oauth.clients.registry import registry
+from idp.oauth.statements import IS_REVOKED, LIVE_ACCESS_TOKEN
+from idp.oauth.token.mint import family_of
+from idp.settings import settings
+
+
+class LiveAccessToken(msgspec.Struct, frozen=True):
+    """An access token that counts.
+
+    Attributes:
+        claims: what the token itself says.
+        row: its user and what its family was asked for; None for a client's own token.
+    """
+
+    claims: dict[str, Any]
+    row: asyncpg.Record | None
+
+
+def read(token: str) -> dict[str, Any] | None:
+    """The claims of an access token that we signed and that has not expired, revoked or not."""
+    try:
+        claims = jose.verify(token, keyring.verification(), typ="at+jwt")
+        jose.check_times(claims)
+    except jose.InvalidJWT:
+        return None
+    return claims if claims.get("iss") == settings().issuer else None
+
+
+async def judge(token: str) -> LiveAccessToken | None:
+    """The token if it still counts: neither it nor its family is revoked, its user and client are not disabled."""
+    claims = read(token)
+    if claims is None or registry.client(claims["client_id"]) is None:
+        return None
+    jti = claims["jti"]
+    family_id = family_of(jti)
+    if family_id is None:
+        return None if await fetchrow(IS_REVOKED, jti) else LiveAccessToken(claims, None)
+    row = await fetchrow(LIVE_ACCESS_TOKEN, family_id, jti)
+    return LiveAccessToken(claims, row) if row else None

@@ -1,0 +1,94 @@
+"""What an authorization request must satisfy, as an ordered list of small checks.
+
+They run after the client and its redirect URI are known to be good, so that each refusal can be told to the client.
+"""
+
+from collections.abc import Callable
+
+from idp.errors import InvalidRequest, InvalidScope, InvalidTarget, OAuthError, UnauthorizedClient
+from idp.oauth.authorize.request import MAX_LENGTH, Parameters, granted_scope, words
+from idp.oauth.clients.registry import Client, registry
+
+RESPONSE_MODES = ("query", "form_post")
+ACR_VALUES = ("1",)
+PROMPTS = frozenset({"none", "login", "consent", "select_account"})
+#: base64url of a SHA-256 without padding (RFC 7636 section 4.2).
+CODE_CHALLENGE_LENGTH = 43
+BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+def request_object_is_not_used(parameters: Parameters, client: Client) -> None:
+    """OpenID Connect Core sections 6.1, 6.2 and 7.2.1: parameters that we do not support must not be ignored."""
+    for name in ("request", "request_uri", "registration"):
+        if name in parameters:
+            raise OAuthError(f"{name}_not_supported", f"The {name} parameter is not supported.")
+
+
+def response_type_is_code(parameters: Parameters, client: Client) -> None:
+    """RFC 6749 section 3.1.1."""
+    if "response_type" not in parameters:
+        raise InvalidRequest("response_type is missing.")
+    if parameters["response_type"] != "code":
+        raise OAuthError("unsupported_response_type", "The only response_type is code.")
+    if "authorization_code" not in client.grant_types:
+        raise UnauthorizedClient("This client is not registered for the authorization_code grant.")
+
+
+def response_mode_is_known(parameters: Parameters, client: Client) -> None:
+    """OAuth 2.0 Multiple Response Types section 2.1, Form Post Response Mode section 2."""
+    if parameters.get("response_mode", "query") not in RESPONSE_MODES:
+        raise InvalidRequest("response_mode must be query or form_post.")
+
+
+def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
+    """What we store and echo has a limit."""
+    for name in ("state", "nonce", "scope", "login_hint", "acr_values", "resource"):
+        if len(parameters.get(name, "")) > MAX_LENGTH:
+            raise InvalidRequest(f"{name} is too long.")
+
+
+def scope_is_known(parameters: Parameters, client: Client) -> None:
+    """RFC 6749 section 3.3: what the client may not have is left out; a request for nothing else is refused."""
+    if not granted_scope(parameters, client):
+        raise InvalidScope("None of the requested scopes is known and allowed to this client.")
+
+
+def pkce_is_s256(parameters: Parameters, client: Client) -> None:
+    """RFC 7636 section 4.4.1: S256 only, and required unless the client is confidential and opted out."""
+    challenge = parameters.get("code_challenge")
+    if challenge is None:
+        if client.require_pkce or client.public or "code_challenge_method" in parameters:
+            raise InvalidRequest("code_challenge is missing: PKCE is required.")
+        return
+    if parameters.get("code_challenge_method") != "S256":
+        raise InvalidRequest("code_challenge_method must be S256.")
+    if len(challenge) != CODE_CHALLENGE_LENGTH or not set(challenge) <= BASE64URL:
+        raise InvalidRequest("code_challenge must be the base64url of a SHA-256.")
+
+
+def prompt_is_consistent(parameters: Parameters, client: Client) -> None:
+    """OpenID Connect Core section 3.1.2.1."""
+    prompt = set(words(parameters, "prompt"))
+    if not prompt <= PROMPTS:
+        raise InvalidRequest("prompt has an unknown value.")
+    if "none" in prompt and len(prompt) > 1:
+        raise InvalidRequest("prompt none cannot be combined with others.")
+
+
+def resources_are_registered(parameters: Parameters, client: Client) -> None:
+    """RFC 8707 section 2."""
+    for resource in words(parameters, "resource"):
+        if registry.resource_server(resource) is None:
+            raise InvalidTarget("The resource is not registered.")
+
+
+CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
+    request_object_is_not_used,
+    response_type_is_code,
+    response_mode_is_known,
+    lengths_are_bounded,
+    scope_is_known,
+    pkce_is_s256,
+    prompt_is_consistent,
+    resources_are_registered,
+)

@@ -1,0 +1,167 @@
+"""The authorization endpoint: take the request, find out who is there, ask for consent, issue a code."""
+
+from typing import Any
+
+from litestar import HttpMethod, Request, Response, get, route
+
+from idp.db.engine import transaction
+from idp.errors import OAuthError, PageError
+from idp.oauth import consent
+from idp.oauth.authorize import waiting
+from idp.oauth.authorize.checks import ACR_VALUES, CHECKS, RESPONSE_MODES
+from idp.oauth.authorize.code import issue_code
+from idp.oauth.authorize.request import AuthorizationRequest, Parameters, read
+from idp.oauth.authorize.respond import respond, respond_with_error
+from idp.oauth.authorize.waiting import Waiting
+from idp.oauth.clients import redirects
+from idp.oauth.clients.registry import Client, registry
+from idp.signin import flow as flows
+from idp.signin import sessions
+from idp.signin.sessions import SignedIn
+from idp.web import forms
+from idp.web.access import Access
+from idp.web.pages import see_other
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def _validated_client(parameters: Parameters) -> tuple[Client, str]:
+    """The client and its redirect URI. Until both are known to be good, nobody is redirected anywhere.
+
+    Raises:
+        PageError: to be shown to the person (RFC 6749 section 4.1.2.1).
+    """
+    title = "This application sent a request that we cannot answer"
+    client = registry.client(parameters.get("client_id", ""))
+    if client is None:
+        raise PageError(title, "It is not registered here, or was disabled.", error="invalid_client")
+    redirect_uri = parameters.get("redirect_uri")
+    if redirect_uri is None:
+        raise PageError(title, "It did not say where to send you afterwards.", error="invalid_request")
+    if not redirects.matches(client, redirect_uri):
+        raise PageError(
+            title, "It asked to send you to an address that is not registered for it.", error="invalid_request"
+        )
+    return client, redirect_uri
+
+
+@route("/authorize", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.ENTRY})
+async def authorize(request: AnyRequest) -> Response[Any]:
+    """Take an authorization request (OpenID Connect Core section 3.1.2.1)."""
+    parameters = forms.query(request) if request.method == HttpMethod.GET else await forms.form(request)
+    client, redirect_uri = _validated_client(parameters)
+    mode = parameters.get("response_mode", "query")
+    try:
+        for check in CHECKS:
+            check(parameters, client)
+        asked = read(parameters, client, redirect_uri)
+    except OAuthError as error:
+        mode = mode if mode in RESPONSE_MODES else "query"
+        return respond_with_error(redirect_uri, mode, error, parameters.get("state"))
+    if request.method == HttpMethod.POST:
+        # Another site's POST arrives without our SameSite cookies; the GET that follows it brings them.
+        return await _wait(asked)
+    return await _proceed(request, asked, None)
+
+
+@get("/authorize/{request_id:str}", opt={"access": Access.PAGE})
+async def resume(request: AnyRequest, request_id: str) -> Response[Any]:
+    """Go on with a request that waited, for the sign-in or for the GET after a POST."""
+    pending = await waiting.load(request, request_id)
+    return await _proceed(request, pending.asked, pending)
+
+
+@get("/authorize/{request_id:str}/cancel", opt={"access": Access.PAGE})
+async def cancel(request: AnyRequest, request_id: str) -> Response[Any]:
+    """The person does not want to sign in."""
+    pending = await waiting.load(request, request_id)
+    return await _refuse(pending.asked, pending, OAuthError("access_denied", "The user cancelled the sign-in."))
+
+
+async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Waiting | None) -> Response[Any]:
+    """Answer the request, or send the browser to what is still missing."""
+    client = registry.client(asked.client_id)
+    if client is None:
+        raise PageError("This application was disabled", "You cannot sign in to it any more.", error="invalid_client")
+    session = await sessions.current(request)
+    try:
+        _acr_can_be_met(asked)
+        if session is None or not _signed_in_as_asked(asked, session, pending):
+            return await _send_to_login(asked, client, pending)
+        if await consent.is_needed(asked, client, session, pending):
+            return await _send_to_consent(asked, pending)
+    except OAuthError as error:
+        return await _refuse(asked, pending, error)
+    return await _grant(asked, session, pending)
+
+
+def _acr_can_be_met(asked: AuthorizationRequest) -> None:
+    """An essential acr that we cannot reach is a failed sign-in (OpenID Connect Core section 5.5.1.1)."""
+    acr = asked.claims.id_token.get("acr")
+    if acr is not None and acr.essential and acr.wanted() and not set(ACR_VALUES) & set(map(str, acr.wanted())):
+        raise OAuthError("unmet_authentication_requirements", "The essential acr cannot be met.")
+
+
+def _signed_in_as_asked(asked: AuthorizationRequest, session: SignedIn, pending: Waiting | None) -> bool:
+    """Whether this session satisfies prompt, max_age and the subject that was named.
+
+    Raises:
+        OAuthError: the person did sign in for this request, but as somebody else.
+    """
+    just_signed_in = pending is not None and session.auth_time >= pending.created_at
+    if asked.subject is not None and asked.subject != str(session.user_id):
+        if just_signed_in:
+            raise OAuthError("login_required", "Another user signed in than the one asked for.")
+        return False
+    if just_signed_in:
+        return True
+    if asked.prompt & {"login", "select_account"}:
+        return False
+    return asked.max_age is None or session.age() <= asked.max_age
+
+
+async def _send_to_login(asked: AuthorizationRequest, client: Client, pending: Waiting | None) -> Response[Any]:
+    if "none" in asked.prompt:
+        raise OAuthError("login_required", "The user must sign in.")
+    pending = pending or await waiting.store(asked)
+    binding = await flows.start(
+        waiting.path(pending),
+        cancel_to=f"{waiting.path(pending)}/cancel",
+        login_hint=asked.login_hint,
+        display=consent.display(client, asked.redirect_uri),
+    )
+    return see_other(flows.path(binding), [waiting.cookie(pending), flows.cookie(binding)])
+
+
+async def _send_to_consent(asked: AuthorizationRequest, pending: Waiting | None) -> Response[Any]:
+    if "none" in asked.prompt:
+        raise OAuthError("consent_required", "The user must consent.")
+    pending = pending or await waiting.store(asked)
+    return see_other(f"/consent/{pending.binding.id}", [waiting.cookie(pending)])
+
+
+async def _wait(asked: AuthorizationRequest) -> Response[Any]:
+    pending = await waiting.store(asked)
+    return see_other(waiting.path(pending), [waiting.cookie(pending)])
+
+
+async def _refuse(asked: AuthorizationRequest, pending: Waiting | None, error: OAuthError) -> Response[Any]:
+    cookies = []
+    if pending is not None:
+        await waiting.finish(pending)
+        cookies.append(pending.binding.delete_cookie())
+    return respond_with_error(asked.redirect_uri, asked.response_mode, error, asked.state, cookies)
+
+
+async def _grant(asked: AuthorizationRequest, session: SignedIn, pending: Waiting | None) -> Response[Any]:
+    """End the request with a code."""
+    cookies = []
+    async with transaction():
+        if pending is not None:
+            await waiting.finish(pending)
+            cookies.append(pending.binding.delete_cookie())
+        code = await issue_code(asked, session)
+    return respond(asked.redirect_uri, asked.response_mode, {"code": code}, asked.state, cookies)
+
+
+ROUTES = [authorize, resume, cancel]

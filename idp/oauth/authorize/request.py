@@ -1,0 +1,140 @@
+"""What an authorization request asked for, as one typed struct.
+
+Read once from the parameters, then stored and never taken from the browser again.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import msgspec
+
+from idp.errors import InvalidRequest
+from idp.oauth.clients.registry import Client
+from idp.oauth.id_token_hint import read_id_token_hint
+
+Parameters = Mapping[str, str]
+
+#: Longest value of a parameter that is echoed or stored.
+MAX_LENGTH = 2048
+
+
+class ClaimRequest(msgspec.Struct, frozen=True):
+    """How one claim is asked for (OpenID Connect Core section 5.5.1)."""
+
+    essential: bool = False
+    value: Any = None
+    values: list[Any] | None = None
+
+    def wanted(self) -> list[Any]:
+        """The values that would do; empty when any would."""
+        return self.values or ([] if self.value is None else [self.value])
+
+
+class ClaimsRequest(msgspec.Struct, frozen=True):
+    """The ``claims`` parameter (OpenID Connect Core section 5.5)."""
+
+    userinfo: dict[str, ClaimRequest | None] = {}
+    id_token: dict[str, ClaimRequest | None] = {}
+
+
+class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An authorization request (RFC 6749 section 4.1.1, OpenID Connect Core section 3.1.2.1)."""
+
+    client_id: str
+    redirect_uri: str
+    response_type: str
+    response_mode: str = "query"
+    scope: tuple[str, ...] = ()
+    state: str | None = None
+    nonce: str | None = None
+    code_challenge: str | None = None
+    prompt: frozenset[str] = frozenset()
+    max_age: int | None = None
+    login_hint: str = ""
+    acr_values: tuple[str, ...] = ()
+    claims: ClaimsRequest = ClaimsRequest()
+    resource: tuple[str, ...] = ()
+    #: The subject that ``id_token_hint`` or a claims request for ``sub`` names: nobody else will do.
+    subject: str | None = None
+
+    @property
+    def openid(self) -> bool:
+        """Whether this is an OpenID Connect request and not only an OAuth one."""
+        return "openid" in self.scope
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, data: str) -> Self:
+        return msgspec.json.decode(data, type=cls)
+
+
+def read(parameters: Parameters, client: Client, redirect_uri: str) -> AuthorizationRequest:
+    """Type the parameters of a request that passed the checks.
+
+    Raises:
+        InvalidRequest: a value is malformed.
+    """
+    claims = _read_claims(parameters)
+    return AuthorizationRequest(
+        client_id=client.client_id,
+        redirect_uri=redirect_uri,
+        response_type=parameters["response_type"],
+        response_mode=parameters.get("response_mode", "query"),
+        scope=granted_scope(parameters, client),
+        state=parameters.get("state"),
+        nonce=parameters.get("nonce"),
+        code_challenge=parameters.get("code_challenge"),
+        prompt=frozenset(words(parameters, "prompt")),
+        max_age=_read_max_age(parameters),
+        login_hint=parameters.get("login_hint", ""),
+        acr_values=words(parameters, "acr_values"),
+        claims=claims,
+        resource=words(parameters, "resource"),
+        subject=_read_subject(parameters, claims),
+    )
+
+
+def words(parameters: Parameters, name: str) -> tuple[str, ...]:
+    """A space-separated list, each word once, in order."""
+    return tuple(dict.fromkeys(parameters.get(name, "").split()))
+
+
+def _read_max_age(parameters: Parameters) -> int | None:
+    """``max_age``, in seconds."""
+    text = parameters.get("max_age")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
+        raise InvalidRequest("max_age must be a number of seconds.")
+    return int(text)
+
+
+def _read_claims(parameters: Parameters) -> ClaimsRequest:
+    """The ``claims`` parameter; members that we do not know are ignored, as section 5.5 says."""
+    text = parameters.get("claims")
+    if text is None:
+        return ClaimsRequest()
+    if len(text) > MAX_LENGTH:
+        raise InvalidRequest("claims is too long.")
+    try:
+        return msgspec.json.decode(text, type=ClaimsRequest)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise InvalidRequest("claims must be a JSON object as in OpenID Connect Core section 5.5.") from error
+
+
+def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
+    """The one subject that will do, if the client named one."""
+    requested = claims.id_token.get("sub")
+    if requested is not None and isinstance(requested.value, str):
+        return requested.value
+    if "id_token_hint" in parameters:
+        hint = read_id_token_hint(parameters["id_token_hint"])
+        return str(hint["sub"])
+    return None
+
+
+def granted_scope(parameters: Parameters, client: Client) -> tuple[str, ...]:
+    """The requested scopes that this client may have. Others are left out (RFC 6749 section 3.3)."""
+    return tuple(scope for scope in words(parameters, "scope") if scope in client.scopes)

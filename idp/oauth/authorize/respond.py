@@ -1,0 +1,48 @@
+"""Authorization responses: the response modes, and ``iss`` in every one of them (RFC 9207)."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import Response
+from litestar.datastructures import Cookie
+
+from idp.errors import OAuthError
+from idp.settings import settings
+from idp.web.pages import origin, page, see_other
+
+
+def respond(
+    redirect_uri: str,
+    response_mode: str,
+    parameters: dict[str, str],
+    state: str | None,
+    cookies: Sequence[Cookie] = (),
+) -> Response[Any]:
+    """Send the browser back to the client with the parameters of a response."""
+    fields = parameters | ({"state": state} if state is not None else {}) | {"iss": settings().issuer}
+    if response_mode == "form_post":
+        return page(
+            "form_post.html",
+            cookies=cookies,
+            form_targets=[origin(redirect_uri)],
+            nonce=secrets.token_urlsafe(16),
+            redirect_uri=redirect_uri,
+            fields=fields,
+        )
+    # The client's own query stays as it was registered (RFC 6749 section 3.1.2).
+    separator = "&" if "?" in redirect_uri else "?"
+    return see_other(f"{redirect_uri}{separator}{urlencode(fields)}", cookies)
+
+
+def respond_with_error(
+    redirect_uri: str,
+    response_mode: str,
+    error: OAuthError,
+    state: str | None,
+    cookies: Sequence[Cookie] = (),
+) -> Response[Any]:
+    """Tell the client of a refusal (RFC 6749 section 4.1.2.1)."""
+    parameters = {"error": error.error, "error_description": error.description}
+    return respond(redirect_uri, response_mode, parameters, state, cookies)

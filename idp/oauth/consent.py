@@ -1,0 +1,169 @@
+"""Consent: what a user allows a client, asked once and remembered."""
+
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from litestar import Request, Response, get, post
+
+from idp import ids
+from idp.accounts.tables import user_by_id
+from idp.audit.events import record
+from idp.db.engine import execute, fetchrow, transaction
+from idp.errors import PageError
+from idp.oauth.authorize import waiting
+from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.authorize.waiting import Waiting
+from idp.oauth.clients.registry import Client, registry
+from idp.oauth.scopes import describe
+from idp.signin import flow as flows
+from idp.signin import sessions
+from idp.signin.flow import Display
+from idp.signin.pages import check_form_token, form_token
+from idp.signin.sessions import SignedIn
+from idp.web import forms
+from idp.web.access import Access
+from idp.web.pages import origin, page, see_other
+
+AnyRequest = Request[Any, Any, Any]
+
+# Consent covers a request when it names every scope and resource of it, and the documents are the ones shown then.
+_COVERS = """
+    SELECT 1 FROM consent
+    WHERE user_id = $1 AND client_id = $2 AND scope @> $3 AND resource @> $4
+      AND documents_hash = $5
+"""
+# What was allowed before stays allowed, unless the documents changed: then only what was asked under the new ones.
+_GRANT = """
+    INSERT INTO consent AS c (id, user_id, client_id, scope, resource, documents_hash, granted_at)
+    VALUES ($1, $2, $3, $4, $5, $6, now())
+    ON CONFLICT (user_id, client_id) DO UPDATE SET
+        scope = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.scope || $4)) ELSE $4 END,
+        resource = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.resource || $5)) ELSE $5 END,
+        documents_hash = $6, granted_at = now()
+"""
+
+
+def display(client: Client, redirect_uri: str) -> Display:
+    """What pages show of a client."""
+    return Display(
+        client_name=client.client_name,
+        origin=origin(redirect_uri),
+        client_uri=client.client_uri,
+        logo_uri=client.logo_uri,
+        policy_uri=client.policy_uri,
+        tos_uri=client.tos_uri,
+    )
+
+
+def _documents_hash(client: Client) -> bytes:
+    return sha256(f"{client.policy_uri or ''}\0{client.tos_uri or ''}".encode()).digest()
+
+
+async def is_needed(asked: AuthorizationRequest, client: Client, session: SignedIn, pending: Waiting | None) -> bool:
+    """Whether the person must be asked (OpenID Connect Core section 3.1.2.4).
+
+    A first-party client may skip consent, but ``prompt=consent`` always asks.
+    """
+    if "consent" in asked.prompt and not (pending and pending.consented):
+        return True
+    if client.skip_consent:
+        return False
+    covered = await fetchrow(
+        _COVERS, session.user_id, client.client_id, asked.scope, asked.resource, _documents_hash(client)
+    )
+    return covered is None
+
+
+class _Asking(NamedTuple):
+    pending: Waiting
+    client: Client
+    session: SignedIn
+
+
+async def _load(request: AnyRequest, request_id: str) -> _Asking | Response[Any]:
+    """The request, its client and who is signed in; or the way back to the request, which asks for the sign-in."""
+    pending = await waiting.load(request, request_id)
+    client = registry.client(pending.asked.client_id)
+    session = await sessions.current(request)
+    if client is None or session is None:
+        return see_other(waiting.path(pending))
+    return _Asking(pending, client, session)
+
+
+def _form_purpose(session: SignedIn) -> str:
+    """The form counts for the person it was shown to, not for one who signs in meanwhile in another tab."""
+    return f"consent {session.user_id}"
+
+
+@get("/consent/{request_id:str}", opt={"access": Access.PAGE})
+async def show_consent(request: AnyRequest, request_id: str) -> Response[Any]:
+    """Ask the person."""
+    asking = await _load(request, request_id)
+    if isinstance(asking, Response):
+        return asking
+    pending, client, session = asking
+    user = await user_by_id(session.user_id)
+    asked = pending.asked
+    resources = [registry.resource_server(identifier) for identifier in asked.resource]
+    return page(
+        "consent.html",
+        form_targets=[origin(asked.redirect_uri)],
+        action=f"/consent/{request_id}",
+        csrf_token=form_token(pending.binding.secret, _form_purpose(session)),
+        client=display(client, asked.redirect_uri),
+        user=user,
+        scopes=[describe(scope) for scope in asked.scope if scope != "openid"],
+        resources=[resource.name for resource in resources if resource is not None],
+    )
+
+
+@post("/consent/{request_id:str}", opt={"access": Access.PAGE})
+async def decide_consent(request: AnyRequest, request_id: str) -> Response[Any]:
+    """Take the person's decision and go back to the request."""
+    asking = await _load(request, request_id)
+    if isinstance(asking, Response):
+        return asking
+    pending, client, session = asking
+    form = await forms.form(request)
+    check_form_token(form, pending.binding.secret, _form_purpose(session))
+    match form.get("action"):
+        case "allow":
+            await _remember(pending, client, session)
+            return see_other(waiting.path(pending))
+        case "deny":
+            await record("consent", outcome="denied", user_id=session.user_id, client_id=client.client_id)
+            return see_other(f"{waiting.path(pending)}/cancel")
+        case "switch":
+            binding = await flows.start(
+                waiting.path(pending),
+                cancel_to=f"{waiting.path(pending)}/cancel",
+                display=display(client, pending.asked.redirect_uri),
+            )
+            return see_other(flows.path(binding), [flows.cookie(binding)])
+    raise PageError("Please choose", "Allow or deny the request.", status=HTTPStatus.BAD_REQUEST)
+
+
+async def _remember(pending: Waiting, client: Client, session: SignedIn) -> None:
+    asked = pending.asked
+    async with transaction():
+        await waiting.mark_consented(pending)
+        await execute(
+            _GRANT,
+            ids.uuid7(),
+            session.user_id,
+            client.client_id,
+            asked.scope,
+            asked.resource,
+            _documents_hash(client),
+        )
+        await record(
+            "consent",
+            user_id=session.user_id,
+            client_id=client.client_id,
+            session_id=session.id,
+            detail={"scope": " ".join(asked.scope)},
+        )
+
+
+ROUTES = [show_consent, decide_consent]

@@ -1,0 +1,72 @@
+"""Token introspection (RFC 7662)."""
+
+from typing import Any
+
+from litestar import Request, Response, post
+
+from idp import ids
+from idp.db.engine import fetchrow
+from idp.errors import InvalidClient, InvalidRequest
+from idp.oauth import access_tokens
+from idp.oauth.clients.authentication import authenticate
+from idp.oauth.clients.registry import Client, registry
+from idp.oauth.statements import LIVE_REFRESH_TOKEN
+from idp.oauth.token.mint import read_refresh_token
+from idp.settings import settings
+from idp.web import forms
+from idp.web.access import Access
+
+INACTIVE = {"active": False}
+
+
+@post("/introspect", opt={"access": Access.CLIENT}, status_code=200)
+async def introspect(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+    """Say whether a token is active, and what it says, to those whom it concerns.
+
+    A client learns of its own tokens; a resource server, by the client that it is registered with, of the access
+    tokens meant for it. To all others every token is inactive (section 4).
+    """
+    form = await forms.form(request)
+    client = authenticate(request.headers.get("authorization"), form)
+    if client.public:
+        raise InvalidClient("Introspection needs a client that can authenticate itself.")
+    if "token" not in form:
+        raise InvalidRequest("token is missing.")
+    answer = await _access_token(form["token"], client) or await _refresh_token(form["token"], client)
+    return Response(answer or INACTIVE, headers={"Cache-Control": "no-store"})
+
+
+def _concerns(client: Client, claims: dict[str, Any]) -> bool:
+    audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+    servers = (registry.resource_server(identifier) for identifier in audience)
+    return claims["client_id"] == client.client_id or any(
+        server is not None and server.client_id == client.client_id for server in servers
+    )
+
+
+async def _access_token(token: str, client: Client) -> dict[str, Any] | None:
+    live = await access_tokens.judge(token)
+    if live is None or not _concerns(client, live.claims):
+        return None
+    return {"active": True, "token_type": "Bearer", **live.claims}
+
+
+async def _refresh_token(token: str, client: Client) -> dict[str, Any] | None:
+    """A refresh token concerns nobody but its client."""
+    jti = read_refresh_token(token)
+    row = await fetchrow(LIVE_REFRESH_TOKEN, jti, ids.digest(token), client.client_id) if jti else None
+    if row is None:
+        return None
+    return {
+        "active": True,
+        "iss": settings().issuer,
+        "client_id": client.client_id,
+        "sub": str(row["user_id"]),
+        "scope": row["scope"],
+        "jti": str(jti),
+        "iat": int(row["issued_at"].timestamp()),
+        "exp": int(row["expires_at"].timestamp()),
+    }
+
+
+ROUTES = [introspect]

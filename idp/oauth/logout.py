@@ -1,0 +1,123 @@
+"""Log-out at the client's wish (OpenID Connect RP-Initiated Logout 1.0)."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import HttpMethod, Request, Response, post, route
+from litestar.datastructures import Cookie
+
+from idp.accounts.tables import user_by_id
+from idp.errors import InvalidRequest, PageError
+from idp.oauth import consent
+from idp.oauth.clients.registry import Client, registry
+from idp.oauth.id_token_hint import read_id_token_hint
+from idp.signin import sessions
+from idp.signin.pages import check_form_token, form_token
+from idp.web import cookies, forms
+from idp.web.access import Access
+from idp.web.pages import origin, page, see_other
+
+AnyRequest = Request[Any, Any, Any]
+
+PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
+
+
+class _LogoutRequest:
+    """A validated log-out request (section 2).
+
+    Attributes:
+        client: the client that asks, if it said who it is.
+        sid: the session that the hint speaks of.
+        location: where the browser goes afterwards; None for our own page.
+    """
+
+    def __init__(self, parameters: dict[str, str]) -> None:
+        hint = self._hint(parameters)
+        self.sid = hint.get("sid")
+        self.client = self._client(parameters, hint)
+        self.location = self._location(parameters)
+        self.parameters = {name: parameters[name] for name in PARAMETERS if name in parameters}
+
+    @staticmethod
+    def _hint(parameters: dict[str, str]) -> dict[str, Any]:
+        if "id_token_hint" not in parameters:
+            return {}
+        try:
+            return read_id_token_hint(parameters["id_token_hint"])
+        except InvalidRequest as error:
+            raise _refused("The application sent a token that is not ours.") from error
+
+    @staticmethod
+    def _client(parameters: dict[str, str], hint: dict[str, Any]) -> Client | None:
+        client_id = parameters.get("client_id", hint.get("aud"))
+        if client_id is None:
+            return None
+        if hint and hint["aud"] != client_id:
+            raise _refused("The application sent a token that was issued to another one.")
+        client = registry.client(client_id)
+        if client is None:
+            raise _refused("The application is not registered here, or was disabled.")
+        return client
+
+    def _location(self, parameters: dict[str, str]) -> str | None:
+        uri = parameters.get("post_logout_redirect_uri")
+        if uri is None:
+            return None
+        if self.client is None or uri not in self.client.post_logout_redirect_uris:
+            raise _refused("The application asked to send you to an address that is not registered for it.")
+        if "state" not in parameters:
+            return uri
+        return f"{uri}{'&' if '?' in uri else '?'}{urlencode({'state': parameters['state']})}"
+
+
+def _refused(message: str) -> PageError:
+    return PageError("You were not signed out", message, error="invalid_request")
+
+
+@route("/logout", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.ENTRY}, status_code=200)
+async def logout(request: AnyRequest) -> Response[Any]:
+    """Sign out: at once when the hint proves that the client speaks of this very session, else after a question."""
+    if request.method == HttpMethod.POST:
+        # Another site's POST arrives without our SameSite cookies; a GET brings them.
+        return see_other(f"/logout?{urlencode(_LogoutRequest(await forms.form(request)).parameters)}")
+    asked = _LogoutRequest(forms.query(request))
+    session = await sessions.current(request)
+    if session is None:
+        return _signed_out(asked, cookies.delete(cookies.SESSION))
+    if asked.sid == str(session.id):
+        return _signed_out(asked, await sessions.end(session))
+    secret = cookies.read(request, cookies.SESSION) or ""
+    return page(
+        "logout.html",
+        form_targets=[origin(asked.location)] if asked.location else [],
+        action="/logout/confirm",
+        csrf_token=form_token(secret, "logout"),
+        hidden=asked.parameters,
+        user=await user_by_id(session.user_id),
+        client=consent.display(asked.client, asked.location or "") if asked.client else None,
+    )
+
+
+@post("/logout/confirm", opt={"access": Access.PAGE}, status_code=200)
+async def confirm_logout(request: AnyRequest) -> Response[Any]:
+    """The person's answer. What the client asked for is validated again: it came back through the browser."""
+    form = await forms.form(request)
+    asked = _LogoutRequest(form)
+    session = await sessions.current(request)
+    if session is None:
+        return _signed_out(asked, cookies.delete(cookies.SESSION))
+    check_form_token(form, cookies.read(request, cookies.SESSION) or "", "logout")
+    if form.get("action") == "cancel":
+        return see_other("/")
+    return _signed_out(asked, await sessions.end(session))
+
+
+def _signed_out(asked: _LogoutRequest, cookie: Cookie) -> Response[Any]:
+    if asked.location is not None:
+        return see_other(asked.location, [cookie])
+    client = consent.display(asked.client, "") if asked.client else None
+    way_out = [(client.client_name, client.client_uri)] if client and client.client_uri else []
+    return page("logged_out.html", cookies=[cookie], client=client, way_out=[*way_out, ("Start page", "/")])
+
+
+ROUTES = [logout, confirm_logout]

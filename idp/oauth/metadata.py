@@ -1,0 +1,116 @@
+"""What others must know of this server: discovery documents and the JWKS.
+
+Answered from memory, so that tokens can be verified even while the database is down.
+"""
+
+from functools import lru_cache
+from typing import Any, Final
+
+from litestar import HttpMethod, Request, route
+from litestar.response.base import ASGIResponse
+
+from idp.keys.ring import Document, keyring, prepare
+from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
+from idp.settings import settings
+from idp.web.access import Access
+
+METHODS: Final = (HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS)
+
+_CORS = {"Access-Control-Allow-Origin": "*"}
+_PREFLIGHT = _CORS | {
+    "Allow": ", ".join(METHODS),
+    "Access-Control-Allow-Methods": ", ".join(METHODS),
+    # If-None-Match is what makes a browser ask.
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
+    """OpenID Connect Discovery section 3, RFC 8414 section 2, RFC 9207 section 3."""
+    confidential = ["client_secret_basic", "client_secret_post"]
+    return {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+        "userinfo_endpoint": f"{issuer}/userinfo",
+        "jwks_uri": f"{issuer}/.well-known/jwks.json",
+        "introspection_endpoint": f"{issuer}/introspect",
+        "revocation_endpoint": f"{issuer}/revoke",
+        "end_session_endpoint": f"{issuer}/logout",
+        "scopes_supported": list(STANDARD_SCOPES),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "form_post"],
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "acr_values_supported": ["1"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": list(algorithms),
+        "token_endpoint_auth_methods_supported": [*confidential, "none"],
+        "introspection_endpoint_auth_methods_supported": confidential,
+        "revocation_endpoint_auth_methods_supported": [*confidential, "none"],
+        "claim_types_supported": ["normal"],
+        "claims_supported": list(CLAIMS),
+        "claims_parameter_supported": True,
+        "request_parameter_supported": False,
+        # Left out, this one would mean true.
+        "request_uri_parameter_supported": False,
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+        "ui_locales_supported": ["en"],
+    }
+
+
+@lru_cache(maxsize=8)
+def _discovery(issuer: str, algorithms: tuple[str, ...]) -> Document:
+    return prepare(_metadata(issuer, algorithms))
+
+
+def _unchanged(if_none_match: str | None, etag: str) -> bool:
+    """Whether the reader has this very document (RFC 9110 section 13.1.2, weak comparison)."""
+    tags = [tag.strip() for tag in (if_none_match or "").split(",")]
+    return "*" in tags or etag in [tag.removeprefix("W/") for tag in tags]
+
+
+def _answer(request: Request[Any, Any, Any], document: Document) -> ASGIResponse:
+    if request.method == HttpMethod.OPTIONS:
+        return ASGIResponse(status_code=204, headers=_PREFLIGHT)
+    headers = _CORS | {
+        "Cache-Control": f"public, max-age={settings().jwks_max_age}",
+        "ETag": document.etag,
+    }
+    if _unchanged(request.headers.get("if-none-match"), document.etag):
+        return ASGIResponse(status_code=304, headers=headers)
+    headers |= {
+        # Not application/jwk-set+json for the JWKS: some clients, and the OpenID Foundation's
+        # tests, want application/json.
+        "Content-Type": "application/json",
+        "Content-Length": str(len(document.body)),
+    }
+    if request.method == HttpMethod.HEAD:
+        return ASGIResponse(headers=headers, is_head_response=True)
+    return ASGIResponse(body=document.body, headers=headers)
+
+
+@route(
+    ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"],
+    http_method=METHODS,
+    opt={"access": Access.PUBLIC},
+    sync_to_thread=False,
+)
+def discovery(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """The metadata of this server, under the names of OpenID Connect Discovery and of RFC 8414."""
+    return _answer(request, _discovery(settings().issuer, keyring.algorithms()))
+
+
+@route(
+    "/.well-known/jwks.json",
+    http_method=METHODS,
+    opt={"access": Access.PUBLIC},
+    sync_to_thread=False,
+)
+def jwks(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """The public keys (RFC 7517 section 5)."""
+    return _answer(request, keyring.jwks())
+
+
+ROUTES = [discovery, jwks]

@@ -1,0 +1,78 @@
+"""Token revocation (RFC 7009)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from litestar import MediaType, Request, Response, post
+from litestar.datastructures import Cookie
+
+from idp import ids
+from idp.audit.events import record
+from idp.db.engine import execute, fetchrow, transaction
+from idp.errors import InvalidRequest
+from idp.oauth import access_tokens
+from idp.oauth.clients.authentication import authenticate
+from idp.oauth.clients.registry import Client
+from idp.oauth.statements import OWNER_OF_REFRESH_TOKEN, REVOKE_ACCESS_TOKEN, REVOKE_BY_REFRESH_TOKEN
+from idp.oauth.token import cookie
+from idp.oauth.token.mint import read_refresh_token
+from idp.web import forms
+from idp.web.access import Access
+
+
+@post("/revoke", opt={"access": Access.CLIENT}, status_code=200)
+async def revoke(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Revoke a token of the client. A refresh token takes its whole family with it.
+
+    A token that is unknown or no longer valid is answered with success: it is as the client wishes (section 2.2).
+    """
+    form = await forms.form(request)
+    client = authenticate(request.headers.get("authorization"), form)
+    cookies: list[Cookie] = []
+    if client.refresh_token_cookie and "token" not in form:
+        form = cookie.take(request, client, form)
+        form["token"] = form.get("refresh_token", "")
+        cookies.append(cookie.delete(client))
+    elif "token" not in form:
+        raise InvalidRequest("token is missing.")
+    if not await _revoke_refresh_token(client, form["token"]):
+        await _revoke_access_token(client, form["token"])
+    return Response(b"", media_type=MediaType.TEXT, headers={"Cache-Control": "no-store"}, cookies=cookies)
+
+
+async def _revoke_refresh_token(client: Client, token: str) -> bool:
+    """Whether it was a refresh token of ours."""
+    jti = read_refresh_token(token)
+    if jti is None:
+        return False
+    async with transaction():
+        family = await fetchrow(REVOKE_BY_REFRESH_TOKEN, jti, ids.digest(token), client.client_id)
+        if family is not None:
+            await record(
+                "token_family_revoked",
+                user_id=family["user_id"],
+                client_id=client.client_id,
+                session_id=family["session_id"],
+                detail={"reason": "revoked_by_client"},
+            )
+            return True
+    owner = await fetchrow(OWNER_OF_REFRESH_TOKEN, jti, ids.digest(token))
+    if owner is not None and owner["client_id"] != client.client_id:
+        raise _not_yours()
+    return True
+
+
+async def _revoke_access_token(client: Client, token: str) -> None:
+    claims = access_tokens.read(token)
+    if claims is None:
+        return
+    if claims["client_id"] != client.client_id:
+        raise _not_yours()
+    await execute(REVOKE_ACCESS_TOKEN, claims["jti"], datetime.fromtimestamp(claims["exp"], UTC))
+
+
+def _not_yours() -> InvalidRequest:
+    return InvalidRequest("The token was not issued to this client.")
+
+
+ROUTES = [revoke]

@@ -1,0 +1,30 @@
+"""Ending all that a user's sign-ins gave, or all that was issued to a client."""
+
+from uuid import UUID
+
+from idp.db.engine import execute
+
+# Codes first: a redemption that runs at the same moment either finds its code consumed, or is waited for, and the
+# family that it made is seen by the statement that follows.
+_END_CODES_OF_USER = "UPDATE authorization_code SET consumed_at = now() WHERE user_id = $1 AND consumed_at IS NULL"
+_END_SESSIONS = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND ended_at IS NULL"
+_REVOKE_FAMILIES_OF_USER = """
+UPDATE token_family SET revoked_at = now(), revoked_reason = $2 WHERE user_id = $1 AND revoked_at IS NULL
+"""
+_END_CODES_OF_CLIENT = "UPDATE authorization_code SET consumed_at = now() WHERE client_id = $1 AND consumed_at IS NULL"
+_REVOKE_FAMILIES_OF_CLIENT = """
+UPDATE token_family SET revoked_at = now(), revoked_reason = $2 WHERE client_id = $1 AND revoked_at IS NULL
+"""
+
+
+async def sign_out_user(user_id: UUID, reason: str) -> None:
+    """End a user's sessions and revoke every token family, with offline access or without. In the caller's transaction."""
+    await execute(_END_CODES_OF_USER, user_id)
+    await execute(_END_SESSIONS, user_id)
+    await execute(_REVOKE_FAMILIES_OF_USER, user_id, reason)
+
+
+async def revoke_tokens_of_client(client_id: str, reason: str) -> None:
+    """Revoke every token family of a client. In the caller's transaction."""
+    await execute(_END_CODES_OF_CLIENT, client_id)
+    await execute(_REVOKE_FAMILIES_OF_CLIENT, client_id, reason)

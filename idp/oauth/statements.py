@@ -1,0 +1,129 @@
+"""The few hot statements of the protocol, each one round trip.
+
+Whatever is single-use is consumed here by one conditional statement whose predicate holds every condition, expiry by
+the database's clock included. A statement that finds no row has changed nothing.
+"""
+
+# $1 code_hash  $2 client_id  $3 redirect_uri  $4 S256 of the verifier (null: none sent)
+# $5 jti  $6 token_hash  $7 issued_at  $8 expires_at of the refresh token (jti null: none is wanted)
+# $9 latest end of the family
+REDEEM_CODE = """
+WITH code AS (
+    UPDATE authorization_code AS c SET consumed_at = now()
+    FROM users AS u, session AS s
+    WHERE c.code_hash = $1 AND c.client_id = $2 AND c.redirect_uri = $3
+      AND c.code_challenge IS NOT DISTINCT FROM $4
+      AND c.consumed_at IS NULL AND c.expires_at > now()
+      AND u.id = c.user_id AND u.disabled_at IS NULL
+      AND s.id = c.session_id AND s.ended_at IS NULL
+    RETURNING c.*
+), family AS (
+    INSERT INTO token_family (id, client_id, user_id, session_id, scope, resource, claims, offline_access,
+                              auth_time, amr, acr, created_at, expires_at)
+    SELECT family_id, client_id, user_id, session_id, scope, resource, claims, offline_access,
+           auth_time, amr, acr, now(), $9
+    FROM code
+), refresh AS (
+    INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at)
+    SELECT $5, family_id, $6, $7, $8 FROM code WHERE $5::uuid IS NOT NULL
+)
+SELECT family_id, user_id, session_id, scope, resource, claims, nonce, auth_time, amr, acr FROM code
+"""
+
+# A code that was consumed before: its family dies with all that was issued from it. $1 code_hash
+REVOKE_REPLAYED_CODE = """
+UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'authorization_code_reuse'
+FROM authorization_code AS c
+WHERE c.code_hash = $1 AND c.consumed_at IS NOT NULL AND f.id = c.family_id AND f.revoked_at IS NULL
+RETURNING f.id, f.client_id, f.user_id, f.session_id
+"""
+
+# Single-session mode: what the user's earlier sign-ins gave. $1 user_id  $2 auth_time  $3 client_id (null: all clients)
+REVOKE_EARLIER_FAMILIES = """
+UPDATE token_family SET revoked_at = now(), revoked_reason = 'single_session'
+WHERE user_id = $1 AND auth_time < $2 AND revoked_at IS NULL AND ($3::text IS NULL OR client_id = $3)
+"""
+
+# A family still yields tokens while neither it, nor its user, nor (without offline access) its session has ended.
+_FAMILY_LIVES = """
+    f.revoked_at IS NULL AND f.expires_at > now() AND u.id = f.user_id AND u.disabled_at IS NULL
+    AND (f.offline_access OR EXISTS (
+        SELECT FROM session AS s WHERE s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()))
+"""
+
+# $1 jti  $2 token_hash  $3 client_id  of the token presented; $4 scopes that it must cover
+# $5 jti  $6 token_hash  $7 issued_at  $8 expires_at  of its successor
+ROTATE_REFRESH_TOKEN = f"""
+WITH old AS (
+    UPDATE refresh_token AS r SET rotated_at = now(), successor = $5
+    FROM token_family AS f, users AS u
+    WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at IS NULL AND r.expires_at > now()
+      AND f.id = r.family_id AND f.client_id = $3 AND string_to_array(f.scope, ' ') @> $4::text[]
+      AND {_FAMILY_LIVES}
+    RETURNING f.*
+), new AS (
+    INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at)
+    SELECT $5, id, $6, $7, $8 FROM old
+)
+SELECT id AS family_id, user_id, session_id, scope, resource, claims, auth_time, amr, acr FROM old
+"""  # noqa: S608
+
+# The successor of a token rotated within the grace time. $1 jti  $2 token_hash  $3 client_id
+# $4 scopes that it must cover  $5 grace in seconds
+REPEAT_ROTATION = f"""
+SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.amr, f.acr,
+       n.jti, n.issued_at, n.expires_at
+FROM refresh_token AS r, refresh_token AS n, token_family AS f, users AS u
+WHERE r.jti = $1 AND r.token_hash = $2 AND n.jti = r.successor
+  AND r.rotated_at + make_interval(secs => $5) > now()
+  AND f.id = r.family_id AND f.client_id = $3 AND string_to_array(f.scope, ' ') @> $4::text[]
+  AND {_FAMILY_LIVES}
+"""  # noqa: S608
+
+# A token that was rotated before, presented too late: theft or a lost race, and the family dies either way.
+# $1 jti  $2 token_hash  $3 client_id  $4 grace in seconds
+REVOKE_REUSED_REFRESH_TOKEN = """
+UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'refresh_token_reuse'
+FROM refresh_token AS r
+WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at + make_interval(secs => $4) <= now()
+  AND f.id = r.family_id AND f.client_id = $3 AND f.revoked_at IS NULL
+RETURNING f.id, f.client_id, f.user_id, f.session_id
+"""
+
+# Whether an access token of a family still counts, and what userinfo may say. $1 family_id  $2 jti
+LIVE_ACCESS_TOKEN = f"""
+SELECT f.claims, u.*
+FROM token_family AS f, users AS u
+WHERE f.id = $1 AND {_FAMILY_LIVES}
+  AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $2)
+"""  # noqa: S608
+
+# An access token of no family. $1 jti
+IS_REVOKED = "SELECT 1 FROM revoked_access_token WHERE jti = $1"
+
+# $1 jti  $2 token_hash  $3 client_id
+LIVE_REFRESH_TOKEN = f"""
+SELECT f.user_id, f.scope, r.issued_at, r.expires_at
+FROM refresh_token AS r, token_family AS f, users AS u
+WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at IS NULL AND r.expires_at > now()
+  AND f.id = r.family_id AND f.client_id = $3 AND {_FAMILY_LIVES}
+"""  # noqa: S608
+
+# Revoke the family of a refresh token, live or not (RFC 7009). $1 jti  $2 token_hash  $3 client_id
+REVOKE_BY_REFRESH_TOKEN = """
+UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'revoked_by_client'
+FROM refresh_token AS r
+WHERE r.jti = $1 AND r.token_hash = $2 AND f.id = r.family_id AND f.client_id = $3 AND f.revoked_at IS NULL
+RETURNING f.user_id, f.session_id
+"""
+
+# $1 jti  $2 expires_at
+REVOKE_ACCESS_TOKEN = """
+INSERT INTO revoked_access_token (jti, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING
+"""
+
+# $1 jti  $2 token_hash
+OWNER_OF_REFRESH_TOKEN = """
+SELECT f.client_id FROM refresh_token AS r, token_family AS f
+WHERE r.jti = $1 AND r.token_hash = $2 AND f.id = r.family_id
+"""

@@ -1,0 +1,86 @@
+"""The authorization_code grant (RFC 6749 section 4.1.3, RFC 7636 section 4.6)."""
+
+from base64 import urlsafe_b64encode
+from datetime import timedelta
+from hashlib import sha256
+
+from msgspec import UNSET
+
+from idp import clock, ids
+from idp.audit.events import record
+from idp.db.engine import execute, fetchrow, transaction
+from idp.errors import InvalidGrant, InvalidRequest
+from idp.oauth.clients.registry import Client
+from idp.oauth.statements import REDEEM_CODE, REVOKE_EARLIER_FAMILIES, REVOKE_REPLAYED_CODE
+from idp.oauth.token.mint import Grant, NewRefreshToken, TokenResponse, new_refresh_token, respond
+from idp.settings import settings
+
+#: RFC 7636 section 4.1.
+VERIFIER_LENGTHS = range(43, 129)
+
+
+def _challenge(verifier: str | None) -> str | None:
+    """The S256 challenge that belongs to a verifier (RFC 7636 section 4.2)."""
+    if verifier is None:
+        return None
+    if len(verifier) not in VERIFIER_LENGTHS or not verifier.isascii():
+        raise InvalidGrant("code_verifier is not 43 to 128 unreserved characters.")
+    return urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
+    """Exchange a code for tokens, once.
+
+    The code is consumed only by the right client with the right redirect URI and verifier. A second use revokes what
+    the first one gave (section 4.1.2).
+    """
+    for name in ("code", "redirect_uri"):
+        if name not in form:
+            raise InvalidRequest(f"{name} is missing.")
+    code_hash = ids.digest(form["code"])
+    refresh = new_refresh_token() if "refresh_token" in client.grant_types else None
+    grant = await _consume(client, form, code_hash, refresh)
+    if grant is None:
+        await _revoke_if_replayed(code_hash)
+        raise InvalidGrant("The code is not valid for this client, redirect_uri and code_verifier, or was used.")
+    return await respond(client, grant, refresh.token if refresh else UNSET)
+
+
+async def _consume(
+    client: Client, form: dict[str, str], code_hash: bytes, refresh: NewRefreshToken | None
+) -> Grant | None:
+    single_session = settings().single_session or client.single_session
+    arguments = (
+        code_hash,
+        client.client_id,
+        form["redirect_uri"],
+        _challenge(form.get("code_verifier")),
+        refresh.jti if refresh else None,
+        refresh.hash if refresh else None,
+        refresh.issued_at if refresh else None,
+        refresh.expires_at if refresh else None,
+        clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime),
+    )
+    if not single_session:
+        row = await fetchrow(REDEEM_CODE, *arguments)
+        return Grant(**row) if row else None
+    async with transaction():
+        row = await fetchrow(REDEEM_CODE, *arguments)
+        if row is None:
+            return None
+        only_client = None if settings().single_session else client.client_id
+        await execute(REVOKE_EARLIER_FAMILIES, row["user_id"], row["auth_time"], only_client)
+    return Grant(**row)
+
+
+async def _revoke_if_replayed(code_hash: bytes) -> None:
+    async with transaction():
+        revoked = await fetchrow(REVOKE_REPLAYED_CODE, code_hash)
+        if revoked is not None:
+            await record(
+                "token_family_revoked",
+                user_id=revoked["user_id"],
+                client_id=revoked["client_id"],
+                session_id=revoked["session_id"],
+                detail={"reason": "authorization_code_reuse"},
+            )

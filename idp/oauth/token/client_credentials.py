@@ -1,0 +1,31 @@
+"""The client_credentials grant: a client in its own name (RFC 6749 section 4.4)."""
+
+import secrets
+
+from idp.errors import InvalidScope, InvalidTarget
+from idp.oauth.clients.registry import Client, registry
+from idp.oauth.scopes import STANDARD_SCOPES
+from idp.oauth.token.mint import TokenResponse, access_token
+from idp.settings import settings
+
+
+async def issue(client: Client, form: dict[str, str]) -> TokenResponse:
+    """Issue an access token whose subject is the client itself. There is no user, so no ID token and no refresh token.
+
+    Raises:
+        InvalidScope: a scope is not the client's, or speaks of a user.
+        InvalidTarget: a resource is not registered.
+    """
+    allowed = client.scopes - STANDARD_SCOPES.keys()
+    wanted = form["scope"].split() if "scope" in form else sorted(allowed)
+    if not set(wanted) <= allowed:
+        raise InvalidScope("A scope is unknown, not allowed to this client, or only for users.")
+    resource = form.get("resource", "").split()
+    if any(registry.resource_server(identifier) is None for identifier in resource):
+        raise InvalidTarget("The resource is not registered.")
+    scope = " ".join(wanted)
+    return TokenResponse(
+        access_token=access_token(client, client.client_id, scope, resource, secrets.token_urlsafe(16)),
+        expires_in=settings().access_token_lifetime,
+        scope=scope,
+    )

@@ -1,0 +1,50 @@
+"""The token endpoint: parse, authenticate, dispatch (RFC 6749 section 3.2)."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Request, Response, post
+
+from idp.errors import InvalidRequest, OAuthError, UnauthorizedClient
+from idp.oauth.clients.authentication import authenticate
+from idp.oauth.clients.registry import Client
+from idp.oauth.token import authorization_code, client_credentials, cookie, refresh_token
+from idp.oauth.token.mint import TokenResponse
+from idp.web import forms
+from idp.web.access import Access
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+#: Every grant: its name, and the function that answers it.
+GRANTS: dict[str, Callable[[Client, dict[str, str]], Awaitable[TokenResponse]]] = {
+    "authorization_code": authorization_code.redeem,
+    "refresh_token": refresh_token.refresh,
+    "client_credentials": client_credentials.issue,
+}
+
+
+@post("/token", opt={"access": Access.CLIENT}, status_code=200)
+async def token(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Answer a token request."""
+    form = await forms.form(request)
+    client = authenticate(request.headers.get("authorization"), form)
+    grant_type = form.get("grant_type")
+    if grant_type is None:
+        raise InvalidRequest("grant_type is missing.")
+    grant = GRANTS.get(grant_type)
+    if grant is None:
+        raise OAuthError("unsupported_grant_type", "This grant_type is not supported.")
+    if grant_type not in client.grant_types:
+        raise UnauthorizedClient("This client is not registered for this grant_type.")
+    in_cookie = client.refresh_token_cookie
+    if in_cookie and grant_type == "refresh_token":
+        form = cookie.take(request, client, form)
+    elif in_cookie:
+        cookie.check_origin(request, client)
+    response = await grant(client, form)
+    response, cookies = cookie.deliver(client, response) if in_cookie else (response, [])
+    return Response(msgspec.json.encode(response), media_type=MediaType.JSON, headers=NO_STORE, cookies=cookies)
+
+
+ROUTES = [token]

@@ -1,0 +1,189 @@
+"""What every grant ends with: the tokens, and the response that carries them."""
+
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from idp import clock, ids
+from idp.accounts.claims import claims_of
+from idp.accounts.tables import user_by_id
+from idp.keys import jose, vault
+from idp.keys.ring import keyring
+from idp.oauth.authorize.request import ClaimsRequest
+from idp.oauth.clients.registry import Client, registry
+from idp.settings import settings
+
+REFRESH_TOKEN_TYPE = "rt+jwt"
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What a user authorized: the row that redeeming a code or rotating a refresh token returns."""
+
+    family_id: UUID
+    user_id: UUID
+    session_id: UUID | None
+    scope: str
+    resource: Sequence[str]
+    claims: str | None
+    auth_time: datetime
+    amr: Sequence[str]
+    acr: str
+    nonce: str | None = None
+
+
+class TokenResponse(msgspec.Struct, frozen=True):
+    """A token response (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3)."""
+
+    access_token: str
+    expires_in: int
+    scope: str
+    token_type: str = "Bearer"
+    id_token: str | UnsetType = UNSET
+    refresh_token: str | UnsetType = UNSET
+
+
+class NewRefreshToken(msgspec.Struct, frozen=True):
+    """A refresh token about to be stored: its row's values and the JWT itself."""
+
+    jti: UUID
+    issued_at: datetime
+    expires_at: datetime
+    token: str
+
+    @property
+    def hash(self) -> bytes:
+        return ids.digest(self.token)
+
+
+def family_jti(family_id: UUID) -> str:
+    """The ``jti`` of an access token: opened by its family's id, so that revoking the family finds it."""
+    return f"{urlsafe_b64encode(family_id.bytes).rstrip(b'=').decode()}.{secrets.token_urlsafe(12)}"
+
+
+def family_of(jti: str) -> UUID | None:
+    """The family that an access token belongs to; None for one of the client's own (client_credentials)."""
+    family, dot, _ = jti.partition(".")
+    return UUID(bytes=urlsafe_b64decode(family + "==")) if dot else None
+
+
+def access_token(client: Client, subject: str, scope: str, resource: Sequence[str], jti: str, **claims: Any) -> str:
+    """An access token (RFC 9068 section 2), for the resource servers asked for, or else for this server itself."""
+    now = clock.timestamp()
+    audience = list(resource)
+    if not audience or "openid" in scope.split():
+        # userinfo is one of the token's audiences whenever OpenID Connect is in play.
+        audience.append(settings().issuer)
+    server = registry.resource_server(audience[0])
+    return jose.sign(
+        keyring.signing(server.access_token_signed_response_alg if server else jose.DEFAULT_ALGORITHM),
+        "at+jwt",
+        {
+            "iss": settings().issuer,
+            "sub": subject,
+            "aud": audience if len(audience) > 1 else audience[0],
+            "client_id": client.client_id,
+            "scope": scope,
+            "iat": now,
+            "exp": now + settings().access_token_lifetime,
+            "jti": jti,
+            **claims,
+        },
+    )
+
+
+async def id_token(client: Client, grant: Grant, access_token: str) -> str:
+    """An ID token (OpenID Connect Core section 2). Lean: scopes are answered by userinfo."""
+    now = clock.timestamp()
+    alg = client.id_token_signed_response_alg
+    claims = {
+        "iss": settings().issuer,
+        "sub": str(grant.user_id),
+        "aud": client.client_id,
+        "iat": now,
+        "exp": now + settings().id_token_lifetime,
+        "auth_time": int(grant.auth_time.timestamp()),
+        "acr": grant.acr,
+        "amr": list(grant.amr),
+        "at_hash": jose.left_half_hash(access_token, alg),
+        "jti": secrets.token_urlsafe(16),
+    }
+    if grant.session_id is not None:
+        claims["sid"] = str(grant.session_id)
+    if grant.nonce is not None:
+        claims["nonce"] = grant.nonce
+    if grant.claims:
+        claims = await _requested_claims(grant) | claims
+    return jose.sign(keyring.signing(alg), "JWT", claims)
+
+
+async def _requested_claims(grant: Grant) -> dict[str, Any]:
+    """What the ``claims`` parameter asks to have in the ID token itself."""
+    assert grant.claims is not None  # noqa: S101
+    wanted = msgspec.json.decode(grant.claims, type=ClaimsRequest).id_token
+    user = await user_by_id(grant.user_id) if wanted else None
+    return claims_of(user, wanted) if user else {}
+
+
+def new_refresh_token() -> NewRefreshToken:
+    """A refresh token, not stored yet."""
+    jti, issued_at = ids.uuid7(), clock.now().replace(microsecond=0)
+    expires_at = issued_at + timedelta(seconds=settings().refresh_token_lifetime)
+    return NewRefreshToken(jti, issued_at, expires_at, refresh_jwt(jti, issued_at, expires_at))
+
+
+def refresh_jwt(jti: UUID, issued_at: datetime, expires_at: datetime) -> str:
+    """The refresh token of a row, byte for byte the same each time.
+
+    Signed with a key of our own, so that a forged one costs no query; all else that it stands for is in the row.
+    """
+    claims = {
+        "iss": settings().issuer,
+        "jti": str(jti),
+        "iat": int(issued_at.timestamp()),
+        "exp": int(expires_at.timestamp()),
+    }
+    return jose.sign_symmetric(vault.derive("refresh-token"), REFRESH_TOKEN_TYPE, claims)
+
+
+def read_refresh_token(token: str) -> UUID | None:
+    """The ``jti`` of a refresh token that we made and that has not expired; None of any other string."""
+    try:
+        claims = jose.verify_symmetric(token, vault.derive("refresh-token"), typ=REFRESH_TOKEN_TYPE)
+        jose.check_times(claims)
+    except jose.InvalidJWT:
+        return None
+    return UUID(claims["jti"])
+
+
+async def respond(
+    client: Client, grant: Grant, refresh_token: str | UnsetType = UNSET, scope: str | None = None
+) -> TokenResponse:
+    """The response to a grant in a user's name: access token, ID token where OpenID Connect is used, refresh token.
+
+    Args:
+        scope: the narrower scope that a refresh request asked for; by default all that was granted.
+    """
+    scope = grant.scope if scope is None else scope
+    token = access_token(
+        client,
+        str(grant.user_id),
+        scope,
+        grant.resource,
+        family_jti(grant.family_id),
+        auth_time=int(grant.auth_time.timestamp()),
+        acr=grant.acr,
+        amr=list(grant.amr),
+    )
+    return TokenResponse(
+        access_token=token,
+        expires_in=settings().access_token_lifetime,
+        scope=scope,
+        id_token=await id_token(client, grant, token) if "openid" in scope.split() else UNSET,
+        refresh_token=refresh_token,
+    )

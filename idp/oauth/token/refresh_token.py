@@ -1,0 +1,85 @@
+"""The refresh_token grant: rotation on every use, reuse detected (RFC 6749 section 6, RFC 9700 section 4.14.2)."""
+
+from uuid import UUID
+
+from idp import ids
+from idp.accounts.tables import user_by_id
+from idp.audit.events import record
+from idp.db.engine import fetchrow, transaction
+from idp.errors import InvalidGrant, InvalidRequest, InvalidScope
+from idp.mail.deliver import send_later
+from idp.oauth.clients.registry import Client
+from idp.oauth.statements import (
+    LIVE_REFRESH_TOKEN,
+    REPEAT_ROTATION,
+    REVOKE_REUSED_REFRESH_TOKEN,
+    ROTATE_REFRESH_TOKEN,
+)
+from idp.oauth.token.mint import (
+    Grant,
+    TokenResponse,
+    new_refresh_token,
+    read_refresh_token,
+    refresh_jwt,
+    respond,
+)
+from idp.settings import settings
+
+
+async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
+    """Exchange a refresh token for new tokens, its successor among them.
+
+    A token that was used before yields its same successor within the grace time, so that a lost response or two tabs
+    log nobody out. After it, its whole family is revoked: somebody has a copy.
+    """
+    if "refresh_token" not in form:
+        raise InvalidRequest("refresh_token is missing.")
+    token_hash, jti = ids.digest(form["refresh_token"]), read_refresh_token(form["refresh_token"])
+    if jti is None:
+        raise _refused()
+    narrowed = form.get("scope", "").split()
+    rotated = await _rotate(client, jti, token_hash, narrowed)
+    if rotated is None:
+        if await fetchrow(LIVE_REFRESH_TOKEN, jti, token_hash, client.client_id):
+            raise InvalidScope("The scope exceeds what was granted.")
+        await _revoke_if_reused(client, jti, token_hash)
+        raise _refused()
+    grant, successor = rotated
+    return await respond(client, grant, successor, " ".join(narrowed) or None)
+
+
+def _refused() -> InvalidGrant:
+    return InvalidGrant("The refresh token is not valid for this client, has expired or was revoked.")
+
+
+async def _rotate(client: Client, jti: UUID, token_hash: bytes, narrowed: list[str]) -> tuple[Grant, str] | None:
+    """Rotate, or repeat the rotation within the grace time. A scope beyond the grant leaves the token as it was."""
+    old, new = (jti, token_hash, client.client_id, narrowed), new_refresh_token()
+    row = await fetchrow(ROTATE_REFRESH_TOKEN, *old, new.jti, new.hash, new.issued_at, new.expires_at)
+    if row is not None:
+        return Grant(**row), new.token
+    row = await fetchrow(REPEAT_ROTATION, *old, settings().refresh_token_grace)
+    if row is None:
+        return None
+    values = dict(row)
+    successor = refresh_jwt(values.pop("jti"), values.pop("issued_at"), values.pop("expires_at"))
+    return Grant(**values), successor
+
+
+async def _revoke_if_reused(client: Client, jti: UUID, token_hash: bytes) -> None:
+    async with transaction():
+        revoked = await fetchrow(
+            REVOKE_REUSED_REFRESH_TOKEN, jti, token_hash, client.client_id, settings().refresh_token_grace
+        )
+        if revoked is None:
+            return
+        await record(
+            "token_family_revoked",
+            user_id=revoked["user_id"],
+            client_id=client.client_id,
+            session_id=revoked["session_id"],
+            detail={"reason": "refresh_token_reuse"},
+        )
+    user = await user_by_id(revoked["user_id"])
+    if user is not None:
+        send_later(user.email, "signed_out_for_safety", name=user.name, client_name=client.client_name)

@@ -1,0 +1,56 @@
+"""The UserInfo endpoint (OpenID Connect Core section 5.3)."""
+
+from typing import Any
+
+import msgspec
+from litestar import HttpMethod, Request, Response, route
+
+from idp.accounts.claims import claims_of
+from idp.errors import BearerError, InsufficientScope, InvalidRequest, InvalidToken
+from idp.oauth import access_tokens
+from idp.oauth.authorize.request import ClaimsRequest
+from idp.oauth.scopes import STANDARD_SCOPES
+from idp.web import forms
+from idp.web.access import Access
+
+AnyRequest = Request[Any, Any, Any]
+
+
+async def _bearer_token(request: AnyRequest) -> str:
+    """The access token, from the header or from a form body (RFC 6750 sections 2.1 and 2.2). Never from a query.
+
+    Raises:
+        BearerError: there is none, or one in each place.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    in_header = token.strip() if scheme.lower() == "bearer" else ""
+    in_body = ""
+    if request.method == HttpMethod.POST and request.headers.get("content-type", "").startswith(forms.FORM):
+        try:
+            in_body = (await forms.form(request)).get("access_token", "")
+        except InvalidRequest as error:
+            raise BearerError("invalid_request", error.description) from error
+    if in_header and in_body:
+        raise BearerError("invalid_request", "The access token is sent in more than one way.")
+    if not in_header and not in_body:
+        raise InvalidToken("There is no access token.")
+    return in_header or in_body
+
+
+@route("/userinfo", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.BEARER}, status_code=200)
+async def userinfo(request: AnyRequest) -> Response[dict[str, Any]]:
+    """The claims of the user in whose name the token was issued: those of its scopes, and those asked for by name."""
+    live = await access_tokens.judge(await _bearer_token(request))
+    if live is None:
+        raise InvalidToken
+    scopes = str(live.claims["scope"]).split()
+    if live.row is None or "openid" not in scopes:
+        raise InsufficientScope("openid")
+    names = [claim for scope in scopes for claim in STANDARD_SCOPES.get(scope, ())]
+    if live.row["claims"]:
+        names += msgspec.json.decode(live.row["claims"], type=ClaimsRequest).userinfo
+    claims = {"sub": live.claims["sub"]} | claims_of(live.row, names)
+    return Response(claims, headers={"Cache-Control": "no-store"})
+
+
+ROUTES = [userinfo]

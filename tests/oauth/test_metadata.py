@@ -1,0 +1,197 @@
+"""The discovery documents and the JWKS, over HTTP."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from litestar import Litestar
+
+from idp.keys import lifecycle
+from idp.keys.ring import KeyRing
+from idp.oauth import metadata
+from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES, describe
+from idp.settings import settings
+from idp.web.access import require_declaration
+from tests.support.isolated import MoveClock, isolated
+from tests.support.postgres import Cluster
+
+DISCOVERY = "/.well-known/openid-configuration"
+AUTHORIZATION_SERVER = "/.well-known/oauth-authorization-server"
+JWKS = "/.well-known/jwks.json"
+PATHS = [DISCOVERY, AUTHORIZATION_SERVER, JWKS]
+
+
+async def make_ring() -> KeyRing:
+    for alg in ("ES256", "RS256"):
+        await lifecycle.ensure_signing_key(alg)
+    ring = KeyRing()
+    await ring.load()
+    return ring
+
+
+@pytest.fixture(scope="module")
+async def loaded_ring(cluster: Cluster, template: str) -> KeyRing:
+    """Loaded once, and its database left behind: every test here shows that none is needed."""
+    async with isolated(await cluster.create_database(template)):
+        return await make_ring()
+
+
+@pytest.fixture
+def ring(loaded_ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> KeyRing:
+    monkeypatch.setattr(metadata, "keyring", loaded_ring)
+    return loaded_ring
+
+
+@pytest.fixture
+async def web(ring: KeyRing) -> AsyncIterator[httpx.AsyncClient]:
+    app = Litestar(metadata.ROUTES, openapi_config=None, logging_config=None)
+    require_declaration(app)
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url=settings().issuer) as client:
+        yield client
+
+
+async def test_the_metadata(web: httpx.AsyncClient) -> None:
+    response = await web.get(DISCOVERY)
+    assert response.status_code == 200
+    issuer = settings().issuer
+    confidential = ["client_secret_basic", "client_secret_post"]
+    assert response.json() == {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+        "userinfo_endpoint": f"{issuer}/userinfo",
+        "jwks_uri": f"{issuer}/.well-known/jwks.json",
+        "introspection_endpoint": f"{issuer}/introspect",
+        "revocation_endpoint": f"{issuer}/revoke",
+        "end_session_endpoint": f"{issuer}/logout",
+        "scopes_supported": ["openid", "profile", "email", "address", "phone", "offline_access"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "form_post"],
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "acr_values_supported": ["1"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+        "token_endpoint_auth_methods_supported": [*confidential, "none"],
+        "introspection_endpoint_auth_methods_supported": confidential,
+        "revocation_endpoint_auth_methods_supported": [*confidential, "none"],
+        "claim_types_supported": ["normal"],
+        "claims_supported": list(CLAIMS),
+        "claims_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+        "ui_locales_supported": ["en"],
+    }
+
+
+async def test_both_documents_are_the_same(web: httpx.AsyncClient) -> None:
+    assert (await web.get(DISCOVERY)).content == (await web.get(AUTHORIZATION_SERVER)).content
+
+
+async def test_the_jwks(web: httpx.AsyncClient, ring: KeyRing) -> None:
+    response = await web.get((await web.get(DISCOVERY)).json()["jwks_uri"])
+    assert response.content == ring.jwks().body
+    assert len(response.json()["keys"]) == 2
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_anyone_may_read_and_cache_it(web: httpx.AsyncClient, path: str) -> None:
+    response = await web.get(path, headers={"Origin": "https://spa.example"})
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["cache-control"] == f"public, max-age={settings().jwks_max_age}"
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert response.headers["etag"].startswith('"')
+    assert int(response.headers["content-length"]) == len(response.content)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_head_is_get_without_the_body(web: httpx.AsyncClient, path: str) -> None:
+    head, get = await web.head(path), await web.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers == get.headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_browsers_may_ask_with_conditions(web: httpx.AsyncClient, path: str) -> None:
+    response = await web.options(
+        path,
+        headers={
+            "Origin": "https://spa.example",
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": "if-none-match",
+        },
+    )
+    assert (response.status_code, response.content) == (204, b"")
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert "GET" in response.headers["access-control-allow-methods"]
+    assert response.headers["access-control-allow-headers"] == "*"
+    assert "access-control-allow-credentials" not in response.headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_other_methods_are_refused(web: httpx.AsyncClient, path: str) -> None:
+    for method in ("POST", "PUT", "DELETE"):
+        assert (await web.request(method, path)).status_code == 405
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', ' "a" ,W/{} ', "*"])
+async def test_what_the_reader_has_is_not_sent_again(web: httpx.AsyncClient, path: str, form: str) -> None:
+    first = await web.get(path)
+    for method in ("GET", "HEAD"):
+        response = await web.request(method, path, headers={"If-None-Match": form.format(first.headers["etag"])})
+        assert (response.status_code, response.content) == (304, b"")
+        for name in ("etag", "cache-control", "access-control-allow-origin"):
+            assert response.headers[name] == first.headers[name]
+
+
+@pytest.mark.parametrize("form", ["", '"other"', "{}x", "other", '"*"'])
+async def test_anything_else_is_sent(web: httpx.AsyncClient, form: str) -> None:
+    etag = (await web.get(JWKS)).headers["etag"]
+    response = await web.get(JWKS, headers={"If-None-Match": form.format(etag.strip('"'))})
+    assert response.status_code == 200
+
+
+async def test_a_change_of_the_keys_changes_the_tags(
+    web: httpx.AsyncClient,
+    own_database: str,
+    move_clock: MoveClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ring = await make_ring()
+    monkeypatch.setattr(metadata, "keyring", ring)
+    before = [(await web.get(path)).headers["etag"] for path in (DISCOVERY, JWKS)]
+    await lifecycle.generate("EdDSA")
+    await ring.load()
+    published = [(await web.get(path)).headers["etag"] for path in (DISCOVERY, JWKS)]
+    assert published[0] == before[0]
+    assert published[1] != before[1]
+    move_clock(settings().jwks_max_age + lifecycle.MARGIN + 1)
+    active = await web.get(DISCOVERY)
+    assert active.headers["etag"] != before[0]
+    assert active.json()["id_token_signing_alg_values_supported"] == ["RS256", "ES256", "EdDSA"]
+
+
+async def test_the_bytes_are_prepared_once(web: httpx.AsyncClient, ring: KeyRing) -> None:
+    await web.get(DISCOVERY)
+    before = metadata._discovery.cache_info().misses, ring.jwks()
+    for path in PATHS:
+        await web.get(path)
+    assert (metadata._discovery.cache_info().misses, ring.jwks()) == before
+    assert ring.jwks() is before[1]
+
+
+def test_the_standard_scopes_ask_for_the_standard_claims() -> None:
+    """OpenID Connect Core sections 5.1 and 5.4."""
+    assert len(STANDARD_SCOPES["profile"]) == 14
+    assert len(set(CLAIMS)) == len(CLAIMS)
+    assert {"sub", "name", "email", "email_verified", "address", "phone_number"} <= set(CLAIMS)
+
+
+def test_every_scope_has_words() -> None:
+    for name in STANDARD_SCOPES:
+        assert describe(name).name == name
+        assert describe(name).title not in ("", name)
+    assert describe("invoices.read").title == "invoices.read"
