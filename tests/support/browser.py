@@ -1,0 +1,133 @@
+"""A browser without a screen: keeps cookies, follows redirects inside the server, fills in forms."""
+
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from http.cookies import SimpleCookie
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import httpx
+
+
+@dataclass
+class Form:
+    action: str
+    method: str
+    fields: dict[str, str] = field(default_factory=dict)
+    buttons: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+class _Forms(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self.ids: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        self.ids.add(values.get("id", ""))
+        if tag == "form":
+            self.forms.append(Form(values.get("action", ""), values.get("method", "get").lower()))
+        elif tag == "input" and self.forms and "name" in values:
+            self.forms[-1].fields[values["name"]] = values.get("value", "")
+        elif tag == "button" and self.forms:
+            self.forms[-1].buttons[values.get("id", "")] = (values.get("name", ""), values.get("value", ""))
+
+
+class Page:
+    """A page that the browser shows."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.url = str(response.url)
+        self.path = response.url.path
+        self.status = response.status_code
+        self.text = response.text
+        parser = _Forms()
+        parser.feed(self.text)
+        self.forms, self.ids = parser.forms, parser.ids
+
+    @property
+    def error(self) -> str:
+        """The error code that the page shows."""
+        marker = 'id="oidc-error"'
+        return self.text.partition(marker)[2].partition(">")[2].partition("<")[0].strip()
+
+
+class Redirect:
+    """Where the browser was sent outside the server: back to a client."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self.parameters = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+
+
+class Cookies(httpx.Auth):
+    """The cookies of one host. As real browsers do, it keeps Secure cookies from http://localhost too."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if self.values:
+            request.headers["cookie"] = "; ".join(f"{name}={value}" for name, value in self.values.items())
+        response = yield request
+        for header in response.headers.get_list("set-cookie"):
+            for name, morsel in SimpleCookie(header).items():
+                if morsel["max-age"] == "0":
+                    self.values.pop(name, None)
+                else:
+                    self.values[name] = morsel.value
+
+
+class Browser:
+    """One person's browser at one server.
+
+    Attributes:
+        cookies: by name, to look at or to tamper with.
+    """
+
+    def __init__(self, issuer: str, client: httpx.AsyncClient, cookies: dict[str, str]) -> None:
+        self.issuer = issuer
+        self.client = client
+        self.cookies = cookies
+
+    async def get(self, path: str, **parameters: str) -> Page | Redirect:
+        response = await self.client.get(urljoin(self.issuer, path), params=parameters or None)
+        return await self._follow(response)
+
+    async def post(self, path: str, data: dict[str, str], *, origin: str | None = "own") -> Page | Redirect:
+        """Send a form. ``origin`` is that of the page it stands on: our own by default; None sends none."""
+        headers = {} if origin is None else {"Origin": self.issuer if origin == "own" else origin}
+        response = await self.client.post(urljoin(self.issuer, path), data=data, headers=headers)
+        return await self._follow(response)
+
+    async def submit(self, page: Page, button: str, **fields: str) -> Page | Redirect:
+        """Fill in the form that has the button and press it."""
+        form = next(form for form in page.forms if button in form.buttons)
+        name, value = form.buttons[button]
+        data = form.fields | fields | ({name: value} if name else {})
+        return await self.post(urljoin(page.url, form.action), data)
+
+    async def sign_in(self, page: Page, username: str, password: str) -> Page | Redirect:
+        return await self.submit(page, "login-submit", username=username, password=password)
+
+    async def _follow(self, response: httpx.Response) -> Page | Redirect:
+        for _ in range(10):
+            if not response.has_redirect_location:
+                return Page(response)
+            location = urljoin(str(response.url), response.headers["location"])
+            # The demo client lives on the server too, but is a client like any other.
+            if not location.startswith(self.issuer + "/"):
+                return Redirect(location)
+            response = await self.client.get(location)
+        raise AssertionError("The server redirects in circles.")
+
+
+@asynccontextmanager
+async def open_browser(issuer: str) -> AsyncIterator[Browser]:
+    """A fresh browser."""
+    cookies = Cookies()
+    async with httpx.AsyncClient(auth=cookies, timeout=30) as client:
+        yield Browser(issuer, client, cookies.values)

@@ -1,0 +1,70 @@
+"""What a test of one module needs for itself: a database, a master key, a clock to move."""
+
+import base64
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from idp import clock
+from idp.db import engine
+from idp.keys import vault
+from idp.settings import settings
+from tests.support.postgres import Cluster
+
+MoveClock = Callable[[float], None]
+UseMasterKey = Callable[[bytes], None]
+
+
+@asynccontextmanager
+async def isolated(dsn: str) -> AsyncIterator[str]:
+    """Let the engine of this process use another database for the length of a block."""
+    config, pool = engine.engine.config, engine.engine.pool
+    engine.engine.pool = None
+    engine.configure(dsn)
+    try:
+        async with engine.connected(size=10):
+            yield dsn
+    finally:
+        engine.engine.config, engine.engine.pool = config, pool
+
+
+@pytest.fixture
+async def empty_database(cluster: Cluster) -> AsyncIterator[str]:
+    """A database for this test alone, without tables."""
+    async with isolated(await cluster.create_database(template=None)) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def own_database(cluster: Cluster, template: str) -> AsyncIterator[str]:
+    """A database for this test alone, migrated and otherwise empty."""
+    async with isolated(await cluster.create_database(template)) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def move_clock() -> Iterator[MoveClock]:
+    """Moves the clock of this process so many seconds from the real time."""
+
+    def move(seconds: float) -> None:
+        clock.offset = timedelta(seconds=seconds)
+
+    yield move
+    clock.offset = timedelta()
+
+
+@pytest.fixture
+def use_master_key() -> Iterator[UseMasterKey]:
+    """Gives this process another master key until the test ends."""
+    with pytest.MonkeyPatch.context() as environment:
+
+        def use(key: bytes) -> None:
+            environment.setenv("IDP_MASTER_KEY", base64.urlsafe_b64encode(key).decode())
+            settings.cache_clear()
+            vault.master_key.cache_clear()
+
+        yield use
+    settings.cache_clear()
+    vault.master_key.cache_clear()

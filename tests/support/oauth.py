@@ -1,0 +1,100 @@
+"""A relying party in a few lines, for tests that look at the protocol itself."""
+
+import secrets
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import httpx
+
+from tests.support.browser import Browser, Page, Redirect
+
+PASSWORD = "correct horse battery staple"
+REDIRECT_URI = "https://app.example.com/callback"
+
+
+def pkce() -> tuple[str, str]:
+    """A verifier and its S256 challenge."""
+    verifier = secrets.token_urlsafe(32)
+    return verifier, urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+@dataclass
+class RelyingParty:
+    """A client of the server under test."""
+
+    issuer: str
+    http: httpx.AsyncClient
+    client_id: str
+    client_secret: str | None = None
+    redirect_uri: str = REDIRECT_URI
+    scope: str = "openid profile email"
+    verifier: str = field(default_factory=lambda: pkce()[0])
+
+    def parameters(self, **changes: str | None) -> dict[str, str]:
+        """An authorization request; a change to None leaves a parameter out."""
+        challenge = urlsafe_b64encode(sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
+        values: dict[str, str | None] = {
+            "client_id": self.client_id,
+            "redirect_uri": self.redirect_uri,
+            "response_type": "code",
+            "scope": self.scope,
+            "state": "the-state",
+            "nonce": "the-nonce",
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        return {name: value for name, value in (values | changes).items() if value is not None}
+
+    async def authorize(self, browser: Browser, **changes: str | None) -> Page | Redirect:
+        return await browser.get("/authorize", **self.parameters(**changes))
+
+    async def sign_in(self, browser: Browser, email: str, password: str = PASSWORD, **changes: str | None) -> str:
+        """Go all the way, through sign-in and consent where they are asked for. Returns the code."""
+        answer = await self.authorize(browser, **changes)
+        if isinstance(answer, Page) and "login-submit" in answer.ids:
+            answer = await browser.sign_in(answer, email, password)
+        if isinstance(answer, Page) and "consent-allow" in answer.ids:
+            answer = await browser.submit(answer, "consent-allow")
+        assert isinstance(answer, Redirect), answer.text
+        assert "code" in answer.parameters, answer.location
+        return answer.parameters["code"]
+
+    async def post(self, path: str, headers: dict[str, str] | None = None, **form: str | None) -> httpx.Response:
+        """Call an endpoint with this client's authentication: Basic, or client_id alone for a public client."""
+        data = {name: value for name, value in form.items() if value is not None}
+        if self.client_secret is None:
+            data = {"client_id": self.client_id} | data
+            return await self.http.post(f"{self.issuer}{path}", data=data, headers=headers)
+        auth = httpx.BasicAuth(self.client_id, self.client_secret)
+        return await self.http.post(f"{self.issuer}{path}", data=data, auth=auth, headers=headers)
+
+    async def redeem(self, code: str, **changes: str | None) -> httpx.Response:
+        form: dict[str, str | None] = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.redirect_uri,
+            "code_verifier": self.verifier,
+        }
+        return await self.post("/token", **(form | changes))
+
+    async def refresh(self, refresh_token: str, **changes: str | None) -> httpx.Response:
+        form: dict[str, str | None] = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        return await self.post("/token", **(form | changes))
+
+    async def tokens(self, browser: Browser, email: str, **changes: str | None) -> dict[str, Any]:
+        """Sign in and redeem the code."""
+        response = await self.redeem(await self.sign_in(browser, email, **changes))
+        assert response.status_code == 200, response.text
+        tokens: dict[str, Any] = response.json()
+        return tokens
+
+    async def userinfo(self, access_token: str) -> httpx.Response:
+        return await self.http.get(f"{self.issuer}/userinfo", headers={"Authorization": f"Bearer {access_token}"})
+
+    async def introspect(self, token: str) -> dict[str, Any]:
+        response = await self.post("/introspect", token=token)
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer

@@ -1,0 +1,93 @@
+"""The real server, `idp serve`, in a process of its own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+START_WITHIN_SECONDS = 30
+STOP_WITHIN_SECONDS = 20
+
+#: Hashing that costs nothing: the tests sign in often.
+CHEAP_HASHING = {"IDP_ARGON2_MEMORY_COST": "8", "IDP_ARGON2_TIME_COST": "1"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without the settings of whoever runs the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("IDP_")}
+
+
+class Server:
+    """`idp serve` with the given settings, answering when the constructor returns.
+
+    Attributes:
+        issuer: where it is.
+        log_path: all that it printed.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, port: int | None = None, wait: bool = True, **settings: str):
+        self.port = port or free_port()
+        self.issuer = settings.get("IDP_ISSUER", f"http://localhost:{self.port}")
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_path = folder / f"server-{self.port}-{time.monotonic_ns()}.log"
+        folder.mkdir(parents=True, exist_ok=True)
+        environment = clean_environment() | CHEAP_HASHING | {"IDP_ISSUER": self.issuer} | settings
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "idp", "serve", "--port", str(self.port), *arguments],
+                cwd=folder,
+                env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A group of its own: `kill` below must reach the workers and nobody else.
+                start_new_session=True,
+            )
+        if wait:
+            self.wait_until_ready()
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_WITHIN_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"The server ended with {self.process.returncode}:\n{self.log}")
+            try:
+                if httpx.get(f"{self.url}/health/ready", timeout=2).is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        self.kill()
+        raise AssertionError(f"The server did not start in time:\n{self.log}")
+
+    def stop(self) -> int:
+        """Ask it to stop, as a service manager would. Returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_WITHIN_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        return self.process.wait()
+
+    def kill(self) -> None:
+        """End it and its workers at once, as a crash would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
