@@ -1,8 +1,8 @@
 """Assembles the application: routes, what surrounds them, what starts and stops with it. Decides nothing else."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import structlog
 from litestar import Litestar
@@ -12,6 +12,7 @@ from idp import housekeeping
 from idp.db import notices
 from idp.db.engine import close_pool, configure, open_pool
 from idp.keys.ring import keyring
+from idp.mail import deliver
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
 from idp.oauth.authorize import endpoint as authorize
 from idp.oauth.clients.registry import registry
@@ -24,10 +25,13 @@ from idp.web.access import require_declaration, same_origin_guard
 from idp.web.cors import Cors
 from idp.web.edge import Edge
 from idp.web.logs import configure_logs
+from idp.web.pages import pages
 
 log = structlog.get_logger()
 
 MAX_BODY_BYTES = 64 * 1024
+#: How long mail that is under way may hold up the end of a worker.
+MAIL_SECONDS = 5
 
 MODULES = (
     authorize,
@@ -44,7 +48,7 @@ MODULES = (
 )
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def lifespan(_: Litestar) -> AsyncIterator[None]:
     """Connect, load what is kept in memory, and keep it fresh while the application runs."""
     await open_pool(settings().database_pool_size)
@@ -60,6 +64,8 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(deliver.finish(), MAIL_SECONDS)
         await close_pool()
 
 
@@ -67,6 +73,8 @@ def create_app() -> ASGIApp:
     """The ASGI application of one worker, for the settings of its environment."""
     config: Settings = settings()
     configure_logs(config)
+    # Now, so that a template that does not compile stops the start and not a sign-in.
+    pages()
     if config.database_url is not None:
         configure(config.database_url.get_secret_value())
     handlers = [handler for module in MODULES for handler in module.ROUTES]

@@ -54,7 +54,7 @@ async def verify_password(hash: str | None, password: str) -> bool:
         Overloaded: too many hashings wait already.
     """
     if len(password) > MAX_LENGTH:
-        hash, password = None, ""
+        return await verify_password(None, "")
     return await _pool().run(_matches, hash or _decoy(), _encoded(password))
 
 

@@ -18,7 +18,7 @@ UPDATE token_family SET revoked_at = now(), revoked_reason = $2 WHERE client_id 
 
 
 async def sign_out_user(user_id: UUID, reason: str) -> None:
-    """End a user's sessions and revoke every token family, with offline access or without. In the caller's transaction."""
+    """End a user's sessions and every token family, offline access included. In the caller's transaction."""
     await execute(_END_CODES_OF_USER, user_id)
     await execute(_END_SESSIONS, user_id)
     await execute(_REVOKE_FAMILIES_OF_USER, user_id, reason)

@@ -62,11 +62,13 @@ class Edge:
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
-            log.info(
+            # The template, not the path: a path may name a sign-in flow, a query string may hold anything.
+            route = scope.get("path_template") or ""
+            say = log.debug if route.startswith("/health/") else log.info
+            say(
                 "request",
                 method=scope["method"],
-                # The template, not the path: a path may name a sign-in flow, a query string may hold anything.
-                route=scope.get("path_template") or "",
+                route=route,
                 status=status,
                 duration_ms=round((time.perf_counter() - started) * 1000, 1),
             )

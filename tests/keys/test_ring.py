@@ -45,6 +45,13 @@ async def test_the_jwks_holds_what_clients_need_and_no_secret() -> None:
     assert PyJWKSet.from_json(ring.jwks().body.decode())[kid].key_id == kid
 
 
+async def test_the_youngest_active_key_signs() -> None:
+    await lifecycle.ensure_signing_key(ALG)
+    second = await lifecycle.rotate(ALG, now=True)
+    await lifecycle.rotate(ALG)
+    assert (await loaded()).signing(ALG).kid == second
+
+
 async def test_rs256_comes_first() -> None:
     for alg in ("EdDSA", "ES256", "RS256"):
         await lifecycle.ensure_signing_key(alg)

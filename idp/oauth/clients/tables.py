@@ -1,10 +1,11 @@
-"""Clients and resource servers at rest."""
+"""Clients and resource servers at rest, and the queries on them."""
 
+import asyncpg
 from piccolo.columns import Array, Boolean, Bytea, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
-from idp.db.engine import engine
+from idp.db.engine import engine, fetch
 
 
 class ClientRow(Table, tablename="client", db=engine):
@@ -44,3 +45,13 @@ class ResourceServerRow(Table, tablename="resource_server", db=engine):
     access_token_signed_response_alg = Text(default="RS256")
     client_id = Text(null=True, default=None)
     created_at = Timestamptz(default=TimestamptzNow())
+
+
+async def enabled_clients() -> list[asyncpg.Record]:
+    """Every client that is not disabled."""
+    return await fetch("SELECT * FROM client WHERE disabled_at IS NULL")
+
+
+async def resource_servers() -> list[asyncpg.Record]:
+    """Every resource server."""
+    return await fetch("SELECT * FROM resource_server ORDER BY identifier")

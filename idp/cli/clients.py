@@ -1,0 +1,181 @@
+"""`idp clients`: the applications that people sign in to."""
+
+from typing import Any
+
+import rich_click as click
+
+from idp.cli.database import with_database
+from idp.cli.output import json_option, print_details, print_json, print_table
+
+PEOPLE = {
+    "grant_types": ("authorization_code", "refresh_token"),
+    "scope": "openid profile email offline_access",
+}
+#: What each kind of application registers, unless an option says otherwise.
+TYPES: dict[str, dict[str, Any]] = {
+    "web": PEOPLE,
+    "spa": PEOPLE | {"token_endpoint_auth_method": "none"},
+    "native": PEOPLE | {"token_endpoint_auth_method": "none", "application_type": "native"},
+    "service": {"grant_types": ("client_credentials",), "scope": ""},
+}
+
+
+@click.group()
+def clients() -> None:
+    """The applications that people sign in to."""
+
+
+@clients.command()
+@click.option("--name", "client_name", required=True, help="What pages call it.")
+@click.option(
+    "--type", "kind", type=click.Choice(list(TYPES)), default="web", show_default=True,
+    help="web: it has a server; spa: it runs in a browser; native: on a phone or desktop; service: without people.",
+)  # fmt: skip
+@click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where people return to. May be repeated.")
+@click.option(
+    "--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True,
+    help="Where people return to after signing out. May be repeated.",
+)  # fmt: skip
+@click.option("--scope", help="The scopes that it may ask for, parted by spaces.")
+@click.option("--grant-type", "grant_types", multiple=True, help="In place of those of its type. May be repeated.")
+@click.option(
+    "--auth-method", "token_endpoint_auth_method",
+    type=click.Choice(["client_secret_basic", "client_secret_post", "none"]), help="How it proves who it is.",
+)  # fmt: skip
+@click.option(
+    "--id-token-alg", "id_token_signed_response_alg", type=click.Choice(["RS256", "PS256", "ES256", "EdDSA"]),
+    help="Algorithm that signs its ID tokens.",
+)  # fmt: skip
+@click.option("--client-uri", help="Its home page.")
+@click.option("--logo-uri", help="Its logo, for the sign-in page.")
+@click.option("--policy-uri", help="Its privacy policy.")
+@click.option("--tos-uri", help="Its terms of service.")
+@click.option("--skip-consent", is_flag=True, help="Ask nobody: it is an application of your own.")
+@click.option("--single-session", is_flag=True, help="A new sign-in ends the user's earlier ones at it.")
+@click.option(
+    "--refresh-token-cookie", is_flag=True, help="Its refresh token comes in a cookie that no script can read."
+)
+@click.option("--no-pkce", is_flag=True, help="It may do without PKCE. Only with a secret, and only if it must.")
+@click.option("--id", "client_id", help="A client_id of your choice.")
+@json_option
+@with_database
+async def create(*, kind: str, no_pkce: bool, client_id: str | None, as_json: bool, **options: Any) -> None:
+    """Register a client. Its secret is shown once: only a hash of it is kept."""
+    from idp.keys.jose import DEFAULT_ALGORITHM
+    from idp.oauth.clients.registration import register_client
+
+    given = {name: value for name, value in options.items() if value not in (None, (), False)}
+    metadata = TYPES[kind] | given | {"require_pkce": not no_pkce}
+    client, secret = await register_client(client_id, **metadata)
+    shown = {"client_id": client.client_id} | ({"client_secret": secret} if secret else {})
+    _print_secret(shown, as_json)
+    if client.id_token_signed_response_alg != DEFAULT_ALGORITHM:
+        await _warn_without_key(client.id_token_signed_response_alg)
+
+
+@clients.command("list")
+@json_option
+@with_database
+async def list_clients(as_json: bool) -> None:
+    """List the clients, the newest last."""
+    from idp.oauth.clients.tables import ClientRow
+
+    found = await ClientRow.select(exclude_secrets=True).order_by(ClientRow.created_at)
+    if as_json:
+        print_json([_plain(row) for row in found])
+        return
+    print_table(
+        ("Client id", "Name", "Application", "Authentication", "Grants", "Disabled"),
+        [
+            (
+                row["client_id"],
+                row["client_name"],
+                row["application_type"],
+                row["token_endpoint_auth_method"],
+                row["grant_types"],
+                row["disabled_at"],
+            )
+            for row in found
+        ],
+    )
+
+
+@clients.command()
+@click.argument("client_id")
+@json_option
+@with_database
+async def show(client_id: str, as_json: bool) -> None:
+    """Show all that is registered of a client, but its secret, which nobody knows."""
+    from idp.oauth.clients.registration import UnknownClient
+    from idp.oauth.clients.tables import ClientRow
+
+    found = await ClientRow.select(exclude_secrets=True).where(ClientRow.client_id == client_id).first()
+    if found is None:
+        raise UnknownClient("There is no client with this id.")
+    if as_json:
+        print_json(_plain(found))
+    else:
+        print_details(_plain(found))
+
+
+@clients.command()
+@click.argument("client_id")
+@with_database
+async def disable(client_id: str) -> None:
+    """Refuse a client, and revoke all tokens that were issued to it."""
+    from idp.oauth.clients.registration import disable_client
+
+    await _tell(client_id, await disable_client(client_id), "is disabled", "was disabled already")
+
+
+@clients.command()
+@click.argument("client_id")
+@with_database
+async def enable(client_id: str) -> None:
+    """Accept a client again. Its people sign in anew."""
+    from idp.oauth.clients.registration import enable_client
+
+    await _tell(client_id, await enable_client(client_id), "is enabled", "was not disabled")
+
+
+@clients.command("rotate-secret")
+@click.argument("client_id")
+@json_option
+@with_database
+async def rotate_client_secret(client_id: str, as_json: bool) -> None:
+    """Give a client a new secret, shown once. The old one ends at once."""
+    from idp.oauth.clients.registration import rotate_secret
+
+    secret = await rotate_secret(client_id)
+    _print_secret({"client_id": client_id, "client_secret": secret}, as_json)
+
+
+async def _tell(client_id: str, done: bool, did: str, nothing: str) -> None:
+    from idp.oauth.clients.registration import UnknownClient
+    from idp.oauth.clients.tables import ClientRow
+
+    if not done and not await ClientRow.exists().where(ClientRow.client_id == client_id):
+        raise UnknownClient("There is no client with this id.")
+    click.echo(f"The client {client_id} {did if done else nothing}.")
+
+
+async def _warn_without_key(alg: str) -> None:
+    """The server makes the first key of the default algorithm by itself, but none of another one."""
+    from idp.keys import lifecycle
+
+    if not any(key.alg == alg and key.state != lifecycle.State.RETIRED for key in await lifecycle.list_keys()):
+        click.echo(f"There is no {alg} key yet: nobody can sign in. Make one: idp keys generate --alg {alg}", err=True)
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a client, less the place of its secret."""
+    return {name: value for name, value in row.items() if name != "client_secret_hash"}
+
+
+def _print_secret(shown: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        print_json(shown)
+        return
+    print_details(shown)
+    if "client_secret" in shown:
+        click.echo("The secret is shown only now. Nobody can look it up later.", err=True)

@@ -1,0 +1,84 @@
+"""The database as commands use it: opened, looked at, closed again.
+
+What takes long to import is imported when it is needed, here and in every command: help shall come at once.
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import ExitStack, asynccontextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from idp.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class NoDatabase(Exception):
+    """There is no database, or it is not up to date: one plain sentence with its mend."""
+
+
+@asynccontextmanager
+async def database(*, migrated: bool = True, create: bool = False) -> AsyncIterator[None]:
+    """The database of the settings; without one the embedded PostgreSQL, started unless it runs already.
+
+    Args:
+        migrated: it must be up to date.
+        create: make the embedded one where there is none yet.
+
+    Raises:
+        NoDatabase: there is none, or it is not up to date.
+        DatabaseUnavailable: it cannot be reached.
+        EmbeddedError: the embedded PostgreSQL cannot be started.
+    """
+    from idp.db import migrate
+    from idp.db.engine import configure, connected
+    from idp.settings import settings
+
+    config = settings()
+    _log_for_people(config)
+    with ExitStack() as stack:
+        if config.database_url is not None:
+            configure(config.database_url.get_secret_value())
+        else:
+            configure(_embedded(config, stack, create=create))
+        async with connected():
+            if migrated and await migrate.pending():
+                raise NoDatabase("The database is not up to date. Run: idp db upgrade.")
+            yield
+
+
+def _embedded(config: "Settings", stack: ExitStack, *, create: bool) -> str:
+    from idp.db.embedded import EmbeddedPostgres
+
+    folder = config.data_dir / "postgres"
+    if not create and not folder.exists():
+        raise NoDatabase("There is no database yet. Set IDP_DATABASE_URL, or make an embedded one: idp db upgrade.")
+    server = EmbeddedPostgres.start(folder)
+    stack.callback(server.stop)
+    return server.dsn
+
+
+def _log_for_people(config: "Settings") -> None:
+    """Commands say themselves what they did; a log of it would only be in the way."""
+    from idp.web.logs import configure_logs
+
+    level = config.log_level if "log_level" in config.model_fields_set else "warning"
+    configure_logs(config.model_copy(update={"log_level": level, "log_format": "console"}))
+
+
+def with_database(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Make an asynchronous command one that click can call, with the database open."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        import asyncio
+
+        async def main() -> T:
+            async with database():
+                return await command(*args, **kwargs)
+
+        return asyncio.run(main())
+
+    return run

@@ -1,0 +1,73 @@
+"""The `idp` command itself: its groups, imported when they are called, and how it fails."""
+
+import importlib
+from typing import Any
+
+import rich_click as click
+from click.exceptions import Abort, ClickException, Exit
+
+from idp import __version__
+
+#: Every command: its line of help, and where it is. Importing them all would make `idp --help` slow.
+COMMANDS = {
+    "serve": ("Run the server.", "idp.cli.serve:serve"),
+    "db": ("Bring the database up to date.", "idp.cli.db:db"),
+    "keys": ("The master key and the signing keys.", "idp.cli.keys:keys"),
+    "clients": ("The applications that people sign in to.", "idp.cli.clients:clients"),
+    "resources": ("The services that accept our access tokens.", "idp.cli.resources:resources"),
+    "users": ("The people who sign in.", "idp.cli.users:users"),
+    "settings": ("Every setting, its value and what it means.", "idp.cli.settings:show_settings"),
+}
+
+
+class Commands(click.RichGroup):
+    """The outermost group."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """As much of a command as help and completion need."""
+        return click.RichCommand(name=cmd_name, help=COMMANDS[cmd_name][0]) if cmd_name in COMMANDS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, found, rest = super().resolve_command(ctx, args)
+        if name is None or found is None:
+            return name, found, rest
+        module, _, attribute = COMMANDS[name][1].partition(":")
+        return name, getattr(importlib.import_module(module), attribute), rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. What it could not do becomes one plain sentence."""
+        try:
+            return super().invoke(ctx)
+        except (ClickException, Abort, Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            if ctx.params["debug"]:
+                raise
+            click.echo(f"Error: {sentence(error)}", err=True)
+            ctx.exit(1)
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the person. The exceptions of our own modules speak plainly; others were not foreseen."""
+    if type(error).__module__.partition(".")[0] == "idp":
+        # OAuthError, which prefixes its code when it is printed.
+        return str(getattr(error, "description", error))
+    reason = str(error).partition("\n")[0]
+    return f"Something unexpected happened ({type(error).__name__}: {reason}). To see where, run: idp --debug …"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="idp")
+@click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
+def cli(debug: bool) -> None:
+    """An OAuth 2.0 and OpenID Connect identity provider."""
+
+
+def main() -> None:
+    """Run the command of this process's arguments."""
+    cli(prog_name="idp")

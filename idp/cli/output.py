@@ -1,0 +1,71 @@
+"""How commands print: tables for people, JSON for programs."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import rich_click as click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+#: Where there is no terminal to tell the width: wide enough for ids and URIs.
+PIPE_WIDTH = 180
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, indented."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under their headings. Long values are folded, never cut."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, highlight=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    _print(table)
+
+
+def print_details(values: Mapping[str, object]) -> None:
+    """Print names and values, one under the other. What is empty is left out."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        if value not in (None, "", [], ()):
+            table.add_row(name, _cell(value))
+    _print(table)
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False).print(table)
+
+
+def _cell(value: object) -> Any:
+    from rich.text import Text
+
+    return Text(text(value))
+
+
+def text(value: object) -> str:
+    """A value in words. Names come from anywhere, and must not speak to the terminal."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "\n".join(map(text, value))
+    return "".join(character if character.isprintable() else "�" for character in str(value))

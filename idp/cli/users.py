@@ -1,0 +1,191 @@
+"""`idp users`: the people who sign in."""
+
+import secrets
+import sys
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from idp.cli.database import with_database
+from idp.cli.output import json_option, print_details, print_json, print_table
+
+if TYPE_CHECKING:
+    from idp.accounts.tables import User
+
+#: Characters of a generated password, less those that look alike: 20 of them are over 110 bits.
+ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+GENERATED_LENGTH = 20
+
+stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+generate_option = click.option("--generate", is_flag=True, help="Make up a password and print it.")
+
+
+class UnknownUser(Exception):
+    """There is no such user."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no user with this email address or id.")
+
+
+@click.group()
+def users() -> None:
+    """The people who sign in."""
+
+
+@users.command()
+@click.argument("email")
+@click.option("--name", help="Full name.")
+@click.option("--given-name", help="First name.")
+@click.option("--family-name", help="Last name.")
+@click.option("--email-verified", is_flag=True, help="The address is known to be theirs.")
+@stdin_option
+@generate_option
+@click.option("--no-mail", is_flag=True, help="Send no mail to welcome them.")
+@json_option
+@with_database
+async def create(
+    *,
+    email: str,
+    name: str | None,
+    given_name: str | None,
+    family_name: str | None,
+    email_verified: bool,
+    password_stdin: bool,
+    generate: bool,
+    no_mail: bool,
+    as_json: bool,
+) -> None:
+    """Add a user. Asks for their password unless told otherwise."""
+    from idp.accounts.users import create_user
+    from idp.mail import deliver
+
+    password = _new_password(password_stdin, generate)
+    user = await create_user(
+        email,
+        password,
+        name=name,
+        given_name=given_name,
+        family_name=family_name,
+        email_verified=email_verified,
+    )
+    if not no_mail:
+        deliver.send_later(user.email, "welcome", name=user.name)
+        await deliver.finish()
+    shown = {"id": user.id, "email": user.email, "name": user.name}
+    _print_with_password(shown, password if generate else None, as_json)
+
+
+@users.command("list")
+@click.option("--limit", default=100, show_default=True, help="List no more than so many.")
+@json_option
+@with_database
+async def list_users(limit: int, as_json: bool) -> None:
+    """List the users, the newest first."""
+    from idp.accounts.tables import User
+
+    columns = (User.id, User.email, User.email_verified, User.name, User.created_at, User.disabled_at)
+    found = await User.select(*columns).order_by(User.id, ascending=False).limit(limit)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("Email", "Name", "Id", "Created", "Disabled"),
+        [(row["email"], row["name"], row["id"], row["created_at"], row["disabled_at"]) for row in found],
+    )
+
+
+@users.command()
+@click.argument("user")
+@with_database
+async def disable(user: str) -> None:
+    """Lock a user out. USER is an email address or an id.
+
+    Their sessions end and every token that was issued in their name is revoked.
+    """
+    from idp.accounts.users import disable_user
+    from idp.oauth.sign_out import sign_out_user
+
+    found = await _find(user)
+    done = await disable_user(found.id, sign_out_user)
+    click.echo(f"{found.email} is locked out." if done else f"{found.email} was locked out already.")
+
+
+@users.command()
+@click.argument("user")
+@with_database
+async def enable(user: str) -> None:
+    """Let a user sign in again. USER is an email address or an id."""
+    from idp.accounts.users import enable_user
+
+    found = await _find(user)
+    done = await enable_user(found.id)
+    click.echo(f"{found.email} can sign in again." if done else f"{found.email} was not locked out.")
+
+
+@users.command("set-password")
+@click.argument("user")
+@stdin_option
+@generate_option
+@click.option("--no-mail", is_flag=True, help="Do not tell them by mail.")
+@json_option
+@with_database
+async def set_password(user: str, password_stdin: bool, generate: bool, no_mail: bool, as_json: bool) -> None:
+    """Give a user a new password. USER is an email address or an id.
+
+    Whoever is signed in as this user is signed out everywhere: sessions end and every token is revoked, those for
+    offline access too.
+    """
+    from idp.accounts import users as service
+    from idp.mail import deliver
+    from idp.oauth.sign_out import sign_out_user
+
+    found = await _find(user)
+    password = _new_password(password_stdin, generate)
+    await service.set_password(found.id, password, sign_out_user)
+    if not no_mail:
+        deliver.send_later(found.email, "password_changed", name=found.name)
+        await deliver.finish()
+    if not as_json:
+        click.echo(f"The password of {found.email} is changed. They are signed out everywhere.")
+    _print_with_password({"id": found.id, "email": found.email}, password if generate else None, as_json)
+
+
+async def _find(user: str) -> "User":
+    from uuid import UUID
+
+    from idp.accounts.addresses import normalise_email
+    from idp.accounts.tables import user_by_email, user_by_id
+
+    if "@" in user:
+        found = await user_by_email(normalise_email(user))
+    else:
+        try:
+            found = await user_by_id(UUID(user))
+        except ValueError:
+            found = None
+    if found is None:
+        raise UnknownUser
+    return found
+
+
+def _new_password(from_stdin: bool, generate: bool) -> str:
+    """A password from where it was asked for. Never from an argument, which other processes can read."""
+    if from_stdin and generate:
+        raise click.UsageError("Choose one of --password-stdin and --generate.")
+    if generate:
+        return "".join(secrets.choice(ALPHABET) for _ in range(GENERATED_LENGTH))
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask for the password: use --password-stdin or --generate.")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return password
+
+
+def _print_with_password(shown: dict[str, object], password: str | None, as_json: bool) -> None:
+    if as_json:
+        print_json(shown | ({"password": password} if password else {}))
+        return
+    print_details(shown | ({"password": password} if password else {}))
+    if password:
+        click.echo("The password is shown only now.", err=True)

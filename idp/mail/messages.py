@@ -1,0 +1,53 @@
+"""Making a message from its templates: ``mail/<name>.txt`` and ``mail/<name>.html``."""
+
+import re
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, make_msgid
+from html import unescape
+from urllib.parse import urlsplit
+
+from idp import clock
+from idp.settings import settings
+from idp.web.pages import pages
+
+_TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
+
+
+def sending_host() -> str:
+    """The name by which our mail says where it comes from."""
+    return urlsplit(settings().issuer).hostname or "localhost"
+
+
+def compose(to: str, template: str, **context: object) -> EmailMessage:
+    """Make a message: plain text, and the same in HTML, whose title is the subject.
+
+    Args:
+        to: the address of the recipient, who is also called by it where ``name`` is not given.
+        template: its name, as ``welcome``.
+        context: what the template needs besides ``name``, ``when`` and ``issuer``.
+
+    Raises:
+        jinja2.TemplateError: there is no such template, or it needs a value that is not given.
+    """
+    now = clock.now()
+    values = context | {
+        "name": context.get("name") or to,
+        "when": f"{now.day} {now:%B %Y at %H:%M} UTC",
+        "issuer": settings().issuer,
+    }
+    html = pages().render(f"mail/{template}.html", **values)
+    title = _TITLE.search(html)
+    message = EmailMessage(policy=SMTP)
+    # A header is one line, whatever names are part of it.
+    message["Subject"] = " ".join(unescape(title[1]).split()) if title else settings().product_name
+    message["From"] = settings().mail_from
+    message["To"] = to
+    message["Date"] = format_datetime(now)
+    message["Message-ID"] = make_msgid(domain=sending_host())
+    # So that nobody's holiday notice answers (RFC 3834 section 5; the second one is Microsoft's).
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message.set_content(pages().render(f"mail/{template}.txt", **values))
+    message.add_alternative(html, subtype="html")
+    return message

@@ -1,0 +1,157 @@
+"""Making and changing clients and resource servers.
+
+Each change is one transaction with its notice to every worker and its audit event. The notice comes first, by which
+changes happen one after the other.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from idp import ids
+from idp.audit.events import record
+from idp.db.engine import execute, transaction
+from idp.db.notices import announce
+from idp.errors import OAuthError
+from idp.keys import jose, lifecycle
+from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, is_name, is_scope, validate
+from idp.oauth.clients.registry import Client, ResourceServer
+from idp.oauth.clients.tables import ClientRow, ResourceServerRow
+from idp.oauth.clients.uris import UnfitURI, check_identifier
+from idp.oauth.sign_out import revoke_tokens_of_client
+
+TOPIC = "clients"
+
+#: Safe in URLs, in Basic credentials and in the names of cookies.
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,100}")
+
+_ROTATE_SECRET = """
+UPDATE client SET client_secret_hash = $2 WHERE client_id = $1 AND token_endpoint_auth_method <> 'none'
+"""
+_DISABLE = "UPDATE client SET disabled_at = now() WHERE client_id = $1 AND disabled_at IS NULL"
+_ENABLE = "UPDATE client SET disabled_at = NULL WHERE client_id = $1 AND disabled_at IS NOT NULL"
+
+
+class UnknownClient(Exception):
+    """There is no such client, or it has no secret: one plain sentence."""
+
+
+@asynccontextmanager
+async def _change() -> AsyncIterator[None]:
+    async with transaction():
+        await announce(TOPIC)
+        yield
+
+
+async def register_client(client_id: str | None = None, **metadata: Any) -> tuple[Client, str | None]:
+    """Register a client and return it with its secret. The secret is not kept and cannot be shown again.
+
+    Args:
+        client_id: an id of one's choice; by default a random one.
+        metadata: the fields of :class:`ClientMetadata`.
+
+    Raises:
+        OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata`` (RFC 7591 section 3.2.2).
+    """
+    try:
+        asked = msgspec.convert(metadata, ClientMetadata)
+    except msgspec.ValidationError as error:
+        raise invalid_metadata("The metadata has an unknown member, or one of a wrong type.") from error
+    validate(asked)
+    if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
+        raise invalid_metadata("client_id must be up to 100 letters, digits and the marks . _ ~ - only.")
+    secret = None if asked.public else ids.random_token()
+    client = Client(
+        client_id=client_id or str(ids.uuid7()),
+        client_secret_hash=ids.digest(secret) if secret else None,
+        **msgspec.structs.asdict(asked),
+    )
+    await lifecycle.ensure_signing_key(client.id_token_signed_response_alg)
+    async with _change():
+        row = ClientRow(**_columns(client))
+        added = await ClientRow.insert(row).on_conflict(action="DO NOTHING").returning(ClientRow.client_id)
+        if not added:
+            raise invalid_metadata("There is a client with this client_id already.")
+        await record("client_registered", client_id=client.client_id)
+    return client, secret
+
+
+def _columns(struct: msgspec.Struct) -> dict[str, Any]:
+    values = msgspec.structs.asdict(struct)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+async def rotate_secret(client_id: str) -> str:
+    """Give a client a new secret and return it. The old one ends at once.
+
+    Raises:
+        UnknownClient: there is no client with a secret by this id.
+    """
+    secret = ids.random_token()
+    async with _change():
+        if not await execute(_ROTATE_SECRET, client_id, ids.digest(secret)):
+            raise UnknownClient("There is no client with this id that has a secret.")
+        await record("client_secret_rotated", client_id=client_id)
+    return secret
+
+
+async def disable_client(client_id: str) -> bool:
+    """Refuse a client, and revoke all that was issued to it. Returns whether this call did it."""
+    async with _change():
+        if not await execute(_DISABLE, client_id):
+            return False
+        await revoke_tokens_of_client(client_id, "client_disabled")
+        await record("client_disabled", client_id=client_id)
+    return True
+
+
+async def enable_client(client_id: str) -> bool:
+    """Accept a client again. What disabling revoked stays revoked. Returns whether this call did it."""
+    async with _change():
+        if not await execute(_ENABLE, client_id):
+            return False
+        await record("client_enabled", client_id=client_id)
+    return True
+
+
+async def register_resource_server(
+    identifier: str,
+    name: str,
+    *,
+    scope: str = "",
+    access_token_signed_response_alg: str = jose.DEFAULT_ALGORITHM,
+    client_id: str | None = None,
+) -> ResourceServer:
+    """Register a service that accepts our access tokens.
+
+    Args:
+        identifier: the ``resource`` of a request and the ``aud`` of a token: an absolute URI (RFC 8707 section 2).
+        client_id: the client that introspects tokens for it.
+
+    Raises:
+        OAuthError: ``invalid_target`` or ``invalid_client_metadata``.
+    """
+    try:
+        check_identifier(identifier)
+    except UnfitURI as error:
+        raise OAuthError("invalid_target", f"The identifier {error}.") from error
+    if not is_name(name) or not is_scope(scope) or access_token_signed_response_alg not in jose.ALGORITHMS:
+        raise invalid_metadata("The name, the scope or the algorithm is not valid.")
+    server = ResourceServer(
+        identifier=identifier,
+        name=name,
+        scope=scope,
+        access_token_signed_response_alg=access_token_signed_response_alg,
+        client_id=client_id,
+    )
+    await lifecycle.ensure_signing_key(server.access_token_signed_response_alg)
+    async with _change():
+        row = ResourceServerRow(**_columns(server))
+        insert = ResourceServerRow.insert(row).on_conflict(action="DO NOTHING")
+        if not await insert.returning(ResourceServerRow.identifier):
+            raise OAuthError("invalid_target", "There is a resource server with this identifier already.")
+        await record("resource_server_registered", client_id=client_id, detail={"identifier": identifier})
+    return server

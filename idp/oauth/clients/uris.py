@@ -1,0 +1,112 @@
+"""Which URIs a client may register, and what they name."""
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+MAX_LENGTH = 2048
+
+#: Where plain http harms nobody (RFC 8252 section 7.3, and for development localhost by name).
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+#: What our responses add to a redirect URI. A URI that brings one itself would let the client read the wrong value.
+RESPONSE_PARAMETERS = frozenset(
+    {"code", "state", "iss", "error", "error_description", "error_uri", "response", "session_state", "scope"}
+    | {"access_token", "id_token", "token_type", "expires_in"}
+)
+
+# Everything that RFC 3986 allows but the fragment: no space, control character, backslash, quote, or beyond ASCII.
+# Nor an asterisk, which is legal and never anything but somebody's idea of a wildcard.
+_CHARACTERS = re.compile(r"(?:[A-Za-z0-9._~:/?\[\]@!$&'()+,;=-]|%[0-9A-Fa-f]{2})+")
+_DNS_NAME = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?P<host>[^:\[\]@]+|\[[^\[\]@]+\])(?::(?P<port>[1-9][0-9]{0,4}))?")
+# A reversed domain name (RFC 8252 section 7.1), so it holds a dot: javascript:, data:, file: and their like do not.
+_PRIVATE_USE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+")
+
+
+class UnfitURI(ValueError):
+    """A URI may not be registered: the end of a sentence that begins with what it is for."""
+
+
+def check_redirect_uri(uri: str, application_type: str) -> None:
+    """Refuse what no browser may be sent to (RFC 6749 section 3.1.2, RFC 8252 section 7, RFC 9700 section 2.1).
+
+    Raises:
+        UnfitURI: why.
+    """
+    parts = _split(uri)
+    if application_type == "native" and _PRIVATE_USE_SCHEME.fullmatch(parts.scheme):
+        if parts.netloc or not parts.path.startswith("/") or uri.startswith(f"{parts.scheme}://"):
+            raise UnfitURI("must have one slash after a private-use scheme, as com.example.app:/callback has")
+    else:
+        _check_web(parts)
+    names = {name.strip() for name, _ in parse_qsl(parts.query.replace(";", "&"), keep_blank_values=True)}
+    if names & RESPONSE_PARAMETERS:
+        raise UnfitURI("must not have a parameter of our responses, such as code or state, in its query")
+
+
+def check_link(uri: str) -> None:
+    """Refuse what no page may link to or load a picture from.
+
+    Raises:
+        UnfitURI: why.
+    """
+    _check_web(_split(uri))
+
+
+def check_identifier(uri: str) -> None:
+    """Refuse what does not identify a resource server: an absolute URI without fragment (RFC 8707 section 2).
+
+    Raises:
+        UnfitURI: why.
+    """
+    parts = _split(uri)
+    if not parts.scheme or not (parts.netloc or parts.path):
+        raise UnfitURI("must be an absolute URI")
+
+
+def _split(uri: str) -> SplitResult:
+    if len(uri) > MAX_LENGTH:
+        raise UnfitURI(f"must not be longer than {MAX_LENGTH} characters")
+    if "#" in uri:
+        raise UnfitURI("must not have a fragment")
+    if "*" in uri:
+        raise UnfitURI("must not have a wildcard")
+    if not _CHARACTERS.fullmatch(uri):
+        raise UnfitURI("must be an absolute URI in ASCII, without spaces or backslashes")
+    try:
+        return urlsplit(uri)
+    except ValueError as error:
+        raise UnfitURI("must be an absolute URI") from error
+
+
+def _check_web(parts: SplitResult) -> None:
+    if "@" in parts.netloc:
+        raise UnfitURI("must not have a user or password")
+    authority = _AUTHORITY.fullmatch(parts.netloc)
+    if parts.scheme not in ("https", "http") or authority is None or not _is_host(authority["host"]):
+        raise UnfitURI("must be an absolute https URI")
+    if int(authority["port"] or 0) > 65535:
+        raise UnfitURI("must have a port up to 65535")
+    if parts.scheme == "http" and authority["host"].lower() not in LOOPBACK_HOSTS:
+        raise UnfitURI("must be https, unless its host is localhost, 127.0.0.1 or [::1]")
+
+
+def _is_host(host: str) -> bool:
+    if not host.startswith("["):
+        # Names of digits and dots alone included: whatever they mean, https proves who answers.
+        return _DNS_NAME.fullmatch(host) is not None and len(host) <= 253
+    try:
+        ipaddress.IPv6Address(host[1:-1])
+    except ValueError:
+        return False
+    return True
+
+
+def origin_of(uri: str) -> str | None:
+    """The origin of a web URI as browsers write it in an Origin header (RFC 6454 section 6.2); None of others."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("https", "http") or not parts.netloc:
+        return None
+    default = {"https": ":443", "http": ":80"}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(default)}"
