@@ -26,7 +26,9 @@ def normalise_email(text: str) -> str:
         InvalidEmail: it is not an address, or holds characters that cannot be seen.
     """
     try:
-        address = validate_email(_fold(text.strip()), check_deliverability=False, globally_deliverable=False)
+        address = validate_email(
+            _fold(text.strip()), check_deliverability=False, globally_deliverable=False, strict=True
+        )
     except (EmailNotValidError, UnicodeError) as error:
         reason = str(error) if isinstance(error, EmailNotValidError) else "The email address is not text."
         raise InvalidEmail(reason) from error

@@ -12,7 +12,8 @@ def keys() -> None:
 
 
 @keys.command()
-def init() -> None:
+@click.option("--if-missing", is_flag=True, help="Leave one that exists, without an error.")
+def init(if_missing: bool) -> None:
     """Make the master key, which protects all that is secret in the database.
 
     Keep a copy of the file somewhere else: without it the signing keys are lost.
@@ -21,6 +22,8 @@ def init() -> None:
     from idp.settings import settings
 
     path = settings().master_key_path
+    if if_missing and path.exists():
+        return
     create_master_key(path)
     click.echo(f"The master key is in {path}. Keep a copy of it somewhere else.")
 

@@ -56,6 +56,8 @@ def _rows(*, with_values: bool) -> list[dict[str, Any]]:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, tuple) else text(value)
 
 

@@ -93,8 +93,8 @@ async def check_version() -> None:
         DatabaseUnavailable: it is.
     """
     row = await fetchrow("SELECT current_setting('server_version_num')::int / 10000 AS major")
-    if row is None or row["major"] < MIN_VERSION:
-        found = row["major"] if row else "unknown"
+    found = row["major"] if row else 0
+    if found < MIN_VERSION:
         raise DatabaseUnavailable(f"PostgreSQL {MIN_VERSION} or later is needed; this one is {found}.")
 
 
@@ -114,7 +114,8 @@ async def upgrade() -> list[str]:
             found = await pending()
             for key in found:
                 await _apply(key)
-            await _drop_constant_defaults()
+            if found:
+                await _drop_constant_defaults()
             return found
     except asyncpg.LockNotAvailableError as error:
         raise MigrationFailed("A table is in use and cannot be changed. Nothing was changed; try again.") from error

@@ -45,6 +45,10 @@ class InvalidJWT(Exception):
     """The token is malformed, not signed by one of the keys, or not valid now."""
 
 
+class InvalidKey(ValueError):
+    """This is not a private key that we could use."""
+
+
 class UnsupportedAlgorithm(ValueError):
     """The algorithm or key size is not one that we use."""
 
@@ -131,7 +135,7 @@ def from_private_jwk(jwk: Mapping[str, str]) -> SigningKey:
 
     Raises:
         UnsupportedAlgorithm: the ``alg`` is not one of ours, or the key does not fit it.
-        ValueError: it is not a private key.
+        InvalidKey: it is not a private key.
     """
     alg = jwk.get("alg", "")
     algorithm = _algorithm(alg)
@@ -140,10 +144,10 @@ def from_private_jwk(jwk: Mapping[str, str]) -> SigningKey:
     material: DictKey = {name: jwk[name] for name in jwk if name not in _OUR_MEMBERS}
     try:
         key = algorithm.key_type.import_key(material)
-    except JoseError as error:
-        raise ValueError("This is not a JWK.") from error
+    except (JoseError, ValueError) as error:
+        raise InvalidKey("This is not a JWK, or its members contradict each other.") from error
     if not key.is_private:
-        raise ValueError("This is not a private key.")
+        raise InvalidKey("This is not a private key.")
     if isinstance(key, RSAKey):
         _check_size(key.raw_value.key_size)
     return _signing_key(key, alg)

@@ -60,7 +60,7 @@ def page(
 ) -> Response[str]:
     """Render a template. A page belongs to one person at one moment, so it is never stored by a cache."""
     return Response(
-        pages().render(template, request_id=request_id.get(), nonce=nonce, **context),
+        pages().render(template, status=int(status), request_id=request_id.get(), nonce=nonce, **context),
         media_type=MediaType.HTML,
         status_code=status,
         cookies=list(cookies),

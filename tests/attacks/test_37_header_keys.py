@@ -112,9 +112,7 @@ def test_37_an_odd_alg(alg: object) -> None:
         jose.verify(signed(KEY, HEADER | {"alg": alg}), KEYS, typ="JWT")
 
 
-@pytest.mark.parametrize(
-    "header", [[], "text", 1, None, [HEADER], b"", b"{", b"\xff{}", b'{"a":NaN}']
-)
+@pytest.mark.parametrize("header", [[], "text", 1, None, [HEADER], b"", b"{", b"\xff{}", b'{"a":NaN}'])
 def test_37_a_header_that_is_no_object(header: object) -> None:
     with pytest.raises(InvalidJWT):
         jose.verify(signed(KEY, header), KEYS, typ=None)

@@ -73,15 +73,9 @@ def _seconds_to_refuse(verify: Callable[[], object]) -> float:
 def test_39_refused_in_good_time(name: str) -> None:
     token = TOKENS[name]()
     # The best of three: the machine may have other things to do, the token may not.
+    assert min(_seconds_to_refuse(lambda: jose.verify(token, KEYS, typ="JWT")) for _ in range(3)) < LIMIT_SECONDS
     assert (
-        min(_seconds_to_refuse(lambda: jose.verify(token, KEYS, typ="JWT")) for _ in range(3))
-        < LIMIT_SECONDS
-    )
-    assert (
-        min(
-            _seconds_to_refuse(lambda: jose.verify_symmetric(token, SECRET, "rt+jwt"))
-            for _ in range(3)
-        )
+        min(_seconds_to_refuse(lambda: jose.verify_symmetric(token, SECRET, "rt+jwt")) for _ in range(3))
         < LIMIT_SECONDS
     )
 

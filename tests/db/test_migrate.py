@@ -64,8 +64,7 @@ def _installed(folder: Path, code: str, dsn: str) -> subprocess.Popen[str]:
         text=True,
         cwd=folder,
         # The variable of somebody else's project must not lead us to somebody else's database.
-        env=os.environ
-        | {"PYTHONPATH": str(folder), "PICCOLO_CONF": "another_project.piccolo_conf"},
+        env=os.environ | {"PYTHONPATH": str(folder), "PICCOLO_CONF": "another_project.piccolo_conf"},
     )
 
 
@@ -83,18 +82,14 @@ asyncio.run(main())
 async def test_replicas_may_start_together(empty_database: str, tmp_path: Path) -> None:
     expected = " ".join(await migrate.pending())
     replicas = [_installed(tmp_path, UPGRADE, empty_database) for _ in range(5)]
-    results = await asyncio.gather(
-        *(asyncio.to_thread(r.communicate, timeout=60) for r in replicas)
-    )
+    results = await asyncio.gather(*(asyncio.to_thread(r.communicate, timeout=60) for r in replicas))
     assert [replica.returncode for replica in replicas] == [0] * 5, results
     assert sorted(output.strip() for output, _ in results) == [""] * 4 + [expected]
     assert [errors for _, errors in results] == [""] * 5
     assert await tables() == TABLES | {"migration"}
 
 
-async def test_a_serving_worker_does_not_pay_for_migrations(
-    own_database: str, tmp_path: Path
-) -> None:
+async def test_a_serving_worker_does_not_pay_for_migrations(own_database: str, tmp_path: Path) -> None:
     code = UPGRADE + "assert not {'black', 'piccolo.conf.apps'} & sys.modules.keys(), 'imported'\n"
     process = _installed(tmp_path, code, own_database)
     _, errors = await asyncio.to_thread(process.communicate, timeout=60)
@@ -110,9 +105,7 @@ async def test_a_failing_migration_changes_nothing(empty_database: str) -> None:
     assert await migrate.upgrade()
 
 
-async def test_a_table_in_use_is_not_waited_for_long(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_table_in_use_is_not_waited_for_long(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "LOCK_TIMEOUT_SECONDS", 0.2)
     blocker = await asyncpg.connect(empty_database)
     try:
@@ -127,9 +120,7 @@ async def test_a_table_in_use_is_not_waited_for_long(
     assert await tables() == set()
 
 
-async def test_the_migrations_make_what_the_tables_say(
-    own_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_migrations_make_what_the_tables_say(own_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If this fails, a table was changed without `piccolo migrations new idp --auto`."""
     monkeypatch.setenv("PICCOLO_CONF", "idp.piccolo_conf")
     from piccolo.apps.migrations.commands.new import AutoMigrationManager
@@ -169,14 +160,10 @@ async def test_no_column_has_one_uuid_for_all_rows(own_database: str) -> None:
     assert rows == []
 
 
-async def test_an_old_postgresql_is_refused(
-    own_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_old_postgresql_is_refused(own_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     await migrate.check_version()
     monkeypatch.setattr(migrate, "MIN_VERSION", 99)
-    with pytest.raises(
-        DatabaseUnavailable, match="PostgreSQL 99 or later is needed; this one is 1"
-    ):
+    with pytest.raises(DatabaseUnavailable, match="PostgreSQL 99 or later is needed; this one is 1"):
         await migrate.check_version()
 
 

@@ -106,7 +106,7 @@ def test_other_algorithms_and_sizes_are_not_made(alg: str, size: int) -> None:
     ids=["other alg", "symmetric alg", "no alg", "public only", "wrong modulus", "part of CRT"],
 )
 def test_a_private_jwk_must_fit(change: Callable[[dict[str, str]], dict[str, str]]) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises((jose.InvalidKey, jose.UnsupportedAlgorithm)):
         jose.from_private_jwk(change(jose.to_private_jwk(KEYS["RS256"])))
 
 
@@ -212,12 +212,10 @@ def test_times_are_whole_seconds(now: int, name: str, value: object) -> None:
 
 def test_the_hash_claims_are_those_of_the_specification() -> None:
     """The values of OpenID Connect Core appendix A.3 and A.4."""
-    assert jose.left_half_hash("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y", "RS256") == (
-        "77QmUPtjPfzWtF2AnpK9RQ"
+    assert jose.left_half_hash("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y", "RS256") == ("77QmUPtjPfzWtF2AnpK9RQ")
+    assert jose.left_half_hash("Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk", "ES256") == (
+        "LDktKdoQak3Pk0cnXxCltA"
     )
-    assert jose.left_half_hash(
-        "Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk", "ES256"
-    ) == ("LDktKdoQak3Pk0cnXxCltA")
 
 
 @pytest.mark.parametrize("alg", ["EdDSA", "Ed25519"])
@@ -228,9 +226,7 @@ def test_the_hash_of_ed25519_is_sha_512(alg: str) -> None:
 # Anything
 
 
-@given(
-    st.text() | st.from_regex(r"[A-Za-z0-9_-]{0,80}(\.[A-Za-z0-9_-]{0,80}){0,4}", fullmatch=True)
-)
+@given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{0,80}(\.[A-Za-z0-9_-]{0,80}){0,4}", fullmatch=True))
 def test_any_string_is_refused_the_same_way(token: str) -> None:
     with pytest.raises(InvalidJWT):
         jose.verify(token, by_kid(*KEYS.values()), typ=None)
@@ -245,8 +241,7 @@ _JSON = st.recursive(
 
 
 @given(
-    header=_JSON
-    | st.fixed_dictionaries({"kid": st.sampled_from([k.kid for k in KEYS.values()]), "alg": _JSON}),
+    header=_JSON | st.fixed_dictionaries({"kid": st.sampled_from([k.kid for k in KEYS.values()]), "alg": _JSON}),
     payload=_JSON,
     signature=st.binary(max_size=600),
 )
@@ -269,10 +264,7 @@ def test_every_prefix_and_changed_character_is_refused() -> None:
     key = KEYS["ES256"]
     token = jose.sign(key, "JWT", {"sub": "alice"})
     changed = [token[:end] for end in range(len(token))]
-    changed += [
-        token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
-        for at in range(len(token))
-    ]
+    changed += [token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :] for at in range(len(token))]
     changed += [token + suffix for suffix in ("=", "A", ".", " ", "\n")]
     for other in changed:
         with pytest.raises(InvalidJWT):

@@ -107,9 +107,7 @@ async def test_the_predecessor_outlives_every_token_that_it_signed(move_clock: M
     await ring.load()
     old, new = await keys()
     assert old.retires_at is not None
-    assert old.retires_at - new.activates_at == timedelta(
-        seconds=longest_token() + lifecycle.MARGIN
-    )
+    assert old.retires_at - new.activates_at == timedelta(seconds=longest_token() + lifecycle.MARGIN)
     assert new.retires_at is None
 
     move_clock(activation_delay())
@@ -137,9 +135,7 @@ async def test_a_rotation_waits_for_the_one_before() -> None:
 
 async def test_many_rotations_at_once_make_one_key() -> None:
     await lifecycle.ensure_signing_key(ALG)
-    results = await asyncio.gather(
-        *(lifecycle.rotate(ALG) for _ in range(10)), return_exceptions=True
-    )
+    results = await asyncio.gather(*(lifecycle.rotate(ALG) for _ in range(10)), return_exceptions=True)
     assert sum(isinstance(result, str) for result in results) == 1
     assert sum(isinstance(result, RotationPending) for result in results) == 9
     assert await states() == [State.ACTIVE, State.PENDING]
@@ -165,9 +161,7 @@ async def test_a_pending_key_is_brought_forward() -> None:
     old, new = await keys()
     assert (old.state, new.state, new.kid) == (State.RETIRING, State.ACTIVE, pending)
     assert old.retires_at is not None
-    assert old.retires_at - new.activates_at == timedelta(
-        seconds=longest_token() + lifecycle.MARGIN
-    )
+    assert old.retires_at - new.activates_at == timedelta(seconds=longest_token() + lifecycle.MARGIN)
 
 
 async def test_a_third_key_leaves_the_time_of_the_first_alone() -> None:

@@ -18,7 +18,8 @@ RESPONSE_PARAMETERS = frozenset(
 # Everything that RFC 3986 allows but the fragment: no space, control character, backslash, quote, or beyond ASCII.
 # Nor an asterisk, which is legal and never anything but somebody's idea of a wildcard.
 _CHARACTERS = re.compile(r"(?:[A-Za-z0-9._~:/?\[\]@!$&'()+,;=-]|%[0-9A-Fa-f]{2})+")
-_DNS_NAME = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*", re.IGNORECASE)
+_LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_DNS_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>[^:\[\]@]+|\[[^\[\]@]+\])(?::(?P<port>[1-9][0-9]{0,4}))?")
 # A reversed domain name (RFC 8252 section 7.1), so it holds a dot: javascript:, data:, file: and their like do not.
 _PRIVATE_USE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+")
@@ -97,10 +98,10 @@ def _is_host(host: str) -> bool:
         # Names of digits and dots alone included: whatever they mean, https proves who answers.
         return _DNS_NAME.fullmatch(host) is not None and len(host) <= 253
     try:
-        ipaddress.IPv6Address(host[1:-1])
+        address = ipaddress.IPv6Address(host[1:-1])
     except ValueError:
         return False
-    return True
+    return address.scope_id is None
 
 
 def origin_of(uri: str) -> str | None:
