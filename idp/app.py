@@ -58,6 +58,7 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
         asyncio.create_task(notices.watch({"keys": keyring.load, "clients": registry.load})),
         asyncio.create_task(housekeeping.run()),
     ]
+    _say_that_it_serves()
     try:
         yield
     finally:
@@ -67,6 +68,15 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(deliver.finish(), MAIL_SECONDS)
         await close_pool()
+
+
+def _say_that_it_serves() -> None:
+    log.info("serving", host=settings().host, port=settings().port)
+    if settings().dev:
+        from idp.dev import seed
+
+        demo = seed.load(settings().data_dir)
+        print(seed.banner(demo, settings().issuer) if demo else "", flush=True)  # noqa: T201
 
 
 def create_app() -> ASGIApp:

@@ -5,6 +5,7 @@ of MiB. Threads and queue are bounded, so that a flood of sign-ins is told to co
 """
 
 import asyncio
+import os
 import secrets
 import threading
 import unicodedata
@@ -126,3 +127,7 @@ class _Pool:
 @cache
 def _pool() -> _Pool:
     return _Pool(settings().hashing_threads, settings().hashing_queue)
+
+
+# A worker forked from a process that has hashed would wait for threads that were not forked with it.
+os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,21 +1,18 @@
 """`idp serve`: prepare the database and the keys, then run the workers until told to stop."""
 
 import asyncio
-import http.client
+import multiprocessing
 import os
 import signal
 import socket
 import sys
-import threading
-import time
 from contextlib import ExitStack
 from types import FrameType
 
 import rich_click as click
 
 from idp.settings import Settings, SettingsError, load, settings
-
-READY_WITHIN_SECONDS = 60
+from idp.web.logs import configure_logs
 
 
 class CannotServe(Exception):
@@ -47,8 +44,7 @@ def serve(dev: bool, host: str | None, port: int | None, workers: int | None) ->
     with ExitStack() as stack:
         if config.database_url is None:
             config = _start_embedded(config, stack)
-        banner = asyncio.run(_prepare(config))
-        threading.Thread(target=_announce, args=(config, banner), daemon=True).start()
+        asyncio.run(_prepare(config))
         _run_workers(config)
 
 
@@ -130,14 +126,15 @@ def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
     return load()
 
 
-async def _prepare(config: Settings) -> str:
-    """Bring the database and the keys to where the workers expect them. Returns what to tell the person."""
+async def _prepare(config: Settings) -> None:
+    """Bring the database and the keys to where the workers expect them."""
     from idp.db import migrate
     from idp.db.engine import configure, connected
     from idp.keys import jose, lifecycle
     from idp.keys.ring import keyring
 
     settings.cache_clear()
+    configure_logs(config)
     assert config.database_url is not None  # noqa: S101 -- given, or the embedded one's
     configure(config.database_url.get_secret_value())
     async with connected():
@@ -148,28 +145,10 @@ async def _prepare(config: Settings) -> str:
             raise CannotServe("The database is not up to date. Run: idp db upgrade.")
         await lifecycle.ensure_signing_key(jose.DEFAULT_ALGORITHM)
         await keyring.load()
-        if not config.dev:
-            return f"idp serves {config.issuer} on {config.host} port {config.port}"
-        from idp.dev import seed
+        if config.dev:
+            from idp.dev import seed
 
-        return seed.banner(await seed.seed(config.data_dir, config.issuer), config.issuer)
-
-
-def _announce(config: Settings, banner: str) -> None:
-    """Say that the server is up once it answers, so that nobody opens it too early."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104
-    deadline = time.monotonic() + READY_WITHIN_SECONDS
-    while time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(host, config.port, timeout=2)
-        try:
-            connection.request("GET", "/health/live")
-            if connection.getresponse().status == http.client.OK:
-                click.echo(banner)
-                return
-        except OSError:
-            time.sleep(0.05)
-        finally:
-            connection.close()
+            await seed.seed(config.data_dir, config.issuer)
 
 
 def _run_workers(config: Settings) -> None:
@@ -177,6 +156,9 @@ def _run_workers(config: Settings) -> None:
     from granian.log import LogLevels
     from granian.server import Server
 
+    if multiprocessing.get_start_method() == "fork":
+        # Imported once, and shared by all workers.
+        import idp.app  # noqa: F401
     Server(
         "idp.app:create_app",
         factory=True,

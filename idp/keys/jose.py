@@ -137,6 +137,24 @@ def from_private_jwk(jwk: Mapping[str, str]) -> SigningKey:
         UnsupportedAlgorithm: the ``alg`` is not one of ours, or the key does not fit it.
         InvalidKey: it is not a private key.
     """
+    key = _import(jwk)
+    if not key.key.is_private:
+        raise InvalidKey("This is not a private key.")
+    return key
+
+
+def from_public_jwk(jwk: Mapping[str, str]) -> SigningKey:
+    """Read a key that another server publishes, to verify with. It keeps the ``kid`` that it is published under.
+
+    Raises:
+        UnsupportedAlgorithm: the ``alg`` is not one of ours, or the key does not fit it.
+        InvalidKey: it is not a key.
+    """
+    key = _import(jwk)
+    return SigningKey(jwk.get("kid", key.kid), key.alg, key.public_jwk, key.key)
+
+
+def _import(jwk: Mapping[str, str]) -> SigningKey:
     alg = jwk.get("alg", "")
     algorithm = _algorithm(alg)
     if jwk.get("kty") != algorithm.key_type.key_type or jwk.get("crv") != algorithm.curve:
@@ -146,8 +164,6 @@ def from_private_jwk(jwk: Mapping[str, str]) -> SigningKey:
         key = algorithm.key_type.import_key(material)
     except (JoseError, ValueError) as error:
         raise InvalidKey("This is not a JWK, or its members contradict each other.") from error
-    if not key.is_private:
-        raise InvalidKey("This is not a private key.")
     if isinstance(key, RSAKey):
         _check_size(key.raw_value.key_size)
     return _signing_key(key, alg)

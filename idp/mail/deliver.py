@@ -56,7 +56,8 @@ async def _hand_over(message: EmailMessage, template: str) -> None:
     url = settings().smtp_url
     if url is not None:
         await smtp.send(message, url.get_secret_value(), greeting=sending_host())
-    elif settings().dev:
+    elif settings().dev or settings().database_url is None:
+        # A command beside a development server has the embedded database to tell it by.
         await asyncio.to_thread(_capture, message, captured_mail())
     else:
         log.warning("mail_not_configured", template=template)
@@ -68,5 +69,7 @@ def captured_mail() -> Path:
 
 
 def _capture(message: EmailMessage, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Made here, because Maildir fails where two make it at once.
+    for part in ("tmp", "new", "cur"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
     mailbox.Maildir(folder).add(message)

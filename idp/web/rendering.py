@@ -92,9 +92,10 @@ def web_url(value: str | None) -> str | None:
 
     Clients register their own links, and escaping does not make ``javascript:`` harmless.
     """
-    if value is None:
+    # Browsers leave out tabs and line ends and read a backslash as a slash: ``/<tab>/evil.example`` is another host.
+    if value is None or not value.isprintable() or "\\" in value:
         return None
-    is_path = value.startswith("/") and not value.startswith(("//", "/\\"))
+    is_path = value.startswith("/") and not value.startswith("//")
     return value if is_path or value.lower().startswith(("https://", "http://")) else None
 
 

@@ -75,14 +75,25 @@ async def resume(request: AnyRequest, request_id: str) -> Response[Any]:
 async def cancel(request: AnyRequest, request_id: str) -> Response[Any]:
     """The person does not want to sign in."""
     pending = await waiting.load(request, request_id)
+    _still_registered(pending.asked)
     return await _refuse(pending.asked, pending, OAuthError("access_denied", "The user cancelled the sign-in."))
+
+
+def _still_registered(asked: AuthorizationRequest) -> Client:
+    """The client of a request that may have waited.
+
+    Raises:
+        PageError: it was disabled meanwhile, or gave up the redirect URI. Nobody is sent there any more.
+    """
+    client = registry.client(asked.client_id)
+    if client is None or not redirects.matches(client, asked.redirect_uri):
+        raise PageError("This application was disabled", "You cannot sign in to it any more.", error="invalid_client")
+    return client
 
 
 async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Waiting | None) -> Response[Any]:
     """Answer the request, or send the browser to what is still missing."""
-    client = registry.client(asked.client_id)
-    if client is None:
-        raise PageError("This application was disabled", "You cannot sign in to it any more.", error="invalid_client")
+    client = _still_registered(asked)
     session = await sessions.current(request)
     try:
         _acr_can_be_met(asked)

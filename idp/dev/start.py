@@ -1,0 +1,52 @@
+"""The start page of development mode: what is running, and what to try."""
+
+from typing import Any
+
+from litestar import Response, get
+
+from idp.dev import seed
+from idp.settings import settings
+from idp.web.access import Access
+from idp.web.pages import page
+
+
+def _endpoints(issuer: str) -> list[tuple[str, str, str]]:
+    return [
+        ("Discovery", f"{issuer}/.well-known/openid-configuration", "What client libraries read first."),
+        ("Keys", f"{issuer}/.well-known/jwks.json", "What resource servers validate tokens with."),
+        ("Authorization", f"{issuer}/authorize", "Where clients send the browser."),
+        ("Token", f"{issuer}/token", "Where clients redeem codes and refresh."),
+        ("Userinfo", f"{issuer}/userinfo", "Who an access token stands for."),
+        ("Introspection", f"{issuer}/introspect", "Whether a token still counts."),
+        ("Revocation", f"{issuer}/revoke", ""),
+        ("Log-out", f"{issuer}/logout", ""),
+    ]
+
+
+def _commands(demo: seed.Demo, issuer: str) -> list[tuple[str, str]]:
+    return [
+        ("A token for a service, in its own name", seed.service_token_command(demo, issuer)),
+        (
+            "A client of your own",
+            "idp clients create --name 'My app' --redirect-uri http://localhost:3000/callback",
+        ),
+        ("A person of your own", "idp users create you@example.com"),
+        ("A new signing key, while everything runs", "idp keys rotate"),
+    ]
+
+
+@get("/", opt={"access": Access.PAGE})
+async def start() -> Response[Any]:
+    """Explain what is running."""
+    issuer, demo = settings().issuer, seed.load(settings().data_dir)
+    return page(
+        "dev/start.html",
+        issuer=issuer,
+        endpoints=_endpoints(issuer),
+        demo_user=seed.EMAIL,
+        demo_password=demo.password if demo else None,
+        commands=_commands(demo, issuer) if demo else [],
+    )
+
+
+ROUTES = [start]
