@@ -61,7 +61,6 @@ def clients() -> None:
 @with_database
 async def create(*, kind: str, no_pkce: bool, client_id: str | None, as_json: bool, **options: Any) -> None:
     """Register a client. Its secret is shown once: only a hash of it is kept."""
-    from idp.keys.jose import DEFAULT_ALGORITHM
     from idp.oauth.clients.registration import register_client
 
     given = {name: value for name, value in options.items() if value not in (None, (), False)}
@@ -69,8 +68,6 @@ async def create(*, kind: str, no_pkce: bool, client_id: str | None, as_json: bo
     client, secret = await register_client(client_id, **metadata)
     shown = {"client_id": client.client_id} | ({"client_secret": secret} if secret else {})
     _print_secret(shown, as_json)
-    if client.id_token_signed_response_alg != DEFAULT_ALGORITHM:
-        await _warn_without_key(client.id_token_signed_response_alg)
 
 
 @clients.command("list")
@@ -157,14 +154,6 @@ async def _tell(client_id: str, done: bool, did: str, nothing: str) -> None:
     if not done and not await ClientRow.exists().where(ClientRow.client_id == client_id):
         raise UnknownClient("There is no client with this id.")
     click.echo(f"The client {client_id} {did if done else nothing}.")
-
-
-async def _warn_without_key(alg: str) -> None:
-    """The server makes the first key of the default algorithm by itself, but none of another one."""
-    from idp.keys import lifecycle
-
-    if not any(key.alg == alg and key.state != lifecycle.State.RETIRED for key in await lifecycle.list_keys()):
-        click.echo(f"There is no {alg} key yet: nobody can sign in. Make one: idp keys generate --alg {alg}", err=True)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """The start page of development mode: what is running, and what to try."""
 
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 from litestar import Response, get
@@ -18,20 +21,29 @@ def _endpoints(issuer: str) -> list[tuple[str, str, str]]:
         ("Token", f"{issuer}/token", "Where clients redeem codes and refresh."),
         ("Userinfo", f"{issuer}/userinfo", "Who an access token stands for."),
         ("Introspection", f"{issuer}/introspect", "Whether a token still counts."),
-        ("Revocation", f"{issuer}/revoke", ""),
-        ("Log-out", f"{issuer}/logout", ""),
+        ("Revocation", f"{issuer}/revoke", "Where clients give tokens back."),
+        ("Log-out", f"{issuer}/logout", "Where clients send the browser to sign out."),
     ]
 
 
+def _idp() -> str:
+    """How to call the command from the folder in which the server was started."""
+    if shutil.which("idp"):
+        return "idp"
+    command = Path(sys.executable).with_name("idp")
+    return str(command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command)
+
+
 def _commands(demo: seed.Demo, issuer: str) -> list[tuple[str, str]]:
+    idp = _idp()
     return [
         ("A token for a service, in its own name", seed.service_token_command(demo, issuer)),
         (
             "A client of your own",
-            "idp clients create --name 'My app' --redirect-uri http://localhost:3000/callback",
+            f"{idp} clients create --name 'My app' --redirect-uri http://localhost:3000/callback",
         ),
-        ("A person of your own", "idp users create you@example.com"),
-        ("A new signing key, while everything runs", "idp keys rotate"),
+        ("A person of your own", f"{idp} users create you@example.com"),
+        ("A new signing key, while everything runs", f"{idp} keys rotate"),
     ]
 
 
