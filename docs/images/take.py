@@ -1,4 +1,4 @@
-"""Takes the screenshots of the README and the docs, of a real server in a real browser: `python docs/images/take.py`."""
+"""Takes the screenshots that README and docs show, of a real server in a real browser: `python docs/images/take.py`."""
 
 import asyncio
 import json

@@ -43,7 +43,7 @@ def clients() -> None:
     type=click.Choice(["client_secret_basic", "client_secret_post", "none"]), help="How it proves who it is.",
 )  # fmt: skip
 @click.option(
-    "--id-token-alg", "id_token_signed_response_alg", type=click.Choice(["RS256", "PS256", "ES256", "EdDSA"]),
+    "--id-token-alg", "id_token_signed_response_alg", type=click.Choice(["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]),
     help="Algorithm that signs its ID tokens.",
 )  # fmt: skip
 @click.option("--client-uri", help="Its home page.")

@@ -51,7 +51,7 @@ def _options(command: click.decorators.FC) -> click.decorators.FC:
         click.option("--now", is_flag=True, help="It signs at once. For emergencies: others may not know it yet."),
         click.option("--size", type=int, default=2048, show_default=True, help="Bits of an RSA key."),
         click.option(
-            "--alg", type=click.Choice(["RS256", "PS256", "ES256", "EdDSA"]), default="RS256", show_default=True,
+            "--alg", type=click.Choice(["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]), default="RS256", show_default=True,
             help="Algorithm.",
         ),
     ):  # fmt: skip

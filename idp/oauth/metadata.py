@@ -10,7 +10,10 @@ from litestar import HttpMethod, Request, route
 from litestar.response.base import ASGIResponse
 
 from idp.keys.ring import Document, keyring, prepare
+from idp.oauth.authorize.checks import ACR_VALUES, RESPONSE_MODES
+from idp.oauth.clients.authentication import METHODS as AUTH_METHODS
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
+from idp.oauth.token.endpoint import GRANTS
 from idp.settings import settings
 from idp.web.access import Access
 
@@ -28,7 +31,7 @@ _PREFLIGHT = _CORS | {
 
 def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
     """OpenID Connect Discovery section 3, RFC 8414 section 2, RFC 9207 section 3."""
-    confidential = ["client_secret_basic", "client_secret_post"]
+    confidential = [method for method in AUTH_METHODS if method != "none"]
     return {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/authorize",
@@ -40,14 +43,14 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "end_session_endpoint": f"{issuer}/logout",
         "scopes_supported": list(STANDARD_SCOPES),
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query", "form_post"],
-        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
-        "acr_values_supported": ["1"],
+        "response_modes_supported": RESPONSE_MODES,
+        "grant_types_supported": list(GRANTS),
+        "acr_values_supported": ACR_VALUES,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": list(algorithms),
-        "token_endpoint_auth_methods_supported": [*confidential, "none"],
+        "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "introspection_endpoint_auth_methods_supported": confidential,
-        "revocation_endpoint_auth_methods_supported": [*confidential, "none"],
+        "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "claim_types_supported": ["normal"],
         "claims_supported": list(CLAIMS),
         "claims_parameter_supported": True,

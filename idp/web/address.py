@@ -15,6 +15,9 @@ def _parse(text: str) -> IPAddress | None:
         address = ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
+    # A zone (RFC 4007) means something on one machine only, and may be any text.
+    if "%" in text:
+        return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 

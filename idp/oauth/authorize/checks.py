@@ -8,9 +8,10 @@ from collections.abc import Callable
 from idp.errors import InvalidRequest, InvalidScope, InvalidTarget, OAuthError, UnauthorizedClient
 from idp.oauth.authorize.request import MAX_LENGTH, Parameters, granted_scope, words
 from idp.oauth.clients.registry import Client, registry
+from idp.signin.pages import ACR_SINGLE_FACTOR
 
 RESPONSE_MODES = ("query", "form_post")
-ACR_VALUES = ("1",)
+ACR_VALUES = (ACR_SINGLE_FACTOR,)
 PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 #: base64url of a SHA-256 without padding (RFC 7636 section 4.2).
 CODE_CHALLENGE_LENGTH = 43
