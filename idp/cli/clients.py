@@ -5,6 +5,7 @@ from typing import Any
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.options import SIGNING_ALGORITHM
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 PEOPLE = {
@@ -43,7 +44,7 @@ def clients() -> None:
     type=click.Choice(["client_secret_basic", "client_secret_post", "none"]), help="How it proves who it is.",
 )  # fmt: skip
 @click.option(
-    "--id-token-alg", "id_token_signed_response_alg", type=click.Choice(["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]),
+    "--id-token-alg", "id_token_signed_response_alg", type=SIGNING_ALGORITHM,
     help="Algorithm that signs its ID tokens.",
 )  # fmt: skip
 @click.option("--client-uri", help="Its home page.")

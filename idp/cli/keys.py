@@ -3,6 +3,7 @@
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.options import SIGNING_ALGORITHM
 from idp.cli.output import json_option, print_json, print_table
 
 
@@ -51,7 +52,7 @@ def _options(command: click.decorators.FC) -> click.decorators.FC:
         click.option("--now", is_flag=True, help="It signs at once. For emergencies: others may not know it yet."),
         click.option("--size", type=int, default=2048, show_default=True, help="Bits of an RSA key."),
         click.option(
-            "--alg", type=click.Choice(["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]), default="RS256", show_default=True,
+            "--alg", type=SIGNING_ALGORITHM, default="RS256", show_default=True,
             help="Algorithm.",
         ),
     ):  # fmt: skip

@@ -3,6 +3,7 @@
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.options import SIGNING_ALGORITHM
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 
@@ -16,7 +17,7 @@ def resources() -> None:
 @click.option("--name", required=True, help="What the consent page calls it.")
 @click.option("--scope", default="", help="The scopes that it defines, parted by spaces.")
 @click.option(
-    "--alg", type=click.Choice(["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]), default="RS256", show_default=True,
+    "--alg", type=SIGNING_ALGORITHM, default="RS256", show_default=True,
     help="Algorithm that signs its access tokens.",
 )  # fmt: skip
 @click.option("--client-id", help="The client that introspects tokens for it.")

@@ -169,7 +169,7 @@ def _verified_id_token(answer: dict[str, Any], keys: dict[str, jose.SigningKey],
         raise jose.InvalidJWT("The ID token is another issuer's or for another client.")
     if nonce is not None and claims.get("nonce") != nonce:
         raise jose.InvalidJWT("The ID token belongs to another sign-in.")
-    if claims["at_hash"] != jose.left_half_hash(answer["access_token"], alg):
+    if not hmac.compare_digest(claims["at_hash"], jose.left_half_hash(answer["access_token"], alg)):
         raise jose.InvalidJWT("The ID token belongs to another access token.")
     return claims
 

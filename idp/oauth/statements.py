@@ -30,11 +30,12 @@ WITH code AS (
 SELECT family_id, user_id, session_id, scope, resource, claims, nonce, auth_time, amr, acr FROM code
 """
 
-# A code that was consumed before: its family dies with all that was issued from it. $1 code_hash
+# A code that its client used before: its family dies with all that was issued from it. $1 code_hash  $2 client_id
 REVOKE_REPLAYED_CODE = """
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'authorization_code_reuse'
 FROM authorization_code AS c
-WHERE c.code_hash = $1 AND c.consumed_at IS NOT NULL AND f.id = c.family_id AND f.revoked_at IS NULL
+WHERE c.code_hash = $1 AND c.client_id = $2 AND c.consumed_at IS NOT NULL
+  AND f.id = c.family_id AND f.revoked_at IS NULL
 RETURNING f.id, f.client_id, f.user_id, f.session_id
 """
 

@@ -41,7 +41,7 @@ async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
     refresh = new_refresh_token() if "refresh_token" in client.grant_types else None
     grant = await _consume(client, form, code_hash, refresh)
     if grant is None:
-        await _revoke_if_replayed(code_hash)
+        await _revoke_if_replayed(client, code_hash)
         raise InvalidGrant("The code is not valid for this client, redirect_uri and code_verifier, or was used.")
     return await respond(client, grant, refresh.token if refresh else UNSET)
 
@@ -73,14 +73,14 @@ async def _consume(
     return Grant(**row)
 
 
-async def _revoke_if_replayed(code_hash: bytes) -> None:
+async def _revoke_if_replayed(client: Client, code_hash: bytes) -> None:
     async with transaction():
-        revoked = await fetchrow(REVOKE_REPLAYED_CODE, code_hash)
+        revoked = await fetchrow(REVOKE_REPLAYED_CODE, code_hash, client.client_id)
         if revoked is not None:
             await record(
                 "token_family_revoked",
                 user_id=revoked["user_id"],
-                client_id=revoked["client_id"],
+                client_id=client.client_id,
                 session_id=revoked["session_id"],
                 detail={"reason": "authorization_code_reuse"},
             )
