@@ -6,13 +6,18 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import ExitStack
 from types import FrameType
 
 import rich_click as click
 
+from idp.mail.smtp import connection_options
 from idp.settings import Settings, SettingsError, load, settings
 from idp.web.logs import configure_logs
+
+#: How long `serve` waits for a command that uses the embedded database.
+OTHERS_END_WITHIN_SECONDS = 5
 
 
 class CannotServe(Exception):
@@ -39,6 +44,8 @@ def serve(dev: bool, host: str | None, port: int | None, workers: int | None) ->
         config = _development(config)
     else:
         check_production(config)
+    if config.smtp_url is not None:
+        connection_options(config.smtp_url.get_secret_value())
     _check_port(config)
     signal.signal(signal.SIGTERM, _exit)
     with ExitStack() as stack:
@@ -121,6 +128,15 @@ def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
     from idp.db.embedded import EmbeddedPostgres
 
     server = EmbeddedPostgres.start(config.data_dir / "postgres")
+    deadline = time.monotonic() + OTHERS_END_WITHIN_SECONDS
+    while not server.owned and time.monotonic() < deadline:
+        # A command that started it stops it when it ends, and would stop it under us.
+        time.sleep(0.1)
+        server = EmbeddedPostgres.start(config.data_dir / "postgres")
+    if not server.owned:
+        raise CannotServe(
+            f"Another idp runs on the database in {config.data_dir}. Stop it, or set IDP_DATA_DIR to another folder."
+        )
     stack.callback(server.stop)
     os.environ["IDP_DATABASE_URL"] = server.dsn
     return load()

@@ -10,6 +10,7 @@ from typing import Any
 
 from litestar import MediaType, Response, get
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
 from idp.mail.deliver import captured_mail
 from idp.web.access import Access
@@ -53,7 +54,7 @@ async def list_mail() -> Response[Any]:
 
 
 @get("/dev/mail/{message_id:str}", opt={"access": Access.PAGE})
-async def show_mail(message_id: str) -> Response[Any]:
+async def show_mail(message_id: FromPath[str]) -> Response[Any]:
     """One message."""
     message = _parse(await asyncio.to_thread(_one, message_id))
     text = message.get_body(("plain",))
@@ -67,7 +68,7 @@ async def show_mail(message_id: str) -> Response[Any]:
 
 
 @get("/dev/mail/{message_id:str}/raw", opt={"access": Access.PAGE})
-async def raw_mail(message_id: str) -> Response[bytes]:
+async def raw_mail(message_id: FromPath[str]) -> Response[bytes]:
     """One message as it was sent."""
     return Response(await asyncio.to_thread(_one, message_id), media_type=MediaType.TEXT)
 

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from litestar import Request, Response, get, post
+from litestar.params import FromPath
 
 from idp import ids
 from idp.accounts.tables import user_by_id
@@ -97,7 +98,7 @@ def _form_purpose(session: SignedIn) -> str:
 
 
 @get("/consent/{request_id:str}", opt={"access": Access.PAGE})
-async def show_consent(request: AnyRequest, request_id: str) -> Response[Any]:
+async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """Ask the person."""
     asking = await _load(request, request_id)
     if isinstance(asking, Response):
@@ -119,7 +120,7 @@ async def show_consent(request: AnyRequest, request_id: str) -> Response[Any]:
 
 
 @post("/consent/{request_id:str}", opt={"access": Access.PAGE})
-async def decide_consent(request: AnyRequest, request_id: str) -> Response[Any]:
+async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """Take the person's decision and go back to the request."""
     asking = await _load(request, request_id)
     if isinstance(asking, Response):

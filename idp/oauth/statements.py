@@ -15,7 +15,7 @@ WITH code AS (
       AND c.code_challenge IS NOT DISTINCT FROM $4
       AND c.consumed_at IS NULL AND c.expires_at > now()
       AND u.id = c.user_id AND u.disabled_at IS NULL
-      AND s.id = c.session_id AND s.ended_at IS NULL
+      AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
     RETURNING c.*
 ), family AS (
     INSERT INTO token_family (id, client_id, user_id, session_id, scope, resource, claims, offline_access,
@@ -75,7 +75,7 @@ REPEAT_ROTATION = f"""
 SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.amr, f.acr,
        n.jti, n.issued_at, n.expires_at
 FROM refresh_token AS r, refresh_token AS n, token_family AS f, users AS u
-WHERE r.jti = $1 AND r.token_hash = $2 AND n.jti = r.successor
+WHERE r.jti = $1 AND r.token_hash = $2 AND r.expires_at > now() AND n.jti = r.successor
   AND r.rotated_at + make_interval(secs => $5) > now()
   AND f.id = r.family_id AND f.client_id = $3 AND string_to_array(f.scope, ' ') @> $4::text[]
   AND {_FAMILY_LIVES}

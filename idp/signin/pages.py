@@ -5,6 +5,8 @@ from http import HTTPStatus
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.datastructures import Cookie
+from litestar.params import FromPath
 
 from idp.audit.events import record
 from idp.db.engine import transaction
@@ -73,14 +75,14 @@ async def start_login(request: AnyRequest) -> Response[Any]:
 
 
 @get("/login/{flow_id:str}", opt=PAGE)
-async def show_login(request: AnyRequest, flow_id: str) -> Response[Any]:
+async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """The sign-in form."""
     flow = await flows.load(request, flow_id)
     return _login_page(flow, flow.login_hint, reauthenticate=await sessions.current(request) is not None)
 
 
 @post("/login/{flow_id:str}", opt=PAGE)
-async def login(request: AnyRequest, flow_id: str) -> Response[Any]:
+async def login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Check what the person typed, and go on to where the flow leads."""
     flow = await flows.load(request, flow_id)
     form = await forms.form(request)
@@ -90,14 +92,23 @@ async def login(request: AnyRequest, flow_id: str) -> Response[Any]:
         return see_other(flow.cancel_to, [flow.binding.delete_cookie()])
 
     username = form.get("username", "")
-    user = await password.check(username, form.get("password", ""))
-    if user is None:
+    session_cookie = await _sign_in(request, flow, username, form.get("password", ""))
+    if session_cookie is None:
         await record("sign_in", outcome="failure", detail={"reason": "wrong email or password"})
         return _login_page(flow, username, error="That email and password do not match.", status=HTTPStatus.BAD_REQUEST)
-    async with transaction():
-        await flows.finish(flow)
-        session_cookie = await sessions.begin(request, user.id, password.AMR, ACR_SINGLE_FACTOR)
     return see_other(flow.return_to, [session_cookie, flow.binding.delete_cookie()])
+
+
+async def _sign_in(request: AnyRequest, flow: Flow, username: str, secret: str) -> Cookie | None:
+    """End the flow with a session, if the password is right. Returns the session's cookie."""
+    user = await password.check(username, secret)
+    if user is None:
+        return None
+    async with transaction():
+        if not await password.confirm(user):
+            return None
+        await flows.finish(flow)
+        return await sessions.begin(request, user.id, password.AMR, ACR_SINGLE_FACTOR)
 
 
 ROUTES = [start_login, show_login, login]

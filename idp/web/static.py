@@ -4,13 +4,14 @@ from typing import Any
 
 from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
 from idp.web.access import Access
 from idp.web.pages import pages
 
 
 @get("/static/{name:path}", opt={"access": Access.PUBLIC})
-async def static_file(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
     """One of the known files; there is no path to traverse."""
     asset = pages().assets.get(name.removeprefix("/"))
     if asset is None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import HttpMethod, Request, Response, get, route
+from litestar.params import FromPath
 
 from idp.db.engine import transaction
 from idp.errors import OAuthError, PageError
@@ -65,14 +66,14 @@ async def authorize(request: AnyRequest) -> Response[Any]:
 
 
 @get("/authorize/{request_id:str}", opt={"access": Access.PAGE})
-async def resume(request: AnyRequest, request_id: str) -> Response[Any]:
+async def resume(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """Go on with a request that waited, for the sign-in or for the GET after a POST."""
     pending = await waiting.load(request, request_id)
     return await _proceed(request, pending.asked, pending)
 
 
 @get("/authorize/{request_id:str}/cancel", opt={"access": Access.PAGE})
-async def cancel(request: AnyRequest, request_id: str) -> Response[Any]:
+async def cancel(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """The person does not want to sign in."""
     pending = await waiting.load(request, request_id)
     _still_registered(pending.asked)

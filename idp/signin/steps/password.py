@@ -3,9 +3,12 @@
 from idp.accounts.addresses import InvalidEmail, normalise_email
 from idp.accounts.passwords import hash_password, needs_rehash, verify_password
 from idp.accounts.tables import User, user_by_email
+from idp.db.engine import fetchrow
 
 #: RFC 8176: a password was used.
 AMR = ["pwd"]
+
+_STILL_HOLDS = "SELECT 1 FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL FOR SHARE"
 
 
 async def check(email: str, password: str) -> User | None:
@@ -28,9 +31,21 @@ async def check(email: str, password: str) -> User | None:
     return user
 
 
+async def confirm(user: User) -> bool:
+    """Whether what was checked still holds, for the rest of the transaction.
+
+    Checking a password takes a while, in which it may be changed or the user be disabled.
+    """
+    return await fetchrow(_STILL_HOLDS, user.id, user.password_hash) is not None
+
+
 async def _upgrade(user: User, password: str) -> None:
     """Keep the hash at today's parameters, unless the password was changed meanwhile."""
     upgraded = await hash_password(password)
-    await User.update({User.password_hash: upgraded}).where(
-        (User.id == user.id) & (User.password_hash == user.password_hash)
+    updated = (
+        await User.update({User.password_hash: upgraded})
+        .where((User.id == user.id) & (User.password_hash == user.password_hash))
+        .returning(User.id)
     )
+    if updated:
+        user.password_hash = upgraded

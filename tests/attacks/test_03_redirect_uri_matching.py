@@ -1,0 +1,152 @@
+"""Row 3: the browser goes to a registered redirect URI, byte for byte, or nowhere."""
+
+from typing import Any
+
+import pytest
+
+from idp.accounts.tables import User
+from tests.conftest import MakeClient
+from tests.support.browser import Browser, Redirect
+from tests.support.hostile import assert_refused_here, lookalikes
+from tests.support.oauth import REDIRECT_URI, RelyingParty
+
+WITH_QUERY = "https://app.example.com/callback?tenant=1"
+
+
+async def assert_refused(client: RelyingParty, uri: str | None, **changes: str | None) -> None:
+    """Neither the answer nor the error goes there, by GET or by POST, whoever is signed in."""
+    parameters = client.parameters(redirect_uri=uri, **changes)
+    assert_refused_here(await client.http.get(f"{client.issuer}/authorize", params=parameters))
+    assert_refused_here(await client.http.post(f"{client.issuer}/authorize", data=parameters))
+
+
+async def test_03_an_exact_match_is_accepted(make_client: MakeClient, browser: Browser, alice: User) -> None:
+    """The control: it is the address, not the request, that the others are refused for."""
+    client = await make_client(redirect_uris=[REDIRECT_URI, WITH_QUERY])
+    for uri in (REDIRECT_URI, WITH_QUERY):
+        client.redirect_uri = uri
+        await client.sign_in(browser, alice.email)
+
+
+@pytest.mark.parametrize("registered", [REDIRECT_URI, WITH_QUERY])
+async def test_03_lookalikes(registered: str, make_client: MakeClient) -> None:
+    client = await make_client(redirect_uris=[registered])
+    for uri in lookalikes(registered):
+        await assert_refused(client, uri)
+        await assert_refused(client, uri, response_mode="form_post", prompt="none")
+
+
+async def test_03_a_query_added_changed_or_removed(make_client: MakeClient) -> None:
+    client = await make_client(redirect_uris=[WITH_QUERY])
+    for uri in (REDIRECT_URI, f"{WITH_QUERY}1", f"{WITH_QUERY}&x=1", f"{REDIRECT_URI}?x=1&tenant=1",
+                f"{REDIRECT_URI}?tenant=2", f"{REDIRECT_URI}?TENANT=1", f"{REDIRECT_URI}?tenant=%31"):  # fmt: skip
+        await assert_refused(client, uri)
+
+
+async def test_03_nothing_is_learned_on_first_use(make_client: MakeClient) -> None:
+    """Neither a client without redirect URIs nor one with several takes what the request brings, or leaves out."""
+    machine = await make_client(redirect_uris=[], grant_types=["client_credentials"])
+    for _ in range(2):
+        await assert_refused(machine, REDIRECT_URI)
+    for uris in ([REDIRECT_URI], [REDIRECT_URI, WITH_QUERY]):
+        client = await make_client(redirect_uris=uris)
+        await assert_refused(client, None)
+        await assert_refused(client, "")
+
+
+async def test_03_another_clients_address(make_client: MakeClient) -> None:
+    await make_client(redirect_uris=["https://other.example.com/callback"])
+    await assert_refused(await make_client(), "https://other.example.com/callback")
+
+
+LOOPBACK = ["http://127.0.0.1/callback", "http://[::1]:5000/callback?x=1"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1/callback",
+        "http://127.0.0.1:1/callback",
+        "http://127.0.0.1:65535/callback",
+        "http://[::1]/callback?x=1",
+        "http://[::1]:49152/callback?x=1",
+    ],
+)
+async def test_03_any_port_on_loopback_for_a_native_client(
+    uri: str, make_client: MakeClient, browser: Browser, alice: User
+) -> None:
+    """RFC 8252 section 7.3; and the code is redeemed only with that very port."""
+    client = await make_client(application_type="native", token_endpoint_auth_method="none", redirect_uris=LOOPBACK)
+    client.redirect_uri = uri
+    code = await client.sign_in(browser, alice.email)
+    for other in LOOPBACK:
+        if other != uri:
+            response = await client.redeem(code, redirect_uri=other)
+            assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+    assert (await client.redeem(code)).status_code == 200
+
+
+NEAR_LOOPBACK = [
+    f"http://{host}/callback"
+    for host in (
+        "localhost", "localhost:5000", "127.0.0.2", "127.1", "127.0.1", "0x7f.0.0.1", "2130706433", "0177.0.0.1",
+        "127.0.0.1.", "127.0.0.1.evil.example", "127.0.0.1:80.evil.example", "127.0.0.1:80@evil.example",
+        "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:00080", "127.0.0.1:65536", "127.0.0.1:99999", "127.0.0.1:-1",
+        "127.0.0.1:8o", "127.0.0.1:\u0661", "127.0.0.1:80:80", "127.0.0.1 :80", "user@127.0.0.1", "0.0.0.0", "[::]",
+        "[::1]", "[::ffff:127.0.0.1]", "[0:0:0:0:0:0:0:1]", "[::1%25lo]", "[::1]:5000", "\u2460\u2461\u2466.0.0.1",
+    )
+] + [
+    "https://127.0.0.1/callback",
+    "http://127.0.0.1:80/callback/",
+    "http://127.0.0.1:80/",
+    "http://127.0.0.1:80",
+    "http://127.0.0.1:80/callback?x=1",
+    "http://127.0.0.1:80/callback#x",
+    "http://127.0.0.1:80/../callback",
+    "http://127.0.0.1:80\\@evil.example/callback",
+    "HTTP://127.0.0.1:80/callback",
+    "http://[::1]:80/callback",
+    "http://[::1]:80/callback?x=2",
+]  # fmt: skip
+
+
+async def test_03_only_the_port_is_free_on_loopback(make_client: MakeClient) -> None:
+    client = await make_client(application_type="native", token_endpoint_auth_method="none", redirect_uris=LOOPBACK)
+    for uri in NEAR_LOOPBACK:
+        await assert_refused(client, uri)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"application_type": "native"}], ids=["web", "native"])
+async def test_03_no_free_port_anywhere_else(metadata: dict[str, Any], make_client: MakeClient) -> None:
+    """Not on loopback for a web client, not by the name localhost, not beyond loopback."""
+    registered = ["http://localhost/callback", REDIRECT_URI]
+    if not metadata:
+        registered.append("http://127.0.0.1/callback")
+    client = await make_client(redirect_uris=registered, **metadata)
+    for uri in (
+        "http://localhost:5000/callback",
+        "https://app.example.com:8443/callback",
+        "http://127.0.0.1:5000/callback",
+    ):
+        await assert_refused(client, uri)
+
+
+async def test_03_the_code_knows_its_redirect_uri(make_client: MakeClient, browser: Browser, alice: User) -> None:
+    """At the token endpoint it must be the one of the request, not merely a registered one."""
+    client = await make_client(redirect_uris=[REDIRECT_URI, WITH_QUERY])
+    code = await client.sign_in(browser, alice.email)
+    for uri in (WITH_QUERY, *lookalikes(REDIRECT_URI)):
+        response = await client.redeem(code, redirect_uri=uri)
+        assert response.status_code == 400, uri
+        assert response.json()["error"] in ("invalid_grant", "invalid_request")
+    assert (await client.redeem(code)).status_code == 200
+
+
+async def test_03_a_registered_query_survives(make_client: MakeClient, browser: Browser, alice: User) -> None:
+    """Our parameters come behind it and are read as ours."""
+    client = await make_client(redirect_uris=[WITH_QUERY])
+    await client.sign_in(browser, alice.email)
+    answer = await client.authorize(browser)
+    assert isinstance(answer, Redirect)
+    assert answer.location.startswith(f"{WITH_QUERY}&code=")
+    assert answer.parameters["tenant"] == "1"

@@ -1,0 +1,168 @@
+"""Row 10: a request is judged once and kept on the server; going back, reloading or restarting cannot change it."""
+
+import jwt
+import pytest
+
+from idp.accounts.tables import User
+from tests.conftest import MakeClient, MakeUser
+from tests.support.browser import Browser, Page, Redirect, open_browser
+from tests.support.hostile import EVIL, assert_refused_here
+from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
+
+#: What an attacker would like the request to have said.
+TAMPERED = {
+    "response_type": "token id_token",
+    "response_mode": "fragment",
+    "redirect_uri": f"https://{EVIL}/callback",
+    "client_id": "another",
+    "scope": "openid profile email admin",
+    "state": "tampered",
+    "nonce": "tampered",
+    "prompt": "none",
+    "max_age": "99999",
+    "resource": f"https://{EVIL}/api",
+    "code_challenge": "A" * 43,
+    "request": "x.y.z",
+    "login_hint": "tampered@example.com",
+}
+
+
+@pytest.mark.parametrize(
+    "response_type", ["token", "id_token", "code token", "code id_token", "none", "", "CODE", "code code"]
+)
+async def test_10_only_the_code_flow_exists(
+    response_type: str, client: RelyingParty, browser: Browser, alice: User
+) -> None:
+    """The control: no such request gets as far as waiting, whoever is signed in."""
+    await client.sign_in(browser, alice.email)
+    for mode in (None, "query", "fragment", "form_post"):
+        answer = await client.authorize(browser, response_type=response_type, response_mode=mode)
+        assert "access_token" not in (answer.location if isinstance(answer, Redirect) else answer.text)
+        if isinstance(answer, Redirect):
+            assert "#" not in answer.location
+            assert answer.parameters["error"] in ("unsupported_response_type", "invalid_request")
+
+
+async def test_10_every_step_ignores_what_the_browser_adds(
+    make_client: MakeClient, browser: Browser, alice: User
+) -> None:
+    """Sign-in, consent and the answer, by GET and POST, with a tampered copy of the request at each step."""
+    client = await make_client(scope="openid email")
+    http, issuer = browser.client, browser.issuer
+    page = await client.authorize(browser, state="original")
+    assert isinstance(page, Page)
+    for button, fields in (
+        ("login-submit", {"username": alice.email, "password": PASSWORD}),
+        ("consent-allow", {}),
+    ):
+        page = Page(await http.get(f"{issuer}{page.path}", params=TAMPERED))
+        name, value = page.forms[0].buttons[button]
+        data = TAMPERED | page.forms[0].fields | fields | {name: value}
+        answer = await http.post(f"{issuer}{page.path}", params=TAMPERED, data=data, headers={"Origin": issuer})
+        waiting = answer.headers["location"]
+        answer = await http.get(f"{issuer}{waiting}", params=TAMPERED)
+        location = answer.headers["location"]
+        if location.startswith("/consent/"):
+            page = Page(await http.get(f"{issuer}{location}", params=TAMPERED))
+            assert "admin" not in page.text
+    final = Redirect(location)
+    assert final.location.startswith(f"{REDIRECT_URI}?code=")
+    assert final.parameters.keys() == {"code", "state", "iss"}
+    assert final.parameters["state"] == "original"
+    tokens = (await client.redeem(final.parameters["code"])).json()
+    assert tokens["scope"] == "openid email"
+    assert jwt.decode(tokens["id_token"], options={"verify_signature": False})["nonce"] == "the-nonce"
+
+
+async def test_10_back_and_reload_after_the_answer(client: RelyingParty, browser: Browser, alice: User) -> None:
+    """Each page of a finished request, opened or sent once more, yields no second code."""
+    http, issuer = browser.client, browser.issuer
+    login = await client.authorize(browser)
+    assert isinstance(login, Page)
+    cookies = dict(browser.cookies)
+    consent = await browser.sign_in(login, alice.email, PASSWORD)
+    assert isinstance(consent, Page)
+    cookies |= browser.cookies
+    answer = await browser.submit(consent, "consent-allow")
+    assert "code" in answer.parameters
+    waiting = f"/authorize/{consent.path.removeprefix('/consent/')}"
+
+    # As a browser that had kept every cookie.
+    browser.cookies.update(cookies)
+    for path in (login.path, consent.path, waiting, f"{waiting}/cancel"):
+        assert_refused_here(await http.get(f"{issuer}{path}", params=TAMPERED))
+        browser.cookies.update(cookies)
+    for page, button in (
+        (login, "login-submit"),
+        (login, "login-cancel"),
+        (consent, "consent-allow"),
+        (consent, "consent-deny"),
+    ):
+        again = await browser.submit(page, button, username=alice.email, password=PASSWORD)
+        assert isinstance(again, Page)
+        assert_refused_here(again.response)
+        browser.cookies.update(cookies)
+
+
+async def test_10_back_to_the_login_page_after_signing_in(client: RelyingParty, browser: Browser, alice: User) -> None:
+    """The flow ended with its session; the request still waits for consent and can be gone on with."""
+    login = await client.authorize(browser)
+    assert isinstance(login, Page)
+    cookies = dict(browser.cookies)
+    consent = await browser.sign_in(login, alice.email, PASSWORD)
+    assert isinstance(consent, Page)
+    browser.cookies.update({name: value for name, value in cookies.items() if name not in browser.cookies})
+    again = await browser.sign_in(login, alice.email, PASSWORD)
+    assert isinstance(again, Page)
+    assert_refused_here(again.response)
+    answer = await browser.submit(consent, "consent-allow")
+    assert "code" in answer.parameters
+
+
+async def test_10_another_browser_cannot_go_on(
+    client: RelyingParty, browser: Browser, alice: User, make_user: MakeUser
+) -> None:
+    """Neither with the URLs alone, nor signed in, nor with the cookies of a request of its own under their names."""
+    login = await client.authorize(browser)
+    assert isinstance(login, Page)
+    consent = await browser.sign_in(login, alice.email, PASSWORD)
+    assert isinstance(consent, Page)
+    request_id = consent.path.removeprefix("/consent/")
+    urls = (login.path, consent.path, f"/authorize/{request_id}", f"/authorize/{request_id}/cancel")
+    mallory = await make_user()
+    async with open_browser(browser.issuer) as attacker:
+        for _ in range(2):
+            for url in urls:
+                assert_refused_here(await attacker.client.get(f"{attacker.issuer}{url}"))
+            await client.sign_in(attacker, mallory.email)
+        await client.authorize(attacker, prompt="login")
+        own = next(value for name, value in attacker.cookies.items() if "flow" in name)
+        for url in urls:
+            name = f"__Host-flow.{url.split('/')[2]}"
+            for value in (own, "", "x", name):
+                attacker.cookies[name] = value
+                assert_refused_here(await attacker.client.get(f"{attacker.issuer}{url}"))
+            del attacker.cookies[name]
+        for page, button in ((login, "login-submit"), (consent, "consent-allow"), (consent, "consent-deny")):
+            answer = await attacker.submit(page, button, username=mallory.email, password=PASSWORD)
+            assert isinstance(answer, Page)
+            assert_refused_here(answer.response)
+    answer = await browser.submit(consent, "consent-allow")
+    assert "code" in answer.parameters
+
+
+async def test_10_two_requests_do_not_mix(make_client: MakeClient, browser: Browser, alice: User) -> None:
+    """Two tabs at two clients: the form of one does not answer the other."""
+    clients = [await make_client(), await make_client()]
+    first = await clients[0].authorize(browser)
+    second = await clients[1].authorize(browser)
+    assert isinstance(first, Page)
+    assert isinstance(second, Page)
+    fields = first.forms[0].fields | {"username": alice.email, "password": PASSWORD, "action": "login"}
+    answer = await browser.post(second.path, fields)
+    assert isinstance(answer, Page)
+    assert "out of date" in answer.text
+    consents = [await browser.sign_in(page, alice.email, PASSWORD) for page in (first, second)]
+    crossed = await browser.post(consents[1].path, consents[0].forms[0].fields | {"action": "allow"})
+    assert isinstance(crossed, Page)
+    assert "out of date" in crossed.text

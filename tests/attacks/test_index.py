@@ -1,0 +1,76 @@
+"""Every attack that this release must survive has its tests, and each test says which attack it is for."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+
+#: The classes of attack, by the numbers that the tests carry in their names.
+ROWS = {
+    1: "PKCE downgrade: the verifier left out",
+    2: "PKCE downgrade: the challenge taken out",
+    3: "redirect URIs matched loosely",
+    4: "URLs matched by prefix or substring",
+    5: "schemes that run: javascript:, data:",
+    6: "markup reflected in pages",
+    7: "open redirects",
+    8: "errors sent to an address that was not validated",
+    9: "parameter pollution",
+    10: "requests tampered with on restart, back or reload",
+    11: "authorization codes replayed, and raced",
+    12: "refresh tokens raced",
+    14: "disabled users and clients that keep their tokens",
+    15: "sessions that outlive their end",
+    17: "scope escalation",
+    19: "expiry that only a clean-up enforces",
+    30: "users enumerated by messages",
+    31: "users enumerated by timing",
+    32: "links poisoned by the Host header",
+    36: "algorithm confusion",
+    37: "keys that a token's header brings",
+    38: "hash claims that fail open",
+    39: "JOSE that exhausts the server",
+    42: "client secrets handled loosely",
+    43: "mangled and truncated tokens",
+    50: "session fixation and swapped cookies",
+    51: "cross-site request forgery, of the log-in too",
+    52: "CORS with opaque origins",
+    54: "NUL, odd characters and types that make a 5xx",
+    57: "consent skipped or leaked",
+    58: "mix-up of authorization servers",
+}
+
+
+def names_in(path: Path) -> list[str]:
+    """The test functions that pytest collects from a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    bodies = [
+        tree.body,
+        *(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name[:4] == "Test"),
+    ]
+    return [
+        node.name
+        for body in bodies
+        for node in body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+
+
+FILES = {path.name: names_in(path) for path in sorted(FOLDER.glob("test_*.py")) if path != Path(__file__)}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=ROWS.get)
+def test_every_row_has_a_test(row: int) -> None:
+    prefix = f"test_{row:02}_"
+    assert [name for tests in FILES.values() for name in tests if name.startswith(prefix)]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_test_carries_the_number_of_its_file(file: str) -> None:
+    number = re.match(r"test_(\d\d)_[a-z0-9_]+\.py$", file)
+    assert number is not None, f"{file} is not named test_NN_<name>.py"
+    assert FILES[file], f"{file} holds no tests"
+    assert [name for name in FILES[file] if not name.startswith(f"test_{number[1]}_")] == []

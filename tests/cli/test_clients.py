@@ -1,0 +1,122 @@
+"""`idp clients` and `idp resources`."""
+
+from typing import Any
+
+import pytest
+
+from idp import ids
+from idp.oauth.clients.tables import ClientRow
+from tests.cli.conftest import Cli, OwnCli
+
+URI = "https://shop.example/callback"
+
+
+async def stored(client_id: str) -> dict[str, Any]:
+    row = await ClientRow.select().where(ClientRow.client_id == client_id).first()
+    assert row is not None
+    return dict(row)
+
+
+async def test_the_life_of_a_client(cli: Cli) -> None:
+    created = cli("clients", "create", "--name", "Shop", "--redirect-uri", URI)
+    words = created.out.split()
+    client_id, secret = words[1], words[3]
+    assert words[::2] == ["client_id", "client_secret"]
+    assert "shown only now" in created.err
+    row = await stored(client_id)
+    assert row["client_secret_hash"] == ids.digest(secret)
+    assert row["grant_types"] == ["authorization_code", "refresh_token"]
+
+    shown = cli("clients", "show", client_id, "--json")
+    assert shown.json["redirect_uris"] == [URI]
+    assert "client_secret_hash" not in shown.json
+    listed = cli("clients", "list")
+    assert client_id in listed.out
+    assert secret not in shown.out + listed.out
+
+    rotated = cli("clients", "rotate-secret", client_id, "--json").json
+    assert (await stored(client_id))["client_secret_hash"] == ids.digest(rotated["client_secret"])
+
+    assert "is disabled" in cli("clients", "disable", client_id).out
+    assert (await stored(client_id))["disabled_at"] is not None
+    assert "was disabled already" in cli("clients", "disable", client_id).out
+    assert "is enabled" in cli("clients", "enable", client_id).out
+    assert (await stored(client_id))["disabled_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ["--type", "spa", "--redirect-uri", "http://localhost:5173/cb", "--refresh-token-cookie"],
+            {
+                "token_endpoint_auth_method": "none",
+                "application_type": "web",
+                "require_pkce": True,
+                "refresh_token_cookie": True,
+                "client_secret_hash": None,
+            },
+        ),
+        (
+            ["--type", "native", "--redirect-uri", "com.example.app:/cb", "--redirect-uri", "http://127.0.0.1/cb"],
+            {
+                "token_endpoint_auth_method": "none",
+                "application_type": "native",
+                "redirect_uris": ["com.example.app:/cb", "http://127.0.0.1/cb"],
+            },
+        ),
+        (
+            ["--type", "service", "--scope", "read write", "--auth-method", "client_secret_post"],
+            {
+                "token_endpoint_auth_method": "client_secret_post",
+                "grant_types": ["client_credentials"],
+                "scope": "read write",
+                "redirect_uris": [],
+            },
+        ),
+        (
+            f"--redirect-uri {URI} --no-pkce --skip-consent --single-session --scope openid"
+            " --grant-type authorization_code --post-logout-redirect-uri https://shop.example/".split(),
+            {
+                "require_pkce": False,
+                "skip_consent": True,
+                "single_session": True,
+                "scope": "openid",
+                "grant_types": ["authorization_code"],
+                "post_logout_redirect_uris": ["https://shop.example/"],
+            },
+        ),
+    ],
+    ids=["spa", "native", "service", "web"],
+)
+async def test_kinds_of_client(cli: Cli, arguments: list[str], expected: dict[str, Any]) -> None:
+    client_id = f"client-{ids.random_token()[:8]}"
+    created = cli("clients", "create", "--name", "A", "--id", client_id, "--json", *arguments).json
+    row = await stored(client_id)
+    assert created["client_id"] == client_id
+    assert ("client_secret" in created) == (row["client_secret_hash"] is not None)
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_what_is_refused(cli: Cli) -> None:
+    create = ["clients", "create", "--name", "Shop"]
+    assert "redirect URI must" in cli.fails(*create, "--redirect-uri", "javascript:alert(1)")
+    assert "redirect_uris are needed" in cli.fails(*create)
+    assert "must use PKCE" in cli.fails(*create, "--type", "spa", "--redirect-uri", URI, "--no-pkce")
+    assert "There is no client" in cli.fails("clients", "show", "nobody")
+
+
+async def test_a_key_for_its_algorithm_is_there_when_it_is(own_cli: OwnCli) -> None:
+    cli = await own_cli()
+    cli("clients", "create", "--name", "A", "--redirect-uri", URI, "--id-token-alg", "ES256")
+    assert [(key["alg"], key["state"]) for key in cli("keys", "list", "--json").json] == [("ES256", "active")]
+
+
+def test_resource_servers(cli: Cli) -> None:
+    identifier = f"https://api.example/{ids.random_token()[:8]}"
+    create = ["resources", "create", identifier, "--name", "The API"]
+    assert cli(*create, "--scope", "read", "--json").json["identifier"] == identifier
+    assert "already" in cli.fails(*create)
+    assert identifier in cli("resources", "list").out
+    found = [server for server in cli("resources", "list", "--json").json if server["identifier"] == identifier]
+    assert [(server["name"], server["scope"]) for server in found] == [("The API", "read")]

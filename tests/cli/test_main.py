@@ -1,0 +1,81 @@
+"""The command as a whole: help that comes at once, and failures in one plain sentence."""
+
+import subprocess
+import sys
+
+import pytest
+
+from idp.cli.main import COMMANDS, sentence
+from idp.errors import InvalidScope
+from tests.cli.conftest import ROOT, Cli
+
+HEAVY = {"litestar", "piccolo", "asyncpg", "pydantic", "structlog", "cryptography", "jinja2"}
+
+
+def test_help_names_every_command(bare: Cli) -> None:
+    out = bare("--help").out
+    for name, (line, _) in COMMANDS.items():
+        assert name in out
+        assert line in out
+    assert bare("--version").out.startswith("idp, version ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["clients"], ["users", "create"], ["keys"], ["db"], ["resources"]])
+def test_help_imports_nothing_that_takes_long(arguments: list[str]) -> None:
+    code = (
+        "import sys; from idp.cli.main import cli\n"
+        f"cli([*{arguments!r}, '--help'], standalone_mode=False)\n"
+        f"print('heavy:', *({HEAVY!r} & sys.modules.keys()))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1].strip() == "heavy:"
+
+
+def test_every_command_says_what_its_list_says() -> None:
+    """The lines of help that stand beside the names, so that listing them imports nothing."""
+    for name, (line, place) in COMMANDS.items():
+        module, _, attribute = place.partition(":")
+        code = f"from {module} import {attribute} as c; print(c.name, '|', c.get_short_help_str(200))"
+        ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        found, _, help_line = ended.stdout.strip().partition(" | ")
+        assert found == name
+        assert help_line.startswith(line.split(",")[0].rstrip(".").partition(" (")[0])
+
+
+def test_nothing_is_coloured_where_nobody_sees_it(bare: Cli) -> None:
+    assert "\x1b" not in bare("--help").out
+    assert "\x1b" not in bare("settings").out
+
+
+def test_a_command_that_does_not_exist(bare: Cli) -> None:
+    result = bare("user", code=2)
+    assert "No such command" in result.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"IDP_DATABSE_URL": "x"}, "There is no setting IDP_DATABSE_URL. Did you mean IDP_DATABASE_URL?"),
+        ({"IDP_DATABASE_URL": "postgresql://a:secret@127.0.0.1:1/x"}, "PostgreSQL cannot be reached: "),
+        ({"IDP_DATABASE_URL": "mysql://127.0.0.1/x"}, "PostgreSQL cannot be reached: "),
+        ({"IDP_DATABASE_URL_FILE": "/nowhere/url"}, "IDP_DATABASE_URL_FILE names a file that cannot be read: "),
+        ({}, "There is no database yet. "),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_the_settings(bare: Cli, settings: dict[str, str], says: str) -> None:
+    result = bare("users", "list", code=1, **settings)
+    assert result.out == ""
+    assert result.err.startswith(f"Error: {says}")
+    assert len(result.err.splitlines()) == 1
+    assert "secret" not in result.err
+    assert list(bare.folder.iterdir()) == []
+
+
+def test_debug_shows_where(bare: Cli) -> None:
+    assert "NoDatabase" in bare("--debug", "users", "list", code=1).err
+
+
+def test_what_was_not_foreseen_is_one_sentence_too() -> None:
+    assert sentence(ValueError("one\ntwo")).startswith("Something unexpected happened (ValueError: one). ")
+    assert sentence(InvalidScope("The scope is too long.")) == "The scope is too long."

@@ -1,0 +1,129 @@
+"""`idp users`."""
+
+import mailbox
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+
+from idp import clock, ids
+from idp.accounts.passwords import verify_password
+from idp.accounts.tables import User, user_by_email
+from idp.signin.tables import Session
+from tests.cli.conftest import ROOT, Cli
+from tests.conftest import MakeUser
+from tests.support.server import clean_environment
+
+PASSWORD = "a good long password"
+
+
+def new_email() -> str:
+    return f"{ids.random_token()[:10].lower().replace('_', 'x').replace('-', 'x')}@example.com"
+
+
+async def has_password(email: str, password: str) -> bool:
+    user = await user_by_email(email)
+    return user is not None and await verify_password(user.password_hash, password)
+
+
+async def test_the_life_of_a_user(cli: Cli) -> None:
+    email = new_email()
+    create = ["users", "create", email.upper(), "--name", "Al \x1b[31m", "--email-verified", "--password-stdin"]
+    created = cli(*create, "--json", input=f"{PASSWORD}\n").json
+    assert created["email"] == email
+    assert "password" not in created
+    assert await has_password(email, PASSWORD)
+    assert "already" in cli.fails(*create, input=PASSWORD)
+
+    listed = cli("users", "list", "--limit", "1000")
+    assert email in listed.out
+    assert "\x1b" not in listed.out
+    (row,) = [row for row in cli("users", "list", "--limit", "1000", "--json").json if row["email"] == email]
+    assert (row["id"], row["email_verified"], row["disabled_at"]) == (created["id"], True, None)
+    assert "password_hash" not in row
+
+    assert "is locked out" in cli("users", "disable", email).out
+    assert "was locked out already" in cli("users", "disable", created["id"]).out
+    assert "can sign in again" in cli("users", "enable", email).out
+
+
+async def test_a_new_password_ends_sessions(cli: Cli, make_user: MakeUser) -> None:
+    alice = await make_user()
+    session = Session(
+        token_hash=ids.digest(ids.random_token()),
+        user_id=alice.id,
+        auth_time=clock.now(),
+        amr=["pwd"],
+        acr="1",
+        expires_at=clock.now() + timedelta(hours=1),
+    )
+    await session.save()
+    changed = cli("users", "set-password", alice.email, "--generate", "--json").json
+    assert len(changed["password"]) == 20
+    assert await has_password(alice.email, changed["password"])
+    assert await Session.exists().where((Session.id == session.id) & Session.ended_at.is_not_null())
+
+
+def test_mail_is_sent_before_the_command_ends(cli: Cli) -> None:
+    email = new_email()
+    created = cli("users", "create", email, "--generate", IDP_DEV="1")
+    assert "shown only now" in created.err
+    cli("users", "set-password", email, "--generate", IDP_DEV="1")
+    cli("users", "set-password", email, "--generate", "--no-mail", IDP_DEV="1")
+    subjects = [message["Subject"] for message in mailbox.Maildir(cli.folder / "data" / "mail")]
+    assert sorted(subjects) == ["Welcome to idp", "Your password was changed"]
+
+
+async def test_what_is_refused(cli: Cli) -> None:
+    email = new_email()
+    assert "too short" in cli.fails("users", "create", email, "--password-stdin", input="short")
+    assert "hyphen" in cli.fails("users", "create", "a@-b", "--generate")
+    for command in ("disable", "enable"):
+        assert "no user" in cli.fails("users", command, "nobody")
+    assert "no user" in cli.fails("users", "set-password", email, "--generate")
+    assert "no terminal" in cli("users", "create", email, code=2).err
+    assert "Choose one" in cli("users", "create", email, "--generate", "--password-stdin", code=2).err
+    assert await user_by_email(email) is None
+
+
+def on_a_terminal(cli: Cli, *arguments: str, answers: list[str]) -> tuple[int, str]:
+    """Run a command on a terminal, and type an answer at each question."""
+    master, slave = pty.openpty()
+    environment = clean_environment() | {"PYTHONPATH": str(ROOT)} | cli.settings
+    process = subprocess.Popen(
+        [sys.executable, "-m", "idp", *arguments], cwd=cli.folder, env=environment, stdin=slave, stdout=slave,
+        stderr=slave, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    seen, waiting = "", iter(answers)
+    for chunk in _read(master):
+        seen += chunk
+        if chunk.endswith(": ") and (answer := next(waiting, None)) is not None:
+            os.write(master, f"{answer}\n".encode())
+    os.close(master)
+    return process.wait(30), seen
+
+
+def _read(descriptor: int) -> Iterator[str]:
+    while True:
+        try:
+            data = os.read(descriptor, 4096)
+        except OSError:  # how Linux says that the other side is closed
+            return
+        if not data:
+            return
+        yield data.decode()
+
+
+async def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(cli: Cli) -> None:
+    email = new_email()
+    code, seen = on_a_terminal(
+        cli, "users", "create", email, "--no-mail", answers=[PASSWORD, "another one", PASSWORD, PASSWORD]
+    )
+    assert code == 0, seen
+    assert "do not match" in seen
+    assert PASSWORD not in seen
+    assert await has_password(email, PASSWORD)
+    assert await User.count().where(User.email == email) == 1

@@ -1,0 +1,109 @@
+"""Talking to SMTP servers: real ones, with TLS and without."""
+
+from email.message import EmailMessage
+
+import pytest
+from aiosmtplib import SMTPException
+
+from idp.mail import smtp
+from idp.settings import SettingsError
+from tests.mail.conftest import PASSWORD, USERNAME, Certificate, StartSMTP
+
+LOGIN = "post%40example.com:p%40ss%3Aw%2Frd@"
+
+
+@pytest.fixture
+def message() -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = "Example <no-reply@example.com>"
+    message["To"] = "alice@example.com"
+    message["Subject"] = "Hello"
+    message.set_content("Good day")
+    return message
+
+
+async def send(message: EmailMessage, url: str) -> None:
+    await smtp.send(message, url, greeting="id.example.com")
+
+
+async def test_a_server_without_tls(message: EmailMessage, start_smtp: StartSMTP) -> None:
+    inbox = await start_smtp()
+    await send(message, f"smtp://localhost:{inbox.port}")
+    (envelope,) = inbox.envelopes
+    assert envelope.mail_from == "no-reply@example.com"
+    assert envelope.rcpt_tos == ["alice@example.com"]
+    assert b"Good day" in envelope.content
+    assert inbox.greetings == ["id.example.com"]
+    assert inbox.encrypted == [False]
+
+
+async def test_starttls_is_used_where_it_is_offered(
+    message: EmailMessage, start_smtp: StartSMTP, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+    inbox = await start_smtp(tls_context=certificate.context)
+    for query in ("", "?starttls=require"):
+        await send(message, f"smtp://localhost:{inbox.port}{query}")
+    await send(message, f"smtp://localhost:{inbox.port}?starttls=never")
+    assert inbox.encrypted == [True, True, False]
+
+
+async def test_starttls_can_be_required(message: EmailMessage, start_smtp: StartSMTP) -> None:
+    inbox = await start_smtp()
+    with pytest.raises(SMTPException):
+        await send(message, f"smtp://localhost:{inbox.port}?starttls=require")
+    assert inbox.envelopes == []
+
+
+async def test_tls_from_the_start(
+    message: EmailMessage, start_smtp: StartSMTP, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = await start_smtp(implicit_tls=certificate.context)
+    with pytest.raises(SMTPException):
+        await send(message, f"smtps://localhost:{inbox.port}")
+    assert inbox.envelopes == []
+    # The same server, once its certificate is trusted.
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+    await send(message, f"smtps://localhost:{inbox.port}")
+    assert inbox.encrypted == [True]
+
+
+async def test_credentials_are_sent_as_they_are_meant(
+    message: EmailMessage, start_smtp: StartSMTP, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+    inbox = await start_smtp(tls_context=certificate.context, auth_required=True)
+    await send(message, f"smtp://{LOGIN}localhost:{inbox.port}")
+    assert inbox.logins == [(USERNAME.encode(), PASSWORD.encode())]
+    assert len(inbox.envelopes) == 1
+    with pytest.raises(SMTPException):
+        await send(message, f"smtp://post:wrong@localhost:{inbox.port}")
+    assert len(inbox.envelopes) == 1
+
+
+def test_a_password_crosses_no_network_in_the_clear() -> None:
+    """Without a word about TLS, whoever strips STARTTLS from the answer would read it."""
+    assert smtp.connection_options("smtp://a:b@mail.example.com")["start_tls"] is True
+    assert smtp.connection_options("smtp://a:b@mail.example.com?starttls=never")["start_tls"] is False
+    assert smtp.connection_options("smtp://a:b@127.0.0.1")["start_tls"] is None
+    assert smtp.connection_options("smtp://mail.example.com")["start_tls"] is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "mail.example.com",
+        "mail.example.com:587",
+        "http://mail.example.com",
+        "smtp://",
+        "smtp:mail.example.com",
+        "smtp://mail.example.com:x",
+        "smtp://mail.example.com:99999",
+        "smtp://mail.example.com?starttls=maybe",
+        "smtp://mail.example.com?tls=yes",
+    ],
+)
+def test_urls_that_mean_nothing(url: str) -> None:
+    with pytest.raises(SettingsError, match="IDP_SMTP_URL"):
+        smtp.connection_options(url)

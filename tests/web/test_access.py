@@ -1,0 +1,98 @@
+"""A route that does not say who may call it does not start."""
+
+from typing import Any
+
+import pytest
+from litestar import Litestar, WebSocket, get, route, websocket
+
+from idp.settings import settings
+from idp.web.access import Access, require_declaration
+from tests.support.routes import application, posts_of_pages, routes
+
+#: Who may call what. A new route, or one that is opened up, must be written down here too.
+DECLARED = {
+    "/": "page",
+    "/.well-known/jwks.json": "public",
+    "/.well-known/oauth-authorization-server": "public",
+    "/.well-known/openid-configuration": "public",
+    "/authorize": "entry",
+    "/authorize/{request_id:str}": "page",
+    "/authorize/{request_id:str}/cancel": "page",
+    "/consent/{request_id:str}": "page",
+    "/favicon.ico": "public",
+    "/health/live": "public",
+    "/health/ready": "public",
+    "/introspect": "client",
+    "/login": "page",
+    "/login/{flow_id:str}": "page",
+    "/logout": "entry",
+    "/logout/confirm": "page",
+    "/revoke": "client",
+    "/static/{name:path}": "public",
+    "/token": "client",
+    "/userinfo": "bearer",
+}
+
+
+async def _answer() -> None: ...
+
+
+def _app(**options: Any) -> Litestar:
+    return Litestar([get("/undeclared", **options)(_answer)], openapi_config=None)
+
+
+@pytest.mark.parametrize("options", [{}, {"opt": {}}, {"opt": {"access": None}}, {"opt": {"access": "everybody"}}])
+def test_an_undeclared_route_does_not_start(options: dict[str, Any]) -> None:
+    with pytest.raises(RuntimeError, match="/undeclared does not declare who may call it"):
+        require_declaration(_app(**options))
+
+
+@pytest.mark.parametrize("access", Access)
+def test_a_declared_route_starts(access: Access) -> None:
+    require_declaration(_app(opt={"access": access}))
+
+
+def test_every_method_of_a_path_must_declare() -> None:
+    declared = get("/path", opt={"access": Access.PUBLIC})(_answer)
+    undeclared = route("/path", http_method=["PUT"])(_answer)
+    with pytest.raises(RuntimeError, match="/path"):
+        require_declaration(Litestar([declared, undeclared], openapi_config=None))
+
+
+def test_neither_does_an_undeclared_websocket() -> None:
+    @websocket("/socket")
+    async def listen(socket: WebSocket[Any, Any, Any]) -> None: ...
+
+    with pytest.raises(RuntimeError, match="/socket"):
+        require_declaration(Litestar([listen], openapi_config=None))
+
+
+def test_the_application_checks_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from idp import app
+    from idp.web import health
+
+    monkeypatch.setattr(app, "configure_logs", lambda _: None)
+    monkeypatch.setattr(health, "ROUTES", [*health.ROUTES, get("/forgotten")(_answer)])
+    with pytest.raises(RuntimeError, match="/forgotten"):
+        app.create_app()
+
+
+def test_every_route_of_the_application_declares() -> None:
+    assert {route.path: str(route.access) for route in routes()} == DECLARED
+    require_declaration(application())
+
+
+def test_development_mode_adds_only_its_own() -> None:
+    added = {route.path for route in routes(dev=True)} - {route.path for route in routes()}
+    assert added
+    assert all(path.startswith(("/demo", "/dev/")) for path in added)
+    assert not settings().dev
+
+
+def test_what_pages_post_is_found() -> None:
+    """The tests of row 51 go by this list."""
+    assert {str(route) for route in posts_of_pages()} == {
+        "POST /consent/{request_id:str}",
+        "POST /login/{flow_id:str}",
+        "POST /logout/confirm",
+    }

@@ -1,0 +1,117 @@
+"""One function says where a request comes from. It believes X-Forwarded-For as far as the trusted proxies reach."""
+
+import ipaddress
+import re
+from pathlib import Path
+
+import pytest
+
+import idp
+from idp.accounts.tables import User
+from idp.db.engine import fetchrow
+from idp.settings import IPNetwork
+from idp.web.address import client_address
+from tests.conftest import MakeClient
+from tests.support.browser import Browser
+
+PROXIES = ("10.0.0.0/8", "192.0.2.1/32", "fd00::/8")
+
+
+def address(peer: str | None, *forwarded: str, trusted: tuple[str, ...] = PROXIES) -> str:
+    """The answer for a connection from ``peer`` with these X-Forwarded-For headers."""
+    networks: tuple[IPNetwork, ...] = tuple(map(ipaddress.ip_network, trusted))
+    headers = [(b"x-forwarded-for", value.encode("latin-1")) for value in forwarded]
+    client = (peer, 50000) if peer is not None else None
+    return client_address({"client": client, "headers": headers}, networks)  # type: ignore[arg-type, typeddict-item]
+
+
+def test_without_proxies_the_header_means_nothing() -> None:
+    assert address("203.0.113.7", "198.51.100.1", trusted=()) == "203.0.113.7"
+    assert address("127.0.0.1", "198.51.100.1", trusted=()) == "127.0.0.1"
+
+
+def test_a_stranger_is_not_believed() -> None:
+    assert address("203.0.113.7", "198.51.100.1") == "203.0.113.7"
+    assert address("203.0.113.7", "10.0.0.1, 10.0.0.2") == "203.0.113.7"
+
+
+def test_a_trusted_proxy_is_believed() -> None:
+    assert address("10.0.0.1", "198.51.100.1") == "198.51.100.1"
+    assert address("192.0.2.1", " 198.51.100.1 ") == "198.51.100.1"
+    assert address("fd00::1", "2001:db8::1") == "2001:db8::1"
+
+
+def test_only_the_entry_that_the_last_trusted_proxy_added_counts() -> None:
+    """What stands left of it, the client may have sent itself."""
+    assert address("10.0.0.1", "1.1.1.1, 198.51.100.1") == "198.51.100.1"
+    assert address("10.0.0.1", "10.9.9.9, 198.51.100.1") == "198.51.100.1"
+    assert address("10.0.0.1", "1.1.1.1, 198.51.100.1, 10.0.0.2, 192.0.2.1") == "198.51.100.1"
+
+
+def test_several_headers_are_one_list() -> None:
+    assert address("10.0.0.1", "1.1.1.1", "198.51.100.1, 10.0.0.2") == "198.51.100.1"
+
+
+def test_a_request_from_inside_is_from_the_first_proxy() -> None:
+    assert address("10.0.0.1") == "10.0.0.1"
+    assert address("10.0.0.1", "10.0.0.3, 10.0.0.2") == "10.0.0.3"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "", "unknown", "_hidden", "localhost", "198.51.100.1:443", "[2001:db8::1]:443", "198.51.100.256", "1", "0x7f.1",
+        "010.0.0.1", "198.51.100.1\0", "198.51.100.1/32", "::1%eth0", "fe80::1%" + "x" * 5000, "\xff", "' OR 1=1 --",
+        "for=198.51.100.1", "198.51.100.1;10.0.0.1", "9" * 100000,
+    ],
+    ids=lambda entry: ascii(entry)[:30],
+)  # fmt: skip
+def test_an_entry_that_is_not_an_address_ends_the_reading(entry: str) -> None:
+    """Fail closed: the last hop that is known for certain is the answer, never what stands left of the nonsense."""
+    assert address("10.0.0.1", entry) == "10.0.0.1"
+    assert address("10.0.0.1", f"1.1.1.1, {entry}, 10.0.0.2") == "10.0.0.2"
+
+
+@pytest.mark.parametrize("peer", [None, "", "unix:", "/run/idp.sock"])
+def test_a_transport_without_addresses(peer: str | None) -> None:
+    assert address(peer, "198.51.100.1") == ""
+
+
+def test_ipv6_has_one_spelling() -> None:
+    """So that a limit that counts addresses counts one of them once."""
+    for spelling in ("2001:db8:0:0:0:0:0:1", "2001:DB8::1", "[2001:db8::1]", "2001:0db8::0001"):
+        assert address("10.0.0.1", spelling) == "2001:db8::1"
+
+
+def test_ipv4_in_ipv6_is_ipv4() -> None:
+    """As a socket that listens on both gives it; and no second name for one client."""
+    assert address("::ffff:203.0.113.7") == "203.0.113.7"
+    assert address("::ffff:10.0.0.1", "198.51.100.1") == "198.51.100.1"
+    assert address("10.0.0.1", "::ffff:198.51.100.1") == "198.51.100.1"
+    assert address("10.0.0.1", "1.1.1.1, ::ffff:10.0.0.2") == "1.1.1.1"
+
+
+def test_nobody_else_decides() -> None:
+    """Attack row 33: no other module reads the peer's address or a forwarded one."""
+    root = Path(idp.__file__).parent
+    # As headers and scope keys, and as Litestar's attribute.
+    reads = re.compile(
+        r"""["'][Xx]-(?:[Ff]orwarded|[Rr]eal)[-\w]*|["']forwarded["']|(?:request|connection)\.client\b"""
+    )
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*.py") if reads.search(path.read_text())}
+    assert found == {"web/address.py"}
+
+
+async def test_what_is_recorded(browser: Browser, alice: User, make_client: MakeClient) -> None:
+    """The server of the tests has no proxies: a spoofed header changes nothing that it writes down."""
+    client = await make_client()
+    spoofed = {"X-Forwarded-For": "198.51.100.1", "Forwarded": "for=198.51.100.1", "X-Real-IP": "198.51.100.1"}
+    browser.client.headers.update(spoofed)
+    await client.sign_in(browser, alice.email)
+    row = await fetchrow("SELECT ip_address FROM session WHERE user_id = $1", alice.id)
+    assert row is not None
+    assert row["ip_address"] == "127.0.0.1"
+    rows = await fetchrow("SELECT array_agg(DISTINCT ip_address) AS a FROM audit_event WHERE user_id = $1", alice.id)
+    assert rows is not None
+    # Alice herself was made by this process, which answers no request.
+    assert set(rows["a"]) == {"127.0.0.1", ""}

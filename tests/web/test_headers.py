@@ -1,0 +1,130 @@
+"""The security headers: of every answer, and the content policy of each kind of page."""
+
+import re
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from idp.accounts.tables import User
+from idp.settings import load
+from idp.web.edge import Edge
+from tests.conftest import MakeClient
+from tests.support.browser import Browser
+from tests.support.server import Server
+from tests.support.tour import Tour, tour
+
+APP = "https://app.example.com"
+#: Pages that lead to a client, whose origin their forms may end at.
+TO_THE_CLIENT = {"login", "wrong password", "consent", "reauthenticate", "logout for a client"}
+FORM_POST = {"form_post", "form_post error"}
+
+
+@pytest.fixture
+async def seen(browser: Browser, make_client: MakeClient, alice: User) -> Tour:
+    client = await make_client(post_logout_redirect_uris=[f"{APP}/bye"])
+    return await tour(browser, client, alice.email)
+
+
+def policy(response: httpx.Response) -> dict[str, set[str]]:
+    """The directives of the one content security policy."""
+    (header,) = response.headers.get_list("content-security-policy")
+    parts = (directive.split() for directive in header.split(";"))
+    return {name: set(sources) for name, *sources in parts}
+
+
+async def test_the_policy_of_each_page(seen: Tour) -> None:
+    for name, response in seen.pages.items():
+        targets = {"'self'"} | ({APP} if name in TO_THE_CLIENT | FORM_POST else set())
+        expected = {
+            "default-src": {"'none'"},
+            "style-src": {"'self'"},
+            "img-src": {"'self'", "https:", "data:"},
+            "font-src": {"'self'"},
+            "form-action": targets,
+            "frame-ancestors": {"'none'"},
+            "base-uri": {"'none'"},
+        }
+        found = policy(response)
+        if name in FORM_POST:
+            (source,) = found.pop("script-src")
+            assert re.fullmatch(r"'nonce-[A-Za-z0-9_-]{22}'", source), name
+        assert found == expected, name
+
+
+async def test_only_the_form_post_page_has_a_script(seen: Tour) -> None:
+    """And that one is allowed by a nonce of its own, new on every page."""
+    nonces = []
+    for name, response in seen.pages.items():
+        scripts = re.findall(r"<script[^>]*>", response.text)
+        assert not re.search(r"<[^>]+\s(on\w+|style)\s*=", response.text), name
+        if name not in FORM_POST:
+            assert scripts == [], name
+            continue
+        (found,) = re.findall(r'<script nonce="([\w-]+)">', response.text)
+        assert len(scripts) == 1
+        assert policy(response)["script-src"] == {f"'nonce-{found}'"}
+        nonces.append(found)
+    assert len(set(nonces)) == len(FORM_POST)
+
+
+async def test_every_answer_is_protected(seen: Tour) -> None:
+    """Redirects and errors like pages."""
+    assert {response.status_code for response in seen.responses} >= {200, 303, 400, 404}
+    for response in seen.responses:
+        assert_protected(response)
+        assert response.headers["cache-control"] == "no-store"
+
+
+def assert_protected(response: httpx.Response) -> None:
+    what = f"{response.request.method} {response.url.path}: {response.status_code}"
+    assert policy(response)["default-src"] == {"'none'"}, what
+    assert policy(response)["frame-ancestors"] == {"'none'"}, what
+    assert response.headers["x-frame-options"] == "DENY", what
+    assert response.headers["x-content-type-options"] == "nosniff", what
+    assert response.headers["referrer-policy"] == "same-origin", what
+    assert re.fullmatch(r"[0-9a-f]{16}", response.headers["x-request-id"]), what
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/.well-known/openid-configuration"), ("GET", "/.well-known/jwks.json"), ("GET", "/health/live"),
+        ("GET", "/health/ready"), ("GET", "/static/idp.css"), ("GET", "/static/favicon.svg"), ("GET", "/favicon.ico"),
+        ("GET", "/static/none"), ("GET", "/userinfo"), ("POST", "/token"), ("POST", "/introspect"), ("POST", "/revoke"),
+        ("OPTIONS", "/token"), ("PUT", "/token"), ("GET", "/none"), ("TRACE", "/"), ("GET", "/%00"),
+    ],
+)  # fmt: skip
+async def test_so_is_what_is_no_page(http: httpx.AsyncClient, server: Server, method: str, path: str) -> None:
+    response = await http.request(method, f"{server.issuer}{path}")
+    assert_protected(response)
+    assert policy(response) == {"default-src": {"'none'"}, "frame-ancestors": {"'none'"}}
+
+
+async def test_what_is_secret_is_not_stored_by_caches(http: httpx.AsyncClient, server: Server) -> None:
+    for method, path in (("POST", "/token"), ("POST", "/introspect"), ("POST", "/revoke"), ("GET", "/userinfo")):
+        response = await http.request(method, f"{server.issuer}{path}")
+        assert response.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("issuer", "expected"),
+    [("https://id.example.com", "max-age=63072000; includeSubDomains"), ("http://localhost:8000", None)],
+)
+async def test_https_is_for_good(issuer: str, expected: str | None) -> None:
+    """RFC 6797: only said where it is true."""
+
+    async def app(scope: object, receive: object, send: Callable[..., object]) -> None:
+        raise AssertionError
+
+    headers = Edge(app, load(issuer=issuer)).headers  # type: ignore[arg-type]
+    assert headers.get("Strict-Transport-Security") == expected
+
+
+async def test_https_server(start_server: Callable[..., Server], http: httpx.AsyncClient) -> None:
+    """Behind its reverse proxy, whatever the answer is."""
+    server = start_server(IDP_ISSUER="https://id.example.com")
+    for path in ("/", "/none", "/token", "/health/live", "/static/idp.css"):
+        response = await http.get(f"{server.url}{path}", headers={"Host": "id.example.com"})
+        assert response.headers["strict-transport-security"] == "max-age=63072000; includeSubDomains"
+        assert_protected(response)
