@@ -7,12 +7,12 @@ from litestar import MediaType, Request, Response, post
 from litestar.datastructures import Cookie
 
 from idp import ids
-from idp.audit.events import record
-from idp.db.engine import execute, fetchrow, transaction
+from idp.db.engine import execute, fetchrow
 from idp.errors import InvalidRequest
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
+from idp.oauth.families import revoke_family
 from idp.oauth.statements import OWNER_OF_REFRESH_TOKEN, REVOKE_ACCESS_TOKEN, REVOKE_BY_REFRESH_TOKEN
 from idp.oauth.token import cookie
 from idp.oauth.token.mint import read_refresh_token
@@ -45,18 +45,10 @@ async def _revoke_refresh_token(client: Client, token: str) -> bool:
     jti = read_refresh_token(token)
     if jti is None:
         return False
-    async with transaction():
-        family = await fetchrow(REVOKE_BY_REFRESH_TOKEN, jti, ids.digest(token), client.client_id)
-        if family is not None:
-            await record(
-                "token_family_revoked",
-                user_id=family["user_id"],
-                client_id=client.client_id,
-                session_id=family["session_id"],
-                detail={"reason": "revoked_by_client"},
-            )
-            return True
-    owner = await fetchrow(OWNER_OF_REFRESH_TOKEN, jti, ids.digest(token))
+    token_hash = ids.digest(token)
+    if await revoke_family(REVOKE_BY_REFRESH_TOKEN, jti, token_hash, client.client_id, reason="revoked_by_client"):
+        return True
+    owner = await fetchrow(OWNER_OF_REFRESH_TOKEN, jti, token_hash)
     if owner is not None and owner["client_id"] != client.client_id:
         raise _not_yours()
     return True

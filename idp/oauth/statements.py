@@ -115,7 +115,7 @@ REVOKE_BY_REFRESH_TOKEN = """
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'revoked_by_client'
 FROM refresh_token AS r
 WHERE r.jti = $1 AND r.token_hash = $2 AND f.id = r.family_id AND f.client_id = $3 AND f.revoked_at IS NULL
-RETURNING f.user_id, f.session_id
+RETURNING f.id, f.client_id, f.user_id, f.session_id
 """
 
 # $1 jti  $2 expires_at

@@ -15,7 +15,7 @@ FIELDS = frozenset(
     {
         *("event", "level", "timestamp", "request_id", "client_address"),
         *("method", "route", "status", "duration_ms"),
-        *("exception", "error", "reason", "path"),
+        *("logger", "error", "reason", "path"),
         *("audit_event", "outcome", "user_id", "client_id", "session_id"),
         *("alg", "attempt", "count", "host", "kid", "migration", "port", "template", "topic", "version", "workers"),
     }
@@ -33,6 +33,14 @@ def _request_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _library(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A library's line: what follows the first line of its text, and the text of an exception, may quote input."""
+    event["event"] = str(event["event"]).partition("\n")[0]
+    if isinstance(info := event.get("exc_info"), tuple) and info[1] is not None:
+        event |= exception_fields(info[1])
+    return event
+
+
 def configure_logs(settings: Settings) -> None:
     """Send every log of the process, ours and the libraries', through one pipe to standard error."""
     as_text = settings.log_format == "console"
@@ -40,15 +48,13 @@ def configure_logs(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         _request_context,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        _allow_listed,
     ]
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else structlog.processors.JSONRenderer()
     )
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, _allow_listed, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -56,8 +62,8 @@ def configure_logs(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _allow_listed, renderer],
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _library],
+            processors=[_allow_listed, renderer],
         )
     )
     # Libraries log only what goes wrong: their everyday lines may hold URLs with codes in them.

@@ -7,11 +7,10 @@ from hashlib import sha256
 from msgspec import UNSET
 
 from idp import clock, ids
-from idp.audit.events import record
 from idp.db.engine import execute, fetchrow, transaction
 from idp.errors import InvalidGrant, InvalidRequest
 from idp.oauth.clients.registry import Client
-from idp.oauth.statements import REDEEM_CODE, REVOKE_EARLIER_FAMILIES, REVOKE_REPLAYED_CODE
+from idp.oauth.statements import REDEEM_CODE, REVOKE_EARLIER_FAMILIES
 from idp.oauth.token.mint import Grant, NewRefreshToken, TokenResponse, new_refresh_token, respond
 from idp.settings import settings
 
@@ -71,16 +70,3 @@ async def _consume(
         only_client = None if settings().single_session else client.client_id
         await execute(REVOKE_EARLIER_FAMILIES, row["user_id"], row["auth_time"], only_client)
     return Grant(**row)
-
-
-async def _revoke_if_replayed(client: Client, code_hash: bytes) -> None:
-    async with transaction():
-        revoked = await fetchrow(REVOKE_REPLAYED_CODE, code_hash, client.client_id)
-        if revoked is not None:
-            await record(
-                "token_family_revoked",
-                user_id=revoked["user_id"],
-                client_id=client.client_id,
-                session_id=revoked["session_id"],
-                detail={"reason": "authorization_code_reuse"},
-            )

@@ -4,11 +4,11 @@ from uuid import UUID
 
 from idp import ids
 from idp.accounts.tables import user_by_id
-from idp.audit.events import record
-from idp.db.engine import fetchrow, transaction
+from idp.db.engine import fetchrow
 from idp.errors import InvalidGrant, InvalidRequest, InvalidScope
 from idp.mail.deliver import send_later
 from idp.oauth.clients.registry import Client
+from idp.oauth.families import revoke_family
 from idp.oauth.statements import (
     LIVE_REFRESH_TOKEN,
     REPEAT_ROTATION,
@@ -67,19 +67,14 @@ async def _rotate(client: Client, jti: UUID, token_hash: bytes, narrowed: list[s
 
 
 async def _revoke_if_reused(client: Client, jti: UUID, token_hash: bytes) -> None:
-    async with transaction():
-        revoked = await fetchrow(
-            REVOKE_REUSED_REFRESH_TOKEN, jti, token_hash, client.client_id, settings().refresh_token_grace
-        )
-        if revoked is None:
-            return
-        await record(
-            "token_family_revoked",
-            user_id=revoked["user_id"],
-            client_id=client.client_id,
-            session_id=revoked["session_id"],
-            detail={"reason": "refresh_token_reuse"},
-        )
-    user = await user_by_id(revoked["user_id"])
+    revoked = await revoke_family(
+        REVOKE_REUSED_REFRESH_TOKEN,
+        jti,
+        token_hash,
+        client.client_id,
+        settings().refresh_token_grace,
+        reason="refresh_token_reuse",
+    )
+    user = await user_by_id(revoked["user_id"]) if revoked else None
     if user is not None:
         send_later(user.email, "signed_out_for_safety", name=user.name, client_name=client.client_name)
