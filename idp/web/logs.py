@@ -37,7 +37,7 @@ def _library(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """A library's line: what follows the first line of its text, and the text of an exception, may quote input."""
     event["event"] = str(event["event"]).partition("\n")[0]
     if isinstance(info := event.get("exc_info"), tuple) and info[1] is not None:
-        event |= exception_fields(info[1])
+        event.update(exception_fields(info[1]))
     return event
 
 

@@ -40,7 +40,7 @@ async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
     refresh = new_refresh_token() if "refresh_token" in client.grant_types else None
     grant = await _consume(client, form, code_hash, refresh)
     if grant is None:
-        await _revoke_if_replayed(client, code_hash)
+        await revoke_family(REVOKE_REPLAYED_CODE, code_hash, client.client_id, reason="authorization_code_reuse")
         raise InvalidGrant("The code is not valid for this client, redirect_uri and code_verifier, or was used.")
     return await respond(client, grant, refresh.token if refresh else UNSET)
 
