@@ -10,7 +10,8 @@ from idp import clock, ids
 from idp.db.engine import execute, fetchrow, transaction
 from idp.errors import InvalidGrant, InvalidRequest
 from idp.oauth.clients.registry import Client
-from idp.oauth.statements import REDEEM_CODE, REVOKE_EARLIER_FAMILIES
+from idp.oauth.families import revoke_family
+from idp.oauth.statements import REDEEM_CODE, REVOKE_EARLIER_FAMILIES, REVOKE_REPLAYED_CODE
 from idp.oauth.token.mint import Grant, NewRefreshToken, TokenResponse, new_refresh_token, respond
 from idp.settings import settings
 
