@@ -288,7 +288,8 @@ def _postmaster_lines(data_dir: Path) -> list[str]:
     """postmaster.pid: process id, data folder, start time, port, socket folder, address, shared memory, status."""
     try:
         return (data_dir / "postmaster.pid").read_text().splitlines()
-    except (FileNotFoundError, PermissionError):
+    except OSError:
+        # There is none, or it is not ours to read: starting will tell.
         return []
 
 

@@ -88,8 +88,8 @@ def lookalikes(uri: str) -> list[str]:
     paths = [
         f"{path}/", f"/{path}", f"{path}//", f"{path}/.", f"{path}/..", f"{path}/../callback", f"/x/..{path}",
         f"{path}%2f", f"{path}/%2e%2e/evil", f"{path}/%252e%252e/evil", f"{path}..;/evil", f"{path};x=1",
-        f"{path}.evil", f"{path}%00", f"{path}%20", f"{path}%0d%0aX:1", path.upper(), f"/%{ord(path[1]):02x}{path[2:]}", path[:-1],
-        "/", "", path.replace("/", "\\"), path.replace("/", "%2f"),
+        f"{path}.evil", f"{path}%00", f"{path}%20", f"{path}%0d%0aX:1", path.upper(), f"/%{ord(path[1]):02x}{path[2:]}",
+        path[:-1], "/", "", path.replace("/", "\\"), path.replace("/", "%2f"),
     ]  # fmt: skip
     endings = ["?", "?x=1", "&x=1", "#", "#x", "?code=mine", "?state=mine", " ", "\t", "\n", "\0", ",", "%", f",{uri}",
                f" {uri}", "@evil.example", "\u200b"]  # fmt: skip
