@@ -2,10 +2,10 @@
 
 import asyncio
 import mailbox
+from datetime import UTC, datetime
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from litestar import MediaType, Response, get
@@ -29,14 +29,18 @@ def _parse(raw: bytes) -> EmailMessage:
 
 
 def _all() -> list[tuple[str, str, str, str]]:
-    """Id, recipient, subject and date of each message, the newest first."""
+    """Id, recipient, subject and time of each message, the newest first."""
     box = _maildir()
+    if box is None:
+        return []
     found = []
-    for key in box.keys() if box is not None else ():
-        message = _parse(box.get_bytes(key))  # type: ignore[union-attr]
-        sent = parsedate_to_datetime(message["Date"])
-        found.append((sent, key, str(message["To"]), str(message["Subject"])))
-    return [(key, to, subject, f"{sent:%d %b %Y, %H:%M:%S}") for sent, key, to, subject in sorted(found, reverse=True)]
+    for key, message in box.iteritems():
+        parsed = _parse(message.as_bytes())
+        found.append((message.get_date(), key, str(parsed["To"]), str(parsed["Subject"])))
+    return [
+        (key, to, subject, f"{datetime.fromtimestamp(when, UTC):%d %b %Y, %H:%M:%S} UTC")
+        for when, key, to, subject in sorted(found, reverse=True)
+    ]
 
 
 def _one(id: str) -> bytes:
