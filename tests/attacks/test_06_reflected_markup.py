@@ -223,6 +223,7 @@ async def test_06_log_out(victim: Victim, hostile_client: RelyingParty, make_use
 INJECT = """html => new Promise(resolve => {
     document.addEventListener("securitypolicyviolation", event => resolve(event.effectiveDirective), {once: true});
     document.body.insertAdjacentHTML("beforeend", html);
+    setTimeout(() => resolve("nothing was stopped"), 3000);
     const added = document.body.lastElementChild;
     added.localName === "form" ? added.submit() : added.click();
 })"""

@@ -1,0 +1,68 @@
+"""A TCP proxy before PostgreSQL that can withhold its answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import parse_qs, urlsplit
+
+SOCKET = ".s.PGSQL.5432"
+
+
+class Proxy:
+    """Passes bytes on between one server and PostgreSQL.
+
+    Attributes:
+        withhold: once set, what PostgreSQL answers no longer arrives.
+        sent: how many bytes were passed on to PostgreSQL.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        parts = urlsplit(dsn)
+        self.socket = f"{parse_qs(parts.query)['host'][0]}/{SOCKET}"
+        self.database = parts.path
+        self.withhold = False
+        self.sent = 0
+        self.dsn = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_unix_connection(self.socket)
+        for coroutine in (self._up(reader, upstream_writer), self._down(upstream_reader, writer)):
+            task = asyncio.create_task(coroutine)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                self.sent += len(data)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if self.withhold:
+                    continue
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+
+@asynccontextmanager
+async def proxy_to(dsn: str) -> AsyncIterator[Proxy]:
+    """A proxy on a port of its own; ``proxy.dsn`` leads through it to the same database."""
+    proxy = Proxy(dsn)
+    listener = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    proxy.dsn = f"postgresql://postgres@127.0.0.1:{port}{proxy.database}"
+    try:
+        yield proxy
+    finally:
+        proxy.cancel()
+        listener.close()
