@@ -1,9 +1,13 @@
 """Row 10: a request is judged once and kept on the server; going back, reloading or restarting cannot change it."""
 
+import asyncio
+
+import httpx
 import jwt
 import pytest
 
 from idp.accounts.tables import User
+from idp.db.engine import fetch
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, Page, Redirect, open_browser
 from tests.support.hostile import EVIL, assert_refused_here
@@ -25,6 +29,9 @@ TAMPERED = {
     "request": "x.y.z",
     "login_hint": "tampered@example.com",
 }
+
+#: The pages of whatever a flow's id may name.
+STEPS = (("/login/", ""), ("/authorize/", ""), ("/authorize/", "/cancel"), ("/consent/", ""))
 
 
 @pytest.mark.parametrize(
@@ -123,12 +130,15 @@ async def test_10_another_browser_cannot_go_on(
     client: RelyingParty, browser: Browser, alice: User, make_user: MakeUser
 ) -> None:
     """Neither with the URLs alone, nor signed in, nor with the cookies of a request of its own under their names."""
-    login = await client.authorize(browser)
-    assert isinstance(login, Page)
-    consent = await browser.sign_in(login, alice.email, PASSWORD)
+    first = await client.authorize(browser)
+    assert isinstance(first, Page)
+    consent = await browser.sign_in(first, alice.email, PASSWORD)
     assert isinstance(consent, Page)
-    request_id = consent.path.removeprefix("/consent/")
-    urls = (login.path, consent.path, f"/authorize/{request_id}", f"/authorize/{request_id}/cancel")
+    login = await client.authorize(browser, prompt="login")
+    assert isinstance(login, Page)
+    flows = [name.removeprefix("__Host-flow.") for name in browser.cookies if name.startswith("__Host-flow.")]
+    assert {login.path.removeprefix("/login/"), consent.path.removeprefix("/consent/")} < set(flows)
+    urls = [f"{start}{flow}{end}" for flow in flows for start, end in STEPS]
     mallory = await make_user()
     async with open_browser(browser.issuer) as attacker:
         for _ in range(2):
@@ -148,7 +158,51 @@ async def test_10_another_browser_cannot_go_on(
             assert isinstance(answer, Page)
             assert_refused_here(answer.response)
     answer = await browser.submit(consent, "consent-allow")
+    assert isinstance(answer, Redirect)
     assert "code" in answer.parameters
+
+
+async def at_once(browser: Browser, method: str, path: str, data: dict[str, str] | None = None) -> list[httpx.Response]:
+    """The same request twenty times, each with the cookies that the browser has now."""
+    headers = {
+        "Origin": browser.issuer,
+        "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
+    }
+    request = browser.client.request
+    return await asyncio.gather(
+        *(request(method, f"{browser.issuer}{path}", data=data, headers=headers, auth=httpx.Auth()) for _ in range(20))
+    )
+
+
+async def test_10_a_request_is_answered_once(client: RelyingParty, browser: Browser, alice: User) -> None:
+    """However often the browser reloads at the same moment, there is one code."""
+    login = await client.authorize(browser)
+    assert isinstance(login, Page)
+    consent = await browser.sign_in(login, alice.email, PASSWORD)
+    assert isinstance(consent, Page)
+    data = consent.forms[0].fields | {"action": "allow"}
+    response = await browser.client.post(consent.url, data=data, headers={"Origin": browser.issuer})
+    responses = await at_once(browser, "GET", response.headers["location"])
+    (winner,) = [response for response in responses if response.status_code == 303]
+    assert "code" in Redirect(winner.headers["location"]).parameters
+    for response in responses:
+        if response is not winner:
+            assert_refused_here(response)
+    assert len(await fetch("SELECT FROM authorization_code WHERE user_id = $1", alice.id)) == 1
+
+
+async def test_10_a_sign_in_flow_ends_once(client: RelyingParty, browser: Browser, alice: User) -> None:
+    """However often the form is sent at the same moment, there is one session."""
+    login = await client.authorize(browser)
+    assert isinstance(login, Page)
+    data = login.forms[0].fields | {"username": alice.email, "password": PASSWORD, "action": "login"}
+    responses = await at_once(browser, "POST", login.path, data)
+    (winner,) = [response for response in responses if response.status_code == 303]
+    for response in responses:
+        if response is not winner:
+            assert_refused_here(response)
+            assert "__Host-session" not in response.headers.get("set-cookie", "")
+    assert len(await fetch("SELECT FROM session WHERE user_id = $1", alice.id)) == 1
 
 
 async def test_10_two_requests_do_not_mix(make_client: MakeClient, browser: Browser, alice: User) -> None:

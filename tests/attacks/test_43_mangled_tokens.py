@@ -138,12 +138,8 @@ async def test_43_session_cookies(client: RelyingParty, browser: Browser, alice:
         )
         return "/logout" in Page(response).text
 
-    for mangled in (
-        *prefixes(value),
-        *(token for token in bit_flips(value) if token.isalnum()),
-        value + "A",
-        value * 2,
-    ):
+    sendable = [mangled for mangled in bit_flips(value) if set(mangled) <= set(BASE64URL)]
+    for mangled in (*prefixes(value), *sendable, f"{value}A", value * 2):
         assert not await signed_in(mangled), mangled
     assert await signed_in(value)
 
