@@ -146,6 +146,7 @@ def make_client(db: str, http: httpx.AsyncClient, server: Server) -> MakeClient:
         }
         client, secret = await register_client(**(values | metadata))
         party = RelyingParty(issuer, http, client.client_id, secret, scope=client.scope)
+        party.secret_in_body = client.token_endpoint_auth_method == "client_secret_post"
         if client.redirect_uris:
             party.redirect_uri = client.redirect_uris[0]
         await until_known(party)

@@ -28,6 +28,8 @@ class RelyingParty:
     http: httpx.AsyncClient
     client_id: str
     client_secret: str | None = None
+    #: client_secret_post in place of client_secret_basic.
+    secret_in_body: bool = False
     redirect_uri: str = REDIRECT_URI
     scope: str = "openid profile email"
     verifier: str = field(default_factory=lambda: pkce()[0])
@@ -66,6 +68,9 @@ class RelyingParty:
         data = {name: value for name, value in form.items() if value is not None}
         if self.client_secret is None:
             data = {"client_id": self.client_id} | data
+            return await self.http.post(f"{self.issuer}{path}", data=data, headers=headers)
+        if self.secret_in_body:
+            data = {"client_id": self.client_id, "client_secret": self.client_secret} | data
             return await self.http.post(f"{self.issuer}{path}", data=data, headers=headers)
         auth = httpx.BasicAuth(self.client_id, self.client_secret)
         return await self.http.post(f"{self.issuer}{path}", data=data, auth=auth, headers=headers)
