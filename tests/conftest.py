@@ -27,14 +27,13 @@ from idp import settings as settings_module
 settings_module.ENV_FILE = os.devnull
 settings_module.Settings.model_config["env_file"] = None
 
-from idp.oauth.clients.registration import register_client
-from idp.oauth.clients.registry import registry
-
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.db import engine, migrate
 from idp.keys import lifecycle
 from idp.keys.ring import keyring
+from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.registry import registry
 from tests.support.browser import Browser, open_browser
 from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
 from tests.support.postgres import TEMPLATE, Cluster

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import asyncpg
 import httpx
 import jwt
 import pytest
@@ -32,6 +33,8 @@ TAMPERED = {
 
 #: The pages of whatever a flow's id may name.
 STEPS = (("/login/", ""), ("/authorize/", ""), ("/authorize/", "/cancel"), ("/consent/", ""))
+#: Fewer than the server has connections.
+TIMES = 8
 
 
 @pytest.mark.parametrize(
@@ -162,19 +165,32 @@ async def test_10_another_browser_cannot_go_on(
     assert "code" in answer.parameters
 
 
-async def at_once(browser: Browser, method: str, path: str, data: dict[str, str] | None = None) -> list[httpx.Response]:
-    """The same request twenty times, each with the cookies that the browser has now."""
+async def at_once(
+    browser: Browser, dsn: str, table: str, method: str, path: str, data: dict[str, str] | None = None
+) -> list[httpx.Response]:
+    """The same request several times, so that each has found the row of the path unfinished before the first ends it."""
     headers = {
         "Origin": browser.issuer,
         "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
     }
-    request = browser.client.request
-    return await asyncio.gather(
-        *(request(method, f"{browser.issuer}{path}", data=data, headers=headers, auth=httpx.Auth()) for _ in range(20))
-    )
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1"
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction(), asyncio.timeout(20):
+            await connection.execute(f"SELECT FROM {table} WHERE id = $1 FOR UPDATE", path.split("/")[2])
+            url, request = f"{browser.issuer}{path}", browser.client.request
+            requests = [
+                asyncio.create_task(request(method, url, data=data, headers=headers, auth=httpx.Auth()))
+                for _ in range(TIMES)
+            ]
+            while await connection.fetchval(waiting, f"%UPDATE {table}%") < TIMES:
+                await asyncio.sleep(0.02)
+    finally:
+        await connection.close()
+    return await asyncio.gather(*requests)
 
 
-async def test_10_a_request_is_answered_once(client: RelyingParty, browser: Browser, alice: User) -> None:
+async def test_10_a_request_is_answered_once(client: RelyingParty, browser: Browser, alice: User, db: str) -> None:
     """However often the browser reloads at the same moment, there is one code."""
     login = await client.authorize(browser)
     assert isinstance(login, Page)
@@ -182,7 +198,7 @@ async def test_10_a_request_is_answered_once(client: RelyingParty, browser: Brow
     assert isinstance(consent, Page)
     data = consent.forms[0].fields | {"action": "allow"}
     response = await browser.client.post(consent.url, data=data, headers={"Origin": browser.issuer})
-    responses = await at_once(browser, "GET", response.headers["location"])
+    responses = await at_once(browser, db, "authorization_request", "GET", response.headers["location"])
     (winner,) = [response for response in responses if response.status_code == 303]
     assert "code" in Redirect(winner.headers["location"]).parameters
     for response in responses:
@@ -191,12 +207,12 @@ async def test_10_a_request_is_answered_once(client: RelyingParty, browser: Brow
     assert len(await fetch("SELECT FROM authorization_code WHERE user_id = $1", alice.id)) == 1
 
 
-async def test_10_a_sign_in_flow_ends_once(client: RelyingParty, browser: Browser, alice: User) -> None:
+async def test_10_a_sign_in_flow_ends_once(client: RelyingParty, browser: Browser, alice: User, db: str) -> None:
     """However often the form is sent at the same moment, there is one session."""
     login = await client.authorize(browser)
     assert isinstance(login, Page)
     data = login.forms[0].fields | {"username": alice.email, "password": PASSWORD, "action": "login"}
-    responses = await at_once(browser, "POST", login.path, data)
+    responses = await at_once(browser, db, "signin_flow", "POST", login.path, data)
     (winner,) = [response for response in responses if response.status_code == 303]
     for response in responses:
         if response is not winner:
