@@ -168,7 +168,7 @@ async def test_10_another_browser_cannot_go_on(
 async def at_once(
     browser: Browser, dsn: str, table: str, method: str, path: str, data: dict[str, str] | None = None
 ) -> list[httpx.Response]:
-    """The same request several times, so that each has found the row of the path unfinished before the first ends it."""
+    """The same request several times, each of which finds the row of the path unfinished before the first ends it."""
     headers = {
         "Origin": browser.issuer,
         "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),

@@ -1,0 +1,242 @@
+"""`idp serve` from start to end: what it starts, and that nothing of it is left running."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+
+from idp.accounts.tables import User
+from tests.conftest import MASTER_KEY
+from tests.support.browser import Browser, Page, open_browser
+from tests.support.oauth import PASSWORD
+from tests.support.processes import alive, children, command, descendants, until
+from tests.support.server import Server, free_port
+
+StartServer = Callable[..., Server]
+
+#: Hashing that takes about two seconds, and is done one at a time.
+SLOW_HASHING = {
+    "IDP_ARGON2_MEMORY_COST": "65536",
+    "IDP_ARGON2_TIME_COST": "25",
+    "IDP_HASHING_THREADS": "1",
+    "IDP_HASHING_QUEUE": "0",
+}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts servers on an embedded PostgreSQL of their own, and in the end kills what a failed test left over."""
+    started: list[Server] = []
+
+    def start(*arguments: str, **options: object) -> Server:
+        server = Server(tmp_path, *arguments, **({"IDP_MASTER_KEY": MASTER_KEY} | options))  # type: ignore[arg-type]
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        left = descendants(server.process.pid) | {_postmaster(tmp_path)}
+        server.kill()
+        for pid in alive(left):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _postmaster(folder: Path) -> int:
+    """The process id of the embedded PostgreSQL, or 0."""
+    try:
+        return int((folder / "data" / "postgres" / "postmaster.pid").read_text().split()[0])
+    except (FileNotFoundError, IndexError):
+        return 0
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0 and probe.bind(("127.0.0.1", port)) is None
+
+
+def _workers(server: Server) -> set[int]:
+    return {pid for pid in children(server.process.pid) if "idp" in command(pid) and "postgres" not in command(pid)}
+
+
+# How it ends
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize("whom", ["the process", "every process of the terminal"])
+def test_a_signal_stops_all_of_it(start: StartServer, tmp_path: Path, number: signal.Signals, whom: str) -> None:
+    """`kill`, Ctrl-C, a closed terminal, a service manager that signals the whole group. Quietly, and with code 0."""
+    server = start("--workers", "2")
+    family = descendants(server.process.pid)
+    assert len(_workers(server)) == 2
+    assert _postmaster(tmp_path) in family
+    if whom == "the process":
+        server.process.send_signal(number)
+    else:
+        os.killpg(server.process.pid, number)
+    assert server.process.wait(20) == 0
+    assert alive(family) == set()
+    assert _postmaster(tmp_path) == 0
+    assert _is_free(server.port)
+    assert [line for line in server.log.splitlines() if '"level": "info"' not in line] == []
+
+
+def test_after_ctrl_c_it_starts_again(start: StartServer, http: httpx.AsyncClient) -> None:
+    """At the same place, with the same key, so that what was signed before still verifies."""
+    port = free_port()
+    keys = []
+    for _ in range(2):
+        server = start(port=port)
+        keys.append(httpx.get(f"{server.url}/.well-known/jwks.json").json())
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert server.process.wait(20) == 0
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("moment", ["data", "data/postgres/PG_VERSION", "data/postgres/postmaster.pid"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_while_it_starts(start: StartServer, tmp_path: Path, moment: str, number: signal.Signals) -> None:
+    server = start(wait=False)
+    until(lambda: (tmp_path / moment).exists())
+    family = descendants(server.process.pid)
+    os.killpg(server.process.pid, number)
+    assert server.process.wait(20) == 0
+    assert alive(family) == set()
+    assert _postmaster(tmp_path) == 0
+    assert "Traceback" not in server.log
+    assert list((tmp_path / "data").glob(".postgres-*")) == []
+
+
+def test_a_crash_takes_everything_along(start: StartServer, tmp_path: Path) -> None:
+    """Not even `kill -9` leaves workers or PostgreSQL behind, and the next start finds its data."""
+    server = start("--workers", "2")
+    family = descendants(server.process.pid)
+    server.process.kill()
+    server.process.wait()
+    until(lambda: not alive(family))
+    assert _is_free(server.port)
+    again = start(port=server.port)
+    assert again.stop() == 0
+
+
+# Draining
+
+
+async def _slow_sign_in(browser: Browser, server: Server, email: str) -> "asyncio.Task[httpx.Response]":
+    """Sends a password that takes long to check; returns when the server is at it."""
+    page = await browser.get("/login")
+    assert isinstance(page, Page)
+    fields = page.forms[0].fields | {"username": email, "password": PASSWORD, "action": "login"}
+    headers = {"Origin": server.issuer}
+    request = asyncio.create_task(browser.client.post(urljoin(page.url, page.path), data=fields, headers=headers))
+    async with open_browser(server.issuer) as other:
+        page = await other.get("/login")
+        assert isinstance(page, Page)
+        # Refused at once, because the one thread has something to do.
+        while (answer := await other.sign_in(page, "nobody@example.com", "x")).status != 503:  # type: ignore[union-attr]
+            assert not request.done()
+    assert isinstance(answer, Page)
+    return request
+
+
+async def _refuses_connections(port: int) -> None:
+    for _ in range(500):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return
+        writer.close()
+        await asyncio.sleep(0.01)
+    raise AssertionError("New connections are still accepted.")
+
+
+async def test_requests_under_way_are_answered(start_server: StartServer, alice: User) -> None:
+    """While nobody new is let in, so that a load balancer goes elsewhere."""
+    server = start_server(**SLOW_HASHING)
+    async with open_browser(server.issuer) as browser:
+        request = await _slow_sign_in(browser, server, alice.email)
+        server.process.send_signal(signal.SIGTERM)
+        await _refuses_connections(server.port)
+        assert not request.done()
+        response = await request
+    assert response.status_code == 303
+    assert "__Host-session=" in response.headers["set-cookie"]
+    assert server.process.wait(20) == 0
+
+
+async def test_but_not_for_ever(start_server: StartServer, alice: User) -> None:
+    """What takes longer than IDP_DRAIN_TIMEOUT is cut off."""
+    server = start_server(**(SLOW_HASHING | {"IDP_ARGON2_TIME_COST": "250", "IDP_DRAIN_TIMEOUT": "1"}))
+    async with open_browser(server.issuer) as browser:
+        request = await _slow_sign_in(browser, server, alice.email)
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(httpx.TransportError):
+            await request
+    assert server.process.wait(20) == 0
+    assert time.monotonic() - started < 5
+
+
+async def test_idle_connections_hold_nothing_up(start_server: StartServer) -> None:
+    """Neither a browser that keeps its connection, nor one that never says anything."""
+    server = start_server()
+    silent, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with httpx.AsyncClient() as kept:
+        assert (await kept.get(f"{server.url}/health/live")).is_success
+        started = time.monotonic()
+        assert await asyncio.to_thread(server.stop) == 0
+    assert time.monotonic() - started < 5
+    assert await silent.read() == b""
+    writer.close()
+
+
+# Workers
+
+
+def _connections(server: Server) -> dict[int, int]:
+    """How many established connections each worker has."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = {row[9] for row in rows if int(row[1].split(":")[1], 16) == server.port and row[3] == "01"}
+    return {pid: sum(_socket(fd) in ours for fd in Path(f"/proc/{pid}/fd").iterdir()) for pid in _workers(server)}
+
+
+def _socket(fd: Path) -> str:
+    try:
+        return str(fd.readlink()).removeprefix("socket:[").removesuffix("]")
+    except FileNotFoundError:
+        return ""
+
+
+@pytest.mark.parametrize("how", ["option", "setting"])
+def test_workers_share_the_load(start_server: StartServer, how: str) -> None:
+    server = start_server("--workers", "2") if how == "option" else start_server(IDP_WORKERS="2")
+    assert len(_workers(server)) == 2
+    clients = [httpx.Client() for _ in range(40)]
+    try:
+        for client in clients:
+            assert client.get(f"{server.url}/health/live").is_success
+        shares = _connections(server)
+        assert sum(shares.values()) >= 40
+        assert min(shares.values()) > 4
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_worker_that_dies_is_replaced(start_server: StartServer) -> None:
+    """And the other one goes on meanwhile."""
+    server = start_server("--workers", "2")
+    before = _workers(server)
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(_workers(server)) == 2 and victim not in _workers(server))
+    until(lambda: httpx.get(f"{server.url}/health/ready").is_success)
+    assert len(_workers(server) & before) == 1
+    assert server.stop() == 0
