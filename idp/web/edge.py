@@ -5,7 +5,7 @@ import time
 
 import structlog
 from litestar.datastructures import MutableScopeHeaders
-from litestar.enums import ScopeType
+from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from idp.settings import Settings
@@ -48,6 +48,10 @@ class Edge:
         client_address.set(address_of(scope, self.trusted_proxies))
         started = time.perf_counter()
         status = 0
+        head = scope["method"] == "HEAD"
+        if head:
+            # Answered as GET is, less the body (RFC 9110 section 9.3.2).
+            scope["method"] = HttpMethod.GET
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -57,6 +61,8 @@ class Edge:
                 for name, value in self.headers.items():
                     headers.setdefault(name, value)
                 headers["X-Request-ID"] = identifier
+            elif head and message["type"] == "http.response.body":
+                message["body"] = b""
             await send(message)
 
         try:

@@ -4,9 +4,11 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 import httpx
@@ -30,13 +32,23 @@ SLOW_HASHING = {
 }
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with everything in it, to copy: making a new PostgreSQL takes long."""
+    folder = tmp_path_factory.mktemp("data")
+    Server(folder, IDP_MASTER_KEY=MASTER_KEY).stop()
+    return folder / "data"
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers on an embedded PostgreSQL of their own, and in the end kills what a failed test left over."""
     started: list[Server] = []
 
-    def start(*arguments: str, **options: object) -> Server:
-        server = Server(tmp_path, *arguments, **({"IDP_MASTER_KEY": MASTER_KEY} | options))  # type: ignore[arg-type]
+    def start(*arguments: str, data: Path | None = None, **options: Any) -> Server:
+        if data is not None:
+            subprocess.run(["cp", "-a", data, tmp_path / "data"], check=True)
+        server = Server(tmp_path, *arguments, **({"IDP_MASTER_KEY": MASTER_KEY} | options))
         started.append(server)
         return server
 
@@ -71,9 +83,11 @@ def _workers(server: Server) -> set[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize("whom", ["the process", "every process of the terminal"])
-def test_a_signal_stops_all_of_it(start: StartServer, tmp_path: Path, number: signal.Signals, whom: str) -> None:
+def test_a_signal_stops_all_of_it(
+    start: StartServer, data: Path, tmp_path: Path, number: signal.Signals, whom: str
+) -> None:
     """`kill`, Ctrl-C, a closed terminal, a service manager that signals the whole group. Quietly, and with code 0."""
-    server = start("--workers", "2")
+    server = start("--workers", "2", data=data)
     family = descendants(server.process.pid)
     assert len(_workers(server)) == 2
     assert _postmaster(tmp_path) in family
@@ -88,12 +102,12 @@ def test_a_signal_stops_all_of_it(start: StartServer, tmp_path: Path, number: si
     assert [line for line in server.log.splitlines() if '"level": "info"' not in line] == []
 
 
-def test_after_ctrl_c_it_starts_again(start: StartServer, http: httpx.AsyncClient) -> None:
+def test_after_ctrl_c_it_starts_again(start: StartServer, data: Path) -> None:
     """At the same place, with the same key, so that what was signed before still verifies."""
     port = free_port()
     keys = []
-    for _ in range(2):
-        server = start(port=port)
+    for folder in (data, None):
+        server = start(port=port, data=folder)
         keys.append(httpx.get(f"{server.url}/.well-known/jwks.json").json())
         os.killpg(server.process.pid, signal.SIGINT)
         assert server.process.wait(20) == 0
@@ -114,9 +128,9 @@ def test_a_signal_while_it_starts(start: StartServer, tmp_path: Path, moment: st
     assert list((tmp_path / "data").glob(".postgres-*")) == []
 
 
-def test_a_crash_takes_everything_along(start: StartServer, tmp_path: Path) -> None:
+def test_a_crash_takes_everything_along(start: StartServer, data: Path) -> None:
     """Not even `kill -9` leaves workers or PostgreSQL behind, and the next start finds its data."""
-    server = start("--workers", "2")
+    server = start("--workers", "2", data=data)
     family = descendants(server.process.pid)
     server.process.kill()
     server.process.wait()

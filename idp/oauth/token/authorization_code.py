@@ -1,5 +1,6 @@
 """The authorization_code grant (RFC 6749 section 4.1.3, RFC 7636 section 4.6)."""
 
+import re
 from base64 import urlsafe_b64encode
 from datetime import timedelta
 from hashlib import sha256
@@ -15,15 +16,15 @@ from idp.oauth.statements import REDEEM_CODE, REVOKE_EARLIER_FAMILIES, REVOKE_RE
 from idp.oauth.token.mint import Grant, NewRefreshToken, TokenResponse, new_refresh_token, respond
 from idp.settings import settings
 
-#: RFC 7636 section 4.1.
-VERIFIER_LENGTHS = range(43, 129)
+#: RFC 7636 section 4.1: unreserved characters.
+VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 def _challenge(verifier: str | None) -> str | None:
     """The S256 challenge that belongs to a verifier (RFC 7636 section 4.2)."""
     if verifier is None:
         return None
-    if len(verifier) not in VERIFIER_LENGTHS or not verifier.isascii():
+    if not VERIFIER.fullmatch(verifier):
         raise InvalidGrant("code_verifier is not 43 to 128 unreserved characters.")
     return urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 

@@ -1,0 +1,87 @@
+"""The worker processes of `idp serve`: how Granian runs them, and how they end."""
+
+import multiprocessing
+import signal
+from asyncio import AbstractEventLoop
+from typing import TYPE_CHECKING, Any
+
+from idp.db.embedded import end_with_parent
+from idp.settings import Settings
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp
+
+
+def run(config: Settings) -> None:
+    """Run the workers until this process is told to stop, and see to it that they end.
+
+    Raises:
+        SystemExit: workers fail again and again.
+    """
+    from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    if multiprocessing.get_start_method() == "fork":
+        # Imported once, and shared by all workers.
+        import idp.app  # noqa: F401
+    server = Server(
+        "idp.app:create_app",
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        loop=Loops.uvloop,
+        # In the other mode the end of a worker may be waited for in vain (Granian's issue 900).
+        runtime_mode=RuntimeModes.st,
+        websockets=False,
+        workers=config.workers,
+        workers_kill_timeout=config.drain_timeout,
+        respawn_failed_workers=not config.dev,
+        log_level=LogLevels.warning,
+        # What Granian has to say goes the way of all other logs.
+        log_dictconfig={"loggers": {"_granian": {"propagate": True}}},
+    )
+    hangup = signal.getsignal(signal.SIGHUP)
+
+    @server.on_startup
+    def keep_hangup() -> None:
+        # Granian would take the end of its terminal for a wish to reload.
+        ignored = hangup is signal.SIG_IGN
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else server.signal_handler_interrupt)
+
+    server.serve(target_loader=_application, wrap_loader=False)
+
+
+def _application() -> "ASGIApp":
+    """What a worker serves. This is the first that runs in its process."""
+    from granian import _signals
+
+    # Ctrl-C reaches every process of the terminal. Its parent acts on it and tells the worker.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent(signal.SIGTERM)
+    _signals.set_loop_signals = _listen
+    from idp.app import create_app
+
+    return create_app()
+
+
+def _listen(loop: AbstractEventLoop) -> Any:
+    """Have the loop hear of SIGTERM, once.
+
+    Granian's own function, in place of which this stands, passes on every signal, and blocks for ever on one that
+    comes while it takes in another. A service manager signals every process, and then the parent does so again.
+    """
+    from granian._granian import WorkerSignal
+
+    event, stopping = WorkerSignal(), False
+
+    def stop() -> None:
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            event.set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    return event

@@ -1,0 +1,93 @@
+"""`idp serve --dev`, as `make run` starts it: one command, and it says how to go on."""
+
+import os
+import re
+import shlex
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.browser import Page, open_browser
+from tests.support.processes import alive, descendants
+from tests.support.server import Server, free_port
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder, which the tests fill one after the other."""
+    return tmp_path_factory.mktemp("dev")
+
+
+def _start(folder: Path, port: int | None = None) -> Server:
+    # Without an issuer in its settings, as `make run`.
+    return Server(folder, "--dev", port=port, IDP_ISSUER="")
+
+
+def _printed(server: Server, name: str) -> str:
+    found = re.search(rf"^ +{name} +(\S+)$", server.log, re.MULTILINE)
+    assert found is not None, server.log
+    return found[1]
+
+
+def _as_curl_would(command: str) -> dict[str, Any]:
+    """The answer to `curl -s URL -u user:password -d name=value …`; not every machine has curl."""
+    _, _, url, *rest = shlex.split(command)
+    options = list(zip(rest[::2], rest[1::2], strict=True))
+    user, _, password = next(value for name, value in options if name == "-u").partition(":")
+    form = dict(value.split("=", 1) for name, value in options if name == "-d")
+    answer: dict[str, Any] = httpx.post(url, data=form, auth=(user, password)).json()
+    return answer
+
+
+async def test_from_nothing_to_a_token(folder: Path) -> None:
+    """What it prints is true: the address, the person's password, and the command to try next."""
+    server = _start(folder)
+    try:
+        assert "idp is running." in server.log
+        assert _printed(server, "Open") == f"http://localhost:{server.port}"
+        async with open_browser(_printed(server, "Open")) as browser:
+            page = await browser.get("/login")
+            assert isinstance(page, Page)
+            home = await browser.sign_in(page, _printed(server, "Sign in as"), _printed(server, "Password"))
+            assert isinstance(home, Page)
+            assert (home.path, home.status) == ("/", 200)
+            assert "__Host-session" in browser.cookies
+        (command,) = re.findall(r"^ +(curl .+)$", server.log, re.MULTILINE)
+        assert _as_curl_would(command)["access_token"]
+        (folder / "first.log").write_text(server.log)
+    finally:
+        family = descendants(server.process.pid)
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert server.process.wait(20) == 0
+    assert alive(family) == set()
+
+
+def test_the_next_time_everything_is_there(folder: Path) -> None:
+    """The same person with the same password, and the same keys; Ctrl-C lost nothing."""
+    first = (folder / "first.log").read_text()
+    key = (folder / "keys" / "master.key").read_bytes()
+    port = int(re.findall(r"http://localhost:(\d+)", first)[0])
+    server = _start(folder, port)
+    assert server.stop() == 0
+    assert server.log == first
+    assert (folder / "keys" / "master.key").read_bytes() == key
+
+
+def test_at_another_port(folder: Path) -> None:
+    """The issuer follows, and so does the demo client."""
+    server = _start(folder, free_port())
+    try:
+        assert httpx.get(f"{server.url}/.well-known/openid-configuration").json()["issuer"] == _printed(server, "Open")
+        answer = httpx.get(f"{server.url}/demo/login")
+        assert answer.status_code == 303
+        assert httpx.get(answer.headers["location"]).status_code == 303
+    finally:
+        assert server.stop() == 0
+
+
+def test_secrets_are_for_their_owner_alone(folder: Path) -> None:
+    for name in ("keys/master.key", "data/demo.json", "data/run", "data/postgres"):
+        assert (folder / name).stat().st_mode & 0o077 == 0, name

@@ -1,0 +1,168 @@
+"""Which way the arrows between modules point, held against their imports."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import idp
+
+ROOT = Path(idp.__file__).parent
+
+#: From what is called by people down to what everything stands on. An arrow points downwards, or stays in its layer.
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"cli", "admin", "dev"}),
+    frozenset({"signin", "oauth", "federation", "accounts"}),
+    frozenset({"keys", "mail", "audit"}),
+    frozenset({"web", "db"}),
+    frozenset({"settings", "errors", "clock", "ids"}),
+)
+LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
+
+#: What puts the parts together, and may know all of them. The parts do not know it.
+ASSEMBLY = frozenset({"__main__", "app", "housekeeping", "piccolo_app", "piccolo_conf"})
+
+#: Arrows that point the wrong way, each with its reason. There shall be no more of them.
+DEVIATIONS = {
+    # The names of all our tables, of which the assembly has the only list; Piccolo looks there too.
+    ("idp.db.migrate", "idp.piccolo_app"),
+    # `idp serve` starts what the assembly made.
+    ("idp.cli.workers", "idp.app"),
+}
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module by its name, parsed. Migrations are history, and import only Piccolo."""
+    found = {}
+    for path in ROOT.rglob("*.py"):
+        parts = ("idp", *path.relative_to(ROOT).with_suffix("").parts)
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text())
+    return found
+
+
+def imports(name: str) -> Iterator[str]:
+    """The modules that a module imports, wherever in it: inside functions and for types too."""
+    for node in ast.walk(modules()[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative imports hide where an arrow points."
+            assert node.module is not None
+            # `from idp.web import forms` imports a module, `from idp.web.forms import form` a name of one.
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in modules() else node.module
+
+
+def arrows() -> set[tuple[str, str]]:
+    """Every import of a module of ours by another."""
+    return {
+        (name, imported)
+        for name in modules()
+        for imported in imports(name)
+        if imported.partition(".")[0] == "idp" and imported not in (name, "idp")
+    }
+
+
+def package(name: str) -> str:
+    """The part of the house that a module belongs to."""
+    return name.split(".")[1] if "." in name else "idp"
+
+
+def test_every_part_has_its_place() -> None:
+    """A new package or module must be put into a layer before anything else."""
+    assert {package(name) for name in modules()} - {"idp"} <= LAYER.keys() | ASSEMBLY
+
+
+def test_arrows_point_downwards() -> None:
+    wrong = {
+        (name, imported)
+        for name, imported in arrows()
+        if package(name) not in ASSEMBLY
+        and (package(imported) in ASSEMBLY or LAYER[package(name)] > LAYER[package(imported)])
+    }
+    assert wrong == DEVIATIONS
+
+
+def test_no_cycles_between_packages() -> None:
+    """Also inside a layer: `oauth` may ask `signin`, so `signin` may not ask `oauth`."""
+    graph: dict[str, set[str]] = {}
+    for name, imported in arrows() - DEVIATIONS:
+        if package(name) != package(imported):
+            graph.setdefault(package(name), set()).add(package(imported))
+    TopologicalSorter(graph).prepare()
+
+
+def test_no_cycles_between_modules() -> None:
+    """A package that says of itself what it is made of does not count: it is imported before its parts anyway."""
+    graph: dict[str, set[str]] = {}
+    for name, imported in arrows() - DEVIATIONS:
+        graph.setdefault(name, set()).add(imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_sign_in_knows_nothing_of_oauth() -> None:
+    """Not even by way of others: whatever it stands on does not either."""
+    reached, found = set[str](), {name for name in modules() if package(name) == "signin"}
+    while found:
+        reached |= found
+        found = {imported for name, imported in arrows() - DEVIATIONS if name in found} - reached
+    assert {name for name in reached if package(name) == "oauth"} == set()
+
+
+@pytest.mark.parametrize(
+    ("library", "only"),
+    [
+        ("joserfc", {"idp.keys.jose"}),
+        ("httpx", {"idp.web.outbound"}),
+        ("granian", {"idp.cli.workers"}),
+        ("argon2", {"idp.accounts.passwords"}),
+        ("aiosmtplib", {"idp.mail.smtp"}),
+        ("jinja2", {"idp.web.rendering", "idp.cli.serve"}),
+        ("pydantic", {"idp.settings"}),
+    ],
+)
+def test_one_module_speaks_to_a_library(library: str, only: set[str]) -> None:
+    """So that there is one place to look at, to guard and to change."""
+    found = {name for name in modules() for imported in imports(name) if imported.partition(".")[0] == library}
+    assert found == only
+
+
+def test_only_the_edge_makes_cookies() -> None:
+    """Every one of them then carries the prefix and the attributes that protect it."""
+    makers = {
+        name
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", getattr(node.func, "attr", None)) in ("Cookie", "set_cookie", "delete_cookie")
+        and not (isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Attribute))
+        and not (isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "binding")
+    }
+    assert makers == {"idp.web.cookies"}
+
+
+def test_only_one_module_reads_the_clock() -> None:
+    """So that tests can move it. What measures how long something took, or names a moment for ordering, does not count."""
+    readers = set()
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and (getattr(node.value, "id", ""), node.attr) in {
+                ("datetime", "now"), ("datetime", "utcnow"), ("time", "time"), ("date", "today"),
+            }:  # fmt: skip
+                readers.add(name)
+    assert readers == {"idp.clock"}
+
+
+def test_layers_are_disjoint() -> None:
+    assert len(LAYER) == sum(map(len, LAYERS))
+    assert all(above.isdisjoint(below) for above, below in pairwise(LAYERS))
