@@ -78,6 +78,13 @@ async def db(dsn: str) -> AsyncIterator[str]:
         yield dsn
 
 
+@pytest.fixture(autouse=True)
+async def fresh_keys(request: pytest.FixtureRequest) -> None:
+    """The keys of today, where a test before this one rotated them."""
+    if "db" in request.fixturenames:
+        await keyring.load()
+
+
 @pytest.fixture(scope="session")
 def server(db: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that most tests share."""

@@ -53,7 +53,7 @@ async def test_52_a_native_client_brings_no_origin(
     server: Server, http: httpx.AsyncClient, make_client: MakeClient
 ) -> None:
     await make_client(
-        application_type="native", token_endpoint_auth_method="none", redirect_uris=["http://127.0.0.1/callback"]
+        application_type="native", token_endpoint_auth_method="none", redirect_uris=["http://127.0.0.1:49152/cb"]
     )
-    response = await http.post(f"{server.issuer}/token", headers={"Origin": "http://127.0.0.1"})
+    response = await http.post(f"{server.issuer}/token", headers={"Origin": "http://127.0.0.1:49152"})
     assert "access-control-allow-origin" not in response.headers

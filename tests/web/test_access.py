@@ -38,7 +38,7 @@ async def _answer() -> None: ...
 
 
 def _app(**options: Any) -> Litestar:
-    return Litestar([get("/undeclared", **options)(_answer)], openapi_config=None)
+    return Litestar([get("/undeclared", **options)(_answer)], openapi_config=None, logging_config=None)
 
 
 @pytest.mark.parametrize("options", [{}, {"opt": {}}, {"opt": {"access": None}}, {"opt": {"access": "everybody"}}])
@@ -56,7 +56,7 @@ def test_every_method_of_a_path_must_declare() -> None:
     declared = get("/path", opt={"access": Access.PUBLIC})(_answer)
     undeclared = route("/path", http_method=["PUT"])(_answer)
     with pytest.raises(RuntimeError, match="/path"):
-        require_declaration(Litestar([declared, undeclared], openapi_config=None))
+        require_declaration(Litestar([declared, undeclared], openapi_config=None, logging_config=None))
 
 
 def test_neither_does_an_undeclared_websocket() -> None:
@@ -64,7 +64,7 @@ def test_neither_does_an_undeclared_websocket() -> None:
     async def listen(socket: WebSocket[Any, Any, Any]) -> None: ...
 
     with pytest.raises(RuntimeError, match="/socket"):
-        require_declaration(Litestar([listen], openapi_config=None))
+        require_declaration(Litestar([listen], openapi_config=None, logging_config=None))
 
 
 def test_the_application_checks_itself(monkeypatch: pytest.MonkeyPatch) -> None:
