@@ -1,95 +1,237 @@
-"""Row 50: a session's cookie is new at every sign-in, and worth nothing before and after."""
+"""Row 50: a session cannot be planted, and what a browser held before a sign-in is worth nothing after it."""
 
-from http.cookies import SimpleCookie
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+
+import httpx
+import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetchrow
-from idp.ids import digest
+from idp.db.engine import execute, fetch
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, Page, Redirect, open_browser
-from tests.support.oauth import RelyingParty
+from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.tour import tour
 
 SESSION = "__Host-session"
 
 
-async def _signed_in_as(browser: Browser) -> str:
-    page = await browser.get("/")
+async def sign_in(browser: Browser, email: str) -> str:
+    """Sign in for its own sake. Returns the session cookie."""
+    page = await browser.get("/login")
     assert isinstance(page, Page)
-    return page.text
+    if page.path == "/":
+        # Signed in already: as an application that wants to be sure.
+        raise AssertionError("The browser is signed in.")
+    home = await browser.sign_in(page, email, PASSWORD)
+    assert isinstance(home, Page)
+    assert home.path == "/"
+    return browser.cookies[SESSION]
 
 
-async def test_50_a_preset_cookie_is_replaced(browser: Browser, client: RelyingParty, alice: User) -> None:
-    browser.cookies[SESSION] = "set-by-an-attacker"
-    await client.sign_in(browser, alice.email)
-    assert browser.cookies[SESSION] != "set-by-an-attacker"
-    async with open_browser(client.issuer) as attacker:
-        attacker.cookies[SESSION] = "set-by-an-attacker"
-        assert alice.email not in await _signed_in_as(attacker)
-
-
-async def test_50_signing_in_again_makes_a_new_value(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """The session stays the same one, its old value ends."""
-    await client.sign_in(browser, alice.email)
-    old = browser.cookies[SESSION]
-    before = await fetchrow("SELECT id FROM session WHERE token_hash = $1", digest(old))
-    await client.sign_in(browser, alice.email, prompt="login")
-    new = browser.cookies[SESSION]
-    assert new != old
-    after = await fetchrow("SELECT id FROM session WHERE token_hash = $1", digest(new))
-    assert before == after
-    async with open_browser(client.issuer) as attacker:
-        attacker.cookies[SESSION] = old
-        assert alice.email not in await _signed_in_as(attacker)
-    assert alice.email in await _signed_in_as(browser)
-
-
-async def test_50_another_user_gets_another_session(
-    browser: Browser, client: RelyingParty, make_user: MakeUser, alice: User
-) -> None:
-    """An attacker's session planted in the victim's browser does not become the victim's."""
-    attacker = await make_user()
-    await client.sign_in(browser, attacker.email)
-    planted = browser.cookies[SESSION]
-    await client.sign_in(browser, alice.email, prompt="login")
-    async with open_browser(client.issuer) as other:
-        other.cookies[SESSION] = planted
-        text = await _signed_in_as(other)
-        assert alice.email not in text
-        assert attacker.email not in text
-
-
-async def test_50_a_stale_cookie_cannot_extend_a_session(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """A flow begun before does not bring an ended session back."""
-    tokens = await client.tokens(browser, alice.email)
-    stale = browser.cookies[SESSION]
+async def sign_in_again(browser: Browser, client: RelyingParty, email: str) -> str:
+    """Sign in where somebody is signed in already. Returns the new cookie."""
     page = await client.authorize(browser, prompt="login")
     assert isinstance(page, Page)
-    await browser.get("/logout", id_token_hint=tokens["id_token"])
-    browser.cookies[SESSION] = stale
-    answer = await client.authorize(browser, prompt="none")
-    assert isinstance(answer, Redirect)
-    assert answer.parameters["error"] == "login_required"
+    await browser.sign_in(page, email, PASSWORD)
+    return browser.cookies[SESSION]
 
 
-async def test_50_a_flow_of_another_browser(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """Login CSRF by a link: the victim cannot be sent into a flow that the attacker started, nor take part in it."""
-    page = await client.authorize(browser)
+async def who(server: str, *cookies: str) -> str | None:
+    """The email address of the person that a browser with these cookies is signed in as."""
+    async with httpx.AsyncClient() as client:
+        response = await client.get(f"{server}/", headers={"Cookie": "; ".join(cookies)} if cookies else {})
+    assert response.status_code == 200
+    found = re.search(r"[\w.]+@example\.com", response.text)
+    return found[0] if found else None
+
+
+async def sessions(user: User) -> list[dict[str, object]]:
+    rows = await fetch("SELECT * FROM session WHERE user_id = $1 ORDER BY created_at", user.id)
+    return [dict(row) for row in rows]
+
+
+async def test_50_the_cookie_is_new_at_every_sign_in(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """The session goes on under another name; the old one is nobody's."""
+    cookies = [await sign_in(browser, alice.email)]
+    for _ in range(3):
+        cookies.append(await sign_in_again(browser, client, alice.email))
+    assert len(set(cookies)) == 4
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", cookie) for cookie in cookies)
+    found = [await who(browser.issuer, f"{SESSION}={cookie}") for cookie in cookies]
+    assert found == [None, None, None, alice.email]
+    assert len(await sessions(alice)) == 1
+
+
+@pytest.mark.parametrize("planted", ["chosen-by-the-attacker", "A" * 43, "0", "../x", "%00", "x" * 3000])
+async def test_50_a_planted_cookie_is_not_taken(browser: Browser, alice: User, planted: str) -> None:
+    browser.cookies[SESSION] = planted
+    assert await sign_in(browser, alice.email) != planted
+    assert await who(browser.issuer, f"{SESSION}={planted}") is None
+
+
+async def test_50_an_attackers_own_session_is_not_taken_over(
+    browser: Browser, client: RelyingParty, alice: User, make_user: MakeUser
+) -> None:
+    """Planted in alice's browser, it does not become hers when she signs in; it ends."""
+    mallory = await make_user()
+    async with open_browser(browser.issuer) as other:
+        planted = await sign_in(other, mallory.email)
+    browser.cookies[SESSION] = planted
+    fresh = await sign_in_again(browser, client, alice.email)
+    assert fresh != planted
+    assert await who(browser.issuer, f"{SESSION}={fresh}") == alice.email
+    assert await who(browser.issuer, f"{SESSION}={planted}") is None
+    (row,) = await sessions(mallory)
+    assert row["ended_at"] is not None
+
+
+async def test_50_an_ended_session_stays_ended(browser: Browser, alice: User) -> None:
+    """Its cookie neither signs in nor gives its session to the next sign-in."""
+    stale = await sign_in(browser, alice.email)
+    page = await browser.get("/logout")
     assert isinstance(page, Page)
-    async with open_browser(client.issuer) as victim:
-        answer = await victim.get(page.path)
-        assert isinstance(answer, Page)
-        assert answer.status == 400
-        assert "login-submit" not in answer.ids
+    await browser.submit(page, "logout-confirm")
+    assert SESSION not in browser.cookies
+    assert await who(browser.issuer, f"{SESSION}={stale}") is None
+    browser.cookies[SESSION] = stale
+    fresh = await sign_in(browser, alice.email)
+    assert await who(browser.issuer, f"{SESSION}={stale}") is None
+    assert await who(browser.issuer, f"{SESSION}={fresh}") == alice.email
+    first, second = await sessions(alice)
+    assert first["id"] != second["id"]
+    assert (first["ended_at"] is None, second["ended_at"] is None) == (False, True)
 
 
-async def test_50_every_cookie_of_every_page(browser: Browser, make_client: MakeClient, alice: User) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "expires_at = now() - interval '1 second'",
+        "last_seen_at = now() - interval '1 day 1 second'",
+        "ended_at = now()",
+    ],
+    ids=["too old", "idle", "ended"],
+)
+async def test_50_a_stale_cookie_extends_nothing(browser: Browser, alice: User, change: str) -> None:
+    """However often it is used."""
+    stale = await sign_in(browser, alice.email)
+    await execute(f"UPDATE session SET {change} WHERE user_id = $1", alice.id)
+    before = await sessions(alice)
+    for _ in range(3):
+        assert await who(browser.issuer, f"{SESSION}={stale}") is None
+    assert await sessions(alice) == before
+
+
+async def test_50_the_end_does_not_move(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """Neither using a session nor signing in again lets it live longer than it may in all."""
+    await sign_in(browser, alice.email)
+    await execute("UPDATE session SET last_seen_at = now() - interval '1 hour' WHERE user_id = $1", alice.id)
+    (before,) = await sessions(alice)
+    await browser.get("/")
+    await sign_in_again(browser, client, alice.email)
+    (after,) = await sessions(alice)
+    assert after["last_seen_at"] > before["last_seen_at"]  # type: ignore[operator]
+    assert after["expires_at"] == before["expires_at"]
+
+
+async def test_50_other_names_are_not_read(browser: Browser, alice: User) -> None:
+    """A neighbouring host, or plain http, can set a cookie of any name but one with the prefix."""
+    cookie = await sign_in(browser, alice.email)
+    for name in (
+        "session",
+        "__Secure-session",
+        "__host-session",
+        "__HOST-session",
+        "__Host-session ",
+        "__Host-Session",
+    ):
+        assert await who(browser.issuer, f"{name.rstrip()}x={cookie}") is None
+        if name.strip() != SESSION:
+            assert await who(browser.issuer, f"{name}={cookie}") is None
+    assert await who(browser.issuer, f"{SESSION}={cookie}") == alice.email
+
+
+async def test_50_a_flow_cannot_be_planted(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """An address that an attacker began is nothing in another browser, with or without somebody signed in there."""
+    async with open_browser(browser.issuer) as attacker:
+        login = await client.authorize(attacker)
+        assert isinstance(login, Page)
+        paths = [login.path, *(f"/authorize/{name.removeprefix('__Host-flow.')}" for name in attacker.cookies)]
+    for signed_in in (False, True):
+        if signed_in:
+            await sign_in(browser, alice.email)
+        for path in paths:
+            page = await browser.get(path)
+            assert isinstance(page, Page)
+            assert page.status == 400
+            assert "This sign-in has expired" in page.text
+            assert page.forms == []
+
+
+async def test_50_only_the_hash_is_stored(browser: Browser, alice: User) -> None:
+    cookie = await sign_in(browser, alice.email)
+    (row,) = await sessions(alice)
+    assert row["token_hash"] == sha256(cookie.encode()).digest()
+    assert cookie not in str(row)
+
+
+# The attributes of every cookie
+
+
+def _set_cookies(responses: Iterable[httpx.Response]) -> list[str]:
+    return [header for response in responses for header in response.headers.get_list("set-cookie")]
+
+
+def assert_protected(header: str) -> str:
+    """A cookie for this host alone, over TLS alone, and not for scripts. Returns its name."""
+    pair, *rest = header.split("; ")
+    attributes = {attribute.partition("=")[0].lower(): attribute.partition("=")[2] for attribute in rest}
+    assert pair.startswith("__Host-"), header
+    assert attributes.keys() == {"path", "secure", "httponly", "samesite", "max-age"}, header
+    assert attributes["path"] == "/", header
+    assert attributes["samesite"].lower() in ("lax", "strict"), header
+    return pair.partition("=")[0]
+
+
+async def test_50_attributes_of_every_cookie(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    """On every page, redirect and error, set and deleted."""
     client = await make_client(post_logout_redirect_uris=["https://app.example.com/bye"])
     seen = await tour(browser, client, alice.email)
-    headers = [header for response in seen.responses for header in response.headers.get_list("set-cookie")]
-    assert len(headers) > 5
-    for header in headers:
-        ((name, cookie),) = SimpleCookie(header).items()
-        assert name.startswith("__Host-")
-        assert (cookie["secure"], cookie["httponly"], cookie["path"], cookie["domain"]) == (True, True, "/", "")
-        assert cookie["samesite"].lower() in ("lax", "strict")
+    headers = _set_cookies(seen.responses)
+    names = {assert_protected(header).partition(".")[0] for header in headers}
+    assert names == {SESSION, "__Host-flow"}
+    deleted = {header.partition("=")[0].partition(".")[0] for header in headers if "Max-Age=0" in header}
+    assert deleted == {SESSION, "__Host-flow"}
+    assert browser.cookies.keys().isdisjoint({SESSION})
+
+
+async def test_50_attributes_of_the_refresh_token_cookie(
+    browser: Browser, make_client: MakeClient, alice: User
+) -> None:
+    """Sent by the client's own pages only, which are of another origin, so never without CORS."""
+    client = await make_client(token_endpoint_auth_method="none", refresh_token_cookie=True)
+    origin = {"Origin": "https://app.example.com"}
+    redeemed = await client.redeem(await client.sign_in(browser, alice.email), headers=origin)
+    (header,) = _set_cookies([redeemed])
+    name = assert_protected(header)
+    assert name == f"__Host-refresh.{client.client_id}"
+    assert "samesite=strict" in header.lower()
+    value = header.partition("=")[2].partition(";")[0]
+    revoked = await client.post("/revoke", headers=origin | {"Cookie": f"{name}={value}"})
+    (deletion,) = _set_cookies([revoked])
+    assert assert_protected(deletion) == name
+    assert "samesite=strict" in deletion.lower()
+    assert "Max-Age=0" in deletion
+
+
+async def test_50_a_cookie_does_not_replace_the_sign_in_of_a_client(
+    browser: Browser, client: RelyingParty, alice: User
+) -> None:
+    """A client that asks for a fresh sign-in gets one, whatever the browser holds."""
+    await sign_in(browser, alice.email)
+    answer = await client.authorize(browser, prompt="login")
+    assert isinstance(answer, Page)
+    assert "login-submit" in answer.ids
+    again = await browser.get(answer.path.replace("/login/", "/authorize/"))
+    assert not isinstance(again, Redirect)

@@ -6,11 +6,14 @@ from urllib.parse import quote_plus, urlencode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from litestar import Request
+from litestar import Litestar, Request
 from litestar.testing import RequestFactory
 
 from idp.errors import InvalidRequest
 from idp.web import forms
+
+#: An application that does not take over this process's logs.
+REQUESTS = RequestFactory(app=Litestar(logging_config=None))
 
 #: What a browser can send: any text but halves of surrogate pairs; and no NUL, which is refused.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -85,7 +88,7 @@ def test_anything_is_read_or_refused(data: bytes) -> None:
 
 def _request(content_type: str | None, body: bytes) -> Request[Any, Any, Any]:
     headers = {} if content_type is None else {"Content-Type": content_type}
-    request = RequestFactory().post("/", headers=headers)
+    request = REQUESTS.post("/", headers=headers)
     request._body = body
     if content_type is None:
         request.scope["headers"] = [(n, v) for n, v in request.scope["headers"] if n != b"content-type"]
@@ -119,7 +122,7 @@ async def test_nothing_else_is(content_type: str | None) -> None:
 
 
 def test_the_query_string_is_read_alike() -> None:
-    request = RequestFactory().get("/")
+    request = REQUESTS.get("/")
     request.scope["query_string"] = b"a=1&b=&c=%C3%A9"
     assert forms.query(request) == {"a": "1", "c": "é"}
     request.scope["query_string"] = b"a=1&a=2"
