@@ -6,13 +6,13 @@ the database's clock included. A statement that finds no row has changed nothing
 
 # $1 code_hash  $2 client_id  $3 redirect_uri  $4 S256 of the verifier (null: none sent)
 # $5 jti  $6 token_hash  $7 issued_at  $8 expires_at of the refresh token (jti null: none is wanted)
-# $9 latest end of the family
+# $9 latest end of the family  $10 resources that the code must cover
 REDEEM_CODE = """
 WITH code AS (
     UPDATE authorization_code AS c SET consumed_at = now()
     FROM users AS u, session AS s
     WHERE c.code_hash = $1 AND c.client_id = $2 AND c.redirect_uri = $3
-      AND c.code_challenge IS NOT DISTINCT FROM $4
+      AND c.code_challenge IS NOT DISTINCT FROM $4 AND c.resource @> $10::text[]
       AND c.consumed_at IS NULL AND c.expires_at > now()
       AND u.id = c.user_id AND u.disabled_at IS NULL
       AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
@@ -30,6 +30,12 @@ WITH code AS (
 SELECT family_id, user_id, session_id, scope, resource, claims, nonce, auth_time, amr, acr FROM code
 """
 
+# Whether a code, not used up, was granted for other resources. $1 code_hash  $2 client_id  $3 resources
+CODE_FOR_OTHER_RESOURCES = """
+SELECT 1 FROM authorization_code
+WHERE code_hash = $1 AND client_id = $2 AND consumed_at IS NULL AND expires_at > now() AND NOT resource @> $3::text[]
+"""
+
 # A code that its client used before: its family dies with all that was issued from it. $1 code_hash  $2 client_id
 REVOKE_REPLAYED_CODE = """
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'authorization_code_reuse'
@@ -39,7 +45,15 @@ WHERE c.code_hash = $1 AND c.client_id = $2 AND c.consumed_at IS NOT NULL
 RETURNING f.id, f.client_id, f.user_id, f.session_id
 """
 
-# Single-session mode: what the user's earlier sign-ins gave. $1 user_id  $2 auth_time  $3 client_id (null: all clients)
+# Single-session mode: what the user's earlier sign-ins gave, and before that the codes that would give more.
+# A redemption that runs at the same moment is waited for; latest first, so that no two wait for each other.
+# $1 user_id  $2 auth_time  $3 client_id (null: all clients)
+END_EARLIER_CODES = """
+UPDATE authorization_code SET consumed_at = now() WHERE code_hash IN (
+    SELECT code_hash FROM authorization_code
+    WHERE user_id = $1 AND auth_time < $2 AND consumed_at IS NULL AND ($3::text IS NULL OR client_id = $3)
+    ORDER BY auth_time DESC FOR UPDATE)
+"""
 REVOKE_EARLIER_FAMILIES = """
 UPDATE token_family SET revoked_at = now(), revoked_reason = 'single_session'
 WHERE user_id = $1 AND auth_time < $2 AND revoked_at IS NULL AND ($3::text IS NULL OR client_id = $3)
@@ -52,33 +66,33 @@ _FAMILY_LIVES = """
         SELECT FROM session AS s WHERE s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()))
 """
 
-# $1 jti  $2 token_hash  $3 client_id  of the token presented; $4 scopes that it must cover
-# $5 jti  $6 token_hash  $7 issued_at  $8 expires_at  of its successor
+# $1 jti  $2 token_hash  $3 client_id  of the token presented; $4 scopes  $5 resources  that it must cover
+# $6 jti  $7 token_hash  $8 issued_at  $9 expires_at  of its successor
 ROTATE_REFRESH_TOKEN = f"""
 WITH old AS (
-    UPDATE refresh_token AS r SET rotated_at = now(), successor = $5
+    UPDATE refresh_token AS r SET rotated_at = now(), successor = $6
     FROM token_family AS f, users AS u
     WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at IS NULL AND r.expires_at > now()
       AND f.id = r.family_id AND f.client_id = $3 AND string_to_array(f.scope, ' ') @> $4::text[]
-      AND {_FAMILY_LIVES}
+      AND f.resource @> $5::text[] AND {_FAMILY_LIVES}
     RETURNING f.*
 ), new AS (
     INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at)
-    SELECT $5, id, $6, $7, $8 FROM old
+    SELECT $6, id, $7, $8, $9 FROM old
 )
 SELECT id AS family_id, user_id, session_id, scope, resource, claims, auth_time, amr, acr FROM old
 """  # noqa: S608
 
 # The successor of a token rotated within the grace time. $1 jti  $2 token_hash  $3 client_id
-# $4 scopes that it must cover  $5 grace in seconds
+# $4 scopes  $5 resources  that it must cover  $6 grace in seconds
 REPEAT_ROTATION = f"""
 SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.amr, f.acr,
        n.jti, n.issued_at, n.expires_at
 FROM refresh_token AS r, refresh_token AS n, token_family AS f, users AS u
 WHERE r.jti = $1 AND r.token_hash = $2 AND r.expires_at > now() AND n.jti = r.successor
-  AND r.rotated_at + make_interval(secs => $5) > now()
+  AND r.rotated_at + make_interval(secs => $6) > now()
   AND f.id = r.family_id AND f.client_id = $3 AND string_to_array(f.scope, ' ') @> $4::text[]
-  AND {_FAMILY_LIVES}
+  AND f.resource @> $5::text[] AND {_FAMILY_LIVES}
 """  # noqa: S608
 
 # A token that was rotated before, presented too late: theft or a lost race, and the family dies either way.

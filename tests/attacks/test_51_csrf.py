@@ -1,91 +1,232 @@
-"""Row 51: no other site's page can post to ours, to sign somebody in or otherwise."""
+"""Row 51: what our pages post is accepted from them alone, from the browser and the person that they were shown to."""
 
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import httpx
 import pytest
 
 from idp.accounts.tables import User
-from tests.conftest import MakeClient
-from tests.support.browser import Browser, Page, open_browser
+from tests.conftest import MakeClient, MakeUser
+from tests.support.browser import Browser, Page, Redirect, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty
-from tests.support.routes import Route, posts_of_pages
-from tests.support.server import Server
+from tests.support.routes import posts_of_pages
 
-FOREIGN = [None, "null", "https://evil.example.com", "http://localhost", "http://localhost.evil.example", ""]
+EVIL = "https://evil.example"
+FORM = "application/x-www-form-urlencoded"
+#: The routes under test: all that the application has.
+PATHS = [route.path for route in posts_of_pages()]
 
 
-@pytest.mark.parametrize("route", posts_of_pages(), ids=str)
-@pytest.mark.parametrize("origin", FOREIGN)
-async def test_51_a_form_of_another_site(browser: Browser, server: Server, route: Route, origin: str | None) -> None:
-    page = await browser.post(route.url(), {"action": "login", "csrf_token": "x"}, origin=origin)
+@dataclass
+class Filled:
+    """A form of ours that is filled in, ready to be sent, in the browser that it was shown to."""
+
+    browser: Browser
+    path: str
+    fields: dict[str, str]
+
+    async def send(
+        self, *, browser: Browser | None = None, origin: str | None = "own", **changes: str | None
+    ) -> httpx.Response:
+        """Send it; a change to None leaves a field out."""
+        fields = {name: value for name, value in (self.fields | changes).items() if value is not None}
+        return await self.send_as(urlencode(fields), FORM, browser=browser, origin=origin)
+
+    async def send_as(
+        self,
+        body: str,
+        content_type: str,
+        *,
+        browser: Browser | None = None,
+        origin: str | None = "own",
+        **headers: str,
+    ) -> httpx.Response:
+        if origin is not None:
+            headers["Origin"] = self.browser.issuer if origin == "own" else origin
+        if content_type:
+            headers["Content-Type"] = content_type
+        client = (browser or self.browser).client
+        return await client.post(f"{self.browser.issuer}{self.path}", content=body, headers=headers)
+
+
+def _filled(browser: Browser, page: Page | Redirect, button: str, **fields: str) -> Filled:
     assert isinstance(page, Page)
-    assert page.status == 400
-    assert "another site" in page.text
-    assert "set-cookie" not in page.response.headers
+    form = next(form for form in page.forms if button in form.buttons)
+    name, value = form.buttons[button]
+    return Filled(browser, form.action, form.fields | fields | {name: value})
 
 
-def test_51_there_are_routes_to_protect() -> None:
-    assert {route.path for route in posts_of_pages()} >= {"/login/{flow_id:str}", "/logout/confirm"}
+async def _login(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    page = await client.authorize(browser, prompt="login")
+    return _filled(browser, page, "login-submit", username=email, password=PASSWORD)
 
 
-@pytest.mark.parametrize(
-    ("content_type", "body"),
-    [
-        ("text/plain", '{"username":"a","password":"b","action":"login"}'),
-        ("application/json", '{"username":"a","password":"b","action":"login"}'),
-        (
-            "multipart/form-data; boundary=x",
-            '--x\r\nContent-Disposition: form-data; name="action"\r\n\r\nlogin\r\n--x--',
-        ),
-        ("", "action=login"),
-    ],
-)
-async def test_51_another_content_type(browser: Browser, client: RelyingParty, content_type: str, body: str) -> None:
-    page = await client.authorize(browser)
-    assert isinstance(page, Page)
-    headers = {"Origin": client.issuer} | ({"Content-Type": content_type} if content_type else {})
-    response = await browser.client.post(page.url, content=body, headers=headers)
-    assert response.status_code == 400
+async def _consent(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    page = await client.authorize(browser, prompt="consent")
+    if isinstance(page, Page) and "login-submit" in page.ids:
+        page = await browser.sign_in(page, email, PASSWORD)
+    return _filled(browser, page, "consent-allow")
+
+
+async def _logout(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    await (await _login(browser, client, email)).send()
+    return _filled(browser, await browser.get("/logout"), "logout-confirm")
+
+
+#: How to come to each form. A new one must be added here.
+WAYS: dict[str, Callable[[Browser, RelyingParty, str], Awaitable[Filled]]] = {
+    "/login/{flow_id:str}": _login,
+    "/consent/{request_id:str}": _consent,
+    "/logout/confirm": _logout,
+}
+
+
+def assert_refused(response: httpx.Response, says: str) -> None:
+    """A page that says why, and no cookie."""
+    assert response.status_code == 400, response.text
+    assert says in response.text
     assert "set-cookie" not in response.headers
+    assert "location" not in response.headers
 
 
-async def test_51_the_forms_token(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """Missing, made up, of another flow, or of another browser."""
-    page, other = await client.authorize(browser), await client.authorize(browser)
-    async with open_browser(client.issuer) as attacker:
-        foreign = await client.authorize(attacker)
-    assert isinstance(page, Page)
-    assert isinstance(other, Page)
-    assert isinstance(foreign, Page)
-    good = {"action": "login", "username": alice.email, "password": PASSWORD}
-    tokens = [None, "", "0" * 64, other.forms[0].fields["csrf_token"], foreign.forms[0].fields["csrf_token"]]
-    for token in tokens:
-        answer = await browser.post(page.path, good | ({} if token is None else {"csrf_token": token}))
-        assert isinstance(answer, Page)
-        assert answer.status == 400
-        assert "__Host-session" not in browser.cookies
-    answer = await browser.post(page.path, good | {"csrf_token": page.forms[0].fields["csrf_token"]})
-    assert isinstance(answer, Page)
-    assert "consent-allow" in answer.ids
+async def assert_still_works(form: Filled) -> None:
+    """The refusals used nothing up, and it was not something else that was refused."""
+    response = await form.send()
+    assert response.status_code in (200, 303), response.text
+    assert "alert" not in response.text
 
 
-async def test_51_consent_shown_to_another_user(
-    browser: Browser, make_client: MakeClient, alice: User, make_user: object
+def test_51_every_form_is_under_test() -> None:
+    assert set(PATHS) == set(WAYS)
+
+
+FOREIGN = (None, "", "null", EVIL, "http://localhost", "https://localhost", "http://localhost.evil.example", "*")
+
+
+def _foreign(issuer: str) -> Iterator[str | None]:
+    """No origin, others, and what a careless comparison takes for ours."""
+    yield from FOREIGN
+    yield from (f"{issuer}/", f"{issuer}.evil.example", f"{issuer}0", issuer.upper(), issuer[:-1], f"{issuer}, {EVIL}")
+    yield from (issuer.replace("http", "https"), issuer.replace("//", "//evil."), issuer.replace("//", "//user@"))
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_51_a_form_of_another_site(path: str, browser: Browser, client: RelyingParty, alice: User) -> None:
+    """Even with the right token and the right cookies, which it could only have from a hole elsewhere."""
+    form = await WAYS[path](browser, client, alice.email)
+    for origin in _foreign(browser.issuer):
+        assert_refused(await form.send(origin=origin), "another site")
+    refused = await form.send_as(urlencode(form.fields), FORM, origin=None, Referer=f"{browser.issuer}{form.path}")
+    assert_refused(refused, "another site")
+    await assert_still_works(form)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_51_bodies_of_another_kind(path: str, browser: Browser, client: RelyingParty, alice: User) -> None:
+    """Those that a form can send without being asked, and JSON in them."""
+    form = await WAYS[path](browser, client, alice.email)
+    text, part = urlencode(form.fields), 'Content-Disposition: form-data; name="%s"\r\n\r\n%s'
+    multipart = "".join(f"--x\r\n{part % field}\r\n" for field in form.fields.items()) + "--x--\r\n"
+    json = "{" + ",".join(f'"{name}":"{value}"' for name, value in form.fields.items()) + "}"
+    for body, kind in (
+        (json, "text/plain"), (json, "application/json"), (json, "text/plain;charset=UTF-8"), (json, FORM + "-x"),
+        (text, "text/plain"), (text, ""), (text, "application/json"), (multipart, "multipart/form-data; boundary=x"),
+    ):  # fmt: skip
+        assert_refused(await form.send_as(body, kind), "application/x-www-form-urlencoded")
+    # As the name of one field, which text/plain forms are made of.
+    assert_refused(await form.send_as(f"{json}=", FORM), "out of date")
+    await assert_still_works(form)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_51_tokens_that_are_none(path: str, browser: Browser, client: RelyingParty, alice: User) -> None:
+    form = await WAYS[path](browser, client, alice.email)
+    right = form.fields["csrf_token"]
+    for token in (
+        None,
+        "",
+        "0" * 64,
+        right[:-1],
+        right + "0",
+        right.upper(),
+        right[::-1],
+        f" {right}",
+        "é",
+        right[:32],
+    ):
+        assert_refused(await form.send(csrf_token=token), "out of date")
+    twice = urlencode([*form.fields.items(), ("csrf_token", right)])
+    assert_refused(await form.send_as(twice, FORM), "repeated")
+    await assert_still_works(form)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_51_tokens_of_other_forms(
+    path: str, browser: Browser, client: RelyingParty, alice: User, make_user: MakeUser
 ) -> None:
-    """A consent form counts for the person that it was shown to."""
-    client = await make_client()
-    page = await client.authorize(browser)
-    assert isinstance(page, Page)
-    consent = await browser.sign_in(page, alice.email, PASSWORD)
-    assert isinstance(consent, Page)
-    form = next(form for form in consent.forms if "consent-allow" in form.buttons)
-    bob = await make_user()  # type: ignore[operator]
-    await browser.submit(consent, next(iter(b for f in consent.forms for b in f.buttons if "switch" in f.buttons[b])))
-    other = await browser.get("/login")
-    if isinstance(other, Page) and "login-submit" in other.ids:
-        await browser.sign_in(other, bob.email, PASSWORD)
-    else:
-        relogin = await client.authorize(browser, prompt="login")
-        assert isinstance(relogin, Page)
-        await browser.sign_in(relogin, bob.email, PASSWORD)
-    answer = await browser.post(consent.path, form.fields | {"action": "allow"})
-    assert isinstance(answer, Page)
-    assert answer.status == 400
+    """Of another tab, of every other form, and of the same form in the attacker's browser."""
+    form = await WAYS[path](browser, client, alice.email)
+    mallory = await make_user()
+    async with open_browser(browser.issuer) as attacker:
+        theirs = [(await way(attacker, client, mallory.email)).fields["csrf_token"] for way in WAYS.values()]
+    async with open_browser(browser.issuer) as other:
+        tab = (await _login(other, client, alice.email)).fields["csrf_token"]
+    for token in (*theirs, tab):
+        assert_refused(await form.send(csrf_token=token), "out of date")
+    await assert_still_works(form)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_51_another_browser(path: str, browser: Browser, client: RelyingParty, alice: User) -> None:
+    """The attacker's own form, token and all, sent by the victim's browser: signs nobody in, nor out."""
+    form = await WAYS[path](browser, client, alice.email)
+    async with open_browser(browser.issuer) as victim:
+        response = await form.send(browser=victim)
+        # Nobody is signed in there, so nobody is signed out.
+        assert response.status_code == (200 if path == "/logout/confirm" else 400)
+        assert "__Host-session" not in victim.cookies
+    await assert_still_works(form)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_51_reading_changes_nothing(path: str, browser: Browser, client: RelyingParty, alice: User) -> None:
+    """The fields in a link, and the ways in which some frameworks let a GET stand for a POST."""
+    form = await WAYS[path](browser, client, alice.email)
+    before = dict(browser.cookies)
+    url = f"{browser.issuer}{form.path}?{urlencode(form.fields | {'_method': 'POST'})}"
+    for headers in ({}, {"X-HTTP-Method-Override": "POST"}, {"X-HTTP-Method": "POST"}, {"X-Method-Override": "POST"}):
+        response = await browser.client.get(url, headers=headers)
+        assert response.status_code in (200, 405)
+        assert "set-cookie" not in response.headers
+    assert browser.cookies == before
+    await assert_still_works(form)
+
+
+async def test_51_consent_is_of_the_person_who_saw_it(
+    browser: Browser, make_client: MakeClient, alice: User, make_user: MakeUser
+) -> None:
+    """Not of one who signed in meanwhile in another tab."""
+    client, bob = await make_client(), await make_user()
+    form = await _consent(browser, client, alice.email)
+    other = await (await make_client()).authorize(browser, prompt="login")
+    assert isinstance(other, Page)
+    await browser.sign_in(other, bob.email, PASSWORD)
+    assert_refused(await form.send(), "out of date")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_51_no_other_site_signs_anybody_out(
+    browser: Browser, client: RelyingParty, alice: User, method: str
+) -> None:
+    """A link, a picture or a form to /logout only leads to a question."""
+    await client.sign_in(browser, alice.email)
+    headers = {"Origin": EVIL, "Content-Type": FORM}
+    for parameters in ({}, {"client_id": client.client_id}, {"state": "x"}):
+        arguments = {"params": parameters} if method == "GET" else {"content": urlencode(parameters)}
+        response = await browser.client.request(method, f"{browser.issuer}/logout", headers=headers, **arguments)
+        assert "set-cookie" not in response.headers
+    home = await browser.get("/")
+    assert isinstance(home, Page)
+    assert alice.email in home.text

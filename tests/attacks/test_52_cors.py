@@ -1,59 +1,122 @@
 """Row 52: no origin but a registered client's is ever allowed credentials, least of all an opaque one."""
 
+import secrets
+
 import httpx
 import pytest
 
+from idp.oauth.clients.registration import disable_client
 from tests.conftest import MakeClient
-from tests.support.oauth import REDIRECT_URI
+from tests.support.oauth import RelyingParty
+from tests.support.routes import Route, routes
 from tests.support.server import Server
 
-OWN = "https://app.example.com"
-FOREIGN = [
-    "null",
-    "https://evil.example.com",
-    "http://app.example.com",
-    f"{OWN}.evil.example",
-    f"{OWN}:444",
-    "https://xapp.example.com",
-    "https://APP.example.com",
-    f"{OWN}/",
-    "*",
-    "",
-]
-PATHS = ["/token", "/revoke", "/introspect", "/userinfo", "/login", "/authorize", "/.well-known/openid-configuration"]
+OWN = "https://cors.example.com"
+#: What is not a client's origin, though a careless comparison may take it for one.
+FOREIGN = (
+    "null", "", "*", "https://foreign.example", f"{OWN}.foreign.example", f"{OWN}foreign.example", "https://xcors.example.com",
+    "https://foreign.example/cors.example.com", "https://cors.example.com@foreign.example", "https://cors.example.co",
+    "https://example.com", "https://sub.cors.example.com", "http://cors.example.com", f"{OWN}:444", f"{OWN}:80",
+    f"{OWN}/", f"{OWN}/callback", "https://CORS.example.com", "HTTPS://cors.example.com", f"{OWN}, {OWN}",
+    f"{OWN} https://foreign.example", f"https://foreign.example,{OWN}", "cors.example.com", "//cors.example.com",
+    "https://cors%2eexample.com", f"{OWN}.", "https://cors.example.com\\.foreign.example", "https://corsaexample.com",
+    "file://", "data:", "moz-extension://x", "http://localhost:9", "http://127.0.0.1:9",
+)  # fmt: skip
+#: Called with an access token and no cookie, or public: from anywhere, and so never with credentials.
+OPEN = {
+    "/userinfo", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
+    "/.well-known/jwks.json",
+}  # fmt: skip
+WITH_CREDENTIALS = {"/token", "/revoke"}
 
 
-@pytest.mark.parametrize("origin", FOREIGN)
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("method", ["OPTIONS", "POST", "GET"])
-async def test_52_foreign_origins(
-    server: Server, http: httpx.AsyncClient, make_client: MakeClient, origin: str, path: str, method: str
-) -> None:
-    headers = {"Origin": origin} | ({"Access-Control-Request-Method": "POST"} if method == "OPTIONS" else {})
-    response = await http.request(method, f"{server.issuer}{path}", headers=headers)
-    assert "access-control-allow-credentials" not in response.headers
-    assert response.headers.get("access-control-allow-origin") in (None, "*")
+@pytest.fixture
+async def client(make_client: MakeClient) -> RelyingParty:
+    """A client with an origin that no other test's has."""
+    return await make_client(redirect_uris=[f"{OWN}/callback"])
 
 
-async def test_52_a_clients_own_page(server: Server, http: httpx.AsyncClient, make_client: MakeClient) -> None:
-    await make_client(redirect_uris=[REDIRECT_URI])
-    for path in ("/token", "/revoke"):
-        preflight = await http.options(
-            f"{server.issuer}{path}", headers={"Origin": OWN, "Access-Control-Request-Method": "POST"}
-        )
-        refusal = await http.post(f"{server.issuer}{path}", headers={"Origin": OWN}, data={"x": "y"})
-        for response in (preflight, refusal):
-            assert response.headers["access-control-allow-origin"] == OWN
-            assert response.headers["access-control-allow-credentials"] == "true"
-            assert "Origin" in response.headers["vary"]
+async def ask(client: httpx.AsyncClient, url: str, method: str, origin: str | None) -> list[httpx.Response]:
+    """The request itself, and the question that a browser may ask before."""
+    headers = {} if origin is None else {"Origin": origin}
+    preflight = headers | {
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "authorization, content-type, x-evil",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    return [await client.request(method, url, headers=headers), await client.options(url, headers=preflight)]
+
+
+@pytest.mark.parametrize("route", [route for route in routes() if route.method != "OPTIONS"], ids=str)
+async def test_52_other_origins(server: Server, client: RelyingParty, route: Route) -> None:
+    """On no route there is. The client, whose origin is allowed where it must be, is registered."""
+    compared = route.path in WITH_CREDENTIALS
+    for origin in FOREIGN if compared else FOREIGN[:5]:
+        for response in await ask(client.http, f"{server.issuer}{route.url()}", route.method, origin):
+            allowed = "*" if route.path in OPEN else None
+            assert response.headers.get("access-control-allow-origin") == allowed, origin
+            assert "access-control-allow-credentials" not in response.headers
+            assert "access-control-allow-private-network" not in response.headers
+
+
+@pytest.mark.parametrize("route", [route for route in routes() if route.method != "OPTIONS"], ids=str)
+async def test_52_a_clients_own_page(server: Server, client: RelyingParty, route: Route) -> None:
+    """Exactly where it calls us with the cookie of its refresh token; our own pages are not for it either."""
+    credentials = {"access-control-allow-origin": OWN, "access-control-allow-credentials": "true"}
+    for response in await ask(client.http, f"{server.issuer}{route.url()}", route.method, OWN):
+        found = {name: value for name, value in response.headers.items() if name in credentials}
+        if route.path in WITH_CREDENTIALS:
+            assert found == credentials
+        else:
+            assert found == ({"access-control-allow-origin": "*"} if route.path in OPEN else {})
+
+
+@pytest.mark.parametrize("path", sorted(WITH_CREDENTIALS))
+async def test_52_the_preflight(server: Server, client: RelyingParty, path: str) -> None:
+    """What a client's page may send: no header and no method beyond what the endpoints read."""
+    _, preflight = await ask(client.http, f"{server.issuer}{path}", "POST", OWN)
     assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-methods"] == "GET, POST"
+    assert preflight.headers["access-control-allow-headers"] == "Authorization, Content-Type"
+    assert preflight.content == b""
 
 
-async def test_52_a_native_client_brings_no_origin(
-    server: Server, http: httpx.AsyncClient, make_client: MakeClient
+@pytest.mark.parametrize("path", sorted(WITH_CREDENTIALS))
+@pytest.mark.parametrize("origin", [OWN, "https://foreign.example", None])
+async def test_52_caches_keep_origins_apart(
+    server: Server, client: RelyingParty, path: str, origin: str | None
 ) -> None:
-    await make_client(
-        application_type="native", token_endpoint_auth_method="none", redirect_uris=["http://127.0.0.1:49152/cb"]
-    )
-    response = await http.post(f"{server.issuer}/token", headers={"Origin": "http://127.0.0.1:49152"})
-    assert "access-control-allow-origin" not in response.headers
+    """Else one origin would be served the permission of another."""
+    for response in await ask(client.http, f"{server.issuer}{path}", "POST", origin):
+        assert response.headers["vary"] == "Origin"
+
+
+async def test_52_a_path_spelled_otherwise(server: Server, client: RelyingParty) -> None:
+    for path in ("/token/", "//token", "/Token", "/token/x", "/%74oken/", "/revoke/"):
+        for response in await ask(client.http, f"{server.issuer}{path}", "POST", "https://foreign.example"):
+            assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:49152/cb", "http://[::1]/cb", "com.example.app:/cb"])
+async def test_52_a_native_client_brings_no_origin(server: Server, make_client: MakeClient, uri: str) -> None:
+    """Whatever listens on that port tomorrow is not the client."""
+    client = await make_client(application_type="native", token_endpoint_auth_method="none", redirect_uris=[uri])
+    for origin in (uri.removesuffix("/cb"), "com.example.app://", "null"):
+        for response in await ask(client.http, f"{server.issuer}/token", "POST", origin):
+            assert "access-control-allow-origin" not in response.headers
+
+
+async def test_52_a_disabled_client_brings_none(server: Server, make_client: MakeClient) -> None:
+    origin = f"https://{secrets.token_hex(8)}.example.com"
+    client = await make_client(redirect_uris=[f"{origin}/cb"])
+
+    async def allowed() -> bool:
+        response, _ = await ask(client.http, f"{server.issuer}/token", "POST", origin)
+        return "access-control-allow-origin" in response.headers
+
+    assert await allowed()
+    await disable_client(client.client_id)
+    for _ in range(200):
+        if not await allowed():
+            return
+    raise AssertionError("The origin of a disabled client is still allowed.")

@@ -13,7 +13,6 @@ class Proxy:
 
     Attributes:
         withhold: once set, what PostgreSQL answers no longer arrives.
-        counted: how often PostgreSQL was sent what :meth:`count_only` named.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -21,8 +20,6 @@ class Proxy:
         self.socket = f"{parse_qs(parts.query)['host'][0]}/{SOCKET}"
         self.database = parts.path
         self.withhold = False
-        self.counted = 0
-        self._wanted: bytes | None = None
         self.dsn = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -36,8 +33,6 @@ class Proxy:
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                if self._wanted is not None:
-                    self.counted += data.count(self._wanted)
                 writer.write(data)
                 await writer.drain()
         writer.close()
@@ -50,10 +45,6 @@ class Proxy:
                 writer.write(data)
                 await writer.drain()
         writer.close()
-
-    def count_only(self, wanted: bytes) -> None:
-        """Count from now on how often something is sent, such as a table's name."""
-        self._wanted, self.counted = wanted, 0
 
     def cancel(self) -> None:
         for task in self._tasks:

@@ -9,10 +9,17 @@ from msgspec import UNSET
 
 from idp import clock, ids
 from idp.db.engine import execute, fetchrow, transaction
-from idp.errors import InvalidGrant, InvalidRequest
+from idp.errors import InvalidGrant, InvalidRequest, InvalidTarget
+from idp.oauth.authorize.request import words
 from idp.oauth.clients.registry import Client
 from idp.oauth.families import revoke_family
-from idp.oauth.statements import REDEEM_CODE, REVOKE_EARLIER_FAMILIES, REVOKE_REPLAYED_CODE
+from idp.oauth.statements import (
+    CODE_FOR_OTHER_RESOURCES,
+    END_EARLIER_CODES,
+    REDEEM_CODE,
+    REVOKE_EARLIER_FAMILIES,
+    REVOKE_REPLAYED_CODE,
+)
 from idp.oauth.token.mint import Grant, NewRefreshToken, TokenResponse, new_refresh_token, respond
 from idp.settings import settings
 
@@ -32,23 +39,29 @@ def _challenge(verifier: str | None) -> str | None:
 async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
     """Exchange a code for tokens, once.
 
-    The code is consumed only by the right client with the right redirect URI and verifier. A second use revokes what
-    the first one gave (section 4.1.2).
+    The code is consumed only by the right client with the right redirect URI and verifier, for resources that were
+    granted (RFC 8707 section 2.2). A second use revokes what the first one gave (section 4.1.2).
     """
     for name in ("code", "redirect_uri"):
         if name not in form:
             raise InvalidRequest(f"{name} is missing.")
-    code_hash = ids.digest(form["code"])
+    code_hash, resource = ids.digest(form["code"]), words(form, "resource")
     refresh = new_refresh_token() if "refresh_token" in client.grant_types else None
-    grant = await _consume(client, form, code_hash, refresh)
+    grant = await _consume(client, form, code_hash, refresh, resource)
     if grant is None:
+        if resource and await fetchrow(CODE_FOR_OTHER_RESOURCES, code_hash, client.client_id, resource):
+            raise InvalidTarget("The resource is not one of those granted.")
         await revoke_family(REVOKE_REPLAYED_CODE, code_hash, client.client_id, reason="authorization_code_reuse")
         raise InvalidGrant("The code is not valid for this client, redirect_uri and code_verifier, or was used.")
-    return await respond(client, grant, refresh.token if refresh else UNSET)
+    return await respond(client, grant, refresh.token if refresh else UNSET, resource=resource)
 
 
 async def _consume(
-    client: Client, form: dict[str, str], code_hash: bytes, refresh: NewRefreshToken | None
+    client: Client,
+    form: dict[str, str],
+    code_hash: bytes,
+    refresh: NewRefreshToken | None,
+    resource: tuple[str, ...],
 ) -> Grant | None:
     single_session = settings().single_session or client.single_session
     arguments = (
@@ -61,6 +74,7 @@ async def _consume(
         refresh.issued_at if refresh else None,
         refresh.expires_at if refresh else None,
         clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime),
+        resource,
     )
     if not single_session:
         row = await fetchrow(REDEEM_CODE, *arguments)
@@ -70,5 +84,6 @@ async def _consume(
         if row is None:
             return None
         only_client = None if settings().single_session else client.client_id
-        await execute(REVOKE_EARLIER_FAMILIES, row["user_id"], row["auth_time"], only_client)
+        for statement in (END_EARLIER_CODES, REVOKE_EARLIER_FAMILIES):
+            await execute(statement, row["user_id"], row["auth_time"], only_client)
     return Grant(**row)

@@ -3,6 +3,7 @@
 import secrets
 
 from idp.errors import InvalidScope, InvalidTarget
+from idp.oauth.authorize.request import words
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.token.mint import TokenResponse, access_token
@@ -17,10 +18,10 @@ async def issue(client: Client, form: dict[str, str]) -> TokenResponse:
         InvalidTarget: a resource is not registered.
     """
     allowed = client.scopes - STANDARD_SCOPES.keys()
-    wanted = form["scope"].split() if "scope" in form else sorted(allowed)
+    wanted = words(form, "scope") if "scope" in form else sorted(allowed)
     if not set(wanted) <= allowed:
         raise InvalidScope("A scope is unknown, not allowed to this client, or only for users.")
-    resource = form.get("resource", "").split()
+    resource = words(form, "resource")
     if any(registry.resource_server(identifier) is None for identifier in resource):
         raise InvalidTarget("The resource is not registered.")
     scope = " ".join(wanted)

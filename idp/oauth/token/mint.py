@@ -162,19 +162,25 @@ def read_refresh_token(token: str) -> UUID | None:
 
 
 async def respond(
-    client: Client, grant: Grant, refresh_token: str | UnsetType = UNSET, scope: str | None = None
+    client: Client,
+    grant: Grant,
+    refresh_token: str | UnsetType = UNSET,
+    *,
+    scope: str | None = None,
+    resource: Sequence[str] = (),
 ) -> TokenResponse:
     """The response to a grant in a user's name: access token, ID token where OpenID Connect is used, refresh token.
 
     Args:
         scope: the narrower scope that a refresh request asked for; by default all that was granted.
+        resource: those of the granted resources that the access token is for (RFC 8707 section 2.2); by default all.
     """
     scope = grant.scope if scope is None else scope
     token = access_token(
         client,
         str(grant.user_id),
         scope,
-        grant.resource,
+        resource or grant.resource,
         family_jti(grant.family_id),
         auth_time=int(grant.auth_time.timestamp()),
         acr=grant.acr,

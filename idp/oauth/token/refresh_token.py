@@ -5,8 +5,9 @@ from uuid import UUID
 from idp import ids
 from idp.accounts.tables import user_by_id
 from idp.db.engine import fetchrow
-from idp.errors import InvalidGrant, InvalidRequest, InvalidScope
+from idp.errors import InvalidGrant, InvalidRequest, InvalidScope, InvalidTarget
 from idp.mail.deliver import send_later
+from idp.oauth.authorize.request import words
 from idp.oauth.clients.registry import Client
 from idp.oauth.families import revoke_family
 from idp.oauth.statements import (
@@ -37,24 +38,29 @@ async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
     token_hash, jti = ids.digest(form["refresh_token"]), read_refresh_token(form["refresh_token"])
     if jti is None:
         raise _refused()
-    narrowed = form.get("scope", "").split()
-    rotated = await _rotate(client, jti, token_hash, narrowed)
+    scope, resource = words(form, "scope"), words(form, "resource")
+    rotated = await _rotate(client, jti, token_hash, scope, resource)
     if rotated is None:
-        if await fetchrow(LIVE_REFRESH_TOKEN, jti, token_hash, client.client_id):
+        live = await fetchrow(LIVE_REFRESH_TOKEN, jti, token_hash, client.client_id)
+        if live and not set(scope) <= set(live["scope"].split()):
             raise InvalidScope("The scope exceeds what was granted.")
+        if live and resource:
+            raise InvalidTarget("The resource is not one of those granted.")
         await _revoke_if_reused(client, jti, token_hash)
         raise _refused()
     grant, successor = rotated
-    return await respond(client, grant, successor, " ".join(narrowed) or None)
+    return await respond(client, grant, successor, scope=" ".join(scope) or None, resource=resource)
 
 
 def _refused() -> InvalidGrant:
     return InvalidGrant("The refresh token is not valid for this client, has expired or was revoked.")
 
 
-async def _rotate(client: Client, jti: UUID, token_hash: bytes, narrowed: list[str]) -> tuple[Grant, str] | None:
-    """Rotate, or repeat the rotation within the grace time. A scope beyond the grant leaves the token as it was."""
-    old, new = (jti, token_hash, client.client_id, narrowed), new_refresh_token()
+async def _rotate(
+    client: Client, jti: UUID, token_hash: bytes, scope: tuple[str, ...], resource: tuple[str, ...]
+) -> tuple[Grant, str] | None:
+    """Rotate, or repeat the rotation within the grace time. To ask beyond the grant leaves the token as it was."""
+    old, new = (jti, token_hash, client.client_id, scope, resource), new_refresh_token()
     row = await fetchrow(ROTATE_REFRESH_TOKEN, *old, new.jti, new.hash, new.issued_at, new.expires_at)
     if row is not None:
         return Grant(**row), new.token

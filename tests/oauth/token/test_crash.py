@@ -7,6 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from idp import ids
 from idp.accounts.tables import User
 from idp.db.engine import fetch, fetchrow
 from idp.keys import jose, vault
@@ -52,10 +53,13 @@ async def test_kill_9_between_rotation_and_response(
     await asyncio.to_thread(start_server, port=doomed.port)
     retried = await party.refresh(token)
     assert retried.status_code == 200, retried.text
-    assert _jti(retried.json()["refresh_token"]) == successor
+    again = retried.json()["refresh_token"]
+    stored = await fetchrow("SELECT token_hash FROM refresh_token WHERE jti = $1", successor)
+    assert stored is not None
+    assert stored["token_hash"] == ids.digest(again)
     family = await fetch(
         "SELECT jti FROM refresh_token WHERE family_id = (SELECT family_id FROM refresh_token WHERE jti = $1)",
         successor,
     )
     assert {row["jti"] for row in family} == {_jti(first), _jti(token), successor}
-    assert (await party.refresh(retried.json()["refresh_token"])).status_code == 200
+    assert (await party.refresh(again)).status_code == 200
