@@ -5,7 +5,7 @@ import signal
 from asyncio import AbstractEventLoop
 from typing import TYPE_CHECKING, Any
 
-from idp.db.embedded import end_with_parent
+from idp.db.account import end_with_parent
 from idp.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,17 +6,14 @@ where their paths do not suit a socket.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import importlib.util
 import os
-import pwd
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,6 +23,8 @@ from pathlib import Path
 from typing import IO, Self
 from urllib.parse import quote
 
+from idp.db.account import Account, NoAccount
+
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.02
@@ -34,12 +33,6 @@ SUPERUSER = "postgres"
 SOCKET = ".s.PGSQL.5432"
 #: Longest path of a Unix socket: 107 bytes on Linux, 103 on macOS. We keep to the shorter.
 MAX_SOCKET_PATH = 103
-
-# linux/prctl.h, linux/securebits.h, linux/capability.h
-_PR_SET_PDEATHSIG, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
-_SECBIT_NO_SETUID_FIXUP = 4
-_CAPABILITY_VERSION_3 = 0x20080522
-_CAP_DAC_OVERRIDE = 1
 
 
 class EmbeddedError(Exception):
@@ -102,7 +95,7 @@ class EmbeddedPostgres:
             running = _running(data_dir)
             if running is not None:
                 return cls(running.socket_folder)
-            account = _Account.for_server()
+            account = Account.for_server()
             if not (data_dir / "PG_VERSION").exists():
                 _initialise(programs, data_dir, account, lock)
             _reclaim(data_dir)
@@ -129,6 +122,8 @@ def _explained(data_dir: Path) -> Iterator[None]:
     """Whatever the system refuses us is told in one sentence."""
     try:
         yield
+    except NoAccount as error:
+        raise EmbeddedError(str(error)) from error
     except OSError as error:
         raise EmbeddedError(
             f"The embedded PostgreSQL cannot use {error.filename or data_dir}: {error.strerror}."
@@ -153,84 +148,13 @@ def _locked(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-class _Account:
-    """The system account that PostgreSQL runs as. It refuses to run as root, so root lends it one without rights."""
-
-    def __init__(self, uid: int | None = None, gid: int | None = None) -> None:
-        self.uid, self.gid = uid, gid
-
-    @classmethod
-    def for_server(cls) -> Self:
-        if os.geteuid() != 0:
-            return cls()
-        for name in ("postgres", "nobody"):
-            with contextlib.suppress(KeyError):
-                entry = pwd.getpwnam(name)
-                return cls(entry.pw_uid, entry.pw_gid)
-        raise EmbeddedError(
-            "PostgreSQL does not run as root, and there is no account 'postgres' or 'nobody' to run it as."
-            " Run this as an ordinary user."
-        )
-
-    def own(self, folder: Path) -> None:
-        """Give a folder of ours to the account."""
-        if self.uid is not None and self.gid is not None:
-            os.chown(folder, self.uid, self.gid)
-
-    def enter(self, parent: int) -> None:
-        """In the child, before it becomes PostgreSQL: become the account, and end when our parent does."""
-        if self.uid is not None and self.gid is not None:
-            os.setgroups([])
-            if sys.platform == "linux":
-                _set_ids_keeping_dac_override(self.uid, self.gid)
-            else:
-                os.setgid(self.gid)
-                os.setuid(self.uid)
-        # After the change of user, which clears it.
-        end_with_parent(signal.SIGINT)
-        if os.getppid() != parent:
-            # It ended before we could ask to be told.
-            os._exit(1)
-
-
-def end_with_parent(number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when its parent ends, however that came about. On Linux only."""
-    if sys.platform == "linux":
-        _prctl(_PR_SET_PDEATHSIG, number)
-
-
-def _prctl(operation: int, *arguments: int) -> None:
-    values = [ctypes.c_ulong(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
-    if ctypes.CDLL(None, use_errno=True).prctl(operation, *values) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-
-
-def _set_ids_keeping_dac_override(uid: int, gid: int) -> None:
-    """Become another account, keeping of root's rights only that to pass through folders.
-
-    The programs and the data may lie under /root, which others may not enter, and which is not ours to open up.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    # The rights stay when the user changes, and count for access() too, by which PostgreSQL looks for its programs.
-    _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
-    os.setgid(gid)
-    os.setuid(uid)
-    kept = 1 << _CAP_DAC_OVERRIDE
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    # Effective, permitted and inheritable, in two halves of 32 bits each.
-    data = (ctypes.c_uint32 * 6)(kept, kept, kept, 0, 0, 0)
-    if libc.capset(header, data) != 0:
-        raise OSError(ctypes.get_errno(), "capset")
-    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE)
-
-
 def _environment() -> dict[str, str]:
     """No PGDATA, PGPORT or locale of the user's may change what we start."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
 
 
 def _spawn(
-    command: Sequence[str | Path], account: _Account, output: int | IO[bytes], *, keep: Collection[int] = ()
+    command: Sequence[str | Path], account: Account, output: int | IO[bytes], *, keep: Collection[int] = ()
 ) -> "subprocess.Popen[bytes]":
     """Start a program of PostgreSQL's as an account.
 
@@ -259,7 +183,7 @@ def _spawn(
         ) from error
 
 
-def _run(command: Sequence[str | Path], account: _Account, *, keep: Collection[int] = ()) -> str | None:
+def _run(command: Sequence[str | Path], account: Account, *, keep: Collection[int] = ()) -> str | None:
     """Run a program to its end. Returns why it failed, or None where it did not."""
     with _spawn(command, account, subprocess.PIPE, keep=keep) as process:
         try:
@@ -290,7 +214,7 @@ def _reason(output: str) -> str:
     return reasons[-1].strip().rstrip(".") or "it gave no reason"
 
 
-def _initialise(programs: Path, data_dir: Path, account: _Account, lock: int) -> None:
+def _initialise(programs: Path, data_dir: Path, account: Account, lock: int) -> None:
     """Make a new data folder: beside its place first, so that an interrupted attempt leaves nothing half made there."""
     prefix = f".{data_dir.name}-"
     for entry in data_dir.parent.iterdir():
@@ -382,7 +306,7 @@ def _reclaim(data_dir: Path) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _socket_folder(wanted: Path, account: _Account, undo: ExitStack) -> Path:
+def _socket_folder(wanted: Path, account: Account, undo: ExitStack) -> Path:
     """A folder that only its owner may enter: that is what makes connections without a password acceptable.
 
     It is a temporary one where the path is too long for a socket, or has signs that mean something in a DSN or a list.
@@ -406,7 +330,7 @@ def _log(data_dir: Path) -> Path:
 
 
 def _launch(
-    programs: Path, data_dir: Path, socket_folder: Path, account: _Account, options: Mapping[str, str]
+    programs: Path, data_dir: Path, socket_folder: Path, account: Account, options: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
     settings = {"listen_addresses": "", "unix_socket_directories": str(socket_folder), **options}
     command: list[str | Path] = [programs / "postgres", "-D", data_dir]
@@ -440,7 +364,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", data_dir: Path) -> Non
     raise EmbeddedError(f"PostgreSQL did not start within {START_SECONDS:.0f} seconds (see {_log(data_dir)}).")
 
 
-def _create_database(programs: Path, socket_folder: Path, account: _Account) -> None:
+def _create_database(programs: Path, socket_folder: Path, account: Account) -> None:
     """Make our database unless it is there."""
     failure = _run([programs / "createdb", "-h", socket_folder, "-U", SUPERUSER, DATABASE], account)
     if failure is not None and "already exists" not in failure:

