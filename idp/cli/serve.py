@@ -124,7 +124,7 @@ def _check_templates() -> None:
         raise CannotServe(f"IDP_TEMPLATES_DIR: {error}.") from error
     except jinja2.TemplateSyntaxError as error:
         raise CannotServe(
-            f"The template {error.name}, line {error.lineno}, does not compile: {error.message}"
+            f"The template {error.name}, line {error.lineno}, does not compile: {str(error.message).rstrip('.')}."
         ) from error
 
 

