@@ -3,7 +3,6 @@
 import hmac
 from collections import OrderedDict
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -96,7 +95,12 @@ async def demo(request: AnyRequest) -> Response[Any]:
 async def login(request: AnyRequest) -> Response[Any]:
     """Start a sign-in, with the ``prompt`` of the query if there is one."""
     visitor, new = _visitor(request)
-    url, attempt = await relying_party.begin(forms.query(request).get("prompt"))
+    prompt = forms.query(request).get("prompt")
+    try:
+        url, attempt = await relying_party.begin(prompt)
+    except SignInFailed as error:
+        visitor.error = str(error)
+        return see_other("/demo", new)
     visitor.attempts[attempt.state] = attempt
     if len(visitor.attempts) > MAX_ATTEMPTS:
         visitor.attempts.popitem(last=False)
@@ -137,11 +141,11 @@ async def logout(request: AnyRequest) -> Response[Any]:
     signed_in, visitor.signed_in = visitor.signed_in, None
     if signed_in is None:
         return see_other("/demo")
-    parameters = {
-        "id_token_hint": signed_in.id_token,
-        "post_logout_redirect_uri": f"{settings().issuer}/demo",
-    }
-    return see_other(f"{(await relying_party.metadata())['end_session_endpoint']}?{urlencode(parameters)}")
+    try:
+        return see_other(await relying_party.end_session_url(signed_in))
+    except SignInFailed as error:
+        visitor.error = str(error)
+        return see_other("/demo")
 
 
 ROUTES = [demo, login, callback, refresh, logout]

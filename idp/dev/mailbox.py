@@ -7,6 +7,7 @@ from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
 from typing import Any
+from urllib.parse import quote
 
 from litestar import MediaType, Response, get
 from litestar.exceptions import NotFoundException
@@ -17,6 +18,7 @@ from idp.web.access import Access
 from idp.web.pages import page
 
 HEADERS = ("From", "To", "Subject", "Date")
+NO_SUBJECT = "(no subject)"
 
 
 def _maildir() -> mailbox.Maildir | None:
@@ -28,6 +30,25 @@ def _parse(raw: bytes) -> EmailMessage:
     return BytesParser(policy=policy.default).parsebytes(raw)
 
 
+def _header(message: EmailMessage, name: str) -> str:
+    """A header on one line, empty if there is none. One that cannot be parsed is given as it stands."""
+    try:
+        value = str(message[name] or "")
+    except Exception:
+        # The parser of the standard library fails on malformed headers with whatever error it runs into.
+        value = next(str(value) for found, value in message.raw_items() if found.lower() == name.lower())
+    return " ".join(value.encode(errors="surrogateescape").decode(errors="replace").split())
+
+
+def _text(message: EmailMessage, raw: bytes) -> str:
+    """What a message says. One without plain text, or malformed, is given whole."""
+    try:
+        body = message.get_body(("plain",))
+        return str(body.get_content()) if body is not None else raw.decode(errors="replace")
+    except Exception:  # as above
+        return raw.decode(errors="replace")
+
+
 def _all() -> list[tuple[str, str, str, str]]:
     """Id, recipient, subject and time of each message, the newest first."""
     box = _maildir()
@@ -35,8 +56,8 @@ def _all() -> list[tuple[str, str, str, str]]:
         return []
     found = []
     for key, message in box.iteritems():
-        parsed = _parse(message.as_bytes())
-        found.append((message.get_date(), key, str(parsed["To"]), str(parsed["Subject"])))
+        parsed = _parse(box.get_bytes(key))
+        found.append((message.get_date(), key, _header(parsed, "To"), _header(parsed, "Subject") or NO_SUBJECT))
     return [
         (key, to, subject, f"{datetime.fromtimestamp(when, UTC):%d %b %Y, %H:%M:%S} UTC")
         for when, key, to, subject in sorted(found, reverse=True)
@@ -60,21 +81,22 @@ async def list_mail() -> Response[Any]:
 @get("/dev/mail/{message_id:str}", opt={"access": Access.PAGE})
 async def show_mail(message_id: FromPath[str]) -> Response[Any]:
     """One message."""
-    message = _parse(await asyncio.to_thread(_one, message_id))
-    text = message.get_body(("plain",))
+    raw = await asyncio.to_thread(_one, message_id)
+    message = _parse(raw)
     return page(
         "dev/message.html",
-        subject=str(message["Subject"]),
-        headers=[(name, str(message[name])) for name in HEADERS],
-        text=text.get_content() if text else "",
-        raw_url=f"/dev/mail/{message_id}/raw",
+        subject=_header(message, "Subject") or NO_SUBJECT,
+        headers=[(name, value) for name in HEADERS if (value := _header(message, name))],
+        text=_text(message, raw),
+        raw_url=f"/dev/mail/{quote(message_id)}/raw",
     )
 
 
 @get("/dev/mail/{message_id:str}/raw", opt={"access": Access.PAGE})
 async def raw_mail(message_id: FromPath[str]) -> Response[bytes]:
     """One message as it was sent."""
-    return Response(await asyncio.to_thread(_one, message_id), media_type=MediaType.TEXT)
+    raw = await asyncio.to_thread(_one, message_id)
+    return Response(raw, media_type=MediaType.TEXT, headers={"Cache-Control": "no-store"})
 
 
 ROUTES = [list_mail, show_mail, raw_mail]

@@ -3,7 +3,10 @@
 import hmac
 import json
 from base64 import urlsafe_b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from authlib.common.security import generate_token
@@ -16,6 +19,8 @@ from idp.settings import settings
 from idp.web import outbound
 
 SCOPE = "openid profile email address phone offline_access"
+
+Claims = dict[str, Any]
 
 
 class SignInFailed(Exception):
@@ -42,14 +47,37 @@ class Token(msgspec.Struct):
 
 
 class SignedIn(msgspec.Struct):
-    """What a finished sign-in gave."""
+    """What a finished sign-in gave, and what the last refresh replaced."""
 
-    access_token: str
-    id_token: str
-    refresh_token: str
-    tokens: list[Token]
+    id_token: Token
+    access_token: Token
+    refresh_token: Token
+    id_claims: Claims
     userinfo: str
+    replaced: tuple[Token, ...] = ()
     refresh_count: int = 0
+
+    @property
+    def tokens(self) -> list[Token]:
+        """Every token to show, the new ones first."""
+        return [self.id_token, self.access_token, self.refresh_token, *self.replaced]
+
+
+@contextmanager
+def _in_plain_words() -> Iterator[None]:
+    """Whatever can go wrong between a client and its provider, as the one error of this module."""
+    try:
+        yield
+    except OAuthError as error:
+        raise SignInFailed(f"The server answered {error.error}: {error.description}") from error
+    except jose.InvalidJWT as error:
+        raise SignInFailed(f"A token does not hold: {error}") from error
+    except outbound.CallFailed as error:
+        raise SignInFailed(f"The server gives no answer at its issuer address, {settings().issuer}.") from error
+    except KeyError as error:
+        raise SignInFailed(f"The server's answer lacks {error.args[0]}.") from error
+    except ValueError as error:
+        raise SignInFailed("The server's answer cannot be understood.") from error
 
 
 def _client() -> AsyncOAuth2Client:
@@ -68,129 +96,136 @@ def _client() -> AsyncOAuth2Client:
     )
 
 
-async def _fetch(url: str) -> dict[str, Any]:
+async def _fetch(url: str, access_token: str | None = None) -> Any:
+    headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
     async with outbound.client() as http:
-        response = await http.get(url)
+        response = await http.get(url, headers=headers)
         response.raise_for_status()
-        document: dict[str, Any] = response.json()
-        return document
+        return response.json()
 
 
-async def metadata() -> dict[str, Any]:
+async def _metadata() -> dict[str, Any]:
     """The provider's metadata (OpenID Connect Discovery section 4)."""
-    found = await _fetch(f"{settings().issuer}/.well-known/openid-configuration")
+    found: dict[str, Any] = await _fetch(f"{settings().issuer}/.well-known/openid-configuration")
     if found["issuer"] != settings().issuer:
         raise SignInFailed("The discovery document is another issuer's.")
     return found
 
 
 async def begin(prompt: str | None) -> tuple[str, SignIn]:
-    """The address to send the browser to, and what to remember meanwhile."""
+    """The address to send the browser to, and what to remember meanwhile.
+
+    Raises:
+        SignInFailed: in plain words, as everything here.
+    """
     attempt = SignIn(generate_token(32), generate_token(32), generate_token(48))
     extra = {"prompt": prompt} if prompt else {}
-    async with _client() as client:
-        url, _ = client.create_authorization_url(
-            (await metadata())["authorization_endpoint"],
-            state=attempt.state,
-            nonce=attempt.nonce,
-            code_verifier=attempt.code_verifier,
-            **extra,
-        )
+    with _in_plain_words():
+        found = await _metadata()
+        async with _client() as client:
+            url, _ = client.create_authorization_url(
+                found["authorization_endpoint"],
+                state=attempt.state,
+                nonce=attempt.nonce,
+                code_verifier=attempt.code_verifier,
+                **extra,
+            )
     return url, attempt
 
 
 async def complete(attempt: SignIn, parameters: dict[str, str]) -> SignedIn:
-    """Check the response, redeem the code, verify what comes.
-
-    Raises:
-        SignInFailed: in plain words.
-    """
-    if not hmac.compare_digest(parameters.get("state", "").encode(), attempt.state.encode()):
-        raise SignInFailed("The response belongs to another sign-in: its state is not the one that was sent.")
+    """Check the response to the attempt of its ``state``, redeem the code, verify what comes."""
     if parameters.get("iss") != settings().issuer:
         raise SignInFailed("The response is another issuer's (RFC 9207).")
     if "error" in parameters:
         raise SignInFailed(f"The server answered {parameters['error']}: {parameters.get('error_description', '')}")
-    found = await metadata()
-    try:
+    with _in_plain_words():
+        found = await _metadata()
         async with _client() as client:
             answer = await client.fetch_token(
-                found["token_endpoint"], code=parameters.get("code", ""), code_verifier=attempt.code_verifier
+                found["token_endpoint"], code=parameters["code"], code_verifier=attempt.code_verifier
             )
-    except OAuthError as error:
-        raise SignInFailed(f"The code was refused: {error.description}") from error
-    return await _signed_in(found, answer, nonce=attempt.nonce)
+        return await _signed_in(found, answer, {"nonce": attempt.nonce})
 
 
 async def refresh(before: SignedIn) -> SignedIn:
-    """Exchange the refresh token for new tokens.
-
-    Raises:
-        SignInFailed: the server refused.
-    """
-    found = await metadata()
-    try:
+    """Exchange the refresh token for new tokens."""
+    with _in_plain_words():
+        found = await _metadata()
         async with _client() as client:
-            answer = await client.refresh_token(found["token_endpoint"], refresh_token=before.refresh_token)
-    except OAuthError as error:
-        raise SignInFailed(f"Refreshing was refused: {error.description} Sign in again.") from error
-    after = await _signed_in(found, answer, nonce=None)
+            answer = await client.refresh_token(found["token_endpoint"], refresh_token=before.refresh_token.raw)
+        # OpenID Connect Core section 12.2: the same person, by the same act of signing in.
+        after = await _signed_in(found, answer, {name: before.id_claims[name] for name in ("sub", "auth_time")})
     after.refresh_count = before.refresh_count + 1
+    after.replaced = (
+        _renamed(before.access_token, "Previous access token", "Good until it expires. Compare iat, exp and jti."),
+        _renamed(before.refresh_token, "Previous refresh token", "Used up. Sent again later, it would end them all."),
+    )
     return after
 
 
-async def _signed_in(found: dict[str, Any], answer: dict[str, Any], nonce: str | None) -> SignedIn:
+async def end_session_url(signed_in: SignedIn) -> str:
+    """Where to send the browser to sign out (OpenID Connect RP-Initiated Logout section 2)."""
+    parameters = {
+        "id_token_hint": signed_in.id_token.raw,
+        "post_logout_redirect_uri": f"{settings().issuer}/demo",
+    }
+    with _in_plain_words():
+        return f"{(await _metadata())['end_session_endpoint']}?{urlencode(parameters)}"
+
+
+async def _signed_in(found: dict[str, Any], answer: dict[str, Any], expected: Claims) -> SignedIn:
     jwks = await _fetch(found["jwks_uri"])
     keys = {jwk["kid"]: jose.from_public_jwk(jwk) for jwk in jwks["keys"]}
-    try:
-        id_claims = _verified_id_token(answer, keys, nonce)
-        access_claims = _verified_access_token(answer["access_token"], keys)
-    except jose.InvalidJWT as error:
-        raise SignInFailed(f"A token does not hold: {error}") from error
+    id_token, access_token = answer["id_token"], answer["access_token"]
+    id_claims = verify_id_token(id_token, access_token, keys, expected)
+    access_claims = verify_access_token(access_token, keys)
+    userinfo = await _fetch(found["userinfo_endpoint"], access_token)
+    if userinfo["sub"] != id_claims["sub"]:
+        raise SignInFailed("Userinfo speaks of somebody else.")
     return SignedIn(
-        answer["access_token"],
-        answer["id_token"],
-        answer["refresh_token"],
-        [
-            _shown("ID token", answer["id_token"], id_claims, "Who signed in, for this client alone."),
-            _shown("Access token", answer["access_token"], access_claims, "For APIs, which verify it as is done here."),
-            Token("Refresh token", False, "For the server alone, replaced at every use.", answer["refresh_token"]),
-        ],
-        await _userinfo(found["userinfo_endpoint"], answer["access_token"], id_claims["sub"]),
+        _shown("ID token", "Who signed in, for this client alone.", id_token, id_claims),
+        _shown("Access token", "For APIs, which verify it as is done here.", access_token, access_claims),
+        Token("Refresh token", False, "For the server alone, replaced at every use.", answer["refresh_token"]),
+        id_claims,
+        _pretty(userinfo),
     )
 
 
-def _verified_id_token(answer: dict[str, Any], keys: dict[str, jose.SigningKey], nonce: str | None) -> dict[str, Any]:
-    """OpenID Connect Core sections 3.1.3.7 and 3.1.3.8."""
-    claims = jose.verify(answer["id_token"], keys, typ="JWT")
+def verify_id_token(token: str, access_token: str, keys: dict[str, jose.SigningKey], expected: Claims) -> Claims:
+    """OpenID Connect Core sections 3.1.3.7 and 3.1.3.8.
+
+    Args:
+        expected: claims besides ``iss`` and ``aud`` that must be these.
+
+    Raises:
+        InvalidJWT: it does not hold.
+    """
+    claims = jose.verify(token, keys, typ="JWT")
     jose.check_times(claims)
-    alg = _header(answer["id_token"])["alg"]
-    if claims["iss"] != settings().issuer or claims["aud"] != seed.CLIENT_ID:
+    if claims.get("iss") != settings().issuer or claims.get("aud") != seed.CLIENT_ID:
         raise jose.InvalidJWT("The ID token is another issuer's or for another client.")
-    if nonce is not None and claims.get("nonce") != nonce:
+    if any(claims.get(name) != value for name, value in expected.items()):
         raise jose.InvalidJWT("The ID token belongs to another sign-in.")
-    if not hmac.compare_digest(claims["at_hash"], jose.left_half_hash(answer["access_token"], alg)):
+    at_hash = jose.left_half_hash(access_token, _header(token)["alg"])
+    if not hmac.compare_digest(str(claims.get("at_hash")).encode(), at_hash.encode()):
         raise jose.InvalidJWT("The ID token belongs to another access token.")
     return claims
 
 
-def _verified_access_token(token: str, keys: dict[str, jose.SigningKey]) -> dict[str, Any]:
-    """RFC 9068 section 4, as a resource server would."""
+def verify_access_token(token: str, keys: dict[str, jose.SigningKey]) -> Claims:
+    """RFC 9068 section 4, as a resource server would.
+
+    Raises:
+        InvalidJWT: it does not hold.
+    """
     claims = jose.verify(token, keys, typ="at+jwt")
     jose.check_times(claims)
-    audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
-    if claims["iss"] != settings().issuer or settings().issuer not in audience:
+    audience = claims.get("aud")
+    audiences = audience if isinstance(audience, list) else [audience]
+    if claims.get("iss") != settings().issuer or settings().issuer not in audiences:
         raise jose.InvalidJWT("The access token is another issuer's or for another audience.")
     return claims
-
-
-async def _userinfo(url: str, access_token: str, subject: str) -> str:
-    async with outbound.client() as http:
-        response = await http.get(url, headers={"Authorization": f"Bearer {access_token}"})
-    claims = response.json()
-    if claims.get("sub") != subject:
-        raise SignInFailed("Userinfo speaks of somebody else.")
-    return _pretty(claims)
 
 
 def _header(token: str) -> dict[str, Any]:
@@ -202,5 +237,9 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _shown(title: str, raw: str, claims: dict[str, Any], note: str) -> Token:
+def _shown(title: str, note: str, raw: str, claims: Claims) -> Token:
     return Token(title, True, note, raw, _pretty(_header(raw)), _pretty(claims))
+
+
+def _renamed(token: Token, title: str, note: str) -> Token:
+    return msgspec.structs.replace(token, title=title, note=note)

@@ -1,19 +1,22 @@
 """Sample data: a person, a web client, a service, and an API that both may call."""
 
+import hmac
 import secrets
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from idp.accounts.passwords import hash_password
-from idp.accounts.tables import User, user_by_email
-from idp.accounts.users import create_user
+from idp.accounts.passwords import verify_password
+from idp.accounts.tables import user_by_email
+from idp.accounts.users import create_user, set_password
 from idp.db.engine import execute, transaction
 from idp.db.notices import announce
 from idp.errors import OAuthError
+from idp.ids import digest
 from idp.oauth.clients.registration import register_client, register_resource_server, rotate_secret
 from idp.oauth.clients.tables import ClientRow
+from idp.oauth.sign_out import sign_out_user
 
 EMAIL = "demo@example.com"
 CLIENT_ID = "demo"
@@ -36,7 +39,7 @@ CLAIMS: dict[str, Any] = {
     "birthdate": "1990-10-31",
     "zoneinfo": "Europe/Berlin",
     "locale": "en-GB",
-    "phone_number": "+49 30 901820",
+    "phone_number": "+49 30 23125042",
     "phone_number_verified": True,
     "address": {
         "formatted": "Unter den Linden 77\n10117 Berlin\nGermany",
@@ -61,23 +64,40 @@ class Demo(msgspec.Struct):
     service_client_secret: str
 
 
+class CannotKeepSecrets(Exception):
+    """The secrets of the sample data cannot be written: one plain sentence with its mend."""
+
+
 async def seed(data_dir: Path, issuer: str) -> Demo:
-    """Make the sample data unless it is there. Secrets that were lost are made anew."""
-    known = load(data_dir)
-    if known is not None and await user_by_email(EMAIL) and await ClientRow.exists().where(_is(CLIENT_ID)):
-        await _follow_issuer(issuer)
-        return known
-    demo = Demo(await _user(), await _web_client(issuer), await _service())
+    """Make what is missing of the sample data. Secrets that are lost, or hold no more, are made anew.
+
+    Raises:
+        CannotKeepSecrets: the folder cannot be written to.
+    """
+    # An empty secret never holds.
+    kept = load(data_dir) or Demo("", "", "")
+    demo = Demo(
+        await _user(kept.password),
+        await _web_client(kept.client_secret, issuer),
+        await _service(kept.service_client_secret),
+    )
     await _api()
-    _save(data_dir, demo)
+    if demo != kept:
+        _save(data_dir / "demo.json", demo)
     return demo
 
 
-def _save(data_dir: Path, demo: Demo) -> None:
-    data_dir.mkdir(parents=True, exist_ok=True)
-    path = data_dir / "demo.json"
-    path.touch(mode=0o600)
-    path.write_bytes(msgspec.json.encode(demo))
+def _save(path: Path, demo: Demo) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A new file, because one that is there may be open to others.
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_bytes(msgspec.json.encode(demo))
+    except OSError as error:
+        raise CannotKeepSecrets(
+            f"Cannot write {path}: {error.strerror}. Set IDP_DATA_DIR to a folder that can be written to."
+        ) from error
 
 
 def load(data_dir: Path) -> Demo | None:
@@ -88,49 +108,59 @@ def load(data_dir: Path) -> Demo | None:
         return None
 
 
-def _is(client_id: str) -> Any:
-    return ClientRow.client_id == client_id
-
-
-async def _user() -> str:
-    password = "-".join(secrets.token_hex(2) for _ in range(4))
+async def _user(kept: str) -> str:
     user = await user_by_email(EMAIL)
+    if user is not None and await verify_password(user.password_hash, kept):
+        return kept
+    password = "-".join(secrets.token_hex(2) for _ in range(4))
     if user is None:
         await create_user(EMAIL, password, **CLAIMS)
     else:
-        await User.update({User.password_hash: await hash_password(password)}).where(User.id == user.id)
+        await set_password(user.id, password, sign_out_user)
     return password
 
 
-def _uris(issuer: str) -> dict[str, list[str]]:
-    return {"redirect_uris": [f"{issuer}/demo/callback"], "post_logout_redirect_uris": [f"{issuer}/demo"]}
+async def _client(client_id: str, kept: str, **metadata: Any) -> str:
+    """Register a client unless it is there. Returns a secret that holds: the kept one, if it does."""
+    row = await ClientRow.objects().where(ClientRow.client_id == client_id).first()
+    if row is None:
+        _, secret = await register_client(client_id, **metadata)
+        return secret or ""
+    if hmac.compare_digest(digest(kept), row.client_secret_hash or b""):
+        return kept
+    return await rotate_secret(client_id)
 
 
-async def _web_client(issuer: str) -> str:
-    if await ClientRow.exists().where(_is(CLIENT_ID)):
-        await _follow_issuer(issuer)
-        return await rotate_secret(CLIENT_ID)
-    _, secret = await register_client(
+async def _web_client(kept: str, issuer: str) -> str:
+    secret = await _client(
         CLIENT_ID,
+        kept,
         client_name="Demo application",
         grant_types=["authorization_code", "refresh_token"],
         scope="openid profile email address phone offline_access orders:read",
+        redirect_uris=[f"{issuer}/demo/callback"],
+        post_logout_redirect_uris=[f"{issuer}/demo"],
         client_uri=f"{issuer}/demo",
-        **_uris(issuer),
     )
-    return secret or ""
+    await _follow(issuer)
+    return secret
 
 
-async def _service() -> str:
-    if await ClientRow.exists().where(_is(SERVICE_CLIENT_ID)):
-        return await rotate_secret(SERVICE_CLIENT_ID)
-    _, secret = await register_client(
+async def _follow(issuer: str) -> None:
+    """The demo client lives on this server, wherever that is today."""
+    async with transaction():
+        await announce("clients")
+        await execute(_FOLLOW, CLIENT_ID, [f"{issuer}/demo/callback"], [f"{issuer}/demo"], f"{issuer}/demo")
+
+
+async def _service(kept: str) -> str:
+    return await _client(
         SERVICE_CLIENT_ID,
+        kept,
         client_name="Demo service",
         grant_types=["client_credentials"],
         scope="orders:read orders:write",
     )
-    return secret or ""
 
 
 async def _api() -> None:
@@ -139,20 +169,6 @@ async def _api() -> None:
     except OAuthError as error:
         if error.error != "invalid_target":
             raise
-
-
-async def _follow_issuer(issuer: str) -> None:
-    """The demo client lives on this server, wherever that is today."""
-    uris = _uris(issuer)
-    async with transaction():
-        await announce("clients")
-        await execute(
-            _FOLLOW,
-            CLIENT_ID,
-            uris["redirect_uris"],
-            uris["post_logout_redirect_uris"],
-            f"{issuer}/demo",
-        )
 
 
 def service_token_command(demo: Demo, issuer: str) -> str:

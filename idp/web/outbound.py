@@ -4,6 +4,9 @@ import httpx
 
 TIMEOUT_SECONDS = 10.0
 
+#: What a call raises that got no answer, or one of failure.
+CallFailed = httpx.HTTPError
+
 
 def transport() -> httpx.AsyncHTTPTransport:
     """The transport for libraries that bring an httpx client of their own."""

@@ -49,6 +49,8 @@ VALUES = st.one_of(
     st.integers(min_value=3000, max_value=70000).map(lambda length: "x" * length),
 )  # fmt: skip
 PAIRS = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=6)
+#: So few that the rest of a request, which is right, leads it far inside.
+FEW = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=2, unique_by=lambda pair: pair[0])
 
 AUTHORIZATION = st.one_of(
     st.sampled_from(
@@ -61,31 +63,36 @@ AUTHORIZATION = st.one_of(
     st.binary(max_size=40).map(lambda data: b"Basic " + quote(data).encode()),
     st.binary(max_size=40).map(lambda data: b"Bearer " + data.translate(None, b"\r\n\0")),
 )  # fmt: skip
+#: What every endpoint reads, or records, and none depends on.
+ASIDE: dict[bytes, st.SearchStrategy[bytes]] = {
+    b"cookie": st.one_of(
+        st.sampled_from(
+            (
+                b"__Host-session=%00", b"__Host-session=\xff", b"=;;=", b"__Host-flow.x=" + b"y" * 5000, b";" * 500,
+                b'__Host-session="\\000"', b"__Host-session", b"__Host-session=a; __Host-session=b", b"\xed\xa0\x80",
+            )
+        ),
+        st.binary(max_size=60).map(lambda data: b"__Host-session=" + data.translate(None, b"\r\n\0")),
+    ),
+    b"x-forwarded-for": st.sampled_from((b"not an address", b"::1, 300.1.1.1", b"\xff", b"," * 500)),
+    b"user-agent": st.sampled_from((b"", b"\xff\xfe", b"\xc2\xad" * 400, b"\t")),
+    b"accept": st.sampled_from((b"text/html", b"\xff", b"*/*;q=x", b"application/json")),
+    b"if-none-match": st.sampled_from((b"*", b"\xff", b'W/"', b"," * 500)),
+    b"accept-language": st.sampled_from((b"\xff", b"x" * 3000, b"*;q=9")),
+}  # fmt: skip
+ASIDES = st.fixed_dictionaries({}, optional=ASIDE)
 HEADERS = st.fixed_dictionaries(
     {},
-    optional={
+    optional=ASIDE
+    | {
         b"authorization": AUTHORIZATION,
-        b"cookie": st.one_of(
-            st.sampled_from(
-                (
-                    b"__Host-session=%00", b"__Host-session=\xff", b"=;;=", b"__Host-flow.x=" + b"y" * 5000, b";" * 500,
-                    b'__Host-session="\\000"', b"__Host-session", b"__Host-session=a; __Host-session=b", b"\xed\xa0\x80",
-                )
-            ),
-            st.binary(max_size=60).map(lambda data: b"__Host-session=" + data.translate(None, b"\r\n\0")),
-        ),
         b"content-type": st.sampled_from(
             (b"application/json", b"text/plain", b"multipart/form-data", b"\xff", b"", b"/", FORM + b";charset=x")
         ),
         b"origin": st.sampled_from((b"null", b"\xff", b"https://evil.example", b"http://[", b"")),
-        b"x-forwarded-for": st.sampled_from((b"not an address", b"::1, 300.1.1.1", b"\xff", b"," * 500)),
-        b"user-agent": st.sampled_from((b"", b"\xff\xfe", b"\xc2\xad" * 400, b"\x01\x02")),
-        b"accept": st.sampled_from((b"text/html", b"\xff", b"*/*;q=x", b"application/json")),
         b"host": st.sampled_from((b"", b"evil.example", b"\xff", b"[", b"a" * 5000)),
-        b"if-none-match": st.sampled_from((b"*", b"\xff", b'W/"', b"," * 500)),
-        b"accept-language": st.sampled_from((b"\xff", b"x" * 3000, b"*;q=9")),
     },
-)  # fmt: skip
+)
 BODIES = st.one_of(
     st.binary(max_size=200),
     st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=20), st.lists, max_leaves=6).map(
@@ -164,7 +171,7 @@ def test_54_anything_anywhere(
 
 
 @bounded
-@given(pairs=PAIRS, headers=HEADERS, get=st.booleans())
+@given(pairs=FEW, headers=ASIDES, get=st.booleans())
 def test_54_authorization_requests(
     must_refuse: Send, client: RelyingParty, pairs: list[tuple[str, str]], headers: dict[bytes, bytes], get: bool
 ) -> None:
@@ -189,19 +196,23 @@ GRANTS = (
 @given(
     path=st.sampled_from(("/token", "/introspect", "/revoke", "/userinfo")),
     grant=st.sampled_from(GRANTS),
-    pairs=PAIRS,
-    headers=HEADERS,
+    authorization=st.none() | AUTHORIZATION,
+    pairs=FEW,
+    headers=ASIDES,
 )
 def test_54_endpoints_for_clients(
     must_refuse: Send,
     client: RelyingParty,
     path: str,
     grant: dict[str, str],
+    authorization: bytes | None,
     pairs: list[tuple[str, str]],
     headers: dict[bytes, bytes],
 ) -> None:
     """Past the authentication, unless that is what is broken."""
     known = {"client_id": client.client_id, "redirect_uri": client.redirect_uri} | grant
+    if authorization is not None:
+        headers = headers | {b"authorization": authorization}
     basic = httpx.BasicAuth(client.client_id, client.client_secret or "")._auth_header.encode()
     text = encoded(mutated(known, pairs))
     must_refuse("POST", path, {b"content-type": FORM, b"authorization": basic} | headers, text.encode())
@@ -240,7 +251,7 @@ async def pages(server: Server, client: RelyingParty, alice: User) -> list[tuple
 
 
 @bounded
-@given(at=st.integers(0, 2), pairs=PAIRS, headers=HEADERS)
+@given(at=st.integers(0, 2), pairs=FEW, headers=ASIDES)
 def test_54_forms_of_pages(
     must_refuse: Send,
     pages: list[tuple[Page, dict[bytes, bytes]]],
@@ -252,7 +263,7 @@ def test_54_forms_of_pages(
     page, needed = pages[at]
     form = page.forms[0]
     fields = form.fields | {"username": "nobody@example.com", "password": "x", "action": "login"}
-    must_refuse("POST", form.action, needed | headers, encoded(mutated(fields, pairs)).encode())
+    must_refuse("POST", form.action, headers | needed, encoded(mutated(fields, pairs)).encode())
 
 
 @pytest.mark.parametrize("hostile", ["a\0b", "\0", "\ud800", "é" * 400, "x" * 30000, "<svg>", "' OR 1=1 --", "\u202e"])
@@ -290,8 +301,13 @@ async def test_54_a_user_agent_cannot_stop_the_audit(browser: Browser, client: R
 async def test_54_a_body_that_is_too_large(server: Server, http: httpx.AsyncClient, make_client: MakeClient) -> None:
     for path in ("/token", "/authorize", "/login/x", "/userinfo"):
         headers = {"Origin": server.issuer}
-        response = await http.post(f"{server.issuer}{path}", data={"code": "x" * 200_000}, headers=headers)
+        try:
+            response = await http.post(f"{server.issuer}{path}", data={"code": "x" * 200_000}, headers=headers)
+        except httpx.TransportError:
+            # It hung up on us in the middle of what it does not want to hear.
+            continue
         assert response.status_code in (400, 413)
+    assert (await http.get(f"{server.issuer}/health/live")).status_code == 200
 
 
 @pytest.mark.parametrize(

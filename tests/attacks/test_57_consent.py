@@ -3,10 +3,10 @@
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, transaction
+from idp.db.engine import execute, fetchrow, transaction
 from idp.db.notices import announce
 from idp.oauth.clients.registration import register_resource_server
-from tests.conftest import MakeClient, until_known
+from tests.conftest import MakeClient, MakeUser, until_known
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.tour import tour
@@ -69,9 +69,11 @@ async def test_57_prompt_consent_always_asks(browser: Browser, make_client: Make
         assert await _is_asked(browser, client, prompt="consent")
 
 
-async def test_57_consent_is_one_users(browser: Browser, client: RelyingParty, alice: User, make_user: object) -> None:
+async def test_57_consent_is_one_users(
+    browser: Browser, client: RelyingParty, alice: User, make_user: MakeUser
+) -> None:
     await client.sign_in(browser, alice.email)
-    bob = await make_user()  # type: ignore[operator]
+    bob = await make_user()
     page = await client.authorize(browser, prompt="login")
     assert isinstance(page, Page)
     answer = await browser.sign_in(page, bob.email, PASSWORD)
@@ -91,6 +93,62 @@ async def test_57_prompt_none_tells_nothing(browser: Browser, client: RelyingPar
     assert isinstance(after, Redirect)
     assert after.parameters["error"] == "consent_required"
     assert set(after.parameters) == {"error", "error_description", "state", "iss"}
+
+
+async def test_57_prompt_none_does_not_tell_who_is_there(
+    browser: Browser, client: RelyingParty, alice: User, make_user: MakeUser
+) -> None:
+    """Asked for somebody who is not signed in, the answer is the same as if nobody were."""
+    bob = await make_user()
+    claims = f'{{"id_token":{{"sub":{{"value":"{bob.id}"}}}}}}'
+    nobody = await client.authorize(browser, prompt="none", claims=claims)
+    await client.sign_in(browser, alice.email)
+    other = await client.authorize(browser, prompt="none", claims=claims)
+    assert isinstance(nobody, Redirect)
+    assert isinstance(other, Redirect)
+    assert nobody.location == other.location
+
+
+async def test_57_prompt_none_leaves_no_trace(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """Any site can have a browser send it, as often as it likes: no page, no cookie, no row."""
+    count = "SELECT count(*) AS waiting FROM authorization_request WHERE client_id = $1"
+    for signed_in in (False, True):
+        if signed_in:
+            page = await client.authorize(browser)
+            assert isinstance(page, Page)
+            await browser.sign_in(page, alice.email, PASSWORD)
+        before = await fetchrow(count, client.client_id)
+        for mode in ("query", "form_post"):
+            parameters = client.parameters(prompt="none", response_mode=mode)
+            response = await browser.client.get(f"{client.issuer}/authorize", params=parameters)
+            assert "set-cookie" not in response.headers
+            assert response.headers["cache-control"] == "no-store"
+            assert alice.email not in response.text
+            assert str(alice.id) not in response.text
+        assert await fetchrow(count, client.client_id) == before
+
+
+async def test_57_a_refusal_is_not_remembered_as_consent(browser: Browser, client: RelyingParty, alice: User) -> None:
+    page = await client.authorize(browser)
+    assert isinstance(page, Page)
+    consent = await browser.sign_in(page, alice.email, PASSWORD)
+    assert isinstance(consent, Page)
+    denied = await browser.submit(consent, "consent-deny")
+    assert isinstance(denied, Redirect)
+    assert denied.parameters["error"] == "access_denied"
+    assert await _is_asked(browser, client)
+
+
+async def test_57_going_on_without_an_answer(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """The address that the answer leads to asks again, instead of taking the question for the answer."""
+    page = await client.authorize(browser)
+    assert isinstance(page, Page)
+    consent = await browser.sign_in(page, alice.email, PASSWORD)
+    assert isinstance(consent, Page)
+    for _ in range(2):
+        again = await browser.get(consent.path.replace("/consent/", "/authorize/"))
+        assert isinstance(again, Page)
+        assert again.path == consent.path
 
 
 async def test_57_no_page_can_be_framed(browser: Browser, make_client: MakeClient, alice: User) -> None:

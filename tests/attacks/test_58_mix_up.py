@@ -1,56 +1,126 @@
-"""Row 58: every authorization response says who it is from (RFC 9207)."""
+"""Row 58: every authorization response says who it is from (RFC 9207), so that no client takes it for another's."""
 
+from collections.abc import Callable
 from html import unescape
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
 
 from idp.accounts.tables import User
+from idp.errors import OAuthError
+from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect
-from tests.support.oauth import RelyingParty
+from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
 
-ERRORS = {
-    "invalid_request": {"code_challenge": None},
-    "unsupported_response_type": {"response_type": "token"},
-    "invalid_scope": {"scope": "none-such"},
-    "login_required": {"prompt": "none"},
-    "request_not_supported": {"request": "e30.e30."},
-    "invalid_target": {"resource": "https://unknown.example.com"},
+#: Requests whose faults are told to the client.
+FAULTS: dict[str, dict[str, str | None]] = {
+    "response_type missing": {"response_type": None},
+    "response_type unknown": {"response_type": "token"},
+    "response_mode unknown": {"response_mode": "fragment"},
+    "scope unknown": {"scope": "none-such"},
+    "challenge missing": {"code_challenge": None},
+    "plain": {"code_challenge_method": "plain"},
+    "prompt unknown": {"prompt": "dance"},
+    "prompt contradictory": {"prompt": "none login"},
+    "max_age malformed": {"max_age": "soon"},
+    "claims malformed": {"claims": "{"},
+    "id_token_hint malformed": {"id_token_hint": "x.y.z"},
+    "request object": {"request": "e30.e30."},
+    "request_uri": {"request_uri": "https://app.example.com/request"},
+    "registration": {"registration": "{}"},
+    "resource unknown": {"resource": "https://unknown.example.com"},
+    "state too long": {"state": "x" * 3000},
+    "essential acr": {"claims": '{"id_token":{"acr":{"essential":true,"value":"9"}}}'},
+    "nobody signed in": {"prompt": "none"},
 }
+MODES = pytest.mark.parametrize("mode", ["query", "form_post"])
 
 
-def _parameters(answer: Page | Redirect) -> dict[str, str]:
-    """Of a redirect, or of the form of a form_post page."""
-    if isinstance(answer, Redirect):
-        return answer.parameters
-    return {name: unescape(value) for name, value in answer.forms[0].fields.items()}
+def parameters(answer: Page | Redirect) -> dict[str, str]:
+    """Of a redirect, or of the form of a form_post page. Each occurs once."""
+    if isinstance(answer, Page):
+        assert answer.forms[0].method == "post"
+        return {name: unescape(value) for name, value in answer.forms[0].fields.items()}
+    pairs = parse_qsl(urlsplit(answer.location).query, keep_blank_values=True)
+    assert len(pairs) == len(dict(pairs))
+    return dict(pairs)
 
 
-@pytest.mark.parametrize("response_mode", ["query", "form_post"])
-@pytest.mark.parametrize("error", ERRORS)
-async def test_58_errors(browser: Browser, client: RelyingParty, response_mode: str, error: str) -> None:
-    answer = await client.authorize(browser, response_mode=response_mode, **ERRORS[error])
-    parameters = _parameters(answer)
-    assert parameters["error"] == error
-    assert parameters["iss"] == client.issuer
+def assert_refused(answer: Page | Redirect, client: RelyingParty, error: str | None = None) -> None:
+    found = parameters(answer)
+    assert found["iss"] == client.issuer
+    assert "code" not in found
+    assert found["error"] == error or error is None
 
 
-@pytest.mark.parametrize("response_mode", ["query", "form_post"])
-async def test_58_codes(browser: Browser, client: RelyingParty, alice: User, response_mode: str) -> None:
+@MODES
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_58_errors(browser: Browser, client: RelyingParty, mode: str, fault: str) -> None:
+    assert_refused(await client.authorize(browser, **({"response_mode": mode} | FAULTS[fault])), client)
+
+
+@MODES
+async def test_58_a_code(browser: Browser, client: RelyingParty, alice: User, mode: str) -> None:
     await client.sign_in(browser, alice.email)
-    parameters = _parameters(await client.authorize(browser, response_mode=response_mode))
-    assert "code" in parameters
-    assert parameters["iss"] == client.issuer
+    found = parameters(await client.authorize(browser, response_mode=mode))
+    assert found.keys() == {"code", "state", "iss"}
+    assert found["iss"] == client.issuer
 
 
-async def test_58_denials(browser: Browser, client: RelyingParty) -> None:
-    page = await client.authorize(browser)
+@MODES
+async def test_58_a_code_after_sign_in_and_consent(
+    browser: Browser, client: RelyingParty, alice: User, mode: str
+) -> None:
+    page = await client.authorize(browser, response_mode=mode)
     assert isinstance(page, Page)
-    assert _parameters(await browser.submit(page, "login-cancel"))["iss"] == client.issuer
+    consent = await browser.sign_in(page, alice.email, PASSWORD)
+    assert isinstance(consent, Page)
+    found = parameters(await browser.submit(consent, "consent-allow"))
+    assert found.keys() == {"code", "state", "iss"}
+    assert found["iss"] == client.issuer
+
+
+@MODES
+async def test_58_what_the_person_refuses(browser: Browser, client: RelyingParty, alice: User, mode: str) -> None:
+    """To sign in, and to consent; and what prompt=none says of it."""
+    page = await client.authorize(browser, response_mode=mode)
+    assert isinstance(page, Page)
+    assert_refused(await browser.submit(page, "login-cancel"), client, "access_denied")
+    page = await client.authorize(browser, response_mode=mode)
+    assert isinstance(page, Page)
+    consent = await browser.sign_in(page, alice.email, PASSWORD)
+    assert isinstance(consent, Page)
+    assert_refused(await browser.submit(consent, "consent-deny"), client, "access_denied")
+    silent = await client.authorize(browser, response_mode=mode, prompt="none")
+    assert_refused(silent, client, "consent_required")
+
+
+@pytest.mark.parametrize("query", ["iss=https://evil.example", "x=1&iss=", "%69ss=x"])
+async def test_58_no_client_brings_its_own(make_client: MakeClient, query: str) -> None:
+    """In the query of its redirect URI, where it would stand beside ours."""
+    with pytest.raises(OAuthError, match="redirect_uri"):
+        await make_client(redirect_uris=[f"https://app.example.com/cb?{query}"])
+
+
+async def test_58_it_is_the_configured_issuer(
+    start_server: Callable[..., Server], make_client: MakeClient, http: httpx.AsyncClient
+) -> None:
+    """Whatever name the server was called by."""
+    client = await make_client()
+    server = start_server(IDP_ISSUER="https://id.example.com")
+    for host in ("id.example.com", "evil.example", f"127.0.0.1:{server.port}"):
+        response = await http.get(
+            f"{server.url}/authorize",
+            params=client.parameters(prompt="none"),
+            headers={"Host": host, "X-Forwarded-Host": "evil.example"},
+        )
+        assert dict(parse_qsl(urlsplit(response.headers["location"]).query))["iss"] == "https://id.example.com"
 
 
 async def test_58_it_is_promised_in_metadata(server: Server, http: httpx.AsyncClient) -> None:
-    document = (await http.get(f"{server.issuer}/.well-known/openid-configuration")).json()
-    assert document["authorization_response_iss_parameter_supported"] is True
-    assert document["issuer"] == server.issuer
+    for name in ("openid-configuration", "oauth-authorization-server"):
+        document = (await http.get(f"{server.issuer}/.well-known/{name}")).json()
+        assert document["authorization_response_iss_parameter_supported"] is True
+        assert document["issuer"] == server.issuer

@@ -1,170 +1,162 @@
-"""Development mode: the demo client signs in like any other client, and none of it exists in production."""
+"""The demo client signs in like any other client, says what went wrong, and exists in development mode only."""
 
-import asyncio
-import json
-import mailbox
-import sys
-from collections.abc import AsyncIterator, Iterator
-from email.message import EmailMessage
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
+from idp.dev.demo import MAX_VISITORS
 from idp.dev.seed import EMAIL
 from tests.support.browser import Browser, Page, open_browser
-from tests.support.server import Server, clean_environment
+from tests.support.server import Server
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("dev")
-
-
-@pytest.fixture(scope="module")
-def dev(folder: Path) -> Iterator[Server]:
-    """`idp serve --dev` on an embedded database of its own."""
-    server = Server(folder, "--dev", IDP_DATA_DIR=str(folder / "data"), IDP_KEYS_DIR=str(folder / "keys"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def visitor(dev: Server) -> AsyncIterator[Browser]:
-    async with open_browser(dev.issuer) as browser:
-        yield browser
-
-
-def secrets_of(folder: Path) -> dict[str, str]:
-    values: dict[str, str] = json.loads((folder / "data" / "demo.json").read_text())
-    return values
-
-
-async def sign_in(visitor: Browser, folder: Path, **query: str) -> Page:
-    page = await visitor.get("/demo/login", **query)
+async def get(visitor: Browser, path: str, **query: str) -> Page:
+    page = await visitor.get(path, **query)
     assert isinstance(page, Page)
+    return page
+
+
+async def submit(visitor: Browser, page: Page, button: str, **fields: str) -> Page:
+    answer = await visitor.submit(page, button, **fields)
+    assert isinstance(answer, Page)
+    return answer
+
+
+async def to_consent(visitor: Browser, password: str, **query: str) -> Page:
+    page = await get(visitor, "/demo/login", **query)
     if "login-submit" in page.ids:
-        answer = await visitor.sign_in(page, EMAIL, secrets_of(folder)["password"])
-        assert isinstance(answer, Page)
-        page = answer
+        page = await submit(visitor, page, "login-submit", username=EMAIL, password=password)
+    return page
+
+
+async def sign_in(visitor: Browser, password: str, **query: str) -> Page:
+    page = await to_consent(visitor, password, **query)
     if "consent-allow" in page.ids:
-        answer = await visitor.submit(page, "consent-allow")
-        assert isinstance(answer, Page)
-        page = answer
+        page = await submit(visitor, page, "consent-allow")
     assert page.path == "/demo"
     return page
 
 
-async def test_the_demo_shows_verified_tokens_refreshes_and_signs_out(visitor: Browser, folder: Path) -> None:
-    page = await sign_in(visitor, folder)
+def raw_token(page: Page, id: str) -> str:
+    """The token itself, from its card: the last of what is shown there."""
+    card = page.text.partition(f'id="{id}"')[2].partition("</section>")[0]
+    return card.rpartition("<pre")[2].partition(">")[2].partition("<")[0]
+
+
+async def test_it_shows_verified_tokens_and_signs_out(visitor: Browser, secrets_of_demo: dict[str, str]) -> None:
+    page = await sign_in(visitor, secrets_of_demo["password"])
     assert {"demo-id-token", "demo-access-token", "demo-userinfo"} <= page.ids
     assert page.text.count("Verified") >= 2
     assert EMAIL in page.text
 
-    refreshed = await visitor.submit(page, "demo-refresh")
-    assert isinstance(refreshed, Page)
-    assert '<span id="demo-refresh-count">1</span>' in refreshed.text
-
-    out = await visitor.submit(refreshed, "demo-logout")
-    assert isinstance(out, Page)
+    out = await submit(visitor, page, "demo-logout")
+    assert out.path == "/demo"
     assert "demo-login" in out.ids
-    again = await visitor.get("/demo/login", prompt="none")
-    assert isinstance(again, Page)
-    assert "login_required" in again.text
+    assert "login_required" in (await get(visitor, "/demo/login", prompt="none")).text
+
+
+async def test_a_refresh_shows_the_new_tokens_and_the_old_ones(
+    visitor: Browser, secrets_of_demo: dict[str, str]
+) -> None:
+    page = await sign_in(visitor, secrets_of_demo["password"])
+    for count in (1, 2):
+        refreshed = await submit(visitor, page, "demo-refresh")
+        assert f'<span id="demo-refresh-count">{count}</span>' in refreshed.text
+        for kind in ("access", "refresh"):
+            old, new = raw_token(page, f"demo-{kind}-token"), raw_token(refreshed, f"demo-{kind}-token")
+            assert new.count(".") == 2
+            assert new != old
+            assert raw_token(refreshed, f"demo-previous-{kind}-token") == old
+        page = refreshed
+
+
+async def test_a_refusal_is_explained_and_can_be_tried_again(visitor: Browser, secrets_of_demo: dict[str, str]) -> None:
+    page = await to_consent(visitor, secrets_of_demo["password"], prompt="consent")
+    denied = await submit(visitor, page, "consent-deny")
+    assert denied.path == "/demo"
+    assert denied.status == 200
+    assert "access_denied" in denied.text
+    assert "demo-login" in denied.ids
+    # It is said once.
+    assert "access_denied" not in (await get(visitor, "/demo")).text
+    assert "demo-id-token" in (await sign_in(visitor, secrets_of_demo["password"])).ids
+
+
+async def test_lost_secrets_are_explained(visitor: Browser, folder: Path, secrets_of_demo: dict[str, str]) -> None:
+    kept = (folder / "data" / "demo.json").rename(folder / "away.json")
+    try:
+        page = await get(visitor, "/demo/login")
+        assert page.path == "/demo"
+        assert "Restart the server" in page.text
+        assert (await get(visitor, "/")).status == 200
+    finally:
+        kept.rename(folder / "data" / "demo.json")
 
 
 async def test_a_response_that_it_did_not_ask_for_is_refused(visitor: Browser, dev: Server) -> None:
-    page = await visitor.get("/demo/callback", code="stolen", state="made-up", iss=dev.issuer)
-    assert isinstance(page, Page)
+    page = await get(visitor, "/demo/callback", code="stolen", state="made-up", iss=dev.issuer)
     assert "did not start that sign-in" in page.text
     assert "demo-login" in page.ids
 
 
+async def test_a_response_that_another_browser_asked_for_is_refused(visitor: Browser, dev: Server) -> None:
+    """Log-in CSRF: somebody else's code is not taken from their address."""
+    async with open_browser(dev.issuer) as other:
+        state = await begun(other, dev)
+    page = await get(visitor, "/demo/callback", code="theirs", state=state, iss=dev.issuer)
+    assert "did not start that sign-in" in page.text
+
+
+async def begun(visitor: Browser, dev: Server) -> str:
+    """The state of a sign-in just begun."""
+    response = await visitor.client.get(f"{dev.issuer}/demo/login")
+    return parse_qs(urlsplit(response.headers["location"]).query)["state"][0]
+
+
 async def test_a_response_of_another_issuer_is_refused(visitor: Browser, dev: Server) -> None:
     """The mix-up that RFC 9207 is about, seen from the client's side."""
-    response = await visitor.client.get(f"{dev.issuer}/demo/login")
-    state = parse_qs(urlsplit(response.headers["location"]).query)["state"][0]
-    page = await visitor.get("/demo/callback", code="a-code", state=state, iss="https://elsewhere.example.com")
-    assert isinstance(page, Page)
+    state = await begun(visitor, dev)
+    page = await get(visitor, "/demo/callback", code="a-code", state=state, iss="https://elsewhere.example.com")
     assert "another issuer" in page.text
 
 
-async def test_forms_of_the_demo_need_their_token(visitor: Browser, folder: Path) -> None:
-    await sign_in(visitor, folder)
-    page = await visitor.post("/demo/refresh", {"csrf_token": "guessed"})
-    assert isinstance(page, Page)
-    assert page.status == 400
+async def test_a_wrong_code_is_explained(visitor: Browser, dev: Server) -> None:
+    page = await get(visitor, "/demo/callback", code="wrong", state=await begun(visitor, dev), iss=dev.issuer)
+    assert "invalid_grant" in page.text
+    assert "demo-login" in page.ids
 
 
-async def test_the_start_page_and_the_banner_tell_how_to_sign_in(visitor: Browser, dev: Server, folder: Path) -> None:
-    page = await visitor.get("/")
-    assert isinstance(page, Page)
-    for text in (EMAIL, secrets_of(folder)["password"], f"{dev.issuer}/.well-known/openid-configuration"):
-        assert text in page.text
-    assert secrets_of(folder)["password"] in dev.log
-    assert (folder / "data" / "demo.json").stat().st_mode & 0o077 == 0
+@pytest.mark.parametrize("path", ["/demo/refresh", "/demo/logout"])
+async def test_forms_need_their_token_and_our_origin(
+    visitor: Browser, secrets_of_demo: dict[str, str], path: str
+) -> None:
+    page = await sign_in(visitor, secrets_of_demo["password"])
+    token = page.forms[0].fields["csrf_token"]
+    for fields, origin in (({"csrf_token": "guessed"}, "own"), ({"csrf_token": token}, "https://evil.example")):
+        answer = await visitor.post(path, fields, origin=origin)
+        assert isinstance(answer, Page)
+        assert answer.status == 400
+    assert "demo-id-token" in (await get(visitor, "/demo")).ids
 
 
-async def test_the_printed_command_gets_a_token(dev: Server, folder: Path) -> None:
-    command = next(line for line in dev.log.splitlines() if line.strip().startswith("curl ")).split()
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    assert json.loads(output)["token_type"] == "Bearer"
+async def test_only_so_many_browsers_are_remembered(visitor: Browser, dev: Server, http: httpx.AsyncClient) -> None:
+    state = await begun(visitor, dev)
+    for _ in range(MAX_VISITORS):
+        await http.get(f"{dev.issuer}/demo")
+    page = await get(visitor, "/demo/callback", code="a-code", state=state, iss=dev.issuer)
+    assert "did not start that sign-in" in page.text
 
 
-async def _run_idp(dev: Server, folder: Path, *arguments: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "idp",
-        *arguments,
-        cwd=folder,
-        env=clean_environment()
-        | {
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "IDP_DATA_DIR": str(folder / "data"),
-            "IDP_KEYS_DIR": str(folder / "keys"),
-            "IDP_ISSUER": dev.issuer,
-        },
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0
-
-
-async def test_mail_of_a_command_is_captured_and_shown(visitor: Browser, dev: Server, folder: Path) -> None:
-    await _run_idp(dev, folder, "users", "create", "new@example.com", "--name", "New <b>Person</b>", "--generate")
-    page = await visitor.get("/dev/mail")
-    assert isinstance(page, Page)
-    assert "new@example.com" in page.text
-    path = page.text.partition('href="/dev/mail/')[2].partition('"')[0]
-    message = await visitor.get(f"/dev/mail/{path}")
-    assert isinstance(message, Page)
-    assert "<b>Person</b>" not in message.text
-    raw = await visitor.get(f"/dev/mail/{path}/raw")
-    assert isinstance(raw, Page)
-    assert raw.response.headers["content-type"].startswith("text/plain")
-
-
-async def test_a_hostile_message_is_only_text(visitor: Browser, folder: Path) -> None:
-
-    message = EmailMessage()
-    message["To"], message["Subject"], message["Date"] = "a@b.example", "<script>x</script>", "not a date"
-    message.set_content("<img src=x onerror=y>")
-    mailbox.Maildir(folder / "data" / "mail").add(message)
-    page = await visitor.get("/dev/mail")
-    assert isinstance(page, Page)
-    assert page.status == 200
-    assert "<script>x" not in page.text
-
-
-@pytest.mark.parametrize("path", ["/dev/mail/nothing", "/dev/mail/..%2f..%2fdemo.json", "/dev/mail/%00"])
-async def test_a_message_is_looked_up_and_never_a_path(visitor: Browser, path: str) -> None:
-    page = await visitor.get(path)
-    assert isinstance(page, Page)
-    assert page.status in (400, 404)
-
-
-@pytest.mark.parametrize("path", ["/demo", "/demo/login", "/demo/callback", "/dev/mail"])
+@pytest.mark.parametrize(
+    "path", ["/demo", "/demo/login", "/demo/callback", "/dev/mail", "/dev/mail/1", "/dev/mail/1/raw"]
+)
 async def test_none_of_it_exists_in_production(server: Server, http: httpx.AsyncClient, path: str) -> None:
     assert (await http.get(f"{server.issuer}{path}")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/demo/refresh", "/demo/logout"])
+async def test_no_form_of_it_exists_in_production(server: Server, http: httpx.AsyncClient, path: str) -> None:
+    response = await http.post(f"{server.issuer}{path}", data={"a": "b"}, headers={"Origin": server.issuer})
+    assert response.status_code == 404

@@ -1,0 +1,119 @@
+"""Captured mail is shown, whatever is in it, and only as text."""
+
+import asyncio
+import mailbox
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser import Browser, Page
+from tests.support.server import Server, clean_environment
+
+
+async def get(visitor: Browser, path: str) -> Page:
+    page = await visitor.get(path)
+    assert isinstance(page, Page)
+    return page
+
+
+@pytest.fixture
+def box(dev: Server, folder: Path) -> mailbox.Maildir:
+    (folder / "data" / "mail").mkdir(exist_ok=True)
+    for part in ("tmp", "new", "cur"):
+        (folder / "data" / "mail" / part).mkdir(exist_ok=True)
+    return mailbox.Maildir(folder / "data" / "mail")
+
+
+async def _run_idp(dev: Server, folder: Path, *arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "idp",
+        *arguments,
+        cwd=folder,
+        env=clean_environment()
+        | {
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "IDP_DATA_DIR": str(folder / "data"),
+            "IDP_KEYS_DIR": str(folder / "keys"),
+            "IDP_ISSUER": dev.issuer,
+        },
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    assert await process.wait() == 0
+
+
+async def test_mail_of_a_command_is_captured_and_shown(visitor: Browser, dev: Server, folder: Path) -> None:
+    await _run_idp(dev, folder, "users", "create", "new@example.com", "--name", "New <b>Person</b>", "--generate")
+    page = await get(visitor, "/dev/mail")
+    assert "new@example.com" in page.text
+    path = page.text.partition('href="/dev/mail/')[2].partition('"')[0]
+    message = await get(visitor, f"/dev/mail/{path}")
+    assert "New &lt;b&gt;Person" in message.text
+    assert "<b>Person</b>" not in message.text
+    raw = await get(visitor, f"/dev/mail/{path}/raw")
+    assert raw.text.startswith(("Content-Type:", "Subject:"))
+
+
+async def test_the_newest_message_is_first(visitor: Browser, box: mailbox.Maildir) -> None:
+    """By the time that it was captured, whatever the message says of its date."""
+    for when, subject in ((3_000_000_000, "the newest"), (2_900_000_000, "the older")):
+        key = box.add(f"To: a@b.example\nSubject: {subject}\n\nx".encode())
+        os.utime(Path(box._path) / "new" / key, (when, when))
+    text = (await get(visitor, "/dev/mail")).text
+    assert text.index("the newest") < text.index("the older")
+
+
+async def test_a_hostile_message_is_only_text(visitor: Browser, box: mailbox.Maildir) -> None:
+    key = box.add(
+        b'From: "<i>" <a@b.example>\nTo: "<img src=x onerror=t()>" <a@b.example>\n'
+        b"Subject: <script>s()</script>\nDate: <b>never</b>\n\n<svg onload=b()> javascript:alert(1)"
+    )
+    for path in ("/dev/mail", f"/dev/mail/{key}"):
+        page = await get(visitor, path)
+        assert page.status == 200
+        assert "&lt;script&gt;s()" in page.text
+        assert "&lt;img src=x" in page.text
+        for tag in ("<script", "<img src=x", "<svg onload", "<i>", "<b>never", 'href="javascript:'):
+            assert tag not in page.text
+    raw = await get(visitor, f"/dev/mail/{key}/raw")
+    assert raw.response.headers["content-type"].startswith("text/plain")
+    assert raw.response.headers["x-content-type-options"] == "nosniff"
+    assert raw.response.headers["cache-control"] == "no-store"
+
+
+MALFORMED = {
+    "address": b"To: <\nSubject: s\n\nhello there",
+    "quote": b'To: "\nFrom: a@[\nSubject: s\n\nhello there',
+    "bytes": b"To: \xff\xfe\nSubject: \xff\n\nhello there \xff",
+    "address and bytes": b"To: \xff <\nSubject: s\n\nhello there",
+    "charset": b"Content-Type: text/plain; charset=no-such\n\nhello there \xff",
+    "disposition": b"Content-Disposition: \n\nhello there",
+    "date": b"Date: Mon, 99 Foo 99999 99:99 +99999999\n\nhello there",
+    "multipart": b"Content-Type: multipart/mixed\n\nhello there",
+    "no header": b"\nhello there",
+}
+
+
+@pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED)
+async def test_a_malformed_message_is_shown_and_hides_no_other(
+    visitor: Browser, box: mailbox.Maildir, raw: bytes
+) -> None:
+    """Python's parser raises whatever it runs into on several of these."""
+    key = box.add(raw)
+    listed = await get(visitor, "/dev/mail")
+    assert listed.status == 200
+    assert key in listed.text
+    page = await get(visitor, f"/dev/mail/{key}")
+    assert page.status == 200
+    assert "hello there" in page.text
+    assert "None" not in page.text
+
+
+@pytest.mark.parametrize("path", ["nothing", "..%2f..%2fdemo.json", "%2e%2e", "%00", "new", "x/raw"])
+async def test_a_message_is_looked_up_and_never_a_path(visitor: Browser, path: str) -> None:
+    page = await get(visitor, f"/dev/mail/{path}")
+    assert page.status in (400, 404)
+    assert "client_secret" not in page.text
