@@ -36,6 +36,7 @@ def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> N
 
     Without `IDP_DATABASE_URL` it starts the embedded PostgreSQL, and stops it when it ends.
     """
+    asked_to_stop = _leave_when_asked()
     # The workers read the same environment, so options become settings of it.
     options = {"IDP_DEV": "1" if dev else None, "IDP_HOST": host, "IDP_PORT": port, "IDP_WORKERS": count}
     os.environ |= {name: str(value) for name, value in options.items() if value is not None}
@@ -49,19 +50,31 @@ def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> N
     if config.templates_dir is not None:
         _check_templates()
     _check_port(config)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _exit)
     with ExitStack() as stack:
         if config.database_url is None:
             config = _start_embedded(config, stack)
         asyncio.run(_prepare(config))
+        if asked_to_stop:
+            sys.exit(0)
         workers.run(config)
 
 
-def _exit(_: int, __: FrameType | None) -> None:
-    """Leave by the way of every clean-up, also before the workers run."""
-    sys.exit(0)
+def _leave_when_asked() -> list[int]:
+    """Until the workers run, leave by the way of every clean-up when a signal says so.
+
+    Returns:
+        the signals that came, as they come: an exception that is raised in the middle of some clean-up is lost.
+    """
+    came: list[int] = []
+
+    def leave(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        sys.exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
+    return came
 
 
 def check_production(config: Settings) -> None:

@@ -28,6 +28,8 @@ from idp.db.account import Account, NoAccount
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.02
+#: How people and service managers ask us to stop.
+STOP_SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 DATABASE = "idp"
 SUPERUSER = "postgres"
 SOCKET = ".s.PGSQL.5432"
@@ -100,8 +102,9 @@ class EmbeddedPostgres:
                 _initialise(programs, data_dir, account, lock)
             _reclaim(data_dir)
             socket_folder = _socket_folder((run_dir or data_dir.parent / "run").absolute(), account, undo)
-            process = _launch(programs, data_dir, socket_folder, account, options or {})
-            undo.callback(_end, process)
+            with _undisturbed():
+                process = _launch(programs, data_dir, socket_folder, account, options or {})
+                undo.callback(_end, process)
             _wait_until_ready(process, data_dir)
             _create_database(programs, socket_folder, account)
             return cls(socket_folder, undo.pop_all())
@@ -153,6 +156,17 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Whoever asks us to stop waits. A handler that raised in the middle of a fork would raise in vain, or lose a child
+    that nobody ended then."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _spawn(
     command: Sequence[str | Path], account: Account, output: int | IO[bytes], *, keep: Collection[int] = ()
 ) -> "subprocess.Popen[bytes]":
@@ -164,10 +178,17 @@ def _spawn(
         EmbeddedError: we may not become that account.
     """
     parent = os.getpid()
+
+    def begin() -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        account.enter(parent)
+
     try:
         return subprocess.Popen(
             command,
-            preexec_fn=lambda: account.enter(parent),
+            preexec_fn=begin,
             env=_environment(),
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -185,20 +206,21 @@ def _spawn(
 
 def _run(command: Sequence[str | Path], account: Account, *, keep: Collection[int] = ()) -> str | None:
     """Run a program to its end. Returns why it failed, or None where it did not."""
-    with _spawn(command, account, subprocess.PIPE, keep=keep) as process:
+    with ExitStack() as undo:
+        with _undisturbed():
+            process = undo.enter_context(_spawn(command, account, subprocess.PIPE, keep=keep))
+            undo.callback(_end_group, process)
         try:
             output, _ = process.communicate(timeout=START_SECONDS * 2)
         except subprocess.TimeoutExpired:
-            _end_group(process)
             return f"{Path(command[0]).name} did not end"
-        except BaseException:
-            _end_group(process)
-            raise
     return _reason(output.decode(errors="replace")) if process.returncode != 0 else None
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a program and those that it started, so that nobody writes any more where we clean up."""
+    """Kill a program that runs still, and those that it started, so that nobody writes any more where we clean up."""
+    if process.returncode is not None:
+        return
     # Not for long: some of them may be dead already and wait for somebody to notice.
     deadline = time.monotonic() + 1
     with contextlib.suppress(ProcessLookupError):

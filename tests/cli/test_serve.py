@@ -124,8 +124,7 @@ def test_a_signal_while_it_starts(start: StartServer, tmp_path: Path, moment: st
     assert server.process.wait(20) == 0
     assert alive(family) == set()
     assert _postmaster(tmp_path) == 0
-    assert "Traceback" not in server.log
-    assert list((tmp_path / "data").glob(".postgres-*")) == []
+    assert server.log == ""
 
 
 def test_a_crash_takes_everything_along(start: StartServer, data: Path) -> None:
