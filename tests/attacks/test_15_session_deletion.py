@@ -1,13 +1,15 @@
-"""Row 15: a session that was ended is ended, for the very next request, at every worker."""
+"""Row 15: a session that was ended is ended, for the very next request, everywhere and at every worker."""
 
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from idp.accounts.tables import User
-from idp.db.engine import execute
+from idp.db.engine import execute, fetch
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect, open_browser
-from tests.support.oauth import RelyingParty
+from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
 
 END = "UPDATE session SET ended_at = now() WHERE user_id = $1"
@@ -20,19 +22,55 @@ async def _is_signed_in(browser: Browser, client: RelyingParty) -> bool:
     return answer.parameters.get("error") != "login_required"
 
 
-async def test_15_ended_in_the_database(browser: Browser, client: RelyingParty, alice: User) -> None:
+async def _page(browser: Browser, path: str) -> Page:
+    page = await browser.get(path)
+    assert isinstance(page, Page)
+    return page
+
+
+@pytest.mark.parametrize("statement", [END, DELETE], ids=["ended", "deleted"])
+async def test_15_every_page_that_looks_at_the_session(
+    browser: Browser, client: RelyingParty, alice: User, statement: str
+) -> None:
+    """Each is asked right before and right after, by the same connection."""
     await client.sign_in(browser, alice.email)
+    consent = await client.authorize(browser, prompt="consent")
+    assert isinstance(consent, Page)
+    logout = await _page(browser, "/logout")
     assert await _is_signed_in(browser, client)
-    await execute(END, alice.id)
+    assert alice.email in (await _page(browser, "/")).text
+    assert alice.email in logout.text
+    assert alice.email in consent.text
+    assert (await _page(browser, "/login")).path == "/"
+    await execute(statement, alice.id)
+
     assert not await _is_signed_in(browser, client)
+    assert alice.email not in (await _page(browser, "/")).text
+    assert "login-submit" in (await _page(browser, "/login")).ids
+    for answer in (await client.authorize(browser), await browser.get(consent.path)):
+        assert isinstance(answer, Page)
+        assert "login-submit" in answer.ids
+        assert alice.email not in answer.text
+        # It does not take this for a person known here who only has to confirm it.
+        assert "Sign in</h1>" in answer.text
+    answer = await browser.submit(consent, "consent-allow")
+    assert isinstance(answer, Page)
+    assert "login-submit" in answer.ids
+    for gone in (await _page(browser, "/logout"), await browser.submit(logout, "logout-confirm")):
+        assert isinstance(gone, Page)
+        assert "logout-done" in gone.ids
 
 
-async def test_15_deleted_from_the_database(browser: Browser, client: RelyingParty, alice: User) -> None:
+@pytest.mark.parametrize("statement", [END, DELETE], ids=["ended", "deleted"])
+async def test_15_all_that_it_gave(browser: Browser, client: RelyingParty, alice: User, statement: str) -> None:
     tokens = await client.tokens(browser, alice.email)
-    await execute(DELETE, alice.id)
-    assert not await _is_signed_in(browser, client)
-    assert (await client.refresh(tokens["refresh_token"])).status_code == 400
-    assert await client.introspect(tokens["access_token"]) == {"active": False}
+    code = await client.sign_in(browser, alice.email)
+    await execute(statement, alice.id)
+    assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await client.redeem(code)).json()["error"] == "invalid_grant"
+    assert (await client.userinfo(tokens["access_token"])).status_code == 401
+    for name in ("access_token", "refresh_token"):
+        assert await client.introspect(tokens[name]) == {"active": False}
 
 
 async def test_15_signing_out_ends_the_cookie_that_somebody_copied(
@@ -44,9 +82,26 @@ async def test_15_signing_out_ends_the_cookie_that_somebody_copied(
     async with open_browser(client.issuer) as thief:
         thief.cookies.update(stolen)
         assert not await _is_signed_in(thief, client)
-        page = await thief.get("/")
-        assert isinstance(page, Page)
-        assert alice.email not in page.text
+        assert alice.email not in (await _page(thief, "/")).text
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 400
+
+
+async def test_15_a_stale_cookie_does_not_bring_the_session_back(
+    browser: Browser, client: RelyingParty, alice: User
+) -> None:
+    """Signing in over it begins a new session, and the copy of the old cookie stays useless."""
+    tokens = await client.tokens(browser, alice.email)
+    stolen = dict(browser.cookies)
+    await execute(END, alice.id)
+    page = await client.authorize(browser)
+    assert isinstance(page, Page)
+    await browser.sign_in(page, alice.email, PASSWORD)
+    assert await _is_signed_in(browser, client)
+    sessions = await fetch("SELECT ended_at IS NULL AS live FROM session WHERE user_id = $1 ORDER BY id", alice.id)
+    assert [row["live"] for row in sessions] == [False, True]
+    async with open_browser(client.issuer) as thief:
+        thief.cookies.update(stolen)
+        assert not await _is_signed_in(thief, client)
     assert (await client.refresh(tokens["refresh_token"])).status_code == 400
 
 

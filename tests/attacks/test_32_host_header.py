@@ -1,73 +1,182 @@
 """Row 32: no URL that we emit comes from a header of the request."""
 
+import asyncio
 import json
+import re
 import socket
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
 from idp.accounts.tables import User
+from idp.db.engine import execute
 from idp.keys import jose
 from idp.keys.ring import keyring
-from tests.support.browser import Browser
-from tests.support.oauth import RelyingParty
+from tests.conftest import MakeClient
+from tests.mail.conftest import StartSMTP, start_smtp
+from tests.support.browser import Browser, Page
+from tests.support.oauth import REDIRECT_URI, RelyingParty
 from tests.support.server import Server
+from tests.support.tour import tour
+
+__all__ = ["start_smtp"]
 
 EVIL = "evil.example.net"
 HEADERS = [
     {"Host": EVIL},
     {"X-Forwarded-Host": EVIL, "X-Forwarded-Proto": "https", "X-Forwarded-Port": "444"},
     {"Forwarded": f"for=1.2.3.4;host={EVIL};proto=https"},
-    {"X-Original-URL": f"https://{EVIL}/", "X-Rewrite-URL": "/evil"},
-    {"X-Host": EVIL, "X-Forwarded-Server": EVIL, "X-HTTP-Host-Override": EVIL},
+    {"X-Original-URL": f"https://{EVIL}/", "X-Rewrite-URL": "/evil", "X-Forwarded-Prefix": f"//{EVIL}"},
+    {"X-Host": EVIL, "X-Forwarded-Server": EVIL, "X-HTTP-Host-Override": EVIL, "Referer": f"https://{EVIL}/"},
 ]
-PATHS = [
-    "/",
-    "/login",
-    "/logout",
-    "/no-such-page",
-    "/.well-known/openid-configuration",
-    "/.well-known/oauth-authorization-server",
-    "/authorize?client_id=nobody",
-]
+ALL = {name: value for headers in HEADERS for name, value in headers.items()}
+DOCUMENTS = ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"]
+PATHS = ["/", "/login", "/logout", "/no-such-page", "/authorize?client_id=nobody", *DOCUMENTS]
+URL = re.compile(r"https?://[^\s\"'<>)]+")
 
 
-@pytest.mark.parametrize("headers", HEADERS, ids=lambda headers: next(iter(headers)))
+def _name(headers: dict[str, str]) -> str:
+    return next(iter(headers))
+
+
+@pytest.mark.parametrize("headers", HEADERS, ids=_name)
 @pytest.mark.parametrize("path", PATHS)
-async def test_32_pages_redirects_and_documents(
+async def test_32_whatever_the_request_says(
     server: Server, http: httpx.AsyncClient, headers: dict[str, str], path: str
 ) -> None:
     response = await http.get(f"{server.url}{path}", headers=headers | {"Accept": "text/html"})
     assert EVIL not in response.text
     assert EVIL not in str(response.headers)
+    assert response.headers.get("location", "/").startswith("/")
 
 
-@pytest.mark.parametrize("headers", HEADERS, ids=lambda headers: next(iter(headers)))
-async def test_32_redirects_and_tokens_of_a_sign_in(
+@pytest.mark.parametrize("path", DOCUMENTS)
+async def test_32_documents(server: Server, http: httpx.AsyncClient, path: str) -> None:
+    urls = URL.findall((await http.get(f"{server.url}{path}", headers=ALL)).text)
+    assert len(urls) > 5
+    assert [url for url in urls if url != server.issuer and not url.startswith(f"{server.issuer}/")] == []
+
+
+async def test_32_every_kind_of_page(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    """On the way through all of them with all the headers, of redirects too; each URL is ours or the client's."""
+    client = await make_client(post_logout_redirect_uris=["https://app.example.com/bye"])
+    browser.client.headers.update({name: value for name, value in ALL.items() if name != "Host"})
+    seen = await tour(browser, client, alice.email)
+    ours = {browser.issuer, "https://app.example.com"}
+    found = set()
+    for response in seen.responses:
+        assert EVIL not in response.text
+        assert EVIL not in str(response.headers)
+        for url in URL.findall(f"{response.text} {response.headers.get('location', '')}"):
+            found.add("://".join(urlsplit(url)[:2]))
+    assert found == ours
+
+
+@pytest.mark.parametrize("headers", HEADERS, ids=_name)
+async def test_32_a_sign_in_from_its_first_redirect_to_the_tokens(
     server: Server, browser: Browser, client: RelyingParty, alice: User, headers: dict[str, str]
 ) -> None:
     browser.client.headers.update({name: value for name, value in headers.items() if name != "Host"})
-    response = await browser.client.get(f"{server.url}/authorize", params=client.parameters(), headers=headers)
-    assert urlsplit(response.headers["location"]).netloc == ""
-    code = await client.sign_in(browser, alice.email)
+    first = await browser.client.get(f"{server.url}/authorize", params=client.parameters(), headers=headers)
+    assert first.headers["location"].startswith("/")
+    await client.sign_in(browser, alice.email)
+    # By name, for the cookies' sake; the header says something else.
+    answer = await browser.client.get(f"{server.issuer}/authorize", params=client.parameters(), headers=headers)
+    location = answer.headers["location"]
+    assert location.startswith(f"{REDIRECT_URI}?")
+    parameters = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+    assert parameters["iss"] == server.issuer
     client.http.headers.update(headers)
     client.issuer = server.url
-    tokens = (await client.redeem(code)).json()
+    tokens = (await client.redeem(parameters["code"])).json()
     for name in ("access_token", "id_token"):
         claims = jose.verify(tokens[name], keyring.verification(), typ=None)
         assert claims["iss"] == server.issuer
         assert EVIL not in json.dumps(claims)
+    refreshed = (await client.refresh(tokens["refresh_token"])).json()
+    assert jose.verify(refreshed["access_token"], keyring.verification(), typ=None)["iss"] == server.issuer
 
 
-def test_32_a_request_line_with_an_absolute_form(server: Server) -> None:
-    """RFC 9112 section 3.2.2: the authority of the request line counts before Host, and for nothing here."""
+async def test_32_a_page_is_not_ours_because_the_request_says_so(browser: Browser, alice: User) -> None:
+    """Where a form may come from is decided by the issuer: naming the same stranger twice makes it no friend."""
+    page = await browser.get("/login")
+    assert isinstance(page, Page)
+    (form,) = page.forms
+    data = form.fields | {"username": alice.email, "password": "correct horse battery staple"}
+    for headers in HEADERS:
+        for origin in (f"http://{EVIL}", f"https://{EVIL}"):
+            refused = await browser.client.post(page.url, data=data, headers=headers | {"Origin": origin})
+            assert refused.status_code == 400
+            assert "set-cookie" not in refused.headers
+    answer = await browser.client.post(page.url, data=data, headers={"Host": EVIL, "Origin": browser.issuer})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+async def test_32_mail(
+    start_server: Callable[..., Server],
+    start_smtp: StartSMTP,
+    browser: Browser,
+    client: RelyingParty,
+    server: Server,
+    alice: User,
+) -> None:
+    """Sent on a request with every header, it names the issuer alone; and it goes to the person whose token it was."""
+    inbox = await start_smtp()
+    token = (await client.tokens(browser, alice.email))["refresh_token"]
+    mailing = await asyncio.to_thread(
+        start_server, IDP_ISSUER=server.issuer, IDP_SMTP_URL=f"smtp://127.0.0.1:{inbox.port}"
+    )
+    client.issuer = mailing.url
+    client.http.headers.update(ALL)
+    await client.refresh(token)
+    await execute(
+        "UPDATE refresh_token SET rotated_at = rotated_at - interval '1 minute' WHERE token_hash = sha256($1)",
+        token.encode(),
+    )
+    assert (await client.refresh(token)).status_code == 400
+    async with asyncio.timeout(10):
+        while not inbox.envelopes:
+            await asyncio.sleep(0.02)
+    (envelope,) = inbox.envelopes
+    assert envelope.rcpt_tos == [alice.email]
+    text = bytes(envelope.content or b"").decode().replace("=\r\n", "")
+    assert EVIL not in text
+    assert set(URL.findall(text)) == {server.issuer}
+
+
+def _raw(server: Server, *lines: str) -> bytes:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(
-            f"GET http://{EVIL}/.well-known/openid-configuration HTTP/1.1\r\nHost: {EVIL}\r\n"
-            "Connection: close\r\n\r\n".encode()
-        )
+        connection.sendall("".join(f"{line}\r\n" for line in (*lines, "Connection: close", "")).encode())
         answer = b""
         while data := connection.recv(65536):
             answer += data
+    return answer
+
+
+@pytest.mark.parametrize(
+    "target", [f"http://{EVIL}", f"https://{EVIL}:444", f"http://{EVIL}@localhost", "http://localhost"]
+)
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/login", "/no-such-page"])
+def test_32_a_request_line_with_an_absolute_form(server: Server, target: str, path: str) -> None:
+    """RFC 9112 section 3.2.2: the authority of the request line counts before Host, and for nothing here."""
+    answer = _raw(server, f"GET {target}{path} HTTP/1.1", f"Host: {EVIL}", "Accept: text/html")
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert not answer.startswith(b"HTTP/1.1 5")
     assert EVIL.encode() not in answer
+
+
+def test_32_odd_host_headers(server: Server) -> None:
+    """None, two, or one that is no host: refused or ignored, never repeated."""
+    control = _raw(server, "GET /.well-known/openid-configuration HTTP/1.1", "Host: localhost")
+    assert server.issuer.encode() in control
+    for hosts in (
+        [],
+        [f"Host: {EVIL}", "Host: localhost"],
+        ["Host: localhost", f"Host: {EVIL}"],
+        [f"Host: {EVIL}/x?y"],
+    ):
+        answer = _raw(server, "GET /login HTTP/1.1", *hosts)
+        assert answer.startswith((b"HTTP/1.1 303", b"HTTP/1.1 400"))
+        assert EVIL.encode() not in answer

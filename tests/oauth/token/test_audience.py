@@ -1,6 +1,8 @@
-"""Which APIs an access token is for (RFC 8707, RFC 9068)."""
+"""Whom an access token is for, and what it says to them (RFC 8707, RFC 9068)."""
 
 import asyncio
+import time
+from typing import Any
 
 import jwt
 import pytest
@@ -8,65 +10,170 @@ import pytest
 from idp.accounts.tables import User
 from idp.oauth.clients.registration import register_resource_server
 from tests.conftest import MakeClient
-from tests.support.browser import Browser, Page
+from tests.support.browser import Browser, Redirect
 from tests.support.oauth import RelyingParty
 
-Apis = tuple[str, str]
+SERVICE = {"grant_types": ["client_credentials"], "redirect_uris": [], "scope": "read"}
+UNKNOWN = ["https://unknown.example.com", "not-a-uri", "https://api.example.com#fragment"]
 
 
 @pytest.fixture
-async def apis(client: RelyingParty) -> Apis:
-    """Two resource servers."""
-    found = tuple(f"https://{name}-{client.client_id}.example.com" for name in ("orders", "stock"))
-    for identifier in found:
-        await register_resource_server(identifier, "An API")
-    return found  # type: ignore[return-value]
+async def service(make_client: MakeClient) -> RelyingParty:
+    return await make_client(**SERVICE)
 
 
-def _claims(token: str) -> dict[str, object]:
-    claims: dict[str, object] = jwt.decode(token, options={"verify_signature": False})
+@pytest.fixture
+async def apis(service: RelyingParty) -> list[str]:
+    """Two resource servers that the server knows of. The second one wants its tokens signed with ES256."""
+    identifiers = [f"https://{name}.{service.client_id}.example.com/v1" for name in ("one", "two")]
+    await register_resource_server(identifiers[0], "One", scope="read")
+    await register_resource_server(identifiers[1], "Two", access_token_signed_response_alg="ES256")
+    async with asyncio.timeout(5):
+        while (await _issue(service, identifiers)).status_code != 200:
+            await asyncio.sleep(0.02)
+    return identifiers
+
+
+async def _issue(service: RelyingParty, resources: list[str]) -> Any:
+    """Ask with the parameter repeated, as RFC 8707 section 2 has it."""
+    form: dict[str, Any] = {"grant_type": "client_credentials", "resource": resources}
+    return await service.post("/token", **form)
+
+
+async def _read(party: RelyingParty, token: str, alg: str = "RS256") -> dict[str, Any]:
+    """The claims of an access token, as one reads it who knows of us only what we publish."""
+    published = (await party.http.get(f"{party.issuer}/.well-known/jwks.json")).json()
+    header = jwt.get_unverified_header(token)
+    assert (header["typ"], header["alg"]) == ("at+jwt", alg)
+    key = jwt.PyJWKSet.from_dict(published)[header["kid"]]
+    claims: dict[str, Any] = jwt.decode(token, key, algorithms=[alg], options={"verify_aud": False})
     return claims
 
 
-async def _code(browser: Browser, client: RelyingParty, user: User, resource: str) -> str:
-    async with asyncio.timeout(5):
-        while True:
-            answer = await client.authorize(browser, resource=resource)
-            if isinstance(answer, Page):
-                # Else the server does not know the new resource servers yet.
-                return await client.sign_in(browser, user.email, resource=resource)
-            await asyncio.sleep(0.02)
+async def test_the_claims(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """RFC 9068 section 2.2: all that must be there, and of the user nothing but who it is and how they signed in."""
+    token = (await client.tokens(browser, alice.email))["access_token"]
+    claims = await _read(client, token)
+    assert set(claims) == {
+        *("iss", "exp", "aud", "sub", "client_id", "iat", "jti", "scope"),
+        *("auth_time", "acr", "amr"),
+    }
+    assert (claims["iss"], claims["sub"]) == (client.issuer, str(alice.id))
+    assert (claims["client_id"], claims["scope"]) == (client.client_id, "openid profile email")
+    assert claims["exp"] - claims["iat"] == 600
+    assert abs(claims["iat"] - time.time()) < 60
+    assert claims["auth_time"] <= claims["iat"]
+    assert claims["amr"] == ["pwd"]
 
 
-async def test_without_a_resource_the_issuer(browser: Browser, client: RelyingParty, alice: User) -> None:
+async def test_without_a_resource_it_is_for_us(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """RFC 9068 section 3: a default audience."""
     tokens = await client.tokens(browser, alice.email)
-    assert _claims(tokens["access_token"])["aud"] == client.issuer
-    assert jwt.get_unverified_header(tokens["access_token"])["typ"] == "at+jwt"
+    assert (await _read(client, tokens["access_token"]))["aud"] == client.issuer
 
 
-async def test_the_resources_that_were_granted(browser: Browser, client: RelyingParty, alice: User, apis: Apis) -> None:
-    """With openid, userinfo is an audience too; a refresh keeps them."""
-    tokens = (await client.redeem(await _code(browser, client, alice, apis[0]))).json()
-    assert _claims(tokens["access_token"])["aud"] == [apis[0], client.issuer]
-    refreshed = (await client.refresh(tokens["refresh_token"])).json()
-    assert _claims(refreshed["access_token"])["aud"] == [apis[0], client.issuer]
+async def test_a_service_names_its_resources(service: RelyingParty, apis: list[str]) -> None:
+    one, two = apis
+    for asked, audience, alg in (
+        ([one], one, "RS256"),
+        ([two], two, "ES256"),
+        ([one, two], [one, two], "RS256"),
+        ([one, one], one, "RS256"),
+    ):
+        body = (await _issue(service, asked)).json()
+        claims = await _read(service, body["access_token"], alg)
+        assert claims["aud"] == audience
+        assert (await service.introspect(body["access_token"]))["aud"] == audience
 
 
-async def test_asking_for_one_that_was_not_granted_costs_nothing(
-    browser: Browser, client: RelyingParty, alice: User, apis: Apis
+async def test_a_person_is_signed_in_for_a_resource(
+    browser: Browser, make_client: MakeClient, alice: User, apis: list[str]
 ) -> None:
-    code = await _code(browser, client, alice, apis[0])
-    refused = await client.redeem(code, resource=apis[1])
-    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_target")
-    tokens = (await client.redeem(code, resource=apis[0])).json()
-    refused = await client.refresh(tokens["refresh_token"], resource=apis[1])
-    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_target")
-    assert (await client.refresh(tokens["refresh_token"], resource=apis[0])).status_code == 200
+    """With OpenID Connect the token opens userinfo as well, so that is one of its audiences, and else it is not."""
+    one, _ = apis
+    party = await make_client(scope="openid email read")
+    openid = await party.tokens(browser, alice.email, scope="openid read", resource=one)
+    assert (await _read(party, openid["access_token"]))["aud"] == [one, party.issuer]
+    assert (await party.userinfo(openid["access_token"])).status_code == 200
+    oauth = await party.tokens(browser, alice.email, scope="read", resource=one)
+    assert (await _read(party, oauth["access_token"]))["aud"] == one
+    assert (await party.userinfo(oauth["access_token"])).status_code == 403
 
 
-async def test_only_with_openid_is_userinfo_meant(
-    browser: Browser, client: RelyingParty, make_client: MakeClient, alice: User, apis: Apis
+async def test_refreshing_keeps_the_resources(
+    browser: Browser, make_client: MakeClient, alice: User, apis: list[str]
 ) -> None:
-    await _code(browser, client, alice, apis[0])
-    code = await client.sign_in(browser, alice.email, resource=apis[0], scope="email")
-    assert _claims((await client.redeem(code)).json()["access_token"])["aud"] == apis[0]
+    party = await make_client(scope="read")
+    tokens = await party.tokens(browser, alice.email, resource=apis)
+    for _ in range(2):
+        assert (await _read(party, tokens["access_token"]))["aud"] == apis
+        tokens = (await party.refresh(tokens["refresh_token"])).json()
+
+
+async def test_a_token_for_one_of_the_resources(
+    browser: Browser, make_client: MakeClient, alice: User, apis: list[str]
+) -> None:
+    """RFC 8707 section 2.2: each access token for one of those granted, so that no API can use it at another."""
+    one, two = apis
+    party = await make_client(scope="openid read")
+    code = await party.sign_in(browser, alice.email, scope="read", resource=apis)
+    first = (await party.redeem(code, resource=one)).json()
+    assert (await _read(party, first["access_token"]))["aud"] == one
+    second = (await party.refresh(first["refresh_token"], resource=two)).json()
+    assert (await _read(party, second["access_token"], "ES256"))["aud"] == two
+    again = (await party.refresh(first["refresh_token"], resource=two)).json()
+    assert again["refresh_token"] == second["refresh_token"]
+    assert (await _read(party, again["access_token"], "ES256"))["aud"] == two
+    whole = (await party.refresh(second["refresh_token"])).json()
+    assert (await _read(party, whole["access_token"]))["aud"] == apis
+
+
+async def test_a_resource_that_was_not_granted(
+    browser: Browser, make_client: MakeClient, alice: User, apis: list[str]
+) -> None:
+    """It is refused, registered or not, and uses up neither the code nor the refresh token."""
+    one, two = apis
+    party = await make_client(scope="read")
+    code = await party.sign_in(browser, alice.email, resource=one)
+    for resource in (two, apis, *UNKNOWN):
+        refused = await party.redeem(code, resource=resource)
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_target")
+    token = (await party.redeem(code)).json()["refresh_token"]
+    for resource in (two, apis, *UNKNOWN):
+        refused = await party.refresh(token, resource=resource)
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_target")
+    assert (await party.refresh(token, resource=one)).status_code == 200
+
+
+async def test_a_used_code_is_one_whatever_it_is_used_for(
+    browser: Browser, make_client: MakeClient, alice: User, apis: list[str]
+) -> None:
+    """To name a resource is no way round the detection of a replay."""
+    party = await make_client(scope="read")
+    code = await party.sign_in(browser, alice.email, resource=apis[0])
+    token = (await party.redeem(code)).json()["refresh_token"]
+    assert (await party.redeem(code, resource=apis[1])).json()["error"] == "invalid_grant"
+    assert (await party.refresh(token)).status_code == 400
+
+
+@pytest.mark.parametrize("resource", UNKNOWN)
+async def test_a_resource_that_is_not_registered(
+    browser: Browser, make_client: MakeClient, service: RelyingParty, apis: list[str], resource: str
+) -> None:
+    refused = await _issue(service, [apis[0], resource])
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_target")
+    party = await make_client(scope="read")
+    answer = await party.authorize(browser, resource=f"{apis[0]} {resource}")
+    assert isinstance(answer, Redirect)
+    assert answer.parameters["error"] == "invalid_target"
+
+
+async def test_a_new_resource_needs_consent(
+    browser: Browser, make_client: MakeClient, alice: User, apis: list[str]
+) -> None:
+    one, two = apis
+    party = await make_client(scope="read")
+    await party.sign_in(browser, alice.email, resource=one)
+    known, new = [await party.authorize(browser, resource=resource, prompt="none") for resource in (one, two)]
+    assert "code" in known.parameters
+    assert new.parameters["error"] == "consent_required"

@@ -12,11 +12,19 @@ from tests.support.oauth import RelyingParty
 
 ORIGIN = "https://app.example.com"
 OWN = {"Origin": ORIGIN}
-FOREIGN = [{}, {"Origin": "null"}, {"Origin": "https://evil.example.com"}, {"Origin": f"{ORIGIN}.evil.example"}]
+#: The last one is the origin of another client, registered by the fixture.
+FOREIGN = [
+    {},
+    {"Origin": "null"},
+    {"Origin": "https://evil.example.com"},
+    {"Origin": f"{ORIGIN}.evil.example"},
+    {"Origin": "https://other-app.example.com"},
+]
 
 
 @pytest.fixture
 async def spa(make_client: MakeClient) -> RelyingParty:
+    await make_client(redirect_uris=["https://other-app.example.com/callback"])
     return await make_client(token_endpoint_auth_method="none", refresh_token_cookie=True)
 
 
@@ -30,8 +38,7 @@ def _with(morsel: Morsel[str], **headers: str) -> dict[str, str]:
     return {"Cookie": f"{morsel.key}={morsel.value}"} | headers
 
 
-async def _redeem(spa: RelyingParty, browser: Browser, user: User, headers: dict[str, str]) -> httpx.Response:
-    code = await spa.sign_in(browser, user.email)
+async def _redeem(spa: RelyingParty, code: str, headers: dict[str, str]) -> httpx.Response:
     return await spa.post(
         "/token",
         headers=headers,
@@ -42,65 +49,116 @@ async def _redeem(spa: RelyingParty, browser: Browser, user: User, headers: dict
     )
 
 
-async def test_it_is_in_the_cookie_and_nowhere_else(spa: RelyingParty, browser: Browser, alice: User) -> None:
-    response = await _redeem(spa, browser, alice, OWN)
-    assert "access_token" in response.json()
-    assert "refresh_token" not in response.json()
-    cookie = _cookie(response)
+async def _refresh(spa: RelyingParty, headers: dict[str, str], **form: str) -> httpx.Response:
+    return await spa.post("/token", headers=headers, grant_type="refresh_token", **form)
+
+
+@pytest.fixture
+async def redeemed(spa: RelyingParty, browser: Browser, alice: User) -> httpx.Response:
+    return await _redeem(spa, await spa.sign_in(browser, alice.email), OWN)
+
+
+@pytest.fixture
+def cookie(redeemed: httpx.Response) -> Morsel[str]:
+    """The refresh token of somebody who signed in."""
+    return _cookie(redeemed)
+
+
+def test_it_is_in_the_cookie_and_nowhere_else(spa: RelyingParty, redeemed: httpx.Response, cookie: Morsel[str]) -> None:
+    assert "access_token" in redeemed.json()
+    assert "refresh_token" not in redeemed.json()
+    assert cookie.value not in redeemed.text
     assert cookie.key == f"__Host-refresh.{spa.client_id}"
     assert (cookie["httponly"], cookie["secure"]) == (True, True)
     assert (cookie["samesite"].lower(), cookie["path"], cookie["domain"]) == ("strict", "/", "")
-    assert cookie.value not in response.text
+    assert int(cookie["max-age"]) == 14 * 86400
 
 
-async def test_refreshing_by_the_cookie_replaces_it(spa: RelyingParty, browser: Browser, alice: User) -> None:
-    first = _cookie(await _redeem(spa, browser, alice, OWN))
-    response = await spa.post("/token", headers=_with(first, **OWN), grant_type="refresh_token")
+async def test_refreshing_by_the_cookie_replaces_it(spa: RelyingParty, cookie: Morsel[str]) -> None:
+    response = await _refresh(spa, _with(cookie, **OWN))
     assert response.status_code == 200
     assert "refresh_token" not in response.json()
     second = _cookie(response)
-    assert second.value != first.value
-    assert (await spa.post("/token", headers=_with(second, **OWN), grant_type="refresh_token")).status_code == 200
+    assert (second.key, second["httponly"], second["samesite"]) == (cookie.key, True, cookie["samesite"])
+    assert second.value != cookie.value
+    assert second.value not in response.text
+    # Another tab that used the same cookie at the same moment is given the same one.
+    assert _cookie(await _refresh(spa, _with(cookie, **OWN))).value == second.value
+    assert (await _refresh(spa, _with(second, **OWN))).status_code == 200
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=lambda headers: headers.get("Origin", "none"))
 async def test_only_the_clients_own_pages(
-    spa: RelyingParty, browser: Browser, alice: User, headers: dict[str, str]
+    spa: RelyingParty, browser: Browser, alice: User, cookie: Morsel[str], headers: dict[str, str]
 ) -> None:
-    """A request from elsewhere is refused, and the token is as good as before."""
-    cookie = _cookie(await _redeem(spa, browser, alice, OWN))
-    refused = await spa.post("/token", headers=_with(cookie, **headers), grant_type="refresh_token")
+    """A request from elsewhere is refused, and neither token nor code is used up."""
+    for path in ("/token", "/revoke"):
+        refused = await spa.post(path, headers=_with(cookie, **headers), grant_type="refresh_token")
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
+        assert "set-cookie" not in refused.headers
+    assert (await _refresh(spa, _with(cookie, **OWN))).status_code == 200
+
+    code = await spa.sign_in(browser, alice.email)
+    refused = await _redeem(spa, code, headers)
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
-    assert "access-control-allow-credentials" not in refused.headers
-    assert "set-cookie" not in refused.headers
-    assert (await _redeem(spa, browser, alice, headers)).status_code == 400
-    assert (await spa.post("/token", headers=_with(cookie, **OWN), grant_type="refresh_token")).status_code == 200
+    assert (await _redeem(spa, code, OWN)).status_code == 200
 
 
-async def test_a_token_in_the_body_is_refused(spa: RelyingParty, browser: Browser, alice: User) -> None:
-    cookie = _cookie(await _redeem(spa, browser, alice, OWN))
-    response = await spa.post("/token", headers=OWN, grant_type="refresh_token", refresh_token=cookie.value)
-    assert response.json()["error"] == "invalid_request"
-    without = await spa.post("/token", headers=OWN, grant_type="refresh_token")
-    assert without.json()["error"] == "invalid_request"
+async def test_a_token_in_the_body_is_refused(spa: RelyingParty, cookie: Morsel[str]) -> None:
+    """A script that got hold of one cannot use it; and refusing it leaves it as it was."""
+    for headers in (OWN, _with(cookie, **OWN)):
+        response = await _refresh(spa, headers, refresh_token=cookie.value)
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+    assert (await _refresh(spa, _with(cookie, **OWN))).status_code == 200
 
 
-async def test_the_page_may_read_the_answer(spa: RelyingParty, browser: Browser, alice: User) -> None:
-    cookie = _cookie(await _redeem(spa, browser, alice, OWN))
-    response = await spa.post("/token", headers=_with(cookie, **OWN), grant_type="refresh_token")
-    assert response.headers["access-control-allow-origin"] == ORIGIN
-    assert response.headers["access-control-allow-credentials"] == "true"
-    assert "Origin" in response.headers["vary"]
+async def test_without_the_cookie_there_is_no_token(
+    spa: RelyingParty, make_client: MakeClient, cookie: Morsel[str]
+) -> None:
+    """Neither another client's cookie nor one of another name counts."""
+    other = await make_client(token_endpoint_auth_method="none", refresh_token_cookie=True)
+    for headers in (OWN, OWN | {"Cookie": f"refresh.{spa.client_id}={cookie.value}"}):
+        response = await _refresh(spa, headers)
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+    assert (await _refresh(other, _with(cookie, **OWN))).json()["error"] == "invalid_request"
+    moved = {"Cookie": f"__Host-refresh.{other.client_id}={cookie.value}"}
+    assert (await _refresh(other, moved | OWN)).json()["error"] == "invalid_grant"
 
 
-async def test_revoking_clears_the_cookie(spa: RelyingParty, browser: Browser, alice: User) -> None:
-    cookie = _cookie(await _redeem(spa, browser, alice, OWN))
+async def test_a_client_that_did_not_ask_for_it_gets_no_cookie(
+    make_client: MakeClient, browser: Browser, alice: User
+) -> None:
+    plain = await make_client(token_endpoint_auth_method="none")
+    response = await _redeem(plain, await plain.sign_in(browser, alice.email), OWN)
+    assert "set-cookie" not in response.headers
+    token = response.json()["refresh_token"]
+    by_cookie = await _refresh(plain, OWN | {"Cookie": f"__Host-refresh.{plain.client_id}={token}"})
+    assert by_cookie.json()["error"] == "invalid_request"
+
+
+async def test_the_page_may_ask_and_read_the_answer(spa: RelyingParty, cookie: Morsel[str]) -> None:
+    """Fetch standard: exactly this origin, and with credentials."""
+    answers = [
+        await _refresh(spa, _with(cookie, **OWN)),
+        await _refresh(spa, OWN),
+        await spa.http.options(f"{spa.issuer}/token", headers=OWN | {"Access-Control-Request-Method": "POST"}),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 400, 204]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert answer.headers["access-control-allow-credentials"] == "true"
+        assert "Origin" in answer.headers["vary"]
+    from_elsewhere = await _refresh(spa, {"Origin": "https://evil.example.com"})
+    assert "access-control-allow-origin" not in from_elsewhere.headers
+
+
+async def test_revoking_clears_the_cookie(spa: RelyingParty, redeemed: httpx.Response, cookie: Morsel[str]) -> None:
     response = await spa.post("/revoke", headers=_with(cookie, **OWN))
     assert response.status_code == 200
     cleared = _cookie(response)
     assert (cleared.key, cleared.value, cleared["max-age"]) == (cookie.key, "", "0")
-    again = await spa.post("/token", headers=_with(cookie, **OWN), grant_type="refresh_token")
-    assert again.json()["error"] == "invalid_grant"
+    assert (await _refresh(spa, _with(cookie, **OWN))).json()["error"] == "invalid_grant"
+    assert (await spa.userinfo(redeemed.json()["access_token"])).status_code == 401
 
 
 async def test_revoking_without_a_cookie_is_no_error(spa: RelyingParty) -> None:

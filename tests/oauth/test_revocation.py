@@ -1,0 +1,127 @@
+"""Who may end a token, and what ends with it (RFC 7009)."""
+
+import pytest
+
+from idp.accounts.tables import User
+from idp.db.engine import fetch, fetchrow
+from tests.conftest import MakeClient
+from tests.support.browser import Browser
+from tests.support.oauth import RelyingParty
+from tests.support.tokens import decode
+
+INACTIVE = {"active": False}
+
+
+async def _assert_over(client: RelyingParty, tokens: dict[str, str]) -> None:
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 400
+    assert await client.introspect(tokens["access_token"]) == INACTIVE
+    assert (await client.userinfo(tokens["access_token"])).status_code == 401
+
+
+@pytest.mark.parametrize("hint", [None, "refresh_token", "access_token", "nonsense"])
+async def test_a_refresh_token_takes_the_family(
+    browser: Browser, client: RelyingParty, alice: User, hint: str | None
+) -> None:
+    """Section 2.1: the access tokens of the same authorization too. What another one gave stays."""
+    tokens, other = [await client.tokens(browser, alice.email) for _ in range(2)]
+    response = await client.post("/revoke", token=tokens["refresh_token"], token_type_hint=hint)
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["cache-control"] == "no-store"
+    await _assert_over(client, tokens)
+    assert (await client.userinfo(other["access_token"])).status_code == 200
+    assert (await client.refresh(other["refresh_token"])).status_code == 200
+
+
+async def test_one_that_was_used_takes_it_as_well(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """A client that missed the answer to its refresh signs out with what it has."""
+    first = await client.tokens(browser, alice.email)
+    second = (await client.refresh(first["refresh_token"])).json()
+    assert (await client.post("/revoke", token=first["refresh_token"])).status_code == 200
+    await _assert_over(client, second)
+
+
+async def test_it_is_recorded_once(browser: Browser, client: RelyingParty, alice: User) -> None:
+    tokens = await client.tokens(browser, alice.email)
+    for _ in range(2):
+        assert (await client.post("/revoke", token=tokens["refresh_token"])).status_code == 200
+    events = await fetch(
+        "SELECT client_id, detail->>'reason' AS reason FROM audit_event"
+        " WHERE user_id = $1 AND event = 'token_family_revoked'",
+        alice.id,
+    )
+    assert [tuple(event) for event in events] == [(client.client_id, "revoked_by_client")]
+
+
+@pytest.mark.parametrize("hint", [None, "refresh_token", "access_token", "nonsense"])
+async def test_an_access_token_goes_alone(
+    browser: Browser, client: RelyingParty, alice: User, hint: str | None
+) -> None:
+    tokens = await client.tokens(browser, alice.email)
+    response = await client.post("/revoke", token=tokens["access_token"], token_type_hint=hint)
+    assert (response.status_code, response.content) == (200, b"")
+    assert (await client.userinfo(tokens["access_token"])).status_code == 401
+    assert await client.introspect(tokens["access_token"]) == INACTIVE
+    again = (await client.refresh(tokens["refresh_token"])).json()
+    assert (await client.userinfo(again["access_token"])).status_code == 200
+
+
+async def test_it_is_remembered_until_it_would_have_expired(
+    browser: Browser, client: RelyingParty, alice: User
+) -> None:
+    token = (await client.tokens(browser, alice.email))["access_token"]
+    await client.post("/revoke", token=token)
+    claims = decode(token.split(".")[1])
+    row = await fetchrow("SELECT expires_at FROM revoked_access_token WHERE jti = $1", claims["jti"])
+    assert row is not None
+    assert int(row["expires_at"].timestamp()) == claims["exp"]
+
+
+async def test_a_public_client_ends_its_own(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    public = await make_client(token_endpoint_auth_method="none")
+    tokens = await public.tokens(browser, alice.email)
+    assert (await public.post("/revoke", token=tokens["refresh_token"])).status_code == 200
+    assert (await public.refresh(tokens["refresh_token"])).status_code == 400
+    assert (await public.userinfo(tokens["access_token"])).status_code == 401
+
+
+async def test_anothers_token(browser: Browser, client: RelyingParty, make_client: MakeClient, alice: User) -> None:
+    """Section 2.1: the request is refused, and told so."""
+    tokens = await client.tokens(browser, alice.email)
+    other = await make_client()
+    for name in ("access_token", "refresh_token"):
+        response = await other.post("/revoke", token=tokens[name])
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+    assert (await client.userinfo(tokens["access_token"])).status_code == 200
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+
+
+async def test_what_is_gone_or_never_was_is_a_success(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """Section 2.2: the client has what it wanted."""
+    tokens = await client.tokens(browser, alice.email)
+    gone = tokens["refresh_token"]
+    for token in (gone, gone, tokens["access_token"], "garbage", "a.b.c", "é", "x" * 20000):
+        assert (await client.post("/revoke", token=token)).status_code == 200
+
+
+async def test_an_id_token_cannot_be_revoked(browser: Browser, client: RelyingParty, alice: User) -> None:
+    tokens = await client.tokens(browser, alice.email)
+    assert (await client.post("/revoke", token=tokens["id_token"])).status_code == 200
+    assert (await client.userinfo(tokens["access_token"])).status_code == 200
+
+
+async def test_nobody_ends_anything_without_a_proof(browser: Browser, client: RelyingParty, alice: User) -> None:
+    tokens = await client.tokens(browser, alice.email)
+    url, data = f"{client.issuer}/revoke", {"token": tokens["refresh_token"]}
+    for answer in (
+        await client.http.post(url, data=data, auth=(client.client_id, "wrong")),
+        await client.http.post(url, data=data | {"client_id": client.client_id}),
+        await client.http.post(url, data=data),
+    ):
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    assert (await client.http.get(url, params=data)).status_code == 405
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+
+
+async def test_a_token_must_be_sent(client: RelyingParty) -> None:
+    response = await client.post("/revoke")
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
