@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 # The settings of whoever runs the tests are none of theirs. This comes before the first import of the product.
 for _name in [name for name in os.environ if name.startswith("IDP_")]:
     del os.environ[_name]
+# What runs in the background of a shell, or by nohup, inherits that these are ignored, and so would our servers.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 MASTER_KEY = secrets.token_urlsafe(32)
 os.environ |= {
     "IDP_MASTER_KEY": MASTER_KEY,
