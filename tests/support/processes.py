@@ -37,8 +37,11 @@ def descendants(pid: int) -> set[int]:
 
 
 def command(pid: int) -> str:
-    """What a process was started with."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    """What a process was started with; nothing of one that has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def until(holds: Callable[[], object], seconds: float = 30) -> None:
