@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock migration clean
+.PHONY: help run test check format lock migration messages clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,14 @@ LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --generate-h
 
 migration: $(VENV)/.run ## Generate a migration from the tables; NAME=what_changes
 	PICCOLO_CONF=idp.piccolo_conf $(BIN)/piccolo migrations new idp --auto --desc="$(NAME)"
+
+messages: $(VENV)/.dev ## Collect the texts for translation into idp/locales
+	$(BIN)/pybabel -q extract -F babel.cfg --no-location --sort-output --no-wrap -o .messages.pot .
+	@for language in idp/locales/*/; do \
+		$(BIN)/pybabel -q update -i .messages.pot -o $${language}messages.po -l $$(basename $$language) \
+			--init-missing --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap || exit 1; \
+	done
+	@rm .messages.pot
 
 clean: ## Remove the environment and caches, not the data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -12,11 +12,14 @@ from idp import housekeeping
 from idp.db import notices
 from idp.db.engine import close_pool, configure, open_pool
 from idp.keys.ring import keyring
-from idp.mail import deliver
+from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
+from idp.oauth.authorize import challenge
 from idp.oauth.authorize import endpoint as authorize
 from idp.oauth.clients.registry import registry
 from idp.oauth.token import endpoint as token
+from idp.selfservice import apps, data, email, invitation, passkeys, profile, recovery, security, totp
+from idp.selfservice import devices as account_devices
 from idp.settings import Settings, settings
 from idp.signin import home
 from idp.signin import pages as signin
@@ -30,20 +33,29 @@ from idp.web.pages import pages
 log = structlog.get_logger()
 
 MAX_BODY_BYTES = 64 * 1024
-#: How long mail that is under way may hold up the end of a worker.
-MAIL_SECONDS = 5
 
 MODULES = (
+    account_devices,
+    apps,
     authorize,
+    challenge,
     consent,
+    data,
+    email,
     health,
     introspection,
+    invitation,
     logout,
     metadata,
+    passkeys,
+    profile,
+    recovery,
     revocation,
+    security,
     signin,
     static,
     token,
+    totp,
     userinfo,
 )
 
@@ -57,6 +69,7 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
     background = [
         asyncio.create_task(notices.watch({"keys": keyring.load, "clients": registry.load})),
         asyncio.create_task(housekeeping.run()),
+        asyncio.create_task(outbox.run()),
     ]
     _say_that_it_serves()
     try:
@@ -65,8 +78,6 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(deliver.finish(), MAIL_SECONDS)
         await close_pool()
 
 

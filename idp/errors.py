@@ -109,6 +109,18 @@ class PageError(Exception):
         self.status = status
 
 
+class TooManyTries(Exception):
+    """Somebody does something more often than is allowed; answered with 429 and Retry-After (RFC 6585 section 4).
+
+    Attributes:
+        retry_after: how long to wait, in seconds.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"allowed again in {retry_after} s")
+        self.retry_after = max(1, retry_after)
+
+
 class Overloaded(Exception):
     """More work is waiting than can be done in good time; answered with 503 and Retry-After."""
 

@@ -19,6 +19,7 @@ BATCH = 1000
 BATCHES_A_ROUND = 20
 
 #: Each table, its key, and how long its expired rows are kept: a code replayed within a day still revokes its family.
+#: Mail that nobody could send is given up by the outbox first.
 EXPIRING = (
     ("signin_flow", "id", "1 hour"),
     ("authorization_request", "id", "1 hour"),
@@ -27,7 +28,14 @@ EXPIRING = (
     ("token_family", "id", "1 day"),
     ("revoked_access_token", "jti", "1 hour"),
     ("session", "id", "1 day"),
+    ("email_proof", "id", "1 hour"),
+    ("invitation", "id", "30 days"),
+    ("device", "id", "1 day"),
+    ("mail", "id", "1 day"),
+    ("throttle", "key", "1 day"),
 )
+#: Where the time that rows expire at has another name.
+EXPIRY = {"throttle": "free_at"}
 
 
 async def delete_expired(table: str, key: str, kept: str) -> int:
@@ -35,7 +43,7 @@ async def delete_expired(table: str, key: str, kept: str) -> int:
     # Table, column and interval are the constants above.
     return await execute(
         f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}"  # noqa: S608
-        f" WHERE expires_at < now() - interval '{kept}' LIMIT {BATCH} FOR UPDATE SKIP LOCKED)"
+        f" WHERE {EXPIRY.get(table, 'expires_at')} < now() - interval '{kept}' LIMIT {BATCH} FOR UPDATE SKIP LOCKED)"
     )
 
 

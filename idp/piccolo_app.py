@@ -4,10 +4,11 @@ from pathlib import Path
 
 from piccolo.conf.apps import AppConfig
 
-from idp.accounts.tables import User
+from idp.accounts.tables import EmailProof, Invitation, User
 from idp.audit.tables import AuditEvent
 from idp.db.tables import Revision
 from idp.keys.tables import SigningKeyRow
+from idp.mail.tables import Mail
 from idp.oauth.clients.tables import ClientRow, ResourceServerRow
 from idp.oauth.tables import (
     AuthorizationCode,
@@ -17,7 +18,8 @@ from idp.oauth.tables import (
     RevokedAccessToken,
     TokenFamily,
 )
-from idp.signin.tables import Flow, Session
+from idp.signin.tables import Device, Flow, Passkey, RecoveryCode, Session, Totp
+from idp.web.tables import Throttle
 
 APP_CONFIG = AppConfig(
     app_name="idp",
@@ -28,14 +30,22 @@ APP_CONFIG = AppConfig(
         AuthorizationRequestRow,
         ClientRow,
         Consent,
+        Device,
+        EmailProof,
         Flow,
+        Invitation,
+        Mail,
+        Passkey,
+        RecoveryCode,
         RefreshToken,
         ResourceServerRow,
         Revision,
         RevokedAccessToken,
         Session,
         SigningKeyRow,
+        Throttle,
         TokenFamily,
+        Totp,
         User,
     ],
 )

@@ -47,6 +47,12 @@ def _check_issuer(value: str) -> str:
     return value
 
 
+def _check_color(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        raise ValueError("must be a colour such as #0f5568")
+    return value
+
+
 def _read_networks(value: object) -> object:
     """Read ``10.0.0.0/8, fd00::/8`` from the environment."""
     if not isinstance(value, str):
@@ -114,7 +120,29 @@ class Settings(BaseSettings):
     flow_lifetime: int = _option(HOUR, "How long a person may take to sign in or to consent.", ge=60)
     single_session: bool = _option(False, "A new sign-in ends the user's earlier sessions and refresh tokens.")
 
+    # Accounts
+    registration: Literal["open", "invitation", "closed"] = _option(
+        "open", "Who may create an account: anyone, whoever was invited, or nobody."
+    )
+    email_code_sign_in: bool = _option(True, "Whether people may sign in with a code sent to their email address.")
+    email_code_lifetime: int = _option(10 * MINUTE, "How long a code or a link in a mail lets one sign in.", ge=60)
+    password_reset_lifetime: int = _option(HOUR, "How long a link to choose a new password can be used.", ge=60)
+    invitation_lifetime: int = _option(7 * DAY, "How long an invitation can be used.", ge=60)
+    address_limits: bool = _option(
+        True, "Whether tries and mails are counted by network address too, not only by account."
+    )
+    trusted_device_lifetime: int = _option(
+        0, "How long a browser may skip the second factor, if its user wishes. 0: never.", ge=0
+    )
+    reauthentication_lifetime: int = _option(
+        10 * MINUTE, "How long after a sign-in a person may change what protects the account.", ge=60
+    )
+
     # Passwords
+    password_min_score: int = _option(2, "Least strength of a new password, from 0 to 4 as zxcvbn counts.", ge=0, le=4)
+    breached_passwords_url: str | None = _option(
+        None, "Range query for breached passwords, as https://api.pwnedpasswords.com/range/. Empty: not asked."
+    )
     argon2_memory_cost: int = _option(19456, "Argon2id memory, in KiB.", ge=8)
     argon2_time_cost: int = _option(2, "Argon2id passes.", ge=1)
     argon2_parallelism: int = _option(1, "Argon2id lanes.", ge=1)
@@ -126,10 +154,23 @@ class Settings(BaseSettings):
         None, "smtp://user:password@host:587 (STARTTLS) or smtps://host:465. Empty: no mail is sent."
     )
     mail_from: str = _option("idp <no-reply@localhost>", "The From address of every mail.")
+    mail_retry_lifetime: int = _option(
+        2 * DAY, "How long sending a mail is tried again. A code is given up when it dies.", ge=60
+    )
+    mail_kept: int = _option(7 * DAY, "How long the state of a mail that was sent or given up can be seen.", ge=HOUR)
 
     # Looks
     product_name: str = _option("idp", "The name that pages and mails show.")
     logo_url: str | None = _option(None, "URL of a logo in place of ours.")
+    theme_color: Annotated[str | None, AfterValidator(_check_color)] = _option(
+        None, "The colour of buttons and links, as #0f5568, in place of ours."
+    )
+    default_locale: Literal["en", "de", "es", "fr"] = _option(
+        "en", "The language for those who ask for none that there is."
+    )
+    geoip_database: Path | None = _option(
+        None, "A MaxMind database (City or Country) that tells people where they signed in. Empty: not told."
+    )
     templates_dir: Path | None = _option(None, "Folder whose templates take the place of those of the same name.")
 
     @property

@@ -40,6 +40,7 @@ from idp.keys.ring import keyring
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.registry import registry
 from tests.support.browser import Browser, open_browser
+from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
 from tests.support.postgres import TEMPLATE, Cluster
 from tests.support.server import Server
@@ -91,9 +92,24 @@ async def fresh_keys(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(db: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def mailbox() -> Iterator[Mailbox]:
+    """Where the shared server sends its mail."""
+    mailbox = Mailbox()
+    yield mailbox
+    mailbox.stop()
+
+
+@pytest.fixture(scope="session")
+def server(db: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that most tests share."""
-    server = Server(tmp_path_factory.mktemp("server"), IDP_DATABASE_URL=db, IDP_MASTER_KEY=MASTER_KEY)
+    server = Server(
+        tmp_path_factory.mktemp("server"),
+        IDP_DATABASE_URL=db,
+        IDP_MASTER_KEY=MASTER_KEY,
+        IDP_SMTP_URL=mailbox.url,
+        # Everybody here has the same address.
+        IDP_ADDRESS_LIMITS="false",
+    )
     yield server
     server.stop()
 
@@ -104,7 +120,11 @@ def start_server(db: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     started: list[Server] = []
 
     def start(*arguments: str, **settings: Any) -> Server:
-        server = Server(tmp_path, *arguments, **({"IDP_DATABASE_URL": db, "IDP_MASTER_KEY": MASTER_KEY} | settings))
+        server = Server(
+            tmp_path,
+            *arguments,
+            **({"IDP_DATABASE_URL": db, "IDP_MASTER_KEY": MASTER_KEY, "IDP_ADDRESS_LIMITS": "false"} | settings),
+        )
         started.append(server)
         return server
 

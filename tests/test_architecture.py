@@ -16,6 +16,7 @@ ROOT = Path(idp.__file__).parent
 #: From what is called by people down to what everything stands on. An arrow points downwards, or stays in its layer.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "admin", "dev"}),
+    frozenset({"selfservice"}),
     frozenset({"signin", "oauth", "federation", "accounts"}),
     frozenset({"keys", "mail", "audit"}),
     frozenset({"web", "db"}),

@@ -11,8 +11,10 @@ import pytest
 from piccolo.table import Table
 
 from idp import clock, housekeeping, ids
+from idp.accounts.tables import EmailProof, Invitation
 from idp.accounts.users import create_user
 from idp.db.engine import DatabaseUnavailable, engine, fetch, transaction
+from idp.mail.tables import Mail
 from idp.oauth.clients.registration import register_client
 from idp.oauth.tables import (
     AuthorizationCode,
@@ -22,7 +24,8 @@ from idp.oauth.tables import (
     TokenFamily,
 )
 from idp.piccolo_app import APP_CONFIG
-from idp.signin.tables import Flow, Session
+from idp.signin.tables import Device, Flow, Session
+from idp.web.tables import Throttle
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
 
@@ -65,9 +68,14 @@ class Fill:
             "token_family": (TokenFamily, granted),
             "revoked_access_token": (RevokedAccessToken, {"jti": random}),
             "session": (Session, signed_in | {"token_hash": random.encode()}),
+            "email_proof": (EmailProof, {"purpose": "sign_in", "email": "a@example.com"}),
+            "invitation": (Invitation, {"email": "a@example.com", "token_hash": random.encode()}),
+            "device": (Device, {"user_id": self.user, "token_hash": random.encode()}),
+            "mail": (Mail, {"recipient": "a@example.com", "template": "welcome"}),
+            "throttle": (Throttle, {"key": random.encode(), "rule": "r"}),
         }
         kind, defaults = makers[table]
-        return kind(expires_at=expires_at, **(defaults | values))
+        return kind(**({housekeeping.EXPIRY.get(table, "expires_at"): expires_at} | defaults | values))
 
     async def __call__(self, table: str, expired_for: timedelta, count: int = 1) -> None:
         rows = [self.row(table, clock.now() - expired_for) for _ in range(count)]
@@ -82,7 +90,8 @@ async def fill(cluster: Cluster, template: str) -> AsyncIterator[Fill]:
 
 
 async def _count(table: str) -> int:
-    (row,) = await fetch(f"SELECT count(*) FROM {table} WHERE expires_at <> $1", FOR_EVER)
+    expiry = housekeeping.EXPIRY.get(table, "expires_at")
+    (row,) = await fetch(f"SELECT count(*) FROM {table} WHERE {expiry} <> $1", FOR_EVER)
     count: int = row["count"]
     return count
 
@@ -90,7 +99,7 @@ async def _count(table: str) -> int:
 @pytest.mark.parametrize("table", KEPT)
 async def test_what_expired_is_deleted_and_the_rest_stays(fill: Fill, table: str) -> None:
     """What just expired stays for a while: a code that is replayed then still revokes what it gave."""
-    kept = {"1 hour": timedelta(hours=1), "1 day": timedelta(days=1)}[KEPT[table]]
+    kept = {"1 hour": timedelta(hours=1), "1 day": timedelta(days=1), "30 days": timedelta(days=30)}[KEPT[table]]
     for expired_for in (timedelta(days=-100), timedelta(minutes=-1), kept - timedelta(minutes=1)):
         await fill(table, expired_for)
     for expired_for in (kept + timedelta(seconds=1), timedelta(days=3650)):
@@ -105,7 +114,7 @@ def test_no_table_that_expires_is_forgotten() -> None:
     expiring = {
         table._meta.tablename
         for table in APP_CONFIG.table_classes
-        if any(column._meta.name == "expires_at" for column in table._meta.columns)
+        if any(column._meta.name in ("expires_at", "free_at") for column in table._meta.columns)
     }
     assert expiring == set(KEPT)
     # What nobody may lose has no end.

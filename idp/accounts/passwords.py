@@ -2,6 +2,7 @@
 
 Argon2id with the parameters of the settings, in threads of its own: one hashing takes tens of milliseconds and tens
 of MiB. Threads and queue are bounded, so that a flood of sign-ins is told to come back and does not fill the memory.
+Hashes that other systems made verify too (:mod:`idp.accounts.foreign_hashes`), and always need a rehash.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import secrets
 import threading
 import unicodedata
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import ParamSpec, TypeVar
@@ -18,8 +19,11 @@ from typing import ParamSpec, TypeVar
 from argon2 import DEFAULT_HASH_LENGTH, DEFAULT_RANDOM_SALT_LENGTH, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from idp.accounts import foreign_hashes, strength
+from idp.accounts.breaches import is_breached
 from idp.errors import Overloaded
 from idp.settings import settings
+from idp.web.i18n import gettext as _
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +33,26 @@ MIN_LENGTH, MAX_LENGTH = 8, 1024
 
 
 class PasswordRefused(ValueError):
-    """A new password is too short or too long: one plain sentence."""
+    """A new password is too short, too long, too easy to guess or known from a breach: plain sentences."""
+
+
+async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) -> None:
+    """Make sure that nobody guesses a password that somebody chose.
+
+    Args:
+        user_inputs: what others may know of the person, as their address and name.
+
+    Raises:
+        PasswordRefused: its length is not allowed, it is too weak, or known from a breach.
+        Overloaded: too many passwords are being hashed.
+    """
+    _check_length(password)
+    known = [*user_inputs, settings().product_name]
+    found = await _pool().run(strength.estimate, password, known)
+    if found.score < settings().password_min_score:
+        raise PasswordRefused(strength.refusal(found))
+    if await is_breached(_normalised(password)):
+        raise PasswordRefused(_("The password is known from a data breach elsewhere. Choose another one."))
 
 
 async def hash_password(password: str) -> str:
@@ -39,11 +62,17 @@ async def hash_password(password: str) -> str:
         PasswordRefused: its length is not allowed.
         Overloaded: too many hashings wait already.
     """
-    if len(_normalised(password)) < MIN_LENGTH:
-        raise PasswordRefused(f"The password is too short: at least {MIN_LENGTH} characters are needed.")
-    if len(password) > MAX_LENGTH:
-        raise PasswordRefused(f"The password is too long: at most {MAX_LENGTH} characters are allowed.")
-    return await _pool().run(_hasher().hash, _encoded(password))
+    _check_length(password)
+    return await rehash_password(password)
+
+
+async def rehash_password(password: str) -> str:
+    """Hash a password that was accepted before, whatever was asked of it then.
+
+    Raises:
+        Overloaded: too many hashings wait already.
+    """
+    return await _pool().run(_hasher().hash, _encoded(_normalised(password)))
 
 
 async def verify_password(hash: str | None, password: str) -> bool:
@@ -56,7 +85,7 @@ async def verify_password(hash: str | None, password: str) -> bool:
     """
     if len(password) > MAX_LENGTH:
         return await verify_password(None, "")
-    return await _pool().run(_matches, hash or _decoy(), _encoded(password))
+    return await _pool().run(_matches, hash or _decoy(), password)
 
 
 def needs_rehash(hash: str) -> bool:
@@ -67,6 +96,17 @@ def needs_rehash(hash: str) -> bool:
         return True
 
 
+def _check_length(password: str) -> None:
+    if len(_normalised(password)) < MIN_LENGTH:
+        raise PasswordRefused(
+            _("The password is too short: at least %(count)s characters are needed.", count=MIN_LENGTH)
+        )
+    if len(password) > MAX_LENGTH:
+        raise PasswordRefused(
+            _("The password is too long: at most %(count)s characters are allowed.", count=MAX_LENGTH)
+        )
+
+
 def _normalised(password: str) -> str:
     """One form for the same password typed on different devices (NIST SP 800-63B: NFKC)."""
     return unicodedata.normalize("NFKC", password)
@@ -74,10 +114,16 @@ def _normalised(password: str) -> str:
 
 def _encoded(password: str) -> bytes:
     # Half a surrogate pair is no text, but may be in JSON: it is just another wrong password.
-    return _normalised(password).encode("utf-8", "surrogatepass")
+    return password.encode("utf-8", "surrogatepass")
 
 
-def _matches(hash: str, password: bytes) -> bool:
+def _matches(hash: str, password: str) -> bool:
+    """Ours are of the normalised form, those of others often of what was typed."""
+    one = _is_argon2 if hash.startswith("$argon2") else foreign_hashes.matches
+    return any(one(hash, _encoded(form)) for form in dict.fromkeys((_normalised(password), password)))
+
+
+def _is_argon2(hash: str, password: bytes) -> bool:
     try:
         return _hasher().verify(hash, password)
     except (VerificationError, InvalidHashError, UnicodeEncodeError):

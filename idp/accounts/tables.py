@@ -2,7 +2,7 @@
 
 import uuid
 
-from piccolo.columns import JSONB, UUID, Boolean, Text, Timestamptz
+from piccolo.columns import JSONB, UUID, Boolean, Bytea, ForeignKey, OnDelete, SmallInt, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
@@ -11,7 +11,10 @@ from idp.ids import uuid7
 
 
 class User(Table, tablename="users", db=engine):
-    """A person. Its claims carry the names of OpenID Connect Core section 5.1; ``id`` is the ``sub``."""
+    """A person. Its claims carry the names of OpenID Connect Core section 5.1; ``id`` is the ``sub``.
+
+    ``two_step``: whoever signs in by one factor is asked for a second one.
+    """
 
     id = UUID(primary_key=True, default=uuid7)
     email = Text(unique=True)
@@ -33,9 +36,43 @@ class User(Table, tablename="users", db=engine):
     phone_number = Text(null=True, default=None)
     phone_number_verified = Boolean(default=False)
     address = JSONB(null=True, default=None)
+    two_step = Boolean(default=False)
+    password_changed_at = Timestamptz(null=True, default=None)
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
     disabled_at = Timestamptz(null=True, default=None)
+
+
+class EmailProof(Table, tablename="email_proof", db=engine):
+    """A mail on its way to prove that somebody reads an address: by a code, a link or either. Used once.
+
+    ``flow_id`` names the sign-in flow to whose browser it is bound, where it is bound. ``user_id`` is empty for an
+    address that nobody has: such a proof fails as others do. ``purpose`` says what may be done with it.
+    """
+
+    id = UUID(primary_key=True, default=uuid7)
+    purpose = Text()
+    flow_id = Text(null=True, default=None, index=True)
+    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=True, index=True)
+    email = Text()
+    code_hash = Bytea(null=True, default=None, secret=True)
+    token_hash = Bytea(null=True, default=None, secret=True, unique=True)
+    tries = SmallInt(default=0)
+    created_at = Timestamptz(default=TimestamptzNow())
+    expires_at = Timestamptz(index=True)
+    consumed_at = Timestamptz(null=True, default=None)
+
+
+class Invitation(Table, tablename="invitation", db=engine):
+    """Leave to create an account, for whoever reads mail at ``email``."""
+
+    id = UUID(primary_key=True, default=uuid7)
+    email = Text(index=True)
+    name = Text(null=True, default=None)
+    token_hash = Bytea(secret=True, unique=True)
+    created_at = Timestamptz(default=TimestamptzNow())
+    expires_at = Timestamptz(index=True)
+    consumed_at = Timestamptz(null=True, default=None)
 
 
 async def user_by_email(email: str) -> User | None:

@@ -17,7 +17,10 @@ from idp.db.engine import execute, transaction
 #: sessions and tokens are the business of modules above this one.
 SignOut = Callable[[UUID, str], Awaitable[None]]
 
-_SET_PASSWORD = "UPDATE users SET password_hash = $2 WHERE id = $1"
+#: Of any one name of a person, in characters.
+MAX_NAME_LENGTH = 200
+
+_SET_PASSWORD = "UPDATE users SET password_hash = $2, password_changed_at = now() WHERE id = $1"
 _DISABLE = "UPDATE users SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL"
 _ENABLE = "UPDATE users SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL"
 
@@ -45,11 +48,17 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
     if password is not None:
         user.password_hash = await hash_password(password)
     async with transaction():
-        added = await User.insert(user).on_conflict(target=User.email, action="DO NOTHING").returning(User.id)
-        if not added:
+        if not await add_user(user):
             raise EmailTaken
-        await record("user_created", user_id=user.id)
     return user
+
+
+async def add_user(user: User) -> bool:
+    """Keep a new user, in the caller's transaction. Returns False when somebody has the address."""
+    added = await User.insert(user).on_conflict(target=User.email, action="DO NOTHING").returning(User.id)
+    if added:
+        await record("user_created", user_id=user.id)
+    return bool(added)
 
 
 def _columns(claims: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +70,14 @@ def _columns(claims: dict[str, Any]) -> dict[str, Any]:
         members = {name: address[name] for name in ADDRESS_MEMBERS if name in address}
         columns["address"] = msgspec.json.encode(members).decode()
     return columns
+
+
+async def keep_password(user_id: UUID, password_hash: str, sign_out: SignOut) -> bool:
+    """Change the hash, in the caller's transaction, and end what the old password gave. Returns whether it did."""
+    if not await execute(_SET_PASSWORD, user_id, password_hash):
+        return False
+    await sign_out(user_id, "password_changed")
+    return True
 
 
 async def set_password(user_id: UUID, password: str, sign_out: SignOut) -> bool:
@@ -75,9 +92,8 @@ async def set_password(user_id: UUID, password: str, sign_out: SignOut) -> bool:
     """
     password_hash = await hash_password(password)
     async with transaction():
-        if not await execute(_SET_PASSWORD, user_id, password_hash):
+        if not await keep_password(user_id, password_hash, sign_out):
             return False
-        await sign_out(user_id, "password_changed")
         await record("password_changed", user_id=user_id)
     return True
 

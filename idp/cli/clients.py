@@ -52,6 +52,14 @@ def clients() -> None:
 @click.option("--policy-uri", help="Its privacy policy.")
 @click.option("--tos-uri", help="Its terms of service.")
 @click.option("--skip-consent", is_flag=True, help="Ask nobody: it is an application of your own.")
+@click.option(
+    "--acr", "default_acr_values", multiple=True, type=click.Choice(["1", "2", "phr"]),
+    help="The level that its users must reach: 2 for two factors, phr for a passkey.",
+)  # fmt: skip
+@click.option(
+    "--authorization-challenge", is_flag=True,
+    help="An app of your own that asks for passwords and codes itself, at the challenge endpoint.",
+)  # fmt: skip
 @click.option("--single-session", is_flag=True, help="A new sign-in ends the user's earlier ones at it.")
 @click.option(
     "--refresh-token-cookie", is_flag=True, help="Its refresh token comes in a cookie that no script can read."

@@ -8,6 +8,7 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.cli.users_import import import_command
 
 if TYPE_CHECKING:
     from idp.accounts.tables import User
@@ -30,6 +31,27 @@ class UnknownUser(Exception):
 @click.group()
 def users() -> None:
     """The people who sign in."""
+
+
+users.add_command(import_command)
+
+
+@users.command()
+@click.argument("email")
+@click.option("--name", help="Full name.")
+@json_option
+@with_database
+async def invite(*, email: str, name: str | None, as_json: bool) -> None:
+    """Mail somebody an invitation to create an account. The link is printed too."""
+    from idp.accounts import invitations
+    from idp.mail import outbox
+
+    link = await invitations.invite(email, name)
+    await outbox.deliver_due()
+    if as_json:
+        print_json({"email": email, "link": link})
+    else:
+        print_details({"email": email, "link": link})
 
 
 @users.command()
@@ -56,21 +78,25 @@ async def create(
     as_json: bool,
 ) -> None:
     """Add a user. Asks for their password unless told otherwise."""
+    from idp.accounts.passwords import check_new_password
     from idp.accounts.users import create_user
-    from idp.mail import deliver
+    from idp.db.engine import transaction
+    from idp.mail import outbox
 
     password = _new_password(password_stdin, generate)
-    user = await create_user(
-        email,
-        password,
-        name=name,
-        given_name=given_name,
-        family_name=family_name,
-        email_verified=email_verified,
-    )
-    if not no_mail:
-        deliver.send_later(user.email, "welcome", name=user.name)
-        await deliver.finish()
+    await check_new_password(password, user_inputs=[email, name or "", given_name or "", family_name or ""])
+    async with transaction():
+        user = await create_user(
+            email,
+            password,
+            name=name,
+            given_name=given_name,
+            family_name=family_name,
+            email_verified=email_verified,
+        )
+        if not no_mail:
+            await outbox.queue(user.email, "welcome", name=user.name)
+    await outbox.deliver_due()
     shown = {"id": user.id, "email": user.email, "name": user.name}
     _print_with_password(shown, password if generate else None, as_json)
 
@@ -136,18 +162,39 @@ async def set_password(user: str, password_stdin: bool, generate: bool, no_mail:
     offline access too.
     """
     from idp.accounts import users as service
-    from idp.mail import deliver
+    from idp.accounts.passwords import check_new_password
+    from idp.db.engine import transaction
+    from idp.mail import outbox
     from idp.oauth.sign_out import sign_out_user
 
     found = await _find(user)
     password = _new_password(password_stdin, generate)
-    await service.set_password(found.id, password, sign_out_user)
-    if not no_mail:
-        deliver.send_later(found.email, "password_changed", name=found.name)
-        await deliver.finish()
+    await check_new_password(password, user_inputs=[found.email, found.name or ""])
+    async with transaction():
+        await service.set_password(found.id, password, sign_out_user)
+        if not no_mail:
+            await outbox.queue(found.email, "password_changed", name=found.name)
+    await outbox.deliver_due()
     if not as_json:
         click.echo(f"The password of {found.email} is changed. They are signed out everywhere.")
     _print_with_password({"id": found.id, "email": found.email}, password if generate else None, as_json)
+
+
+@users.command("remove-factors")
+@click.argument("user")
+@with_database
+async def remove_factors(user: str) -> None:
+    """Remove the authenticator app, passkeys and recovery codes of somebody who has lost them.
+
+    USER is an email address or an id. Make sure who is asking: from now on the password alone signs in.
+    """
+    from idp.signin import factors
+
+    found = await _find(user)
+    if await factors.remove_all(found.id):
+        click.echo(f"{found.email} has no second factor any more.")
+    else:
+        click.echo(f"{found.email} had no second factor.")
 
 
 async def _find(user: str) -> "User":

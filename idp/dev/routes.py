@@ -1,5 +1,18 @@
 """Every route that exists in development mode only."""
 
-from idp.dev import demo, mailbox, start
+from typing import Any
 
-ROUTES = [*start.ROUTES, *demo.ROUTES, *mailbox.ROUTES]
+from litestar import Request, Router
+
+from idp.dev import demo, mailbox, start
+from idp.web import i18n
+
+
+async def _in_english(request: Request[Any, Any, Any]) -> None:
+    """These pages are for developers, and are not translated."""
+    i18n.locale.set(i18n.SOURCE)
+
+
+ROUTES = [
+    Router("/", route_handlers=[*start.ROUTES, *demo.ROUTES, *mailbox.ROUTES], before_request=_in_english),
+]

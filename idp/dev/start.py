@@ -22,6 +22,7 @@ def _endpoints(issuer: str) -> list[tuple[str, str, str]]:
         ("Userinfo", f"{issuer}/userinfo", "Who an access token stands for."),
         ("Introspection", f"{issuer}/introspect", "Whether a token still counts."),
         ("Revocation", f"{issuer}/revoke", "Where clients give tokens back."),
+        ("Challenge", f"{issuer}/challenge", "Where an app of your own signs people in by itself."),
         ("Log-out", f"{issuer}/logout", "Where clients send the browser to sign out."),
     ]
 

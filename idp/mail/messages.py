@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from idp import clock
 from idp.settings import settings
+from idp.web import i18n
 from idp.web.pages import pages
 
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
@@ -19,12 +20,13 @@ def sending_host() -> str:
     return urlsplit(settings().issuer).hostname or "localhost"
 
 
-def compose(to: str, template: str, **context: object) -> EmailMessage:
+def compose(to: str, template: str, message_id: str | None = None, **context: object) -> EmailMessage:
     """Make a message: plain text, and the same in HTML, whose title is the subject.
 
     Args:
         to: the address of the recipient, who is also called by it where ``name`` is not given.
         template: its name, as ``welcome``.
+        message_id: what is unique about it, so that its like can be told; by default it is like no other.
         context: what the template needs besides ``name``, ``when`` and ``issuer``.
 
     Raises:
@@ -33,7 +35,7 @@ def compose(to: str, template: str, **context: object) -> EmailMessage:
     now = clock.now()
     values = context | {
         "name": context.get("name") or to,
-        "when": f"{now.day} {now:%B %Y at %H:%M} UTC",
+        "when": i18n.exact_moment(now),
         "issuer": settings().issuer,
     }
     html = pages().render(f"mail/{template}.html", **values)
@@ -44,7 +46,7 @@ def compose(to: str, template: str, **context: object) -> EmailMessage:
     message["From"] = settings().mail_from
     message["To"] = to
     message["Date"] = format_datetime(now)
-    message["Message-ID"] = make_msgid(domain=sending_host())
+    message["Message-ID"] = f"<{message_id}@{sending_host()}>" if message_id else make_msgid(domain=sending_host())
     # So that nobody's holiday notice answers (RFC 3834 section 5; the second one is Microsoft's).
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"

@@ -1,5 +1,7 @@
 """Handing a message to an SMTP server."""
 
+import asyncio
+from contextlib import suppress
 from email.message import EmailMessage
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -13,6 +15,7 @@ TIMEOUT_SECONDS = 15
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _STARTTLS = {"require": True, "never": False}
+_leaving: set[asyncio.Task[None]] = set()
 
 
 def connection_options(url: str) -> dict[str, Any]:
@@ -44,14 +47,61 @@ def connection_options(url: str) -> dict[str, Any]:
     return options
 
 
-async def send(message: EmailMessage, url: str, *, greeting: str) -> None:
-    """Send a message to its recipients.
+class NotSent(Exception):
+    """The server did not take the message. The text is the server's own words where there are some.
+
+    Attributes:
+        final: it will never take this message, or for this recipient (RFC 5321 section 4.2.1).
+    """
+
+    def __init__(self, words: str, *, final: bool = False) -> None:
+        super().__init__(words)
+        self.final = final
+
+
+async def send(message: EmailMessage, url: str, *, greeting: str) -> str:
+    """Send a message to its recipients and return the server's words.
 
     Args:
         greeting: the name of this machine for the server. aiosmtplib would ask DNS for it, and block.
 
     Raises:
         SettingsError: the URL is malformed.
-        SMTPException: the server cannot be reached, or refuses the message.
+        NotSent: the server cannot be reached, or refuses the message.
     """
-    await aiosmtplib.send(message, timeout=TIMEOUT_SECONDS, local_hostname=greeting, **connection_options(url))
+    client = aiosmtplib.SMTP(timeout=TIMEOUT_SECONDS, local_hostname=greeting, **connection_options(url))
+    try:
+        return await _converse(client, message)
+    except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as error:
+        refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
+        final = all(refusal.code >= 500 for refusal in refusals)
+        raise NotSent("; ".join(map(_words, refusals)), final=final) from error
+    except aiosmtplib.SMTPException as error:
+        raise NotSent(_words(error)) from error
+
+
+async def _converse(client: aiosmtplib.SMTP, message: EmailMessage) -> str:
+    try:
+        await client.connect()
+        _, words = await client.send_message(message)
+    except asyncio.CancelledError:
+        client.close()
+        raise
+    finally:
+        # Nobody waits for the goodbye: until the caller has noted that the message is sent, a crash sends it again.
+        task = asyncio.create_task(_quit(client))
+        _leaving.add(task)
+        task.add_done_callback(_leaving.discard)
+    return words
+
+
+async def _quit(client: aiosmtplib.SMTP) -> None:
+    with suppress(aiosmtplib.SMTPException):
+        await client.quit()
+    client.close()
+
+
+def _words(error: aiosmtplib.SMTPException) -> str:
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return f"{error.code} {error.message}"
+    return f"{type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
@@ -10,7 +11,7 @@ from litestar.params import FromPath
 from idp import ids
 from idp.accounts.tables import user_by_id
 from idp.audit.events import record
-from idp.db.engine import execute, fetchrow, transaction
+from idp.db.engine import execute, fetch, fetchrow, transaction
 from idp.errors import PageError
 from idp.oauth.authorize import waiting
 from idp.oauth.authorize.request import AuthorizationRequest
@@ -19,11 +20,12 @@ from idp.oauth.clients.registry import Client, registry
 from idp.oauth.scopes import describe
 from idp.signin import flow as flows
 from idp.signin import sessions
+from idp.signin.csrf import check_form_token, form_token
 from idp.signin.flow import Display
-from idp.signin.pages import check_form_token, form_token
 from idp.signin.sessions import SignedIn
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.i18n import gettext as _
 from idp.web.pages import origin, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
@@ -44,9 +46,32 @@ _GRANT = """
         documents_hash = $6, granted_at = now()
 """
 
+# What was allowed, and what first-party applications hold without being asked.
+_GRANTED = """
+    SELECT c.client_id, c.client_name, c.client_uri, c.logo_uri, g.scope, g.granted_at,
+           (SELECT max(created_at) FROM token_family WHERE user_id = $1 AND client_id = c.client_id) AS last_used_at
+    FROM client AS c JOIN (
+        SELECT client_id, scope, granted_at FROM consent WHERE user_id = $1
+        UNION ALL
+        SELECT client_id, string_to_array(max(scope), ' '), min(created_at) FROM token_family AS f
+        WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > now()
+          AND NOT EXISTS (SELECT FROM consent WHERE user_id = $1 AND client_id = f.client_id)
+        GROUP BY client_id
+    ) AS g ON g.client_id = c.client_id
+    ORDER BY c.client_name, c.client_id
+"""
+_WITHDRAW = "DELETE FROM consent WHERE user_id = $1 AND client_id = $2"
+_END_CODES = """
+    UPDATE authorization_code SET consumed_at = now() WHERE user_id = $1 AND client_id = $2 AND consumed_at IS NULL
+"""
+_REVOKE = """
+    UPDATE token_family SET revoked_at = now(), revoked_reason = 'consent_withdrawn'
+    WHERE user_id = $1 AND client_id = $2 AND revoked_at IS NULL
+"""
 
-def display(client: Client, redirect_uri: str) -> Display:
-    """What pages show of a client."""
+
+def display(client: Client, redirect_uri: str, ui_locales: tuple[str, ...] = ()) -> Display:
+    """What pages show of a client, and in which languages."""
     return Display(
         client_name=client.client_name,
         origin=origin(redirect_uri),
@@ -54,6 +79,7 @@ def display(client: Client, redirect_uri: str) -> Display:
         logo_uri=client.logo_uri,
         policy_uri=client.policy_uri,
         tos_uri=client.tos_uri,
+        ui_locales=ui_locales,
     )
 
 
@@ -139,10 +165,10 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
             binding = await flows.start(
                 waiting.path(pending),
                 cancel_to=f"{waiting.path(pending)}/cancel",
-                display=display(client, pending.asked.redirect_uri),
+                display=display(client, pending.asked.redirect_uri, pending.asked.ui_locales),
             )
             return see_other(flows.path(binding), [flows.cookie(binding)])
-    raise PageError("Please choose", "Allow or deny the request.", status=HTTPStatus.BAD_REQUEST)
+    raise PageError(_("Please choose"), _("Allow or deny the request."), status=HTTPStatus.BAD_REQUEST)
 
 
 async def _remember(pending: Waiting, client: Client, session: SignedIn) -> None:
@@ -165,6 +191,20 @@ async def _remember(pending: Waiting, client: Client, session: SignedIn) -> None
             session_id=session.id,
             detail={"scope": " ".join(asked.scope)},
         )
+
+
+async def granted_by(user_id: UUID) -> list[dict[str, Any]]:
+    """The applications that a user has let in, with the scopes that they were allowed."""
+    return [dict(row) for row in await fetch(_GRANTED, user_id)]
+
+
+async def withdraw(user_id: UUID, client_id: str) -> None:
+    """Take a consent back, and revoke what came of it."""
+    async with transaction():
+        await execute(_END_CODES, user_id, client_id)
+        revoked = await execute(_REVOKE, user_id, client_id)
+        if await execute(_WITHDRAW, user_id, client_id) or revoked:
+            await record("consent_withdrawn", user_id=user_id, client_id=client_id)
 
 
 ROUTES = [show_consent, decide_consent]

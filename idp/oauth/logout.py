@@ -12,9 +12,10 @@ from idp.oauth import consent
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.signin import sessions
-from idp.signin.pages import check_form_token, form_token
+from idp.signin.csrf import check_form_token, form_token
 from idp.web import cookies, forms
 from idp.web.access import Access
+from idp.web.i18n import gettext as _
 from idp.web.pages import origin, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
@@ -45,7 +46,7 @@ class _LogoutRequest:
         try:
             return read_id_token_hint(parameters["id_token_hint"])
         except InvalidRequest as error:
-            raise _refused("The application sent a token that is not ours.") from error
+            raise _refused(_("The application sent a token that is not ours.")) from error
 
     @staticmethod
     def _client(parameters: dict[str, str], hint: dict[str, Any]) -> Client | None:
@@ -53,10 +54,10 @@ class _LogoutRequest:
         if client_id is None:
             return None
         if hint and hint["aud"] != client_id:
-            raise _refused("The application sent a token that was issued to another one.")
+            raise _refused(_("The application sent a token that was issued to another one."))
         client = registry.client(client_id)
         if client is None:
-            raise _refused("The application is not registered here, or was disabled.")
+            raise _refused(_("The application is not registered here, or was disabled."))
         return client
 
     def _location(self, parameters: dict[str, str]) -> str | None:
@@ -64,14 +65,14 @@ class _LogoutRequest:
         if uri is None:
             return None
         if self.client is None or uri not in self.client.post_logout_redirect_uris:
-            raise _refused("The application asked to send you to an address that is not registered for it.")
+            raise _refused(_("The application asked to send you to an address that is not registered for it."))
         if "state" not in parameters:
             return uri
         return f"{uri}{'&' if '?' in uri else '?'}{urlencode({'state': parameters['state']})}"
 
 
 def _refused(message: str) -> PageError:
-    return PageError("You were not signed out", message, error="invalid_request")
+    return PageError(_("You were not signed out"), message, error="invalid_request")
 
 
 @route("/logout", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.ENTRY}, status_code=200)
@@ -117,7 +118,7 @@ def _signed_out(asked: _LogoutRequest, cookie: Cookie) -> Response[Any]:
         return see_other(asked.location, [cookie])
     client = consent.display(asked.client, "") if asked.client else None
     way_out = [(client.client_name, client.client_uri)] if client and client.client_uri else []
-    return page("logged_out.html", cookies=[cookie], client=client, way_out=[*way_out, ("Start page", "/")])
+    return page("logged_out.html", cookies=[cookie], client=client, way_out=[*way_out, (_("Start page"), "/")])
 
 
 ROUTES = [logout, confirm_logout]

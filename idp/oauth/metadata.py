@@ -10,11 +10,13 @@ from litestar import HttpMethod, Request, route
 from litestar.response.base import ASGIResponse
 
 from idp.keys.ring import Document, keyring, prepare
-from idp.oauth.authorize.checks import ACR_VALUES, RESPONSE_MODES
+from idp.oauth.authorize.checks import RESPONSE_MODES
 from idp.oauth.clients.authentication import METHODS as AUTH_METHODS
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
 from idp.oauth.token.endpoint import GRANTS
 from idp.settings import settings
+from idp.signin.machine import ACR_VALUES
+from idp.web import i18n
 from idp.web.access import Access
 
 METHODS: Final = (HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS)
@@ -40,12 +42,14 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "introspection_endpoint": f"{issuer}/introspect",
         "revocation_endpoint": f"{issuer}/revoke",
+        "authorization_challenge_endpoint": f"{issuer}/challenge",
         "end_session_endpoint": f"{issuer}/logout",
         "scopes_supported": list(STANDARD_SCOPES),
         "response_types_supported": ["code"],
         "response_modes_supported": RESPONSE_MODES,
         "grant_types_supported": list(GRANTS),
         "acr_values_supported": ACR_VALUES,
+        "ui_locales_supported": i18n.LOCALES,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": list(algorithms),
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
@@ -59,7 +63,6 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "request_uri_parameter_supported": False,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
-        "ui_locales_supported": ["en"],
     }
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from idp.web.i18n import gettext as _
+
 #: The standard scopes, each with the claims about the user that it asks for (section 5.4).
 STANDARD_SCOPES: Mapping[str, tuple[str, ...]] = {
     "openid": (),
@@ -49,23 +51,17 @@ class ScopeDescription(msgspec.Struct, frozen=True):
     description: str = ""
 
 
-_DESCRIPTIONS = {
-    scope.name: scope
-    for scope in (
-        ScopeDescription("openid", "Recognise you when you come back"),
-        ScopeDescription("profile", "See your profile", "Your name, picture, birthday, language and the like."),
-        ScopeDescription("email", "See your email address"),
-        ScopeDescription("address", "See your postal address"),
-        ScopeDescription("phone", "See your phone number"),
-        ScopeDescription(
-            "offline_access",
-            "Keep this access while you are away",
-            "Until you or the application end it.",
-        ),
-    )
-}
+def _descriptions() -> Mapping[str, tuple[str, ...]]:
+    return {
+        "openid": (_("Recognise you when you come back"),),
+        "profile": (_("See your profile"), _("Your name, picture, birthday, language and the like.")),
+        "email": (_("See your email address"),),
+        "address": (_("See your postal address"),),
+        "phone": (_("See your phone number"),),
+        "offline_access": (_("Keep this access while you are away"), _("Until you or the application end it.")),
+    }
 
 
 def describe(scope: str) -> ScopeDescription:
     """The words for a scope. One that a resource server brought speaks by its name."""
-    return _DESCRIPTIONS.get(scope) or ScopeDescription(scope, scope)
+    return ScopeDescription(scope, *_descriptions().get(scope, (scope,)))

@@ -3,6 +3,8 @@
 from uuid import UUID
 
 from idp.db.engine import execute
+from idp.signin import devices
+from idp.signin import flow as flows
 
 # Codes first: a redemption that runs at the same moment either finds its code consumed, or is waited for, and the
 # family that it made is seen by the statement that follows.
@@ -11,6 +13,12 @@ _END_SESSIONS = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND ende
 _REVOKE_FAMILIES_OF_USER = """
 UPDATE token_family SET revoked_at = now(), revoked_reason = $2 WHERE user_id = $1 AND revoked_at IS NULL
 """
+_END_CODES_OF_SESSION = (
+    "UPDATE authorization_code SET consumed_at = now() WHERE session_id = $1 AND consumed_at IS NULL"
+)
+_REVOKE_FAMILIES_OF_SESSION = """
+UPDATE token_family SET revoked_at = now(), revoked_reason = $2 WHERE session_id = $1 AND revoked_at IS NULL
+"""
 _END_CODES_OF_CLIENT = "UPDATE authorization_code SET consumed_at = now() WHERE client_id = $1 AND consumed_at IS NULL"
 _REVOKE_FAMILIES_OF_CLIENT = """
 UPDATE token_family SET revoked_at = now(), revoked_reason = $2 WHERE client_id = $1 AND revoked_at IS NULL
@@ -18,10 +26,20 @@ UPDATE token_family SET revoked_at = now(), revoked_reason = $2 WHERE client_id 
 
 
 async def sign_out_user(user_id: UUID, reason: str) -> None:
-    """End a user's sessions and every token family, offline access included. In the caller's transaction."""
+    """End a user's sessions, unfinished sign-ins and every token family, offline access included, and trust no browser
+    of theirs any more. In the caller's transaction.
+    """
+    await flows.abandon(user_id)
+    await devices.distrust(user_id)
     await execute(_END_CODES_OF_USER, user_id)
     await execute(_END_SESSIONS, user_id)
     await execute(_REVOKE_FAMILIES_OF_USER, user_id, reason)
+
+
+async def revoke_families_of_session(session_id: UUID, reason: str) -> None:
+    """Revoke what was issued by one session, offline access included. In the caller's transaction."""
+    await execute(_END_CODES_OF_SESSION, session_id)
+    await execute(_REVOKE_FAMILIES_OF_SESSION, session_id, reason)
 
 
 async def revoke_tokens_of_client(client_id: str, reason: str) -> None:

@@ -1,9 +1,12 @@
 """The sign-in flow: one attempt to find out who is at the browser, held on the server and named in the URL.
 
 Whoever needs to know starts a flow with the path to come back to. The flow ends once, with a session or cancelled.
+How it goes on is decided in :mod:`idp.signin.machine`.
 """
 
+import hmac
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Request
@@ -11,14 +14,20 @@ from litestar.datastructures import Cookie
 
 from idp.db.engine import execute, fetchrow
 from idp.errors import PageError
+from idp.keys import vault
 from idp.settings import settings
+from idp.signin.machine import SINGLE_FACTOR, Done
+from idp.signin.sessions import SignedIn
+from idp.web import i18n
 from idp.web.binding import Binding
+from idp.web.i18n import gettext as _
 
 
 class Display(msgspec.Struct, frozen=True):
     """What the pages show of the application that the person comes from.
 
     ``origin`` is where the browser finally goes, which the pages' content policy must allow.
+    ``ui_locales`` are the languages that the application asks for.
     """
 
     client_name: str
@@ -27,6 +36,21 @@ class Display(msgspec.Struct, frozen=True):
     logo_uri: str | None = None
     policy_uri: str | None = None
     tos_uri: str | None = None
+    ui_locales: tuple[str, ...] = ()
+
+
+class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An account that waits for its address to be proved.
+
+    ``invitation_id`` names the invitation that allows it, where one is needed or was used.
+    """
+
+    email: str = ""
+    password_hash: str = ""
+    name: str | None = None
+    locale: str | None = None
+    invitation_id: UUID | None = None
+    invited_email: str | None = None
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -37,30 +61,87 @@ class Flow(msgspec.Struct, frozen=True):
     cancel_to: str | None
     login_hint: str
     display: Display | None
+    acr: str = SINGLE_FACTOR
+    insist: bool = False
+    user_id: UUID | None = None
+    session_id: UUID | None = None
+    done: tuple[Done, ...] = ()
+    turn: int = 0
+    registration: Registration | None = None
+
+    @property
+    def challenge(self) -> bytes:
+        """What a passkey must sign: new for each flow and each of its turns, so that no answer counts twice."""
+        return hmac.digest(vault.derive("passkey"), f"{self.binding.id} {self.turn}".encode(), "sha256")
 
 
 _INSERT = """
-    INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, now(), now() + make_interval(secs => $7))
+    INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, acr, insist,
+                             user_id, session_id, done, registration, turn, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, now(), now() + make_interval(secs => $13))
 """
 _FIND = """
-    SELECT return_to, cancel_to, login_hint, display, finished_at IS NOT NULL AS finished, expires_at > now() AS live
+    SELECT return_to, cancel_to, login_hint, display, acr, insist, user_id, session_id, done, turn, registration,
+           finished_at IS NOT NULL AS finished, expires_at > now() AS live
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
+_STILL_AT = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
+_ADVANCE = f"""
+    UPDATE signin_flow SET user_id = $4, done = done || $5::text, turn = turn + 1, registration = NULL
+    WHERE {_STILL_AT} AND (user_id IS NULL OR user_id = $4)
+"""  # noqa: S608
+_REGISTER = f"UPDATE signin_flow SET registration = $4, turn = turn + 1 WHERE {_STILL_AT}"  # noqa: S608
 _FINISH = """
     UPDATE signin_flow SET finished_at = now()
     WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()
 """
+_ABANDON = """
+    UPDATE signin_flow SET finished_at = now() WHERE user_id = $1 AND finished_at IS NULL AND expires_at > now()
+"""
 
 
 async def start(
-    return_to: str, *, cancel_to: str | None = None, login_hint: str = "", display: Display | None = None
+    return_to: str,
+    *,
+    cancel_to: str | None = None,
+    login_hint: str = "",
+    display: Display | None = None,
+    acr: str = SINGLE_FACTOR,
+    insist: bool = False,
+    step_up: SignedIn | None = None,
+    registration: Registration | None = None,
+    binding: Binding | None = None,
 ) -> Binding:
-    """Start a flow. Send the browser to :func:`path` with the binding's cookie."""
-    binding = Binding.new()
-    shown = msgspec.json.encode(display).decode() if display else None
-    await execute(_INSERT, binding.id, binding.hash, return_to, cancel_to, login_hint, shown, settings().flow_lifetime)
+    """Start a flow. Send the browser to :func:`path` with the binding's cookie.
+
+    Args:
+        acr, insist: the level to reach, and whether less will not do.
+        step_up: a session whose steps count already, so that only what is missing is asked for.
+        registration: what is known of an account that an invitation allows.
+        binding: one that the caller uses for its own ends too.
+    """
+    binding = binding or Binding.new()
+    await execute(
+        _INSERT,
+        binding.id,
+        binding.hash,
+        return_to,
+        cancel_to,
+        login_hint,
+        _to_json(display),
+        acr,
+        insist,
+        step_up.user_id if step_up else None,
+        step_up.id if step_up else None,
+        [str(done) for done in step_up.done] if step_up else [],
+        _to_json(registration),
+        settings().flow_lifetime,
+    )
     return binding
+
+
+def _to_json(value: msgspec.Struct | None) -> str | None:
+    return msgspec.json.encode(value).decode() if value is not None else None
 
 
 def path(binding: Binding) -> str:
@@ -78,14 +159,65 @@ async def load(request: Request[Any, Any, Any], id: str) -> Flow:
     Raises:
         PageError: it is another browser's, unknown, expired or finished.
     """
-    binding = Binding.read(request, id)
+    return await load_bound(Binding.read(request, id))
+
+
+async def load_bound(binding: Binding | None) -> Flow:
+    """The flow of whoever holds its secret.
+
+    Raises:
+        PageError: it is unknown, expired or finished.
+    """
     row = await fetchrow(_FIND, binding.id, binding.hash) if binding else None
     if binding is None or row is None or not row["live"]:
         raise expired()
     if row["finished"]:
         raise finished()
     display = msgspec.json.decode(row["display"], type=Display) if row["display"] else None
-    return Flow(binding, row["return_to"], row["cancel_to"], row["login_hint"], display)
+    if display is not None:
+        i18n.prefer(display.ui_locales)
+    return Flow(
+        binding,
+        row["return_to"],
+        row["cancel_to"],
+        row["login_hint"],
+        display,
+        row["acr"],
+        row["insist"],
+        row["user_id"],
+        row["session_id"],
+        tuple(map(Done.parse, row["done"])),
+        row["turn"],
+        msgspec.json.decode(row["registration"], type=Registration) if row["registration"] else None,
+    )
+
+
+def _at(flow: Flow) -> tuple[str, bytes, int]:
+    return flow.binding.id, flow.binding.hash, flow.turn
+
+
+async def advance(flow: Flow, user_id: UUID, done: Done) -> Flow:
+    """Note a step, once. Runs in the transaction of what proved it.
+
+    Raises:
+        PageError: the flow went on or ended meanwhile, or is another user's.
+    """
+    if not await execute(_ADVANCE, *_at(flow), user_id, str(done)):
+        raise finished()
+    return msgspec.structs.replace(
+        flow, user_id=user_id, done=(*flow.done, done), turn=flow.turn + 1, registration=None
+    )
+
+
+async def keep_registration(flow: Flow, registration: Registration | None) -> Flow:
+    """Keep what somebody entered to get an account, or forget it.
+
+    Raises:
+        PageError: the flow went on or ended meanwhile.
+    """
+    if not await execute(_REGISTER, *_at(flow), _to_json(registration)):
+        raise finished()
+    return msgspec.structs.replace(flow, registration=registration, turn=flow.turn + 1)
 
 
 async def finish(flow: Flow) -> None:
@@ -98,15 +230,20 @@ async def finish(flow: Flow) -> None:
         raise finished()
 
 
+async def abandon(user_id: UUID) -> None:
+    """End what was begun with steps that count no more: a changed password, a removed factor."""
+    await execute(_ABANDON, user_id)
+
+
 def expired() -> PageError:
     return PageError(
-        "This sign-in has expired",
-        "It was open for too long, or was started in another browser. Go back to the application and sign in again.",
+        _("This sign-in has expired"),
+        _("It was open for too long, or was started in another browser. Go back to the application and sign in again."),
     )
 
 
 def finished() -> PageError:
     return PageError(
-        "This sign-in is already finished",
-        "You can close this tab, or go back to the application that you came from.",
+        _("This sign-in is already finished"),
+        _("You can close this tab, or go back to the application that you came from."),
     )

@@ -1,73 +1,35 @@
-"""The HTML of the sign-in flow."""
+"""The HTML of the sign-in flow: one page a step, shown when the machine allows it."""
 
-import hmac
 from http import HTTPStatus
 from typing import Any
 
 from litestar import Request, Response, get, post
-from litestar.datastructures import Cookie
 from litestar.params import FromPath
 
-from idp.audit.events import record
-from idp.db.engine import transaction
-from idp.errors import PageError
-from idp.keys import vault
+from idp.errors import PageError, TooManyTries
+from idp.settings import settings
+from idp.signin import engine, machine, sessions
 from idp.signin import flow as flows
-from idp.signin import sessions
+from idp.signin.csrf import check_form_token, form_token
+from idp.signin.engine import WAYS, NotNow
 from idp.signin.flow import Flow
-from idp.signin.steps import password
+from idp.signin.machine import State, Step
+from idp.signin.steps import Refused, passkey
 from idp.web import forms
 from idp.web.access import Access
-from idp.web.binding import csrf_token
+from idp.web.binding import Binding
+from idp.web.failures import wait_sentence
+from idp.web.i18n import gettext as _
 from idp.web.pages import page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
-
-#: One factor (OpenID Connect Core section 2); published as acr_values_supported.
-ACR_SINGLE_FACTOR = "1"
-
-
-def form_token(secret: str, purpose: str) -> str:
-    """The CSRF token of a form."""
-    return csrf_token(vault.derive("csrf"), secret, purpose)
-
-
-def check_form_token(form: dict[str, str], secret: str, purpose: str) -> None:
-    """Refuse a form that our own page did not make for this browser.
-
-    Raises:
-        PageError: the token is missing or wrong.
-    """
-    if not hmac.compare_digest(form.get("csrf_token", "").encode(), form_token(secret, purpose).encode()):
-        raise PageError("This form is out of date", "Go back, reload the page and try again.")
-
-
-def _login_page(
-    flow: Flow,
-    username: str,
-    *,
-    reauthenticate: bool = False,
-    error: str | None = None,
-    status: int = HTTPStatus.OK,
-) -> Response[str]:
-    return page(
-        "login.html",
-        status=status,
-        form_targets=[flow.display.origin] if flow.display else [],
-        action=flows.path(flow.binding),
-        csrf_token=form_token(flow.binding.secret, "login"),
-        client=flow.display,
-        username=username,
-        error=error,
-        cancel=flow.cancel_to is not None,
-        reauthenticate=reauthenticate,
-    )
+PURPOSE = "login"
 
 
 @get("/login", opt=PAGE)
 async def start_login(request: AnyRequest) -> Response[Any]:
-    """Sign in for its own sake: the person ends at the start page."""
+    """Sign in for its own sake: the person ends at their account."""
     if await sessions.current(request) is not None:
         return see_other("/")
     binding = await flows.start("/")
@@ -76,39 +38,108 @@ async def start_login(request: AnyRequest) -> Response[Any]:
 
 @get("/login/{flow_id:str}", opt=PAGE)
 async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
-    """The sign-in form."""
+    """The page of the step that comes next."""
     flow = await flows.load(request, flow_id)
-    return _login_page(flow, flow.login_hint, reauthenticate=await sessions.current(request) is not None)
+    state = await engine.state_of(request, flow)
+    return await _show(request, flow, state, machine.allowed(state)[0])
+
+
+@get("/login/{flow_id:str}/{step:str}", opt=PAGE)
+async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[str]) -> Response[Any]:
+    """The page of one of the steps that may come next; where a link from a mail leads, a page with a button."""
+    token = forms.query(request).get("token")
+    if token is not None and Binding.read(request, flow_id) is None:
+        raise PageError(
+            _("Open this link where you started"),
+            _("It works only in the browser in which you asked for it. You can also type its code there."),
+        )
+    flow = await flows.load(request, flow_id)
+    state = await engine.state_of(request, flow)
+    wanted = _step(step)
+    if wanted is None or wanted not in machine.allowed(state):
+        return see_other(flows.path(flow.binding))
+    return await _show(request, flow, state, wanted, token=token)
+
+
+@post("/login/{flow_id:str}/{step:str}", opt=PAGE)
+async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[str]) -> Response[Any]:
+    """Take a step with what the person entered, and go on to the next one or to where the flow leads."""
+    flow = await flows.load(request, flow_id)
+    form = await forms.form(request)
+    check_form_token(form, flow.binding.secret, PURPOSE)
+    wanted = _step(step)
+    if wanted is None:
+        return see_other(flows.path(flow.binding))
+    try:
+        taken = await engine.take(request, flow, wanted, form)
+    except NotNow:
+        return see_other(flows.path(flow.binding))
+    except Refused as error:
+        flow = await flows.load(request, flow_id)
+        state = await engine.state_of(request, flow)
+        return await _show(request, flow, state, wanted, error=str(error), entered=form)
+    except TooManyTries as error:
+        state = await engine.state_of(request, flow)
+        response = await _show(
+            request, flow, state, wanted, error=wait_sentence(error), entered=form, status=HTTPStatus.TOO_MANY_REQUESTS
+        )
+        response.headers["Retry-After"] = str(error.retry_after)
+        return response
+    if taken.session is not None:
+        return see_other(flow.return_to, [*taken.cookies, flow.binding.delete_cookie()])
+    again = taken.flow.done == flow.done
+    return see_other(f"{flows.path(flow.binding)}/{wanted}" if again else flows.path(flow.binding))
 
 
 @post("/login/{flow_id:str}", opt=PAGE)
-async def login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
-    """Check what the person typed, and go on to where the flow leads."""
+async def leave_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
+    """Go back to the application without signing in."""
     flow = await flows.load(request, flow_id)
     form = await forms.form(request)
-    check_form_token(form, flow.binding.secret, "login")
-    if form.get("action") == "cancel" and flow.cancel_to is not None:
-        await flows.finish(flow)
-        return see_other(flow.cancel_to, [flow.binding.delete_cookie()])
-
-    username = form.get("username", "")
-    session_cookie = await _sign_in(request, flow, username, form.get("password", ""))
-    if session_cookie is None:
-        await record("sign_in", outcome="failure", detail={"reason": "wrong email or password"})
-        return _login_page(flow, username, error="That email and password do not match.", status=HTTPStatus.BAD_REQUEST)
-    return see_other(flow.return_to, [session_cookie, flow.binding.delete_cookie()])
+    check_form_token(form, flow.binding.secret, PURPOSE)
+    await flows.finish(flow)
+    return see_other(flow.cancel_to or "/", [flow.binding.delete_cookie()])
 
 
-async def _sign_in(request: AnyRequest, flow: Flow, username: str, secret: str) -> Cookie | None:
-    """End the flow with a session, if the password is right. Returns the session's cookie."""
-    user = await password.check(username, secret)
-    if user is None:
-        return None
-    async with transaction():
-        if not await password.confirm(user):
-            return None
-        await flows.finish(flow)
-        return await sessions.begin(request, user.id, password.AMR, ACR_SINGLE_FACTOR)
+def _step(text: str) -> Step | None:
+    return Step(text) if text in set(Step) else None
 
 
-ROUTES = [start_login, show_login, login]
+async def _show(
+    request: AnyRequest,
+    flow: Flow,
+    state: State,
+    step: Step,
+    *,
+    error: str | None = None,
+    entered: dict[str, str] | None = None,
+    token: str | None = None,
+    status: int = HTTPStatus.BAD_REQUEST,
+) -> Response[str]:
+    """A page of the flow. What was entered is shown again, but for secrets."""
+    allowed = machine.allowed(state)
+    entered = entered or {}
+    context = await WAYS[step].show(flow)
+    if Step.PASSKEY in allowed and step is Step.PASSWORD:
+        context["passkey_options"] = await passkey.options(flow)
+    return page(
+        f"{step}.html",
+        status=status if error else HTTPStatus.OK,
+        form_targets=[flow.display.origin] if flow.display else [],
+        scripts="passkey_options" in context,
+        path=flows.path(flow.binding),
+        csrf_token=form_token(flow.binding.secret, PURPOSE),
+        client=flow.display,
+        username=entered.get("username", flow.login_hint),
+        name=entered.get("name", ""),
+        error=error,
+        token=token,
+        cancel=flow.cancel_to is not None,
+        others=[other for other in allowed if other is not step],
+        may_trust=settings().trusted_device_lifetime > 0 and step in machine.SECOND and flow.user_id is not None,
+        reauthenticate=flow.user_id is None and await sessions.current(request) is not None,
+        **context,
+    )
+
+
+ROUTES = [start_login, show_login, show_step, take_step, leave_login]

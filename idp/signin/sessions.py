@@ -12,8 +12,11 @@ from idp import clock, ids
 from idp.audit.events import record
 from idp.db.engine import execute, fetchrow
 from idp.settings import settings
+from idp.signin.machine import Done, amr, reached
 from idp.web import cookies
 from idp.web.context import client_address
+
+AnyRequest = Request[Any, Any, Any]
 
 #: How stale ``last_seen_at`` may get before it is written again, so that not every request writes.
 LAST_SEEN_PRECISION = timedelta(minutes=1)
@@ -24,19 +27,26 @@ _LIVE = """
     AND u.id = s.user_id AND u.disabled_at IS NULL
 """
 _FIND = f"""
-    SELECT s.id, s.user_id, s.auth_time, s.amr, s.acr, s.last_seen_at < now() - $3::interval AS stale
+    SELECT s.id, s.user_id, s.auth_time, s.steps, s.amr, s.acr, s.last_seen_at < now() - $3::interval AS stale
     FROM session AS s, users AS u WHERE {_LIVE}
 """  # noqa: S608
 _TOUCH = f"UPDATE session AS s SET last_seen_at = now() FROM users AS u WHERE {_LIVE}"  # noqa: S608
 _RENEW = """
-    UPDATE session SET token_hash = $3, auth_time = now(), last_seen_at = now(), amr = $4, acr = $5
+    UPDATE session SET token_hash = $3, auth_time = coalesce($7, now()), last_seen_at = now(),
+                       steps = $4, amr = $5, acr = $6
     WHERE token_hash = $1 AND user_id = $2 AND ended_at IS NULL AND expires_at > now()
-    RETURNING id
+    RETURNING id, auth_time
 """
 _INSERT = """
-    INSERT INTO session (id, token_hash, user_id, auth_time, amr, acr, user_agent, ip_address,
+    INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, user_agent, ip_address,
                          created_at, last_seen_at, expires_at)
-    VALUES ($1, $2, $3, now(), $4, $5, $6, $7, now(), now(), now() + make_interval(secs => $8))
+    VALUES ($1, $2, $3, coalesce($10, now()), $4, $5, $6, $7, $8, now(), now(), now() + make_interval(secs => $9))
+    RETURNING id, auth_time
+"""
+_IS_LIVE = "SELECT 1 FROM session WHERE id = $1 AND ended_at IS NULL AND expires_at > now() FOR SHARE"
+_TAKE_CHALLENGE = """
+    UPDATE session AS s SET challenge = NULL FROM session AS old
+    WHERE s.id = $1 AND old.id = s.id AND s.challenge IS NOT NULL RETURNING old.challenge
 """
 _END = "UPDATE session SET ended_at = now() WHERE id = $1 AND ended_at IS NULL"
 _END_OTHERS = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL"
@@ -49,6 +59,7 @@ class SignedIn(msgspec.Struct, frozen=True):
     id: UUID
     user_id: UUID
     auth_time: datetime
+    done: tuple[Done, ...]
     amr: tuple[str, ...]
     acr: str
 
@@ -57,7 +68,7 @@ class SignedIn(msgspec.Struct, frozen=True):
         return (clock.now() - self.auth_time).total_seconds()
 
 
-async def current(request: Request[Any, Any, Any]) -> SignedIn | None:
+async def current(request: AnyRequest) -> SignedIn | None:
     """Who is signed in at this browser, if anyone. Using a session keeps it from idling out."""
     token = cookies.read(request, cookies.SESSION)
     if token is None:
@@ -68,35 +79,74 @@ async def current(request: Request[Any, Any, Any]) -> SignedIn | None:
         return None
     if row["stale"]:
         await execute(_TOUCH, ids.digest(token), idle)
-    return SignedIn(row["id"], row["user_id"], row["auth_time"], tuple(row["amr"]), row["acr"])
+    done = tuple(map(Done.parse, row["steps"]))
+    return SignedIn(row["id"], row["user_id"], row["auth_time"], done, tuple(row["amr"]), row["acr"])
 
 
-async def begin(request: Request[Any, Any, Any], user_id: UUID, amr: list[str], acr: str) -> Cookie:
-    """Sign a user in at this browser and return the cookie to set. Runs in the caller's transaction.
+async def begin(
+    request: AnyRequest,
+    user_id: UUID,
+    done: tuple[Done, ...],
+    *,
+    browser: bool = True,
+    auth_time: datetime | None = None,
+) -> tuple[SignedIn, Cookie]:
+    """Sign a user in at this browser. Runs in the caller's transaction.
 
     The cookie's value is new at every sign-in. The same user keeps the session, and so the ``sid``; another user's
     session at this browser ends.
+
+    Args:
+        done: the steps that were taken; they reach some ``acr``.
+        browser: whether the cookie will be set. Else it is a session of its own, which ends no other.
+        auth_time: when they were taken; by default now.
+
+    Returns:
+        the session, and the cookie to set.
     """
-    token, previous = ids.random_token(), cookies.read(request, cookies.SESSION)
-    renewed = None
+    token = ids.random_token()
+    previous = cookies.read(request, cookies.SESSION) if browser else None
+    proved = [str(step) for step in done], amr(done), reached(done)
+    row = None
     if previous is not None:
-        renewed = await fetchrow(_RENEW, ids.digest(previous), user_id, ids.digest(token), amr, acr)
-    if renewed is not None:
-        session_id = renewed["id"]
-    else:
+        row = await fetchrow(_RENEW, ids.digest(previous), user_id, ids.digest(token), *proved, auth_time)
+    if row is None:
         if previous is not None:
             await execute(_END_PREVIOUS, ids.digest(previous))
-        session_id = ids.uuid7()
         # Printable ASCII only: PostgreSQL stores no NUL, and nobody needs control characters in a list of devices.
         agent = "".join(c for c in request.headers.get("user-agent", "")[:300] if " " <= c <= "~")
-        await execute(
-            _INSERT, session_id, ids.digest(token), user_id, amr, acr, agent, client_address.get(),
-            settings().session_lifetime,
+        row = await fetchrow(
+            _INSERT, ids.uuid7(), ids.digest(token), user_id, *proved, agent, client_address.get(),
+            settings().session_lifetime, auth_time,
         )  # fmt: skip
+    assert row is not None  # noqa: S101 -- INSERT … RETURNING gives its row
+    session = SignedIn(row["id"], user_id, row["auth_time"], done, tuple(proved[1]), str(proved[2]))
     if settings().single_session:
-        await execute(_END_OTHERS, user_id, session_id)
-    await record("sign_in", user_id=user_id, session_id=session_id, detail={"amr": amr})
-    return cookies.make(cookies.SESSION, token, max_age=settings().session_lifetime)
+        await execute(_END_OTHERS, user_id, session.id)
+    await record("sign_in", user_id=user_id, session_id=session.id, detail={"amr": proved[1]})
+    return session, cookies.make(cookies.SESSION, token, max_age=settings().session_lifetime)
+
+
+async def begin_again(request: AnyRequest, session: SignedIn) -> Cookie:
+    """Go on with a session under a new cookie, after every one of the user's was ended. Nobody signed in by this."""
+    _, cookie = await begin(request, session.user_id, session.done, auth_time=session.auth_time)
+    return cookie
+
+
+async def is_live(session_id: UUID) -> bool:
+    """Whether a session has not ended, for the rest of the transaction."""
+    return await fetchrow(_IS_LIVE, session_id) is not None
+
+
+async def keep_challenge(session_id: UUID, challenge: bytes) -> None:
+    """Keep what a new passkey of this session must answer."""
+    await execute("UPDATE session SET challenge = $2 WHERE id = $1", session_id, challenge)
+
+
+async def take_challenge(session_id: UUID) -> bytes | None:
+    """What a new passkey must answer, once."""
+    row = await fetchrow(_TAKE_CHALLENGE, session_id)
+    return bytes(row["challenge"]) if row is not None else None
 
 
 async def end(session: SignedIn) -> Cookie:

@@ -1,7 +1,20 @@
 """Browser sessions and sign-in flows, and the queries on them."""
 
-from piccolo.columns import JSONB, UUID, Array, Bytea, ForeignKey, OnDelete, Text, Timestamptz
+from piccolo.columns import (
+    JSONB,
+    UUID,
+    Array,
+    BigInt,
+    Boolean,
+    Bytea,
+    ForeignKey,
+    Integer,
+    OnDelete,
+    Text,
+    Timestamptz,
+)
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
+from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.accounts.tables import User
@@ -10,16 +23,22 @@ from idp.ids import uuid7
 
 
 class Session(Table, tablename="session", db=engine):
-    """A person signed in at one browser. ``id`` is the ``sid`` claim; the cookie's value is kept only as a hash."""
+    """A person signed in at one browser. ``id`` is the ``sid`` claim; the cookie's value is kept only as a hash.
+
+    ``steps`` are those of :mod:`idp.signin.machine`, of which ``amr`` and ``acr`` tell others.
+    ``challenge`` is what a new passkey must answer next (WebAuthn section 13.4.3).
+    """
 
     id = UUID(primary_key=True, default=uuid7)
     token_hash = Bytea(unique=True, secret=True)
     user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
     auth_time = Timestamptz()
+    steps = Array(Text())
     amr = Array(Text())
     acr = Text()
     user_agent = Text(default="")
     ip_address = Text(default="")
+    challenge = Bytea(null=True, default=None, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
     last_seen_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
@@ -30,7 +49,10 @@ class Flow(Table, tablename="signin_flow", db=engine):
     """One attempt to sign in, named in the URL and bound to one browser.
 
     ``return_to`` and ``cancel_to`` are paths of our own, set by whoever started the flow. ``display`` is what the
-    page shows of the application that the person comes from.
+    page shows of the application that the person comes from. ``acr`` is the level to reach, ``insist`` whether less
+    will not do. ``user_id`` and ``done`` grow as steps are taken; ``turn`` is raised by every step, so that each is
+    taken once. ``session_id`` is the session whose steps it carries on.
+    ``registration`` waits for its address to be proved.
     """
 
     id = Text(primary_key=True)
@@ -38,7 +60,72 @@ class Flow(Table, tablename="signin_flow", db=engine):
     return_to = Text()
     cancel_to = Text(null=True, default=None)
     login_hint = Text(default="")
+    acr = Text(default="1")
+    insist = Boolean(default=False)
+    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=True, index=False)
+    session_id = ForeignKey(Session, on_delete=OnDelete.cascade, null=True, index=False)
+    done = Array(Text())
+    turn = Integer(default=0)
+    registration = JSONB(null=True, default=None, secret=True)
     display = JSONB(null=True, default=None)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
     finished_at = Timestamptz(null=True, default=None)
+
+
+class Device(Table, tablename="device", db=engine):
+    """A browser that a user signed in with before, known by a cookie of its own.
+
+    A lock that strangers brought on the account does not hold it up. Until ``trusted_until`` it skips the second
+    factor.
+    """
+
+    id = UUID(primary_key=True, default=uuid7)
+    token_hash = Bytea(secret=True)
+    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    created_at = Timestamptz(default=TimestamptzNow())
+    trusted_until = Timestamptz(null=True, default=None)
+    expires_at = Timestamptz(index=True)
+
+    one_per_user = Unique([token_hash, user_id])
+
+
+class Totp(Table, tablename="totp", db=engine):
+    """A user's authenticator app (RFC 6238). ``last_step`` is the latest time step that was used: none twice.
+
+    It counts once ``confirmed_at`` is set.
+    """
+
+    id = UUID(primary_key=True, default=uuid7)
+    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, unique=True)
+    secret = Bytea(secret=True)
+    last_step = BigInt(default=0)
+    created_at = Timestamptz(default=TimestamptzNow())
+    confirmed_at = Timestamptz(null=True, default=None)
+    last_used_at = Timestamptz(null=True, default=None)
+
+
+class RecoveryCode(Table, tablename="recovery_code", db=engine):
+    """A code that stands in for a lost second factor, once."""
+
+    id = UUID(primary_key=True, default=uuid7)
+    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    code_hash = Bytea(secret=True)
+    created_at = Timestamptz(default=TimestamptzNow())
+    used_at = Timestamptz(null=True, default=None)
+
+
+class Passkey(Table, tablename="passkey", db=engine):
+    """A WebAuthn credential. ``backup_eligible`` says whether it may be on several devices of its owner."""
+
+    id = UUID(primary_key=True, default=uuid7)
+    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    credential_id = Bytea(unique=True)
+    public_key = Bytea(secret=True)
+    sign_count = BigInt(default=0)
+    transports = Array(Text())
+    aaguid = UUID(default=uuid7)
+    backup_eligible = Boolean(default=False)
+    name = Text()
+    created_at = Timestamptz(default=TimestamptzNow())
+    last_used_at = Timestamptz(null=True, default=None)

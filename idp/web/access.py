@@ -10,6 +10,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from idp.errors import PageError
 from idp.settings import settings
+from idp.web.i18n import gettext as _
 
 
 class Access(StrEnum):
@@ -50,6 +51,6 @@ def same_origin_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: B
         return
     if connection.headers.get("origin") != settings().origin:
         raise PageError(
-            "This form came from another site",
-            "For your safety it was not accepted. Go back to the page that you came from and try again.",
+            _("This form came from another site"),
+            _("For your safety it was not accepted. Go back to the page that you came from and try again."),
         )

@@ -41,3 +41,20 @@ def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
             break
         address = hop
     return str(address)
+
+
+def subjects(address: str) -> tuple[str, str]:
+    """Who is counted for a client's address: the host, and the network around it.
+
+    One household or server has a whole /64 of IPv6, so that is a host. Without an address, as where the transport has
+    none, all share one subject: not to know must not mean not to count.
+    """
+    parsed = _parse(address)
+    if parsed is None:
+        return "unknown", "unknown"
+    host, network = (32, 24) if parsed.version == 4 else (64, 48)
+    return _network(parsed, host), _network(parsed, network)
+
+
+def _network(address: IPAddress, length: int) -> str:
+    return str(ipaddress.ip_network((address, length), strict=False))

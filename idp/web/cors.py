@@ -14,9 +14,12 @@ ALLOWED_METHODS = "GET, POST"
 PREFLIGHT_MAX_AGE_SECONDS = "600"
 
 #: Called with credentials (the refresh token cookie), so only by the pages of registered clients.
-CLIENT_PATHS = frozenset({"/token", "/revoke"})
+CREDENTIAL_PATHS = frozenset({"/token", "/revoke"})
+#: Called by the pages of registered clients, without cookies.
+CLIENT_PATHS = frozenset({"/challenge", "/challenge/forgot", "/challenge/reset"})
 #: Called with an access token in hand and no cookie, from anywhere.
 OPEN_PATHS = frozenset({"/userinfo"})
+PATHS = CREDENTIAL_PATHS | CLIENT_PATHS | OPEN_PATHS
 
 
 class Cors:
@@ -31,7 +34,7 @@ class Cors:
         self.is_client_origin = is_client_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or scope["path"] not in CLIENT_PATHS | OPEN_PATHS:
+        if scope["type"] != ScopeType.HTTP or scope["path"] not in PATHS:
             await self.app(scope, receive, send)
             return
         headers = Headers.from_scope(scope)
@@ -52,9 +55,9 @@ class Cors:
             return {"access-control-allow-origin": "*", "access-control-expose-headers": "WWW-Authenticate"}
         if origin is None or not self.is_client_origin(origin):
             return {"vary": "Origin"}
-        return {
+        credentials = {"access-control-allow-credentials": "true"} if path in CREDENTIAL_PATHS else {}
+        return credentials | {
             "access-control-allow-origin": origin,
-            "access-control-allow-credentials": "true",
             "access-control-expose-headers": "WWW-Authenticate",
             "vary": "Origin",
         }

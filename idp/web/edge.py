@@ -11,6 +11,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from idp.settings import Settings
 from idp.web.address import client_address as address_of
 from idp.web.context import client_address, request_id
+from idp.web.i18n import from_header, locale
 
 log = structlog.get_logger()
 
@@ -34,6 +35,7 @@ class Edge:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.trusted_proxies = settings.trusted_proxies
+        self.default_locale = settings.default_locale
         self.headers = _security_headers(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +48,8 @@ class Edge:
         identifier = secrets.token_hex(8)
         request_id.set(identifier)
         client_address.set(address_of(scope, self.trusted_proxies))
+        wanted = MutableScopeHeaders(scope).get("accept-language", "")
+        locale.set((from_header(wanted) if wanted else None) or self.default_locale)
         started = time.perf_counter()
         status = 0
         head = scope["method"] == "HEAD"

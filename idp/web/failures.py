@@ -1,5 +1,6 @@
 """Turns every exception into a response, in one place: JSON for programs, a page for people."""
 
+import math
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -10,8 +11,10 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
 from idp.db.engine import DatabaseUnavailable
-from idp.errors import BearerError, InsufficientScope, InvalidClient, OAuthError, Overloaded, PageError
+from idp.errors import BearerError, InsufficientScope, InvalidClient, OAuthError, Overloaded, PageError, TooManyTries
 from idp.web.access import Access
+from idp.web.i18n import gettext as _
+from idp.web.i18n import ngettext
 from idp.web.logs import exception_fields
 from idp.web.pages import page
 
@@ -19,10 +22,9 @@ log = structlog.get_logger()
 AnyRequest = Request[Any, Any, Any]
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-HOME = ("Go to the start page", "/")
 
 
-def error_page(error: PageError, way_out: tuple[tuple[str, str], ...] = (HOME,)) -> Response[str]:
+def error_page(error: PageError) -> Response[str]:
     """The page that tells a person what went wrong and how to go on."""
     return page(
         "error.html",
@@ -30,7 +32,7 @@ def error_page(error: PageError, way_out: tuple[tuple[str, str], ...] = (HOME,))
         title=error.title,
         message=error.message,
         error=error.error,
-        way_out=way_out,
+        way_out=[(_("Go to the start page"), "/")],
     )
 
 
@@ -58,7 +60,7 @@ def _wants_page(request: AnyRequest) -> bool:
 def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
     if _wants_page(request):
         return error_page(
-            PageError("This request cannot be answered", error.description, error=error.error, status=error.status)
+            PageError(_("This request cannot be answered"), error.description, error=error.error, status=error.status)
         )
     headers: dict[str, str] = {}
     if isinstance(error, InvalidClient) and error.challenge:
@@ -77,10 +79,32 @@ def _page_error(request: AnyRequest, error: PageError) -> Response[Any]:
     return json_error(error.error or "invalid_request", error.message, error.status)
 
 
+def wait_sentence(error: TooManyTries) -> str:
+    """How long to wait, in words."""
+    minutes = math.ceil(error.retry_after / 60)
+    if minutes <= 1:
+        return _("That was too often. Wait a minute and try again.")
+    return ngettext(
+        "That was too often. Wait %(count)s minute and try again.",
+        "That was too often. Wait %(count)s minutes and try again.",
+        minutes,
+    )
+
+
+def _too_many_tries(request: AnyRequest, error: TooManyTries) -> Response[Any]:
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    if _wants_page(request):
+        response: Response[Any] = error_page(PageError(_("Please wait a little"), wait_sentence(error), status=status))
+    else:
+        response = json_error("temporarily_unavailable", "This was asked for too often. Try again later.", status)
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
 def _unavailable(request: AnyRequest, message: str, retry_after: int) -> Response[Any]:
     status = HTTPStatus.SERVICE_UNAVAILABLE
     if _wants_page(request):
-        response: Response[Any] = error_page(PageError("Please try again in a moment", message, status=status))
+        response: Response[Any] = error_page(PageError(_("Please try again in a moment"), message, status=status))
     else:
         response = json_error("temporarily_unavailable", message, status)
     response.headers["Retry-After"] = str(retry_after)
@@ -88,12 +112,12 @@ def _unavailable(request: AnyRequest, message: str, retry_after: int) -> Respons
 
 
 def _overloaded(request: AnyRequest, error: Overloaded) -> Response[Any]:
-    return _unavailable(request, "The server has more to do than it can do at once.", error.retry_after)
+    return _unavailable(request, _("The server has more to do than it can do at once."), error.retry_after)
 
 
 def _database_unavailable(request: AnyRequest, error: Exception) -> Response[Any]:
     log.error("database_unavailable", **exception_fields(error))
-    return _unavailable(request, "The server cannot reach its database just now.", 5)
+    return _unavailable(request, _("The server cannot reach its database just now."), 5)
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
@@ -103,7 +127,7 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
         return _unexpected(request, error)
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
     if _wants_page(request):
-        title = "There is no such page" if status == HTTPStatus.NOT_FOUND else "This request cannot be answered"
+        title = _("There is no such page") if status == HTTPStatus.NOT_FOUND else _("This request cannot be answered")
         response: Response[Any] = error_page(PageError(title, f"{status.phrase}.", status=status))
         response.headers.update(headers)
         return response
@@ -113,9 +137,9 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
 def _unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
     log.error("unexpected_error", **exception_fields(error))
     status = HTTPStatus.INTERNAL_SERVER_ERROR
-    message = "Something went wrong on our side. It was recorded under the number below."
+    message = _("Something went wrong on our side. It was recorded under the number below.")
     if _wants_page(request):
-        return error_page(PageError("Something went wrong", message, status=status))
+        return error_page(PageError(_("Something went wrong"), message, status=status))
     return json_error("server_error", "Something went wrong on our side.", status)
 
 
@@ -123,6 +147,7 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
     OAuthError: _oauth_error,
     PageError: _page_error,
     Overloaded: _overloaded,
+    TooManyTries: _too_many_tries,
     DatabaseUnavailable: _database_unavailable,
     asyncpg.PostgresConnectionError: _database_unavailable,
     asyncpg.InterfaceError: _database_unavailable,

@@ -3,12 +3,14 @@
 from typing import Any
 from urllib.parse import parse_qsl
 
+import msgspec
 from litestar import Request
 
 from idp.errors import InvalidRequest
 
 MAX_FIELDS = 100
 FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
 
 #: The one parameter that may be repeated (RFC 8707 section 2). Its values are URIs, so a space can part them.
 REPEATABLE = "resource"
@@ -48,7 +50,28 @@ async def form(request: Request[Any, Any, Any]) -> dict[str, str]:
     Raises:
         InvalidRequest: the body is of another type, or :func:`parse` refuses it.
     """
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() != FORM:
+    if _content_type(request) != FORM:
         raise InvalidRequest("The body must be application/x-www-form-urlencoded.")
     return parse(await request.body())
+
+
+async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The parameters of the body, which may also be a JSON object of strings.
+
+    Raises:
+        InvalidRequest: the body is of another type, or is refused as :func:`parse` would.
+    """
+    if _content_type(request) != JSON:
+        return await form(request)
+    try:
+        values = msgspec.json.decode(await request.body(), type=dict[str, str])
+        text = "".join([*values, *values.values()]).encode()
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise InvalidRequest("The body must be a JSON object whose members are strings.") from error
+    if b"\0" in text or len(values) > MAX_FIELDS:
+        raise InvalidRequest("A parameter contains a NUL character, or there are too many.")
+    return {name: value for name, value in values.items() if value}
+
+
+def _content_type(request: Request[Any, Any, Any]) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -17,17 +17,20 @@ from idp.web.rendering import Pages, Theme
 @cache
 def pages() -> Pages:
     """The templates of this process, loaded once."""
-    theme = Theme(settings().product_name, settings().logo_url)
+    theme = Theme(settings().product_name, settings().logo_url, settings().theme_color)
     return Pages(theme, overrides=settings().templates_dir, dev=settings().dev)
 
 
-def content_security_policy(form_targets: Iterable[str] = (), nonce: str | None = None) -> str:
+def content_security_policy(
+    form_targets: Iterable[str] = (), nonce: str | None = None, *, scripts: bool = False
+) -> str:
     """The policy of one page. Nothing runs and nothing loads but our own styles and pictures.
 
     Args:
         form_targets: origins besides our own that a form may end at. Browsers hold the redirects after a POST to
             form-action too, so the page that starts a sign-in must allow the client's origin.
         nonce: lets the one inline script of the form_post page run.
+        scripts: lets our own script files run.
     """
     directives = [
         "default-src 'none'",
@@ -40,6 +43,8 @@ def content_security_policy(form_targets: Iterable[str] = (), nonce: str | None 
     ]
     if nonce is not None:
         directives.append(f"script-src 'nonce-{nonce}'")
+    elif scripts:
+        directives.append("script-src 'self'")
     return "; ".join(directives)
 
 
@@ -56,6 +61,7 @@ def page(
     cookies: Sequence[Cookie] = (),
     form_targets: Iterable[str] = (),
     nonce: str | None = None,
+    scripts: bool = False,
     **context: Any,
 ) -> Response[str]:
     """Render a template. A page belongs to one person at one moment, so it is never stored by a cache."""
@@ -66,7 +72,7 @@ def page(
         cookies=list(cookies),
         headers={
             "Cache-Control": "no-store",
-            "Content-Security-Policy": content_security_policy(form_targets, nonce),
+            "Content-Security-Policy": content_security_policy(form_targets, nonce, scripts=scripts),
         },
     )
 

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from idp.web import i18n
+
 #: The kinds of file that are served. A file of another kind in a ``static`` folder is not.
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -30,10 +32,12 @@ class Theme(msgspec.Struct, frozen=True):
     Attributes:
         product_name: the name on every page and in every mail.
         logo_url: a logo in place of ours.
+        color: of buttons and links, as ``#0f5568``.
     """
 
     product_name: str = "idp"
     logo_url: str | None = None
+    color: str | None = None
 
 
 class Asset(msgspec.Struct, frozen=True):
@@ -80,11 +84,42 @@ def load_assets(*folders: Path) -> dict[str, Asset]:
             media_type = MEDIA_TYPES.get(path.suffix)
             if media_type is None or not path.is_file():
                 continue
-            content = path.read_bytes()
-            digest = hashlib.sha256(content).hexdigest()
-            name = path.relative_to(folder).as_posix()
-            assets[name] = Asset(content, media_type, digest[:8], f'"{digest[:32]}"')
+            assets[path.relative_to(folder).as_posix()] = _asset(path.read_bytes(), media_type)
     return assets
+
+
+def _asset(content: bytes, media_type: str) -> Asset:
+    digest = hashlib.sha256(content).hexdigest()
+    return Asset(content, media_type, digest[:8], f'"{digest[:32]}"')
+
+
+def color_css(color: str) -> str:
+    """A style sheet that takes one colour for buttons and links, lighter in the dark, with text on it that stands out.
+
+    Args:
+        color: as ``#0f5568``.
+    """
+    red, green, blue = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    linear = [(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in (red, green, blue)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    # White and black stand out equally on a luminance of 0.179 (WCAG 2.2, contrast ratio).
+    on_color = "#fff" if luminance < 0.179 else "#101c22"
+    return f"""
+:root:not([data-theme]) {{
+  --accent: {color};
+  --accent-strong: color-mix(in srgb, {color} 80%, #000);
+  --accent-soft: color-mix(in srgb, {color} 12%, #fff);
+  --on-accent: {on_color};
+}}
+@media (prefers-color-scheme: dark) {{
+  :root:not([data-theme]) {{
+    --accent: color-mix(in srgb, {color} 45%, #fff);
+    --accent-strong: color-mix(in srgb, {color} 30%, #fff);
+    --accent-soft: color-mix(in srgb, {color} 30%, #000);
+    --on-accent: #101c22;
+  }}
+}}
+"""
 
 
 def web_url(value: str | None) -> str | None:
@@ -122,6 +157,8 @@ class Pages:
             raise NotADirectoryError(f"there is no folder of templates at {overrides}")
         folders = [folder for folder in (overrides, templates_path()) if folder is not None]
         self.assets = load_assets(*(folder / "static" for folder in folders))
+        if theme.color is not None:
+            self.assets["color.css"] = _asset(color_css(theme.color).encode(), MEDIA_TYPES[".css"])
         self._environment = Environment(
             loader=FileSystemLoader(folders),
             autoescape=select_autoescape(disabled_extensions=("txt",), default=True),
@@ -132,15 +169,15 @@ class Pages:
             extensions=["jinja2.ext.i18n"],
         )
         self._environment.policies["ext.i18n.trimmed"] = True
-        # Translations install themselves in the same place when there are some.
-        self._environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+        self._environment.install_gettext_callables(  # type: ignore[attr-defined]
+            i18n.translate, i18n.translate_plural, newstyle=True
+        )
+        self._environment.filters["when"] = i18n.moment
         self._environment.filters["web_url"] = web_url
         self._environment.globals |= {
             "product_name": theme.product_name,
             "logo_url": theme.logo_url,
             "request_id": "",
-            "lang": "en",
-            "dir": "ltr",
             "assets": self.assets,
             "static_url": self.static_url,
         }
@@ -157,4 +194,5 @@ class Pages:
         Raises:
             jinja2.UndefinedError: the template needs a value that is not given.
         """
-        return self._environment.get_template(template).render(context)
+        language = {"lang": i18n.locale.get(), "dir": i18n.direction()}
+        return self._environment.get_template(template).render(language | context)

@@ -43,7 +43,7 @@ async def test_07_parameters_on_the_way_in_and_out(location: str, browser: Brows
     shown = await http.get(f"{issuer}{flow}", params=extra)
     assert_stays(shown, issuer)
     form = extra | Page(shown).forms[0].fields | {"username": alice.email, "password": PASSWORD, "action": "login"}
-    done = await http.post(f"{issuer}{flow}", params=extra, data=form, headers=origin)
+    done = await http.post(f"{issuer}{flow}/password", params=extra, data=form, headers=origin)
     # A NUL is refused as such, whatever the parameter.
     assert done.status_code == (400 if "\0" in location else 303)
     assert_stays(done, issuer)
@@ -73,7 +73,7 @@ async def test_07_during_an_authorization(location: str, client: RelyingParty, b
     form = extra | page.forms[0].fields
     for changes in ({"action": "login", "username": alice.email, "password": "wrong"},
                     {"action": "login", "username": alice.email, "password": PASSWORD}):  # fmt: skip
-        answer = await http.post(f"{issuer}{flow}", params=extra, data=form | changes, headers=origin)
+        answer = await http.post(f"{issuer}{flow}/password", params=extra, data=form | changes, headers=origin)
         assert_stays(answer, issuer)
     waiting = answer.headers["location"]
     answer = await http.get(f"{issuer}{waiting}", params=extra)

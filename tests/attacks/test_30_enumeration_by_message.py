@@ -1,20 +1,24 @@
 """Row 30: what the sign-in page answers does not tell whether there is such a user."""
 
 import re
+import secrets
 
 import pytest
 
 from idp.accounts.tables import User
 from idp.accounts.users import disable_user
+from idp.db.engine import execute
 from idp.oauth.sign_out import sign_out_user
-from tests.conftest import MakeUser
+from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, Page
 from tests.support.oauth import PASSWORD
 
-#: What differs between any two pages: the id of the request, the form's token, the flow, what was typed.
+#: What differs between any two pages: the id of the request, the form's token, the flow and its challenge, what
+#: was typed.
 VARIES = re.compile(
     r'<code>[0-9a-f]{16}</code>|name="csrf_token" value="[^"]*"|/login/[\w-]+'
-    r'|(?<=autocomplete="username" )value="[^"]*"'
+    r'|(?<=autocomplete="username" )value="[^"]*"|(?<=autocomplete="username webauthn" )value="[^"]*"'
+    r'|data-options="[^"]*"'
 )
 HEADERS_THAT_VARY = {"date", "content-length", "x-request-id"}
 WRONG = "not the password"
@@ -31,7 +35,7 @@ async def _attempt(browser: Browser, email: str, password: str) -> tuple[int, st
 
 async def _email(kind: str, make_user: MakeUser) -> str:
     if kind == "unknown":
-        return "nobody-at-all@example.com"
+        return f"{secrets.token_hex(8)}@example.com"
     user = await make_user(password=None if kind == "without a password" else PASSWORD)
     if kind == "disabled":
         await disable_user(user.id, sign_out_user)
@@ -79,3 +83,61 @@ async def test_30_the_comparison_sees_a_difference(browser: Browser, alice: User
     _, page, _ = await _attempt(browser, alice.email, WRONG)
     assert "That email and password do not match." in page
     assert alice.email not in page
+
+
+async def _sent(browser: Browser, step: str, email: str) -> list[tuple[int, str]]:
+    """What a step that sends a mail answers, and then to a code that is wrong."""
+    page = await browser.get("/login")
+    assert isinstance(page, Page)
+    base, fields = page.path, page.forms[0].fields
+    data = {"username": email, "action": "send"}
+    if step == "registration":
+        data = {"username": email, "password": "five odd fishes swim", "name": "Some One"}
+    answers = [
+        await browser.post(f"{base}/{step}", fields | data),
+        await browser.get(f"{base}/{step}"),
+        await browser.post(f"{base}/{step}", fields | {"code": "000000", "action": "x", "password": ""}),
+        await browser.get(base),
+    ]
+    found = []
+    for answer in answers:
+        assert isinstance(answer, Page)
+        found.append((answer.status, VARIES.sub("", answer.text).replace(email, "")))
+    return found
+
+
+@pytest.mark.parametrize("step", ["email_code", "forgot", "registration"])
+@pytest.mark.parametrize("kind", ["unknown", "disabled", "without a password"])
+async def test_30_what_sends_a_mail(browser: Browser, make_user: MakeUser, alice: User, step: str, kind: str) -> None:
+    """The mail alone tells."""
+    expected = await _sent(browser, step, alice.email)
+    assert expected[0][0] == 200
+    assert await _sent(browser, step, await _email(kind, make_user)) == expected
+
+
+@pytest.mark.parametrize("kind", ["unknown", "disabled", "without a password"])
+async def test_30_an_app_learns_no_more(make_client: MakeClient, make_user: MakeUser, alice: User, kind: str) -> None:
+    app = await make_client(token_endpoint_auth_method="none", authorization_challenge=True, skip_consent=True)
+
+    async def answers(email: str) -> list[tuple[int, object]]:
+        begin = app.parameters(redirect_uri=None, response_type=None, state=None)
+        found = []
+        for form in (
+            {"username": email, "password": WRONG},
+            {"step": "email_code", "action": "send", "username": email},
+            {"step": "registration", "username": email, "password": "five odd fishes swim"},
+        ):
+            await execute("DELETE FROM throttle WHERE rule LIKE 'mails%'")
+            answer = await app.post("/challenge", **begin | form)
+            content = answer.json()
+            session = content.pop("auth_session")
+            content.pop("passkey_options", None)
+            found.append((answer.status_code, content))
+            sent = await app.post("/challenge/forgot", auth_session=session, username=email)
+            found.append((sent.status_code, sorted(sent.json())))
+            wrong = await app.post("/challenge", auth_session=session, step=form.get("step"), otp="000000")
+            found.append((wrong.status_code, wrong.json()["error"]))
+        return found
+
+    expected = await answers(alice.email)
+    assert await answers(await _email(kind, make_user)) == expected

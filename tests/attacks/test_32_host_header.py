@@ -103,14 +103,15 @@ async def test_32_a_page_is_not_ours_because_the_request_says_so(browser: Browse
     """Where a form may come from is decided by the issuer: naming the same stranger twice makes it no friend."""
     page = await browser.get("/login")
     assert isinstance(page, Page)
-    (form,) = page.forms
+    form = page.forms[0]
+    url = f"{browser.issuer}{form.action}"
     data = form.fields | {"username": alice.email, "password": "correct horse battery staple"}
     for headers in HEADERS:
         for origin in (f"http://{EVIL}", f"https://{EVIL}"):
-            refused = await browser.client.post(page.url, data=data, headers=headers | {"Origin": origin})
+            refused = await browser.client.post(url, data=data, headers=headers | {"Origin": origin})
             assert refused.status_code == 400
             assert "set-cookie" not in refused.headers
-    answer = await browser.client.post(page.url, data=data, headers={"Host": EVIL, "Origin": browser.issuer})
+    answer = await browser.client.post(url, data=data, headers={"Host": EVIL, "Origin": browser.issuer})
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 

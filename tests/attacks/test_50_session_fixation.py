@@ -197,7 +197,7 @@ async def test_50_attributes_of_every_cookie(browser: Browser, make_client: Make
     seen = await tour(browser, client, alice.email)
     headers = _set_cookies(seen.responses)
     names = {assert_protected(header).partition(".")[0] for header in headers}
-    assert names == {SESSION, "__Host-flow"}
+    assert names == {SESSION, "__Host-flow", "__Host-device"}
     deleted = {header.partition("=")[0].partition(".")[0] for header in headers if "Max-Age=0" in header}
     assert deleted == {SESSION, "__Host-flow"}
     assert browser.cookies.keys().isdisjoint({SESSION})

@@ -2,13 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from html import unescape
 from urllib.parse import urlencode
 
 import httpx
+import pyotp
 import pytest
 
 from idp.accounts.tables import User
 from tests.conftest import MakeClient, MakeUser
+from tests.support.authenticator import Authenticator
 from tests.support.browser import Browser, Page, Redirect, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.routes import posts_of_pages
@@ -16,7 +19,7 @@ from tests.support.routes import posts_of_pages
 EVIL = "https://evil.example"
 FORM = "application/x-www-form-urlencoded"
 #: The routes under test: all that the application has.
-PATHS = [route.path for route in posts_of_pages()]
+ALL_PATHS = [route.path for route in posts_of_pages()]
 
 
 @dataclass
@@ -51,11 +54,14 @@ class Filled:
         return await client.post(f"{self.browser.issuer}{self.path}", content=body, headers=headers)
 
 
+Way = Callable[[Browser, RelyingParty, str], Awaitable[Filled]]
+
+
 def _filled(browser: Browser, page: Page | Redirect, button: str, **fields: str) -> Filled:
     assert isinstance(page, Page)
     form = next(form for form in page.forms if button in form.buttons)
     name, value = form.buttons[button]
-    return Filled(browser, form.action, form.fields | fields | {name: value})
+    return Filled(browser, form.action, form.fields | fields | ({name: value} if name else {}))
 
 
 async def _login(browser: Browser, client: RelyingParty, email: str) -> Filled:
@@ -75,12 +81,84 @@ async def _logout(browser: Browser, client: RelyingParty, email: str) -> Filled:
     return _filled(browser, await browser.get("/logout"), "logout-confirm")
 
 
+async def _cancel(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    return _filled(browser, await client.authorize(browser, prompt="login"), "login-cancel")
+
+
+async def _forgot(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    page = await client.authorize(browser, prompt="login")
+    assert isinstance(page, Page)
+    return _filled(browser, await browser.get(f"{page.path}/forgot"), "forgot-submit", username=email)
+
+
+def _account(path: str, button: str, **fields: str) -> Way:
+    """A form on a page of the account."""
+
+    async def way(browser: Browser, client: RelyingParty, email: str) -> Filled:
+        await client.sign_in(browser, email)
+        own = {name: value.replace("EMAIL", email) for name, value in fields.items()}
+        return _filled(browser, await browser.get(path), button, **own)
+
+    return way
+
+
+def _any_account_form(path: str, **fields: str) -> Way:
+    """A form of the account that is shown only sometimes. All of them carry the same token."""
+
+    async def way(browser: Browser, client: RelyingParty, email: str) -> Filled:
+        await client.sign_in(browser, email)
+        form = _filled(browser, await browser.get("/account"), "profile-save")
+        token = {"csrf_token": form.fields["csrf_token"]}
+        return Filled(browser, path.replace("CLIENT", client.client_id), token | fields)
+
+    return way
+
+
+async def _totp(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    await client.sign_in(browser, email)
+    page = await browser.get("/account/totp")
+    assert isinstance(page, Page)
+    secret = page.text.partition('id="totp-secret"')[2].partition(">")[2].partition("<")[0]
+    return _filled(browser, page, "totp-confirm", code=pyotp.TOTP(secret).now())
+
+
+async def _passkey(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    await client.sign_in(browser, email)
+    page = await browser.get("/account/passkeys")
+    assert isinstance(page, Page)
+    options = unescape(page.text.partition('data-options="')[2].partition('"')[0])
+    credential = Authenticator(origin=browser.issuer).create(options)
+    return _filled(browser, page, "passkey-create", credential=credential)
+
+
+NEW_PASSWORD = {"password": "seven tired otters nap"}
+NOBODY = "0198c1d2-7a40-7c3e-9d2f-52b2b4a1e0aa"
+
 #: How to come to each form. A new one must be added here.
-WAYS: dict[str, Callable[[Browser, RelyingParty, str], Awaitable[Filled]]] = {
-    "/login/{flow_id:str}": _login,
+WAYS: dict[str, Way] = {
+    "/account": _account("/account", "profile-save"),
+    "/account/apps/{client_id:str}/revoke": _any_account_form("/account/apps/CLIENT/revoke"),
+    "/account/data/delete": _account("/account/data", "account-delete", email="EMAIL"),
+    "/account/data/download": _account("/account/data", "data-download"),
+    "/account/email": _account("/account/email", "email-send", email="new-EMAIL"),
+    "/account/passkeys": _passkey,
+    "/account/passkeys/{passkey_id:uuid}": _any_account_form(f"/account/passkeys/{NOBODY}", action="remove"),
+    "/account/password": _account("/account/password", "password-save", **NEW_PASSWORD),
+    "/account/recovery-codes": _any_account_form("/account/recovery-codes"),
+    "/account/sessions/end": _account("/account/sessions", "end-others"),
+    "/account/sessions/{session_id:uuid}/end": _any_account_form(f"/account/sessions/{NOBODY}/end"),
+    "/account/totp": _totp,
+    "/account/totp/remove": _any_account_form("/account/totp/remove"),
+    "/account/two-step": _any_account_form("/account/two-step", two_step="on"),
     "/consent/{request_id:str}": _consent,
+    "/login/{flow_id:str}": _cancel,
+    "/login/{flow_id:str}/forgot": _forgot,
+    "/login/{flow_id:str}/{step:str}": _login,
     "/logout/confirm": _logout,
 }
+#: Their link from a mail is the proof, in whatever browser: only where they come from is looked at.
+LINKS = {"/invitation", "/reset", "/unlock"}
+PATHS = list(WAYS)
 
 
 def assert_refused(response: httpx.Response, says: str) -> None:
@@ -99,7 +177,15 @@ async def assert_still_works(form: Filled) -> None:
 
 
 def test_51_every_form_is_under_test() -> None:
-    assert set(PATHS) == set(WAYS)
+    assert set(ALL_PATHS) == set(WAYS) | LINKS
+
+
+@pytest.mark.parametrize("path", sorted(LINKS))
+async def test_51_what_a_link_leads_to(path: str, browser: Browser) -> None:
+    for origin in _foreign(browser.issuer):
+        assert_refused(await Filled(browser, path, {"token": "x"}).send(origin=origin), "another site")
+    json = Filled(browser, path, {})
+    assert_refused(await json.send_as('{"token":"x"}', "application/json"), "application/x-www-form-urlencoded")
 
 
 FOREIGN = (None, "", "null", EVIL, "http://localhost", "https://localhost", "http://localhost.evil.example", "*")
@@ -170,7 +256,8 @@ async def test_51_tokens_of_other_forms(
     form = await WAYS[path](browser, client, alice.email)
     mallory = await make_user()
     async with open_browser(browser.issuer) as attacker:
-        theirs = [(await way(attacker, client, mallory.email)).fields["csrf_token"] for way in WAYS.values()]
+        some = (_login, _cancel, _consent, _logout, WAYS["/account"])
+        theirs = [(await way(attacker, client, mallory.email)).fields["csrf_token"] for way in some]
     async with open_browser(browser.issuer) as other:
         tab = (await _login(other, client, alice.email)).fields["csrf_token"]
     for token in (*theirs, tab):
@@ -184,8 +271,12 @@ async def test_51_another_browser(path: str, browser: Browser, client: RelyingPa
     form = await WAYS[path](browser, client, alice.email)
     async with open_browser(browser.issuer) as victim:
         response = await form.send(browser=victim)
-        # Nobody is signed in there, so nobody is signed out.
-        assert response.status_code == (200 if path == "/logout/confirm" else 400)
+        if path.startswith("/account"):
+            # Who has no account open is asked to sign in.
+            assert response.headers["location"].startswith("/login/")
+        else:
+            # Nobody is signed in there, so nobody is signed out.
+            assert response.status_code == (200 if path == "/logout/confirm" else 400)
         assert "__Host-session" not in victim.cookies
     await assert_still_works(form)
 
@@ -201,7 +292,9 @@ async def test_51_reading_changes_nothing(path: str, browser: Browser, client: R
         assert response.status_code in (200, 405)
         assert "set-cookie" not in response.headers
     assert browser.cookies == before
-    await assert_still_works(form)
+    if path != "/account/passkeys":
+        # Each time that this one is shown there is a new challenge.
+        await assert_still_works(form)
 
 
 async def test_51_consent_is_of_the_person_who_saw_it(

@@ -28,6 +28,8 @@ OPEN = {
     "/.well-known/jwks.json",
 }  # fmt: skip
 WITH_CREDENTIALS = {"/token", "/revoke"}
+#: Called by pages of clients too, but without cookies.
+WITHOUT_CREDENTIALS = {"/challenge", "/challenge/forgot", "/challenge/reset"}
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ async def ask(client: httpx.AsyncClient, url: str, method: str, origin: str | No
 @pytest.mark.parametrize("route", [route for route in routes() if route.method != "OPTIONS"], ids=str)
 async def test_52_other_origins(server: Server, client: RelyingParty, route: Route) -> None:
     """On no route there is. The client, whose origin is allowed where it must be, is registered."""
-    compared = route.path in WITH_CREDENTIALS
+    compared = route.path in WITH_CREDENTIALS | WITHOUT_CREDENTIALS
     for origin in FOREIGN if compared else FOREIGN[:5]:
         for response in await ask(client.http, f"{server.issuer}{route.url()}", route.method, origin):
             allowed = "*" if route.path in OPEN else None
@@ -67,6 +69,8 @@ async def test_52_a_clients_own_page(server: Server, client: RelyingParty, route
         found = {name: value for name, value in response.headers.items() if name in credentials}
         if route.path in WITH_CREDENTIALS:
             assert found == credentials
+        elif route.path in WITHOUT_CREDENTIALS:
+            assert found == {"access-control-allow-origin": OWN}
         else:
             assert found == ({"access-control-allow-origin": "*"} if route.path in OPEN else {})
 

@@ -1,6 +1,5 @@
 """`idp users`."""
 
-import mailbox
 import os
 import pty
 import subprocess
@@ -11,6 +10,8 @@ from datetime import timedelta
 from idp import clock, ids
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email
+from idp.mail.tables import Mail
+from idp.signin import factors, recovery_codes
 from idp.signin.tables import Session
 from tests.cli.conftest import ROOT, Cli
 from tests.conftest import MakeUser
@@ -66,19 +67,21 @@ async def test_a_new_password_ends_sessions(cli: Cli, make_user: MakeUser) -> No
     assert await Session.exists().where((Session.id == session.id) & Session.ended_at.is_not_null())
 
 
-def test_mail_is_sent_before_the_command_ends(cli: Cli) -> None:
+async def test_mail_is_written(cli: Cli) -> None:
+    """Whether this command sends it or a server does: nobody has to wait for either."""
     email = new_email()
-    created = cli("users", "create", email, "--generate", IDP_DEV="1")
+    created = cli("users", "create", email, "--generate")
     assert "shown only now" in created.err
-    cli("users", "set-password", email, "--generate", IDP_DEV="1")
-    cli("users", "set-password", email, "--generate", "--no-mail", IDP_DEV="1")
-    subjects = [message["Subject"] for message in mailbox.Maildir(cli.folder / "data" / "mail")]
-    assert sorted(subjects) == ["Welcome to idp", "Your password was changed"]
+    cli("users", "set-password", email, "--generate")
+    cli("users", "set-password", email, "--generate", "--no-mail")
+    rows = await Mail.select(Mail.template).where(Mail.recipient == email).order_by(Mail.id)
+    assert [row["template"] for row in rows] == ["welcome", "password_changed"]
 
 
 async def test_what_is_refused(cli: Cli) -> None:
     email = new_email()
     assert "too short" in cli.fails("users", "create", email, "--password-stdin", input="short")
+    assert "too easy" in cli.fails("users", "create", email, "--password-stdin", input="password1")
     assert "hyphen" in cli.fails("users", "create", "a@-b", "--generate")
     for command in ("disable", "enable"):
         assert "no user" in cli.fails("users", command, "nobody")
@@ -127,3 +130,33 @@ async def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(cli: 
     assert PASSWORD not in seen
     assert await has_password(email, PASSWORD)
     assert await User.count().where(User.email == email) == 1
+
+
+async def test_an_invitation(cli: Cli) -> None:
+    email = new_email()
+    invited = cli("users", "invite", email.upper(), "--name", "Al", "--json").json
+    assert invited["email"] == email.upper()
+    assert "/invitation?token=" in invited["link"]
+    (row,) = cli("mail", "list", "--to", email, "--json").json
+    assert (row["template"], row["recipient"]) == ("invitation", email)
+    assert "content" not in row
+    assert invited["link"].partition("token=")[2] not in str(row)
+    cli("users", "create", email, "--generate", "--no-mail")
+    assert "already" in cli.fails("users", "invite", email)
+    assert "@-sign" in cli.fails("users", "invite", "nobody")
+
+
+async def test_factors_that_were_lost(cli: Cli, make_user: MakeUser) -> None:
+    alice = await make_user()
+    assert "had no second factor" in cli("users", "remove-factors", alice.email).out
+    await recovery_codes.make(alice.id)
+    await factors.set_two_step(alice.id, True)
+    assert "no second factor any more" in cli("users", "remove-factors", alice.email).out
+    found = await factors.factors_of(alice.id)
+    assert found is not None
+    assert (found.has, found.two_step) == (frozenset(), False)
+
+
+def test_mail_that_is_not_there(cli: Cli) -> None:
+    assert "no deferred message" in cli.fails("mail", "retry", str(ids.uuid7()))
+    assert cli("mail", "list", "--state", "sending", "--json").json == []

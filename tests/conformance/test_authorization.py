@@ -57,7 +57,6 @@ async def test_the_sign_in_page(browser: Browser, rp: RelyingParty) -> None:
     assert {"username", "password", "login-submit", "login-cancel"} <= page.ids
     for uri in ("images/openid.png", "policy", "tos"):
         assert f"https://rp.example.com/{uri}" in page.text
-    assert "<script" not in page.text
 
 
 async def test_missing_response_type(browser: Browser, rp: RelyingParty) -> None:
@@ -265,11 +264,11 @@ async def test_form_post(browser: Browser, rp: RelyingParty, person: User) -> No
 
 async def test_essential_acr_that_cannot_be_met(browser: Browser, rp: RelyingParty, person: User) -> None:
     """OpenID Connect Core section 5.5.1.1"""
-    claims = '{"id_token":{"acr":{"essential":true,"values":["phr"]}}}'
+    claims = '{"id_token":{"acr":{"essential":true,"values":["phrh"]}}}'
     answer = await rp.authorize(browser, claims=claims, state=STATE)
     assert isinstance(answer, Redirect)
     check_error_redirect(answer.parameters, error="unmet_authentication_requirements", state=STATE, issuer=rp.issuer)
-    await _id_token(browser, rp, person, claims='{"id_token":{"acr":{"essential":true,"values":["phr","1"]}}}')
+    await _id_token(browser, rp, person, claims='{"id_token":{"acr":{"essential":true,"values":["phrh","1"]}}}')
 
 
 @pytest.mark.parametrize("claims", ["{", "[]", '{"userinfo":[]}', '"x"', '{"userinfo":{"name":7}}'])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import asyncpg
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from cryptography import x509
@@ -15,7 +16,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from idp.db.engine import fetchrow, transaction
+from idp.mail import outbox
 from idp.settings import settings
+from tests.conftest import MASTER_KEY
+from tests.support.isolated import isolated, own_database
+from tests.support.postgres import Cluster
+from tests.support.server import Server
+
+__all__ = ["own_database"]
 
 USERNAME, PASSWORD = "post@example.com", "p@ss:w/rd"
 
@@ -124,3 +133,99 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path, key_path)
     return Certificate(path, context)
+
+
+# The outbox
+
+KEPT = "250 Kept as 42"
+
+
+class Moody:
+    """An SMTP server that does as it is told.
+
+    Attributes:
+        answers: what it says to each message: an SMTP answer, to the recipient when it begins with RCPT; ``drop``; or
+            ``hang`` until ``go_on``, and an answer after that.
+        goodbye: whether it ever answers to QUIT.
+        entered: set once it has got a message.
+    """
+
+    def __init__(self) -> None:
+        self.answers: list[str] = []
+        self.envelopes: list[Envelope] = []
+        self.goodbye = True
+        self.url = ""
+        self.entered = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.answers and self.answers[0].startswith("RCPT "):
+            return self.answers.pop(0).removeprefix("RCPT ")
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        answer = self.answers.pop(0) if self.answers else KEPT
+        self.entered.set()
+        if answer.startswith("hang"):
+            await self.go_on.wait()
+            answer = answer.removeprefix("hang").strip() or KEPT
+        if answer == "drop":
+            assert server.transport is not None
+            server.transport.abort()
+            return "250 never seen"
+        if answer.startswith("2"):
+            self.envelopes.append(envelope)
+        return answer
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if not self.goodbye:
+            await self.go_on.wait()
+        return "221 Bye"
+
+
+@pytest.fixture
+async def moody() -> AsyncIterator[Moody]:
+    """An SMTP server; its ``url`` says where."""
+    moody = Moody()
+    server = await asyncio.get_running_loop().create_server(lambda: SMTP(moody, hostname="mail.test"), "127.0.0.1", 0)
+    moody.url = f"smtp://localhost:{server.sockets[0].getsockname()[1]}"
+    yield moody
+    moody.go_on.set()
+    server.close()
+
+
+@pytest.fixture
+def smtp(own_database: str, use_settings: UseSettings, moody: Moody) -> Moody:
+    """A server to send to, and a database of one's own."""
+    use_settings(smtp_url=moody.url)
+    return moody
+
+
+@pytest.fixture
+async def served(cluster: Cluster, template: str, tmp_path: Path) -> AsyncIterator[Callable[..., Server]]:
+    """Starts servers on a database of their own, which the engine of this process uses too."""
+    started: list[Server] = []
+    async with isolated(await cluster.create_database(template)) as dsn:
+
+        def start(**settings: str) -> Server:
+            server = Server(tmp_path, IDP_DATABASE_URL=dsn, IDP_MASTER_KEY=MASTER_KEY, **settings)
+            started.append(server)
+            return server
+
+        yield start
+        for server in started:
+            server.kill()
+
+
+async def queue(to: str = "alice@example.com", **options: Any) -> None:
+    async with transaction():
+        await outbox.queue(to, "welcome", name="Alice", **options)
+
+
+async def newest() -> asyncpg.Record:
+    row = await fetchrow("SELECT * FROM mail ORDER BY id DESC LIMIT 1")
+    assert row is not None
+    return row

@@ -4,17 +4,18 @@ from email import message_from_bytes
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import idp
 from idp.mail.messages import compose
 from idp.web.rendering import templates_path
 from tests.mail.conftest import UseSettings
+from tests.support.mails import MAILS
 
 pytestmark = pytest.mark.usefixtures("use_settings")
-
-TEMPLATES = {"welcome": {}, "password_changed": {}, "signed_out_for_safety": {"client_name": "Shop"}}
 
 
 def body(message: EmailMessage, kind: str) -> str:
@@ -25,10 +26,15 @@ def body(message: EmailMessage, kind: str) -> str:
 
 def test_every_template_is_known_here() -> None:
     shipped = {path.stem for path in (templates_path() / "mail").iterdir()} - {"base"}
-    assert shipped == set(TEMPLATES)
+    assert shipped == set(MAILS)
 
 
-@pytest.mark.parametrize(("template", "context"), TEMPLATES.items())
+@pytest.mark.parametrize("template", MAILS)
+def test_every_template_has_a_use(template: str) -> None:
+    assert [path for path in Path(idp.__file__).parent.rglob("*.py") if f'"{template}"' in path.read_text()]
+
+
+@pytest.mark.parametrize(("template", "context"), MAILS.items())
 def test_every_template_makes_a_message(template: str, context: dict[str, Any]) -> None:
     message = compose("alice@example.com", template, name="Alice", **context)
     again = message_from_bytes(message.as_bytes(), policy=SMTP)

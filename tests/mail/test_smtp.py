@@ -3,7 +3,6 @@
 from email.message import EmailMessage
 
 import pytest
-from aiosmtplib import SMTPException
 
 from idp.mail import smtp
 from idp.settings import SettingsError
@@ -50,7 +49,7 @@ async def test_starttls_is_used_where_it_is_offered(
 
 async def test_starttls_can_be_required(message: EmailMessage, start_smtp: StartSMTP) -> None:
     inbox = await start_smtp()
-    with pytest.raises(SMTPException):
+    with pytest.raises(smtp.NotSent):
         await send(message, f"smtp://localhost:{inbox.port}?starttls=require")
     assert inbox.envelopes == []
 
@@ -59,7 +58,7 @@ async def test_tls_from_the_start(
     message: EmailMessage, start_smtp: StartSMTP, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inbox = await start_smtp(implicit_tls=certificate.context)
-    with pytest.raises(SMTPException):
+    with pytest.raises(smtp.NotSent):
         await send(message, f"smtps://localhost:{inbox.port}")
     assert inbox.envelopes == []
     # The same server, once its certificate is trusted.
@@ -76,7 +75,7 @@ async def test_credentials_are_sent_as_they_are_meant(
     await send(message, f"smtp://{LOGIN}localhost:{inbox.port}")
     assert inbox.logins == [(USERNAME.encode(), PASSWORD.encode())]
     assert len(inbox.envelopes) == 1
-    with pytest.raises(SMTPException):
+    with pytest.raises(smtp.NotSent):
         await send(message, f"smtp://post:wrong@localhost:{inbox.port}")
     assert len(inbox.envelopes) == 1
 

@@ -69,7 +69,8 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
-        "acr_values_supported": ["1"],
+        "acr_values_supported": ["1", "2", "phr"],
+        "authorization_challenge_endpoint": f"{issuer}/challenge",
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
         "token_endpoint_auth_methods_supported": [*confidential, "none"],
@@ -82,7 +83,7 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "request_uri_parameter_supported": False,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
-        "ui_locales_supported": ["en"],
+        "ui_locales_supported": ["en", "de", "es", "fr"],
     }
 
 

@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jinja2
 import pytest
 
 from idp.web.rendering import Pages, Theme, templates_path, web_url
+from tests.support.mails import MAILS
 
 HOSTILE = '"><svg onload=alert(1)>'
 
@@ -46,20 +49,120 @@ class Token:
     raw: str = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjJiNmYifQ." + "abcDEF123_-" * 40
 
 
+@dataclass(frozen=True)
+class Values:
+    """A value for every claim."""
+
+    text: str = "Ada"
+
+    def __getitem__(self, name: str) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Registration:
+    email: str = ""
+    name: str | None = None
+    invited_email: str | None = None
+
+
+@dataclass(frozen=True)
+class Invited:
+    email: str = "ada@example.com"
+    name: str | None = "Ada"
+
+
+@dataclass(frozen=True)
+class Owner(User):
+    email_verified: bool = True
+    password_hash: str | None = "hash"
+    password_changed_at: datetime | None = datetime(2025, 1, 2, tzinfo=UTC)
+    two_step: bool = True
+
+
+@dataclass(frozen=True)
+class Key:
+    id: str = "0198c1d2"
+    name: str = "Phone"
+    created_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    id: str = "0198c1d2"
+    device: str = "Firefox on Windows"
+    place: str = "Lisbon, Portugal"
+    last_seen_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+    auth_time: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+    this_one: bool = False
+
+
+@dataclass(frozen=True)
+class App(Client):
+    client_id: str = "northwind"
+    scopes: tuple[str, ...] = ("See your profile",)
+    granted_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+    last_used_at: datetime | None = None
+
+
+#: The picture is made by us, and goes into the page as it is.
+SETUP = SimpleNamespace(secret="ABCD", qr_svg='<svg viewBox="0 0 9 9"><path d="M0 0"/></svg>')
+
+#: What every step of a sign-in is given.
+STEP: dict[str, Any] = {
+    "path": "/login/f1",
+    "csrf_token": "token",
+    "client": Client(),
+    "username": "ada@example.com",
+    "name": "",
+    "error": "The email or the password is not right.",
+    "token": None,
+    "cancel": True,
+    "others": ["password", "email_code", "passkey", "registration", "totp", "recovery_code"],
+    "may_trust": True,
+    "reauthenticate": False,
+}
+#: What every page of the account is given.
+ACCOUNT: dict[str, Any] = {
+    "section": "security",
+    "csrf_token": "token",
+    "user": Owner(),
+    "error": None,
+    "done": "Saved.",
+}
+
 WAY_OUT = [("Back to Northwind", "https://northwind.example"), ("Start page", "/")]
-MAIL = {"name": "Ada", "issuer": "https://id.example.com"}
+MAIL = {"name": "Ada", "issuer": "https://id.example.com", "when": "23 November 2025, 05:10 UTC"}
 
 #: Every page with a full context.
 PAGES: dict[str, dict[str, Any]] = {
-    "login.html": {
-        "action": "/login/f1",
-        "csrf_token": "token",
-        "client": Client(),
-        "username": "ada@example.com",
-        "error": "The email or the password is not right.",
-        "cancel": True,
-        "reauthenticate": False,
-    },
+    "password.html": STEP | {"passkey_options": "{}"},
+    "email_code.html": STEP | {"sent_to": "ada@example.com"},
+    "passkey.html": STEP | {"passkey_options": "{}"},
+    "registration.html": STEP | {"registration": Registration(), "sent_to": None},
+    "totp.html": STEP,
+    "recovery_code.html": STEP,
+    "enrol.html": STEP | {"setup": SETUP, "passkey_options": "{}", "may_skip": True},
+    "forgot.html": STEP | {"sent_to": "ada@example.com"},
+    "reset.html": {"token": "abc", "username": "ada@example.com", "error": "Too short."},
+    "password_reset.html": {"login": "/login"},
+    "invitation.html": {"token": "abc", "invited": Invited()},
+    "unlock.html": {"token": "abc", "done": False},
+    "account_deleted.html": {},
+    "account/profile.html": ACCOUNT
+    | {"values": Values(), "time_zones": ["Europe/Lisbon"], "wrong": "name", "error": "No."},
+    "account/security.html": ACCOUNT
+    | {"passkeys": [Key(), Key(id="2", last_used_at=Key.created_at)], "totp": True, "codes_left": 3, "factors": True},
+    "account/password.html": ACCOUNT,
+    "account/email.html": ACCOUNT
+    | {"action": "/account/email", "entered": "", "sent_to": "b@example.com", "token": None},
+    "account/passkey.html": ACCOUNT | {"action": "/account/passkeys", "passkey_options": "{}"},
+    "account/totp.html": ACCOUNT | {"action": "/account/totp", "setup": SETUP},
+    "account/recovery_codes.html": ACCOUNT | {"codes": ["abcde-fghjk"]},
+    "account/sessions.html": ACCOUNT | {"sessions": [SignedIn(), SignedIn(id="2", this_one=True)]},
+    "account/apps.html": ACCOUNT | {"apps": [App()]},
+    "account/data.html": ACCOUNT,
     "consent.html": {
         "action": "/consent/f1",
         "csrf_token": "token",
@@ -167,17 +270,31 @@ PAGES: dict[str, dict[str, Any]] = {
         "text": "Hello Ada,\n\nyour account is ready. See https://id.example.com/ for more.\n",
         "raw_url": "/dev/mail/7/raw",
     },
-    "mail/welcome.html": MAIL,
-    "mail/password_changed.html": MAIL | {"when": "23 November 2025, 05:10 UTC"},
-    "mail/signed_out_for_safety.html": MAIL | {"when": "23 November 2025, 05:10 UTC", "client_name": "Northwind"},
+    **{f"mail/{name}.html": MAIL | context for name, context in MAILS.items()},
 }
 
 #: The same page in another state.
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    ("login.html", {"client": None, "error": None, "username": None, "cancel": False}),
-    ("login.html", {"error": None, "reauthenticate": True}),
-    ("login.html", {"client": None, "error": None, "reauthenticate": True}),
-    ("login.html", {"client": Client("Northwind", None, None, None, None)}),
+    ("password.html", {"client": None, "error": None, "username": None, "cancel": False, "others": []}),
+    ("password.html", {"error": None, "reauthenticate": True}),
+    ("password.html", {"client": None, "error": None, "reauthenticate": True}),
+    ("password.html", {"client": Client("Northwind", None, None, None, None)}),
+    ("email_code.html", {"sent_to": None}),
+    ("email_code.html", {"token": "abc", "error": None}),
+    ("registration.html", {"sent_to": "ada@example.com", "client": None}),
+    ("registration.html", {"token": "abc", "error": None}),
+    ("enrol.html", {"setup": None, "may_skip": False, "client": None}),
+    ("forgot.html", {"sent_to": None}),
+    ("unlock.html", {"done": True}),
+    (
+        "account/security.html",
+        {"passkeys": [], "totp": False, "codes_left": 0, "user": Owner(None, "x", False, None, None, False)},
+    ),
+    ("account/security.html", {"codes_left": 1, "user": Owner(password_changed_at=None)}),
+    ("account/email.html", {"sent_to": None, "error": "No."}),
+    ("account/email.html", {"token": "abc"}),
+    ("account/apps.html", {"apps": []}),
+    ("account/data.html", {"error": "No.", "done": None}),
     ("consent.html", {"resources": [], "user": User(name=None)}),
     ("consent.html", {"scopes": [], "resources": ["Orders", "Stock"]}),
     ("error.html", {"error": None, "request_id": "", "way_out": []}),
@@ -192,7 +309,22 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 CASES = [*PAGES.items(), *((name, PAGES[name] | changes) for name, changes in VARIANTS)]
 
 IDS = {
-    "login.html": {"username", "password", "login-submit", "login-cancel"},
+    "password.html": {
+        "username",
+        "password",
+        "login-submit",
+        "login-cancel",
+        "email-code-send",
+        "passkey-get",
+        "register",
+    },
+    "email_code.html": {"code", "code-submit", "code-resend"},
+    "registration.html": {"username", "name", "new-password", "register-submit"},
+    "totp.html": {"code", "totp-submit", "trust_device"},
+    "recovery_code.html": {"code", "recovery-submit"},
+    "enrol.html": {"totp-confirm", "passkey-create", "enrol-skip"},
+    "forgot.html": {"code", "new-password", "reset-submit"},
+    "reset.html": {"new-password", "reset-submit"},
     "consent.html": {"consent-allow", "consent-deny"},
     "error.html": {"oidc-error"},
     "logout.html": {"logout-confirm", "logout-cancel"},
@@ -269,7 +401,7 @@ def pages() -> Pages:
 
 
 def test_every_template_is_covered() -> None:
-    frames = {"base.html", "parts.html", "dev/frame.html", "mail/base.html"}
+    frames = {"base.html", "parts.html", "signin.html", "account/frame.html", "dev/frame.html", "mail/base.html"}
     root = templates_path()
     shipped = {path.relative_to(root).as_posix() for path in root.rglob("*.html")}
     assert shipped - frames == set(PAGES)
@@ -284,7 +416,8 @@ def test_page_is_well_formed(pages: Pages, name: str, context: dict[str, Any]) -
     assert len(page.all("h1")) == (0 if name == "form_post.html" else 1)
     assert all(image.get("alt") is not None for image in page.all("img"))
     labelled = {label["for"] for label in page.all("label")}
-    visible = {field.get("id") for field in page.all("input") if field.get("type") != "hidden"}
+    fields = [*page.all("input"), *page.all("select"), *page.all("textarea")]
+    visible = {field.get("id") for field in fields if field.get("type") != "hidden" and "hidden" not in field}
     assert visible == labelled
     for _, attributes in page.elements:
         for reference in ("aria-labelledby", "aria-describedby"):
@@ -296,7 +429,8 @@ def test_page_is_well_formed(pages: Pages, name: str, context: dict[str, Any]) -
 def test_page_keeps_to_the_content_security_policy(pages: Pages, name: str, context: dict[str, Any]) -> None:
     page = Elements(pages.render(name, **context))
     mail, form_post = name.startswith("mail/"), name == "form_post.html"
-    assert page.all("script") == ([{"nonce": "bm9uY2U"}] if form_post else [])
+    passkeys = [{"src": pages.static_url("passkey.js"), "defer": None}] if "passkey_options" in context else []
+    assert page.all("script") == ([{"nonce": "bm9uY2U"}] if form_post else passkeys)
     assert len(page.all("style")) == (1 if mail else 0)
     for _, attributes in page.elements:
         assert not any(attribute.startswith("on") for attribute in attributes)
@@ -334,39 +468,40 @@ def test_demo_offers_sign_in_when_signed_out(pages: Pages) -> None:
     assert Elements(pages.render("dev/demo.html", **context)).by_id("demo-login")["href"] == "/demo/login"
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [name for name, context in PAGES.items() if context])
 def test_missing_values_are_errors(pages: Pages, name: str) -> None:
     with pytest.raises(jinja2.UndefinedError):
         pages.render(name)
 
 
 def test_login_fields(pages: Pages) -> None:
-    page = Elements(pages.render("login.html", **PAGES["login.html"]))
+    page = Elements(pages.render("password.html", **PAGES["password.html"]))
     username, password = page.by_id("username"), page.by_id("password")
-    assert (username["type"], username["autocomplete"]) == ("email", "username")
+    # The browser offers passkeys in the list of what is known for this field.
+    assert (username["type"], username["autocomplete"]) == ("email", "username webauthn")
     assert (password["type"], password["autocomplete"]) == ("password", "current-password")
     assert username["value"] == "ada@example.com"
     assert "value" not in password
     for field in username, password:
         assert field["aria-invalid"] == "true"
-        assert field["aria-describedby"] == "login-error"
+        assert field["aria-describedby"] == "form-error"
     assert {"name": "csrf_token", "type": "hidden", "value": "token"} in page.all("input")
-    # Enter submits by the first button, which must not be the one that cancels.
-    submit, cancel = page.all("button")
-    assert (submit["id"], submit["name"], submit["value"]) == ("login-submit", "action", "login")
-    assert (cancel["id"], cancel["name"], cancel["value"]) == ("login-cancel", "action", "cancel")
-    assert "formnovalidate" in cancel
+    # Enter submits by the first button, which must be the one that signs in.
+    first, second = page.all("button")[:2]
+    assert first["id"] == "login-submit"
+    assert (second["id"], second["formaction"], second["value"]) == ("email-code-send", "/login/f1/email_code", "send")
+    assert "formnovalidate" in second
 
 
 def test_login_without_error_marks_nothing_invalid(pages: Pages) -> None:
-    html = pages.render("login.html", **PAGES["login.html"] | {"error": None, "cancel": False})
+    html = pages.render("password.html", **PAGES["password.html"] | {"error": None, "cancel": False})
     assert "aria-invalid" not in html
-    assert 'role="alert"' not in html
+    assert 'class="notice" role="alert"' not in html
     assert "login-cancel" not in html
 
 
 def test_login_shows_what_the_client_registered(pages: Pages) -> None:
-    page = Elements(pages.render("login.html", **PAGES["login.html"]))
+    page = Elements(pages.render("password.html", **PAGES["password.html"]))
     links = {link["href"] for link in page.all("a")}
     assert {"https://northwind.example/privacy", "https://northwind.example/terms"} <= links
     assert "https://northwind.example/logo.svg" in {image["src"] for image in page.all("img")}
@@ -379,7 +514,7 @@ def test_request_id_stands_on_error_pages_only(pages: Pages) -> None:
 
 
 def test_direction_and_language(pages: Pages) -> None:
-    html = pages.render("login.html", **PAGES["login.html"], lang="ar", dir="rtl")
+    html = pages.render("password.html", **PAGES["password.html"], lang="ar", dir="rtl")
     assert '<html lang="ar" dir="rtl">' in html
 
 
@@ -437,8 +572,8 @@ def test_operator_override_wins(tmp_path: Path) -> None:
     (tmp_path / "static" / "theme.css").write_text(":root:not([data-theme]) { --accent: #444 }")
     pages = Pages(Theme("Acme ID"), overrides=tmp_path)
     assert pages.render("home.html") == "Acme ID of our own"
-    assert "/static/theme.css?v=" in pages.render("login.html", **PAGES["login.html"])
-    assert "theme.css" not in Pages(Theme()).render("login.html", **PAGES["login.html"])
+    assert "/static/theme.css?v=" in pages.render("password.html", **PAGES["password.html"])
+    assert "theme.css" not in Pages(Theme()).render("password.html", **PAGES["password.html"])
 
 
 def test_template_that_does_not_compile_stops_the_start(tmp_path: Path) -> None:

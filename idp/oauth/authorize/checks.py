@@ -8,10 +8,8 @@ from collections.abc import Callable
 from idp.errors import InvalidRequest, InvalidScope, InvalidTarget, OAuthError, UnauthorizedClient
 from idp.oauth.authorize.request import MAX_LENGTH, Parameters, granted_scope, words
 from idp.oauth.clients.registry import Client, registry
-from idp.signin.pages import ACR_SINGLE_FACTOR
 
 RESPONSE_MODES = ("query", "form_post")
-ACR_VALUES = (ACR_SINGLE_FACTOR,)
 PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 #: base64url of a SHA-256 without padding (RFC 7636 section 4.2).
 CODE_CHALLENGE_LENGTH = 43
@@ -43,7 +41,7 @@ def response_mode_is_known(parameters: Parameters, client: Client) -> None:
 
 def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
     """What we store and echo has a limit."""
-    for name in ("state", "nonce", "scope", "login_hint", "acr_values", "resource"):
+    for name in ("state", "nonce", "scope", "login_hint", "acr_values", "ui_locales", "resource"):
         if len(parameters.get(name, "")) > MAX_LENGTH:
             raise InvalidRequest(f"{name} is too long.")
 

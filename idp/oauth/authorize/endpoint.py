@@ -8,8 +8,8 @@ from litestar.params import FromPath
 from idp.db.engine import transaction
 from idp.errors import OAuthError, PageError
 from idp.oauth import consent
-from idp.oauth.authorize import waiting
-from idp.oauth.authorize.checks import ACR_VALUES, CHECKS, RESPONSE_MODES
+from idp.oauth.authorize import levels, waiting
+from idp.oauth.authorize.checks import CHECKS, RESPONSE_MODES
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.request import AuthorizationRequest, Parameters, read
 from idp.oauth.authorize.respond import respond, respond_with_error
@@ -21,6 +21,7 @@ from idp.signin import sessions
 from idp.signin.sessions import SignedIn
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.i18n import gettext as _
 from idp.web.pages import see_other
 
 AnyRequest = Request[Any, Any, Any]
@@ -32,16 +33,16 @@ def _validated_client(parameters: Parameters) -> tuple[Client, str]:
     Raises:
         PageError: to be shown to the person (RFC 6749 section 4.1.2.1).
     """
-    title = "This application sent a request that we cannot answer"
+    title = _("This application sent a request that we cannot answer")
     client = registry.client(parameters.get("client_id", ""))
     if client is None:
-        raise PageError(title, "It is not registered here, or was disabled.", error="invalid_client")
+        raise PageError(title, _("It is not registered here, or was disabled."), error="invalid_client")
     redirect_uri = parameters.get("redirect_uri")
     if redirect_uri is None:
-        raise PageError(title, "It did not say where to send you afterwards.", error="invalid_request")
+        raise PageError(title, _("It did not say where to send you afterwards."), error="invalid_request")
     if not redirects.matches(client, redirect_uri):
         raise PageError(
-            title, "It asked to send you to an address that is not registered for it.", error="invalid_request"
+            title, _("It asked to send you to an address that is not registered for it."), error="invalid_request"
         )
     return client, redirect_uri
 
@@ -88,7 +89,9 @@ def _still_registered(asked: AuthorizationRequest) -> Client:
     """
     client = registry.client(asked.client_id)
     if client is None or not redirects.matches(client, asked.redirect_uri):
-        raise PageError("This application was disabled", "You cannot sign in to it any more.", error="invalid_client")
+        raise PageError(
+            _("This application was disabled"), _("You cannot sign in to it any more."), error="invalid_client"
+        )
     return client
 
 
@@ -97,9 +100,11 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Wa
     client = _still_registered(asked)
     session = await sessions.current(request)
     try:
-        _acr_can_be_met(asked)
+        wanted = levels.wanted(asked, client)
         if session is None or not _signed_in_as_asked(asked, session, pending):
-            return await _send_to_login(asked, client, pending)
+            return await _send_to_login(asked, client, wanted, pending)
+        if not _level_is_met(asked, wanted, session, pending):
+            return await _send_to_login(asked, client, wanted, pending, step_up=session)
         if await consent.is_needed(asked, client, session, pending):
             return await _send_to_consent(asked, pending)
     except OAuthError as error:
@@ -107,11 +112,24 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Wa
     return await _grant(asked, session, pending)
 
 
-def _acr_can_be_met(asked: AuthorizationRequest) -> None:
-    """An essential acr that we cannot reach is a failed sign-in (OpenID Connect Core section 5.5.1.1)."""
-    acr = asked.claims.id_token.get("acr")
-    if acr is not None and acr.essential and acr.wanted() and not set(ACR_VALUES) & set(map(str, acr.wanted())):
-        raise OAuthError("unmet_authentication_requirements", "The essential acr cannot be met.")
+def _level_is_met(
+    asked: AuthorizationRequest, wanted: levels.Wanted, session: SignedIn, pending: Waiting | None
+) -> bool:
+    """Whether this session satisfies the acr that is asked for.
+
+    Raises:
+        OAuthError: it does not, and nobody may be asked for more.
+    """
+    if not levels.reaches(session.acr, wanted.essential):
+        if "none" in asked.prompt:
+            raise OAuthError("interaction_required", "The user must show a further factor.")
+        return False
+    offered = "none" in asked.prompt or _signed_in_for(pending, session)
+    return offered or levels.reaches(session.acr, wanted.voluntary)
+
+
+def _signed_in_for(pending: Waiting | None, session: SignedIn) -> bool:
+    return pending is not None and session.auth_time >= pending.created_at
 
 
 def _signed_in_as_asked(asked: AuthorizationRequest, session: SignedIn, pending: Waiting | None) -> bool:
@@ -120,7 +138,7 @@ def _signed_in_as_asked(asked: AuthorizationRequest, session: SignedIn, pending:
     Raises:
         OAuthError: the person did sign in for this request, but as somebody else.
     """
-    just_signed_in = pending is not None and session.auth_time >= pending.created_at
+    just_signed_in = _signed_in_for(pending, session)
     if asked.subject is not None and asked.subject != str(session.user_id):
         if just_signed_in:
             raise OAuthError("login_required", "Another user signed in than the one asked for.")
@@ -132,7 +150,13 @@ def _signed_in_as_asked(asked: AuthorizationRequest, session: SignedIn, pending:
     return asked.max_age is None or session.age() <= asked.max_age
 
 
-async def _send_to_login(asked: AuthorizationRequest, client: Client, pending: Waiting | None) -> Response[Any]:
+async def _send_to_login(
+    asked: AuthorizationRequest,
+    client: Client,
+    wanted: levels.Wanted,
+    pending: Waiting | None,
+    step_up: SignedIn | None = None,
+) -> Response[Any]:
     if "none" in asked.prompt:
         raise OAuthError("login_required", "The user must sign in.")
     pending = pending or await waiting.store(asked)
@@ -140,7 +164,10 @@ async def _send_to_login(asked: AuthorizationRequest, client: Client, pending: W
         waiting.path(pending),
         cancel_to=f"{waiting.path(pending)}/cancel",
         login_hint=asked.login_hint,
-        display=consent.display(client, asked.redirect_uri),
+        display=consent.display(client, asked.redirect_uri, asked.ui_locales),
+        acr=wanted.acr,
+        insist=wanted.insist,
+        step_up=step_up,
     )
     return see_other(flows.path(binding), [waiting.cookie(pending), flows.cookie(binding)])
 

@@ -52,6 +52,7 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     max_age: int | None = None
     login_hint: str = ""
     acr_values: tuple[str, ...] = ()
+    ui_locales: tuple[str, ...] = ()
     claims: ClaimsRequest = ClaimsRequest()
     resource: tuple[str, ...] = ()
     #: The subject that ``id_token_hint`` or a claims request for ``sub`` names: nobody else will do.
@@ -90,6 +91,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         max_age=_read_max_age(parameters),
         login_hint=parameters.get("login_hint", ""),
         acr_values=words(parameters, "acr_values"),
+        ui_locales=words(parameters, "ui_locales"),
         claims=claims,
         resource=words(parameters, "resource"),
         subject=_read_subject(parameters, claims),

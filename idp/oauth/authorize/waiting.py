@@ -8,9 +8,10 @@ from litestar import Request
 from litestar.datastructures import Cookie
 
 from idp.db.engine import execute, fetchrow
-from idp.errors import PageError
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.settings import settings
+from idp.signin import flow as flows
+from idp.web import i18n
 from idp.web.binding import Binding
 
 
@@ -59,17 +60,23 @@ async def load(request: Request[Any, Any, Any], id: str) -> Waiting:
     Raises:
         PageError: it is another browser's, unknown, expired or finished.
     """
-    binding = Binding.read(request, id)
+    return await load_bound(Binding.read(request, id))
+
+
+async def load_bound(binding: Binding | None) -> Waiting:
+    """The waiting request of whoever holds its secret.
+
+    Raises:
+        PageError: it is unknown, expired or finished.
+    """
     row = await fetchrow(_FIND, binding.id, binding.hash) if binding else None
     if binding is None or row is None or not row["live"]:
-        raise PageError(
-            "This sign-in has expired",
-            "It was open for too long, or was started in another browser."
-            " Go back to the application and sign in again.",
-        )
+        raise flows.expired()
     if row["finished"]:
-        raise _finished()
-    return Waiting(binding, AuthorizationRequest.from_json(row["request"]), row["created_at"], row["consented"])
+        raise flows.finished()
+    asked = AuthorizationRequest.from_json(row["request"])
+    i18n.prefer(asked.ui_locales)
+    return Waiting(binding, asked, row["created_at"], row["consented"])
 
 
 async def finish(pending: Waiting) -> None:
@@ -79,17 +86,10 @@ async def finish(pending: Waiting) -> None:
         PageError: it ended meanwhile, or expired.
     """
     if not await execute(_FINISH, pending.binding.id, pending.binding.hash):
-        raise _finished()
+        raise flows.finished()
 
 
 async def mark_consented(pending: Waiting) -> None:
     """Note that the person said yes to this very request."""
     if not await execute(_CONSENT, pending.binding.id, pending.binding.hash):
-        raise _finished()
-
-
-def _finished() -> PageError:
-    return PageError(
-        "This sign-in is already finished",
-        "You can close this tab, or go back to the application that you came from.",
-    )
+        raise flows.finished()

@@ -11,6 +11,7 @@ import msgspec
 from idp.errors import OAuthError
 from idp.keys import jose
 from idp.oauth.clients.uris import UnfitURI, check_link, check_redirect_uri, origin_of
+from idp.signin.machine import ACR_VALUES
 
 APPLICATION_TYPES = ("web", "native")
 AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
@@ -26,6 +27,9 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The metadata of a client, by the names of RFC 7591 and OpenID Connect Dynamic Client Registration.
 
     Attributes:
+        default_acr_values: the level that its users must reach at least; a request may raise it.
+        authorization_challenge: an app of the operator's own, which may ask for passwords and codes itself
+            (OAuth 2.0 for First-Party Applications).
         require_pkce: only a confidential client may do without.
         skip_consent: a client of the operator's own, for which nobody is asked.
         single_session: a user's new sign-in ends what their earlier ones gave this client.
@@ -44,6 +48,8 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     logo_uri: str | None = None
     policy_uri: str | None = None
     tos_uri: str | None = None
+    default_acr_values: tuple[str, ...] = ()
+    authorization_challenge: bool = False
     require_pkce: bool = True
     skip_consent: bool = False
     single_session: bool = False
@@ -96,6 +102,8 @@ def values_are_known(metadata: ClientMetadata) -> None:
         raise invalid_metadata(f"token_endpoint_auth_method must be one of {', '.join(AUTH_METHODS)}.")
     if metadata.id_token_signed_response_alg not in jose.ALGORITHMS:
         raise invalid_metadata(f"id_token_signed_response_alg must be one of {', '.join(jose.ALGORITHMS)}.")
+    if not set(metadata.default_acr_values) <= set(ACR_VALUES):
+        raise invalid_metadata(f"default_acr_values must be some of {', '.join(ACR_VALUES)}.")
     if not is_scope(metadata.scope):
         raise invalid_metadata("scope must be names parted by single spaces.")
 
@@ -107,6 +115,8 @@ def grants_fit_together(metadata: ClientMetadata) -> None:
         raise invalid_metadata(f"grant_types must be some of {', '.join(GRANT_TYPES)}.")
     if "refresh_token" in grants and "authorization_code" not in grants:
         raise invalid_metadata("The refresh_token grant needs the authorization_code grant beside it.")
+    if metadata.authorization_challenge and "authorization_code" not in grants:
+        raise invalid_metadata("A client that may use authorization challenges needs the authorization_code grant.")
     if "client_credentials" in grants and metadata.public:
         raise invalid_metadata("The client_credentials grant needs a client with a secret.")
 

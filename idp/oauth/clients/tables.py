@@ -25,6 +25,8 @@ class ClientRow(Table, tablename="client", db=engine):
     logo_uri = Text(null=True, default=None)
     policy_uri = Text(null=True, default=None)
     tos_uri = Text(null=True, default=None)
+    default_acr_values = Array(Text())
+    authorization_challenge = Boolean(default=False)
     require_pkce = Boolean(default=True)
     skip_consent = Boolean(default=False)
     single_session = Boolean(default=False)

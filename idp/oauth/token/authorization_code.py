@@ -42,9 +42,10 @@ async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
     The code is consumed only by the right client with the right redirect URI and verifier, for resources that were
     granted (RFC 8707 section 2.2). A second use revokes what the first one gave (section 4.1.2).
     """
-    for name in ("code", "redirect_uri"):
-        if name not in form:
-            raise InvalidRequest(f"{name} is missing.")
+    if "code" not in form:
+        raise InvalidRequest("code is missing.")
+    if "redirect_uri" not in form and not client.authorization_challenge:
+        raise InvalidRequest("redirect_uri is missing.")
     code_hash, resource = ids.digest(form["code"]), words(form, "resource")
     refresh = new_refresh_token() if "refresh_token" in client.grant_types else None
     grant = await _consume(client, form, code_hash, refresh, resource)
@@ -67,7 +68,8 @@ async def _consume(
     arguments = (
         code_hash,
         client.client_id,
-        form["redirect_uri"],
+        # A code from the challenge endpoint was sent nowhere.
+        form.get("redirect_uri", ""),
         _challenge(form.get("code_verifier")),
         refresh.jti if refresh else None,
         refresh.hash if refresh else None,

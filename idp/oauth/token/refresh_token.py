@@ -4,9 +4,9 @@ from uuid import UUID
 
 from idp import ids
 from idp.accounts.tables import user_by_id
-from idp.db.engine import fetchrow
+from idp.db.engine import fetchrow, transaction
 from idp.errors import InvalidGrant, InvalidRequest, InvalidScope, InvalidTarget
-from idp.mail.deliver import send_later
+from idp.mail import outbox
 from idp.oauth.authorize.request import words
 from idp.oauth.clients.registry import Client
 from idp.oauth.families import revoke_family
@@ -73,14 +73,15 @@ async def _rotate(
 
 
 async def _revoke_if_reused(client: Client, jti: UUID, token_hash: bytes) -> None:
-    revoked = await revoke_family(
-        REVOKE_REUSED_REFRESH_TOKEN,
-        jti,
-        token_hash,
-        client.client_id,
-        settings().refresh_token_grace,
-        reason="refresh_token_reuse",
-    )
-    user = await user_by_id(revoked["user_id"]) if revoked else None
-    if user is not None:
-        send_later(user.email, "signed_out_for_safety", name=user.name, client_name=client.client_name)
+    async with transaction():
+        revoked = await revoke_family(
+            REVOKE_REUSED_REFRESH_TOKEN,
+            jti,
+            token_hash,
+            client.client_id,
+            settings().refresh_token_grace,
+            reason="refresh_token_reuse",
+        )
+        user = await user_by_id(revoked["user_id"]) if revoked else None
+        if user is not None:
+            await outbox.queue(user.email, "signed_out_for_safety", name=user.name, client_name=client.client_name)

@@ -1,1 +1,61 @@
-"""One file a way to sign in."""
+"""One file a way to sign in.
+
+Each module has the three functions of :class:`Way`, and its place in :mod:`idp.signin.machine`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from litestar import Request
+
+from idp.signin.flow import Flow
+from idp.signin.machine import Done
+
+Browser = Request[Any, Any, Any]
+#: What the person entered, or an application sent for them.
+Fields = Mapping[str, str]
+
+
+class Refused(Exception):
+    """What was entered does not prove anything. The message is one plain sentence for the person.
+
+    Attributes:
+        user_id: whose account it was about, where that is known.
+    """
+
+    def __init__(self, message: str, user_id: UUID | None = None) -> None:
+        super().__init__(message)
+        self.user_id = user_id
+
+
+class Proof(NamedTuple):
+    """That a step was taken, and by whom."""
+
+    user_id: UUID
+    done: Done
+
+
+class Way(Protocol):
+    """A way to sign in."""
+
+    async def show(self, flow: Flow, /) -> dict[str, Any]:
+        """What the page of this step needs besides the flow."""
+
+    async def check(self, flow: Flow, fields: Fields, browser: Browser | None, /) -> Any:
+        """The part that takes long or counts, outside of any transaction.
+
+        Args:
+            browser: the request of a browser; None where an app asks.
+
+        Raises:
+            Refused: what was entered cannot be right.
+            TooManyTries: there were too many.
+        """
+
+    async def take(self, flow: Flow, checked: Any, /) -> Proof | None:
+        """The part that is done once, in the transaction that notes the step. None: there is more to do in this step.
+
+        Raises:
+            Refused: it is not right. What was counted is kept nevertheless.
+        """

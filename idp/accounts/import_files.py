@@ -1,0 +1,115 @@
+"""Reading files of users, CSV or JSON lines, record by record: however long a file is, little of it is in memory.
+
+What is wrong with one record is an exception in its place, and the next one is read all the same.
+"""
+
+import csv
+import difflib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
+
+#: Of a line, and of a field, in bytes. Whoever leaves a quote open has so much swallowed, not the rest of the file.
+MAX_LINE = 64 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+class FileRefused(Exception):
+    """A file as a whole cannot be imported: one plain sentence."""
+
+
+class Malformed(ValueError):
+    """One record cannot be read: one plain sentence."""
+
+
+class Record(NamedTuple):
+    """The line on which a record begins, and its values by their names; or what is wrong with it."""
+
+    line: int
+    values: dict[str, Any] | Malformed
+
+
+def read_json_lines(file: BinaryIO) -> Iterator[Record]:
+    """Records of JSON lines: one object a line, in UTF-8. Empty lines do not count."""
+    for number, line in enumerate(_lines(file), 1):
+        if line.strip():
+            yield Record(number, _object(line))
+
+
+def read_csv(file: BinaryIO, columns: frozenset[str]) -> Iterator[Record]:
+    """Records of comma-separated values in UTF-8 (RFC 4180). The first line names the columns. Empty fields
+    are left out.
+
+    Raises:
+        FileRefused: the first line does not name columns, each one of the given ones, and once.
+    """
+    csv.field_size_limit(MAX_LINE)
+    # What is no UTF-8 becomes halves of surrogate pairs, and is found where the values are looked at.
+    reader = csv.reader((line.decode("utf-8", "surrogateescape") for line in _lines(file)), strict=True)
+    names = _header(reader, columns)
+    while True:
+        begins = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            yield Record(begins, Malformed(_csv_problem(error, begins, reader.line_num)))
+            continue
+        if fields is None:
+            return
+        if fields:
+            yield Record(begins, _named(names, fields))
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines, less the byte order mark of the first. Of too long a one comes its beginning, and a NUL."""
+    line = file.readline(MAX_LINE).removeprefix(_BOM)
+    while line:
+        if len(line) == MAX_LINE and not line.endswith(b"\n"):
+            line += b"\0"
+            while (rest := file.readline(MAX_LINE)) and not rest.endswith(b"\n"):
+                pass
+        yield line
+        line = file.readline(MAX_LINE)
+
+
+def _object(line: bytes) -> dict[str, Any] | Malformed:
+    try:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except UnicodeDecodeError:
+        return Malformed("The line is not UTF-8.")
+    except msgspec.ValidationError:
+        return Malformed("The line is not a JSON object.")
+    except msgspec.DecodeError:
+        return Malformed("The line is not JSON, or too long." if b"\0" in line else "The line is not JSON.")
+    except RecursionError:
+        return Malformed("The line is nested too deeply.")
+
+
+def _header(reader: Iterator[list[str]], columns: frozenset[str]) -> list[str]:
+    try:
+        names = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise FileRefused("The first line is not comma-separated values.") from error
+    for name in names:
+        if name not in columns:
+            near = difflib.get_close_matches(name, columns, n=1)
+            printable = "".join(character if character.isprintable() else "�" for character in name[:60])
+            raise FileRefused(f"There is no column “{printable}”." + (f" Did you mean {near[0]}?" if near else ""))
+    if "email" not in names:
+        raise FileRefused("The first line does not name the columns, of which email is needed.")
+    if len(set(names)) < len(names):
+        raise FileRefused("The first line names a column twice.")
+    return names
+
+
+def _named(names: list[str], fields: list[str]) -> dict[str, Any] | Malformed:
+    if len(fields) != len(names):
+        return Malformed(f"There are {len(fields)} fields, but {len(names)} columns.")
+    return {name: field for name, field in zip(names, fields, strict=True) if field}
+
+
+def _csv_problem(error: csv.Error, begins: int, ends: int) -> str:
+    if ends > begins:
+        return f"The fields cannot be read up to line {ends}: a quote is not closed, or followed by more."
+    return "The fields cannot be read: a quote is not closed, or followed by more, or a field is too long."

@@ -1,0 +1,75 @@
+"""Invitations: leave to create an account, mailed to an address that it proves."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from idp import ids
+from idp.accounts.addresses import normalise_email
+from idp.accounts.tables import user_by_email
+from idp.accounts.users import EmailTaken
+from idp.audit.events import record
+from idp.db.engine import execute, fetchrow, transaction
+from idp.mail import outbox
+from idp.settings import DAY, settings
+
+_WITHDRAW = "UPDATE invitation SET consumed_at = now() WHERE email = $1 AND consumed_at IS NULL"
+_INSERT = """
+    INSERT INTO invitation (id, email, name, token_hash, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, now(), now() + make_interval(secs => $5))
+"""
+_PEEK = """
+    SELECT id, email, name FROM invitation WHERE token_hash = $1 AND consumed_at IS NULL AND expires_at > now()
+"""
+_USE = "UPDATE invitation SET consumed_at = now() WHERE id = $1 AND consumed_at IS NULL AND expires_at > now()"
+
+
+class Invited(NamedTuple):
+    """What an invitation says."""
+
+    id: UUID
+    email: str
+    name: str | None
+
+    @classmethod
+    def of(cls, row: asyncpg.Record | None) -> "Invited | None":
+        return cls(row["id"], row["email"], row["name"]) if row is not None else None
+
+
+def link(token: str) -> str:
+    return f"{settings().issuer}/invitation?token={token}"
+
+
+async def invite(email: str, name: str | None = None) -> str:
+    """Invite somebody by mail. An earlier invitation to the same address no longer counts.
+
+    Returns:
+        the link, which is in the mail too.
+
+    Raises:
+        InvalidEmail: it is not an address.
+        EmailTaken: who reads it has an account already.
+    """
+    email = normalise_email(email)
+    if await user_by_email(email) is not None:
+        raise EmailTaken
+    token, lifetime = ids.random_token(), settings().invitation_lifetime
+    async with transaction():
+        await execute(_WITHDRAW, email)
+        await execute(_INSERT, ids.uuid7(), email, name, ids.digest(token), lifetime)
+        await outbox.queue(
+            email, "invitation", lifetime=lifetime, name=name, link=link(token), days=max(1, lifetime // DAY)
+        )
+        await record("user_invited")
+    return link(token)
+
+
+async def peek(token: str) -> Invited | None:
+    """The invitation of a link, if it can be used."""
+    return Invited.of(await fetchrow(_PEEK, ids.digest(token)))
+
+
+async def use(invitation_id: UUID) -> bool:
+    """Use an invitation, once. Runs in the transaction that creates the account."""
+    return bool(await execute(_USE, invitation_id))

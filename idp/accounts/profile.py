@@ -1,0 +1,155 @@
+"""What people say of themselves: the standard claims that are theirs to change (OpenID Connect Core section 5.1)."""
+
+import re
+import zoneinfo
+from collections.abc import Callable, Mapping
+from functools import cache
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import msgspec
+
+from idp.accounts.claims import ADDRESS_MEMBERS
+from idp.accounts.tables import User
+from idp.accounts.users import MAX_NAME_LENGTH
+from idp.audit.events import record
+from idp.db.engine import execute, transaction
+from idp.web.i18n import gettext as _
+
+MAX_URL_LENGTH = 500
+MAX_ADDRESS_LENGTH = 1000
+
+# A number changed by its owner is no longer a verified one.
+_UPDATE = """
+    UPDATE users SET name = $2, given_name = $3, family_name = $4, middle_name = $5, nickname = $6,
+        preferred_username = $7, profile = $8, picture = $9, website = $10, gender = $11, birthdate = $12,
+        zoneinfo = $13, locale = $14, phone_number = $15, address = $16,
+        phone_number_verified = phone_number_verified AND phone_number IS NOT DISTINCT FROM $15, updated_at = now()
+    WHERE id = $1
+"""
+
+
+class ProfileRefused(ValueError):
+    """A value is not what its claim may hold: one plain sentence.
+
+    Attributes:
+        field: the name of the claim.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def _text(value: str) -> str | None:
+    return value if len(value) <= MAX_NAME_LENGTH and value.isprintable() else None
+
+
+def _url(value: str) -> str | None:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return None
+    fits = parts.scheme in ("https", "http") and bool(parts.hostname) and value.isprintable() and " " not in value
+    return value if fits and len(value) <= MAX_URL_LENGTH else None
+
+
+def _birthdate(value: str) -> str | None:
+    """A date, a year, or a date whose year is left out as 0000."""
+    return value if re.fullmatch(r"\d{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01]))?", value, re.ASCII) else None
+
+
+def _zone(value: str) -> str | None:
+    return value if value in time_zones() else None
+
+
+def _language(value: str) -> str | None:
+    """BCP 47, as far as its shape goes."""
+    return value if re.fullmatch(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}", value) else None
+
+
+def _phone(value: str) -> str | None:
+    """E.164 is recommended; spaces and the like are for people."""
+    bare = re.sub(r"[ ().-]", "", value)
+    return bare if re.fullmatch(r"\+[1-9]\d{4,14}", bare, re.ASCII) else None
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """The names of the time zone database."""
+    return frozenset(zoneinfo.available_timezones())
+
+
+#: The fields in the order of the statement, each with what reads it.
+FIELDS: Mapping[str, Callable[[str], str | None]] = {
+    "name": _text,
+    "given_name": _text,
+    "family_name": _text,
+    "middle_name": _text,
+    "nickname": _text,
+    "preferred_username": _text,
+    "profile": _url,
+    "picture": _url,
+    "website": _url,
+    "gender": _text,
+    "birthdate": _birthdate,
+    "zoneinfo": _zone,
+    "locale": _language,
+    "phone_number": _phone,
+}
+
+
+async def update_profile(user: User, entered: Mapping[str, str]) -> None:
+    """Keep what a person says of themselves. Whatever is not among :data:`FIELDS` and the address is ignored.
+
+    Args:
+        entered: text by the names of the claims; what is missing or empty is removed. The members of the address are
+            named ``address.locality`` and so on.
+
+    Raises:
+        ProfileRefused: a value is not fit.
+    """
+    values = [_read(name, entered.get(name, "").strip()) for name in FIELDS]
+    address = _read_address(entered)
+    async with transaction():
+        await execute(_UPDATE, user.id, *values, msgspec.json.encode(address).decode() if address else None)
+        await record("profile_changed", user_id=user.id)
+
+
+def _read(name: str, text: str) -> str | None:
+    if not text:
+        return None
+    value = FIELDS[name](text)
+    if value is None:
+        raise ProfileRefused(name, _refusal(name))
+    return value
+
+
+def _refusal(name: str) -> str:
+    if FIELDS[name] is _url:
+        return _("A link must be a whole one, such as https://example.com/me.")
+    special = {
+        "birthdate": _("The birthday must look like 1990-12-31."),
+        "zoneinfo": _("Choose a time zone from the list."),
+        "locale": _("The language must look like en or pt-BR."),
+        "phone_number": _("The phone number must begin with + and the country, such as +44 20 7946 0000."),
+    }
+    return special.get(name) or _("That is too long, or has signs that cannot be shown.")
+
+
+def _read_address(entered: Mapping[str, str]) -> dict[str, str]:
+    members = {}
+    for name in ADDRESS_MEMBERS:
+        text = entered.get(f"address.{name}", "").replace("\r\n", "\n").strip()
+        if len(text) > MAX_ADDRESS_LENGTH or not text.replace("\n", "").isprintable():
+            raise ProfileRefused(f"address.{name}", _("That is too long, or has signs that cannot be shown."))
+        if text:
+            members[name] = text
+    return members
+
+
+async def delete_user(user_id: UUID) -> bool:
+    """Delete a user with all that hangs on them. What the audit trail says of them stays, under their id."""
+    async with transaction():
+        await record("user_deleted", user_id=user_id)
+        return bool(await execute("DELETE FROM users WHERE id = $1", user_id))

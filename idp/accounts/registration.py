@@ -1,0 +1,61 @@
+"""Registration: an account comes into being when its address is proved, and not before.
+
+So nobody can hold an address that is not theirs, and what the server answers is the same whether somebody has it.
+"""
+
+from uuid import UUID
+
+from idp.accounts import proofs
+from idp.accounts.tables import User, user_by_email
+from idp.accounts.users import add_user
+from idp.db.engine import transaction
+from idp.mail import outbox
+from idp.settings import settings
+from idp.web.i18n import locale
+
+PURPOSE = "registration"
+
+
+async def mail_proof(email: str, flow_id: str, link_prefix: str, name: str | None) -> None:
+    """Mail a code and a link; to somebody who has an account, the advice to use it.
+
+    Args:
+        link_prefix: the link without its token.
+    """
+    user = await user_by_email(email)
+    lifetime = settings().email_code_lifetime
+    async with transaction():
+        sent = await proofs.prepare(PURPOSE, email, lifetime=lifetime, flow_id=flow_id, void=user is not None)
+        if user is None:
+            await outbox.queue(
+                email,
+                "verify_email",
+                lifetime=lifetime,
+                name=name,
+                code=sent.code,
+                link=f"{link_prefix}{sent.token}",
+                minutes=lifetime // 60,
+            )
+        else:
+            await outbox.queue(
+                email, "already_registered", lifetime=lifetime, void=user.disabled_at is not None, name=user.name
+            )
+
+
+async def create(email: str, password_hash: str | None, name: str | None) -> UUID | None:
+    """Make the account of a proved address, and welcome its owner. Runs in the caller's transaction.
+
+    Returns:
+        the new user's id; None when somebody has the address by now.
+    """
+    user = User(
+        email=email,
+        email_verified=True,
+        password_hash=password_hash,
+        name=name,
+        locale=locale.get(),
+    )
+    if not await add_user(user):
+        return None
+    await outbox.queue(email, "welcome", name=name)
+    return user.id

@@ -1,0 +1,91 @@
+"""How hard a password is to guess, as zxcvbn estimates it, and what to tell the person who chose it."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zxcvbn_rs_py import zxcvbn
+
+from idp.web.i18n import gettext as _
+
+#: Characters that are looked at. The work grows with the cube of the length, and holds the interpreter's lock: a
+#: password made to be slow takes 20 ms at this length, and 1 s at 100. What begins well enough is strong enough.
+LOOKED_AT = 32
+
+
+class Strength(NamedTuple):
+    """A score from 0 to 4, and zxcvbn's names of what is wrong and what would help."""
+
+    score: int
+    warning: str | None
+    suggestions: tuple[str, ...]
+
+
+def estimate(password: str, user_inputs: Sequence[str] = ()) -> Strength:
+    """How strong a password is. This computes: it has no place in the event loop.
+
+    Args:
+        user_inputs: what others may know of the person, as their address and name.
+    """
+    result = zxcvbn(_plain(password), [_plain(word) for text in user_inputs for word in _words(text)])
+    feedback = result.feedback
+    if feedback is None:
+        return Strength(int(result.score), None, ())
+    warning = _name(feedback.warning) if feedback.warning is not None else None
+    return Strength(int(result.score), warning, tuple(map(_name, feedback.suggestions)))
+
+
+def refusal(strength: Strength) -> str:
+    """Why a password is not strong enough, and what to do, in the reader's language."""
+    sentences = _sentences()
+    told = [strength.warning, *strength.suggestions] if strength.warning else [*strength.suggestions]
+    advice = [sentences[name] for name in told if name in sentences]
+    return " ".join([_("The password is too easy to guess."), *advice])
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).encode("utf-8", "replace").decode()[:LOOKED_AT]
+
+
+def _words(text: str) -> set[str]:
+    """A text and its parts: of alice.example@example.com, "alice" is as easy to guess as the whole."""
+    return {text, *re.split(r"[\W_]+", text)} - {""}
+
+
+def _name(member: object) -> str:
+    # These look like members of an enumeration, but have neither a name nor a hash.
+    return repr(member).rpartition(".")[2]
+
+
+def _sentences() -> dict[str, str]:
+    """zxcvbn's warnings and suggestions by their names: all that it has."""
+    return {
+        "StraightRowsOfKeysAreEasyToGuess": _("Straight rows of keys are easy to guess."),
+        "ShortKeyboardPatternsAreEasyToGuess": _("Short patterns on the keyboard are easy to guess."),
+        "RepeatsLikeAaaAreEasyToGuess": _("Repeats like “aaa” are easy to guess."),
+        "RepeatsLikeAbcAbcAreOnlySlightlyHarderToGuess": _("Repeats like “abcabc” are hardly harder than “abc”."),
+        "ThisIsATop10Password": _("It is one of the ten most common passwords."),
+        "ThisIsATop100Password": _("It is one of the hundred most common passwords."),
+        "ThisIsACommonPassword": _("It is a very common password."),
+        "ThisIsSimilarToACommonlyUsedPassword": _("It is much like a common password."),
+        "SequencesLikeAbcAreEasyToGuess": _("Sequences like “abc” or “6543” are easy to guess."),
+        "RecentYearsAreEasyToGuess": _("Recent years are easy to guess."),
+        "AWordByItselfIsEasyToGuess": _("A word by itself is easy to guess."),
+        "DatesAreOftenEasyToGuess": _("Dates are often easy to guess."),
+        "NamesAndSurnamesByThemselvesAreEasyToGuess": _("Names by themselves are easy to guess."),
+        "CommonNamesAndSurnamesAreEasyToGuess": _("Common names are easy to guess."),
+        "UseAFewWordsAvoidCommonPhrases": _("Use a few words, but no common phrase."),
+        "NoNeedForSymbolsDigitsOrUppercaseLetters": _("Symbols, digits and capitals are not needed."),
+        "AddAnotherWordOrTwo": _("Add another word or two; uncommon ones are better."),
+        "CapitalizationDoesntHelpVeryMuch": _("Capitals do not help much."),
+        "AllUppercaseIsAlmostAsEasyToGuessAsAllLowercase": _("Only capitals are as easy to guess as none."),
+        "ReversedWordsArentMuchHarderToGuess": _("Words written backwards are hardly harder to guess."),
+        "PredictableSubstitutionsDontHelpVeryMuch": _("Replacements like “@” for “a” do not help much."),
+        "UseALongerKeyboardPatternWithMoreTurns": _("Use a longer pattern on the keyboard, with more turns."),
+        "AvoidRepeatedWordsAndCharacters": _("Avoid repeated words and characters."),
+        "AvoidSequences": _("Avoid sequences."),
+        "AvoidRecentYears": _("Avoid recent years."),
+        "AvoidYearsThatAreAssociatedWithYou": _("Avoid years that have to do with you."),
+        "AvoidDatesAndYearsThatAreAssociatedWithYou": _("Avoid dates and years that have to do with you."),
+    }

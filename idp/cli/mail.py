@@ -1,0 +1,67 @@
+"""`idp mail`: the messages in the outbox."""
+
+from uuid import UUID
+
+import rich_click as click
+
+from idp.cli.database import with_database
+from idp.cli.output import json_option, print_json, print_table
+
+STATES = ("queued", "sending", "sent", "deferred", "dead")
+
+
+class NotDeferred(Exception):
+    """There is no message that waits by this id."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no deferred message with this id.")
+
+
+@click.group()
+def mail() -> None:
+    """The messages in the outbox."""
+
+
+@mail.command("list")
+@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@click.option("--to", "recipient", help="Only those to this address.")
+@click.option("--limit", default=100, show_default=True, help="List no more than so many.")
+@json_option
+@with_database
+async def list_mail(state: str | None, recipient: str | None, limit: int, as_json: bool) -> None:
+    """List what was sent, waits or was given up, the newest first, with the SMTP server's words."""
+    from idp.mail.tables import Mail
+
+    columns = (
+        Mail.id, Mail.created_at, Mail.recipient, Mail.template, Mail.state, Mail.attempts, Mail.response,
+        Mail.next_attempt_at, Mail.finished_at,
+    )  # fmt: skip
+    query = Mail.select(*columns).order_by(Mail.id, ascending=False).limit(limit)
+    if state is not None:
+        query = query.where(Mail.state == state)
+    if recipient is not None:
+        query = query.where(Mail.recipient == recipient)
+    found = await query
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("Id", "Written", "To", "Message", "State", "Attempts", "Answer"),
+        [
+            (row["id"], row["created_at"], row["recipient"], row["template"], row["state"], row["attempts"],
+             row["response"])
+            for row in found
+        ],
+    )  # fmt: skip
+
+
+@mail.command()
+@click.argument("id", type=click.UUID)
+@with_database
+async def retry(id: UUID) -> None:
+    """Try a deferred message again now."""
+    from idp.mail import outbox
+
+    if not await outbox.retry(id):
+        raise NotDeferred
+    click.echo("The message is tried again at once, where a server runs.")

@@ -1,0 +1,117 @@
+"""`idp users import`: many users at once, from a file."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import rich_click as click
+from click.exceptions import Exit
+
+from idp.cli.database import with_database
+from idp.cli.output import json_option, print_json, text
+
+if TYPE_CHECKING:
+    from idp.accounts.imports import Refusal
+
+FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+#: Refused lines that are shown. More of them make no one wiser.
+SHOWN = 20
+
+
+class UnknownFormat(Exception):
+    """The name of the file does not tell its format."""
+
+    def __init__(self) -> None:
+        super().__init__("The format cannot be told from the name of the file: use --format csv or --format jsonl.")
+
+
+class ReportNotWritten(Exception):
+    """The report cannot be written: one plain sentence."""
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--format", "format_", type=click.Choice(["csv", "jsonl"]), help="By default told by the file's name.")
+@click.option("--dry-run", is_flag=True, help="Check every line, and change nothing.")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write every refused line here.")
+@json_option
+@with_database
+async def import_command(
+    file: BinaryIO, format_: str | None, dry_run: bool, report: Path | None, as_json: bool
+) -> None:
+    """Add users from FILE: CSV with the names of columns in its first line, or JSON lines.
+
+    Columns are the standard claims of OpenID Connect, password_hash and disabled; email is needed. Whoever is there
+    already is left as they are, so the same file can be given again after an interruption. Ends with 1 when a line
+    was refused.
+    """
+    from idp.accounts.import_files import read_csv, read_json_lines
+    from idp.accounts.imports import COLUMNS, import_users
+
+    format_ = format_ or FORMATS.get(Path(file.name).suffix.lower())
+    if format_ is None:
+        raise UnknownFormat
+    records = read_csv(file, COLUMNS) if format_ == "csv" else read_json_lines(file)
+    counts = {"imported": 0, "existing": 0, "refused": 0}
+    shown: list[Refusal] = []
+    with _report(report, file) as write, _progress(file) as progress:
+        async for batch in import_users(records, dry_run=dry_run):
+            write(batch.refused)
+            shown += batch.refused[: SHOWN - len(shown)]
+            counts["imported"] += batch.imported
+            counts["existing"] += batch.existing
+            counts["refused"] += len(batch.refused)
+            progress(sum(counts.values()))
+    for refusal in shown:
+        click.echo(text(f"Line {refusal.line}: {refusal.email or 'no address'}: {refusal.reason}"), err=True)
+    if counts["refused"] > len(shown):
+        click.echo(
+            f"{counts['refused'] - len(shown)} more lines were refused; --report FILE writes them all.", err=True
+        )
+    if as_json:
+        print_json(counts | {"dry_run": dry_run})
+    else:
+        done = "could be imported" if dry_run else "imported"
+        click.echo(f"{counts['imported']} {done}, {counts['existing']} there already, {counts['refused']} refused.")
+    if counts["refused"]:
+        raise Exit(1)
+
+
+@contextmanager
+def _report(path: Path | None, file: BinaryIO) -> "Iterator[Callable[[list[Refusal]], None]]":
+    """Writes refused lines as JSON lines, or as CSV where the name asks for it. A new file is its owner's only."""
+    if path is None:
+        yield lambda refused: None
+        return
+    try:
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            raise ReportNotWritten("The report would overwrite the file that is imported.")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise ReportNotWritten(f"The report cannot be written: {error.strerror}.") from error
+    # What was not UTF-8 in the file is written as an escape.
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="") as report:
+        if path.suffix.lower() == ".csv":
+            table = csv.writer(report)
+            table.writerow(("line", "email", "reason"))
+            yield table.writerows
+        else:
+            yield lambda refused: report.writelines(f"{json.dumps(refusal._asdict())}\n" for refusal in refused)
+
+
+@contextmanager
+def _progress(file: BinaryIO) -> "Iterator[Callable[[int], None]]":
+    """Shows on a terminal how far the file is read."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    size = os.fstat(file.fileno()).st_size if file.seekable() else None
+    columns = (TextColumn("{task.fields[read]:,} lines"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=size, read=0)
+        yield lambda read: bar.update(task, completed=file.tell() if size is not None else 0, read=read)

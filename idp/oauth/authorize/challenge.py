@@ -1,0 +1,198 @@
+"""The authorization challenge endpoint: sign-in by an app of the operator's own, without a browser.
+
+OAuth 2.0 for First-Party Applications (draft-ietf-oauth-first-party-apps). The steps, what they need and what they
+prove are those of the pages: :mod:`idp.signin.engine` takes them, whoever asks.
+"""
+
+from typing import Any, NamedTuple
+
+from litestar import MediaType, Request, Response, post
+
+from idp.accounts.addresses import InvalidEmail
+from idp.accounts.passwords import PasswordRefused
+from idp.db.engine import transaction
+from idp.errors import InvalidRequest, OAuthError, PageError, UnauthorizedClient
+from idp.oauth import consent
+from idp.oauth.authorize import levels, waiting
+from idp.oauth.authorize.checks import CHECKS
+from idp.oauth.authorize.code import issue_code
+from idp.oauth.authorize.request import read
+from idp.oauth.authorize.waiting import Waiting
+from idp.oauth.clients.authentication import authenticate
+from idp.oauth.clients.registry import Client
+from idp.oauth.sign_out import sign_out_user
+from idp.oauth.token.endpoint import NO_STORE
+from idp.signin import engine, machine
+from idp.signin import flow as flows
+from idp.signin.flow import Flow
+from idp.signin.machine import Step
+from idp.signin.recovery import ask, reset_by_code
+from idp.signin.sessions import SignedIn
+from idp.signin.steps import Refused, passkey
+from idp.web import forms
+from idp.web.access import Access
+from idp.web.binding import Binding
+
+AnyRequest = Request[Any, Any, Any]
+CLIENT = {"access": Access.CLIENT}
+
+
+class _Asking(NamedTuple):
+    """An app in the middle of a sign-in."""
+
+    client: Client
+    pending: Waiting
+    flow: Flow
+    form: dict[str, str]
+
+    @property
+    def auth_session(self) -> str:
+        return f"{self.flow.binding.id}.{self.flow.binding.secret}"
+
+
+@post("/challenge", opt=CLIENT, status_code=200)
+async def challenge(request: AnyRequest) -> Response[Any]:
+    """Take a step, if the request brings one, and answer with a code or with the steps that may follow."""
+    asking = await _load(request)
+    step = _step(asking)
+    if step is None:
+        return await _insufficient(request, asking, "Take one of the steps.")
+    try:
+        taken = await engine.take(request, asking.flow, step, asking.form | {"code": _code(asking.form)}, browser=False)
+    except engine.NotNow:
+        return await _insufficient(request, asking, "This step cannot be taken now. Take one of those named.")
+    except Refused:
+        return await _insufficient(request, asking, "What was entered is not right.")
+    except PageError as error:
+        raise _invalid_session() from error
+    if taken.session is None:
+        return await _insufficient(request, asking._replace(flow=taken.flow), "A further step is needed.")
+    return await _grant(asking, taken.session)
+
+
+@post("/challenge/forgot", opt=CLIENT, status_code=200)
+async def forgot(request: AnyRequest) -> Response[Any]:
+    """Mail a code to choose a new password. The answer is the same whether anybody has the address."""
+    asking = await _load(request)
+    try:
+        await ask(asking.flow, asking.form.get("username", ""))
+    except InvalidEmail as error:
+        raise InvalidRequest("username must be an email address.") from error
+    return _answer({"auth_session": asking.auth_session})
+
+
+@post("/challenge/reset", opt=CLIENT, status_code=200)
+async def reset(request: AnyRequest) -> Response[Any]:
+    """Set a new password with the code from the mail. The person then signs in with it."""
+    asking = await _load(request)
+    try:
+        changed = await reset_by_code(asking.flow, _code(asking.form), asking.form.get("password", ""), sign_out_user)
+    except PasswordRefused as error:
+        raise OAuthError("invalid_password", "The password is too short, too long or too easy to guess.") from error
+    if not changed:
+        return await _insufficient(request, asking, "The code is not right, or it is too old.")
+    return _answer({"auth_session": asking.auth_session})
+
+
+async def _load(request: AnyRequest) -> _Asking:
+    """The sign-in that ``auth_session`` names, or a new one for the authorization request that comes instead.
+
+    Raises:
+        OAuthError: who asks may not, or what is asked for is not right.
+    """
+    form = await forms.form_or_json(request)
+    client = authenticate(request.headers.get("authorization"), form)
+    if not client.authorization_challenge:
+        raise UnauthorizedClient("This client may not ask for credentials itself. Send the user to a browser.")
+    if "auth_session" not in form:
+        return await _begin(client, form)
+    flow_id, _, secret = form["auth_session"].partition(".")
+    binding = Binding(flow_id, secret)
+    try:
+        pending, flow = await waiting.load_bound(binding), await flows.load_bound(binding)
+    except PageError as error:
+        raise _invalid_session() from error
+    if pending.asked.client_id != client.client_id:
+        raise _invalid_session()
+    return _Asking(client, pending, flow, form)
+
+
+async def _begin(client: Client, form: dict[str, str]) -> _Asking:
+    parameters = form | {"response_type": "code"}
+    for check in CHECKS:
+        check(parameters, client)
+    # There is no redirect; the code is bound to the client and to its code_challenge.
+    asked = read(parameters, client, "")
+    wanted = levels.wanted(asked, client)
+    async with transaction():
+        pending = await waiting.store(asked)
+        await flows.start(
+            waiting.path(pending),
+            login_hint=asked.login_hint,
+            display=consent.display(client, client.redirect_uris[0], asked.ui_locales),
+            acr=wanted.acr,
+            insist=wanted.insist,
+            binding=pending.binding,
+        )
+    return _Asking(client, pending, await flows.load_bound(pending.binding), form)
+
+
+def _step(asking: _Asking) -> Step | None:
+    """The step that a request takes: the one that it names, or the one that its fields speak of."""
+    form = asking.form
+    if "step" in form:
+        if form["step"] not in set(Step):
+            raise InvalidRequest("step must be one of those named in the answer.")
+        return Step(form["step"])
+    if "credential" in form:
+        return Step.PASSKEY
+    if "otp" in form:
+        return Step.TOTP if asking.flow.done else Step.EMAIL_CODE
+    return Step.PASSWORD if "password" in form else None
+
+
+def _code(form: dict[str, str]) -> str:
+    return form.get("otp") or form.get("code", "")
+
+
+async def _insufficient(request: AnyRequest, asking: _Asking, description: str) -> Response[Any]:
+    """What is still missing (section 5.2.2 of the draft)."""
+    try:
+        flow = await flows.load_bound(asking.flow.binding)
+        steps = machine.allowed(await engine.state_of(None, flow))
+    except PageError as error:
+        raise _invalid_session() from error
+    answer: dict[str, Any] = {"auth_session": asking.auth_session, "steps": steps}
+    if steps == (Step.ENROL,):
+        # A secret to scan or a key to make: our page does that.
+        return _refuse("redirect_to_web", "The user must set up a second factor in a browser.", answer)
+    if Step.PASSKEY in steps:
+        answer["passkey_options"] = await passkey.options(flow)
+    return _refuse("insufficient_authorization", description, answer)
+
+
+async def _grant(asking: _Asking, session: SignedIn) -> Response[Any]:
+    asked = asking.pending.asked
+    if await consent.is_needed(asked, asking.client, session, None):
+        return _refuse("redirect_to_web", "The user must consent in a browser.", {})
+    if asked.subject is not None and asked.subject != str(session.user_id):
+        raise OAuthError("login_required", "Another user signed in than the one asked for.")
+    async with transaction():
+        await waiting.finish(asking.pending)
+        code = await issue_code(asked, session)
+    return _answer({"authorization_code": code})
+
+
+def _invalid_session() -> OAuthError:
+    return OAuthError("invalid_session", "The auth_session is unknown, expired or finished.")
+
+
+def _answer(content: dict[str, Any], status: int = 200) -> Response[Any]:
+    return Response(content, status_code=status, media_type=MediaType.JSON, headers=NO_STORE)
+
+
+def _refuse(error: str, description: str, more: dict[str, Any]) -> Response[Any]:
+    return _answer({"error": error, "error_description": description} | more, 400)
+
+
+ROUTES = [challenge, forgot, reset]

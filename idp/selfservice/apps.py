@@ -1,0 +1,42 @@
+"""`/account/apps`: which applications one has let in, and taking that back."""
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.params import FromPath
+
+from idp.oauth import consent
+from idp.oauth.scopes import describe
+from idp.selfservice.frame import account_page, posted, visit
+from idp.web.access import Access
+from idp.web.pages import see_other
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+PATH = "/account/apps"
+
+
+@get(PATH, opt=PAGE)
+async def show_apps(request: AnyRequest) -> Response[Any]:
+    """Every application that was allowed something, or holds tokens."""
+    visitor = await visit(request, PATH)
+    if isinstance(visitor, Response):
+        return visitor
+    apps = [
+        {**row, "scopes": [describe(scope).title for scope in row["scope"] if scope != "openid"]}
+        for row in await consent.granted_by(visitor.user.id)
+    ]
+    return account_page(request, "apps", visitor, apps=apps)
+
+
+@post(f"{PATH}/{{client_id:str}}/revoke", opt=PAGE)
+async def revoke_app(request: AnyRequest, client_id: FromPath[str]) -> Response[Any]:
+    """Take back the consent, with all tokens that came of it."""
+    asked = await posted(request, PATH)
+    if isinstance(asked, Response):
+        return asked
+    await consent.withdraw(asked[0].user.id, client_id)
+    return see_other(f"{PATH}?done=app")
+
+
+ROUTES = [show_apps, revoke_app]

@@ -1,0 +1,111 @@
+"""`/account/data`: taking one's data along, and going for good."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+
+from idp import clock
+from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.claims import claims_of
+from idp.accounts.profile import delete_user
+from idp.accounts.tables import User
+from idp.audit.events import record
+from idp.db.engine import fetch, transaction
+from idp.mail import outbox
+from idp.oauth import consent
+from idp.oauth.scopes import CLAIMS
+from idp.selfservice.frame import Visit, account_page, posted, visit
+from idp.selfservice.notices import changed
+from idp.settings import settings
+from idp.signin import passkeys
+from idp.web import cookies
+from idp.web.access import Access
+from idp.web.i18n import gettext as _
+from idp.web.pages import page
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+PATH = "/account/data"
+
+_SESSIONS = """
+    SELECT id AS sid, auth_time, amr, acr, user_agent, ip_address, created_at, last_seen_at, ended_at
+    FROM session WHERE user_id = $1 ORDER BY created_at
+"""
+_EVENTS = """
+    SELECT at, event, outcome, client_id, session_id AS sid, ip_address FROM audit_event
+    WHERE user_id = $1 ORDER BY at DESC LIMIT 10000
+"""
+
+
+@get(PATH, opt=PAGE)
+async def show_data(request: AnyRequest) -> Response[Any]:
+    """Both ways out."""
+    visitor = await visit(request, PATH)
+    return visitor if isinstance(visitor, Response) else account_page(request, "data", visitor)
+
+
+@post(f"{PATH}/download", opt=PAGE, status_code=200)
+async def download(request: AnyRequest) -> Response[Any]:
+    """All that is kept of a person, but what protects the account, as one JSON file."""
+    asked = await posted(request, PATH, fresh=True)
+    if isinstance(asked, Response):
+        return asked
+    visitor, _form = asked
+    async with transaction():
+        content = await export(visitor.user)
+        await changed(visitor.user, "data_exported")
+    return Response(
+        msgspec.json.format(msgspec.json.encode(content), indent=2),
+        media_type="application/json",
+        headers={
+            "Content-Disposition": f'attachment; filename="account-{clock.now():%Y-%m-%d}.json"',
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+async def export(user: User) -> dict[str, Any]:
+    """All that is kept of a person, but what protects the account."""
+    return {
+        "issuer": settings().issuer,
+        "exported_at": clock.now(),
+        "claims": {"sub": str(user.id)} | claims_of(user, CLAIMS),
+        "created_at": user.created_at,
+        "passkeys": [
+            {"name": key.name, "created_at": key.created_at, "last_used_at": key.last_used_at}
+            for key in await passkeys.list_of(user.id)
+        ],
+        "consents": await consent.granted_by(user.id),
+        "sessions": [dict(row) for row in await fetch(_SESSIONS, user.id)],
+        "events": [dict(row) for row in await fetch(_EVENTS, user.id)],
+    }
+
+
+@post(f"{PATH}/delete", opt=PAGE)
+async def delete_account(request: AnyRequest) -> Response[Any]:
+    """Delete the account, once its address was typed to show that it is meant."""
+    asked = await posted(request, PATH, fresh=True)
+    if isinstance(asked, Response):
+        return asked
+    visitor, form = asked
+    if not _is_meant(visitor, form.get("email", "")):
+        return account_page(
+            request, "data", visitor, error=_("Type your email address as it is shown, to delete the account.")
+        )
+    user = visitor.user
+    async with transaction():
+        await record("sign_out", user_id=user.id, session_id=visitor.session.id)
+        await delete_user(user.id)
+        await outbox.queue(user.email, "account_deleted", name=user.name)
+    return page("account_deleted.html", cookies=[cookies.delete(cookies.SESSION)])
+
+
+def _is_meant(visitor: Visit, typed: str) -> bool:
+    try:
+        return normalise_email(typed) == visitor.user.email
+    except InvalidEmail:
+        return False
+
+
+ROUTES = [show_data, download, delete_account]

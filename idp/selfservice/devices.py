@@ -1,0 +1,81 @@
+"""`/account/sessions`: where one is signed in, and signing out there."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Request, Response, get, post
+from litestar.params import FromPath
+
+from idp.audit.events import record
+from idp.db.engine import fetch, fetchrow, transaction
+from idp.oauth.sign_out import revoke_families_of_session, sign_out_user
+from idp.selfservice.frame import account_page, posted, visit
+from idp.selfservice.places import device, place
+from idp.settings import settings
+from idp.signin import sessions
+from idp.web.access import Access
+from idp.web.pages import see_other
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+PATH = "/account/sessions"
+
+_LIST = """
+    SELECT id, user_agent, ip_address, auth_time, last_seen_at FROM session
+    WHERE user_id = $1 AND ended_at IS NULL AND expires_at > now()
+      AND last_seen_at > now() - make_interval(secs => $2)
+    ORDER BY last_seen_at DESC LIMIT 100
+"""
+_END = "UPDATE session SET ended_at = now() WHERE id = $1 AND user_id = $2 AND ended_at IS NULL RETURNING id"
+
+
+@get(PATH, opt=PAGE)
+async def show_sessions(request: AnyRequest) -> Response[Any]:
+    """Every browser that is signed in, this one marked."""
+    visitor = await visit(request, PATH)
+    if isinstance(visitor, Response):
+        return visitor
+    rows = await fetch(_LIST, visitor.user.id, settings().session_idle_lifetime)
+    found = [
+        {
+            "id": row["id"],
+            "device": device(row["user_agent"]),
+            "place": place(row["ip_address"]),
+            "last_seen_at": row["last_seen_at"],
+            "auth_time": row["auth_time"],
+            "this_one": row["id"] == visitor.session.id,
+        }
+        for row in rows
+    ]
+    return account_page(request, "sessions", visitor, sessions=found)
+
+
+@post(f"{PATH}/{{session_id:uuid}}/end", opt=PAGE)
+async def end_session(request: AnyRequest, session_id: FromPath[UUID]) -> Response[Any]:
+    """Sign out one browser, with what applications were given there."""
+    asked = await posted(request, PATH)
+    if isinstance(asked, Response):
+        return asked
+    visitor, _ = asked
+    async with transaction():
+        if await fetchrow(_END, session_id, visitor.user.id) is not None:
+            await revoke_families_of_session(session_id, "signed_out_by_user")
+            await record("sign_out", user_id=visitor.user.id, session_id=session_id)
+    return see_other(f"{PATH}?done=session")
+
+
+@post(f"{PATH}/end", opt=PAGE)
+async def end_others(request: AnyRequest) -> Response[Any]:
+    """Sign out everywhere else: every other browser, and every application."""
+    asked = await posted(request, PATH)
+    if isinstance(asked, Response):
+        return asked
+    visitor, _ = asked
+    async with transaction():
+        await sign_out_user(visitor.user.id, "signed_out_by_user")
+        await record("signed_out_everywhere", user_id=visitor.user.id)
+        cookie = await sessions.begin_again(request, visitor.session)
+    return see_other(f"{PATH}?done=sessions", [cookie])
+
+
+ROUTES = [show_sessions, end_session, end_others]

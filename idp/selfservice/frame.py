@@ -1,0 +1,113 @@
+"""What all pages of the account have in common: who sees them, how fresh the sign-in must be, their forms."""
+
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from litestar import Request, Response
+from litestar.datastructures import Cookie
+
+from idp.accounts.tables import User, user_by_id
+from idp.settings import settings
+from idp.signin import flow as flows
+from idp.signin import sessions
+from idp.signin.csrf import check_form_token, form_token
+from idp.signin.sessions import SignedIn
+from idp.web import cookies, forms
+from idp.web.i18n import gettext as _
+from idp.web.pages import page, see_other
+
+AnyRequest = Request[Any, Any, Any]
+
+
+#: Pages that stand under another one's tab.
+SECTIONS = dict.fromkeys(("password", "email", "passkey", "totp", "recovery_codes"), "security")
+
+
+class Visit(NamedTuple):
+    """A person at a page of their own account."""
+
+    user: User
+    session: SignedIn
+
+
+async def visit(request: AnyRequest, path: str, *, fresh: bool = False) -> Visit | Response[Any]:
+    """Who is there; or the way to the sign-in, which comes back to ``path``.
+
+    Args:
+        fresh: the sign-in must not be long ago. For all that protects the account, or gives it away.
+    """
+    session = await sessions.current(request)
+    if session is None or (fresh and session.age() > settings().reauthentication_lifetime):
+        user = await user_by_id(session.user_id) if session else None
+        binding = await flows.start(
+            path, cancel_to="/account" if session else None, login_hint=user.email if user else ""
+        )
+        return see_other(flows.path(binding), [flows.cookie(binding)])
+    user = await user_by_id(session.user_id)
+    assert user is not None  # noqa: S101 -- a session goes when its user does
+    return Visit(user, session)
+
+
+async def posted(
+    request: AnyRequest, path: str, *, fresh: bool = False
+) -> tuple[Visit, dict[str, str]] | Response[Any]:
+    """As :func:`visit`, for a form of the account's pages, with what was entered.
+
+    Raises:
+        PageError: no page of ours showed this form to this browser.
+    """
+    visitor = await visit(request, path, fresh=fresh)
+    if isinstance(visitor, Response):
+        return visitor
+    form = await forms.form(request)
+    check_form_token(form, _secret(request), "account")
+    return visitor, form
+
+
+def _secret(request: AnyRequest) -> str:
+    return cookies.read(request, cookies.SESSION) or ""
+
+
+def account_page(
+    request: AnyRequest,
+    template: str,
+    visitor: Visit,
+    *,
+    error: str | None = None,
+    cookies: tuple[Cookie, ...] = (),
+    scripts: bool = False,
+    **context: Any,
+) -> Response[str]:
+    """A page of the account. ``done`` of the query says what was done just before."""
+    return page(
+        f"account/{template}.html",
+        status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
+        cookies=cookies,
+        scripts=scripts,
+        csrf_token=form_token(_secret(request), "account"),
+        section=SECTIONS.get(template, template),
+        user=visitor.user,
+        error=error,
+        done=None if error else _sentence(forms.query(request).get("done")),
+        **context,
+    )
+
+
+def _sentence(done: str | None) -> str | None:
+    sentences = {
+        "profile": _("Your profile is saved."),
+        "password": _("Your password is changed. You are signed out everywhere else."),
+        "email": _("Your email address is changed."),
+        "email-sent": _("A mail is on its way. Nothing changes until you confirm it."),
+        "email-verified": _("Your email address is confirmed."),
+        "passkey": _("Your passkey is ready."),
+        "passkey-renamed": _("The passkey has a new name."),
+        "passkey-removed": _("The passkey is removed. You may want to delete it from your device too."),
+        "totp": _("Your authenticator app is set up."),
+        "totp-removed": _("The authenticator app is removed."),
+        "two-step": _("Saved."),
+        "session": _("That browser is signed out."),
+        "sessions": _("You are signed out everywhere else."),
+        "app": _("The application has no access any more."),
+    }
+    return sentences.get(done or "")

@@ -1,0 +1,50 @@
+"""Taking up an invitation: its link leads into a sign-in flow that may create the account."""
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+
+from idp.accounts import invitations
+from idp.accounts.invitations import Invited
+from idp.errors import PageError
+from idp.signin import flow as flows
+from idp.signin.flow import Registration
+from idp.signin.machine import Step
+from idp.web import forms
+from idp.web.access import Access
+from idp.web.i18n import gettext as _
+from idp.web.pages import page, see_other
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+
+
+async def _invited(token: str) -> Invited:
+    invited = await invitations.peek(token)
+    if invited is None:
+        raise PageError(
+            _("This invitation cannot be used any more"), _("It was used already, or is too old. Ask for a new one.")
+        )
+    return invited
+
+
+@get("/invitation", opt=PAGE)
+async def show_invitation(request: AnyRequest) -> Response[Any]:
+    """Where the link leads. Looking at it changes nothing."""
+    token = forms.query(request).get("token", "")
+    return page("invitation.html", token=token, invited=await _invited(token))
+
+
+@post("/invitation", opt=PAGE)
+async def accept_invitation(request: AnyRequest) -> Response[Any]:
+    """Start the sign-in that may create the account. The invitation is used up when the account is made."""
+    invited = await _invited((await forms.form(request)).get("token", ""))
+    binding = await flows.start(
+        "/",
+        login_hint=invited.email,
+        registration=Registration(name=invited.name, invitation_id=invited.id, invited_email=invited.email),
+    )
+    return see_other(f"{flows.path(binding)}/{Step.REGISTRATION}", [flows.cookie(binding)])
+
+
+ROUTES = [show_invitation, accept_invitation]

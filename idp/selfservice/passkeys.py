@@ -1,0 +1,75 @@
+"""`/account/passkeys`: adding, naming and removing passkeys."""
+
+import secrets
+from typing import Any
+from uuid import UUID
+
+from litestar import Request, Response, get, post
+from litestar.params import FromPath
+
+from idp.db.engine import transaction
+from idp.selfservice.frame import Visit, account_page, posted, visit
+from idp.selfservice.notices import changed
+from idp.selfservice.security import PATH as SECURITY
+from idp.signin import factors, passkeys, sessions
+from idp.web.access import Access
+from idp.web.i18n import gettext as _
+from idp.web.pages import see_other
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+PATH = "/account/passkeys"
+
+
+async def _page(request: AnyRequest, visitor: Visit, error: str | None = None) -> Response[Any]:
+    challenge = secrets.token_bytes(32)
+    await sessions.keep_challenge(visitor.session.id, challenge)
+    options = passkeys.registration_options(visitor.user, challenge, await passkeys.list_of(visitor.user.id))
+    return account_page(request, "passkey", visitor, error=error, action=PATH, passkey_options=options, scripts=True)
+
+
+@get(PATH, opt=PAGE)
+async def show_add(request: AnyRequest) -> Response[Any]:
+    """The page that lets the browser make a passkey."""
+    visitor = await visit(request, PATH, fresh=True)
+    return visitor if isinstance(visitor, Response) else await _page(request, visitor)
+
+
+@post(PATH, opt=PAGE)
+async def add(request: AnyRequest) -> Response[Any]:
+    """Keep the passkey that the browser made for this page's challenge."""
+    asked = await posted(request, PATH, fresh=True)
+    if isinstance(asked, Response):
+        return asked
+    visitor, form = asked
+    challenge = await sessions.take_challenge(visitor.session.id)
+    if challenge is None:
+        return await _page(request, visitor, _("This page was open for too long. Try again."))
+    try:
+        async with transaction():
+            await passkeys.register(visitor.user.id, form.get("name", ""), challenge, form.get("credential", ""))
+            await changed(visitor.user, "passkey_added")
+    except passkeys.PasskeyRefused as error:
+        return await _page(request, visitor, str(error))
+    return see_other(f"{SECURITY}?done=passkey")
+
+
+@post(f"{PATH}/{{passkey_id:uuid}}", opt=PAGE)
+async def change(request: AnyRequest, passkey_id: FromPath[UUID]) -> Response[Any]:
+    """Give a passkey another name, or remove it."""
+    asked = await posted(request, SECURITY, fresh=True)
+    if isinstance(asked, Response):
+        return asked
+    visitor, form = asked
+    user = visitor.user
+    if form.get("action") != "remove":
+        await passkeys.rename(user.id, passkey_id, form.get("name", ""))
+        return see_other(f"{SECURITY}?done=passkey-renamed")
+    async with transaction():
+        if await passkeys.remove(user.id, passkey_id):
+            await factors.forget_two_step_without_factors(user.id)
+            await changed(user, "passkey_removed")
+    return see_other(f"{SECURITY}?done=passkey-removed")
+
+
+ROUTES = [show_add, add, change]

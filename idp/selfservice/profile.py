@@ -1,0 +1,54 @@
+"""`/account`: what one says of oneself."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+
+from idp.accounts.claims import ADDRESS_MEMBERS
+from idp.accounts.profile import FIELDS, ProfileRefused, time_zones, update_profile
+from idp.accounts.tables import User
+from idp.selfservice.frame import Visit, account_page, posted, visit
+from idp.web.access import Access
+from idp.web.pages import see_other
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+PATH = "/account"
+
+
+def _values(user: User) -> dict[str, str]:
+    values = {name: user[name] or "" for name in FIELDS}
+    address = msgspec.json.decode(user.address) if user.address else {}
+    return values | {f"address.{name}": address.get(name, "") for name in ADDRESS_MEMBERS}
+
+
+def _page(request: AnyRequest, visitor: Visit, values: dict[str, str], **context: Any) -> Response[str]:
+    return account_page(request, "profile", visitor, values=values, time_zones=sorted(time_zones()), **context)
+
+
+@get(PATH, opt=PAGE)
+async def show_profile(request: AnyRequest) -> Response[Any]:
+    """The form, filled in."""
+    visitor = await visit(request, PATH)
+    if isinstance(visitor, Response):
+        return visitor
+    return _page(request, visitor, _values(visitor.user))
+
+
+@post(PATH, opt=PAGE)
+async def save_profile(request: AnyRequest) -> Response[Any]:
+    """Keep what was entered."""
+    asked = await posted(request, PATH)
+    if isinstance(asked, Response):
+        return asked
+    visitor, form = asked
+    try:
+        await update_profile(visitor.user, form)
+    except ProfileRefused as error:
+        values = {name: form.get(name, "") for name in _values(visitor.user)}
+        return _page(request, visitor, values, error=str(error), wrong=error.field)
+    return see_other(f"{PATH}?done=profile")
+
+
+ROUTES = [show_profile, save_profile]

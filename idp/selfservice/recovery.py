@@ -1,0 +1,141 @@
+"""The ways back into an account: a forgotten password, and a lock that somebody else's tries brought on."""
+
+from http import HTTPStatus
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.params import FromPath
+
+from idp.accounts import proofs, recovery
+from idp.accounts.addresses import InvalidEmail
+from idp.accounts.passwords import PasswordRefused
+from idp.audit.events import record
+from idp.errors import PageError
+from idp.oauth.sign_out import sign_out_user
+from idp.signin import flow as flows
+from idp.signin import limits
+from idp.signin.csrf import check_form_token, form_token
+from idp.signin.flow import Flow
+from idp.signin.recovery import ask, reset_by_code, reset_by_link
+from idp.web import forms
+from idp.web.access import Access
+from idp.web.i18n import gettext as _
+from idp.web.pages import page, see_other
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+
+
+def _forgot_page(flow: Flow, username: str, sent_to: str | None, error: str | None = None) -> Response[str]:
+    return page(
+        "forgot.html",
+        status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
+        path=flows.path(flow.binding),
+        csrf_token=form_token(flow.binding.secret, "login"),
+        client=flow.display,
+        username=username,
+        sent_to=sent_to,
+        error=error,
+        others=[],
+        cancel=False,
+    )
+
+
+@get("/login/{flow_id:str}/forgot", opt=PAGE)
+async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
+    """Ask for the address; once the mail is sent, for the code and a new password."""
+    flow = await flows.load(request, flow_id)
+    return _forgot_page(flow, flow.login_hint, await proofs.waiting(recovery.PURPOSE, flow.binding.id))
+
+
+@post("/login/{flow_id:str}/forgot", opt=PAGE)
+async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
+    """Send the mail, or take its code with a new password."""
+    flow = await flows.load(request, flow_id)
+    form = await forms.form(request)
+    check_form_token(form, flow.binding.secret, "login")
+    waiting = await proofs.waiting(recovery.PURPOSE, flow.binding.id)
+    if form.get("action") == "send":
+        username = form.get("username") or waiting or ""
+        try:
+            await ask(flow, username)
+        except InvalidEmail:
+            return _forgot_page(flow, username, None, _("Enter your email address, such as name@example.com."))
+        return see_other(f"{flows.path(flow.binding)}/forgot")
+    try:
+        changed = await reset_by_code(flow, form.get("code", ""), form.get("password", ""), sign_out_user)
+    except PasswordRefused as error:
+        return _forgot_page(flow, "", waiting, str(error))
+    if not changed:
+        return _forgot_page(
+            flow, "", waiting, _("That code is not right, or it is too old. Check it, or ask for a new one.")
+        )
+    return page("password_reset.html", login=flows.path(flow.binding))
+
+
+# The link counts in any browser: people read mail where they did not ask for it. It only lets them choose a password,
+# which does not sign anybody in. So there is no cookie to bind its form to, and none is needed: the token is the proof.
+
+
+def _too_old() -> PageError:
+    return PageError(
+        _("This link cannot be used any more"), _("It was used already, or is too old. Ask for a new one.")
+    )
+
+
+def _reset_page(token: str, email: str, error: str | None = None) -> Response[str]:
+    return page(
+        "reset.html",
+        status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
+        token=token,
+        username=email,
+        error=error,
+    )
+
+
+@get("/reset", opt=PAGE)
+async def show_reset(request: AnyRequest) -> Response[Any]:
+    """Where the link leads. Looking at it changes nothing."""
+    token = forms.query(request).get("token", "")
+    proved = await proofs.peek_token(token, recovery.PURPOSE)
+    if proved is None:
+        raise _too_old()
+    return _reset_page(token, proved.email)
+
+
+@post("/reset", opt=PAGE)
+async def reset(request: AnyRequest) -> Response[Any]:
+    """Take the new password."""
+    form = await forms.form(request)
+    token = form.get("token", "")
+    proved = await proofs.peek_token(token, recovery.PURPOSE)
+    try:
+        changed = await reset_by_link(token, form.get("password", ""), sign_out_user)
+    except PasswordRefused as error:
+        return _reset_page(token, proved.email if proved else "", str(error))
+    if not changed:
+        raise _too_old()
+    return page("password_reset.html", login="/login")
+
+
+@get("/unlock", opt=PAGE)
+async def show_unlock(request: AnyRequest) -> Response[Any]:
+    """Where the link leads that an account's owner is mailed when somebody tries too many passwords."""
+    token = forms.query(request).get("token", "")
+    if await proofs.peek_token(token, limits.UNLOCK) is None:
+        raise _too_old()
+    return page("unlock.html", token=token, done=False)
+
+
+@post("/unlock", opt=PAGE)
+async def unlock(request: AnyRequest) -> Response[Any]:
+    """Lift the lock."""
+    proved = await proofs.take_token((await forms.form(request)).get("token", ""), limits.UNLOCK)
+    if proved is None:
+        raise _too_old()
+    await limits.unlock(proved.email)
+    await record("account_unlocked", user_id=proved.user_id)
+    return page("unlock.html", token="", done=True)
+
+
+ROUTES = [show_forgot, forgot, show_reset, reset, show_unlock, unlock]

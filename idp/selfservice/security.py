@@ -1,0 +1,105 @@
+"""`/account/security`: the password and what else protects the account."""
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+
+from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password
+from idp.accounts.users import keep_password
+from idp.db.engine import transaction
+from idp.oauth.sign_out import sign_out_user
+from idp.selfservice.frame import Visit, account_page, posted, visit
+from idp.selfservice.notices import changed
+from idp.signin import factors, passkeys, recovery_codes, sessions
+from idp.signin.machine import Step
+from idp.web.access import Access
+from idp.web.pages import see_other
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+PATH = "/account/security"
+PASSWORD = "/account/password"
+
+
+@get(PATH, opt=PAGE)
+async def show_security(request: AnyRequest) -> Response[Any]:
+    """How the account is protected now, with the way to change each part of it."""
+    visitor = await visit(request, PATH)
+    if isinstance(visitor, Response):
+        return visitor
+    user = visitor.user
+    own = await factors.factors_of(user.id)
+    has = own.has if own else frozenset()
+    return account_page(
+        request,
+        "security",
+        visitor,
+        passkeys=await passkeys.list_of(user.id),
+        totp=Step.TOTP in has,
+        codes_left=await recovery_codes.left(user.id),
+        factors=bool(has),
+    )
+
+
+@get(PASSWORD, opt=PAGE)
+async def show_password(request: AnyRequest) -> Response[Any]:
+    """The form for a new password."""
+    visitor = await visit(request, PASSWORD, fresh=True)
+    return visitor if isinstance(visitor, Response) else account_page(request, "password", visitor)
+
+
+@post(PASSWORD, opt=PAGE)
+async def change_password(request: AnyRequest) -> Response[Any]:
+    """Set the new password. All other browsers and applications are signed out; this one stays."""
+    asked = await posted(request, PASSWORD, fresh=True)
+    if isinstance(asked, Response):
+        return asked
+    visitor, form = asked
+    user, password = visitor.user, form.get("password", "")
+    try:
+        await check_new_password(password, user_inputs=[user.email, user.name or ""])
+        password_hash = await hash_password(password)
+    except PasswordRefused as error:
+        return account_page(request, "password", visitor, error=str(error))
+    async with transaction():
+        await keep_password(user.id, password_hash, sign_out_user)
+        await changed(user, "password_changed")
+        cookie = await sessions.begin_again(request, visitor.session)
+    return see_other(f"{PATH}?done=password", [cookie])
+
+
+@post("/account/two-step", opt=PAGE)
+async def set_two_step(request: AnyRequest) -> Response[Any]:
+    """Ask for a second factor at every sign-in, or no longer."""
+    asked = await posted(request, PATH, fresh=True)
+    if isinstance(asked, Response):
+        return asked
+    visitor, form = asked
+    wanted = form.get("two_step") == "on"
+    own = await factors.factors_of(visitor.user.id)
+    if own is not None and (own.has or not wanted):
+        async with transaction():
+            if await factors.set_two_step(visitor.user.id, wanted):
+                await changed(visitor.user, "two_step_on" if wanted else "two_step_off")
+    return see_other(f"{PATH}?done=two-step")
+
+
+@post("/account/recovery-codes", opt=PAGE)
+async def make_recovery_codes(request: AnyRequest) -> Response[Any]:
+    """Make new recovery codes and show them, once. The old ones count no more."""
+    asked = await posted(request, PATH, fresh=True)
+    if isinstance(asked, Response):
+        return asked
+    visitor, _ = asked
+    return await show_new_codes(request, visitor)
+
+
+async def show_new_codes(request: AnyRequest, visitor: Visit) -> Response[Any]:
+    """Make recovery codes and show them, once."""
+    async with transaction():
+        codes = await recovery_codes.make(visitor.user.id)
+        await changed(visitor.user, "recovery_codes_made")
+    return account_page(request, "recovery_codes", visitor, codes=codes)
+
+
+ROUTES = [show_security, show_password, change_password, set_two_step, make_recovery_codes]

@@ -1,0 +1,72 @@
+"""`/account/totp`: setting up an authenticator app, and removing it."""
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+
+from idp.db.engine import transaction
+from idp.selfservice.frame import Visit, account_page, posted, visit
+from idp.selfservice.notices import changed
+from idp.selfservice.security import PATH as SECURITY
+from idp.selfservice.security import show_new_codes
+from idp.signin import devices, factors, limits, totp
+from idp.web.access import Access
+from idp.web.i18n import gettext as _
+from idp.web.pages import see_other
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+PATH = "/account/totp"
+
+
+async def _page(request: AnyRequest, visitor: Visit, error: str | None = None) -> Response[Any]:
+    try:
+        setup = await totp.start(visitor.user.id, visitor.user.email)
+    except totp.AlreadyEnabled:
+        return see_other(SECURITY)
+    return account_page(request, "totp", visitor, setup=setup, error=error, action=PATH)
+
+
+@get(PATH, opt=PAGE)
+async def show_totp(request: AnyRequest) -> Response[Any]:
+    """The secret to scan. It is the same one until it is confirmed."""
+    visitor = await visit(request, PATH, fresh=True)
+    return visitor if isinstance(visitor, Response) else await _page(request, visitor)
+
+
+@post(PATH, opt=PAGE)
+async def confirm_totp(request: AnyRequest) -> Response[Any]:
+    """Take the first code of the app. From now on a second factor is asked for."""
+    asked = await posted(request, PATH, fresh=True)
+    if isinstance(asked, Response):
+        return asked
+    visitor, form = asked
+    user = visitor.user
+    await limits.second_step(user.id, request)
+    async with transaction():
+        confirmed = await totp.confirm(user.id, form.get("code", ""))
+        if confirmed:
+            await factors.set_two_step(user.id, True)
+            await devices.distrust(user.id)
+            await changed(user, "totp_enabled")
+    if not confirmed:
+        return await _page(request, visitor, _("That code is not right. Wait for the next one and try again."))
+    return await show_new_codes(request, visitor)
+
+
+@post(f"{PATH}/remove", opt=PAGE)
+async def remove_totp(request: AnyRequest) -> Response[Any]:
+    """Forget the app."""
+    asked = await posted(request, SECURITY, fresh=True)
+    if isinstance(asked, Response):
+        return asked
+    user = asked[0].user
+    async with transaction():
+        if await totp.disable(user.id):
+            await factors.forget_two_step_without_factors(user.id)
+            await devices.distrust(user.id)
+            await changed(user, "totp_disabled")
+    return see_other(f"{SECURITY}?done=totp-removed")
+
+
+ROUTES = [show_totp, confirm_totp, remove_totp]

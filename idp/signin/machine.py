@@ -1,0 +1,120 @@
+"""The sign-in as a state machine: which steps were taken, which may follow, what they prove.
+
+Nothing here asks the database or the browser. What follows is decided from :class:`State` alone, for the pages and for
+the JSON interface alike, so that a test can walk through all of it.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Self
+
+import msgspec
+
+
+class Step(StrEnum):
+    """A step of a sign-in. Its value stands in the URL of its page."""
+
+    PASSWORD = "password"
+    EMAIL_CODE = "email_code"
+    PASSKEY = "passkey"
+    REGISTRATION = "registration"
+    TOTP = "totp"
+    RECOVERY_CODE = "recovery_code"
+    #: Get a second factor, or put it off.
+    ENROL = "enrol"
+
+
+#: Steps that tell who somebody is, in the order in which they are offered.
+FIRST = (Step.PASSWORD, Step.EMAIL_CODE, Step.PASSKEY, Step.REGISTRATION)
+#: Steps that prove it once more.
+SECOND = (Step.PASSKEY, Step.TOTP, Step.RECOVERY_CODE)
+
+#: Authentication context class references, each including those before it: one factor; two; a key that cannot be
+#: phished (OpenID Connect Extended Authentication Profile ACR Values).
+ACR_VALUES = ("1", "2", "phr")
+SINGLE_FACTOR, MULTI_FACTOR, PHISHING_RESISTANT = ACR_VALUES
+
+
+class Done(msgspec.Struct, frozen=True):
+    """A step that was taken, with the authentication methods that it was (RFC 8176)."""
+
+    step: Step
+    amr: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what ``str()`` wrote."""
+        step, *amr = text.split()
+        return cls(Step(step), tuple(amr))
+
+    def __str__(self) -> str:
+        return " ".join([self.step, *self.amr])
+
+
+class State(msgspec.Struct, frozen=True):
+    """All that decides how a sign-in goes on.
+
+    Attributes:
+        done: the steps that were taken.
+        offered: the first steps that the settings allow.
+        has: the second steps that the user is able to take; empty until it is known who it is.
+        two_step: the user is asked for a second factor, whatever the application asks for.
+        acr: the level that the application asks for.
+        insist: less will not do. Otherwise whoever cannot reach the level may go on without it.
+    """
+
+    done: tuple[Done, ...] = ()
+    offered: frozenset[Step] = frozenset(FIRST)
+    has: frozenset[Step] = frozenset()
+    two_step: bool = False
+    acr: str = SINGLE_FACTOR
+    insist: bool = False
+
+
+def reached(done: Iterable[Done]) -> str | None:
+    """The ``acr`` that these steps amount to; None before the first."""
+    steps = {taken.step for taken in done}
+    if Step.PASSKEY in steps:
+        # We accept none without user verification: the device and what unlocks it are two factors.
+        return PHISHING_RESISTANT
+    if not steps & set(FIRST):
+        return None
+    return MULTI_FACTOR if steps & set(SECOND) else SINGLE_FACTOR
+
+
+def amr(done: Iterable[Done]) -> list[str]:
+    """The ``amr`` of these steps (RFC 8176)."""
+    done = tuple(done)
+    methods = list(dict.fromkeys(method for taken in done for method in taken.amr))
+    return [*methods, "mfa"] if reached(done) in (MULTI_FACTOR, PHISHING_RESISTANT) else methods
+
+
+def _falls_short(level: str, of: str) -> bool:
+    return ACR_VALUES.index(level) < ACR_VALUES.index(of)
+
+
+def allowed(state: State) -> tuple[Step, ...]:
+    """The steps that may follow, the usual one first. Empty when the sign-in is complete."""
+    level = reached(state.done)
+    if level is None:
+        return tuple(step for step in FIRST if step in state.offered)
+    usable = tuple(step for step in SECOND if step in state.has)
+    if state.two_step and usable and level == SINGLE_FACTOR:
+        return usable
+    if not _falls_short(level, state.acr):
+        return ()
+    # A new factor is given only to whoever has shown those that there are: a password alone must not be enough to
+    # add a key of one's own.
+    if level != SINGLE_FACTOR:
+        usable = tuple(step for step in usable if step is Step.PASSKEY)
+    elif state.acr == PHISHING_RESISTANT and Step.PASSKEY in usable:
+        usable = (Step.PASSKEY, *(step for step in usable if step is not Step.PASSKEY))
+    if usable:
+        return usable
+    put_off = any(taken.step is Step.ENROL for taken in state.done)
+    return () if put_off and not state.insist else (Step.ENROL,)
+
+
+def complete(state: State) -> bool:
+    """Whether the sign-in may end with a session."""
+    return bool(state.done) and not allowed(state)

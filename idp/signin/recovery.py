@@ -1,0 +1,50 @@
+"""Getting a new password in the middle of a sign-in, for the pages and for the JSON interface."""
+
+from idp.accounts import proofs, recovery
+from idp.accounts.addresses import normalise_email
+from idp.accounts.proofs import Proved
+from idp.accounts.users import SignOut
+from idp.signin import limits
+from idp.signin.flow import Flow
+
+
+async def ask(flow: Flow, username: str) -> None:
+    """Mail a code and a link to choose a new password.
+
+    Raises:
+        InvalidEmail: it is no address.
+        TooManyTries: there were too many mails.
+    """
+    email = normalise_email(username)
+    await limits.mail_to(email)
+    await recovery.mail_reset(email, flow.binding.id)
+
+
+async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut) -> bool:
+    """Set a new password with the code from the mail. Returns whether the code was right.
+
+    Raises:
+        PasswordRefused: the password is not good enough.
+    """
+    flow_id = flow.binding.id
+
+    async def prove() -> Proved | None:
+        return await proofs.try_code(recovery.PURPOSE, flow_id, code)
+
+    return await recovery.reset(prove, await proofs.waiting(recovery.PURPOSE, flow_id) or "", password, sign_out)
+
+
+async def reset_by_link(token: str, password: str, sign_out: SignOut) -> bool:
+    """Set a new password with the link from the mail. Returns whether it could be used.
+
+    Raises:
+        PasswordRefused: the password is not good enough.
+    """
+    proved = await proofs.peek_token(token, recovery.PURPOSE)
+    if proved is None:
+        return False
+
+    async def prove() -> Proved | None:
+        return await proofs.take_token(token, recovery.PURPOSE)
+
+    return await recovery.reset(prove, proved.email, password, sign_out)

@@ -1,0 +1,105 @@
+"""Signing in by mail: with a code of six digits, or with the link beside it.
+
+Both count only in the browser that asked. Opening the link changes nothing, because programs that look for malware
+open it too: the page that it shows has a button.
+"""
+
+from typing import Any
+
+from idp.accounts import proofs
+from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.proofs import Proved
+from idp.accounts.tables import user_by_email
+from idp.db.engine import execute, transaction
+from idp.mail import outbox
+from idp.settings import settings
+from idp.signin import limits
+from idp.signin.flow import Flow, path
+from idp.signin.machine import Done, Step
+from idp.signin.steps import Browser, Fields, Proof, Refused
+from idp.web.i18n import gettext as _
+
+PURPOSE = "sign_in"
+
+# The address is proved by this, and must be theirs still.
+_STILL_HOLDS = """
+    UPDATE users SET email_verified = true WHERE id = $1 AND email = $2 AND disabled_at IS NULL
+"""
+
+
+async def show(flow: Flow) -> dict[str, Any]:
+    """The address that a code was sent to, if one was."""
+    return {"sent_to": await proofs.waiting(PURPOSE, flow.binding.id)}
+
+
+async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
+    """Send a mail, where one is asked for."""
+    if fields.get("action") == "send":
+        await send(flow, fields.get("username") or await proofs.waiting(PURPOSE, flow.binding.id) or "")
+    return fields
+
+
+async def take(flow: Flow, checked: Fields) -> Proof | None:
+    """Use the code or the link."""
+    if checked.get("action") == "send":
+        return None
+    proved = await use(PURPOSE, flow, checked)
+    if proved.user_id is None or not await execute(_STILL_HOLDS, proved.user_id, proved.email):
+        raise wrong_code()
+    return Proof(proved.user_id, Done(Step.EMAIL_CODE, ("otp",)))
+
+
+async def use(purpose: str, flow: Flow, fields: Fields) -> Proved:
+    """The address that the code or the link in these fields proves.
+
+    Raises:
+        Refused: neither does.
+    """
+    if token := fields.get("token"):
+        proved = await proofs.take_token(token, purpose, flow.binding.id)
+    else:
+        proved = await proofs.try_code(purpose, flow.binding.id, fields.get("code", ""))
+    if proved is None:
+        raise wrong_code()
+    return proved
+
+
+async def send(flow: Flow, username: str) -> None:
+    """Mail a code to an address; nothing tells whether anybody has it.
+
+    Raises:
+        Refused: it is no address.
+        TooManyTries: there were too many mails.
+    """
+    try:
+        email = normalise_email(username)
+    except InvalidEmail as error:
+        raise Refused(_("Enter your email address, such as name@example.com.")) from error
+    await limits.mail_to(email)
+    user = await user_by_email(email)
+    if user is not None and user.disabled_at is not None:
+        user = None
+    lifetime, flow_id = settings().email_code_lifetime, flow.binding.id
+    async with transaction():
+        sent = await proofs.prepare(
+            PURPOSE, email, lifetime=lifetime, flow_id=flow_id, user_id=user and user.id, void=user is None
+        )
+        await outbox.queue(
+            email,
+            "sign_in_code",
+            lifetime=lifetime,
+            void=user is None,
+            name=user.name if user else None,
+            code=sent.code,
+            link=link(flow, Step.EMAIL_CODE, sent.token),
+            minutes=lifetime // 60,
+        )
+
+
+def link(flow: Flow, step: Step, token: str) -> str:
+    """What the mail links to."""
+    return f"{settings().issuer}{path(flow.binding)}/{step}?token={token}"
+
+
+def wrong_code() -> Refused:
+    return Refused(_("That code is not right, or it is too old. Check it, or ask for a new one."))

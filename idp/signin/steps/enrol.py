@@ -1,0 +1,83 @@
+"""Getting a second factor in the middle of a sign-in, because the application asks for one."""
+
+from typing import Any
+
+from idp.accounts.tables import user_by_id
+from idp.audit.events import record
+from idp.mail import outbox
+from idp.signin import factors, limits, passkeys, totp
+from idp.signin.flow import Flow
+from idp.signin.machine import MULTI_FACTOR, PHISHING_RESISTANT, Done, Step
+from idp.signin.steps import Browser, Fields, Proof, Refused
+from idp.web.i18n import gettext as _
+
+
+async def show(flow: Flow) -> dict[str, Any]:
+    """An app's secret to scan where that is enough, and what the browser needs to make a passkey."""
+    assert flow.user_id is not None  # noqa: S101 -- the machine puts a first step before this one
+    user = await user_by_id(flow.user_id)
+    assert user is not None  # noqa: S101 -- the flow goes when its user does
+    own = await passkeys.list_of(flow.user_id)
+    return {
+        "setup": await _setup(flow, user.email),
+        "passkey_options": passkeys.registration_options(user, flow.challenge, own),
+        "may_skip": not flow.insist,
+    }
+
+
+async def _setup(flow: Flow, account_name: str) -> totp.Setup | None:
+    assert flow.user_id is not None  # noqa: S101
+    if flow.acr != MULTI_FACTOR:
+        return None
+    try:
+        return await totp.start(flow.user_id, account_name)
+    except totp.AlreadyEnabled:
+        # In another tab, meanwhile.
+        return None
+
+
+async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
+    assert flow.user_id is not None  # noqa: S101
+    if fields.get("action") == "totp":
+        await limits.second_step(flow.user_id, browser)
+    return fields
+
+
+async def take(flow: Flow, checked: Fields) -> Proof:
+    """Keep the new factor, or note that it was put off."""
+    assert flow.user_id is not None  # noqa: S101
+    match checked.get("action"):
+        case "totp" if flow.acr != PHISHING_RESISTANT:
+            return await _enable_totp(flow, checked.get("code", ""))
+        case "passkey":
+            return await _add_passkey(flow, checked.get("credential", ""), checked.get("name", ""))
+        case "skip" if not flow.insist:
+            return Proof(flow.user_id, Done(Step.ENROL))
+    raise Refused(_("Choose how you want to protect your account."), flow.user_id)
+
+
+async def _enable_totp(flow: Flow, code: str) -> Proof:
+    assert flow.user_id is not None  # noqa: S101
+    if not await totp.confirm(flow.user_id, code):
+        raise Refused(_("That code is not right. Wait for the next one and try again."), flow.user_id)
+    await factors.set_two_step(flow.user_id, True)
+    await _tell(flow, "totp_enabled")
+    return Proof(flow.user_id, Done(Step.TOTP, ("otp",)))
+
+
+async def _add_passkey(flow: Flow, credential: str, name: str) -> Proof:
+    assert flow.user_id is not None  # noqa: S101
+    try:
+        passkey = await passkeys.register(flow.user_id, name, flow.challenge, credential)
+    except passkeys.PasskeyRefused as error:
+        raise Refused(str(error), flow.user_id) from error
+    await _tell(flow, "passkey_added")
+    return Proof(flow.user_id, Done(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user")))
+
+
+async def _tell(flow: Flow, what: str) -> None:
+    assert flow.user_id is not None  # noqa: S101
+    await record(what, user_id=flow.user_id)
+    user = await user_by_id(flow.user_id)
+    if user is not None:
+        await outbox.queue(user.email, what, name=user.name)

@@ -1,0 +1,35 @@
+"""Signing in with a passkey: as the only step, or as the second one."""
+
+from typing import Any
+
+from idp.signin import passkeys
+from idp.signin.flow import Flow
+from idp.signin.machine import Done, Step
+from idp.signin.steps import Browser, Fields, Proof, Refused
+from idp.web.i18n import gettext as _
+
+
+async def show(flow: Flow) -> dict[str, Any]:
+    """What the browser's part of it needs."""
+    return {"passkey_options": await options(flow)}
+
+
+async def options(flow: Flow) -> str:
+    """The request for a passkey, as JSON (WebAuthn section 5.5): of this user, once it is known who it is."""
+    own = await passkeys.list_of(flow.user_id) if flow.user_id is not None else None
+    return passkeys.authentication_options(flow.challenge, own)
+
+
+async def check(flow: Flow, fields: Fields, browser: Browser | None) -> str:
+    if not fields.get("credential"):
+        raise Refused(_("Your browser sent no passkey. Try again, or sign in another way."))
+    return fields["credential"]
+
+
+async def take(flow: Flow, checked: str) -> Proof:
+    """Verify the signature over this flow's challenge."""
+    try:
+        verified = await passkeys.verify(flow.challenge, checked, user_id=flow.user_id)
+    except passkeys.PasskeyRefused as error:
+        raise Refused(str(error), flow.user_id) from error
+    return Proof(verified.user_id, Done(Step.PASSKEY, tuple(passkeys.amr(verified))))

@@ -1,0 +1,34 @@
+"""The second step with one of the codes that were printed for the day when nothing else is at hand."""
+
+from typing import Any
+
+from idp.accounts.tables import user_by_id
+from idp.mail import outbox
+from idp.signin import limits, recovery_codes
+from idp.signin.flow import Flow
+from idp.signin.machine import Done, Step
+from idp.signin.steps import Browser, Fields, Proof, Refused
+from idp.web.i18n import gettext as _
+
+
+async def show(flow: Flow) -> dict[str, Any]:
+    return {}
+
+
+async def check(flow: Flow, fields: Fields, browser: Browser | None) -> str:
+    assert flow.user_id is not None  # noqa: S101 -- the machine puts a first step before this one
+    await limits.second_step(flow.user_id, browser)
+    return fields.get("code", "")
+
+
+async def take(flow: Flow, checked: str) -> Proof:
+    """Use a code, once, and tell its owner."""
+    assert flow.user_id is not None  # noqa: S101
+    if not await recovery_codes.use(flow.user_id, checked):
+        raise Refused(_("That recovery code is not right, or was used before."), flow.user_id)
+    user = await user_by_id(flow.user_id)
+    if user is not None:
+        await outbox.queue(
+            user.email, "recovery_code_used", name=user.name, left=await recovery_codes.left(flow.user_id)
+        )
+    return Proof(flow.user_id, Done(Step.RECOVERY_CODE, ("otp",)))

@@ -1,0 +1,85 @@
+"""Creating an account, as a way to sign in: first who one is, then the code from the mail that proves it."""
+
+from typing import Any
+
+import msgspec
+
+from idp.accounts import invitations, proofs
+from idp.accounts import registration as accounts
+from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password
+from idp.accounts.users import MAX_NAME_LENGTH
+from idp.signin import flow as flows
+from idp.signin import limits
+from idp.signin.flow import Flow, Registration
+from idp.signin.machine import Done, Step
+from idp.signin.steps import Browser, Fields, Proof, Refused
+from idp.signin.steps.email_code import link, use, wrong_code
+from idp.web.i18n import gettext as _
+
+DONE = Done(Step.REGISTRATION, ("otp",))
+
+
+async def show(flow: Flow) -> dict[str, Any]:
+    """Either what to enter, or the address to which a code was sent."""
+    kept = flow.registration or Registration()
+    sent_to = await proofs.waiting(accounts.PURPOSE, flow.binding.id) if kept.password_hash else None
+    return {"registration": kept, "sent_to": sent_to}
+
+
+async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Registration | Fields:
+    """What was entered to get an account; or else the fields as they are."""
+    kept = flow.registration or Registration()
+    if kept.password_hash and not fields.get("password"):
+        if fields.get("action") == "send":
+            await limits.mail_to(kept.email)
+        return fields
+    try:
+        email = normalise_email(fields.get("username", ""))
+    except InvalidEmail as error:
+        raise Refused(_("Enter your email address, such as name@example.com.")) from error
+    name = " ".join(fields.get("name", "").split())[:MAX_NAME_LENGTH] or None
+    password = fields.get("password", "")
+    try:
+        await check_new_password(password, user_inputs=[email, name or ""])
+        password_hash = await hash_password(password)
+    except PasswordRefused as error:
+        raise Refused(str(error)) from error
+    if email != kept.invited_email:
+        await limits.mail_to(email)
+    return msgspec.structs.replace(kept, email=email, password_hash=password_hash, name=name)
+
+
+async def take(flow: Flow, checked: Registration | Fields) -> Proof | None:
+    """Keep what was entered and mail a code, or use the code."""
+    if isinstance(checked, Registration):
+        if checked.email == checked.invited_email:
+            return await _create(checked)
+        await _mail(await flows.keep_registration(flow, checked), checked)
+        return None
+    kept = flow.registration
+    if kept is None:
+        raise wrong_code()
+    match checked.get("action"):
+        case "send":
+            await _mail(flow, kept)
+            return None
+        case "restart":
+            await flows.keep_registration(flow, msgspec.structs.replace(kept, password_hash=""))
+            return None
+    await use(accounts.PURPOSE, flow, checked)
+    return await _create(kept)
+
+
+async def _mail(flow: Flow, kept: Registration) -> None:
+    await accounts.mail_proof(kept.email, flow.binding.id, link(flow, Step.REGISTRATION, ""), kept.name)
+
+
+async def _create(kept: Registration) -> Proof:
+    """The account of an address that was proved, by the code or by the invitation."""
+    if kept.invitation_id is not None and not await invitations.use(kept.invitation_id):
+        raise Refused(_("This invitation was used already, or is too old. Ask for a new one."))
+    user_id = await accounts.create(kept.email, kept.password_hash, kept.name)
+    if user_id is None:
+        raise Refused(_("There is an account with this address by now. Sign in with it."))
+    return Proof(user_id, DONE)

@@ -1,0 +1,27 @@
+"""The second step with an authenticator app."""
+
+from typing import Any
+
+from idp.signin import limits, totp
+from idp.signin.flow import Flow
+from idp.signin.machine import Done, Step
+from idp.signin.steps import Browser, Fields, Proof, Refused
+from idp.web.i18n import gettext as _
+
+
+async def show(flow: Flow) -> dict[str, Any]:
+    return {}
+
+
+async def check(flow: Flow, fields: Fields, browser: Browser | None) -> str:
+    assert flow.user_id is not None  # noqa: S101 -- the machine puts a first step before this one
+    await limits.second_step(flow.user_id, browser)
+    return fields.get("code", "")
+
+
+async def take(flow: Flow, checked: str) -> Proof:
+    """Use the code of the moment, once."""
+    assert flow.user_id is not None  # noqa: S101
+    if not await totp.verify(flow.user_id, checked):
+        raise Refused(_("That code is not right. Wait for the next one and try again."), flow.user_id)
+    return Proof(flow.user_id, Done(Step.TOTP, ("otp",)))

@@ -1,0 +1,119 @@
+"""One-time codes from an authenticator app (TOTP, RFC 6238): six digits by HMAC-SHA-1, a new code every 30 seconds."""
+
+import hmac
+import re
+from typing import NamedTuple
+from uuid import UUID
+
+import pyotp
+import segno
+
+from idp import clock, ids
+from idp.db.engine import execute, fetchrow
+from idp.keys import vault
+from idp.settings import settings
+from idp.web.i18n import gettext as _
+
+STEP = 30
+#: How many steps a clock may be off, either way (RFC 6238 section 5.2).
+WINDOW = 1
+
+# A pending secret stays the same, so that a page may be loaded again after the code was scanned; but not for so long
+# that somebody who once saw it can wait for the day when it counts.
+_START = """
+    INSERT INTO totp AS t (id, user_id, secret, last_step, created_at) VALUES ($1, $2, $3, 0, now())
+    ON CONFLICT (user_id) DO UPDATE SET
+        id = CASE WHEN t.created_at > now() - interval '1 hour' THEN t.id ELSE EXCLUDED.id END,
+        secret = CASE WHEN t.created_at > now() - interval '1 hour' THEN t.secret ELSE EXCLUDED.secret END,
+        created_at = CASE WHEN t.created_at > now() - interval '1 hour' THEN t.created_at ELSE EXCLUDED.created_at END
+    WHERE t.confirmed_at IS NULL
+    RETURNING id, secret
+"""
+_FIND = "SELECT id, secret FROM totp WHERE user_id = $1 AND (confirmed_at IS NOT NULL) = $2"
+_CONFIRM = "UPDATE totp SET confirmed_at = now(), last_step = $2 WHERE id = $1 AND confirmed_at IS NULL"
+_USE = """
+    UPDATE totp SET last_step = $2, last_used_at = now()
+    WHERE id = $1 AND confirmed_at IS NOT NULL AND last_step < $2
+"""
+_ENABLED = "SELECT 1 FROM totp WHERE user_id = $1 AND confirmed_at IS NOT NULL"
+_DISABLE = "DELETE FROM totp WHERE user_id = $1 RETURNING confirmed_at"
+
+
+class AlreadyEnabled(Exception):
+    """The user has an authenticator app. It is taken off before there can be another one."""
+
+
+class Setup(NamedTuple):
+    """A secret on its way into an app: to type, as a URI, and as a picture of the URI."""
+
+    secret: str
+    uri: str
+    qr_svg: str
+
+
+def _context(row_id: UUID) -> str:
+    return f"totp.secret:{row_id}"
+
+
+async def start(user_id: UUID, account_name: str) -> Setup:
+    """Draw a secret for an app; for an hour, the same one again. It counts once a code has confirmed it.
+
+    Args:
+        account_name: what the app shows of the account, such as the email address.
+
+    Raises:
+        AlreadyEnabled: there is a confirmed one.
+    """
+    row_id = ids.uuid7()
+    drawn = vault.seal(pyotp.random_base32().encode(), _context(row_id))
+    row = await fetchrow(_START, row_id, user_id, drawn)
+    if row is None:
+        raise AlreadyEnabled
+    secret = vault.open(row["secret"], _context(row["id"])).decode()
+    uri = pyotp.TOTP(secret).provisioning_uri(name=account_name, issuer_name=settings().product_name)
+    return Setup(secret, uri, _qr_svg(uri))
+
+
+def _qr_svg(text: str) -> str:
+    # Black on white with its quiet zone, whatever the page looks like. It is as large as its style sheet says.
+    code = segno.make(text, error="m", micro=False)
+    return code.svg_inline(dark="#000", light="#fff", border=4, omitsize=True, title=_("QR code for your app"))
+
+
+async def confirm(user_id: UUID, code: str) -> bool:
+    """Enable the app if this is its code of the moment, which is used up by that."""
+    return await _accept(_CONFIRM, user_id, code, confirmed=False)
+
+
+async def verify(user_id: UUID, code: str) -> bool:
+    """Use a code, once: none is accepted of the same time step or an earlier one again (RFC 6238 section 5.2)."""
+    return await _accept(_USE, user_id, code, confirmed=True)
+
+
+async def _accept(statement: str, user_id: UUID, code: str, *, confirmed: bool) -> bool:
+    row = await fetchrow(_FIND, user_id, confirmed)
+    if row is None:
+        return False
+    step = _step_of(vault.open(row["secret"], _context(row["id"])).decode(), code)
+    return step is not None and bool(await execute(statement, row["id"], step))
+
+
+def _step_of(secret: str, code: str) -> int | None:
+    """The time step that a code belongs to, of those that are accepted now."""
+    digits = "".join(code.split()) if len(code) <= 20 else ""
+    if not re.fullmatch("[0-9]{6}", digits):
+        return None
+    now = clock.timestamp() // STEP
+    hotp = pyotp.HOTP(secret)
+    steps = range(now - WINDOW, now + WINDOW + 1)
+    return max((step for step in steps if hmac.compare_digest(hotp.at(step), digits)), default=None)
+
+
+async def enabled(user_id: UUID) -> bool:
+    return await fetchrow(_ENABLED, user_id) is not None
+
+
+async def disable(user_id: UUID) -> bool:
+    """Take the app off, and whatever was only begun. Returns whether there was one."""
+    row = await fetchrow(_DISABLE, user_id)
+    return row is not None and row["confirmed_at"] is not None

@@ -1,0 +1,111 @@
+"""The language of one answer: which one is chosen, and texts in it.
+
+Texts are English in the code and in the templates; ``idp/locales`` holds a catalogue for each other language.
+"""
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from datetime import datetime
+from functools import cache, lru_cache
+from gettext import GNUTranslations, NullTranslations
+from io import BytesIO
+from pathlib import Path
+
+from babel import Locale, negotiate_locale
+from babel.dates import format_datetime, format_timedelta
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+from idp import clock
+
+FOLDER = Path(__file__).parents[1] / "locales"
+SOURCE = "en"
+#: Every language that there is, our own first.
+LOCALES = (SOURCE, *sorted(path.name for path in FOLDER.iterdir() if (path / "messages.po").is_file()))
+#: Longest Accept-Language that is read.
+MAX_LENGTH = 500
+
+locale: ContextVar[str] = ContextVar("locale", default=SOURCE)
+
+
+def choose(wanted: Iterable[str]) -> str | None:
+    """The first of the languages wanted that there is, by the tags of BCP 47: ``pt`` for ``pt-BR`` where need be."""
+    tags = [tag for tag in wanted if tag]
+    found = negotiate_locale([tag.replace("-", "_") for tag in tags], LOCALES, sep="_")
+    return found or next((base for tag in tags if (base := tag.partition("-")[0].lower()) in LOCALES), None)
+
+
+@lru_cache(maxsize=256)
+def from_header(header: str) -> str | None:
+    """The language that an Accept-Language header asks for, if there is one of those it names."""
+    return choose(accepted(header))
+
+
+def accepted(header: str) -> list[str]:
+    """The tags of an Accept-Language header, the dearest first (RFC 9110 section 12.5.4)."""
+    weighed = []
+    for position, item in enumerate(header[:MAX_LENGTH].split(",")):
+        tag, _, weight = item.strip().partition(";q=")
+        try:
+            weighed.append((-float(weight or 1), position, tag.strip()))
+        except ValueError:
+            continue
+    return [tag for weight, _, tag in sorted(weighed) if weight < 0]
+
+
+def prefer(wanted: Iterable[str]) -> None:
+    """Answer the current request in one of these languages, if there is one: those of ``ui_locales``."""
+    chosen = choose(wanted)
+    if chosen is not None:
+        locale.set(chosen)
+
+
+@cache
+def catalogue(language: str) -> NullTranslations:
+    """The texts of a language, read at its first use."""
+    if language == SOURCE:
+        return NullTranslations()
+    compiled = BytesIO()
+    with (FOLDER / language / "messages.po").open("rb") as file:
+        write_mo(compiled, read_po(file, locale=language))
+    compiled.seek(0)
+    return GNUTranslations(compiled)
+
+
+def direction() -> str:
+    """``ltr`` or ``rtl``: how the current language is written."""
+    return str(Locale.parse(locale.get()).text_direction)
+
+
+def translate(message: str) -> str:
+    """A text in the language of the current request, with its places not filled in."""
+    return catalogue(locale.get()).gettext(message)
+
+
+def translate_plural(singular: str, plural: str, count: int) -> str:
+    """As :func:`translate`, for a number of things."""
+    return catalogue(locale.get()).ngettext(singular, plural, count)
+
+
+def gettext(message: str, **values: object) -> str:
+    """A text in the language of the current request. Its ``%(name)s`` places are filled in with the values."""
+    text = translate(message)
+    return text % values if values else text
+
+
+def ngettext(singular: str, plural: str, count: int, **values: object) -> str:
+    """As :func:`gettext`, in the singular or plural that the count asks for; ``%(count)s`` is the count."""
+    return translate_plural(singular, plural, count) % ({"count": count} | values)
+
+
+def moment(value: datetime) -> str:
+    """A moment in words: how long ago, or the date when it was long ago."""
+    past = clock.now() - value
+    if past.days < 7:
+        return format_timedelta(-past, add_direction=True, locale=locale.get(), granularity="minute", threshold=1.2)
+    return format_datetime(value, "d MMMM y", locale=locale.get())
+
+
+def exact_moment(value: datetime) -> str:
+    """A moment to the minute, in UTC, for mails."""
+    return f"{format_datetime(value, 'd MMMM y, HH:mm', locale=locale.get())} UTC"

@@ -1,0 +1,22 @@
+"""The counters behind :mod:`idp.web.throttle`."""
+
+from piccolo.columns import Boolean, Bytea, DoublePrecision, Integer, Text, Timestamptz
+from piccolo.table import Table
+
+from idp.db.engine import engine
+
+
+class Throttle(Table, tablename="throttle", db=engine):
+    """How often one subject did what one rule limits.
+
+    ``key`` is a digest of rule and subject: no address is kept. ``free_at`` is when the next event is free, in a rate's
+    case (generic cell rate algorithm) less what may come at once. ``refused`` is what the latest event was told.
+    """
+
+    key = Bytea(primary_key=True)
+    rule = Text()
+    number = Integer(default=0)
+    interval = DoublePrecision(default=0.0)
+    tolerance = DoublePrecision(default=0.0)
+    refused = Boolean(default=False)
+    free_at = Timestamptz(index=True)

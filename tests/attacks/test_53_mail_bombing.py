@@ -1,0 +1,145 @@
+"""Row 53: nobody can use us to fill somebody's mailbox, and nobody without an account is mailed at all."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from idp.accounts.tables import User
+from idp.db.engine import execute, fetchrow, transaction
+from idp.mail import outbox
+from idp.signin import limits
+from tests.conftest import MakeUser
+from tests.support.browser import Browser, Page, open_browser
+from tests.support.mailbox import Mailbox
+from tests.support.server import Server
+
+BURST = limits.MAILS_TO_ADDRESS.burst
+Ask = Callable[[Browser, str], Awaitable[Page]]
+
+
+def _stranger() -> str:
+    return f"{secrets.token_hex(6)}@example.com"
+
+
+async def _page(browser: Browser, path: str = "") -> Page:
+    """A page of a sign-in of its own."""
+    browser.cookies.clear()
+    page = await browser.get("/login")
+    assert isinstance(page, Page)
+    if path:
+        page = await browser.get(f"{page.path}/{path}")  # type: ignore[assignment]
+    return page
+
+
+async def _submit(browser: Browser, page: Page, button: str, **fields: str) -> Page:
+    answer = await browser.submit(page, button, **fields)
+    assert isinstance(answer, Page)
+    return answer
+
+
+async def _code(browser: Browser, email: str) -> Page:
+    return await _send(browser, await _page(browser), email)
+
+
+async def _send(browser: Browser, page: Page, email: str) -> Page:
+    """Press the button that mails a code. It has an address of its own on the page."""
+    form = next(form for form in page.forms if "email-code-send" in form.buttons)
+    path = form.action.rpartition("/")[0]
+    answer = await browser.post(f"{path}/email_code", form.fields | {"username": email, "action": "send"})
+    assert isinstance(answer, Page)
+    return answer
+
+
+async def _reset(browser: Browser, email: str) -> Page:
+    return await _submit(browser, await _page(browser, "forgot"), "forgot-submit", username=email)
+
+
+async def _register(browser: Browser, email: str) -> Page:
+    page = await _page(browser, "registration")
+    return await _submit(
+        browser, page, "register-submit", username=email, name="Mallory", password="seven tired otters nap"
+    )
+
+
+WAYS: dict[str, Ask] = {"a code": _code, "a new password": _reset, "an account": _register}
+
+
+async def _settled(mailbox: Mailbox) -> None:
+    """Wait until nothing more is on its way to the mailbox."""
+    async with asyncio.timeout(20):
+        while await fetchrow("SELECT 1 FROM mail WHERE next_attempt_at IS NOT NULL LIMIT 1") is not None:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("ask", WAYS.values(), ids=WAYS)
+async def test_53_an_address_gets_a_few_mails(browser: Browser, alice: User, mailbox: Mailbox, ask: Ask) -> None:
+    """However often they are asked for, and by however many sign-ins."""
+    answers = [await ask(browser, alice.email) for _ in range(BURST + 3)]
+    assert [answer.status for answer in answers] == [200] * BURST + [429] * 3
+    for refused in answers[BURST:]:
+        assert 0 < int(refused.response.headers["retry-after"]) <= limits.MAILS_TO_ADDRESS.interval
+    await _settled(mailbox)
+    assert len(mailbox.to(alice.email)) == BURST
+
+
+async def test_53_all_ways_have_one_budget(browser: Browser, alice: User, mailbox: Mailbox) -> None:
+    """And all spellings of an address."""
+    name, _, domain = alice.email.partition("@")
+    spellings = [alice.email, alice.email.upper(), f" {name}@{domain.title()} ", alice.email]
+    answers = [await ask(browser, spelling) for ask, spelling in zip([*WAYS.values(), _code], spellings, strict=True)]
+    assert [answer.status for answer in answers] == [200] * BURST + [429]
+    await _settled(mailbox)
+    assert len(mailbox.to(alice.email)) == BURST
+
+
+async def test_53_asked_for_at_once(server: Server, alice: User, mailbox: Mailbox) -> None:
+    async def one() -> int:
+        async with open_browser(server.issuer) as browser:
+            return (await _code(browser, alice.email)).status
+
+    statuses = await asyncio.gather(*(one() for _ in range(BURST + 9)))
+    assert sorted(statuses) == [200] * BURST + [429] * 9
+    await _settled(mailbox)
+    assert len(mailbox.to(alice.email)) == BURST
+
+
+@pytest.mark.parametrize("ask", [_code, _reset], ids=["a code", "a new password"])
+async def test_53_nobody_is_mailed(browser: Browser, mailbox: Mailbox, ask: Ask) -> None:
+    """An address without an account is counted as any other, answered as any other, and not mailed."""
+    stranger = _stranger()
+    answers = [await ask(browser, stranger) for _ in range(BURST + 1)]
+    assert [answer.status for answer in answers] == [200] * BURST + [429]
+    await _settled(mailbox)
+    assert mailbox.to(stranger) == []
+
+
+async def test_53_one_host_causes_a_few_mails(
+    start_server: Callable[..., Server], mailbox: Mailbox, make_user: MakeUser
+) -> None:
+    """To however many addresses, and whatever it says of itself."""
+    users = [await make_user() for _ in range(limits.MAILS_FROM_HOST.burst + 3)]
+    server = await asyncio.to_thread(start_server, IDP_ADDRESS_LIMITS="true", IDP_SMTP_URL=mailbox.url)
+    try:
+        async with open_browser(server.issuer) as browser:
+            page = await _page(browser)
+            statuses = []
+            for number, user in enumerate(users):
+                browser.client.headers["x-forwarded-for"] = f"192.0.2.{number}"
+                statuses.append((await _send(browser, page, user.email)).status)
+        assert statuses == [200] * limits.MAILS_FROM_HOST.burst + [429] * 3
+        await _settled(mailbox)
+        assert sum(len(mailbox.to(user.email)) for user in users) == limits.MAILS_FROM_HOST.burst
+    finally:
+        # Everybody in these tests comes from here.
+        await execute("DELETE FROM throttle")
+
+
+async def test_53_whatever_causes_them(server: Server, alice: User, mailbox: Mailbox) -> None:
+    """The last net: the outbox itself sends one address only so many in an hour."""
+    for _ in range(outbox.HOURLY_BUDGET + 5):
+        async with transaction():
+            await outbox.queue(alice.email, "welcome")
+    await _settled(mailbox)
+    assert len(mailbox.to(alice.email)) == outbox.HOURLY_BUDGET

@@ -1,0 +1,305 @@
+"""The outbox: nothing is lost, nothing is sent twice, and what cannot be sent says why."""
+
+import asyncio
+import mailbox as maildir
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from structlog.testing import capture_logs
+
+from idp.db.engine import execute, fetch, fetchrow, transaction
+from idp.mail import outbox
+from idp.mail.deliver import captured_mail
+from tests.mail.conftest import Moody, UseSettings, newest, queue
+
+StartSender = Callable[[], asyncio.Task[None]]
+
+
+async def _due() -> None:
+    await execute("UPDATE mail SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL")
+
+
+async def test_it_is_sent_and_forgotten(smtp: Moody) -> None:
+    await queue()
+    row = await newest()
+    assert b"Alice" not in row["content"]
+    assert await outbox.deliver_due() == 1
+    (envelope,) = smtp.envelopes
+    assert envelope.rcpt_tos == ["alice@example.com"]
+    assert f"Message-ID: <{row['id']}@id.example.com>".encode() in envelope.content
+    row = await newest()
+    assert (row["state"], row["content"], row["response"]) == ("sent", None, "Kept as 42")
+    assert await outbox.deliver_due() == 0
+
+
+async def test_what_is_rolled_back_was_never_written(smtp: Moody) -> None:
+    async def change() -> None:
+        async with transaction():
+            await outbox.queue("alice@example.com", "welcome", name="Alice")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await change()
+    assert await outbox.deliver_due() == 0
+
+
+@pytest.mark.parametrize(
+    "answer", ["451 Greylisted, come again", "RCPT 450 Mailbox busy", "drop", "421 Closing"], ids=str.split
+)
+async def test_what_passes_is_tried_again(smtp: Moody, answer: str) -> None:
+    smtp.answers = [answer, answer]
+    await queue()
+    waits = []
+    for attempt in (1, 2):
+        await outbox.deliver_due()
+        row = await fetchrow(
+            "SELECT state, attempts, response, extract(epoch FROM next_attempt_at - now()) AS wait FROM mail"
+        )
+        assert row is not None
+        assert (row["state"], row["attempts"]) == ("deferred", attempt)
+        assert answer.removeprefix("RCPT ").split()[-1] in row["response"] or answer in ("drop", "421 Closing")
+        waits.append(float(row["wait"]))
+        assert await outbox.deliver_due() == 0
+        await _due()
+    assert 3 < waits[0] < 7 < waits[1] < 13
+    await outbox.deliver_due()
+    assert (await newest())["state"] == "sent"
+    assert len(smtp.envelopes) == 1
+
+
+async def test_waits_grow_to_a_bound(smtp: Moody) -> None:
+    smtp.answers = ["451 No"]
+    await queue(lifetime=10_000_000)
+    await execute("UPDATE mail SET attempts = 200")
+    await outbox.deliver_due()
+    row = await fetchrow("SELECT extract(epoch FROM next_attempt_at - now())::float8 AS wait FROM mail")
+    assert row is not None
+    assert outbox.LONGEST_WAIT * 0.7 < row["wait"] < outbox.LONGEST_WAIT * 1.3
+
+
+@pytest.mark.parametrize("answer", ["RCPT 550 No such user", "554 Looks like spam"])
+async def test_what_will_never_be_accepted_is_given_up(smtp: Moody, answer: str) -> None:
+    smtp.answers = [answer]
+    await queue()
+    await outbox.deliver_due()
+    row = await newest()
+    assert (row["state"], row["content"]) == ("dead", None)
+    assert row["response"] == answer.removeprefix("RCPT ")
+
+
+async def test_a_dead_server_loses_nothing(smtp: Moody, use_settings: UseSettings) -> None:
+    from idp.settings import settings
+
+    url = settings().smtp_url
+    assert url is not None
+    use_settings(smtp_url="smtp://127.0.0.1:1")
+    for number in range(10):
+        await queue(f"user-{number}@example.com")
+    while await outbox.deliver_due():
+        pass
+    assert {row["state"] for row in await fetch("SELECT state FROM mail")} == {"deferred"}
+    use_settings(smtp_url=url.get_secret_value())
+    await _due()
+    while await outbox.deliver_due():
+        pass
+    assert sorted(envelope.rcpt_tos[0] for envelope in smtp.envelopes) == [f"user-{n}@example.com" for n in range(10)]
+
+
+async def test_a_code_is_not_sent_after_it_died(smtp: Moody) -> None:
+    await queue(lifetime=60)
+    await execute("UPDATE mail SET expires_at = now()")
+    await outbox.deliver_due()
+    row = await newest()
+    assert (row["state"], row["content"], smtp.envelopes) == ("dead", None, [])
+
+
+async def test_two_senders_never_take_the_same_one(smtp: Moody) -> None:
+    for number in range(40):
+        await queue(f"user-{number}@example.com")
+
+    async def send() -> None:
+        while await outbox.deliver_due():
+            pass
+
+    await asyncio.gather(*(send() for _ in range(5)))
+    assert len(smtp.envelopes) == 40
+    assert len({envelope.rcpt_tos[0] for envelope in smtp.envelopes}) == 40
+
+
+async def test_who_is_slow_keeps_the_message_for_a_while(smtp: Moody) -> None:
+    """Nobody else takes it meanwhile; only when its time is over, as after a kill."""
+    smtp.answers = ["hang"]
+    await queue()
+    sending = asyncio.create_task(outbox.deliver_due())
+    await smtp.entered.wait()
+    assert await outbox.deliver_due() == 0
+    await execute("UPDATE mail SET next_attempt_at = now() - interval '1 second'")
+    assert await outbox.deliver_due() == 1
+    smtp.go_on.set()
+    await sending
+    assert (await newest())["state"] == "sent"
+    first, second = (envelope.content.partition(b"Message-ID: ")[2][:36] for envelope in smtp.envelopes)
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("451 Not now", "250 Kept"), ("250 Kept", "451 Not now"), ("554 Spam", "250 Kept")]
+)
+async def test_who_was_too_slow_takes_nothing_back(smtp: Moody, first: str, second: str) -> None:
+    """Once it was sent, by whichever of two, it stays so."""
+    smtp.answers = [f"hang {first}", second]
+    await queue()
+    sending = asyncio.create_task(outbox.deliver_due())
+    await smtp.entered.wait()
+    await _due()
+    assert await outbox.deliver_due() == 1
+    smtp.go_on.set()
+    await sending
+    assert (await newest())["state"] == "sent"
+    assert await outbox.deliver_due() == 0
+    assert len(smtp.envelopes) == 1
+
+
+async def test_what_is_sent_is_noted_before_the_goodbye(smtp: Moody) -> None:
+    smtp.goodbye = False
+    await queue()
+    async with asyncio.timeout(5):
+        await outbox.deliver_due()
+    assert (await newest())["state"] == "sent"
+
+
+async def test_what_is_sent_is_noted_when_the_database_is_back(smtp: Moody) -> None:
+    smtp.answers = ["hang"]
+    await queue()
+    with capture_logs() as lines:
+        sending = asyncio.create_task(outbox.deliver_due())
+        await smtp.entered.wait()
+        await execute("ALTER TABLE mail RENAME TO away")
+        smtp.go_on.set()
+        async with asyncio.timeout(10):
+            while not lines:
+                await asyncio.sleep(0.01)
+        await execute("ALTER TABLE away RENAME TO mail")
+        await sending
+    assert {line["event"] for line in lines} == {"outbox_failed"}
+    assert (await newest())["state"] == "sent"
+    assert len(smtp.envelopes) == 1
+
+
+@pytest.fixture
+async def start_sender(smtp: Moody) -> AsyncIterator[StartSender]:
+    """Starts what runs in a server."""
+    started: list[asyncio.Task[None]] = []
+
+    def start() -> asyncio.Task[None]:
+        started.append(asyncio.create_task(outbox.run()))
+        return started[-1]
+
+    yield start
+    smtp.go_on.set()
+    for sender in started:
+        sender.cancel()
+    await asyncio.gather(*started, return_exceptions=True)
+
+
+async def test_one_that_hangs_holds_up_no_other(smtp: Moody, start_sender: StartSender) -> None:
+    """Nor does a sender end before its conversation does."""
+    smtp.answers = ["hang"]
+    sender = start_sender()
+    for number in range(12):
+        await queue(f"user-{number}@example.com")
+    async with asyncio.timeout(10):
+        while len(smtp.envelopes) < 11:
+            await asyncio.sleep(0.01)
+    sender.cancel()
+    ended, _ = await asyncio.wait({sender}, timeout=0.3)
+    assert not ended
+    smtp.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await sender
+    assert len(smtp.envelopes) == 12
+    assert {row["state"] for row in await fetch("SELECT state FROM mail")} == {"sent"}
+
+
+async def test_a_sender_outlives_its_database(smtp: Moody, start_sender: StartSender) -> None:
+    await queue()
+    await execute("ALTER TABLE mail RENAME TO away")
+    with capture_logs() as lines:
+        start_sender()
+        async with asyncio.timeout(10):
+            while not lines:
+                await asyncio.sleep(0.01)
+    await execute("ALTER TABLE away RENAME TO mail")
+    async with asyncio.timeout(10):
+        while not smtp.envelopes:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_refused_is_not_counted(smtp: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever goes on asking does not keep somebody from their mail for ever."""
+    monkeypatch.setattr(outbox, "HOURLY_BUDGET", 2)
+    for _ in range(6):
+        await queue()
+    await execute("UPDATE mail SET created_at = created_at - interval '1 hour' WHERE state = 'queued'")
+    await queue()
+    assert (await newest())["state"] == "queued"
+
+
+async def test_nobody_is_mailed_without_end(smtp: Moody) -> None:
+    with capture_logs() as lines:
+        for _ in range(outbox.HOURLY_BUDGET + 3):
+            await queue()
+    assert [line["event"] for line in lines] == ["mail_budget_spent"] * 3
+    while await outbox.deliver_due():
+        pass
+    assert len(smtp.envelopes) == outbox.HOURLY_BUDGET
+
+
+async def test_nobody_at_all(smtp: Moody) -> None:
+    """An address that nobody has is written down as any other, and not mailed."""
+    await queue("nobody@example.com", void=True)
+    row = await newest()
+    assert (row["state"], row["content"]) == ("dead", None)
+    assert await outbox.deliver_due() == 0
+
+
+async def test_a_message_that_cannot_be_made(smtp: Moody) -> None:
+    async with transaction():
+        await outbox.queue("alice@example.com", "sign_in_code")
+    await outbox.deliver_due()
+    row = await newest()
+    assert row["state"] == "dead"
+    assert "UndefinedError" in row["response"]
+
+
+async def test_in_development_it_is_captured(own_database: str, use_settings: UseSettings) -> None:
+    use_settings(dev="true")
+    await queue()
+    await outbox.deliver_due()
+    (message,) = maildir.Maildir(captured_mail())
+    assert message["To"] == "alice@example.com"
+
+
+async def test_without_a_server_it_waits_for_one(own_database: str, use_settings: UseSettings) -> None:
+    use_settings()
+    await queue()
+    await outbox.deliver_due()
+    row = await newest()
+    assert (row["state"], row["response"]) == ("deferred", "IDP_SMTP_URL is not set.")
+
+
+async def test_it_speaks_the_language_of_who_asked(smtp: Moody) -> None:
+    from idp.web import i18n
+
+    token = i18n.locale.set("de")
+    await queue()
+    i18n.locale.reset(token)
+    await outbox.deliver_due()
+    assert b'lang="de"' in smtp.envelopes[0].content.replace(b"=\r\n", b"").replace(b"=3D", b"=")
+
+
+async def test_words_of_a_server_are_kept_short_and_storable(smtp: Moody) -> None:
+    smtp.answers = ["550 " + "x" * 400]
+    await queue()
+    await outbox.deliver_due()
+    assert len((await newest())["response"]) <= outbox.MAX_RESPONSE_LENGTH

@@ -1,0 +1,322 @@
+"""The pages of one's own account."""
+
+import json
+import secrets
+from urllib.parse import urlsplit
+
+import pyotp
+import pytest
+
+from idp.accounts.tables import User
+from idp.db.engine import execute, fetch, fetchrow
+from idp.signin import factors, recovery_codes
+from tests.conftest import MakeClient, MakeUser
+from tests.support.authenticator import Authenticator
+from tests.support.browser import Browser, Page, Redirect, open_browser
+from tests.support.mailbox import Mailbox
+from tests.support.oauth import PASSWORD, RelyingParty
+
+NEW_PASSWORD = "seven tired otters nap"
+
+
+def as_page(answer: Page | Redirect) -> Page:
+    assert isinstance(answer, Page), answer.location
+    return answer
+
+
+@pytest.fixture
+async def home(browser: Browser, alice: User) -> Browser:
+    """Alice's browser, where she has just signed in."""
+    page = as_page(await browser.get("/login"))
+    await browser.sign_in(page, alice.email, PASSWORD)
+    return browser
+
+
+async def _stale(user: User) -> None:
+    await execute("UPDATE session SET auth_time = now() - interval '1 hour' WHERE user_id = $1", user.id)
+
+
+async def _claims(browser: Browser, client: RelyingParty, user: User) -> dict[str, object]:
+    tokens = await client.tokens(browser, user.email)
+    answer: dict[str, object] = (await client.userinfo(tokens["access_token"])).json()
+    return answer
+
+
+# Profile
+
+
+async def test_every_claim_of_the_profile(home: Browser, make_client: MakeClient, alice: User) -> None:
+    values = {
+        "name": "Ália  Exämple", "given_name": "Ália", "middle_name": "B.", "family_name": "Exämple", "nickname": "ali",
+        "preferred_username": "alia", "profile": "https://example.com/alia", "picture": "https://example.com/a.png",
+        "website": "http://example.com", "gender": "female", "birthdate": "0000-12-31", "zoneinfo": "Europe/Lisbon",
+        "locale": "pt-PT", "phone_number": "+351 21 123 4567", "address.street_address": "Rua A 1\r\n2º",
+        "address.locality": "Lisboa", "address.country": "Portugal",
+    }  # fmt: skip
+    page = as_page(await home.get("/account"))
+    saved = as_page(await home.submit(page, "profile-save", **values))
+    assert saved.status == 200
+    assert 'role="status"' in saved.text
+    client = await make_client(scope="openid profile email phone address")
+    claims = await _claims(home, client, alice)
+    expected = {name: value for name, value in values.items() if "." not in name}
+    expected |= {"phone_number": "+351211234567"}
+    assert claims | expected == claims
+    assert claims["address"] == {"street_address": "Rua A 1\n2º", "locality": "Lisboa", "country": "Portugal"}
+    emptied = as_page(await home.submit(saved, "profile-save", **dict.fromkeys(values, "")))
+    assert emptied.status == 200
+    assert "birthdate" not in await _claims(home, client, alice)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("birthdate", "31.12.1990"), ("birthdate", "1990-13-01"), ("zoneinfo", "Mars/Olympus"), ("locale", "x"),
+        ("phone_number", "0123"), ("website", "javascript:alert(1)"), ("website", "//example.com"),
+        ("picture", "data:image/png;base64,xx"), ("profile", "https://"), ("name", "x" * 201), ("nickname", "a\u202eb"),
+        ("address.locality", "x" * 1001),
+    ],
+)  # fmt: skip
+async def test_values_that_are_not_fit(home: Browser, alice: User, field: str, value: str) -> None:
+    """What was typed is not lost."""
+    page = as_page(await home.get("/account"))
+    answer = as_page(await home.submit(page, "profile-save", **{"name": "Still here", field: value}))
+    assert answer.status == 400
+    assert 'role="alert"' in answer.text
+    assert f'id="{field}"' in answer.text
+    if field != "name":
+        assert 'value="Still here"' in answer.text
+    row = await fetchrow("SELECT name FROM users WHERE id = $1", alice.id)
+    assert row is not None
+    assert row["name"] == "Alice Example"
+
+
+# What protects it
+
+
+async def test_a_new_password(home: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
+    """This browser stays signed in, every other one does not."""
+    async with open_browser(client.issuer) as other:
+        tokens = await client.tokens(other, alice.email)
+    page = as_page(await home.get("/account/password"))
+    weak = as_page(await home.submit(page, "password-save", password=f"{alice.email}1"))
+    assert weak.status == 400
+    saved = as_page(await home.submit(weak, "password-save", password=NEW_PASSWORD))
+    assert saved.path == "/account/security"
+    assert "changed" in (await mailbox.next(alice.email)).subject
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 400
+    async with open_browser(client.issuer) as fresh:
+        await client.sign_in(fresh, alice.email, NEW_PASSWORD)
+
+
+async def test_a_new_address(home: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
+    new = f"{secrets.token_hex(6)}@example.com"
+    page = as_page(await home.get("/account/email"))
+    page = as_page(await home.submit(page, "email-send", email=new.upper()))
+    letter = await mailbox.next(new)
+    wrong = as_page(await home.submit(page, "code-submit", code="000000" if letter.code != "000000" else "111111"))
+    assert wrong.status == 400
+    done = as_page(await home.submit(wrong, "code-submit", code=letter.code))
+    assert new in done.text
+    told = await mailbox.next(alice.email)
+    assert new not in told.text
+    assert new[0] + "…" in told.text
+    async with open_browser(client.issuer) as fresh:
+        await client.sign_in(fresh, new)
+
+
+async def test_a_new_address_by_link(home: Browser, alice: User, mailbox: Mailbox) -> None:
+    new = f"{secrets.token_hex(6)}@example.com"
+    await home.submit(as_page(await home.get("/account/email")), "email-send", email=new)
+    parts = urlsplit((await mailbox.next(new)).link)
+    page = as_page(await home.get(f"{parts.path}?{parts.query}"))
+    done = as_page(await home.submit(page, "link-submit"))
+    assert new in done.text
+
+
+async def test_an_address_that_somebody_has(home: Browser, alice: User, make_user: MakeUser, mailbox: Mailbox) -> None:
+    """Nothing tells that somebody has it."""
+    bob = await make_user()
+    page = as_page(await home.submit(as_page(await home.get("/account/email")), "email-send", email=bob.email))
+    assert "code-submit" in page.ids
+    assert as_page(await home.submit(page, "code-submit", code="123456")).status == 400
+    assert mailbox.to(bob.email) == []
+
+
+async def test_an_authenticator_app(home: Browser, alice: User, mailbox: Mailbox) -> None:
+    page = as_page(await home.get("/account/totp"))
+    secret = page.text.partition('id="totp-secret"')[2].partition(">")[2].partition("<")[0]
+    again = as_page(await home.get("/account/totp"))
+    assert secret in again.text
+    wrong = as_page(await home.submit(again, "totp-confirm", code="12345"))
+    assert wrong.status == 400
+    codes = as_page(await home.submit(wrong, "totp-confirm", code=pyotp.TOTP(secret).now()))
+    assert codes.text.count("<li><code>") == recovery_codes.COUNT
+    found = await factors.factors_of(alice.id)
+    assert found is not None
+    assert found.two_step
+    page = as_page(await home.get("/account/security"))
+    page = as_page(await home.submit(page, "totp-remove"))
+    assert "totp-add" in page.ids
+    found = await factors.factors_of(alice.id)
+    assert found is not None
+    assert not found.two_step
+    subjects = " ".join([(await mailbox.next(alice.email, count)).subject for count in (1, 2, 3)])
+    assert "removed" in subjects
+
+
+async def test_passkeys(home: Browser, alice: User, mailbox: Mailbox) -> None:
+    authenticator = Authenticator(origin=home.issuer)
+    page = as_page(await home.get("/account/passkeys"))
+    options = _options(page)
+    answer = authenticator.create(options)
+    page = as_page(await home.submit(page, "passkey-create", credential=answer))
+    assert "Passkey" in page.text
+    (row,) = await fetch("SELECT id FROM passkey WHERE user_id = $1", alice.id)
+    form = next(form for form in page.forms if str(row["id"]) in form.action)
+    renamed = as_page(await home.post(form.action, form.fields | {"name": "My phone", "action": "rename"}))
+    assert 'value="My phone"' in renamed.text
+    form = next(form for form in renamed.forms if str(row["id"]) in form.action)
+    removed = as_page(await home.post(form.action, form.fields | {"action": "remove"}))
+    assert "My phone" not in removed.text
+    assert "passkey" in (await mailbox.next(alice.email, 2)).subject.lower()
+
+
+def _options(page: Page) -> str:
+    from html import unescape
+
+    return unescape(page.text.partition('data-options="')[2].partition('"')[0])
+
+
+async def test_a_passkey_signs_in(home: Browser, client: RelyingParty, alice: User) -> None:
+    authenticator = Authenticator(origin=home.issuer)
+    page = as_page(await home.get("/account/passkeys"))
+    await home.submit(page, "passkey-create", credential=authenticator.create(_options(page)))
+    home.cookies.clear()
+    page = as_page(await client.authorize(home))
+    answer = await home.submit(page, "passkey-get", credential=authenticator.get(_options(page)))
+    if isinstance(answer, Page) and "consent-allow" in answer.ids:
+        answer = await home.submit(answer, "consent-allow")
+    assert isinstance(answer, Redirect), answer.text
+    assert "code" in answer.parameters
+
+
+async def test_turning_the_second_step_on_and_off(home: Browser, alice: User) -> None:
+    authenticator = Authenticator(origin=home.issuer)
+    page = as_page(await home.get("/account/passkeys"))
+    page = as_page(await home.submit(page, "passkey-create", credential=authenticator.create(_options(page))))
+    assert "two-step" in page.ids
+    for expected in (True, False):
+        page = as_page(await home.submit(page, "two-step"))
+        found = await factors.factors_of(alice.id)
+        assert found is not None
+        assert found.two_step is expected
+
+
+# Where, with what, and who else
+
+
+async def test_where_i_am_signed_in(home: Browser, client: RelyingParty, alice: User) -> None:
+    async with open_browser(client.issuer) as other:
+        other.client.headers["user-agent"] = "Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0"
+        tokens = await client.tokens(other, alice.email)
+        page = as_page(await home.get("/account/sessions"))
+        assert "Firefox on Windows" in page.text
+        assert page.text.count("This browser") == 1
+        form = next(form for form in page.forms if form.action.endswith("/end") and "/sessions/end" not in form.action)
+        after = as_page(await home.post(form.action, form.fields))
+        assert "Firefox on Windows" not in after.text
+        answer = await client.authorize(other, prompt="none")
+        assert isinstance(answer, Redirect)
+        assert answer.parameters["error"] == "login_required"
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 400
+
+
+async def test_somebody_elses_session_cannot_be_ended(home: Browser, client: RelyingParty, make_user: MakeUser) -> None:
+    bob = await make_user()
+    async with open_browser(client.issuer) as other:
+        await client.sign_in(other, bob.email)
+        (row,) = await fetch("SELECT id FROM session WHERE user_id = $1", bob.id)
+        page = as_page(await home.get("/account/sessions"))
+        await home.post(f"/account/sessions/{row['id']}/end", page.forms[-1].fields)
+        assert "code" in (await client.authorize(other, prompt="none")).parameters
+
+
+async def test_signing_out_everywhere_else(home: Browser, make_client: MakeClient, alice: User) -> None:
+    client = await make_client(scope="openid offline_access")
+    async with open_browser(client.issuer) as other:
+        tokens = await client.tokens(other, alice.email, scope="openid offline_access")
+    page = as_page(await home.submit(as_page(await home.get("/account/sessions")), "end-others"))
+    assert page.path == "/account/sessions"
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 400
+    assert len(await fetch("SELECT 1 FROM session WHERE user_id = $1 AND ended_at IS NULL", alice.id)) == 1
+
+
+async def test_signing_out_elsewhere_is_no_sign_in(home: Browser, alice: User) -> None:
+    """It must not make an old sign-in a fresh one."""
+    await _stale(alice)
+    await home.submit(as_page(await home.get("/account/sessions")), "end-others")
+    assert "login-submit" in as_page(await home.get("/account/password")).ids
+
+
+async def test_applications(home: Browser, make_client: MakeClient, alice: User) -> None:
+    client = await make_client(client_name="Orchard")
+    own = await make_client(client_name="In-house", skip_consent=True)
+    tokens = [await party.tokens(home, alice.email) for party in (client, own)]
+    page = as_page(await home.get("/account/apps"))
+    assert "Orchard" in page.text
+    assert "In-house" in page.text
+    for party in (client, own):
+        form = next(form for form in page.forms if party.client_id in form.action)
+        page = as_page(await home.post(form.action, form.fields))
+    assert "Orchard" not in page.text
+    assert "In-house" not in page.text
+    for party, given in zip((client, own), tokens, strict=True):
+        assert (await party.refresh(given["refresh_token"])).status_code == 400
+    asked = as_page(await client.authorize(home))
+    assert "consent-allow" in asked.ids
+
+
+# Taking it along, and going
+
+
+async def test_my_data(home: Browser, client: RelyingParty, alice: User) -> None:
+    await client.tokens(home, alice.email)
+    page = as_page(await home.submit(as_page(await home.get("/account/data")), "data-download"))
+    assert "attachment" in page.response.headers["content-disposition"]
+    content = json.loads(page.text)
+    assert content["claims"]["email"] == alice.email
+    assert content["consents"][0]["client_id"] == client.client_id
+    assert content["sessions"]
+    assert "sign_in" in {event["event"] for event in content["events"]}
+    assert "argon2" not in page.text
+
+
+async def test_deleting_me(home: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
+    tokens = await client.tokens(home, alice.email)
+    page = as_page(await home.get("/account/data"))
+    refused = as_page(await home.submit(page, "account-delete", email="somebody@else.example"))
+    assert refused.status == 400
+    gone = as_page(await home.submit(refused, "account-delete", email=alice.email.upper()))
+    assert "deleted" in gone.text
+    assert "deleted" in (await mailbox.next(alice.email)).subject
+    assert await fetchrow("SELECT 1 FROM users WHERE id = $1", alice.id) is None
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 400
+    assert (await client.userinfo(tokens["access_token"])).status_code == 401
+    assert await client.introspect(tokens["access_token"]) == {"active": False}
+    assert as_page(await home.get("/account")).path.startswith("/login/")
+    assert as_page(await home.sign_in(as_page(await home.get("/login")), alice.email, PASSWORD)).status == 400
+
+
+async def test_a_visit_comes_back_after_the_sign_in(browser: Browser, alice: User) -> None:
+    page = as_page(await browser.get("/account/apps"))
+    assert "login-submit" in page.ids
+    assert as_page(await browser.sign_in(page, alice.email, PASSWORD)).path == "/account/apps"
+
+
+async def test_a_fresh_sign_in_is_asked_for_once(home: Browser, alice: User) -> None:
+    await _stale(alice)
+    page = as_page(await home.get("/account/password"))
+    assert "login-submit" in page.ids
+    assert as_page(await home.sign_in(page, alice.email, PASSWORD)).path == "/account/password"
+    assert as_page(await home.get("/account/email")).path == "/account/email"

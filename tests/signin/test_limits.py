@@ -1,0 +1,205 @@
+"""How often somebody may try: what is counted, for whom, and how a lock is lifted."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+
+from idp.accounts.tables import User
+from idp.db.engine import execute, fetchrow
+from idp.errors import TooManyTries
+from idp.signin import limits
+from idp.web import throttle
+from tests.conftest import MakeClient
+from tests.support.browser import Browser, Page, open_browser
+from tests.support.mailbox import Mailbox
+from tests.support.oauth import PASSWORD, RelyingParty
+from tests.support.server import Server
+
+
+def subject() -> str:
+    return secrets.token_hex(8)
+
+
+async def _later(rule: str, key: str, seconds: float) -> None:
+    """The database's clock cannot be moved; what it is compared with can."""
+    await execute(
+        "UPDATE throttle SET free_at = free_at - make_interval(secs => $2) WHERE key = $1",
+        throttle._key(rule, key), float(seconds),
+    )  # fmt: skip
+
+
+async def test_a_rate(db: str) -> None:
+    """So many at once, then one every so often; being refused makes nobody wait longer."""
+    rate, who = throttle.Rate("test", burst=3, interval=60), subject()
+    for _ in range(3):
+        await throttle.spend((rate, who))
+    for _ in range(5):
+        with pytest.raises(TooManyTries) as refused:
+            await throttle.spend((rate, who))
+        assert 55 <= refused.value.retry_after <= 60
+    await _later("test", who, 60)
+    await throttle.spend((rate, who))
+    with pytest.raises(TooManyTries):
+        await throttle.spend((rate, who))
+
+
+async def test_two_hundred_at_once(db: str) -> None:
+    rate, who, other = throttle.Rate("test", burst=7, interval=600), subject(), subject()
+
+    async def one(number: int) -> bool:
+        events = [(rate, who), (throttle.Rate("wide", 10_000, 1), other)]
+        try:
+            # In either order: they must not wait for each other for ever.
+            await throttle.spend(*(events if number % 2 else reversed(events)))
+        except TooManyTries:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*map(one, range(200)))) == 7
+
+
+async def test_one_rule_too_many_is_enough(db: str) -> None:
+    narrow, wide, who = throttle.Rate("narrow", 1, 60), throttle.Rate("wide", 100, 1), subject()
+    await throttle.spend((narrow, who), (wide, who))
+    with pytest.raises(TooManyTries):
+        await throttle.spend((wide, who), (narrow, who))
+
+
+async def test_an_escalation(db: str) -> None:
+    rule, who = throttle.Escalation("test", free=3, longest=10), subject()
+    assert [(await throttle.attempt(rule, who)).wait for _ in range(3)] == [0, 0, 0]
+    waits = []
+    for _ in range(4):
+        wait = (await throttle.attempt(rule, who)).wait
+        waits.append(round(wait))
+        await _later("test", who, wait)
+        assert (await throttle.attempt(rule, who)).wait == 0
+    assert waits == [2, 4, 8, 10]
+    await throttle.forget(rule, who)
+    assert (await throttle.attempt(rule, who)) == (1, 0)
+
+
+async def test_an_escalation_is_forgotten_in_time(db: str) -> None:
+    rule, who = throttle.Escalation("test", free=1, longest=10), subject()
+    await throttle.attempt(rule, who)
+    await _later("test", who, 25)
+    assert (await throttle.attempt(rule, who)).number == 1
+
+
+async def test_fifty_tries_at_once_count(db: str) -> None:
+    rule, who = throttle.Escalation("test", free=5, longest=600), subject()
+    answers = await asyncio.gather(*(throttle.attempt(rule, who) for _ in range(50)))
+    assert sum(answer.wait == 0 for answer in answers) == 5
+
+
+# At the sign-in
+
+
+async def _wrong(browser: Browser, email: str, times: int) -> Page:
+    page = await browser.get("/login")
+    for _ in range(times):
+        assert isinstance(page, Page)
+        page = await browser.sign_in(page, email, "not it at all")
+    assert isinstance(page, Page)
+    return page
+
+
+async def test_wrong_passwords(browser: Browser, alice: User) -> None:
+    page = await _wrong(browser, alice.email, limits.PASSWORDS.free)
+    assert page.status == 400
+    page = await _wrong(browser, alice.email, 1)
+    assert page.status == 429
+    assert int(page.response.headers["retry-after"]) >= 1
+    assert 'role="alert"' in page.text
+    # Nor is the right one accepted now; but there are other ways on the page.
+    again = await browser.sign_in(page, alice.email, PASSWORD)
+    assert isinstance(again, Page)
+    assert again.status == 429
+    assert "email-code-send" in again.ids
+
+
+async def test_nobody_s_account_is_counted_likewise(browser: Browser) -> None:
+    page = await _wrong(browser, f"{subject()}@example.com", limits.PASSWORDS.free + 1)
+    assert page.status == 429
+
+
+async def test_a_known_browser_is_not_held_up_by_strangers(browser: Browser, client: RelyingParty, alice: User) -> None:
+    await client.sign_in(browser, alice.email)
+    async with open_browser(client.issuer) as stranger:
+        assert (await _wrong(stranger, alice.email, limits.PASSWORDS.free + 1)).status == 429
+    for name in list(browser.cookies):
+        if "session" in name:
+            del browser.cookies[name]
+    await client.sign_in(browser, alice.email)
+
+
+async def test_another_way_in_lifts_it(browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
+    page = await _wrong(browser, alice.email, limits.PASSWORDS.free + 1)
+    assert page.status == 429
+    page = await browser.submit(page, "email-code-send", username=alice.email, password="")  # type: ignore[assignment]
+    form = next(form for form in page.forms if "email-code-send" in form.buttons or "code-submit" in form.buttons)
+    path = form.action.rpartition("/")[0]
+    sent = await browser.post(f"{path}/email_code", form.fields | {"username": alice.email, "action": "send"})
+    assert isinstance(sent, Page)
+    letter = await mailbox.next(alice.email)
+    await browser.submit(sent, "code-submit", code=letter.code)
+    async with open_browser(client.issuer) as fresh:
+        await client.sign_in(fresh, alice.email)
+
+
+async def test_the_owner_is_told_and_can_lift_it(
+    browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox
+) -> None:
+    key = throttle._key(limits.PASSWORDS.name, alice.email)
+    page = await _wrong(browser, alice.email, 1)
+    await execute(
+        "UPDATE throttle SET number = $2, free_at = now() - interval '1 second' WHERE key = $1",
+        key, limits.LOCK_AFTER - 1,
+    )  # fmt: skip
+    page = await _wrong(browser, alice.email, 1)
+    letter = await mailbox.next(alice.email)
+    page = await _wrong(browser, alice.email, 1)
+    assert page.status == 429
+    assert int(page.response.headers["retry-after"]) > 1000
+    parts = urlsplit(letter.link)
+    async with open_browser(client.issuer) as elsewhere:
+        shown = await elsewhere.get(f"{parts.path}?{parts.query}")
+        assert isinstance(shown, Page)
+        assert await fetchrow("SELECT 1 FROM throttle WHERE key = $1", key) is not None
+        await elsewhere.submit(shown, "unlock-submit")
+        again = await elsewhere.submit(shown, "unlock-submit")
+        assert isinstance(again, Page)
+        assert again.status == 400
+    await client.sign_in(browser, alice.email)
+
+
+async def test_mails_to_one_address(browser: Browser, client: RelyingParty, alice: User) -> None:
+    page = await client.authorize(browser)
+    assert isinstance(page, Page)
+    form = page.forms[0]
+    path = form.action.rpartition("/")[0]
+    answers = [
+        await browser.post(f"{path}/email_code", form.fields | {"username": alice.email, "action": "send"})
+        for _ in range(limits.MAILS_TO_ADDRESS.burst + 1)
+    ]
+    assert [answer.status for answer in answers if isinstance(answer, Page)] == [200, 200, 200, 429]
+
+
+async def test_by_address(start_server: Callable[..., Server], make_client: MakeClient) -> None:
+    """From one host, whatever account and whatever it says of itself."""
+    server = await asyncio.to_thread(start_server, IDP_ADDRESS_LIMITS="true")
+    async with open_browser(server.issuer) as browser:
+        page = await browser.get("/login")
+        statuses = []
+        for number in range(limits.STEPS_OF_HOST.burst + 20):
+            assert isinstance(page, Page)
+            browser.client.headers["x-forwarded-for"] = f"192.0.2.{number}"
+            page = await browser.sign_in(page, f"{subject()}@example.com", "not it at all")
+            assert isinstance(page, Page)
+            statuses.append(page.status)
+        assert statuses[: limits.STEPS_OF_HOST.burst] == [400] * limits.STEPS_OF_HOST.burst
+        assert 429 in statuses
+    await execute("DELETE FROM throttle")

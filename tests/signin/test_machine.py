@@ -1,0 +1,141 @@
+"""The state machine of the sign-in, walked in full, without a server: what it allows, and what that amounts to."""
+
+from collections.abc import Iterator
+from itertools import combinations, product
+
+import pytest
+
+from idp.signin.machine import (
+    ACR_VALUES,
+    FIRST,
+    MULTI_FACTOR,
+    PHISHING_RESISTANT,
+    SECOND,
+    SINGLE_FACTOR,
+    Done,
+    State,
+    Step,
+    allowed,
+    amr,
+    complete,
+    reached,
+)
+
+AMR = {
+    Step.PASSWORD: ("pwd",),
+    Step.EMAIL_CODE: ("otp",),
+    Step.PASSKEY: ("swk", "user"),
+    Step.REGISTRATION: ("otp",),
+    Step.TOTP: ("otp",),
+    Step.RECOVERY_CODE: ("otp",),
+    Step.ENROL: (),
+}
+
+
+def taken(*steps: Step) -> tuple[Done, ...]:
+    return tuple(Done(step, AMR[step]) for step in steps)
+
+
+def starts() -> Iterator[State]:
+    """Every state in which a sign-in can begin."""
+    for count in range(len(SECOND) + 1):
+        for has in combinations(SECOND, count):
+            for two_step, acr, insist in product((False, True), ACR_VALUES, (False, True)):
+                yield State(has=frozenset(has), two_step=two_step, acr=acr, insist=insist)
+
+
+def walk(state: State) -> Iterator[State]:
+    """Every state that can be reached from one, the end states too."""
+    yield state
+    for step in allowed(state):
+        # Enrolling is done by getting a factor, or by putting it off.
+        outcomes = [step]
+        if step is Step.ENROL:
+            outcomes = [Step.PASSKEY] + ([Step.TOTP] if state.acr == MULTI_FACTOR else [])
+            outcomes += [] if state.insist else [Step.ENROL]
+        for outcome in outcomes:
+            yield from walk(State(
+                (*state.done, *taken(outcome)), state.offered,
+                state.has | ({outcome} & set(SECOND) if step is Step.ENROL else set()),
+                state.two_step, state.acr, state.insist,
+            ))  # fmt: skip
+
+
+STATES = [state for start in starts() for state in walk(start)]
+ENDS = [state for state in STATES if complete(state)]
+
+
+def test_every_walk_ends() -> None:
+    """No dead end, and no walk that goes in circles."""
+    assert all(complete(state) or allowed(state) for state in STATES)
+    assert max(len(state.done) for state in ENDS) <= 3
+
+
+def test_nothing_ends_without_a_first_step() -> None:
+    assert not complete(State())
+    assert all({done.step for done in state.done} & set(FIRST) for state in ENDS)
+
+
+def test_an_end_has_what_was_insisted_on() -> None:
+    for state in ENDS:
+        level = reached(state.done)
+        assert level is not None
+        if state.insist:
+            assert ACR_VALUES.index(level) >= ACR_VALUES.index(state.acr), state
+
+
+def test_whoever_has_a_second_factor_and_wants_it_asked_is_asked() -> None:
+    for state in ENDS:
+        if state.two_step and state.has:
+            assert reached(state.done) != SINGLE_FACTOR, state
+
+
+def test_a_factor_is_added_only_by_who_has_shown_those_there_are() -> None:
+    """Else a stolen password would be enough to add a key of the thief's own."""
+    for state in STATES:
+        if Step.ENROL in allowed(state) and state.has:
+            assert reached(state.done) in (MULTI_FACTOR, PHISHING_RESISTANT), state
+
+
+@pytest.mark.parametrize("step", set(Step) - set(FIRST))
+def test_no_second_step_comes_first(step: Step) -> None:
+    for state in starts():
+        assert step not in allowed(state)
+        if step is not Step.PASSKEY:
+            assert reached(taken(step)) is None
+
+
+def test_a_first_step_is_taken_once() -> None:
+    only_first = set(FIRST) - set(SECOND)
+    for state in STATES:
+        if reached(state.done) is not None:
+            assert not only_first & set(allowed(state)), state
+
+
+@pytest.mark.parametrize(
+    ("steps", "acr", "methods"),
+    [
+        ([Step.PASSWORD], "1", ["pwd"]),
+        ([Step.EMAIL_CODE], "1", ["otp"]),
+        ([Step.REGISTRATION], "1", ["otp"]),
+        ([Step.PASSWORD, Step.TOTP], "2", ["pwd", "otp", "mfa"]),
+        ([Step.EMAIL_CODE, Step.TOTP], "2", ["otp", "mfa"]),
+        ([Step.PASSWORD, Step.RECOVERY_CODE], "2", ["pwd", "otp", "mfa"]),
+        ([Step.PASSKEY], "phr", ["swk", "user", "mfa"]),
+        ([Step.PASSWORD, Step.PASSKEY], "phr", ["pwd", "swk", "user", "mfa"]),
+        ([Step.PASSWORD, Step.ENROL], "1", ["pwd"]),
+    ],
+)
+def test_what_is_said_of_it_is_true(steps: list[Step], acr: str, methods: list[str]) -> None:
+    assert reached(taken(*steps)) == acr
+    assert amr(taken(*steps)) == methods
+
+
+def test_steps_are_kept_as_text() -> None:
+    for done in taken(*Step):
+        assert Done.parse(str(done)) == done
+
+
+def test_what_the_settings_do_not_offer_is_not_allowed() -> None:
+    state = State(offered=frozenset({Step.PASSWORD}))
+    assert allowed(state) == (Step.PASSWORD,)

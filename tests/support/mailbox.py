@@ -1,0 +1,71 @@
+"""A real SMTP server on loopback that keeps what it is sent."""
+
+import asyncio
+import re
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+from tests.support.server import free_port
+
+SECONDS = 15.0
+
+
+class Letter:
+    """A message that arrived."""
+
+    def __init__(self, recipient: str, message: EmailMessage) -> None:
+        self.recipient = recipient
+        self.message = message
+        self.subject = str(message["subject"])
+        body = message.get_body(("plain",))
+        assert body is not None
+        self.text = body.get_content()
+
+    @property
+    def code(self) -> str:
+        """The code of six digits."""
+        found = re.search(r"(?<!\d)\d{3} ?\d{3}(?!\d)", self.text)
+        assert found, self.text
+        return found[0].replace(" ", "")
+
+    @property
+    def link(self) -> str:
+        """The link that carries a token."""
+        found = re.search(r"https?://\S+\?token=\S+", self.text)
+        assert found, self.text
+        return found[0]
+
+
+class Mailbox:
+    """The letters of everybody."""
+
+    def __init__(self) -> None:
+        self.letters: list[Letter] = []
+        port = free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=port)
+        self._controller.start()
+        self.url = f"smtp://127.0.0.1:{port}"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        message = message_from_bytes(envelope.content, policy=default)
+        assert isinstance(message, EmailMessage)
+        self.letters += [Letter(recipient, message) for recipient in envelope.rcpt_tos]
+        return "250 Kept"
+
+    def to(self, recipient: str) -> list[Letter]:
+        """What arrived for somebody so far."""
+        return [letter for letter in self.letters if letter.recipient == recipient]
+
+    async def next(self, recipient: str, count: int = 1) -> Letter:
+        """Wait for the nth letter to somebody."""
+        async with asyncio.timeout(SECONDS):
+            while len(self.to(recipient)) < count:
+                await asyncio.sleep(0.02)
+        return self.to(recipient)[count - 1]
+
+    def stop(self) -> None:
+        self._controller.stop()

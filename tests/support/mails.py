@@ -1,0 +1,29 @@
+"""Every mail, with what its templates need besides who it is for."""
+
+from typing import Any
+
+LINK = "https://id.example.com/x?token=abc"
+CODE = {"code": "123456", "link": LINK, "minutes": 10}
+MAILS: dict[str, dict[str, Any]] = {
+    "account_deleted": {},
+    "account_locked": {"link": LINK},
+    "already_registered": {},
+    "data_exported": {},
+    "email_change_confirm": CODE,
+    "email_changed": {"email": "n…@example.com"},
+    "invitation": {"link": LINK, "days": 7},
+    "passkey_added": {},
+    "passkey_removed": {},
+    "password_changed": {},
+    "recovery_code_used": {"left": 1},
+    "recovery_codes_made": {},
+    "reset_password": CODE,
+    "sign_in_code": CODE,
+    "signed_out_for_safety": {"client_name": "Shop"},
+    "totp_disabled": {},
+    "totp_enabled": {},
+    "two_step_off": {},
+    "two_step_on": {},
+    "verify_email": CODE,
+    "welcome": {},
+}
