@@ -39,7 +39,7 @@ messages: $(VENV)/.dev ## Collect the texts for translation into idp/locales
 	$(BIN)/pybabel -q extract -F babel.cfg --no-location --sort-output --no-wrap -o .messages.pot .
 	@for language in idp/locales/*/; do \
 		$(BIN)/pybabel -q update -i .messages.pot -o $${language}messages.po -l $$(basename $$language) \
-			--init-missing --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap || exit 1; \
+			--init-missing --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap --omit-header || exit 1; \
 	done
 	@rm .messages.pot
 
