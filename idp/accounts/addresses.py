@@ -1,5 +1,6 @@
 """Email addresses: one form for each, so that no two accounts share one."""
 
+import re
 import unicodedata
 
 import email_validator
@@ -7,6 +8,13 @@ from email_validator import EmailNotValidError, validate_email
 
 # Names that work on one machine or in one network are good enough for those who run a server there.
 email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = ["arpa", "invalid", "onion"]
+
+
+# Letters and marks that are shown as nothing, or as a space: two addresses could look the same. Control and format
+# characters are refused anyway.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+)
 
 
 class InvalidEmail(ValueError):
@@ -25,9 +33,13 @@ def normalise_email(text: str) -> str:
     Raises:
         InvalidEmail: it is not an address, or holds characters that cannot be seen.
     """
+    if _INVISIBLE.search(text):
+        raise InvalidEmail("The email address holds characters that cannot be seen.")
+    # IDNA folds the domain in its own way: straße.example and strasse.example may belong to different people.
+    local_part, at, domain = unicodedata.normalize("NFKC", text.strip()).rpartition("@")
     try:
         address = validate_email(
-            _fold(text.strip()), check_deliverability=False, globally_deliverable=False, strict=True
+            _fold(local_part) + at + domain, check_deliverability=False, globally_deliverable=False, strict=True
         )
     except (EmailNotValidError, UnicodeError) as error:
         reason = str(error) if isinstance(error, EmailNotValidError) else "The email address is not text."

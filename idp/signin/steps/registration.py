@@ -38,6 +38,8 @@ async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Registra
         email = normalise_email(fields.get("username", ""))
     except InvalidEmail as error:
         raise Refused(_("Enter your email address, such as name@example.com.")) from error
+    if kept.invited_email and email != kept.invited_email:
+        raise Refused(_("This invitation is for another address."))
     name = " ".join(fields.get("name", "").split())[:MAX_NAME_LENGTH] or None
     password = fields.get("password", "")
     try:
