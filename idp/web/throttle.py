@@ -52,15 +52,16 @@ _SPEND = """
                        ELSE greatest(t.free_at, now()) + make_interval(secs => EXCLUDED.interval) END
     RETURNING CASE WHEN refused THEN extract(epoch FROM free_at - now())::float8 ELSE 0 END AS wait, tolerance
 """
+# Free tries are never refused: of two at once, the later one may have begun before the earlier one was counted.
 _ATTEMPT = """
     INSERT INTO throttle AS t (key, rule, number, interval, tolerance, refused, free_at)
     VALUES ($1, $2, 1, $3, 0, false, now())
     ON CONFLICT (key) DO UPDATE SET
-        refused = t.free_at > now(),
-        number = CASE WHEN t.free_at > now() THEN t.number
+        refused = t.number >= $4 AND t.free_at > now(),
+        number = CASE WHEN t.number >= $4 AND t.free_at > now() THEN t.number
                      WHEN t.free_at < now() - make_interval(secs => $3) THEN 1
                      ELSE t.number + 1 END,
-        free_at = CASE WHEN t.free_at > now() THEN t.free_at
+        free_at = CASE WHEN t.number >= $4 AND t.free_at > now() THEN t.free_at
                        WHEN t.free_at < now() - make_interval(secs => $3) OR t.number < $4 - 1 THEN now()
                        ELSE now() + make_interval(secs => least($3, power(2, least(t.number - $4 + 2, 30)))) END
     RETURNING number, CASE WHEN refused THEN extract(epoch FROM free_at - now())::float8 ELSE 0 END AS wait
