@@ -6,10 +6,12 @@ from litestar import Request, Response, get, post
 
 from idp.accounts import email_change, proofs
 from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.errors import TooManyTries
 from idp.selfservice.frame import Visit, account_page, posted, visit
 from idp.signin import limits
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.failures import slowed_down, wait_sentence
 from idp.web.i18n import gettext as _
 from idp.web.pages import see_other
 
@@ -62,7 +64,10 @@ async def _send(request: AnyRequest, visitor: Visit, entered: str) -> Response[A
         return await _page(
             request, visitor, entered=entered, error=_("Enter your email address, such as name@example.com.")
         )
-    await limits.mail_to(email)
+    try:
+        await limits.mail_to(email)
+    except TooManyTries as error:
+        return slowed_down(await _page(request, visitor, entered=entered, error=wait_sentence(error)), error)
     await email_change.mail_confirmation(visitor.user, email, visitor.session.id)
     return see_other(f"{PATH}?done=email-sent")
 

@@ -10,7 +10,7 @@ from idp.accounts import proofs, recovery
 from idp.accounts.addresses import InvalidEmail
 from idp.accounts.passwords import PasswordRefused
 from idp.audit.events import record
-from idp.errors import PageError
+from idp.errors import PageError, TooManyTries
 from idp.oauth.sign_out import sign_out_user
 from idp.signin import flow as flows
 from idp.signin import limits
@@ -19,6 +19,7 @@ from idp.signin.flow import Flow
 from idp.signin.recovery import ask, reset_by_code, reset_by_link
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.failures import slowed_down, wait_sentence
 from idp.web.i18n import gettext as _
 from idp.web.pages import page, see_other
 
@@ -61,6 +62,8 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
             await ask(flow, username)
         except InvalidEmail:
             return _forgot_page(flow, username, None, _("Enter your email address, such as name@example.com."))
+        except TooManyTries as error:
+            return slowed_down(_forgot_page(flow, username, waiting, wait_sentence(error)), error)
         return see_other(f"{flows.path(flow.binding)}/forgot")
     try:
         changed = await reset_by_code(flow, form.get("code", ""), form.get("password", ""), sign_out_user)

@@ -5,12 +5,14 @@ from typing import Any
 from litestar import Request, Response, get, post
 
 from idp.db.engine import transaction
+from idp.errors import TooManyTries
 from idp.selfservice.frame import Visit, account_page, posted, visit
 from idp.selfservice.notices import changed
 from idp.selfservice.security import PATH as SECURITY
 from idp.selfservice.security import show_new_codes
 from idp.signin import devices, factors, limits, totp
 from idp.web.access import Access
+from idp.web.failures import slowed_down, wait_sentence
 from idp.web.i18n import gettext as _
 from idp.web.pages import see_other
 
@@ -42,7 +44,10 @@ async def confirm_totp(request: AnyRequest) -> Response[Any]:
         return asked
     visitor, form = asked
     user = visitor.user
-    await limits.second_step(user.id, request)
+    try:
+        await limits.second_step(user.id, request)
+    except TooManyTries as error:
+        return slowed_down(await _page(request, visitor, wait_sentence(error)), error)
     async with transaction():
         confirmed = await totp.confirm(user.id, form.get("code", ""))
         if confirmed:

@@ -18,7 +18,7 @@ from idp.signin.steps import Refused, passkey
 from idp.web import forms
 from idp.web.access import Access
 from idp.web.binding import Binding
-from idp.web.failures import wait_sentence
+from idp.web.failures import slowed_down, wait_sentence
 from idp.web.i18n import gettext as _
 from idp.web.pages import page, see_other
 
@@ -80,11 +80,8 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
         return await _show(request, flow, state, wanted, error=str(error), entered=form)
     except TooManyTries as error:
         state = await engine.state_of(request, flow)
-        response = await _show(
-            request, flow, state, wanted, error=wait_sentence(error), entered=form, status=HTTPStatus.TOO_MANY_REQUESTS
-        )
-        response.headers["Retry-After"] = str(error.retry_after)
-        return response
+        shown = await _show(request, flow, state, wanted, error=wait_sentence(error), entered=form)
+        return slowed_down(shown, error)
     if taken.session is not None:
         return see_other(flow.return_to, [*taken.cookies, flow.binding.delete_cookie()])
     again = taken.flow.done == flow.done
@@ -114,7 +111,6 @@ async def _show(
     error: str | None = None,
     entered: dict[str, str] | None = None,
     token: str | None = None,
-    status: int = HTTPStatus.BAD_REQUEST,
 ) -> Response[str]:
     """A page of the flow. What was entered is shown again, but for secrets."""
     allowed = machine.allowed(state)
@@ -124,7 +120,7 @@ async def _show(
         context["passkey_options"] = await passkey.options(flow)
     return page(
         f"{step}.html",
-        status=status if error else HTTPStatus.OK,
+        status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
         form_targets=[flow.display.origin] if flow.display else [],
         scripts="passkey_options" in context,
         path=flows.path(flow.binding),

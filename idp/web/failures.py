@@ -91,14 +91,18 @@ def wait_sentence(error: TooManyTries) -> str:
     )
 
 
-def _too_many_tries(request: AnyRequest, error: TooManyTries) -> Response[Any]:
-    status = HTTPStatus.TOO_MANY_REQUESTS
-    if _wants_page(request):
-        response: Response[Any] = error_page(PageError(_("Please wait a little"), wait_sentence(error), status=status))
-    else:
-        response = json_error("temporarily_unavailable", "This was asked for too often. Try again later.", status)
+def slowed_down(response: Response[Any], error: TooManyTries) -> Response[Any]:
+    """Make an answer that tells a person to wait tell a program too (RFC 6585 section 4)."""
+    response.status_code = HTTPStatus.TOO_MANY_REQUESTS
     response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def _too_many_tries(request: AnyRequest, error: TooManyTries) -> Response[Any]:
+    if _wants_page(request):
+        return slowed_down(error_page(PageError(_("Please wait a little"), wait_sentence(error))), error)
+    description = "This was asked for too often. Try again later."
+    return slowed_down(json_error("temporarily_unavailable", description, HTTPStatus.TOO_MANY_REQUESTS), error)
 
 
 def _unavailable(request: AnyRequest, message: str, retry_after: int) -> Response[Any]:
