@@ -48,6 +48,10 @@ def test_every_template_makes_a_message(template: str, context: dict[str, Any]) 
     for kind in ("plain", "html"):
         assert "Hello Alice," in body(again, kind)
         assert "https://id.example.com" in body(again, kind)
+    lines = body(again, "plain").splitlines()
+    for value in (context.get("link"), context.get("code")):
+        # What is to be clicked or copied has a line of its own.
+        assert value is None or value in lines
 
 
 def test_whoever_has_no_name_is_called_by_their_address() -> None:

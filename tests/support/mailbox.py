@@ -6,6 +6,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiosmtpd.controller import Controller
 
@@ -28,9 +29,9 @@ class Letter:
     @property
     def code(self) -> str:
         """The code of six digits."""
-        found = re.search(r"(?<!\d)\d{3} ?\d{3}(?!\d)", self.text)
+        found = re.search(r"^\d{6}\r?$", self.text, re.MULTILINE)
         assert found, self.text
-        return found[0].replace(" ", "")
+        return found[0].strip()
 
     @property
     def link(self) -> str:
@@ -38,6 +39,12 @@ class Letter:
         found = re.search(r"https?://\S+\?token=\S+", self.text)
         assert found, self.text
         return found[0]
+
+    @property
+    def path(self) -> str:
+        """The link as a path of the server, wherever whoever wrote it thinks that the server is."""
+        parts = urlsplit(self.link)
+        return f"{parts.path}?{parts.query}"
 
 
 class Mailbox:
