@@ -128,8 +128,15 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
         ("granian", {"idp.cli.workers"}),
         ("argon2", {"idp.accounts.passwords"}),
         ("aiosmtplib", {"idp.mail.smtp"}),
+        ("babel", {"idp.web.i18n"}),
+        ("bcrypt", {"idp.accounts.foreign_hashes"}),
         ("jinja2", {"idp.web.rendering", "idp.cli.serve"}),
+        ("maxminddb", {"idp.selfservice.places"}),
         ("pydantic", {"idp.settings"}),
+        ("pyotp", {"idp.signin.totp"}),
+        ("segno", {"idp.signin.totp"}),
+        ("webauthn", {"idp.signin.passkeys"}),
+        ("zxcvbn_rs_py", {"idp.accounts.strength"}),
     ],
 )
 def test_one_module_speaks_to_a_library(library: str, only: set[str]) -> None:

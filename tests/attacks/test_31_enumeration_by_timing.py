@@ -10,13 +10,15 @@ import pytest
 
 from idp.accounts import passwords
 from idp.accounts.tables import User
-from idp.db.engine import execute
+from idp.db.engine import execute, fetchrow
 from idp.ids import random_token
 from idp.settings import settings
 from idp.signin import limits
 from tests.conftest import MakeUser
 from tests.support.browser import Browser, Page, open_browser
 from tests.support.server import Server
+
+_PENDING = "SELECT 1 FROM mail WHERE next_attempt_at IS NOT NULL AND recipient = $1"
 
 ATTEMPTS = 1000
 #: How far the medians may be apart.
@@ -82,6 +84,12 @@ async def test_31_an_unknown_user_costs_as_much_as_a_known_one(
     assert median["known"] / without > ALLOWED_RATIO * 1.1, median
 
 
+async def _settled(recipient: str) -> None:
+    async with asyncio.timeout(20):
+        while await fetchrow(_PENDING, recipient) is not None:
+            await asyncio.sleep(0.005)
+
+
 @pytest.mark.parametrize("path", ["email_code", "forgot", "registration"])
 async def test_31_a_mail_that_is_sent_costs_as_much_as_one_that_is_not(
     browser: Browser, alice: User, path: str
@@ -105,5 +113,7 @@ async def test_31_a_mail_that_is_sent_costs_as_much_as_one_that_is_not(
             )
             times[kind].append(time.perf_counter() - started)
             assert response.status_code == 303
+            # What the server sends meanwhile would be counted at whoever comes next.
+            await _settled(email)
     median = {kind: statistics.median(seconds) for kind, seconds in times.items()}
     assert 1 / ALLOWED_RATIO < median["known"] / median["unknown"] < ALLOWED_RATIO, median

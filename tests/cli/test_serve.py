@@ -148,7 +148,9 @@ async def _slow_sign_in(browser: Browser, server: Server, email: str) -> "asynci
     assert isinstance(page, Page)
     fields = page.forms[0].fields | {"username": email, "password": PASSWORD, "action": "login"}
     headers = {"Origin": server.issuer}
-    request = asyncio.create_task(browser.client.post(urljoin(page.url, page.path), data=fields, headers=headers))
+    request = asyncio.create_task(
+        browser.client.post(urljoin(page.url, page.forms[0].action), data=fields, headers=headers)
+    )
     async with open_browser(server.issuer) as other:
         page = await other.get("/login")
         assert isinstance(page, Page)

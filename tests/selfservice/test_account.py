@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from urllib.parse import urlsplit
 
 import pyotp
 import pytest
@@ -12,16 +11,11 @@ from idp.db.engine import execute, fetch, fetchrow
 from idp.signin import factors, recovery_codes
 from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator
-from tests.support.browser import Browser, Page, Redirect, open_browser
+from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
 
 NEW_PASSWORD = "seven tired otters nap"
-
-
-def as_page(answer: Page | Redirect) -> Page:
-    assert isinstance(answer, Page), answer.location
-    return answer
 
 
 @pytest.fixture
@@ -128,8 +122,7 @@ async def test_a_new_address(home: Browser, client: RelyingParty, alice: User, m
 async def test_a_new_address_by_link(home: Browser, alice: User, mailbox: Mailbox) -> None:
     new = f"{secrets.token_hex(6)}@example.com"
     await home.submit(as_page(await home.get("/account/email")), "email-send", email=new)
-    parts = urlsplit((await mailbox.next(new)).link)
-    page = as_page(await home.get(f"{parts.path}?{parts.query}"))
+    page = as_page(await home.get((await mailbox.next(new)).path))
     done = as_page(await home.submit(page, "link-submit"))
     assert new in done.text
 

@@ -2,7 +2,6 @@
 
 import secrets
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -10,8 +9,8 @@ from idp.accounts import invitations
 from idp.accounts.tables import User
 from idp.db.engine import execute, fetchrow
 from tests.conftest import MakeUser
-from tests.support.browser import Browser, Page, Redirect, open_browser
-from tests.support.mailbox import Letter, Mailbox
+from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
+from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
 
 NEW_PASSWORD = "seven tired otters nap"
@@ -20,16 +19,6 @@ NEW_PASSWORD = "seven tired otters nap"
 @pytest.fixture
 def newcomer() -> str:
     return f"{secrets.token_hex(6)}@example.com"
-
-
-def path_of(letter: Letter) -> str:
-    parts = urlsplit(letter.link)
-    return f"{parts.path}?{parts.query}"
-
-
-def as_page(answer: Page | Redirect) -> Page:
-    assert isinstance(answer, Page), answer.location
-    return answer
 
 
 async def _finish(browser: Browser, answer: Page | Redirect) -> Redirect:
@@ -42,12 +31,7 @@ async def _finish(browser: Browser, answer: Page | Redirect) -> Redirect:
 
 async def _ask(browser: Browser, client: RelyingParty, email: str) -> Page:
     """Ask for a code on the first page, which has the address typed in and no password."""
-    page = as_page(await client.authorize(browser))
-    form = next(form for form in page.forms if "email-code-send" in form.buttons)
-    path = form.action.rpartition("/")[0]
-    return as_page(
-        await browser.post(f"{path}/email_code", form.fields | {"username": email, "action": "send", "password": ""})
-    )
+    return as_page(await browser.ask_for_code(as_page(await client.authorize(browser)), email))
 
 
 async def test_by_code(browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
@@ -66,7 +50,7 @@ async def test_by_code(browser: Browser, client: RelyingParty, alice: User, mail
 async def test_by_link(browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
     await _ask(browser, client, alice.email)
     letter = await mailbox.next(alice.email)
-    page = as_page(await browser.get(path_of(letter)))
+    page = as_page(await browser.get(letter.path))
     assert "link-submit" in page.ids
     await _finish(browser, await browser.submit(page, "link-submit"))
 
@@ -134,7 +118,7 @@ async def test_an_account_by_code(browser: Browser, client: RelyingParty, newcom
 
 async def test_an_account_by_link(browser: Browser, client: RelyingParty, newcomer: str, mailbox: Mailbox) -> None:
     await _register(browser, client, newcomer)
-    page = as_page(await browser.get(path_of(await mailbox.next(newcomer))))
+    page = as_page(await browser.get((await mailbox.next(newcomer)).path))
     await _finish(browser, await browser.submit(page, "link-submit"))
 
 
@@ -173,13 +157,13 @@ async def test_an_invitation(browser: Browser, newcomer: str, mailbox: Mailbox) 
     await invitations.invite(newcomer, "Invited One")
     letter = await mailbox.next(newcomer)
     # The command's own process has another issuer than the server.
-    page = as_page(await browser.get(path_of(letter)))
+    page = as_page(await browser.get(letter.path))
     assert newcomer in page.text
     page = as_page(await browser.submit(page, "invitation-accept"))
     assert f'value="{newcomer}"' in page.text
     home = as_page(await browser.submit(page, "register-submit", password=NEW_PASSWORD))
     assert newcomer in home.text
-    again = as_page(await browser.get(path_of(letter)))
+    again = as_page(await browser.get(letter.path))
     assert again.status == 400
 
 
@@ -214,14 +198,14 @@ async def test_a_new_password_by_link_in_any_browser(
         await _forgot(desk, client, alice.email)
     letter = await mailbox.next(alice.email)
     async with open_browser(client.issuer) as phone:
-        page = as_page(await phone.get(path_of(letter)))
+        page = as_page(await phone.get(letter.path))
         assert alice.email in page.text
         weak = as_page(await phone.submit(page, "reset-submit", password="short"))
         assert weak.status == 400
         done = as_page(await phone.submit(weak, "reset-submit", password=NEW_PASSWORD))
         assert "to-login" in done.ids
         assert not any("session" in name for name in phone.cookies)
-        assert as_page(await phone.get(path_of(letter))).status == 400
+        assert as_page(await phone.get(letter.path)).status == 400
         wrong = as_page(await phone.get("/login"))
         assert as_page(await phone.sign_in(wrong, alice.email, PASSWORD)).status == 400
     assert (await client.refresh(tokens["refresh_token"])).status_code == 400

@@ -63,6 +63,12 @@ class Redirect:
         self.parameters = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
 
 
+def as_page(answer: Page | Redirect) -> Page:
+    """The page that an answer must be."""
+    assert isinstance(answer, Page), answer.location
+    return answer
+
+
 class Cookies(httpx.Auth):
     """The cookies of one host. As real browsers do, it keeps Secure cookies from http://localhost too."""
 
@@ -112,6 +118,17 @@ class Browser:
 
     async def sign_in(self, page: Page, username: str, password: str) -> Page | Redirect:
         return await self.submit(page, "login-submit", username=username, password=password)
+
+    async def ask_for_code(self, page: Page, username: str) -> Page | Redirect:
+        """Press the button of the first page that mails a code. It has an address of its own."""
+        form = next(form for form in page.forms if "email-code-send" in form.buttons)
+        data = form.fields | {"username": username, "password": "", "action": "send"}
+        return await self.post(f"{form.action.rpartition('/')[0]}/email_code", data)
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether it holds the cookie of a session."""
+        return any(name.endswith("session") for name in self.cookies)
 
     async def _follow(self, response: httpx.Response) -> Page | Redirect:
         for _ in range(10):

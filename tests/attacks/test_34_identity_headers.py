@@ -1,0 +1,77 @@
+"""Row 34: no header says who somebody is. There is no proxy that may vouch for a person."""
+
+import ast
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import idp
+from idp.accounts.tables import User
+from tests.support.browser import Redirect, as_page, open_browser
+from tests.support.oauth import RelyingParty
+from tests.support.server import Server
+
+NAMES = [
+    "X-Forwarded-User", "X_Forwarded_User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups",
+    "X-Auth-Request-User", "X-Auth-Request-Email", "X-Remote-User", "Remote-User", "REMOTE_USER", "Remote-Email",
+    "X-Authenticated-User", "X-User", "X-Email", "X-WebAuth-User", "X-SSL-Client-S-DN", "SSL-Client-Cert",
+    "X-Client-Cert", "Client-Cert", "X-Forwarded-Access-Token", "X-Original-User", "Cf-Access-Authenticated-User-Email",
+    "X-authentik-username", "X-Goog-Authenticated-User-Email", "Tailscale-User-Login",
+]  # fmt: skip
+
+#: All that is read from a request's headers, besides what Litestar itself reads for cookies, forms and compression.
+READ = {
+    "accept", "accept-language", "authorization", "content-length", "content-type", "host", "if-none-match", "origin",
+    "user-agent", "x-forwarded-for", "access-control-request-method", "access-control-request-headers", "x-request-id",
+    "cookie", "sec-fetch-site", "vary",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trusted", ["", "127.0.0.0/8"], ids=["direct", "behind a proxy"])
+async def test_34_nobody_is_signed_in_by_a_header(
+    start_server: Callable[..., Server], client: RelyingParty, alice: User, trusted: str
+) -> None:
+    """Not even from a proxy whose word on addresses is believed."""
+    server = await asyncio.to_thread(start_server, IDP_TRUSTED_PROXIES=trusted)
+    client.issuer = server.issuer
+    async with open_browser(server.issuer) as browser:
+        for value in (alice.email, str(alice.id), f"CN={alice.email}"):
+            browser.client.headers.update(dict.fromkeys(NAMES, value))
+            assert as_page(await browser.get("/account")).path.startswith("/login/")
+            assert alice.email not in as_page(await browser.get("/")).text
+            answer = await client.authorize(browser, prompt="none")
+            assert isinstance(answer, Redirect)
+            assert answer.parameters["error"] == "login_required"
+            userinfo = await browser.client.get(f"{server.issuer}/userinfo")
+            assert userinfo.status_code == 401
+            token = await browser.client.post(
+                f"{server.issuer}/token", data={"grant_type": "client_credentials", "client_id": client.client_id}
+            )
+            assert token.status_code == 401
+        assert not browser.signed_in
+
+
+def _headers_read() -> set[str]:
+    """Every text that is looked up in something called headers."""
+    found = set()
+    for path in Path(idp.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            key: ast.expr | None = None
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+                where, key = node.value, node.slice
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                where, key = node.func.value, node.args[0]
+                if node.func.attr not in ("get", "getone", "getall", "get_list"):
+                    continue
+            if isinstance(key, ast.Constant) and isinstance(key.value, str) and "headers" in ast.unparse(where):
+                found.add(key.value.lower())
+    return found
+
+
+def test_34_no_other_header_is_read() -> None:
+    """Whoever adds one has to think of who may send it, and name it here."""
+    found = _headers_read()
+    assert "authorization" in found
+    assert found <= READ

@@ -1,0 +1,120 @@
+"""Row 49: what protects an account is changed only shortly after a sign-in, and its owner is told."""
+
+import secrets
+
+import pytest
+
+from idp.accounts.tables import User
+from idp.db.engine import execute, fetch, fetchrow
+from idp.signin.csrf import form_token
+from idp.signin.machine import Step
+from tests.attacks.test_29_passkeys import options_of
+from tests.conftest import MakeUser
+from tests.support.authenticator import Authenticator
+from tests.support.browser import Browser, as_page
+from tests.support.mailbox import Mailbox
+from tests.support.oauth import PASSWORD
+from tests.support.person import Person, equip
+from tests.support.routes import Route, routes
+
+NEW_PASSWORD = "seven tired otters nap"
+
+#: Of the account's own pages, those which a stolen session may look at or change.
+HARMLESS = {
+    "GET /account", "POST /account", "GET /account/apps", "POST /account/apps/{client_id:str}/revoke",
+    "GET /account/security", "GET /account/sessions", "POST /account/sessions/end",
+    "POST /account/sessions/{session_id:uuid}/end", "GET /account/data",
+}  # fmt: skip
+PROTECTED = [route for route in routes() if route.path.startswith("/account") and str(route) not in HARMLESS]
+TABLES = ("totp", "passkey", "recovery_code", "email_proof", "device")
+
+
+@pytest.fixture
+async def person(alice: User, browser: Browser) -> Person:
+    """Alice, signed in, with everything that can be taken off."""
+    person = await equip(alice, browser.issuer, [Step.TOTP, Step.RECOVERY_CODE, Step.PASSKEY], two_step=False)
+    await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
+    assert browser.signed_in
+    return person
+
+
+async def _all_of(user: User) -> list[object]:
+    """What protects an account."""
+    statements = ["SELECT * FROM users WHERE id = $1", *(f"SELECT * FROM {t} WHERE user_id = $1" for t in TABLES)]
+    return [sorted(map(str, await fetch(statement, user.id))) for statement in statements]
+
+
+def test_49_there_is_something_to_protect() -> None:
+    assert {route.path.split("/")[2] for route in PROTECTED} == {
+        "data", "email", "passkeys", "password", "recovery-codes", "totp", "two-step"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("route", PROTECTED, ids=str)
+async def test_49_an_old_sign_in_is_not_enough(
+    browser: Browser, person: Person, mailbox: Mailbox, route: Route
+) -> None:
+    """For any of them, with whatever its form could say. The way there is a sign-in."""
+    await execute("UPDATE session SET auth_time = now() - interval '1 hour' WHERE user_id = $1", person.user.id)
+    (passkey,) = await fetch("SELECT id FROM passkey WHERE user_id = $1", person.user.id)
+    session = next(value for name, value in browser.cookies.items() if name.endswith("session"))
+    form = {
+        "csrf_token": form_token(session, "account"), "password": NEW_PASSWORD, "email": person.user.email,
+        "action": "remove", "two_step": "on", "code": await person.otp(),
+    }  # fmt: skip
+    before = await _all_of(person.user)
+    for action in ("remove", "send", "rename", ""):
+        answer = await browser.client.request(
+            route.method,
+            browser.issuer + route.url(passkey_id=str(passkey["id"])),
+            data=form | {"action": action} if route.method == "POST" else None,
+            headers={"Origin": browser.issuer},
+        )
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/login/")
+    assert await _all_of(person.user) == before
+    assert mailbox.to(person.user.email) == []
+
+
+async def test_49_a_fresh_sign_in_is_the_same_person_s(browser: Browser, person: Person, make_user: MakeUser) -> None:
+    """Somebody else who signs in on the way does not change this account."""
+    await execute("UPDATE session SET auth_time = now() - interval '1 hour' WHERE user_id = $1", person.user.id)
+    bob = await make_user()
+    page = as_page(await browser.get("/account/password"))
+    page = as_page(await browser.sign_in(page, bob.email, PASSWORD))
+    await browser.submit(page, "password-save", password=NEW_PASSWORD)
+    for user, changed in ((person.user, False), (bob, True)):
+        row = await fetchrow("SELECT password_hash FROM users WHERE id = $1", user.id)
+        assert row is not None
+        assert (row["password_hash"] != user.password_hash) is changed
+
+
+async def test_49_each_change_is_told(browser: Browser, person: Person, mailbox: Mailbox) -> None:
+    """To the address that the account has; a change of address to the old one."""
+    user, told = person.user, []
+
+    async def sentence() -> str:
+        told.append((await mailbox.next(user.email, len(told) + 1)).subject)
+        return told[-1]
+
+    page = as_page(await browser.get("/account/security"))
+    await browser.submit(page, "totp-remove")
+    assert "authenticator" in await sentence()
+    page = as_page(await browser.get("/account/security"))
+    await browser.submit(page, "recovery-make")
+    assert "ecovery codes" in await sentence()
+    page = as_page(await browser.submit(as_page(await browser.get("/account/security")), "two-step"))
+    assert "second step" in await sentence()
+    form = next(form for form in page.forms if "/account/passkeys/" in form.action)
+    await browser.post(form.action, form.fields | {"action": "remove"})
+    assert "asskey" in await sentence()
+    page = as_page(await browser.get("/account/passkeys"))
+    credential = Authenticator(origin=browser.issuer).create(options_of(page))
+    await browser.submit(page, "passkey-create", credential=credential)
+    assert "asskey" in await sentence()
+    await browser.submit(as_page(await browser.get("/account/password")), "password-save", password=NEW_PASSWORD)
+    assert "password" in await sentence()
+    new = f"{secrets.token_hex(6)}@example.com"
+    page = as_page(await browser.submit(as_page(await browser.get("/account/email")), "email-send", email=new))
+    await browser.submit(page, "code-submit", code=(await mailbox.next(new)).code)
+    assert "address" in await sentence()

@@ -1,0 +1,58 @@
+"""Somebody with every factor there is, and what they would enter."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pyotp
+
+from idp.accounts.tables import User
+from idp.db.engine import execute
+from idp.signin import factors, passkeys, recovery_codes, totp
+from idp.signin.machine import Step
+from tests.support.authenticator import Authenticator
+
+_CHALLENGE = b"a challenge of thirty-two bytes.."
+
+
+@dataclass
+class Person:
+    """A user with the means to take second steps.
+
+    Attributes:
+        app: the authenticator app, if there is one.
+        codes: recovery codes that were not used yet.
+        device: the authenticator that holds the passkey, if there is one.
+    """
+
+    user: User
+    app: pyotp.TOTP | None = None
+    codes: list[str] = field(default_factory=list)
+    device: Authenticator | None = None
+
+    async def otp(self) -> str:
+        """What the app shows, which counts though it may have been used this minute."""
+        assert self.app is not None
+        await execute("UPDATE totp SET last_step = 0 WHERE user_id = $1", self.user.id)
+        return self.app.now()
+
+
+async def equip(user: User, origin: str, has: Iterable[Step], *, two_step: bool) -> Person:
+    """Give a user second factors.
+
+    Args:
+        origin: where the passkey is to be used.
+        two_step: the user is asked for one at every sign-in.
+    """
+    person = Person(user)
+    if Step.TOTP in has:
+        person.app = pyotp.TOTP((await totp.start(user.id, user.email)).secret)
+        assert await totp.confirm(user.id, person.app.now())
+    if Step.RECOVERY_CODE in has:
+        person.codes = await recovery_codes.make(user.id)
+    if Step.PASSKEY in has:
+        device = Authenticator()
+        options = passkeys.registration_options(user, _CHALLENGE, [])
+        await passkeys.register(user.id, "Test", _CHALLENGE, device.create(options))
+        person.device = device.but(origin=origin)
+    await factors.set_two_step(user.id, two_step)
+    return person
