@@ -1,3 +1,56 @@
+import re
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import Page, expect
+
+from idp.accounts.tables import User
 from tests.support.chromium import chromium
+from tests.support.oauth import PASSWORD
+from tests.support.server import Server
 
 __all__ = ["chromium"]
+
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
+#: Where a sign-in for its own sake ends.
+HOME = re.compile(r"^http://[^/]+/$")
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+async def page(request: pytest.FixtureRequest, chromium: Chromium, server: Server) -> AsyncIterator[Page]:
+    """A fresh browser at the shared server: a tour on a desktop and one on a phone."""
+    context = await chromium.new_context(viewport=request.param, base_url=server.issuer)
+    context.set_default_timeout(10_000)
+    yield await context.new_page()
+    await context.close()
+
+
+@pytest.fixture
+async def script_free(chromium: Chromium, server: Server) -> AsyncIterator[Page]:
+    """A phone's browser with JavaScript switched off."""
+    context = await chromium.new_context(viewport=PHONE, base_url=server.issuer, java_script_enabled=False)
+    context.set_default_timeout(10_000)
+    yield await context.new_page()
+    await context.close()
+
+
+@pytest.fixture
+def newcomer() -> str:
+    """An address that nobody has."""
+    return f"{secrets.token_hex(6)}@example.com"
+
+
+async def sign_in(page: Page, user: User, password: str = PASSWORD) -> None:
+    """As far as the password goes."""
+    await page.goto("/login")
+    await page.fill("#username", user.email)
+    await page.fill("#password", password)
+    await page.click("#login-submit")
+
+
+async def sign_out(page: Page) -> None:
+    await page.goto("/logout")
+    await page.click("#logout-confirm")
+    await expect(page.locator("#logout-done")).to_be_visible()

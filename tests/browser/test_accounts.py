@@ -1,0 +1,166 @@
+"""A real browser registers, comes back, loses its password and looks after its account."""
+
+import json
+import secrets
+
+import pyotp
+import pytest
+from playwright.async_api import Page, expect
+
+from idp.accounts.tables import User
+from idp.db.engine import execute
+from tests.browser.conftest import HOME, sign_in, sign_out
+from tests.support.mailbox import Mailbox
+
+pytestmark = pytest.mark.browser
+
+NEW_PASSWORD = "seven tired otters nap"
+
+
+async def _register(page: Page, email: str) -> None:
+    await page.goto("/login")
+    await page.click("#register")
+    await page.fill("#username", email)
+    await page.fill("#name", "New Comer")
+    await page.fill("#new-password", NEW_PASSWORD)
+    await page.click("#register-submit")
+    await expect(page.locator("#code")).to_be_focused()
+
+
+async def test_registration_by_code(page: Page, newcomer: str, mailbox: Mailbox) -> None:
+    await _register(page, newcomer)
+    await page.keyboard.type((await mailbox.next(newcomer)).code)
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(HOME)
+    await expect(page.get_by_text("New Comer")).to_be_visible()
+
+
+async def test_registration_by_link(page: Page, newcomer: str, mailbox: Mailbox) -> None:
+    await _register(page, newcomer)
+    await page.goto((await mailbox.next(newcomer)).path)
+    await page.click("#link-submit")
+    await expect(page).to_have_url(HOME)
+
+
+async def test_a_code_by_mail(page: Page, alice: User, mailbox: Mailbox) -> None:
+    await page.goto("/login")
+    await page.fill("#username", alice.email)
+    await page.click("#email-code-send")
+    await page.fill("#code", "000000")
+    await page.click("#code-submit")
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await page.fill("#code", (await mailbox.next(alice.email)).code)
+    await page.click("#code-submit")
+    await expect(page).to_have_url(HOME)
+
+
+async def test_a_forgotten_password(page: Page, alice: User, mailbox: Mailbox) -> None:
+    """The mail is read on another device. Here the sign-in goes on."""
+    await page.goto("/login")
+    await page.click("#forgot")
+    await page.fill("#username", alice.email)
+    await page.click("#forgot-submit")
+    await expect(page.locator("#code")).to_be_visible()
+    letter = await mailbox.next(alice.email)
+    assert page.context.browser is not None
+    elsewhere = await page.context.browser.new_context(base_url=page.url.partition("/login")[0])
+    other = await elsewhere.new_page()
+    await other.goto(letter.path)
+    await other.fill("#new-password", "password")
+    await other.click("#reset-submit")
+    await expect(other.get_by_role("alert")).to_be_visible()
+    await other.fill("#new-password", NEW_PASSWORD)
+    await other.click("#reset-submit")
+    await expect(other.locator("#to-login")).to_be_visible()
+    await elsewhere.close()
+    await sign_in(page, alice, NEW_PASSWORD)
+    await expect(page).to_have_url(HOME)
+
+
+async def test_an_authenticator_app_and_recovery_codes(page: Page, alice: User, mailbox: Mailbox) -> None:
+    await sign_in(page, alice)
+    await page.click("#to-account")
+    await page.click("text=Sign-in and security")
+    await page.click("#totp-add")
+    await page.click("summary")
+    app = pyotp.TOTP((await page.inner_text("#totp-secret")).strip())
+    await page.fill("#code", app.now())
+    await page.click("#totp-confirm")
+    codes = await page.locator("#recovery-codes code").all_inner_texts()
+    assert len(set(codes)) == 10
+    await page.click("text=I have kept them")
+    await expect(page.locator("#totp-remove")).to_be_visible()
+    assert "authenticator" in (await mailbox.next(alice.email)).subject
+
+    await sign_out(page)
+    await sign_in(page, alice)
+    await expect(page.locator("#code")).to_be_focused()
+    await execute("UPDATE totp SET last_step = 0 WHERE user_id = $1", alice.id)
+    await page.fill("#code", app.now())
+    await page.click("#totp-submit")
+    await expect(page).to_have_url(HOME)
+
+    await sign_out(page)
+    await sign_in(page, alice)
+    await page.click("text=Use a recovery code")
+    await page.fill("#code", codes[0])
+    await page.click("#recovery-submit")
+    await expect(page).to_have_url(HOME)
+
+
+async def test_profile_password_and_address(page: Page, alice: User, mailbox: Mailbox) -> None:
+    await sign_in(page, alice)
+    await page.goto("/account")
+    await page.fill("#nickname", "Ali")
+    await page.fill("#birthdate", "yesterday")
+    await page.click("#profile-save")
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await expect(page.locator("#nickname")).to_have_value("Ali")
+    await page.fill("#birthdate", "1990-12-31")
+    await page.click("#profile-save")
+    await expect(page.get_by_role("status")).to_be_visible()
+
+    await page.goto("/account/security")
+    await page.click("#password-change")
+    await page.fill("#new-password", NEW_PASSWORD)
+    await page.click("#password-save")
+    await expect(page.get_by_role("status")).to_be_visible()
+
+    new = f"{secrets.token_hex(6)}@example.com"
+    await page.goto("/account/email")
+    await page.fill("#email", new)
+    await page.click("#email-send")
+    await page.fill("#code", (await mailbox.next(new)).code)
+    await page.click("#code-submit")
+    await expect(page.get_by_role("status")).to_be_visible()
+    await expect(page.get_by_text(new).first).to_be_visible()
+
+
+async def test_where_i_am_signed_in(page: Page, alice: User) -> None:
+    await sign_in(page, alice)
+    assert page.context.browser is not None
+    elsewhere = await page.context.browser.new_context(base_url=page.url)
+    other = await elsewhere.new_page()
+    await sign_in(other, alice)
+    await expect(other).to_have_url(HOME)
+    await page.goto("/account/sessions")
+    await expect(page.get_by_text("This browser")).to_have_count(1)
+    await page.get_by_role("listitem").get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_role("status")).to_be_visible()
+    await other.goto("/account")
+    await expect(other.locator("#login-submit")).to_be_visible()
+    await elsewhere.close()
+
+
+async def test_taking_it_along_and_going(page: Page, alice: User) -> None:
+    await sign_in(page, alice)
+    await page.goto("/account/data")
+    async with page.expect_download() as download:
+        await page.click("#data-download")
+    content = json.loads((await (await download.value).path()).read_text())
+    assert content["claims"]["email"] == alice.email
+    await page.fill("#email", alice.email)
+    await page.click("#account-delete")
+    await expect(page.get_by_text("deleted").first).to_be_visible()
+    await sign_in(page, alice)
+    await expect(page.get_by_role("alert")).to_be_visible()
