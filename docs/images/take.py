@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import BrowserContext, async_playwright
+import pyotp
+from playwright.async_api import Page, async_playwright
 
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parents[1]))
@@ -15,9 +16,10 @@ sys.path.insert(0, str(FOLDER.parents[1]))
 from tests.support.chromium import ARGUMENTS  # noqa: E402
 from tests.support.server import Server  # noqa: E402
 
+DESKTOP, PHONE = {"width": 1080, "height": 840}, {"width": 360, "height": 720}
 
-async def _walk(context: BrowserContext, server: Server, password: str, scheme: str) -> None:
-    page = await context.new_page()
+
+async def _demo(page: Page, server: Server, password: str, scheme: str) -> None:
     await page.goto(f"{server.issuer}/demo/login")
     await page.fill("#username", "demo@example.com")
     await page.fill("#password", password)
@@ -30,13 +32,49 @@ async def _walk(context: BrowserContext, server: Server, password: str, scheme: 
     await page.screenshot(path=FOLDER / f"demo-{scheme}.png")
 
 
+async def _account(page: Page, server: Server, scheme: str) -> None:
+    """With everything that protects an account; what the first scheme set up, the second one finds."""
+    await page.goto(f"{server.issuer}/account/totp")
+    if await page.locator("#totp-confirm").count():
+        await page.click("summary")
+        secret = (await page.inner_text("#totp-secret")).strip()
+        await page.click("summary")
+        await page.fill("#code", pyotp.TOTP(secret).now())
+        await page.click("#totp-confirm")
+    await page.goto(f"{server.issuer}/account/security")
+    await page.screenshot(path=FOLDER / f"account-{scheme}.png")
+
+
+async def _phone(page: Page, server: Server, password: str, scheme: str) -> None:
+    """The steps of a sign-in."""
+    await page.goto(f"{server.issuer}/login")
+    await page.click("#register")
+    await page.fill("#username", "ada@example.com")
+    await page.screenshot(path=FOLDER / f"registration-{scheme}.png")
+    await page.goto(f"{server.issuer}/login")
+    await page.fill("#username", "demo@example.com")
+    await page.fill("#password", password)
+    await page.click("#login-submit")
+    await page.wait_for_selector("#totp-submit")
+    await page.screenshot(path=FOLDER / f"second-step-{scheme}.png")
+
+
 async def _take_all(server: Server, password: str) -> None:
+    """First all that a password is enough for, then what is shown to whoever has a second factor."""
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        for scheme in ("light", "dark"):
-            context = await chromium.new_context(viewport={"width": 1080, "height": 760}, color_scheme=scheme)
-            await _walk(context, server, password, scheme)
-            await context.close()
+        contexts = {
+            scheme: await chromium.new_context(viewport=DESKTOP, color_scheme=scheme)  # type: ignore[arg-type]
+            for scheme in ("light", "dark")
+        }
+        pages = {scheme: await context.new_page() for scheme, context in contexts.items()}
+        for scheme, page in pages.items():
+            await _demo(page, server, password, scheme)
+        for scheme, page in pages.items():
+            await _account(page, server, scheme)
+        for scheme in pages:
+            phone = await chromium.new_context(viewport=PHONE, color_scheme=scheme)  # type: ignore[arg-type]
+            await _phone(await phone.new_page(), server, password, scheme)
         await chromium.close()
 
 
