@@ -245,13 +245,23 @@ def test_workers_share_the_load(start_server: StartServer, how: str) -> None:
             client.close()
 
 
+def _is_ready(server: Server) -> bool:
+    try:
+        return httpx.get(f"{server.url}/health/ready").is_success
+    except httpx.TransportError:
+        # It was on its way to the one that died.
+        return False
+
+
 def test_a_worker_that_dies_is_replaced(start_server: StartServer) -> None:
     """And the other one goes on meanwhile."""
     server = start_server("--workers", "2")
+    # It is ready as soon as one of them is.
+    until(lambda: server.log.count('"serving"') == 2)
     before = _workers(server)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
     until(lambda: len(_workers(server)) == 2 and victim not in _workers(server))
-    until(lambda: httpx.get(f"{server.url}/health/ready").is_success)
+    until(lambda: _is_ready(server))
     assert len(_workers(server) & before) == 1
     assert server.stop() == 0
