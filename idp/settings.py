@@ -8,6 +8,7 @@ import difflib
 import ipaddress
 import os
 import re
+import ssl
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -61,6 +62,29 @@ def _read_networks(value: object) -> object:
         return tuple(ipaddress.ip_network(item.strip()) for item in value.split(",") if item.strip())
     except ValueError as error:
         raise ValueError("must be networks such as 10.0.0.0/8, separated by commas") from error
+
+
+def _read_names(value: object) -> object:
+    """Read ``one, two`` from the environment."""
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
+def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    for host in value:
+        if not re.fullmatch(r"(?ai)([\w-]+\.)*[\w-]*[a-z_-][\w-]*", host):  # what ends in a number is no name
+            _read_networks(host)
+    return value
+
+
+def _check_authorities(value: Path) -> Path:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+    except OSError as error:
+        raise ValueError("must be a file of certificates as PEM") from error
+    return value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)]
 
 
 def _option(default: Any, help: str, **constraints: Any) -> Any:
@@ -136,6 +160,27 @@ class Settings(BaseSettings):
     )
     reauthentication_lifetime: int = _option(
         10 * MINUTE, "How long after a sign-in a person may change what protects the account.", ge=60
+    )
+
+    # Signing in with accounts elsewhere
+    google_client_id: str | None = _option(None, "Client id at Google. With it, people may sign in with Google.")
+    google_client_secret: SecretStr | None = _option(None, "Client secret at Google.")
+    google_domains: Names = _option(
+        (), "Google Workspace domains whose people may sign in, separated by commas. Empty: everybody with an account."
+    )
+    github_client_id: str | None = _option(None, "Client id at GitHub. With it, people may sign in with GitHub.")
+    github_client_secret: SecretStr | None = _option(None, "Client secret at GitHub.")
+    github_organizations: Names = _option(
+        (), "GitHub organizations whose members may sign in, separated by commas. Empty: everybody with an account."
+    )
+
+    # Calls to other servers
+    outbound_allow_http: bool = _option(False, "Whether other servers may be called without TLS. For development.")
+    outbound_allowed_hosts: Annotated[Names, AfterValidator(_check_hosts)] = _option(
+        (), "Hosts and networks that may be called though they are not public, as sso.internal, 10.1.0.0/16."
+    )
+    outbound_ca_file: Annotated[Path, AfterValidator(_check_authorities)] | None = _option(
+        None, "Certificates of authorities to trust besides the public ones, as PEM."
     )
 
     # Passwords

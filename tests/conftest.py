@@ -19,6 +19,8 @@ for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
 MASTER_KEY = secrets.token_urlsafe(32)
 os.environ |= {
     "IDP_MASTER_KEY": MASTER_KEY,
+    "IDP_OUTBOUND_ALLOW_HTTP": "true",
+    "IDP_OUTBOUND_ALLOWED_HOSTS": "127.0.0.0/8,::1/128",
     "IDP_ARGON2_MEMORY_COST": "8",
     "IDP_ARGON2_TIME_COST": "1",
     "IDP_DATA_DIR": tempfile.mkdtemp(prefix="idp-test-data-"),

@@ -124,7 +124,12 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
     ("library", "only"),
     [
         ("joserfc", {"idp.keys.jose"}),
+        ("httpcore", {"idp.web.outbound"}),
         ("httpx", {"idp.web.outbound"}),
+        ("httpx2", set()),
+        ("aiohttp", set()),
+        ("requests", set()),
+        ("urllib3", set()),
         ("granian", {"idp.cli.workers"}),
         ("argon2", {"idp.accounts.passwords"}),
         ("aiosmtplib", {"idp.mail.smtp"}),
@@ -143,6 +148,12 @@ def test_one_module_speaks_to_a_library(library: str, only: set[str]) -> None:
     """So that there is one place to look at, to guard and to change."""
     found = {name for name in modules() for imported in imports(name) if imported.partition(".")[0] == library}
     assert found == only
+
+
+def test_nobody_calls_servers_by_the_standard_library() -> None:
+    """Nothing would keep such a call out of our own network."""
+    callers = {"urllib", "urllib.request", "http.client", "ftplib", "xmlrpc.client"}
+    assert {name for name in modules() for imported in imports(name) if imported in callers} == set()
 
 
 def test_only_the_edge_makes_cookies() -> None:

@@ -90,7 +90,7 @@ def _client() -> AsyncOAuth2Client:
         scope=SCOPE,
         redirect_uri=f"{settings().issuer}/demo/callback",
         code_challenge_method="S256",
-        transport=outbound.transport(),
+        transport=outbound.transport(own=True),
         timeout=outbound.TIMEOUT_SECONDS,
         trust_env=False,
     )
@@ -98,7 +98,7 @@ def _client() -> AsyncOAuth2Client:
 
 async def _fetch(url: str, access_token: str | None = None) -> Any:
     headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
-    async with outbound.client() as http:
+    async with outbound.client(own=True) as http:
         response = await http.get(url, headers=headers)
         response.raise_for_status()
         return response.json()

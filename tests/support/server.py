@@ -16,6 +16,8 @@ STOP_WITHIN_SECONDS = 20
 
 #: Hashing that costs nothing: the tests sign in often.
 CHEAP_HASHING = {"IDP_ARGON2_MEMORY_COST": "8", "IDP_ARGON2_TIME_COST": "1"}
+#: Whom the server calls in the tests is on this machine.
+LOOPBACK = {"IDP_OUTBOUND_ALLOW_HTTP": "true", "IDP_OUTBOUND_ALLOWED_HOSTS": "127.0.0.0/8,::1/128"}
 
 
 def free_port() -> int:
@@ -44,7 +46,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = folder / f"server-{self.port}-{time.monotonic_ns()}.log"
         folder.mkdir(parents=True, exist_ok=True)
-        environment = clean_environment() | CHEAP_HASHING | {"IDP_ISSUER": self.issuer} | settings
+        environment = clean_environment() | CHEAP_HASHING | LOOPBACK | {"IDP_ISSUER": self.issuer} | settings
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "idp", "serve", "--port", str(self.port), *arguments],
