@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 from idp import housekeeping
 from idp.db import notices
 from idp.db.engine import close_pool, configure, open_pool
+from idp.federation.upstreams import TOPIC, upstreams
 from idp.keys.ring import keyring
 from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
@@ -18,11 +19,12 @@ from idp.oauth.authorize import challenge
 from idp.oauth.authorize import endpoint as authorize
 from idp.oauth.clients.registry import registry
 from idp.oauth.token import endpoint as token
-from idp.selfservice import apps, data, email, invitation, passkeys, profile, recovery, security, totp
+from idp.selfservice import apps, data, email, identities, invitation, passkeys, profile, recovery, security, totp
 from idp.selfservice import devices as account_devices
 from idp.settings import Settings, settings
 from idp.signin import home
 from idp.signin import pages as signin
+from idp.signin import upstreams as upstream_pages
 from idp.web import failures, health, static
 from idp.web.access import require_declaration, same_origin_guard
 from idp.web.cors import Cors
@@ -43,6 +45,7 @@ MODULES = (
     data,
     email,
     health,
+    identities,
     introspection,
     invitation,
     logout,
@@ -56,6 +59,7 @@ MODULES = (
     static,
     token,
     totp,
+    upstream_pages,
     userinfo,
 )
 
@@ -66,8 +70,9 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
     await open_pool(settings().database_pool_size)
     await keyring.load()
     await registry.load()
+    await upstreams.load()
     background = [
-        asyncio.create_task(notices.watch({"keys": keyring.load, "clients": registry.load})),
+        asyncio.create_task(notices.watch({"keys": keyring.load, "clients": registry.load, TOPIC: upstreams.load})),
         asyncio.create_task(housekeeping.run()),
         asyncio.create_task(outbox.run()),
     ]

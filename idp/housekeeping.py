@@ -31,6 +31,7 @@ EXPIRING = (
     ("email_proof", "id", "1 hour"),
     ("invitation", "id", "30 days"),
     ("device", "id", "1 day"),
+    ("upstream_attempt", "state_hash", "1 hour"),
     ("mail", "id", "1 day"),
     ("throttle", "key", "1 day"),
 )

@@ -7,6 +7,7 @@ from piccolo.conf.apps import AppConfig
 from idp.accounts.tables import EmailProof, Invitation, User
 from idp.audit.tables import AuditEvent
 from idp.db.tables import Revision
+from idp.federation.tables import Attempt, Identity, UpstreamRow
 from idp.keys.tables import SigningKeyRow
 from idp.mail.tables import Mail
 from idp.oauth.clients.tables import ClientRow, ResourceServerRow
@@ -25,6 +26,7 @@ APP_CONFIG = AppConfig(
     app_name="idp",
     migrations_folder_path=Path(__file__).parent / "db" / "migrations",
     table_classes=[
+        Attempt,
         AuditEvent,
         AuthorizationCode,
         AuthorizationRequestRow,
@@ -33,6 +35,7 @@ APP_CONFIG = AppConfig(
         Device,
         EmailProof,
         Flow,
+        Identity,
         Invitation,
         Mail,
         Passkey,
@@ -46,6 +49,7 @@ APP_CONFIG = AppConfig(
         Throttle,
         TokenFamily,
         Totp,
+        UpstreamRow,
         User,
     ],
 )

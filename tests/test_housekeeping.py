@@ -14,6 +14,7 @@ from idp import clock, housekeeping, ids
 from idp.accounts.tables import EmailProof, Invitation
 from idp.accounts.users import create_user
 from idp.db.engine import DatabaseUnavailable, engine, fetch, transaction
+from idp.federation.tables import Attempt
 from idp.mail.tables import Mail
 from idp.oauth.clients.registration import register_client
 from idp.oauth.tables import (
@@ -72,6 +73,7 @@ class Fill:
             "invitation": (Invitation, {"email": "a@example.com", "token_hash": random.encode()}),
             "device": (Device, {"user_id": self.user, "token_hash": random.encode()}),
             "mail": (Mail, {"recipient": "a@example.com", "template": "welcome"}),
+            "upstream_attempt": (Attempt, {"state_hash": random.encode(), "upstream_id": "google"}),
             "throttle": (Throttle, {"key": random.encode(), "rule": "r"}),
         }
         kind, defaults = makers[table]

@@ -57,6 +57,10 @@ def clients() -> None:
     help="The level that its users must reach: 2 for two factors, phr for a passkey.",
 )  # fmt: skip
 @click.option(
+    "--upstream", "upstreams", multiple=True,
+    help="A provider that its people may sign in with. May be repeated; without it, all of them.",
+)  # fmt: skip
+@click.option(
     "--authorization-challenge", is_flag=True,
     help="An app of your own that asks for passwords and codes itself, at the challenge endpoint.",
 )  # fmt: skip

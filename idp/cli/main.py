@@ -15,6 +15,7 @@ COMMANDS = {
     "keys": ("The master key and the signing keys.", "idp.cli.keys:keys"),
     "clients": ("The applications that people sign in to.", "idp.cli.clients:clients"),
     "resources": ("The services that accept our access tokens.", "idp.cli.resources:resources"),
+    "upstreams": ("The providers that people may sign in with.", "idp.cli.upstreams:upstreams"),
     "mail": ("The messages in the outbox.", "idp.cli.mail:mail"),
     "users": ("The people who sign in.", "idp.cli.users:users"),
     "settings": ("Every setting, its value and what it means.", "idp.cli.settings:show_settings"),

@@ -6,7 +6,7 @@ never followed.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256, sha512
@@ -37,12 +37,21 @@ LEEWAY = 10
 #: ``crit``, ``b64``, ``jwk``, ``jku``, ``x5u`` or ``x5c``, a token is refused.
 _HEADER_MEMBERS = frozenset({"alg", "kid", "typ"})
 
+#: What other issuers also put into their headers, without harm: it is not followed.
+_FOREIGN_MEMBERS = frozenset({"x5t", "x5t#S256"})
+#: The members of a public JWK of the kinds that we know.
+_PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
+
 #: The members of a JWK that we write ourselves.
 _OUR_MEMBERS = frozenset({"alg", "kid", "use", "key_ops"})
 
 
 class InvalidJWT(Exception):
     """The token is malformed, not signed by one of the keys, or not valid now."""
+
+
+class UnknownKey(InvalidJWT):
+    """None of the keys that the issuer publishes can have signed the token; it may have a new one."""
 
 
 class InvalidKey(ValueError):
@@ -196,6 +205,23 @@ def sign(key: SigningKey, typ: str, claims: Mapping[str, Any]) -> str:
     return _compact(header, msgspec.json.encode(claims), _ALGORITHMS[key.alg].model, key.key)
 
 
+def sign_assertion(pem: str, alg: str, kid: str, claims: Mapping[str, Any]) -> str:
+    """A JWT that proves to another server who we are, with a key that it gave us (RFC 7523 section 2.2).
+
+    Raises:
+        UnsupportedAlgorithm: we do not use this algorithm, or the key does not fit it.
+        InvalidKey: it is not a private key.
+    """
+    kind = _algorithm(alg)
+    try:
+        key = kind.key_type.import_key(pem)
+    except (JoseError, ValueError, TypeError) as error:
+        raise InvalidKey("This is not a private key, as PEM.") from error
+    if not key.is_private or key.as_dict(private=False).get("crv") != kind.curve:
+        raise InvalidKey("This is not a private key for its algorithm.")
+    return _compact(_header(alg=alg, kid=kid), msgspec.json.encode(claims), kind.model, key)
+
+
 @lru_cache(maxsize=16)
 def _symmetric_key(key: bytes) -> OctKey:
     return OctKey.import_key(key)
@@ -298,6 +324,51 @@ def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claim
     return _decode_object(payload)
 
 
+def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Collection[str]) -> Claims:
+    """The claims of a JWT of another issuer, signed by one of the keys that it publishes.
+
+    Args:
+        jwks: the keys of its JWK Set (RFC 7517 section 5).
+        algorithms: those that it may have used.
+
+    Raises:
+        UnknownKey: none of the keys fits.
+        InvalidJWT: for every other reason; nothing else is raised, whatever the token is.
+    """
+    header_segment, payload, signed, signature = _split(token)
+    header = _decode_object(header_segment)
+    if not header.keys() <= _HEADER_MEMBERS | _FOREIGN_MEMBERS:
+        raise InvalidJWT("The header of the token has a member that is not allowed.")
+    alg = header.get("alg")
+    if not isinstance(alg, str) or alg not in algorithms or alg not in _ALGORITHMS:
+        raise InvalidJWT("The algorithm of the token is not one that may be used.")
+    key = _published_key(jwks, alg, header.get("kid"))
+    _check_signature(_ALGORITHMS[alg].model, signed, signature, key.key)
+    return _decode_object(payload)
+
+
+def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> SigningKey:
+    """The one key that fits. Not every issuer names algorithms, and one with a single key need not name that."""
+    kind = _ALGORITHMS[alg]
+    fitting = [
+        jwk
+        for jwk in jwks
+        if (kid is None or jwk.get("kid") == kid)
+        and jwk.get("kty") == kind.key_type.key_type
+        and jwk.get("crv") == kind.curve
+        and jwk.get("alg", alg) == alg
+        and jwk.get("use", "sig") == "sig"
+    ]
+    if len(fitting) != 1:
+        raise UnknownKey("The issuer publishes no key, or more than one, that the token may be signed with.")
+    # Certificates and the like are of no use here.
+    material = {name: value for name, value in fitting[0].items() if name in _PUBLIC_MEMBERS}
+    try:
+        return _import(material | {"alg": alg})
+    except (InvalidKey, UnsupportedAlgorithm, TypeError) as error:
+        raise InvalidJWT("The key that the token names cannot be used.") from error
+
+
 def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
     """The claims of a JWT of :func:`sign_symmetric`, whose header is, byte for byte, what we write.
 
@@ -342,6 +413,18 @@ def check_times(claims: Claims, leeway: int = LEEWAY) -> None:
         raise InvalidJWT("The token has expired.")
     if max(not_before or 0, issued or 0) > now + leeway:
         raise InvalidJWT("The token is not valid yet.")
+
+
+def algorithm_of(token: str) -> str:
+    """The algorithm that a token names, which counts only once the token is verified.
+
+    Raises:
+        InvalidJWT: it names none.
+    """
+    alg = _decode_object(_split(token)[0]).get("alg")
+    if not isinstance(alg, str):
+        raise InvalidJWT("The header of the token names no algorithm.")
+    return alg
 
 
 def left_half_hash(value: str, alg: str) -> str:

@@ -80,6 +80,7 @@ def display(client: Client, redirect_uri: str, ui_locales: tuple[str, ...] = ())
         policy_uri=client.policy_uri,
         tos_uri=client.tos_uri,
         ui_locales=ui_locales,
+        upstreams=client.upstreams,
     )
 
 

@@ -1,18 +1,22 @@
 """Log-out at the client's wish (OpenID Connect RP-Initiated Logout 1.0)."""
 
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
-from litestar import HttpMethod, Request, Response, post, route
+from litestar import HttpMethod, Request, Response, get, post, route
 from litestar.datastructures import Cookie
 
 from idp.accounts.tables import user_by_id
 from idp.errors import InvalidRequest, PageError
+from idp.federation.sign_out import sign_out_url
 from idp.oauth import consent
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.id_token_hint import read_id_token_hint
+from idp.settings import settings
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.machine import Step
+from idp.signin.sessions import SignedIn
 from idp.web import cookies, forms
 from idp.web.access import Access
 from idp.web.i18n import gettext as _
@@ -20,6 +24,8 @@ from idp.web.pages import origin, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 
+#: The cookie that keeps what a client asked for while the person is at a provider, and its lifetime.
+RETURN, RETURN_SECONDS = "logout", 600
 PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
 
 
@@ -85,12 +91,13 @@ async def logout(request: AnyRequest) -> Response[Any]:
     session = await sessions.current(request)
     if session is None:
         return _signed_out(asked, cookies.delete(cookies.SESSION))
+    elsewhere = await _elsewhere(session)
     if asked.sid == str(session.id):
-        return _signed_out(asked, await sessions.end(session))
+        return _leave(asked, elsewhere, await sessions.end(session))
     secret = cookies.read(request, cookies.SESSION) or ""
     return page(
         "logout.html",
-        form_targets=[origin(asked.location)] if asked.location else [],
+        form_targets=[origin(location) for location in (asked.location, elsewhere) if location],
         action="/logout/confirm",
         csrf_token=form_token(secret, "logout"),
         hidden=asked.parameters,
@@ -110,7 +117,29 @@ async def confirm_logout(request: AnyRequest) -> Response[Any]:
     check_form_token(form, cookies.read(request, cookies.SESSION) or "", "logout")
     if form.get("action") == "cancel":
         return see_other("/")
-    return _signed_out(asked, await sessions.end(session))
+    elsewhere = await _elsewhere(session)
+    return _leave(asked, elsewhere, await sessions.end(session))
+
+
+@get("/logout/return", opt={"access": Access.ENTRY})
+async def return_from_upstream(request: AnyRequest) -> Response[Any]:
+    """Where a provider sends the person who signed out there too: on to where the log-out leads."""
+    kept = parse_qs(cookies.read(request, RETURN) or "")
+    asked = _LogoutRequest({name: values[0] for name, values in kept.items() if name in PARAMETERS})
+    return _signed_out(asked, cookies.delete(RETURN))
+
+
+async def _elsewhere(session: SignedIn) -> str | None:
+    """Where somebody who signed in with an account elsewhere signs out of that."""
+    if all(done.step is not Step.UPSTREAM for done in session.done):
+        return None
+    return await sign_out_url(session.user_id, f"{settings().issuer}/logout/return")
+
+
+def _leave(asked: _LogoutRequest, elsewhere: str | None, cookie: Cookie) -> Response[Any]:
+    if elsewhere is None:
+        return _signed_out(asked, cookie)
+    return see_other(elsewhere, [cookie, cookies.make(RETURN, urlencode(asked.parameters), max_age=RETURN_SECONDS)])
 
 
 def _signed_out(asked: _LogoutRequest, cookie: Cookie) -> Response[Any]:
@@ -121,4 +150,4 @@ def _signed_out(asked: _LogoutRequest, cookie: Cookie) -> Response[Any]:
     return page("logged_out.html", cookies=[cookie], client=client, way_out=[*way_out, (_("Start page"), "/")])
 
 
-ROUTES = [logout, confirm_logout]
+ROUTES = [logout, confirm_logout, return_from_upstream]

@@ -12,6 +12,7 @@ from idp.accounts.profile import delete_user
 from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.db.engine import fetch, transaction
+from idp.federation import linking
 from idp.mail import outbox
 from idp.oauth import consent
 from idp.oauth.scopes import CLAIMS
@@ -75,6 +76,10 @@ async def export(user: User) -> dict[str, Any]:
         "passkeys": [
             {"name": key.name, "created_at": key.created_at, "last_used_at": key.last_used_at}
             for key in await passkeys.list_of(user.id)
+        ],
+        "identities": [
+            {name: identity[name] for name in ("issuer", "email", "created_at", "last_used_at")}
+            for identity in await linking.identities_of(user.id)
         ],
         "consents": await consent.granted_by(user.id),
         "sessions": [dict(row) for row in await fetch(_SESSIONS, user.id)],

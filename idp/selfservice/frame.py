@@ -108,6 +108,9 @@ def _sentence(done: str | None) -> str | None:
         "two-step": _("Saved."),
         "session": _("That browser is signed out."),
         "sessions": _("You are signed out everywhere else."),
+        "linked": _("It is connected. You can sign in with it from now on."),
+        "unlinked": _("It is disconnected."),
+        "last-way": _("It is your only way to sign in. Choose a password first."),
         "app": _("The application has no access any more."),
     }
     return sentences.get(done or "")

@@ -8,6 +8,7 @@ from idp.accounts.passwords import PasswordRefused, check_new_password, hash_pas
 from idp.accounts.users import keep_password
 from idp.db.engine import transaction
 from idp.oauth.sign_out import sign_out_user
+from idp.selfservice import identities
 from idp.selfservice.frame import Visit, account_page, posted, visit
 from idp.selfservice.notices import changed
 from idp.signin import factors, passkeys, recovery_codes, sessions
@@ -34,6 +35,7 @@ async def show_security(request: AnyRequest) -> Response[Any]:
         request,
         "security",
         visitor,
+        **await identities.shown(request, visitor),
         passkeys=await passkeys.list_of(user.id),
         totp=Step.TOTP in has,
         codes_left=await recovery_codes.left(user.id),

@@ -26,6 +26,7 @@ from idp.signin.steps import (
     recovery_code,
     registration,
     totp,
+    upstream,
 )
 
 AnyRequest = Request[Any, Any, Any]
@@ -34,6 +35,7 @@ WAYS: dict[Step, Way] = {
     Step.PASSWORD: password,
     Step.EMAIL_CODE: email_code,
     Step.PASSKEY: passkey,
+    Step.UPSTREAM: upstream,
     Step.REGISTRATION: registration,
     Step.TOTP: totp,
     Step.RECOVERY_CODE: recovery_code,
@@ -81,6 +83,8 @@ def _offered(flow: Flow) -> frozenset[Step]:
     invited = flow.registration is not None and flow.registration.invitation_id is not None
     if config.registration == "closed" or (config.registration == "invitation" and not invited):
         left_out.add(Step.REGISTRATION)
+    if not upstream.available(flow):
+        left_out.add(Step.UPSTREAM)
     return frozenset(FIRST) - left_out
 
 
@@ -132,6 +136,7 @@ async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: F
     if flow.session_id is not None and not await sessions.is_live(flow.session_id):
         raise flows.expired()
     await flows.finish(flow)
+    await upstream.link(flow, proof.user_id)
     session, cookie = await sessions.begin(request, proof.user_id, flow.done, browser=browser)
     await limits.passed(proof.user_id, request if browser else None)
     if not browser:

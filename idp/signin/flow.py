@@ -14,6 +14,7 @@ from litestar.datastructures import Cookie
 
 from idp.db.engine import execute, fetchrow
 from idp.errors import PageError
+from idp.federation.linking import Found
 from idp.keys import vault
 from idp.settings import settings
 from idp.signin.machine import SINGLE_FACTOR, Done
@@ -27,7 +28,8 @@ class Display(msgspec.Struct, frozen=True):
     """What the pages show of the application that the person comes from.
 
     ``origin`` is where the browser finally goes, which the pages' content policy must allow.
-    ``ui_locales`` are the languages that the application asks for.
+    ``ui_locales`` are the languages that the application asks for, ``upstreams`` the providers that it lets its people
+    sign in with; None: all.
     """
 
     client_name: str
@@ -37,6 +39,7 @@ class Display(msgspec.Struct, frozen=True):
     policy_uri: str | None = None
     tos_uri: str | None = None
     ui_locales: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] | None = None
 
 
 class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,6 +71,7 @@ class Flow(msgspec.Struct, frozen=True):
     done: tuple[Done, ...] = ()
     turn: int = 0
     registration: Registration | None = None
+    identity: Found | None = None
 
     @property
     def challenge(self) -> bytes:
@@ -82,15 +86,16 @@ _INSERT = """
 """
 _FIND = """
     SELECT return_to, cancel_to, login_hint, display, acr, insist, user_id, session_id, done, turn, registration,
-           finished_at IS NOT NULL AS finished, expires_at > now() AS live
+           identity, finished_at IS NOT NULL AS finished, expires_at > now() AS live
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
 _STILL_AT = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
 _ADVANCE = f"""
     UPDATE signin_flow SET user_id = $4, done = done || $5::text, turn = turn + 1, registration = NULL
-    WHERE {_STILL_AT} AND (user_id IS NULL OR user_id = $4)
+    WHERE {_STILL_AT} AND (user_id IS NULL OR user_id = $4) RETURNING identity
 """  # noqa: S608
 _REGISTER = f"UPDATE signin_flow SET registration = $4, turn = turn + 1 WHERE {_STILL_AT}"  # noqa: S608
+_IDENTIFY = f"UPDATE signin_flow SET identity = $4 WHERE {_STILL_AT}"  # noqa: S608
 _FINISH = """
     UPDATE signin_flow SET finished_at = now()
     WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()
@@ -189,7 +194,12 @@ async def load_bound(binding: Binding | None) -> Flow:
         tuple(map(Done.parse, row["done"])),
         row["turn"],
         msgspec.json.decode(row["registration"], type=Registration) if row["registration"] else None,
+        _found(row["identity"]),
     )
+
+
+def _found(text: str | None) -> Found | None:
+    return msgspec.json.decode(text, type=Found) if text else None
 
 
 def _at(flow: Flow) -> tuple[str, bytes, int]:
@@ -202,10 +212,16 @@ async def advance(flow: Flow, user_id: UUID, done: Done) -> Flow:
     Raises:
         PageError: the flow went on or ended meanwhile, or is another user's.
     """
-    if not await execute(_ADVANCE, *_at(flow), user_id, str(done)):
+    row = await fetchrow(_ADVANCE, *_at(flow), user_id, str(done))
+    if row is None:
         raise finished()
     return msgspec.structs.replace(
-        flow, user_id=user_id, done=(*flow.done, done), turn=flow.turn + 1, registration=None
+        flow,
+        user_id=user_id,
+        done=(*flow.done, done),
+        turn=flow.turn + 1,
+        registration=None,
+        identity=_found(row["identity"]),
     )
 
 
@@ -218,6 +234,17 @@ async def keep_registration(flow: Flow, registration: Registration | None) -> Fl
     if not await execute(_REGISTER, *_at(flow), _to_json(registration)):
         raise finished()
     return msgspec.structs.replace(flow, registration=registration, turn=flow.turn + 1)
+
+
+async def keep_identity(flow: Flow, somebody: Found) -> Flow:
+    """Keep who somebody is elsewhere, until they have proved whose account here is theirs.
+
+    Raises:
+        PageError: the flow went on or ended meanwhile.
+    """
+    if not await execute(_IDENTIFY, *_at(flow), _to_json(somebody)):
+        raise finished()
+    return msgspec.structs.replace(flow, identity=somebody)
 
 
 async def finish(flow: Flow) -> None:

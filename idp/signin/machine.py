@@ -17,6 +17,8 @@ class Step(StrEnum):
     PASSWORD = "password"
     EMAIL_CODE = "email_code"
     PASSKEY = "passkey"
+    #: An account elsewhere.
+    UPSTREAM = "upstream"
     REGISTRATION = "registration"
     TOTP = "totp"
     RECOVERY_CODE = "recovery_code"
@@ -25,7 +27,7 @@ class Step(StrEnum):
 
 
 #: Steps that tell who somebody is, in the order in which they are offered.
-FIRST = (Step.PASSWORD, Step.EMAIL_CODE, Step.PASSKEY, Step.REGISTRATION)
+FIRST = (Step.PASSWORD, Step.EMAIL_CODE, Step.PASSKEY, Step.UPSTREAM, Step.REGISTRATION)
 #: Steps that prove it once more.
 SECOND = (Step.PASSKEY, Step.TOTP, Step.RECOVERY_CODE)
 
@@ -73,20 +75,25 @@ class State(msgspec.Struct, frozen=True):
 
 def reached(done: Iterable[Done]) -> str | None:
     """The ``acr`` that these steps amount to; None before the first."""
+    done = tuple(done)
     steps = {taken.step for taken in done}
     if Step.PASSKEY in steps:
         # We accept none without user verification: the device and what unlocks it are two factors.
         return PHISHING_RESISTANT
     if not steps & set(FIRST):
         return None
-    return MULTI_FACTOR if steps & set(SECOND) else SINGLE_FACTOR
+    # Elsewhere there may have been two: the step says so where the operator trusts that.
+    two = steps & set(SECOND) or any("mfa" in taken.amr for taken in done)
+    return MULTI_FACTOR if two else SINGLE_FACTOR
 
 
 def amr(done: Iterable[Done]) -> list[str]:
     """The ``amr`` of these steps (RFC 8176)."""
     done = tuple(done)
-    methods = list(dict.fromkeys(method for taken in done for method in taken.amr))
-    return [*methods, "mfa"] if reached(done) in (MULTI_FACTOR, PHISHING_RESISTANT) else methods
+    methods = [method for taken in done for method in taken.amr]
+    if reached(done) in (MULTI_FACTOR, PHISHING_RESISTANT):
+        methods.append("mfa")
+    return list(dict.fromkeys(methods))
 
 
 def _falls_short(level: str, of: str) -> bool:

@@ -11,10 +11,10 @@ from idp.settings import settings
 from idp.signin import engine, machine, sessions
 from idp.signin import flow as flows
 from idp.signin.csrf import check_form_token, form_token
-from idp.signin.engine import WAYS, NotNow
+from idp.signin.engine import WAYS, NotNow, Taken
 from idp.signin.flow import Flow
 from idp.signin.machine import State, Step
-from idp.signin.steps import Refused, passkey
+from idp.signin.steps import Refused, passkey, upstream
 from idp.web import forms
 from idp.web.access import Access
 from idp.web.binding import Binding
@@ -82,10 +82,23 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
         state = await engine.state_of(request, flow)
         shown = await _show(request, flow, state, wanted, error=wait_sentence(error), entered=form)
         return slowed_down(shown, error)
+    return after(flow, wanted, taken)
+
+
+def after(flow: Flow, step: Step, taken: Taken) -> Response[Any]:
+    """Where the browser goes after a step: on, or to the same one again where there is more to do in it."""
     if taken.session is not None:
         return see_other(flow.return_to, [*taken.cookies, flow.binding.delete_cookie()])
-    again = taken.flow.done == flow.done
-    return see_other(f"{flows.path(flow.binding)}/{wanted}" if again else flows.path(flow.binding))
+    path, somebody = flows.path(flow.binding), taken.flow.identity
+    # Whose address has an account signs in to that, in any way.
+    again = taken.flow.done == flow.done and not (somebody is not None and somebody.email_verified)
+    return see_other(f"{path}/{step}" if again else path)
+
+
+async def show_error(request: AnyRequest, flow: Flow, error: str) -> Response[Any]:
+    """The page of the next step, with what went wrong on the way back to it."""
+    state = await engine.state_of(request, flow)
+    return await _show(request, flow, state, machine.allowed(state)[0], error=error)
 
 
 @post("/login/{flow_id:str}", opt=PAGE)
@@ -126,7 +139,9 @@ async def _show(
         path=flows.path(flow.binding),
         csrf_token=form_token(flow.binding.secret, PURPOSE),
         client=flow.display,
-        username=entered.get("username", flow.login_hint),
+        username=entered.get("username", (flow.identity and flow.identity.email) or flow.login_hint),
+        upstreams=upstream.available(flow) if Step.UPSTREAM in allowed else [],
+        linking=flow.identity if flow.identity and flow.identity.email_verified else None,
         name=entered.get("name", ""),
         error=error,
         token=token,

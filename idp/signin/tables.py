@@ -52,7 +52,8 @@ class Flow(Table, tablename="signin_flow", db=engine):
     page shows of the application that the person comes from. ``acr`` is the level to reach, ``insist`` whether less
     will not do. ``user_id`` and ``done`` grow as steps are taken; ``turn`` is raised by every step, so that each is
     taken once. ``session_id`` is the session whose steps it carries on.
-    ``registration`` waits for its address to be proved.
+    ``registration`` waits for its address to be proved, and ``identity`` is who somebody is at an upstream provider
+    whose account here is not known yet.
     """
 
     id = Text(primary_key=True)
@@ -67,6 +68,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     done = Array(Text())
     turn = Integer(default=0)
     registration = JSONB(null=True, default=None, secret=True)
+    identity = JSONB(null=True, default=None, secret=True)
     display = JSONB(null=True, default=None)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)

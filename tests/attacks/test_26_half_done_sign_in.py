@@ -39,7 +39,8 @@ async def test_26_at_every_route(half: Browser, person: Person, route: Route) ->
     flow_id, secret = next(
         (name.partition("flow.")[2], value) for name, value in half.cookies.items() if "flow." in name
     )
-    url = half.issuer + route.url(flow_id=flow_id, step="enrol", passkey_id=UUID, session_id=UUID, request_id=flow_id)
+    values = dict.fromkeys(("passkey_id", "session_id", "identity_id"), UUID)
+    url = half.issuer + route.url(flow_id=flow_id, step="enrol", request_id=flow_id, **values)
     data = {"csrf_token": form_token(secret, "login" if "/login/" in route.path else "account"), "action": "skip"}
     if route.path == "/login/{flow_id:str}" and route.method == "POST":
         data["csrf_token"] = ""  # It would only end the flow.

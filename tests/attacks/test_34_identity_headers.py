@@ -26,6 +26,8 @@ READ = {
     "accept", "accept-language", "authorization", "content-length", "content-type", "host", "if-none-match", "origin",
     "user-agent", "x-forwarded-for", "access-control-request-method", "access-control-request-headers", "x-request-id",
     "cookie", "sec-fetch-site", "vary",
+    # Of an answer to a call of our own.
+    "content-encoding",
 }  # fmt: skip
 
 

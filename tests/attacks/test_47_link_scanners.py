@@ -112,10 +112,16 @@ def test_47_no_mail_with_a_link_is_left_out() -> None:
 # What a visit may not do
 
 
-async def _settled() -> None:
-    """Wait until the outbox writes nothing more."""
+_PENDING = """
+    SELECT 1 FROM mail WHERE next_attempt_at IS NOT NULL
+    AND (recipient = ANY($1) OR next_attempt_at < now() + interval '5 seconds') LIMIT 1
+"""
+
+
+async def _settled(*recipients: str) -> None:
+    """Wait until the outbox writes nothing more. What a server of another test held when it was killed is for later."""
     async with asyncio.timeout(20):
-        while await fetchrow("SELECT 1 FROM mail WHERE next_attempt_at IS NOT NULL LIMIT 1") is not None:
+        while await fetchrow(_PENDING, list(recipients)) is not None:
             await asyncio.sleep(0.02)
 
 
@@ -169,7 +175,7 @@ async def test_47_opening_a_link_changes_nothing(
 ) -> None:
     """And then the person's own click works, once."""
     sent = await way(browser, mailbox, alice)
-    await _settled()
+    await _settled(sent.address, alice.email)
     before, rows, cookies = await _now(), await _rows(sent, alice), dict(browser.cookies)
     await _scan(http, f"{server.issuer}{sent.path}")
     # Who is not signed in is sent to sign in, to change an address.

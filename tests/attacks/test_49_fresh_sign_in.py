@@ -46,7 +46,7 @@ async def _all_of(user: User) -> list[object]:
 
 def test_49_there_is_something_to_protect() -> None:
     assert {route.path.split("/")[2] for route in PROTECTED} == {
-        "data", "email", "passkeys", "password", "recovery-codes", "totp", "two-step"
+        "data", "email", "passkeys", "password", "recovery-codes", "totp", "two-step", "upstreams"
     }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ async def test_49_an_old_sign_in_is_not_enough(
     for action in ("remove", "send", "rename", ""):
         answer = await browser.client.request(
             route.method,
-            browser.issuer + route.url(passkey_id=str(passkey["id"])),
+            browser.issuer + route.url(passkey_id=str(passkey["id"]), identity_id=str(passkey["id"])),
             data=form | {"action": action} if route.method == "POST" else None,
             headers={"Origin": browser.issuer},
         )

@@ -149,6 +149,7 @@ WAYS: dict[str, Way] = {
     "/account/sessions/{session_id:uuid}/end": _any_account_form(f"/account/sessions/{NOBODY}/end"),
     "/account/totp": _totp,
     "/account/totp/remove": _any_account_form("/account/totp/remove"),
+    "/account/upstreams/{identity_id:uuid}/unlink": _any_account_form(f"/account/upstreams/{NOBODY}/unlink"),
     "/account/two-step": _any_account_form("/account/two-step", two_step="on"),
     "/consent/{request_id:str}": _consent,
     "/login/{flow_id:str}": _cancel,

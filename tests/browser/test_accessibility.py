@@ -17,9 +17,13 @@ from idp.signin import factors
 from idp.signin.machine import Step
 from tests.browser.conftest import DESKTOP, PHONE, sign_in
 from tests.conftest import MakeClient, MakeUser
+from tests.federation.conftest import Add, add, provider
 from tests.support.mailbox import Mailbox
 from tests.support.person import equip
 from tests.support.server import Server
+from tests.support.stand_ins import OpenIDProvider
+
+__all__ = ["add", "provider"]
 
 pytestmark = pytest.mark.browser
 
@@ -186,4 +190,24 @@ async def test_the_account(
     await page.goto("/account/data")
     await page.fill("#email", user.email)
     await page.click("#account-delete")
+    await look()
+
+
+async def test_accounts_elsewhere(page: Page, look: Look, provider: OpenIDProvider, add: Add, mailbox: Mailbox) -> None:
+    upstream = await add(issuer=provider.issuer, name="A provider with a name that is rather long")
+    await page.goto("/login")
+    await look()
+    provider.error = "access_denied"
+    await page.click(f"#upstream-{upstream.id}")
+    await look()
+    provider.error = None
+    await page.click(f"#upstream-{upstream.id}")
+    await look()
+    email = await page.input_value("#username")
+    await page.click("#upstream-send")
+    await look()
+    await page.goto((await mailbox.next(email)).path)
+    await look()
+    await page.click("#link-submit")
+    await page.goto("/account/security")
     await look()

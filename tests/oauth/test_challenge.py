@@ -11,11 +11,15 @@ from idp.accounts.tables import User
 from idp.db.engine import execute, fetchrow
 from idp.signin import factors, totp
 from tests.conftest import MakeClient
+from tests.federation.conftest import Add, add, provider, visit
 from tests.support.authenticator import Authenticator
-from tests.support.browser import Browser
+from tests.support.browser import Browser, Redirect
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
+from tests.support.stand_ins import OpenIDProvider
 from tests.support.tokens import claims_of
+
+__all__ = ["add", "provider"]
 
 ORIGIN = "https://app.example.com"
 
@@ -233,3 +237,24 @@ async def test_a_page_gets_its_refresh_token_in_a_cookie(make_client: MakeClient
     )  # fmt: skip
     assert "refresh_token" not in redeemed.json()
     assert "httponly" in redeemed.headers["set-cookie"].lower()
+
+
+async def test_an_account_elsewhere(app: RelyingParty, add: Add, provider: OpenIDProvider, browser: Browser) -> None:
+    """The answer says where to send the browser. It comes back to the app with a code for the same verifier."""
+    upstream = await add(issuer=provider.issuer, trust_email=True)
+    first = await begin(app)
+    assert "upstream" in first.json()["steps"]
+    assert upstream.id in first.json()["upstreams"]
+    for more in ({}, {"upstream": "none"}, {"upstream": upstream.id, "redirect_uri": "https://evil.example"}):
+        assert (await go_on(app, first, step="upstream", **more)).json()["error"] == "invalid_request"
+    answer = await go_on(app, first, step="upstream", upstream=upstream.id, state="mine")
+    assert (answer.status_code, answer.json()["error"]) == (400, "redirect_to_web")
+    away = await browser.get(answer.json()["authorization_url"].removeprefix(app.issuer))
+    assert isinstance(away, Redirect), away.text
+    back = await browser.get(await visit(away.location))
+    assert isinstance(back, Redirect), back.text
+    assert back.location.startswith("com.example.app:/callback?")
+    assert back.parameters["state"] == "mine"
+    redeemed = await app.redeem(back.parameters["code"])
+    claims = claims_of(redeemed.json()["id_token"])
+    assert (claims["amr"], claims["nonce"]) == (["fed"], "the-nonce")

@@ -25,6 +25,7 @@ AMR = {
     Step.PASSWORD: ("pwd",),
     Step.EMAIL_CODE: ("otp",),
     Step.PASSKEY: ("swk", "user"),
+    Step.UPSTREAM: ("fed",),
     Step.REGISTRATION: ("otp",),
     Step.TOTP: ("otp",),
     Step.RECOVERY_CODE: ("otp",),
@@ -118,6 +119,8 @@ def test_a_first_step_is_taken_once() -> None:
         ([Step.PASSWORD], "1", ["pwd"]),
         ([Step.EMAIL_CODE], "1", ["otp"]),
         ([Step.REGISTRATION], "1", ["otp"]),
+        ([Step.UPSTREAM], "1", ["fed"]),
+        ([Step.UPSTREAM, Step.TOTP], "2", ["fed", "otp", "mfa"]),
         ([Step.PASSWORD, Step.TOTP], "2", ["pwd", "otp", "mfa"]),
         ([Step.EMAIL_CODE, Step.TOTP], "2", ["otp", "mfa"]),
         ([Step.PASSWORD, Step.RECOVERY_CODE], "2", ["pwd", "otp", "mfa"]),
@@ -129,6 +132,13 @@ def test_a_first_step_is_taken_once() -> None:
 def test_what_is_said_of_it_is_true(steps: list[Step], acr: str, methods: list[str]) -> None:
     assert reached(taken(*steps)) == acr
     assert amr(taken(*steps)) == methods
+
+
+def test_two_factors_elsewhere_are_two() -> None:
+    """And not named twice, if there is a third one here."""
+    done = Done(Step.UPSTREAM, ("fed", "mfa"))
+    assert (reached([done]), amr([done])) == ("2", ["fed", "mfa"])
+    assert amr([done, *taken(Step.TOTP)]) == ["fed", "mfa", "otp"]
 
 
 def test_steps_are_kept_as_text() -> None:

@@ -11,6 +11,8 @@ MAILS: dict[str, dict[str, Any]] = {
     "data_exported": {},
     "email_change_confirm": CODE,
     "email_changed": {"email": "n…@example.com"},
+    "identity_linked": {"upstream": "Google"},
+    "identity_unlinked": {"upstream": "Google"},
     "invitation": {"link": LINK, "days": 7},
     "passkey_added": {},
     "passkey_removed": {},

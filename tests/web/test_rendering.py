@@ -106,6 +106,22 @@ class App(Client):
     last_used_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Upstream:
+    id: str = "google"
+    name: str = "Google"
+    href: str = "/account/upstreams/google/link?csrf_token=token"
+
+
+@dataclass(frozen=True)
+class Identity:
+    id: str = "0198c1d2"
+    upstream_id: str = "acme"
+    name: str = "Acme"
+    email: str | None = "ada@acme.example"
+    last_used_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+
+
 #: The picture is made by us, and goes into the page as it is.
 SETUP = SimpleNamespace(secret="ABCD", qr_svg='<svg viewBox="0 0 9 9"><path d="M0 0"/></svg>')
 
@@ -119,7 +135,9 @@ STEP: dict[str, Any] = {
     "error": "The email or the password is not right.",
     "token": None,
     "cancel": True,
-    "others": ["password", "email_code", "passkey", "registration", "totp", "recovery_code"],
+    "others": ["password", "email_code", "passkey", "upstream", "registration", "totp", "recovery_code"],
+    "upstreams": [Upstream(), Upstream("github", "GitHub")],
+    "linking": None,
     "may_trust": True,
     "reauthenticate": False,
 }
@@ -141,6 +159,7 @@ PAGES: dict[str, dict[str, Any]] = {
     "email_code.html": STEP | {"sent_to": "ada@example.com"},
     "passkey.html": STEP | {"passkey_options": "{}"},
     "registration.html": STEP | {"registration": Registration(), "sent_to": None},
+    "upstream.html": STEP | {"identity": Identity(), "sent_to": None},
     "totp.html": STEP,
     "recovery_code.html": STEP,
     "enrol.html": STEP | {"setup": SETUP, "passkey_options": "{}", "may_skip": True},
@@ -153,7 +172,14 @@ PAGES: dict[str, dict[str, Any]] = {
     "account/profile.html": ACCOUNT
     | {"values": Values(), "time_zones": ["Europe/Lisbon"], "wrong": "name", "error": "No."},
     "account/security.html": ACCOUNT
-    | {"passkeys": [Key(), Key(id="2", last_used_at=Key.created_at)], "totp": True, "codes_left": 3, "factors": True},
+    | {
+        "passkeys": [Key(), Key(id="2", last_used_at=Key.created_at)],
+        "identities": [Identity(), Identity(id="2", email=None)],
+        "upstreams": [Upstream()],
+        "totp": True,
+        "codes_left": 3,
+        "factors": True,
+    },
     "account/password.html": ACCOUNT,
     "account/email.html": ACCOUNT
     | {"action": "/account/email", "entered": "", "sent_to": "b@example.com", "token": None},
@@ -279,6 +305,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("password.html", {"error": None, "reauthenticate": True}),
     ("password.html", {"client": None, "error": None, "reauthenticate": True}),
     ("password.html", {"client": Client("Northwind", None, None, None, None)}),
+    ("password.html", {"upstreams": [], "linking": Identity()}),
+    ("upstream.html", {"identity": None}),
+    ("upstream.html", {"sent_to": "ada@example.com"}),
+    ("upstream.html", {"token": "abc", "error": None}),
     ("email_code.html", {"sent_to": None}),
     ("email_code.html", {"token": "abc", "error": None}),
     ("registration.html", {"sent_to": "ada@example.com", "client": None}),
@@ -288,7 +318,14 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("unlock.html", {"done": True}),
     (
         "account/security.html",
-        {"passkeys": [], "totp": False, "codes_left": 0, "user": Owner(None, "x", False, None, None, False)},
+        {
+            "passkeys": [],
+            "identities": [],
+            "upstreams": [],
+            "totp": False,
+            "codes_left": 0,
+            "user": Owner(None, "x", False, None, None, False),
+        },
     ),
     ("account/security.html", {"codes_left": 1, "user": Owner(password_changed_at=None)}),
     ("account/email.html", {"sent_to": None, "error": "No."}),
@@ -320,6 +357,7 @@ IDS = {
     },
     "email_code.html": {"code", "code-submit", "code-resend"},
     "registration.html": {"username", "name", "new-password", "register-submit"},
+    "upstream.html": {"username", "upstream-send"},
     "totp.html": {"code", "totp-submit", "trust_device"},
     "recovery_code.html": {"code", "recovery-submit"},
     "enrol.html": {"totp-confirm", "passkey-create", "enrol-skip"},

@@ -5,13 +5,16 @@ prove are those of the pages: :mod:`idp.signin.engine` takes them, whoever asks.
 """
 
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
+import msgspec
 from litestar import MediaType, Request, Response, post
 
 from idp.accounts.addresses import InvalidEmail
 from idp.accounts.passwords import PasswordRefused
 from idp.db.engine import transaction
 from idp.errors import InvalidRequest, OAuthError, PageError, UnauthorizedClient
+from idp.federation.upstreams import upstreams
 from idp.oauth import consent
 from idp.oauth.authorize import levels, waiting
 from idp.oauth.authorize.checks import CHECKS
@@ -22,6 +25,7 @@ from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
 from idp.oauth.sign_out import sign_out_user
 from idp.oauth.token.endpoint import NO_STORE
+from idp.settings import settings
 from idp.signin import engine, machine
 from idp.signin import flow as flows
 from idp.signin.flow import Flow
@@ -57,6 +61,8 @@ async def challenge(request: AnyRequest) -> Response[Any]:
     step = _step(asking)
     if step is None:
         return await _insufficient(request, asking, "Take one of the steps.")
+    if step is Step.UPSTREAM:
+        return _to_upstream(asking)
     try:
         taken = await engine.take(request, asking.flow, step, asking.form | {"code": _code(asking.form)}, browser=False)
     except engine.NotNow:
@@ -163,12 +169,43 @@ async def _insufficient(request: AnyRequest, asking: _Asking, description: str) 
     except PageError as error:
         raise _invalid_session() from error
     answer: dict[str, Any] = {"auth_session": asking.auth_session, "steps": steps}
+    if Step.UPSTREAM in steps:
+        answer["upstreams"] = [upstream.id for upstream in upstreams.allowed(asking.client.upstreams)]
     if steps == (Step.ENROL,):
         # A secret to scan or a key to make: our page does that.
         return _refuse("redirect_to_web", "The user must set up a second factor in a browser.", answer)
     if Step.PASSKEY in steps:
         answer["passkey_options"] = await passkey.options(flow)
     return _refuse("insufficient_authorization", description, answer)
+
+
+def _to_upstream(asking: _Asking) -> Response[Any]:
+    """Where to send the browser for an account elsewhere. It comes back to the app's ``redirect_uri`` with a code."""
+    asked, client, form = asking.pending.asked, asking.client, asking.form
+    redirect_uri = form.get("redirect_uri", client.redirect_uris[0])
+    if redirect_uri not in client.redirect_uris:
+        raise InvalidRequest("redirect_uri is not registered for this client.")
+    if form.get("upstream", "") not in {upstream.id for upstream in upstreams.allowed(client.upstreams)}:
+        raise InvalidRequest("upstream must be one of those that this client may use.")
+    parameters = {
+        "client_id": client.client_id,
+        "redirect_uri": redirect_uri,
+        "response_type": "code",
+        "scope": " ".join(asked.scope),
+        "state": form.get("state"),
+        "nonce": asked.nonce,
+        "code_challenge": asked.code_challenge,
+        "code_challenge_method": "S256",
+        "acr_values": " ".join(asked.acr_values),
+        "ui_locales": " ".join(asked.ui_locales),
+        "login_hint": asked.login_hint,
+        "resource": " ".join(asked.resource),
+        "claims": msgspec.json.encode(asked.claims).decode(),
+        "idp_hint": form["upstream"],
+    }
+    query = urlencode({name: value for name, value in parameters.items() if value})
+    answer = {"auth_session": asking.auth_session, "authorization_url": f"{settings().issuer}/authorize?{query}"}
+    return _refuse("redirect_to_web", "The user signs in there in a browser, and comes back with a code.", answer)
 
 
 async def _grant(asking: _Asking, session: SignedIn) -> Response[Any]:

@@ -7,6 +7,7 @@ from litestar.params import FromPath
 
 from idp.db.engine import transaction
 from idp.errors import OAuthError, PageError
+from idp.federation.upstreams import upstreams
 from idp.oauth import consent
 from idp.oauth.authorize import levels, waiting
 from idp.oauth.authorize.checks import CHECKS, RESPONSE_MODES
@@ -169,7 +170,10 @@ async def _send_to_login(
         insist=wanted.insist,
         step_up=step_up,
     )
-    return see_other(flows.path(binding), [waiting.cookie(pending), flows.cookie(binding)])
+    path = flows.path(binding)
+    if step_up is None and asked.idp_hint in {upstream.id for upstream in upstreams.allowed(client.upstreams)}:
+        path += f"/to/{asked.idp_hint}"
+    return see_other(path, [waiting.cookie(pending), flows.cookie(binding)])
 
 
 async def _send_to_consent(asked: AuthorizationRequest, pending: Waiting | None) -> Response[Any]:

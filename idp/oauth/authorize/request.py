@@ -55,6 +55,8 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     ui_locales: tuple[str, ...] = ()
     claims: ClaimsRequest = ClaimsRequest()
     resource: tuple[str, ...] = ()
+    #: The upstream provider that the person is sent on to at once.
+    idp_hint: str = ""
     #: The subject that ``id_token_hint`` or a claims request for ``sub`` names: nobody else will do.
     subject: str | None = None
 
@@ -94,6 +96,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         ui_locales=words(parameters, "ui_locales"),
         claims=claims,
         resource=words(parameters, "resource"),
+        idp_hint=parameters.get("idp_hint", ""),
         subject=_read_subject(parameters, claims),
     )
 

@@ -28,6 +28,7 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes:
         default_acr_values: the level that its users must reach at least; a request may raise it.
+        upstreams: the providers that its people may sign in with. None: all that there are.
         authorization_challenge: an app of the operator's own, which may ask for passwords and codes itself
             (OAuth 2.0 for First-Party Applications).
         require_pkce: only a confidential client may do without.
@@ -49,6 +50,7 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     policy_uri: str | None = None
     tos_uri: str | None = None
     default_acr_values: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] | None = None
     authorization_challenge: bool = False
     require_pkce: bool = True
     skip_consent: bool = False

@@ -26,6 +26,7 @@ class ClientRow(Table, tablename="client", db=engine):
     policy_uri = Text(null=True, default=None)
     tos_uri = Text(null=True, default=None)
     default_acr_values = Array(Text())
+    upstreams = Array(Text(), null=True, default=None)
     authorization_challenge = Boolean(default=False)
     require_pkce = Boolean(default=True)
     skip_consent = Boolean(default=False)

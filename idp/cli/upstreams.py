@@ -1,0 +1,141 @@
+"""`idp upstreams`: the providers that people may sign in with."""
+
+from typing import Any, TextIO
+
+import rich_click as click
+
+from idp.cli.database import with_database
+from idp.cli.output import json_option, print_details, print_json, print_table
+
+
+@click.group()
+def upstreams() -> None:
+    """The providers that people may sign in with."""
+
+
+def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """What ``name=value`` options say."""
+    pairs = [value.partition("=") for value in values]
+    if any(not sign for _, sign, _ in pairs):
+        raise click.BadParameter("write it as NAME=VALUE.", context, option)
+    return {name: value for name, _, value in pairs}
+
+
+@upstreams.command()
+@click.option("--kind", default="oidc", show_default=True, help="google, github, microsoft, apple, or any: oidc.")
+@click.option("--id", "id", help="How it is called in URLs. By default as its kind.")
+@click.option("--name", help="What its button says.")
+@click.option("--issuer", help="Its issuer; for GitHub of one's own, its address.")
+@click.option("--client-id", required=True, help="Our client id there.")
+@click.option(
+    "--client-secret-file", type=click.File(),
+    help="Our secret there, or Apple's private key as PEM; - for the standard input. Without it, it is asked for.",
+)  # fmt: skip
+@click.option("--scope", help="The scopes to ask it for, parted by spaces.")
+@click.option("--trust-email/--no-trust-email", default=None, help="Whether its email_verified counts.")
+@click.option(
+    "--creates-accounts/--no-creates-accounts", default=None,
+    help="Whether a person whom nobody knows gets an account. By default as IDP_REGISTRATION says.",
+)  # fmt: skip
+@click.option(
+    "--require", "required_claims", multiple=True, callback=_pairs,
+    help="A claim that people must have, as hd=example.com or groups=staff,admins. May be repeated.",
+)  # fmt: skip
+@click.option("--organization", "organizations", multiple=True, help="Of GitHub; one of them must be theirs.")
+@click.option(
+    "--claim", "claims", multiple=True, callback=_pairs,
+    help="Which of its claims becomes which of ours, as given_name=profile.first. May be repeated.",
+)  # fmt: skip
+@click.option("--mfa-acr", help="The acr by which it says that there were two factors.")
+@click.option("--keep-tokens", is_flag=True, help="Keep its tokens, sealed.")
+@click.option("--logout", is_flag=True, help="Who signs out here is sent there to sign out too.")
+@click.option("--option", "options", multiple=True, callback=_pairs, help="What only its kind knows, as team_id=X.")
+@json_option
+@with_database
+async def add(
+    *, as_json: bool, client_secret_file: TextIO | None, required_claims: dict[str, str], **values: Any
+) -> None:
+    """Let people sign in with a provider. Register the redirect URI there that this prints."""
+    from idp.federation import upstreams as known
+    from idp.federation.errors import UnfitUpstream
+
+    required = {name: tuple(value.split(",")) for name, value in required_claims.items()}
+    secret = client_secret_file.read() if client_secret_file else click.prompt("Client secret", hide_input=True)
+    upstream = known.configure(**values, client_secret=secret.strip(), required_claims=required)
+    if not await known.add(upstream):
+        raise UnfitUpstream(f"There is an upstream {upstream.id} already.")
+    shown = {"id": upstream.id, "redirect_uri": upstream.redirect_uri}
+    if as_json:
+        print_json(shown)
+    else:
+        print_details(shown)
+
+
+@upstreams.command("list")
+@json_option
+@with_database
+async def list_upstreams(as_json: bool) -> None:
+    """List the providers in their order, with the redirect URI to register at each."""
+    from idp.federation import upstreams as known
+    from idp.settings import settings
+
+    found = [*known.of_settings(settings()), *await known.stored()]
+    if as_json:
+        print_json([known.shown(upstream) for upstream in found])
+        return
+    print_table(
+        ("Id", "Name", "Kind", "Issuer", "Redirect URI", "Disabled"),
+        [(one.id, one.name, one.kind, one.issuer, one.redirect_uri, "yes" if one.disabled else "") for one in found],
+    )
+
+
+@upstreams.command()
+@click.argument("upstream_id", metavar="ID")
+@with_database
+async def test(upstream_id: str) -> None:
+    """See whether a provider answers as it should, as far as that can be seen without a person."""
+    from idp.federation import providers
+    from idp.federation import upstreams as known
+    from idp.federation.errors import UnfitUpstream
+    from idp.settings import settings
+
+    found = {one.id: one for one in [*known.of_settings(settings()), *await known.stored()]}
+    if upstream_id not in found:
+        raise UnfitUpstream(f"There is no upstream {upstream_id}.")
+    for sentence in await providers.KINDS[found[upstream_id].kind].test(found[upstream_id]):
+        click.echo(sentence)
+    click.echo(f"It must know the redirect URI {found[upstream_id].redirect_uri}.")
+
+
+@upstreams.command()
+@click.argument("upstream_id", metavar="ID")
+@with_database
+async def disable(upstream_id: str) -> None:
+    """Let nobody sign in with a provider. Who is signed in stays so."""
+    from idp.federation import upstreams as known
+    from idp.federation.errors import UnfitUpstream
+
+    if not await known.disable(upstream_id):
+        raise UnfitUpstream(f"There is no upstream {upstream_id} that was added and is enabled.")
+
+
+@upstreams.command()
+@click.argument("upstream_id", metavar="ID")
+@with_database
+async def enable(upstream_id: str) -> None:
+    """Let people sign in with a provider again."""
+    from idp.federation import upstreams as known
+    from idp.federation.errors import UnfitUpstream
+
+    if not await known.enable(upstream_id):
+        raise UnfitUpstream(f"There is no upstream {upstream_id} that is disabled.")
+
+
+@upstreams.command()
+@click.argument("upstream_ids", metavar="ID...", nargs=-1, required=True)
+@with_database
+async def order(upstream_ids: tuple[str, ...]) -> None:
+    """Put the buttons of providers in an order. Those of the settings stay first, those not named come last."""
+    from idp.federation import upstreams as known
+
+    await known.order(upstream_ids)

@@ -1,0 +1,51 @@
+"""What a provider tells of a person, as our own claims (OpenID Connect Core section 5.1)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from idp.accounts import profile
+from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.federation.upstream import Upstream
+
+#: Where each of our claims is found, at a provider that uses the standard's names.
+STANDARD = {
+    name: name
+    for name in (
+        "name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "profile", "picture",
+        "website", "gender", "birthdate", "zoneinfo", "locale",
+    )
+}  # fmt: skip
+
+
+def _at(told: Any, path: str) -> Any:
+    """What stands at a path such as ``address.country``."""
+    for name in path.split("."):
+        told = told.get(name) if isinstance(told, dict) else None
+    return told
+
+
+def values(told: dict[str, Any], path: str) -> set[str]:
+    """The value or values of a claim, such as the groups that somebody is in."""
+    found = _at(told, path)
+    return {str(value) for value in (found if isinstance(found, list) else [found]) if value not in (None, "")}
+
+
+def claims_of(upstream: Upstream, told: dict[str, Any], mapping: Mapping[str, str] = STANDARD) -> dict[str, str]:
+    """Our claims of what a provider tells. What does not fit our rules for a profile is left out."""
+    found = {name: _at(told, path) for name, path in {**mapping, **upstream.claims}.items() if name != "email"}
+    fitting = {name: profile.FIELDS[name](text.strip()) for name, text in found.items() if isinstance(text, str)}
+    return {name: value for name, value in fitting.items() if value}
+
+
+def tells_email(upstream: Upstream) -> bool:
+    """Whether ``email_verified`` speaks of the address that is used; of another claim it says nothing."""
+    return upstream.claims.get("email", "email") == "email"
+
+
+def email_of(upstream: Upstream, told: dict[str, Any]) -> str | None:
+    """The address, normalised, if there is one."""
+    text = _at(told, upstream.claims.get("email", "email"))
+    try:
+        return normalise_email(text) if isinstance(text, str) else None
+    except InvalidEmail:
+        return None

@@ -1,0 +1,169 @@
+"""Whose account a person of a provider has here. It goes by issuer and subject; an address never joins two people."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from idp import ids
+from idp.accounts.tables import User, user_by_email, user_by_id
+from idp.accounts.users import add_user
+from idp.audit.events import record
+from idp.db.engine import execute, fetch, fetchrow
+from idp.federation.upstream import Person
+from idp.keys import vault
+from idp.mail import outbox
+from idp.web.i18n import locale
+
+_USE = """
+    UPDATE identity AS i SET last_used_at = now(), email = $3, tokens = coalesce($4, i.tokens) FROM users AS u
+    WHERE i.issuer = $1 AND i.subject = $2 AND u.id = i.user_id RETURNING i.user_id, u.disabled_at IS NULL AS enabled
+"""
+_INSERT = """
+    INSERT INTO identity (id, issuer, subject, user_id, upstream_id, email, tokens, created_at, last_used_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, now(), now()) ON CONFLICT (issuer, subject) DO NOTHING
+"""
+_LIST = "SELECT id, upstream_id, issuer, email, created_at, last_used_at FROM identity WHERE user_id = $1 ORDER BY id"
+_VOID = """
+    UPDATE users SET email = id || '@voided.invalid', disabled_at = coalesce(disabled_at, now()), password_hash = NULL
+    WHERE id = $1 AND NOT email_verified
+"""
+# The last way to sign in stays. The row of the user is held, so that two ways cannot go at the same moment.
+_UNLINK = """
+    WITH held AS (SELECT id, password_hash, email_verified FROM users WHERE id = $1 FOR UPDATE)
+    DELETE FROM identity AS i USING held WHERE i.id = $2 AND i.user_id = held.id AND (
+        held.password_hash IS NOT NULL OR ($3 AND held.email_verified)
+        OR EXISTS (SELECT FROM passkey WHERE user_id = held.id)
+        OR EXISTS (SELECT FROM identity AS o WHERE o.user_id = held.id AND o.id <> i.id)
+    ) RETURNING i.upstream_id
+"""
+
+
+class Barred(Exception):
+    """The account was disabled."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Somebody whom a provider vouches for, kept while they prove the rest.
+
+    Attributes:
+        email: what is known of their address.
+        email_verified: it was proved that they read it: by the provider, where it is trusted, or by a mail of ours.
+        tokens: sealed, where they are to be kept.
+    """
+
+    upstream_id: str
+    issuer: str
+    subject: str
+    email: str | None
+    email_verified: bool
+    claims: dict[str, str]
+    two_factors: bool = False
+    tokens: bytes | None = None
+
+
+def found(upstream_id: str, person: Person, *, keep_tokens: bool) -> Found:
+    """What is kept of a person."""
+    tokens = None
+    if keep_tokens and person.tokens is not None:
+        # Whatever they are: unlike msgspec's, this JSON is ASCII.
+        tokens = vault.seal(json.dumps(person.tokens).encode(), _context(person.issuer, person.subject))
+    return Found(
+        upstream_id, person.issuer, person.subject, person.email, person.email_verified, person.claims,
+        person.two_factors, tokens,
+    )  # fmt: skip
+
+
+def _context(issuer: str, subject: str) -> str:
+    return f"identity.tokens:{issuer} {subject}"
+
+
+async def known(somebody: Found) -> UUID | None:
+    """The user who has this identity, if there is one. Notes that it was used.
+
+    Raises:
+        Barred: they may not sign in.
+    """
+    row = await fetchrow(_USE, somebody.issuer, somebody.subject, somebody.email, somebody.tokens)
+    if row is None:
+        return None
+    if not row["enabled"]:
+        raise Barred
+    return UUID(str(row["user_id"]))
+
+
+async def link(user_id: UUID, somebody: Found) -> bool:
+    """Make an identity a user's own, and tell them. In the caller's transaction. Returns False when it is another's."""
+    inserted = await execute(
+        _INSERT, ids.uuid7(), somebody.issuer, somebody.subject, user_id, somebody.upstream_id, somebody.email,
+        somebody.tokens,
+    )  # fmt: skip
+    if not inserted:
+        return await known(somebody) == user_id
+    await record("identity_linked", user_id=user_id, detail={"upstream": somebody.upstream_id})
+    return True
+
+
+async def create_user(somebody: Found) -> UUID | None:
+    """Make an account for somebody whose address is proved, with what the provider told of them.
+
+    In the caller's transaction. Returns None when somebody has the address by now.
+    """
+    assert somebody.email is not None and somebody.email_verified  # noqa: S101, PT018
+    claims: dict[str, Any] = {"locale": locale.get()} | somebody.claims
+    user = User(email=somebody.email, email_verified=True, **claims)
+    if not await add_user(user):
+        return None
+    await outbox.queue(somebody.email, "welcome", name=user.name)
+    await link(user.id, somebody)
+    return user.id
+
+
+async def owner_of(email: str) -> User | None:
+    """Who has an address here, and has shown so."""
+    user = await user_by_email(email)
+    return user if user is not None and user.email_verified else None
+
+
+async def void(email: str) -> None:
+    """Take an address from whoever claimed it and never showed that they read it.
+
+    In the caller's transaction. The account is kept, disabled and with nothing to sign in by, for the operator to look
+    at: it is not joined with that of the address's owner.
+    """
+    user = await user_by_email(email)
+    if user is None or not await execute(_VOID, user.id):
+        return
+    for table in ("passkey", "totp", "recovery_code", "identity"):
+        await execute(f"DELETE FROM {table} WHERE user_id = $1", user.id)  # noqa: S608
+    await record("account_voided", user_id=user.id)
+
+
+async def identities_of(user_id: UUID) -> list[asyncpg.Record]:
+    """What a user has linked, the oldest first."""
+    return await fetch(_LIST, user_id)
+
+
+async def unlink(user_id: UUID, identity_id: UUID, *, by_mail: bool) -> str | None:
+    """Part with an identity, unless it is the last way to sign in. In the caller's transaction.
+
+    Args:
+        by_mail: people may sign in with a mailed code.
+
+    Returns:
+        the id of its upstream; None when it stays.
+    """
+    row = await fetchrow(_UNLINK, user_id, identity_id, by_mail)
+    if row is None:
+        return None
+    await record("identity_unlinked", user_id=user_id, detail={"upstream": row["upstream_id"]})
+    return str(row["upstream_id"])
+
+
+async def tell(user_id: UUID, template: str, upstream_name: str) -> None:
+    """Mail the owner of an account that its ways in have changed."""
+    user = await user_by_id(user_id)
+    if user is not None:
+        await outbox.queue(user.email, template, name=user.name, upstream=upstream_name)

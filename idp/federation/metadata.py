@@ -1,0 +1,113 @@
+"""What OpenID providers publish: their metadata and keys, kept for a while (OpenID Connect Discovery section 4)."""
+
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from idp.federation.errors import Unavailable
+from idp.keys import jose
+from idp.web import outbound
+
+SECONDS = 5.0
+MAX_BYTES = 256 * 1024
+#: How long an answer is used.
+LIFETIME = 3600.0
+#: Keys are not fetched more often than that, however many tokens name unknown ones.
+REFETCH_AFTER = 30.0
+
+
+class _Kept(msgspec.Struct):
+    content: dict[str, Any]
+    fetched: float
+    #: Since an unknown key made us ask again.
+    refetched: float = -REFETCH_AFTER
+
+
+_kept: dict[str, _Kept] = {}
+
+
+async def fetch(url: str) -> dict[str, Any]:
+    """A JSON object from a provider.
+
+    Raises:
+        Unavailable: there is no answer, or another one.
+    """
+    try:
+        body = await outbound.get(url, {"Accept": "application/json"}, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (outbound.CallFailed, msgspec.DecodeError, UnicodeError) as error:
+        raise Unavailable(f"{url} does not answer as it should.") from error
+
+
+async def _cached(url: str) -> dict[str, Any]:
+    kept, now = _kept.get(url), time.monotonic()
+    if kept is None or now - kept.fetched > LIFETIME:
+        kept = _kept[url] = _Kept(await fetch(url), now)
+    return kept.content
+
+
+async def _again(url: str) -> dict[str, Any]:
+    """As :func:`_cached`, but asked for anew where that was not just done for the same reason."""
+    kept, now = _kept.get(url), time.monotonic()
+    if kept is not None and now - kept.refetched < REFETCH_AFTER:
+        return kept.content
+    kept = _kept[url] = _Kept(await fetch(url), now, now)
+    return kept.content
+
+
+async def metadata(issuer: str, published_as: str | None = None) -> dict[str, Any]:
+    """The metadata of an issuer.
+
+    Args:
+        published_as: what the metadata calls the issuer, where that is not its own name.
+
+    Raises:
+        Unavailable: it publishes none, or that of somebody else (section 4.3).
+    """
+    url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    found = await _cached(url)
+    if found.get("issuer") != (published_as or issuer):
+        _kept.pop(url, None)
+        raise Unavailable(f"The metadata at {url} are those of another issuer.")
+    # Those that are not needed for every sign-in may be missing; none may be nonsense.
+    found = {name: value for name, value in found.items() if not name.endswith("_endpoint") or _is_url(value)}
+    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+        if not _is_url(found.get(name)):
+            raise Unavailable(f"The metadata at {url} do not name the {name}.")
+    return found
+
+
+def _is_url(value: object) -> bool:
+    """Whether a browser or a client can be sent there; whether it may is decided when it is."""
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+async def verify(token: str, jwks_uri: str, algorithms: tuple[str, ...]) -> jose.Claims:
+    """The claims of a token that one of the provider's keys signed. An unknown key makes us ask for its keys again.
+
+    Raises:
+        InvalidJWT: it is not right.
+        Unavailable: the keys cannot be had.
+    """
+    try:
+        return jose.verify_foreign(token, _keys(await _cached(jwks_uri)), algorithms)
+    except jose.UnknownKey:
+        return jose.verify_foreign(token, _keys(await _again(jwks_uri)), algorithms)
+
+
+def _keys(jwks: dict[str, Any]) -> list[dict[str, Any]]:
+    keys = jwks.get("keys")
+    return [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
+
+
+def forget() -> None:
+    """Ask everybody anew."""
+    _kept.clear()

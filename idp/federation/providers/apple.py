@@ -1,0 +1,62 @@
+"""Sign in with Apple (https://developer.apple.com/documentation/signinwithapple)."""
+
+import json
+from typing import Any, ClassVar
+
+from idp import clock
+from idp.federation.errors import UnfitUpstream
+from idp.federation.providers.oidc import OpenIDProvider
+from idp.federation.upstream import Trip, Upstream
+from idp.keys import jose
+
+#: Seconds for which one of our assertions counts; made anew for each sign-in.
+ASSERTION_LIFETIME = 300
+
+
+class Apple(OpenIDProvider):
+    """It posts its answer, wants a JWT as the client secret, and tells the name outside of the ID token, once."""
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "name": "Apple",
+        "issuer": "https://appleid.apple.com",
+        "scope": "openid name email",
+        "trust_email": True,
+    }
+    reauthenticates = False
+
+    def check(self, upstream: Upstream) -> None:
+        super().check(upstream)
+        if not {"team_id", "key_id"} <= upstream.options.keys():
+            raise UnfitUpstream("Apple needs the options team_id and key_id.")
+        try:
+            self.client_secret(upstream)
+        except (jose.InvalidKey, jose.UnsupportedAlgorithm) as error:
+            raise UnfitUpstream("The client secret must be the private key that Apple gave you, as PEM.") from error
+
+    def client_secret(self, upstream: Upstream) -> str | None:
+        """A JWT signed with the key that Apple gave us (ES256)."""
+        now = clock.timestamp()
+        claims = {
+            "iss": upstream.options["team_id"],
+            "iat": now,
+            "exp": now + ASSERTION_LIFETIME,
+            "aud": "https://appleid.apple.com",
+            "sub": upstream.client_id,
+        }
+        return jose.sign_assertion(upstream.client_secret or "", "ES256", upstream.options["key_id"], claims)
+
+    def authorization_parameters(self, upstream: Upstream, trip: Trip) -> dict[str, str]:
+        # It insists on form_post as soon as a name or an address is asked for.
+        return {"response_mode": "form_post"}
+
+    def sent_along(self, parameters: dict[str, str]) -> dict[str, Any]:
+        """The ``user`` of the first sign-in; later ones have none."""
+        try:
+            name = json.loads(parameters["user"])["name"]
+            names = {"given_name": str(name["firstName"]), "family_name": str(name["lastName"])}
+        except (KeyError, TypeError, ValueError, RecursionError):
+            return {}
+        return names | {"name": " ".join(names.values())}
+
+
+PROVIDER = Apple()

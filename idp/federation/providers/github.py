@@ -1,0 +1,136 @@
+"""GitHub (OAuth 2.0; https://docs.github.com/apps/oauth-apps), in the cloud or of one's own."""
+
+import asyncio
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import msgspec
+from authlib.integrations.base_client.errors import OAuthError
+
+from idp.federation import claims as mapping
+from idp.federation.errors import Cancelled, Denied, Outside, Unavailable, UnfitUpstream, Untrusted
+from idp.federation.providers.base import SECONDS, AsyncOAuth2Client, oauth_client
+from idp.federation.upstream import Person, Trip, Upstream
+from idp.web import outbound
+
+CLOUD = "https://github.com"
+HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28", "User-Agent": "idp"}
+CLAIMS = {
+    "name": "name",
+    "preferred_username": "login",
+    "picture": "avatar_url",
+    "profile": "html_url",
+    "website": "blog",
+}
+
+
+class GitHub:
+    """It knows no ID tokens: who signed in is asked of its API, with the token that was just given for it."""
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "name": "GitHub",
+        "issuer": CLOUD,
+        "scope": "read:user user:email",
+        # Only addresses that it verified are taken at all.
+        "trust_email": True,
+    }
+
+    def check(self, upstream: Upstream) -> None:
+        if upstream.required_claims:
+            raise UnfitUpstream("GitHub tells no claims to require. Name organizations instead.")
+
+    async def authorization_url(self, upstream: Upstream, trip: Trip) -> str:
+        async with _client(upstream) as client:
+            url, _ = client.create_authorization_url(
+                f"{upstream.issuer}/login/oauth/authorize",
+                state=trip.state,
+                code_verifier=trip.code_verifier,
+                **({"login": trip.login_hint} if trip.login_hint else {}),
+                **({"prompt": "select_account"} if trip.auth_after is not None else {}),
+            )
+        return str(url)
+
+    async def identify(self, upstream: Upstream, trip: Trip, parameters: dict[str, str]) -> Person:
+        if parameters.get("iss", upstream.issuer) not in (upstream.issuer, f"{upstream.issuer}/login/oauth"):
+            raise Untrusted("The answer is another issuer's.")
+        if parameters.get("error") == "access_denied":
+            raise Cancelled("The person did not go on.")
+        if "error" in parameters or "code" not in parameters:
+            raise Denied("The provider sent an error.")
+        try:
+            async with asyncio.timeout(SECONDS), _client(upstream) as client:
+                tokens = await client.fetch_token(
+                    f"{upstream.issuer}/login/oauth/access_token",
+                    code=parameters["code"],
+                    code_verifier=trip.code_verifier,
+                    headers={"Accept": "application/json", "User-Agent": "idp"},
+                )
+                return await self._person(upstream, client, dict(tokens))
+        except OAuthError as error:
+            raise Denied("The provider would not redeem the code.") from error
+        except (TimeoutError, outbound.CallFailed, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise Unavailable("The provider does not answer as it should.") from error
+
+    async def _person(self, upstream: Upstream, client: AsyncOAuth2Client, tokens: dict[str, Any]) -> Person:
+        told = await self._get(upstream, client, "/user")
+        number = told["id"]
+        if type(number) is not int:
+            raise Untrusted("The provider does not say who the person is.")
+        if upstream.organizations and not await self._is_member(upstream, client):
+            raise Outside("The person is not of those who may sign in.")
+        emails = await self._get(upstream, client, "/user/emails")
+        # Its public address need not be a verified one, so it is not looked at.
+        verified = [entry for entry in emails if entry["verified"] is True]
+        chosen = next((entry["email"] for entry in verified if entry["primary"] is True), None)
+        told["email"] = chosen
+        email = mapping.email_of(upstream, told)
+        return Person(
+            upstream.issuer,
+            str(number),
+            email,
+            email is not None and upstream.trust_email,
+            mapping.claims_of(upstream, told, CLAIMS),
+            tokens=tokens,
+        )
+
+    async def _is_member(self, upstream: Upstream, client: AsyncOAuth2Client) -> bool:
+        for organization in upstream.organizations:
+            answer = await client.get(
+                f"{_api(upstream)}/user/memberships/orgs/{quote(organization, safe='')}", headers=HEADERS
+            )
+            if answer.status_code == 200 and answer.json()["state"] == "active":
+                return True
+            if answer.status_code not in (200, 403, 404):
+                answer.raise_for_status()
+        return False
+
+    async def _get(self, upstream: Upstream, client: AsyncOAuth2Client, path: str) -> Any:
+        answer = await client.get(f"{_api(upstream)}{path}", headers=HEADERS)
+        answer.raise_for_status()
+        return answer.json()
+
+    async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
+        """It has no such place."""
+        return None
+
+    async def test(self, upstream: Upstream) -> list[str]:
+        try:
+            await outbound.get(f"{_api(upstream)}/meta", HEADERS, max_bytes=outbound.MAX_BYTES)
+        except outbound.CallFailed as error:
+            raise Unavailable("The API does not answer.") from error
+        return [f"The API at {_api(upstream)} answers.", f"People are sent to {upstream.issuer}/login/oauth/authorize."]
+
+
+def _client(upstream: Upstream) -> AsyncOAuth2Client:
+    if upstream.organizations and "read:org" not in upstream.scope.split():
+        upstream = msgspec.structs.replace(upstream, scope=f"{upstream.scope} read:org")
+    return oauth_client(upstream, upstream.client_secret, "client_secret_post")
+
+
+def _api(upstream: Upstream) -> str:
+    if "api" in upstream.options:
+        return upstream.options["api"].rstrip("/")
+    return "https://api.github.com" if upstream.issuer == CLOUD else f"{upstream.issuer}/api/v3"
+
+
+PROVIDER = GitHub()

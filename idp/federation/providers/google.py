@@ -1,0 +1,36 @@
+"""Google (OpenID Connect; https://developers.google.com/identity/openid-connect)."""
+
+from typing import Any, ClassVar
+
+from idp.federation.providers.oidc import OpenIDProvider
+from idp.federation.upstream import Trip, Upstream
+
+
+class Google(OpenIDProvider):
+    """It keeps people signed in: it lets them choose an account, and no more can be asked of it."""
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "name": "Google",
+        "issuer": "https://accounts.google.com",
+        "scope": "openid profile email",
+        "trust_email": True,
+    }
+    reauthenticates = False
+
+    def authorization_parameters(self, upstream: Upstream, trip: Trip) -> dict[str, str]:
+        asked = {"login_hint": trip.login_hint} if trip.login_hint else {}
+        if trip.auth_after is not None:
+            asked["prompt"] = "select_account"
+        domains = upstream.required_claims.get("hd", ())
+        if len(domains) == 1:
+            # Only a hint: what counts is the claim in the ID token.
+            asked["hd"] = domains[0]
+        return asked
+
+    def vouches_for_email(self, upstream: Upstream, told: dict[str, Any]) -> bool:
+        # Of other domains it once sent a mail, and does not know who reads there now.
+        own = told.get("hd") is not None or str(told.get("email")).lower().endswith("@gmail.com")
+        return own and super().vouches_for_email(upstream, told)
+
+
+PROVIDER = Google()

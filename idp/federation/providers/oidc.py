@@ -1,0 +1,240 @@
+"""Any OpenID provider, by its issuer (OpenID Connect Core section 3.1)."""
+
+import asyncio
+import hmac
+from typing import Any, ClassVar
+from urllib.parse import urlencode, urlsplit
+
+from authlib.integrations.base_client.errors import OAuthError
+
+from idp import clock
+from idp.federation import claims as mapping
+from idp.federation import metadata as published
+from idp.federation.errors import Cancelled, Denied, NotAnew, Outside, Unavailable, UnfitUpstream, Untrusted
+from idp.federation.providers.base import SECONDS, AsyncOAuth2Client, oauth_client
+from idp.federation.upstream import Person, Trip, Upstream
+from idp.keys import jose
+from idp.web import outbound
+
+#: By how much the provider's clock may be off.
+LEEWAY = 60
+MAX_SUBJECT_LENGTH = 255
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+
+
+class OpenIDProvider:
+    """The ways of every OpenID provider. Kinds with quirks override what they do otherwise."""
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {"scope": "openid profile email"}
+    #: Whether it signs people in anew when it is asked to, and says when it did.
+    reauthenticates = True
+
+    # What a kind may have of its own
+
+    def check(self, upstream: Upstream) -> None:
+        parts = urlsplit(upstream.issuer)
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+            raise UnfitUpstream("The issuer must be a URL without query and fragment.")
+        if "openid" not in upstream.scope.split():
+            raise UnfitUpstream("The scope must have openid in it.")
+
+    def published_issuer(self, upstream: Upstream) -> str:
+        """What its metadata calls the issuer."""
+        return upstream.issuer
+
+    def expected_issuer(self, upstream: Upstream, token: dict[str, Any]) -> str:
+        """The ``iss`` that an ID token must have."""
+        return upstream.issuer
+
+    def client_secret(self, upstream: Upstream) -> str | None:
+        """What proves that we are the client."""
+        return upstream.client_secret
+
+    def authorization_parameters(self, upstream: Upstream, trip: Trip) -> dict[str, str]:
+        """What the authorization request asks for besides what every one does."""
+        asked = {"login_hint": trip.login_hint, "acr_values": trip.acr or ""}
+        if trip.auth_after is not None:
+            asked |= {"prompt": "login", "max_age": "0"}
+        return {name: value for name, value in asked.items() if value}
+
+    def sent_along(self, parameters: dict[str, str]) -> dict[str, Any]:
+        """What the callback itself tells of the person. It is not signed."""
+        return {}
+
+    def vouches_for_email(self, upstream: Upstream, told: dict[str, Any]) -> bool:
+        """Whether it has made sure that the person reads the address, and the operator trusts it in that."""
+        # Some write it as a string.
+        return upstream.trust_email and told.get("email_verified") in (True, "true")
+
+    def is_member(self, upstream: Upstream, told: dict[str, Any]) -> bool:
+        """Whether the person is of those whom the operator lets in."""
+        return all(mapping.values(told, name) & set(values) for name, values in upstream.required_claims.items())
+
+    # The protocol
+
+    async def authorization_url(self, upstream: Upstream, trip: Trip) -> str:
+        found = await published.metadata(upstream.issuer, self.published_issuer(upstream))
+        async with self._client(upstream, found) as client:
+            url, _ = client.create_authorization_url(
+                found["authorization_endpoint"],
+                state=trip.state,
+                nonce=trip.nonce,
+                code_verifier=trip.code_verifier,
+                **self.authorization_parameters(upstream, trip),
+            )
+        return str(url)
+
+    async def identify(self, upstream: Upstream, trip: Trip, parameters: dict[str, str]) -> Person:
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await self._identify(upstream, trip, parameters)
+        except TimeoutError as error:
+            raise Unavailable("The provider takes too long.") from error
+
+    async def _identify(self, upstream: Upstream, trip: Trip, parameters: dict[str, str]) -> Person:
+        found = await published.metadata(upstream.issuer, self.published_issuer(upstream))
+        self._check_answer(found, parameters)
+        tokens = await self._redeem(upstream, found, trip, parameters["code"])
+        token = await self._id_token(upstream, found, trip, tokens)
+        told = self.sent_along(parameters) | await self._userinfo(upstream, found, tokens, token) | token
+        if not self.is_member(upstream, told):
+            raise Outside("The person is not of those who may sign in.")
+        email = mapping.email_of(upstream, told)
+        return Person(
+            token["iss"],
+            token["sub"],
+            email,
+            email is not None and mapping.tells_email(upstream) and self.vouches_for_email(upstream, told),
+            mapping.claims_of(upstream, told),
+            upstream.mfa_acr is not None and token.get("acr") == upstream.mfa_acr,
+            tokens,
+        )
+
+    @staticmethod
+    def _check_answer(found: dict[str, Any], parameters: dict[str, str]) -> None:
+        """RFC 6749 section 4.1.2.1, RFC 9207 section 2.4."""
+        issuer = parameters.get("iss")
+        if issuer is None and found.get("authorization_response_iss_parameter_supported") is True:
+            raise Untrusted("The answer does not say whose it is.")
+        if issuer is not None and issuer != found["issuer"]:
+            raise Untrusted("The answer is another issuer's.")
+        error = parameters.get("error")
+        if error in ("access_denied", "user_cancelled_authorize", "login_required", "interaction_required"):
+            raise Cancelled("The person did not go on.")
+        if error is not None or "code" not in parameters:
+            raise Denied("The provider sent an error.")
+
+    async def _redeem(self, upstream: Upstream, found: dict[str, Any], trip: Trip, code: str) -> dict[str, Any]:
+        try:
+            async with self._client(upstream, found) as client:
+                tokens = await client.fetch_token(found["token_endpoint"], code=code, code_verifier=trip.code_verifier)
+        except OAuthError as error:
+            raise Denied("The provider would not redeem the code.") from error
+        except (outbound.CallFailed, ValueError, TypeError, AttributeError) as error:
+            raise Unavailable("The token endpoint does not answer as it should.") from error
+        return dict(tokens)
+
+    def _client(self, upstream: Upstream, found: dict[str, Any]) -> AsyncOAuth2Client:
+        methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        basic = "client_secret_basic" in methods if isinstance(methods, list) else True
+        secret = self.client_secret(upstream)
+        method = "none" if secret is None else "client_secret_basic" if basic else "client_secret_post"
+        return oauth_client(upstream, secret, method)
+
+    async def _id_token(
+        self, upstream: Upstream, found: dict[str, Any], trip: Trip, tokens: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The claims of the ID token, checked as OpenID Connect Core section 3.1.3.7 says."""
+        text = tokens.get("id_token")
+        if not isinstance(text, str):
+            raise Untrusted("There is no ID token.")
+        try:
+            token = await published.verify(text, found["jwks_uri"], ALGORITHMS)
+            jose.check_times(token, LEEWAY)
+            _check_at_hash(text, token, tokens.get("access_token"))
+        except (jose.InvalidJWT, jose.UnsupportedAlgorithm, UnicodeError) as error:
+            raise Untrusted("The ID token is not right.") from error
+        if token.get("iss") != self.expected_issuer(upstream, token):
+            raise Untrusted("The ID token is another issuer's.")
+        _check_audience(token, upstream.client_id)
+        if not _same(token.get("nonce"), trip.nonce):
+            raise Untrusted("The ID token is of another sign-in.")
+        subject = token.get("sub")
+        if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
+            raise Untrusted("The ID token does not say who it is about.")
+        if trip.auth_after is not None and self.reauthenticates:
+            _check_auth_time(token, trip)
+        return token
+
+    async def _userinfo(
+        self, upstream: Upstream, found: dict[str, Any], tokens: dict[str, Any], token: dict[str, Any]
+    ) -> dict[str, Any]:
+        """What the userinfo endpoint adds, where the ID token is lean (section 5.3.2)."""
+        endpoint = found.get("userinfo_endpoint")
+        if "email" in token or not isinstance(endpoint, str) or not isinstance(tokens.get("access_token"), str):
+            return {}
+        try:
+            async with self._client(upstream, found) as client:
+                client.token = tokens
+                answer = await client.get(endpoint)
+                answer.raise_for_status()
+                told = answer.json()
+        except (outbound.CallFailed, OAuthError, ValueError) as error:
+            raise Unavailable("The userinfo endpoint does not answer as it should.") from error
+        if not isinstance(told, dict) or told.get("sub") != token["sub"]:
+            raise Untrusted("The userinfo endpoint speaks of somebody else.")
+        return told
+
+    # Besides signing in
+
+    async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
+        """RP-Initiated Logout section 2."""
+        found = await published.metadata(upstream.issuer, self.published_issuer(upstream))
+        endpoint = found.get("end_session_endpoint")
+        if not isinstance(endpoint, str):
+            return None
+        asked = urlencode({"client_id": upstream.client_id, "post_logout_redirect_uri": back})
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{asked}"
+
+    async def test(self, upstream: Upstream) -> list[str]:
+        found = await published.metadata(upstream.issuer, self.published_issuer(upstream))
+        keys = (await published.fetch(found["jwks_uri"])).get("keys")
+        if not isinstance(keys, list) or not keys:
+            raise Unavailable("It publishes no keys.")
+        return [
+            f"It is the issuer {found['issuer']}.",
+            f"It publishes {len(keys)} keys.",
+            f"People are sent to {found['authorization_endpoint']}.",
+        ]
+
+
+def _same(told: object, expected: str) -> bool:
+    return hmac.compare_digest(str(told).encode("utf-8", "replace"), expected.encode())
+
+
+def _check_audience(token: dict[str, Any], client_id: str) -> None:
+    audience, party = token.get("aud"), token.get("azp")
+    audiences = audience if isinstance(audience, list) else [audience]
+    if client_id not in audiences:
+        raise Untrusted("The ID token is for another client.")
+    if (len(audiences) > 1 or party is not None) and party != client_id:
+        raise Untrusted("The ID token was issued to another client.")
+
+
+def _check_at_hash(text: str, token: dict[str, Any], access_token: object) -> None:
+    if "at_hash" not in token:
+        return
+    expected = jose.left_half_hash(str(access_token), jose.algorithm_of(text))
+    if not _same(token["at_hash"], expected):
+        raise Untrusted("The access token is not the one that the ID token came with.")
+
+
+def _check_auth_time(token: dict[str, Any], trip: Trip) -> None:
+    auth_time = token.get("auth_time")
+    assert trip.auth_after is not None  # noqa: S101
+    earliest, latest = trip.auth_after.timestamp() - LEEWAY, clock.timestamp() + LEEWAY
+    if type(auth_time) is not int or not earliest <= auth_time <= latest:
+        raise NotAnew("The person did not sign in there anew.")
+
+
+PROVIDER = OpenIDProvider()

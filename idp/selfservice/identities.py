@@ -1,0 +1,61 @@
+"""Accounts elsewhere, on the page of what protects the account: which are connected, and parting with one."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Request, Response, post
+from litestar.params import FromPath
+
+from idp.db.engine import transaction
+from idp.federation import linking
+from idp.federation.upstreams import upstreams
+from idp.selfservice.frame import Visit, posted
+from idp.settings import settings
+from idp.signin.csrf import form_token
+from idp.web import cookies
+from idp.web.access import Access
+from idp.web.pages import see_other
+
+AnyRequest = Request[Any, Any, Any]
+PATH = "/account/security"
+
+
+async def shown(request: AnyRequest, visitor: Visit) -> dict[str, Any]:
+    """What is connected, and what could be, with the way there."""
+    own = await linking.identities_of(visitor.user.id)
+    secret = cookies.read(request, cookies.SESSION) or ""
+    connected = {identity["upstream_id"] for identity in own}
+    return {
+        "identities": [dict(identity) | {"name": _name(identity["upstream_id"])} for identity in own],
+        "upstreams": [
+            {
+                "id": upstream.id,
+                "name": upstream.name,
+                "href": f"/account/upstreams/{upstream.id}/link?csrf_token={form_token(secret, f'link {upstream.id}')}",
+            }
+            for upstream in upstreams.allowed(None)
+            if upstream.id not in connected
+        ],
+    }
+
+
+def _name(upstream_id: str) -> str:
+    known = upstreams.get(upstream_id)
+    return known.name if known else upstream_id
+
+
+@post("/account/upstreams/{identity_id:uuid}/unlink", opt={"access": Access.PAGE})
+async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[Any]:
+    """Part with an account elsewhere, unless it is the last way to sign in."""
+    asked = await posted(request, PATH, fresh=True)
+    if isinstance(asked, Response):
+        return asked
+    user = asked[0].user
+    async with transaction():
+        parted = await linking.unlink(user.id, identity_id, by_mail=settings().email_code_sign_in)
+        if parted is not None:
+            await linking.tell(user.id, "identity_unlinked", _name(parted))
+    return see_other(f"{PATH}?done={'unlinked' if parted else 'last-way'}")
+
+
+ROUTES = [unlink]

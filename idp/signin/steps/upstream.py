@@ -1,0 +1,171 @@
+"""Signing in with an account elsewhere, and finding out whose account here that is.
+
+Only issuer and subject tell. Whoever comes for the first time proves an address, or the account that has it already.
+"""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from idp.accounts import proofs
+from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.tables import user_by_id
+from idp.audit.events import record
+from idp.db.engine import transaction
+from idp.federation import attempts, errors, linking, providers
+from idp.federation.errors import UpstreamError
+from idp.federation.linking import Found
+from idp.federation.upstream import Upstream
+from idp.federation.upstreams import upstreams
+from idp.mail import outbox
+from idp.settings import settings
+from idp.signin import flow as flows
+from idp.signin import limits
+from idp.signin.flow import Flow
+from idp.signin.machine import Done, Step
+from idp.signin.steps import Browser, Fields, Proof, Refused
+from idp.signin.steps.email_code import link as mail_link
+from idp.signin.steps.email_code import use
+from idp.web.i18n import gettext as _
+
+PURPOSE = "upstream"
+
+
+def available(flow: Flow) -> list[Upstream]:
+    """The providers whose buttons the page has."""
+    return upstreams.allowed(flow.display.upstreams if flow.display else None)
+
+
+async def show(flow: Flow) -> dict[str, Any]:
+    """The providers; or, for somebody who came back from one, the address that is to be proved."""
+    sent_to = await proofs.waiting(PURPOSE, flow.binding.id) if flow.identity else None
+    return {"identity": flow.identity, "sent_to": sent_to}
+
+
+async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Found | Fields:
+    """Who came back; or else the fields as they are, after a mail where one is asked for."""
+    if "state" in fields:
+        return await identified(fields, flow_id=flow.binding.id)
+    if flow.identity is None:
+        raise Refused(_("Choose where you want to sign in."))
+    if fields.get("action") == "send":
+        sent_to = await proofs.waiting(PURPOSE, flow.binding.id)
+        await _send(flow, fields.get("username") or sent_to or "")
+    return fields
+
+
+async def identified(fields: Fields, *, flow_id: str | None = None, session_id: UUID | None = None) -> Found:
+    """Who came back from a provider. The way back counts once.
+
+    Args:
+        flow_id, session_id: whose it must be: that of a sign-in, or that of a session.
+
+    Raises:
+        Refused: nobody did, in plain words.
+    """
+    provider = upstreams.get(fields.get("upstream", ""))
+    attempt = await attempts.find(fields["state"], provider.id) if provider else None
+    its_own = attempt is not None and (attempt.flow_id, attempt.session_id) == (flow_id, session_id)
+    if provider is None or attempt is None or not its_own or not await attempts.take(attempt):
+        raise Refused(_("This sign-in was used already, or took too long. Start again."))
+    try:
+        person = await providers.KINDS[provider.kind].identify(provider, attempt.trip, dict(fields))
+    except UpstreamError as error:
+        await record("upstream_failed", outcome="failure", detail={"upstream": provider.id, "reason": error.reason})
+        raise Refused(sentence(error, provider.name)) from error
+    return linking.found(provider.id, person, keep_tokens=provider.keep_tokens)
+
+
+def sentence(error: UpstreamError, name: str) -> str:
+    """What to tell the person."""
+    match error:
+        case errors.Cancelled():
+            return _("You did not sign in with %(upstream)s. Choose how to go on.") % {"upstream": name}
+        case errors.Outside():
+            return _("Your account at %(upstream)s is not one of those that may sign in here.") % {"upstream": name}
+        case errors.NotAnew():
+            return _("%(upstream)s did not ask you to sign in again. Choose another way.") % {"upstream": name}
+        case errors.Unavailable():
+            return _("%(upstream)s does not answer just now. Choose another way, or try again later.") % {
+                "upstream": name
+            }
+    return _("Signing in with %(upstream)s did not work. Choose another way, or try again.") % {"upstream": name}
+
+
+async def take(flow: Flow, checked: Found | Fields) -> Proof | None:
+    """Find the account, make it, or keep who it is until the person has proved more."""
+    if isinstance(checked, Found):
+        return await _resolve(flow, checked, mailed=False)
+    if checked.get("action") == "send" or flow.identity is None:
+        return None
+    proved = await use(PURPOSE, flow, checked)
+    return await _resolve(
+        flow, msgspec.structs.replace(flow.identity, email=proved.email, email_verified=True), mailed=True
+    )
+
+
+async def _resolve(flow: Flow, somebody: Found, *, mailed: bool) -> Proof | None:
+    """The account of somebody who came back.
+
+    Args:
+        mailed: the address was proved by a mail of ours, as an email code would have.
+
+    Returns:
+        None where more is to be proved; who it is is kept meanwhile.
+    """
+    done = Done(Step.UPSTREAM, ("fed", "mfa") if somebody.two_factors else ("fed",))
+    try:
+        user_id = await linking.known(somebody)
+    except linking.Barred as error:
+        raise Refused(_("There is no account for you here. Ask those who run this service for one.")) from error
+    if user_id is not None:
+        return Proof(user_id, done)
+    if somebody.email is None or not somebody.email_verified:
+        await flows.keep_identity(flow, somebody)
+        return None
+    if (owner := await linking.owner_of(somebody.email)) is not None:
+        await flows.keep_identity(flow, somebody)
+        by_mail = mailed and settings().email_code_sign_in
+        return Proof(owner.id, Done(Step.EMAIL_CODE, ("otp",))) if by_mail else None
+    provider = upstreams.get(somebody.upstream_id)
+    allowed = provider.creates_accounts if provider else None
+    if not (settings().registration == "open" if allowed is None else allowed):
+        raise Refused(_("There is no account for you here. Ask those who run this service for one."))
+    await linking.void(somebody.email)
+    user_id = await linking.create_user(somebody)
+    if user_id is None:
+        raise Refused(_("There is an account with this address by now. Sign in with it."))
+    return Proof(user_id, done)
+
+
+async def link(flow: Flow, user_id: UUID) -> None:
+    """Join what somebody brought from elsewhere to the account that they then signed in to, if its address is the one
+    that was proved. In the transaction that ends the sign-in.
+    """
+    somebody = flow.identity
+    if somebody is None or not somebody.email_verified or any(done.step is Step.UPSTREAM for done in flow.done):
+        return
+    user = await user_by_id(user_id)
+    if user is not None and user.email == somebody.email and await linking.link(user_id, somebody):
+        provider = upstreams.get(somebody.upstream_id)
+        await linking.tell(user_id, "identity_linked", provider.name if provider else somebody.upstream_id)
+
+
+async def _send(flow: Flow, username: str) -> None:
+    try:
+        email = normalise_email(username)
+    except InvalidEmail as error:
+        raise Refused(_("Enter your email address, such as name@example.com.")) from error
+    await limits.mail_to(email)
+    lifetime = settings().email_code_lifetime
+    async with transaction():
+        sent = await proofs.prepare(PURPOSE, email, lifetime=lifetime, flow_id=flow.binding.id)
+        await outbox.queue(
+            email,
+            "verify_email",
+            lifetime=lifetime,
+            code=sent.code,
+            link=mail_link(flow, Step.UPSTREAM, sent.token),
+            minutes=lifetime // 60,
+        )

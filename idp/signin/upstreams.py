@@ -1,0 +1,151 @@
+"""The ways to providers elsewhere and back: `/login/{id}/to/{id}` and `/upstreams/{id}/callback`."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import HttpMethod, Request, Response, get, route
+from litestar.params import FromPath
+
+from idp.audit.events import record
+from idp.db.engine import transaction
+from idp.errors import PageError
+from idp.federation import attempts, linking, providers
+from idp.federation.attempts import Attempt
+from idp.federation.errors import UpstreamError
+from idp.federation.upstream import Upstream
+from idp.federation.upstreams import upstreams
+from idp.settings import settings
+from idp.signin import engine, machine, pages, sessions
+from idp.signin import flow as flows
+from idp.signin.csrf import check_form_token
+from idp.signin.engine import NotNow
+from idp.signin.machine import SINGLE_FACTOR, Step
+from idp.signin.sessions import SignedIn
+from idp.signin.steps import Refused
+from idp.signin.steps import upstream as step
+from idp.web import cookies, forms
+from idp.web.access import Access
+from idp.web.binding import Binding
+from idp.web.i18n import gettext as _
+from idp.web.pages import see_other
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+
+#: What a provider may send along (RFC 6749 section 4.1.2, RFC 9207; Apple's ``user``).
+PARAMETERS = ("code", "state", "iss", "error", "user")
+MAX_LENGTH = 4096
+
+
+@get("/login/{flow_id:str}/to/{upstream_id:str}", opt=PAGE)
+async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPath[str]) -> Response[Any]:
+    """Send the person to a provider. A link, not a form: a page's policy would have to name where each one goes."""
+    flow = await flows.load(request, flow_id)
+    chosen = next((known for known in step.available(flow) if known.id == upstream_id), None)
+    if chosen is None or Step.UPSTREAM not in machine.allowed(await engine.state_of(request, flow)):
+        return see_other(flows.path(flow.binding))
+    attempt = await attempts.start(
+        chosen.id,
+        flow_id=flow.binding.id,
+        acr=chosen.mfa_acr if flow.acr != SINGLE_FACTOR else None,
+        # Who is signed in and yet was sent to sign in is to prove it anew.
+        anew=await sessions.current(request) is not None,
+    )
+    trip = attempt.trip._replace(login_hint=flow.login_hint)
+    try:
+        return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, trip))
+    except UpstreamError as error:
+        await _note(chosen, error)
+        return await pages.show_error(request, flow, step.sentence(error, chosen.name))
+
+
+@get("/account/upstreams/{upstream_id:str}/link", opt=PAGE)
+async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Response[Any]:
+    """Send somebody who is signed in to a provider, whose account shall become one of theirs."""
+    session, chosen = await _fresh(request), upstreams.get(upstream_id)
+    if session is None:
+        binding = await flows.start("/account/security", cancel_to="/account")
+        return see_other(flows.path(binding), [flows.cookie(binding)])
+    if chosen is None:
+        return see_other("/account/security")
+    # A link to follow, so the token stands in the URL. It lets whoever has it do no more than begin this.
+    check_form_token(forms.query(request), cookies.read(request, cookies.SESSION) or "", f"link {chosen.id}")
+    attempt = await attempts.start(chosen.id, session_id=session.id)
+    try:
+        return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, attempt.trip))
+    except UpstreamError as error:
+        await _note(chosen, error)
+        raise _not_linked(step.sentence(error, chosen.name)) from error
+
+
+@route(
+    "/upstreams/{upstream_id:str}/callback", http_method=[HttpMethod.GET, HttpMethod.POST],
+    opt={"access": Access.ENTRY}, status_code=200,
+)  # fmt: skip
+async def come_back(request: AnyRequest, upstream_id: FromPath[str]) -> Response[Any]:
+    """Where a provider sends the person, with a code or an error."""
+    if request.method == HttpMethod.POST:
+        # Another site's POST arrives without our SameSite cookies; a GET brings them.
+        given = _answer(await forms.form(request))
+        return see_other(f"/upstreams/{upstream_id}/callback?{urlencode(given)}")
+    answer = _answer(forms.query(request))
+    attempt = await attempts.find(answer.get("state", ""), upstream_id)
+    if attempt is None:
+        raise flows.expired()
+    answer |= {"upstream": upstream_id, "state": attempt.state}
+    if attempt.flow_id is None:
+        return await _link(request, attempt, answer)
+    if Binding.read(request, attempt.flow_id) is None:
+        raise PageError(
+            _("Go on where you started"), _("This sign-in was started in another browser, and can only end there.")
+        )
+    return await _sign_in(request, attempt.flow_id, answer)
+
+
+def _answer(parameters: dict[str, str]) -> dict[str, str]:
+    return {name: parameters[name][:MAX_LENGTH] for name in PARAMETERS if name in parameters}
+
+
+async def _sign_in(request: AnyRequest, flow_id: str, answer: dict[str, str]) -> Response[Any]:
+    flow = await flows.load(request, flow_id)
+    try:
+        taken = await engine.take(request, flow, Step.UPSTREAM, answer)
+    except NotNow:
+        return see_other(flows.path(flow.binding))
+    except Refused as error:
+        return await pages.show_error(request, await flows.load(request, flow_id), str(error))
+    return pages.after(flow, Step.UPSTREAM, taken)
+
+
+async def _fresh(request: AnyRequest) -> SignedIn | None:
+    session = await sessions.current(request)
+    return session if session is not None and session.age() <= settings().reauthentication_lifetime else None
+
+
+async def _link(request: AnyRequest, attempt: Attempt, answer: dict[str, str]) -> Response[Any]:
+    session = await _fresh(request)
+    if session is None or session.id != attempt.session_id:
+        raise _not_linked(_("You were signed out meanwhile, or did it in another browser. Try again."))
+    try:
+        somebody = await step.identified(answer, session_id=session.id)
+    except Refused as error:
+        raise _not_linked(str(error)) from error
+    chosen = upstreams.get(attempt.upstream_id)
+    async with transaction():
+        linked = await sessions.is_live(session.id) and await linking.link(session.user_id, somebody)
+        if linked and chosen is not None:
+            await linking.tell(session.user_id, "identity_linked", chosen.name)
+    if not linked:
+        raise _not_linked(_("It is connected to another account here. Disconnect it there first."))
+    return see_other("/account/security?done=linked")
+
+
+async def _note(upstream: Upstream, error: UpstreamError) -> None:
+    await record("upstream_failed", outcome="failure", detail={"upstream": upstream.id, "reason": error.reason})
+
+
+def _not_linked(message: str) -> PageError:
+    return PageError(_("It was not connected"), message)
+
+
+ROUTES = [leave, leave_to_link, come_back]

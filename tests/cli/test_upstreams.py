@@ -1,0 +1,144 @@
+"""`idp upstreams`."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from idp.db.engine import execute, fetchrow
+from tests.cli.conftest import Cli
+from tests.support.server import LOOPBACK
+from tests.support.stand_ins import GitHub, OpenIDProvider
+
+SECRET = {"input": "a-secret-of-ours\n"}
+ADD = ("upstreams", "add", "--client-secret-file", "-", "--client-id", "us")
+
+
+@pytest.fixture
+def provider() -> Iterator[OpenIDProvider]:
+    provider = OpenIDProvider()
+    yield provider
+    provider.stop()
+
+
+@pytest.fixture(autouse=True)
+async def none_left(db: str) -> AsyncIterator[None]:
+    """The server that other tests share shall know nothing of these."""
+    yield
+    await execute("DELETE FROM upstream WHERE id IN ('google', 'acme', 'apple')")
+
+
+async def test_the_life_of_one(cli: Cli, provider: OpenIDProvider) -> None:
+    added = cli(
+        *ADD, "--id", "acme", "--name", "Acme", "--issuer", provider.issuer,
+        "--require", "groups=staff,admins", "--claim", "given_name=first", "--trust-email", "--json", **SECRET,
+    )  # fmt: skip
+    assert added.json == {"id": "acme", "redirect_uri": "http://localhost:8000/upstreams/acme/callback"}
+    row = await fetchrow("SELECT config, client_secret FROM upstream WHERE id = 'acme'")
+    assert row is not None
+    assert "a-secret-of-ours" not in row["config"]
+    assert b"a-secret-of-ours" not in bytes(row["client_secret"])
+
+    (listed,) = [one for one in cli("upstreams", "list", "--json").json if one["id"] == "acme"]
+    assert listed["required_claims"] == {"groups": ["staff", "admins"]}
+    assert listed["redirect_uri"].endswith("/upstreams/acme/callback")
+    assert "client_secret" not in listed
+    assert "/upstreams/acme/callback" in cli("upstreams", "list", COLUMNS="300").out
+
+    tested = cli("upstreams", "test", "acme", **LOOPBACK)
+    assert provider.issuer in tested.out
+    assert "1 keys" in tested.out
+
+    cli("upstreams", "disable", "acme")
+    assert "no upstream acme" in cli.fails("upstreams", "disable", "acme")
+    cli("upstreams", "enable", "acme")
+    again = cli.fails(*ADD, "--id", "acme", "--name", "x", "--issuer", provider.issuer, **SECRET)
+    assert "already" in again
+
+
+def test_a_github_of_ones_own(cli: Cli) -> None:
+    github = GitHub()
+    try:
+        cli(*ADD, "--kind", "github", "--id", "acme", "--issuer", github.url, **SECRET)
+        assert f"{github.url}/api/v3 answers" in cli("upstreams", "test", "acme", **LOOPBACK).out
+        github.faults.add("error_500")
+        assert "does not answer" in cli.fails("upstreams", "test", "acme", **LOOPBACK)
+    finally:
+        github.stop()
+
+
+async def test_their_order(cli: Cli) -> None:
+    for name in ("acme", "apple", "google"):
+        cli(*ADD, "--id", name, "--name", name, "--issuer", "https://x.example", **SECRET)
+
+    def listed() -> list[str]:
+        found = [one["id"] for one in cli("upstreams", "list", "--json").json]
+        return [name for name in found if name in ("acme", "apple", "google")]
+
+    assert listed() == ["acme", "apple", "google"]
+    cli("upstreams", "order", "google", "acme")
+    assert listed() == ["google", "acme", "apple"]
+    for wrong in (["acme", "none"], ["acme", "acme"]):
+        assert "not added" in cli.fails("upstreams", "order", *wrong)
+    assert listed() == ["google", "acme", "apple"]
+
+
+async def test_one_that_does_not_answer(cli: Cli) -> None:
+    cli(
+        "upstreams",
+        "add",
+        "--id",
+        "acme",
+        "--name",
+        "Acme",
+        "--issuer",
+        "http://127.0.0.1:9",
+        "--client-id",
+        "us",
+        **SECRET,
+    )
+    assert "does not answer" in cli.fails("upstreams", "test", "acme", **LOOPBACK)
+    # Nor may it be called, where nothing says so.
+    assert cli.fails("upstreams", "test", "acme")
+
+
+def test_google_and_github_by_settings(cli: Cli) -> None:
+    listed = cli(
+        "upstreams", "list", "--json", IDP_GOOGLE_CLIENT_ID="g", IDP_GOOGLE_CLIENT_SECRET="gs",
+        IDP_GOOGLE_DOMAINS="example.com, example.org", IDP_GITHUB_CLIENT_ID="h", IDP_GITHUB_CLIENT_SECRET="hs",
+        IDP_GITHUB_ORGANIZATIONS="ours",
+    )  # fmt: skip
+    google, github = listed.json[:2]
+    assert (google["id"], google["issuer"]) == ("google", "https://accounts.google.com")
+    assert google["required_claims"] == {"hd": ["example.com", "example.org"]}
+    assert google["redirect_uri"] == "http://localhost:8000/upstreams/google/callback"
+    assert (github["id"], github["organizations"]) == ("github", ["ours"])
+    assert "already" in cli.fails(*ADD, "--kind", "google", IDP_GOOGLE_CLIENT_ID="g", **SECRET)
+
+
+WRONG = {
+    "no issuer": ["--name", "x"],
+    "an issuer that is no URL": ["--name", "x", "--issuer", "acme"],
+    "an issuer with a query": ["--name", "x", "--issuer", "https://acme.example/?x=1"],
+    "no openid": ["--name", "x", "--issuer", "https://acme.example", "--scope", "profile"],
+    "no such kind": ["--name", "x", "--kind", "facebook"],
+    "an odd id": ["--id", "Acme Inc", "--name", "x", "--issuer", "https://acme.example"],
+    "an odd name": ["--id", "acme", "--name", "x" * 61, "--issuer", "https://acme.example"],
+    "no such claim": ["--name", "x", "--issuer", "https://acme.example", "--claim", "password_hash=x"],
+    "addresses of all tenants": ["--kind", "microsoft", "--trust-email"],
+    "apple without its options": ["--kind", "apple"],
+    "apple with a secret that is no key": ["--kind", "apple", "--option", "team_id=T", "--option", "key_id=K"],
+    "claims of github": ["--kind", "github", "--require", "hd=x"],
+}
+
+
+@pytest.mark.parametrize("options", WRONG.values(), ids=WRONG)
+def test_what_cannot_work(cli: Cli, options: list[str]) -> None:
+    assert cli.fails(*ADD, *options, **SECRET)
+
+
+def test_apple(cli: Cli) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    cli(*ADD, "--kind", "apple", "--option", "team_id=T", "--option", "key_id=K", input=pem)

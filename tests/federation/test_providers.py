@@ -1,0 +1,174 @@
+"""The kinds of providers that have ways of their own."""
+
+import json
+import secrets
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from idp.db.engine import execute, fetchrow
+from idp.federation import upstreams
+from idp.federation.providers import KINDS
+from idp.federation.upstream import Upstream
+from tests.federation.conftest import Add, sign_in
+from tests.support.browser import Browser, Redirect, as_page
+from tests.support.stand_ins import CLIENT_ID, OpenIDProvider
+
+
+async def _email_verified(provider: OpenIDProvider) -> bool | None:
+    row = await fetchrow(
+        "SELECT u.email_verified FROM users AS u JOIN identity AS i ON i.user_id = u.id WHERE i.subject = $1",
+        provider.person.sub,
+    )
+    return row["email_verified"] if row else None
+
+
+def test_there_are_those_that_the_docs_name() -> None:
+    assert set(KINDS) == {"apple", "github", "google", "microsoft", "oidc"}
+
+
+# Google
+
+
+@pytest.mark.parametrize(
+    ("email", "more", "vouched"),
+    [
+        ("{}@gmail.com", {}, True),
+        ("{}@example.com", {"hd": "example.com"}, True),
+        # Google once sent a mail there; it does not know who reads it now.
+        ("{}@example.com", {}, False),
+        ("{}@notgmail.com", {}, False),
+    ],
+)
+async def test_google_vouches_for_its_own_addresses(
+    browser: Browser, provider: OpenIDProvider, add: Add, email: str, more: dict[str, Any], vouched: bool
+) -> None:
+    upstream = await add(kind="google", issuer=provider.issuer)
+    provider.person.email, provider.person.more = email.format(secrets.token_hex(6)), more
+    await sign_in(browser, upstream)
+    assert browser.signed_in is vouched
+    assert await _email_verified(provider) is (True if vouched else None)
+
+
+async def test_a_workspace_of_google(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+    """The parameter is a hint for the page there. What counts is the claim."""
+    upstream = await add(kind="google", issuer=provider.issuer, required_claims={"hd": ("example.com",)})
+    for hd, allowed in ((None, False), ("example.org", False), ("example.com", True)):
+        provider.person.more = {"hd": hd} if hd else {}
+        page = as_page(await sign_in(browser, upstream))
+        assert browser.signed_in is allowed
+        assert allowed or "one of those" in page.text
+    assert [given.get("hd") for path, given in provider.requests if path == "/authorize"] == ["example.com"] * 3
+
+
+async def test_google_cannot_be_asked_to_sign_in_anew(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+    upstream = await add(kind="google", issuer=provider.issuer)
+    provider.person.more = {"hd": "example.com"}
+    provider.claims = {"auth_time": None}
+    await sign_in(browser, upstream)
+    await execute("UPDATE session SET auth_time = now() - interval '1 hour' WHERE user_id IN"
+                  " (SELECT user_id FROM identity WHERE subject = $1)", provider.person.sub)  # fmt: skip
+    page = as_page(await browser.get("/account/password"))
+    assert as_page(await sign_in(browser, upstream, page)).path == "/account/password"
+    assert [given.get("prompt") for path, given in provider.requests if path == "/authorize"] == [
+        None,
+        "select_account",
+    ]
+
+
+# Apple
+
+
+@pytest.fixture
+def apple_key() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+async def test_apple(browser: Browser, provider: OpenIDProvider, add: Add, apple_key: str) -> None:
+    """A signed assertion is the secret, the answer is posted, and the name comes beside the ID token."""
+    upstream = await add(
+        kind="apple", issuer=provider.issuer, client_secret=apple_key, options={"team_id": "TEAM", "key_id": "KEY"}
+    )
+    given: list[str | None] = []
+    provider.knows = lambda client_id, secret: given.append(secret) is None  # type: ignore[method-assign]
+    provider.person.email_verified = "true"
+    provider.person.more = {"user": {"name": {"firstName": "Ada", "lastName": "Lovelace"}}}
+    page = as_page(await browser.get("/login"))
+    away = await browser.get(f"{page.path}/to/{upstream.id}")
+    assert isinstance(away, Redirect)
+    async with httpx.AsyncClient() as client:
+        form = (await client.get(away.location)).json()
+    # As a browser does: the form is another site's, and our cookies stay at home.
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(form["action"], data=form["fields"], headers={"Origin": provider.issuer})
+    assert answer.status_code == 303
+    assert "set-cookie" not in answer.headers
+    await browser.get(answer.headers["location"])
+    assert browser.signed_in
+    assert "Ada Lovelace" in as_page(await browser.get("/")).text
+    assertion = jwt.decode(str(given[0]), options={"verify_signature": False})
+    assert (assertion["iss"], assertion["sub"], assertion["aud"]) == ("TEAM", CLIENT_ID, "https://appleid.apple.com")
+    assert jwt.get_unverified_header(str(given[0])) == {"alg": "ES256", "kid": "KEY"}
+
+
+@pytest.mark.parametrize("user", ["", "x", "[]", '{"name": 7}', '{"name": {"firstName": null}}', "{" * 5000])
+async def test_what_apple_sends_along_may_be_anything(
+    browser: Browser, provider: OpenIDProvider, add: Add, apple_key: str, user: str
+) -> None:
+    """It is not signed, and nothing rests on it."""
+    upstream = await add(
+        kind="apple", issuer=provider.issuer, client_secret=apple_key, options={"team_id": "T", "key_id": "K"}
+    )
+    provider.knows = lambda client_id, secret: True  # type: ignore[method-assign]
+    page = as_page(await browser.get("/login"))
+    away = await browser.get(f"{page.path}/to/{upstream.id}")
+    assert isinstance(away, Redirect)
+    async with httpx.AsyncClient() as client:
+        fields = (await client.get(away.location)).json()["fields"]
+    sent = {name: value for name, value in (fields | {"user": user}).items() if value}
+    await browser.get(f"/upstreams/{upstream.id}/callback?{urlencode(sent)}")
+    assert browser.signed_in
+
+
+# Microsoft
+
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+
+
+def _microsoft(issuer: str) -> Upstream:
+    return upstreams.configure(kind="microsoft", client_id="x", client_secret="y", issuer=issuer)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "tid", "expected"),
+    [
+        ("https://login.microsoftonline.com/common/v2.0", TENANT, f"https://login.microsoftonline.com/{TENANT}/v2.0"),
+        ("https://login.microsoftonline.com/organizations/v2.0", TENANT, f"https://login.microsoftonline.com/{TENANT}/v2.0"),
+        ("https://login.microsoftonline.com/common/v2.0", None, "https://login.microsoftonline.com/common/v2.0"),
+        ("https://login.microsoftonline.com/common/v2.0", "../evil", "https://login.microsoftonline.com/common/v2.0"),
+        (f"https://login.microsoftonline.com/{TENANT}/v2.0", "x", f"https://login.microsoftonline.com/{TENANT}/v2.0"),
+    ],
+)  # fmt: skip
+def test_the_tenants_of_microsoft(issuer: str, tid: str | None, expected: str) -> None:
+    """Each has an issuer of its own, so the same number at another tenant is another person."""
+    provider: Any = KINDS["microsoft"]
+    assert provider.expected_issuer(_microsoft(issuer), {"tid": tid}) == expected
+
+
+def test_what_microsoft_calls_itself() -> None:
+    provider: Any = KINDS["microsoft"]
+    base = "https://login.microsoftonline.com"
+    assert provider.published_issuer(_microsoft(f"{base}/common/v2.0")) == f"{base}/{{tenantid}}/v2.0"
+    assert provider.published_issuer(_microsoft(f"{base}/{TENANT}/v2.0")) == f"{base}/{TENANT}/v2.0"
+
+
+def test_nothing_of_a_secret_is_shown() -> None:
+    upstream = _microsoft("https://login.microsoftonline.com/common/v2.0")
+    assert "y" not in json.dumps(upstreams.shown(upstream)["client_id"])
+    assert "client_secret" not in upstreams.shown(upstream)

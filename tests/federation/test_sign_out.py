@@ -1,0 +1,48 @@
+"""Signing out at a provider too."""
+
+from urllib.parse import parse_qs, urlsplit
+
+from tests.conftest import MakeClient
+from tests.federation.conftest import Add, sign_in
+from tests.support.browser import Browser, Redirect, as_page
+from tests.support.stand_ins import CLIENT_ID, OpenIDProvider
+
+BYE = "https://app.example.com/bye"
+
+
+async def test_there_and_back_to_the_application(
+    browser: Browser, make_client: MakeClient, provider: OpenIDProvider, add: Add
+) -> None:
+    upstream = await add(issuer=provider.issuer, trust_email=True, logout=True)
+    client = await make_client(post_logout_redirect_uris=[BYE])
+    await sign_in(browser, upstream)
+    asked = {"client_id": client.client_id, "post_logout_redirect_uri": BYE, "state": "s"}
+    page = as_page(await browser.get("/logout", **asked))
+    assert provider.url in page.response.headers["content-security-policy"]
+    away = await browser.submit(page, "logout-confirm")
+    assert isinstance(away, Redirect)
+    assert not browser.signed_in
+    there = parse_qs(urlsplit(away.location).query)
+    assert away.location.startswith(f"{provider.issuer}/end?")
+    assert there == {"client_id": [CLIENT_ID], "post_logout_redirect_uri": [f"{browser.issuer}/logout/return"]}
+    back = await browser.get("/logout/return")
+    assert isinstance(back, Redirect)
+    assert back.location == f"{BYE}?state=s"
+    assert "logout-done" in as_page(await browser.get("/logout/return")).ids
+
+
+async def test_not_where_nobody_wants_it(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+    """Nor where the provider is gone: nobody stays signed in because of that."""
+    upstream = await add(issuer=provider.issuer, trust_email=True)
+    await sign_in(browser, upstream)
+    page = as_page(await browser.submit(as_page(await browser.get("/logout")), "logout-confirm"))
+    assert "logout-done" in page.ids
+
+
+async def test_what_is_kept_meanwhile_is_looked_at_again(browser: Browser, make_client: MakeClient) -> None:
+    """A cookie is the browser's: it leads nowhere that is not registered."""
+    client = await make_client(post_logout_redirect_uris=[BYE])
+    for uri in ("https://evil.example", f"{BYE}/x"):
+        browser.cookies["__Host-logout"] = f"client_id={client.client_id}&post_logout_redirect_uri={uri}"
+        answer = as_page(await browser.get("/logout/return"))
+        assert answer.status == 400
