@@ -25,6 +25,7 @@ _INSERT = """
     INSERT INTO identity (id, issuer, subject, user_id, upstream_id, email, tokens, created_at, last_used_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, now(), now()) ON CONFLICT (issuer, subject) DO NOTHING
 """
+_OWNER = "SELECT user_id FROM identity WHERE issuer = $1 AND subject = $2"
 _LIST = "SELECT id, upstream_id, issuer, email, created_at, last_used_at FROM identity WHERE user_id = $1 ORDER BY id"
 _VOID = """
     UPDATE users SET email = id || '@voided.invalid', disabled_at = coalesce(disabled_at, now()), password_hash = NULL
@@ -101,7 +102,8 @@ async def link(user_id: UUID, somebody: Found) -> bool:
         somebody.tokens,
     )  # fmt: skip
     if not inserted:
-        return await known(somebody) == user_id
+        row = await fetchrow(_OWNER, somebody.issuer, somebody.subject)
+        return row is not None and row["user_id"] == user_id
     await record("identity_linked", user_id=user_id, detail={"upstream": somebody.upstream_id})
     return True
 

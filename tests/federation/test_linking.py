@@ -60,8 +60,10 @@ async def test_one_that_somebody_else_has(
     upstream = await add(issuer=provider.issuer)
     bob = await make_user()
     await _connect(browser, await _home(browser, bob), upstream.id)
-    refused = as_page(await _connect(browser, await _home(browser, alice), upstream.id))
-    assert refused.status == 400
+    for disabled_at in ("NULL", "now()"):
+        await execute(f"UPDATE users SET disabled_at = {disabled_at} WHERE id = $1", bob.id)
+        refused = as_page(await _connect(browser, await _home(browser, alice), upstream.id))
+        assert refused.status == 400
     (row,) = await fetch("SELECT user_id FROM identity WHERE subject = $1", provider.person.sub)
     assert row["user_id"] == bob.id
 
