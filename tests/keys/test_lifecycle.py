@@ -231,9 +231,11 @@ async def test_only_our_algorithms_and_sizes(alg: str, size: int) -> None:
 async def test_the_event_loop_goes_on_while_a_key_is_made() -> None:
     making = asyncio.create_task(lifecycle.generate("RS256", 4096))
     loop = asyncio.get_running_loop()
-    longest, last = 0.0, loop.time()
+    longest, began = 0.0, loop.time()
+    last = began
     while not making.done():
         await asyncio.sleep(0.001)
         longest, last = max(longest, loop.time() - last), loop.time()
     assert await making
-    assert longest < 0.1
+    # Were it made in the loop, nearly all of the time would be one pause, however fast the machine is.
+    assert longest < 0.6 * (last - began)
