@@ -9,16 +9,20 @@ from urllib.parse import urlencode
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser as Chromium
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from idp.accounts import invitations
 from idp.accounts.tables import User
-from idp.signin import factors
+from idp.db.engine import execute
+from idp.signin import limits
 from idp.signin.machine import Step
-from tests.browser.conftest import DESKTOP, PHONE, sign_in
+from idp.web import throttle
+from tests.browser.conftest import DESKTOP, HOME, PHONE, sign_in
 from tests.conftest import MakeClient, MakeUser
 from tests.federation.conftest import Add, add, provider
+from tests.support.authenticator import virtual_authenticator
 from tests.support.mailbox import Mailbox
+from tests.support.oauth import PASSWORD
 from tests.support.person import equip
 from tests.support.server import Server
 from tests.support.stand_ins import OpenIDProvider
@@ -27,8 +31,14 @@ __all__ = ["add", "provider"]
 
 pytestmark = pytest.mark.browser
 
-RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-Look = Callable[[], Awaitable[None]]
+AXE = Axe().axe_script
+RULES = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
+    "resultTypes": ["violations"],
+}
+ERROR = "#form-error"
+NEW_PASSWORD = "seven tired otters nap"
+Look = Callable[[str], Awaitable[None]]
 
 
 @pytest.fixture(params=["en-GB", "de-DE"], ids=["English", "German"])
@@ -41,17 +51,25 @@ async def page(request: pytest.FixtureRequest, chromium: Chromium, server: Serve
 
 
 @pytest.fixture
-def look(request: pytest.FixtureRequest, page: Page) -> Look:
-    """Looks at the page as it is now: light and dark, wide and narrow, from left to right and from right to left."""
+def look(page: Page) -> Look:
+    """Looks at the page as it is now: light and dark, wide and narrow, from left to right and from right to left.
 
-    async def at() -> None:
+    Its argument selects something that only the page in question has.
+    """
+
+    async def at(mark: str) -> None:
+        await expect(page.locator(mark).first).to_be_attached()
         name = f"{page.url}: {await page.title()}"
+        language = (await page.evaluate("navigator.language"))[:2]
+        assert await page.get_attribute("html", "lang") == language, name
         # What axe looks at is not in the words.
-        looks = product(("light", "dark"), (DESKTOP, PHONE)) if "English" in request.node.name else ()
+        looks = product(("light", "dark"), (DESKTOP, PHONE)) if language == "en" else ()
         for scheme, viewport in looks:
             await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             await page.set_viewport_size(viewport)  # type: ignore[arg-type]
-            found = (await Axe().run(page, options=RULES)).response["violations"]
+            if not await page.evaluate("'axe' in window"):
+                await page.evaluate(AXE)
+            found = await page.evaluate("rules => axe.run(rules).then(found => found.violations)", RULES)
             assert _told(found) == [], f"{name}, {scheme}, {viewport['width']} px"
         await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
         for direction in ("ltr", "rtl"):
@@ -67,66 +85,97 @@ def _told(violations: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(found["id"], str(found["nodes"][0]["target"])) for found in violations]
 
 
+async def _send(page: Page, submit: str, **fields: str) -> None:
+    for name, value in fields.items():
+        await page.fill(f"[name={name}]", value)
+    await page.click(submit)
+
+
 async def test_before_the_sign_in(page: Page, look: Look, mailbox: Mailbox) -> None:
     newcomer = f"{secrets.token_hex(6)}@example.com"
     await page.goto("/")
-    await look()
+    await look("a[href='/login']")
     await page.goto("/login")
-    await look()
-    await page.fill("#username", newcomer)
-    await page.fill("#password", "not it at all")
-    await page.click("#login-submit")
-    await look()
-    login = page.url
-    await page.goto(f"{'/'.join(login.split('/')[:5])}/registration")
-    await look()
-    await page.fill("#username", newcomer)
-    await page.fill("#new-password", "password")
-    await page.click("#register-submit")
-    await look()
-    await page.fill("#new-password", "seven tired otters nap")
-    await page.click("#register-submit")
-    await look()
+    await look("#login-submit")
+    flow = page.url
+    await _send(page, "#login-submit", username=newcomer, password="not it at all")
+    await look(ERROR)
+    await page.goto(f"{flow}/registration")
+    await look("#register-submit")
+    await _send(page, "#register-submit", username=newcomer, password="password")
+    await look(ERROR)
+    await _send(page, "#register-submit", password=NEW_PASSWORD)
+    await look("#code-submit")
+    await _send(page, "#code-submit", code="1234")
+    await look(ERROR)
     await page.goto((await mailbox.next(newcomer)).path)
-    await look()
+    await look("#link-submit")
 
 
 async def test_by_mail(page: Page, look: Look, alice: User, mailbox: Mailbox) -> None:
     await page.goto("/login")
-    await page.fill("#username", alice.email)
-    await page.click("#email-code-send")
-    await look()
+    await page.goto(f"{page.url}/email_code")
+    await look("#email-code-send")
+    await _send(page, "#email-code-send", username=alice.email)
+    await look("#code-submit")
+    await _send(page, "#code-submit", code="1234")
+    await look(ERROR)
     await page.goto((await mailbox.next(alice.email)).path)
-    await look()
+    await look("#link-submit")
+
+
+async def test_a_forgotten_password(page: Page, look: Look, alice: User, mailbox: Mailbox) -> None:
     await page.goto("/login")
     await page.click("#forgot")
-    await look()
-    await page.fill("#username", alice.email)
-    await page.click("#forgot-submit")
-    await look()
-    await page.goto((await mailbox.next(alice.email, 2)).path)
-    await look()
-    await page.fill("#new-password", "seven tired otters nap")
-    await page.click("#reset-submit")
-    await look()
+    await look("#forgot-submit")
+    await _send(page, "#forgot-submit", username=alice.email)
+    await look("#reset-submit")
+    await _send(page, "#reset-submit", code="1234", password=NEW_PASSWORD)
+    await look(ERROR)
+    await page.goto((await mailbox.next(alice.email)).path)
+    await look("#reset-submit")
+    await _send(page, "#reset-submit", password="password")
+    await look(ERROR)
+    await _send(page, "#reset-submit", password=NEW_PASSWORD)
+    await look("#to-login")
+
+
+async def test_a_lock(page: Page, look: Look, alice: User, mailbox: Mailbox) -> None:
+    await sign_in(page, alice, "not it at all")
+    await execute(
+        "UPDATE throttle SET number = $2, free_at = now() - interval '1 second' WHERE key = $1",
+        throttle._key(limits.PASSWORDS.name, alice.email), limits.LOCK_AFTER - 1,
+    )  # fmt: skip
+    await sign_in(page, alice, "nor this")
+    link = (await mailbox.next(alice.email)).path
+    await sign_in(page, alice, "nor that")
+    await look(ERROR)
+    await page.goto(link)
+    await look("#unlock-submit")
+    await page.click("#unlock-submit")
+    await look(".symbol.good")
 
 
 async def test_an_invitation(page: Page, look: Look, mailbox: Mailbox) -> None:
     email = f"{secrets.token_hex(6)}@example.com"
     await invitations.invite(email, None)
     await page.goto((await mailbox.next(email)).path)
-    await look()
+    await look("#invitation-accept")
     await page.click("#invitation-accept")
-    await look()
+    await look("#register-submit")
 
 
 async def test_second_steps(page: Page, look: Look, server: Server, make_user: MakeUser) -> None:
     person = await equip(await make_user(), server.issuer, [Step.TOTP, Step.RECOVERY_CODE, Step.PASSKEY], two_step=True)
     await sign_in(page, person.user)
     flow = page.url
-    for step in ("passkey", "totp", "recovery_code"):
+    await page.goto(f"{flow}/passkey")
+    await look("#passkey-get")
+    for step, submit in (("totp", "#totp-submit"), ("recovery_code", "#recovery-submit")):
         await page.goto(f"{flow}/{step}")
-        await look()
+        await look(submit)
+        await _send(page, submit, code="1234")
+        await look(ERROR)
 
 
 async def test_on_the_way_to_an_application(
@@ -139,75 +188,112 @@ async def test_on_the_way_to_an_application(
     )  # fmt: skip
     user = await make_user()
     await page.goto(f"/authorize?{urlencode(strict.parameters())}")
-    await look()
-    await page.fill("#username", user.email)
-    await page.fill("#password", "correct horse battery staple")
-    await page.click("#login-submit")
-    await look()
-    page.context.set_default_timeout(10_000)
+    await look("#login-submit")
+    await _send(page, "#login-submit", username=user.email, password=PASSWORD)
+    await look("#totp-confirm")
+    await _send(page, "#totp-confirm", code="1234")
+    await look(ERROR)
     await page.context.clear_cookies()
     await sign_in(page, user)
     await page.goto(f"/authorize?{urlencode(shop.parameters(scope=shop.scope))}")
-    await look()
-    for path in ("/authorize?client_id=nobody", "/no-such-page", "/login/none", "/reset?token=x", "/unlock?token=x"):
-        await page.goto(path)
-        await look()
+    await look("#consent-allow")
     await page.goto("/logout")
-    await look()
+    await look("#logout-confirm")
     await page.click("#logout-confirm")
-    await look()
+    await look("#logout-done")
 
 
-async def test_the_account(
+async def test_errors(page: Page, look: Look) -> None:
+    await page.goto("/authorize?client_id=nobody")
+    await look("#oidc-error")
+    for path in ("/no-such-page", "/login/none", "/reset?token=x", "/unlock?token=x"):
+        await page.goto(path)
+        await look(".symbol")
+
+
+async def test_the_account(page: Page, look: Look, make_user: MakeUser) -> None:
+    """As it is in the beginning."""
+    await sign_in(page, await make_user(name="Alice Example"))
+    await look("#to-account")
+    marks = {
+        "": "#profile-save", "/security": "#totp-add", "/password": "#password-save", "/email": "#email-send",
+        "/passkeys": "#passkey-create", "/totp": "#totp-confirm", "/sessions": "#end-others", "/apps": "nav + h1",
+        "/data": "#account-delete",
+    }  # fmt: skip
+    for path, mark in marks.items():
+        await page.goto(f"/account{path}")
+        await look(mark)
+
+
+async def test_a_full_account(
     page: Page, look: Look, server: Server, make_user: MakeUser, make_client: MakeClient
 ) -> None:
     user = await make_user(name="Alice Example")
+    native = {"application_type": "native", "redirect_uris": [f"{server.issuer}/callback"]}
+    shop = await make_client(client_name="Shop", **native)
     await sign_in(page, user)
-    await page.goto("/")
-    await look()
-    pages = ["", "/security", "/password", "/email", "/passkeys", "/totp", "/sessions", "/apps", "/data"]
-    for path in pages:
-        await page.goto(f"/account{path}")
-        await look()
+    await page.goto(f"/authorize?{urlencode(shop.parameters())}")
+    await page.click("#consent-allow")
+    await page.wait_for_url("**/callback?**")
     await equip(user, server.issuer, [Step.TOTP, Step.RECOVERY_CODE, Step.PASSKEY], two_step=True)
-    assert await factors.factors_of(user.id)
-    shop = await make_client(client_name="Shop", skip_consent=True)
-    await page.request.get(f"/authorize?{urlencode(shop.parameters())}", max_redirects=0)
-    for path in ("/security", "/apps"):
-        await page.goto(f"/account{path}")
-        await look()
-    await page.goto("/account")
-    await page.fill("#birthdate", "yesterday")
-    await page.click("#profile-save")
-    await look()
-    await page.goto("/account/password")
-    await page.fill("#new-password", "password")
-    await page.click("#password-save")
-    await look()
     await page.goto("/account/security")
+    await look("#totp-remove")
     await page.click("#recovery-make")
-    await look()
+    await look("#recovery-codes")
+    await page.goto("/account/apps")
+    await look("form[action$='/revoke']")
     await page.goto("/account/data")
-    await page.fill("#email", user.email)
-    await page.click("#account-delete")
-    await look()
+    await _send(page, "#account-delete", email=user.email)
+    await look(".symbol.good")
+
+
+async def test_errors_of_the_account(page: Page, look: Look, make_user: MakeUser) -> None:
+    await sign_in(page, await make_user())
+    for path, fields, submit in (
+        ("", {"birthdate": "yesterday"}, "#profile-save"),
+        ("/password", {"password": "password"}, "#password-save"),
+        ("/totp", {"code": "1234"}, "#totp-confirm"),
+        ("/data", {"email": "somebody@example.com"}, "#account-delete"),
+    ):
+        await page.goto(f"/account{path}")
+        await _send(page, submit, **fields)
+        await look(ERROR)
+    await virtual_authenticator(page, isUserVerified=False)
+    await page.goto("/account/passkeys")
+    await page.click("#passkey-create")
+    await look("#passkey-message:not([hidden])")
+
+
+async def test_another_address(page: Page, look: Look, alice: User, mailbox: Mailbox) -> None:
+    new = f"{secrets.token_hex(6)}@example.com"
+    await sign_in(page, alice)
+    await page.goto("/account/email")
+    await _send(page, "#email-send", email=new)
+    await look("#code-submit")
+    await _send(page, "#code-submit", code="1234")
+    await look(ERROR)
+    await page.goto((await mailbox.next(new)).path)
+    await look("#link-submit")
+    await page.click("#link-submit")
+    await look(".notice.good")
 
 
 async def test_accounts_elsewhere(page: Page, look: Look, provider: OpenIDProvider, add: Add, mailbox: Mailbox) -> None:
     upstream = await add(issuer=provider.issuer, name="A provider with a name that is rather long")
     await page.goto("/login")
-    await look()
+    await look(f"#upstream-{upstream.id}")
     provider.error = "access_denied"
     await page.click(f"#upstream-{upstream.id}")
-    await look()
+    await look(ERROR)
     provider.error = None
     await page.click(f"#upstream-{upstream.id}")
-    await look()
+    await look("#upstream-send")
     email = await page.input_value("#username")
     await page.click("#upstream-send")
-    await look()
+    await look("#code-submit")
     await page.goto((await mailbox.next(email)).path)
-    await look()
+    await look("#link-submit")
     await page.click("#link-submit")
+    await expect(page).to_have_url(HOME)
     await page.goto("/account/security")
-    await look()
+    await look("[id^=identity-]")
