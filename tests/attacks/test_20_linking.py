@@ -66,7 +66,7 @@ async def test_20_the_same_subject_at_another_provider(
     await sign_in(browser, first)
     row = await fetchrow("SELECT user_id FROM identity WHERE subject = $1", provider.person.sub)
     assert row is not None
-    other = OpenIDProvider("/tenant")
+    other = OpenIDProvider()
     try:
         other.person.sub, other.person.email = provider.person.sub, f"{secrets.token_hex(6)}@example.com"
         browser.cookies.clear()

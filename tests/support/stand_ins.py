@@ -34,6 +34,7 @@ class StandIn:
 
     Attributes:
         url: where it is.
+        path: what all its paths begin with.
         faults: what it does wrong, by the names that its methods ask for.
         requests: the path and the parameters of each request so far.
         delay: seconds that it takes when it is ``slow``.
@@ -44,6 +45,7 @@ class StandIn:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.codes: dict[str, dict[str, str]] = {}
         self.delay = 30.0
+        self.path = ""
         self._stopping = threading.Event()
         stand_in = self
 
@@ -69,7 +71,7 @@ class StandIn:
         self._server.server_close()
 
     def _serve(self, handler: BaseHTTPRequestHandler, parameters: dict[str, str]) -> None:
-        path = urlsplit(handler.path).path
+        path = urlsplit(handler.path).path.removeprefix(self.path)
         self.requests.append((path, parameters))
         status, kind, text = self._spoilt(path) or self.answer(path, parameters, handler)
         handler.send_response(status)
@@ -144,7 +146,7 @@ class OpenIDProvider(StandIn):
         header: members of its header, likewise.
     """
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self) -> None:
         self.person = Somebody()
         self.error: str | None = None
         self.claims: dict[str, Any] = {}
@@ -152,18 +154,19 @@ class OpenIDProvider(StandIn):
         self.lean = False
         self.metadata: dict[str, Any] = {}
         self.access_token: str | None = None
-        # A port may be another stand-in's later, while its keys are still known: so no two names are the same.
         self.keys = {secrets.token_hex(4): rsa.generate_private_key(65537, 2048)}
         self.stranger = rsa.generate_private_key(65537, 2048)
         super().__init__()
-        self.issuer = self.url + path
+        # A port may be another stand-in's later, while the metadata and keys of this one are still known.
+        self.path = f"/{secrets.token_hex(4)}"
+        self.issuer = self.url + self.path
 
     def rotate(self) -> None:
         """Sign with a new key from now on."""
         self.keys[secrets.token_hex(4)] = rsa.generate_private_key(65537, 2048)
 
     def answer(self, path: str, parameters: dict[str, str], handler: BaseHTTPRequestHandler) -> Answer:
-        match path.removeprefix(urlsplit(self.issuer).path):
+        match path:
             case "/.well-known/openid-configuration":
                 return _json(self._metadata())
             case "/jwks":
