@@ -6,16 +6,25 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock migration messages clean
+.PHONY: help run test bench bench-compare profile check format lock migration messages clean
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Start the server with sample data on an embedded PostgreSQL
 	@exec $(BIN)/idp serve --dev $(ARGS)
 
 test: $(VENV)/.dev ## Run all tests; ARGS='-k name' for some
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
+
+bench: $(VENV)/.dev ## Measure every figure of docs/performance.md; ARGS='--scale 0.1' for a smaller large database
+	@exec $(BIN)/python -m bench $(ARGS)
+
+bench-compare: $(VENV)/.dev ## Two revisions side by side; BASE=rev
+	@exec $(BIN)/python -m bench.compare $(BASE) $(ARGS)
+
+profile: $(VENV)/.dev ## A flame graph of a worker under load; ARGS=refresh_token for another load
+	@exec $(BIN)/python -m bench.profile $(ARGS)
 
 check: $(VENV)/.dev ## Lint, check the format, check the types
 	$(BIN)/ruff check .

@@ -60,7 +60,7 @@ def test_good_tokens_hold() -> None:
         {"typ": "at+jwt"},
         {"key": STRANGER},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_an_id_token_that_differs_in_one_thing_is_refused(changes: dict[str, Any]) -> None:
     token = access_token()
@@ -91,7 +91,7 @@ def test_after_a_refresh_it_must_speak_of_the_same_sign_in(expected: dict[str, A
         {"typ": "JWT"},
         {"key": STRANGER},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_an_access_token_that_differs_in_one_thing_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(jose.InvalidJWT):
