@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 
 import structlog
@@ -28,6 +29,7 @@ from idp.signin import upstreams as upstream_pages
 from idp.web import failures, health, static
 from idp.web.access import require_declaration, same_origin_guard
 from idp.web.cors import Cors
+from idp.web.direct import Direct
 from idp.web.edge import Edge
 from idp.web.logs import configure_logs
 from idp.web.pages import pages
@@ -76,6 +78,9 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
         asyncio.create_task(housekeeping.run()),
         asyncio.create_task(outbox.run()),
     ]
+    # What is here now stays: the collector need not walk through all of it again and again.
+    gc.collect()
+    gc.freeze()
     _say_that_it_serves()
     try:
         yield
@@ -120,4 +125,4 @@ def create_app() -> ASGIApp:
         request_max_body_size=MAX_BODY_BYTES,
     )
     require_declaration(app)
-    return Edge(Cors(app, lambda origin: origin in registry.origins), config)
+    return Edge(Cors(Direct(app), lambda origin: origin in registry.origins), config)

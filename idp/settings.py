@@ -191,7 +191,9 @@ class Settings(BaseSettings):
     argon2_memory_cost: int = _option(19456, "Argon2id memory, in KiB.", ge=8)
     argon2_time_cost: int = _option(2, "Argon2id passes.", ge=1)
     argon2_parallelism: int = _option(1, "Argon2id lanes.", ge=1)
-    hashing_threads: int = _option(2, "Passwords hashed at a time, in one worker.", ge=1)
+    hashing_threads: int | None = _option(
+        None, "Passwords hashed at a time, in one worker. Empty: its share of the CPUs.", ge=1
+    )
     hashing_queue: int = _option(32, "Hashings that may wait for a thread; more are answered with 503.", ge=0)
 
     # Mail

@@ -130,9 +130,9 @@ async def test_batches_are_small(fill: Fill, monkeypatch: pytest.MonkeyPatch) ->
     await fill("revoked_access_token", YEAR, 45)
     assert await housekeeping.delete_expired("revoked_access_token", "jti", "1 hour") == 10
     assert await _count("revoked_access_token") == 35
-    await housekeeping.round_of_deletions()
+    assert await housekeeping.round_of_deletions()
     assert await _count("revoked_access_token") == 5
-    await housekeeping.round_of_deletions()
+    assert not await housekeeping.round_of_deletions()
     assert await _count("revoked_access_token") == 0
 
 

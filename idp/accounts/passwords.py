@@ -8,6 +8,7 @@ Hashes that other systems made verify too (:mod:`idp.accounts.foreign_hashes`), 
 import asyncio
 import os
 import secrets
+import sys
 import threading
 import unicodedata
 from base64 import b64encode
@@ -28,6 +29,8 @@ from idp.web.i18n import gettext as _
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: How far threads that hash stand back, from 0 to 19.
+NICENESS = 10
 #: Lengths in characters (NIST SP 800-63B section 5.1.1.2). The shortest concerns only new passwords.
 MIN_LENGTH, MAX_LENGTH = 8, 1024
 
@@ -86,6 +89,15 @@ async def verify_password(hash: str | None, password: str) -> bool:
     if len(password) > MAX_LENGTH:
         return await verify_password(None, "")
     return await _pool().run(_matches, hash or _decoy(), password)
+
+
+def check_load() -> None:
+    """Refuse now what would be refused anyhow, before anything else is done for it.
+
+    Raises:
+        Overloaded: too many hashings wait already.
+    """
+    _pool().check()
 
 
 def needs_rehash(hash: str) -> bool:
@@ -149,12 +161,28 @@ def _decoy() -> str:
     return f"$argon2id$v=19${costs}${salt}${digest}"
 
 
+def _stand_back() -> None:
+    """Let every other thread go first: whoever only fetches a key must not wait for a CPU that hashes."""
+    if sys.platform == "linux":
+        # Of this thread alone, on Linux.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
 class _Pool:
     """Threads that hash, and a short queue before them."""
 
     def __init__(self, threads: int, queue: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing")
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing", initializer=_stand_back)
         self._places = threading.BoundedSemaphore(threads + queue)
+
+    def check(self) -> None:
+        """
+        Raises:
+            Overloaded: every place is taken.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Overloaded
+        self._places.release()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a thread.
@@ -172,7 +200,10 @@ class _Pool:
 
 @cache
 def _pool() -> _Pool:
-    return _Pool(settings().hashing_threads, settings().hashing_queue)
+    config = settings()
+    # More threads than CPUs would only take the memory, and the time, of those that hash already.
+    share = max(1, (os.cpu_count() or 1) // config.workers)
+    return _Pool(config.hashing_threads or share, config.hashing_queue)
 
 
 # A worker forked from a process that has hashed would wait for threads that were not forked with it.

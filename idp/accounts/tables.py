@@ -2,11 +2,12 @@
 
 import uuid
 
+import asyncpg
 from piccolo.columns import JSONB, UUID, Boolean, Bytea, ForeignKey, OnDelete, SmallInt, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
-from idp.db.engine import engine
+from idp.db.engine import engine, fetchrow
 from idp.ids import uuid7
 
 
@@ -77,8 +78,13 @@ class Invitation(Table, tablename="invitation", db=engine):
 
 async def user_by_email(email: str) -> User | None:
     """The user of a normalised email address, disabled or not."""
-    return await User.objects().where(User.email == email).first()
+    return _user(await fetchrow("SELECT * FROM users WHERE email = $1", email))
 
 
 async def user_by_id(user_id: uuid.UUID) -> User | None:
-    return await User.objects().where(User.id == user_id).first()
+    return _user(await fetchrow("SELECT * FROM users WHERE id = $1", user_id))
+
+
+def _user(row: asyncpg.Record | None) -> User | None:
+    # As Piccolo would, which builds the same query anew each time.
+    return User(_exists_in_db=True, **row) if row is not None else None

@@ -6,9 +6,6 @@ import rich_click as click
 
 from idp.cli.output import json_option, print_json, print_table, text
 
-#: Defaults that depend on the machine, in words.
-DEFAULTS_IN_WORDS = {"hashing_threads": "the number of CPUs"}
-
 _MARKDOWN_HEAD = """# Settings
 
 A setting is an environment variable, or a line of the file `.env` in the working folder; the environment comes first.
@@ -44,7 +41,7 @@ def _rows(*, with_values: bool) -> list[dict[str, Any]]:
     for name, field in Settings.model_fields.items():
         row: dict[str, Any] = {
             "name": PREFIX + name.upper(),
-            "default": DEFAULTS_IN_WORDS.get(name, _plain(field.default)),
+            "default": _plain(field.default),
             "help": field.description,
             "secret": name in SECRETS,
         }
@@ -64,7 +61,5 @@ def _plain(value: object) -> str:
 def _markdown_row(row: dict[str, Any]) -> str:
     mark = "¹" if row["secret"] else ""
     default = f"`{row['default']}`" if row["default"] else ""
-    if row["default"] in DEFAULTS_IN_WORDS.values():
-        default = row["default"]
     meaning = row["help"].replace("|", "\\|").replace("<", "&lt;")
     return f"| `{row['name']}`{mark} | {default} | {meaning} |"

@@ -1,15 +1,17 @@
 """The connection to PostgreSQL: one engine, one pool a process.
 
 Tables and everyday queries go through Piccolo; the few hot statements go straight to asyncpg by :func:`fetchrow`
-and its kin, on the same pool. Both take part in a transaction opened with :func:`transaction`.
+and its kin, on connections that are held (:mod:`idp.db.lines`). Both take part in a transaction opened with
+:func:`transaction`.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncpg
-from piccolo.engine.postgres import PostgresEngine
+from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
+
+from idp.db.lines import Line, Lines
 
 
 class _Engine(PostgresEngine):
@@ -18,6 +20,9 @@ class _Engine(PostgresEngine):
     async def check_version(self) -> None: ...
 
     async def prep_database(self) -> None: ...
+
+    #: The connections that :func:`fetchrow` and its kin use, of the pool that is open.
+    lines: Lines | None = None
 
 
 engine = _Engine(config={})
@@ -50,6 +55,7 @@ async def open_pool(size: int) -> None:
         await engine.start_connection_pool(
             min_size=1, max_size=size, connection_class=_Connection, timeout=10, command_timeout=30
         )
+        engine.lines = Lines(engine.pool)
     except ValueError as error:
         # The text of the error may quote the password.
         raise DatabaseUnavailable(
@@ -60,6 +66,9 @@ async def open_pool(size: int) -> None:
 
 
 async def close_pool() -> None:
+    if engine.lines is not None:
+        await engine.lines.close()
+        engine.lines = None
     if engine.pool is not None:
         await engine.close_connection_pool()
 
@@ -74,36 +83,63 @@ async def connected(size: int = 2) -> AsyncIterator[None]:
         await close_pool()
 
 
+class _Transaction(PostgresTransaction):
+    """A transaction on a line, which Piccolo's queries take part in."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__(engine)
+        self.line = line
+        self.connection = line.connection
+
+
 @asynccontextmanager
 async def transaction() -> AsyncIterator[None]:
-    """One transaction for all statements inside, Piccolo's and our own; rolled back if the block raises."""
-    async with engine.transaction():
+    """One transaction for all statements inside, Piccolo's and our own; rolled back if the block raises.
+
+    Inside another one it is part of that.
+    """
+    if engine.current_transaction.get() is not None:
         yield
+        return
+    async with _lines().line() as line, line.connection.transaction():
+        token = engine.current_transaction.set(_Transaction(line))
+        try:
+            yield
+        finally:
+            engine.current_transaction.reset(token)
 
 
-def _executor() -> Any:
-    current = engine.current_transaction.get()
-    if current is not None:
-        return current.connection
-    if engine.pool is None:
+def _lines() -> Lines:
+    if engine.lines is None:
         raise DatabaseUnavailable("The database is not open.")
-    return engine.pool
+    return engine.lines
+
+
+async def _run(statement: str, arguments: tuple[object, ...]) -> tuple[list[asyncpg.Record], str]:
+    current = engine.current_transaction.get()
+    if current is None:
+        async with _lines().line() as line:
+            return await line.fetch(statement, arguments)
+    if isinstance(current, _Transaction):
+        return await current.line.fetch(statement, arguments)
+    # A migration's, whose statements run once.
+    return await Line(current.connection).fetch(statement, arguments)
 
 
 async def fetchrow(statement: str, *arguments: object) -> asyncpg.Record | None:
     """Run one statement and return its first row, if any."""
-    row: asyncpg.Record | None = await _executor().fetchrow(statement, *arguments)
-    return row
+    rows, _ = await _run(statement, arguments)
+    return rows[0] if rows else None
 
 
 async def fetch(statement: str, *arguments: object) -> list[asyncpg.Record]:
     """Run one statement and return its rows."""
-    rows: list[asyncpg.Record] = await _executor().fetch(statement, *arguments)
+    rows, _ = await _run(statement, arguments)
     return rows
 
 
 async def execute(statement: str, *arguments: object) -> int:
     """Run one statement and return how many rows it changed."""
-    status: str = await _executor().execute(statement, *arguments)
+    _, status = await _run(statement, arguments)
     count = status.rpartition(" ")[2]
     return int(count) if count.isdigit() else 0

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from litestar import Request, Response, post
+from litestar import Request, post
 
 from idp import ids
 from idp.db.engine import fetchrow
@@ -15,25 +15,27 @@ from idp.oauth.token.mint import read_refresh_token
 from idp.settings import settings
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.direct import DIRECT, Answer, json
+from idp.web.headers import request_header
 
 INACTIVE = {"active": False}
 
 
-@post("/introspect", opt={"access": Access.CLIENT}, status_code=200)
-async def introspect(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+@post("/introspect", opt={"access": Access.CLIENT} | DIRECT, status_code=200)
+async def introspect(request: Request[Any, Any, Any]) -> Answer:
     """Say whether a token is active, and what it says, to those whom it concerns.
 
     A client learns of its own tokens; a resource server, by the client that it is registered with, of the access
     tokens meant for it. To all others every token is inactive (section 4).
     """
     form = await forms.form(request)
-    client = authenticate(request.headers.get("authorization"), form)
+    client = authenticate(request_header(request.scope, b"authorization"), form)
     if client.public:
         raise InvalidClient("Introspection needs a client that can authenticate itself.")
     if "token" not in form:
         raise InvalidRequest("token is missing.")
     answer = await _access_token(form["token"], client) or await _refresh_token(form["token"], client)
-    return Response(answer or INACTIVE, headers={"Cache-Control": "no-store"})
+    return json(answer or INACTIVE)
 
 
 def _concerns(client: Client, claims: dict[str, Any]) -> bool:

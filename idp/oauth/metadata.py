@@ -4,10 +4,10 @@ Answered from memory, so that tokens can be verified even while the database is 
 """
 
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, Final
 
 from litestar import HttpMethod, Request, route
-from litestar.response.base import ASGIResponse
 
 from idp.keys.ring import Document, keyring, prepare
 from idp.oauth.authorize.checks import RESPONSE_MODES
@@ -18,17 +18,20 @@ from idp.settings import settings
 from idp.signin.machine import ACR_VALUES
 from idp.web import i18n
 from idp.web.access import Access
+from idp.web.direct import DIRECT, Answer
+from idp.web.headers import encode, request_header
 
 METHODS: Final = (HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS)
 
 _CORS = {"Access-Control-Allow-Origin": "*"}
-_PREFLIGHT = _CORS | {
+_PREFLIGHT_HEADERS = _CORS | {
     "Allow": ", ".join(METHODS),
     "Access-Control-Allow-Methods": ", ".join(METHODS),
     # If-None-Match is what makes a browser ask.
     "Access-Control-Allow-Headers": "*",
     "Access-Control-Max-Age": "86400",
 }
+_PREFLIGHT = Answer(b"", encode(_PREFLIGHT_HEADERS), status=HTTPStatus.NO_CONTENT)
 
 
 def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
@@ -71,39 +74,35 @@ def _discovery(issuer: str, algorithms: tuple[str, ...]) -> Document:
     return prepare(_metadata(issuer, algorithms))
 
 
-def _unchanged(if_none_match: str | None, etag: str) -> bool:
+@lru_cache(maxsize=16)
+def _answers(document: Document, max_age: int) -> tuple[Answer, Answer]:
+    """A document for those who do not have it, and for those who do."""
+    headers = _CORS | {"Cache-Control": f"public, max-age={max_age}", "ETag": document.etag}
+    # Not application/jwk-set+json for the JWKS: some clients, and the OpenID Foundation's tests, want this.
+    whole = Answer(document.body, encode(headers | {"Content-Type": "application/json"}))
+    return whole, Answer(b"", encode(headers), status=HTTPStatus.NOT_MODIFIED)
+
+
+def _unchanged(if_none_match: str, etag: str) -> bool:
     """Whether the reader has this very document (RFC 9110 section 13.1.2, weak comparison)."""
-    tags = [tag.strip() for tag in (if_none_match or "").split(",")]
+    tags = [tag.strip() for tag in if_none_match.split(",")]
     return "*" in tags or etag in [tag.removeprefix("W/") for tag in tags]
 
 
-def _answer(request: Request[Any, Any, Any], document: Document) -> ASGIResponse:
+def _answer(request: Request[Any, Any, Any], document: Document) -> Answer:
     if request.method == HttpMethod.OPTIONS:
-        return ASGIResponse(status_code=204, headers=_PREFLIGHT)
-    headers = _CORS | {
-        "Cache-Control": f"public, max-age={settings().jwks_max_age}",
-        "ETag": document.etag,
-    }
-    if _unchanged(request.headers.get("if-none-match"), document.etag):
-        return ASGIResponse(status_code=304, headers=headers)
-    headers |= {
-        # Not application/jwk-set+json for the JWKS: some clients, and the OpenID Foundation's
-        # tests, want application/json.
-        "Content-Type": "application/json",
-        "Content-Length": str(len(document.body)),
-    }
-    if request.method == HttpMethod.HEAD:
-        return ASGIResponse(headers=headers, is_head_response=True)
-    return ASGIResponse(body=document.body, headers=headers)
+        return _PREFLIGHT
+    whole, unchanged = _answers(document, settings().jwks_max_age)
+    if_none_match = request_header(request.scope, b"if-none-match")
+    return unchanged if if_none_match and _unchanged(if_none_match, document.etag) else whole
 
 
 @route(
     ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"],
     http_method=METHODS,
-    opt={"access": Access.PUBLIC},
-    sync_to_thread=False,
+    opt={"access": Access.PUBLIC} | DIRECT,
 )
-def discovery(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def discovery(request: Request[Any, Any, Any]) -> Answer:
     """The metadata of this server, under the names of OpenID Connect Discovery and of RFC 8414."""
     return _answer(request, _discovery(settings().issuer, keyring.algorithms()))
 
@@ -111,10 +110,9 @@ def discovery(request: Request[Any, Any, Any]) -> ASGIResponse:
 @route(
     "/.well-known/jwks.json",
     http_method=METHODS,
-    opt={"access": Access.PUBLIC},
-    sync_to_thread=False,
+    opt={"access": Access.PUBLIC} | DIRECT,
 )
-def jwks(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def jwks(request: Request[Any, Any, Any]) -> Answer:
     """The public keys (RFC 7517 section 5)."""
     return _answer(request, keyring.jwks())
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from litestar import MediaType, Request, Response, post
+from litestar import Request, post
 from litestar.datastructures import Cookie
 
 from idp import ids
@@ -18,16 +18,20 @@ from idp.oauth.token import cookie
 from idp.oauth.token.mint import read_refresh_token
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.direct import DIRECT, Answer
+from idp.web.headers import encode, request_header
+
+DONE = encode({"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"})
 
 
-@post("/revoke", opt={"access": Access.CLIENT}, status_code=200)
-async def revoke(request: Request[Any, Any, Any]) -> Response[bytes]:
+@post("/revoke", opt={"access": Access.CLIENT} | DIRECT, status_code=200)
+async def revoke(request: Request[Any, Any, Any]) -> Answer:
     """Revoke a token of the client. A refresh token takes its whole family with it.
 
     A token that is unknown or no longer valid is answered with success: it is as the client wishes (section 2.2).
     """
     form = await forms.form(request)
-    client = authenticate(request.headers.get("authorization"), form)
+    client = authenticate(request_header(request.scope, b"authorization"), form)
     cookies: list[Cookie] = []
     if client.refresh_token_cookie and "token" not in form:
         form = cookie.take(request, client, form)
@@ -37,7 +41,7 @@ async def revoke(request: Request[Any, Any, Any]) -> Response[bytes]:
         raise InvalidRequest("token is missing.")
     if not await _revoke_refresh_token(client, form["token"]):
         await _revoke_access_token(client, form["token"])
-    return Response(b"", media_type=MediaType.TEXT, headers={"Cache-Control": "no-store"}, cookies=cookies)
+    return Answer(b"", DONE, cookies=cookies)
 
 
 async def _revoke_refresh_token(client: Client, token: str) -> bool:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from litestar import HttpMethod, Request, Response, route
+from litestar import HttpMethod, Request, route
 
 from idp.accounts.claims import claims_of
 from idp.errors import BearerError, InsufficientScope, InvalidRequest, InvalidToken
@@ -12,6 +12,8 @@ from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.direct import DIRECT, Answer, json
+from idp.web.headers import request_header
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -22,7 +24,7 @@ async def _bearer_token(request: AnyRequest) -> str:
     Raises:
         BearerError: there is none, or one in each place.
     """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = (request_header(request.scope, b"authorization") or "").partition(" ")
     in_header = token.strip() if scheme.lower() == "bearer" else ""
     in_body = ""
     if request.method == HttpMethod.POST and request.headers.get("content-type", "").startswith(forms.FORM):
@@ -37,8 +39,10 @@ async def _bearer_token(request: AnyRequest) -> str:
     return in_header or in_body
 
 
-@route("/userinfo", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.BEARER}, status_code=200)
-async def userinfo(request: AnyRequest) -> Response[dict[str, Any]]:
+@route(
+    "/userinfo", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.BEARER} | DIRECT, status_code=200
+)
+async def userinfo(request: AnyRequest) -> Answer:
     """The claims of the user in whose name the token was issued: those of its scopes, and those asked for by name."""
     live = await access_tokens.judge(await _bearer_token(request))
     if live is None:
@@ -50,7 +54,7 @@ async def userinfo(request: AnyRequest) -> Response[dict[str, Any]]:
     if live.row["claims"]:
         names += msgspec.json.decode(live.row["claims"], type=ClaimsRequest).userinfo
     claims = {"sub": live.claims["sub"]} | claims_of(live.row, names)
-    return Response(claims, headers={"Cache-Control": "no-store"})
+    return json(claims)
 
 
 ROUTES = [userinfo]

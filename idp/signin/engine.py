@@ -43,7 +43,7 @@ WAYS: dict[Step, Way] = {
 }
 
 # Whoever changes what the proof stands on waits until the step is noted, and then ends what it led to.
-_STILL_ALLOWED = "SELECT 1 FROM users WHERE id = $1 AND disabled_at IS NULL FOR SHARE"
+_STILL_ALLOWED = "SELECT email FROM users WHERE id = $1 AND disabled_at IS NULL FOR SHARE"
 
 
 class NotNow(Exception):
@@ -128,7 +128,8 @@ async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: F
     """Note the step, and end the flow with a session if nothing is missing any more."""
     if proof is None:
         return Taken(await flows.load_bound(flow.binding))
-    if await fetchrow(_STILL_ALLOWED, proof.user_id) is None:
+    user = await fetchrow(_STILL_ALLOWED, proof.user_id)
+    if user is None:
         raise flows.finished()
     flow = await flows.advance(flow, proof.user_id, proof.done)
     if not machine.complete(await state_of(request if browser else None, flow)):
@@ -138,7 +139,7 @@ async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: F
     await flows.finish(flow)
     await upstream.link(flow, proof.user_id)
     session, cookie = await sessions.begin(request, proof.user_id, flow.done, browser=browser)
-    await limits.passed(proof.user_id, request if browser else None)
+    await limits.passed(proof.user_id, user["email"], request if browser else None)
     if not browser:
         return Taken(flow, session)
     device = await devices.remember(request, proof.user_id, trust=_trusts(fields, session))

@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar import Request
 
 from idp.accounts import proofs
-from idp.accounts.tables import User, user_by_id
+from idp.accounts.tables import User
 from idp.db.engine import transaction
 from idp.errors import TooManyTries
 from idp.mail import outbox
@@ -114,15 +114,13 @@ async def second_step(user_id: UUID, browser: Browser | None) -> None:
         raise TooManyTries(int(wait) + 1)
 
 
-async def passed(user_id: UUID, browser: Browser | None) -> None:
+async def passed(user_id: UUID, email: str, browser: Browser | None) -> None:
     """Whoever signed in has not tried in vain: start counting anew. Runs in the transaction of the sign-in."""
-    user = await user_by_id(user_id)
-    for device in {None, await _device(browser, user_id)}:
-        await forget(SECOND_STEPS, _second_subject(user_id, device))
-        if user is not None:
-            await forget(PASSWORDS, _password_subject(user.email, device))
+    devices = {None, await _device(browser, user_id)}
+    second_steps = [(SECOND_STEPS, _second_subject(user_id, device)) for device in devices]
+    await forget(*second_steps, *((PASSWORDS, _password_subject(email, device)) for device in devices))
 
 
 async def unlock(email: str) -> None:
     """Lift what wrong passwords brought on an account."""
-    await forget(PASSWORDS, email)
+    await forget((PASSWORDS, email))

@@ -42,7 +42,7 @@ def require_declaration(app: Litestar) -> None:
                 raise RuntimeError(f"The route {route.path} does not declare who may call it.")
 
 
-def same_origin_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+async def same_origin_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Refuse a form that some other site's page sends to one of our pages (CSRF, login CSRF).
 
     Every browser in use names the origin of a POST; a request that names none is refused too.

@@ -1,6 +1,7 @@
 """The one function that decides where a request comes from."""
 
 import ipaddress
+from functools import lru_cache
 
 from litestar.types import Scope
 
@@ -29,11 +30,16 @@ def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
     is not an address, reading stops: the last trusted hop is the answer.
     """
     peer = scope.get("client")
-    address = _parse(peer[0]) if peer else None
+    forwarded = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
+    return _client_address(peer[0] if peer else "", forwarded.decode("latin-1"), trusted_proxies)
+
+
+@lru_cache(maxsize=4096)
+def _client_address(peer: str, forwarded: str, trusted_proxies: tuple[IPNetwork, ...]) -> str:
+    address = _parse(peer)
     if address is None:
         return ""
-    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-    for entry in reversed(forwarded.decode("latin-1").split(",")):
+    for entry in reversed(forwarded.split(",")):
         if not any(address in network for network in trusted_proxies):
             break
         hop = _parse(entry)

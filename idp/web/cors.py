@@ -5,9 +5,10 @@ Around routing, like :mod:`idp.web.edge`: refusals need the headers as much as s
 
 from collections.abc import Callable
 
-from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from idp.web.headers import Pairs, add, encode, request_header
 
 ALLOWED_HEADERS = "Authorization, Content-Type"
 ALLOWED_METHODS = "GET, POST"
@@ -20,6 +21,19 @@ CLIENT_PATHS = frozenset({"/challenge", "/challenge/forgot", "/challenge/reset"}
 #: Called with an access token in hand and no cookie, from anywhere.
 OPEN_PATHS = frozenset({"/userinfo"})
 PATHS = CREDENTIAL_PATHS | CLIENT_PATHS | OPEN_PATHS
+
+_EXPOSED = {"Access-Control-Expose-Headers": "WWW-Authenticate"}
+_ANYBODY = encode({"Access-Control-Allow-Origin": "*"} | _EXPOSED)
+_NOBODY = encode({"Vary": "Origin"})
+_CLIENT = encode(_EXPOSED | {"Vary": "Origin"})
+_CREDENTIALS = encode({"Access-Control-Allow-Credentials": "true"})
+_PREFLIGHT = encode(
+    {
+        "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+        "Access-Control-Allow-Methods": ALLOWED_METHODS,
+        "Access-Control-Max-Age": PREFLIGHT_MAX_AGE_SECONDS,
+    }
+)
 
 
 class Cors:
@@ -37,38 +51,28 @@ class Cors:
         if scope["type"] != ScopeType.HTTP or scope["path"] not in PATHS:
             await self.app(scope, receive, send)
             return
-        headers = Headers.from_scope(scope)
-        cors = self._headers(scope["path"], headers.get("origin"))
-        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+        cors = self._headers(scope["path"], request_header(scope, b"origin"))
+        if scope["method"] == "OPTIONS" and request_header(scope, b"access-control-request-method"):
             await self._answer_preflight(cors, send)
             return
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableScopeHeaders.from_message(message).update(cors)
+                add(message, cors)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
 
-    def _headers(self, path: str, origin: str | None) -> dict[str, str]:
+    def _headers(self, path: str, origin: str | None) -> Pairs:
         if path in OPEN_PATHS:
-            return {"access-control-allow-origin": "*", "access-control-expose-headers": "WWW-Authenticate"}
+            return _ANYBODY
         if origin is None or not self.is_client_origin(origin):
-            return {"vary": "Origin"}
-        credentials = {"access-control-allow-credentials": "true"} if path in CREDENTIAL_PATHS else {}
-        return credentials | {
-            "access-control-allow-origin": origin,
-            "access-control-expose-headers": "WWW-Authenticate",
-            "vary": "Origin",
-        }
+            return _NOBODY
+        allowed = (b"access-control-allow-origin", origin.encode())
+        return (allowed, *_CLIENT, *(_CREDENTIALS if path in CREDENTIAL_PATHS else ()))
 
-    async def _answer_preflight(self, cors: dict[str, str], send: Send) -> None:
-        if "access-control-allow-origin" in cors:
-            cors |= {
-                "access-control-allow-headers": ALLOWED_HEADERS,
-                "access-control-allow-methods": ALLOWED_METHODS,
-                "access-control-max-age": PREFLIGHT_MAX_AGE_SECONDS,
-            }
-        headers = [(name.encode(), value.encode()) for name, value in cors.items()]
+    async def _answer_preflight(self, cors: Pairs, send: Send) -> None:
+        allowed = any(name == b"access-control-allow-origin" for name, _ in cors)
+        headers = (*cors, *_PREFLIGHT) if allowed else cors
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -2,21 +2,22 @@
 
 import secrets
 import time
+from http import HTTPStatus
 
 import structlog
-from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from idp.settings import Settings
 from idp.web.address import client_address as address_of
 from idp.web.context import client_address, request_id
+from idp.web.headers import Pairs, add, encode, request_header
 from idp.web.i18n import from_header, locale
 
 log = structlog.get_logger()
 
 
-def _security_headers(settings: Settings) -> dict[str, str]:
+def _security_headers(settings: Settings) -> Pairs:
     """Headers of every response that does not set its own. Only a page needs a more lenient content policy."""
     headers = {
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -26,7 +27,7 @@ def _security_headers(settings: Settings) -> dict[str, str]:
     }
     if settings.issuer.startswith("https://"):
         headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
-    return headers
+    return encode(headers)
 
 
 class Edge:
@@ -48,7 +49,7 @@ class Edge:
         identifier = secrets.token_hex(8)
         request_id.set(identifier)
         client_address.set(address_of(scope, self.trusted_proxies))
-        wanted = MutableScopeHeaders(scope).get("accept-language", "")
+        wanted = request_header(scope, b"accept-language")
         locale.set((from_header(wanted) if wanted else None) or self.default_locale)
         started = time.perf_counter()
         status = 0
@@ -61,10 +62,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
-                headers = MutableScopeHeaders.from_message(message)
-                for name, value in self.headers.items():
-                    headers.setdefault(name, value)
-                headers["X-Request-ID"] = identifier
+                add(message, (*self.headers, (b"x-request-id", identifier.encode())))
             elif head and message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)
@@ -74,7 +72,9 @@ class Edge:
         finally:
             # The template, not the path: a path may name a sign-in flow, a query string may hold anything.
             route = scope.get("path_template") or ""
-            say = log.debug if route.startswith("/health/") else log.info
+            # What programs ask all day is told when it is refused.
+            everyday = route.startswith("/health/") or ("direct" in scope and 0 < status < HTTPStatus.BAD_REQUEST)
+            say = log.debug if everyday else log.info
             say(
                 "request",
                 method=scope["method"],

@@ -163,3 +163,9 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
     HTTPException: _http_error,
     Exception: _unexpected,
 }
+
+
+def answer(request: AnyRequest, error: Exception) -> Response[Any]:
+    """What is answered where an exception ended a request: by the class nearest to its own."""
+    handler = next(HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS)
+    return handler(request, error)

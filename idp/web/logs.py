@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -20,6 +21,9 @@ FIELDS = frozenset(
         *("alg", "attempt", "count", "host", "kid", "migration", "port", "template", "topic", "version", "workers"),
     }
 )
+
+
+_JSON = msgspec.json.Encoder(enc_hook=repr)
 
 
 def _allow_listed(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -41,6 +45,10 @@ def _library(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _as_json(_: WrappedLogger, __: str, event: EventDict) -> str:
+    return _JSON.encode(event).decode()
+
+
 def configure_logs(settings: Settings) -> None:
     """Send every log of the process, ours and the libraries', through one pipe to standard error."""
     as_text = settings.log_format == "console"
@@ -49,14 +57,12 @@ def configure_logs(settings: Settings) -> None:
         _request_context,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else structlog.processors.JSONRenderer()
-    )
+    renderer: Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else _as_json
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
         processors=[*shared, _allow_listed, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

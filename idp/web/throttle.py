@@ -66,7 +66,7 @@ _ATTEMPT = """
                        ELSE now() + make_interval(secs => least($3, power(2, least(t.number - $4 + 2, 30)))) END
     RETURNING number, CASE WHEN refused THEN extract(epoch FROM free_at - now())::float8 ELSE 0 END AS wait
 """
-_FORGET = "DELETE FROM throttle WHERE key = $1"
+_FORGET = "DELETE FROM throttle WHERE key = ANY($1)"
 
 
 def _key(rule: str, subject: str) -> bytes:
@@ -99,6 +99,6 @@ async def attempt(rule: Escalation, subject: str) -> Attempt:
     return Attempt(row["number"], row["wait"])
 
 
-async def forget(rule: Escalation | Rate, subject: str) -> None:
-    """Start counting anew for a subject."""
-    await execute(_FORGET, _key(rule.name, subject))
+async def forget(*counts: tuple[Escalation | Rate, str]) -> None:
+    """Start counting anew for each rule and subject."""
+    await execute(_FORGET, sorted(_key(rule.name, subject) for rule, subject in counts))

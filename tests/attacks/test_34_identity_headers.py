@@ -67,6 +67,10 @@ def _headers_read() -> set[str]:
                 where, key = node.func.value, node.args[0]
                 if node.func.attr not in ("get", "getone", "getall", "get_list"):
                     continue
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "request_header":
+                name = node.args[1]
+                assert isinstance(name, ast.Constant)
+                found.add(name.value.decode())
             if isinstance(key, ast.Constant) and isinstance(key.value, str) and "headers" in ast.unparse(where):
                 found.add(key.value.lower())
     return found

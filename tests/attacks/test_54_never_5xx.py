@@ -137,7 +137,7 @@ def unharmed(server: Server) -> Iterator[None]:
     yield
     assert httpx.get(f"{server.url}/health/ready").is_success
     log = server.log[before:]
-    for sign in ("unexpected_error", "Traceback", '"level": "error"', "panicked"):
+    for sign in ("unexpected_error", "Traceback", '"level":"error"', "panicked"):
         assert sign not in log
 
 

@@ -20,14 +20,14 @@ UseMasterKey = Callable[[bytes], None]
 @asynccontextmanager
 async def isolated(dsn: str) -> AsyncIterator[str]:
     """Let the engine of this process use another database for the length of a block."""
-    config, pool = engine.engine.config, engine.engine.pool
-    engine.engine.pool = None
+    config, pool, lines = engine.engine.config, engine.engine.pool, engine.engine.lines
+    engine.engine.pool = engine.engine.lines = None
     engine.configure(dsn)
     try:
         async with engine.connected(size=10):
             yield dsn
     finally:
-        engine.engine.config, engine.engine.pool = config, pool
+        engine.engine.config, engine.engine.pool, engine.engine.lines = config, pool, lines
 
 
 @pytest.fixture

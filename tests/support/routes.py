@@ -36,7 +36,7 @@ def application(*, dev: bool = False) -> Litestar:
         patch.setattr(app, "configure_logs", lambda _: None)
         patch.setattr(app, "settings", lambda: config)
         edge: Any = app.create_app()
-    found: Litestar = edge.app.app
+    found: Litestar = edge.app.app.app
     return found
 
 

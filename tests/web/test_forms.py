@@ -89,7 +89,11 @@ def test_anything_is_read_or_refused(data: bytes) -> None:
 def _request(content_type: str | None, body: bytes) -> Request[Any, Any, Any]:
     headers = {} if content_type is None else {"Content-Type": content_type}
     request = REQUESTS.post("/", headers=headers)
-    request._body = body
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    request.receive = receive
     if content_type is None:
         request.scope["headers"] = [(n, v) for n, v in request.scope["headers"] if n != b"content-type"]
     return request

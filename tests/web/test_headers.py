@@ -123,7 +123,8 @@ async def test_https_is_for_good(issuer: str, expected: str | None) -> None:
         raise AssertionError
 
     headers = Edge(app, load(issuer=issuer)).headers  # type: ignore[arg-type]
-    assert headers.get("Strict-Transport-Security") == expected
+    found = dict(headers).get(b"strict-transport-security")
+    assert (found and found.decode()) == expected
 
 
 async def test_https_server(start_server: Callable[..., Server], http: httpx.AsyncClient) -> None:

@@ -24,7 +24,6 @@ from idp.oauth.authorize.waiting import Waiting
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
 from idp.oauth.sign_out import sign_out_user
-from idp.oauth.token.endpoint import NO_STORE
 from idp.settings import settings
 from idp.signin import engine, machine
 from idp.signin import flow as flows
@@ -36,6 +35,8 @@ from idp.signin.steps import Refused, passkey
 from idp.web import forms
 from idp.web.access import Access
 from idp.web.binding import Binding
+from idp.web.failures import NO_STORE
+from idp.web.headers import request_header
 
 AnyRequest = Request[Any, Any, Any]
 CLIENT = {"access": Access.CLIENT}
@@ -107,7 +108,7 @@ async def _load(request: AnyRequest) -> _Asking:
         OAuthError: who asks may not, or what is asked for is not right.
     """
     form = await forms.form_or_json(request)
-    client = authenticate(request.headers.get("authorization"), form)
+    client = authenticate(request_header(request.scope, b"authorization"), form)
     if not client.authorization_challenge:
         raise UnauthorizedClient("This client may not ask for credentials itself. Send the user to a browser.")
     if "auth_session" not in form:

@@ -1,6 +1,5 @@
 """Client authentication (RFC 6749 section 2.3, OpenID Connect Core section 9): one function a method."""
 
-import base64
 import binascii
 import hmac
 import re
@@ -107,8 +106,8 @@ def _decode_base64(text: str) -> str:
         InvalidClient: it is not base64 of UTF-8.
     """
     try:
-        data = base64.b64decode(text.encode("ascii"), validate=True)
-        if base64.b64encode(data).decode() != text:
+        data = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+        if binascii.b2a_base64(data, newline=False).decode() != text:
             raise InvalidClient(challenge=True)
         return data.decode()
     except (UnicodeError, binascii.Error) as error:
@@ -121,6 +120,8 @@ def _decode_form(text: str) -> str:
     Raises:
         InvalidClient: a half is empty or not form-encoded UTF-8.
     """
+    if text and "%" not in text and "+" not in text:
+        return text
     if not _FORM_ENCODED.fullmatch(text):
         raise InvalidClient(challenge=True)
     try:

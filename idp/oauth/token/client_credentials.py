@@ -1,6 +1,7 @@
 """The client_credentials grant: a client in its own name (RFC 6749 section 4.4)."""
 
 import secrets
+from functools import lru_cache
 
 from idp.errors import InvalidScope, InvalidTarget
 from idp.oauth.authorize.request import words
@@ -10,6 +11,12 @@ from idp.oauth.token.mint import TokenResponse, access_token
 from idp.settings import settings
 
 
+@lru_cache(maxsize=1024)
+def _own_scopes(scope: str) -> tuple[str, ...]:
+    """Those of a client's scopes that do not speak of a user."""
+    return tuple(sorted(set(scope.split()) - STANDARD_SCOPES.keys()))
+
+
 async def issue(client: Client, form: dict[str, str]) -> TokenResponse:
     """Issue an access token whose subject is the client itself. There is no user, so no ID token and no refresh token.
 
@@ -17,9 +24,9 @@ async def issue(client: Client, form: dict[str, str]) -> TokenResponse:
         InvalidScope: a scope is not the client's, or speaks of a user.
         InvalidTarget: a resource is not registered.
     """
-    allowed = client.scopes - STANDARD_SCOPES.keys()
-    wanted = words(form, "scope") if "scope" in form else sorted(allowed)
-    if not set(wanted) <= allowed:
+    allowed = _own_scopes(client.scope)
+    wanted = words(form, "scope") if "scope" in form else allowed
+    if not set(wanted) <= set(allowed):
         raise InvalidScope("A scope is unknown, not allowed to this client, or only for users.")
     resource = words(form, "resource")
     if any(registry.resource_server(identifier) is None for identifier in resource):

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-from litestar import MediaType, Request, Response, post
+from litestar import Request, post
 
 from idp.errors import InvalidRequest, OAuthError, UnauthorizedClient
 from idp.oauth.clients.authentication import authenticate
@@ -13,8 +13,12 @@ from idp.oauth.token import authorization_code, client_credentials, cookie, refr
 from idp.oauth.token.mint import TokenResponse
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.direct import DIRECT, Answer
+from idp.web.failures import NO_STORE
+from idp.web.headers import encode, request_header
 
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+#: RFC 6749 section 5.1.
+HEADERS = encode({"Content-Type": "application/json"} | NO_STORE)
 
 #: Every grant: its name, and the function that answers it.
 GRANTS: dict[str, Callable[[Client, dict[str, str]], Awaitable[TokenResponse]]] = {
@@ -24,11 +28,11 @@ GRANTS: dict[str, Callable[[Client, dict[str, str]], Awaitable[TokenResponse]]] 
 }
 
 
-@post("/token", opt={"access": Access.CLIENT}, status_code=200)
-async def token(request: Request[Any, Any, Any]) -> Response[bytes]:
+@post("/token", opt={"access": Access.CLIENT} | DIRECT, status_code=200)
+async def token(request: Request[Any, Any, Any]) -> Answer:
     """Answer a token request."""
     form = await forms.form(request)
-    client = authenticate(request.headers.get("authorization"), form)
+    client = authenticate(request_header(request.scope, b"authorization"), form)
     grant_type = form.get("grant_type")
     if grant_type is None:
         raise InvalidRequest("grant_type is missing.")
@@ -44,7 +48,7 @@ async def token(request: Request[Any, Any, Any]) -> Response[bytes]:
         cookie.check_origin(request, client)
     response = await grant(client, form)
     response, cookies = cookie.deliver(client, response) if in_cookie else (response, [])
-    return Response(msgspec.json.encode(response), media_type=MediaType.JSON, headers=NO_STORE, cookies=cookies)
+    return Answer(msgspec.json.encode(response), HEADERS, cookies=cookies)
 
 
 ROUTES = [token]

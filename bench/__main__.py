@@ -1,0 +1,83 @@
+"""`make bench`: measures every figure of the table, prints it and writes bench/results.json."""
+
+import argparse
+import asyncio
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bench import load, product
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("figures", nargs="*", help="only these, by their functions' names")
+    parser.add_argument("--seconds", type=float, default=5, help="length of one load")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; medians count")
+    parser.add_argument("--scale", type=float, default=1, help="size of the large database; 1 has a million users")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _machine() -> dict[str, str | int | float]:
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": os.cpu_count() or 1,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_before": os.getloadavg()[0],
+    }
+
+
+async def _measure(arguments: argparse.Namespace, port: int) -> None:
+    # What reads settings is imported here, after the environment is set.
+    import msgspec
+
+    from bench import large
+    from bench.figures import FIGURES, Bench, Figure
+    from bench.report import show
+    from bench.setting import prepared
+
+    scale = large.Scale().of(arguments.scale)
+    rows: dict[str, Callable[[Bench], Awaitable[Figure]]] = {row.__name__: row for row in FIGURES}
+    rows["growth"] = lambda bench: large.growth(bench, scale)
+    rows["clean_up"] = lambda bench: large.clean_up(bench, scale)
+    machine, found = _machine(), []
+    async with prepared(port, arguments.seconds, arguments.rounds) as bench:
+        for row in arguments.figures or rows:
+            found.append(await rows[row](bench))
+            show(found[-1:])
+    results = {"machine": machine, "commit": _commit(), "figures": found}
+    arguments.output.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
+    print()
+    show(found, heading=True)
+
+
+def main() -> None:
+    arguments = _arguments()
+    try:
+        load.check()
+    except load.NoWrk as error:
+        sys.exit(str(error))
+    port = product.free_port()
+    product.set_up_environment(port)
+    asyncio.run(_measure(arguments, port))
+
+
+if __name__ == "__main__":
+    main()

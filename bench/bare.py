@@ -1,0 +1,119 @@
+"""A bare ASGI application under Granian, run as the product is: it answers the same bytes and does nothing else.
+
+Run as ``python -m bench.bare PORT FILE``. The file holds status, headers and body as JSON, and where a read is wanted
+before each answer, the database and the statement.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import msgspec
+
+from bench.product import WORKERS, free_port
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What is answered, to whatever is asked; with a statement, one prepared read comes first."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    dsn: str | None = None
+    statement: str = ""
+    arguments: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, response: httpx.Response, **read: Any) -> "Answer":
+        """The same answer as a server gave."""
+        left_to_the_server = {"date", "transfer-encoding", "connection", "server"}
+        headers = [pair for pair in response.headers.multi_items() if pair[0] not in left_to_the_server]
+        return cls(response.status_code, headers, response.content, **read)
+
+
+def create_app() -> Any:
+    answer = msgspec.json.decode(Path(os.environ["BENCH_ANSWER"]).read_bytes(), type=Answer)
+    headers = [(name.encode(), value.encode()) for name, value in answer.headers]
+    start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+    end = {"type": "http.response.body", "body": answer.body, "more_body": False}
+    free: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def connect() -> None:
+        for _ in range(10):
+            connection = await asyncpg.connect(answer.dsn)
+            free.put_nowait((connection, await connection.prepare(answer.statement)))
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            if answer.dsn is not None:
+                await connect()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        if scope["method"] == "POST":
+            await receive()
+        if answer.dsn is not None:
+            held = await free.get()
+            await held[1].fetchrow(*answer.arguments)
+            free.put_nowait(held)
+        await send(start)
+        await send(end)
+
+    return app
+
+
+def main() -> None:
+    from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    Server(
+        "bench.bare:create_app",
+        address="127.0.0.1",
+        port=int(sys.argv[1]),
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        loop=Loops.uvloop,
+        runtime_mode=RuntimeModes.st,
+        websockets=False,
+        workers=WORKERS,
+        factory=True,
+        log_level=LogLevels.warning,
+    ).serve()
+
+
+@contextmanager
+def serving(folder: Path, answer: Answer) -> Iterator[str]:
+    """The application for the length of a block; where it is."""
+    port, file = free_port(), folder / "answer.json"
+    file.write_bytes(msgspec.json.encode(answer))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.bare", str(port)],
+        env=os.environ | {"BENCH_ANSWER": str(file), "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(1000):
+            try:
+                httpx.get(url)
+                break
+            except httpx.TransportError:
+                time.sleep(0.01)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+if __name__ == "__main__":
+    main()

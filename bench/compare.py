@@ -1,0 +1,55 @@
+"""`make bench-compare BASE=rev`: two revisions side by side, measured in turn so that both see the same machine."""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+HERE = Path(__file__).parents[1]
+
+
+def _measure(checkout: Path, output: Path, figures: list[str], seconds: float) -> dict[str, float]:
+    """One round of the figures, by the benchmark of that checkout. Returns their values by name."""
+    command = [sys.executable, "-m", "bench", *figures, "--rounds", "1", "--seconds", str(seconds)]
+    subprocess.run(
+        [*command, "--output", str(output)],
+        cwd=checkout,
+        env=os.environ | {"PYTHONPATH": str(checkout)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return {figure["name"]: figure["value"] for figure in msgspec.json.decode(output.read_bytes())["figures"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__)
+    parser.add_argument("base", help="the revision to compare with; it must have this benchmark")
+    parser.add_argument("figures", nargs="*", default=["client_credentials", "refresh_token", "documents"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5)
+    arguments = parser.parse_args()
+    rounds: list[tuple[dict[str, float], dict[str, float]]] = []
+    with tempfile.TemporaryDirectory(prefix="idp-compare-") as name:
+        base, output = Path(name, "base"), Path(name, "results.json")
+        subprocess.run(["git", "-C", HERE, "worktree", "add", "--detach", "-q", base, arguments.base], check=True)
+        try:
+            for _ in range(arguments.rounds):
+                one, other = (
+                    _measure(checkout, output, arguments.figures, arguments.seconds) for checkout in (base, HERE)
+                )
+                rounds.append((one, other))
+        finally:
+            subprocess.run(["git", "-C", HERE, "worktree", "remove", "--force", base], check=True)
+    print(f"| figure | {arguments.base} | here | here / {arguments.base} |\n| --- | ---: | ---: | ---: |")
+    for figure in rounds[0][1]:
+        before, after = (statistics.median(pair[side].get(figure, 0.0) for pair in rounds) for side in (0, 1))
+        print(f"| {figure} | {before:,.1f} | {after:,.1f} | {after / before if before else float('nan'):.2f} |")
+
+
+if __name__ == "__main__":
+    main()

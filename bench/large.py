@@ -1,0 +1,203 @@
+"""The figures of growth: a large database against an empty one, and the clean-up of millions of rows."""
+
+import asyncio
+import statistics
+import threading
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from bench import sample
+from bench.figures import Bench, Figure, Part
+from bench.load import Result
+from idp.accounts.passwords import hash_password
+from idp.db.engine import fetch
+
+#: What a figure of growth is measured with: a few at a time, so that nothing waits for a CPU.
+FEW = 4
+#: Longest time for which a statement of the clean-up may hold its locks, in milliseconds.
+LOCK_MS = 50
+#: What share of a table may be dead rows.
+BLOAT_PERCENT = 30
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """How many rows of each kind."""
+
+    users: int = 1_000_000
+    refresh_tokens_of_user: int = 10
+    audit_events_of_user: int = 5
+    expired: int = 5_000_000
+
+    def of(self, part: float) -> "Scale":
+        """The same, smaller."""
+        return msgspec.structs.replace(self, users=int(self.users * part), expired=int(self.expired * part))
+
+
+_USERS = """
+INSERT INTO users (id, email, email_verified, password_hash, name, created_at, updated_at, phone_number_verified,
+                   two_step)
+SELECT uuidv7(), 'person' || n || '@large.example', true, $2::text, 'Person ' || n, now(), now(), false, false
+FROM generate_series(1, $1::int) AS n
+"""
+_SESSIONS = """
+INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, user_agent, ip_address, created_at,
+                     last_seen_at, expires_at)
+SELECT uuidv7(), sha256(id::text::bytea), id, now(), '{password:pwd}', '{pwd}', '1', 'Mozilla/5.0', '192.0.2.1',
+       now(), now(), now() + interval '30 days'
+FROM users
+"""
+_FAMILIES = """
+INSERT INTO token_family (id, client_id, user_id, session_id, scope, resource, offline_access, auth_time, amr, acr,
+                          created_at, expires_at)
+SELECT uuidv7(), $1, user_id, id, 'openid profile email', '{}', false, now(), '{pwd}', '1', now(),
+       now() + interval '90 days'
+FROM session
+"""
+_REFRESH_TOKENS = """
+INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at, rotated_at)
+SELECT uuidv7(), f.id, sha256((f.id::text || n)::bytea), now(), now() + interval '14 days',
+       CASE WHEN n < $1 THEN now() END
+FROM token_family AS f, generate_series(1, $1::int) AS n
+"""
+_AUDIT_EVENTS = """
+INSERT INTO audit_event (id, at, event, outcome, user_id, client_id, ip_address, request_id, detail)
+SELECT uuidv7(), now(), 'sign_in', 'success', u.id, NULL, '192.0.2.1', 'large', '{"amr": ["pwd"]}'
+FROM users AS u, generate_series(1, $1::int)
+"""
+_EXPIRED = """
+INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at, rotated_at)
+SELECT uuidv7(), f.id, sha256((f.id::text || n)::bytea), now() - interval '20 days', now() - interval '6 days', now()
+FROM (SELECT id FROM token_family ORDER BY id LIMIT greatest(1, $1 / 10)) AS f, generate_series(1, 10) AS n
+"""
+
+
+async def fill(dsn: str, client_id: str, scale: Scale) -> None:
+    """Make the rows, as if people had come for months."""
+    password_hash = await hash_password(sample.PASSWORD)
+    connection = await asyncpg.connect(dsn)
+    try:
+        for statement, *arguments in (
+            (_USERS, scale.users, password_hash),
+            (_SESSIONS,),
+            (_FAMILIES, client_id),
+            (_REFRESH_TOKENS, scale.refresh_tokens_of_user),
+            (_AUDIT_EVENTS, scale.audit_events_of_user),
+        ):
+            await connection.execute(statement, *arguments)
+        await connection.execute("VACUUM (ANALYZE)")
+    finally:
+        await connection.close()
+
+
+async def _anybody(number: int) -> list[tuple[UUID, str]]:
+    """Users from all over the table."""
+    statement = "SELECT id, email FROM users WHERE email LIKE '%@large.example' ORDER BY md5(email) LIMIT $1"
+    return [(row["id"], row["email"]) for row in await fetch(statement, number)]
+
+
+async def _refresh(bench: Bench, users: Sequence[UUID]) -> Result:
+    return bench.load(*await sample.refresh_tokens(bench.sample, users), connections=FEW, once=True)
+
+
+async def _sign_in(bench: Bench, emails: Sequence[str]) -> Result:
+    return bench.load(*await sample.sign_ins(bench.product.issuer, emails), connections=1, once=True)
+
+
+async def _latencies(bench: Bench, people: Sequence[tuple[UUID, str]]) -> tuple[float, float]:
+    """The p50 of refresh and of sign-in, in milliseconds."""
+    users, emails = [user for user, _ in people], [email for _, email in people[: int(bench.seconds * 100)]]
+    refresh = [(await _refresh(bench, users)).p50 for _ in range(bench.rounds)]
+    sign_in = [(await _sign_in(bench, emails)).p50 for _ in range(bench.rounds)]
+    return statistics.median(refresh), statistics.median(sign_in)
+
+
+def _enough(bench: Bench) -> int:
+    return int(bench.seconds * 2500)
+
+
+async def growth(bench: Bench, scale: Scale) -> Figure:
+    """On an empty database first; then it is filled."""
+    empty = await _latencies(bench, await sample.people(_enough(bench)))
+    await fill(bench.dsn, bench.sample.client_id, scale)
+    full = await _latencies(bench, await _anybody(_enough(bench)))
+    parts = [
+        Part(f"p50 of {name}", large, small, large / small)
+        for name, large, small in zip(("refresh", "sign-in"), full, empty, strict=True)
+    ]
+    rows = (scale.users, scale.users * scale.refresh_tokens_of_user, scale.users * scale.audit_events_of_user)
+    name = "{:,} users, {:,} refresh rows, {:,} audit rows: p50 of refresh and of sign-in".format(*rows)
+    return Figure.of(name, "ms", "<= 1.20", parts)
+
+
+class _Watch(threading.Thread):
+    """Watches how long the clean-up's statements hold their locks, and when it has nothing left to do.
+
+    Attributes:
+        longest: milliseconds.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(daemon=True)
+        self.dsn, self.longest = dsn, 0.0
+        self.begun, self.done = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        asyncio.run(self._watch())
+
+    async def _watch(self) -> None:
+        connection = await asyncpg.connect(self.dsn)
+        looked = 0.0
+        while not self.done.is_set():
+            self.longest = max(self.longest, await connection.fetchval(_HELD) or 0.0)
+            if self.longest:
+                self.begun.set()
+            if time.monotonic() - looked > 1:
+                looked = time.monotonic()
+                if await connection.fetchval(_NOTHING_EXPIRED):
+                    self.done.set()
+            await asyncio.sleep(0.002)
+        await connection.close()
+
+
+_HELD = """
+SELECT max(extract(epoch FROM clock_timestamp() - xact_start) * 1000)::float8 FROM pg_stat_activity
+WHERE state = 'active' AND query LIKE 'DELETE FROM refresh_token%'
+"""
+_NOTHING_EXPIRED = """
+SELECT NOT EXISTS (SELECT FROM refresh_token WHERE expires_at < now() - interval '1 day 1 minute')
+"""
+_DEAD = """
+SELECT 100.0 * n_dead_tup / greatest(1, n_live_tup + n_dead_tup)
+FROM pg_stat_user_tables WHERE relname = 'refresh_token'
+"""
+
+
+async def clean_up(bench: Bench, scale: Scale) -> Figure:
+    """The server cleans up by itself, as it does all the time; here it has much to do at once."""
+    people = [user for user, _ in await _anybody(_enough(bench))]
+    without = statistics.median([(await _refresh(bench, people)).p99 for _ in range(bench.rounds)])
+    connection = await asyncpg.connect(bench.dsn)
+    try:
+        await connection.execute(_EXPIRED, scale.expired)
+        await connection.execute("VACUUM (ANALYZE) refresh_token")
+        watch = _Watch(bench.dsn)
+        watch.start()
+        # Workers begin at random moments within a minute and a half.
+        watch.begun.wait(120)
+        during, dead = [], 0.0
+        while not watch.done.is_set():
+            during.append((await _refresh(bench, people)).p99)
+            dead = max(dead, float(await connection.fetchval(_DEAD)))
+    finally:
+        await connection.close()
+    p99 = statistics.median(during)
+    parts = [
+        Part("p99 of refresh (ms)", p99, 2 * without, p99 / (2 * without)),
+        Part("longest lock (ms)", watch.longest, LOCK_MS, watch.longest / LOCK_MS),
+        Part("dead rows (%)", dead, BLOAT_PERCENT, dead / BLOAT_PERCENT),
+    ]
+    return Figure.of(f"clean-up of {scale.expired:,} expired rows while serving", "of each limit", "<= 1.00", parts)

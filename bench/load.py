@@ -1,0 +1,118 @@
+"""Load from wrk, which costs so little that the two cores are left to the server."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+SCRIPT = Path(__file__).with_name("load.lua")
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+THREADS = 2
+
+
+class NoWrk(Exception):
+    """The program that makes the load is missing: one sentence with its mend."""
+
+    def __init__(self) -> None:
+        super().__init__("wrk is missing, which makes the load. On Debian and Ubuntu: apt install wrk")
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request; its parts must be free of tabs and line ends."""
+
+    method: str
+    path: str
+    headers: dict[str, str] = {}
+    body: str = ""
+
+    @property
+    def line(self) -> str:
+        headers = "|".join(f"{name}: {value}" for name, value in self.headers.items())
+        return f"{self.method}\t{self.path}\t{headers}\t{self.body}\n"
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What wrk saw.
+
+    Attributes:
+        refused: answers of 400 and above.
+        broken: connections that failed, and answers that did not come within two seconds.
+        p50, p99: latency in milliseconds.
+    """
+
+    requests: int
+    seconds: float
+    refused: int
+    broken: int
+    p50: float
+    p99: float
+
+    @property
+    def rate(self) -> float:
+        """Answers below 400 a second."""
+        return (self.requests - self.refused) / self.seconds
+
+
+def check() -> None:
+    """
+    Raises:
+        NoWrk: it is not installed.
+    """
+    if shutil.which("wrk") is None:
+        raise NoWrk
+
+
+@contextmanager
+def loading(
+    url: str,
+    requests: Iterable[Request],
+    *,
+    seconds: float,
+    connections: int = 32,
+    once: bool = False,
+    pause: float = 0,
+) -> Iterator["subprocess.Popen[str]"]:
+    """Load for the length of a block, or until the seconds are over; :func:`result` reads what became of it.
+
+    Args:
+        once: each request is sent once; when they are used up, the load ends.
+        pause: seconds that a connection waits between an answer and its next request.
+    """
+    threads = min(THREADS, connections)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.writelines(request.line for request in requests)
+        file.flush()
+        command = ["wrk", "-t", threads, "-c", connections, "-d", f"{seconds:.0f}s", "-s", SCRIPT, url, "--"]
+        command += [file.name, threads, "once" if once else "repeat", round(pause * 1000)]
+        process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def result(process: "subprocess.Popen[str]") -> Result:
+    """Wait for the end of a load."""
+    output, _ = process.communicate()
+    lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
+    if not lines:
+        raise RuntimeError(f"wrk failed: {output}")
+    return msgspec.json.decode(lines[0].removeprefix("RESULT "), type=Result)
+
+
+def load(url: str, requests: Iterable[Request], *, allow_refusals: bool = False, **options: object) -> Result:
+    """Load and wait for the end.
+
+    Raises:
+        RuntimeError: requests failed that must not: a figure made of refusals would be none.
+    """
+    with loading(url, requests, **options) as process:  # type: ignore[arg-type]
+        found = result(process)
+    if found.broken or (found.refused and not allow_refusals):
+        raise RuntimeError(f"{found.refused} of {found.requests} requests were refused, {found.broken} broke.")
+    return found

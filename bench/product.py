@@ -1,0 +1,140 @@
+"""The product as a team runs it: `idp serve` in production mode, on a PostgreSQL that commits durably."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+WORKERS = 2
+START_WITHIN_SECONDS = 30
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Product:
+    """A running `idp serve`.
+
+    Attributes:
+        started_within: seconds from the start of the process to its first answer.
+        other_port: for a second one.
+    """
+
+    def __init__(self, folder: Path, dsn: str, *, port: int, **settings: str) -> None:
+        """
+        Args:
+            folder: where its log goes.
+        """
+        self.port, self.other_port = port, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.issuer = f"http://localhost:{self.port}"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("IDP_")}
+        environment |= {
+            "IDP_DATABASE_URL": dsn,
+            "IDP_ISSUER": self.issuer,
+            "IDP_MASTER_KEY": os.environ["IDP_MASTER_KEY"],
+            "IDP_WORKERS": str(WORKERS),
+            # The load comes from one machine but stands for many: each request names another address.
+            "IDP_TRUSTED_PROXIES": "127.0.0.0/8",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }
+        started = time.perf_counter()
+        self.log = folder / f"server-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "idp", "serve", "--port", str(self.port)],
+                cwd=folder,
+                env=environment | settings,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        client = httpx.Client()
+        deadline = started + START_WITHIN_SECONDS
+        self._wait(lambda: self._answers(client), deadline)
+        self.started_within = time.perf_counter() - started
+        # Connections made before a worker listens all go to the others.
+        self._wait(lambda: self._listeners() >= WORKERS, deadline)
+
+    def _wait(self, condition: Callable[[], bool], deadline: float) -> None:
+        while time.perf_counter() < deadline and self.process.poll() is None:
+            if condition():
+                return
+            time.sleep(0.005)
+        self.kill()
+        raise RuntimeError(f"The server did not start: {self.log.read_text()}")
+
+    def _answers(self, client: httpx.Client) -> bool:
+        try:
+            return client.get(f"{self.url}/health/ready", timeout=2).is_success
+        except httpx.TransportError:
+            return False
+
+    def _listeners(self) -> int:
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(local.endswith(f":{self.port:04X}") and state == "0A" for _, local, _, state, *_ in sockets)
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [pid for pid in map(int, children) if "resource_tracker" not in _command(pid)]
+
+    def memory(self) -> float:
+        """What the largest worker occupies, in MiB."""
+        return max(_resident(pid) for pid in self.workers)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+
+
+def _resident(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+@contextmanager
+def running(folder: Path, dsn: str, *, port: int, **settings: str) -> Iterator[Product]:
+    """A product for the length of a block."""
+    product = Product(folder, dsn, port=port, **settings)
+    try:
+        yield product
+    finally:
+        product.stop()
+
+
+def set_up_environment(port: int) -> None:
+    """Have this process, which registers clients and people, know what the server will know."""
+    for name in [name for name in os.environ if name.startswith("IDP_")]:
+        del os.environ[name]
+    os.environ["IDP_MASTER_KEY"] = secrets.token_urlsafe(32)
+    os.environ["IDP_ISSUER"] = f"http://localhost:{port}"
+    from idp import settings
+
+    # Nor what a file beside this checkout says.
+    settings.ENV_FILE = os.devnull
+    settings.Settings.model_config["env_file"] = None

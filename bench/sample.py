@@ -1,0 +1,169 @@
+"""People, clients, codes and refresh tokens to measure with, made by the product's own code or in its tables."""
+
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import httpx
+
+from bench.load import FORM, Request
+from idp import clock, ids
+from idp.accounts.passwords import hash_password
+from idp.db.engine import engine
+from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.oauth.token.mint import new_refresh_token
+from idp.signin.csrf import form_token
+from idp.signin.pages import PURPOSE
+from idp.web.binding import Binding
+
+PASSWORD = "correct horse battery staple"
+REDIRECT_URI = "https://client.example/callback"
+VERIFIER = secrets.token_urlsafe(48)
+CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+SCOPE = "openid profile email"
+AMR, ACR = ["pwd"], "1"
+
+
+class Sample:
+    """What the figures are measured with.
+
+    Attributes:
+        client_id, authorization: a confidential client, and the header by which it proves that.
+    """
+
+    def __init__(self, client_id: str, secret: str) -> None:
+        self.client_id = client_id
+        basic = httpx.BasicAuth(client_id, secret)._auth_header
+        self.authorization = {"Authorization": basic}
+
+    def token_request(self, **parameters: str) -> Request:
+        return Request("POST", "/token", FORM | self.authorization, urlencode(parameters))
+
+
+async def prepare() -> Sample:
+    """Register a client with every grant, and a resource server for each algorithm."""
+    for alg in ("RS256", "ES256"):
+        await register_resource_server(
+            f"https://{alg.lower()}.example", f"API, {alg}", scope="read write", access_token_signed_response_alg=alg
+        )
+    client, secret = await register_client(
+        client_name="Benchmark",
+        redirect_uris=[REDIRECT_URI],
+        grant_types=["authorization_code", "refresh_token", "client_credentials"],
+        scope=f"{SCOPE} offline_access read write",
+        skip_consent=True,
+    )
+    assert secret is not None
+    return Sample(client.client_id, secret)
+
+
+async def copy(table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert many rows at once."""
+    assert engine.pool is not None
+    await engine.pool.copy_records_to_table(table, records=rows, columns=columns.split())
+
+
+async def people(number: int) -> list[tuple[UUID, str]]:
+    """New users, all with :data:`PASSWORD`: their ids and addresses."""
+    password_hash = await hash_password(PASSWORD)
+    made = [(ids.uuid7(), f"{secrets.token_hex(8)}@example.com") for _ in range(number)]
+    columns = """
+        id email email_verified password_hash name created_at updated_at
+        phone_number_verified two_step
+    """
+    now = clock.now()
+    rows = [(user, email, True, password_hash, "Alice Example", now, now, False, False) for user, email in made]
+    await copy("users", columns, rows)
+    return made
+
+
+async def _sessions(users: Sequence[UUID]) -> list[UUID]:
+    now, made = clock.now(), [ids.uuid7() for _ in users]
+    columns = """
+        id token_hash user_id auth_time steps amr acr user_agent ip_address
+        created_at last_seen_at expires_at
+    """
+    later = now + timedelta(days=30)
+    await copy(
+        "session",
+        columns,
+        [
+            (session, secrets.token_bytes(32), user, now, ["password:pwd"], AMR, ACR, "", "", now, now, later)
+            for session, user in zip(made, users, strict=True)
+        ],
+    )
+    return made
+
+
+async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
+    """A redemption for each user."""
+    now, tokens = clock.now(), [ids.random_token() for _ in users]
+    columns = """
+        code_hash family_id client_id user_id session_id redirect_uri code_challenge nonce
+        scope resource offline_access auth_time amr acr created_at expires_at
+    """
+    later = now + timedelta(hours=1)
+    await copy(
+        "authorization_code",
+        columns,
+        [
+            (ids.digest(token), ids.uuid7(), sample.client_id, user, session, REDIRECT_URI, CHALLENGE, "n-0S6_WzA2Mj",
+             SCOPE, [], False, now, AMR, ACR, now, later)
+            for token, user, session in zip(tokens, users, await _sessions(users), strict=True)
+        ],
+    )  # fmt: skip
+    common = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER}
+    return [sample.token_request(**common, code=token) for token in tokens]
+
+
+async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]:
+    """A rotation for each user."""
+    now, made = clock.now(), [new_refresh_token() for _ in users]
+    families = [ids.uuid7() for _ in users]
+    columns = """
+        id client_id user_id session_id scope resource offline_access auth_time amr
+        acr created_at expires_at
+    """
+    later = now + timedelta(days=90)
+    await copy(
+        "token_family",
+        columns,
+        [
+            (family, sample.client_id, user, session, SCOPE, [], False, now, AMR, ACR, now, later)
+            for family, user, session in zip(families, users, await _sessions(users), strict=True)
+        ],
+    )
+    await copy(
+        "refresh_token",
+        "jti family_id token_hash issued_at expires_at",
+        [(r.jti, family, r.hash, r.issued_at, r.expires_at) for r, family in zip(made, families, strict=True)],
+    )
+    return [sample.token_request(grant_type="refresh_token", refresh_token=refresh.token) for refresh in made]
+
+
+async def sign_ins(issuer: str, emails: Sequence[str]) -> list[Request]:
+    """The POST of the password form for each address, each in a sign-in and from a host of its own."""
+    now, bindings = clock.now(), [Binding.new() for _ in emails]
+    columns = "id browser_hash return_to login_hint acr insist done turn created_at expires_at"
+    later = now + timedelta(hours=1)
+    await copy(
+        "signin_flow",
+        columns,
+        [(binding.id, binding.hash, "/", "", "1", False, [], 0, now, later) for binding in bindings],
+    )
+    requests = []
+    for number, (binding, email) in enumerate(zip(bindings, emails, strict=True)):
+        cookie = binding.cookie(3600)
+        headers = FORM | {
+            "Origin": issuer,
+            "Cookie": f"{cookie.key}={cookie.value}",
+            "X-Forwarded-For": f"2001:{secrets.randbelow(0x10000):x}:{number & 0xFFFF:x}::1",
+        }
+        form = {"csrf_token": form_token(binding.secret, PURPOSE), "username": email, "password": PASSWORD}
+        requests.append(Request("POST", f"/login/{binding.id}/password", headers, urlencode(form)))
+    return requests

@@ -1,0 +1,39 @@
+"""Where figures are measured: a PostgreSQL of its own, clients and keys, and the product on it."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bench import product, sample
+from bench.figures import Bench
+from idp.db import engine, migrate
+from idp.db.embedded import EmbeddedPostgres
+from idp.keys import lifecycle
+from idp.keys.ring import keyring
+from idp.oauth.clients.registry import registry
+
+#: As an operator sets PostgreSQL up for a machine with a few GiB. Commits are durable, as everywhere.
+POSTGRES = {"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "100"}
+
+
+@asynccontextmanager
+async def prepared(port: int, seconds: float, rounds: int) -> AsyncIterator[Bench]:
+    """All that a figure needs, for the length of a block.
+
+    Args:
+        port: of the product, as :func:`bench.product.set_up_environment` was told.
+    """
+    with tempfile.TemporaryDirectory(prefix="idp-bench-") as name:
+        folder = Path(name)
+        with EmbeddedPostgres.start(folder / "postgres", options=POSTGRES) as postgres:
+            engine.configure(postgres.dsn)
+            async with engine.connected(size=4):
+                await migrate.upgrade()
+                await engine.execute("CREATE TABLE bench_commit (id bytea PRIMARY KEY, value bytea NOT NULL)")
+                await lifecycle.ensure_signing_key("RS256")
+                people = await sample.prepare()
+                await keyring.load()
+                await registry.load()
+                with product.running(folder, postgres.dsn, port=port) as running:
+                    yield Bench(folder, postgres.dsn, running, people, seconds, rounds)

@@ -1,0 +1,55 @@
+"""The benchmark's own sums, and what it says where it cannot run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.bare import Answer
+from bench.figures import Figure, Part
+from bench.load import Request
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("module", ["bench", "bench.profile"])
+def test_without_wrk(tmp_path: Path, module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        cwd=ROOT,
+        env=os.environ | {"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "wrk is missing, which makes the load. On Debian and Ubuntu: apt install wrk\n"
+
+
+@pytest.mark.parametrize(
+    ("goal", "ratios", "worst", "met"),
+    [
+        (">= 0.70", (0.9, 0.7), 0.7, True),
+        (">= 0.70", (0.9, 0.69), 0.69, False),
+        ("<= 1.20", (1.2, 0.1), 1.2, True),
+        ("<= 1.20", (0.1, 1.21), 1.21, False),
+    ],
+)
+def test_a_figure_is_its_worst_part(goal: str, ratios: tuple[float, ...], worst: float, met: bool) -> None:
+    figure = Figure.of("x", "y", goal, [Part(str(ratio), ratio, 1, ratio) for ratio in ratios])
+    assert (figure.value, figure.ratio, figure.met, len(figure.parts)) == (worst, worst, met, 2)
+
+
+def test_requests_are_lines() -> None:
+    request = Request("POST", "/token", {"A": "b: c", "D": "e"}, "f=g")
+    assert request.line == "POST\t/token\tA: b: c|D: e\tf=g\n"
+
+
+def test_the_bare_answer_is_the_same() -> None:
+    import httpx
+
+    response = httpx.Response(200, headers={"Date": "now", "X-A": "b", "Content-Length": "1"}, content=b"x")
+    assert Answer.of(response) == Answer(200, [("x-a", "b"), ("content-length", "1")], b"x")

@@ -1,0 +1,109 @@
+"""Connections that are held: statements prepared once, nothing left behind, nobody waits for ever."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from idp.accounts.tables import User
+from idp.db import engine
+from idp.db.engine import execute, fetch, fetchrow, transaction
+from tests.support.isolated import own_database
+
+__all__ = ["own_database"]
+
+pytestmark = pytest.mark.usefixtures("own_database")
+
+PID = "SELECT pg_backend_pid() AS pid"
+
+
+async def test_a_statement_is_prepared_once() -> None:
+    for _ in range(3):
+        await fetchrow("SELECT 1 + $1::int", 1)
+    rows = await fetch("SELECT statement FROM pg_prepared_statements WHERE statement LIKE 'SELECT 1 +%'")
+    assert len(rows) == 1
+
+
+async def test_what_a_migration_changes_is_noticed() -> None:
+    """By a statement that was prepared before, and inside a transaction from the next one on."""
+    await execute("INSERT INTO revoked_access_token (jti, expires_at) VALUES ('a', now())")
+    statement = "SELECT * FROM revoked_access_token WHERE jti = $1"
+    before = await fetchrow(statement, "a")
+    await execute("ALTER TABLE revoked_access_token ADD COLUMN more int DEFAULT 1")
+    after = await fetchrow(statement, "a")
+    assert before is not None
+    assert after is not None
+    assert set(after.keys()) - set(before.keys()) == {"more"}
+    await execute("ALTER TABLE revoked_access_token DROP COLUMN more")
+    with pytest.raises(asyncpg.InvalidCachedStatementError):
+        async with transaction():
+            await fetchrow(statement, "a")
+    assert await fetchrow(statement, "a") == before
+
+
+async def test_a_lost_connection_is_replaced() -> None:
+    row = await fetchrow(PID)
+    assert row is not None
+    async with engine.engine.pool.acquire() as other:  # type: ignore[union-attr]
+        await other.execute("SELECT pg_terminate_backend($1)", row["pid"])
+    async with asyncio.timeout(10):
+        for _ in range(100):
+            try:
+                assert await fetchrow(PID) != row
+                break
+            except (asyncpg.PostgresError, asyncpg.InterfaceError):
+                """The news had not arrived."""
+
+
+async def _delete_and_linger() -> None:
+    async with transaction():
+        await execute("DELETE FROM users")
+        await fetchrow("SELECT pg_sleep(5)")
+
+
+async def _insert_and_fail() -> None:
+    async with transaction():
+        async with transaction():
+            await User.insert(User(email="alice@example.com"))
+        raise ZeroDivisionError
+
+
+async def test_whoever_stops_waiting_leaves_nothing_behind() -> None:
+    for _ in range(30):
+        for waiting in (fetchrow("SELECT pg_sleep(5)"), _delete_and_linger()):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(waiting, 0.01)
+    async with asyncio.timeout(10):
+        assert await fetch("SELECT 1 FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'") == []
+        assert await fetchrow("SELECT 1") is not None
+
+
+async def test_many_at_once() -> None:
+    """More than there are connections, of either kind, and of both in one transaction."""
+
+    async def one(number: int) -> None:
+        await fetchrow("SELECT pg_sleep(0.005)")
+        await User.count()
+        async with transaction():
+            await execute("SELECT 1")
+            await User.insert(User(email=f"{number}@example.com"))
+            await fetchrow("SELECT pg_sleep(0.005)")
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*map(one, range(100)))
+    assert await User.count() == 100
+
+
+async def test_a_transaction_inside_another_is_part_of_it() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await _insert_and_fail()
+    assert await User.count() == 0
+
+
+async def test_without_a_database() -> None:
+    lines, engine.engine.lines = engine.engine.lines, None
+    try:
+        with pytest.raises(engine.DatabaseUnavailable):
+            await fetchrow("SELECT 1")
+    finally:
+        engine.engine.lines = lines

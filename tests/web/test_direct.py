@@ -1,0 +1,60 @@
+"""The short way: the same answers as the long way gives, and the same errors."""
+
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar, Request, get
+from litestar.testing import AsyncTestClient
+
+from idp.web import failures
+from idp.web.access import Access
+from idp.web.direct import DIRECT, Answer, Direct, json
+from tests.conftest import MakeClient
+from tests.support.routes import application
+from tests.support.server import Server
+
+PATHS = {
+    "/token", "/introspect", "/revoke", "/userinfo", "/.well-known/jwks.json", "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+}  # fmt: skip
+
+
+def test_what_goes_the_short_way() -> None:
+    assert {path for _, path in Direct(application()).handlers} == PATHS
+
+
+@pytest.mark.parametrize("path", ["//token", "/token/", "/token//"])
+async def test_another_spelling_goes_the_long_way(make_client: MakeClient, path: str) -> None:
+    client = await make_client(grant_types=["client_credentials"], redirect_uris=[])
+    answer = await client.post(path, grant_type="client_credentials")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert answer.json()["access_token"]
+
+
+async def test_a_method_that_is_none_of_its_own(server: Server, http: httpx.AsyncClient) -> None:
+    answer = await http.get(f"{server.url}/token")
+    assert (answer.status_code, sorted(answer.headers["allow"].split(", "))) == (405, ["OPTIONS", "POST"])
+
+
+async def test_a_body_that_is_too_large(server: Server, http: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await http.post(f"{server.url}/token", content=b"a" * 66 * 1024, headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (413, "invalid_request")
+
+
+async def test_what_nobody_expected_tells_nothing() -> None:
+    @get("/x", opt={"access": Access.PUBLIC} | DIRECT)
+    async def fails(request: Request[Any, Any, Any]) -> Answer:
+        raise ZeroDivisionError("a secret")
+
+    @get("/y", opt={"access": Access.PUBLIC} | DIRECT)
+    async def works(request: Request[Any, Any, Any]) -> Answer:
+        return json({"a": 1})
+
+    app = Litestar([fails, works], exception_handlers=failures.HANDLERS, logging_config=None, openapi_config=None)
+    async with AsyncTestClient(Direct(app)) as client:  # type: ignore[arg-type]
+        answer = await client.get("/x")
+        assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
+        assert "secret" not in answer.text
+        assert (await client.get("/y")).json() == {"a": 1}
