@@ -66,7 +66,7 @@ class Product:
         self._wait(lambda: self._answers(client), deadline)
         self.started_within = time.perf_counter() - started
         # Connections made before a worker listens all go to the others.
-        self._wait(lambda: self._listeners() >= WORKERS, deadline)
+        self._wait(lambda: self._listeners() >= int(settings.get("IDP_WORKERS", WORKERS)), deadline)
 
     def _wait(self, condition: Callable[[], bool], deadline: float) -> None:
         while time.perf_counter() < deadline and self.process.poll() is None:

@@ -77,7 +77,7 @@ async def test_an_escalation(db: str) -> None:
         await _later("test", who, wait)
         assert (await throttle.attempt(rule, who)).wait == 0
     assert waits == [2, 4, 8, 10]
-    await throttle.forget(rule, who)
+    await throttle.forget((rule, who))
     assert (await throttle.attempt(rule, who)) == (1, 0)
 
 
