@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from litestar import Request
 from litestar.datastructures import Cookie
 
+from idp.accounts.passwords import check_load
 from idp.audit.events import record
 from idp.db.engine import fetchrow, transaction
 from idp.settings import settings
@@ -99,7 +100,10 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
         Refused: it was not right. The flow stands where it stood.
         PageError: the flow went on or ended meanwhile.
         TooManyTries: from this address, or at this account.
+        Overloaded: too many passwords are being hashed. It counts as no try.
     """
+    if step is Step.PASSWORD:
+        check_load()
     if step not in machine.allowed(await state_of(request if browser else None, flow)):
         raise NotNow
     await limits.step()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from idp.accounts.addresses import InvalidEmail, normalise_email
-from idp.accounts.passwords import check_load, needs_rehash, rehash_password, verify_password
+from idp.accounts.passwords import needs_rehash, rehash_password, verify_password
 from idp.accounts.tables import User, user_by_email
 from idp.db.engine import fetchrow
 from idp.signin import limits
@@ -25,7 +25,6 @@ async def show(flow: Flow) -> dict[str, Any]:
 
 async def check(flow: Flow, fields: Fields, browser: Browser | None) -> User:
     """The user whose address and password these are."""
-    check_load()
     user = await _matching(fields.get("username", ""), fields.get("password", ""), browser)
     if user is None:
         raise _refused()
