@@ -70,7 +70,8 @@ FROM users AS u, generate_series(1, $1::int)
 """
 _EXPIRED = """
 INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at, rotated_at)
-SELECT uuidv7(), f.id, sha256((f.id::text || n)::bytea), now() - interval '20 days', now() - interval '6 days', now()
+SELECT uuidv7(), f.id, sha256((f.id::text || n)::bytea), now() - interval '20 days',
+       now() - interval '6 days' - random() * interval '1 day', now()
 FROM (SELECT id FROM token_family ORDER BY id LIMIT greatest(1, $1 / 10)) AS f, generate_series(1, 10) AS n
 """
 
@@ -165,7 +166,7 @@ class _Watch(threading.Thread):
 
 _HELD = """
 SELECT max(extract(epoch FROM clock_timestamp() - xact_start) * 1000)::float8 FROM pg_stat_activity
-WHERE state = 'active' AND query LIKE 'DELETE FROM refresh_token%'
+WHERE state = 'active' AND query LIKE 'WITH old AS (SELECT jti%'
 """
 _NOTHING_EXPIRED = """
 SELECT NOT EXISTS (SELECT FROM refresh_token WHERE expires_at < now() - interval '1 day 1 minute')

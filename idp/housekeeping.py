@@ -6,11 +6,13 @@ Nothing depends on it: every predicate checks expiry itself. It only keeps the t
 import asyncio
 import random
 import time
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import asyncpg
 import structlog
 
-from idp.db.engine import DatabaseUnavailable, execute
+from idp.db.engine import DatabaseUnavailable, fetchrow
 from idp.web.logs import exception_fields
 
 log = structlog.get_logger()
@@ -39,17 +41,37 @@ EXPIRING = (
     ("mail", "id", "1 day"),
     ("throttle", "key", "1 day"),
 )
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+#: How far a round came in the tables that it did not finish.
+_reached: dict[str, datetime] = {}
 #: Where the time that rows expire at has another name.
 EXPIRY = {"throttle": "free_at"}
 
 
-async def delete_expired(table: str, key: str, kept: str) -> int:
-    """Delete one batch and return its size. Rows that another replica is deleting are passed over."""
-    # Table, column and interval are the constants above.
-    return await execute(
-        f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table}"  # noqa: S608
-        f" WHERE {EXPIRY.get(table, 'expires_at')} < now() - interval '{kept}' LIMIT {BATCH} FOR UPDATE SKIP LOCKED)"
+class Deleted(NamedTuple):
+    """How many rows a batch had, and when the last of them expired."""
+
+    rows: int
+    until: datetime
+
+
+async def delete_expired(table: str, key: str, kept: str, since: datetime = BEGINNING) -> Deleted:
+    """Delete one batch, the oldest first. Rows that another replica is deleting are passed over.
+
+    Args:
+        since: where the batch before ended. What was deleted just now still fills the beginning of the index.
+    """
+    expiry = EXPIRY.get(table, "expires_at")
+    # Table, column and interval are the constants above. Without the order, PostgreSQL may read the whole table.
+    row = await fetchrow(
+        f"WITH old AS (SELECT {key}, {expiry} AS expired_at FROM {table}"  # noqa: S608
+        f" WHERE {expiry} < now() - interval '{kept}' AND {expiry} >= $1 ORDER BY {expiry} LIMIT {BATCH}"
+        f" FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM {table} AS t USING old WHERE t.{key} = old.{key})"
+        " SELECT count(*) AS rows, max(expired_at) AS until FROM old",
+        since,
     )
+    assert row is not None  # noqa: S101 -- an aggregate gives its row
+    return Deleted(row["rows"], row["until"] or since)
 
 
 async def round_of_deletions() -> bool:
@@ -60,12 +82,15 @@ async def round_of_deletions() -> bool:
     """
     more = False
     for table, key, kept in EXPIRING:
+        deleted = Deleted(0, _reached.pop(table, BEGINNING))
         for _ in range(BATCHES_A_ROUND):
             started = time.perf_counter()
-            if await delete_expired(table, key, kept) < BATCH:
+            deleted = await delete_expired(table, key, kept, deleted.until)
+            if deleted.rows < BATCH:
                 break
             await asyncio.sleep(PAUSE * (time.perf_counter() - started))
         else:
+            _reached[table] = deleted.until
             more = True
     return more
 

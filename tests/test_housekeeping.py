@@ -128,7 +128,7 @@ async def test_batches_are_small(fill: Fill, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(housekeeping, "BATCH", 10)
     monkeypatch.setattr(housekeeping, "BATCHES_A_ROUND", 3)
     await fill("revoked_access_token", YEAR, 45)
-    assert await housekeeping.delete_expired("revoked_access_token", "jti", "1 hour") == 10
+    assert (await housekeeping.delete_expired("revoked_access_token", "jti", "1 hour")).rows == 10
     assert await _count("revoked_access_token") == 35
     assert await housekeeping.round_of_deletions()
     assert await _count("revoked_access_token") == 5
@@ -138,7 +138,7 @@ async def test_batches_are_small(fill: Fill, monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_full_batch_of_real_size(fill: Fill) -> None:
     await fill("signin_flow", YEAR, housekeeping.BATCH + 1)
-    assert await housekeeping.delete_expired("signin_flow", "id", "1 hour") == housekeeping.BATCH
+    assert (await housekeeping.delete_expired("signin_flow", "id", "1 hour")).rows == housekeeping.BATCH
     assert await _count("signin_flow") == 1
 
 
@@ -147,7 +147,7 @@ async def test_replicas_do_not_wait_for_each_other(fill: Fill, monkeypatch: pyte
     monkeypatch.setattr(housekeeping, "BATCH", 3)
     await fill("signin_flow", YEAR, 5)
     async with transaction():
-        assert await housekeeping.delete_expired("signin_flow", "id", "1 hour") == 3
+        assert (await housekeeping.delete_expired("signin_flow", "id", "1 hour")).rows == 3
         other = asyncio.create_task(_outside_a_transaction())
         async with asyncio.timeout(5):
             assert await other == 2
@@ -156,7 +156,7 @@ async def test_replicas_do_not_wait_for_each_other(fill: Fill, monkeypatch: pyte
 
 async def _outside_a_transaction() -> int:
     engine.current_transaction.set(None)
-    return await housekeeping.delete_expired("signin_flow", "id", "1 hour")
+    return (await housekeeping.delete_expired("signin_flow", "id", "1 hour")).rows
 
 
 async def test_families_go_with_their_tokens(fill: Fill) -> None:
@@ -175,7 +175,7 @@ async def test_it_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch, error
     """A database that is away for a while is no reason to stop for ever."""
     rounds: asyncio.Queue[None] = asyncio.Queue()
 
-    async def fails() -> None:
+    async def fails() -> bool:
         rounds.put_nowait(None)
         raise error
 
