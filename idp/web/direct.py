@@ -31,21 +31,19 @@ class Answer:
         headers: all but Content-Length and cookies, as :func:`idp.web.headers.encode` gives them.
     """
 
-    __slots__ = ("body", "start")
+    __slots__ = ("body", "headers", "status")
 
     def __init__(
         self, body: bytes, headers: Pairs, *, status: int = HTTPStatus.OK, cookies: Sequence[Cookie] = ()
     ) -> None:
         self.body = body
-        length = () if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED) else (b"%d" % len(body),)
-        self.start = (
-            int(status),
-            (*headers, *((b"content-length", text) for text in length), *(c.to_encoded_header() for c in cookies)),
-        )
+        self.status = int(status)
+        self.headers = [*headers, *(cookie.to_encoded_header() for cookie in cookies)]
+        if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+            self.headers.append((b"content-length", b"%d" % len(body)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status, headers = self.start
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
