@@ -1,15 +1,14 @@
 """`make bench`: measures every figure of the table, prints it and writes bench/results.json."""
 
 import argparse
-import asyncio
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
-from bench import load, product
+from bench import product
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -30,13 +29,10 @@ def _commit() -> str:
 
 
 def _machine() -> dict[str, str | int | float]:
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return {
-        "cpu": models[0] if models else platform.processor(),
+        "cpu": next(models, platform.processor()),
         "cores": os.cpu_count() or 1,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
@@ -69,14 +65,7 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
 
 
 def main() -> None:
-    arguments = _arguments()
-    try:
-        load.check()
-    except load.NoWrk as error:
-        sys.exit(str(error))
-    port = product.free_port()
-    product.set_up_environment(port)
-    asyncio.run(_measure(arguments, port))
+    product.run(partial(_measure, _arguments()))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A bare ASGI application under Granian, run as the product is: it answers the same bytes and does nothing else.
 
-Run as ``python -m bench.bare PORT FILE``. The file holds status, headers and body as JSON, and where a read is wanted
-before each answer, the database and the statement.
+Run as ``python -m bench.bare PORT``, with the :class:`Answer` as JSON in the file that ``BENCH_ANSWER`` names.
 """
 
 import asyncio
@@ -73,22 +72,13 @@ def create_app() -> Any:
 
 
 def main() -> None:
-    from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
-    from granian.log import LogLevels
     from granian.server import Server
 
+    from idp.cli.workers import granian_options
+
+    port = int(sys.argv[1])
     Server(
-        "bench.bare:create_app",
-        address="127.0.0.1",
-        port=int(sys.argv[1]),
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        loop=Loops.uvloop,
-        runtime_mode=RuntimeModes.st,
-        websockets=False,
-        workers=WORKERS,
-        factory=True,
-        log_level=LogLevels.warning,
+        "bench.bare:create_app", address="127.0.0.1", port=port, workers=WORKERS, factory=True, **granian_options()
     ).serve()
 
 

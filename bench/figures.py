@@ -24,6 +24,10 @@ class Part(msgspec.Struct, frozen=True):
     limit: float
     ratio: float
 
+    @classmethod
+    def of(cls, name: str, value: float, limit: float) -> "Part":
+        return cls(name, value, limit, value / limit)
+
 
 class Figure(msgspec.Struct, frozen=True):
     """A row of the table. Its value is that of its worst part.
@@ -65,6 +69,11 @@ class Bench(msgspec.Struct, frozen=True):
     seconds: float
     rounds: int
 
+    @property
+    def enough(self) -> int:
+        """More of what can be used once than is used in one load."""
+        return int(self.seconds * 2500)
+
     def load(self, *requests: Request, **options: bool | float) -> Result:
         """Load the product."""
         return load(self.product.url, requests, **{"seconds": self.seconds} | options)  # type: ignore[arg-type]
@@ -79,8 +88,7 @@ async def _paired(bench: Bench, name: str, figure: Measure, limit: Measure) -> P
     for _ in range(bench.rounds):
         bounds.append(await limit())
         values.append(await figure())
-    value, bound = statistics.median(values), statistics.median(bounds)
-    return Part(name, value, bound, value / bound)
+    return Part.of(name, statistics.median(values), statistics.median(bounds))
 
 
 def _client_credentials(bench: Bench, alg: str = "RS256") -> Request:
@@ -112,13 +120,8 @@ async def _composite(bench: Bench) -> float:
     return 1 / (2 / limits.signatures(bench.seconds) + 1 / commits)
 
 
-def _enough(bench: Bench) -> int:
-    """More of what can be used once than is used in one load."""
-    return int(bench.seconds * 2500)
-
-
 async def authorization_code(bench: Bench) -> Figure:
-    users = [user for user, _ in await sample.people(_enough(bench))]
+    users = [user for user, _ in await sample.people(bench.enough)]
 
     async def figure() -> float:
         return bench.load(*await sample.codes(bench.sample, users), once=True).rate
@@ -129,7 +132,7 @@ async def authorization_code(bench: Bench) -> Figure:
 
 
 async def refresh_token(bench: Bench) -> Figure:
-    users = [user for user, _ in await sample.people(_enough(bench))]
+    users = [user for user, _ in await sample.people(bench.enough)]
 
     async def figure() -> float:
         return bench.load(*await sample.refresh_tokens(bench.sample, users), once=True).rate
@@ -219,7 +222,7 @@ async def storm(bench: Bench) -> Figure:
             time.sleep(1)
             p99 = bench.load(request, **calm).p99
             broken += result(surge).broken
-        parts.append(Part(f"p99 of {name}", p99, unloaded[name], p99 / unloaded[name]))
+        parts.append(Part.of(f"p99 of {name}", p99, unloaded[name]))
     figure = Figure.of("p99 in a storm of sign-ins at twice the Argon2 limit", "ms", "<= 5.00", parts)
     # A sign-in that timed out spoils the figure, however quick the others were.
     return msgspec.structs.replace(figure, met=figure.met and broken == 0)
@@ -236,8 +239,8 @@ async def memory(bench: Bench) -> Figure:
         end = product.memory()
     # 2 % is what an allocator may round up.
     parts = [
-        Part("after 100,000 tokens", end, 110, end / 110),
-        Part("since 50,000", end, at_half, end / at_half / 1.02),
+        Part.of("after 100,000 tokens", end, 110),
+        Part.of("since 50,000", end, at_half * 1.02),
     ]
     return Figure.of("memory of a worker after 100,000 tokens", "MiB", "<= 1.00", parts)
 
@@ -247,8 +250,8 @@ async def start(bench: Bench) -> Figure:
     for _ in range(max(3, bench.rounds)):
         with running(bench.folder, bench.dsn, port=bench.product.other_port) as product:
             taken.append(product.started_within)
-    value = statistics.median(taken)
-    return Figure.of("start to first answer, database up", "s", "<= 1.00", [Part("start", value, 1.2, value / 1.2)])
+    part = Part.of("start", statistics.median(taken), 1.2)
+    return Figure.of("start to first answer, database up", "s", "<= 1.00", [part])
 
 
 FIGURES = (

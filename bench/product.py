@@ -1,5 +1,6 @@
 """The product as a team runs it: `idp serve` in production mode, on a PostgreSQL that commits durably."""
 
+import asyncio
 import os
 import secrets
 import signal
@@ -7,11 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+
+from bench import load
 
 WORKERS = 2
 START_WITHIN_SECONDS = 30
@@ -127,7 +131,18 @@ def running(folder: Path, dsn: str, *, port: int, **settings: str) -> Iterator[P
         product.stop()
 
 
-def set_up_environment(port: int) -> None:
+def run(measure: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+    """What every command of the benchmark begins with. ``measure`` is told the port of the product."""
+    try:
+        load.check()
+    except load.NoWrk as error:
+        sys.exit(str(error))
+    port = free_port()
+    _set_up_environment(port)
+    asyncio.run(measure(port))
+
+
+def _set_up_environment(port: int) -> None:
     """Have this process, which registers clients and people, know what the server will know."""
     for name in [name for name in os.environ if name.startswith("IDP_")]:
         del os.environ[name]

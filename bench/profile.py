@@ -1,11 +1,10 @@
 """`make profile`: a flame graph of one worker under one of the loads, in bench/profiles."""
 
 import argparse
-import asyncio
 import subprocess
-import sys
 import sysconfig
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ LOADS = ("client_credentials", "authorization_code", "refresh_token", "password_
 async def _requests(kind: str, bench: "Bench") -> list[load.Request]:
     from bench import sample
 
-    people = await sample.people(int(bench.seconds * 2500))
+    people = await sample.people(bench.enough)
     users, emails = [user for user, _ in people], [email for _, email in people]
     match kind:
         case "authorization_code":
@@ -36,7 +35,7 @@ async def _requests(kind: str, bench: "Bench") -> list[load.Request]:
             return [bench.sample.token_request(grant_type="client_credentials", resource="https://rs256.example")]
 
 
-async def _record(kind: str, port: int, seconds: float) -> Path:
+async def _record(kind: str, seconds: float, port: int) -> None:
     from bench.setting import prepared
 
     FOLDER.mkdir(exist_ok=True)
@@ -52,7 +51,7 @@ async def _record(kind: str, port: int, seconds: float) -> Path:
                 [*map(str, command), "-p", str(bench.product.workers[0])], check=True, stdout=subprocess.DEVNULL
             )
             print(load.result(process))
-    return output
+    print(output)
 
 
 def main() -> None:
@@ -60,13 +59,7 @@ def main() -> None:
     parser.add_argument("load", nargs="?", choices=LOADS, default=LOADS[0])
     parser.add_argument("--seconds", type=float, default=10)
     arguments = parser.parse_args()
-    try:
-        load.check()
-    except load.NoWrk as error:
-        sys.exit(str(error))
-    port = product.free_port()
-    product.set_up_environment(port)
-    print(asyncio.run(_record(arguments.load, port, arguments.seconds)))
+    product.run(partial(_record, arguments.load, arguments.seconds))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,21 @@
 """`python -m bench.replicas`: one, two and four replicas of one worker each, behind one PostgreSQL."""
 
-import asyncio
-import sys
 from contextlib import ExitStack
 
 from bench import load, product
 
 REPLICAS = (1, 2, 4)
+SECONDS = 8
 
 
-async def _measure(port: int, seconds: float) -> None:
+async def _measure(port: int) -> None:
     from bench import sample
     from bench.setting import prepared
 
     print("| replicas | client_credentials (tokens/s) | refresh_token (rotations/s) |\n| ---: | ---: | ---: |")
-    async with prepared(port, seconds, 1) as bench:
+    async with prepared(port, SECONDS, 1) as bench:
         # One issuer, whatever the port: as behind a load balancer.
-        users = [user for user, _ in await sample.people(int(seconds * 2500))]
+        users = [user for user, _ in await sample.people(bench.enough)]
         for number in REPLICAS:
             with ExitStack() as stack:
                 ports = [product.free_port() for _ in range(number)]
@@ -29,33 +28,25 @@ async def _measure(port: int, seconds: float) -> None:
                     for one in ports
                 ]
                 token = bench.sample.token_request(grant_type="client_credentials", resource="https://rs256.example")
-                tokens = _together(replicas, [[token]] * number, seconds, once=False)
+                tokens = _together(replicas, [[token]] * number, once=False)
                 requests = await sample.refresh_tokens(bench.sample, users)
                 shares = [requests[one::number] for one in range(number)]
-                rotations = _together(replicas, shares, seconds, once=True)
+                rotations = _together(replicas, shares, once=True)
             print(f"| {number} | {tokens:,.0f} | {rotations:,.0f} |")
 
 
-def _together(
-    replicas: list[product.Product], requests: list[list[load.Request]], seconds: float, *, once: bool
-) -> float:
+def _together(replicas: list[product.Product], requests: list[list[load.Request]], *, once: bool) -> float:
     """The sum of their rates under load at the same time."""
     with ExitStack() as stack:
         running = [
-            stack.enter_context(load.loading(replica.url, share, seconds=seconds, connections=16, once=once))
+            stack.enter_context(load.loading(replica.url, share, seconds=SECONDS, connections=16, once=once))
             for replica, share in zip(replicas, requests, strict=True)
         ]
         return sum(load.result(process).rate for process in running)
 
 
 def main() -> None:
-    try:
-        load.check()
-    except load.NoWrk as error:
-        sys.exit(str(error))
-    port = product.free_port()
-    product.set_up_environment(port)
-    asyncio.run(_measure(port, 8))
+    product.run(_measure)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ async def prepared(port: int, seconds: float, rounds: int) -> AsyncIterator[Benc
     """All that a figure needs, for the length of a block.
 
     Args:
-        port: of the product, as :func:`bench.product.set_up_environment` was told.
+        port: of the product, as :func:`bench.product.run` gives it.
     """
     with tempfile.TemporaryDirectory(prefix="idp-bench-") as name:
         folder = Path(name)

@@ -12,14 +12,28 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp
 
 
+def granian_options() -> dict[str, Any]:
+    """How Granian serves, whatever it serves."""
+    from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+    from granian.log import LogLevels
+
+    return {
+        "interface": Interfaces.ASGI,
+        "http": HTTPModes.http1,
+        "loop": Loops.uvloop,
+        # In the other mode the end of a worker may be waited for in vain (Granian's issue 900).
+        "runtime_mode": RuntimeModes.st,
+        "websockets": False,
+        "log_level": LogLevels.warning,
+    }
+
+
 def run(config: Settings) -> None:
     """Run the workers until this process is told to stop, and see to it that they end.
 
     Raises:
         SystemExit: workers fail again and again.
     """
-    from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
-    from granian.log import LogLevels
     from granian.server import Server
 
     if multiprocessing.get_start_method() == "fork":
@@ -29,18 +43,12 @@ def run(config: Settings) -> None:
         "idp.app:create_app",
         address=config.host,
         port=config.port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        loop=Loops.uvloop,
-        # In the other mode the end of a worker may be waited for in vain (Granian's issue 900).
-        runtime_mode=RuntimeModes.st,
-        websockets=False,
         workers=config.workers,
         workers_kill_timeout=config.drain_timeout,
         respawn_failed_workers=not config.dev,
-        log_level=LogLevels.warning,
         # What Granian has to say goes the way of all other logs.
         log_dictconfig={"loggers": {"_granian": {"propagate": True}}},
+        **granian_options(),
     )
     hangup = signal.getsignal(signal.SIGHUP)
 

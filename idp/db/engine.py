@@ -7,6 +7,7 @@ and its kin, on connections that are held (:mod:`idp.db.lines`). Both take part 
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
@@ -93,6 +94,17 @@ class _Transaction(PostgresTransaction):
 
 
 @asynccontextmanager
+async def transaction_on(line: Line) -> AsyncIterator[None]:
+    """A transaction on a connection that the caller holds."""
+    async with line.connection.transaction():
+        token = engine.current_transaction.set(_Transaction(line))
+        try:
+            yield
+        finally:
+            engine.current_transaction.reset(token)
+
+
+@asynccontextmanager
 async def transaction() -> AsyncIterator[None]:
     """One transaction for all statements inside, Piccolo's and our own; rolled back if the block raises.
 
@@ -101,12 +113,8 @@ async def transaction() -> AsyncIterator[None]:
     if engine.current_transaction.get() is not None:
         yield
         return
-    async with _lines().line() as line, line.connection.transaction():
-        token = engine.current_transaction.set(_Transaction(line))
-        try:
-            yield
-        finally:
-            engine.current_transaction.reset(token)
+    async with _lines().line() as line, transaction_on(line):
+        yield
 
 
 def _lines() -> Lines:
@@ -116,14 +124,11 @@ def _lines() -> Lines:
 
 
 async def _run(statement: str, arguments: tuple[object, ...]) -> tuple[list[asyncpg.Record], str]:
-    current = engine.current_transaction.get()
-    if current is None:
-        async with _lines().line() as line:
-            return await line.fetch(statement, arguments)
-    if isinstance(current, _Transaction):
+    current = cast(_Transaction | None, engine.current_transaction.get())
+    if current is not None:
         return await current.line.fetch(statement, arguments)
-    # A migration's, whose statements run once.
-    return await Line(current.connection).fetch(statement, arguments)
+    async with _lines().line() as line:
+        return await line.fetch(statement, arguments)
 
 
 async def fetchrow(statement: str, *arguments: object) -> asyncpg.Record | None:

@@ -59,16 +59,14 @@ class Lines:
     async def line(self) -> AsyncIterator[Line]:
         """One to use alone. It goes back to the pool, which looks after it, if what happens leaves it in doubt."""
         async with self._places:
-            line = await self._take()
+            line, in_doubt = await self._take(), False
             try:
                 yield line
-            except asyncpg.PostgresError:
-                await self._put_back(line)
+            except (asyncio.CancelledError, OSError, asyncpg.InterfaceError):
+                in_doubt = True
                 raise
-            except BaseException:
-                await self._pool.release(line.connection)
-                raise
-            await self._put_back(line)
+            finally:
+                await self._put_back(line, in_doubt)
 
     async def _take(self) -> Line:
         while self._free:
@@ -78,8 +76,8 @@ class Lines:
             await self._pool.release(line.connection)
         return Line(await self._pool.acquire())
 
-    async def _put_back(self, line: Line) -> None:
-        if line.connection.is_closed() or line.connection.is_in_transaction():
+    async def _put_back(self, line: Line, in_doubt: bool) -> None:
+        if in_doubt or line.connection.is_closed() or line.connection.is_in_transaction():
             await self._pool.release(line.connection)
         else:
             self._free.append(line)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import asyncpg
 import msgspec
-from piccolo.engine.postgres import PostgresTransaction
 
-from idp.db.engine import DatabaseUnavailable, engine, execute, fetch, fetchrow
+from idp.db.engine import DatabaseUnavailable, engine, execute, fetch, fetchrow, transaction_on
+from idp.db.lines import Line
 
 MIN_VERSION = 15
 #: How long a migration waits for a table that is in use before it gives up, so that the requests
@@ -128,14 +128,8 @@ async def _transaction() -> AsyncIterator[None]:
     """A transaction on a connection of its own: the pool's end a statement that takes long."""
     connection = await engine.get_new_connection()
     try:
-        async with connection.transaction():
-            current = PostgresTransaction(engine)
-            current.connection = connection
-            token = engine.current_transaction.set(current)
-            try:
-                yield
-            finally:
-                engine.current_transaction.reset(token)
+        async with transaction_on(Line(connection)):
+            yield
     finally:
         await connection.close()
 

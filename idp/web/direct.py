@@ -75,7 +75,6 @@ class Direct:
             await self.app(scope, receive, send)
             return
         # What a request reads from its scope, and the log after it.
-        scope["direct"] = True  # type: ignore[typeddict-unknown-key]
         scope["litestar_app"] = self.app
         scope["state"] = {}
         scope["route_handler"] = handler

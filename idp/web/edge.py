@@ -71,9 +71,10 @@ class Edge:
             await self.app(scope, receive, send_with_headers)
         finally:
             # The template, not the path: a path may name a sign-in flow, a query string may hold anything.
-            route = scope.get("path_template") or ""
+            route, handler = scope.get("path_template") or "", scope.get("route_handler")
             # What programs ask all day is told when it is refused.
-            everyday = route.startswith("/health/") or ("direct" in scope and 0 < status < HTTPStatus.BAD_REQUEST)
+            answered = handler is not None and "direct" in handler.opt and 0 < status < HTTPStatus.BAD_REQUEST
+            everyday = answered or route.startswith("/health/")
             say = log.debug if everyday else log.info
             say(
                 "request",

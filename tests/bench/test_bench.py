@@ -39,7 +39,7 @@ def test_without_wrk(tmp_path: Path, module: str) -> None:
     ],
 )
 def test_a_figure_is_its_worst_part(goal: str, ratios: tuple[float, ...], worst: float, met: bool) -> None:
-    figure = Figure.of("x", "y", goal, [Part(str(ratio), ratio, 1, ratio) for ratio in ratios])
+    figure = Figure.of("x", "y", goal, [Part.of(str(ratio), ratio, 1) for ratio in ratios])
     assert (figure.value, figure.ratio, figure.met, len(figure.parts)) == (worst, worst, met, 2)
 
 

@@ -201,3 +201,24 @@ async def test_by_address(start_server: Callable[..., Server], make_client: Make
         assert statuses[: limits.STEPS_OF_HOST.burst] == [400] * limits.STEPS_OF_HOST.burst
         assert 429 in statuses
     await execute("DELETE FROM throttle")
+
+
+async def test_what_is_refused_for_the_load_counts_as_no_try(start_server: Callable[..., Server], alice: User) -> None:
+    """And is told so at once, with when to come back."""
+    server = start_server(
+        IDP_HASHING_THREADS="1", IDP_HASHING_QUEUE="0", IDP_ARGON2_MEMORY_COST="65536", IDP_ARGON2_TIME_COST="15"
+    )
+    async with open_browser(server.issuer) as one, open_browser(server.issuer) as other:
+        pages = [await browser.get("/login") for browser in (one, other)]
+        assert isinstance(pages[0], Page)
+        assert isinstance(pages[1], Page)
+        # Of nobody, a password is verified with the server's own costs.
+        busy = asyncio.create_task(one.sign_in(pages[0], f"{subject()}@example.com", PASSWORD))
+        await asyncio.sleep(0.3)
+        refused = await other.sign_in(pages[1], alice.email, PASSWORD)
+        assert not busy.done()
+        assert isinstance(refused, Page)
+        assert (refused.response.status_code, refused.response.headers["retry-after"]) == (503, "2")
+        key = throttle._key(limits.PASSWORDS.name, alice.email)
+        assert await fetchrow("SELECT FROM throttle WHERE key = $1", key) is None
+        await busy
