@@ -137,6 +137,8 @@ def run(measure: Callable[[int], Coroutine[Any, Any, None]]) -> None:
         load.check()
     except load.NoWrk as error:
         sys.exit(str(error))
+    # Whoever is asked to stop stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     port = free_port()
     _set_up_environment(port)
     asyncio.run(measure(port))
