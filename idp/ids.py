@@ -13,6 +13,11 @@ def uuid7() -> UUID:
     return UUID(int=value | secrets.randbits(62))
 
 
+def uuid7_text() -> str:
+    """A :func:`uuid7` as text, for columns that people may choose themselves."""
+    return str(uuid7())
+
+
 def random_token() -> str:
     """A secret of 256 random bits, URL-safe, 43 characters long."""
     return secrets.token_urlsafe(32)

@@ -5,16 +5,18 @@ from pathlib import Path
 from piccolo.conf.apps import AppConfig
 
 from idp.accounts.tables import EmailProof, Invitation, User
-from idp.audit.tables import AuditEvent
+from idp.admin.tables import AdminRole, IdempotentAnswer, Setup
+from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent
 from idp.db.tables import Revision
 from idp.federation.tables import Attempt, Identity, UpstreamRow
-from idp.keys.tables import SigningKeyRow
+from idp.keys.tables import JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
-from idp.oauth.clients.tables import ClientRow, ResourceServerRow
+from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
 from idp.oauth.tables import (
     AuthorizationCode,
     AuthorizationRequestRow,
     Consent,
+    NotBefore,
     RefreshToken,
     RevokedAccessToken,
     TokenFamily,
@@ -26,25 +28,34 @@ APP_CONFIG = AppConfig(
     app_name="idp",
     migrations_folder_path=Path(__file__).parent / "db" / "migrations",
     table_classes=[
+        Activity,
+        AdminRole,
         Attempt,
+        AuditCheckpoint,
         AuditEvent,
         AuthorizationCode,
         AuthorizationRequestRow,
+        ClientLogo,
         ClientRow,
         Consent,
         Device,
         EmailProof,
         Flow,
+        IdempotentAnswer,
         Identity,
         Invitation,
+        JwksFetch,
         Mail,
+        NotBefore,
         Passkey,
         RecoveryCode,
         RefreshToken,
         ResourceServerRow,
         Revision,
         RevokedAccessToken,
+        RootKey,
         Session,
+        Setup,
         SigningKeyRow,
         Throttle,
         TokenFamily,

@@ -1,6 +1,6 @@
 """The audit trail at rest."""
 
-from piccolo.columns import JSONB, UUID, Text, Timestamptz
+from piccolo.columns import JSONB, UUID, BigInt, Bytea, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
@@ -11,16 +11,45 @@ from idp.ids import uuid7
 class AuditEvent(Table, tablename="audit_event", db=engine):
     """One security-relevant event. Rows are only ever added.
 
-    No foreign keys: an event outlives the user and the client that it speaks of.
+    No foreign keys: an event outlives the user and the client that it speaks of. ``actor`` is who did it, where that
+    is not the user: an admin, a client, the command line. ``hash`` is keyed and covers every other column but ``seq``,
+    the row's place in the trail, which the next checkpoint gives it.
     """
 
     id = UUID(primary_key=True, default=uuid7)
     at = Timestamptz(default=TimestamptzNow(), index=True)
     event = Text()
     outcome = Text()
+    actor = Text(default="")
     user_id = UUID(null=True, default=None, index=True)
     client_id = Text(null=True, default=None)
     session_id = UUID(null=True, default=None)
     ip_address = Text(default="")
     request_id = Text(default="")
     detail = JSONB(default="{}")
+    hash = Bytea(null=True, default=None)
+    seq = BigInt(null=True, default=None, unique=True)
+
+
+class AuditCheckpoint(Table, tablename="audit_checkpoint", db=engine):
+    """A signed statement about the rows ``first_seq`` to ``last_seq``: ``root`` is the root of their Merkle tree.
+
+    ``previous`` is the hash of the checkpoint before, so that none can be taken out; ``statement`` is the JWS.
+    """
+
+    number = BigInt(primary_key=True)
+    at = Timestamptz(default=TimestamptzNow())
+    first_seq = BigInt()
+    last_seq = BigInt()
+    root = Bytea()
+    previous = Bytea(null=True, default=None)
+    statement = Text()
+
+
+class Activity(Table, tablename="activity", db=engine):
+    """How often something happened within an hour, for the dashboard. ``id`` is the hour and the kind."""
+
+    id = Text(primary_key=True)
+    hour = Timestamptz(index=True)
+    kind = Text()
+    number = BigInt(default=0)

@@ -21,6 +21,7 @@ class UpstreamRow(Table, tablename="upstream", db=engine):
     client_secret = Bytea(null=True, default=None, secret=True)
     position = Integer(default=0)
     created_at = Timestamptz(default=TimestamptzNow())
+    updated_at = Timestamptz(default=TimestamptzNow())
     disabled_at = Timestamptz(null=True, default=None)
 
 

@@ -1,6 +1,6 @@
 """Authorization requests, codes, token families, refresh tokens and consents."""
 
-from piccolo.columns import JSONB, UUID, Array, Boolean, Bytea, ForeignKey, OnDelete, Text, Timestamptz
+from piccolo.columns import JSONB, UUID, Array, Boolean, Bytea, ForeignKey, OnDelete, SmallInt, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.constraints import Unique
 from piccolo.table import Table
@@ -95,6 +95,13 @@ class RevokedAccessToken(Table, tablename="revoked_access_token", db=engine):
 
     jti = Text(primary_key=True)
     expires_at = Timestamptz(index=True)
+
+
+class NotBefore(Table, tablename="not_before", db=engine):
+    """One row: tokens of any client that were issued before ``not_before`` count no more."""
+
+    id = SmallInt(primary_key=True, default=1)
+    not_before = Timestamptz()
 
 
 class Consent(Table, tablename="consent", db=engine):

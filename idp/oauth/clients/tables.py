@@ -1,15 +1,20 @@
 """Clients and resource servers at rest, and the queries on them."""
 
 import asyncpg
-from piccolo.columns import Array, Boolean, Bytea, Text, Timestamptz
+from piccolo.columns import Array, Boolean, Bytea, ForeignKey, OnDelete, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
 from idp.db.engine import engine, fetch
+from idp.ids import uuid7_text
 
 
 class ClientRow(Table, tablename="client", db=engine):
-    """A client. Its metadata carries the names of RFC 7591 and OpenID Connect Dynamic Client Registration."""
+    """A client. Its metadata carries the names of RFC 7591 and OpenID Connect Dynamic Client Registration.
+
+    ``admin_role`` is what it may do at the admin API in its own name. Tokens issued to it before ``not_before`` count
+    no more.
+    """
 
     client_id = Text(primary_key=True)
     client_name = Text()
@@ -32,14 +37,28 @@ class ClientRow(Table, tablename="client", db=engine):
     skip_consent = Boolean(default=False)
     single_session = Boolean(default=False)
     refresh_token_cookie = Boolean(default=False)
+    admin_role = Text(null=True, default=None)
+    not_before = Timestamptz(null=True, default=None)
     created_at = Timestamptz(default=TimestamptzNow())
+    updated_at = Timestamptz(default=TimestamptzNow())
     disabled_at = Timestamptz(null=True, default=None)
+
+
+class ClientLogo(Table, tablename="client_logo", db=engine):
+    """A logo that was uploaded for a client."""
+
+    client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, primary_key=True)
+    media_type = Text()
+    content = Bytea()
+    updated_at = Timestamptz(default=TimestamptzNow())
 
 
 class ResourceServerRow(Table, tablename="resource_server", db=engine):
     """A service that accepts our access tokens. ``identifier`` is the ``resource`` and ``aud`` value (RFC 8707).
 
-    ``client_id`` names the client whose credentials it introspects with, if it does.
+    ``client_id`` names the client whose credentials it introspects with, if it does. New keys wait until it has
+    fetched them, where it is ``witnessed``: it is known by its own JWKS URL, which ends in ``jwks_id``, and at the common
+    one by its ``networks`` and how its ``user_agent`` begins.
     """
 
     identifier = Text(primary_key=True)
@@ -47,7 +66,12 @@ class ResourceServerRow(Table, tablename="resource_server", db=engine):
     scope = Text(default="")
     access_token_signed_response_alg = Text(default="RS256")
     client_id = Text(null=True, default=None)
+    jwks_id = Text(default=uuid7_text, unique=True)
+    witnessed = Boolean(default=True)
+    networks = Array(Text())
+    user_agent = Text(null=True, default=None)
     created_at = Timestamptz(default=TimestamptzNow())
+    updated_at = Timestamptz(default=TimestamptzNow())
 
 
 async def enabled_clients() -> list[asyncpg.Record]:

@@ -1,0 +1,1 @@
+"""Administration: who may do it, its API and its console. Thin; the domains do the work."""
