@@ -9,7 +9,7 @@ from bench import product, sample
 from bench.figures import Bench
 from idp.db import engine, migrate
 from idp.db.embedded import EmbeddedPostgres
-from idp.keys import lifecycle
+from idp.keys import lifecycle, root
 from idp.keys.ring import keyring
 from idp.oauth.clients.registry import registry
 
@@ -31,6 +31,7 @@ async def prepared(port: int, seconds: float, rounds: int) -> AsyncIterator[Benc
             async with engine.connected(size=4):
                 await migrate.upgrade()
                 await engine.execute("CREATE TABLE bench_commit (id bytea PRIMARY KEY, value bytea NOT NULL)")
+                await root.unlock()
                 await lifecycle.ensure_signing_key("RS256")
                 people = await sample.prepare()
                 await keyring.load()

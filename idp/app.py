@@ -13,6 +13,7 @@ from idp import housekeeping
 from idp.db import notices
 from idp.db.engine import close_pool, configure, open_pool
 from idp.federation.upstreams import TOPIC, upstreams
+from idp.keys import root
 from idp.keys.ring import keyring
 from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
@@ -70,6 +71,7 @@ MODULES = (
 async def lifespan(_: Litestar) -> AsyncIterator[None]:
     """Connect, load what is kept in memory, and keep it fresh while the application runs."""
     await open_pool(settings().database_pool_size)
+    await root.unlock()
     await keyring.load()
     await registry.load()
     await upstreams.load()

@@ -37,7 +37,7 @@ settings_module.Settings.model_config["env_file"] = None
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.db import engine, migrate
-from idp.keys import lifecycle
+from idp.keys import lifecycle, root
 from idp.keys.ring import keyring
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.registry import registry
@@ -80,6 +80,7 @@ async def db(dsn: str) -> AsyncIterator[str]:
     """The engine of this process on the shared database, with a signing key."""
     engine.configure(dsn)
     async with engine.connected(size=10):
+        await root.unlock()
         await lifecycle.ensure_signing_key("RS256")
         await keyring.load()
         await registry.load()

@@ -46,7 +46,20 @@ async def database(*, migrated: bool = True, create: bool = False) -> AsyncItera
         async with connected():
             if migrated and await migrate.pending():
                 raise NoDatabase("The database is not up to date. Run: idp db upgrade.")
+            if migrated:
+                await _unlock()
             yield
+
+
+async def _unlock() -> None:
+    """Open the root key. Commands that need no secrets do without; others say themselves what is wrong."""
+    from idp.keys import root, vault
+
+    try:
+        vault.master_key()
+    except vault.VaultError:
+        return
+    await root.unlock()
 
 
 def _embedded(config: "Settings", stack: ExitStack, *, create: bool) -> str:

@@ -183,7 +183,7 @@ async def _prepare(config: Settings) -> None:
     """Bring the database and the keys to where the workers expect them."""
     from idp.db import migrate
     from idp.db.engine import configure, connected
-    from idp.keys import jose, lifecycle
+    from idp.keys import jose, lifecycle, root
     from idp.keys.ring import keyring
 
     settings.cache_clear()
@@ -196,6 +196,7 @@ async def _prepare(config: Settings) -> None:
             await migrate.upgrade()
         elif await migrate.pending():
             raise CannotServe("The database is not up to date. Run: idp db upgrade.")
+        await root.unlock()
         await lifecycle.ensure_signing_key(jose.DEFAULT_ALGORITHM)
         await keyring.load()
         if config.dev:

@@ -1,7 +1,8 @@
-"""Secrets at rest, under one master key.
+"""Secrets at rest, under the root key of the database, which only the master key opens.
 
-The master key itself encrypts nothing: every use has a key of its own, derived by HKDF. What is
-sealed opens only in the place that it was sealed for, and only with the same master key.
+Neither encrypts anything of ours: every use has a key of its own, derived from the root key by HKDF. What is sealed
+opens only in the place that it was sealed for. The master key can be changed without touching what is sealed
+(:mod:`idp.keys.root`, docs/decisions/0022-a-root-key-under-the-master-key.md).
 """
 
 import base64
@@ -20,7 +21,7 @@ from idp.settings import Settings, settings
 
 KEY_BYTES = 32
 
-# What a sealed secret consists of: version, id of the master key, nonce, ciphertext with its tag.
+# What a sealed secret consists of: version, id of the root key, nonce, ciphertext with its tag.
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 8
 _NONCE_BYTES = 12
@@ -63,7 +64,12 @@ def load_master_key(settings: Settings) -> bytes:
     return _parse(text, str(path))
 
 
-def create_master_key(path: Path) -> None:
+def new_master_key() -> bytes:
+    """A master key at random."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def create_master_key(path: Path, key: bytes | None = None) -> None:
     """Write a new master key to a file that only its owner can read.
 
     Raises:
@@ -78,7 +84,7 @@ def create_master_key(path: Path) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(secrets.token_urlsafe(KEY_BYTES) + "\n")
+                file.write(base64.urlsafe_b64encode(key or new_master_key()).rstrip(b"=").decode() + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
@@ -98,14 +104,66 @@ def master_key() -> bytes:
     return load_master_key(settings())
 
 
+def master_key_id(key: bytes) -> bytes:
+    """What tells master keys apart, and nothing else about them."""
+    return _derive(key, "key-id")[:_KEY_ID_BYTES]
+
+
+# The root key
+
+_root_key: bytes | None = None
+
+
+def unlock(root_key: bytes | None) -> None:
+    """Use this root key from now on; see :func:`idp.keys.root.unlock`. None: none any more."""
+    global _root_key  # noqa: PLW0603 -- one server a process (docs/decisions/0008-one-server-a-process.md)
+    _root_key = root_key
+
+
+def root_key() -> bytes:
+    """The root key of this process.
+
+    Raises:
+        VaultError: no master key has opened it.
+    """
+    if _root_key is None:
+        # Says better what is wrong, where there is no master key at all.
+        master_key()
+        raise VaultError("The root key of the database was not opened.")
+    return _root_key
+
+
+def wrap(root_key: bytes, master_key: bytes) -> bytes:
+    """Seal a root key under a master key."""
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return nonce + AESGCM(_derive(master_key, "root-key")).encrypt(nonce, root_key, b"root_key.sealed")
+
+
+def unwrap(sealed: bytes, master_key: bytes) -> bytes:
+    """Open a root key.
+
+    Raises:
+        VaultError: another master key sealed it, or it is damaged.
+    """
+    nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+    try:
+        return AESGCM(_derive(master_key, "root-key")).decrypt(nonce, ciphertext, b"root_key.sealed")
+    except InvalidTag as error:
+        raise VaultError("The root key in the database is damaged.") from error
+
+
 @lru_cache(maxsize=64)
 def _derive(key: bytes, purpose: str) -> bytes:
     return HKDF(SHA256(), length=32, salt=None, info=f"idp:{purpose}".encode()).derive(key)
 
 
 def derive(purpose: str) -> bytes:
-    """A key of 32 bytes for one purpose, such as ``refresh-token``, ``csrf``, ``one-time-code``."""
-    return _derive(master_key(), purpose)
+    """A key of 32 bytes for one purpose, such as ``refresh-token``, ``csrf``, ``one-time-code``.
+
+    Raises:
+        VaultError: no master key has opened the root key.
+    """
+    return _derive(root_key(), purpose)
 
 
 # Sealing
@@ -130,15 +188,13 @@ def open(blob: bytes, context: str) -> bytes:  # noqa: A001
     """Decrypt what :func:`seal` made for this context.
 
     Raises:
-        VaultError: another master key sealed it, it is damaged, or it belongs elsewhere.
+        VaultError: it is of another database, it is damaged, or it belongs elsewhere.
     """
     header, ciphertext = blob[:_HEADER_BYTES], blob[_HEADER_BYTES:]
     if len(header) < _HEADER_BYTES or not header.startswith(_VERSION):
         raise VaultError("A sealed secret in the database is damaged.")
     if header[1 : 1 + _KEY_ID_BYTES] != _key_id():
-        raise VaultError(
-            "The master key is not the one that sealed the secrets in this database. Put the right one back."
-        )
+        raise VaultError("A sealed secret in the database was sealed in another one.")
     try:
         return AESGCM(derive("seal")).decrypt(header[-_NONCE_BYTES:], ciphertext, header + context.encode())
     except InvalidTag as error:

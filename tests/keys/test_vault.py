@@ -3,6 +3,7 @@
 import base64
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,12 @@ CONTEXT = "signing_key.private_jwk:abc"
 
 
 @pytest.fixture(autouse=True)
-def known_master_key(use_master_key: UseMasterKey) -> None:
+def known_keys(use_master_key: UseMasterKey) -> Iterator[None]:
     use_master_key(KEY)
+    before = vault._root_key
+    vault.unlock(KEY)
+    yield
+    vault.unlock(before)
 
 
 # The master key
@@ -120,11 +125,30 @@ def test_a_secret_opens_only_in_its_place(context: str) -> None:
         vault.open(vault.seal(b"secret", CONTEXT), context)
 
 
-def test_another_master_key_is_named_as_the_reason(use_master_key: UseMasterKey) -> None:
+def test_another_root_key_is_named_as_the_reason() -> None:
     blob = vault.seal(b"secret", CONTEXT)
-    use_master_key(bytes(32))
-    with pytest.raises(VaultError, match="master key is not the one that sealed"):
+    vault.unlock(bytes(32))
+    with pytest.raises(VaultError, match="sealed in another one"):
         vault.open(blob, CONTEXT)
+
+
+def test_nothing_opens_before_the_root_key_does() -> None:
+    blob = vault.seal(b"secret", CONTEXT)
+    vault.unlock(None)
+    with pytest.raises(VaultError, match="was not opened"):
+        vault.open(blob, CONTEXT)
+
+
+# The root key
+
+
+def test_a_root_key_opens_with_its_master_key_alone() -> None:
+    sealed = vault.wrap(b"r" * 32, KEY)
+    assert vault.unwrap(sealed, KEY) == b"r" * 32
+    assert b"r" * 32 not in sealed
+    for other in (bytes(32), KEY[::-1]):
+        with pytest.raises(VaultError, match="damaged"):
+            vault.unwrap(sealed, other)
 
 
 def test_every_changed_or_missing_byte_is_seen() -> None:
@@ -140,13 +164,13 @@ def test_every_changed_or_missing_byte_is_seen() -> None:
 # Derived keys
 
 
-def test_every_purpose_has_a_key_of_its_own(use_master_key: UseMasterKey) -> None:
+def test_every_purpose_has_a_key_of_its_own() -> None:
     purposes = ["refresh-token", "csrf", "one-time-code", "seal", "key-id"]
     keys = {vault.derive(purpose) for purpose in purposes}
     assert len(keys) == len(purposes)
     assert all(len(key) == 32 for key in keys)
     assert KEY not in keys
-    use_master_key(bytes(32))
+    vault.unlock(bytes(32))
     assert vault.derive("csrf") not in keys
 
 

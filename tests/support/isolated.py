@@ -9,7 +9,7 @@ import pytest
 
 from idp import clock
 from idp.db import engine
-from idp.keys import vault
+from idp.keys import root, vault
 from idp.settings import settings
 from tests.support.postgres import Cluster
 
@@ -18,22 +18,26 @@ UseMasterKey = Callable[[bytes], None]
 
 
 @asynccontextmanager
-async def isolated(dsn: str) -> AsyncIterator[str]:
+async def isolated(dsn: str, *, migrated: bool = True) -> AsyncIterator[str]:
     """Let the engine of this process use another database for the length of a block."""
     config, pool, lines = engine.engine.config, engine.engine.pool, engine.engine.lines
     engine.engine.pool = engine.engine.lines = None
     engine.configure(dsn)
+    root_key = vault._root_key
     try:
         async with engine.connected(size=10):
+            if migrated:
+                await root.unlock()
             yield dsn
     finally:
+        vault.unlock(root_key)
         engine.engine.config, engine.engine.pool, engine.engine.lines = config, pool, lines
 
 
 @pytest.fixture
 async def empty_database(cluster: Cluster) -> AsyncIterator[str]:
     """A database for this test alone, without tables."""
-    async with isolated(await cluster.create_database(template=None)) as dsn:
+    async with isolated(await cluster.create_database(template=None), migrated=False) as dsn:
         yield dsn
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from idp import ids
 from idp.keys import jose
 from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.tables import enabled_clients, resource_servers
@@ -22,6 +23,10 @@ class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         identifier: the ``resource`` of a request and the ``aud`` of a token (RFC 8707).
         client_id: the client that introspects tokens for it, if one does.
+        jwks_id: what its own JWKS URL ends in.
+        witnessed: whether new keys wait until it has fetched them.
+        networks: where it fetches the common JWKS URL from; empty: it is not known there.
+        user_agent: how its User-Agent begins there.
     """
 
     identifier: str
@@ -29,6 +34,10 @@ class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
     scope: str = ""
     access_token_signed_response_alg: str = jose.DEFAULT_ALGORITHM
     client_id: str | None = None
+    jwks_id: str = msgspec.field(default_factory=ids.uuid7_text)
+    witnessed: bool = True
+    networks: tuple[str, ...] = ()
+    user_agent: str | None = None
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -68,6 +77,11 @@ class Registry:
     def resource_server(self, identifier: str) -> ResourceServer | None:
         """The resource server of this identifier, if there is one."""
         return self._records.resource_servers.get(identifier)
+
+    @property
+    def resource_servers(self) -> Mapping[str, ResourceServer]:
+        """All of them by identifier; another mapping after every change."""
+        return self._records.resource_servers
 
     @property
     def origins(self) -> frozenset[str]:

@@ -57,8 +57,8 @@ class ResourceServerRow(Table, tablename="resource_server", db=engine):
     """A service that accepts our access tokens. ``identifier`` is the ``resource`` and ``aud`` value (RFC 8707).
 
     ``client_id`` names the client whose credentials it introspects with, if it does. New keys wait until it has
-    fetched them, where it is ``witnessed``: it is known by its own JWKS URL, which ends in ``jwks_id``, and at the common
-    one by its ``networks`` and how its ``user_agent`` begins.
+    fetched them, where it is ``witnessed``: it is known by its own JWKS URL, which ends in ``jwks_id``, and at the
+    common one by its ``networks`` and how its ``user_agent`` begins.
     """
 
     identifier = Text(primary_key=True)
