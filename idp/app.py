@@ -13,7 +13,7 @@ from idp import housekeeping
 from idp.db import notices
 from idp.db.engine import close_pool, configure, open_pool
 from idp.federation.upstreams import TOPIC, upstreams
-from idp.keys import root
+from idp.keys import keeper, root
 from idp.keys.ring import keyring
 from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
@@ -78,6 +78,7 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
     background = [
         asyncio.create_task(notices.watch({"keys": keyring.load, "clients": registry.load, TOPIC: upstreams.load})),
         asyncio.create_task(housekeeping.run()),
+        asyncio.create_task(keeper.run()),
         asyncio.create_task(outbox.run()),
     ]
     # What is here now stays: the collector need not walk through all of it again and again.

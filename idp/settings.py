@@ -126,6 +126,16 @@ class Settings(BaseSettings):
     master_key: SecretStr | None = _option(
         None, "The master key itself (32 bytes, base64url), in place of the file in `keys_dir`."
     )
+    key_rotation_interval: int = _option(
+        90 * DAY, "Age at which a signing key is replaced by itself. 0: only when somebody says so.", ge=0
+    )
+    key_rotation_deadline: int = _option(
+        DAY, "How long a new key of an automatic rotation waits for resource servers that have not fetched it.", ge=0
+    )
+    key_publication: int | None = _option(
+        None, "How long a new key is published before it signs, at the least. Empty: `jwks_max_age` and a minute.", ge=0
+    )
+    key_kept: int = _option(30 * DAY, "How long after its retirement the private part of a key is erased.", ge=0)
     jwks_max_age: int = _option(300, "How long others may cache the JWKS and the discovery document.", ge=0)
 
     # Lifetimes

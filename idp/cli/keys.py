@@ -1,10 +1,20 @@
 """`idp keys`: the master key, and the keys that sign tokens."""
 
+from typing import IO, TYPE_CHECKING
+
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import SIGNING_ALGORITHM
-from idp.cli.output import json_option, print_json, print_table
+from idp.cli.options import DURATION, SIGNING_ALGORITHM
+from idp.cli.output import json_option, print_details, print_json, print_table
+
+if TYPE_CHECKING:
+    from idp.keys.lifecycle import Revocation
+    from idp.keys.witness import Witness
+
+
+class NotDone(Exception):
+    """What was asked for cannot be done as things are: one plain sentence with its mend."""
 
 
 @click.group()
@@ -41,58 +51,233 @@ async def list_keys(as_json: bool) -> None:
         print_json(found)
         return
     print_table(
-        ("Key id", "Algorithm", "State", "Signs from", "Published until"),
-        [(key.kid, key.alg, key.state, key.activates_at, key.retires_at) for key in found],
+        ("Key id", "Algorithm", "State", "Signs from", "Published until", "Tokens"),
+        [
+            (key.kid, key.alg, key.state, key.activates_at or _waits(key.deadline_at), key.retires_at, key.signed)
+            for key in found
+        ],
     )
 
 
-def _options(command: click.decorators.FC) -> click.decorators.FC:
-    """The options of both commands that make a key."""
-    for option in (
-        click.option("--now", is_flag=True, help="It signs at once. For emergencies: others may not know it yet."),
-        click.option("--size", type=int, default=2048, show_default=True, help="Bits of an RSA key."),
-        click.option(
-            "--alg", type=SIGNING_ALGORITHM, default="RS256", show_default=True,
-            help="Algorithm.",
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+def _waits(deadline_at: object) -> str:
+    from idp.cli.output import text
+
+    return f"when all have seen it, or {text(deadline_at)}" if deadline_at else "when all have seen it"
 
 
 @keys.command()
-@_options
+@click.argument("kid")
+@json_option
 @with_database
-async def generate(alg: str, size: int, now: bool) -> None:
-    """Publish a new signing key.
+async def show(kid: str, as_json: bool) -> None:
+    """Show a signing key, and which resource servers have seen it.
 
-    It signs as soon as everybody had time to fetch it, and replaces the one before.
+    KID is its id, as `idp keys list` prints it.
     """
-    from idp.keys import lifecycle
-    from idp.keys.ring import keyring
+    import msgspec
 
-    # A master key that is not the one of this database would make a key that no server can open.
-    await keyring.load()
-    await _tell(await lifecycle.generate(alg, size, now=now))
+    from idp.keys import lifecycle, witness
+
+    found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
+    if found is None:
+        raise lifecycle.UnknownKey("There is no key with this id.")
+    seen = await witness.view(kid)
+    if as_json:
+        print_json(msgspec.structs.asdict(found) | {"resource_servers": seen})
+        return
+    print_details(msgspec.structs.asdict(found))
+    _print_witnesses(seen)
+
+
+def _print_witnesses(seen: "list[Witness]") -> None:
+    print_table(
+        ("Resource server", "Has seen it", "Fetched last", "Fetches every", "Instances"),
+        [
+            (
+                f"{server.name}\n{server.identifier}",
+                server.seen if server.witnessed else "not waited for",
+                server.last_at or "never",
+                f"{server.period:.0f} s" if server.period is not None else "not known",
+                len(server.instances),
+            )
+            for server in seen
+        ],
+    )
 
 
 @keys.command()
-@_options
+@click.option("--alg", type=SIGNING_ALGORITHM, default="RS256", show_default=True, help="Algorithm.")
+@click.option("--size", type=int, default=2048, show_default=True, help="Bits of an RSA key.")
 @with_database
-async def rotate(alg: str, size: int, now: bool) -> None:
+async def generate(alg: str, size: int) -> None:
+    """Make the first signing key of an algorithm. It signs at once."""
+    from idp.keys import lifecycle
+
+    if not await lifecycle.ensure_signing_key(alg, size):
+        raise NotDone(f"There is an active {alg} key already. Replace it with `idp keys rotate`.")
+    click.echo(f"There is a first {alg} key, and it is active.")
+
+
+@keys.command()
+@click.option("--alg", type=SIGNING_ALGORITHM, default="RS256", show_default=True, help="Algorithm.")
+@click.option("--size", type=int, default=2048, show_default=True, help="Bits of an RSA key.")
+@click.option(
+    "--now", is_flag=True, help="It signs at once, whoever has not seen it. One that waits is brought forward."
+)
+@click.option("--hold", is_flag=True, help="It waits for all resource servers, however long.")
+@click.option(
+    "--deadline", type=DURATION, default="24h", show_default=True,
+    help="How long it waits for resource servers that do not fetch it, as 90m, 24h, 7d.",
+)  # fmt: skip
+@with_database
+async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> None:
     """Replace the signing key of an algorithm.
 
-    What it signed stays valid until it expires.
+    The new key is published now and signs when every resource server was seen fetching it. What the old one signed
+    stays valid until it expires.
+    """
+    from idp.keys import lifecycle, witness
+
+    if now and hold:
+        raise click.UsageError("Choose one of --now and --hold.")
+    kid = await lifecycle.rotate(alg, size, now=now, deadline=None if hold else deadline)
+    if now:
+        click.echo(f"The {alg} key {kid} is active.")
+        return
+    waits = await witness.unseen(kid)
+    click.echo(f"The {alg} key {kid} is published. It signs when all have seen it" + ("." if hold else ", or later."))
+    for identifier in waits:
+        click.echo(f"It waits for {identifier}.")
+
+
+@keys.command()
+@click.argument("kid")
+@with_database
+async def activate(kid: str) -> None:
+    """Let a key that waits sign from now on, whoever has not seen it."""
+    from idp.keys import lifecycle, witness
+
+    unseen = await witness.unseen(kid)
+    await lifecycle.activate(kid, unseen=tuple(unseen))
+    click.echo(f"The key {kid} is active.")
+    for identifier in unseen:
+        click.echo(f"{identifier} was not seen fetching it.", err=True)
+
+
+@keys.command()
+@click.argument("kid")
+@click.confirmation_option(prompt="Tokens that it signed will be refused. Revoke it?")
+@json_option
+@with_database
+async def revoke(kid: str, as_json: bool) -> None:
+    """Take a key out of the JWKS at once: it may be in wrong hands.
+
+    If it signs, another key signs from now on. The report says what that hits.
     """
     from idp.keys import lifecycle
-    from idp.keys.ring import keyring
 
-    await keyring.load()
-    await _tell(await lifecycle.rotate(alg, size, now=now))
+    report = await lifecycle.revoke(kid)
+    if as_json:
+        print_json(report)
+    else:
+        _print_report(report)
 
 
-async def _tell(kid: str) -> None:
+def _print_report(report: "Revocation") -> None:
+    from idp.cli.output import text
+
+    click.echo(f"The {report.alg} key {report.kid}, which was {report.was}, is revoked.")
+    if report.successor:
+        click.echo(f"The key {report.successor} signs from now on.")
+    if report.last_token_expires_at:
+        until = text(report.last_token_expires_at)
+        click.echo(f"It signed {report.signed} tokens, the last of which expires at {until}.")
+    click.echo("We refuse them. Each of these services does when it fetches the JWKS again, and accepts new ones then:")
+    _print_witnesses(report.services)
+
+
+@keys.command()
+@click.argument("kid")
+@click.confirmation_option(prompt="This cannot be undone. Erase its private part?")
+@with_database
+async def destroy(kid: str) -> None:
+    """Erase the private part of a retired key."""
     from idp.keys import lifecycle
 
-    (key,) = [key for key in await lifecycle.list_keys() if key.kid == kid]
-    click.echo(f"The {key.alg} key {kid} is {key.state}. It signs from {key.activates_at:%Y-%m-%d %H:%M:%S} UTC.")
+    await lifecycle.destroy(kid)
+    click.echo(f"The private part of {kid} is erased.")
+
+
+@keys.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--alg", type=SIGNING_ALGORITHM, default="RS256", show_default=True, help="Algorithm.")
+@click.option("--hold", is_flag=True, help="It waits for all resource servers, however long.")
+@click.option("--deadline", type=DURATION, default="24h", show_default=True, help="As for `rotate`.")
+@with_database
+async def import_key(file: IO[bytes], alg: str, hold: bool, deadline: int) -> None:
+    """Publish a private key that was made elsewhere, as the next one to sign.
+
+    FILE is PEM without a passphrase, or a JWK; - is standard input.
+    """
+    from idp.keys import jose, lifecycle
+
+    key = jose.from_file(file.read(), alg)
+    kid = await lifecycle.publish(key, deadline=None if hold else deadline)
+    click.echo(f"The {alg} key {kid} is published. It signs when all have seen it.")
+
+
+@keys.command()
+@click.argument("kid")
+@click.option("--private", is_flag=True, help="With its private part. This is recorded.")
+@click.option("--format", "form", type=click.Choice(["pem", "jwk"]), default="pem", show_default=True, help="Format.")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write to a new file that only you can read.")
+@with_database
+async def export(kid: str, private: bool, form: str, output: str | None) -> None:
+    """Print a key, or write it to a file."""
+    import msgspec
+
+    from idp.keys import jose, lifecycle
+
+    key = await lifecycle.export(kid, private=private)
+    if form == "pem":
+        content = jose.to_pem(key, private=private)
+    else:
+        content = msgspec.json.encode(jose.to_private_jwk(key) if private else key.public_jwk) + b"\n"
+    if output is None:
+        click.echo(content, nl=False)
+    else:
+        _write_private(output, content)
+
+
+def _write_private(path: str, content: bytes) -> None:
+    import os
+
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise NotDone(f"{path} cannot be written: {error.strerror}.") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+@keys.command()
+@click.option("--finish", is_flag=True, help="Let only the master key of now open the database.")
+@with_database
+async def rewrap(finish: bool) -> None:
+    """Change the master key while everything runs.
+
+    The new one takes the place of the file; the old one is kept beside it, and opens the database too until
+    `idp keys rewrap --finish`. Before that, give the new file to all machines and restart at leisure.
+    """
+    from idp.keys import root
+    from idp.settings import settings
+
+    if finish:
+        count = await root.forget_others()
+        click.echo(f"{count} other master key{'' if count == 1 else 's'} cannot open this database any more.")
+        return
+    if settings().master_key is not None:
+        raise NotDone("The master key is set by IDP_MASTER_KEY. Unset it and use a file.")
+    old = await root.replace_master_key(settings().master_key_path)
+    click.echo(f"The new master key is in {settings().master_key_path}, the old one in {old}.")
+    click.echo("Both open the database. Give the new file to all machines, then run: idp keys rewrap --finish")

@@ -1,6 +1,27 @@
 """What options of several commands have in common."""
 
+import re
+from typing import Any, ClassVar
+
 import rich_click as click
 
 #: :data:`idp.keys.jose.ALGORITHMS`, by name, because importing that module would make every `--help` slow.
 SIGNING_ALGORITHM = click.Choice(["RS256", "PS256", "ES256", "EdDSA", "Ed25519"])
+
+
+class _Duration(click.ParamType[int]):
+    """A length of time, as 90s, 30m, 24h, 7d; in seconds."""
+
+    name = "duration"
+    _UNITS: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d{1,9})([smhd])", value)
+        if found is None:
+            self.fail(f"{value!r} is not a duration such as 90s, 30m, 24h or 7d.", param, ctx)
+        return int(found[1]) * self._UNITS[found[2]]
+
+
+DURATION = _Duration()

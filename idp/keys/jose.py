@@ -76,6 +76,11 @@ class SigningKey:
     public_jwk: dict[str, str] = field(repr=False)
     key: Key = field(repr=False)
 
+    @property
+    def size(self) -> int:
+        """Bits of an RSA key; of the others there is only one size."""
+        return self.key.raw_value.key_size if isinstance(self.key, RSAKey) else 256
+
 
 class _Algorithm(NamedTuple):
     model: JWSAlgModel
@@ -178,8 +183,34 @@ def _import(jwk: Mapping[str, str]) -> SigningKey:
     return _signing_key(key, alg)
 
 
+def from_file(content: bytes, alg: str) -> SigningKey:
+    """Read a private key that was made elsewhere: PEM without a passphrase (PKCS #8 or the older forms), or a JWK.
+
+    Raises:
+        UnsupportedAlgorithm: the algorithm is not one of ours, or the key does not fit it.
+        InvalidKey: it is neither, or not a private key.
+    """
+    kind = _algorithm(alg)
+    try:
+        if content.lstrip().startswith(b"{"):
+            members = msgspec.json.decode(content, type=dict[str, Any])
+            key = {name: value for name, value in members.items() if isinstance(value, str)}
+        else:
+            key = {k: str(v) for k, v in kind.key_type.import_key(content).as_dict(private=True).items()}
+    except (JoseError, msgspec.MsgspecError, ValueError, TypeError) as error:
+        raise InvalidKey("This is neither a private key as PEM, without a passphrase, nor a JWK.") from error
+    if key.get("alg", alg) != alg:
+        raise UnsupportedAlgorithm(f"The key says that it is for {key['alg']}.")
+    return from_private_jwk(key | {"alg": alg})
+
+
+def to_pem(key: SigningKey, *, private: bool) -> bytes:
+    """The key as PEM: SubjectPublicKeyInfo, or PKCS #8."""
+    return key.key.as_pem(private=private)
+
+
 def to_private_jwk(key: SigningKey) -> dict[str, str]:
-    """The whole key as a JWK, private members included: only ever for :mod:`idp.keys.vault`."""
+    """The whole key as a JWK, private members included: only for :mod:`idp.keys.vault` and for an export."""
     private = {name: str(value) for name, value in key.key.as_dict(private=True).items()}
     return private | key.public_jwk
 

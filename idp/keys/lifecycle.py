@@ -1,24 +1,25 @@
-"""The life of a signing key: published, then signing, then retiring, then retired.
+"""The life of a signing key: published, then signing, then retiring, then retired, then destroyed.
 
-Others cache our JWKS, so a key is published before it signs and stays published until everything
-that it signed has expired. Each change is one transaction that starts with its notice, by which
-changes on all replicas happen one after the other (:func:`idp.db.notices.announce`).
+Others cache our JWKS, so a key is published before it signs: until every resource server that we know was seen
+fetching it (:mod:`idp.keys.witness`), or until its deadline. It stays published until everything that it signed has
+expired. Each change is one transaction that starts with its notice, by which changes on all replicas happen one after
+the other (:func:`idp.db.notices.announce`).
 """
 
 import asyncio
 from datetime import datetime
 from enum import StrEnum
-from itertools import zip_longest
 
 import asyncpg
 import msgspec
 
 from idp import clock
-from idp.db.engine import fetch, fetchrow, transaction
+from idp.audit.events import record
+from idp.db.engine import execute, fetch, fetchrow, transaction
 from idp.db.notices import announce
-from idp.keys import jose
+from idp.keys import jose, witness
 from idp.keys.jose import SigningKey
-from idp.keys.ring import NoSigningKey, seal_private_key
+from idp.keys.ring import NoSigningKey, open_private_key, seal_private_key
 from idp.settings import settings
 
 TOPIC = "keys"
@@ -28,44 +29,59 @@ TOPIC = "keys"
 MARGIN = 60
 
 _ACTIVE = "alg = $1 AND activates_at <= now() AND (retires_at IS NULL OR retires_at > now())"
-_PENDING = "alg = $1 AND activates_at > now()"
+_PENDING = "alg = $1 AND retires_at IS NULL AND (activates_at IS NULL OR activates_at > now())"
 
+_FIND = "SELECT * FROM signing_key WHERE kid = $1"
 _FIND_ACTIVE = f"SELECT kid FROM signing_key WHERE {_ACTIVE} ORDER BY activates_at DESC LIMIT 1"  # noqa: S608
-_FIND_PENDING = f"SELECT kid, activates_at FROM signing_key WHERE {_PENDING}"  # noqa: S608
+_FIND_PENDING = f"SELECT kid, deadline_at FROM signing_key WHERE {_PENDING}"  # noqa: S608
 
-# $1 alg  $2 kid  $3 public_jwk  $4 private_jwk  $5 seconds until it activates
-# $6 seconds for which a key stays published after its successor took over
-_INSERT = f"""
-INSERT INTO signing_key (kid, alg, public_jwk, private_jwk, created_at, activates_at, retires_at)
-SELECT $2, $1, $3, $4, now(), now() + make_interval(secs => $5),
-       (SELECT activates_at + make_interval(secs => $6) FROM signing_key WHERE {_PENDING})
+# $1 alg  $2 kid  $3 public_jwk  $4 private_jwk
+_CREATE_FIRST = f"""
+INSERT INTO signing_key (kid, alg, public_jwk, private_jwk, created_at, activates_at)
+SELECT $2, $1, $3, $4, now(), now() - make_interval(secs => {MARGIN})
+WHERE NOT EXISTS (SELECT FROM signing_key WHERE {_ACTIVE})
+ON CONFLICT DO NOTHING
 """  # noqa: S608
-_CREATE_FIRST = f"{_INSERT} WHERE NOT EXISTS (SELECT FROM signing_key WHERE {_ACTIVE}) RETURNING kid"
 
-_ADD = f"""
+# … $5 seconds until its deadline (null: it has none)
+_PUBLISH = f"""
+INSERT INTO signing_key (kid, alg, public_jwk, private_jwk, created_at, deadline_at)
+SELECT $2, $1, $3, $4, now(), now() + make_interval(secs => $5)
+WHERE NOT EXISTS (SELECT FROM signing_key WHERE {_PENDING})
+ON CONFLICT DO NOTHING
+"""  # noqa: S608
+
+# The predecessor stays published until the last token that it signed has expired.
+# $1 kid  $2 seconds for which tokens live, with the margin
+_ACTIVATE = f"""
 WITH successor AS (
-    {_INSERT} WHERE NOT EXISTS (SELECT FROM signing_key WHERE {_PENDING})
-    RETURNING kid, activates_at
+    UPDATE signing_key SET activates_at = now()
+    WHERE kid = $1 AND retires_at IS NULL AND (activates_at IS NULL OR activates_at > now())
+    RETURNING kid, alg
 ), predecessor AS (
-    UPDATE signing_key AS k SET retires_at = s.activates_at + make_interval(secs => $6)
-    FROM successor AS s WHERE k.alg = $1 AND k.retires_at IS NULL
+    UPDATE signing_key AS k
+    SET retires_at = greatest(now() + make_interval(secs => $2),
+                              k.last_token_expires_at + make_interval(secs => {MARGIN}))
+    FROM successor AS s
+    WHERE k.alg = s.alg AND k.kid <> s.kid AND k.activates_at <= now() AND k.retires_at IS NULL
+    RETURNING k.kid
 )
-SELECT kid FROM successor
+SELECT s.alg, (SELECT max(kid) FROM predecessor) AS predecessor FROM successor AS s
 """  # noqa: S608
 
-# $1 alg  $2 seconds for which the predecessor stays published
-_BRING_FORWARD = f"""
-WITH successor AS (
-    UPDATE signing_key SET activates_at = now() WHERE {_PENDING} RETURNING kid
-), predecessor AS (
-    UPDATE signing_key SET retires_at = now() + make_interval(secs => $2)
-    WHERE kid = ({_FIND_ACTIVE}) AND EXISTS (SELECT FROM successor)
-)
-SELECT kid FROM successor
-"""  # noqa: S608
+_REVOKE = """
+UPDATE signing_key SET revoked_at = now(), retires_at = least(retires_at, now())
+WHERE kid = $1 AND revoked_at IS NULL AND (retires_at IS NULL OR retires_at > now())
+"""
+_DESTROY = """
+UPDATE signing_key SET private_jwk = NULL, destroyed_at = now()
+WHERE kid = $1 AND destroyed_at IS NULL AND retires_at <= now()
+"""
 
 _LIST = """
-SELECT kid, alg, created_at, activates_at, retires_at FROM signing_key ORDER BY alg, activates_at
+SELECT kid, alg, created_at, deadline_at, activates_at, retires_at, revoked_at, destroyed_at, signed,
+       last_token_expires_at
+FROM signing_key ORDER BY alg, activates_at NULLS LAST, created_at
 """
 
 
@@ -73,24 +89,63 @@ class RotationPending(Exception):
     """A key of the algorithm is published already and waits for its time: one plain sentence."""
 
 
+class UnknownKey(Exception):
+    """There is no such key, or it is not in the state that this needs: one plain sentence."""
+
+
 class State(StrEnum):
-    """Where a key is in its life. All but retired keys are in the JWKS."""
+    """Where a key is in its life. Pending, active and retiring ones are in the JWKS."""
 
     PENDING = "pending"
     ACTIVE = "active"
     RETIRING = "retiring"
     RETIRED = "retired"
+    DESTROYED = "destroyed"
 
 
 class KeyInfo(msgspec.Struct, frozen=True):
-    """What may be shown of a key."""
+    """What may be shown of a key.
+
+    Attributes:
+        deadline_at: when a pending key signs whoever has not seen it; None: it waits for all.
+        retires_at: when it leaves the JWKS; None while it has no successor.
+        revoked_at: when it was taken out of the JWKS before its time.
+        signed: how many tokens it has signed, but for the last seconds.
+        last_token_expires_at: when the last of them expires.
+    """
 
     kid: str
     alg: str
     state: State
     created_at: datetime
-    activates_at: datetime
+    deadline_at: datetime | None
+    activates_at: datetime | None
     retires_at: datetime | None
+    revoked_at: datetime | None
+    destroyed_at: datetime | None
+    signed: int
+    last_token_expires_at: datetime | None
+
+
+class Revocation(msgspec.Struct, frozen=True):
+    """What revoking a key hit.
+
+    Attributes:
+        was: its state before.
+        successor: the ``kid`` of the key that signs now; None if the revoked one did not sign.
+        signed: how many tokens the key has signed, but for the last seconds.
+        last_token_expires_at: when the last of them expires. Until then they are refused by us, and by each service
+            from the moment at which it fetches the JWKS again.
+        services: the resource servers whose tokens the key signs, with what each has seen of the successor.
+    """
+
+    kid: str
+    alg: str
+    was: State
+    successor: str | None
+    signed: int
+    last_token_expires_at: datetime | None
+    services: list[witness.Witness]
 
 
 def _overlap() -> int:
@@ -98,96 +153,191 @@ def _overlap() -> int:
     return max(settings().access_token_lifetime, settings().id_token_lifetime) + MARGIN
 
 
-async def _new(alg: str, size: int) -> SigningKey:
-    return await asyncio.to_thread(jose.generate, alg, size)
+def _values(key: SigningKey) -> tuple[str, str, str, bytes]:
+    return key.alg, key.kid, msgspec.json.encode(key.public_jwk).decode(), seal_private_key(key)
 
 
-async def _insert(statement: str, key: SigningKey, delay: int) -> bool:
-    public = msgspec.json.encode(key.public_jwk).decode()
-    row = await fetchrow(statement, key.alg, key.kid, public, seal_private_key(key), delay, _overlap())
-    return row is not None
-
-
-async def ensure_signing_key(alg: str = jose.DEFAULT_ALGORITHM) -> bool:
+async def ensure_signing_key(alg: str = jose.DEFAULT_ALGORITHM, size: int = 2048) -> bool:
     """Create the first key of an algorithm, unless there is one; all replicas may call it at once.
 
-    Returns:
-        whether this call created it.
-    """
-    if await fetchrow(_FIND_ACTIVE, alg) is not None:
-        return False
-    key = await _new(alg, 2048)
-    async with transaction():
-        await announce(TOPIC)
-        # Active for a while already, so that a replica whose clock is behind can sign with it too.
-        return await _insert(_CREATE_FIRST, key, -MARGIN)
-
-
-async def generate(alg: str, size: int = 2048, *, now: bool = False) -> str:
-    """Publish a new key and return its ``kid``. It signs when every cached JWKS holds it.
+    It signs at once: nobody can have cached a key that it replaces.
 
     Args:
         size: bits of an RSA key.
-        now: it signs at once. For emergencies: until others fetch the JWKS again, they cannot
-            verify what it signs.
+
+    Returns:
+        whether this call created it.
 
     Raises:
-        RotationPending: another key of the algorithm still waits for its time.
         UnsupportedAlgorithm: we do not use this algorithm or size.
     """
-    key = await _new(alg, size)
+    if await fetchrow(_FIND_ACTIVE, alg) is not None:
+        return False
+    key = await asyncio.to_thread(jose.generate, alg, size)
     async with transaction():
         await announce(TOPIC)
-        delay = 0 if now else settings().jwks_max_age + MARGIN
-        if not await _insert(_ADD, key, delay):
-            raise await _rotation_pending(alg)
+        # Active for a while already, so that a replica whose clock is behind can sign with it too.
+        if not await execute(_CREATE_FIRST, *_values(key)):
+            return False
+        await record("key_activated", detail={"kid": key.kid, "alg": alg})
+    return True
+
+
+async def publish(key: SigningKey, *, deadline: int | None = None) -> str:
+    """Publish a key, which signs when all that must have seen it were seen fetching it. Returns its ``kid``.
+
+    Args:
+        deadline: seconds after which it signs in any case; None: it waits for all, however long.
+
+    Raises:
+        RotationPending: another key of the algorithm still waits, or this one was published before.
+    """
+    async with transaction():
+        await announce(TOPIC)
+        if not await execute(_PUBLISH, *_values(key), deadline):
+            raise await _rotation_pending(key.alg)
+        await record("key_published", detail={"kid": key.kid, "alg": key.alg, "deadline": deadline})
     return key.kid
 
 
-async def rotate(alg: str, size: int = 2048, *, now: bool = False) -> str:
+async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int | None = None) -> str:
     """Replace the active key of an algorithm and return the ``kid`` of the new one.
 
     Args:
         size: bits of an RSA key.
-        now: the new key signs at once; see :func:`generate`. One that waits is brought forward.
+        now: the new key signs at once; until others fetch the JWKS again, they cannot verify what it signs. One that
+            waits is brought forward.
+        deadline: see :func:`publish`.
 
     Raises:
         NoSigningKey: there is no key to replace.
-        RotationPending: a new key still waits for its time.
+        RotationPending: a new key still waits.
         UnsupportedAlgorithm: we do not use this size.
     """
     if await fetchrow(_FIND_ACTIVE, alg) is None:
         raise NoSigningKey(alg)
-    if not now and await fetchrow(_FIND_PENDING, alg) is not None:
+    pending = await fetchrow(_FIND_PENDING, alg)
+    if pending is not None and not now:
         raise await _rotation_pending(alg)
-    if now:
-        async with transaction():
-            await announce(TOPIC)
-            row = await fetchrow(_BRING_FORWARD, alg, _overlap())
-        if row is not None:
-            return str(row["kid"])
-    return await generate(alg, size, now=now)
+    if pending is not None:
+        await activate(pending["kid"])
+        return str(pending["kid"])
+    key = await asyncio.to_thread(jose.generate, alg, size)
+    async with transaction():
+        await publish(key, deadline=deadline)
+        if now:
+            await activate(key.kid)
+    return key.kid
+
+
+async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
+    """Let a pending key sign from now on. Its predecessor only verifies, until its last token has expired.
+
+    Args:
+        unseen: the resource servers that were not seen fetching it, for the audit trail.
+
+    Raises:
+        UnknownKey: no pending key has this ``kid``.
+    """
+    async with transaction():
+        await announce(TOPIC)
+        row = await fetchrow(_ACTIVATE, kid, _overlap())
+        if row is None:
+            raise UnknownKey("There is no pending key with this id.")
+        detail = {"kid": kid, "alg": row["alg"], "predecessor": row["predecessor"], "unseen": unseen}
+        await record("key_activated", detail=detail)
+
+
+async def revoke(kid: str) -> Revocation:
+    """Take a key out of the JWKS at once, because it may be in wrong hands. If it signs, another one signs from now on.
+
+    Raises:
+        UnknownKey: no published key has this ``kid``.
+    """
+    found = next((key for key in await list_keys() if key.kid == kid), None)
+    if found is None or found.state in (State.RETIRED, State.DESTROYED):
+        raise UnknownKey("There is no published key with this id.")
+    # Made before the transaction that may need it: RSA takes its time, and others wait for the lock.
+    spare = await asyncio.to_thread(jose.generate, found.alg)
+    async with transaction():
+        await announce(TOPIC)
+        active = await fetchrow(_FIND_ACTIVE, found.alg)
+        successor = await _successor(found.alg, kid, spare) if active is not None and active["kid"] == kid else None
+        if not await execute(_REVOKE, kid):
+            raise UnknownKey("There is no published key with this id.")
+        await record("key_revoked", detail={"kid": kid, "alg": found.alg, "successor": successor})
+        services = await witness.view(successor or kid)
+    return Revocation(
+        kid, found.alg, found.state, successor, found.signed, found.last_token_expires_at, services
+    )  # fmt: skip
+
+
+async def _successor(alg: str, kid: str, spare: SigningKey) -> str:
+    """Let another key sign: one that is published already, since some have seen it; else the spare one."""
+    pending = await fetchrow(_FIND_PENDING, alg)
+    successor = str(pending["kid"]) if pending is not None else await publish(spare)
+    await activate(successor)
+    return successor
+
+
+async def destroy(kid: str) -> None:
+    """Erase the private part of a retired key.
+
+    Raises:
+        UnknownKey: no retired key has this ``kid``.
+    """
+    async with transaction():
+        await announce(TOPIC)
+        if not await execute(_DESTROY, kid):
+            raise UnknownKey("There is no retired key with this id whose private part still exists.")
+        await record("key_destroyed", detail={"kid": kid})
+
+
+async def export(kid: str, *, private: bool = False) -> SigningKey:
+    """A key to be written elsewhere. That its private part was taken out is recorded.
+
+    Raises:
+        UnknownKey: there is no such key, or its private part is destroyed.
+        VaultError: the master key is not the one of this database.
+    """
+    row = await fetchrow(_FIND, kid)
+    if row is None or (private and row["private_jwk"] is None):
+        raise UnknownKey("There is no key with this id" + (" that has a private part." if private else "."))
+    if not private:
+        return jose.from_public_jwk(msgspec.json.decode(row["public_jwk"]))
+    await record("key_exported", detail={"kid": kid})
+    return open_private_key(kid, bytes(row["private_jwk"]))
 
 
 async def _rotation_pending(alg: str) -> RotationPending:
     row = await fetchrow(_FIND_PENDING, alg)
-    since = f" at {row['activates_at']:%Y-%m-%d %H:%M:%S %Z}" if row else ""
+    if row is None:
+        return RotationPending("This key was published before.")
+    until = f", or until {row['deadline_at']:%Y-%m-%d %H:%M:%S %Z}" if row["deadline_at"] else ""
     return RotationPending(
-        f"A new {alg} key is published already and becomes active{since}. To use it at once: `idp keys rotate --now`."
+        f"A new {alg} key, {row['kid']}, is published already and waits until all resource servers have fetched"
+        f" it{until}. To use it at once: `idp keys rotate --now`."
     )
 
 
-def _state(row: asyncpg.Record, successor: asyncpg.Record | None, now: datetime) -> State:
+def _state(row: asyncpg.Record, signing: str | None, now: datetime) -> State:
+    if row["destroyed_at"] is not None:
+        return State.DESTROYED
     if row["retires_at"] is not None and row["retires_at"] <= now:
         return State.RETIRED
-    if row["activates_at"] > now:
+    if row["activates_at"] is None or row["activates_at"] > now:
         return State.PENDING
-    replaced = successor is not None and successor["alg"] == row["alg"] and successor["activates_at"] <= now
-    return State.RETIRING if replaced else State.ACTIVE
+    return State.ACTIVE if row["kid"] == signing else State.RETIRING
 
 
 async def list_keys() -> list[KeyInfo]:
     """Every key ever made, by algorithm, oldest first."""
-    rows = await fetch(_LIST)
-    now = clock.now()
-    return [KeyInfo(state=_state(row, successor, now), **dict(row)) for row, successor in zip_longest(rows, rows[1:])]
+    rows, now = await fetch(_LIST), clock.now()
+    signing = {
+        row["alg"]: row["kid"]  # the last one of each algorithm remains
+        for row in rows
+        if row["activates_at"] is not None
+        and row["activates_at"] <= now
+        and (row["retires_at"] is None or row["retires_at"] > now)
+    }
+    return [KeyInfo(state=_state(row, signing.get(row["alg"]), now), **dict(row)) for row in rows]

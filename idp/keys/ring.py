@@ -2,20 +2,24 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from idp import clock
-from idp.db.engine import fetch
+from idp.db.engine import execute, fetch
 from idp.keys import jose, vault
 from idp.keys.jose import SigningKey
 
 _NOT_RETIRED = """
 SELECT kid, private_jwk, activates_at, retires_at FROM signing_key
 WHERE retires_at IS NULL OR retires_at > now()
-ORDER BY activates_at, kid
+ORDER BY activates_at NULLS LAST, kid
+"""
+# $1 kid  $2 tokens  $3 when the last of them expires
+_NOTE_USE = """
+UPDATE signing_key SET signed = signed + $2, last_token_expires_at = greatest(last_token_expires_at, $3) WHERE kid = $1
 """
 
 
@@ -43,11 +47,22 @@ class _Entry(msgspec.Struct, frozen=True):
     """A key and its times; the same rule as in :class:`idp.keys.tables.SigningKeyRow`."""
 
     key: SigningKey
-    activates_at: datetime
+    activates_at: datetime | None
     retires_at: datetime | None
+
+    def signs(self, now: datetime) -> bool:
+        """Whether it may sign; it does unless a younger one may too."""
+        return self.activates_at is not None and self.activates_at <= now and self.published(now)
 
     def published(self, now: datetime) -> bool:
         return self.retires_at is None or now < self.retires_at
+
+
+class _Use(msgspec.Struct):
+    """What a key signed since that was written down last."""
+
+    tokens: int = 0
+    expires_at: int = 0
 
 
 class _Published:
@@ -57,6 +72,7 @@ class _Published:
         self.keys = keys
         self.by_kid = {key.kid: key for key in keys}
         self.jwks = prepare({"keys": [key.public_jwk for key in keys]})
+        self.kids = " ".join(self.by_kid)
 
 
 def _context(kid: str) -> str:
@@ -84,6 +100,7 @@ class KeyRing:
     def __init__(self) -> None:
         self._entries: tuple[_Entry, ...] = ()
         self._current = _Published(())
+        self._used: dict[str, _Use] = {}
 
     async def load(self) -> None:
         """Read the keys again. On failure the ring stays as it was.
@@ -110,9 +127,33 @@ class KeyRing:
         """
         now = clock.now()
         for entry in reversed(self._entries):
-            if entry.key.alg == alg and entry.activates_at <= now and entry.published(now):
+            if entry.key.alg == alg and entry.signs(now):
                 return entry.key
         raise NoSigningKey(alg)
+
+    def sign(self, alg: str, typ: str, claims: Mapping[str, Any]) -> str:
+        """Issue a token: signed by the active key of the algorithm, which stays published until ``exp`` at least.
+
+        Raises:
+            NoSigningKey: there is none.
+        """
+        key = self.signing(alg)
+        use = self._used.get(key.kid) or self._used.setdefault(key.kid, _Use())
+        use.tokens += 1
+        use.expires_at = max(use.expires_at, claims["exp"])
+        return jose.sign(key, typ, claims)
+
+    async def write_use(self) -> None:
+        """Write down what the keys signed. What cannot be written is kept for the next time."""
+        taken, self._used = self._used, {}
+        for kid, use in taken.items():
+            try:
+                await execute(_NOTE_USE, kid, use.tokens, datetime.fromtimestamp(use.expires_at, UTC))
+            except BaseException:
+                newer = self._used.setdefault(kid, _Use())
+                newer.tokens += use.tokens
+                newer.expires_at = max(newer.expires_at, use.expires_at)
+                raise
 
     def verification(self) -> Mapping[str, SigningKey]:
         """Every published key by its ``kid``, those that are not active yet too."""
@@ -121,12 +162,16 @@ class KeyRing:
     def algorithms(self) -> tuple[str, ...]:
         """The algorithms that :meth:`signing` has a key for, RS256 first."""
         now = clock.now()
-        active = {entry.key.alg for entry in self._entries if entry.activates_at <= now and entry.published(now)}
+        active = {entry.key.alg for entry in self._entries if entry.signs(now)}
         return tuple(alg for alg in jose.ALGORITHMS if alg in active)
 
     def jwks(self) -> Document:
         """The JWK Set (RFC 7517 section 5) of the published keys."""
         return self._published().jwks
+
+    def kids(self) -> str:
+        """The keys in :meth:`jwks`, parted by spaces."""
+        return self._published().kids
 
     def _published(self) -> _Published:
         now = clock.now()

@@ -1,6 +1,10 @@
 """The root key of the database: made once, opened by the master key at every start, sealed anew when that changes."""
 
+import os
 import secrets
+from pathlib import Path
+
+import asyncpg
 
 from idp.audit.events import record
 from idp.db.engine import execute, fetch, fetchrow, transaction
@@ -30,7 +34,7 @@ async def unlock() -> None:
     vault.unlock(vault.unwrap(bytes(row["sealed"]), key))
 
 
-async def _make(key: bytes) -> object:
+async def _make(key: bytes) -> asyncpg.Record | None:
     """Make the root key, unless there is one. Replicas that start together take turns, and one makes it."""
     async with transaction():
         await announce("root_key")
@@ -53,6 +57,27 @@ async def rewrap(key: bytes) -> None:
         await announce("root_key")
         await execute(_INSERT, vault.master_key_id(key), vault.wrap(root_key, key))
         await record("master_key_added", detail={"master_key_id": vault.master_key_id(key).hex()})
+
+
+async def replace_master_key(path: Path) -> Path:
+    """Put a new master key into the place of the one in this file, and return where the old one is now.
+
+    Killed at any moment, it leaves a file that opens the database: the new key is let in before it takes its place.
+
+    Raises:
+        VaultError: the files cannot be written, or a replacement was begun before.
+    """
+    new, old = path.with_suffix(".new"), path.with_suffix(".old")
+    if not new.exists():
+        vault.create_master_key(new)
+    await rewrap(vault.read_master_key(new))
+    try:
+        old.unlink(missing_ok=True)
+        os.link(path, old)
+        new.replace(path)
+    except OSError as error:
+        raise vault.VaultError(f"The master key {path} cannot be replaced: {error.strerror}.") from error
+    return old
 
 
 async def forget_others() -> int:

@@ -51,7 +51,15 @@ def load_master_key(settings: Settings) -> bytes:
     """
     if settings.master_key is not None:
         return _parse(settings.master_key.get_secret_value(), "IDP_MASTER_KEY")
-    path = settings.master_key_path
+    return read_master_key(settings.master_key_path)
+
+
+def read_master_key(path: Path) -> bytes:
+    """The master key in a file.
+
+    Raises:
+        VaultError: there is none, or it cannot be read.
+    """
     try:
         text = path.read_text(encoding="ascii")
     except FileNotFoundError as error:
@@ -64,12 +72,7 @@ def load_master_key(settings: Settings) -> bytes:
     return _parse(text, str(path))
 
 
-def new_master_key() -> bytes:
-    """A master key at random."""
-    return secrets.token_bytes(KEY_BYTES)
-
-
-def create_master_key(path: Path, key: bytes | None = None) -> None:
+def create_master_key(path: Path) -> None:
     """Write a new master key to a file that only its owner can read.
 
     Raises:
@@ -84,7 +87,7 @@ def create_master_key(path: Path, key: bytes | None = None) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(base64.urlsafe_b64encode(key or new_master_key()).rstrip(b"=").decode() + "\n")
+                file.write(secrets.token_urlsafe(KEY_BYTES) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:

@@ -8,9 +8,13 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from litestar import HttpMethod, Request, route
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
+from idp.keys import witness
 from idp.keys.ring import Document, keyring, prepare
 from idp.oauth.authorize.checks import RESPONSE_MODES
+from idp.oauth.clients import recognition
 from idp.oauth.clients.authentication import METHODS as AUTH_METHODS
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
 from idp.oauth.token.endpoint import GRANTS
@@ -18,6 +22,7 @@ from idp.settings import settings
 from idp.signin.machine import ACR_VALUES
 from idp.web import i18n
 from idp.web.access import Access
+from idp.web.context import client_address
 from idp.web.direct import DIRECT, Answer
 from idp.web.headers import encode, request_header
 
@@ -114,7 +119,23 @@ async def discovery(request: Request[Any, Any, Any]) -> Answer:
 )
 async def jwks(request: Request[Any, Any, Any]) -> Answer:
     """The public keys (RFC 7517 section 5)."""
+    if request.method == HttpMethod.GET:
+        agent = request_header(request.scope, b"user-agent") or ""
+        if servers := recognition.by_origin(client_address.get(), agent):
+            witness.note(servers, client_address.get(), agent, keyring.kids())
     return _answer(request, keyring.jwks())
 
 
-ROUTES = [discovery, jwks]
+@route("/jwks/{jwks_id:str}", http_method=METHODS, opt={"access": Access.PUBLIC})
+async def jwks_of_resource_server(request: Request[Any, Any, Any], jwks_id: FromPath[str]) -> Answer:
+    """The public keys at the URL of one resource server, by which we know that it has seen them."""
+    server = recognition.by_jwks_id(jwks_id)
+    if server is None:
+        raise NotFoundException
+    if request.method == HttpMethod.GET:
+        agent = request_header(request.scope, b"user-agent") or ""
+        witness.note((server.identifier,), client_address.get(), agent, keyring.kids())
+    return _answer(request, keyring.jwks())
+
+
+ROUTES = [discovery, jwks, jwks_of_resource_server]

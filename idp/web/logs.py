@@ -18,7 +18,8 @@ FIELDS = frozenset(
         *("method", "route", "status", "duration_ms"),
         *("logger", "error", "reason", "path"),
         *("audit_event", "outcome", "user_id", "client_id", "session_id"),
-        *("alg", "attempt", "count", "host", "kid", "migration", "port", "template", "topic", "version", "workers"),
+        *("alg", "attempt", "count", "host", "kid", "migration", "port", "resource_servers"),
+        *("template", "topic", "version", "workers"),
     }
 )
 

@@ -1,8 +1,12 @@
 """`idp keys`."""
 
 import stat
+from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import Cli, OwnCli
+from tests.conftest import MASTER_KEY
 from tests.support.server import clean_environment
 
 
@@ -18,13 +22,16 @@ def test_a_master_key_is_made_once_and_for_its_owner_alone(bare: Cli) -> None:
 async def test_the_life_of_a_signing_key(own_cli: OwnCli) -> None:
     cli = await own_cli()
     assert "There is no active RS256 key" in cli.fails("keys", "rotate")
-    assert "is active" in cli("keys", "generate", "--now").out
-    assert "is pending" in cli("keys", "rotate").out
+    assert "it is active" in cli("keys", "generate").out
+    assert "active RS256 key already" in cli.fails("keys", "generate")
+    assert "signs when all have seen it, or later" in cli("keys", "rotate").out
     assert "published already" in cli.fails("keys", "rotate")
     assert "is active" in cli("keys", "rotate", "--now").out
-    assert "is pending" in cli("keys", "generate", "--alg", "ES256").out
+    cli("keys", "generate", "--alg", "ES256")
+    cli("keys", "rotate", "--alg", "ES256", "--hold")
     keys = cli("keys", "list", "--json").json
     assert [(key["alg"], key["state"]) for key in keys] == [
+        ("ES256", "active"),
         ("ES256", "pending"),
         ("RS256", "retiring"),
         ("RS256", "active"),
@@ -32,11 +39,90 @@ async def test_the_life_of_a_signing_key(own_cli: OwnCli) -> None:
     assert not any("private" in name for key in keys for name in key)
     table = cli("keys", "list").out
     assert all(key["kid"] in table for key in keys)
+    assert "is active" in cli("keys", "activate", keys[1]["kid"]).out
+    assert "no pending key" in cli.fails("keys", "activate", keys[1]["kid"])
+
+
+async def test_who_has_seen_a_key(own_cli: OwnCli) -> None:
+    cli = await own_cli()
+    cli("keys", "generate")
+    cli("resources", "create", "https://api.example.com", "--name", "Orders")
+    assert "It waits for https://api.example.com." in cli("keys", "rotate", "--deadline", "90m").out
+    pending = cli("keys", "list", "--json").json[1]
+    shown = cli("keys", "show", pending["kid"]).out
+    assert all(word in shown for word in ("Orders", "https://api.example.com", "never", "not known"))
+    (server,) = cli("keys", "show", pending["kid"], "--json").json["resource_servers"]
+    assert (server["identifier"], server["seen"], server["instances"]) == ("https://api.example.com", False, [])
+    result = cli("keys", "activate", pending["kid"])
+    assert "https://api.example.com was not seen" in result.err
+    assert "no key with this id" in cli.fails("keys", "show", "none")
+
+
+@pytest.mark.parametrize("words", [("--deadline", "tomorrow"), ("--deadline", "-1h"), ("--now", "--hold")])
+async def test_a_rotation_that_makes_no_sense(own_cli: OwnCli, words: tuple[str, ...]) -> None:
+    cli = await own_cli()
+    cli("keys", "generate")
+    cli("keys", "rotate", *words, code=2)
+    assert len(cli("keys", "list", "--json").json) == 1
+
+
+async def test_an_emergency(own_cli: OwnCli) -> None:
+    cli = await own_cli()
+    cli("keys", "generate")
+    cli("resources", "create", "https://api.example.com", "--name", "Orders")
+    (key,) = cli("keys", "list", "--json").json
+    cli("keys", "revoke", key["kid"], code=1)  # nobody there to confirm it
+    report = cli("keys", "revoke", key["kid"], "--yes").out
+    keys = cli("keys", "list", "--json").json
+    assert [key["state"] for key in keys] == ["retired", "active"]
+    assert all(word in report for word in ("was active", keys[1]["kid"], "Orders"))
+    assert "is erased" in cli("keys", "destroy", key["kid"], "--yes").out
+    assert cli("keys", "list", "--json").json[0]["state"] == "destroyed"
+
+
+@pytest.mark.parametrize("form", ["pem", "jwk"])
+async def test_a_key_goes_out_and_comes_in(own_cli: OwnCli, form: str, tmp_path: Path) -> None:
+    one, other = await own_cli(), await own_cli()
+    one("keys", "generate", "--alg", "ES256")
+    kid = one("keys", "list", "--json").json[0]["kid"]
+    file = tmp_path / "key"
+    one("keys", "export", kid, "--private", "--format", form, "--output", str(file))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "cannot be written" in one.fails("keys", "export", kid, "--output", str(file))
+    public = one("keys", "export", kid, "--format", form).out
+    assert "PRIVATE" not in public
+    assert '"d"' not in public
+    assert kid in other("keys", "import", "--alg", "ES256", str(file)).out
+    assert other("keys", "list", "--json").json[0]["state"] == "pending"
+    other.fails("keys", "import", "--alg", "RS256", str(file))
+    (tmp_path / "public").write_text(public)
+    assert "private key" in other.fails("keys", "import", "--alg", "ES256", str(tmp_path / "public"))
+
+
+async def test_the_master_key_changes(own_cli: OwnCli, tmp_path: Path) -> None:
+    """Killed between any two steps, what is there still opens the database."""
+    cli = await own_cli()
+    file = tmp_path / "keys" / "master.key"
+    file.parent.mkdir()
+    file.write_text(MASTER_KEY)
+    settings = {"IDP_MASTER_KEY": "", "IDP_KEYS_DIR": str(file.parent)}
+    cli("keys", "generate", **settings)
+    assert "is set by IDP_MASTER_KEY" in cli.fails("keys", "rewrap")
+    out = cli("keys", "rewrap", **settings).out
+    assert "rewrap --finish" in out
+    new, old = file.read_text(), file.with_suffix(".old").read_text()
+    assert old == MASTER_KEY != new
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    cli("keys", "rotate", "--now")  # by the old one
+    cli("keys", "rotate", "--now", **settings)  # by the new one
+    assert "1 other master key cannot" in cli("keys", "rewrap", "--finish", **settings).out
+    cli("keys", "rotate", "--now", **settings)
+    assert "The master key is not the one" in cli.fails("keys", "rotate", "--now")
 
 
 async def test_a_wrong_master_key_makes_no_key(own_cli: OwnCli) -> None:
     cli = await own_cli()
-    cli("keys", "generate", "--now")
+    cli("keys", "generate")
     wrong = "A" * 43
     assert "The master key is not the one" in cli.fails("keys", "generate", "--alg", "ES256", IDP_MASTER_KEY=wrong)
     assert len(cli("keys", "list", "--json").json) == 1

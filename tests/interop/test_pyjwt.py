@@ -56,7 +56,6 @@ async def test_an_id_token(server: Server, browser: Browser, client: RelyingPart
 async def test_other_algorithms(
     algorithm: str, server: Server, browser: Browser, make_client: MakeClient, alice: User
 ) -> None:
-    await lifecycle.generate(algorithm, now=True)
     party = await make_client(id_token_signed_response_alg=algorithm)
     tokens = await party.tokens(browser, alice.email)
     claims = await _validate(server, tokens["id_token"], party.client_id, algorithm)

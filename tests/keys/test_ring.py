@@ -5,10 +5,9 @@ import json
 import pytest
 from jwt import PyJWKSet
 
-from idp.db.engine import close_pool, execute
+from idp.db.engine import DatabaseUnavailable, close_pool, engine, execute
 from idp.keys import jose, lifecycle, vault
 from idp.keys.ring import KeyRing, NoSigningKey
-from idp.settings import settings
 from tests.support.isolated import MoveClock
 
 pytestmark = pytest.mark.usefixtures("own_database")
@@ -58,15 +57,35 @@ async def test_rs256_comes_first() -> None:
     assert (await loaded()).algorithms() == ("RS256", "ES256", "EdDSA")
 
 
-async def test_an_algorithm_is_offered_once_its_key_signs(move_clock: MoveClock) -> None:
-    await lifecycle.generate(ALG)
+async def test_an_algorithm_is_offered_once_its_key_signs() -> None:
+    kid = await lifecycle.publish(jose.generate(ALG))
     ring = await loaded()
     assert ring.algorithms() == ()
     with pytest.raises(NoSigningKey):
         ring.signing(ALG)
-    move_clock(settings().jwks_max_age + lifecycle.MARGIN + 1)
+    await lifecycle.activate(kid)
+    await ring.load()
     assert ring.algorithms() == (ALG,)
     assert ring.signing(ALG)
+
+
+async def test_what_keys_sign_is_counted_and_nothing_of_it_lost() -> None:
+    await lifecycle.ensure_signing_key(ALG)
+    ring = await loaded()
+    for exp in (100, 300, 200):
+        ring.sign(ALG, "at+jwt", {"exp": exp})
+    line = engine.lines
+    engine.lines = None
+    with pytest.raises(DatabaseUnavailable):
+        await ring.write_use()
+    engine.lines = line
+    ring.sign(ALG, "at+jwt", {"exp": 250})
+    await ring.write_use()
+    await ring.write_use()
+    (key,) = await lifecycle.list_keys()
+    assert key.signed == 4
+    assert key.last_token_expires_at is not None
+    assert key.last_token_expires_at.timestamp() == 300
 
 
 async def test_the_jwks_is_made_anew_only_when_the_published_keys_change(
@@ -78,11 +97,12 @@ async def test_the_jwks_is_made_anew_only_when_the_published_keys_change(
     await ring.load()
     assert ring.jwks() is first
 
-    await lifecycle.rotate(ALG)
+    kid = await lifecycle.rotate(ALG)
     await ring.load()
     second = ring.jwks()
     assert second.etag != first.etag
-    move_clock(settings().jwks_max_age + lifecycle.MARGIN + 1)
+    await lifecycle.activate(kid)
+    await ring.load()
     assert ring.jwks() is second
 
     move_clock(10**6)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("own_database")
 
 
 async def audited() -> list[str]:
-    return [row["event"] for row in await fetch("SELECT event FROM audit_event ORDER BY id")]
+    return [row["event"] for row in await fetch("SELECT event FROM audit_event ORDER BY at")]
 
 
 async def test_it_is_random_and_stays_the_same() -> None:
@@ -57,7 +57,7 @@ async def test_another_master_key_takes_over_and_nothing_is_lost(use_master_key:
         await root.unlock()
     with pytest.raises(vault.VaultError, match="not the one that opens"):
         await root.forget_others()
-    assert await audited() == ["master_key_added", "master_key_removed"]
+    assert await audited() == ["key_activated", "master_key_added", "master_key_removed"]
 
 
 async def test_a_stranger_cannot_take_over(use_master_key: UseMasterKey) -> None:

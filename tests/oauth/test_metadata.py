@@ -6,7 +6,7 @@ import httpx
 import pytest
 from litestar import Litestar
 
-from idp.keys import lifecycle
+from idp.keys import jose, lifecycle
 from idp.keys.ring import KeyRing
 from idp.oauth import metadata
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES, describe
@@ -164,12 +164,13 @@ async def test_a_change_of_the_keys_changes_the_tags(
     ring = await make_ring()
     monkeypatch.setattr(metadata, "keyring", ring)
     before = [(await web.get(path)).headers["etag"] for path in (DISCOVERY, JWKS)]
-    await lifecycle.generate("EdDSA")
+    kid = await lifecycle.publish(jose.generate("EdDSA"))
     await ring.load()
     published = [(await web.get(path)).headers["etag"] for path in (DISCOVERY, JWKS)]
     assert published[0] == before[0]
     assert published[1] != before[1]
-    move_clock(settings().jwks_max_age + lifecycle.MARGIN + 1)
+    await lifecycle.activate(kid)
+    await ring.load()
     active = await web.get(DISCOVERY)
     assert active.headers["etag"] != before[0]
     assert active.json()["id_token_signing_alg_values_supported"] == ["RS256", "ES256", "EdDSA"]

@@ -80,8 +80,8 @@ def access_token(client: Client, subject: str, scope: str, resource: Sequence[st
         # userinfo is one of the token's audiences whenever OpenID Connect is in play.
         audience.append(settings().issuer)
     server = registry.resource_server(audience[0])
-    return jose.sign(
-        keyring.signing(server.access_token_signed_response_alg if server else jose.DEFAULT_ALGORITHM),
+    return keyring.sign(
+        server.access_token_signed_response_alg if server else jose.DEFAULT_ALGORITHM,
         "at+jwt",
         {
             "iss": settings().issuer,
@@ -119,7 +119,7 @@ async def id_token(client: Client, grant: Grant, access_token: str) -> str:
         claims["nonce"] = grant.nonce
     if grant.claims:
         claims = await _requested_claims(grant) | claims
-    return jose.sign(keyring.signing(alg), "JWT", claims)
+    return keyring.sign(alg, "JWT", claims)
 
 
 async def _requested_claims(grant: Grant) -> dict[str, Any]:
