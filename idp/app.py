@@ -10,10 +10,11 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 
 from idp import housekeeping
+from idp.audit import keeper as audit_keeper
 from idp.db import notices
 from idp.db.engine import close_pool, configure, open_pool
 from idp.federation.upstreams import TOPIC, upstreams
-from idp.keys import keeper, root
+from idp.keys import keeper, notary, root
 from idp.keys.ring import keyring
 from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
@@ -79,6 +80,7 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
         asyncio.create_task(notices.watch({"keys": keyring.load, "clients": registry.load, TOPIC: upstreams.load})),
         asyncio.create_task(housekeeping.run()),
         asyncio.create_task(keeper.run()),
+        asyncio.create_task(audit_keeper.run(notary.sign, notary.reader)),
         asyncio.create_task(outbox.run()),
     ]
     # What is here now stays: the collector need not walk through all of it again and again.

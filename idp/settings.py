@@ -216,6 +216,19 @@ class Settings(BaseSettings):
     )
     mail_kept: int = _option(7 * DAY, "How long the state of a mail that was sent or given up can be seen.", ge=HOUR)
 
+    # The audit trail
+    audit_tokens: bool = _option(True, "Whether every access token that is issued is in the audit trail.")
+    audit_checkpoint_interval: int = _option(
+        MINUTE, "How often the new rows of the audit trail are sealed by a signed checkpoint.", ge=1, le=DAY
+    )
+    audit_checkpoint_file: Path | None = _option(
+        None, "A file outside the database that every checkpoint is appended to."
+    )
+    audit_checkpoint_url: SecretStr | None = _option(
+        None, "A URL that every checkpoint is sent to by POST, until it is accepted."
+    )
+    audit_retention: int = _option(400 * DAY, "How long the audit trail is kept. 0: for ever.", ge=0)
+
     # Looks
     product_name: str = _option("idp", "The name that pages and mails show.")
     logo_url: str | None = _option(None, "URL of a logo in place of ours.")

@@ -207,7 +207,14 @@ def test_what_is_this_very_machine(issuer: str, loopback: bool) -> None:
 
 def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     """However settings come to be printed."""
-    assert {"database_url", "github_client_secret", "google_client_secret", "master_key", "smtp_url"} == SECRETS
+    assert {
+        "audit_checkpoint_url",
+        "database_url",
+        "github_client_secret",
+        "google_client_secret",
+        "master_key",
+        "smtp_url",
+    } == SECRETS
     for name in SECRETS:
         monkeypatch.setenv(f"IDP_{name.upper()}", SECRET)
     found = load()

@@ -6,15 +6,21 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from idp import ids
+from idp import clock, ids
+from idp.audit import activity, buffer, seal, strangers
+from idp.audit.seal import Row
 from idp.db.engine import execute
-from idp.web.context import client_address, request_id
+from idp.web.context import actor, client_address, request_id
 
 log = structlog.get_logger()
 
+#: As much of a client_id that somebody made up is kept.
+MAX_CLIENT_ID = 200
+
 _INSERT = """
-INSERT INTO audit_event (id, at, event, outcome, user_id, client_id, session_id, ip_address, request_id, detail)
-VALUES ($1, now(), $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO audit_event (id, at, event, outcome, actor, user_id, client_id, session_id, ip_address, request_id, detail,
+                         hash)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 
 
@@ -26,6 +32,7 @@ async def record(
     client_id: str | None = None,
     session_id: UUID | None = None,
     detail: dict[str, Any] | None = None,
+    stranger: str | None = None,
 ) -> None:
     """Record an event in the caller's transaction: with the change that it speaks of, or not at all.
 
@@ -35,7 +42,66 @@ async def record(
         event: what happened, as ``sign_in`` or ``token_family_revoked``.
         outcome: ``success``, ``failure`` or ``denied``.
         detail: what else to know, JSON only. No secrets: it is kept for long and shown to many.
+        stranger: for what anybody may cause without having signed in: whom it concerns, as an account or an address.
+            Of one only so many a minute are written (:mod:`idp.audit.strangers`).
     """
+    row = _row(
+        event,
+        outcome=outcome,
+        user_id=user_id,
+        client_id=client_id,
+        session_id=session_id,
+        detail=detail,
+        stranger=stranger,
+    )
+    if row is not None:
+        await execute(_INSERT, *row, seal.content_hash(row) if seal.unlocked() else None)
+
+
+def note(
+    event: str,
+    *,
+    outcome: str = "success",
+    user_id: UUID | None = None,
+    client_id: str | None = None,
+    session_id: UUID | None = None,
+    detail: dict[str, Any] | None = None,
+    stranger: str | None = None,
+) -> None:
+    """Record an event that no change goes with, within a second. Arguments as of :func:`record`."""
+    row = _row(
+        event,
+        outcome=outcome,
+        user_id=user_id,
+        client_id=client_id,
+        session_id=session_id,
+        detail=detail,
+        stranger=stranger,
+    )
+    if row is not None:
+        buffer.add(row)
+
+
+def note_left_out() -> None:
+    """Say how much of what strangers tried was not written down."""
+    for event, number in strangers.left_out().items():
+        note("events_left_out", detail={"event": event, "number": number})
+
+
+def _row(
+    event: str,
+    *,
+    outcome: str,
+    user_id: UUID | None,
+    client_id: str | None,
+    session_id: UUID | None,
+    detail: dict[str, Any] | None,
+    stranger: str | None,
+) -> Row | None:
+    """The row to write, if it is to be written."""
+    activity.count(f"{event}:{outcome}")
+    if stranger is not None and not strangers.admitted(event, stranger):
+        return None
     detail = {} if detail is None else detail
     log.info(
         "audit",
@@ -46,13 +112,14 @@ async def record(
         session_id=str(session_id) if session_id else None,
         reason=detail.get("reason"),
     )
-    await execute(
-        _INSERT,
+    return Row(
         ids.uuid7(),
+        clock.now(),
         event,
         outcome,
+        storable(actor.get()),
         user_id,
-        storable(client_id),
+        client_id and storable(client_id[:MAX_CLIENT_ID]),
         session_id,
         storable(client_address.get()),
         storable(request_id.get()),

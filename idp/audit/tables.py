@@ -12,8 +12,8 @@ class AuditEvent(Table, tablename="audit_event", db=engine):
     """One security-relevant event. Rows are only ever added.
 
     No foreign keys: an event outlives the user and the client that it speaks of. ``actor`` is who did it, where that
-    is not the user: an admin, a client, the command line. ``hash`` is keyed and covers every other column but ``seq``,
-    the row's place in the trail, which the next checkpoint gives it.
+    is not the user: an admin, a client, the command line. ``hash`` is keyed and covers every other column
+    (:mod:`idp.audit.seal`), ``seq`` too once the next checkpoint has given the row its place in the trail.
     """
 
     id = UUID(primary_key=True, default=uuid7)

@@ -48,7 +48,32 @@ async def database(*, migrated: bool = True, create: bool = False) -> AsyncItera
                 raise NoDatabase("The database is not up to date. Run: idp db upgrade.")
             if migrated:
                 await _unlock()
-            yield
+            _say_who_acts()
+            try:
+                yield
+            finally:
+                if migrated:
+                    await _write_what_waits()
+
+
+def _say_who_acts() -> None:
+    """The audit trail names the user of the system."""
+    import getpass
+    import os
+
+    from idp.web.context import actor
+
+    try:
+        actor.set(f"cli:{getpass.getuser()}")
+    except (KeyError, OSError):  # a container has users without a name
+        actor.set(f"cli:{os.getuid()}")
+
+
+async def _write_what_waits() -> None:
+    from idp.audit import activity, buffer
+
+    await buffer.write()
+    await activity.write()
 
 
 async def _unlock() -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "upstreams": ("The providers that people may sign in with.", "idp.cli.upstreams:upstreams"),
     "mail": ("The messages in the outbox.", "idp.cli.mail:mail"),
     "users": ("The people who sign in.", "idp.cli.users:users"),
+    "audit": ("The trail of what happened, and whether it is whole.", "idp.cli.audit:audit"),
     "settings": ("Every setting, its value and what it means.", "idp.cli.settings:show_settings"),
 }
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from idp.audit import seal as audit_seal
 from idp.settings import Settings, settings
 
 KEY_BYTES = 32
@@ -121,6 +122,7 @@ def unlock(root_key: bytes | None) -> None:
     """Use this root key from now on; see :func:`idp.keys.root.unlock`. None: none any more."""
     global _root_key  # noqa: PLW0603 -- one server a process (docs/decisions/0008-one-server-a-process.md)
     _root_key = root_key
+    audit_seal.use(_derive(root_key, "audit") if root_key is not None else None)
 
 
 def root_key() -> bytes:

@@ -4,3 +4,6 @@ from contextvars import ContextVar
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 client_address: ContextVar[str] = ContextVar("client_address", default="")
+#: Who does what is done, where that is not the user concerned: ``user:<id>`` of an admin, ``client:<client_id>``,
+#: ``cli:<user of the system>``.
+actor: ContextVar[str] = ContextVar("actor", default="")

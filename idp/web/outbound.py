@@ -256,6 +256,27 @@ async def get(
         raise httpx.UnsupportedProtocol("The address is no URL.") from error
 
 
+async def post(url: str, body: bytes, content_type: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Send something to a server that shall only accept it.
+
+    Args:
+        timeout_seconds: for the whole call, from looking up the name to the last byte.
+
+    Raises:
+        Forbidden: this server may not be called, or not in this way.
+        CallFailed: no answer in time, or none of success.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds), client(timeout_seconds=timeout_seconds) as http:
+            response = await http.post(url, content=body, headers={"Content-Type": content_type})
+            if not response.is_success:
+                raise httpx.HTTPStatusError("It was not accepted.", request=response.request, response=response)
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("There was no answer in time.") from error
+    except httpx.InvalidURL as error:
+        raise httpx.UnsupportedProtocol("The address is no URL.") from error
+
+
 @cache
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
     """Reading the certificates of the authorities takes long: once is enough."""

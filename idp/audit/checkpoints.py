@@ -1,0 +1,128 @@
+"""Checkpoints: every so often the new rows get their places in the trail, and a signed statement of what they are.
+
+Rows are taken as they are visible, so that one whose transaction ended late is in a later checkpoint and never
+forgotten. Checkpoints are made one after the other, by whichever worker comes first.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import asyncpg
+import structlog
+
+from idp import clock
+from idp.audit import seal
+from idp.audit.seal import Row
+from idp.audit.statements import Sign, Statement, encode, fingerprint, parse
+from idp.db.engine import execute, fetch, fetchrow, transaction
+from idp.db.notices import announce
+from idp.settings import settings
+
+log = structlog.get_logger()
+
+TOPIC = "audit"
+#: Most rows of one checkpoint.
+MAX_ROWS = 5_000
+
+LAST = "SELECT number, last_seq, statement FROM audit_checkpoint ORDER BY number DESC LIMIT 1"
+# The columns of :class:`idp.audit.seal.Row`.
+CONTENT = (
+    "id, trunc(extract(epoch FROM at) * 1000000)::text, event, outcome, actor, user_id, client_id, session_id,"
+    " ip_address, request_id, detail::text"
+)
+# Those without a hash come first, so that a checkpoint can say how many there were.
+_NEW = f"""
+SELECT id, hash FROM (SELECT id, hash FROM audit_event WHERE seq IS NULL ORDER BY id LIMIT {MAX_ROWS}) AS new
+ORDER BY hash IS NOT NULL, id
+"""  # noqa: S608
+_CONTENT = f"SELECT {CONTENT} FROM audit_event WHERE id = ANY ($1::uuid[])"  # noqa: S608
+_PLACE = """
+UPDATE audit_event AS e SET seq = new.seq, hash = new.hash
+FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS new (id, seq, hash) WHERE e.id = new.id AND e.seq IS NULL
+"""
+_INSERT = """
+INSERT INTO audit_checkpoint (number, at, first_seq, last_seq, root, previous, statement)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+_IS_THERE_NEW = "SELECT FROM audit_event WHERE seq IS NULL LIMIT 1"
+
+
+class TrailChanged(Exception):
+    """Rows vanished while a checkpoint was made of them. It is not made."""
+
+    def __init__(self) -> None:
+        super().__init__("Rows of the audit trail vanished while a checkpoint was made.")
+
+
+async def is_due() -> bool:
+    """Whether the last checkpoint is so old that there should be another, and there is something to put into it."""
+    last = await fetchrow(LAST)
+    made = parse(last["statement"]) if last is not None else None
+    if made is not None and 0 <= clock.timestamp() - made.iat < settings().audit_checkpoint_interval:
+        return False
+    return await fetchrow(_IS_THERE_NEW) is not None
+
+
+async def make(sign: Sign, *, deleted_to: int = 0) -> Statement | None:
+    """Make one checkpoint of the rows that have no place yet.
+
+    Args:
+        deleted_to: state that rows up to this one may be deleted.
+
+    Returns:
+        what it states; None if there is nothing to state.
+
+    Raises:
+        Locked: the master key is missing.
+        TrailChanged: somebody else deletes rows.
+    """
+    async with transaction():
+        # Whoever else makes one now waits, and then finds nothing new.
+        await announce(TOPIC)
+        last = await fetchrow(LAST)
+        before = parse(last["statement"]) if last is not None else None
+        rows = await fetch(_NEW)
+        known = before.deleted_to if before is not None else 0
+        if not rows and deleted_to <= known:
+            return None
+        previous = fingerprint(last["statement"]) if last is not None else None
+        first_seq = last["last_seq"] + 1 if last is not None else 1
+        hashes = await _place(rows, first_seq)
+        root = await asyncio.to_thread(seal.merkle_root, hashes)
+        statement = Statement(
+            iss=settings().issuer,
+            iat=clock.timestamp(),
+            number=last["number"] + 1 if last is not None else 1,
+            first_seq=first_seq,
+            last_seq=first_seq + len(rows) - 1,
+            root=encode(root),
+            previous=encode(previous or b""),
+            unsealed=sum(row["hash"] is None for row in rows),
+            deleted_to=max(known, deleted_to),
+        )
+        await _insert(statement, statement.issue(sign), root, previous)
+    if statement.unsealed:
+        log.warning("audit_rows_unsealed", count=statement.unsealed)
+    return statement
+
+
+async def _insert(statement: Statement, jws: str, root: bytes, previous: bytes | None) -> None:
+    await execute(_INSERT, statement.number, statement.at, statement.first_seq, statement.last_seq, root, previous, jws)
+
+
+async def _place(rows: Sequence[asyncpg.Record], first_seq: int) -> list[bytes]:
+    """Give rows their places, and return their hashes, which speak of these too."""
+    if not rows:
+        return []
+    unsealed = [row["id"] for row in rows if row["hash"] is None]
+    contents = {row["id"]: seal.content_hash(Row(*row)) for row in await fetch(_CONTENT, unsealed)} if unsealed else {}
+    try:
+        hashes = [
+            seal.placed_hash(row["hash"] or contents[row["id"]], seq) for seq, row in enumerate(rows, start=first_seq)
+        ]
+    except KeyError as error:
+        raise TrailChanged from error
+    ids, seqs = [row["id"] for row in rows], list(range(first_seq, first_seq + len(rows)))
+    if await execute(_PLACE, ids, seqs, hashes) != len(rows):
+        raise TrailChanged
+    return hashes

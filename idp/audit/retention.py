@@ -1,0 +1,70 @@
+"""Deleting rows that are old enough, so that it can be told from rows that somebody took out.
+
+A checkpoint states first, signed, up to where rows are deleted; then they are, whole checkpoints' worth at a time. The
+checkpoints themselves stay.
+"""
+
+import asyncio
+import time
+from datetime import timedelta
+
+from idp import clock
+from idp.audit import checkpoints
+from idp.audit.events import record
+from idp.audit.statements import Read, Sign, read
+from idp.db.engine import execute, fetchrow, transaction
+from idp.settings import settings
+
+#: Rows of one statement, whose locks are gone in milliseconds.
+BATCH = 500
+BATCHES_A_ROUND = 200
+#: How long a pause is, in terms of the work before it.
+PAUSE = 2
+
+_LAST_OLD = """
+SELECT statement FROM audit_checkpoint WHERE at < $1 AND number < (SELECT max(number) FROM audit_checkpoint)
+ORDER BY number DESC LIMIT 1
+"""
+_DELETE = f"""
+DELETE FROM audit_event WHERE id IN (
+    SELECT id FROM audit_event WHERE seq <= $1 ORDER BY seq LIMIT {BATCH} FOR UPDATE SKIP LOCKED
+)
+"""  # noqa: S608
+
+
+async def apply(sign: Sign, read_signed: Read) -> int:
+    """Delete what is older than the setting allows, as far as one round goes. Returns how many rows."""
+    if not settings().audit_retention:
+        return 0
+    stated = await _state(sign, read_signed)
+    if not stated:
+        return 0
+    deleted = 0
+    for _ in range(BATCHES_A_ROUND):
+        started = time.perf_counter()
+        number = await execute(_DELETE, stated)
+        deleted += number
+        if number < BATCH:
+            break
+        await asyncio.sleep(PAUSE * (time.perf_counter() - started))
+    return deleted
+
+
+async def _state(sign: Sign, read_signed: Read) -> int:
+    """State what may be deleted, unless that is stated already. Returns up to where it goes.
+
+    What is old goes by what checkpoints state, not by columns that somebody may have changed.
+    """
+    last = await fetchrow(checkpoints.LAST)
+    stated = read(last["statement"], read_signed) if last is not None else None
+    if stated is None:
+        return 0
+    before = clock.now() - timedelta(seconds=settings().audit_retention)
+    row = await fetchrow(_LAST_OLD, before)
+    old = read(row["statement"], read_signed) if row is not None else None
+    if old is None or old.at >= before or old.last_seq <= stated.deleted_to:
+        return stated.deleted_to
+    async with transaction():
+        await record("audit_rows_deleted", detail={"deleted_to": old.last_seq, "reason": "retention"})
+        made = await checkpoints.make(sign, deleted_to=old.last_seq)
+    return made.deleted_to if made is not None else stated.deleted_to

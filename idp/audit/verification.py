@@ -1,0 +1,288 @@
+"""Is the trail as it was made? Reads all of it, and finds what was changed, removed, moved or cut off, and where."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from idp.audit import seal
+from idp.audit.checkpoints import CONTENT
+from idp.audit.report import Problem, Report, ranges
+from idp.audit.seal import Row
+from idp.audit.statements import Read, Statement, encode, fingerprint, parse, read
+from idp.db.engine import fetch
+
+#: Rows and checkpoints that are read at a time.
+PAGE = 1_000
+#: Of so many changed rows it is looked where else they may have been.
+MAX_SEARCHED = 500
+
+_CHECKPOINTS = f"""
+SELECT number, trunc(extract(epoch FROM at))::text AS at, first_seq, last_seq, root, previous, statement
+FROM audit_checkpoint WHERE number > $1 ORDER BY number LIMIT {PAGE}
+"""  # noqa: S608
+_LAST_CHECKPOINTS = "SELECT statement FROM audit_checkpoint ORDER BY number DESC LIMIT 100"
+_PLACED = f"""
+SELECT {CONTENT}, seq, hash FROM audit_event WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT {PAGE}
+"""  # noqa: S608
+# $1 the last row that a checkpoint speaks of  $2 the number of that checkpoint: of rows of another, made meanwhile,
+# nothing is said  $3 after this row
+_BEYOND = f"""
+SELECT {CONTENT}, seq, hash FROM audit_event
+WHERE (seq > $1 OR seq < 1) AND seq > $3 AND NOT EXISTS (SELECT FROM audit_checkpoint WHERE number > $2)
+ORDER BY seq LIMIT {PAGE}
+"""  # noqa: S608
+_WAITING = f"""
+SELECT {CONTENT}, seq, hash FROM audit_event WHERE seq IS NULL AND id > $1 ORDER BY id LIMIT {PAGE}
+"""  # noqa: S608
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Placed(NamedTuple):
+    """A row as it is, with the hash that it should have."""
+
+    seq: int
+    id: UUID
+    at: datetime | None
+    content: bytes
+    stored: bytes
+    expected: bytes
+
+
+def _placed(record: asyncpg.Record) -> _Placed:
+    row = Row(*record[:-2])
+    content, seq = seal.content_hash(row), record["seq"]
+    stored = bytes(record["hash"] or b"")
+    expected = seal.placed_hash(content, seq) if seq is not None and seq > 0 else content
+    return _Placed(seq, row.id, _time(str(row.at)), content, stored, expected)
+
+
+def _time(microseconds: str) -> datetime | None:
+    try:
+        return _EPOCH + timedelta(microseconds=int(microseconds))
+    except (ValueError, OverflowError):
+        return None
+
+
+class _Verification:
+    def __init__(self, read_signed: Read, outside: Mapping[int, str]) -> None:
+        self.read_signed = read_signed
+        self.outside = outside
+        self.report = Report()
+        #: The last checkpoint that was seen: its number and JWS; and the last that is as it was made.
+        self.number, self.jws = 0, ""
+        self.trusted: Statement | None = None
+        #: The last place that was looked at.
+        self.reached = 0
+        self.changed: list[tuple[_Placed, Problem]] = []
+        self.missing: list[int] = []
+
+    # Checkpoints
+
+    async def checkpoints(self) -> None:
+        """Check every checkpoint, and the rows of each that is as it was made."""
+        while rows := await fetch(_CHECKPOINTS, self.number):
+            for row in rows:
+                statement = self._checked(row)
+                if statement is not None:
+                    await self._covered(statement)
+                    self.trusted = statement
+                self.number, self.jws = row["number"], row["statement"]
+                self.report.checkpoints += 1
+
+    def _checked(self, row: asyncpg.Record) -> Statement | None:
+        """What a checkpoint states, if that is as it was made. What its columns say besides is only compared."""
+        number, known = row["number"], row["statement"] == self.outside.get(row["number"], row["statement"])
+        if number != self.number + 1:
+            self.report.add(Problem(kind="checkpoint_missing", checkpoint=self.number + 1, last_checkpoint=number - 1))
+        if not known:
+            self.report.add(Problem(kind="file_differs", checkpoint=number))
+        statement = read(row["statement"], self.read_signed)
+        if statement is None:
+            self.report.add(Problem(kind="checkpoint_changed", checkpoint=number, columns=("statement",)))
+            return None
+        if statement.number != number:
+            self.report.add(Problem(kind="checkpoint_moved", checkpoint=number, at=statement.at))
+            return None
+        columns = _differing(row, statement)
+        if columns:
+            self.report.add(Problem(kind="checkpoint_changed", checkpoint=number, columns=columns, at=statement.at))
+        before = self.trusted
+        if before is not None and before.number == number - 1 and not _follows(statement, before, self.jws):
+            self.report.add(Problem(kind="checkpoint_moved", checkpoint=number, at=statement.at))
+        return statement
+
+    # Rows
+
+    async def _covered(self, statement: Statement) -> None:
+        """Check the rows of a checkpoint, and those before it that no checkpoint could be trusted about."""
+        if statement.first_seq > self.reached + 1:
+            await self._rows(self.reached + 1, statement.first_seq - 1, None)
+        await self._rows(statement.first_seq, statement.last_seq, statement)
+        self.reached = max(self.reached, statement.last_seq)
+        self.report.last_at = statement.at
+        if statement.unsealed and statement.last_seq > self.report.deleted_to:
+            self.report.unsealed.append((statement.first_seq, statement.first_seq + statement.unsealed - 1))
+
+    async def _rows(self, first: int, last: int, statement: Statement | None) -> None:
+        found = [_placed(record) async for record in _pages(first, last)]
+        self.report.rows += len(found)
+        missing = sorted(set(range(max(first, self.report.deleted_to + 1), last + 1)) - {row.seq for row in found})
+        number, at = (statement.number, statement.at) if statement is not None else (None, None)
+        for begin, end in ranges(missing):
+            self.report.add(Problem(kind="rows_missing", checkpoint=number, seq=begin, last_seq=end, at=at))
+        self.missing += missing[: MAX_SEARCHED - len(self.missing)]
+        wrong = [row for row in found if row.stored != row.expected]
+        complete = statement is not None and len(found) == statement.rows
+        # A tree that is as it was made tells which of the two it is that was changed.
+        stored_holds = complete and _root(row.stored for row in found) == _stated(statement)
+        if not wrong:
+            if complete and not stored_holds:
+                self.report.add(Problem(kind="rows_replaced", checkpoint=number, seq=first, last_seq=last, at=at))
+            return
+        content_holds = complete and not stored_holds and _root(row.expected for row in found) == _stated(statement)
+        columns = ("content",) if stored_holds else ("hash",) if content_holds else ()
+        for row in wrong:
+            self._changed(row, number, columns)
+
+    def _changed(self, row: _Placed, checkpoint: int | None, columns: tuple[str, ...]) -> None:
+        problem = Problem(kind="row_changed", checkpoint=checkpoint, seq=row.seq, id=row.id, at=row.at, columns=columns)
+        if columns or len(self.changed) >= MAX_SEARCHED:
+            self.report.add(problem)
+        else:
+            self.changed.append((row, problem))
+
+    async def beyond(self) -> None:
+        """Check the rows after the last checkpoint, and those that wait for the next one."""
+        place = -(2**63)
+        while rows := await fetch(_BEYOND, self.reached, self.number, place):
+            found = [_placed(record) for record in rows]
+            outside = [row.seq for row in found]
+            for begin, end in ranges(outside):
+                self.report.add(
+                    Problem(kind="rows_uncovered", seq=begin, last_seq=end, at=found[outside.index(begin)].at)
+                )
+            for row in found:
+                if row.stored != row.expected:
+                    self._changed(row, None, ())
+            place = outside[-1]
+        after = UUID(int=0)
+        while rows := await fetch(_WAITING, after):
+            for record in rows:
+                row = _placed(record)
+                self.report.waiting += 1
+                if row.stored and row.stored != row.expected:
+                    self._changed(row, None, ())
+            after = rows[-1]["id"]
+
+    def moved(self) -> None:
+        """Of changed rows, find those that are whole but for their place."""
+        places = [row.seq for row, _ in self.changed if row.seq is not None] + self.missing
+        for row, problem in self.changed:
+            was = next((seq for seq in places if seq > 0 and seal.placed_hash(row.content, seq) == row.stored), None)
+            if was is None:
+                self.report.add(problem)
+            else:
+                self.report.add(
+                    Problem(
+                        kind="row_moved", checkpoint=problem.checkpoint, seq=row.seq, id=row.id, at=row.at,
+                        columns=("seq",), was_seq=was,
+                    )
+                )  # fmt: skip
+
+    def cut_off(self) -> None:
+        """Compare the end with what is known outside."""
+        beyond = sorted(number for number in self.outside if number > self.number)
+        if beyond:
+            first, last = parse(self.outside[beyond[0]]), parse(self.outside[beyond[-1]])
+            assert first is not None and last is not None  # noqa: S101, PT018 -- only such are taken from the file
+            self.report.add(
+                Problem(
+                    kind="cut_off", checkpoint=beyond[0], last_checkpoint=beyond[-1], seq=first.first_seq,
+                    last_seq=last.last_seq, at=first.at,
+                )
+            )  # fmt: skip
+
+
+async def verify(read_signed: Read, outside: Mapping[int, str] | None = None) -> Report:
+    """Verify the whole trail.
+
+    Args:
+        read_signed: reads what our keys signed (:func:`idp.keys.notary.reader`).
+        outside: JWSs of checkpoints that were kept outside, by number (:func:`read_file`).
+
+    Raises:
+        Locked: the master key is missing.
+    """
+    verification = _Verification(read_signed, outside or {})
+    report = verification.report
+    report.deleted_to = await _deleted_to(read_signed)
+    await verification.checkpoints()
+    await verification.beyond()
+    verification.moved()
+    verification.cut_off()
+    # Rows may have been deleted by age while they were read.
+    report.deleted_to = await _deleted_to(read_signed)
+    report.drop_missing(report.deleted_to)
+    return report
+
+
+def read_file(lines: Iterable[str], read_signed: Read) -> dict[int, str]:
+    """The checkpoints of a file, by number. A line that a crash cut short is followed by the whole one.
+
+    Raises:
+        ValueError: a line is no checkpoint of ours.
+    """
+    found: dict[int, str] = {}
+    torn = ""
+    for number, line in enumerate((line.rstrip("\n") for line in lines), start=1):
+        statement = read(line, read_signed)
+        if statement is None and (not line or torn):
+            raise ValueError(f"Line {number} is no checkpoint of this server.")
+        if statement is None:
+            torn = line
+            continue
+        if not line.startswith(torn):
+            raise ValueError(f"Line {number - 1} is no checkpoint of this server.")
+        torn = ""
+        if found.setdefault(statement.number, line) != line:
+            raise ValueError(f"Line {number} contradicts an earlier one about checkpoint {statement.number}.")
+    return found
+
+
+async def _deleted_to(read_signed: Read) -> int:
+    statements = [read(row["statement"], read_signed) for row in await fetch(_LAST_CHECKPOINTS)]
+    return max((statement.deleted_to for statement in statements if statement is not None), default=0)
+
+
+async def _pages(first: int, last: int) -> AsyncIterator[asyncpg.Record]:
+    while rows := await fetch(_PLACED, first, last):
+        for row in rows:
+            yield row
+        first = rows[-1]["seq"] + 1
+
+
+def _root(hashes: Iterable[bytes]) -> str:
+    return encode(seal.merkle_root(list(hashes)))
+
+
+def _stated(statement: Statement | None) -> str:
+    return statement.root if statement is not None else ""
+
+
+def _follows(statement: Statement, before: Statement, jws: str) -> bool:
+    return statement.previous == encode(fingerprint(jws)) and statement.first_seq == before.last_seq + 1
+
+
+def _differing(row: asyncpg.Record, statement: Statement) -> tuple[str, ...]:
+    """The columns that do not say what the statement says."""
+    same = {
+        "at": row["at"] == str(statement.iat),
+        "first_seq": row["first_seq"] == statement.first_seq,
+        "last_seq": row["last_seq"] == statement.last_seq,
+        "root": encode(bytes(row["root"])) == statement.root,
+        "previous": encode(bytes(row["previous"] or b"")) == statement.previous,
+    }
+    return tuple(name for name, equal in same.items() if not equal)

@@ -1,0 +1,166 @@
+"""`idp audit`: the trail of what happened."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from idp.cli.database import with_database
+from idp.cli.output import json_option, print_json, print_table
+
+TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+
+
+class NotAudited(Exception):
+    """A file that was named cannot be used: one plain sentence."""
+
+
+@click.group()
+def audit() -> None:
+    """The trail of what happened, to whom and by whom."""
+
+
+def _filters(command: Any) -> Any:
+    for option in (
+        click.option("--request", "request_id", help="Only of this request."),
+        click.option("--ip", "ip_address", help="Only from this address."),
+        click.option("--session", "session_id", type=click.UUID, help="Only of this session."),
+        click.option("--client", "client_id", help="Only of this client."),
+        click.option("--user", "user_id", type=click.UUID, help="Only of this user."),
+        click.option("--actor", help="Only by this actor, as user:ID, client:ID or cli:NAME."),
+        click.option("--outcome", type=click.Choice(["success", "failure", "denied"]), help="Only with this outcome."),
+        click.option("--event", help="Only of this kind, as sign_in."),
+        click.option("--until", type=TIME, help="Only before this time (UTC)."),
+        click.option("--since", type=TIME, help="Only from this time on (UTC)."),
+    ):
+        command = option(command)
+    return command
+
+
+def _times(since: datetime | None, until: datetime | None) -> dict[str, datetime]:
+    from datetime import UTC
+
+    given = {"since": since, "until": until}
+    return {name: time.replace(tzinfo=UTC) for name, time in given.items() if time is not None}
+
+
+def _given(filters: dict[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in filters.items() if value is not None}
+
+
+@audit.command("list")
+@_filters
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="So many at the most.")
+@json_option
+@with_database
+async def list_events(
+    since: datetime | None, until: datetime | None, limit: int, as_json: bool, **filters: Any
+) -> None:
+    """List the last events, the newest first."""
+    from idp.audit import trail
+
+    rows = await trail.latest(_given(filters), limit=limit, **_times(since, until))
+    if as_json:
+        print_json([trail.as_dict(row) for row in rows])
+        return
+    print_table(
+        ("Time", "Event", "Outcome", "Actor", "User", "Client", "From", "Detail"),
+        [
+            (row["at"], row["event"], row["outcome"], row["actor"], row["user_id"], row["client_id"],
+             row["ip_address"], row["detail"] if row["detail"] != "{}" else "")
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+@audit.command()
+@_filters
+@click.option("--format", "kind", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this new file.")
+@with_database
+async def export(
+    since: datetime | None, until: datetime | None, kind: str, output: Path | None, **filters: Any
+) -> None:
+    """Write events of a time, the oldest first. That they were exported is an event too."""
+    from contextlib import ExitStack
+
+    from idp.audit import trail
+    from idp.audit.events import record
+
+    number = 0
+    with ExitStack() as stack:
+        if output is None:
+            file: Any = sys.stdout
+        else:
+            try:
+                file = stack.enter_context(output.open("x", encoding="utf-8", newline=""))
+            except OSError as error:
+                raise NotAudited(f"{output} cannot be written: {error.strerror}.") from error
+        if kind == "csv":
+            file.write(trail.csv_header())
+        line = trail.csv_line if kind == "csv" else trail.jsonl
+        async for row in trail.events(_given(filters), **_times(since, until)):
+            file.write(line(row))
+            number += 1
+    await record("audit_exported", detail={"number": number, "format": kind, **_given(filters)})
+    click.echo(f"{number} events.", err=True)
+
+
+@audit.command()
+@click.option(
+    "--checkpoints", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of checkpoints that was kept outside the database.",
+)  # fmt: skip
+@json_option
+@with_database
+async def verify(path: Path | None, as_json: bool) -> None:
+    """Find out whether the trail is as it was written. Ends with code 1 if it is not, and says where."""
+    from idp.audit import verification
+    from idp.keys import notary
+
+    read = await notary.reader()
+    outside = {}
+    if path is not None:
+        try:
+            with path.open(encoding="ascii", errors="replace") as lines:
+                outside = verification.read_file(lines, read)
+        except (OSError, ValueError) as error:
+            raise NotAudited(f"{path} cannot be used: {getattr(error, 'strerror', None) or error}") from error
+    report = await verification.verify(read, outside)
+    if as_json:
+        print_json(report)
+    else:
+        _tell(report, len(outside))
+    if not report.intact:
+        sys.exit(1)
+
+
+def _tell(report: Any, outside: int) -> None:
+    """A report in words."""
+    click.echo(f"{report.rows} rows in {report.checkpoints} checkpoints, and {report.waiting} rows that wait for one.")
+    if report.last_at is not None:
+        click.echo(f"The last checkpoint was made at {report.last_at:%Y-%m-%d %H:%M:%S} UTC.")
+    if report.deleted_to:
+        click.echo(f"Rows 1 to {report.deleted_to} were deleted by age (IDP_AUDIT_RETENTION).")
+    for first, last in report.unsealed:
+        click.echo(f"Rows {first} to {last} had no hash when they were first seen: nothing is known of them before.")
+    if not outside:
+        click.echo("Whether the end was cut off, only checkpoints kept outside can tell: --checkpoints FILE.")
+    if report.intact:
+        click.echo("The trail is as it was written.")
+        return
+    print_table(
+        ("What", "Checkpoint", "Row", "Id", "Time", "Changed", "Was row"),
+        [
+            (p.sentence, _range(p.checkpoint, p.last_checkpoint), _range(p.seq, p.last_seq), p.id, p.at,
+             ", ".join(p.columns), p.was_seq)
+            for p in report.problems
+        ],
+    )  # fmt: skip
+    click.echo(f"The trail is NOT as it was written: {report.number_of_problems} problems.")
+
+
+def _range(first: int | None, last: int | None) -> str:
+    return "" if first is None else str(first) if last in (None, first) else f"{first} to {last}"
