@@ -39,6 +39,7 @@ EXPIRING = (
     ("device", "id", "1 day"),
     ("upstream_attempt", "state_hash", "1 hour"),
     ("mail", "id", "1 day"),
+    ("idempotent_answer", "id", "1 hour"),
     ("throttle", "key", "1 day"),
 )
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)

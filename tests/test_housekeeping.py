@@ -13,6 +13,7 @@ from piccolo.table import Table
 from idp import clock, housekeeping, ids
 from idp.accounts.tables import EmailProof, Invitation
 from idp.accounts.users import create_user
+from idp.admin.tables import IdempotentAnswer
 from idp.db.engine import DatabaseUnavailable, engine, fetch, transaction
 from idp.federation.tables import Attempt
 from idp.mail.tables import Mail
@@ -74,6 +75,7 @@ class Fill:
             "device": (Device, {"user_id": self.user, "token_hash": random.encode()}),
             "mail": (Mail, {"recipient": "a@example.com", "template": "welcome"}),
             "upstream_attempt": (Attempt, {"state_hash": random.encode(), "upstream_id": "google"}),
+            "idempotent_answer": (IdempotentAnswer, {"id": random.encode(), "request_hash": b""}),
             "throttle": (Throttle, {"key": random.encode(), "rule": "r"}),
         }
         kind, defaults = makers[table]

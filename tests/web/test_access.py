@@ -13,6 +13,7 @@ from tests.support.routes import application, posts_of_pages, routes
 DECLARED = {
     "/": "page",
     "/.well-known/jwks.json": "public",
+    "/jwks/{jwks_id:str}": "public",
     "/.well-known/oauth-authorization-server": "public",
     "/.well-known/openid-configuration": "public",
     "/account": "page",
