@@ -28,8 +28,11 @@ TOPIC = "keys"
 #: a while before the time for which it may be cached begins.
 MARGIN = 60
 
-_ACTIVE = "alg = $1 AND activates_at <= now() AND (retires_at IS NULL OR retires_at > now())"
-_PENDING = "alg = $1 AND retires_at IS NULL AND (activates_at IS NULL OR activates_at > now())"
+# The time of the statement, not now(): a transaction begins before it has waited for its turn.
+_ACTIVE = (
+    "alg = $1 AND activates_at <= statement_timestamp() AND (retires_at IS NULL OR retires_at > statement_timestamp())"
+)
+_PENDING = "alg = $1 AND retires_at IS NULL AND (activates_at IS NULL OR activates_at > statement_timestamp())"
 
 _FIND = "SELECT * FROM signing_key WHERE kid = $1"
 _FIND_ACTIVE = f"SELECT kid FROM signing_key WHERE {_ACTIVE} ORDER BY activates_at DESC LIMIT 1"  # noqa: S608
@@ -38,7 +41,7 @@ _FIND_PENDING = f"SELECT kid, deadline_at FROM signing_key WHERE {_PENDING}"  # 
 # $1 alg  $2 kid  $3 public_jwk  $4 private_jwk
 _CREATE_FIRST = f"""
 INSERT INTO signing_key (kid, alg, public_jwk, private_jwk, created_at, activates_at)
-SELECT $2, $1, $3, $4, now(), now() - make_interval(secs => {MARGIN})
+SELECT $2, $1, $3, $4, statement_timestamp(), statement_timestamp() - make_interval(secs => {MARGIN})
 WHERE NOT EXISTS (SELECT FROM signing_key WHERE {_ACTIVE})
 ON CONFLICT DO NOTHING
 """  # noqa: S608
@@ -46,7 +49,7 @@ ON CONFLICT DO NOTHING
 # … $5 seconds until its deadline (null: it has none)
 _PUBLISH = f"""
 INSERT INTO signing_key (kid, alg, public_jwk, private_jwk, created_at, deadline_at)
-SELECT $2, $1, $3, $4, now(), now() + make_interval(secs => $5)
+SELECT $2, $1, $3, $4, statement_timestamp(), statement_timestamp() + make_interval(secs => $5)
 WHERE NOT EXISTS (SELECT FROM signing_key WHERE {_PENDING})
 ON CONFLICT DO NOTHING
 """  # noqa: S608
@@ -55,27 +58,27 @@ ON CONFLICT DO NOTHING
 # $1 kid  $2 seconds for which tokens live, with the margin
 _ACTIVATE = f"""
 WITH successor AS (
-    UPDATE signing_key SET activates_at = now()
-    WHERE kid = $1 AND retires_at IS NULL AND (activates_at IS NULL OR activates_at > now())
+    UPDATE signing_key SET activates_at = statement_timestamp()
+    WHERE kid = $1 AND retires_at IS NULL AND (activates_at IS NULL OR activates_at > statement_timestamp())
     RETURNING kid, alg
 ), predecessor AS (
     UPDATE signing_key AS k
-    SET retires_at = greatest(now() + make_interval(secs => $2),
+    SET retires_at = greatest(statement_timestamp() + make_interval(secs => $2),
                               k.last_token_expires_at + make_interval(secs => {MARGIN}))
     FROM successor AS s
-    WHERE k.alg = s.alg AND k.kid <> s.kid AND k.activates_at <= now() AND k.retires_at IS NULL
+    WHERE k.alg = s.alg AND k.kid <> s.kid AND k.activates_at <= statement_timestamp() AND k.retires_at IS NULL
     RETURNING k.kid
 )
 SELECT s.alg, (SELECT max(kid) FROM predecessor) AS predecessor FROM successor AS s
 """  # noqa: S608
 
 _REVOKE = """
-UPDATE signing_key SET revoked_at = now(), retires_at = least(retires_at, now())
-WHERE kid = $1 AND revoked_at IS NULL AND (retires_at IS NULL OR retires_at > now())
+UPDATE signing_key SET revoked_at = statement_timestamp(), retires_at = least(retires_at, statement_timestamp())
+WHERE kid = $1 AND revoked_at IS NULL AND (retires_at IS NULL OR retires_at > statement_timestamp())
 """
 _DESTROY = """
-UPDATE signing_key SET private_jwk = NULL, destroyed_at = now()
-WHERE kid = $1 AND destroyed_at IS NULL AND retires_at <= now()
+UPDATE signing_key SET private_jwk = NULL, destroyed_at = statement_timestamp()
+WHERE kid = $1 AND destroyed_at IS NULL AND retires_at <= statement_timestamp()
 """
 
 _LIST = """
