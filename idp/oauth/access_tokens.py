@@ -37,9 +37,13 @@ def read(token: str) -> dict[str, Any] | None:
 
 
 async def judge(token: str) -> LiveAccessToken | None:
-    """The token if it still counts: neither it nor its family is revoked, its user and client are not disabled."""
+    """The token if it still counts: neither it nor its family is revoked, its user and client are not disabled, and it
+    was not issued before what counts at all.
+    """
     claims = read(token)
-    if claims is None or registry.client(claims["client_id"]) is None:
+    client = registry.client(claims["client_id"]) if claims is not None else None
+    # To the second, in which tokens tell their time: of those of the same second, none counts.
+    if claims is None or client is None or claims["iat"] < registry.not_before(client).timestamp():
         return None
     jti = claims["jti"]
     family_id = family_of(jti)

@@ -56,7 +56,9 @@ async def _access_token(token: str, client: Client) -> dict[str, Any] | None:
 async def _refresh_token(token: str, client: Client) -> dict[str, Any] | None:
     """A refresh token concerns nobody but its client."""
     jti = read_refresh_token(token)
-    row = await fetchrow(LIVE_REFRESH_TOKEN, jti, ids.digest(token), client.client_id) if jti else None
+    if jti is None:
+        return None
+    row = await fetchrow(LIVE_REFRESH_TOKEN, jti, ids.digest(token), client.client_id, registry.not_before(client))
     if row is None:
         return None
     return {

@@ -7,7 +7,8 @@ from litestar import Request, post
 from litestar.datastructures import Cookie
 
 from idp import ids
-from idp.db.engine import execute, fetchrow
+from idp.audit.events import record
+from idp.db.engine import execute, fetchrow, transaction
 from idp.errors import InvalidRequest
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
@@ -64,7 +65,9 @@ async def _revoke_access_token(client: Client, token: str) -> None:
         return
     if claims["client_id"] != client.client_id:
         raise _not_yours()
-    await execute(REVOKE_ACCESS_TOKEN, claims["jti"], datetime.fromtimestamp(claims["exp"], UTC))
+    async with transaction():
+        if await execute(REVOKE_ACCESS_TOKEN, claims["jti"], datetime.fromtimestamp(claims["exp"], UTC)):
+            await record("access_token_revoked", client_id=client.client_id, detail={"jti": claims["jti"]})
 
 
 def _not_yours() -> InvalidRequest:

@@ -6,14 +6,14 @@ the database's clock included. A statement that finds no row has changed nothing
 
 # $1 code_hash  $2 client_id  $3 redirect_uri  $4 S256 of the verifier (null: none sent)
 # $5 jti  $6 token_hash  $7 issued_at  $8 expires_at of the refresh token (jti null: none is wanted)
-# $9 latest end of the family  $10 resources that the code must cover
+# $9 latest end of the family  $10 resources that the code must cover  $11 the moment that it must not be older than
 REDEEM_CODE = """
 WITH code AS (
     UPDATE authorization_code AS c SET consumed_at = now()
     FROM users AS u, session AS s
     WHERE c.code_hash = $1 AND c.client_id = $2 AND c.redirect_uri = $3
       AND c.code_challenge IS NOT DISTINCT FROM $4 AND c.resource @> $10::text[]
-      AND c.consumed_at IS NULL AND c.expires_at > now()
+      AND c.consumed_at IS NULL AND c.expires_at > now() AND c.created_at >= $11
       AND u.id = c.user_id AND u.disabled_at IS NULL
       AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
     RETURNING c.*
@@ -67,14 +67,14 @@ _FAMILY_LIVES = """
 """
 
 # $1 jti  $2 token_hash  $3 client_id  of the token presented; $4 scopes  $5 resources  that it must cover
-# $6 jti  $7 token_hash  $8 issued_at  $9 expires_at  of its successor
+# $6 jti  $7 token_hash  $8 issued_at  $9 expires_at  of its successor  $10 the moment that no family may be older than
 ROTATE_REFRESH_TOKEN = f"""
 WITH old AS (
     UPDATE refresh_token AS r SET rotated_at = now(), successor = $6
     FROM token_family AS f, users AS u
     WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at IS NULL AND r.expires_at > now()
       AND f.id = r.family_id AND f.client_id = $3 AND string_to_array(f.scope, ' ') @> $4::text[]
-      AND f.resource @> $5::text[] AND {_FAMILY_LIVES}
+      AND f.resource @> $5::text[] AND f.created_at >= $10 AND {_FAMILY_LIVES}
     RETURNING f.*
 ), new AS (
     INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at)
@@ -84,7 +84,7 @@ SELECT id AS family_id, user_id, session_id, scope, resource, claims, auth_time,
 """  # noqa: S608
 
 # The successor of a token rotated within the grace time. $1 jti  $2 token_hash  $3 client_id
-# $4 scopes  $5 resources  that it must cover  $6 grace in seconds
+# $4 scopes  $5 resources  that it must cover  $6 grace in seconds  $7 the moment that no family may be older than
 REPEAT_ROTATION = f"""
 SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.amr, f.acr,
        n.jti, n.issued_at, n.expires_at
@@ -92,7 +92,7 @@ FROM refresh_token AS r, refresh_token AS n, token_family AS f, users AS u
 WHERE r.jti = $1 AND r.token_hash = $2 AND r.expires_at > now() AND n.jti = r.successor
   AND r.rotated_at + make_interval(secs => $6) > now()
   AND f.id = r.family_id AND f.client_id = $3 AND string_to_array(f.scope, ' ') @> $4::text[]
-  AND f.resource @> $5::text[] AND {_FAMILY_LIVES}
+  AND f.resource @> $5::text[] AND f.created_at >= $7 AND {_FAMILY_LIVES}
 """  # noqa: S608
 
 # A token that was rotated before, presented too late: theft or a lost race, and the family dies either way.
@@ -116,12 +116,12 @@ WHERE f.id = $1 AND {_FAMILY_LIVES}
 # An access token of no family. $1 jti
 IS_REVOKED = "SELECT 1 FROM revoked_access_token WHERE jti = $1"
 
-# $1 jti  $2 token_hash  $3 client_id
+# $1 jti  $2 token_hash  $3 client_id  $4 the moment that no family may be older than
 LIVE_REFRESH_TOKEN = f"""
 SELECT f.user_id, f.scope, r.issued_at, r.expires_at
 FROM refresh_token AS r, token_family AS f, users AS u
 WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at IS NULL AND r.expires_at > now()
-  AND f.id = r.family_id AND f.client_id = $3 AND {_FAMILY_LIVES}
+  AND f.id = r.family_id AND f.client_id = $3 AND f.created_at >= $4 AND {_FAMILY_LIVES}
 """  # noqa: S608
 
 # Revoke the family of a refresh token, live or not (RFC 7009). $1 jti  $2 token_hash  $3 client_id

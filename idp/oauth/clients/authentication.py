@@ -8,8 +8,10 @@ from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 from idp import ids
+from idp.audit.events import note
 from idp.errors import InvalidClient, InvalidRequest
 from idp.oauth.clients.registry import Client, registry
+from idp.web.context import actor, client_address
 
 Form = Mapping[str, str]
 #: Says whether a client's proof of who it is holds. Of no client it says no, after the same work.
@@ -85,8 +87,22 @@ def authenticate(authorization: str | None, form: Form) -> Client:
     client = registry.client(attempt.client_id)
     proven = attempt.proof(client)
     if client is None or not proven or method != client.token_endpoint_auth_method:
+        _note_failure(attempt.client_id, client, method)
         raise InvalidClient(challenge=challenge)
+    actor.set(f"client:{client.client_id}")
     return client
+
+
+def _note_failure(client_id: str, client: Client | None, method: str) -> None:
+    if client is None:
+        # Whatever somebody made up shall not look like a client of ours.
+        reason, known = "unknown or disabled client", None
+    elif method != client.token_endpoint_auth_method:
+        reason, known = f"not registered for {method}", client_id
+    else:
+        reason, known = "wrong secret", client_id
+    subject = known or client_address.get()
+    note("client_authentication", outcome="failure", client_id=known, detail={"reason": reason}, stranger=subject)
 
 
 def _knows(secret: str) -> Proof:

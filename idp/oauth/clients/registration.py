@@ -4,8 +4,9 @@ Each change is one transaction with its notice to every worker and its audit eve
 changes happen one after the other.
 """
 
+import ipaddress
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,22 +18,26 @@ from idp.db.engine import execute, transaction
 from idp.db.notices import announce
 from idp.errors import OAuthError
 from idp.keys import jose, lifecycle
-from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, is_name, is_scope, validate
-from idp.oauth.clients.registry import Client, ResourceServer
+from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope, validate
+from idp.oauth.clients.registry import Client, ResourceServer, registry
 from idp.oauth.clients.tables import ClientRow, ResourceServerRow
 from idp.oauth.clients.uris import UnfitURI, check_identifier
 from idp.oauth.sign_out import revoke_tokens_of_client
 
 TOPIC = "clients"
+MAX_NETWORKS = 100
 
 #: Safe in URLs, in Basic credentials and in the names of cookies.
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 
 _ROTATE_SECRET = """
-UPDATE client SET client_secret_hash = $2 WHERE client_id = $1 AND token_endpoint_auth_method <> 'none'
+UPDATE client SET client_secret_hash = $2, updated_at = now()
+WHERE client_id = $1 AND token_endpoint_auth_method <> 'none'
 """
-_DISABLE = "UPDATE client SET disabled_at = now() WHERE client_id = $1 AND disabled_at IS NULL"
-_ENABLE = "UPDATE client SET disabled_at = NULL WHERE client_id = $1 AND disabled_at IS NOT NULL"
+_DISABLE = "UPDATE client SET disabled_at = now(), updated_at = now() WHERE client_id = $1 AND disabled_at IS NULL"
+_ENABLE = """
+UPDATE client SET disabled_at = NULL, updated_at = now() WHERE client_id = $1 AND disabled_at IS NOT NULL
+"""
 
 
 class UnknownClient(Exception):
@@ -40,7 +45,8 @@ class UnknownClient(Exception):
 
 
 @asynccontextmanager
-async def _change() -> AsyncIterator[None]:
+async def change() -> AsyncIterator[None]:
+    """A transaction in which clients or resource servers change, one after the other."""
     async with transaction():
         await announce(TOPIC)
         yield
@@ -70,8 +76,8 @@ async def register_client(client_id: str | None = None, **metadata: Any) -> tupl
         **msgspec.structs.asdict(asked),
     )
     await lifecycle.ensure_signing_key(client.id_token_signed_response_alg)
-    async with _change():
-        row = ClientRow(**_columns(client))
+    async with change():
+        row = ClientRow(**columns(client))
         added = await ClientRow.insert(row).on_conflict(action="DO NOTHING").returning(ClientRow.client_id)
         if not added:
             raise invalid_metadata("There is a client with this client_id already.")
@@ -79,7 +85,8 @@ async def register_client(client_id: str | None = None, **metadata: Any) -> tupl
     return client, secret
 
 
-def _columns(struct: msgspec.Struct) -> dict[str, Any]:
+def columns(struct: msgspec.Struct) -> dict[str, Any]:
+    """The values of a struct as its table holds them."""
     values = msgspec.structs.asdict(struct)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -91,7 +98,7 @@ async def rotate_secret(client_id: str) -> str:
         UnknownClient: there is no client with a secret by this id.
     """
     secret = ids.random_token()
-    async with _change():
+    async with change():
         if not await execute(_ROTATE_SECRET, client_id, ids.digest(secret)):
             raise UnknownClient("There is no client with this id that has a secret.")
         await record("client_secret_rotated", client_id=client_id)
@@ -100,7 +107,7 @@ async def rotate_secret(client_id: str) -> str:
 
 async def disable_client(client_id: str) -> bool:
     """Refuse a client, and revoke all that was issued to it. Returns whether this call did it."""
-    async with _change():
+    async with change():
         if not await execute(_DISABLE, client_id):
             return False
         await revoke_tokens_of_client(client_id, "client_disabled")
@@ -110,11 +117,34 @@ async def disable_client(client_id: str) -> bool:
 
 async def enable_client(client_id: str) -> bool:
     """Accept a client again. What disabling revoked stays revoked. Returns whether this call did it."""
-    async with _change():
+    async with change():
         if not await execute(_ENABLE, client_id):
             return False
         await record("client_enabled", client_id=client_id)
     return True
+
+
+def check_resource_server(server: ResourceServer) -> None:
+    """Hold a resource server against the rules.
+
+    Raises:
+        OAuthError: ``invalid_target`` or ``invalid_client_metadata``.
+    """
+    try:
+        check_identifier(server.identifier)
+    except UnfitURI as error:
+        raise OAuthError("invalid_target", f"The identifier {error}.") from error
+    if registry.builtin(server.identifier) is not None:
+        raise OAuthError("invalid_target", "This identifier is our own.")
+    known_alg = server.access_token_signed_response_alg in jose.ALGORITHMS
+    if not is_name(server.name) or not is_scope(server.scope) or not known_alg:
+        raise invalid_metadata("The name, the scope or the algorithm is not valid.")
+    try:
+        networks = [ipaddress.ip_network(network) for network in server.networks]
+    except ValueError as error:
+        raise invalid_metadata("The networks must be such as 10.1.0.0/16.") from error
+    if len(networks) > MAX_NETWORKS or len(server.user_agent or "") > MAX_NAME_LENGTH:
+        raise invalid_metadata(f"There may be up to {MAX_NETWORKS} networks, and a short user agent.")
 
 
 async def register_resource_server(
@@ -124,32 +154,35 @@ async def register_resource_server(
     scope: str = "",
     access_token_signed_response_alg: str = jose.DEFAULT_ALGORITHM,
     client_id: str | None = None,
+    witnessed: bool = True,
+    networks: Sequence[str] = (),
+    user_agent: str | None = None,
 ) -> ResourceServer:
     """Register a service that accepts our access tokens.
 
     Args:
         identifier: the ``resource`` of a request and the ``aud`` of a token: an absolute URI (RFC 8707 section 2).
         client_id: the client that introspects tokens for it.
+        witnessed: whether new signing keys wait until it has fetched them.
+        networks, user_agent: where it fetches the common JWKS URL from, and how its User-Agent begins.
 
     Raises:
         OAuthError: ``invalid_target`` or ``invalid_client_metadata``.
     """
-    try:
-        check_identifier(identifier)
-    except UnfitURI as error:
-        raise OAuthError("invalid_target", f"The identifier {error}.") from error
-    if not is_name(name) or not is_scope(scope) or access_token_signed_response_alg not in jose.ALGORITHMS:
-        raise invalid_metadata("The name, the scope or the algorithm is not valid.")
     server = ResourceServer(
         identifier=identifier,
         name=name,
         scope=scope,
         access_token_signed_response_alg=access_token_signed_response_alg,
         client_id=client_id,
+        witnessed=witnessed,
+        networks=tuple(networks),
+        user_agent=user_agent or None,
     )
+    check_resource_server(server)
     await lifecycle.ensure_signing_key(server.access_token_signed_response_alg)
-    async with _change():
-        row = ResourceServerRow(**_columns(server))
+    async with change():
+        row = ResourceServerRow(**columns(server))
         insert = ResourceServerRow.insert(row).on_conflict(action="DO NOTHING")
         if not await insert.returning(ResourceServerRow.identifier):
             raise OAuthError("invalid_target", "There is a resource server with this identifier already.")

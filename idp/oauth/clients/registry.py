@@ -1,20 +1,31 @@
 """The clients and resource servers in memory, as every request uses them."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
 from idp import ids
 from idp.keys import jose
 from idp.oauth.clients.metadata import ClientMetadata
-from idp.oauth.clients.tables import enabled_clients, resource_servers
+from idp.oauth.clients.tables import enabled_clients, not_before, resource_servers
+
+#: Before anything was issued.
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """A registered client. Of its secret only the SHA-256 is known."""
+    """A registered client. Of its secret only the SHA-256 is known.
+
+    Attributes:
+        admin_role: what it may do at the admin API in its own name.
+        not_before: what it was issued before counts no more.
+    """
 
     client_id: str
     client_secret_hash: bytes | None = None
+    admin_role: str | None = None
+    not_before: datetime | None = None
 
 
 class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +62,7 @@ class _Records(msgspec.Struct, frozen=True):
     clients: Mapping[str, Client] = {}
     resource_servers: Mapping[str, ResourceServer] = {}
     origins: frozenset[str] = frozenset()
+    not_before: datetime = BEGINNING
 
 
 class Registry:
@@ -58,6 +70,15 @@ class Registry:
 
     def __init__(self) -> None:
         self._records = _Records()
+        self._builtin: dict[str, ResourceServer] = {}
+
+    def build_in(self, server: ResourceServer) -> None:
+        """Know a resource server that is part of this server itself."""
+        self._builtin[server.identifier] = server
+
+    def builtin(self, identifier: str) -> ResourceServer | None:
+        """The resource server of this identifier, if it is part of this server itself."""
+        return self._builtin.get(identifier)
 
     async def load(self) -> None:
         """Read everything again. On failure the registry stays as it was."""
@@ -68,6 +89,7 @@ class Registry:
             {client.client_id: client for client in clients},
             {server.identifier: server for server in servers},
             frozenset(origin for client in clients for origin in client.origins),
+            await not_before() or BEGINNING,
         )
 
     def client(self, client_id: str) -> Client | None:
@@ -76,7 +98,11 @@ class Registry:
 
     def resource_server(self, identifier: str) -> ResourceServer | None:
         """The resource server of this identifier, if there is one."""
-        return self._records.resource_servers.get(identifier)
+        return self._records.resource_servers.get(identifier) or self._builtin.get(identifier)
+
+    def not_before(self, client: Client) -> datetime:
+        """The moment before which whatever was issued to a client counts no more: its own or everybody's, the later."""
+        return max(self._records.not_before, client.not_before or BEGINNING)
 
     @property
     def resource_servers(self) -> Mapping[str, ResourceServer]:

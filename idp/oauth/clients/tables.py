@@ -1,11 +1,13 @@
 """Clients and resource servers at rest, and the queries on them."""
 
+from datetime import datetime
+
 import asyncpg
 from piccolo.columns import Array, Boolean, Bytea, ForeignKey, OnDelete, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
-from idp.db.engine import engine, fetch
+from idp.db.engine import engine, fetch, fetchrow
 from idp.ids import uuid7_text
 
 
@@ -82,3 +84,10 @@ async def enabled_clients() -> list[asyncpg.Record]:
 async def resource_servers() -> list[asyncpg.Record]:
     """Every resource server."""
     return await fetch("SELECT * FROM resource_server ORDER BY identifier")
+
+
+async def not_before() -> datetime | None:
+    """The moment before which whatever was issued to anybody counts no more."""
+    row = await fetchrow("SELECT not_before FROM not_before")
+    moment: datetime | None = row["not_before"] if row is not None else None
+    return moment

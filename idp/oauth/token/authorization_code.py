@@ -11,7 +11,7 @@ from idp import clock, ids
 from idp.db.engine import execute, fetchrow, transaction
 from idp.errors import InvalidGrant, InvalidRequest, InvalidTarget
 from idp.oauth.authorize.request import words
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.registry import Client, registry
 from idp.oauth.families import revoke_family
 from idp.oauth.statements import (
     CODE_FOR_OTHER_RESOURCES,
@@ -54,7 +54,9 @@ async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
             raise InvalidTarget("The resource is not one of those granted.")
         await revoke_family(REVOKE_REPLAYED_CODE, code_hash, client.client_id, reason="authorization_code_reuse")
         raise InvalidGrant("The code is not valid for this client, redirect_uri and code_verifier, or was used.")
-    return await respond(client, grant, refresh.token if refresh else UNSET, resource=resource)
+    return await respond(
+        client, grant, refresh.token if refresh else UNSET, grant_type="authorization_code", resource=resource
+    )
 
 
 async def _consume(
@@ -77,6 +79,7 @@ async def _consume(
         refresh.expires_at if refresh else None,
         clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime),
         resource,
+        registry.not_before(client),
     )
     if not single_session:
         row = await fetchrow(REDEEM_CODE, *arguments)

@@ -3,6 +3,7 @@
 import secrets
 from functools import lru_cache
 
+from idp.audit.buffer import token_issued
 from idp.errors import InvalidScope, InvalidTarget
 from idp.oauth.authorize.request import words
 from idp.oauth.clients.registry import Client, registry
@@ -31,9 +32,10 @@ async def issue(client: Client, form: dict[str, str]) -> TokenResponse:
     resource = words(form, "resource")
     if any(registry.resource_server(identifier) is None for identifier in resource):
         raise InvalidTarget("The resource is not registered.")
-    scope = " ".join(wanted)
+    scope, jti = " ".join(wanted), secrets.token_urlsafe(16)
+    token_issued("client_credentials", client.client_id, jti)
     return TokenResponse(
-        access_token=access_token(client, client.client_id, scope, resource, secrets.token_urlsafe(16)),
+        access_token=access_token(client, client.client_id, scope, resource, jti),
         expires_in=settings().access_token_lifetime,
         scope=scope,
     )

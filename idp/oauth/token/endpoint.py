@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 from litestar import Request, post
 
-from idp.errors import InvalidRequest, OAuthError, UnauthorizedClient
+from idp.audit.events import note
+from idp.errors import InvalidGrant, InvalidRequest, OAuthError, UnauthorizedClient
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
 from idp.oauth.token import authorization_code, client_credentials, cookie, refresh_token
@@ -46,7 +47,17 @@ async def token(request: Request[Any, Any, Any]) -> Answer:
         form = cookie.take(request, client, form)
     elif in_cookie:
         cookie.check_origin(request, client)
-    response = await grant(client, form)
+    try:
+        response = await grant(client, form)
+    except InvalidGrant as error:
+        note(
+            "token_refused",
+            outcome="failure",
+            client_id=client.client_id,
+            detail={"grant_type": grant_type, "reason": error.error},
+            stranger=client.client_id,
+        )
+        raise
     response, cookies = cookie.deliver(client, response) if in_cookie else (response, [])
     return Answer(msgspec.json.encode(response), HEADERS, cookies=cookies)
 

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from idp import clock, ids
 from idp.accounts.claims import claims_of
 from idp.accounts.tables import user_by_id
+from idp.audit.buffer import token_issued
 from idp.keys import jose, vault
 from idp.keys.ring import keyring
 from idp.oauth.authorize.request import ClaimsRequest
@@ -166,25 +167,35 @@ async def respond(
     grant: Grant,
     refresh_token: str | UnsetType = UNSET,
     *,
+    grant_type: str,
     scope: str | None = None,
     resource: Sequence[str] = (),
 ) -> TokenResponse:
     """The response to a grant in a user's name: access token, ID token where OpenID Connect is used, refresh token.
 
     Args:
+        grant_type: by which it came, for the audit trail.
         scope: the narrower scope that a refresh request asked for; by default all that was granted.
         resource: those of the granted resources that the access token is for (RFC 8707 section 2.2); by default all.
     """
-    scope = grant.scope if scope is None else scope
+    scope, jti = grant.scope if scope is None else scope, family_jti(grant.family_id)
     token = access_token(
         client,
         str(grant.user_id),
         scope,
         resource or grant.resource,
-        family_jti(grant.family_id),
+        jti,
         auth_time=int(grant.auth_time.timestamp()),
         acr=grant.acr,
         amr=list(grant.amr),
+    )
+    token_issued(
+        grant_type,
+        client.client_id,
+        jti,
+        user_id=grant.user_id,
+        session_id=grant.session_id,
+        family_id=grant.family_id,
     )
     return TokenResponse(
         access_token=token,

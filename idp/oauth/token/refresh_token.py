@@ -8,7 +8,7 @@ from idp.db.engine import fetchrow, transaction
 from idp.errors import InvalidGrant, InvalidRequest, InvalidScope, InvalidTarget
 from idp.mail import outbox
 from idp.oauth.authorize.request import words
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.registry import Client, registry
 from idp.oauth.families import revoke_family
 from idp.oauth.statements import (
     LIVE_REFRESH_TOKEN,
@@ -41,7 +41,7 @@ async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
     scope, resource = words(form, "scope"), words(form, "resource")
     rotated = await _rotate(client, jti, token_hash, scope, resource)
     if rotated is None:
-        live = await fetchrow(LIVE_REFRESH_TOKEN, jti, token_hash, client.client_id)
+        live = await fetchrow(LIVE_REFRESH_TOKEN, jti, token_hash, client.client_id, registry.not_before(client))
         if live and not set(scope) <= set(live["scope"].split()):
             raise InvalidScope("The scope exceeds what was granted.")
         if live and resource:
@@ -49,7 +49,9 @@ async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
         await _revoke_if_reused(client, jti, token_hash)
         raise _refused()
     grant, successor = rotated
-    return await respond(client, grant, successor, scope=" ".join(scope) or None, resource=resource)
+    return await respond(
+        client, grant, successor, grant_type="refresh_token", scope=" ".join(scope) or None, resource=resource
+    )
 
 
 def _refused() -> InvalidGrant:
@@ -61,10 +63,11 @@ async def _rotate(
 ) -> tuple[Grant, str] | None:
     """Rotate, or repeat the rotation within the grace time. To ask beyond the grant leaves the token as it was."""
     old, new = (jti, token_hash, client.client_id, scope, resource), new_refresh_token()
-    row = await fetchrow(ROTATE_REFRESH_TOKEN, *old, new.jti, new.hash, new.issued_at, new.expires_at)
+    not_before = registry.not_before(client)
+    row = await fetchrow(ROTATE_REFRESH_TOKEN, *old, new.jti, new.hash, new.issued_at, new.expires_at, not_before)
     if row is not None:
         return Grant(**row), new.token
-    row = await fetchrow(REPEAT_ROTATION, *old, settings().refresh_token_grace)
+    row = await fetchrow(REPEAT_ROTATION, *old, settings().refresh_token_grace, not_before)
     if row is None:
         return None
     values = dict(row)

@@ -1,0 +1,181 @@
+"""Changing and removing clients and resource servers, and refusing what was issued before a moment.
+
+Each change is one transaction with its notice and its audit event, as in :mod:`idp.oauth.clients.registration`.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from idp import clock
+from idp.audit.events import record
+from idp.db.engine import execute, fetchrow
+from idp.keys import lifecycle
+from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, validate
+from idp.oauth.clients.registration import UnknownClient, change, check_resource_server, columns
+from idp.oauth.clients.registry import Client, ResourceServer
+from idp.oauth.clients.tables import ClientRow, ResourceServerRow
+from idp.oauth.sign_out import revoke_tokens_of_client
+
+#: What makes a client another one: not changed, but registered anew.
+FIXED = ("application_type", "token_endpoint_auth_method")
+
+_CLIENT = "SELECT * FROM client WHERE client_id = $1 FOR UPDATE"
+_RESOURCE_SERVER = "SELECT * FROM resource_server WHERE identifier = $1 FOR UPDATE"
+_SET_ROLE = "UPDATE client SET admin_role = $2, updated_at = now() WHERE client_id = $1"
+_DELETE_CLIENT = "DELETE FROM client WHERE client_id = $1"
+_DELETE_RESOURCE_SERVER = "DELETE FROM resource_server WHERE identifier = $1"
+# Only ever forward: what was refused once must not come back to life.
+_NOT_BEFORE = "UPDATE client SET not_before = greatest(not_before, $2), updated_at = now() WHERE client_id = $1"
+_NOT_BEFORE_ALL = """
+INSERT INTO not_before AS n (id, not_before) VALUES (1, $1)
+ON CONFLICT (id) DO UPDATE SET not_before = greatest(n.not_before, $1)
+"""
+
+
+class Outdated(Exception):
+    """Somebody else has changed it meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("It was changed by somebody else meanwhile. Look at it again.")
+
+
+class UnknownResourceServer(Exception):
+    """There is no such resource server."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no resource server with this identifier.")
+
+
+def _check_expected(row: asyncpg.Record, expected: datetime | None) -> None:
+    if expected is not None and row["updated_at"] != expected:
+        raise Outdated
+
+
+async def update_client(client_id: str, expected: datetime | None = None, **changes: Any) -> Client:
+    """Change the metadata of a client. What it was issued stays valid, and sign-ins under way go by the new metadata.
+
+    Args:
+        expected: the ``updated_at`` that the caller has seen.
+        changes: fields of :class:`ClientMetadata`, but for :data:`FIXED`.
+
+    Raises:
+        UnknownClient: there is none.
+        Outdated: it was changed since.
+        OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata`` (RFC 7591 section 3.2.2).
+    """
+    async with change():
+        row = await fetchrow(_CLIENT, client_id)
+        if row is None:
+            raise UnknownClient("There is no client with this id.")
+        _check_expected(row, expected)
+        before = {name: row[name] for name in ClientMetadata.__struct_fields__}
+        try:
+            asked = msgspec.convert(before | changes, ClientMetadata)
+        except msgspec.ValidationError as error:
+            raise invalid_metadata("The metadata has an unknown member, or one of a wrong type.") from error
+        if any(getattr(asked, name) != row[name] for name in FIXED):
+            raise invalid_metadata(f"{' and '.join(FIXED)} cannot be changed. Register another client.")
+        validate(asked)
+        await lifecycle.ensure_signing_key(asked.id_token_signed_response_alg)
+        values: dict[Any, Any] = {name: value for name, value in columns(asked).items() if value != before[name]}
+        if values:
+            values |= {"updated_at": clock.now()}
+            await ClientRow.update(values, force=True).where(ClientRow.client_id == client_id)
+            changed = sorted(values.keys() - {"updated_at"})
+            await record("client_updated", client_id=client_id, detail={"changed": changed})
+        return msgspec.convert(dict(row) | columns(asked), Client)
+
+
+async def set_admin_role(client_id: str, role: str | None) -> None:
+    """Say what a client may do at the admin API in its own name.
+
+    Raises:
+        UnknownClient: there is none.
+    """
+    async with change():
+        if not await execute(_SET_ROLE, client_id, role):
+            raise UnknownClient("There is no client with this id.")
+        await record("client_admin_role_set", client_id=client_id, detail={"role": role})
+
+
+async def delete_client(client_id: str, expected: datetime | None = None) -> None:
+    """Remove a client with all that was issued to it.
+
+    Raises:
+        UnknownClient: there is none.
+        Outdated: it was changed since.
+    """
+    async with change():
+        row = await fetchrow(_CLIENT, client_id)
+        if row is None:
+            raise UnknownClient("There is no client with this id.")
+        _check_expected(row, expected)
+        await revoke_tokens_of_client(client_id, "client_deleted")
+        await execute(_DELETE_CLIENT, client_id)
+        await record("client_deleted", client_id=client_id)
+
+
+async def set_not_before(client_id: str | None, moment: datetime) -> None:
+    """Refuse whatever was issued before a moment: to one client, or to all (None). It is only ever moved forward.
+
+    Every validator of ours goes by the later of the two; other workers do within about a second.
+
+    Raises:
+        UnknownClient: there is none.
+    """
+    async with change():
+        if client_id is None:
+            await execute(_NOT_BEFORE_ALL, moment)
+        elif not await execute(_NOT_BEFORE, client_id, moment):
+            raise UnknownClient("There is no client with this id.")
+        await record("not_before_set", client_id=client_id, detail={"not_before": moment.isoformat()})
+
+
+async def update_resource_server(identifier: str, expected: datetime | None = None, **changes: Any) -> ResourceServer:
+    """Change what is known of a resource server, but for its identifier and its JWKS URL.
+
+    Raises:
+        UnknownResourceServer: there is none.
+        Outdated: it was changed since.
+        OAuthError: ``invalid_client_metadata``.
+    """
+    async with change():
+        row = await fetchrow(_RESOURCE_SERVER, identifier)
+        if row is None:
+            raise UnknownResourceServer
+        _check_expected(row, expected)
+        before = {name: row[name] for name in ResourceServer.__struct_fields__}
+        try:
+            server = msgspec.convert(before | changes, ResourceServer)
+        except msgspec.ValidationError as error:
+            raise invalid_metadata("The metadata has a member of a wrong type.") from error
+        if (server.identifier, server.jwks_id) != (identifier, row["jwks_id"]):
+            raise invalid_metadata("The identifier and the JWKS URL cannot be changed.")
+        check_resource_server(server)
+        await lifecycle.ensure_signing_key(server.access_token_signed_response_alg)
+        values: dict[Any, Any] = {name: value for name, value in columns(server).items() if value != before[name]}
+        if values:
+            values |= {"updated_at": clock.now()}
+            await ResourceServerRow.update(values, force=True).where(ResourceServerRow.identifier == identifier)
+            detail = {"identifier": identifier, "changed": sorted(values.keys() - {"updated_at"})}
+            await record("resource_server_updated", client_id=server.client_id, detail=detail)
+        return server
+
+
+async def delete_resource_server(identifier: str, expected: datetime | None = None) -> None:
+    """Remove a resource server. Tokens for it are not issued any more; its JWKS URL is gone.
+
+    Raises:
+        UnknownResourceServer: there is none.
+        Outdated: it was changed since.
+    """
+    async with change():
+        row = await fetchrow(_RESOURCE_SERVER, identifier)
+        if row is None:
+            raise UnknownResourceServer
+        _check_expected(row, expected)
+        await execute(_DELETE_RESOURCE_SERVER, identifier)
+        await record("resource_server_deleted", client_id=row["client_id"], detail={"identifier": identifier})
