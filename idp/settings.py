@@ -218,6 +218,9 @@ class Settings(BaseSettings):
 
     # The audit trail
     audit_tokens: bool = _option(True, "Whether every access token that is issued is in the audit trail.")
+    audit_failure_limit: int = _option(
+        300, "Most events of one kind a minute, in one worker, that whoever has not signed in can cause.", ge=1
+    )
     audit_checkpoint_interval: int = _option(
         MINUTE, "How often the new rows of the audit trail are sealed by a signed checkpoint.", ge=1, le=DAY
     )

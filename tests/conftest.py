@@ -110,8 +110,9 @@ def server(db: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) 
         IDP_DATABASE_URL=db,
         IDP_MASTER_KEY=MASTER_KEY,
         IDP_SMTP_URL=mailbox.url,
-        # Everybody here has the same address.
+        # Everybody here has the same address, and some try a lot.
         IDP_ADDRESS_LIMITS="false",
+        IDP_AUDIT_FAILURE_LIMIT="1000000",
     )
     yield server
     server.stop()

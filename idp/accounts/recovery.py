@@ -46,6 +46,8 @@ async def mail_reset(email: str, flow_id: str) -> None:
             link=f"{settings().issuer}/reset?token={sent.token}",
             minutes=lifetime // 60,
         )
+        # Of nobody too, so that it costs the same.
+        await record("password_reset_requested", user_id=user and user.id, stranger=email)
 
 
 async def reset(prove: Callable[[], Awaitable[Proved | None]], email: str, password: str, sign_out: SignOut) -> bool:

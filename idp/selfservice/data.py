@@ -35,7 +35,7 @@ _SESSIONS = """
 """
 _EVENTS = """
     SELECT at, event, outcome, client_id, session_id AS sid, ip_address FROM audit_event
-    WHERE user_id = $1 ORDER BY at DESC LIMIT 10000
+    WHERE user_id = $1 AND event <> 'token_issued' ORDER BY at DESC LIMIT 10000
 """
 
 

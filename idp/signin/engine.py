@@ -6,8 +6,10 @@ from litestar import Request
 from litestar.datastructures import Cookie
 
 from idp.accounts.passwords import check_load
+from idp.audit import strangers
 from idp.audit.events import record
 from idp.db.engine import fetchrow, transaction
+from idp.errors import TooManyTries
 from idp.settings import settings
 from idp.signin import devices, limits, machine, sessions
 from idp.signin import flow as flows
@@ -106,9 +108,9 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
         check_load()
     if step not in machine.allowed(await state_of(request if browser else None, flow)):
         raise NotNow
-    await limits.step()
     way, refused = WAYS[step], None
     try:
+        await limits.step()
         checked = await way.check(flow, fields, request if browser else None)
         async with transaction():
             try:
@@ -120,12 +122,24 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
                 return await _go_on(request, flow, proof, fields, browser)
     except Refused as error:
         refused = error
+    except TooManyTries:
+        detail = {"reason": f"{step} too often"}
+        await record(
+            "sign_in", outcome="denied", user_id=flow.user_id, detail=detail, stranger=strangers.subject(flow.user_id)
+        )
+        raise
     await _note_refusal(step, refused)
     raise refused
 
 
 async def _note_refusal(step: Step, refused: Refused) -> None:
-    await record("sign_in", outcome="failure", user_id=refused.user_id, detail={"reason": f"{step} refused"})
+    await record(
+        "sign_in",
+        outcome="failure",
+        user_id=refused.user_id,
+        detail={"reason": f"{step} refused"},
+        stranger=strangers.subject(refused.user_id),
+    )
 
 
 async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: Fields, browser: bool) -> Taken:

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
+from idp.audit import strangers
 from idp.audit.events import record
 from idp.db.engine import transaction
 from idp.errors import PageError
@@ -141,7 +142,8 @@ async def _link(request: AnyRequest, attempt: Attempt, answer: dict[str, str]) -
 
 
 async def _note(upstream: Upstream, error: UpstreamError) -> None:
-    await record("upstream_failed", outcome="failure", detail={"upstream": upstream.id, "reason": error.reason})
+    detail = {"upstream": upstream.id, "reason": error.reason}
+    await record("upstream_failed", outcome="failure", detail=detail, stranger=strangers.subject())
 
 
 def _not_linked(message: str) -> PageError:

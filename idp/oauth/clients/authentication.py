@@ -8,10 +8,11 @@ from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 from idp import ids
+from idp.audit import strangers
 from idp.audit.events import note
 from idp.errors import InvalidClient, InvalidRequest
 from idp.oauth.clients.registry import Client, registry
-from idp.web.context import actor, client_address
+from idp.web.context import actor
 
 Form = Mapping[str, str]
 #: Says whether a client's proof of who it is holds. Of no client it says no, after the same work.
@@ -101,8 +102,13 @@ def _note_failure(client_id: str, client: Client | None, method: str) -> None:
         reason, known = f"not registered for {method}", client_id
     else:
         reason, known = "wrong secret", client_id
-    subject = known or client_address.get()
-    note("client_authentication", outcome="failure", client_id=known, detail={"reason": reason}, stranger=subject)
+    note(
+        "client_authentication",
+        outcome="failure",
+        client_id=known,
+        detail={"reason": reason},
+        stranger=strangers.subject(known),
+    )
 
 
 def _knows(secret: str) -> Proof:

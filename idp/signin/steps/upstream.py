@@ -11,6 +11,7 @@ import msgspec
 from idp.accounts import proofs
 from idp.accounts.addresses import InvalidEmail, normalise_email
 from idp.accounts.tables import user_by_id
+from idp.audit import strangers
 from idp.audit.events import record
 from idp.db.engine import transaction
 from idp.federation import attempts, errors, linking, providers
@@ -72,7 +73,8 @@ async def identified(fields: Fields, *, flow_id: str | None = None, session_id: 
     try:
         person = await providers.KINDS[provider.kind].identify(provider, attempt.trip, dict(fields))
     except UpstreamError as error:
-        await record("upstream_failed", outcome="failure", detail={"upstream": provider.id, "reason": error.reason})
+        detail = {"upstream": provider.id, "reason": error.reason}
+        await record("upstream_failed", outcome="failure", detail=detail, stranger=strangers.subject())
         raise Refused(sentence(error, provider.name)) from error
     return linking.found(provider.id, person, keep_tokens=provider.keep_tokens)
 
