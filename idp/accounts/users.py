@@ -15,7 +15,7 @@ from idp.db.engine import execute, transaction
 
 #: Ends, in the current transaction, all that a user's sign-ins gave, and says why. Given by the caller, because
 #: sessions and tokens are the business of modules above this one.
-SignOut = Callable[[UUID, str], Awaitable[None]]
+SignOut = Callable[[UUID, str], Awaitable[object]]
 
 #: Of any one name of a person, in characters.
 MAX_NAME_LENGTH = 200

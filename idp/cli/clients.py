@@ -1,12 +1,13 @@
 """`idp clients`: the applications that people sign in to."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.options import SIGNING_ALGORITHM
-from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.cli.output import json_option, print_details, print_json, print_table, text
 
 PEOPLE = {
     "grant_types": ("authorization_code", "refresh_token"),
@@ -158,6 +159,47 @@ async def rotate_client_secret(client_id: str, as_json: bool) -> None:
 
     secret = await rotate_secret(client_id)
     _print_secret({"client_id": client_id, "client_secret": secret}, as_json)
+
+
+@clients.command("not-before")
+@click.argument("client_id", required=False)
+@click.option("--all", "everybody", is_flag=True, help="Of all clients.")
+@click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S"]), help="A moment in UTC; by default now.")
+@with_database
+async def not_before(client_id: str | None, everybody: bool, at: datetime | None) -> None:
+    """Refuse what was issued to a client before a moment. It is only ever moved forward."""
+    from idp import clock
+    from idp.oauth.clients.changes import set_not_before
+
+    if everybody == (client_id is not None):
+        raise click.UsageError("Name a client, or say --all.")
+    moment = at.replace(tzinfo=UTC) if at else clock.now()
+    await set_not_before(client_id, moment)
+    click.echo(f"What was issued to {client_id or 'any client'} before {text(moment)} counts no more.")
+
+
+@clients.command("admin-role")
+@click.argument("client_id")
+@click.argument("role", type=click.Choice(["owner", "key_admin", "client_admin", "support", "auditor", "none"]))
+@with_database
+async def admin_role(client_id: str, role: str) -> None:
+    """Say what a client may do at the admin API in its own name."""
+    from idp.oauth.clients.changes import set_admin_role
+
+    await set_admin_role(client_id, None if role == "none" else role)
+    click.echo(f"The role of {client_id} is {role}.")
+
+
+@clients.command()
+@click.argument("client_id")
+@click.confirmation_option(prompt="All that was issued to it ends. Delete it?")
+@with_database
+async def delete(client_id: str) -> None:
+    """Remove a client with all that was issued to it."""
+    from idp.oauth.clients.changes import delete_client
+
+    await delete_client(client_id)
+    click.echo(f"The client {client_id} is deleted.")
 
 
 async def _tell(client_id: str, done: bool, did: str, nothing: str) -> None:

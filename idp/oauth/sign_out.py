@@ -1,5 +1,6 @@
 """Ending all that a user's sign-ins gave, or all that was issued to a client."""
 
+from collections import Counter
 from uuid import UUID
 
 from idp.db.engine import execute
@@ -25,15 +26,20 @@ UPDATE token_family SET revoked_at = now(), revoked_reason = $2 WHERE client_id 
 """
 
 
-async def sign_out_user(user_id: UUID, reason: str) -> None:
+async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     """End a user's sessions, unfinished sign-ins and every token family, offline access included, and trust no browser
     of theirs any more. In the caller's transaction.
+
+    Returns:
+        how many of each were ended.
     """
     await flows.abandon(user_id)
     await devices.distrust(user_id)
-    await execute(_END_CODES_OF_USER, user_id)
-    await execute(_END_SESSIONS, user_id)
-    await execute(_REVOKE_FAMILIES_OF_USER, user_id, reason)
+    ended = Counter[str]()
+    ended["codes"] = await execute(_END_CODES_OF_USER, user_id)
+    ended["sessions"] = await execute(_END_SESSIONS, user_id)
+    ended["token_families"] = await execute(_REVOKE_FAMILIES_OF_USER, user_id, reason)
+    return ended
 
 
 async def revoke_families_of_session(session_id: UUID, reason: str) -> None:
@@ -42,7 +48,9 @@ async def revoke_families_of_session(session_id: UUID, reason: str) -> None:
     await execute(_REVOKE_FAMILIES_OF_SESSION, session_id, reason)
 
 
-async def revoke_tokens_of_client(client_id: str, reason: str) -> None:
-    """Revoke every token family of a client. In the caller's transaction."""
-    await execute(_END_CODES_OF_CLIENT, client_id)
-    await execute(_REVOKE_FAMILIES_OF_CLIENT, client_id, reason)
+async def revoke_tokens_of_client(client_id: str, reason: str) -> Counter[str]:
+    """Revoke every token family of a client. In the caller's transaction. Returns how many of each were ended."""
+    ended = Counter[str]()
+    ended["codes"] = await execute(_END_CODES_OF_CLIENT, client_id)
+    ended["token_families"] = await execute(_REVOKE_FAMILIES_OF_CLIENT, client_id, reason)
+    return ended

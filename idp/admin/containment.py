@@ -1,0 +1,228 @@
+"""One action when a user, a client, a key or an upstream may be in wrong hands.
+
+It ends in one transaction all that was given, and says what is still usable anywhere, and until when: what others
+validate by themselves cannot be called back.
+"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from idp import clock
+from idp.accounts import users
+from idp.audit.events import record
+from idp.db.engine import execute, fetch, transaction
+from idp.federation import upstreams
+from idp.keys import lifecycle
+from idp.oauth.clients import changes, registration
+from idp.oauth.clients.registration import UnknownClient
+from idp.oauth.sign_out import revoke_tokens_of_client, sign_out_user
+from idp.settings import settings
+
+
+class StillUsable(msgspec.Struct, frozen=True):
+    """Something that goes on, because nobody can call it back.
+
+    Attributes:
+        what: in plain words.
+        where: the resource servers or applications that accept it.
+        until: the latest moment; None: we cannot know.
+    """
+
+    what: str
+    where: list[str]
+    until: datetime | None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What was ended, and what goes on.
+
+    Attributes:
+        kind: ``user``, ``client``, ``key`` or ``upstream``.
+        ended: how many of each kind of record.
+        still_usable: empty where nothing is left.
+        alone: for an upstream, how many people have no other way to sign in.
+    """
+
+    kind: str
+    id: str
+    ended: dict[str, int]
+    still_usable: list[StillUsable]
+    alone: int = 0
+
+
+class UnknownSubject(Exception):
+    """There is nothing of this kind by this id."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"There is no {kind} with this id.")
+
+
+_LIVE = "f.revoked_at IS NULL AND f.expires_at > now()"
+_RESOURCES_OF_USER = f"""
+SELECT DISTINCT unnest(CASE WHEN f.resource = '{{}}' THEN ARRAY[''] ELSE f.resource END) AS resource
+FROM token_family AS f WHERE f.user_id = $1 AND {_LIVE}
+"""  # noqa: S608
+_RESOURCES_OF_CLIENT = _RESOURCES_OF_USER.replace("f.user_id", "f.client_id")
+_CLIENTS_OF_USER = f"""
+SELECT DISTINCT c.client_name FROM token_family AS f JOIN client AS c USING (client_id)
+WHERE f.user_id = $1 AND {_LIVE} ORDER BY 1
+"""  # noqa: S608
+
+_CONSENTS_OF_USER = "DELETE FROM consent WHERE user_id = $1"
+_CONSENTS_OF_CLIENT = "DELETE FROM consent WHERE client_id = $1"
+_PROOFS_OF_USER = "UPDATE email_proof SET consumed_at = now() WHERE user_id = $1 AND consumed_at IS NULL"
+_INVITATIONS_OF_USER = """
+UPDATE invitation SET consumed_at = now()
+WHERE consumed_at IS NULL AND email = (SELECT email FROM users WHERE id = $1)
+"""
+_LINKS_OF_USER = """
+UPDATE upstream_attempt SET consumed_at = now()
+WHERE consumed_at IS NULL AND session_id IN (SELECT id FROM session WHERE user_id = $1)
+"""
+_REQUESTS_OF_CLIENT = """
+UPDATE authorization_request SET finished_at = now() WHERE client_id = $1 AND finished_at IS NULL
+"""
+_ATTEMPTS_OF_UPSTREAM = """
+UPDATE upstream_attempt SET consumed_at = now() WHERE upstream_id = $1 AND consumed_at IS NULL
+"""
+_FLOWS_OF_UPSTREAM = """
+UPDATE signin_flow SET finished_at = now()
+WHERE finished_at IS NULL AND (identity ->> 'upstream_id' = $1
+   OR (user_id IN (SELECT user_id FROM identity WHERE upstream_id = $1)
+       AND EXISTS (SELECT FROM unnest(done) AS step WHERE step LIKE 'upstream%')))
+"""
+_TOKENS_OF_UPSTREAM = "UPDATE identity SET tokens = NULL WHERE upstream_id = $1 AND tokens IS NOT NULL"
+# Whoever has an account at the upstream and signed in by an account elsewhere.
+_SESSIONS_OF_UPSTREAM = """
+SELECT s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
+AND EXISTS (SELECT FROM unnest(s.steps) AS step WHERE step LIKE 'upstream%')
+AND EXISTS (SELECT FROM identity AS i WHERE i.user_id = s.user_id AND i.upstream_id = $1)
+"""
+_END_SESSIONS = "UPDATE session SET ended_at = now() WHERE id = ANY ($1::uuid[]) AND ended_at IS NULL"
+_END_CODES = """
+UPDATE authorization_code SET consumed_at = now() WHERE session_id = ANY ($1::uuid[]) AND consumed_at IS NULL
+"""
+_REVOKE_FAMILIES = """
+UPDATE token_family SET revoked_at = now(), revoked_reason = 'upstream_contained'
+WHERE session_id = ANY ($1::uuid[]) AND revoked_at IS NULL
+"""
+_ALONE = """
+SELECT count(*) FROM users AS u WHERE EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id = $1)
+AND u.password_hash IS NULL AND NOT EXISTS (SELECT FROM passkey WHERE user_id = u.id)
+AND NOT EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id <> $1)
+"""
+
+
+async def contain_user(user_id: UUID, *, disable: bool = True) -> Report:
+    """End all that a user's sign-ins gave and what is under way for them.
+
+    Args:
+        disable: nobody signs in as this user until an admin allows it again.
+
+    Raises:
+        UnknownSubject: there is no such user.
+    """
+    async with transaction():
+        if not await fetch("SELECT FROM users WHERE id = $1 FOR UPDATE", user_id):
+            raise UnknownSubject("user")
+        usable = _access_tokens([row["resource"] for row in await fetch(_RESOURCES_OF_USER, user_id)])
+        usable += _own_sessions([row["client_name"] for row in await fetch(_CLIENTS_OF_USER, user_id)])
+        if disable:
+            await users.disable_user(user_id, _nothing)
+        ended = await sign_out_user(user_id, "user_contained")
+        ended["consents"] = await execute(_CONSENTS_OF_USER, user_id)
+        ended["email_proofs"] = await execute(_PROOFS_OF_USER, user_id)
+        ended["invitations"] = await execute(_INVITATIONS_OF_USER, user_id)
+        ended["upstream_attempts"] = await execute(_LINKS_OF_USER, user_id)
+        await record("user_contained", user_id=user_id, detail={"ended": ended, "disabled": disable})
+    return Report("user", str(user_id), dict(ended), usable)
+
+
+async def _nothing(_user_id: UUID, _reason: str) -> None:
+    """What disabling would end is ended here, and counted."""
+
+
+async def contain_client(client_id: str, *, disable: bool = True) -> Report:
+    """Revoke all that was issued to a client, forget what people allowed it, and refuse what it still holds.
+
+    Raises:
+        UnknownSubject: there is no such client.
+    """
+    async with transaction():
+        try:
+            await changes.set_not_before(client_id, clock.now())
+        except UnknownClient as error:
+            raise UnknownSubject("client") from error
+        usable = _access_tokens([row["resource"] for row in await fetch(_RESOURCES_OF_CLIENT, client_id)] or [""])
+        ended = await revoke_tokens_of_client(client_id, "client_contained")
+        if disable:
+            await registration.disable_client(client_id)
+        ended["consents"] = await execute(_CONSENTS_OF_CLIENT, client_id)
+        ended["authorization_requests"] = await execute(_REQUESTS_OF_CLIENT, client_id)
+        await record("client_contained", client_id=client_id, detail={"ended": ended, "disabled": disable})
+    return Report("client", client_id, dict(ended), usable)
+
+
+async def contain_key(kid: str) -> Report:
+    """Revoke a signing key; see :func:`idp.keys.lifecycle.revoke`.
+
+    Raises:
+        UnknownSubject: no published key has this ``kid``.
+    """
+    try:
+        revoked = await lifecycle.revoke(kid)
+    except lifecycle.UnknownKey as error:
+        raise UnknownSubject("published key") from error
+    until = revoked.last_token_expires_at
+    usable = [
+        StillUsable(
+            "Tokens that it signed, until the service fetches the JWKS again"
+            + (f", which it does every {server.period:.0f} s" if server.period else ""),
+            [server.identifier],
+            until,
+        )
+        for server in revoked.services
+    ]
+    if until is not None and until > clock.now():
+        usable.append(StillUsable("ID tokens that it signed, until the application fetches the JWKS again", [], until))
+    return Report("key", kid, {"keys": 1}, usable)
+
+
+async def contain_upstream(upstream_id: str) -> Report:
+    """Let nobody sign in with a provider, and end what sign-ins with it gave.
+
+    Raises:
+        UnknownSubject: there is no such provider, or it is one of the settings.
+    """
+    async with transaction():
+        if upstream_id not in {known.id for known in await upstreams.stored()}:
+            raise UnknownSubject("upstream")
+        await upstreams.disable(upstream_id)
+        sessions = [row["id"] for row in await fetch(_SESSIONS_OF_UPSTREAM, upstream_id)]
+        ended = Counter[str]()
+        ended["upstream_attempts"] = await execute(_ATTEMPTS_OF_UPSTREAM, upstream_id)
+        ended["signin_flows"] = await execute(_FLOWS_OF_UPSTREAM, upstream_id)
+        ended["codes"] = await execute(_END_CODES, sessions)
+        ended["sessions"] = await execute(_END_SESSIONS, sessions)
+        ended["token_families"] = await execute(_REVOKE_FAMILIES, sessions)
+        ended["upstream_tokens"] = await execute(_TOKENS_OF_UPSTREAM, upstream_id)
+        (row,) = await fetch(_ALONE, upstream_id)
+        await record("upstream_contained", detail={"upstream": upstream_id, "ended": ended})
+    return Report("upstream", upstream_id, dict(ended), _access_tokens([""]) if sessions else [], row["count"])
+
+
+def _access_tokens(resources: list[str]) -> list[StillUsable]:
+    """What resource servers validate by themselves. An empty name stands for this server, which asks itself."""
+    until = clock.now() + timedelta(seconds=settings().access_token_lifetime)
+    others = sorted({resource for resource in resources if resource})
+    where = others or ["services that validate by themselves"]
+    return [StillUsable("Access tokens, at services that do not ask us", where, until)] if resources else []
+
+
+def _own_sessions(applications: list[str]) -> list[StillUsable]:
+    if not applications:
+        return []
+    return [StillUsable("Sessions of applications, which they keep themselves", applications, None)]
