@@ -25,14 +25,14 @@ _FORGET = f"DELETE FROM activity WHERE hour < now() - interval '{KEPT}'"  # noqa
 _counts: dict[tuple[datetime, str], int] = {}
 
 
-def _hour() -> datetime:
-    return clock.now().replace(minute=0, second=0, microsecond=0)
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
 
 
-def count(kind: str) -> None:
-    """Count one of this kind now, as ``sign_in:failure`` or ``token:refresh_token``."""
-    key = (_hour(), kind)
-    _counts[key] = _counts.get(key, 0) + 1
+def count(kind: str, number: int = 1, at: datetime | None = None) -> None:
+    """Count so many of this kind, as ``sign_in:failure`` or ``token:refresh_token``, now or at another time."""
+    key = (_hour(at or clock.now()), kind)
+    _counts[key] = _counts.get(key, 0) + number
 
 
 async def write() -> None:
@@ -51,7 +51,7 @@ async def write() -> None:
 
 async def series(kinds: Sequence[str], hours: int) -> dict[str, list[int]]:
     """How often each kind happened in each of the last so many hours, the oldest first; the last one is not over."""
-    now = _hour()
+    now = _hour(clock.now())
     found: dict[str, list[int]] = {kind: [0] * hours for kind in kinds}
     for row in await fetch(_SERIES, now - timedelta(hours=hours - 1), list(kinds)):
         place = hours - 1 - (now - row["hour"]) // timedelta(hours=1)

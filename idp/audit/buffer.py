@@ -6,7 +6,6 @@ that it speaks of (:func:`idp.audit.events.record`).
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -38,22 +37,10 @@ ON CONFLICT (id) DO NOTHING
 """
 
 
-class _Grant(NamedTuple):
-    """What tokens have in common that are told in one event."""
-
-    grant_type: str
-    client_id: str
-    user_id: UUID | None
-    session_id: UUID | None
-    family_id: UUID | None
-    ip_address: str
-
-
-class _Token(NamedTuple):
-    at: datetime
-    jti: str
-    request_id: str
-
+#: What tokens have in common that are told in one event: grant_type, client_id, user_id, session_id, family_id.
+_Grant = tuple[str, str, UUID | None, UUID | None, UUID | None]
+#: What each has of its own: the time, jti, address and request. Plain tuples, for this is on the way of every token.
+_Token = tuple[datetime, str, str, str]
 
 _rows: list[Row] = []
 _tokens: dict[_Grant, list[_Token]] = {}
@@ -75,12 +62,11 @@ def token_issued(
     session_id: UUID | None = None,
     family_id: UUID | None = None,
 ) -> None:
-    """Tell soon that an access token was issued. Those of a second by one grant, to one address, are one event."""
-    activity.count(f"token:{grant_type}")
-    if not settings().audit_tokens or not _fits():
+    """Tell soon that an access token was issued. Those of a second by one grant are one event."""
+    if not _fits():
         return
-    grant = _Grant(grant_type, client_id, user_id, session_id, family_id, client_address.get())
-    token = _Token(clock.now(), jti, request_id.get())
+    grant = (grant_type, client_id, user_id, session_id, family_id)
+    token = (clock.now(), jti, client_address.get(), request_id.get())
     known = _tokens.get(grant)
     if known is None:
         _tokens[grant] = [token]
@@ -106,29 +92,39 @@ async def write() -> None:
     # From tokens to rows a batch at a time, so that requests are answered in between.
     while _rows or _tokens:
         while _tokens and len(_rows) < BATCH:
-            _rows.extend(_events(*_tokens.popitem()))
-        batch = _rows[:BATCH]
-        await execute(_INSERT, *_columns(batch))
-        # Others have added more meanwhile, behind these.
-        del _rows[: len(batch)]
-        _waiting = len(_rows) + sum(map(len, _tokens.values()))
+            grant, tokens = _tokens.popitem()
+            events = _events(grant, tokens)
+            _rows.extend(events)
+            _waiting += len(events) - len(tokens)
+        if batch := _rows[:BATCH]:
+            await execute(_INSERT, *_columns(batch))
+            # Others have added more meanwhile, behind these.
+            del _rows[: len(batch)]
+            _waiting -= len(batch)
 
 
 def _events(grant: _Grant, tokens: Sequence[_Token]) -> list[Row]:
-    parts = [tokens[i : i + TOKENS_AN_EVENT] for i in range(0, len(tokens), TOKENS_AN_EVENT)]
-    return [_token_event(grant, part) for part in parts]
+    activity.count(f"token:{grant[0]}", len(tokens), tokens[0][0])
+    if not settings().audit_tokens:
+        return []
+    return [
+        _token_event(grant, tokens[start : start + TOKENS_AN_EVENT]) for start in range(0, len(tokens), TOKENS_AN_EVENT)
+    ]
 
 
 def _token_event(grant: _Grant, tokens: Sequence[_Token]) -> Row:
-    alone = len(tokens) == 1
-    detail: dict[str, object] = {"grant_type": grant.grant_type, "jti": [token.jti for token in tokens]}
-    if grant.family_id is not None:
-        detail["family_id"] = grant.family_id
-    if not alone:
-        detail["request_id"] = [token.request_id for token in tokens]
+    grant_type, client_id, user_id, session_id, family_id = grant
+    at, _, address, request = tokens[0]
+    detail: dict[str, object] = {"grant_type": grant_type, "jti": [jti for _, jti, _, _ in tokens]}
+    if family_id is not None:
+        detail["family_id"] = family_id
+    if len(tokens) > 1:
+        detail["request_id"], request = [request for *_, request in tokens], ""
+        if any(other != address for _, _, other, _ in tokens):
+            detail["ip_address"], address = [address for _, _, address, _ in tokens], ""
     return Row(
-        ids.uuid7(), tokens[0].at, "token_issued", "success", "", grant.user_id, grant.client_id, grant.session_id,
-        grant.ip_address, tokens[0].request_id if alone else "", msgspec.json.encode(detail).decode(),
+        ids.uuid7(), at, "token_issued", "success", "", user_id, client_id, session_id, address, request,
+        msgspec.json.encode(detail).decode(),
     )  # fmt: skip
 
 

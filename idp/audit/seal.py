@@ -16,6 +16,8 @@ import msgspec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+#: Floats as they are written, not as the nearest that the machine has.
+_DECODER = json.JSONDecoder(parse_float=Decimal)
 _ENCODER = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
 _key: bytes | None = None
@@ -91,7 +93,7 @@ def placed_hash(content: bytes, seq: int) -> bytes:
 
 def _parsed(detail: str) -> Any:
     try:
-        return _canonical(json.loads(detail, parse_float=Decimal))
+        return _canonical(_DECODER.decode(detail))
     except (ValueError, RecursionError):
         # Nothing that we would write, but somebody did: PostgreSQL writes it in one way too.
         return [detail]

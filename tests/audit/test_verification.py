@@ -155,6 +155,7 @@ async def test_a_change_before_the_checkpoint() -> None:
 
 # Checkpoints
 
+
 @given(number=st.integers(1, CHECKPOINTS), column=st.sampled_from(["at", "first_seq", "last_seq", "root", "previous"]))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_changed_column_of_a_checkpoint(number: int, column: str) -> None:

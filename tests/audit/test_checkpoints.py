@@ -1,0 +1,334 @@
+"""Checkpoints: made one after the other by whoever comes first, of all that is there, and told outside."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idp.audit import checkpoints, outside, retention, seal, verification
+from idp.audit.events import record
+from idp.audit.statements import TYPE, Statement, parse
+from idp.db import engine
+from idp.db.engine import execute, fetch, fetchrow, transaction
+from idp.keys import jose, notary
+from idp.keys.ring import keyring
+from idp.settings import settings
+from idp.web.outbound import CallFailed
+from tests.audit.conftest import Trail, verified
+from tests.audit.receiver import Receiver
+from tests.support.isolated import MoveClock
+from tests.support.server import Server
+
+StartServer = Callable[..., Server]
+DAY = 86400
+
+
+async def statements() -> list[Statement]:
+    rows = await fetch("SELECT statement FROM audit_checkpoint ORDER BY number")
+    return [statement for row in rows if (statement := parse(row["statement"]))]
+
+
+async def test_a_checkpoint_can_be_read_by_any_library(trail: Trail) -> None:
+    await trail(3)
+    row = await fetchrow("SELECT * FROM audit_checkpoint WHERE number = 2")
+    assert row is not None
+    claims = jose.verify(row["statement"], keyring.verification(), TYPE)
+    assert claims["iss"] == settings().issuer
+    assert (claims["number"], claims["first_seq"], claims["last_seq"]) == (2, 2, 4)
+    assert (row["first_seq"], row["last_seq"], row["at"].timestamp()) == (2, 4, claims["iat"])
+
+
+async def test_of_nothing_no_checkpoint_is_made(trail: Trail) -> None:
+    assert await checkpoints.make(notary.sign) is None
+    assert len(await statements()) == 1
+
+
+async def test_when_one_is_due(trail: Trail, move_clock: MoveClock) -> None:
+    await record("sign_in")
+    assert not await checkpoints.is_due()
+    move_clock(settings().audit_checkpoint_interval + 1)
+    assert await checkpoints.is_due()
+    # Whoever writes a time to come into the last one holds nothing up.
+    await execute("UPDATE audit_checkpoint SET at = now() + interval '9 years'")
+    assert await checkpoints.is_due()
+    await checkpoints.make(notary.sign)
+    assert not await checkpoints.is_due()
+
+
+async def test_a_row_that_came_late_is_in_the_next_one(trail: Trail) -> None:
+    """Its id is older than those of rows that have their places already."""
+    written, sealed = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        async with transaction():
+            await record("sign_in", client_id="slow")
+            written.set()
+            await sealed.wait()
+
+    task = asyncio.create_task(slow())
+    await written.wait()
+    await trail(3)
+    sealed.set()
+    await task
+    assert await checkpoints.make(notary.sign) is not None
+    row = await fetchrow("SELECT seq, max(seq) OVER () AS last FROM audit_event WHERE client_id = 'slow'")
+    assert row is not None
+    assert row["seq"] == 5
+    assert (await verified()).intact
+
+
+async def test_two_at_once_leave_no_gap(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_NEW", checkpoints._NEW.replace(str(checkpoints.MAX_ROWS), "7"))
+    for _ in range(60):
+        await record("sign_in")
+    await asyncio.gather(*(checkpoints.make(notary.sign) for _ in range(12)))
+    found = await statements()
+    assert [s.number for s in found] == list(range(1, len(found) + 1))
+    assert [s.rows for s in found] == [1, *[7] * 8, 4]
+    assert (await verified()).intact
+
+
+async def test_one_that_was_interrupted_left_nothing(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each of its steps."""
+    for _ in range(5):
+        await record("sign_in")
+    for step in range(1, 6):
+        await _interrupted(step, monkeypatch)
+        assert len(await statements()) == 1
+        assert await fetchrow("SELECT FROM audit_event WHERE seq > 1") is None
+    assert await checkpoints.make(notary.sign) is not None
+    assert (await verified()).intact
+
+
+async def _interrupted(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancel the making of a checkpoint after so many statements of it."""
+    count = 0
+
+    def counted(call: Any) -> Any:
+        async def counting(*arguments: Any) -> Any:
+            nonlocal count
+            result = await call(*arguments)
+            count += 1
+            if count == step:
+                raise asyncio.CancelledError
+            return result
+
+        return counting
+
+    with monkeypatch.context() as patched:
+        for name in ("announce", "fetchrow", "fetch", "execute"):
+            patched.setattr(checkpoints, name, counted(getattr(checkpoints, name)))
+        with pytest.raises(asyncio.CancelledError):
+            await checkpoints.make(notary.sign)
+
+
+async def test_rows_from_before_there_were_hashes(trail: Trail) -> None:
+    """They are sealed by the first checkpoint, which says so."""
+    await record("sign_in")
+    await execute("UPDATE audit_event SET hash = NULL WHERE seq IS NULL")
+    await record("sign_out")
+    made = await checkpoints.make(notary.sign)
+    assert made is not None
+    assert made.unsealed == 1
+    report = await verified()
+    assert report.intact
+    assert report.unsealed == [(2, 2)]
+    await execute("UPDATE audit_event SET outcome = 'failure' WHERE seq = 2")
+    assert not (await verified()).intact
+
+
+async def test_a_command_without_the_master_key(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(seal, "_key", None)
+        await record("sign_in")
+        with pytest.raises(seal.Locked):
+            await checkpoints.make(notary.sign)
+    made = await checkpoints.make(notary.sign)
+    assert made is not None
+    assert made.unsealed == 1
+
+
+# Outside
+
+
+async def test_a_file_of_checkpoints(trail: Trail, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints"
+    await trail(1, 1)
+    assert await outside.write_file(path) == 3
+    assert await outside.write_file(path) == 0
+    await trail(2)
+    # A crash in the middle of a line.
+    row = await fetchrow("SELECT statement FROM audit_checkpoint WHERE number = 4")
+    assert row is not None
+    with path.open("a") as file:
+        file.write(row["statement"][:100])
+    assert await outside.write_file(path) == 1
+    await trail(1)
+    assert await outside.write_file(path) == 1
+    with path.open() as lines:
+        known = verification.read_file(lines, await notary.reader())
+    assert sorted(known) == [1, 2, 3, 4, 5]
+    assert (await verified(known)).intact
+
+
+async def test_two_workers_write_one_file(trail: Trail, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints"
+    await trail(*[1] * 20)
+    await asyncio.gather(*(outside.write_file(path) for _ in range(8)))
+    assert [s.number for line in path.read_text().splitlines() if (s := parse(line))] == list(range(1, 22))
+
+
+async def test_a_file_of_a_database_that_was_taken_back(trail: Trail, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints"
+    await trail(1, 1)
+    await outside.write_file(path)
+    before = path.read_bytes()
+    await execute("DELETE FROM audit_checkpoint WHERE number = 3")
+    with pytest.raises(outside.TakenBack):
+        await outside.write_file(path)
+    assert path.read_bytes() == before
+
+
+async def test_a_server_that_is_down_and_up_again(trail: Trail) -> None:
+    async with Receiver() as receiver:
+        await trail(1, 1)
+        assert await outside.send(receiver.url) == 3
+        receiver.status = 503
+        await trail(1, 1)
+        for _ in range(3):
+            with pytest.raises(CallFailed):
+                await outside.send(receiver.url)
+        receiver.status = 204
+        assert await outside.send(receiver.url) == 2
+        assert await outside.send(receiver.url) == 0
+        accepted = receiver.accepted
+    assert [s.number for body in accepted if (s := parse(body))] == [1, 2, 3, 4, 5]
+    known = verification.read_file((f"{body}\n" for body in accepted), await notary.reader())
+    assert (await verified(known)).intact
+
+
+async def test_only_one_sends_at_a_time(trail: Trail) -> None:
+    async with Receiver() as receiver:
+        await trail(*[1] * 9)
+        sent = await asyncio.gather(*(outside.send(receiver.url) for _ in range(5)))
+        assert sorted(sent) == [0, 0, 0, 0, 10]
+        assert len(receiver.accepted) == 10
+
+
+async def test_a_server_that_knows_more_than_the_database(trail: Trail) -> None:
+    async with Receiver() as receiver:
+        await trail(1, 1)
+        await outside.send(receiver.url)
+        await execute("DELETE FROM audit_checkpoint WHERE number = 3")
+        with pytest.raises(outside.TakenBack):
+            await outside.send(receiver.url)
+
+
+# Retention
+
+
+@pytest.fixture
+def kept_for_a_day(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("IDP_AUDIT_RETENTION", str(DAY))
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@pytest.mark.usefixtures("kept_for_a_day")
+async def test_what_is_old_is_deleted_by_whole_checkpoints(trail: Trail, move_clock: MoveClock) -> None:
+    await trail(4, 5)
+    move_clock(DAY / 2)
+    await trail(6)
+    move_clock(DAY + 60)
+    await record("sign_in")
+    assert await retention.apply(notary.sign, await notary.reader()) == 10
+    assert await retention.apply(notary.sign, await notary.reader()) == 0
+    report = await verified()
+    assert report.intact
+    assert (report.deleted_to, report.rows, report.checkpoints) == (10, 8, 5)
+    row = await fetchrow("SELECT detail ->> 'deleted_to' AS until FROM audit_event WHERE event = 'audit_rows_deleted'")
+    assert row is not None
+    assert row["until"] == "10"
+    # One more than was stated is a row that somebody took out.
+    await execute("DELETE FROM audit_event WHERE seq = 11")
+    report = await verified()
+    assert [(p.kind, p.seq, p.last_seq) for p in report.problems] == [("rows_missing", 11, 11)]
+
+
+@pytest.mark.usefixtures("kept_for_a_day")
+async def test_deleting_that_was_interrupted_goes_on(
+    trail: Trail, move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await trail(9)
+    move_clock(DAY + 60)
+    await trail(1)
+    monkeypatch.setattr(retention, "_DELETE", retention._DELETE.replace(f"LIMIT {retention.BATCH}", "LIMIT 3"))
+    assert await retention.apply(notary.sign, await notary.reader()) == 3
+    assert (await verified()).intact
+    assert await retention.apply(notary.sign, await notary.reader()) == 3
+    assert (await verified()).intact
+
+
+@pytest.mark.usefixtures("kept_for_a_day")
+async def test_a_time_in_the_table_deletes_nothing(trail: Trail) -> None:
+    """Somebody who can write there makes rows look old."""
+    await trail(4, 4)
+    await execute("UPDATE audit_checkpoint SET at = now() - interval '9 years'")
+    await execute("UPDATE audit_event SET at = now() - interval '9 years'")
+    assert await retention.apply(notary.sign, await notary.reader()) == 0
+
+
+async def test_without_an_end_nothing_is_deleted(trail: Trail, move_clock: MoveClock, monkeypatch: Any) -> None:
+    await trail(4)
+    move_clock(9999 * DAY)
+    monkeypatch.setattr(retention, "settings", lambda: settings().model_copy(update={"audit_retention": 0}))
+    assert await retention.apply(notary.sign, await notary.reader()) == 0
+
+
+# Served
+
+
+async def test_two_servers_and_one_that_is_killed(trail: Trail, start_server: StartServer, tmp_path: Path) -> None:
+    """Both make checkpoints; whichever is left goes on without a gap, and one file has all of them."""
+    path = tmp_path / "checkpoints"
+    async with Receiver() as receiver:
+        options = {
+            "IDP_DATABASE_URL": engine.engine.config["dsn"],
+            "IDP_AUDIT_CHECKPOINT_INTERVAL": "1",
+            "IDP_AUDIT_CHECKPOINT_FILE": str(path),
+            "IDP_AUDIT_CHECKPOINT_URL": receiver.url,
+            "IDP_OUTBOUND_ALLOW_HTTP": "true",
+            "IDP_OUTBOUND_ALLOWED_HOSTS": "127.0.0.0/8",
+        }
+        servers = [start_server(**options), start_server(**options)]
+        for number in range(60):
+            if number == 20:
+                servers[0].kill()
+            await record("sign_in")
+            await asyncio.sleep(0.1)
+        await _until_sealed()
+        for _ in range(100):
+            if len(receiver.accepted) >= len(await statements()) and len(path.read_text().splitlines()) >= len(
+                await statements()
+            ):
+                break
+            await asyncio.sleep(0.1)
+        servers[1].stop()
+        found = await statements()
+        assert len(found) > 3
+        lines = path.read_text().splitlines()
+        assert [s.number for line in lines if (s := parse(line))] == [s.number for s in found]
+        assert {s.number for body in receiver.accepted if (s := parse(body))} == {s.number for s in found}
+    assert (await verified(dict(enumerate(lines, start=1)))).intact
+
+
+async def _until_sealed() -> None:
+    for _ in range(100):
+        if await fetchrow("SELECT FROM audit_event WHERE seq IS NULL") is None:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("Rows wait for a checkpoint for ever.")
