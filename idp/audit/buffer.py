@@ -6,6 +6,7 @@ that it speaks of (:func:`idp.audit.events.record`).
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -23,7 +24,7 @@ log = structlog.get_logger()
 #: Most events that wait in memory, as when the database is away. More are left out, and their number is logged.
 MAX_WAITING = 50_000
 #: Events of one statement, and tokens of one event.
-BATCH, TOKENS_AN_EVENT = 250, 500
+BATCH, TOKENS_AN_EVENT = 250, 200
 
 # Arrays, one element an event.
 _INSERT = """
@@ -37,13 +38,24 @@ ON CONFLICT (id) DO NOTHING
 """
 
 
-#: What tokens have in common that are told in one event: grant_type, client_id, user_id, session_id, family_id.
-_Grant = tuple[str, str, UUID | None, UUID | None, UUID | None]
-#: What each has of its own: the time, jti, address and request. Plain tuples, for this is on the way of every token.
-_Token = tuple[datetime, str, str, str]
+#: By what tokens are told together: grant_type and client_id. One row a second, not one a token, makes it cheap.
+_Kind = tuple[str, str]
+
+
+class _Token(NamedTuple):
+    """What each token has of its own."""
+
+    at: datetime
+    jti: str
+    user_id: UUID | None
+    session_id: UUID | None
+    family_id: UUID | None
+    ip_address: str
+    request_id: str
+
 
 _rows: list[Row] = []
-_tokens: dict[_Grant, list[_Token]] = {}
+_tokens: dict[_Kind, list[_Token]] = {}
 _waiting = _left_out = 0
 
 
@@ -62,16 +74,10 @@ def token_issued(
     session_id: UUID | None = None,
     family_id: UUID | None = None,
 ) -> None:
-    """Tell soon that an access token was issued. Those of a second by one grant are one event."""
-    if not _fits():
-        return
-    grant = (grant_type, client_id, user_id, session_id, family_id)
-    token = (clock.now(), jti, client_address.get(), request_id.get())
-    known = _tokens.get(grant)
-    if known is None:
-        _tokens[grant] = [token]
-    else:
-        known.append(token)
+    """Tell soon that an access token was issued. Those of one client and grant within a second are one event."""
+    if _fits():
+        token = _Token(clock.now(), jti, user_id, session_id, family_id, client_address.get(), request_id.get())
+        _tokens.setdefault((grant_type, client_id), []).append(token)
 
 
 def _fits() -> bool:
@@ -91,11 +97,7 @@ async def write() -> None:
         _left_out = 0
     # From tokens to rows a batch at a time, so that requests are answered in between.
     while _rows or _tokens:
-        while _tokens and len(_rows) < BATCH:
-            grant, tokens = _tokens.popitem()
-            events = _events(grant, tokens)
-            _rows.extend(events)
-            _waiting += len(events) - len(tokens)
+        _take_tokens()
         if batch := _rows[:BATCH]:
             await execute(_INSERT, *_columns(batch))
             # Others have added more meanwhile, behind these.
@@ -103,27 +105,34 @@ async def write() -> None:
             _waiting -= len(batch)
 
 
-def _events(grant: _Grant, tokens: Sequence[_Token]) -> list[Row]:
-    activity.count(f"token:{grant[0]}", len(tokens), tokens[0][0])
-    if not settings().audit_tokens:
-        return []
-    return [
-        _token_event(grant, tokens[start : start + TOKENS_AN_EVENT]) for start in range(0, len(tokens), TOKENS_AN_EVENT)
-    ]
+def _take_tokens() -> None:
+    """Make rows of the tokens that wait, as many as one event has of each kind."""
+    global _waiting  # noqa: PLW0603
+    for kind in list(_tokens):
+        tokens = _tokens.pop(kind)
+        taken, rest = tokens[:TOKENS_AN_EVENT], tokens[TOKENS_AN_EVENT:]
+        if rest:
+            _tokens[kind] = rest
+        grant_type, client_id = kind
+        activity.count(f"token:{grant_type}", len(taken), taken[0].at)
+        _waiting -= len(taken)
+        if settings().audit_tokens:
+            _rows.append(_tokens_issued(grant_type, client_id, taken))
+            _waiting += 1
 
 
-def _token_event(grant: _Grant, tokens: Sequence[_Token]) -> Row:
-    grant_type, client_id, user_id, session_id, family_id = grant
-    at, _, address, request = tokens[0]
-    detail: dict[str, object] = {"grant_type": grant_type, "jti": [jti for _, jti, _, _ in tokens]}
-    if family_id is not None:
-        detail["family_id"] = family_id
-    if len(tokens) > 1:
-        detail["request_id"], request = [request for *_, request in tokens], ""
-        if any(other != address for _, _, other, _ in tokens):
-            detail["ip_address"], address = [address for _, _, address, _ in tokens], ""
+def _tokens_issued(grant_type: str, client_id: str, tokens: Sequence[_Token]) -> Row:
+    """The event. Its columns say what all of the tokens have in common."""
+    first = tokens[0]
+
+    def common(name: str, otherwise: str | None) -> Any:
+        value = getattr(first, name)
+        return value if all(getattr(token, name) == value for token in tokens) else otherwise
+
+    detail = {"grant_type": grant_type, "tokens": [token._asdict() for token in tokens]}
     return Row(
-        ids.uuid7(), at, "token_issued", "success", "", user_id, client_id, session_id, address, request,
+        ids.uuid7(), first.at, "token_issued", "success", "", common("user_id", None), client_id,
+        common("session_id", None), common("ip_address", ""), common("request_id", ""),
         msgspec.json.encode(detail).decode(),
     )  # fmt: skip
 

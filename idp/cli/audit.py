@@ -24,6 +24,8 @@ def audit() -> None:
 
 def _filters(command: Any) -> Any:
     for option in (
+        click.option("--token-user", "token_user_id", type=click.UUID, help="Only tokens issued to this user."),
+        click.option("--jti", help="Only the issue of this access token."),
         click.option("--request", "request_id", help="Only of this request."),
         click.option("--ip", "ip_address", help="Only from this address."),
         click.option("--session", "session_id", type=click.UUID, help="Only of this session."),

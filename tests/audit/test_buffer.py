@@ -1,0 +1,271 @@
+"""What waits in memory, tokens, failures and counts, is bounded, written together, and not lost with a connection."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from idp import clock, ids
+from idp.audit import activity, buffer, checkpoints, strangers
+from idp.audit import trail as trail_module
+from idp.audit.buffer import token_issued
+from idp.audit.events import note, note_left_out, record
+from idp.db.engine import execute, fetch
+from idp.keys import jose, notary
+from idp.keys.ring import keyring
+from idp.settings import settings
+from idp.web.context import actor, client_address, request_id
+from tests.audit.conftest import Trail, verified
+from tests.conftest import MakeClient
+from tests.support.oauth import RelyingParty
+from tests.support.server import Server
+
+pytestmark = pytest.mark.usefixtures("db")
+
+
+@pytest.fixture(autouse=True)
+def empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What other tests left in memory is theirs."""
+    for name, value in {"_rows": [], "_tokens": {}, "_waiting": 0, "_left_out": 0}.items():
+        monkeypatch.setattr(buffer, name, value)
+    monkeypatch.setattr(activity, "_counts", {})
+    for name in ("_seen", "_left_out"):
+        monkeypatch.setattr(strangers, name, type(getattr(strangers, name))())
+    yield
+    request_id.set("")
+    client_address.set("")
+
+
+async def told(client_id: str) -> list[dict[str, Any]]:
+    rows = await fetch("SELECT * FROM audit_event WHERE client_id = $1 ORDER BY id", client_id)
+    return [dict(row) | {"detail": msgspec.json.decode(row["detail"])} for row in rows]
+
+
+async def test_tokens_of_one_client_and_grant_are_one_event() -> None:
+    client_id, users = ids.uuid7_text(), [ids.uuid7(), ids.uuid7()]
+    session_id, family_id = ids.uuid7(), ids.uuid7()
+    client_address.set("203.0.113.1")
+    for number, user_id in enumerate(users):
+        request_id.set(f"request {number}")
+        grant = {"user_id": user_id, "session_id": session_id, "family_id": family_id}
+        token_issued("refresh_token", client_id, f"jti {number}", **grant)
+    token_issued("client_credentials", client_id, "alone")
+    await buffer.write()
+    two, one = sorted(await told(client_id), key=lambda row: row["detail"]["grant_type"], reverse=True)
+    assert (two["event"], two["outcome"], two["detail"]["grant_type"]) == ("token_issued", "success", "refresh_token")
+    assert [token.pop("at")[:4] for token in two["detail"]["tokens"]] == [str(clock.now().year)] * 2
+    assert two["detail"]["tokens"] == [
+        {
+            "jti": f"jti {number}",
+            "user_id": str(user_id),
+            "session_id": str(session_id),
+            "family_id": str(family_id),
+            "ip_address": "203.0.113.1",
+            "request_id": f"request {number}",
+        }
+        for number, user_id in enumerate(users)
+    ]
+    # The columns say what is true of all.
+    assert (two["user_id"], two["session_id"]) == (None, session_id)
+    assert (two["ip_address"], two["request_id"]) == ("203.0.113.1", "")
+    assert (one["user_id"], one["request_id"]) == (None, "request 1")
+
+
+async def test_a_token_is_found_by_its_id_and_its_user() -> None:
+    client_id, users = ids.uuid7_text(), [ids.uuid7(), ids.uuid7()]
+    for number, user_id in enumerate(users):
+        token_issued("refresh_token", client_id, f"{client_id} {number}", user_id=user_id)
+    await buffer.write()
+    for filters in ({"jti": f"{client_id} 1"}, {"token_user_id": str(users[1])}):
+        (row,) = await trail_module.latest(filters, limit=10)
+        assert row["client_id"] == client_id
+    assert await trail_module.latest({"jti": f"{client_id} 2"}, limit=10) == []
+
+
+async def test_many_tokens_are_several_events() -> None:
+    client_id = ids.uuid7_text()
+    for number in range(501):
+        token_issued("client_credentials", client_id, str(number))
+    await buffer.write()
+    rows = await told(client_id)
+    assert [len(row["detail"]["tokens"]) for row in rows] == [200, 200, 101]
+    assert [int(token["jti"]) for row in rows for token in row["detail"]["tokens"]] == list(range(501))
+    assert buffer._waiting == 0
+
+
+async def test_what_is_buffered_is_sealed(trail: Trail) -> None:
+    for number in range(3):
+        token_issued("client_credentials", "shop", str(number))
+    note("client_authentication", outcome="failure", client_id="a\0\ud800", detail={"reason": "\0"})
+    await buffer.write()
+    assert await checkpoints.make(notary.sign) is not None
+    report = await verified()
+    assert report.intact
+    assert (report.rows, report.unsealed) == (3, [])
+    await execute("UPDATE audit_event SET detail = '{}' WHERE event = 'token_issued'")
+    assert [p.kind for p in (await verified()).problems] == ["row_changed"]
+
+
+async def test_what_cannot_be_written_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    client_id = ids.uuid7_text()
+
+    async def lost(*_: object) -> None:
+        raise ConnectionResetError
+
+    for number in range(300):
+        token_issued("refresh_token", client_id, str(number))
+        note("token_refused", client_id=client_id)
+    with monkeypatch.context() as patched:
+        patched.setattr(buffer, "execute", lost)
+        patched.setattr(activity, "execute", lost)
+        for write in (buffer.write, buffer.write, activity.write):
+            with pytest.raises(ConnectionResetError):
+                await write()
+    token_issued("refresh_token", client_id, "300")
+    await buffer.write()
+    rows = await told(client_id)
+    tokens = [int(token["jti"]) for row in rows for token in row["detail"].get("tokens", ())]
+    assert sorted(tokens) == list(range(301))
+    assert sum(row["event"] == "token_refused" for row in rows) == 300
+
+
+async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    client_id = ids.uuid7_text()
+    monkeypatch.setattr(buffer, "MAX_WAITING", 10)
+    for number in range(15):
+        token_issued("client_credentials", client_id, str(number))
+    await buffer.write()
+    (row,) = await told(client_id)
+    assert len(row["detail"]["tokens"]) == 10
+    token_issued("client_credentials", client_id, "later")
+    await buffer.write()
+    assert len(await told(client_id)) == 2
+
+
+async def test_tokens_need_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted nevertheless."""
+    client_id, grant_type = ids.uuid7_text(), ids.uuid7_text()
+    quiet = settings().model_copy(update={"audit_tokens": False})
+    monkeypatch.setattr(buffer, "settings", lambda: quiet)
+    token_issued(grant_type, client_id, "jti")
+    await buffer.write()
+    await activity.write()
+    assert await told(client_id) == []
+    assert (await activity.series([f"token:{grant_type}"], 1)) == {f"token:{grant_type}": [1]}
+
+
+# Who did it
+
+
+async def test_who_did_it() -> None:
+    client_id = ids.uuid7_text()
+    token = actor.set("user:\0somebody")
+    try:
+        await record("client_disabled", client_id=client_id)
+    finally:
+        actor.reset(token)
+    (row,) = await told(client_id)
+    assert row["actor"] == "user:somebody"
+
+
+# What strangers try
+
+
+async def test_strangers_cannot_fill_the_trail(monkeypatch: pytest.MonkeyPatch) -> None:
+    event, limited = ids.uuid7_text(), settings().model_copy(update={"audit_failure_limit": 50})
+    monkeypatch.setattr(strangers, "settings", lambda: limited)
+    for _ in range(20):
+        await record(event, outcome="failure", stranger="alice")
+    for number in range(100):
+        await record(event, outcome="failure", stranger=f"somebody {number}")
+    assert len(await fetch("SELECT FROM audit_event WHERE event = $1", event)) == 50
+    note_left_out()
+    note_left_out()
+    await buffer.write()
+    rows = await fetch("SELECT detail FROM audit_event WHERE detail ->> 'event' = $1", event)
+    assert [msgspec.json.decode(row["detail"]) for row in rows] == [{"event": event, "number": 70}]
+    # All of them are counted, and after a minute some are written again.
+    await activity.write()
+    assert (await activity.series([f"{event}:failure"], 1)) == {f"{event}:failure": [120]}
+    monkeypatch.setattr(strangers, "_since", -strangers.WINDOW_SECONDS)
+    await record(event, outcome="failure", stranger="alice")
+    assert len(await fetch("SELECT FROM audit_event WHERE event = $1", event)) == 51
+
+
+@pytest.mark.parametrize(("limits", "subjects"), [(True, ("user", "203.0.113.1")), (False, ("user", "a-request"))])
+def test_whom_a_failure_concerns(monkeypatch: pytest.MonkeyPatch, limits: bool, subjects: tuple[str, str]) -> None:
+    config = settings().model_copy(update={"address_limits": limits})
+    monkeypatch.setattr(strangers, "settings", lambda: config)
+    client_address.set("203.0.113.1")
+    request_id.set("a-request")
+    assert (strangers.subject("user"), strangers.subject()) == subjects
+
+
+# Counts
+
+
+async def test_counts_by_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, other = ids.uuid7_text(), ids.uuid7_text()
+    for hours, number in ((2, 3), (1, 1), (0, 2), (7, 9)):
+        with monkeypatch.context() as patched:
+            patched.setattr(clock, "offset", timedelta(hours=-hours))
+            for _ in range(number):
+                activity.count(kind)
+        await activity.write()
+    activity.count(kind, 40)
+    await asyncio.gather(activity.write(), activity.write())
+    assert await activity.series([kind, other], 4) == {kind: [0, 3, 1, 42], other: [0, 0, 0, 0]}
+
+
+async def test_old_counts_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = ids.uuid7_text()
+    for days in (89, 91):
+        with monkeypatch.context() as patched:
+            patched.setattr(clock, "offset", timedelta(days=-days))
+            activity.count(kind)
+    await activity.write()
+    await activity.forget()
+    assert len(await fetch("SELECT FROM activity WHERE kind = $1", kind)) == 1
+
+
+# Served
+
+StartServer = Callable[..., Server]
+
+
+async def until_told(client_id: str, event: str, number: int = 1) -> list[dict[str, Any]]:
+    for _ in range(100):
+        found = [row for row in await told(client_id) if row["event"] == event]
+        if len(found) >= number:
+            return found
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{event} is not in the trail.")
+
+
+async def test_what_a_client_does_is_told(client: RelyingParty, make_client: MakeClient) -> None:
+    service = await make_client(grant_types=["client_credentials"], redirect_uris=[], scope="orders")
+    response = await service.post("/token", grant_type="client_credentials")
+    jti = jose.verify(response.json()["access_token"], keyring.verification(), "at+jwt")["jti"]
+    (row,) = await until_told(service.client_id, "token_issued")
+    assert row["detail"]["grant_type"] == "client_credentials"
+    assert [token["jti"] for token in row["detail"]["tokens"]] == [jti]
+    assert (await client.post("/token", grant_type="refresh_token", refresh_token="x")).status_code == 400
+    (row,) = await until_told(client.client_id, "token_refused")
+    assert (row["outcome"], row["actor"]) == ("failure", f"client:{client.client_id}")
+    client.client_secret = "wrong"
+    assert (await client.post("/token", grant_type="client_credentials")).status_code == 401
+    (row,) = await until_told(client.client_id, "client_authentication")
+    assert (row["outcome"], row["detail"]) == ("failure", {"reason": "wrong secret"})
+
+
+async def test_what_waits_is_written_when_a_server_stops(start_server: StartServer, make_client: MakeClient) -> None:
+    server = start_server()
+    service = await make_client(server, grant_types=["client_credentials"], redirect_uris=[], scope="orders")
+    for _ in range(20):
+        assert (await service.post("/token", grant_type="client_credentials")).status_code == 200
+    server.stop()
+    rows = [row for row in await told(service.client_id) if row["event"] == "token_issued"]
+    assert sum(len(row["detail"]["tokens"]) for row in rows) == 20
