@@ -10,6 +10,8 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 
 from idp import housekeeping
+from idp.admin import api as admin_api
+from idp.admin.access import api_resource
 from idp.audit import keeper as audit_keeper
 from idp.db import notices
 from idp.db.engine import close_pool, configure, open_pool
@@ -42,6 +44,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 MODULES = (
     account_devices,
+    admin_api,
     apps,
     authorize,
     challenge,
@@ -113,6 +116,7 @@ def create_app() -> ASGIApp:
     pages()
     if config.database_url is not None:
         configure(config.database_url.get_secret_value())
+    registry.build_in(api_resource())
     handlers = [handler for module in MODULES for handler in module.ROUTES]
     if config.dev:
         from idp.dev import routes as dev

@@ -90,6 +90,16 @@ class InsufficientScope(BearerError):
         self.scope = scope
 
 
+class InsufficientAuthentication(BearerError):
+    """The sign-in behind the access token was not strong enough (RFC 9470 section 3)."""
+
+    def __init__(self, acr_values: str) -> None:
+        super().__init__(
+            "insufficient_user_authentication", "A stronger sign-in is needed.", HTTPStatus.UNAUTHORIZED
+        )
+        self.acr_values = acr_values
+
+
 class PageError(Exception):
     """A problem shown to the person at the browser, as a page with a way out.
 

@@ -172,6 +172,10 @@ class Settings(BaseSettings):
         10 * MINUTE, "How long after a sign-in a person may change what protects the account.", ge=60
     )
 
+    admin_acr: Literal["1", "2", "phr"] = _option(
+        "2", "The level that admins must sign in at: 1 for one factor, 2 for two, phr for a passkey."
+    )
+
     # Signing in with accounts elsewhere
     google_client_id: str | None = _option(None, "Client id at Google. With it, people may sign in with Google.")
     google_client_secret: SecretStr | None = _option(None, "Client secret at Google.")

@@ -25,7 +25,7 @@ _UPDATE = """
         preferred_username = $7, profile = $8, picture = $9, website = $10, gender = $11, birthdate = $12,
         zoneinfo = $13, locale = $14, phone_number = $15, address = $16,
         phone_number_verified = phone_number_verified AND phone_number IS NOT DISTINCT FROM $15, updated_at = now()
-    WHERE id = $1
+    WHERE id = $1 AND updated_at = $17
 """
 
 
@@ -99,21 +99,27 @@ FIELDS: Mapping[str, Callable[[str], str | None]] = {
 }
 
 
-async def update_profile(user: User, entered: Mapping[str, str]) -> None:
+async def update_profile(user: User, entered: Mapping[str, str]) -> bool:
     """Keep what a person says of themselves. Whatever is not among :data:`FIELDS` and the address is ignored.
 
     Args:
         entered: text by the names of the claims; what is missing or empty is removed. The members of the address are
             named ``address.locality`` and so on.
 
+    Returns:
+        False when it was changed by somebody else since the user was read.
+
     Raises:
         ProfileRefused: a value is not fit.
     """
     values = [_read(name, entered.get(name, "").strip()) for name in FIELDS]
     address = _read_address(entered)
+    stored = msgspec.json.encode(address).decode() if address else None
     async with transaction():
-        await execute(_UPDATE, user.id, *values, msgspec.json.encode(address).decode() if address else None)
+        if not await execute(_UPDATE, user.id, *values, stored, user.updated_at):
+            return False
         await record("profile_changed", user_id=user.id)
+    return True
 
 
 def _read(name: str, text: str) -> str | None:

@@ -21,8 +21,8 @@ SignOut = Callable[[UUID, str], Awaitable[object]]
 MAX_NAME_LENGTH = 200
 
 _SET_PASSWORD = "UPDATE users SET password_hash = $2, password_changed_at = now() WHERE id = $1"
-_DISABLE = "UPDATE users SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL"
-_ENABLE = "UPDATE users SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL"
+_DISABLE = "UPDATE users SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
+_ENABLE = "UPDATE users SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL"
 
 
 class EmailTaken(Exception):

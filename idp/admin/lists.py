@@ -43,6 +43,7 @@ SESSIONS = Listing(
     sorts={"sid": Sort("s.id", _ID)},
     default_sort="-sid",
     filters={
+        "sid": Filter("s.id = {}", "uuid", "One session."),
         "user_id": Filter("s.user_id = {}", "uuid", "Of one user."),
         "live": Filter(
             "(s.ended_at IS NULL AND s.expires_at > now()) = {}", "boolean", "Whether it has neither ended nor expired."
@@ -79,6 +80,7 @@ RESOURCE_SERVERS = Listing(
     default_sort="name",
     filters={
         "identifier": Filter("r.identifier = {}", help="One resource server."),
+        "jwks_id": Filter("r.jwks_id = {}", help="One resource server, by the end of its JWKS URL."),
         "q": Filter("strpos(lower(r.name || ' ' || r.identifier), lower({})) > 0", help="Part of name or identifier."),
         "witnessed": Filter("r.witnessed = {}", "boolean", "Whether new keys wait for it."),
     },
@@ -86,8 +88,10 @@ RESOURCE_SERVERS = Listing(
 
 KEYS = Listing(
     source="signing_key AS k",
-    columns="k.kid, k.alg, k.public_jwk, k.created_at, k.deadline_at, k.activates_at, k.retires_at, k.revoked_at,"
-    " k.destroyed_at, k.signed, k.last_token_expires_at",
+    columns="k.kid, k.alg, k.created_at, k.deadline_at, k.activates_at, k.retires_at, k.revoked_at,"
+    " k.destroyed_at, k.signed, k.last_token_expires_at, (SELECT o.kid FROM signing_key AS o"
+    " WHERE o.alg = k.alg AND o.activates_at <= now() AND (o.retires_at IS NULL OR o.retires_at > now())"
+    " ORDER BY o.activates_at DESC LIMIT 1) AS signing",
     key=Sort("k.kid", "text"),
     sorts={"created_at": Sort("k.created_at")},
     default_sort="-created_at",
@@ -114,6 +118,7 @@ CONSENTS = Listing(
     sorts={"id": Sort("g.id", _ID)},
     default_sort="-id",
     filters={
+        "id": Filter("g.id = {}", "uuid", "One consent."),
         "user_id": Filter("g.user_id = {}", "uuid", "Of one user."),
         "client_id": Filter("g.client_id = {}", help="To one client."),
     },
@@ -129,9 +134,7 @@ MAILS = Listing(
     filters={
         "id": Filter("m.id = {}", "uuid", "One mail."),
         "recipient": Filter("m.recipient = lower({})", help="To this address."),
-        "state": Filter(
-            "m.state = {}", choices=("queued", "sending", "sent", "deferred", "dead"), help="In it."
-        ),
+        "state": Filter("m.state = {}", choices=("queued", "sending", "sent", "deferred", "dead"), help="In it."),
         "template": Filter("m.template = {}", help="Of this kind."),
     },
 )
@@ -163,6 +166,7 @@ ADMINS = Listing(
     sorts={"granted_at": Sort("r.granted_at")},
     default_sort="granted_at",
     filters={
+        "id": Filter("r.id = {}", "uuid", "One of them."),
         "user_id": Filter("r.user_id = {}", "uuid", "Of one user."),
         "role": Filter("r.role = {}", help="With this role."),
     },

@@ -4,7 +4,7 @@ from typing import Any
 
 import rich_click as click
 
-from idp.cli.output import json_option, print_json, print_table, text
+from idp.cli.output import json_option, print_json, print_table
 
 _MARKDOWN_HEAD = """# Settings
 
@@ -22,7 +22,7 @@ This page is made by `idp settings --markdown`.
 @json_option
 def show_settings(markdown: bool, as_json: bool) -> None:
     """Every setting, its value and what it means. Secrets are not shown."""
-    rows = list(_rows(with_values=not markdown))
+    rows = _rows()
     if markdown:
         click.echo(_MARKDOWN_HEAD + "\n".join(map(_markdown_row, rows)))
     elif as_json:
@@ -34,28 +34,10 @@ def show_settings(markdown: bool, as_json: bool) -> None:
         )
 
 
-def _rows(*, with_values: bool) -> list[dict[str, Any]]:
-    from idp.settings import PREFIX, SECRETS, Settings, settings
+def _rows() -> list[dict[str, Any]]:
+    from idp.admin.configuration import settings_in_effect
 
-    rows = []
-    for name, field in Settings.model_fields.items():
-        row: dict[str, Any] = {
-            "name": PREFIX + name.upper(),
-            "default": _plain(field.default),
-            "help": field.description,
-            "secret": name in SECRETS,
-        }
-        if with_values:
-            # A secret prints as asterisks by itself.
-            row["value"] = _plain(getattr(settings(), name))
-        rows.append(row)
-    return rows
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else text(value)
+    return settings_in_effect()
 
 
 def _markdown_row(row: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -28,8 +29,15 @@ _ORDER = """
     UPDATE upstream SET position = given.place FROM unnest($1::text[]) WITH ORDINALITY AS given (id, place)
     WHERE upstream.id = given.id
 """
-_DISABLE = "UPDATE upstream SET disabled_at = now() WHERE id = $1 AND disabled_at IS NULL"
-_ENABLE = "UPDATE upstream SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL"
+_UPDATE = """
+    UPDATE upstream SET config = $2, client_secret = coalesce($3, client_secret), updated_at = now()
+    WHERE id = $1 AND ($4::timestamptz IS NULL OR updated_at = $4)
+"""
+_DELETE = "DELETE FROM upstream WHERE id = $1 AND ($2::timestamptz IS NULL OR updated_at = $2)"
+_DISABLE = "UPDATE upstream SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
+_ENABLE = """
+    UPDATE upstream SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL
+"""
 
 
 def configure(**values: Any) -> Upstream:
@@ -108,18 +116,58 @@ def shown(upstream: Upstream) -> dict[str, Any]:
     return config | {"redirect_uri": upstream.redirect_uri}
 
 
-async def add(upstream: Upstream) -> bool:
-    """Keep a new provider. Returns False when there is one of this id."""
+def _stored(upstream: Upstream) -> tuple[str, bytes | None]:
+    """The configuration without its secret, and that one sealed."""
     config, secret = shown(upstream), upstream.client_secret
     del config["redirect_uri"]
     sealed = vault.seal(secret.encode(), _context(upstream.id)) if secret else None
+    return msgspec.json.encode(config).decode(), sealed
+
+
+async def add(upstream: Upstream) -> bool:
+    """Keep a new provider. Returns False when there is one of this id."""
+    config, sealed = _stored(upstream)
     async with transaction():
         await notices.announce(TOPIC)
         if upstream.id in {known.id for known in of_settings(settings())} or not await execute(
-            _INSERT, upstream.id, msgspec.json.encode(config).decode(), sealed
+            _INSERT, upstream.id, config, sealed
         ):
             return False
         await record("upstream_added", detail={"upstream": upstream.id})
+    return True
+
+
+async def update(upstream: Upstream, expected: datetime | None = None) -> bool:
+    """Change a provider. Without a secret it keeps the one that it has. Its id, kind and issuer stay what they are.
+
+    Args:
+        expected: the ``updated_at`` that the caller has seen.
+
+    Returns:
+        False when there is none, or it was changed since.
+
+    Raises:
+        UnfitUpstream: another issuer would make other people of those who have accounts there.
+    """
+    config, sealed = _stored(upstream)
+    async with transaction():
+        await notices.announce(TOPIC)
+        known = next((known for known in await stored() if known.id == upstream.id), None)
+        if known is not None and (known.kind, known.issuer) != (upstream.kind, upstream.issuer):
+            raise UnfitUpstream("Its kind and its issuer cannot be changed. Add another one.")
+        if not await execute(_UPDATE, upstream.id, config, sealed, expected):
+            return False
+        await record("upstream_updated", detail={"upstream": upstream.id})
+    return True
+
+
+async def delete(upstream_id: str, expected: datetime | None = None) -> bool:
+    """Remove a provider. Who somebody is there stays known, should it be added again. Returns whether this did it."""
+    async with transaction():
+        await notices.announce(TOPIC)
+        if not await execute(_DELETE, upstream_id, expected):
+            return False
+        await record("upstream_deleted", detail={"upstream": upstream_id})
     return True
 
 

@@ -83,7 +83,9 @@ WHERE kid = $1 AND destroyed_at IS NULL AND retires_at <= statement_timestamp()
 
 _LIST = """
 SELECT kid, alg, created_at, deadline_at, activates_at, retires_at, revoked_at, destroyed_at, signed,
-       last_token_expires_at
+       last_token_expires_at,
+       first_value(kid) OVER (PARTITION BY alg ORDER BY coalesce(activates_at <= now(), false)
+           AND coalesce(retires_at > now(), true) DESC, activates_at DESC NULLS LAST) AS signing
 FROM signing_key ORDER BY alg, activates_at NULLS LAST, created_at
 """
 
@@ -333,14 +335,12 @@ def _state(row: asyncpg.Record, signing: str | None, now: datetime) -> State:
     return State.ACTIVE if row["kid"] == signing else State.RETIRING
 
 
+def info(row: asyncpg.Record) -> KeyInfo:
+    """What may be shown of a row that says in ``signing`` which key of its algorithm signs."""
+    values = {name: row[name] for name in KeyInfo.__struct_fields__ if name != "state"}
+    return KeyInfo(state=_state(row, row["signing"], clock.now()), **values)
+
+
 async def list_keys() -> list[KeyInfo]:
     """Every key ever made, by algorithm, oldest first."""
-    rows, now = await fetch(_LIST), clock.now()
-    signing = {
-        row["alg"]: row["kid"]  # the last one of each algorithm remains
-        for row in rows
-        if row["activates_at"] is not None
-        and row["activates_at"] <= now
-        and (row["retires_at"] is None or row["retires_at"] > now)
-    }
-    return [KeyInfo(state=_state(row, signing.get(row["alg"]), now), **dict(row)) for row in rows]
+    return [info(row) for row in await fetch(_LIST)]

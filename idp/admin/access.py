@@ -1,0 +1,106 @@
+"""Who is at the administration, and what they may do there: the same for the API and for the console."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+import msgspec
+
+from idp.admin.roles import Permission, Role, permissions, roles_of
+from idp.db.engine import fetchrow
+from idp.oauth.clients.registry import ResourceServer
+from idp.settings import settings
+
+_CLIENT = "SELECT scope, admin_role FROM client WHERE client_id = $1"
+
+#: What the scopes of the admin API begin with.
+SCOPE_PREFIX = "admin:"
+
+
+class Forbidden(Exception):
+    """The caller may not do this: one plain sentence."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """A person, or a client in its own name.
+
+    Attributes:
+        roles: those of now.
+        allowed: what they may do here: at the API, no more than the scope of the token.
+    """
+
+    user_id: UUID | None
+    client_id: str | None
+    roles: frozenset[Role]
+    allowed: frozenset[Permission]
+
+    @property
+    def actor(self) -> str:
+        """As the audit trail names it."""
+        return f"user:{self.user_id}" if self.user_id else f"client:{self.client_id}"
+
+    @property
+    def owner(self) -> bool:
+        return Role.OWNER in self.roles
+
+    def require(self, permission: Permission) -> None:
+        """Refuse whatever no role allows.
+
+        Raises:
+            Forbidden: this is not allowed.
+        """
+        if permission not in self.allowed:
+            raise Forbidden("Your role does not allow this.")
+
+
+async def person(user_id: UUID) -> Caller:
+    """A person with all that their roles allow; of most people, that is nothing."""
+    roles = await roles_of(user_id)
+    return Caller(user_id, None, roles, permissions(roles))
+
+
+def api_resource() -> ResourceServer:
+    """The admin API as a resource server (RFC 8707): tokens for it name it as their audience."""
+    return ResourceServer(
+        identifier=f"{settings().issuer}/admin/api",
+        name="Administration",
+        scope=" ".join(Permission),
+        witnessed=False,
+    )
+
+
+async def check_user(caller: Caller, user_id: UUID) -> None:
+    """Only an owner acts on somebody who has a role: nobody else may get into the account of an admin.
+
+    Raises:
+        Forbidden: the user has a role.
+    """
+    if not caller.owner and await roles_of(user_id):
+        raise Forbidden("Only an owner may do this to somebody who has a role.")
+
+
+async def check_client(caller: Caller, client_id: str) -> None:
+    """Only an owner acts on a client that can administrate.
+
+    Raises:
+        Forbidden: the client has a role, or scopes of the admin API.
+    """
+    row = await fetchrow(_CLIENT, client_id)
+    if row is not None and row["admin_role"] is not None:
+        _owners_only(caller)
+    if row is not None:
+        check_scope(caller, row["scope"].split())
+
+
+def check_scope(caller: Caller, scopes: Iterable[str]) -> None:
+    """Only an owner lets a client ask for scopes of the admin API.
+
+    Raises:
+        Forbidden: there is one among them.
+    """
+    if any(scope.startswith(SCOPE_PREFIX) for scope in scopes):
+        _owners_only(caller)
+
+
+def _owners_only(caller: Caller) -> None:
+    if not caller.owner:
+        raise Forbidden("Only an owner may do this to a client that can administrate.")

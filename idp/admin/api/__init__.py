@@ -1,0 +1,9 @@
+"""The admin API. The files of the resources declare its operations; the routes are made of them."""
+
+from idp.admin.api import applications, people, server
+from idp.admin.api.openapi import openapi
+from idp.admin.api.operation import OPERATIONS, route_of
+
+__all__ = ["ROUTES", "applications", "people", "server"]
+
+ROUTES = [openapi, *map(route_of, OPERATIONS)]

@@ -1,0 +1,178 @@
+"""Clients and resource servers."""
+
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from idp import clock
+from idp.admin import lists
+from idp.admin.access import check_client, check_scope
+from idp.admin.api import models
+from idp.admin.api.models import reader
+from idp.admin.api.operation import Call, Result, listed, one, operation
+from idp.admin.containment import Report, contain_client
+from idp.admin.roles import Permission
+from idp.oauth.clients import changes, registration
+from idp.settings import settings
+
+_read_client = reader(models.Client)
+
+
+def _read_server(row: asyncpg.Record) -> models.ResourceServer:
+    values = dict(row) | {"jwks_uri": f"{settings().issuer}/jwks/{row['jwks_id']}"}
+    return msgspec.convert(values, models.ResourceServer)
+
+
+listed(
+    "/clients", Permission.CLIENTS_READ, "List clients", listing=lists.CLIENTS, read=_read_client, item=models.Client
+)
+listed(
+    "/resource_servers", Permission.RESOURCE_SERVERS_READ, "List resource servers",
+    listing=lists.RESOURCE_SERVERS, read=_read_server, item=models.ResourceServer,
+)  # fmt: skip
+
+
+@operation("GET", "/clients/{client_id}", Permission.CLIENTS_READ, "Show a client", content=models.Client)
+async def show_client(call: Call) -> models.Client:
+    found: models.Client = await one(lists.CLIENTS, _read_client, client_id=call.params["client_id"])
+    return found
+
+
+async def _client(call: Call) -> models.Client:
+    """The client of the path, on which the caller may act."""
+    await check_client(call.caller, call.params["client_id"])
+    return await show_client(call)
+
+
+@operation(
+    "POST", "/clients", Permission.CLIENTS_WRITE, "Register a client; its secret is in the answer, once",
+    body=models.NewClient, content=models.NewSecret, status=HTTPStatus.CREATED,
+)  # fmt: skip
+async def create_client(call: Call) -> Result:
+    values = msgspec.to_builtins(call.body)
+    check_scope(call.caller, values["scope"].split())
+    client, secret = await registration.register_client(values.pop("client_id"), **values)
+    content = models.NewSecret(client_id=client.client_id, client_secret=secret)
+    return Result(content, HTTPStatus.CREATED, f"/clients/{client.client_id}")
+
+
+@operation(
+    "PATCH", "/clients/{client_id}", Permission.CLIENTS_WRITE, "Change a client",
+    body=models.ClientChange, content=models.Client, current=show_client,
+)  # fmt: skip
+async def update_client(call: Call) -> models.Client:
+    client = await _client(call)
+    values: dict[str, Any] = msgspec.to_builtins(call.body)
+    check_scope(call.caller, values.get("scope", "").split())
+    await changes.update_client(client.client_id, client.updated_at, **values)
+    return await show_client(call)
+
+
+@operation("DELETE", "/clients/{client_id}", Permission.CLIENTS_WRITE, "Delete a client", current=show_client)
+async def delete_client(call: Call) -> None:
+    client = await _client(call)
+    await changes.delete_client(client.client_id, client.updated_at)
+
+
+@operation(
+    "POST", "/clients/{client_id}/rotate_secret", Permission.CLIENTS_WRITE, "Give a client a new secret",
+    content=models.NewSecret,
+)  # fmt: skip
+async def rotate_secret(call: Call) -> models.NewSecret:
+    client = await _client(call)
+    secret = await registration.rotate_secret(client.client_id)
+    return models.NewSecret(client_id=client.client_id, client_secret=secret)
+
+
+@operation("POST", "/clients/{client_id}/disable", Permission.CLIENTS_WRITE, "Refuse a client", content=models.Client)
+async def disable_client(call: Call) -> models.Client:
+    await registration.disable_client((await _client(call)).client_id)
+    return await show_client(call)
+
+
+@operation(
+    "POST", "/clients/{client_id}/enable", Permission.CLIENTS_WRITE, "Accept a client again", content=models.Client
+)
+async def enable_client(call: Call) -> models.Client:
+    await registration.enable_client((await _client(call)).client_id)
+    return await show_client(call)
+
+
+@operation(
+    "POST", "/clients/{client_id}/not_before", Permission.CLIENTS_WRITE, "Refuse what it was issued before a moment",
+    body=models.NotBeforeChange, content=models.Client,
+)  # fmt: skip
+async def set_not_before(call: Call) -> models.Client:
+    client = await _client(call)
+    await changes.set_not_before(client.client_id, call.body.not_before or clock.now())
+    return await show_client(call)
+
+
+@operation(
+    "POST",
+    "/not_before",
+    Permission.ADMINS_WRITE,
+    "Refuse what anybody was issued before a moment",
+    body=models.NotBeforeChange,
+)
+async def set_not_before_of_all(call: Call) -> None:
+    await changes.set_not_before(None, call.body.not_before or clock.now())
+
+
+@operation(
+    "PUT", "/clients/{client_id}/admin_role", Permission.ADMINS_WRITE, "Say what a client may do here in its own name",
+    body=models.ClientRole, content=models.Client, current=show_client,
+)  # fmt: skip
+async def set_admin_role(call: Call) -> models.Client:
+    await changes.set_admin_role(call.params["client_id"], call.body.role)
+    return await show_client(call)
+
+
+@operation(
+    "POST", "/clients/{client_id}/contain", Permission.CLIENTS_WRITE, "End all that a client was given",
+    body=models.Containment, content=Report,
+)  # fmt: skip
+async def end_all_of_client(call: Call) -> Report:
+    client = await _client(call)
+    return await contain_client(client.client_id, disable=call.body.disable)
+
+
+@operation(
+    "GET", "/resource_servers/{jwks_id}", Permission.RESOURCE_SERVERS_READ, "Show a resource server",
+    content=models.ResourceServer,
+)  # fmt: skip
+async def show_resource_server(call: Call) -> models.ResourceServer:
+    found: models.ResourceServer = await one(lists.RESOURCE_SERVERS, _read_server, jwks_id=call.params["jwks_id"])
+    return found
+
+
+@operation(
+    "POST", "/resource_servers", Permission.RESOURCE_SERVERS_WRITE, "Register a resource server",
+    body=models.NewResourceServer, content=models.ResourceServer, status=HTTPStatus.CREATED,
+)  # fmt: skip
+async def create_resource_server(call: Call) -> Result:
+    values = msgspec.to_builtins(call.body)
+    server = await registration.register_resource_server(values.pop("identifier"), values.pop("name"), **values)
+    content = await one(lists.RESOURCE_SERVERS, _read_server, jwks_id=server.jwks_id)
+    return Result(content, HTTPStatus.CREATED, f"/resource_servers/{server.jwks_id}")
+
+
+@operation(
+    "PATCH", "/resource_servers/{jwks_id}", Permission.RESOURCE_SERVERS_WRITE, "Change a resource server",
+    body=models.ResourceServerChange, content=models.ResourceServer, current=show_resource_server,
+)  # fmt: skip
+async def update_resource_server(call: Call) -> models.ResourceServer:
+    server = await show_resource_server(call)
+    await changes.update_resource_server(server.identifier, server.updated_at, **msgspec.to_builtins(call.body))
+    return await show_resource_server(call)
+
+
+@operation(
+    "DELETE", "/resource_servers/{jwks_id}", Permission.RESOURCE_SERVERS_WRITE, "Delete a resource server",
+    current=show_resource_server,
+)  # fmt: skip
+async def delete_resource_server(call: Call) -> None:
+    server = await show_resource_server(call)
+    await changes.delete_resource_server(server.identifier, server.updated_at)

@@ -1,0 +1,382 @@
+"""What the admin API shows and takes. Only what stands here can leave or enter: no secret has a field to show it."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from idp.admin.roles import Role
+from idp.keys.lifecycle import KeyInfo
+from idp.keys.witness import Witness
+
+
+class Shown(msgspec.Struct):
+    """A record as it is shown."""
+
+
+class Sent(msgspec.Struct, forbid_unknown_fields=True):
+    """What a caller sends. Unknown members are refused, so that nothing is changed that is not named here."""
+
+
+def reader(kind: type[Shown], *json: str) -> Any:
+    """What makes a record of a row; the columns named are JSON."""
+
+    def read(row: asyncpg.Record) -> Shown:
+        values = dict(row)
+        for name in json:
+            values[name] = msgspec.json.decode(values[name])
+        return msgspec.convert(values, kind)
+
+    return read
+
+
+class User(Shown):
+    id: UUID
+    email: str
+    email_verified: bool
+    name: str | None
+    given_name: str | None
+    family_name: str | None
+    two_step: bool
+    roles: list[str]
+    created_at: datetime
+    updated_at: datetime
+    disabled_at: datetime | None
+
+
+class NewUser(Sent):
+    """``send_mail``: a mail lets them choose a password."""
+
+    email: str
+    name: str | None = None
+    given_name: str | None = None
+    family_name: str | None = None
+    send_mail: bool = True
+
+
+class ProfileChange(Sent):
+    """Standard claims (OpenID Connect Core section 5.1); null removes one, what is left out stays."""
+
+    name: str | UnsetType | None = UNSET
+    given_name: str | UnsetType | None = UNSET
+    family_name: str | UnsetType | None = UNSET
+    middle_name: str | UnsetType | None = UNSET
+    nickname: str | UnsetType | None = UNSET
+    preferred_username: str | UnsetType | None = UNSET
+    profile: str | UnsetType | None = UNSET
+    picture: str | UnsetType | None = UNSET
+    website: str | UnsetType | None = UNSET
+    gender: str | UnsetType | None = UNSET
+    birthdate: str | UnsetType | None = UNSET
+    zoneinfo: str | UnsetType | None = UNSET
+    locale: str | UnsetType | None = UNSET
+    phone_number: str | UnsetType | None = UNSET
+
+
+class NewInvitation(Sent):
+    email: str
+    name: str | None = None
+
+
+class Session(Shown):
+    sid: UUID
+    user_id: UUID
+    email: str
+    auth_time: datetime
+    amr: list[str]
+    acr: str
+    user_agent: str
+    ip_address: str
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+
+
+class Client(Shown):
+    client_id: str
+    client_name: str
+    application_type: str
+    token_endpoint_auth_method: str
+    grant_types: list[str]
+    redirect_uris: list[str]
+    post_logout_redirect_uris: list[str]
+    scope: str
+    id_token_signed_response_alg: str
+    client_uri: str | None
+    logo_uri: str | None
+    policy_uri: str | None
+    tos_uri: str | None
+    default_acr_values: list[str]
+    upstreams: list[str] | None
+    authorization_challenge: bool
+    require_pkce: bool
+    skip_consent: bool
+    single_session: bool
+    refresh_token_cookie: bool
+    admin_role: str | None
+    not_before: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    disabled_at: datetime | None
+
+
+class NewClient(Sent):
+    """Metadata by the names of RFC 7591. What is left out has the default of its kind."""
+
+    client_name: str
+    client_id: str | None = None
+    application_type: Literal["web", "native"] = "web"
+    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post", "none"] = "client_secret_basic"
+    grant_types: tuple[str, ...] = ("authorization_code",)
+    redirect_uris: list[str] = []
+    post_logout_redirect_uris: list[str] = []
+    scope: str = "openid"
+    id_token_signed_response_alg: str = "RS256"
+    client_uri: str | None = None
+    logo_uri: str | None = None
+    policy_uri: str | None = None
+    tos_uri: str | None = None
+    default_acr_values: list[str] = []
+    upstreams: list[str] | None = None
+    authorization_challenge: bool = False
+    require_pkce: bool = True
+    skip_consent: bool = False
+    single_session: bool = False
+    refresh_token_cookie: bool = False
+
+
+class ClientChange(Sent):
+    """What is left out stays."""
+
+    client_name: str | UnsetType = UNSET
+    grant_types: list[str] | UnsetType = UNSET
+    redirect_uris: list[str] | UnsetType = UNSET
+    post_logout_redirect_uris: list[str] | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    id_token_signed_response_alg: str | UnsetType = UNSET
+    client_uri: str | UnsetType | None = UNSET
+    logo_uri: str | UnsetType | None = UNSET
+    policy_uri: str | UnsetType | None = UNSET
+    tos_uri: str | UnsetType | None = UNSET
+    default_acr_values: list[str] | UnsetType = UNSET
+    upstreams: list[str] | UnsetType | None = UNSET
+    authorization_challenge: bool | UnsetType = UNSET
+    require_pkce: bool | UnsetType = UNSET
+    skip_consent: bool | UnsetType = UNSET
+    single_session: bool | UnsetType = UNSET
+    refresh_token_cookie: bool | UnsetType = UNSET
+
+
+class NewSecret(Shown):
+    """A client with its secret, which is shown this once and never again; null for public clients."""
+
+    client_id: str
+    client_secret: str | None
+
+
+class ClientRole(Sent):
+    """What the client may do here in its own name; null: nothing."""
+
+    role: Role | None
+
+
+class NotBeforeChange(Sent):
+    """A moment before which what was issued counts no more; null: now."""
+
+    not_before: datetime | None = None
+
+
+class ResourceServer(Shown):
+    """``jwks_uri`` is the JWKS URL by which it is known; ``jwks_period`` how long it caches, in seconds."""
+
+    identifier: str
+    jwks_id: str
+    jwks_uri: str
+    name: str
+    scope: str
+    access_token_signed_response_alg: str
+    client_id: str | None
+    witnessed: bool
+    networks: list[str]
+    user_agent: str | None
+    jwks_fetched_at: datetime | None
+    jwks_period: float | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewResourceServer(Sent):
+    identifier: str
+    name: str
+    scope: str = ""
+    access_token_signed_response_alg: str = "RS256"
+    client_id: str | None = None
+    witnessed: bool = True
+    networks: list[str] = []
+    user_agent: str | None = None
+
+
+class ResourceServerChange(Sent):
+    """What is left out stays."""
+
+    name: str | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    access_token_signed_response_alg: str | UnsetType = UNSET
+    client_id: str | UnsetType | None = UNSET
+    witnessed: bool | UnsetType = UNSET
+    networks: list[str] | UnsetType = UNSET
+    user_agent: str | UnsetType | None = UNSET
+
+
+class Key(Shown):
+    """A signing key with who has seen it."""
+
+    key: KeyInfo
+    witnesses: list[Witness]
+
+
+class Rotation(Sent):
+    """``deadline``: seconds that the new key waits for those who do not fetch it; null: for ever. ``now``: it does
+    not wait at all.
+    """
+
+    alg: str = "RS256"
+    size: Literal[2048, 3072, 4096] = 2048
+    deadline: int | None = 86400
+    now: bool = False
+
+
+class Upstream(Shown):
+    id: str
+    config: dict[str, Any]
+    position: int
+    has_client_secret: bool
+    created_at: datetime
+    updated_at: datetime
+    disabled_at: datetime | None
+
+
+class NewUpstream(Sent):
+    """A provider; ``kind`` is oidc, google, github, microsoft or apple. ``client_secret`` is never shown again."""
+
+    client_id: str
+    kind: str = "oidc"
+    id: str | None = None
+    name: str | None = None
+    issuer: str | None = None
+    client_secret: str | None = None
+    scope: str | None = None
+    trust_email: bool = False
+    creates_accounts: bool | None = None
+    required_claims: dict[str, list[str]] = {}
+    organizations: list[str] = []
+    claims: dict[str, str] = {}
+    mfa_acr: str | None = None
+    keep_tokens: bool = False
+    logout: bool = False
+    options: dict[str, str] = {}
+
+
+class UpstreamChange(Sent):
+    """What is left out stays."""
+
+    name: str | UnsetType = UNSET
+    client_id: str | UnsetType = UNSET
+    client_secret: str | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    trust_email: bool | UnsetType = UNSET
+    creates_accounts: bool | UnsetType | None = UNSET
+    required_claims: dict[str, list[str]] | UnsetType = UNSET
+    organizations: list[str] | UnsetType = UNSET
+    claims: dict[str, str] | UnsetType = UNSET
+    mfa_acr: str | UnsetType | None = UNSET
+    keep_tokens: bool | UnsetType = UNSET
+    logout: bool | UnsetType = UNSET
+
+
+class Order(Sent):
+    """The ids of upstreams, in the order in which people see them."""
+
+    ids: list[str]
+
+
+class Consent(Shown):
+    id: UUID
+    user_id: UUID
+    email: str
+    client_id: str
+    client_name: str
+    scope: list[str]
+    resource: list[str]
+    granted_at: datetime
+
+
+class Mail(Shown):
+    id: UUID
+    recipient: str
+    template: str
+    state: str
+    attempts: int
+    response: str
+    created_at: datetime
+    next_attempt_at: datetime | None
+    expires_at: datetime
+    finished_at: datetime | None
+
+
+class AuditEvent(Shown):
+    """``seq`` is its place in the trail; null until the next checkpoint."""
+
+    id: UUID
+    at: datetime
+    event: str
+    outcome: str
+    actor: str
+    user_id: UUID | None
+    client_id: str | None
+    session_id: UUID | None
+    ip_address: str
+    request_id: str
+    detail: dict[str, Any]
+    seq: int | None
+
+
+class Setting(Shown):
+    """A setting in effect. The value of a secret is never shown."""
+
+    name: str
+    value: str
+    default: str
+    secret: bool
+    help: str
+
+
+class Admin(Shown):
+    id: UUID
+    user_id: UUID
+    email: str
+    name: str | None
+    role: Role
+    granted_by: str
+    granted_at: datetime
+
+
+class NewAdmin(Sent):
+    user_id: UUID
+    role: Role
+
+
+class WhoAmI(Shown):
+    actor: str
+    roles: list[Role]
+    permissions: list[str]
+
+
+class Containment(Sent):
+    """``disable``: it cannot be used again until an admin allows it."""
+
+    disable: bool = True

@@ -1,0 +1,165 @@
+"""The OpenAPI 3.1 document of the admin API, made from its table of operations."""
+
+import re
+from functools import cache
+from typing import Any
+
+import msgspec
+from litestar import Response, get
+
+from idp import __version__
+from idp.admin.access import api_resource
+from idp.admin.api.operation import OPERATIONS, PREFIX, Operation
+from idp.admin.api.problems import Problem
+from idp.admin.roles import Permission
+from idp.db.listing import DEFAULT_LIMIT, MAX_LIMIT, Listing
+from idp.settings import settings
+from idp.web.access import Access
+
+TEMPLATE = "#/components/schemas/{name}"
+ERRORS = {
+    "400": "The query or the body cannot be understood.",
+    "401": "The access token is missing or not valid, or the sign-in behind it was too weak.",
+    "403": "The scope of the token, or the role of the caller, does not allow this.",
+    "404": "There is no such record.",
+    "409": "The record is not in the state that this needs.",
+    "412": "The record was changed since it was seen.",
+    "415": "The body is not JSON.",
+    "422": "A value is not allowed.",
+    "428": "If-Match is missing.",
+    "429": "This was asked for too often.",
+    "503": "The server has more to do than it can, or its database is away.",
+}
+_TYPES: dict[str, dict[str, Any]] = {"uuid": {"type": "string", "format": "uuid"}, "boolean": {"type": "boolean"}}
+_TYPES["timestamptz"] = {"type": "string", "format": "date-time"}
+
+
+def _schemas() -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
+    kinds = {kind for each in OPERATIONS for kind in (each.body, each.content) if kind is not None} | {Problem}
+    ordered = sorted(kinds, key=str)
+    found, components = msgspec.json.schema_components(ordered, ref_template=TEMPLATE)
+    return dict(zip(ordered, found, strict=True)), components
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The document. A permission is the scope that an operation needs, besides the role that allows it."""
+    schemas, components = _schemas()
+    paths: dict[str, dict[str, Any]] = {}
+    for each in OPERATIONS:
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
+    issuer = settings().issuer
+    scopes = {str(permission): _describe(permission) for permission in Permission}
+    flow = {"tokenUrl": f"{issuer}/token", "scopes": scopes}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Admin API",
+            "version": __version__,
+            "description": f"Access tokens are those of this server, for the resource `{api_resource().identifier}`.",
+        },
+        "servers": [{"url": f"{issuer}{PREFIX}"}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "oauth2": {
+                    "type": "oauth2",
+                    "flows": {
+                        "authorizationCode": flow | {"authorizationUrl": f"{issuer}/authorize"},
+                        "clientCredentials": flow,
+                    },
+                }
+            },
+        },
+    }
+
+
+def _describe(permission: Permission) -> str:
+    _, area, act = permission.split(":")
+    return f"{'Look at' if act == 'read' else 'Change'} {area.replace('_', ' ')}"
+
+
+def _operation(each: Operation, schemas: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    status = "204" if each.content is None else str(int(each.status))
+    success: dict[str, Any] = {"description": "Done."}
+    if each.content is not None:
+        schema = schemas[each.content]
+        success["content"] = {"application/json": {"schema": _page(schema) if each.listing else schema}}
+    if each.method in ("GET", "PATCH") and not each.listing:
+        success["headers"] = {"ETag": {"schema": {"type": "string"}}}
+    problem = {"application/problem+json": {"schema": schemas[Problem]}}
+    found = {
+        "operationId": each.handler.__name__ if not each.listing else "list_" + each.tag,
+        "summary": each.summary,
+        "tags": [each.tag],
+        "security": [{"oauth2": [str(each.permission)] if each.permission else []}],
+        "parameters": [*_path(each.path), *_headers(each), *(_query(each.listing) if each.listing else [])],
+        "responses": {status: success}
+        | {code: {"description": text, "content": problem} for code, text in ERRORS.items()},
+    }
+    if each.body is not None:
+        content = {"application/json": {"schema": schemas[each.body]}}
+        found["requestBody"] = {"required": True, "content": content}
+    return found
+
+
+def _page(item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["items", "next_cursor"],
+        "properties": {
+            "items": {"type": "array", "items": item},
+            "next_cursor": {"type": ["string", "null"], "description": "Continues the list; null at its end."},
+        },
+    }
+
+
+def _path(path: str) -> list[dict[str, Any]]:
+    names = re.findall(r"{(\w+)}", path)
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+
+
+def _headers(each: Operation) -> list[dict[str, Any]]:
+    found = []
+    if each.current is not None:
+        text = "The ETag of the record as it was seen, or *."
+        found.append(_header("If-Match", text, required=True))
+    if each.method == "POST":
+        found.append(
+            _header("Idempotency-Key", "Sent again with the same key, the request is done once.", required=False)
+        )
+    return found
+
+
+def _header(name: str, description: str, *, required: bool) -> dict[str, Any]:
+    return {
+        "name": name, "in": "header", "required": required, "description": description, "schema": {"type": "string"}
+    }  # fmt: skip
+
+
+def _query(listing: Listing) -> list[dict[str, Any]]:
+    orders = [sign + name for name in listing.sorts for sign in ("", "-")]
+    limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+    found = [
+        {"name": "limit", "in": "query", "schema": limit},
+        {
+            "name": "cursor",
+            "in": "query",
+            "schema": {"type": "string"},
+            "description": "next_cursor of the page before.",
+        },
+        {"name": "sort", "in": "query", "schema": {"enum": orders, "default": listing.default_sort}},
+    ]
+    for name, each in listing.filters.items():
+        schema: dict[str, Any] = (
+            {"enum": list(each.choices)} if each.choices else _TYPES.get(each.type, {"type": "string"})
+        )
+        found.append({"name": name, "in": "query", "description": each.help, "schema": schema})
+    return found
+
+
+@get(f"{PREFIX}/openapi.json", opt={"access": Access.PUBLIC})
+async def openapi() -> Response[bytes]:
+    """What can be asked, for tools. It holds nothing that is not in the documentation."""
+    return Response(msgspec.json.encode(document()), media_type="application/json")

@@ -1,0 +1,280 @@
+"""What an operation of the admin API is, and what all of them do: check the token, read, answer, refuse.
+
+Operations are declared in one table, from which both the routes and the OpenAPI document are made.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import HttpMethod, Request, Response, route
+from litestar.handlers import HTTPRouteHandler
+
+from idp.admin.access import Caller, api_resource, person
+from idp.admin.api import problems
+from idp.admin.api.idempotency import repeatable
+from idp.admin.api.problems import Refused
+from idp.admin.roles import PERMISSIONS, Permission, Role
+from idp.db.listing import DEFAULT_LIMIT, Listing, UnfitQuery, list_page
+from idp.errors import InsufficientAuthentication, InsufficientScope, InvalidToken
+from idp.oauth import access_tokens
+from idp.oauth.clients.registry import registry
+from idp.settings import settings
+from idp.signin.machine import ACR_VALUES
+from idp.web import context, forms
+from idp.web.access import Access
+from idp.web.headers import request_header
+
+PREFIX = "/admin/api/v1"
+AnyRequest = Request[Any, Any, Any]
+MAX_KEY_LENGTH = 200
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call of an operation.
+
+    Attributes:
+        params: what the path names.
+        query: the parameters of the query.
+        body: what was sent, as the operation declares it.
+    """
+
+    caller: Caller
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any = None
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What an operation answers. ``created`` is where a new record is, as the rest of its path."""
+
+    content: Any = None
+    status: HTTPStatus = HTTPStatus.OK
+    created: str | None = None
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+H = TypeVar("H", bound=Handler)
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that can be asked.
+
+    Attributes:
+        path: after :data:`PREFIX`, with ``{name}`` for what varies.
+        permission: what the caller needs; None: only to be an admin.
+        body: the type of what is sent, if something is.
+        content: the type of the answer; None: it has none.
+        listing: for lists, what they can be filtered and sorted by.
+        current: what the operation changes, as GET shows it: then ``If-Match`` is required.
+    """
+
+    method: str
+    path: str
+    permission: Permission | None
+    summary: str
+    tag: str
+    handler: Handler
+    body: Any = None
+    content: Any = None
+    listing: Listing | None = None
+    current: Handler | None = None
+    status: HTTPStatus = HTTPStatus.OK
+
+
+OPERATIONS: list[Operation] = []
+
+
+def operation(method: str, path: str, permission: Permission | None, summary: str, **more: Any) -> Callable[[H], H]:
+    """Declare an operation; its tag is the first part of its path."""
+
+    def declare(handler: H) -> H:
+        tag = path.split("/")[1]
+        OPERATIONS.append(
+            Operation(
+                method=method, path=path, permission=permission, summary=summary, tag=tag, handler=handler, **more
+            )
+        )
+        return handler
+
+    return declare
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of a list. ``next_cursor`` continues it; it is null at the end."""
+
+    items: list[Any]
+    next_cursor: str | None
+
+
+def listed(
+    path: str, permission: Permission, summary: str, *, listing: Listing, read: Callable[[Any], Any], item: Any
+) -> None:
+    """Declare the operation that lists records; ``read`` makes an ``item`` of a row."""
+
+    async def handler(call: Call) -> Page:
+        query = dict(call.query)
+        limit = query.pop("limit", str(DEFAULT_LIMIT))
+        if not limit.isascii() or not limit.isdigit() or len(limit) > 4:
+            raise UnfitQuery("limit", "limit must be a number.")
+        sort, cursor = query.pop("sort", None), query.pop("cursor", None)
+        page = await list_page(listing, query, sort=sort, cursor=cursor, limit=int(limit))
+        return Page([read(row) for row in page.rows], page.next_cursor)
+
+    operation("GET", path, permission, summary, listing=listing, content=item)(handler)
+
+
+async def one(listing: Listing, read: Callable[[Any], Any], **key: str) -> Any:
+    """The record that has this key.
+
+    Raises:
+        Refused: 404, there is none.
+    """
+    try:
+        rows = (await list_page(listing, key, limit=1)).rows
+    except UnfitQuery:
+        rows = []
+    if not rows:
+        raise not_found()
+    return read(rows[0])
+
+
+def not_found() -> Refused:
+    return Refused(HTTPStatus.NOT_FOUND, "not-found", "There is no such record.")
+
+
+def tag_of(content: Any) -> str:
+    """The strong entity tag of a record (RFC 9110 section 8.8.3)."""
+    return f'"{sha256(msgspec.json.encode(content)).hexdigest()[:32]}"'
+
+
+async def authorize(request: AnyRequest, permission: Permission | None) -> Caller:
+    """Who calls, if the token and the roles of whom it stands for allow it.
+
+    Raises:
+        BearerError: the token is missing, not valid, not for the admin API, or lacks the scope.
+        Forbidden: no role of the caller allows it.
+    """
+    scheme, _, token = (request_header(request.scope, b"authorization") or "").partition(" ")
+    live = await access_tokens.judge(token.strip()) if scheme.lower() == "bearer" else None
+    if live is None or api_resource().identifier not in _audience(live.claims):
+        raise InvalidToken
+    if live.row is not None:
+        if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):
+            raise InsufficientAuthentication(settings().admin_acr)
+        caller = await person(live.row["id"])
+    else:
+        caller = _client(live.claims["client_id"])
+    scope = frozenset(live.claims["scope"].split())
+    caller = msgspec.structs.replace(caller, allowed=frozenset(p for p in caller.allowed if p in scope))
+    context.actor.set(caller.actor)
+    if permission is None:
+        return caller
+    if permission not in scope:
+        raise InsufficientScope(permission)
+    caller.require(permission)
+    return caller
+
+
+def _audience(claims: Mapping[str, Any]) -> list[str]:
+    found = claims["aud"]
+    return found if isinstance(found, list) else [found]
+
+
+def _client(client_id: str) -> Caller:
+    client = registry.client(client_id)
+    role = client.admin_role if client is not None else None
+    roles = frozenset({Role(role)} if role in set(Role) else ())
+    return Caller(None, client_id, roles, PERMISSIONS[Role(role)] if roles and role else frozenset())
+
+
+async def _answer(operation: Operation, request: AnyRequest) -> problems.Answer:
+    caller = await authorize(request, operation.permission)
+    call = Call(caller, request.path_params, forms.query(request), await _body(operation, request))
+    if operation.method == "POST" and (key := request_header(request.scope, b"idempotency-key")) is not None:
+        if not 1 <= len(key) <= MAX_KEY_LENGTH:
+            raise Refused(HTTPStatus.BAD_REQUEST, "invalid-key", f"A key has 1 to {MAX_KEY_LENGTH} characters.")
+        name = f"{caller.actor}\0{request.scope['path']}\0{key}"
+        return await repeatable(name, await request.body(), lambda: _perform(operation, call, request))
+    return await _perform(operation, call, request)
+
+
+async def _perform(operation: Operation, call: Call, request: AnyRequest) -> problems.Answer:
+    if operation.current is not None:
+        _check_match(request, tag_of(await operation.current(call)))
+    found = await operation.handler(call)
+    result = found if isinstance(found, Result) else Result(found, operation.status)
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    if result.created is not None:
+        headers["Location"] = f"{settings().issuer}{PREFIX}{result.created}"
+    if result.content is None:
+        return HTTPStatus.NO_CONTENT, {"Cache-Control": "no-store"}, b""
+    if isinstance(result.content, Page):
+        headers |= _link(request, call, result.content)
+    elif operation.method in ("GET", "PATCH"):
+        headers["ETag"] = tag_of(result.content)
+    return result.status, headers, msgspec.json.encode(result.content)
+
+
+def _link(request: AnyRequest, call: Call, page: Page) -> dict[str, str]:
+    """Where the next page is (RFC 8288)."""
+    if page.next_cursor is None:
+        return {}
+    query = urlencode({**call.query, "cursor": page.next_cursor})
+    return {"Link": f'<{settings().issuer}{request.scope["path"]}?{query}>; rel="next"'}
+
+
+def _check_match(request: AnyRequest, tag: str) -> None:
+    """Refuse a change of something that the caller has not seen as it is (RFC 9110 section 13.1.1, RFC 6585)."""
+    given = request_header(request.scope, b"if-match")
+    if given is None:
+        raise Refused(
+            HTTPStatus.PRECONDITION_REQUIRED, "if-match-required", "Send If-Match with the ETag that you have seen."
+        )
+    if given.strip() != "*" and tag not in [each.strip() for each in given.split(",")]:
+        raise Refused(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+
+
+async def _body(operation: Operation, request: AnyRequest) -> Any:
+    if operation.body is None:
+        return None
+    content = await request.body()
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "Send JSON, as application/json.")
+    try:
+        plain = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not JSON.") from error
+    _check_text(plain)
+    return msgspec.convert(plain, operation.body)
+
+
+def _check_text(value: Any) -> None:
+    """PostgreSQL stores no NUL."""
+    if isinstance(value, str) and "\0" in value:
+        raise Refused(HTTPStatus.BAD_REQUEST, "malformed-json", "A text has a character that cannot be kept.")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_text(inner)
+
+
+def route_of(operation: Operation) -> HTTPRouteHandler:
+    """The route that answers to an operation."""
+
+    async def endpoint(request: AnyRequest) -> Response[bytes]:
+        try:
+            status, headers, body = await _answer(operation, request)
+        except Exception as error:
+            refusal = problems.of(error)
+            if refusal is None:
+                raise
+            status, headers, body = refusal
+        return Response(body, status_code=status, headers=headers, media_type=headers.get("Content-Type"))
+
+    path = PREFIX + operation.path.replace("}", ":str}")
+    name = operation.handler.__name__
+    endpoint.__name__ = f"{operation.method.lower()}_{operation.path}_{name}"
+    opt = {"access": Access.BEARER, "permission": operation.permission}
+    return route(path, http_method=[HttpMethod(operation.method)], opt=opt, status_code=200)(endpoint)

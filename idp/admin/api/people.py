@@ -1,0 +1,251 @@
+"""Users, sessions, consents, mail and admins."""
+
+from http import HTTPStatus
+from uuid import UUID
+
+import msgspec
+
+from idp.accounts import invitations, profile, recovery, users
+from idp.accounts.tables import User, user_by_id
+from idp.admin import lists, roles
+from idp.admin.access import check_user
+from idp.admin.api import models
+from idp.admin.api.models import reader
+from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
+from idp.admin.api.problems import Refused
+from idp.admin.containment import Report, contain_user
+from idp.admin.roles import Permission
+from idp.audit.events import record
+from idp.db.engine import execute, transaction
+from idp.mail import outbox
+from idp.oauth import consent
+from idp.oauth.sign_out import revoke_families_of_session, sign_out_user
+from idp.signin import factors
+
+_read_user = reader(models.User)
+_read_session = reader(models.Session)
+_read_consent = reader(models.Consent)
+_read_mail = reader(models.Mail)
+_read_admin = reader(models.Admin)
+
+_END_SESSION = "UPDATE session SET ended_at = now() WHERE id = $1 AND ended_at IS NULL"
+
+listed("/users", Permission.USERS_READ, "List and search users", listing=lists.USERS, read=_read_user, item=models.User)
+listed(
+    "/sessions",
+    Permission.SESSIONS_READ,
+    "List sessions",
+    listing=lists.SESSIONS,
+    read=_read_session,
+    item=models.Session,
+)
+listed(
+    "/consents",
+    Permission.CONSENTS_READ,
+    "List consents",
+    listing=lists.CONSENTS,
+    read=_read_consent,
+    item=models.Consent,
+)
+listed("/outbox", Permission.OUTBOX_READ, "List mails", listing=lists.MAILS, read=_read_mail, item=models.Mail)
+listed("/admins", Permission.ADMINS_READ, "List admins", listing=lists.ADMINS, read=_read_admin, item=models.Admin)
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise not_found() from None
+
+
+async def _user(call: Call) -> User:
+    """The user of the path, on whom the caller may act.
+
+    Raises:
+        Refused: there is none.
+        Forbidden: only an owner may.
+    """
+    user = await user_by_id(_id(call.params["user_id"]))
+    if user is None:
+        raise not_found()
+    await check_user(call.caller, user.id)
+    return user
+
+
+@operation("GET", "/users/{user_id}", Permission.USERS_READ, "Show a user", content=models.User)
+async def show_user(call: Call) -> models.User:
+    _id(call.params["user_id"])
+    found: models.User = await one(lists.USERS, _read_user, q=call.params["user_id"].lower())
+    return found
+
+
+@operation(
+    "POST",
+    "/users",
+    Permission.USERS_WRITE,
+    "Create a user",
+    body=models.NewUser,
+    content=models.User,
+    status=HTTPStatus.CREATED,
+)
+async def create_user(call: Call) -> Result:
+    asked: models.NewUser = call.body
+    names = {name: getattr(asked, name) for name in ("name", "given_name", "family_name")}
+    for name, value in names.items():
+        if value is not None and (len(value) > users.MAX_NAME_LENGTH or not value.isprintable()):
+            raise profile.ProfileRefused(name, "That is too long, or has signs that cannot be shown.")
+    async with transaction():
+        user = await users.create_user(asked.email, None, **names)
+        if asked.send_mail:
+            await recovery.mail_reset(user.email, "")
+    content = await one(lists.USERS, _read_user, q=str(user.id))
+    return Result(content, HTTPStatus.CREATED, f"/users/{user.id}")
+
+
+@operation(
+    "PATCH", "/users/{user_id}", Permission.USERS_WRITE, "Change a profile",
+    body=models.ProfileChange, content=models.User, current=show_user,
+)  # fmt: skip
+async def update_user(call: Call) -> models.User:
+    user = await _user(call)
+    changes = msgspec.to_builtins(call.body)
+    kept = {name: getattr(user, name) or "" for name in profile.FIELDS}
+    address = msgspec.json.decode(user.address) if user.address else {}
+    entered = kept | {f"address.{name}": text for name, text in address.items()}
+    entered |= {name: value or "" for name, value in changes.items()}
+    if not await profile.update_profile(user, entered):
+        raise Refused(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+    return await show_user(call)
+
+
+@operation("DELETE", "/users/{user_id}", Permission.USERS_WRITE, "Delete a user", current=show_user)
+async def delete_user(call: Call) -> None:
+    user = await _user(call)
+    async with transaction():
+        await sign_out_user(user.id, "user_deleted")
+        await profile.delete_user(user.id)
+
+
+@operation("POST", "/users/{user_id}/disable", Permission.USERS_WRITE, "Lock a user out", content=models.User)
+async def disable_user(call: Call) -> models.User:
+    user = await _user(call)
+    await users.disable_user(user.id, sign_out_user)
+    return await show_user(call)
+
+
+@operation("POST", "/users/{user_id}/enable", Permission.USERS_WRITE, "Let a user sign in again", content=models.User)
+async def enable_user(call: Call) -> models.User:
+    user = await _user(call)
+    await users.enable_user(user.id)
+    return await show_user(call)
+
+
+@operation("POST", "/users/{user_id}/sign_out", Permission.SESSIONS_WRITE, "Sign a user out everywhere")
+async def sign_out(call: Call) -> None:
+    user = await _user(call)
+    async with transaction():
+        await sign_out_user(user.id, "signed_out_by_admin")
+        await record("signed_out_everywhere", user_id=user.id)
+
+
+@operation("POST", "/users/{user_id}/reset_factors", Permission.USERS_WRITE, "Take all second factors off a user")
+async def reset_factors(call: Call) -> None:
+    user = await _user(call)
+    await factors.remove_all(user.id)
+
+
+@operation(
+    "POST", "/users/{user_id}/send_password_reset", Permission.USERS_WRITE, "Mail a user a way to a new password"
+)
+async def send_password_reset(call: Call) -> None:
+    user = await _user(call)
+    await recovery.mail_reset(user.email, "")
+
+
+@operation(
+    "POST", "/users/{user_id}/contain", Permission.USERS_WRITE, "End all that a user gave",
+    body=models.Containment, content=Report,
+)  # fmt: skip
+async def end_all_of_user(call: Call) -> Report:
+    user = await _user(call)
+    return await contain_user(user.id, disable=call.body.disable)
+
+
+@operation("POST", "/invitations", Permission.USERS_WRITE, "Invite somebody by mail", body=models.NewInvitation)
+async def invite(call: Call) -> None:
+    name = call.body.name
+    if name is not None and (len(name) > users.MAX_NAME_LENGTH or not name.isprintable()):
+        raise profile.ProfileRefused("name", "That is too long, or has signs that cannot be shown.")
+    await invitations.invite(call.body.email, name)
+
+
+@operation("GET", "/sessions/{sid}", Permission.SESSIONS_READ, "Show a session", content=models.Session)
+async def show_session(call: Call) -> models.Session:
+    found: models.Session = await one(lists.SESSIONS, _read_session, sid=str(_id(call.params["sid"])))
+    return found
+
+
+@operation("DELETE", "/sessions/{sid}", Permission.SESSIONS_WRITE, "End a session with what was issued by it")
+async def end_session(call: Call) -> None:
+    session = await show_session(call)
+    await check_user(call.caller, session.user_id)
+    async with transaction():
+        if await execute(_END_SESSION, session.sid):
+            await revoke_families_of_session(session.sid, "signed_out_by_admin")
+            await record("sign_out", user_id=session.user_id, session_id=session.sid)
+
+
+@operation("GET", "/consents/{consent_id}", Permission.CONSENTS_READ, "Show a consent", content=models.Consent)
+async def show_consent(call: Call) -> models.Consent:
+    found: models.Consent = await one(lists.CONSENTS, _read_consent, id=str(_id(call.params["consent_id"])))
+    return found
+
+
+@operation(
+    "DELETE", "/consents/{consent_id}", Permission.CONSENTS_WRITE, "Withdraw a consent with what was issued by it"
+)
+async def withdraw_consent(call: Call) -> None:
+    found = await show_consent(call)
+    await check_user(call.caller, found.user_id)
+    await consent.withdraw(found.user_id, found.client_id)
+
+
+@operation("GET", "/outbox/{mail_id}", Permission.OUTBOX_READ, "Show a mail, without its content", content=models.Mail)
+async def show_mail(call: Call) -> models.Mail:
+    found: models.Mail = await one(lists.MAILS, _read_mail, id=str(_id(call.params["mail_id"])))
+    return found
+
+
+@operation(
+    "POST", "/outbox/{mail_id}/retry", Permission.OUTBOX_WRITE, "Try a deferred mail again now", content=models.Mail
+)
+async def retry_mail(call: Call) -> models.Mail:
+    if not await outbox.retry(_id(call.params["mail_id"])):
+        await show_mail(call)
+        raise Refused(HTTPStatus.CONFLICT, "wrong-state", "The mail is not deferred.")
+    return await show_mail(call)
+
+
+@operation(
+    "POST", "/admins", Permission.ADMINS_WRITE, "Give a user a role",
+    body=models.NewAdmin, content=models.Admin, status=HTTPStatus.CREATED,
+)  # fmt: skip
+async def grant_role(call: Call) -> Result:
+    if await user_by_id(call.body.user_id) is None:
+        raise not_found()
+    await roles.grant(call.body.user_id, call.body.role, granted_by=call.caller.actor)
+    found = await one(lists.ADMINS, _read_admin, user_id=str(call.body.user_id), role=call.body.role)
+    return Result(found, HTTPStatus.CREATED, f"/admins/{found.id}")
+
+
+@operation("GET", "/admins/{admin_id}", Permission.ADMINS_READ, "Show who has a role", content=models.Admin)
+async def show_admin(call: Call) -> models.Admin:
+    found: models.Admin = await one(lists.ADMINS, _read_admin, id=str(_id(call.params["admin_id"])))
+    return found
+
+
+@operation("DELETE", "/admins/{admin_id}", Permission.ADMINS_WRITE, "Take a role from a user")
+async def revoke_role(call: Call) -> None:
+    found = await show_admin(call)
+    if not await roles.revoke(found.user_id, found.role):
+        raise Refused(HTTPStatus.CONFLICT, "last-owner", "The last owner stays.")

@@ -1,0 +1,133 @@
+"""Errors of the admin API, as problem details (RFC 9457)."""
+
+from http import HTTPStatus
+
+import msgspec
+import structlog
+
+from idp.accounts.addresses import InvalidEmail
+from idp.accounts.passwords import PasswordRefused
+from idp.accounts.profile import ProfileRefused
+from idp.accounts.users import EmailTaken
+from idp.admin.access import Forbidden
+from idp.admin.containment import UnknownSubject
+from idp.db.listing import UnfitQuery
+from idp.errors import (
+    BearerError,
+    InsufficientAuthentication,
+    InsufficientScope,
+    OAuthError,
+    Overloaded,
+    TooManyTries,
+)
+from idp.federation.errors import UnfitUpstream
+from idp.keys.jose import InvalidKey, UnsupportedAlgorithm
+from idp.keys.lifecycle import RotationPending, UnknownKey
+from idp.keys.ring import NoSigningKey
+from idp.oauth.clients.changes import Outdated, UnknownResourceServer
+from idp.oauth.clients.registration import UnknownClient
+from idp.web.context import request_id
+
+log = structlog.get_logger()
+
+_S = HTTPStatus
+
+
+class Refused(Exception):
+    """A request that is not answered as asked.
+
+    Attributes:
+        name: the error, as the last part of the problem's ``type``.
+        detail: one plain sentence.
+    """
+
+    def __init__(self, status: HTTPStatus, name: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.name = name
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error (RFC 9457 section 3).
+
+    Attributes:
+        type: tells errors apart.
+        instance: the request, as logs and the audit trail name it.
+        errors: for what was asked wrongly, by the name of the parameter.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: dict[str, str] = {}
+
+
+#: What the services refuse, with the status and the name of the error.
+KINDS: dict[type[Exception], tuple[HTTPStatus, str]] = {
+    Forbidden: (_S.FORBIDDEN, "forbidden"),
+    UnknownSubject: (_S.NOT_FOUND, "not-found"),
+    UnknownClient: (_S.NOT_FOUND, "not-found"),
+    UnknownResourceServer: (_S.NOT_FOUND, "not-found"),
+    UnknownKey: (_S.CONFLICT, "wrong-state"),
+    NoSigningKey: (_S.CONFLICT, "wrong-state"),
+    RotationPending: (_S.CONFLICT, "rotation-pending"),
+    Outdated: (_S.PRECONDITION_FAILED, "outdated"),
+    EmailTaken: (_S.CONFLICT, "email-taken"),
+    InvalidEmail: (_S.UNPROCESSABLE_ENTITY, "invalid-email"),
+    PasswordRefused: (_S.UNPROCESSABLE_ENTITY, "invalid-password"),
+    UnfitUpstream: (_S.UNPROCESSABLE_ENTITY, "invalid-upstream"),
+    UnsupportedAlgorithm: (_S.UNPROCESSABLE_ENTITY, "unsupported-algorithm"),
+    InvalidKey: (_S.UNPROCESSABLE_ENTITY, "invalid-key"),
+    msgspec.ValidationError: (_S.UNPROCESSABLE_ENTITY, "invalid-body"),
+}
+HEADERS = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+
+Answer = tuple[HTTPStatus, dict[str, str], bytes]
+
+
+def problem(
+    status: HTTPStatus,
+    name: str,
+    detail: str,
+    *,
+    errors: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """Status, headers and body of an error."""
+    instance = f"urn:idp:request:{request_id.get()}"
+    body = Problem(f"urn:idp:problem:{name}", status.phrase, int(status), detail, instance, errors or {})
+    return status, HEADERS | (headers or {}), msgspec.json.encode(body)
+
+
+def of(error: Exception) -> Answer | None:
+    """The answer to what was refused; None for what was not foreseen."""
+    if isinstance(error, BearerError):
+        headers = {"WWW-Authenticate": challenge(error)}
+        return problem(HTTPStatus(error.status), error.error, error.description, headers=headers)
+    if isinstance(error, Refused):
+        return problem(error.status, error.name, str(error))
+    if isinstance(error, UnfitQuery):
+        return problem(_S.BAD_REQUEST, "invalid-query", str(error), errors={error.parameter: str(error)})
+    if isinstance(error, ProfileRefused):
+        return problem(_S.UNPROCESSABLE_ENTITY, "invalid-profile", str(error), errors={error.field: str(error)})
+    if isinstance(error, TooManyTries | Overloaded):
+        status = _S.TOO_MANY_REQUESTS if isinstance(error, TooManyTries) else _S.SERVICE_UNAVAILABLE
+        return problem(status, "try-later", "Try again later.", headers={"Retry-After": str(error.retry_after)})
+    if isinstance(error, OAuthError):
+        return problem(_S.UNPROCESSABLE_ENTITY, error.error, error.description)
+    for kind, (status, name) in KINDS.items():
+        if isinstance(error, kind):
+            return problem(status, name, str(error))
+    return None
+
+
+def challenge(error: BearerError) -> str:
+    """What the client lacks (RFC 6750 section 3, RFC 9470 section 3)."""
+    values = {"error": error.error, "error_description": error.description}
+    if isinstance(error, InsufficientScope):
+        values["scope"] = error.scope
+    if isinstance(error, InsufficientAuthentication):
+        values["acr_values"] = error.acr_values
+    return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in values.items())

@@ -1,0 +1,205 @@
+"""The server itself: keys, upstreams, the audit trail, settings, and who the caller is."""
+
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from idp.admin import lists
+from idp.admin.api import models
+from idp.admin.api.models import reader
+from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
+from idp.admin.api.problems import Refused
+from idp.admin.configuration import settings_in_effect
+from idp.admin.containment import Report, contain_key, contain_upstream
+from idp.admin.roles import Permission
+from idp.federation import upstreams
+from idp.keys import lifecycle, witness
+from idp.keys.lifecycle import KeyInfo
+
+_read_event = reader(models.AuditEvent, "detail")
+
+
+def _read_upstream(row: asyncpg.Record) -> models.Upstream:
+    config = msgspec.json.decode(row["config"])
+    config.pop("client_secret", None)
+    return msgspec.convert(dict(row) | {"config": config}, models.Upstream)
+
+
+def _read_key(row: asyncpg.Record) -> KeyInfo:
+    return lifecycle.info(row)
+
+
+listed("/keys", Permission.KEYS_READ, "List signing keys", listing=lists.KEYS, read=_read_key, item=KeyInfo)
+listed(
+    "/upstreams",
+    Permission.UPSTREAMS_READ,
+    "List upstreams",
+    listing=lists.UPSTREAMS,
+    read=_read_upstream,
+    item=models.Upstream,
+)
+listed(
+    "/audit", Permission.AUDIT_READ, "List audit events", listing=lists.AUDIT, read=_read_event, item=models.AuditEvent
+)
+
+
+@operation("GET", "/me", None, "Who the caller is, and what they may do", content=models.WhoAmI)
+async def who_am_i(call: Call) -> models.WhoAmI:
+    caller = call.caller
+    return models.WhoAmI(actor=caller.actor, roles=sorted(caller.roles), permissions=sorted(caller.allowed))
+
+
+@operation(
+    "GET",
+    "/settings",
+    Permission.SETTINGS_READ,
+    "The settings in effect; secrets are masked",
+    content=list[models.Setting],
+)
+async def show_settings(call: Call) -> list[models.Setting]:
+    return [models.Setting(**row) for row in settings_in_effect()]
+
+
+@operation("GET", "/audit/{event_id}", Permission.AUDIT_READ, "Show an audit event", content=models.AuditEvent)
+async def show_event(call: Call) -> models.AuditEvent:
+    found: models.AuditEvent = await one(lists.AUDIT, _read_event, id=call.params["event_id"])
+    return found
+
+
+@operation("GET", "/keys/{kid}", Permission.KEYS_READ, "Show a key, and who has seen it", content=models.Key)
+async def show_key(call: Call) -> models.Key:
+    kid = call.params["kid"]
+    found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
+    if found is None:
+        raise not_found()
+    return models.Key(key=found, witnesses=await witness.view(kid))
+
+
+@operation(
+    "POST", "/keys", Permission.KEYS_WRITE, "Rotate: publish the next key of an algorithm",
+    body=models.Rotation, content=models.Key, status=HTTPStatus.CREATED,
+)  # fmt: skip
+async def rotate_key(call: Call) -> Result:
+    asked: models.Rotation = call.body
+    if asked.deadline is not None and not 0 <= asked.deadline <= 365 * 86400:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-body", "The deadline is up to a year.")
+    kid = await lifecycle.rotate(asked.alg, asked.size, now=asked.now, deadline=asked.deadline)
+    return Result(await _key(kid), HTTPStatus.CREATED, f"/keys/{kid}")
+
+
+async def _key(kid: str) -> models.Key:
+    found = next(key for key in await lifecycle.list_keys() if key.kid == kid)
+    return models.Key(key=found, witnesses=await witness.view(kid))
+
+
+@operation("POST", "/keys/{kid}/activate", Permission.KEYS_WRITE, "Let a key that waits sign now", content=models.Key)
+async def activate_key(call: Call) -> models.Key:
+    key = await show_key(call)
+    await lifecycle.activate(key.key.kid, unseen=tuple(await witness.unseen(key.key.kid)))
+    return await show_key(call)
+
+
+@operation(
+    "POST",
+    "/keys/{kid}/revoke",
+    Permission.KEYS_WRITE,
+    "Take a key out of the JWKS at once",
+    content=lifecycle.Revocation,
+)
+async def revoke_key(call: Call) -> lifecycle.Revocation:
+    key = await show_key(call)
+    return await lifecycle.revoke(key.key.kid)
+
+
+@operation(
+    "POST", "/keys/{kid}/contain", Permission.KEYS_WRITE, "The same, with what goes on and until when", content=Report
+)
+async def end_all_of_key(call: Call) -> Report:
+    return await contain_key(call.params["kid"])
+
+
+@operation(
+    "POST", "/keys/{kid}/destroy", Permission.KEYS_WRITE, "Erase the private part of a retired key", content=models.Key
+)
+async def destroy_key(call: Call) -> models.Key:
+    key = await show_key(call)
+    await lifecycle.destroy(key.key.kid)
+    return await show_key(call)
+
+
+@operation("GET", "/upstreams/{upstream_id}", Permission.UPSTREAMS_READ, "Show an upstream", content=models.Upstream)
+async def show_upstream(call: Call) -> models.Upstream:
+    found: models.Upstream = await one(lists.UPSTREAMS, _read_upstream, id=call.params["upstream_id"])
+    return found
+
+
+@operation(
+    "POST", "/upstreams", Permission.UPSTREAMS_WRITE, "Add an upstream",
+    body=models.NewUpstream, content=models.Upstream, status=HTTPStatus.CREATED,
+)  # fmt: skip
+async def add_upstream(call: Call) -> Result:
+    upstream = upstreams.configure(**msgspec.to_builtins(call.body))
+    if not await upstreams.add(upstream):
+        raise Refused(HTTPStatus.CONFLICT, "id-taken", "There is an upstream with this id already.")
+    content = await one(lists.UPSTREAMS, _read_upstream, id=upstream.id)
+    return Result(content, HTTPStatus.CREATED, f"/upstreams/{upstream.id}")
+
+
+@operation(
+    "PATCH", "/upstreams/{upstream_id}", Permission.UPSTREAMS_WRITE, "Change an upstream",
+    body=models.UpstreamChange, content=models.Upstream, current=show_upstream,
+)  # fmt: skip
+async def update_upstream(call: Call) -> models.Upstream:
+    found = await show_upstream(call)
+    values: dict[str, Any] = found.config | msgspec.to_builtins(call.body)
+    values.pop("disabled", None)
+    if not await upstreams.update(upstreams.configure(**values), found.updated_at):
+        raise Refused(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+    return await show_upstream(call)
+
+
+@operation(
+    "DELETE", "/upstreams/{upstream_id}", Permission.UPSTREAMS_WRITE, "Remove an upstream", current=show_upstream
+)
+async def delete_upstream(call: Call) -> None:
+    found = await show_upstream(call)
+    if not await upstreams.delete(found.id, found.updated_at):
+        raise Refused(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+
+
+@operation(
+    "POST",
+    "/upstreams/{upstream_id}/disable",
+    Permission.UPSTREAMS_WRITE,
+    "Disable an upstream",
+    content=models.Upstream,
+)
+async def disable_upstream(call: Call) -> models.Upstream:
+    await upstreams.disable(call.params["upstream_id"])
+    return await show_upstream(call)
+
+
+@operation(
+    "POST", "/upstreams/{upstream_id}/enable", Permission.UPSTREAMS_WRITE, "Enable an upstream", content=models.Upstream
+)
+async def enable_upstream(call: Call) -> models.Upstream:
+    await upstreams.enable(call.params["upstream_id"])
+    return await show_upstream(call)
+
+
+@operation("PUT", "/upstreams", Permission.UPSTREAMS_WRITE, "Put upstreams in order", body=models.Order)
+async def order_upstreams(call: Call) -> None:
+    await upstreams.order(call.body.ids)
+
+
+@operation(
+    "POST",
+    "/upstreams/{upstream_id}/contain",
+    Permission.UPSTREAMS_WRITE,
+    "End what sign-ins with it gave",
+    content=Report,
+)
+async def end_all_of_upstream(call: Call) -> Report:
+    return await contain_upstream(call.params["upstream_id"])
