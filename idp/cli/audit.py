@@ -19,7 +19,7 @@ class NotAudited(Exception):
 
 @click.group()
 def audit() -> None:
-    """The trail of what happened, to whom and by whom."""
+    """The trail of what happened, and whether it is whole."""
 
 
 def _filters(command: Any) -> Any:

@@ -7,6 +7,7 @@ from litestar import Request
 
 from idp.accounts import proofs
 from idp.accounts.tables import User
+from idp.audit.events import record
 from idp.db.engine import transaction
 from idp.errors import TooManyTries
 from idp.mail import outbox
@@ -101,6 +102,7 @@ async def _tell_owner(email: str, user: User | None) -> None:
             name=user.name if user else None,
             link=f"{settings().issuer}/unlock?token={sent.token}",
         )
+        await record("account_locked", outcome="denied", user_id=user.id if user else None, stranger=email)
 
 
 async def second_step(user_id: UUID, browser: Browser | None) -> None:
