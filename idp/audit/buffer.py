@@ -129,7 +129,7 @@ def _tokens_issued(grant_type: str, client_id: str, tokens: Sequence[_Token]) ->
         value = getattr(first, name)
         return value if all(getattr(token, name) == value for token in tokens) else otherwise
 
-    detail = {"grant_type": grant_type, "tokens": [token._asdict() for token in tokens]}
+    detail = {"grant_type": grant_type, "issued": [token._asdict() for token in tokens]}
     return Row(
         ids.uuid7(), first.at, "token_issued", "success", "", common("user_id", None), client_id,
         common("session_id", None), common("ip_address", ""), common("request_id", ""),

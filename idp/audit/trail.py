@@ -23,7 +23,7 @@ BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UT
 #: What starts a formula, where a table is opened in a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
-_TOKENS = "event = 'token_issued' AND detail -> 'tokens' @>"
+_ISSUED = "event = 'token_issued' AND detail -> 'issued' @>"
 #: What events can be narrowed by, each as a predicate on its value.
 FILTERS = {
     "event": "event = {}",
@@ -35,8 +35,8 @@ FILTERS = {
     "ip_address": "ip_address = {}",
     "request_id": "request_id = {}",
     # Tokens are told several at a time.
-    "jti": f"{_TOKENS} jsonb_build_array(jsonb_build_object('jti', {{}}::text))",
-    "token_user_id": f"{_TOKENS} jsonb_build_array(jsonb_build_object('user_id', {{}}::text))",
+    "jti": f"{_ISSUED} jsonb_build_array(jsonb_build_object('jti', {{}}::text))",
+    "token_user_id": f"{_ISSUED} jsonb_build_array(jsonb_build_object('user_id', {{}}::text))",
 }
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM audit_event WHERE at >= $1 AND at < $2"  # noqa: S608
 

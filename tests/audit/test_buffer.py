@@ -56,8 +56,8 @@ async def test_tokens_of_one_client_and_grant_are_one_event() -> None:
     await buffer.write()
     two, one = sorted(await told(client_id), key=lambda row: row["detail"]["grant_type"], reverse=True)
     assert (two["event"], two["outcome"], two["detail"]["grant_type"]) == ("token_issued", "success", "refresh_token")
-    assert [token.pop("at")[:4] for token in two["detail"]["tokens"]] == [str(clock.now().year)] * 2
-    assert two["detail"]["tokens"] == [
+    assert [token.pop("at")[:4] for token in two["detail"]["issued"]] == [str(clock.now().year)] * 2
+    assert two["detail"]["issued"] == [
         {
             "jti": f"jti {number}",
             "user_id": str(user_id),
@@ -91,8 +91,8 @@ async def test_many_tokens_are_several_events() -> None:
         token_issued("client_credentials", client_id, str(number))
     await buffer.write()
     rows = await told(client_id)
-    assert [len(row["detail"]["tokens"]) for row in rows] == [200, 200, 101]
-    assert [int(token["jti"]) for row in rows for token in row["detail"]["tokens"]] == list(range(501))
+    assert [len(row["detail"]["issued"]) for row in rows] == [200, 200, 101]
+    assert [int(token["jti"]) for row in rows for token in row["detail"]["issued"]] == list(range(501))
     assert buffer._waiting == 0
 
 
@@ -127,7 +127,7 @@ async def test_what_cannot_be_written_is_kept(monkeypatch: pytest.MonkeyPatch) -
     token_issued("refresh_token", client_id, "300")
     await buffer.write()
     rows = await told(client_id)
-    tokens = [int(token["jti"]) for row in rows for token in row["detail"].get("tokens", ())]
+    tokens = [int(token["jti"]) for row in rows for token in row["detail"].get("issued", ())]
     assert sorted(tokens) == list(range(301))
     assert sum(row["event"] == "token_refused" for row in rows) == 300
 
@@ -139,7 +139,7 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         token_issued("client_credentials", client_id, str(number))
     await buffer.write()
     (row,) = await told(client_id)
-    assert len(row["detail"]["tokens"]) == 10
+    assert len(row["detail"]["issued"]) == 10
     token_issued("client_credentials", client_id, "later")
     await buffer.write()
     assert len(await told(client_id)) == 2
@@ -251,7 +251,7 @@ async def test_what_a_client_does_is_told(client: RelyingParty, make_client: Mak
     jti = jose.verify(response.json()["access_token"], keyring.verification(), "at+jwt")["jti"]
     (row,) = await until_told(service.client_id, "token_issued")
     assert row["detail"]["grant_type"] == "client_credentials"
-    assert [token["jti"] for token in row["detail"]["tokens"]] == [jti]
+    assert [token["jti"] for token in row["detail"]["issued"]] == [jti]
     assert (await client.post("/token", grant_type="refresh_token", refresh_token="x")).status_code == 400
     (row,) = await until_told(client.client_id, "token_refused")
     assert (row["outcome"], row["actor"]) == ("failure", f"client:{client.client_id}")
@@ -268,4 +268,4 @@ async def test_what_waits_is_written_when_a_server_stops(start_server: StartServ
         assert (await service.post("/token", grant_type="client_credentials")).status_code == 200
     server.stop()
     rows = [row for row in await told(service.client_id) if row["event"] == "token_issued"]
-    assert sum(len(row["detail"]["tokens"]) for row in rows) == 20
+    assert sum(len(row["detail"]["issued"]) for row in rows) == 20
