@@ -25,6 +25,8 @@ log = structlog.get_logger()
 MAX_WAITING = 50_000
 #: Events of one statement, and tokens of one event.
 BATCH, TOKENS_AN_EVENT = 250, 200
+#: Tokens that are made events at a time. Those of more clients than this share events: rows cost more than tokens.
+TOKENS, CLIENTS = 1_000, 10
 
 # Arrays, one element an event.
 _INSERT = """
@@ -38,14 +40,11 @@ ON CONFLICT (id) DO NOTHING
 """
 
 
-#: By what tokens are told together: grant_type and client_id. One row a second, not one a token, makes it cheap.
-_Kind = tuple[str, str]
-
-
 class _Token(NamedTuple):
     """What each token has of its own."""
 
     at: datetime
+    client_id: str
     jti: str
     user_id: UUID | None
     session_id: UUID | None
@@ -55,7 +54,8 @@ class _Token(NamedTuple):
 
 
 _rows: list[Row] = []
-_tokens: dict[_Kind, list[_Token]] = {}
+#: By grant_type.
+_tokens: dict[str, list[_Token]] = {}
 _waiting = _left_out = 0
 
 
@@ -74,10 +74,11 @@ def token_issued(
     session_id: UUID | None = None,
     family_id: UUID | None = None,
 ) -> None:
-    """Tell soon that an access token was issued. Those of one client and grant within a second are one event."""
+    """Tell soon that an access token was issued. Those of one grant and client within a second are one event."""
     if _fits():
-        token = _Token(clock.now(), jti, user_id, session_id, family_id, client_address.get(), request_id.get())
-        _tokens.setdefault((grant_type, client_id), []).append(token)
+        now, address, request = clock.now(), client_address.get(), request_id.get()
+        token = _Token(now, client_id, jti, user_id, session_id, family_id, address, request)
+        _tokens.setdefault(grant_type, []).append(token)
 
 
 def _fits() -> bool:
@@ -106,34 +107,40 @@ async def write() -> None:
 
 
 def _take_tokens() -> None:
-    """Make rows of the tokens that wait, as many as one event has of each kind."""
+    """Make rows of the tokens that wait."""
     global _waiting  # noqa: PLW0603
-    for kind in list(_tokens):
-        tokens = _tokens.pop(kind)
-        taken, rest = tokens[:TOKENS_AN_EVENT], tokens[TOKENS_AN_EVENT:]
-        if rest:
-            _tokens[kind] = rest
-        grant_type, client_id = kind
+    for grant_type in list(_tokens):
+        tokens = _tokens.pop(grant_type)
+        if tokens[TOKENS:]:
+            _tokens[grant_type] = tokens[TOKENS:]
+        taken = tokens[:TOKENS]
         activity.count(f"token:{grant_type}", len(taken), taken[0].at)
-        _waiting -= len(taken)
-        if settings().audit_tokens:
-            _rows.append(_tokens_issued(grant_type, client_id, taken))
-            _waiting += 1
+        events = [_tokens_issued(grant_type, told) for told in _told_together(taken)] if settings().audit_tokens else []
+        _rows.extend(events)
+        _waiting += len(events) - len(taken)
 
 
-def _tokens_issued(grant_type: str, client_id: str, tokens: Sequence[_Token]) -> Row:
+def _told_together(tokens: list[_Token]) -> list[list[_Token]]:
+    """By client, if there are only a few of these."""
+    by_client: dict[str, list[_Token]] = {}
+    for token in tokens:
+        by_client.setdefault(token.client_id, []).append(token)
+    groups = list(by_client.values()) if len(by_client) <= CLIENTS else [tokens]
+    return [group[i : i + TOKENS_AN_EVENT] for group in groups for i in range(0, len(group), TOKENS_AN_EVENT)]
+
+
+def _tokens_issued(grant_type: str, tokens: Sequence[_Token]) -> Row:
     """The event. Its columns say what all of the tokens have in common."""
     first = tokens[0]
 
-    def common(name: str, otherwise: str | None) -> Any:
+    def common(name: str, otherwise: str | None = None) -> Any:
         value = getattr(first, name)
         return value if all(getattr(token, name) == value for token in tokens) else otherwise
 
     detail = {"grant_type": grant_type, "issued": [token._asdict() for token in tokens]}
     return Row(
-        ids.uuid7(), first.at, "token_issued", "success", "", common("user_id", None), client_id,
-        common("session_id", None), common("ip_address", ""), common("request_id", ""),
-        msgspec.json.encode(detail).decode(),
+        ids.uuid7(), first.at, "token_issued", "success", "", common("user_id"), common("client_id"),
+        common("session_id"), common("ip_address", ""), common("request_id", ""), msgspec.json.encode(detail).decode(),
     )  # fmt: skip
 
 

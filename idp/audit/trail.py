@@ -36,6 +36,7 @@ FILTERS = {
     "request_id": "request_id = {}",
     # Tokens are told several at a time.
     "jti": f"{_ISSUED} jsonb_build_array(jsonb_build_object('jti', {{}}::text))",
+    "token_client_id": f"{_ISSUED} jsonb_build_array(jsonb_build_object('client_id', {{}}::text))",
     "token_user_id": f"{_ISSUED} jsonb_build_array(jsonb_build_object('user_id', {{}}::text))",
 }
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM audit_event WHERE at >= $1 AND at < $2"  # noqa: S608

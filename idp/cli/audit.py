@@ -24,6 +24,7 @@ def audit() -> None:
 
 def _filters(command: Any) -> Any:
     for option in (
+        click.option("--token-client", "token_client_id", help="Only tokens issued to this client."),
         click.option("--token-user", "token_user_id", type=click.UUID, help="Only tokens issued to this user."),
         click.option("--jti", help="Only the issue of this access token."),
         click.option("--request", "request_id", help="Only of this request."),

@@ -59,6 +59,7 @@ async def test_tokens_of_one_client_and_grant_are_one_event() -> None:
     assert [token.pop("at")[:4] for token in two["detail"]["issued"]] == [str(clock.now().year)] * 2
     assert two["detail"]["issued"] == [
         {
+            "client_id": client_id,
             "jti": f"jti {number}",
             "user_id": str(user_id),
             "session_id": str(session_id),
@@ -83,6 +84,17 @@ async def test_a_token_is_found_by_its_id_and_its_user() -> None:
         (row,) = await trail_module.latest(filters, limit=10)
         assert row["client_id"] == client_id
     assert await trail_module.latest({"jti": f"{client_id} 2"}, limit=10) == []
+
+
+async def test_tokens_of_many_clients_share_events() -> None:
+    clients = [ids.uuid7_text() for _ in range(300)]
+    for client_id in clients:
+        token_issued("refresh_token", client_id, "x")
+    await buffer.write()
+    rows = [await trail_module.latest({"token_client_id": client_id}, limit=2) for client_id in clients[:3]]
+    assert [len(found) for found in rows] == [1, 1, 1]
+    assert rows[0] == rows[1]
+    assert rows[0][0]["client_id"] is None
 
 
 async def test_many_tokens_are_several_events() -> None:
