@@ -1,77 +1,70 @@
 """`python -m bench.audit`: what it costs that every token is in the audit trail, as CPU time a token.
 
-CPU time, not throughput: both ways are measured in turn on a machine that may do other things. That of PostgreSQL and
-of sealing the rows is in it.
+Everything that a token causes: noting, writing and sealing it, in this process and in PostgreSQL. Measured by itself,
+because it is far less than what two runs of the server differ by; compare it with the CPU time of a token without it.
 """
 
-import argparse
+import asyncio
 import os
-import statistics
-import sys
+import secrets
+import tempfile
 import time
-from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
+from uuid import UUID
 
-from bench import load, product
+from bench.product import free_port, set_up_environment
 
-KINDS = ("client_credentials", "refresh_token")
-#: Long enough for all that waits to be written and sealed.
-SETTLE_SECONDS = 3.0
+#: Tokens of half a second, and of how many clients: much from one service, many users of many applications, a few.
+SHAPES = ((1_000, 1), (500, 500), (50, 5))
+TOKENS = 20_000
 
 
-def _cpu_seconds(pids: Iterable[int]) -> float:
-    """What processes, and their children that have ended, have used."""
+def _postgres_cpu(folder: Path) -> float:
+    """Seconds that PostgreSQL has used, all its processes together, those that ended too."""
+    pid = int((folder / "postmaster.pid").read_text().splitlines()[0])
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += sum(map(int, fields[11:15]))
+    for process in (pid, *children):
+        ticks += sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    for parent in found:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
-    return found
+async def _measure(folder: Path) -> None:
+    from bench.setting import POSTGRES
+    from idp.audit import buffer, checkpoints
+    from idp.db import engine, migrate
+    from idp.db.embedded import EmbeddedPostgres
+    from idp.keys import lifecycle, notary, root
+    from idp.keys.ring import keyring
 
-
-async def _measure(kind: str, rounds: int, seconds: float, port: int) -> None:
-    from bench.profile import _requests
-    from bench.setting import prepared
-
-    costs: dict[str, list[float]] = {"false": [], "true": []}
-    async with prepared(port, seconds, 1) as bench:
-        bench.product.stop()
-        postgres = int((bench.folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])
-        for number in range(2 * rounds):
-            tokens = "true" if number % 4 in (1, 2) else "false"
-            requests = await _requests(kind, bench)
-            settings = {"IDP_AUDIT_TOKENS": tokens, "IDP_AUDIT_CHECKPOINT_INTERVAL": "1"}
-            with product.running(bench.folder, bench.dsn, port=port, **settings) as running:
-                load.load(running.url, requests[:200], seconds=1, once=kind != "client_credentials")
-                time.sleep(SETTLE_SECONDS)
-                pids = _family(running.process.pid) + _family(postgres)
-                before = _cpu_seconds(pids)
-                found = load.load(running.url, requests[200:] or requests, seconds=seconds, once=len(requests) > 1)
-                time.sleep(SETTLE_SECONDS)
-                costs[tokens].append((_cpu_seconds(pids) - before) / found.requests * 1e6)
-            print(kind, tokens, f"{costs[tokens][-1]:.1f} µs, {found.rate:.0f}/s", file=sys.stderr)
-    without, with_tokens = (statistics.median(costs[tokens]) for tokens in ("false", "true"))
-    print(
-        f"{kind}: {without:.0f} µs of CPU a token, {with_tokens:.0f} µs with audit ({with_tokens / without - 1:+.1%})"
-    )
+    with EmbeddedPostgres.start(folder, options=POSTGRES) as postgres:
+        engine.configure(postgres.dsn)
+        async with engine.connected(size=4):
+            await migrate.upgrade()
+            await root.unlock()
+            await lifecycle.ensure_signing_key("RS256")
+            await keyring.load()
+            for tokens, clients in SHAPES:
+                names, users = [secrets.token_hex(8) for _ in range(clients)], [UUID(int=n) for n in range(tokens)]
+                jtis = [secrets.token_urlsafe(40) for _ in range(tokens)]
+                began, began_there = time.process_time(), _postgres_cpu(folder)
+                for _ in range(TOKENS // tokens):
+                    for n in range(tokens):
+                        buffer.token_issued(
+                            "refresh_token", names[n % clients], jtis[n], user_id=users[n], session_id=users[n],
+                            family_id=users[n],
+                        )  # fmt: skip
+                    await buffer.write()
+                await checkpoints.make(notary.sign)
+                here, there = time.process_time() - began, _postgres_cpu(folder) - began_there
+                costs = f"{here / TOKENS * 1e6:.1f} µs in the server, {there / TOKENS * 1e6:.1f} µs in PostgreSQL"
+                print(f"{tokens} tokens of {clients} clients at a time: {costs}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.audit", description=__doc__)
-    parser.add_argument("kinds", nargs="*", default=KINDS)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4)
-    arguments = parser.parse_args()
-    for kind in arguments.kinds:
-        product.run(partial(_measure, kind, arguments.rounds, arguments.seconds))
+    set_up_environment(free_port())
+    with tempfile.TemporaryDirectory(prefix="idp-bench-") as name:
+        asyncio.run(_measure(Path(name, "postgres")))
 
 
 if __name__ == "__main__":

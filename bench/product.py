@@ -140,11 +140,11 @@ def run(measure: Callable[[int], Coroutine[Any, Any, None]]) -> None:
     # Whoever is asked to stop stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     port = free_port()
-    _set_up_environment(port)
+    set_up_environment(port)
     asyncio.run(measure(port))
 
 
-def _set_up_environment(port: int) -> None:
+def set_up_environment(port: int) -> None:
     """Have this process, which registers clients and people, know what the server will know."""
     for name in [name for name in os.environ if name.startswith("IDP_")]:
         del os.environ[name]

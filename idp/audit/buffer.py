@@ -53,7 +53,8 @@ class _Token(NamedTuple):
     request_id: str
 
 
-_rows: list[Row] = []
+#: Rows with their hashes.
+_rows: list[tuple[object, ...]] = []
 #: By grant_type.
 _tokens: dict[str, list[_Token]] = {}
 _waiting = _left_out = 0
@@ -62,7 +63,7 @@ _waiting = _left_out = 0
 def add(row: Row) -> None:
     """Write a row soon."""
     if _fits():
-        _rows.append(row)
+        _rows.append(_sealed(row))
 
 
 def token_issued(
@@ -100,7 +101,7 @@ async def write() -> None:
     while _rows or _tokens:
         _take_tokens()
         if batch := _rows[:BATCH]:
-            await execute(_INSERT, *_columns(batch))
+            await execute(_INSERT, *(list(column) for column in zip(*batch, strict=True)))
             # Others have added more meanwhile, behind these.
             del _rows[: len(batch)]
             _waiting -= len(batch)
@@ -129,7 +130,7 @@ def _told_together(tokens: list[_Token]) -> list[list[_Token]]:
     return [group[i : i + TOKENS_AN_EVENT] for group in groups for i in range(0, len(group), TOKENS_AN_EVENT)]
 
 
-def _tokens_issued(grant_type: str, tokens: Sequence[_Token]) -> Row:
+def _tokens_issued(grant_type: str, tokens: Sequence[_Token]) -> tuple[object, ...]:
     """The event. Its columns say what all of the tokens have in common."""
     first = tokens[0]
 
@@ -138,12 +139,12 @@ def _tokens_issued(grant_type: str, tokens: Sequence[_Token]) -> Row:
         return value if all(getattr(token, name) == value for token in tokens) else otherwise
 
     detail = {"grant_type": grant_type, "issued": [token._asdict() for token in tokens]}
-    return Row(
+    row = Row(
         ids.uuid7(), first.at, "token_issued", "success", "", common("user_id"), common("client_id"),
         common("session_id"), common("ip_address", ""), common("request_id", ""), msgspec.json.encode(detail).decode(),
     )  # fmt: skip
+    return _sealed(row, detail)
 
 
-def _columns(rows: Sequence[Row]) -> list[list[object]]:
-    sealed = [(*row, seal.content_hash(row) if seal.unlocked() else None) for row in rows]
-    return [list(column) for column in zip(*sealed, strict=True)]
+def _sealed(row: Row, detail: object = None) -> tuple[object, ...]:
+    return (*row, seal.content_hash(row, detail) if seal.unlocked() else None)

@@ -72,14 +72,19 @@ def keyed(message: bytes) -> bytes:
     return hmac.digest(_key, message, "sha256")
 
 
-def content_hash(row: Row) -> bytes:
+def content_hash(row: Row, detail: Any = None) -> bytes:
     """The hash of a row that has no place yet: of every column but ``seq`` and ``hash``.
+
+    Args:
+        detail: what the row's is the JSON of, where that is at hand and has no fractions.
 
     Raises:
         Locked: there is no key.
     """
     at = str((row.at - _EPOCH) // _MICROSECOND) if isinstance(row.at, datetime) else row.at
-    return keyed(b"content" + _ENCODER.encode((row.id, at, *row[2:-1], _parsed(row.detail))))
+    return keyed(
+        b"content" + _ENCODER.encode((row.id, at, *row[2:-1], _parsed(row.detail) if detail is None else detail))
+    )
 
 
 def placed_hash(content: bytes, seq: int) -> bytes:
