@@ -94,17 +94,18 @@ def _fits() -> bool:
 async def write() -> None:
     """Write what waits. What cannot be written is kept for the next time."""
     global _waiting, _left_out  # noqa: PLW0603
-    if _left_out:
-        log.error("audit_events_left_out", count=_left_out)
-        _left_out = 0
     # From tokens to rows a batch at a time, so that requests are answered in between.
     while _rows or _tokens:
-        _take_tokens()
+        if len(_rows) < BATCH:
+            _take_tokens()
         if batch := _rows[:BATCH]:
             await execute(_INSERT, *(list(column) for column in zip(*batch, strict=True)))
             # Others have added more meanwhile, behind these.
             del _rows[: len(batch)]
             _waiting -= len(batch)
+    if _left_out:
+        log.error("audit_events_left_out", count=_left_out)
+        _left_out = 0
 
 
 def _take_tokens() -> None:

@@ -157,6 +157,25 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(await told(client_id)) == 2
 
 
+async def test_an_outage_is_bounded_in_tokens_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trying to write again and again makes no room for more of them."""
+
+    async def lost(*_: object) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(buffer, "execute", lost)
+    monkeypatch.setattr(buffer, "MAX_WAITING", 3_000)
+    for number in range(600):
+        for _ in range(10):
+            note("token_refused") if number < 30 else token_issued("client_credentials", "shop", "x")
+        if number % 10 == 0:
+            with pytest.raises(ConnectionResetError):
+                await buffer.write()
+    tokens = sum(len(waiting) for waiting in buffer._tokens.values())
+    assert tokens + len(buffer._rows) == buffer._waiting == 3_000
+    assert buffer._left_out == 3_000
+
+
 async def test_tokens_need_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are counted nevertheless."""
     client_id, grant_type = ids.uuid7_text(), ids.uuid7_text()
