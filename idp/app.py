@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 
 from idp import housekeeping
 from idp.admin import api as admin_api
+from idp.admin import console
 from idp.admin.access import api_resource
 from idp.audit import keeper as audit_keeper
 from idp.db import notices
@@ -49,6 +50,7 @@ MODULES = (
     authorize,
     challenge,
     consent,
+    console,
     data,
     email,
     health,

@@ -8,18 +8,7 @@ import rich_click as click
 from idp.cli.database import with_database
 from idp.cli.options import SIGNING_ALGORITHM
 from idp.cli.output import json_option, print_details, print_json, print_table, text
-
-PEOPLE = {
-    "grant_types": ("authorization_code", "refresh_token"),
-    "scope": "openid profile email offline_access",
-}
-#: What each kind of application registers, unless an option says otherwise.
-TYPES: dict[str, dict[str, Any]] = {
-    "web": PEOPLE,
-    "spa": PEOPLE | {"token_endpoint_auth_method": "none"},
-    "native": PEOPLE | {"token_endpoint_auth_method": "none", "application_type": "native"},
-    "service": {"grant_types": ("client_credentials",), "scope": ""},
-}
+from idp.oauth.clients.kinds import KINDS
 
 
 @click.group()
@@ -30,7 +19,7 @@ def clients() -> None:
 @clients.command()
 @click.option("--name", "client_name", required=True, help="What pages call it.")
 @click.option(
-    "--type", "kind", type=click.Choice(list(TYPES)), default="web", show_default=True,
+    "--type", "kind", type=click.Choice(list(KINDS)), default="web", show_default=True,
     help="web: it has a server; spa: it runs in a browser; native: on a phone or desktop; service: without people.",
 )  # fmt: skip
 @click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where people return to. May be repeated.")
@@ -78,7 +67,7 @@ async def create(*, kind: str, no_pkce: bool, client_id: str | None, as_json: bo
     from idp.oauth.clients.registration import register_client
 
     given = {name: value for name, value in options.items() if value not in (None, (), False)}
-    metadata = TYPES[kind] | given | {"require_pkce": not no_pkce}
+    metadata = KINDS[kind] | given | {"require_pkce": not no_pkce}
     client, secret = await register_client(client_id, **metadata)
     shown = {"client_id": client.client_id} | ({"client_secret": secret} if secret else {})
     _print_secret(shown, as_json)

@@ -19,6 +19,7 @@ COMMANDS = {
     "mail": ("The messages in the outbox.", "idp.cli.mail:mail"),
     "users": ("The people who sign in.", "idp.cli.users:users"),
     "audit": ("The trail of what happened, and whether it is whole.", "idp.cli.audit:audit"),
+    "admins": ("Who may administrate this server.", "idp.cli.admins:admins"),
     "contain": ("When something may be in wrong hands.", "idp.cli.contain:contain"),
     "settings": ("Every setting, its value and what it means.", "idp.cli.settings:show_settings"),
 }

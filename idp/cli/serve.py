@@ -10,11 +10,14 @@ from contextlib import ExitStack
 from types import FrameType
 
 import rich_click as click
+import structlog
 
 from idp.cli import workers
 from idp.mail.smtp import connection_options
 from idp.settings import Settings, SettingsError, load, settings
 from idp.web.logs import configure_logs
+
+log = structlog.get_logger()
 
 #: How long `serve` waits for a command that uses the embedded database.
 OTHERS_END_WITHIN_SECONDS = 5
@@ -181,6 +184,7 @@ def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
 
 async def _prepare(config: Settings) -> None:
     """Bring the database and the keys to where the workers expect them."""
+    from idp.admin import setup
     from idp.db import migrate
     from idp.db.engine import configure, connected
     from idp.keys import jose, lifecycle, root
@@ -199,6 +203,9 @@ async def _prepare(config: Settings) -> None:
         await root.unlock()
         await lifecycle.ensure_signing_key(jose.DEFAULT_ALGORITHM)
         await keyring.load()
+        if (link := await setup.open_door()) is not None:
+            # Only whoever reads the log of this server makes its first admin.
+            log.warning("no_admin_yet", link=link)
         if config.dev:
             from idp.dev import seed
 

@@ -18,7 +18,7 @@ FIELDS = frozenset(
         *("method", "route", "status", "duration_ms"),
         *("logger", "error", "reason", "path"),
         *("audit_event", "outcome", "user_id", "client_id", "session_id"),
-        *("alg", "attempt", "count", "host", "kid", "migration", "port", "resource_servers"),
+        *("alg", "attempt", "count", "host", "kid", "link", "migration", "port", "resource_servers"),
         *("template", "topic", "version", "workers"),
     }
 )

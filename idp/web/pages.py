@@ -44,7 +44,8 @@ def content_security_policy(
     if nonce is not None:
         directives.append(f"script-src 'nonce-{nonce}'")
     elif scripts:
-        directives.append("script-src 'self'")
+        # They may ask our own pages, as the search of the console does.
+        directives += ["script-src 'self'", "connect-src 'self'"]
     return "; ".join(directives)
 
 

@@ -1,0 +1,8 @@
+"""The console: screens for people. Each file declares those of its part."""
+
+from idp.admin.console import admins, audit, clients, keys, overview, resource_servers, setup, upstreams, users
+from idp.admin.console.frame import ROUTES as SCREENS
+
+__all__ = ["ROUTES", "admins", "audit", "clients", "keys", "overview", "resource_servers", "upstreams", "users"]
+
+ROUTES = [*SCREENS, *setup.ROUTES]

@@ -1,0 +1,143 @@
+"""Admins, the outbox and the settings: short screens."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Response
+
+from idp.admin import lists, roles
+from idp.admin.configuration import settings_in_effect
+from idp.admin.console import acts
+from idp.admin.console.acts import Confirmed
+from idp.admin.console.frame import HOME, Visit, not_found, screen, show
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, text, when
+from idp.admin.roles import Permission, Role
+from idp.db.listing import UnfitQuery, list_page
+from idp.mail import outbox
+
+
+async def one(listing: Any, **key: str) -> Any:
+    """The record of a list that has this key, or the page that says that there is none."""
+    try:
+        rows = (await list_page(listing, key, limit=1)).rows
+    except UnfitQuery:
+        rows = []
+    if not rows:
+        raise not_found()
+    return rows[0]
+
+
+@screen("GET", "/admins", Permission.ADMINS_READ)
+async def list_admins(visit: Visit) -> Response[str]:
+    found = await asked_page(visit, lists.ADMINS)
+    may = Permission.ADMINS_WRITE in visit.caller.allowed
+    rows = [
+        [
+            Cell(row["email"], f"{HOME}/users/{row['user_id']}"),
+            Cell(row["role"].replace("_", " ")),
+            text(row["granted_by"]),
+            when(row["granted_at"]),
+            Cell("Take the role", f"{HOME}/admins/{row['id']}/revoke") if may else Cell(),
+        ]
+        for row in found.rows
+    ]
+    return show(
+        visit, "list", section="admins", heading="Admins", path=f"{HOME}/admins",
+        intro="Who may look at this server and change it. To give somebody a role, find them under Users.",
+        columns=("Email address", "Role", "Given by", "Since", ""), rows=rows, next=next_url(visit, found),
+    )  # fmt: skip
+
+
+@screen("GET", "/admins/{admin_id}", Permission.ADMINS_READ)
+async def show_admin(visit: Visit) -> Response[str]:
+    row = await one(lists.ADMINS, id=visit.params["admin_id"])
+    shown = {"Role": row["role"].replace("_", " "), "Given by": row["granted_by"], "Since": row["granted_at"]}
+    return show(visit, "record", section="admins", heading=row["email"], facts=facts(shown))
+
+
+async def _revoke(visit: Visit, admin_id: str) -> tuple[str, str]:
+    row = await one(lists.ADMINS, id=admin_id)
+    done = await roles.revoke(UUID(str(row["user_id"])), Role(row["role"]))
+    return "/admins", "revoked" if done else "last-owner"
+
+
+acts.declare(
+    "admins",
+    "admin_id",
+    [Confirmed("revoke", "Take the role", "They lose what it allows at once.", Permission.ADMINS_WRITE, _revoke)],
+)
+
+
+@screen("GET", "/outbox", Permission.OUTBOX_READ)
+async def list_mails(visit: Visit) -> Response[str]:
+    found = await asked_page(visit, lists.MAILS)
+    rows = [
+        [
+            Cell(row["recipient"], f"{HOME}/outbox/{row['id']}"),
+            Cell(row["template"].replace("_", " ")),
+            Cell(row["state"], mood={"sent": "good", "dead": "bad"}.get(row["state"], "plain")),
+            text(row["response"]),
+            when(row["created_at"]),
+        ]
+        for row in found.rows
+    ]
+    states = lists.MAILS.filters["state"].choices
+    filters = [
+        Field("recipient", "Recipient", visit.query.get("recipient", "")),
+        Field(
+            "state", "State", visit.query.get("state", ""), "choice",
+            choices=(("", "All"), *((state, state) for state in states)),
+        ),
+    ]  # fmt: skip
+    return show(
+        visit, "list", section="outbox", heading="Mail", path=f"{HOME}/outbox", filters=filters,
+        intro="What was written to people, and what became of it. What a mail says cannot be read here.",
+        columns=("Recipient", "Mail", "State", "The server says", "Written"), rows=rows, next=next_url(visit, found),
+    )  # fmt: skip
+
+
+@screen("GET", "/outbox/{mail_id}", Permission.OUTBOX_READ)
+async def show_mail(visit: Visit) -> Response[str]:
+    row = await one(lists.MAILS, id=visit.params["mail_id"])
+    shown = {
+        "Mail": row["template"].replace("_", " "),
+        "State": row["state"],
+        "Attempts": str(row["attempts"]),
+        "The server says": row["response"],
+        "Written": row["created_at"],
+        "Next attempt": when(row["next_attempt_at"], "none"),
+        "Finished": when(row["finished_at"], "not yet"),
+    }
+    retry = row["state"] == "deferred" and Permission.OUTBOX_WRITE in visit.caller.allowed
+    buttons = [Act("Try again now", f"{HOME}/outbox/{row['id']}/retry")] if retry else []
+    return show(visit, "record", section="outbox", heading=row["recipient"], facts=facts(shown), acts=buttons)
+
+
+async def _retry(_visit: Visit, mail_id: str) -> tuple[str, str]:
+    row = await one(lists.MAILS, id=mail_id)
+    await outbox.retry(row["id"])
+    return f"/outbox/{row['id']}", "retried"
+
+
+acts.declare(
+    "outbox",
+    "mail_id",
+    [
+        Confirmed(
+            "retry", "Try again now", "A mail that was deferred is tried again.", Permission.OUTBOX_WRITE, _retry,
+            danger=False, fresh=False,
+        )
+    ],
+)  # fmt: skip
+
+
+@screen("GET", "/settings", Permission.SETTINGS_READ)
+async def show_settings(visit: Visit) -> Response[str]:
+    rows = [
+        [Cell(row["name"]), text(row["value"]), text(row["default"]), Cell(row["help"])] for row in settings_in_effect()
+    ]
+    return show(
+        visit, "list", section="settings", heading="Settings", path=f"{HOME}/settings",
+        intro="As this worker reads them from its environment. Secrets are masked.",
+        columns=("Name", "Value", "Default", "Meaning"), rows=rows,
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""The audit trail: filters, one event, export."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from litestar import Response
+from litestar.response import Stream
+
+from idp.admin import lists
+from idp.admin.console.admins import one
+from idp.admin.console.frame import HOME, Visit, screen, show
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, text, when
+from idp.admin.roles import Permission
+from idp.db.listing import UnfitQuery, list_page
+
+COLUMNS = (
+    *("id", "at", "event", "outcome", "actor", "user_id", "client_id", "session_id", "ip_address", "request_id"),
+    *("detail", "seq"),
+)
+FORMATS = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
+#: Most events of one export; more by the command line.
+MOST = 100_000
+
+
+@screen("GET", "/audit", Permission.AUDIT_READ)
+async def list_events(visit: Visit) -> Response[str]:
+    found = await asked_page(visit, lists.AUDIT)
+    rows = [
+        [
+            when(row["at"]),
+            Cell(row["event"].replace("_", " "), f"{HOME}/audit/{row['id']}"),
+            Cell(row["outcome"], mood="good" if row["outcome"] == "success" else "bad"),
+            text(row["actor"]),
+            Cell(str(row["user_id"])[:8] + "…", f"{HOME}/users/{row['user_id']}") if row["user_id"] else Cell("-"),
+            text(row["client_id"]),
+            text(row["ip_address"]),
+        ]
+        for row in found.rows
+    ]
+    query = visit.request.scope["query_string"].decode("ascii", "replace")
+    exports = [Act(f"Export as {name}", f"{HOME}/audit/export/{name}?{query}") for name in FORMATS]
+    outcomes = [("", "All"), *((each, each) for each in lists.AUDIT.filters["outcome"].choices)]
+    filters = [
+        Field("event", "Event", visit.query.get("event", ""), help="As sign_in or key_activated."),
+        Field("outcome", "Outcome", visit.query.get("outcome", ""), "choice", choices=outcomes),
+        Field("user_id", "User id", visit.query.get("user_id", "")),
+        Field("client_id", "client_id", visit.query.get("client_id", "")),
+        Field("actor", "Actor", visit.query.get("actor", "")),
+        Field("request_id", "Request id", visit.query.get("request_id", "")),
+        Field("since", "Since", visit.query.get("since", ""), help="As 2026-11-23 or 2026-11-23T17:00:00Z."),
+        Field("until", "Until", visit.query.get("until", "")),
+    ]
+    return show(
+        visit, "list", section="audit", heading="Audit", path=f"{HOME}/audit", filters=filters, acts=exports,
+        columns=("When", "Event", "Outcome", "By", "User", "Client", "From"), rows=rows, next=next_url(visit, found),
+    )  # fmt: skip
+
+
+@screen("GET", "/audit/{event_id}", Permission.AUDIT_READ)
+async def show_event(visit: Visit) -> Response[str]:
+    row = await one(lists.AUDIT, id=visit.params["event_id"])
+    shown: dict[str, Any] = {name.replace("_", " "): row[name] for name in COLUMNS if name not in ("detail", "seq")}
+    shown["place in the trail"] = str(row["seq"]) if row["seq"] is not None else "after the next checkpoint"
+    for name, value in msgspec.json.decode(row["detail"]).items():
+        shown[name] = msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
+    return show(visit, "record", section="audit", heading=row["event"].replace("_", " "), facts=facts(shown))
+
+
+@screen("GET", "/audit/export/{form}", Permission.AUDIT_READ)
+async def export(visit: Visit) -> Response[Any]:
+    """What the filters show, as a file, page by page: nothing of it is held in memory."""
+    form = visit.params["form"] if visit.params["form"] in FORMATS else "jsonl"
+    known = {name: value for name, value in visit.query.items() if name in lists.AUDIT.filters and value}
+    return Stream(
+        _rows(known, form),
+        media_type=FORMATS[form],
+        headers={"Content-Disposition": f'attachment; filename="audit.{form}"', "Cache-Control": "no-store"},
+    )
+
+
+async def _rows(filters: dict[str, str], form: str) -> AsyncIterator[bytes]:
+    if form == "csv":
+        yield _line(COLUMNS)
+    cursor, left = None, MOST
+    while left > 0:
+        try:
+            page = await list_page(lists.AUDIT, filters, cursor=cursor, limit=200)
+        except UnfitQuery:
+            return
+        for row in page.rows:
+            values = {name: row[name] for name in COLUMNS}
+            if form == "csv":
+                yield _line(map(_plain, values.values()))
+            else:
+                values["detail"] = msgspec.json.decode(row["detail"])
+                yield msgspec.json.encode(values) + b"\n"
+        left -= len(page.rows)
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def _plain(value: Any) -> str:
+    """A value for a spreadsheet, which must not take it for a formula."""
+    plain = "" if value is None else str(value)
+    return f"'{plain}" if plain[:1] in ("=", "+", "-", "@", "\t", "\r") else plain
+
+
+def _line(values: Any) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(values)
+    return buffer.getvalue().encode()

@@ -1,0 +1,254 @@
+"""Clients: guided creation, what is registered of them, and what can be done to them."""
+
+from typing import Any
+
+from litestar import Response
+
+from idp import clock
+from idp.admin import lists
+from idp.admin.access import check_client, check_scope
+from idp.admin.console import acts, reports, snippets
+from idp.admin.console.acts import Confirmed
+from idp.admin.console.admins import one
+from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, text, when
+from idp.admin.containment import contain_client
+from idp.admin.roles import Permission
+from idp.errors import OAuthError
+from idp.oauth.clients import changes, registration
+from idp.oauth.clients.kinds import KINDS
+
+TITLES = {
+    "web": ("Web application", "It has a server, which keeps a secret."),
+    "spa": ("Single-page app", "It runs in the browser and can keep no secret."),
+    "native": ("Native app", "On a phone or a desktop."),
+    "service": ("Service", "A program that calls APIs in its own name, without people."),
+}
+#: Fields that are lists, one entry a line.
+LINES = ("redirect_uris", "post_logout_redirect_uris", "grant_types", "default_acr_values")
+CHECKS = ("require_pkce", "skip_consent", "single_session", "refresh_token_cookie", "authorization_challenge")
+TEXTS = ("client_name", "scope", "client_uri", "logo_uri", "policy_uri", "tos_uri", "id_token_signed_response_alg")
+LABELS = {
+    "client_name": "Name, as people see it",
+    "redirect_uris": "Redirect URIs, one a line",
+    "post_logout_redirect_uris": "Where people return to after signing out, one a line",
+    "grant_types": "Grants, one a line",
+    "scope": "Scopes that it may ask for",
+    "client_uri": "Its home page",
+    "logo_uri": "Its logo",
+    "policy_uri": "Its privacy policy",
+    "tos_uri": "Its terms of service",
+    "id_token_signed_response_alg": "Algorithm of its ID tokens",
+    "default_acr_values": "Level that its users must reach (1, 2 or phr)",
+    "require_pkce": "PKCE is required",
+    "skip_consent": "Nobody is asked for consent: it is our own",
+    "single_session": "A new sign-in ends earlier ones",
+    "refresh_token_cookie": "Its refresh token comes in a cookie",
+    "authorization_challenge": "It asks for passwords and codes itself",
+}
+
+
+@screen("GET", "/clients", Permission.CLIENTS_READ)
+async def list_clients(visit: Visit) -> Response[str]:
+    found = await asked_page(visit, lists.CLIENTS)
+    rows = [
+        [
+            Cell(row["client_name"], f"{HOME}/clients/{row['client_id']}"),
+            Cell(row["client_id"]),
+            text(row["grant_types"]),
+            _state(row),
+            when(row["created_at"]),
+        ]
+        for row in found.rows
+    ]
+    create = []
+    if Permission.CLIENTS_WRITE in visit.caller.allowed:
+        create = [Act(f"New {title.lower()}", f"{HOME}/clients/new/{kind}") for kind, (title, _) in TITLES.items()]
+    return show(
+        visit, "list", section="clients", heading="Clients", path=f"{HOME}/clients", acts=create,
+        intro="The applications that people sign in to, and the services that act in their own name.",
+        filters=[Field("q", "Part of the name, or the client_id", visit.query.get("q", ""), "search")],
+        columns=("Name", "client_id", "Grants", "State", "Since"), rows=rows, next=next_url(visit, found),
+    )  # fmt: skip
+
+
+def _state(row: Any) -> Cell:
+    return Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good")
+
+
+@screen("GET", "/clients/new/{kind}", Permission.CLIENTS_WRITE)
+async def new_client(visit: Visit) -> Response[str]:
+    return _creation(visit)
+
+
+def _creation(visit: Visit, error: str | None = None) -> Response[str]:
+    kind = visit.params["kind"]
+    if kind not in TITLES:
+        raise not_found()
+    title, explanation = TITLES[kind]
+    fields = [Field("client_name", "Name, as people see it", visit.form.get("client_name", ""), required=True)]
+    if kind != "service":
+        example = "com.example.app:/callback" if kind == "native" else "https://app.example.com/callback"
+        uris = visit.form.get("redirect_uris", "")
+        hint = f"Exactly as it sends them, one a line, such as {example}"
+        fields.append(Field("redirect_uris", "Redirect URIs", uris, "lines", hint, required=True))
+    scope = visit.form.get("scope", KINDS[kind]["scope"])
+    fields.append(Field("scope", "Scopes that it may ask for", scope, help="Parted by spaces."))
+    return show(
+        visit, "form", section="clients", heading=f"New {title.lower()}", intro=explanation, fields=fields, error=error,
+        action=f"{HOME}/clients/new/{kind}", label="Register", back=f"{HOME}/clients", status=400 if error else 200,
+    )  # fmt: skip
+
+
+@screen("POST", "/clients/new/{kind}", Permission.CLIENTS_WRITE, fresh=True)
+async def create_client(visit: Visit) -> Response[Any]:
+    kind = visit.params["kind"]
+    if kind not in TITLES:
+        raise not_found()
+    scope = visit.form.get("scope", "").strip()
+    check_scope(visit.caller, scope.split())
+    given = {"client_name": visit.form.get("client_name", "").strip(), "scope": scope}
+    if kind != "service":
+        given["redirect_uris"] = _lines(visit.form.get("redirect_uris", ""))
+    try:
+        client, secret = await registration.register_client(**(KINDS[kind] | given))
+    except OAuthError as error:
+        return _creation(visit, error.description)
+    return await _record(visit, client.client_id, secret)
+
+
+def _lines(entered: str) -> Any:
+    return tuple(line.strip() for line in entered.splitlines() if line.strip())
+
+
+@screen("GET", "/clients/{client_id}", Permission.CLIENTS_READ)
+async def show_client(visit: Visit) -> Response[str]:
+    return await _record(visit, visit.params["client_id"])
+
+
+async def _record(visit: Visit, client_id: str, secret: str | None = None) -> Response[str]:
+    row = await one(lists.CLIENTS, client_id=client_id)
+    shown = {
+        "client_id": row["client_id"],
+        "State": _state(row),
+        "Application": row["application_type"],
+        "Authentication": row["token_endpoint_auth_method"],
+        **{name.replace("_", " "): row[name] for name in (*LINES, *TEXTS[1:], *CHECKS) if row[name]},
+        "Role at the admin API": row["admin_role"],
+        "Issued before": when(row["not_before"], "counts") if row["not_before"] else "counts",
+        "Since": row["created_at"],
+        "Changed": row["updated_at"],
+    }
+    return show(
+        visit, "record", section="clients", heading=row["client_name"], facts=facts(shown), secret=secret,
+        acts=_acts(visit, row), snippets=snippets.of_client(row, secret or "THE_SECRET"),
+    )  # fmt: skip
+
+
+def _acts(visit: Visit, row: Any) -> list[Act]:
+    if Permission.CLIENTS_WRITE not in visit.caller.allowed:
+        return []
+    path = f"{HOME}/clients/{row['client_id']}"
+    found = [Act("Change", f"{path}/change")]
+    if row["token_endpoint_auth_method"] != "none":
+        found.append(Act("New secret", f"{path}/rotate_secret"))
+    found.append(
+        Act("Enable", f"{path}/enable") if row["disabled_at"] else Act("Disable", f"{path}/disable", danger=True)
+    )
+    found.append(Act("Refuse what was issued", f"{path}/not_before", danger=True))
+    return [*found, Act("Contain", f"{path}/contain", danger=True), Act("Delete", f"{path}/delete", danger=True)]
+
+
+@screen("GET", "/clients/{client_id}/change", Permission.CLIENTS_WRITE)
+async def change_client(visit: Visit) -> Response[str]:
+    row = await one(lists.CLIENTS, client_id=visit.params["client_id"])
+    return _change(visit, dict(row))
+
+
+def _change(visit: Visit, values: dict[str, Any], error: str | None = None) -> Response[str]:
+    fields = [Field(name, LABELS[name], values[name] or "") for name in TEXTS[:2]]
+    fields += [Field(name, LABELS[name], "\n".join(values[name]), "lines") for name in LINES]
+    fields += [Field(name, LABELS[name], values[name] or "") for name in TEXTS[2:]]
+    fields += [Field(name, LABELS[name], "on" if values[name] else "", "check") for name in CHECKS]
+    path = f"{HOME}/clients/{visit.params['client_id']}"
+    return show(
+        visit, "form", section="clients", heading=f"Change {values['client_name']}", fields=fields, error=error,
+        action=f"{path}/change", label="Save", back=path, status=400 if error else 200,
+    )  # fmt: skip
+
+
+@screen("POST", "/clients/{client_id}/change", Permission.CLIENTS_WRITE, fresh=True)
+async def save_client(visit: Visit) -> Response[Any]:
+    client_id = visit.params["client_id"]
+    row = await one(lists.CLIENTS, client_id=client_id)
+    await check_client(visit.caller, client_id)
+    entered: dict[str, Any] = {name: visit.form.get(name, "").strip() or None for name in TEXTS}
+    entered |= {name: _lines(visit.form.get(name, "")) for name in LINES}
+    entered |= {name: name in visit.form for name in CHECKS}
+    entered["client_name"], entered["scope"] = entered["client_name"] or "", entered["scope"] or ""
+    check_scope(visit.caller, entered["scope"].split())
+    try:
+        await changes.update_client(client_id, row["updated_at"], **entered)
+    except (OAuthError, changes.Outdated) as error:
+        return _change(visit, entered, getattr(error, "description", str(error)))
+    return done(f"/clients/{client_id}")
+
+
+# What can be done
+
+
+async def _allowed(visit: Visit, client_id: str) -> str:
+    await one(lists.CLIENTS, client_id=client_id)
+    await check_client(visit.caller, client_id)
+    return client_id
+
+
+async def _rotate(visit: Visit, client_id: str) -> Response[str]:
+    secret = await registration.rotate_secret(await _allowed(visit, client_id))
+    return await _record(visit, client_id, secret)
+
+
+async def _disable(visit: Visit, client_id: str) -> tuple[str, str]:
+    await registration.disable_client(await _allowed(visit, client_id))
+    return f"/clients/{client_id}", "disabled"
+
+
+async def _enable(visit: Visit, client_id: str) -> tuple[str, str]:
+    await registration.enable_client(await _allowed(visit, client_id))
+    return f"/clients/{client_id}", "enabled"
+
+
+async def _not_before(visit: Visit, client_id: str) -> tuple[str, str]:
+    await changes.set_not_before(await _allowed(visit, client_id), clock.now())
+    return f"/clients/{client_id}", "saved"
+
+
+async def _contain(visit: Visit, client_id: str) -> Response[str]:
+    report = await contain_client(await _allowed(visit, client_id))
+    return reports.show_report(visit, "clients", report, f"{HOME}/clients/{client_id}")
+
+
+async def _delete(visit: Visit, client_id: str) -> tuple[str, str]:
+    await changes.delete_client(await _allowed(visit, client_id))
+    return "/clients", "deleted"
+
+
+_WRITE = Permission.CLIENTS_WRITE
+acts.declare(
+    "clients",
+    "client_id",
+    [
+        Confirmed(
+            "rotate_secret", "New secret", "The old one ends at once. The new one is shown once.", _WRITE, _rotate
+        ),
+        Confirmed("disable", "Disable", "It is refused, and all tokens that it has are revoked.", _WRITE, _disable),
+        Confirmed("enable", "Enable", "It is accepted again. Its people sign in anew.", _WRITE, _enable, danger=False),
+        Confirmed(
+            "not_before", "Refuse what was issued", "What it was issued before now counts no more.", _WRITE, _not_before
+        ),
+        Confirmed(
+            "contain", "Contain", "It may be in wrong hands: disabled, and all that it has ends.", _WRITE, _contain
+        ),
+        Confirmed("delete", "Delete", "It goes with all that it has. This cannot be undone.", _WRITE, _delete),
+    ],
+)

@@ -1,0 +1,202 @@
+"""What all screens of the console do: see who is there, start the sign-in where it is not strong or fresh enough,
+refuse whatever no role allows, and check that a form is ours.
+
+A screen is declared with the permission that it needs, so none can be without.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import HttpMethod, Request, Response, route
+from litestar.handlers import HTTPRouteHandler
+
+from idp.accounts.tables import User, user_by_id
+from idp.admin.access import Caller, Forbidden, person
+from idp.admin.roles import Permission
+from idp.errors import PageError
+from idp.settings import settings
+from idp.signin import flow as flows
+from idp.signin import sessions
+from idp.signin.csrf import check_form_token, form_token
+from idp.signin.machine import ACR_VALUES
+from idp.signin.sessions import SignedIn
+from idp.web import context, cookies, forms
+from idp.web.access import Access
+from idp.web.pages import page, see_other
+
+AnyRequest = Request[Any, Any, Any]
+HOME = "/admin"
+
+#: The tabs, each with the permission to see it.
+TABS: tuple[tuple[str, str, Permission], ...] = (
+    ("users", "Users", Permission.USERS_READ),
+    ("clients", "Clients", Permission.CLIENTS_READ),
+    ("resource_servers", "Resource servers", Permission.RESOURCE_SERVERS_READ),
+    ("keys", "Keys", Permission.KEYS_READ),
+    ("upstreams", "Upstreams", Permission.UPSTREAMS_READ),
+    ("outbox", "Mail", Permission.OUTBOX_READ),
+    ("audit", "Audit", Permission.AUDIT_READ),
+    ("admins", "Admins", Permission.ADMINS_READ),
+    ("settings", "Settings", Permission.SETTINGS_READ),
+)
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """An admin at a screen.
+
+    Attributes:
+        params: what the path names.
+        query: the parameters of the query.
+        form: what was posted, by our own page.
+    """
+
+    request: AnyRequest
+    caller: Caller
+    user: User
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    form: Mapping[str, str]
+
+
+Screen = Callable[[Visit], Awaitable[Response[Any]]]
+ROUTES: list[HTTPRouteHandler] = []
+
+
+def screen(method: str, path: str, permission: Permission | None, *, fresh: bool = False) -> Callable[[Screen], Screen]:
+    """Declare a screen.
+
+    Args:
+        path: after ``/admin``.
+        permission: what the admin needs; None: only to be one.
+        fresh: the sign-in must not be long ago. For all that gives power away, or cannot be undone.
+    """
+
+    def declare(function: Screen) -> Screen:
+        async def endpoint(request: AnyRequest) -> Response[Any]:
+            visit = await _admit(request, permission, fresh=fresh)
+            if isinstance(visit, Response):
+                return visit
+            try:
+                return await function(visit)
+            except Forbidden as error:
+                raise _forbidden(str(error)) from error
+
+        opt = {"access": Access.PAGE, "permission": permission}
+        full = HOME + path.replace("}", ":str}")
+        endpoint.__name__ = function.__name__
+        ROUTES.append(route(full, http_method=[HttpMethod(method)], opt=opt, status_code=200)(endpoint))
+        return function
+
+    return declare
+
+
+async def _admit(request: AnyRequest, permission: Permission | None, *, fresh: bool) -> Visit | Response[Any]:
+    """Who is there; or the way to a sign-in that is good enough, which comes back here.
+
+    Raises:
+        PageError: whoever is there is no admin, or their role does not allow it, or the form is not ours.
+    """
+    back = _back_to(request)
+    session = await sessions.current(request)
+    if session is None:
+        return await _sign_in(back)
+    user = await user_by_id(session.user_id)
+    caller = await person(session.user_id)
+    if user is None or not caller.roles:
+        raise _forbidden("This part is for admins. Sign in with an account that has a role.")
+    if permission is not None and permission not in caller.allowed:
+        raise _forbidden("Your role does not allow this.")
+    if ACR_VALUES.index(session.acr) < ACR_VALUES.index(settings().admin_acr):
+        return await _sign_in(back, step_up=session, login_hint=user.email)
+    if fresh and session.age() > settings().reauthentication_lifetime:
+        return await _sign_in(back, login_hint=user.email)
+    context.actor.set(caller.actor)
+    form = {}
+    if request.method == HttpMethod.POST:
+        form = await forms.form(request)
+        check_form_token(form, _secret(request), "admin")
+    return Visit(request, caller, user, request.path_params, forms.query(request), form)
+
+
+def _back_to(request: AnyRequest) -> str:
+    """Where to come back to after the sign-in: this page, or the one that the form was on."""
+    path = str(request.scope["path"])
+    query = request.scope["query_string"].decode("ascii", "replace")
+    return f"{path}?{query}" if query and request.method != HttpMethod.POST else path
+
+
+async def _sign_in(back: str, *, step_up: SignedIn | None = None, login_hint: str = "") -> Response[Any]:
+    binding = await flows.start(
+        back, cancel_to="/account", acr=settings().admin_acr, insist=True, step_up=step_up, login_hint=login_hint
+    )
+    return see_other(flows.path(binding), [flows.cookie(binding)])
+
+
+def _forbidden(message: str) -> PageError:
+    return PageError("This is not for you", message, status=HTTPStatus.FORBIDDEN)
+
+
+def not_found() -> PageError:
+    """There is no record by this name."""
+    return PageError("There is no such record", "It may have been deleted meanwhile.", status=HTTPStatus.NOT_FOUND)
+
+
+def _secret(request: AnyRequest) -> str:
+    return cookies.read(request, cookies.SESSION) or ""
+
+
+#: What a screen need not have.
+_NOTHING = dict.fromkeys(
+    (
+        *("error", "intro", "acts", "filters", "forms", "next", "empty"),
+        *("facts", "tables", "snippets", "secret", "danger", "multipart"),
+    )
+)
+
+
+def show(
+    visit: Visit, template: str, *, section: str = "", status: int = HTTPStatus.OK, **values: Any
+) -> Response[str]:
+    """A screen. ``done`` of the query says what was done just before."""
+    return page(
+        f"admin/{template}.html",
+        status=status,
+        scripts=True,
+        csrf_token=form_token(_secret(visit.request), "admin"),
+        section=section,
+        tabs=[(name, label) for name, label, permission in TABS if permission in visit.caller.allowed],
+        user=visit.user,
+        roles=sorted(visit.caller.roles),
+        may=visit.caller.allowed,
+        done=DONE.get(visit.query.get("done", "")),
+        **(_NOTHING | values),
+    )
+
+
+def done(path: str, what: str = "saved") -> Response[bytes]:
+    """Go on to a screen that says that something was done."""
+    return see_other(f"{HOME}{path}?{urlencode({'done': what})}")
+
+
+DONE = {
+    "saved": "Saved.",
+    "invited": "The invitation is on its way.",
+    "mailed": "The mail is on its way.",
+    "disabled": "Disabled. All that was given ended.",
+    "enabled": "Enabled again.",
+    "signed-out": "Signed out everywhere.",
+    "ended": "The session has ended.",
+    "reset": "All second factors are removed.",
+    "deleted": "Deleted.",
+    "granted": "The role is given.",
+    "revoked": "The role is taken.",
+    "last-owner": "The last owner stays.",
+    "retried": "It is tried again now.",
+    "published": "The new key is published. It signs when all have seen it.",
+    "activated": "The key signs from now on.",
+    "destroyed": "The private part of the key is erased.",
+    "withdrawn": "The consent is withdrawn.",
+}

@@ -1,0 +1,175 @@
+"""Signing keys: their states, who has seen the next one, and what an admin can do."""
+
+from typing import Any
+
+from litestar import Response
+
+from idp.admin.console import acts, reports
+from idp.admin.console.acts import Confirmed
+from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
+from idp.admin.console.view import Act, Cell, Field, Table, facts, text, when
+from idp.admin.containment import contain_key
+from idp.admin.roles import Permission
+from idp.keys import jose, lifecycle, witness
+from idp.keys.lifecycle import KeyInfo, RotationPending, State
+from idp.keys.ring import NoSigningKey
+from idp.settings import DAY, HOUR
+
+_WRITE = Permission.KEYS_WRITE
+_MOODS = {State.ACTIVE: "good", State.DESTROYED: "plain", State.RETIRED: "plain"}
+DEADLINES = (
+    ("day", "at most a day", DAY),
+    ("hour", "at most an hour", HOUR),
+    ("week", "at most a week", 7 * DAY),
+    ("hold", "however long it takes", None),
+)
+
+
+@screen("GET", "/keys", Permission.KEYS_READ)
+async def list_keys(visit: Visit) -> Response[str]:
+    rows = [
+        [
+            Cell(key.kid, f"{HOME}/keys/{key.kid}"),
+            Cell(key.alg),
+            Cell(key.state, mood=_MOODS.get(key.state, "plain")),
+            when(key.activates_at, "when all have seen it"),
+            when(key.retires_at, "it has a successor"),
+            Cell(f"{key.signed:,}"),
+        ]
+        for key in reversed(await lifecycle.list_keys())
+    ]
+    buttons = [Act("Rotate", f"{HOME}/keys/rotate")] if _WRITE in visit.caller.allowed else []
+    return show(
+        visit, "list", section="keys", heading="Keys", path=f"{HOME}/keys", acts=buttons,
+        intro="A new key is published first, and signs when every resource server was seen fetching it.",
+        columns=("Key id", "Algorithm", "State", "Signs from", "Published until", "Tokens"), rows=rows,
+    )  # fmt: skip
+
+
+@screen("GET", "/keys/rotate", _WRITE, fresh=True)
+async def ask_to_rotate(visit: Visit) -> Response[str]:
+    return _rotation(visit)
+
+
+def _rotation(visit: Visit, error: str | None = None) -> Response[str]:
+    fields = [
+        Field("alg", "Algorithm", "RS256", "choice", choices=[(alg, alg) for alg in jose.ALGORITHMS]),
+        Field(
+            "deadline", "The new key waits for all resource servers", "day", "choice",
+            choices=[(name, label) for name, label, _ in DEADLINES],
+        ),
+    ]  # fmt: skip
+    return show(
+        visit, "form", section="keys", heading="Rotate a key", fields=fields, action=f"{HOME}/keys/rotate",
+        intro="The new key is published now. What the old one signed stays valid until it expires.",
+        label="Publish a new key", back=f"{HOME}/keys", error=error, status=400 if error else 200,
+    )  # fmt: skip
+
+
+@screen("POST", "/keys/rotate", _WRITE, fresh=True)
+async def rotate(visit: Visit) -> Response[Any]:
+    alg, wanted = visit.form.get("alg", ""), visit.form.get("deadline", "")
+    deadlines = {name: seconds for name, _, seconds in DEADLINES}
+    if alg not in jose.ALGORITHMS or wanted not in deadlines:
+        raise not_found()
+    try:
+        kid = await lifecycle.rotate(alg, deadline=deadlines[wanted])
+    except (RotationPending, NoSigningKey) as error:
+        return _rotation(visit, str(error))
+    return done(f"/keys/{kid}", "published")
+
+
+async def _key(kid: str) -> KeyInfo:
+    found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
+    if found is None:
+        raise not_found()
+    return found
+
+
+@screen("GET", "/keys/{kid}", Permission.KEYS_READ)
+async def show_key(visit: Visit) -> Response[str]:
+    key = await _key(visit.params["kid"])
+    shown = {
+        "State": Cell(key.state, mood=_MOODS.get(key.state, "plain")),
+        "Algorithm": key.alg,
+        "Published": key.created_at,
+        "Signs from": when(key.activates_at, "when all have seen it"),
+        "Waits until": when(key.deadline_at, "all have seen it") if key.state == State.PENDING else None,
+        "Published until": when(key.retires_at, "it has a successor"),
+        "Revoked": key.revoked_at,
+        "Destroyed": key.destroyed_at,
+        "Tokens signed": f"{key.signed:,}",
+        "The last one expires": key.last_token_expires_at,
+    }
+    kept = {name: value for name, value in shown.items() if value is not None}
+    seen = [_witness(server) for server in await witness.view(key.kid)]
+    columns = ("Resource server", "Has seen it", "Fetched last", "Fetches every", "Machines")
+    table = Table("Who has seen it", columns, seen, "No resource server is registered for this algorithm.")
+    return show(
+        visit, "record", section="keys", heading=f"Key {key.kid}", facts=facts(kept), tables=[table],
+        acts=_acts(key) if _WRITE in visit.caller.allowed else [],
+    )  # fmt: skip
+
+
+def _witness(server: witness.Witness) -> list[Cell]:
+    if not server.witnessed:
+        state = Cell("not waited for", mood="plain")
+    else:
+        state = Cell("yes", mood="good") if server.seen else Cell("no", mood="bad")
+    period = f"{server.period:.0f} s" if server.period is not None else "not known"
+    machines = ", ".join(
+        f"{each.address}{'' if each.live else ' (gone)'}" for each in server.instances[:5]
+    ) or "none was seen"  # fmt: skip
+    return [text(server.name), state, when(server.last_at), Cell(period), Cell(machines)]
+
+
+def _acts(key: KeyInfo) -> list[Act]:
+    path = f"{HOME}/keys/{key.kid}"
+    if key.state == State.PENDING:
+        return [Act("Let it sign now", f"{path}/activate"), Act("Revoke", f"{path}/contain", danger=True)]
+    if key.state in (State.ACTIVE, State.RETIRING):
+        return [Act("Revoke", f"{path}/contain", danger=True)]
+    return [Act("Erase its private part", f"{path}/destroy", danger=True)] if key.state == State.RETIRED else []
+
+
+async def _activate(_visit: Visit, kid: str) -> tuple[str, str]:
+    key = await _key(kid)
+    try:
+        await lifecycle.activate(kid, unseen=tuple(await witness.unseen(kid)))
+    except lifecycle.UnknownKey:
+        return f"/keys/{key.kid}", ""
+    return f"/keys/{kid}", "activated"
+
+
+async def _contain(visit: Visit, kid: str) -> tuple[str, str] | Response[str]:
+    key = await _key(kid)
+    if key.state in (State.RETIRED, State.DESTROYED):
+        return f"/keys/{kid}", ""
+    return reports.show_report(visit, "keys", await contain_key(kid), f"{HOME}/keys")
+
+
+async def _destroy(_visit: Visit, kid: str) -> tuple[str, str]:
+    key = await _key(kid)
+    try:
+        await lifecycle.destroy(key.kid)
+    except lifecycle.UnknownKey:
+        return f"/keys/{kid}", ""
+    return f"/keys/{kid}", "destroyed"
+
+
+acts.declare(
+    "keys",
+    "kid",
+    [
+        Confirmed(
+            "activate", "Let it sign now",
+            "Resource servers that have not fetched it refuse its tokens until they do.", _WRITE, _activate,
+        ),
+        Confirmed(
+            "contain", "Revoke",
+            "It leaves the JWKS at once, and another key signs. What it signed is refused by us now, and by each"
+            " service when it fetches the keys again. For emergencies.", _WRITE, _contain,
+        ),
+        Confirmed("destroy", "Erase its private part", "This cannot be undone.", _WRITE, _destroy),
+    ],
+)  # fmt: skip

@@ -1,0 +1,32 @@
+"""The page after a containment: what ended, what goes on, and until when."""
+
+from http import HTTPStatus
+
+from litestar import Response
+
+from idp.admin.console.frame import Visit, show
+from idp.admin.console.view import Act, Cell, Table, when
+from idp.admin.containment import Report
+
+
+def show_report(visit: Visit, section: str, report: Report, back: str) -> Response[str]:
+    """The report as a page. It is not kept; the audit trail has the counts."""
+    ended = [[Cell(name.replace("_", " ")), Cell(str(count))] for name, count in report.ended.items()]
+    usable = [
+        [Cell(each.what), Cell(", ".join(each.where)), when(each.until, "until they end by themselves")]
+        for each in report.still_usable
+    ]
+    alone = f" {report.alone} people have no other way to sign in." if report.alone else ""
+    return show(
+        visit,
+        "record",
+        section=section,
+        status=HTTPStatus.OK,
+        heading="Contained",
+        intro=f"The {report.kind} {report.id} is contained.{alone}",
+        tables=[
+            Table("What ended", ("What", "How many"), ended),
+            Table("What goes on", ("What", "Where", "Until"), usable, "Nothing. It is all over."),
+        ],
+        acts=[Act("Back", back)],
+    )

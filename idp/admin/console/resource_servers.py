@@ -1,0 +1,159 @@
+"""Resource servers: how each is recognised, and when it fetched the keys."""
+
+from typing import Any
+
+from litestar import Response
+
+from idp.admin import lists
+from idp.admin.console import acts, snippets
+from idp.admin.console.acts import Confirmed
+from idp.admin.console.admins import one
+from idp.admin.console.frame import HOME, Visit, done, screen, show
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, when
+from idp.admin.roles import Permission
+from idp.errors import OAuthError
+from idp.keys import jose
+from idp.oauth.clients import changes, registration
+from idp.settings import settings
+
+SECTION = "resource_servers"
+_WRITE = Permission.RESOURCE_SERVERS_WRITE
+
+
+@screen("GET", "/resource_servers", Permission.RESOURCE_SERVERS_READ)
+async def list_servers(visit: Visit) -> Response[str]:
+    found = await asked_page(visit, lists.RESOURCE_SERVERS)
+    rows = [
+        [
+            Cell(row["name"], f"{HOME}/{SECTION}/{row['jwks_id']}"),
+            Cell(row["identifier"]),
+            Cell(row["access_token_signed_response_alg"]),
+            when(row["jwks_fetched_at"]) if row["witnessed"] else Cell("not waited for", mood="plain"),
+            _period(row),
+        ]
+        for row in found.rows
+    ]
+    create = [Act("New resource server", f"{HOME}/{SECTION}/new")] if _WRITE in visit.caller.allowed else []
+    return show(
+        visit, "list", section=SECTION, heading="Resource servers", path=f"{HOME}/{SECTION}", acts=create,
+        intro="The services that accept our access tokens. New keys sign when all of them were seen fetching them.",
+        filters=[Field("q", "Part of name or identifier", visit.query.get("q", ""), "search")],
+        columns=("Name", "Identifier (aud)", "Algorithm", "Fetched the keys", "Fetches every"),
+        rows=rows, next=next_url(visit, found),
+    )  # fmt: skip
+
+
+def _period(row: Any) -> Cell:
+    return Cell(f"{row['jwks_period']:.0f} s") if row["jwks_period"] is not None else Cell("not known")
+
+
+def _form(visit: Visit, path: str, values: dict[str, Any], error: str | None = None, *, new: bool) -> Response[str]:
+    algorithms = [(alg, alg) for alg in jose.ALGORITHMS]
+    fields = [Field("name", "Name, as the consent page shows it", values.get("name") or "", required=True)]
+    if new:
+        hint = "The URI that clients name as resource and tokens carry as aud."
+        fields.insert(0, Field("identifier", "Identifier", values.get("identifier") or "", help=hint, required=True))
+    fields += [
+        Field("scope", "Scopes that it defines", values.get("scope") or "", help="Parted by spaces."),
+        Field(
+            "access_token_signed_response_alg", "Algorithm of its tokens",
+            values.get("access_token_signed_response_alg") or "RS256", "choice", choices=algorithms,
+        ),
+        Field("witnessed", "New keys wait until it has fetched them", "on" if values.get("witnessed") else "", "check"),
+        Field(
+            "networks", "Networks that it calls from, one a line", "\n".join(values.get("networks") or ()), "lines",
+            "Only if it fetches the common JWKS URL and not its own.",
+        ),
+        Field("user_agent", "How its User-Agent begins there", values.get("user_agent") or ""),
+    ]  # fmt: skip
+    heading = "New resource server" if new else f"Change {values.get('name')}"
+    back = path.rpartition("/")[0]
+    return show(
+        visit, "form", section=SECTION, heading=heading, fields=fields, action=path, label="Save", back=back,
+        error=error, status=400 if error else 200,
+    )  # fmt: skip
+
+
+def _entered(visit: Visit) -> dict[str, Any]:
+    return {
+        "name": visit.form.get("name", "").strip(),
+        "scope": visit.form.get("scope", "").strip(),
+        "access_token_signed_response_alg": visit.form.get("access_token_signed_response_alg", "RS256"),
+        "witnessed": "witnessed" in visit.form,
+        "networks": tuple(line.strip() for line in visit.form.get("networks", "").splitlines() if line.strip()),
+        "user_agent": visit.form.get("user_agent", "").strip() or None,
+    }
+
+
+@screen("GET", "/resource_servers/new", _WRITE)
+async def new_server(visit: Visit) -> Response[str]:
+    return _form(visit, f"{HOME}/{SECTION}/new", {"witnessed": True}, new=True)
+
+
+@screen("POST", "/resource_servers/new", _WRITE, fresh=True)
+async def create_server(visit: Visit) -> Response[Any]:
+    entered, identifier = _entered(visit), visit.form.get("identifier", "").strip()
+    try:
+        server = await registration.register_resource_server(identifier, **entered)
+    except OAuthError as error:
+        values = entered | {"identifier": identifier}
+        return _form(visit, f"{HOME}/{SECTION}/new", values, error.description, new=True)
+    return done(f"/{SECTION}/{server.jwks_id}")
+
+
+@screen("GET", "/resource_servers/{jwks_id}", Permission.RESOURCE_SERVERS_READ)
+async def show_server(visit: Visit) -> Response[str]:
+    row = await one(lists.RESOURCE_SERVERS, jwks_id=visit.params["jwks_id"])
+    shown = {
+        "Identifier (aud)": row["identifier"],
+        "Its JWKS URL": f"{settings().issuer}/jwks/{row['jwks_id']}",
+        "New keys wait for it": row["witnessed"],
+        "Fetched the keys": when(row["jwks_fetched_at"]),
+        "Fetches every": _period(row),
+        "Networks": row["networks"],
+        "User-Agent begins with": row["user_agent"],
+        "Scopes": row["scope"],
+        "Algorithm": row["access_token_signed_response_alg"],
+        "Introspects as": row["client_id"],
+    }
+    path = f"{HOME}/{SECTION}/{row['jwks_id']}"
+    buttons = [Act("Change", f"{path}/change"), Act("Delete", f"{path}/delete", danger=True)]
+    return show(
+        visit, "record", section=SECTION, heading=row["name"], facts=facts(shown),
+        acts=buttons if _WRITE in visit.caller.allowed else [], snippets=snippets.of_resource_server(row),
+    )  # fmt: skip
+
+
+@screen("GET", "/resource_servers/{jwks_id}/change", _WRITE)
+async def change_server(visit: Visit) -> Response[str]:
+    row = await one(lists.RESOURCE_SERVERS, jwks_id=visit.params["jwks_id"])
+    return _form(visit, f"{HOME}/{SECTION}/{row['jwks_id']}/change", dict(row), new=False)
+
+
+@screen("POST", "/resource_servers/{jwks_id}/change", _WRITE, fresh=True)
+async def save_server(visit: Visit) -> Response[Any]:
+    row = await one(lists.RESOURCE_SERVERS, jwks_id=visit.params["jwks_id"])
+    entered = _entered(visit)
+    try:
+        await changes.update_resource_server(row["identifier"], row["updated_at"], **entered)
+    except (OAuthError, changes.Outdated) as error:
+        path = f"{HOME}/{SECTION}/{row['jwks_id']}/change"
+        return _form(visit, path, entered, getattr(error, "description", str(error)), new=False)
+    return done(f"/{SECTION}/{row['jwks_id']}")
+
+
+async def _delete(_visit: Visit, jwks_id: str) -> tuple[str, str]:
+    row = await one(lists.RESOURCE_SERVERS, jwks_id=jwks_id)
+    await changes.delete_resource_server(row["identifier"])
+    return f"/{SECTION}", "deleted"
+
+
+acts.declare(
+    SECTION,
+    "jwks_id",
+    [
+        Confirmed(
+            "delete", "Delete", "Tokens for it are not issued any more, and its JWKS URL is gone.", _WRITE, _delete
+        )
+    ],
+)

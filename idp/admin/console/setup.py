@@ -1,0 +1,98 @@
+"""`/admin/setup`: where the one-time link leads that makes the first owner."""
+
+from http import HTTPStatus
+from typing import Any
+
+from litestar import Request, Response, get, post
+
+from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password, verify_password
+from idp.accounts.tables import User, user_by_email
+from idp.accounts.users import MAX_NAME_LENGTH, add_user
+from idp.admin import setup
+from idp.admin.console.frame import HOME
+from idp.db.engine import transaction
+from idp.errors import PageError
+from idp.signin import limits
+from idp.signin.csrf import check_form_token, form_token
+from idp.web import forms
+from idp.web.access import Access
+from idp.web.pages import page, see_other
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+
+
+def _shut() -> PageError:
+    return PageError(
+        "There is nothing to set up here",
+        "This link was used, or is not the one in the log. If nobody can administrate this server: idp admins add.",
+        status=HTTPStatus.NOT_FOUND,
+    )
+
+
+@get(setup.PATH, opt=PAGE)
+async def show_setup(request: AnyRequest) -> Response[str]:
+    """The form. To look at it changes nothing."""
+    token = forms.query(request).get("token", "")
+    if not await setup.is_open(token):
+        raise _shut()
+    return _page(token)
+
+
+def _page(token: str, error: str | None = None, **entered: str) -> Response[str]:
+    return page(
+        "admin/setup.html",
+        status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
+        # The token itself is what a stranger's page does not have.
+        csrf_token=form_token(token, "setup"),
+        token=token,
+        error=error,
+        entered={"email": "", "name": ""} | entered,
+    )
+
+
+@post(setup.PATH, opt=PAGE, status_code=200)
+async def do_setup(request: AnyRequest) -> Response[Any]:
+    """Make the first owner, who goes on to sign in and to get a second factor."""
+    form = await forms.form(request)
+    token = form.get("token", "")
+    await limits.step()
+    if not await setup.is_open(token):
+        raise _shut()
+    check_form_token(form, token, "setup")
+    email, name = form.get("email", ""), form.get("name", "").strip()
+    try:
+        user = await _user(normalise_email(email), name, form.get("password", ""))
+    except InvalidEmail:
+        return _page(token, "Enter your email address, such as name@example.com.", email=email, name=name)
+    except PasswordRefused as error:
+        return _page(token, str(error), email=email, name=name)
+    if user is None:
+        return _page(token, "There is an account with this address, with another password.", email=email, name=name)
+    async with transaction():
+        # One that is there already is not added, and need not be.
+        await add_user(user)
+        if not await setup.complete(token, user):
+            raise _shut()
+    return see_other(HOME)
+
+
+async def _user(email: str, name: str, password: str) -> User | None:
+    """The user to be: a new one, or one that is there, if the password is theirs.
+
+    Raises:
+        PasswordRefused: the password of a new one is too weak.
+    """
+    known = await user_by_email(email)
+    if known is not None:
+        right = await verify_password(known.password_hash, password)
+        return known if right and known.disabled_at is None else None
+    if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise PasswordRefused("Enter a name of one line.")
+    await check_new_password(password, user_inputs=[email, name])
+    # Whoever has the token is the operator; nobody else could have confirmed the address yet.
+    return User(email=email, name=name, password_hash=await hash_password(password), email_verified=True)
+
+
+ROUTES = [show_setup, do_setup]

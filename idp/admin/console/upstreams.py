@@ -1,0 +1,209 @@
+"""Upstreams: the providers that people may sign in with."""
+
+from typing import Any
+
+import msgspec
+from litestar import Response
+
+from idp.admin import lists
+from idp.admin.console import acts, reports
+from idp.admin.console.acts import Confirmed
+from idp.admin.console.admins import one
+from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, when
+from idp.admin.containment import contain_upstream
+from idp.admin.roles import Permission
+from idp.federation import upstreams
+from idp.federation.errors import UnfitUpstream
+from idp.federation.providers import KINDS
+from idp.settings import settings
+
+SECTION = "upstreams"
+_WRITE = Permission.UPSTREAMS_WRITE
+CHECKS = {
+    "trust_email": "Its verified addresses count as verified here",
+    "keep_tokens": "Its tokens are kept, sealed",
+    "logout": "Who signs out here is sent there too",
+}
+
+
+@screen("GET", "/upstreams", Permission.UPSTREAMS_READ)
+async def list_upstreams(visit: Visit) -> Response[str]:
+    found = await asked_page(visit, lists.UPSTREAMS)
+    rows = []
+    for row in found.rows:
+        config = msgspec.json.decode(row["config"])
+        state = Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good")
+        rows.append(
+            [Cell(config["name"], f"{HOME}/{SECTION}/{row['id']}"), Cell(row["id"]), Cell(config["issuer"]), state]
+        )
+    rows += [
+        [Cell(each.name), Cell(each.id), Cell(each.issuer), Cell("by the settings", mood="plain")]
+        for each in upstreams.of_settings(settings())
+    ]
+    may = _WRITE in visit.caller.allowed
+    create = [Act(f"Add {kind}", f"{HOME}/{SECTION}/new/{kind}") for kind in sorted(KINDS)] if may else []
+    order = {
+        "heading": "The order in which people see them",
+        "action": f"{HOME}/{SECTION}",
+        "fields": [Field("ids", "Ids, one a line", "\n".join(row["id"] for row in found.rows), "lines")],
+        "label": "Save the order",
+    }
+    return show(
+        visit, "list", section=SECTION, heading="Upstreams", path=f"{HOME}/{SECTION}", acts=create,
+        intro="Accounts elsewhere that people may sign in with.", columns=("Name", "Id", "Issuer", "State"), rows=rows,
+        forms=[order] if may and len(found.rows) > 1 else [],
+    )  # fmt: skip
+
+
+@screen("POST", "/upstreams", _WRITE)
+async def order_upstreams(visit: Visit) -> Response[Any]:
+    try:
+        await upstreams.order(visit.form.get("ids", "").split())
+    except UnfitUpstream as error:
+        return show(
+            visit, "form", section=SECTION, heading="The order in which people see them", error=str(error), status=400,
+            fields=[Field("ids", "Ids, one a line", visit.form.get("ids", ""), "lines")],
+            action=f"{HOME}/{SECTION}", label="Save the order", back=f"{HOME}/{SECTION}",
+        )  # fmt: skip
+    return done(f"/{SECTION}")
+
+
+def _form(visit: Visit, path: str, values: dict[str, Any], error: str | None = None, *, new: bool) -> Response[str]:
+    kind = values["kind"]
+    fields = [Field("id", "Id, as its redirect URI has it", values.get("id") or kind)] if new else []
+    fields += [
+        Field("name", "Name, as people see it", values.get("name") or "", help="Empty: that of its kind."),
+        *([Field("issuer", "Issuer", values.get("issuer") or "", help="Empty: that of its kind.")] if new else []),
+        Field("client_id", "client_id that it gave you", values.get("client_id") or "", required=True),
+        Field(
+            "client_secret", "client_secret that it gave you", "", "password",
+            "" if new else "Empty: the one that is there stays.",
+        ),
+        Field("scope", "Scopes", values.get("scope") or "", help="Empty: those of its kind."),
+        *(Field(name, label, "on" if values.get(name) else "", "check") for name, label in CHECKS.items()),
+    ]  # fmt: skip
+    back = f"{HOME}/{SECTION}" if new else path.rpartition("/")[0]
+    return show(
+        visit, "form", section=SECTION, heading=f"Add {kind}" if new else f"Change {values.get('name')}", fields=fields,
+        action=path, label="Save", back=back, error=error, status=400 if error else 200,
+    )  # fmt: skip
+
+
+def _entered(visit: Visit) -> dict[str, Any]:
+    names = ("id", "name", "issuer", "client_id", "client_secret", "scope")
+    values: dict[str, Any] = {name: visit.form[name].strip() for name in names if visit.form.get(name, "").strip()}
+    return values | {name: name in visit.form for name in CHECKS}
+
+
+def _kind(visit: Visit) -> str:
+    kind = visit.params["kind"]
+    if kind not in KINDS:
+        raise not_found()
+    return kind
+
+
+@screen("GET", "/upstreams/new/{kind}", _WRITE)
+async def new_upstream(visit: Visit) -> Response[str]:
+    kind = _kind(visit)
+    return _form(visit, f"{HOME}/{SECTION}/new/{kind}", {"kind": kind}, new=True)
+
+
+@screen("POST", "/upstreams/new/{kind}", _WRITE, fresh=True)
+async def add_upstream(visit: Visit) -> Response[Any]:
+    values = {"kind": _kind(visit)} | _entered(visit)
+    path = f"{HOME}/{SECTION}/new/{values['kind']}"
+    try:
+        upstream = upstreams.configure(**values)
+        if not await upstreams.add(upstream):
+            return _form(visit, path, values, "There is an upstream with this id already.", new=True)
+    except UnfitUpstream as error:
+        return _form(visit, path, values, str(error), new=True)
+    return done(f"/{SECTION}/{upstream.id}")
+
+
+@screen("GET", "/upstreams/{upstream_id}", Permission.UPSTREAMS_READ)
+async def show_upstream(visit: Visit) -> Response[str]:
+    row = await one(lists.UPSTREAMS, id=visit.params["upstream_id"])
+    config = msgspec.json.decode(row["config"])
+    shown = {
+        "Id": row["id"],
+        "Kind": config["kind"],
+        "State": Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good"),
+        "Redirect URI to register there": f"{settings().issuer}/upstreams/{row['id']}/callback",
+        "Issuer": config["issuer"],
+        "client_id": config["client_id"],
+        "client_secret": "kept, sealed" if row["has_client_secret"] else "none",
+        "Scopes": config["scope"],
+        "Verified addresses count": config["trust_email"],
+        "Since": when(row["created_at"]),
+    }
+    path = f"{HOME}/{SECTION}/{row['id']}"
+    switch = Act("Enable", f"{path}/enable") if row["disabled_at"] else Act("Disable", f"{path}/disable", danger=True)
+    buttons = [
+        Act("Change", f"{path}/change"),
+        switch,
+        Act("Contain", f"{path}/contain", danger=True),
+        Act("Delete", f"{path}/delete", danger=True),
+    ]
+    return show(
+        visit, "record", section=SECTION, heading=config["name"], facts=facts(shown),
+        acts=buttons if _WRITE in visit.caller.allowed else [],
+    )  # fmt: skip
+
+
+@screen("GET", "/upstreams/{upstream_id}/change", _WRITE)
+async def change_upstream(visit: Visit) -> Response[str]:
+    row = await one(lists.UPSTREAMS, id=visit.params["upstream_id"])
+    config = msgspec.json.decode(row["config"])
+    return _form(visit, f"{HOME}/{SECTION}/{row['id']}/change", config, new=False)
+
+
+@screen("POST", "/upstreams/{upstream_id}/change", _WRITE, fresh=True)
+async def save_upstream(visit: Visit) -> Response[Any]:
+    row = await one(lists.UPSTREAMS, id=visit.params["upstream_id"])
+    config = msgspec.json.decode(row["config"])
+    config.pop("disabled", None)
+    values = config | _entered(visit) | {"id": row["id"], "issuer": config["issuer"]}
+    path = f"{HOME}/{SECTION}/{row['id']}/change"
+    try:
+        if not await upstreams.update(upstreams.configure(**values), row["updated_at"]):
+            return _form(visit, path, values, "It was changed by somebody else meanwhile.", new=False)
+    except UnfitUpstream as error:
+        return _form(visit, path, values, str(error), new=False)
+    return done(f"/{SECTION}/{row['id']}")
+
+
+async def _disable(_visit: Visit, upstream_id: str) -> tuple[str, str]:
+    row = await one(lists.UPSTREAMS, id=upstream_id)
+    await upstreams.disable(row["id"])
+    return f"/{SECTION}/{row['id']}", "saved"
+
+
+async def _enable(_visit: Visit, upstream_id: str) -> tuple[str, str]:
+    row = await one(lists.UPSTREAMS, id=upstream_id)
+    await upstreams.enable(row["id"])
+    return f"/{SECTION}/{row['id']}", "enabled"
+
+
+async def _contain(visit: Visit, upstream_id: str) -> Response[str]:
+    row = await one(lists.UPSTREAMS, id=upstream_id)
+    return reports.show_report(visit, SECTION, await contain_upstream(row["id"]), f"{HOME}/{SECTION}")
+
+
+async def _delete(_visit: Visit, upstream_id: str) -> tuple[str, str]:
+    row = await one(lists.UPSTREAMS, id=upstream_id)
+    await upstreams.delete(row["id"])
+    return f"/{SECTION}", "deleted"
+
+
+acts.declare(
+    SECTION,
+    "upstream_id",
+    [
+        Confirmed("disable", "Disable", "Nobody can sign in with it. Who is signed in stays so.", _WRITE, _disable),
+        Confirmed("enable", "Enable", "People can sign in with it again.", _WRITE, _enable, danger=False),
+        Confirmed("contain", "Contain", "It is disabled, and what sign-ins with it gave ends.", _WRITE, _contain),
+        Confirmed("delete", "Delete", "Who somebody is there stays known, should it be added again.", _WRITE, _delete),
+    ],
+)

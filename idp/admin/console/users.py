@@ -1,0 +1,340 @@
+"""Users: search, one person's whole picture, and what can be done for them or to them."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Response
+
+from idp.accounts import invitations, profile, recovery, users
+from idp.accounts.addresses import InvalidEmail
+from idp.accounts.tables import User, user_by_id
+from idp.accounts.users import EmailTaken
+from idp.admin import lists
+from idp.admin.access import check_user
+from idp.admin.console import acts, reports
+from idp.admin.console.acts import Confirmed
+from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
+from idp.admin.console.view import Act, Cell, Field, Table, asked_page, facts, next_url, text, when
+from idp.admin.containment import contain_user
+from idp.admin.roles import Permission, Role, grant
+from idp.audit.events import record
+from idp.db.engine import execute, fetch, transaction
+from idp.db.listing import list_page
+from idp.federation import linking
+from idp.oauth import consent
+from idp.oauth.sign_out import revoke_families_of_session, sign_out_user
+from idp.signin import factors, passkeys, recovery_codes
+from idp.signin.machine import Step
+
+_END_SESSION = "UPDATE session SET ended_at = now() WHERE id = $1 AND user_id = $2 AND ended_at IS NULL"
+_MAILS = """
+SELECT id, template, state, response, created_at FROM mail WHERE recipient = $1 ORDER BY created_at DESC LIMIT 10
+"""
+
+
+@screen("GET", "/users", Permission.USERS_READ)
+async def list_users(visit: Visit) -> Response[str]:
+    found = await asked_page(visit, lists.USERS)
+    rows = [
+        [
+            Cell(row["email"], f"{HOME}/users/{row['id']}"),
+            Cell(row["name"] or "-"),
+            _state(row),
+            Cell(", ".join(row["roles"]).replace("_", " ") or "-"),
+            when(row["created_at"]),
+        ]
+        for row in found.rows
+    ]
+    invite = {
+        "heading": "Invite somebody",
+        "action": f"{HOME}/invitations",
+        "fields": [Field("email", "Email address", kind="email", required=True), Field("name", "Name")],
+        "label": "Send the invitation",
+    }
+    return show(
+        visit,
+        "list",
+        section="users",
+        heading="Users",
+        path=f"{HOME}/users",
+        filters=[
+            Field("q", "Address, name or id begins with", visit.query.get("q", ""), "search"),
+            Field(
+                "disabled", "State", visit.query.get("disabled", ""), "choice",
+                choices=(("", "All"), ("false", "Active"), ("true", "Disabled")),
+            ),
+        ],
+        columns=("Email address", "Name", "State", "Roles", "Since"),
+        rows=rows,
+        next=next_url(visit, found),
+        forms=[invite] if Permission.USERS_WRITE in visit.caller.allowed else [],
+    )  # fmt: skip
+
+
+def _state(row: Any) -> Cell:
+    if row["disabled_at"] is not None:
+        return Cell("disabled", mood="bad")
+    return Cell("active", mood="good") if row["email_verified"] else Cell("address not confirmed", mood="plain")
+
+
+@screen("POST", "/invitations", Permission.USERS_WRITE)
+async def invite(visit: Visit) -> Response[Any]:
+    name = visit.form.get("name", "")[: users.MAX_NAME_LENGTH] or None
+    try:
+        await invitations.invite(visit.form.get("email", ""), name)
+    except (InvalidEmail, EmailTaken) as error:
+        return show(
+            visit, "form", section="users", status=400, heading="Invite somebody", error=str(error),
+            action=f"{HOME}/invitations", label="Send the invitation", back=f"{HOME}/users",
+            fields=[
+                Field("email", "Email address", visit.form.get("email", ""), "email", required=True),
+                Field("name", "Name", visit.form.get("name", "")),
+            ],
+        )  # fmt: skip
+    return done("/users", "invited")
+
+
+async def _user(text_id: str) -> User:
+    try:
+        user = await user_by_id(UUID(text_id))
+    except ValueError:
+        user = None
+    if user is None:
+        raise not_found()
+    return user
+
+
+@screen("GET", "/users/{user_id}", Permission.USERS_READ)
+async def show_user(visit: Visit) -> Response[str]:
+    user = await _user(visit.params["user_id"])
+    own = await factors.factors_of(user.id)
+    has = own.has if own else frozenset()
+    shown = {
+        "Id (sub)": str(user.id),
+        "Email address": user.email,
+        "State": _state({"disabled_at": user.disabled_at, "email_verified": user.email_verified}),
+        "Name": user.name,
+        "Password": when(user.password_changed_at, "never changed") if user.password_hash else "none",
+        "Passkeys": str(len(await passkeys.list_of(user.id))),
+        "Authenticator app": Step.TOTP in has,
+        "Recovery codes left": str(await recovery_codes.left(user.id)),
+        "Asked for a second factor": user.two_step,
+        "Since": user.created_at,
+    }
+    tables = [await _applications(visit, user), await _identities(user), await _mails(visit, user)]
+    if Permission.SESSIONS_READ in visit.caller.allowed:
+        tables.insert(0, await _sessions(visit, user))
+    if Permission.AUDIT_READ in visit.caller.allowed:
+        tables.append(await _events(user))
+    return show(
+        visit,
+        "record",
+        section="users",
+        heading=user.name or user.email,
+        facts=facts(shown),
+        acts=_acts(visit, user),
+        tables=[table for table in tables if table is not None],
+    )
+
+
+def _acts(visit: Visit, user: User) -> list[Act]:
+    path = f"{HOME}/users/{user.id}"
+    found = []
+    if Permission.USERS_WRITE in visit.caller.allowed:
+        found += [
+            Act("Mail a password reset", f"{path}/reset_password"),
+            Act("Reset second factors", f"{path}/reset_factors"),
+            Act("Enable", f"{path}/enable") if user.disabled_at else Act("Disable", f"{path}/disable", danger=True),
+        ]
+    if Permission.SESSIONS_WRITE in visit.caller.allowed:
+        found.append(Act("Sign out everywhere", f"{path}/sign_out"))
+    if Permission.ADMINS_WRITE in visit.caller.allowed:
+        found.append(Act("Give a role", f"{path}/role"))
+    if Permission.USERS_WRITE in visit.caller.allowed:
+        found += [Act("Contain", f"{path}/contain", danger=True), Act("Delete", f"{path}/delete", danger=True)]
+    return found
+
+
+async def _sessions(visit: Visit, user: User) -> Table:
+    page = await list_page(lists.SESSIONS, {"user_id": str(user.id)}, limit=20)
+    may_end = Permission.SESSIONS_WRITE in visit.caller.allowed
+    rows = []
+    for row in page.rows:
+        end = Cell("End", f"{HOME}/users/{user.id}/sessions/{row['sid']}/end") if may_end else Cell("live")
+        state = Cell("ended", mood="plain") if row["ended_at"] is not None else end
+        rows.append(
+            [when(row["last_seen_at"]), Cell(row["ip_address"]), text(row["amr"]), Cell(row["user_agent"][:60]), state]
+        )
+    return Table("Sessions", ("Last used", "From", "By", "Browser", ""), rows, "Never signed in.")
+
+
+async def _applications(visit: Visit, user: User) -> Table | None:
+    if Permission.CONSENTS_READ not in visit.caller.allowed:
+        return None
+    rows = [
+        [Cell(each["client_name"]), text(each["scope"]), when(each["granted_at"]), when(each["last_used_at"])]
+        for each in await consent.granted_by(user.id)
+    ]
+    return Table("Applications", ("Application", "Allowed", "Since", "Last used"), rows)
+
+
+async def _identities(user: User) -> Table:
+    rows = [
+        [Cell(each["upstream_id"]), Cell(each["subject"]), text(each["email"]), when(each["last_used_at"])]
+        for each in await linking.identities_of(user.id)
+    ]
+    return Table("Accounts elsewhere", ("Provider", "Subject", "Email address", "Last used"), rows)
+
+
+async def _mails(visit: Visit, user: User) -> Table | None:
+    if Permission.OUTBOX_READ not in visit.caller.allowed:
+        return None
+    rows = [
+        [Cell(row["template"].replace("_", " "), f"{HOME}/outbox/{row['id']}"), text(row["state"]),
+         text(row["response"]), when(row["created_at"])]
+        for row in await fetch(_MAILS, user.email)
+    ]  # fmt: skip
+    return Table("Mail", ("Mail", "State", "The server says", "Written"), rows)
+
+
+async def _events(user: User) -> Table:
+    page = await list_page(lists.AUDIT, {"user_id": str(user.id)}, limit=20)
+    rows = [
+        [
+            when(row["at"]),
+            Cell(row["event"], f"{HOME}/audit/{row['id']}"),
+            Cell(row["outcome"]),
+            text(row["ip_address"]),
+        ]
+        for row in page.rows
+    ]
+    return Table("What happened", ("When", "Event", "Outcome", "From"), rows)
+
+
+# What can be done
+
+
+async def _allowed(visit: Visit, user_id: str) -> User:
+    user = await _user(user_id)
+    await check_user(visit.caller, user.id)
+    return user
+
+
+async def _disable(visit: Visit, user_id: str) -> tuple[str, str]:
+    user = await _allowed(visit, user_id)
+    await users.disable_user(user.id, sign_out_user)
+    return f"/users/{user.id}", "disabled"
+
+
+async def _enable(visit: Visit, user_id: str) -> tuple[str, str]:
+    user = await _allowed(visit, user_id)
+    await users.enable_user(user.id)
+    return f"/users/{user.id}", "enabled"
+
+
+async def _sign_out(visit: Visit, user_id: str) -> tuple[str, str]:
+    user = await _allowed(visit, user_id)
+    async with transaction():
+        await sign_out_user(user.id, "signed_out_by_admin")
+        await record("signed_out_everywhere", user_id=user.id)
+    return f"/users/{user.id}", "signed-out"
+
+
+async def _reset_factors(visit: Visit, user_id: str) -> tuple[str, str]:
+    user = await _allowed(visit, user_id)
+    await factors.remove_all(user.id)
+    return f"/users/{user.id}", "reset"
+
+
+async def _reset_password(visit: Visit, user_id: str) -> tuple[str, str]:
+    user = await _allowed(visit, user_id)
+    await recovery.mail_reset(user.email, "")
+    return f"/users/{user.id}", "mailed"
+
+
+async def _contain(visit: Visit, user_id: str) -> Response[str]:
+    user = await _allowed(visit, user_id)
+    return reports.show_report(visit, "users", await contain_user(user.id), f"{HOME}/users/{user.id}")
+
+
+async def _delete(visit: Visit, user_id: str) -> tuple[str, str]:
+    user = await _allowed(visit, user_id)
+    async with transaction():
+        await sign_out_user(user.id, "user_deleted")
+        await profile.delete_user(user.id)
+    return "/users", "deleted"
+
+
+_WRITE = Permission.USERS_WRITE
+acts.declare(
+    "users",
+    "user_id",
+    [
+        Confirmed("disable", "Disable", "They cannot sign in, and all that they had ends.", _WRITE, _disable),
+        Confirmed("enable", "Enable", "They can sign in again. What ended stays ended.", _WRITE, _enable, danger=False),
+        Confirmed(
+            "sign_out", "Sign out everywhere", "All sessions end, and every application loses its tokens.",
+            Permission.SESSIONS_WRITE, _sign_out, fresh=False,
+        ),
+        Confirmed(
+            "reset_factors", "Reset second factors",
+            "Authenticator app, passkeys and recovery codes are removed. Make sure who is asking: from then on the"
+            " password alone signs in.", _WRITE, _reset_factors,
+        ),
+        Confirmed(
+            "reset_password", "Mail a password reset", "They get a mail with a link to choose a new password.",
+            _WRITE, _reset_password, danger=False, fresh=False,
+        ),
+        Confirmed(
+            "contain", "Contain",
+            "Somebody else may be in this account. It is disabled, and sessions, tokens, consents and whatever is"
+            " under way end at once. A report says what goes on.", _WRITE, _contain,
+        ),
+        Confirmed("delete", "Delete", "The account goes with all that it had. This cannot be undone.", _WRITE, _delete),
+    ],
+)  # fmt: skip
+
+
+@screen("GET", "/users/{user_id}/sessions/{sid}/end", Permission.SESSIONS_WRITE)
+async def ask_to_end_session(visit: Visit) -> Response[str]:
+    back = f"{HOME}/users/{visit.params['user_id']}"
+    return show(
+        visit, "form", section="users", heading="End this session?", fields=[], danger=True, label="End it", back=back,
+        intro="That browser is signed out, and applications lose what they were given there.",
+        action=f"{back}/sessions/{visit.params['sid']}/end",
+    )  # fmt: skip
+
+
+@screen("POST", "/users/{user_id}/sessions/{sid}/end", Permission.SESSIONS_WRITE)
+async def end_session(visit: Visit) -> Response[Any]:
+    user = await _allowed(visit, visit.params["user_id"])
+    try:
+        sid = UUID(visit.params["sid"])
+    except ValueError:
+        raise not_found() from None
+    async with transaction():
+        if await execute(_END_SESSION, sid, user.id):
+            await revoke_families_of_session(sid, "signed_out_by_admin")
+            await record("sign_out", user_id=user.id, session_id=sid)
+    return done(f"/users/{user.id}", "ended")
+
+
+@screen("GET", "/users/{user_id}/role", Permission.ADMINS_WRITE, fresh=True)
+async def ask_for_role(visit: Visit) -> Response[str]:
+    user = await _user(visit.params["user_id"])
+    choices = [(role.value, role.replace("_", " ")) for role in Role]
+    return show(
+        visit, "form", section="users", heading=f"Give {user.email} a role", label="Give the role",
+        fields=[Field("role", "Role", Role.AUDITOR, "choice", choices=choices)],
+        action=f"{HOME}/users/{user.id}/role", back=f"{HOME}/users/{user.id}",
+    )  # fmt: skip
+
+
+@screen("POST", "/users/{user_id}/role", Permission.ADMINS_WRITE, fresh=True)
+async def give_role(visit: Visit) -> Response[Any]:
+    user = await _user(visit.params["user_id"])
+    role = visit.form.get("role", "")
+    if role not in set(Role):
+        raise not_found()
+    await grant(user.id, Role(role), granted_by=visit.caller.actor)
+    return done("/admins", "granted")

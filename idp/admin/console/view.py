@@ -1,0 +1,98 @@
+"""What the screens are made of: plain values, which three templates know how to show."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import msgspec
+
+from idp.admin.console.frame import Visit
+from idp.db.listing import Listing, Page, UnfitQuery, list_page
+
+
+class Cell(NamedTuple):
+    """A value in a table or a list of facts.
+
+    Attributes:
+        mood: as a badge: ``good``, ``bad`` or ``plain``.
+        at: a moment, shown in the reader's words.
+    """
+
+    text: str = ""
+    href: str | None = None
+    mood: str | None = None
+    at: datetime | None = None
+
+
+class Field(NamedTuple):
+    """A field of a form.
+
+    Attributes:
+        kind: ``text``, ``lines``, ``check``, ``choice``, ``email``, ``password``, ``file`` or ``number``.
+        choices: value and label, for a choice.
+    """
+
+    name: str
+    label: str
+    value: str = ""
+    kind: str = "text"
+    help: str = ""
+    choices: Sequence[tuple[str, str]] = ()
+    required: bool = False
+
+
+class Act(NamedTuple):
+    """Something that can be done from a screen: a link to its form or to the page that asks once more."""
+
+    label: str
+    href: str
+    danger: bool = False
+
+
+class Table(msgspec.Struct):
+    """A table with its heading."""
+
+    heading: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    empty: str = "None."
+
+
+def when(at: datetime | None, otherwise: str = "never") -> Cell:
+    return Cell(at=at) if at is not None else Cell(otherwise)
+
+
+def text(value: Any) -> Cell:
+    """A value in words."""
+    if isinstance(value, datetime):
+        return Cell(at=value)
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no")
+    if isinstance(value, list | tuple):
+        return Cell(" ".join(map(str, value)) or "-")
+    return Cell("-" if value is None or value == "" else str(value))
+
+
+def facts(values: Mapping[str, Any]) -> list[tuple[str, Cell]]:
+    """Names and values, each value in words."""
+    return [(name, value if isinstance(value, Cell) else text(value)) for name, value in values.items()]
+
+
+async def asked_page(visit: Visit, listing: Listing, **fixed: str) -> Page:
+    """The page of a list that the query asks for; what it cannot be asked for is left out."""
+    known = {name: value for name, value in visit.query.items() if name in listing.filters and value}
+    try:
+        return await list_page(
+            listing, known | fixed, sort=visit.query.get("sort"), cursor=visit.query.get("cursor"), limit=50
+        )
+    except UnfitQuery:
+        return await list_page(listing, fixed, limit=50)
+
+
+def next_url(visit: Visit, page: Page) -> str | None:
+    """Where the list goes on."""
+    if page.next_cursor is None:
+        return None
+    kept = {name: value for name, value in visit.query.items() if name not in ("cursor", "done")}
+    return f"{visit.request.scope['path']}?{urlencode(kept | {'cursor': page.next_cursor})}"

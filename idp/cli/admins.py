@@ -1,0 +1,79 @@
+"""`idp admins`: who may administrate this server."""
+
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from idp.cli.database import with_database
+from idp.cli.output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from idp.accounts.tables import User
+
+ROLES = click.Choice(["owner", "key_admin", "client_admin", "support", "auditor"])
+
+
+class UnknownAdmin(Exception):
+    """Nobody has this address, or this role: one plain sentence."""
+
+
+@click.group()
+def admins() -> None:
+    """Who may administrate this server."""
+
+
+@admins.command("list")
+@json_option
+@with_database
+async def list_admins(as_json: bool) -> None:
+    """List those who have a role."""
+    from idp.admin.lists import ADMINS
+    from idp.db.listing import MAX_LIMIT, list_page
+
+    found = [dict(row) for row in (await list_page(ADMINS, limit=MAX_LIMIT)).rows]
+    if as_json:
+        print_json([{name: value for name, value in row.items() if not name.startswith("_")} for row in found])
+        return
+    print_table(
+        ("Email address", "Role", "Given by", "Since"),
+        [(row["email"], row["role"], row["granted_by"], row["granted_at"]) for row in found],
+    )
+
+
+@admins.command()
+@click.argument("email")
+@click.option("--role", type=ROLES, default="owner", show_default=True, help="What they may do.")
+@with_database
+async def add(email: str, role: str) -> None:
+    """Give a user a role. With the first one, the set-up link in the log ends."""
+    from idp.admin import setup
+    from idp.admin.roles import Role
+    from idp.web.context import actor
+
+    user = await _user(email)
+    done = await setup.add_admin(user, Role(role), actor.get())
+    click.echo(f"{user.email} is {role}{'' if done else ' already'}.")
+
+
+@admins.command()
+@click.argument("email")
+@click.option("--role", type=ROLES, required=True, help="The role to take.")
+@with_database
+async def remove(email: str, role: str) -> None:
+    """Take a role from a user. The last owner stays."""
+    from idp.admin.roles import Role, revoke
+
+    user = await _user(email)
+    if not await revoke(user.id, Role(role)):
+        raise UnknownAdmin(f"{user.email} is not {role}, or is the last owner, who stays.")
+    click.echo(f"{user.email} is not {role} any more.")
+
+
+async def _user(email: str) -> "User":
+    from idp.accounts.addresses import normalise_email
+    from idp.accounts.tables import user_by_email
+
+    user = await user_by_email(normalise_email(email))
+    if user is None:
+        raise UnknownAdmin("There is no user with this email address.")
+    return user

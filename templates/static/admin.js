@@ -1,0 +1,22 @@
+/* Search as one types: the form is sent in the background, and its results take the place of those that are there.
+   Without this script the form has its button. */
+"use strict";
+
+for (const form of document.querySelectorAll("form[data-live]")) {
+  let waiting = 0;
+  let latest = 0;
+  form.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      const url = `${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}`;
+      const number = ++latest;
+      const response = await fetch(url, { credentials: "same-origin", redirect: "error" }).catch(() => null);
+      if (!response?.ok || number !== latest) return;
+      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+      const results = fresh.getElementById(form.dataset.live);
+      if (!results) return;
+      document.getElementById(form.dataset.live).replaceChildren(...results.childNodes);
+      history.replaceState(null, "", url);
+    }, 200);
+  });
+}
