@@ -21,6 +21,7 @@ COLUMNS = (
     *("detail", "seq"),
 )
 FORMATS = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
+LABELS = {"jsonl": "JSON lines", "csv": "CSV"}
 #: Most events of one export; more by the command line.
 MOST = 100_000
 
@@ -41,7 +42,7 @@ async def list_events(visit: Visit) -> Response[str]:
         for row in found.rows
     ]
     query = visit.request.scope["query_string"].decode("ascii", "replace")
-    exports = [Act(f"Export as {name}", f"{HOME}/audit/export/{name}?{query}") for name in FORMATS]
+    exports = [Act(f"Export as {LABELS[name]}", f"{HOME}/audit/export/{name}?{query}") for name in FORMATS]
     outcomes = [("", "All"), *((each, each) for each in lists.AUDIT.filters["outcome"].choices)]
     filters = [
         Field("event", "Event", visit.query.get("event", ""), help="As sign_in or key_activated."),

@@ -135,7 +135,7 @@ async def _record(visit: Visit, client_id: str, secret: str | None = None) -> Re
         "Authentication": row["token_endpoint_auth_method"],
         **{name.replace("_", " "): row[name] for name in (*LINES, *TEXTS[1:], *CHECKS) if row[name]},
         "Role at the admin API": row["admin_role"],
-        "Issued before": when(row["not_before"], "counts") if row["not_before"] else "counts",
+        "What it was issued counts since": when(row["not_before"], "ever"),
         "Since": row["created_at"],
         "Changed": row["updated_at"],
     }

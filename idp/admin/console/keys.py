@@ -90,6 +90,7 @@ async def _key(kid: str) -> KeyInfo:
 async def show_key(visit: Visit) -> Response[str]:
     key = await _key(visit.params["kid"])
     shown = {
+        "Key id (kid)": key.kid,
         "State": Cell(key.state, mood=_MOODS.get(key.state, "plain")),
         "Algorithm": key.alg,
         "Published": key.created_at,
@@ -106,7 +107,7 @@ async def show_key(visit: Visit) -> Response[str]:
     columns = ("Resource server", "Has seen it", "Fetched last", "Fetches every", "Machines")
     table = Table("Who has seen it", columns, seen, "No resource server is registered for this algorithm.")
     return show(
-        visit, "record", section="keys", heading=f"Key {key.kid}", facts=facts(kept), tables=[table],
+        visit, "record", section="keys", heading=f"Key {key.kid[:8]}…", facts=facts(kept), tables=[table],
         acts=_acts(key) if _WRITE in visit.caller.allowed else [],
     )  # fmt: skip
 

@@ -64,7 +64,7 @@ async def list_users(visit: Visit) -> Response[str]:
                 choices=(("", "All"), ("false", "Active"), ("true", "Disabled")),
             ),
         ],
-        columns=("Email address", "Name", "State", "Roles", "Since"),
+        columns=("Email", "Name", "State", "Roles", "Since"),
         rows=rows,
         next=next_url(visit, found),
         forms=[invite] if Permission.USERS_WRITE in visit.caller.allowed else [],
