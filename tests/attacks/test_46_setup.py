@@ -1,0 +1,106 @@
+"""Row 46: the link in the log makes one owner, once, and only for whoever has it."""
+
+import asyncio
+import re
+from collections.abc import Callable
+
+from idp.accounts.users import create_user
+from idp.admin import setup
+from idp.admin.roles import Role
+from idp.db.engine import execute, fetch
+from tests.support.browser import as_page, open_browser
+from tests.support.isolated import own_database
+from tests.support.server import Server
+
+__all__ = ["own_database"]
+
+PASSWORD = "seven tired otters nap"
+PARALLEL = 50
+Start = Callable[..., Server]
+
+
+def _token(link: str | None) -> str:
+    assert link is not None
+    return link.partition("token=")[2]
+
+
+async def _owners() -> list[str]:
+    rows = await fetch("SELECT u.email FROM admin_role JOIN users u ON u.id = user_id WHERE role = 'owner'")
+    return [row["email"] for row in rows]
+
+
+async def _status(issuer: str, token: str) -> int:
+    async with open_browser(issuer) as browser:
+        return as_page(await browser.get(setup.PATH, token=token)).status
+
+
+async def _try(issuer: str, token: str, number: int) -> None:
+    async with open_browser(issuer) as browser:
+        page = as_page(await browser.get(setup.PATH, token=token))
+        if page.status == 200:
+            fields = {"email": f"owner{number}@example.com", "name": "Olga Owner", "password": PASSWORD}
+            await browser.submit(page, "setup-submit", **fields)
+
+
+async def test_of_many_that_try_at_once_one_becomes_the_owner(own_database: str, start_server: Start) -> None:
+    server = start_server(IDP_DATABASE_URL=own_database)
+    link = re.search(r"/admin/setup\?token=([\w-]+)", server.log)
+    assert link is not None, server.log
+    await asyncio.gather(*(_try(server.issuer, link[1], number) for number in range(PARALLEL)))
+    assert len(await _owners()) == 1
+    # Whoever lost the race has no account from it either.
+    assert len(await fetch("SELECT 1 FROM users WHERE email LIKE 'owner%'")) == 1
+    assert await _status(server.issuer, link[1]) == 404
+
+
+async def test_to_look_at_the_page_changes_nothing_and_no_guess_opens_it(
+    own_database: str,
+    start_server: Start,
+) -> None:
+    server = start_server(IDP_DATABASE_URL=own_database)
+    token = _token(await setup.open_door())
+    for _ in range(3):
+        assert await _status(server.issuer, token) == 200
+    for guess in ("", token[:-1], token + "A", "A" * len(token), token.swapcase()):
+        assert await _status(server.issuer, guess) == 404
+    assert await setup.is_open(token)
+    assert await _owners() == []
+
+
+async def test_only_the_link_printed_last_opens_it(own_database: str) -> None:
+    first, second = _token(await setup.open_door()), _token(await setup.open_door())
+    assert not await setup.is_open(first)
+    assert await setup.is_open(second)
+
+
+async def test_it_stays_shut_when_the_first_admin_is_gone(own_database: str) -> None:
+    token = _token(await setup.open_door())
+    user = await create_user("first@example.com", PASSWORD)
+    assert await setup.complete(token, user)
+    await execute("DELETE FROM users WHERE id = $1", user.id)
+    assert await _owners() == []
+    assert await setup.open_door() is None
+    assert not await setup.is_open(token)
+    assert not await setup.complete(token, await create_user("second@example.com", PASSWORD))
+
+
+async def test_an_admin_by_the_command_line_shuts_it_for_ever(own_database: str) -> None:
+    token = _token(await setup.open_door())
+    user = await create_user("by-command@example.com", PASSWORD)
+    assert await setup.add_admin(user, Role.AUDITOR, "cli:root")
+    await execute("DELETE FROM users WHERE id = $1", user.id)
+    assert await setup.open_door() is None
+    assert not await setup.is_open(token)
+
+
+async def test_nobody_takes_over_an_account_without_its_password(own_database: str, start_server: Start) -> None:
+    server = start_server(IDP_DATABASE_URL=own_database)
+    await create_user("there@example.com", PASSWORD)
+    token = _token(await setup.open_door())
+    async with open_browser(server.issuer) as browser:
+        page = as_page(await browser.get(setup.PATH, token=token))
+        fields = {"email": "there@example.com", "name": "Mallory", "password": "another long one of mine"}
+        answer = as_page(await browser.submit(page, "setup-submit", **fields))
+    assert answer.status == 400
+    assert "with another password" in answer.text
+    assert await _owners() == []
