@@ -23,6 +23,7 @@ from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
 from idp.oauth.authorize import challenge
 from idp.oauth.authorize import endpoint as authorize
+from idp.oauth.clients import logos
 from idp.oauth.clients.registry import registry
 from idp.oauth.token import endpoint as token
 from idp.selfservice import apps, data, email, identities, invitation, passkeys, profile, recovery, security, totp
@@ -57,6 +58,7 @@ MODULES = (
     identities,
     introspection,
     invitation,
+    logos,
     logout,
     metadata,
     passkeys,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def contain() -> None:
-    """End at once all that a user, a client, a key or an upstream gave."""
+    """When something may be in wrong hands: end at once all that it gave."""
 
 
 _keep = click.option("--keep-enabled", is_flag=True, help="It may sign in, or be used, again at once.")

@@ -184,7 +184,6 @@ def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
 
 async def _prepare(config: Settings) -> None:
     """Bring the database and the keys to where the workers expect them."""
-    from idp.admin import setup
     from idp.db import migrate
     from idp.db.engine import configure, connected
     from idp.keys import jose, lifecycle, root
@@ -203,10 +202,19 @@ async def _prepare(config: Settings) -> None:
         await root.unlock()
         await lifecycle.ensure_signing_key(jose.DEFAULT_ALGORITHM)
         await keyring.load()
-        if (link := await setup.open_door()) is not None:
-            # Only whoever reads the log of this server makes its first admin.
-            log.warning("no_admin_yet", link=link)
+        await _open_the_door(config)
         if config.dev:
             from idp.dev import seed
 
             await seed.seed(config.data_dir, config.issuer)
+
+
+async def _open_the_door(config: Settings) -> None:
+    """Say where the first admin is made, while there never was one. Only who reads the log of this server knows."""
+    from idp.admin import setup
+
+    link = await setup.open_door()
+    if link is not None and config.dev:
+        click.echo(f"\n  The console has no admin yet. Make the first one: {link}")
+    elif link is not None:
+        log.info("no_admin_yet", link=link)

@@ -13,7 +13,7 @@ def test_every_setting_and_no_secret(bare: Cli) -> None:
     assert all(row["help"] for row in rows)
     values = {row["name"]: row["value"] for row in rows}
     assert values["IDP_PORT"] == "8123"
-    assert values["IDP_MASTER_KEY"] == values["IDP_DATABASE_URL"] == "**********"
+    assert values["IDP_MASTER_KEY"] == values["IDP_DATABASE_URL"] == "***"
     assert values["IDP_SMTP_URL"] == ""
     table = bare("settings", **given).out
     assert "8123" in table

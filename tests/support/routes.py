@@ -52,5 +52,9 @@ def routes(*, dev: bool = False) -> list[Route]:
 
 
 def posts_of_pages(*, dev: bool = False) -> list[Route]:
-    """Every route that takes what our own pages send."""
-    return [route for route in routes(dev=dev) if route.access == Access.PAGE and route.method not in ("GET", "HEAD")]
+    """Every route that takes what our own pages send, but for the console, which declares its screens in one way."""
+    return [
+        route
+        for route in routes(dev=dev)
+        if route.access == Access.PAGE and route.method not in ("GET", "HEAD") and not route.path.startswith("/admin")
+    ]

@@ -48,6 +48,7 @@ async def test_the_policy_of_each_page(seen: Tour) -> None:
         found = policy(response)
         if "data-passkey" in response.text:
             assert found.pop("script-src") == {"'self'"}, name
+            assert found.pop("connect-src") == {"'self'"}, name
         if name in FORM_POST:
             (source,) = found.pop("script-src")
             assert re.fullmatch(r"'nonce-[A-Za-z0-9_-]{22}'", source), name

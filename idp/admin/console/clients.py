@@ -15,7 +15,7 @@ from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url
 from idp.admin.containment import contain_client
 from idp.admin.roles import Permission
 from idp.errors import OAuthError
-from idp.oauth.clients import changes, registration
+from idp.oauth.clients import changes, logos, registration
 from idp.oauth.clients.kinds import KINDS
 
 TITLES = {
@@ -149,7 +149,7 @@ def _acts(visit: Visit, row: Any) -> list[Act]:
     if Permission.CLIENTS_WRITE not in visit.caller.allowed:
         return []
     path = f"{HOME}/clients/{row['client_id']}"
-    found = [Act("Change", f"{path}/change")]
+    found = [Act("Change", f"{path}/change"), Act("Upload a logo", f"{path}/logo")]
     if row["token_endpoint_auth_method"] != "none":
         found.append(Act("New secret", f"{path}/rotate_secret"))
     found.append(
@@ -191,6 +191,33 @@ async def save_client(visit: Visit) -> Response[Any]:
         await changes.update_client(client_id, row["updated_at"], **entered)
     except (OAuthError, changes.Outdated) as error:
         return _change(visit, entered, getattr(error, "description", str(error)))
+    return done(f"/clients/{client_id}")
+
+
+@screen("GET", "/clients/{client_id}/logo", Permission.CLIENTS_WRITE)
+async def ask_for_logo(visit: Visit) -> Response[str]:
+    row = await one(lists.CLIENTS, client_id=visit.params["client_id"])
+    return _logo(visit, row["client_id"])
+
+
+def _logo(visit: Visit, client_id: str, error: str | None = None) -> Response[str]:
+    path = f"{HOME}/clients/{client_id}"
+    size = logos.MAX_BYTES // 1024
+    hint = f"PNG, JPEG, GIF or WebP, up to {size} KiB. SVG can run scripts, and is not taken."
+    return show(
+        visit, "form", section="clients", heading="Upload a logo", multipart=True, error=error, action=f"{path}/logo",
+        fields=[Field("file", "Picture", kind="file", help=hint, required=True)], label="Upload", back=path,
+        status=400 if error else 200,
+    )  # fmt: skip
+
+
+@screen("POST", "/clients/{client_id}/logo", Permission.CLIENTS_WRITE, upload=True)
+async def upload_logo(visit: Visit) -> Response[Any]:
+    client_id = await _allowed(visit, visit.params["client_id"])
+    try:
+        await logos.keep_logo(client_id, visit.file)
+    except OAuthError as error:
+        return _logo(visit, client_id, error.description)
     return done(f"/clients/{client_id}")
 
 

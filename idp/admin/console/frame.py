@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import HttpMethod, Request, Response, route
+from litestar.datastructures import UploadFile
 from litestar.handlers import HTTPRouteHandler
 
 from idp.accounts.tables import User, user_by_id
@@ -51,6 +52,7 @@ class Visit(msgspec.Struct, frozen=True):
         params: what the path names.
         query: the parameters of the query.
         form: what was posted, by our own page.
+        file: what was uploaded with it.
     """
 
     request: AnyRequest
@@ -59,24 +61,28 @@ class Visit(msgspec.Struct, frozen=True):
     params: Mapping[str, str]
     query: Mapping[str, str]
     form: Mapping[str, str]
+    file: bytes = b""
 
 
 Screen = Callable[[Visit], Awaitable[Response[Any]]]
 ROUTES: list[HTTPRouteHandler] = []
 
 
-def screen(method: str, path: str, permission: Permission | None, *, fresh: bool = False) -> Callable[[Screen], Screen]:
+def screen(
+    method: str, path: str, permission: Permission | None, *, fresh: bool = False, upload: bool = False
+) -> Callable[[Screen], Screen]:
     """Declare a screen.
 
     Args:
         path: after ``/admin``.
         permission: what the admin needs; None: only to be one.
         fresh: the sign-in must not be long ago. For all that gives power away, or cannot be undone.
+        upload: a file comes with the form, as ``file``.
     """
 
     def declare(function: Screen) -> Screen:
         async def endpoint(request: AnyRequest) -> Response[Any]:
-            visit = await _admit(request, permission, fresh=fresh)
+            visit = await _admit(request, permission, fresh=fresh, upload=upload)
             if isinstance(visit, Response):
                 return visit
             try:
@@ -93,7 +99,9 @@ def screen(method: str, path: str, permission: Permission | None, *, fresh: bool
     return declare
 
 
-async def _admit(request: AnyRequest, permission: Permission | None, *, fresh: bool) -> Visit | Response[Any]:
+async def _admit(
+    request: AnyRequest, permission: Permission | None, *, fresh: bool, upload: bool
+) -> Visit | Response[Any]:
     """Who is there; or the way to a sign-in that is good enough, which comes back here.
 
     Raises:
@@ -114,11 +122,19 @@ async def _admit(request: AnyRequest, permission: Permission | None, *, fresh: b
     if fresh and session.age() > settings().reauthentication_lifetime:
         return await _sign_in(back, login_hint=user.email)
     context.actor.set(caller.actor)
-    form = {}
+    form, file = dict[str, str](), b""
     if request.method == HttpMethod.POST:
-        form = await forms.form(request)
+        form, file = await _uploaded(request) if upload else (await forms.form(request), b"")
         check_form_token(form, _secret(request), "admin")
-    return Visit(request, caller, user, request.path_params, forms.query(request), form)
+    return Visit(request, caller, user, request.path_params, forms.query(request), form, file)
+
+
+async def _uploaded(request: AnyRequest) -> tuple[dict[str, str], bytes]:
+    """A form with a file (RFC 7578)."""
+    parts = await request.form()
+    file = parts.get("file")
+    form = {name: value for name, value in parts.items() if isinstance(value, str)}
+    return form, await file.read() if isinstance(file, UploadFile) else b""
 
 
 def _back_to(request: AnyRequest) -> str:
@@ -149,7 +165,7 @@ def _secret(request: AnyRequest) -> str:
 
 
 #: What a screen need not have.
-_NOTHING = dict.fromkeys(
+_NOTHING: dict[str, Any] = dict.fromkeys(
     (
         *("error", "intro", "acts", "filters", "forms", "next", "empty"),
         *("facts", "tables", "snippets", "secret", "danger", "multipart"),

@@ -1,0 +1,72 @@
+"""Admins of every role at their consoles."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from idp.accounts.tables import User
+from idp.accounts.users import create_user
+from idp.admin.roles import Role, grant
+from idp.ids import uuid7_text
+from idp.signin.machine import Step
+from tests.support.browser import Browser, Page, open_browser
+from tests.support.oauth import PASSWORD
+from tests.support.person import Person, equip
+from tests.support.server import Server
+
+
+class Desk:
+    """An admin, signed in with two factors."""
+
+    def __init__(self, person: Person, browser: Browser) -> None:
+        self.person, self.browser = person, browser
+
+    @property
+    def user(self) -> User:
+        return self.person.user
+
+    async def get(self, path: str) -> Page:
+        page = await self.browser.get(path)
+        assert isinstance(page, Page)
+        return page
+
+    async def confirm(self, path: str, **fields: str) -> Page:
+        """Open the screen and send its form."""
+        page = await self.get(path)
+        assert page.status == 200, page.text
+        answer = await self.browser.submit(page, "confirm", **fields)
+        assert isinstance(answer, Page)
+        return answer
+
+
+async def open_desk(server: Server, browser: Browser, role: Role | None) -> Desk:
+    user = await create_user(f"{uuid7_text()}@example.com", PASSWORD, name="Ada Admin", email_verified=True)
+    person = await equip(user, server.issuer, [Step.TOTP], two_step=False)
+    if role is not None:
+        await grant(user.id, role)
+    page = await browser.get("/login")
+    assert isinstance(page, Page)
+    page_or_home = await browser.sign_in(page, user.email, PASSWORD)
+    assert isinstance(page_or_home, Page)
+    desk = Desk(person, browser)
+    if role is not None:
+        step = await desk.get("/admin")
+        assert "totp-submit" in step.ids, step.text
+        await browser.submit(step, "totp-submit", code=await person.otp())
+    return desk
+
+
+@pytest.fixture(scope="module")
+async def desks(server: Server) -> AsyncIterator[dict[Role, Desk]]:
+    """One for each role."""
+    async with AsyncExitStack() as stack:
+        yield {
+            role: await open_desk(server, await stack.enter_async_context(open_browser(server.issuer)), role)
+            for role in Role
+        }
+
+
+@pytest.fixture
+def owner(desks: dict[Role, Desk]) -> Desk:
+    return desks[Role.OWNER]

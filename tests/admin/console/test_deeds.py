@@ -1,0 +1,168 @@
+"""What admins do at the console, from the form to the database."""
+
+import json
+import secrets
+
+from idp.accounts.tables import User
+from idp.admin.roles import Role
+from idp.db.engine import fetch, fetchrow
+from idp.keys import lifecycle
+from idp.keys.lifecycle import State
+from tests.admin.console.conftest import Desk
+from tests.conftest import MASTER_KEY, MakeUser
+from tests.support.browser import Browser, Page
+from tests.support.oauth import PASSWORD
+
+
+async def events(desk: Desk) -> list[str]:
+    rows = await fetch("SELECT event FROM audit_event WHERE actor = $1 ORDER BY at", f"user:{desk.user.id}")
+    return [row["event"] for row in rows]
+
+
+async def test_a_user_is_found_disabled_and_enabled(owner: Desk, browser: Browser, make_user: MakeUser) -> None:
+    user = await make_user(name="Zora Zebra")
+    page = await browser.get("/login")
+    assert isinstance(page, Page)
+    await browser.sign_in(page, user.email, PASSWORD)
+    for query in (user.email[:9], "zora z", str(user.id)):
+        assert user.email in (await owner.get(f"/admin/users?q={query}")).text
+    shown = await owner.get(f"/admin/users/{user.id}")
+    assert all(text in shown.text for text in (user.email, "Zora Zebra", "pwd", "127.0.0.1"))
+    answer = await owner.confirm(f"/admin/users/{user.id}/disable")
+    assert "All that was given ended." in answer.text
+    assert not await fetch("SELECT FROM session WHERE user_id = $1 AND ended_at IS NULL", user.id)
+    answer = await owner.confirm(f"/admin/users/{user.id}/enable")
+    assert "Enabled again." in answer.text
+    assert {"user_disabled", "user_enabled"} <= set(await events(owner))
+
+
+async def test_one_session_is_ended(owner: Desk, browser: Browser, alice: User) -> None:
+    """Row 15: the next use of its cookie is a stranger's."""
+    page = await browser.get("/login")
+    assert isinstance(page, Page)
+    await browser.sign_in(page, alice.email, PASSWORD)
+    row = await fetchrow("SELECT id FROM session WHERE user_id = $1", alice.id)
+    assert row is not None
+    answer = await owner.confirm(f"/admin/users/{alice.id}/sessions/{row['id']}/end")
+    assert "The session has ended." in answer.text
+    page = await browser.get("/account")
+    assert isinstance(page, Page)
+    assert "login-submit" in page.ids
+
+
+async def test_a_user_is_contained(owner: Desk, alice: User) -> None:
+    answer = await owner.confirm(f"/admin/users/{alice.id}/contain")
+    assert "What ended" in answer.text
+    assert await fetchrow("SELECT FROM users WHERE id = $1 AND disabled_at IS NOT NULL", alice.id) is not None
+
+
+async def test_somebody_is_invited(owner: Desk) -> None:
+    email = f"{secrets.token_hex(4)}@example.com"
+    page = await owner.get("/admin/users")
+    form = next(form for form in page.forms if form.action == "/admin/invitations")
+    answer = await owner.browser.post(form.action, form.fields | {"email": email})
+    assert isinstance(answer, Page)
+    assert "The invitation is on its way." in answer.text
+    assert await fetchrow("SELECT FROM invitation WHERE email = $1", email) is not None
+    answer = await owner.browser.post(form.action, form.fields | {"email": "nobody"})
+    assert isinstance(answer, Page)
+    assert answer.status == 400
+    assert "nobody" in answer.text
+
+
+async def test_a_client_from_its_creation_to_its_end(owner: Desk) -> None:
+    answer = await owner.confirm(
+        "/admin/clients/new/web", client_name="Shop", redirect_uris="http://app.example/cb#x", scope="openid"
+    )
+    assert answer.status == 400
+    assert "Shop" in answer.text
+    answer = await owner.confirm(
+        "/admin/clients/new/web", client_name="Shop", redirect_uris="https://shop.example/cb", scope="openid email"
+    )
+    assert "client-secret" in answer.ids
+    secret = answer.text.partition('id="client-secret"')[2].partition(">")[2].partition("<")[0]
+    (row,) = await fetch("SELECT * FROM client WHERE client_name = 'Shop' AND scope = 'openid email'")
+    path = f"/admin/clients/{row['client_id']}"
+    assert secret not in (await owner.get(path)).text
+    assert "server_metadata_url" in answer.text
+    form = next(form for form in (await owner.get(f"{path}/change")).forms if form.action == f"{path}/change")
+    entered = {"client_name": "Shop 2", "scope": "openid", "grant_types": "authorization_code", "require_pkce": "on"}
+    uris = {"redirect_uris": "https://shop.example/cb\nhttps://shop.example/b", "id_token_signed_response_alg": "RS256"}
+    changed = await owner.browser.post(form.action, {"csrf_token": form.fields["csrf_token"]} | entered | uris)
+    assert isinstance(changed, Page)
+    assert "Saved." in changed.text
+    assert "https://shop.example/b" in changed.text
+    answer = await owner.confirm(f"{path}/rotate_secret")
+    assert secret not in answer.text
+    await owner.confirm(f"{path}/delete")
+    assert (await owner.get(path)).status == 404
+
+
+async def test_a_resource_server_and_its_configuration(owner: Desk) -> None:
+    identifier = f"https://{secrets.token_hex(4)}.example"
+    answer = await owner.confirm(
+        "/admin/resource_servers/new", identifier=identifier, name="Orders", networks="10.0.0.0/8\nnonsense"
+    )
+    assert answer.status == 400
+    answer = await owner.confirm("/admin/resource_servers/new", identifier=identifier, name="Orders", networks="")
+    assert identifier in answer.text
+    assert "PyJWKClient" in answer.text
+    (row,) = await fetch("SELECT * FROM resource_server WHERE identifier = $1", identifier)
+    assert row["jwks_id"] in answer.text
+    assert row["witnessed"]
+
+
+async def test_a_key_is_rotated_and_its_witnesses_shown(owner: Desk) -> None:
+    await lifecycle.ensure_signing_key("EdDSA")
+    answer = await owner.confirm("/admin/keys/rotate", alg="EdDSA", deadline="hold")
+    assert "The new key is published." in answer.text
+    kid = answer.path.rpartition("/")[2]
+    answer = await owner.confirm(f"/admin/keys/{kid}/activate")
+    assert "The key signs from now on." in answer.text
+    old = next(key for key in await lifecycle.list_keys() if key.alg == "EdDSA" and key.state == State.RETIRING)
+    answer = await owner.confirm(f"/admin/keys/{old.kid}/contain")
+    assert "What goes on" in answer.text
+    assert "destroy" in (await owner.get(f"/admin/keys/{old.kid}")).text
+
+
+async def test_an_upstream_is_added_and_contained(owner: Desk) -> None:
+    name = f"u{secrets.token_hex(4)}"
+    fields = {"id": name, "name": "Acme", "issuer": "https://login.acme.example", "client_id": "x"}
+    answer = await owner.confirm("/admin/upstreams/new/oidc", **fields, client_secret="hush-hush")
+    assert f"/upstreams/{name}/callback" in answer.text
+    assert "hush-hush" not in answer.text
+    assert "hush-hush" not in (await owner.get(f"/admin/upstreams/{name}/change")).text
+    answer = await owner.confirm(f"/admin/upstreams/{name}/contain")
+    assert "Contained" in answer.text
+    answer = await owner.confirm(f"/admin/upstreams/{name}/delete")
+    assert "Deleted." in answer.text
+
+
+async def test_the_trail_is_filtered_and_exported(owner: Desk, alice: User) -> None:
+    await owner.confirm(f"/admin/users/{alice.id}/disable")
+    page = await owner.get(f"/admin/audit?user_id={alice.id}&event=user_disabled")
+    assert "user disabled" in page.text
+    lines = (await owner.get(f"/admin/audit/export/jsonl?user_id={alice.id}")).text.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert {each["user_id"] for each in found} == {str(alice.id)}
+    disabled = next(each for each in found if each["event"] == "user_disabled")
+    assert disabled["actor"] == f"user:{owner.user.id}"
+    table = (await owner.get(f"/admin/audit/export/csv?user_id={alice.id}")).text.splitlines()
+    assert table[0].startswith("id,at,event")
+    assert len(table) == len(found) + 1
+
+
+async def test_a_role_is_given_and_taken(owner: Desk, alice: User) -> None:
+    answer = await owner.confirm(f"/admin/users/{alice.id}/role", role=Role.SUPPORT)
+    assert "The role is given." in answer.text
+    (row,) = await fetch("SELECT id, granted_by FROM admin_role WHERE user_id = $1", alice.id)
+    assert row["granted_by"] == f"user:{owner.user.id}"
+    answer = await owner.confirm(f"/admin/admins/{row['id']}/revoke")
+    assert "The role is taken." in answer.text
+
+
+async def test_settings_are_masked(owner: Desk) -> None:
+    page = await owner.get("/admin/settings")
+    assert "IDP_MASTER_KEY" in page.text
+    assert "***" in page.text
+    assert MASTER_KEY not in page.text
