@@ -1,0 +1,58 @@
+"""The OpenAPI document says what there is, and nothing that is not."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from idp.admin.api.openapi import document
+from idp.admin.roles import Permission
+from tests.admin.api.conftest import API
+from tests.support.routes import routes
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document()["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        for inner in value.values():
+            yield from references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+def test_every_route_is_in_it() -> None:
+    known = {f"{method.upper()} {API}{path}" for method, path, _ in operations()}
+    served = {str(route).replace(":str}", "}") for route in routes() if route.path.startswith(API)}
+    assert served - known == {f"GET {API}/openapi.json"}
+    assert known <= served
+
+
+def test_it_holds_together() -> None:
+    whole = document()
+    assert whole["openapi"] == "3.1.0"
+    schemas = whole["components"]["schemas"]
+    for reference in references(whole):
+        assert reference.rpartition("/")[2] in schemas
+    ids = [operation["operationId"] for _, _, operation in operations()]
+    assert len(ids) == len(set(ids))
+    for method, path, operation in operations():
+        declared = {each["name"] for each in operation["parameters"] if each["in"] == "path"}
+        assert declared == set(re.findall(r"{(\w+)}", path)), path
+        assert operation["summary"]
+        assert ("requestBody" in operation) <= (method in ("post", "patch", "put"))
+        ((scheme,),) = [list(each) for each in operation["security"]]
+        assert scheme == "oauth2"
+
+
+def test_every_permission_is_a_scope() -> None:
+    flows = document()["components"]["securitySchemes"]["oauth2"]["flows"]
+    assert set(flows["clientCredentials"]["scopes"]) == set(Permission)
+    used = {scope for _, _, operation in operations() for scope in operation["security"][0]["oauth2"]}
+    assert used == set(Permission)

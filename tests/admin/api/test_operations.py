@@ -1,0 +1,295 @@
+"""The admin API: what each kind of record goes through, and what is the same for all."""
+
+import secrets
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from idp.accounts.tables import User
+from idp.admin.roles import Permission, Role, grant
+from idp.db.engine import execute, fetch, fetchrow
+from idp.mail import outbox
+from idp.signin.machine import Step
+from tests.admin.api.conftest import API, Caller
+from tests.conftest import MakeClient, MakeUser
+from tests.support.browser import Browser, Page, Redirect
+from tests.support.oauth import PASSWORD
+from tests.support.person import equip
+from tests.support.server import Server
+
+CLIENT = {"client_name": "Shop", "redirect_uris": ["https://shop.example/cb"]}
+
+
+def problem(answer: httpx.Response, status: int, name: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["type"] == f"urn:idp:problem:{name}"
+    assert found["status"] == status
+    assert found["instance"] == f"urn:idp:request:{answer.headers['x-request-id']}"
+    return found
+
+
+async def test_a_client_from_its_creation_to_its_end(owner: Caller) -> None:
+    created = await owner("POST", "/clients", CLIENT)
+    assert created.status_code == 201
+    client_id, secret = created.json()["client_id"], created.json()["client_secret"]
+    assert created.headers["location"] == f"{owner.issuer}{API}/clients/{client_id}"
+    path = f"/clients/{client_id}"
+    shown = await owner("GET", path)
+    assert shown.json()["redirect_uris"] == CLIENT["redirect_uris"]
+    assert secret not in shown.text
+    problem(await owner("PATCH", path, {"client_name": "X"}), 428, "if-match-required")
+    problem(await owner("PATCH", path, {"client_name": "X"}, If_Match='"old"'), 412, "outdated")
+    changed = await owner.changed("PATCH", path, {"client_name": "Shop 2", "logo_uri": None})
+    assert changed.json()["client_name"] == "Shop 2"
+    assert changed.headers["etag"] != shown.headers["etag"]
+    problem(await owner("PATCH", path, {"client_name": "X"}, If_Match=shown.headers["etag"]), 412, "outdated")
+    problem(await owner.changed("PATCH", path, {"redirect_uris": ["http://x.example/#f"]}), 422, "invalid_redirect_uri")
+    problem(await owner.changed("PATCH", path, {"client_secret_hash": "x"}), 422, "invalid-body")
+    assert (await owner("POST", f"{path}/rotate_secret")).json()["client_secret"] not in (None, secret)
+    assert (await owner("POST", f"{path}/disable")).json()["disabled_at"]
+    assert (await owner("POST", f"{path}/enable")).json()["disabled_at"] is None
+    assert (await owner("POST", f"{path}/not_before", {})).json()["not_before"]
+    report = (await owner("POST", f"{path}/contain", {})).json()
+    assert report["kind"] == "client"
+    assert (await owner.changed("DELETE", path)).status_code == 204
+    problem(await owner("GET", path), 404, "not-found")
+
+
+async def test_a_user_from_its_creation_to_its_end(owner: Caller) -> None:
+    email = f"{secrets.token_hex(6)}@example.com"
+    created = await owner("POST", "/users", {"email": email.upper(), "name": "Zora"})
+    assert created.json()["email"] == email
+    path = f"/users/{created.json()['id']}"
+    assert await fetchrow("SELECT 1 FROM mail WHERE recipient = $1", email)
+    problem(await owner("POST", "/users", {"email": email}), 409, "email-taken")
+    problem(await owner("POST", "/users", {"email": "nobody"}), 422, "invalid-email")
+    changed = await owner.changed("PATCH", path, {"given_name": "Zora", "birthdate": "1990-10-31"})
+    assert changed.json()["given_name"] == "Zora"
+    refused = problem(await owner.changed("PATCH", path, {"birthdate": "yesterday"}), 422, "invalid-profile")
+    assert "birthdate" in refused["errors"]
+    assert (await owner("POST", f"{path}/disable")).json()["disabled_at"]
+    assert (await owner("POST", f"{path}/enable")).json()["disabled_at"] is None
+    for act in ("sign_out", "reset_factors", "send_password_reset"):
+        assert (await owner("POST", f"{path}/{act}")).status_code == 204
+    assert (await owner("POST", f"{path}/contain", {"disable": False})).json()["kind"] == "user"
+    events = (await owner("GET", f"/audit?user_id={created.json()['id']}&event=user_disabled")).json()["items"]
+    assert events[0]["actor"] == f"client:{owner.client_id}"
+    assert (await owner.changed("DELETE", path)).status_code == 204
+    problem(await owner("GET", path), 404, "not-found")
+
+
+async def test_a_resource_server(owner: Caller) -> None:
+    identifier = f"https://{secrets.token_hex(6)}.example.com"
+    created = await owner("POST", "/resource_servers", {"identifier": identifier, "name": "Orders"})
+    found = created.json()
+    assert found["jwks_uri"] == f"{owner.issuer}/jwks/{found['jwks_id']}"
+    path = f"/resource_servers/{found['jwks_id']}"
+    problem(await owner.changed("PATCH", path, {"networks": ["everywhere"]}), 422, "invalid_client_metadata")
+    changed = await owner.changed("PATCH", path, {"networks": ["10.0.0.0/8"], "witnessed": False})
+    assert changed.json()["networks"] == ["10.0.0.0/8"]
+    ours = {"identifier": f"{owner.issuer}/admin/api", "name": "Mine"}
+    problem(await owner("POST", "/resource_servers", ours), 422, "invalid_target")
+    assert (await owner.changed("DELETE", path)).status_code == 204
+
+
+async def test_keys(owner: Caller) -> None:
+    problem(await owner("POST", "/keys", {"alg": "none"}), 409, "wrong-state")
+    from idp.keys import lifecycle
+
+    await lifecycle.ensure_signing_key("Ed25519")
+    rotated = await owner("POST", "/keys", {"alg": "Ed25519", "deadline": None})
+    assert rotated.status_code == 201
+    kid = rotated.json()["key"]["kid"]
+    assert rotated.json()["key"]["state"] == "pending"
+    problem(await owner("POST", "/keys", {"alg": "Ed25519"}), 409, "rotation-pending")
+    assert (await owner("POST", f"/keys/{kid}/activate")).json()["key"]["state"] == "active"
+    problem(await owner("POST", f"/keys/{kid}/activate"), 409, "wrong-state")
+    problem(await owner("POST", f"/keys/{kid}/destroy"), 409, "wrong-state")
+    states = {key["kid"]: key["state"] for key in (await owner("GET", "/keys?alg=Ed25519")).json()["items"]}
+    (old,) = states.keys() - {kid}
+    assert states == {kid: "active", old: "retiring"}
+    assert (await owner("POST", f"/keys/{old}/revoke")).json()["was"] == "retiring"
+    assert (await owner("POST", f"/keys/{old}/destroy")).json()["key"]["state"] == "destroyed"
+
+
+async def test_an_upstream(owner: Caller) -> None:
+    name = f"u{secrets.token_hex(4)}"
+    asked = {
+        "id": name,
+        "name": "Acme",
+        "issuer": "https://login.acme.example",
+        "client_id": "x",
+        "client_secret": "hush",
+    }
+    created = await owner("POST", "/upstreams", asked)
+    assert created.status_code == 201, created.text
+    assert "hush" not in created.text
+    assert created.json()["has_client_secret"]
+    path = f"/upstreams/{name}"
+    assert (await owner.changed("PATCH", path, {"name": "Acme 2"})).json()["config"]["name"] == "Acme 2"
+    stored = await fetchrow("SELECT client_secret FROM upstream WHERE id = $1", name)
+    assert stored is not None
+    assert stored["client_secret"]
+    problem(await owner("POST", "/upstreams", asked), 409, "id-taken")
+    assert (await owner("POST", f"{path}/disable")).json()["disabled_at"]
+    assert (await owner("POST", f"{path}/contain")).json()["kind"] == "upstream"
+    assert (await owner.changed("DELETE", path)).status_code == 204
+
+
+async def test_sessions_consents_and_mail(
+    owner: Caller, browser: Browser, make_client: MakeClient, alice: User
+) -> None:
+    party = await make_client()
+    tokens = await party.tokens(browser, alice.email)
+    (session,) = (await owner("GET", f"/sessions?user_id={alice.id}&live=true")).json()["items"]
+    assert session["amr"] == ["pwd"]
+    (consent,) = (await owner("GET", f"/consents?user_id={alice.id}")).json()["items"]
+    assert consent["client_id"] == party.client_id
+    assert (await owner("DELETE", f"/consents/{consent['id']}")).status_code == 204
+    assert (await party.refresh(tokens["refresh_token"])).status_code == 400
+    assert (await owner("DELETE", f"/sessions/{session['sid']}")).status_code == 204
+    page = await browser.get("/account")
+    assert isinstance(page, Page)
+    assert "login-submit" in page.ids
+    await outbox.queue(alice.email, "welcome", name="Alice")
+    mails = (await owner("GET", f"/outbox?recipient={alice.email}")).json()["items"]
+    assert {"template", "state", "response"} <= mails[0].keys()
+    assert "content" not in mails[0]
+    await execute("UPDATE mail SET state = 'dead', next_attempt_at = NULL WHERE recipient = $1", alice.email)
+    problem(await owner("POST", f"/outbox/{mails[0]['id']}/retry"), 409, "wrong-state")
+
+
+async def test_roles(owner: Caller, alice: User) -> None:
+    given = await owner("POST", "/admins", {"user_id": str(alice.id), "role": "support"})
+    assert given.json()["granted_by"] == f"client:{owner.client_id}"
+    assert (await owner("GET", f"/users/{alice.id}")).json()["roles"] == ["support"]
+    assert (await owner("DELETE", f"/admins/{given.json()['id']}")).status_code == 204
+    problem(await owner("POST", "/admins", {"user_id": str(alice.id), "role": "king"}), 422, "invalid-body")
+
+
+async def test_the_settings(owner: Caller) -> None:
+    values = {row["name"]: row["value"] for row in (await owner("GET", "/settings")).json()}
+    assert values["IDP_MASTER_KEY"] == "***"
+    assert values["IDP_ISSUER"] == owner.issuer
+
+
+# Lists
+
+
+async def test_a_list_is_walked_without_doubles_while_it_grows(owner: Caller, make_user: MakeUser) -> None:
+    tag = secrets.token_hex(6)
+    made = [(await make_user(email=f"{tag}{number}@example.com")).email for number in range(7)]
+    seen: list[str] = []
+    answer = await owner("GET", f"/users?q={tag}&sort=email&limit=3")
+    while True:
+        seen += [item["email"] for item in answer.json()["items"]]
+        if answer.json()["next_cursor"] is None:
+            break
+        assert "link" in answer.headers
+        await make_user(email=f"{tag}0{len(seen)}@example.com")  # before what was shown
+        url = answer.headers["link"].partition("<")[2].partition(">")[0]
+        answer = await owner("GET", url)
+    assert [email for email in seen if email in made] == made
+    assert len(seen) == len(set(seen))
+    assert "link" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=201", "limit=x", "sort=password_hash", "colour=red", "cursor=x", "disabled=maybe"],
+)
+async def test_what_cannot_be_asked_of_a_list(owner: Caller, query: str) -> None:
+    found = problem(await owner("GET", f"/users?{query}"), 400, "invalid-query")
+    assert found["errors"]
+
+
+# Tokens
+
+
+async def test_who_has_no_token(server: Server, http: httpx.AsyncClient, owner: Caller) -> None:
+    answer = await http.get(f"{server.issuer}{API}/users")
+    problem(answer, 401, "invalid_token")
+    assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
+    for token in ("x", owner.token[:-3] + "xxx", await owner.authenticate(resource="")):
+        problem(
+            await http.get(f"{server.issuer}{API}/users", headers={"Authorization": f"Bearer {token}"}),
+            401,
+            "invalid_token",
+        )
+
+
+async def test_a_narrower_scope_counts(owner: Caller) -> None:
+    await owner.authenticate(scope=Permission.USERS_READ)
+    assert (await owner("GET", "/users")).status_code == 200
+    answer = await owner("GET", "/keys")
+    problem(answer, 403, "insufficient_scope")
+    assert 'scope="admin:keys:read"' in answer.headers["www-authenticate"]
+    assert (await owner("GET", "/me")).json()["permissions"] == ["admin:users:read"]
+
+
+async def test_a_person_needs_two_factors_and_a_role(
+    server: Server, browser: Browser, make_client: MakeClient, alice: User, http: httpx.AsyncClient
+) -> None:
+    resource = f"{server.issuer}/admin/api"
+    party = await make_client(scope=f"openid {Permission.USERS_READ}", skip_consent=True)
+    wanted = {"resource": resource, "scope": f"openid {Permission.USERS_READ}"}
+    token = (await party.tokens(browser, alice.email, **wanted))["access_token"]
+    assert jwt.decode(token, options={"verify_signature": False})["acr"] == "1"
+    bearer = {"Authorization": f"Bearer {token}"}
+    answer = await http.get(f"{server.issuer}{API}/users", headers=bearer)
+    problem(answer, 401, "insufficient_user_authentication")
+    assert 'acr_values="2"' in answer.headers["www-authenticate"]
+
+    person = await equip(alice, server.issuer, [Step.TOTP], two_step=False)
+    page = await party.authorize(browser, acr_values="2", **wanted)
+    assert isinstance(page, Page)
+    back = await browser.submit(page, "totp-submit", code=await person.otp())
+    assert isinstance(back, Redirect)
+    token = (await party.redeem(back.parameters["code"])).json()["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    problem(await http.get(f"{server.issuer}{API}/users", headers=bearer), 403, "forbidden")
+    await grant(alice.id, Role.AUDITOR)
+    assert (await http.get(f"{server.issuer}{API}/users", headers=bearer)).status_code == 200
+    assert (await http.get(f"{server.issuer}{API}/me", headers=bearer)).json()["actor"] == f"user:{alice.id}"
+    await execute("UPDATE users SET disabled_at = now() WHERE id = $1", alice.id)
+    problem(await http.get(f"{server.issuer}{API}/users", headers=bearer), 401, "invalid_token")
+    assert PASSWORD not in answer.text
+
+
+# Sent again
+
+
+async def test_many_equal_requests_make_one_client(owner: Caller) -> None:
+    import asyncio
+
+    name = secrets.token_hex(6)
+    asked = CLIENT | {"client_name": name}
+    answers = await asyncio.gather(*(owner("POST", "/clients", asked, Idempotency_Key=name) for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert len(await fetch("SELECT 1 FROM client WHERE client_name = $1", name)) == 1
+    (stored,) = await fetch("SELECT body FROM idempotent_answer WHERE status = 201 ORDER BY created_at DESC LIMIT 1")
+    assert answers[0].json()["client_secret"].encode() not in bytes(stored["body"])
+    other = await owner("POST", "/clients", asked | {"scope": "openid email"}, Idempotency_Key=name)
+    problem(other, 422, "key-used")
+
+
+async def test_what_was_refused_may_be_sent_again(owner: Caller) -> None:
+    key = secrets.token_hex(6)
+    problem(await owner("POST", "/clients", {"client_name": ""}, Idempotency_Key=key), 422, "invalid_client_metadata")
+    assert (await owner("POST", "/clients", CLIENT, Idempotency_Key=key)).status_code == 201
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b'{"client_name": "\\u0000"}', b"[" * 100_000, b"\xff"])
+async def test_bodies_that_are_none(owner: Caller, body: bytes) -> None:
+    answer = await owner.http.post(
+        f"{owner.issuer}{API}/clients",
+        content=body,
+        headers={"Authorization": f"Bearer {owner.token}", "Content-Type": "application/json"},
+    )
+    assert answer.status_code in (400, 413, 422), answer.text
+    assert answer.headers["content-type"].startswith("application/")

@@ -1,0 +1,80 @@
+"""Row 44: secrets that whoever may look can read. No schema has a place for one, and no answer holds one."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from idp.accounts.tables import User
+from idp.admin.api.openapi import document
+from idp.admin.roles import Role
+from idp.db.engine import fetch
+from idp.keys import jose
+from idp.keys.ring import keyring
+from idp.signin.machine import Step
+from tests.admin.api.conftest import make_caller
+from tests.conftest import MASTER_KEY
+from tests.support.browser import Browser, Page
+from tests.support.oauth import PASSWORD
+from tests.support.person import equip
+from tests.support.server import Server
+
+SECRET = re.compile(r"secret|password|hash|token|private|sealed|otp|recovery|challenge", re.IGNORECASE)
+#: Names that sound like secrets and are none.
+HARMLESS = {
+    *("has_client_secret", "token_endpoint_auth_method", "access_token_signed_response_alg", "authorization_challenge"),
+    *("id_token_signed_response_alg", "refresh_token_cookie", "last_token_expires_at", "secret", "send_mail"),
+    "keep_tokens",
+}
+
+
+def properties(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value.get("properties", {})
+        for inner in value.values():
+            yield from properties(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from properties(inner)
+
+
+def test_44_no_answer_has_a_place_for_a_secret() -> None:
+    """But for the one in which a new client secret is shown, once."""
+    schemas = document()["components"]["schemas"]
+    taken = {
+        reference["$ref"].rpartition("/")[2]
+        for methods in document()["paths"].values()
+        for operation in methods.values()
+        if "requestBody" in operation
+        for reference in [operation["requestBody"]["content"]["application/json"]["schema"]]
+    }
+    for name, schema in schemas.items():
+        if name in taken or name.rpartition("_")[2] == "NewSecret":
+            continue
+        assert {each for each in properties(schema) if SECRET.search(each)} <= HARMLESS, name
+    (setting,) = [schema for name, schema in schemas.items() if name.endswith("Setting")]
+    assert setting["properties"]["secret"]["type"] == "boolean"
+
+
+@pytest.mark.parametrize("role", [Role.OWNER, Role.AUDITOR])
+async def test_44_no_answer_holds_one(
+    role: Role, server: Server, http: httpx.AsyncClient, browser: Browser, alice: User
+) -> None:
+    person = await equip(alice, server.issuer, [Step.TOTP], two_step=False)
+    page = await browser.get("/login")
+    assert isinstance(page, Page)
+    await browser.sign_in(page, alice.email, PASSWORD)
+    caller = await make_caller(server, http, role)
+    (user,) = await fetch("SELECT password_hash FROM users WHERE id = $1", alice.id)
+    assert person.app is not None
+    secrets = [MASTER_KEY, caller.secret, user["password_hash"], person.app.secret, *browser.cookies.values()]
+    secrets += [jose.to_private_jwk(key)["d"] for key in keyring.verification().values()]
+    for path, methods in document()["paths"].items():
+        if "get" not in methods or "{" in path:
+            continue
+        query = f"?user_id={alice.id}" if path in ("/sessions", "/consents") else "?limit=200"
+        answer = await caller("GET", path + (query if path not in ("/me", "/settings") else ""))
+        assert answer.status_code == 200, answer.text
+        assert not [secret for secret in secrets if secret in answer.text], path
