@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,7 @@ sys.path.insert(0, str(FOLDER.parents[1]))
 from tests.support.chromium import ARGUMENTS  # noqa: E402
 from tests.support.server import Server  # noqa: E402
 
+OWNER, PASSWORD = "owner@example.com", "correct horse battery staple"
 DESKTOP, PHONE = {"width": 1080, "height": 840}, {"width": 360, "height": 720}
 
 
@@ -59,6 +61,38 @@ async def _phone(page: Page, server: Server, password: str, scheme: str) -> None
     await page.screenshot(path=FOLDER / f"second-step-{scheme}.png")
 
 
+async def _set_up(page: Page, link: str) -> str:
+    """Make the first admin. Returns the secret of the authenticator app."""
+    await page.goto(link)
+    for name, value in (("email", OWNER), ("name", "Olga Owner"), ("new-password", PASSWORD)):
+        await page.fill(f"#{name}", value)
+    await page.click("#setup-submit")
+    await page.fill("#username", OWNER)
+    await page.fill("#password", PASSWORD)
+    await page.click("#login-submit")
+    await page.click("summary")
+    secret = (await page.inner_text("#totp-secret")).strip()
+    await page.fill("#code", pyotp.TOTP(secret).now())
+    await page.click("#totp-confirm")
+    await page.wait_for_url("**/admin")
+    return secret
+
+
+async def _console(page: Page, server: Server, scheme: str) -> None:
+    """What the demo left behind, seen by an admin."""
+    await page.goto(f"{server.issuer}/admin/keys/rotate")
+    if await page.locator("#confirm").count():
+        await page.click("#confirm")
+    await page.goto(f"{server.issuer}/admin/keys")
+    await page.click("tbody a >> nth=0")
+    await page.screenshot(path=FOLDER / f"console-key-{scheme}.png")
+    await page.goto(f"{server.issuer}/admin/users?q=demo")
+    await page.click("tbody a >> nth=0")
+    await page.screenshot(path=FOLDER / f"console-user-{scheme}.png")
+    await page.goto(f"{server.issuer}/admin")
+    await page.screenshot(path=FOLDER / f"console-overview-{scheme}.png")
+
+
 async def _take_all(server: Server, password: str) -> None:
     """First all that a password is enough for, then what is shown to whoever has a second factor."""
     async with async_playwright() as playwright:
@@ -75,6 +109,11 @@ async def _take_all(server: Server, password: str) -> None:
         for scheme in pages:
             phone = await chromium.new_context(viewport=PHONE, color_scheme=scheme)  # type: ignore[arg-type]
             await _phone(await phone.new_page(), server, password, scheme)
+        admin = await chromium.new_page(viewport=DESKTOP)  # type: ignore[arg-type]
+        await _set_up(admin, re.findall(r"http://\S+/admin/setup\?token=[\w-]+", server.log)[0])
+        for scheme in pages:
+            await admin.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            await _console(admin, server, scheme)
         await chromium.close()
 
 

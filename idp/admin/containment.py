@@ -56,8 +56,8 @@ class Report(msgspec.Struct, frozen=True):
 class UnknownSubject(Exception):
     """There is nothing of this kind by this id."""
 
-    def __init__(self, kind: str) -> None:
-        super().__init__(f"There is no {kind} with this id.")
+    def __init__(self, kind: str, message: str = "") -> None:
+        super().__init__(message or f"There is no {kind} with this id.")
 
 
 _LIVE = "f.revoked_at IS NULL AND f.expires_at > now()"
@@ -126,10 +126,12 @@ async def contain_user(user_id: UUID, *, disable: bool = True) -> Report:
         UnknownSubject: there is no such user.
     """
     async with transaction():
-        if not await fetch("SELECT FROM users WHERE id = $1 FOR UPDATE", user_id):
+        if not await fetch("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id):
             raise UnknownSubject("user")
-        usable = _access_tokens([row["resource"] for row in await fetch(_RESOURCES_OF_USER, user_id)])
-        usable += _own_sessions([row["client_name"] for row in await fetch(_CLIENTS_OF_USER, user_id)])
+        # Locked as an update of it would, so that a redemption that refers to it goes on, and ends, before.
+        applications = [row["client_name"] for row in await fetch(_CLIENTS_OF_USER, user_id)]
+        usable = _tokens([row["resource"] for row in await fetch(_RESOURCES_OF_USER, user_id)])
+        usable += _own_sessions(applications)
         if disable:
             await users.disable_user(user_id, _nothing)
         ended = await sign_out_user(user_id, "user_contained")
@@ -156,7 +158,8 @@ async def contain_client(client_id: str, *, disable: bool = True) -> Report:
             await changes.set_not_before(client_id, clock.now())
         except UnknownClient as error:
             raise UnknownSubject("client") from error
-        usable = _access_tokens([row["resource"] for row in await fetch(_RESOURCES_OF_CLIENT, client_id)] or [""])
+        usable = _tokens([row["resource"] for row in await fetch(_RESOURCES_OF_CLIENT, client_id)])
+        usable += _own_sessions([client_id])
         ended = await revoke_tokens_of_client(client_id, "client_contained")
         if disable:
             await registration.disable_client(client_id)
@@ -176,18 +179,17 @@ async def contain_key(kid: str) -> Report:
         revoked = await lifecycle.revoke(kid)
     except lifecycle.UnknownKey as error:
         raise UnknownSubject("published key") from error
-    until = revoked.last_token_expires_at
+    # Not until its last token expires: whoever has the key may sign others, for any time.
     usable = [
         StillUsable(
-            "Tokens that it signed, until the service fetches the JWKS again"
+            "What it signed or will sign, until the service fetches the JWKS again"
             + (f", which it does every {server.period:.0f} s" if server.period else ""),
             [server.identifier],
-            until,
+            None,
         )
         for server in revoked.services
     ]
-    if until is not None and until > clock.now():
-        usable.append(StillUsable("ID tokens that it signed, until the application fetches the JWKS again", [], until))
+    usable.append(StillUsable("ID tokens that it signed, until an application fetches the JWKS again", [], None))
     return Report("key", kid, {"keys": 1}, usable)
 
 
@@ -198,6 +200,8 @@ async def contain_upstream(upstream_id: str) -> Report:
         UnknownSubject: there is no such provider, or it is one of the settings.
     """
     async with transaction():
+        if upstream_id in {known.id for known in upstreams.of_settings(settings())}:
+            raise UnknownSubject("upstream", "It is one of the settings: unset its client id and restart.")
         if upstream_id not in {known.id for known in await upstreams.stored()}:
             raise UnknownSubject("upstream")
         await upstreams.disable(upstream_id)
@@ -211,15 +215,27 @@ async def contain_upstream(upstream_id: str) -> Report:
         ended["upstream_tokens"] = await execute(_TOKENS_OF_UPSTREAM, upstream_id)
         (row,) = await fetch(_ALONE, upstream_id)
         await record("upstream_contained", detail={"upstream": upstream_id, "ended": ended})
-    return Report("upstream", upstream_id, dict(ended), _access_tokens([""]) if sessions else [], row["count"])
+    return Report("upstream", upstream_id, dict(ended), _tokens([]) if sessions else [], row["count"])
 
 
-def _access_tokens(resources: list[str]) -> list[StillUsable]:
-    """What resource servers validate by themselves. An empty name stands for this server, which asks itself."""
-    until = clock.now() + timedelta(seconds=settings().access_token_lifetime)
-    others = sorted({resource for resource in resources if resource})
-    where = others or ["services that validate by themselves"]
-    return [StillUsable("Access tokens, at services that do not ask us", where, until)] if resources else []
+def _tokens(resources: list[str]) -> list[StillUsable]:
+    """Tokens that others validate by themselves, whose last ones may have been issued a moment ago.
+
+    Args:
+        resources: whom they are for, as far as that is known. An empty name stands for this server, which asks itself.
+    """
+    now = clock.now()
+    where = sorted({resource for resource in resources if resource}) or ["services that validate by themselves"]
+    return [
+        StillUsable(
+            "Access tokens, at services that do not ask us",
+            where,
+            now + timedelta(seconds=settings().access_token_lifetime),
+        ),
+        StillUsable(
+            "ID tokens, at applications that have them", [], now + timedelta(seconds=settings().id_token_lifetime)
+        ),
+    ]
 
 
 def _own_sessions(applications: list[str]) -> list[StillUsable]:

@@ -8,6 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
+from hmac import compare_digest
 from typing import Any
 
 import msgspec
@@ -63,7 +64,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_ours(self) -> bool:
         """Whether the MAC holds."""
-        return self.mac == self._mac()
+        return compare_digest(self.mac.encode(), self._mac().encode())
 
     def _mac(self) -> str:
         unkeyed = msgspec.structs.replace(self, mac="")

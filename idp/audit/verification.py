@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from hmac import compare_digest
 from typing import NamedTuple
 from uuid import UUID
 
@@ -181,7 +182,10 @@ class _Verification:
         """Of changed rows, find those that are whole but for their place."""
         places = [row.seq for row, _ in self.changed if row.seq is not None] + self.missing
         for row, problem in self.changed:
-            was = next((seq for seq in places if seq > 0 and seal.placed_hash(row.content, seq) == row.stored), None)
+            stored = row.stored or b""
+            was = next(
+                (seq for seq in places if seq > 0 and compare_digest(seal.placed_hash(row.content, seq), stored)), None
+            )
             if was is None:
                 self.report.add(problem)
             else:

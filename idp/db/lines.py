@@ -62,7 +62,7 @@ class Lines:
             line, in_doubt = await self._take(), False
             try:
                 yield line
-            except (asyncio.CancelledError, OSError, asyncpg.InterfaceError):
+            except (asyncio.CancelledError, OSError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 in_doubt = True
                 raise
             finally:

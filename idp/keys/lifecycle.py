@@ -84,8 +84,8 @@ WHERE kid = $1 AND destroyed_at IS NULL AND retires_at <= statement_timestamp()
 _LIST = """
 SELECT kid, alg, created_at, deadline_at, activates_at, retires_at, revoked_at, destroyed_at, signed,
        last_token_expires_at,
-       first_value(kid) OVER (PARTITION BY alg ORDER BY coalesce(activates_at <= now(), false)
-           AND coalesce(retires_at > now(), true) DESC, activates_at DESC NULLS LAST) AS signing
+       first_value(kid) OVER (PARTITION BY alg ORDER BY coalesce(activates_at <= $1, false)
+           AND coalesce(retires_at > $1, true) DESC, activates_at DESC NULLS LAST) AS signing
 FROM signing_key ORDER BY alg, activates_at NULLS LAST, created_at
 """
 
@@ -343,4 +343,4 @@ def info(row: asyncpg.Record) -> KeyInfo:
 
 async def list_keys() -> list[KeyInfo]:
     """Every key ever made, by algorithm, oldest first."""
-    return [info(row) for row in await fetch(_LIST)]
+    return [info(row) for row in await fetch(_LIST, clock.now())]

@@ -155,6 +155,8 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
     DatabaseUnavailable: _database_unavailable,
     asyncpg.PostgresConnectionError: _database_unavailable,
     asyncpg.InterfaceError: _database_unavailable,
+    # Also what comes of a connection on which the news of its end is still being read.
+    asyncpg.InternalClientError: _database_unavailable,
     asyncpg.CannotConnectNowError: _database_unavailable,
     asyncpg.TooManyConnectionsError: _database_unavailable,
     asyncpg.AdminShutdownError: _database_unavailable,

@@ -25,7 +25,7 @@ NAMES = [
 READ = {
     "accept", "accept-language", "authorization", "content-length", "content-type", "host", "if-none-match", "origin",
     "user-agent", "x-forwarded-for", "access-control-request-method", "access-control-request-headers", "x-request-id",
-    "cookie", "sec-fetch-site", "vary",
+    "cookie", "sec-fetch-site", "vary", "if-match", "etag", "idempotency-key",
     # Of an answer to a call of our own.
     "content-encoding",
 }  # fmt: skip

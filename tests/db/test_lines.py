@@ -51,7 +51,7 @@ async def test_a_lost_connection_is_replaced() -> None:
             try:
                 assert await fetchrow(PID) != row
                 break
-            except (asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 """The news had not arrived."""
 
 

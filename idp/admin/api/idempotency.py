@@ -6,6 +6,7 @@ that one and get its answer.
 
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
+from hmac import compare_digest
 from http import HTTPStatus
 
 import msgspec
@@ -46,7 +47,7 @@ async def repeatable(name: str, body: bytes, perform: Callable[[], Awaitable[Ans
             await execute(_KEEP, key, int(status), msgspec.json.encode(headers).decode(), sealed)
             return status, headers, content
     row = await fetchrow(_FIND, key)
-    if row is None or bytes(row["request_hash"]) != request_hash:
+    if row is None or not compare_digest(bytes(row["request_hash"]), request_hash):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "key-used", "This Idempotency-Key was used for another request.")
     headers = msgspec.json.decode(row["headers"], type=dict[str, str])
     return HTTPStatus(row["status"]), headers, vault.open(bytes(row["body"]), place)

@@ -16,6 +16,7 @@ from idp.errors import (
     BearerError,
     InsufficientAuthentication,
     InsufficientScope,
+    InvalidRequest,
     OAuthError,
     Overloaded,
     TooManyTries,
@@ -24,7 +25,7 @@ from idp.federation.errors import UnfitUpstream
 from idp.keys.jose import InvalidKey, UnsupportedAlgorithm
 from idp.keys.lifecycle import RotationPending, UnknownKey
 from idp.keys.ring import NoSigningKey
-from idp.oauth.clients.changes import Outdated, UnknownResourceServer
+from idp.oauth.clients.changes import MomentToCome, Outdated, UnknownResourceServer
 from idp.oauth.clients.registration import UnknownClient
 from idp.web.context import request_id
 
@@ -73,6 +74,7 @@ KINDS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     UnknownKey: (_S.CONFLICT, "wrong-state"),
     NoSigningKey: (_S.CONFLICT, "wrong-state"),
     RotationPending: (_S.CONFLICT, "rotation-pending"),
+    MomentToCome: (_S.UNPROCESSABLE_ENTITY, "moment-to-come"),
     Outdated: (_S.PRECONDITION_FAILED, "outdated"),
     EmailTaken: (_S.CONFLICT, "email-taken"),
     InvalidEmail: (_S.UNPROCESSABLE_ENTITY, "invalid-email"),
@@ -115,6 +117,8 @@ def of(error: Exception) -> Answer | None:
     if isinstance(error, TooManyTries | Overloaded):
         status = _S.TOO_MANY_REQUESTS if isinstance(error, TooManyTries) else _S.SERVICE_UNAVAILABLE
         return problem(status, "try-later", "Try again later.", headers={"Retry-After": str(error.retry_after)})
+    if isinstance(error, InvalidRequest):
+        return problem(_S.BAD_REQUEST, "invalid-query", error.description)
     if isinstance(error, OAuthError):
         return problem(_S.UNPROCESSABLE_ENTITY, error.error, error.description)
     for kind, (status, name) in KINDS.items():

@@ -26,6 +26,7 @@ from idp.signin.machine import ACR_VALUES
 from idp.signin.sessions import SignedIn
 from idp.web import context, cookies, forms
 from idp.web.access import Access
+from idp.web.i18n import locale
 from idp.web.pages import page, see_other
 
 AnyRequest = Request[Any, Any, Any]
@@ -107,6 +108,8 @@ async def _admit(
     Raises:
         PageError: whoever is there is no admin, or their role does not allow it, or the form is not ours.
     """
+    # The console speaks English, its dates too (docs/decisions/0021).
+    locale.set("en")
     back = _back_to(request)
     session = await sessions.current(request)
     if session is None:

@@ -31,6 +31,7 @@ SELECT (SELECT count(*) FROM (SELECT FROM users LIMIT 10001) AS u) AS users,
 
 @screen("GET", "", None)
 async def overview(visit: Visit) -> Response[str]:
+    await activity.write()  # so that one sees what one has just done, as far as this worker knows it
     (state,) = await fetch(_STATE)
     keys = [key for key in await lifecycle.list_keys() if key.state in (State.ACTIVE, State.PENDING)]
     shown: dict[str, Any] = {

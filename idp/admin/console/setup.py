@@ -17,6 +17,7 @@ from idp.signin import limits
 from idp.signin.csrf import check_form_token, form_token
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.i18n import locale
 from idp.web.pages import page, see_other
 
 AnyRequest = Request[Any, Any, Any]
@@ -34,6 +35,7 @@ def _shut() -> PageError:
 @get(setup.PATH, opt=PAGE)
 async def show_setup(request: AnyRequest) -> Response[str]:
     """The form. To look at it changes nothing."""
+    locale.set("en")
     token = forms.query(request).get("token", "")
     if not await setup.is_open(token):
         raise _shut()
@@ -55,6 +57,7 @@ def _page(token: str, error: str | None = None, **entered: str) -> Response[str]
 @post(setup.PATH, opt=PAGE, status_code=200)
 async def do_setup(request: AnyRequest) -> Response[Any]:
     """Make the first owner, who goes on to sign in and to get a second factor."""
+    locale.set("en")
     form = await forms.form(request)
     token = form.get("token", "")
     await limits.step()
@@ -71,9 +74,11 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
     if user is None:
         return _page(token, "There is an account with this address, with another password.", email=email, name=name)
     async with transaction():
-        # One that is there already is not added, and need not be.
-        await add_user(user)
-        if not await setup.complete(token, user):
+        # Whoever was registered under this address meanwhile is somebody else.
+        known = await user_by_email(user.email)
+        if known is None:
+            await add_user(user)
+        if (known is not None and known.id != user.id) or not await setup.complete(token, user):
             raise _shut()
     return see_other(HOME)
 

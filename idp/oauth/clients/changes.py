@@ -42,6 +42,13 @@ class Outdated(Exception):
         super().__init__("It was changed by somebody else meanwhile. Look at it again.")
 
 
+class MomentToCome(ValueError):
+    """What will be issued cannot be refused: nothing could take that back."""
+
+    def __init__(self) -> None:
+        super().__init__("The moment must not be in the future.")
+
+
 class UnknownResourceServer(Exception):
     """There is no such resource server."""
 
@@ -125,7 +132,10 @@ async def set_not_before(client_id: str | None, moment: datetime) -> None:
 
     Raises:
         UnknownClient: there is none.
+        MomentToCome: it is later than now.
     """
+    if moment > clock.now():
+        raise MomentToCome
     async with change():
         if client_id is None:
             await execute(_NOT_BEFORE_ALL, moment)

@@ -1,0 +1,57 @@
+"""`idp admins`, `idp contain`, and what clients and resource servers have for it."""
+
+from tests.cli.conftest import OwnCli
+
+
+async def test_admins(own_cli: OwnCli) -> None:
+    cli = await own_cli()
+    cli("users", "create", "a@example.com", "--generate", "--no-mail")
+    assert "no user with this email" in cli.fails("admins", "add", "b@example.com")
+    assert "a@example.com is owner." in cli("admins", "add", "A@example.com").out
+    assert "owner already" in cli("admins", "add", "a@example.com").out
+    (admin,) = cli("admins", "list", "--json").json
+    assert (admin["email"], admin["role"]) == ("a@example.com", "owner")
+    assert admin["granted_by"].startswith("cli:")
+    assert "last owner" in cli.fails("admins", "remove", "a@example.com", "--role", "owner")
+    cli("admins", "add", "a@example.com", "--role", "auditor")
+    cli("admins", "remove", "a@example.com", "--role", "auditor")
+    assert len(cli("admins", "list", "--json").json) == 1
+
+
+async def test_contain(own_cli: OwnCli) -> None:
+    cli = await own_cli()
+    user = cli("users", "create", "a@example.com", "--generate", "--no-mail", "--json").json
+    out = cli("contain", "user", user["id"], "--yes").out
+    assert "token families" in out
+    cli("clients", "create", "--name", "X", "--type", "service", "--id", "x")
+    report = cli("contain", "client", "x", "--yes", "--json").json
+    assert report["kind"] == "client"
+    assert "no client with this id" in cli.fails("contain", "client", "y", "--yes")
+    (key,) = cli("keys", "list", "--json").json
+    assert "Still usable" in cli("contain", "key", key["kid"], "--yes").out
+    assert "no upstream with this id" in cli.fails("contain", "upstream", "z", "--yes")
+    cli("contain", "client", "x", code=1)  # nobody there to confirm it
+
+
+async def test_clients_and_resource_servers(own_cli: OwnCli) -> None:
+    cli = await own_cli()
+    cli("clients", "create", "--name", "X", "--type", "service", "--id", "x")
+    assert "before 2020-01-01 00:00:00 UTC" in cli("clients", "not-before", "x", "--at", "2020-01-01T00:00:00").out
+    assert "any client" in cli("clients", "not-before", "--all").out
+    assert "in the future" in cli.fails("clients", "not-before", "x", "--at", "2999-01-01T00:00:00")
+    cli("clients", "not-before", code=2)
+    cli("clients", "admin-role", "x", "auditor")
+    assert cli("clients", "show", "x", "--json").json["admin_role"] == "auditor"
+    assert "is deleted" in cli("clients", "delete", "x", "--yes").out
+    assert "no client" in cli.fails("clients", "show", "x")
+    made = cli(
+        "resources", "create", "https://api.example.com", "--name", "Orders", "--network", "10.0.0.0/8",
+        "--not-witnessed", "--user-agent", "PyJWT", "--json",
+    ).json  # fmt: skip
+    assert made["jwks_uri"].endswith(f"/jwks/{made['jwks_id']}")
+    assert (made["networks"], made["witnessed"], made["user_agent"]) == (["10.0.0.0/8"], False, "PyJWT")
+    assert made["jwks_uri"] in cli("resources", "list").out
+    wrong = cli.fails("resources", "create", "https://b.example.com", "--name", "B", "--network", "everywhere")
+    assert "networks" in wrong
+    assert "is deleted" in cli("resources", "delete", "https://api.example.com", "--yes").out
+    assert cli("resources", "list", "--json").json == []
