@@ -94,9 +94,7 @@ class InsufficientAuthentication(BearerError):
     """The sign-in behind the access token was not strong enough (RFC 9470 section 3)."""
 
     def __init__(self, acr_values: str) -> None:
-        super().__init__(
-            "insufficient_user_authentication", "A stronger sign-in is needed.", HTTPStatus.UNAUTHORIZED
-        )
+        super().__init__("insufficient_user_authentication", "A stronger sign-in is needed.", HTTPStatus.UNAUTHORIZED)
         self.acr_values = acr_values
 
 
