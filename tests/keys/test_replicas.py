@@ -22,8 +22,8 @@ from tests.support.proxy import proxy_to
 from tests.support.server import Server
 
 AUDIENCE = "https://api.example.com"
-#: How soon the others must switch.
-WITHIN_SECONDS = 1.5
+#: How soon the others must switch: within a second, and some time for a machine that has much to do.
+WITHIN_SECONDS = 3.0
 FORM = {"grant_type": "client_credentials", "client_id": "load", "resource": AUDIENCE}
 
 

@@ -66,14 +66,14 @@ async def update_client(call: Call) -> models.Client:
     client = await _client(call)
     values: dict[str, Any] = msgspec.to_builtins(call.body)
     check_scope(call.caller, values.get("scope", "").split())
-    await changes.update_client(client.client_id, client.updated_at, **values)
+    await changes.update_client(client.client_id, call.current.updated_at, **values)
     return await show_client(call)
 
 
 @operation("DELETE", "/clients/{client_id}", Permission.CLIENTS_WRITE, "Delete a client", current=show_client)
 async def delete_client(call: Call) -> None:
     client = await _client(call)
-    await changes.delete_client(client.client_id, client.updated_at)
+    await changes.delete_client(client.client_id, call.current.updated_at)
 
 
 @operation(
@@ -164,7 +164,7 @@ async def create_resource_server(call: Call) -> Result:
     body=models.ResourceServerChange, content=models.ResourceServer, current=show_resource_server,
 )  # fmt: skip
 async def update_resource_server(call: Call) -> models.ResourceServer:
-    server = await show_resource_server(call)
+    server: models.ResourceServer = call.current
     await changes.update_resource_server(server.identifier, server.updated_at, **msgspec.to_builtins(call.body))
     return await show_resource_server(call)
 
@@ -174,5 +174,5 @@ async def update_resource_server(call: Call) -> models.ResourceServer:
     current=show_resource_server,
 )  # fmt: skip
 async def delete_resource_server(call: Call) -> None:
-    server = await show_resource_server(call)
+    server: models.ResourceServer = call.current
     await changes.delete_resource_server(server.identifier, server.updated_at)

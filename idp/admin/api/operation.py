@@ -40,12 +40,14 @@ class Call(msgspec.Struct, frozen=True):
         params: what the path names.
         query: the parameters of the query.
         body: what was sent, as the operation declares it.
+        current: the record as ``If-Match`` was held against it; a change fails if it is not so any more.
     """
 
     caller: Caller
     params: Mapping[str, str]
     query: Mapping[str, str]
     body: Any = None
+    current: Any = None
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -204,7 +206,9 @@ async def _answer(operation: Operation, request: AnyRequest) -> problems.Answer:
 
 async def _perform(operation: Operation, call: Call, request: AnyRequest) -> problems.Answer:
     if operation.current is not None:
-        _check_match(request, tag_of(await operation.current(call)))
+        current = await operation.current(call)
+        _check_match(request, tag_of(current))
+        call = msgspec.structs.replace(call, current=current)
     found = await operation.handler(call)
     result = found if isinstance(found, Result) else Result(found, operation.status)
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}

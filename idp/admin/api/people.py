@@ -108,6 +108,7 @@ async def create_user(call: Call) -> Result:
 )  # fmt: skip
 async def update_user(call: Call) -> models.User:
     user = await _user(call)
+    user.updated_at = call.current.updated_at
     changes = msgspec.to_builtins(call.body)
     kept = {name: getattr(user, name) or "" for name in profile.FIELDS}
     address = msgspec.json.decode(user.address) if user.address else {}

@@ -152,7 +152,7 @@ async def add_upstream(call: Call) -> Result:
     body=models.UpstreamChange, content=models.Upstream, current=show_upstream,
 )  # fmt: skip
 async def update_upstream(call: Call) -> models.Upstream:
-    found = await show_upstream(call)
+    found: models.Upstream = call.current
     values: dict[str, Any] = found.config | msgspec.to_builtins(call.body)
     values.pop("disabled", None)
     if not await upstreams.update(upstreams.configure(**values), found.updated_at):
@@ -164,7 +164,7 @@ async def update_upstream(call: Call) -> models.Upstream:
     "DELETE", "/upstreams/{upstream_id}", Permission.UPSTREAMS_WRITE, "Remove an upstream", current=show_upstream
 )
 async def delete_upstream(call: Call) -> None:
-    found = await show_upstream(call)
+    found: models.Upstream = call.current
     if not await upstreams.delete(found.id, found.updated_at):
         raise Refused(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
 

@@ -1,5 +1,6 @@
 """The admin API: what each kind of record goes through, and what is the same for all."""
 
+import asyncio
 import secrets
 from typing import Any
 
@@ -177,6 +178,23 @@ async def test_the_settings(owner: Caller) -> None:
     assert values["IDP_ISSUER"] == owner.issuer
 
 
+async def test_of_two_changes_at_once_one_is_made(owner: Caller, alice: User) -> None:
+    """Both have seen the same; whoever comes second has not seen what the first one did."""
+    made = (await owner("POST", "/clients", CLIENT)).json()
+    server = {"identifier": f"https://{made['client_id']}.example", "name": "X"}
+    jwks_id = (await owner("POST", "/resource_servers", server)).json()["jwks_id"]
+    for path, member in (
+        (f"/clients/{made['client_id']}", "client_name"),
+        (f"/resource_servers/{jwks_id}", "name"),
+        (f"/users/{alice.id}", "nickname"),
+    ):
+        tag = (await owner("GET", path)).headers["etag"]
+        answers = await asyncio.gather(
+            *(owner("PATCH", path, {member: f"Number {number}"}, If_Match=tag) for number in range(8))
+        )
+        assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7, path
+
+
 # Lists
 
 
@@ -264,8 +282,6 @@ async def test_a_person_needs_two_factors_and_a_role(
 
 
 async def test_many_equal_requests_make_one_client(owner: Caller) -> None:
-    import asyncio
-
     name = secrets.token_hex(6)
     asked = CLIENT | {"client_name": name}
     answers = await asyncio.gather(*(owner("POST", "/clients", asked, Idempotency_Key=name) for _ in range(20)))
