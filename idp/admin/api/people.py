@@ -74,8 +74,7 @@ async def _user(call: Call) -> User:
 
 @operation("GET", "/users/{user_id}", Permission.USERS_READ, "Show a user", content=models.User)
 async def show_user(call: Call) -> models.User:
-    _id(call.params["user_id"])
-    found: models.User = await one(lists.USERS, _read_user, q=call.params["user_id"].lower())
+    found: models.User = await one(lists.USERS, _read_user, id=str(_id(call.params["user_id"])))
     return found
 
 
@@ -98,7 +97,7 @@ async def create_user(call: Call) -> Result:
         user = await users.create_user(asked.email, None, **names)
         if asked.send_mail:
             await recovery.mail_reset(user.email, "")
-    content = await one(lists.USERS, _read_user, q=str(user.id))
+    content = await one(lists.USERS, _read_user, id=str(user.id))
     return Result(content, HTTPStatus.CREATED, f"/users/{user.id}")
 
 

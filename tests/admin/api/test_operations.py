@@ -83,6 +83,12 @@ async def test_a_user_from_its_creation_to_its_end(owner: Caller) -> None:
     problem(await owner("GET", path), 404, "not-found")
 
 
+async def test_a_user_is_named_by_the_id_alone(owner: Caller, make_user: MakeUser, alice: User) -> None:
+    """And not by an address that begins like it."""
+    await make_user(email=f"{alice.id}@example.com")
+    assert (await owner("GET", f"/users/{alice.id}")).json()["email"] == alice.email
+
+
 async def test_a_resource_server(owner: Caller) -> None:
     identifier = f"https://{secrets.token_hex(6)}.example.com"
     created = await owner("POST", "/resource_servers", {"identifier": identifier, "name": "Orders"})
