@@ -133,6 +133,15 @@ async def list_page(
     return Page(rows[:limit], _write(_Cursor(sort, end["_sort"], end["_key"])))
 
 
+async def find(listing: Listing, **key: str) -> asyncpg.Record | None:
+    """The row of a list that has this key; None if there is none, or the key is not of its kind."""
+    try:
+        rows = (await list_page(listing, key, limit=1)).rows
+    except UnfitQuery:
+        return None
+    return rows[0] if rows else None
+
+
 def _where(listing: Listing, filters: Mapping[str, str]) -> tuple[list[str], list[str]]:
     where, values = [], []
     for name, value in filters.items():

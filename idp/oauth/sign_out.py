@@ -3,7 +3,8 @@
 from collections import Counter
 from uuid import UUID
 
-from idp.db.engine import execute
+from idp.audit.events import record
+from idp.db.engine import execute, transaction
 from idp.signin import devices
 from idp.signin import flow as flows
 
@@ -14,6 +15,7 @@ _END_SESSIONS = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND ende
 _REVOKE_FAMILIES_OF_USER = """
 UPDATE token_family SET revoked_at = now(), revoked_reason = $2 WHERE user_id = $1 AND revoked_at IS NULL
 """
+_END_SESSION = "UPDATE session SET ended_at = now() WHERE id = $1 AND user_id = $2 AND ended_at IS NULL"
 _END_CODES_OF_SESSION = (
     "UPDATE authorization_code SET consumed_at = now() WHERE session_id = $1 AND consumed_at IS NULL"
 )
@@ -40,6 +42,23 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     ended["sessions"] = await execute(_END_SESSIONS, user_id)
     ended["token_families"] = await execute(_REVOKE_FAMILIES_OF_USER, user_id, reason)
     return ended
+
+
+async def sign_out_everywhere(user_id: UUID, reason: str) -> None:
+    """As :func:`sign_out_user`, in a transaction with its audit event."""
+    async with transaction():
+        await sign_out_user(user_id, reason)
+        await record("signed_out_everywhere", user_id=user_id)
+
+
+async def end_session(session_id: UUID, user_id: UUID, reason: str) -> bool:
+    """Sign out one browser of a user, with what was issued there. Returns whether this call did it."""
+    async with transaction():
+        if not await execute(_END_SESSION, session_id, user_id):
+            return False
+        await revoke_families_of_session(session_id, reason)
+        await record("sign_out", user_id=user_id, session_id=session_id)
+    return True
 
 
 async def revoke_families_of_session(session_id: UUID, reason: str) -> None:

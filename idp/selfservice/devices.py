@@ -7,8 +7,9 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from idp.audit.events import record
-from idp.db.engine import fetch, fetchrow, transaction
-from idp.oauth.sign_out import revoke_families_of_session, sign_out_user
+from idp.db.engine import fetch, transaction
+from idp.oauth import sign_out
+from idp.oauth.sign_out import sign_out_user
 from idp.selfservice.frame import account_page, posted, visit
 from idp.selfservice.places import device, place
 from idp.settings import settings
@@ -26,7 +27,6 @@ _LIST = """
       AND last_seen_at > now() - make_interval(secs => $2)
     ORDER BY last_seen_at DESC LIMIT 100
 """
-_END = "UPDATE session SET ended_at = now() WHERE id = $1 AND user_id = $2 AND ended_at IS NULL RETURNING id"
 
 
 @get(PATH, opt=PAGE)
@@ -57,10 +57,7 @@ async def end_session(request: AnyRequest, session_id: FromPath[UUID]) -> Respon
     if isinstance(asked, Response):
         return asked
     visitor, _ = asked
-    async with transaction():
-        if await fetchrow(_END, session_id, visitor.user.id) is not None:
-            await revoke_families_of_session(session_id, "signed_out_by_user")
-            await record("sign_out", user_id=visitor.user.id, session_id=session_id)
+    await sign_out.end_session(session_id, visitor.user.id, "signed_out_by_user")
     return see_other(f"{PATH}?done=session")
 
 

@@ -18,7 +18,7 @@ from idp.admin.api import problems
 from idp.admin.api.idempotency import repeatable
 from idp.admin.api.problems import Refused
 from idp.admin.roles import PERMISSIONS, Permission, Role
-from idp.db.listing import DEFAULT_LIMIT, Listing, UnfitQuery, list_page
+from idp.db.listing import DEFAULT_LIMIT, Listing, UnfitQuery, find, list_page
 from idp.errors import InsufficientAuthentication, InsufficientScope, InvalidToken
 from idp.oauth import access_tokens
 from idp.oauth.clients.registry import registry
@@ -135,13 +135,10 @@ async def one(listing: Listing, read: Callable[[Any], Any], **key: str) -> Any:
     Raises:
         Refused: 404, there is none.
     """
-    try:
-        rows = (await list_page(listing, key, limit=1)).rows
-    except UnfitQuery:
-        rows = []
-    if not rows:
+    row = await find(listing, **key)
+    if row is None:
         raise not_found()
-    return read(rows[0])
+    return read(row)
 
 
 def not_found() -> Refused:

@@ -15,11 +15,10 @@ from idp.admin.api.operation import Call, Result, listed, not_found, one, operat
 from idp.admin.api.problems import Refused
 from idp.admin.containment import Report, contain_user
 from idp.admin.roles import Permission
-from idp.audit.events import record
-from idp.db.engine import execute, transaction
+from idp.db.engine import transaction
 from idp.mail import outbox
-from idp.oauth import consent
-from idp.oauth.sign_out import revoke_families_of_session, sign_out_user
+from idp.oauth import consent, sign_out
+from idp.oauth.sign_out import sign_out_everywhere, sign_out_user
 from idp.signin import factors
 
 _read_user = reader(models.User)
@@ -27,8 +26,6 @@ _read_session = reader(models.Session)
 _read_consent = reader(models.Consent)
 _read_mail = reader(models.Mail)
 _read_admin = reader(models.Admin)
-
-_END_SESSION = "UPDATE session SET ended_at = now() WHERE id = $1 AND ended_at IS NULL"
 
 listed("/users", Permission.USERS_READ, "List and search users", listing=lists.USERS, read=_read_user, item=models.User)
 listed(
@@ -121,9 +118,7 @@ async def update_user(call: Call) -> models.User:
 @operation("DELETE", "/users/{user_id}", Permission.USERS_WRITE, "Delete a user", current=show_user)
 async def delete_user(call: Call) -> None:
     user = await _user(call)
-    async with transaction():
-        await sign_out_user(user.id, "user_deleted")
-        await profile.delete_user(user.id)
+    await profile.delete_user(user.id)
 
 
 @operation("POST", "/users/{user_id}/disable", Permission.USERS_WRITE, "Lock a user out", content=models.User)
@@ -141,11 +136,9 @@ async def enable_user(call: Call) -> models.User:
 
 
 @operation("POST", "/users/{user_id}/sign_out", Permission.SESSIONS_WRITE, "Sign a user out everywhere")
-async def sign_out(call: Call) -> None:
+async def sign_out_of_user(call: Call) -> None:
     user = await _user(call)
-    async with transaction():
-        await sign_out_user(user.id, "signed_out_by_admin")
-        await record("signed_out_everywhere", user_id=user.id)
+    await sign_out_everywhere(user.id, "signed_out_by_admin")
 
 
 @operation("POST", "/users/{user_id}/reset_factors", Permission.USERS_WRITE, "Take all second factors off a user")
@@ -189,10 +182,7 @@ async def show_session(call: Call) -> models.Session:
 async def end_session(call: Call) -> None:
     session = await show_session(call)
     await check_user(call.caller, session.user_id)
-    async with transaction():
-        if await execute(_END_SESSION, session.sid):
-            await revoke_families_of_session(session.sid, "signed_out_by_admin")
-            await record("sign_out", user_id=session.user_id, session_id=session.sid)
+    await sign_out.end_session(session.sid, session.user_id, "signed_out_by_admin")
 
 
 @operation("GET", "/consents/{consent_id}", Permission.CONSENTS_READ, "Show a consent", content=models.Consent)

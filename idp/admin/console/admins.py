@@ -1,6 +1,5 @@
 """Admins, the outbox and the settings: short screens."""
 
-from typing import Any
 from uuid import UUID
 
 from litestar import Response
@@ -9,22 +8,10 @@ from idp.admin import lists, roles
 from idp.admin.configuration import settings_in_effect
 from idp.admin.console import acts
 from idp.admin.console.acts import Confirmed
-from idp.admin.console.frame import HOME, Visit, not_found, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, text, when
+from idp.admin.console.frame import HOME, Visit, screen, show
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, text, when
 from idp.admin.roles import Permission, Role
-from idp.db.listing import UnfitQuery, list_page
 from idp.mail import outbox
-
-
-async def one(listing: Any, **key: str) -> Any:
-    """The record of a list that has this key, or the page that says that there is none."""
-    try:
-        rows = (await list_page(listing, key, limit=1)).rows
-    except UnfitQuery:
-        rows = []
-    if not rows:
-        raise not_found()
-    return rows[0]
 
 
 @screen("GET", "/admins", Permission.ADMINS_READ)

@@ -10,9 +10,8 @@ from litestar import Response
 from litestar.response import Stream
 
 from idp.admin import lists
-from idp.admin.console.admins import one
 from idp.admin.console.frame import HOME, Visit, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, text, when
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, text, when
 from idp.admin.roles import Permission
 from idp.db.listing import UnfitQuery, list_page
 

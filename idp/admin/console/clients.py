@@ -9,9 +9,8 @@ from idp.admin import lists
 from idp.admin.access import check_client, check_scope
 from idp.admin.console import acts, reports, snippets
 from idp.admin.console.acts import Confirmed
-from idp.admin.console.admins import one
 from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, text, when
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, text, when
 from idp.admin.containment import contain_client
 from idp.admin.roles import Permission
 from idp.errors import OAuthError

@@ -7,9 +7,8 @@ from litestar import Response
 from idp.admin import lists
 from idp.admin.console import acts, snippets
 from idp.admin.console.acts import Confirmed
-from idp.admin.console.admins import one
 from idp.admin.console.frame import HOME, Visit, done, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, when
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, when
 from idp.admin.roles import Permission
 from idp.errors import OAuthError
 from idp.keys import jose

@@ -8,9 +8,8 @@ from litestar import Response
 from idp.admin import lists
 from idp.admin.console import acts, reports
 from idp.admin.console.acts import Confirmed
-from idp.admin.console.admins import one
 from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, when
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, one, when
 from idp.admin.containment import contain_upstream
 from idp.admin.roles import Permission
 from idp.federation import upstreams

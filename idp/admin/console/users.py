@@ -17,16 +17,14 @@ from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
 from idp.admin.console.view import Act, Cell, Field, Table, asked_page, facts, next_url, text, when
 from idp.admin.containment import contain_user
 from idp.admin.roles import Permission, Role, grant
-from idp.audit.events import record
-from idp.db.engine import execute, fetch, transaction
+from idp.db.engine import fetch
 from idp.db.listing import list_page
 from idp.federation import linking
-from idp.oauth import consent
-from idp.oauth.sign_out import revoke_families_of_session, sign_out_user
+from idp.oauth import consent, sign_out
+from idp.oauth.sign_out import sign_out_user
 from idp.signin import factors, passkeys, recovery_codes
 from idp.signin.machine import Step
 
-_END_SESSION = "UPDATE session SET ended_at = now() WHERE id = $1 AND user_id = $2 AND ended_at IS NULL"
 _MAILS = """
 SELECT id, template, state, response, created_at FROM mail WHERE recipient = $1 ORDER BY created_at DESC LIMIT 10
 """
@@ -234,9 +232,7 @@ async def _enable(visit: Visit, user_id: str) -> tuple[str, str]:
 
 async def _sign_out(visit: Visit, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
-    async with transaction():
-        await sign_out_user(user.id, "signed_out_by_admin")
-        await record("signed_out_everywhere", user_id=user.id)
+    await sign_out.sign_out_everywhere(user.id, "signed_out_by_admin")
     return f"/users/{user.id}", "signed-out"
 
 
@@ -259,9 +255,7 @@ async def _contain(visit: Visit, user_id: str) -> Response[str]:
 
 async def _delete(visit: Visit, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
-    async with transaction():
-        await sign_out_user(user.id, "user_deleted")
-        await profile.delete_user(user.id)
+    await profile.delete_user(user.id)
     return "/users", "deleted"
 
 
@@ -312,10 +306,7 @@ async def end_session(visit: Visit) -> Response[Any]:
         sid = UUID(visit.params["sid"])
     except ValueError:
         raise not_found() from None
-    async with transaction():
-        if await execute(_END_SESSION, sid, user.id):
-            await revoke_families_of_session(sid, "signed_out_by_admin")
-            await record("sign_out", user_id=user.id, session_id=sid)
+    await sign_out.end_session(sid, user.id, "signed_out_by_admin")
     return done(f"/users/{user.id}", "ended")
 
 

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from idp.admin.console.frame import Visit
-from idp.db.listing import Listing, Page, UnfitQuery, list_page
+from idp.admin.console.frame import Visit, not_found
+from idp.db.listing import Listing, Page, UnfitQuery, find, list_page
 
 
 class Cell(NamedTuple):
@@ -96,3 +96,11 @@ def next_url(visit: Visit, page: Page) -> str | None:
         return None
     kept = {name: value for name, value in visit.query.items() if name not in ("cursor", "done")}
     return f"{visit.request.scope['path']}?{urlencode(kept | {'cursor': page.next_cursor})}"
+
+
+async def one(listing: Listing, **key: str) -> Any:
+    """The record of a list that has this key, or the page that says that there is none."""
+    row = await find(listing, **key)
+    if row is None:
+        raise not_found()
+    return row
