@@ -7,7 +7,7 @@ A screen is declared with the permission that it needs, so none can be without.
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from litestar import HttpMethod, Request, Response, route
@@ -142,8 +142,8 @@ async def _uploaded(request: AnyRequest) -> tuple[dict[str, str], bytes]:
 
 def _back_to(request: AnyRequest) -> str:
     """Where to come back to after the sign-in: this page, or the one that the form was on."""
-    path = str(request.scope["path"])
-    query = request.scope["query_string"].decode("ascii", "replace")
+    # It goes into a header: written anew, so that nothing in it ends the line.
+    path, query = quote(str(request.scope["path"])), urlencode(forms.query(request))
     return f"{path}?{query}" if query and request.method != HttpMethod.POST else path
 
 

@@ -127,6 +127,26 @@ async def test_a_stranger_is_sent_to_the_sign_in(browser: Browser, records: dict
         assert "login-submit" in page.ids, path
 
 
+@pytest.mark.parametrize(
+    "path", ["keys/%0d%0aSet-Cookie:%20a=b", "keys/%00", "keys/%C3%BC", "users?q=%0d%0ax", "users?q=%FF"]
+)
+async def test_the_way_back_is_one_line(path: str, server: Server, browser: Browser) -> None:
+    """Whatever the address was, the sign-in comes back to a place of ours."""
+    desk = await open_desk(server, browser, Role.OWNER)
+    await execute("UPDATE session SET ended_at = now() WHERE user_id = $1", desk.user.id)
+    page = await browser.get(f"/admin/{path}")
+    assert isinstance(page, Page)
+    if page.status == 400:
+        return
+    step = await browser.sign_in(page, desk.user.email, PASSWORD)
+    assert isinstance(step, Page)
+    back = await browser.submit(step, "totp-submit", code=await desk.person.otp())
+    assert isinstance(back, Page)
+    assert back.status in (200, 404)
+    assert back.path.startswith("/admin/")
+    assert "a" not in browser.cookies
+
+
 async def test_one_factor_is_not_enough(server: Server, browser: Browser, make_user: MakeUser) -> None:
     """Whoever has no second one gets one on the way."""
     from idp.admin.roles import grant
