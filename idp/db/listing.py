@@ -149,7 +149,7 @@ def _where(listing: Listing, filters: Mapping[str, str]) -> tuple[list[str], lis
         if known is None:
             raise UnfitQuery(name, f"There is no filter {name!r}. There are: {', '.join(listing.filters)}.")
         if (known.choices and value not in known.choices) or "\0" in value:
-            raise UnfitQuery(name, f"{name} must be one of {', '.join(known.choices)}." if known.choices else "")
+            raise UnfitQuery(name, f"{name} must be one of {', '.join(known.choices) or 'what can be kept'}.")
         values.append(value)
         where.append("(" + known.sql.replace("{}", f"${len(values)}::text::{known.type}") + ")")
     return where, values

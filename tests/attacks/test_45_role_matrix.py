@@ -56,6 +56,20 @@ async def test_45_without_a_token_or_its_scope(
     assert (await http.request(method, f"{server.issuer}{API}{filled}", json={})).status_code == 401
 
 
+async def test_45_with_a_token_for_something_else(server: Server, http: httpx.AsyncClient) -> None:
+    """An owner's own, but for another audience, or without the scope that an operation names."""
+    caller = await make_caller(server, http, Role.OWNER)
+    tokens = {each: await caller.authenticate(scope=" ".join(set(Permission) - {each})) for each in Permission}
+    for method, path, permission in OPERATIONS:
+        if permission is not None:
+            caller.token = tokens[Permission(permission)]
+            answer = await caller(method, re.sub(r"{\w+}", NOWHERE, path), {})
+            assert (answer.status_code, answer.json()["type"]) == (403, "urn:idp:problem:insufficient_scope"), path
+    await caller.authenticate(resource="")
+    for method, path, _ in OPERATIONS:
+        assert (await caller(method, re.sub(r"{\w+}", NOWHERE, path), {})).status_code == 401, path
+
+
 async def test_45_support_does_not_get_at_admins(server: Server, http: httpx.AsyncClient, alice: User) -> None:
     await grant(alice.id, Role.AUDITOR)
     caller = await make_caller(server, http, Role.SUPPORT)

@@ -126,7 +126,7 @@ async def set_not_before_of_all(call: Call) -> None:
     body=models.ClientRole, content=models.Client, current=show_client,
 )  # fmt: skip
 async def set_admin_role(call: Call) -> models.Client:
-    await changes.set_admin_role(call.params["client_id"], call.body.role)
+    await changes.set_admin_role(call.params["client_id"], call.body.role, call.current.updated_at)
     return await show_client(call)
 
 

@@ -24,7 +24,10 @@ FIXED = ("application_type", "token_endpoint_auth_method")
 
 _CLIENT = "SELECT * FROM client WHERE client_id = $1 FOR UPDATE"
 _RESOURCE_SERVER = "SELECT * FROM resource_server WHERE identifier = $1 FOR UPDATE"
-_SET_ROLE = "UPDATE client SET admin_role = $2, updated_at = now() WHERE client_id = $1"
+_SET_ROLE = """
+UPDATE client SET admin_role = $2, updated_at = now()
+WHERE client_id = $1 AND ($3::timestamptz IS NULL OR updated_at = $3)
+"""
 _DELETE_CLIENT = "DELETE FROM client WHERE client_id = $1"
 _DELETE_RESOURCE_SERVER = "DELETE FROM resource_server WHERE identifier = $1"
 # Only ever forward: what was refused once must not come back to life.
@@ -96,14 +99,17 @@ async def update_client(client_id: str, expected: datetime | None = None, **chan
         return msgspec.convert(dict(row) | columns(asked), Client)
 
 
-async def set_admin_role(client_id: str, role: str | None) -> None:
+async def set_admin_role(client_id: str, role: str | None, expected: datetime | None = None) -> None:
     """Say what a client may do at the admin API in its own name.
 
     Raises:
         UnknownClient: there is none.
+        Outdated: it was changed since.
     """
     async with change():
-        if not await execute(_SET_ROLE, client_id, role):
+        if not await execute(_SET_ROLE, client_id, role, expected):
+            if expected is not None:
+                raise Outdated
             raise UnknownClient("There is no client with this id.")
         await record("client_admin_role_set", client_id=client_id, detail={"role": role})
 
