@@ -14,6 +14,7 @@ from idp.admin.console.frame import HOME, Visit, screen, show
 from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, text, when
 from idp.admin.roles import Permission
 from idp.db.listing import UnfitQuery, list_page
+from idp.errors import PageError
 
 COLUMNS = (
     *("id", "at", "event", "outcome", "actor", "user_id", "client_id", "session_id", "ip_address", "request_id"),
@@ -74,6 +75,11 @@ async def export(visit: Visit) -> Response[Any]:
     """What the filters show, as a file, page by page: nothing of it is held in memory."""
     form = visit.params["form"] if visit.params["form"] in FORMATS else "jsonl"
     known = {name: value for name, value in visit.query.items() if name in lists.AUDIT.filters and value}
+    try:
+        await list_page(lists.AUDIT, known, limit=1)
+    except UnfitQuery as error:
+        # An empty file would say that nothing happened.
+        raise PageError("Nothing was exported", "A filter has a value that it cannot have.") from error
     return Stream(
         _rows(known, form),
         media_type=FORMATS[form],
@@ -86,10 +92,7 @@ async def _rows(filters: dict[str, str], form: str) -> AsyncIterator[bytes]:
         yield _line(COLUMNS)
     cursor, left = None, MOST
     while left > 0:
-        try:
-            page = await list_page(lists.AUDIT, filters, cursor=cursor, limit=200)
-        except UnfitQuery:
-            return
+        page = await list_page(lists.AUDIT, filters, cursor=cursor, limit=200)
         for row in page.rows:
             values = {name: row[name] for name in COLUMNS}
             if form == "csv":

@@ -10,7 +10,7 @@ from idp.admin.access import check_client, check_scope
 from idp.admin.console import acts, reports, snippets
 from idp.admin.console.acts import Confirmed
 from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, text, when
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, seen, text, version, when
 from idp.admin.containment import contain_client
 from idp.admin.roles import Permission
 from idp.errors import OAuthError
@@ -173,6 +173,7 @@ def _change(visit: Visit, values: dict[str, Any], error: str | None = None) -> R
     return show(
         visit, "form", section="clients", heading=f"Change {values['client_name']}", fields=fields, error=error,
         action=f"{path}/change", label="Save", back=path, status=400 if error else 200,
+        version=version(visit, values.get("updated_at")),
     )  # fmt: skip
 
 
@@ -187,7 +188,7 @@ async def save_client(visit: Visit) -> Response[Any]:
     entered["client_name"], entered["scope"] = entered["client_name"] or "", entered["scope"] or ""
     check_scope(visit.caller, entered["scope"].split())
     try:
-        await changes.update_client(client_id, row["updated_at"], **entered)
+        await changes.update_client(client_id, seen(visit, row), **entered)
     except (OAuthError, changes.Outdated) as error:
         return _change(visit, entered, getattr(error, "description", str(error)))
     return done(f"/clients/{client_id}")

@@ -173,7 +173,7 @@ def _secret(request: AnyRequest) -> str:
 _NOTHING: dict[str, Any] = dict.fromkeys(
     (
         *("error", "intro", "acts", "filters", "forms", "next", "empty"),
-        *("facts", "tables", "snippets", "secret", "danger", "multipart"),
+        *("facts", "tables", "snippets", "secret", "danger", "multipart", "version"),
     )
 )
 

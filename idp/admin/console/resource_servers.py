@@ -8,7 +8,7 @@ from idp.admin import lists
 from idp.admin.console import acts, snippets
 from idp.admin.console.acts import Confirmed
 from idp.admin.console.frame import HOME, Visit, done, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, when
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, seen, version, when
 from idp.admin.roles import Permission
 from idp.errors import OAuthError
 from idp.keys import jose
@@ -69,7 +69,7 @@ def _form(visit: Visit, path: str, values: dict[str, Any], error: str | None = N
     back = path.rpartition("/")[0]
     return show(
         visit, "form", section=SECTION, heading=heading, fields=fields, action=path, label="Save", back=back,
-        error=error, status=400 if error else 200,
+        error=error, status=400 if error else 200, version=version(visit, values.get("updated_at")),
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ async def save_server(visit: Visit) -> Response[Any]:
     row = await one(lists.RESOURCE_SERVERS, jwks_id=visit.params["jwks_id"])
     entered = _entered(visit)
     try:
-        await changes.update_resource_server(row["identifier"], row["updated_at"], **entered)
+        await changes.update_resource_server(row["identifier"], seen(visit, row), **entered)
     except (OAuthError, changes.Outdated) as error:
         path = f"{HOME}/{SECTION}/{row['jwks_id']}/change"
         return _form(visit, path, entered, getattr(error, "description", str(error)), new=False)

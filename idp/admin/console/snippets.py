@@ -1,5 +1,6 @@
 """Configuration for common libraries, with the real values of a client or a resource server."""
 
+import shlex
 from typing import Any
 
 from idp.settings import settings
@@ -96,7 +97,8 @@ def _native(row: Any) -> Snippets:
 
 def _service(row: Any, secret: str) -> Snippets:
     issuer = settings().issuer
-    scope = f" -d scope='{row['scope']}'" if row["scope"] else ""
+    # A scope may hold what a shell goes by, such as ' and ; (RFC 6749 section 3.3).
+    scope = " -d " + shlex.quote("scope=" + row["scope"]) if row["scope"] else ""
     return [
         ("curl", f"curl {issuer}/token -u '{row['client_id']}:{secret}' -d grant_type=client_credentials{scope}"),
         (

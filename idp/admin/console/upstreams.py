@@ -9,12 +9,13 @@ from idp.admin import lists
 from idp.admin.console import acts, reports
 from idp.admin.console.acts import Confirmed
 from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, one, when
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, one, seen, version, when
 from idp.admin.containment import contain_upstream
 from idp.admin.roles import Permission
 from idp.federation import upstreams
 from idp.federation.errors import UnfitUpstream
 from idp.federation.providers import KINDS
+from idp.oauth.clients.changes import Outdated
 from idp.settings import settings
 
 SECTION = "upstreams"
@@ -86,6 +87,7 @@ def _form(visit: Visit, path: str, values: dict[str, Any], error: str | None = N
     return show(
         visit, "form", section=SECTION, heading=f"Add {kind}" if new else f"Change {values.get('name')}", fields=fields,
         action=path, label="Save", back=back, error=error, status=400 if error else 200,
+        version=version(visit, values.get("updated_at")),
     )  # fmt: skip
 
 
@@ -155,7 +157,7 @@ async def show_upstream(visit: Visit) -> Response[str]:
 async def change_upstream(visit: Visit) -> Response[str]:
     row = await one(lists.UPSTREAMS, id=visit.params["upstream_id"])
     config = msgspec.json.decode(row["config"])
-    return _form(visit, f"{HOME}/{SECTION}/{row['id']}/change", config, new=False)
+    return _form(visit, f"{HOME}/{SECTION}/{row['id']}/change", config | {"updated_at": row["updated_at"]}, new=False)
 
 
 @screen("POST", "/upstreams/{upstream_id}/change", _WRITE, fresh=True)
@@ -166,9 +168,9 @@ async def save_upstream(visit: Visit) -> Response[Any]:
     values = config | _entered(visit) | {"id": row["id"], "issuer": config["issuer"]}
     path = f"{HOME}/{SECTION}/{row['id']}/change"
     try:
-        if not await upstreams.update(upstreams.configure(**values), row["updated_at"]):
-            return _form(visit, path, values, "It was changed by somebody else meanwhile.", new=False)
-    except UnfitUpstream as error:
+        if not await upstreams.update(upstreams.configure(**values), seen(visit, row)):
+            raise Outdated
+    except (UnfitUpstream, Outdated) as error:
         return _form(visit, path, values, str(error), new=False)
     return done(f"/{SECTION}/{row['id']}")
 

@@ -9,6 +9,7 @@ import msgspec
 
 from idp.admin.console.frame import Visit, not_found
 from idp.db.listing import Listing, Page, UnfitQuery, find, list_page
+from idp.oauth.clients.changes import Outdated
 
 
 class Cell(NamedTuple):
@@ -96,6 +97,23 @@ def next_url(visit: Visit, page: Page) -> str | None:
         return None
     kept = {name: value for name, value in visit.query.items() if name not in ("cursor", "done")}
     return f"{visit.request.scope['path']}?{urlencode(kept | {'cursor': page.next_cursor})}"
+
+
+def version(visit: Visit, updated_at: datetime | None = None) -> str | None:
+    """Which state of a record a form shows: after an error, still the one that it began with."""
+    return visit.form.get("version") or (updated_at.isoformat() if updated_at is not None else None)
+
+
+def seen(visit: Visit, row: Any) -> datetime:
+    """The ``updated_at`` to hold a change against.
+
+    Raises:
+        Outdated: the form showed another state of the record than the one that is there.
+    """
+    updated_at: datetime = row["updated_at"]
+    if visit.form.get("version") != updated_at.isoformat():
+        raise Outdated
+    return updated_at
 
 
 async def one(listing: Listing, **key: str) -> Any:

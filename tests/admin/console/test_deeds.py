@@ -2,16 +2,28 @@
 
 import json
 import secrets
+import shlex
+
+import pytest
 
 from idp.accounts.tables import User
+from idp.admin.console import snippets
 from idp.admin.roles import Role
 from idp.db.engine import fetch, fetchrow
+from idp.federation import upstreams
 from idp.keys import lifecycle
 from idp.keys.lifecycle import State
+from idp.oauth.clients.kinds import KINDS
+from idp.oauth.clients.registration import register_client, register_resource_server
 from tests.admin.console.conftest import Desk
 from tests.conftest import MASTER_KEY, MakeUser
-from tests.support.browser import Browser, Page
+from tests.support.browser import Browser, Form, Page
 from tests.support.oauth import PASSWORD
+
+
+def _kept(form: Form) -> dict[str, str]:
+    """What a form holds unseen."""
+    return {name: form.fields[name] for name in ("csrf_token", "version")}
 
 
 async def events(desk: Desk) -> list[str]:
@@ -88,7 +100,7 @@ async def test_a_client_from_its_creation_to_its_end(owner: Desk) -> None:
     form = next(form for form in (await owner.get(f"{path}/change")).forms if form.action == f"{path}/change")
     entered = {"client_name": "Shop 2", "scope": "openid", "grant_types": "authorization_code", "require_pkce": "on"}
     uris = {"redirect_uris": "https://shop.example/cb\nhttps://shop.example/b", "id_token_signed_response_alg": "RS256"}
-    changed = await owner.browser.post(form.action, {"csrf_token": form.fields["csrf_token"]} | entered | uris)
+    changed = await owner.browser.post(form.action, _kept(form) | entered | uris)
     assert isinstance(changed, Page)
     assert "Saved." in changed.text
     assert "https://shop.example/b" in changed.text
@@ -110,6 +122,44 @@ async def test_a_resource_server_and_its_configuration(owner: Desk) -> None:
     (row,) = await fetch("SELECT * FROM resource_server WHERE identifier = $1", identifier)
     assert row["jwks_id"] in answer.text
     assert row["witnessed"]
+
+
+async def test_a_form_that_is_outdated_overwrites_nothing(owner: Desk) -> None:
+    """Two admins open the same record. Who saves second looks at it again."""
+    name = f"u{secrets.token_hex(4)}"
+    client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
+    server = await register_resource_server(f"https://{name}.example", "Shop")
+    provider = upstreams.configure(kind="oidc", id=name, name="Shop", issuer="https://op.example.com", client_id="x")
+    await upstreams.add(provider)
+    uris = {"grant_types": "authorization_code", "redirect_uris": "https://shop.example/cb", "scope": "openid"}
+    uris |= {"id_token_signed_response_alg": "RS256", "require_pkce": "on"}
+    for path, field, more in (
+        (f"/admin/clients/{client.client_id}", "client_name", uris),
+        (f"/admin/resource_servers/{server.jwks_id}", "name", {}),
+        (f"/admin/upstreams/{name}", "name", {"client_id": "x"}),
+    ):
+        form = next(form for form in (await owner.get(f"{path}/change")).forms if form.action == f"{path}/change")
+        first = await owner.browser.post(form.action, _kept(form) | more | {field: "First"})
+        assert isinstance(first, Page)
+        assert "Saved." in first.text, first.text
+        for kept in (_kept(form), {"csrf_token": form.fields["csrf_token"], "version": "x"}):
+            second = await owner.browser.post(form.action, kept | more | {field: "Second"})
+            assert isinstance(second, Page)
+            assert second.status == 400
+            assert "changed by somebody else" in second.text
+            # Nor does sending it once more.
+            assert next(f for f in second.forms if f.action == form.action).fields["version"] == kept["version"]
+        shown = (await owner.get(path)).text
+        assert "First" in shown
+        assert "Second" not in shown
+
+
+async def test_configuration_is_text_to_a_shell(owner: Desk) -> None:
+    scope = "x';id;'"
+    client, _ = await register_client(**(KINDS["service"] | {"client_name": "Job", "scope": scope}))
+    row = await fetchrow("SELECT * FROM client WHERE client_id = $1", client.client_id)
+    (_, command), *_ = snippets.of_client(row, "THE_SECRET")
+    assert shlex.split(command)[-1] == f"scope={scope}"
 
 
 async def test_a_key_is_rotated_and_its_witnesses_shown(owner: Desk) -> None:
@@ -150,6 +200,13 @@ async def test_the_trail_is_filtered_and_exported(owner: Desk, alice: User) -> N
     table = (await owner.get(f"/admin/audit/export/csv?user_id={alice.id}")).text.splitlines()
     assert table[0].startswith("id,at,event")
     assert len(table) == len(found) + 1
+
+
+@pytest.mark.parametrize("query", ["since=soon", "outcome=nope", "user_id=x"])
+async def test_an_export_that_cannot_be_is_no_empty_file(owner: Desk, query: str) -> None:
+    page = await owner.get(f"/admin/audit/export/jsonl?{query}")
+    assert page.status == 400
+    assert "Nothing was exported" in page.text
 
 
 async def test_a_role_is_given_and_taken(owner: Desk, alice: User) -> None:
