@@ -82,6 +82,13 @@ class InvalidToken(BearerError):
         super().__init__("invalid_token", description, HTTPStatus.UNAUTHORIZED)
 
 
+class MissingToken(InvalidToken):
+    """There is no access token. The challenge then names no error (RFC 6750 section 3.1)."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no access token.")
+
+
 class InsufficientScope(BearerError):
     """The access token does not carry the scope that the resource needs."""
 

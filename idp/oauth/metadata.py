@@ -22,7 +22,7 @@ from idp.settings import settings
 from idp.signin.machine import ACR_VALUES
 from idp.web import i18n
 from idp.web.access import Access
-from idp.web.context import client_address
+from idp.web.context import client_address, head
 from idp.web.direct import DIRECT, Answer
 from idp.web.headers import encode, request_header
 
@@ -102,6 +102,11 @@ def _answer(request: Request[Any, Any, Any], document: Document) -> Answer:
     return unchanged if if_none_match and _unchanged(if_none_match, document.etag) else whole
 
 
+def _fetches(request: Request[Any, Any, Any]) -> bool:
+    """Whether the answer shows the keys, or says that they are those that the reader has."""
+    return request.method == HttpMethod.GET and not head.get()
+
+
 @route(
     ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"],
     http_method=METHODS,
@@ -119,10 +124,9 @@ async def discovery(request: Request[Any, Any, Any]) -> Answer:
 )
 async def jwks(request: Request[Any, Any, Any]) -> Answer:
     """The public keys (RFC 7517 section 5)."""
-    if request.method == HttpMethod.GET:
-        agent = request_header(request.scope, b"user-agent") or ""
-        if servers := recognition.by_origin(client_address.get(), agent):
-            witness.note(servers, client_address.get(), agent, keyring.kids())
+    agent = request_header(request.scope, b"user-agent") or ""
+    if _fetches(request) and (servers := recognition.by_origin(client_address.get(), agent)):
+        witness.note(servers, client_address.get(), agent, keyring.kids())
     return _answer(request, keyring.jwks())
 
 
@@ -132,7 +136,7 @@ async def jwks_of_resource_server(request: Request[Any, Any, Any], jwks_id: From
     server = recognition.by_jwks_id(jwks_id)
     if server is None:
         raise NotFoundException
-    if request.method == HttpMethod.GET:
+    if _fetches(request):
         agent = request_header(request.scope, b"user-agent") or ""
         witness.note((server.identifier,), client_address.get(), agent, keyring.kids())
     return _answer(request, keyring.jwks())

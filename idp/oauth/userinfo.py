@@ -6,7 +6,7 @@ import msgspec
 from litestar import HttpMethod, Request, route
 
 from idp.accounts.claims import claims_of
-from idp.errors import BearerError, InsufficientScope, InvalidRequest, InvalidToken
+from idp.errors import BearerError, InsufficientScope, InvalidRequest, InvalidToken, MissingToken
 from idp.oauth import access_tokens
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.scopes import STANDARD_SCOPES
@@ -35,7 +35,7 @@ async def _bearer_token(request: AnyRequest) -> str:
     if in_header and in_body:
         raise BearerError("invalid_request", "The access token is sent in more than one way.")
     if not in_header and not in_body:
-        raise InvalidToken("There is no access token.")
+        raise MissingToken
     return in_header or in_body
 
 

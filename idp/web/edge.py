@@ -1,8 +1,11 @@
 """What surrounds every request: its id, its client's address, security headers, one line in the log."""
 
+import asyncio
+import contextlib
 import secrets
 import time
 from http import HTTPStatus
+from typing import Any, Final
 
 import structlog
 from litestar.enums import HttpMethod, ScopeType
@@ -11,10 +14,16 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from idp.settings import Settings
 from idp.web.address import client_address as address_of
 from idp.web.context import client_address, request_id
+from idp.web.context import head as only_head
 from idp.web.headers import Pairs, add, encode, request_header
 from idp.web.i18n import from_header, locale
 
 log = structlog.get_logger()
+
+#: As much of a body is read, in bytes and seconds, that nobody wanted: who still sends while the answer comes and the
+#: connection ends may see the end alone.
+MAX_UNWANTED, WAIT_FOR_UNWANTED = 256 * 1024, 2
+_WITHOUT_BODY: Final = ("GET", "HEAD", "OPTIONS")
 
 
 def _security_headers(settings: Settings) -> Pairs:
@@ -28,6 +37,18 @@ def _security_headers(settings: Settings) -> Pairs:
     if settings.issuer.startswith("https://"):
         headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
     return encode(headers)
+
+
+async def _read_out(receive: Receive) -> None:
+    """Read what is left of a body."""
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WAIT_FOR_UNWANTED):
+            while size < MAX_UNWANTED:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                size += len(message["body"])
 
 
 class Edge:
@@ -54,13 +75,23 @@ class Edge:
         started = time.perf_counter()
         status = 0
         head = scope["method"] == "HEAD"
+        only_head.set(head)
+        unread = scope["method"] not in _WITHOUT_BODY
         if head:
             # Answered as GET is, less the body (RFC 9110 section 9.3.2).
             scope["method"] = HttpMethod.GET
 
+        async def receive_to_its_end() -> Any:
+            nonlocal unread
+            message = await receive()
+            unread = bool(message.get("more_body"))
+            return message
+
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
+                if unread:
+                    await _read_out(receive)
                 status = int(message["status"])
                 add(message, (*self.headers, (b"x-request-id", identifier.encode())))
             elif head and message["type"] == "http.response.body":
@@ -68,7 +99,7 @@ class Edge:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_headers)
+            await self.app(scope, receive_to_its_end if unread else receive, send_with_headers)
         finally:
             # The template, not the path: a path may name a sign-in flow, a query string may hold anything.
             route, handler = scope.get("path_template") or "", scope.get("route_handler")

@@ -11,7 +11,17 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
 from idp.db.engine import DatabaseUnavailable
-from idp.errors import BearerError, InsufficientScope, InvalidClient, OAuthError, Overloaded, PageError, TooManyTries
+from idp.errors import (
+    BearerError,
+    InsufficientAuthentication,
+    InsufficientScope,
+    InvalidClient,
+    MissingToken,
+    OAuthError,
+    Overloaded,
+    PageError,
+    TooManyTries,
+)
 from idp.web.access import Access
 from idp.web.i18n import gettext as _
 from idp.web.i18n import ngettext
@@ -57,6 +67,18 @@ def _wants_page(request: AnyRequest) -> bool:
     return access in (Access.ENTRY, Access.PAGE)
 
 
+def bearer_challenge(error: BearerError) -> str:
+    """What the client lacks (RFC 6750 section 3, RFC 9470 section 3)."""
+    values = {"realm": "idp"}
+    if not isinstance(error, MissingToken):
+        values |= {"error": error.error, "error_description": error.description}
+    if isinstance(error, InsufficientScope):
+        values["scope"] = error.scope
+    if isinstance(error, InsufficientAuthentication):
+        values["acr_values"] = error.acr_values
+    return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in values.items())
+
+
 def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
     if _wants_page(request):
         return error_page(
@@ -66,10 +88,7 @@ def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
     if isinstance(error, InvalidClient) and error.challenge:
         headers["WWW-Authenticate"] = 'Basic realm="idp", charset="UTF-8"'
     elif isinstance(error, BearerError):
-        scope = f', scope="{error.scope}"' if isinstance(error, InsufficientScope) else ""
-        headers["WWW-Authenticate"] = (
-            f'Bearer realm="idp", error="{error.error}", error_description="{error.description}"{scope}'
-        )
+        headers["WWW-Authenticate"] = bearer_challenge(error)
     return json_error(error.error, error.description, error.status, headers)
 
 

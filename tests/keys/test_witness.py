@@ -4,8 +4,10 @@ import asyncio
 import secrets
 from datetime import timedelta
 
+import httpx
 import pytest
 
+from idp.app import create_app
 from idp.db.engine import DatabaseUnavailable, engine, execute, fetch
 from idp.keys import keeper, lifecycle, witness
 from idp.keys.lifecycle import State
@@ -311,3 +313,16 @@ def test_a_resource_server_is_known_by_where_it_comes_from(
     }
     monkeypatch.setattr(type(registry), "resource_servers", property(lambda _: servers))
     assert set(recognition.by_origin(address, agent)) == found
+
+
+async def test_asking_for_headers_alone_is_no_fetch() -> None:
+    """HEAD shows nobody a key, though it is answered as GET is."""
+    identifier = await api()
+    await registry.load()
+    jwks_id = registry.resource_servers[identifier].jwks_id
+    transport = httpx.ASGITransport(create_app())  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url=settings().issuer) as web:
+        assert (await web.head(f"/jwks/{jwks_id}")).is_success
+        assert not witness._notes
+        assert (await web.get(f"/jwks/{jwks_id}")).is_success
+    assert [key[0] for key in witness._notes] == [identifier]

@@ -23,6 +23,7 @@ from idp.errors import (
     InvalidClient,
     InvalidScope,
     InvalidToken,
+    MissingToken,
     OAuthError,
     Overloaded,
     PageError,
@@ -46,6 +47,7 @@ EXCEPTIONS: dict[str, Exception] = {
     "invalid_client_basic": InvalidClient(challenge=True),
     "invalid_token": InvalidToken(),
     "insufficient_scope": InsufficientScope("openid"),
+    "missing_token": MissingToken(),
     "bearer_twice": BearerError("invalid_request", "The token is sent twice."),
     "page": PageError("It has expired", "Begin again.", error="invalid_request"),
     "page_status": PageError("It is gone", "Begin again.", status=410),
@@ -171,6 +173,8 @@ async def test_challenges(small: httpx.AsyncClient) -> None:
     for name in ("invalid_token", "insufficient_scope", "bearer_twice"):
         challenge = (await small.get(f"/bearer/{name}")).headers["www-authenticate"]
         assert challenge.startswith('Bearer realm="idp", error="')
+    missing = await small.get("/bearer/missing_token")
+    assert (missing.status_code, missing.headers["www-authenticate"]) == (401, 'Bearer realm="idp"')
     assert 'scope="openid"' in (await small.get("/bearer/insufficient_scope")).headers["www-authenticate"]
 
 

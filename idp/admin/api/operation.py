@@ -19,7 +19,7 @@ from idp.admin.api.idempotency import repeatable
 from idp.admin.api.problems import Refused
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.db.listing import DEFAULT_LIMIT, Listing, UnfitQuery, find, list_page
-from idp.errors import InsufficientAuthentication, InsufficientScope, InvalidToken
+from idp.errors import InsufficientAuthentication, InsufficientScope, InvalidToken, MissingToken
 from idp.oauth import access_tokens
 from idp.oauth.clients.registry import registry
 from idp.settings import settings
@@ -158,7 +158,9 @@ async def authorize(request: AnyRequest, permission: Permission | None) -> Calle
         Forbidden: no role of the caller allows it.
     """
     scheme, _, token = (request_header(request.scope, b"authorization") or "").partition(" ")
-    live = await access_tokens.judge(token.strip()) if scheme.lower() == "bearer" else None
+    if scheme.lower() != "bearer" or not token.strip():
+        raise MissingToken
+    live = await access_tokens.judge(token.strip())
     if live is None or api_resource().identifier not in _audience(live.claims):
         raise InvalidToken
     if live.row is not None:

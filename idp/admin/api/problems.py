@@ -14,8 +14,6 @@ from idp.admin.containment import UnknownSubject
 from idp.db.listing import UnfitQuery
 from idp.errors import (
     BearerError,
-    InsufficientAuthentication,
-    InsufficientScope,
     InvalidRequest,
     OAuthError,
     Overloaded,
@@ -28,6 +26,7 @@ from idp.keys.ring import NoSigningKey
 from idp.oauth.clients.changes import MomentToCome, Outdated, UnknownResourceServer
 from idp.oauth.clients.registration import UnknownClient
 from idp.web.context import request_id
+from idp.web.failures import bearer_challenge
 
 log = structlog.get_logger()
 
@@ -106,7 +105,7 @@ def problem(
 def of(error: Exception) -> Answer | None:
     """The answer to what was refused; None for what was not foreseen."""
     if isinstance(error, BearerError):
-        headers = {"WWW-Authenticate": challenge(error)}
+        headers = {"WWW-Authenticate": bearer_challenge(error)}
         return problem(HTTPStatus(error.status), error.error, error.description, headers=headers)
     if isinstance(error, Refused):
         return problem(error.status, error.name, str(error))
@@ -125,13 +124,3 @@ def of(error: Exception) -> Answer | None:
         if isinstance(error, kind):
             return problem(status, name, str(error))
     return None
-
-
-def challenge(error: BearerError) -> str:
-    """What the client lacks (RFC 6750 section 3, RFC 9470 section 3)."""
-    values = {"error": error.error, "error_description": error.description}
-    if isinstance(error, InsufficientScope):
-        values["scope"] = error.scope
-    if isinstance(error, InsufficientAuthentication):
-        values["acr_values"] = error.acr_values
-    return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in values.items())

@@ -110,8 +110,6 @@ async def _admit(
     """
     # The console speaks English, its dates too (docs/decisions/0021).
     locale.set("en")
-    # Read before it is judged: who is refused in the middle of an upload may not get to see why.
-    uploaded = await _uploaded(request) if upload and request.method == HttpMethod.POST else None
     back = _back_to(request)
     session = await sessions.current(request)
     if session is None:
@@ -129,7 +127,7 @@ async def _admit(
     context.actor.set(caller.actor)
     form, file = dict[str, str](), b""
     if request.method == HttpMethod.POST:
-        form, file = uploaded or (await forms.form(request), b"")
+        form, file = await _uploaded(request) if upload else (await forms.form(request), b"")
         check_form_token(form, _secret(request), "admin")
     return Visit(request, caller, user, request.path_params, forms.query(request), form, file)
 
