@@ -89,6 +89,11 @@ async def _console(page: Page, server: Server, scheme: str) -> None:
     await page.goto(f"{server.issuer}/admin/users?q=demo")
     await page.click("tbody a >> nth=0")
     await page.screenshot(path=FOLDER / f"console-user-{scheme}.png")
+    await page.goto(f"{server.issuer}/admin/clients")
+    await page.click("tbody a >> nth=0")
+    await page.screenshot(path=FOLDER / f"console-client-{scheme}.png", full_page=True)
+    await page.goto(f"{server.issuer}/admin/audit")
+    await page.screenshot(path=FOLDER / f"console-audit-{scheme}.png")
     await page.goto(f"{server.issuer}/admin")
     await page.screenshot(path=FOLDER / f"console-overview-{scheme}.png")
 

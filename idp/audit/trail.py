@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from idp.db.engine import fetch
+from idp.db.engine import fetch, fetchrow
 
 #: Rows that are read at a time.
 PAGE = 1_000
@@ -40,6 +40,11 @@ FILTERS = {
     "token_user_id": f"{_ISSUED} jsonb_build_array(jsonb_build_object('user_id', {{}}::text))",
 }
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM audit_event WHERE at >= $1 AND at < $2"  # noqa: S608
+
+_PROOF = """
+SELECT e.hash, c.number, c.at FROM audit_event AS e
+LEFT JOIN audit_checkpoint AS c ON e.seq BETWEEN c.first_seq AND c.last_seq WHERE e.id = $1
+"""
 
 
 def _narrowed(filters: Mapping[str, str], first: int) -> str:
@@ -72,9 +77,14 @@ async def events(
         at, last = rows[-1]["at"], rows[-1]["id"]
 
 
+async def proof(event_id: UUID) -> asyncpg.Record | None:
+    """What shows that an event is as it was: its ``hash``, and the checkpoint that covers it (``number``, ``at``)."""
+    return await fetchrow(_PROOF, event_id)
+
+
 def as_dict(row: asyncpg.Record) -> dict[str, Any]:
     """An event with its detail as JSON."""
-    return dict(row) | {"detail": msgspec.Raw(row["detail"].encode())}
+    return {name: row[name] for name in COLUMNS} | {"detail": msgspec.Raw(row["detail"].encode())}
 
 
 def jsonl(row: asyncpg.Record) -> str:
@@ -89,7 +99,7 @@ def csv_header() -> str:
 def csv_line(row: asyncpg.Record) -> str:
     """An event as a line of CSV (RFC 4180). No value is a formula: strangers chose some of them."""
     line = io.StringIO()
-    csv.writer(line).writerow(_cell(value) for value in row)
+    csv.writer(line).writerow(_cell(row[name]) for name in COLUMNS)
     return line.getvalue()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import SIGNING_ALGORITHM
+from idp.cli.options import SIGNING_ALGORITHM, given, together
 from idp.cli.output import json_option, print_details, print_json, print_table, text
 from idp.oauth.clients.kinds import KINDS
 
@@ -16,61 +16,104 @@ def clients() -> None:
     """The applications that people sign in to."""
 
 
+#: What is registered of a client and can be changed.
+_METADATA = together(
+    click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where people return to. May be repeated."),
+    click.option(
+        "--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True,
+        help="Where people return to after signing out. May be repeated.",
+    ),
+    click.option("--scope", help="The scopes that it may ask for, parted by spaces."),
+    click.option("--grant-type", "grant_types", multiple=True, help="In place of those of its type. May be repeated."),
+    click.option(
+        "--id-token-alg", "id_token_signed_response_alg", type=SIGNING_ALGORITHM,
+        help="Algorithm that signs its ID tokens.",
+    ),
+    click.option("--client-uri", help="Its home page."),
+    click.option("--logo-uri", help="Its logo, for the sign-in page."),
+    click.option("--policy-uri", help="Its privacy policy."),
+    click.option("--tos-uri", help="Its terms of service."),
+    click.option(
+        "--skip-consent/--ask-consent", default=None,
+        help="Whether people are asked first. Skip it for an application of your own.",
+    ),
+    click.option(
+        "--acr", "default_acr_values", multiple=True, type=click.Choice(["1", "2", "phr", ""]), metavar="[1|2|phr]",
+        help="The level that its users must reach: 2 for two factors, phr for a passkey.",
+    ),
+    click.option(
+        "--upstream", "upstreams", multiple=True,
+        help="A provider that its people may sign in with. May be repeated; without it, all of them.",
+    ),
+    click.option(
+        "--authorization-challenge/--no-authorization-challenge", default=None,
+        help="An app of your own that asks for passwords and codes itself, at the challenge endpoint.",
+    ),
+    click.option(
+        "--single-session/--many-sessions", default=None,
+        help="Whether a new sign-in ends the user's earlier ones at it.",
+    ),
+    click.option(
+        "--refresh-token-cookie/--no-refresh-token-cookie", default=None,
+        help="Its refresh token comes in a cookie that no script can read.",
+    ),
+    click.option(
+        "--pkce/--no-pkce", "require_pkce", default=None,
+        help="Whether it must use PKCE. It may do without only with a secret.",
+    ),
+)  # fmt: skip
+
+
 @clients.command()
 @click.option("--name", "client_name", required=True, help="What pages call it.")
 @click.option(
     "--type", "kind", type=click.Choice(list(KINDS)), default="web", show_default=True,
     help="web: it has a server; spa: it runs in a browser; native: on a phone or desktop; service: without people.",
 )  # fmt: skip
-@click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where people return to. May be repeated.")
-@click.option(
-    "--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True,
-    help="Where people return to after signing out. May be repeated.",
-)  # fmt: skip
-@click.option("--scope", help="The scopes that it may ask for, parted by spaces.")
-@click.option("--grant-type", "grant_types", multiple=True, help="In place of those of its type. May be repeated.")
 @click.option(
     "--auth-method", "token_endpoint_auth_method",
     type=click.Choice(["client_secret_basic", "client_secret_post", "none"]), help="How it proves who it is.",
 )  # fmt: skip
-@click.option(
-    "--id-token-alg", "id_token_signed_response_alg", type=SIGNING_ALGORITHM,
-    help="Algorithm that signs its ID tokens.",
-)  # fmt: skip
-@click.option("--client-uri", help="Its home page.")
-@click.option("--logo-uri", help="Its logo, for the sign-in page.")
-@click.option("--policy-uri", help="Its privacy policy.")
-@click.option("--tos-uri", help="Its terms of service.")
-@click.option("--skip-consent", is_flag=True, help="Ask nobody: it is an application of your own.")
-@click.option(
-    "--acr", "default_acr_values", multiple=True, type=click.Choice(["1", "2", "phr"]),
-    help="The level that its users must reach: 2 for two factors, phr for a passkey.",
-)  # fmt: skip
-@click.option(
-    "--upstream", "upstreams", multiple=True,
-    help="A provider that its people may sign in with. May be repeated; without it, all of them.",
-)  # fmt: skip
-@click.option(
-    "--authorization-challenge", is_flag=True,
-    help="An app of your own that asks for passwords and codes itself, at the challenge endpoint.",
-)  # fmt: skip
-@click.option("--single-session", is_flag=True, help="A new sign-in ends the user's earlier ones at it.")
-@click.option(
-    "--refresh-token-cookie", is_flag=True, help="Its refresh token comes in a cookie that no script can read."
-)
-@click.option("--no-pkce", is_flag=True, help="It may do without PKCE. Only with a secret, and only if it must.")
+@_METADATA
 @click.option("--id", "client_id", help="A client_id of your choice.")
 @json_option
 @with_database
-async def create(*, kind: str, no_pkce: bool, client_id: str | None, as_json: bool, **options: Any) -> None:
+async def create(*, kind: str, client_id: str | None, as_json: bool, **options: Any) -> None:
     """Register a client. Its secret is shown once: only a hash of it is kept."""
     from idp.oauth.clients.registration import register_client
 
-    given = {name: value for name, value in options.items() if value not in (None, (), False)}
-    metadata = KINDS[kind] | given | {"require_pkce": not no_pkce}
-    client, secret = await register_client(client_id, **metadata)
+    client, secret = await register_client(client_id, **KINDS[kind] | _metadata(options))
     shown = {"client_id": client.client_id} | ({"client_secret": secret} if secret else {})
     _print_secret(shown, as_json)
+
+
+@clients.command()
+@click.argument("client_id")
+@click.option("--name", "client_name", help="What pages call it.")
+@_METADATA
+@json_option
+@with_database
+async def update(client_id: str, as_json: bool, **options: Any) -> None:
+    """Change what is registered of a client.
+
+    What is not named stays. What is named replaces what was there; an empty value, as --tos-uri "", removes it.
+    """
+    from idp.oauth.clients.changes import update_client
+
+    changes = _metadata(options)
+    if not changes:
+        raise click.UsageError("Name what is to change.")
+    await update_client(client_id, **changes)
+    await _show(client_id, as_json)
+
+
+def _metadata(options: dict[str, Any]) -> dict[str, Any]:
+    named = given(options)
+    if named.get("scope", "") is None:
+        named["scope"] = ""
+    if named.get("upstreams") == ():
+        named["upstreams"] = None
+    return named
 
 
 @clients.command("list")
@@ -106,6 +149,10 @@ async def list_clients(as_json: bool) -> None:
 @with_database
 async def show(client_id: str, as_json: bool) -> None:
     """Show all that is registered of a client, but its secret, which nobody knows."""
+    await _show(client_id, as_json)
+
+
+async def _show(client_id: str, as_json: bool) -> None:
     from idp.oauth.clients.registration import UnknownClient
     from idp.oauth.clients.tables import ClientRow
 

@@ -1,6 +1,7 @@
 """What options of several commands have in common."""
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import rich_click as click
@@ -25,3 +26,23 @@ class _Duration(click.ParamType[int]):
 
 
 DURATION = _Duration()
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator, in the order in which the help shows them."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were named. An empty value stands for nothing: an empty list, or no text."""
+    named = {name: value for name, value in options.items() if value not in (None, ())}
+    return {
+        name: tuple(filter(None, value)) if isinstance(value, tuple) else None if value == "" else value
+        for name, value in named.items()
+    }

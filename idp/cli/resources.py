@@ -5,7 +5,7 @@ from typing import Any
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import SIGNING_ALGORITHM
+from idp.cli.options import SIGNING_ALGORITHM, given, together
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 
@@ -14,35 +14,68 @@ def resources() -> None:
     """The services that accept our access tokens (resource servers)."""
 
 
+#: What is registered of a resource server and can be changed.
+_METADATA = together(
+    click.option("--scope", help="The scopes that it defines, parted by spaces."),
+    click.option(
+        "--alg", "access_token_signed_response_alg", type=SIGNING_ALGORITHM,
+        help="Algorithm that signs its access tokens; RS256, unless you say another.",
+    ),
+    click.option("--client-id", help="The client that introspects tokens for it."),
+    click.option(
+        "--witnessed/--not-witnessed", default=None, help="Whether new signing keys wait until it has fetched them."
+    ),
+    click.option(
+        "--network", "networks", multiple=True,
+        help="Where it fetches the common JWKS URL from, as 10.1.0.0/16. May be repeated.",
+    ),
+    click.option("--user-agent", help="How its User-Agent begins there."),
+)  # fmt: skip
+
+
 @resources.command()
 @click.argument("identifier")
 @click.option("--name", required=True, help="What the consent page calls it.")
-@click.option("--scope", default="", help="The scopes that it defines, parted by spaces.")
-@click.option(
-    "--alg", type=SIGNING_ALGORITHM, default="RS256", show_default=True,
-    help="Algorithm that signs its access tokens.",
-)  # fmt: skip
-@click.option("--client-id", help="The client that introspects tokens for it.")
-@click.option("--not-witnessed", is_flag=True, help="New signing keys do not wait until it has fetched them.")
-@click.option(
-    "--network", "networks", multiple=True,
-    help="Where it fetches the common JWKS URL from, as 10.1.0.0/16. May be repeated.",
-)  # fmt: skip
-@click.option("--user-agent", help="How its User-Agent begins there.")
+@_METADATA
 @json_option
 @with_database
-async def create(*, identifier: str, name: str, alg: str, not_witnessed: bool, as_json: bool, **options: Any) -> None:
+async def create(*, identifier: str, name: str, as_json: bool, **options: Any) -> None:
     """Register a resource server.
 
     IDENTIFIER is the URI that clients name as `resource`, and that tokens carry as `aud`.
     """
-    import msgspec
-
     from idp.oauth.clients.registration import register_resource_server
 
-    server = await register_resource_server(
-        identifier, name, access_token_signed_response_alg=alg, witnessed=not not_witnessed, **options
-    )
+    _print(await register_resource_server(identifier, name, **_metadata(options)), as_json)
+
+
+@resources.command()
+@click.argument("identifier")
+@click.option("--name", help="What the consent page calls it.")
+@_METADATA
+@json_option
+@with_database
+async def update(*, identifier: str, as_json: bool, **options: Any) -> None:
+    """Change what is registered of a resource server.
+
+    What is not named stays. What is named replaces what was there; an empty value, as --network "", removes it.
+    """
+    from idp.oauth.clients.changes import update_resource_server
+
+    changes = _metadata(options)
+    if not changes:
+        raise click.UsageError("Name what is to change.")
+    _print(await update_resource_server(identifier, **changes), as_json)
+
+
+def _metadata(options: dict[str, Any]) -> dict[str, Any]:
+    named = given(options)
+    return named if named.get("scope", "") is not None else named | {"scope": ""}
+
+
+def _print(server: Any, as_json: bool) -> None:
+    import msgspec
+
     shown = msgspec.structs.asdict(server) | {"jwks_uri": jwks_uri(server.jwks_id)}
     if as_json:
         print_json(shown)

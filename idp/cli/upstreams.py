@@ -1,10 +1,11 @@
 """`idp upstreams`: the providers that people may sign in with."""
 
-from typing import Any, TextIO
+from typing import Any
 
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.options import given, together
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 
@@ -13,55 +14,72 @@ def upstreams() -> None:
     """The providers that people may sign in with."""
 
 
-def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """What ``name=value`` options say."""
-    pairs = [value.partition("=") for value in values]
+def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    """What ``name=value`` options say; None when there was none of them."""
+    pairs = [value.partition("=") for value in values if value]
     if any(not sign for _, sign, _ in pairs):
         raise click.BadParameter("write it as NAME=VALUE.", context, option)
-    return {name: value for name, _, value in pairs}
+    return {name: value for name, _, value in pairs} if values else None
+
+
+#: What is configured of an upstream and can be changed.
+_CONFIGURATION = together(
+    click.option("--name", help="What its button says."),
+    click.option(
+        "--client-secret-file", type=click.File(),
+        help="Our secret there, or Apple's private key as PEM; - for the standard input.",
+    ),
+    click.option("--scope", help="The scopes to ask it for, parted by spaces."),
+    click.option("--trust-email/--no-trust-email", default=None, help="Whether its email_verified counts."),
+    click.option(
+        "--creates-accounts/--no-creates-accounts", default=None,
+        help="Whether a person whom nobody knows gets an account. By default as IDP_REGISTRATION says.",
+    ),
+    click.option(
+        "--require", "required_claims", multiple=True, callback=_pairs,
+        help="A claim that people must have, as hd=example.com or groups=staff,admins. May be repeated.",
+    ),
+    click.option("--organization", "organizations", multiple=True, help="Of GitHub; one of them must be theirs."),
+    click.option(
+        "--claim", "claims", multiple=True, callback=_pairs,
+        help="Which of its claims becomes which of ours, as given_name=profile.first. May be repeated.",
+    ),
+    click.option("--mfa-acr", help="The acr by which it says that there were two factors."),
+    click.option("--keep-tokens/--no-keep-tokens", default=None, help="Whether its tokens are kept, sealed."),
+    click.option("--logout/--no-logout", default=None, help="Whether signing out here goes on there."),
+    click.option("--option", "options", multiple=True, callback=_pairs, help="What only its kind knows: team_id=X."),
+)  # fmt: skip
+
+
+def _configuration(values: dict[str, Any]) -> dict[str, Any]:
+    """What was said, as :func:`idp.federation.upstreams.configure` takes it. What was emptied is None."""
+    secret = values.pop("client_secret_file")
+    named = given(values)
+    if required := named.get("required_claims"):
+        named["required_claims"] = {name: tuple(value.split(",")) for name, value in required.items()}
+    return named | ({"client_secret": secret.read().strip()} if secret else {})
 
 
 @upstreams.command()
 @click.option("--kind", default="oidc", show_default=True, help="google, github, microsoft, apple, or any: oidc.")
 @click.option("--id", "id", help="How it is called in URLs. By default as its kind.")
-@click.option("--name", help="What its button says.")
 @click.option("--issuer", help="Its issuer; for GitHub of one's own, its address.")
 @click.option("--client-id", required=True, help="Our client id there.")
-@click.option(
-    "--client-secret-file", type=click.File(),
-    help="Our secret there, or Apple's private key as PEM; - for the standard input. Without it, it is asked for.",
-)  # fmt: skip
-@click.option("--scope", help="The scopes to ask it for, parted by spaces.")
-@click.option("--trust-email/--no-trust-email", default=None, help="Whether its email_verified counts.")
-@click.option(
-    "--creates-accounts/--no-creates-accounts", default=None,
-    help="Whether a person whom nobody knows gets an account. By default as IDP_REGISTRATION says.",
-)  # fmt: skip
-@click.option(
-    "--require", "required_claims", multiple=True, callback=_pairs,
-    help="A claim that people must have, as hd=example.com or groups=staff,admins. May be repeated.",
-)  # fmt: skip
-@click.option("--organization", "organizations", multiple=True, help="Of GitHub; one of them must be theirs.")
-@click.option(
-    "--claim", "claims", multiple=True, callback=_pairs,
-    help="Which of its claims becomes which of ours, as given_name=profile.first. May be repeated.",
-)  # fmt: skip
-@click.option("--mfa-acr", help="The acr by which it says that there were two factors.")
-@click.option("--keep-tokens", is_flag=True, help="Keep its tokens, sealed.")
-@click.option("--logout", is_flag=True, help="Who signs out here is sent there to sign out too.")
-@click.option("--option", "options", multiple=True, callback=_pairs, help="What only its kind knows, as team_id=X.")
+@_CONFIGURATION
 @json_option
 @with_database
-async def add(
-    *, as_json: bool, client_secret_file: TextIO | None, required_claims: dict[str, str], **values: Any
-) -> None:
-    """Let people sign in with a provider. Register the redirect URI there that this prints."""
+async def add(*, as_json: bool, **values: Any) -> None:
+    """Let people sign in with a provider. Register the redirect URI there that this prints.
+
+    The secret is asked for where no file holds it.
+    """
     from idp.federation import upstreams as known
     from idp.federation.errors import UnfitUpstream
 
-    required = {name: tuple(value.split(",")) for name, value in required_claims.items()}
-    secret = client_secret_file.read() if client_secret_file else click.prompt("Client secret", hide_input=True)
-    upstream = known.configure(**values, client_secret=secret.strip(), required_claims=required)
+    configuration = _configuration(values)
+    if "client_secret" not in configuration:
+        configuration["client_secret"] = click.prompt("Client secret", hide_input=True).strip()
+    upstream = known.configure(**configuration)
     if not await known.add(upstream):
         raise UnfitUpstream(f"There is an upstream {upstream.id} already.")
     shown = {"id": upstream.id, "redirect_uri": upstream.redirect_uri}
@@ -69,6 +87,46 @@ async def add(
         print_json(shown)
     else:
         print_details(shown)
+
+
+@upstreams.command()
+@click.argument("upstream_id", metavar="ID")
+@click.option("--client-id", help="Our client id there.")
+@_CONFIGURATION
+@json_option
+@with_database
+async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
+    """Change what is configured of a provider that was added.
+
+    What is not named stays, the secret too. An empty value, as --require "", brings back what its kind has by default.
+    """
+    from idp.federation import upstreams as known
+    from idp.federation.errors import UnfitUpstream
+
+    changes = _configuration(values)
+    if not changes:
+        raise click.UsageError("Name what is to change.")
+    upstream = await known.update(upstream_id, **changes)
+    if upstream is None:
+        raise UnfitUpstream(f"There is no upstream {upstream_id} that was added.")
+    if as_json:
+        print_json(known.shown(upstream))
+    else:
+        click.echo(f"The upstream {upstream_id} is changed.")
+
+
+@upstreams.command()
+@click.argument("upstream_id", metavar="ID")
+@click.confirmation_option(prompt="Nobody can sign in with it any more. Delete it?")
+@with_database
+async def delete(upstream_id: str) -> None:
+    """Remove a provider. Who somebody is there stays known, should it be added again."""
+    from idp.federation import upstreams as known
+    from idp.federation.errors import UnfitUpstream
+
+    if not await known.delete(upstream_id):
+        raise UnfitUpstream(f"There is no upstream {upstream_id} that was added.")
+    click.echo(f"The upstream {upstream_id} is deleted.")
 
 
 @upstreams.command("list")

@@ -137,28 +137,32 @@ async def add(upstream: Upstream) -> bool:
     return True
 
 
-async def update(upstream: Upstream, expected: datetime | None = None) -> bool:
-    """Change a provider. Without a secret it keeps the one that it has. Its id, kind and issuer stay what they are.
+async def update(upstream_id: str, expected: datetime | None = None, **changes: Any) -> Upstream | None:
+    """Change a provider. Who somebody is there hangs on its id, kind and issuer, so these stay what they are.
 
     Args:
         expected: the ``updated_at`` that the caller has seen.
+        changes: as :func:`configure` takes them; None for what its kind has by default.
 
     Returns:
-        False when there is none, or it was changed since.
+        What it is now; None when there is none, or it was changed since.
 
     Raises:
-        UnfitUpstream: another issuer would make other people of those who have accounts there.
+        UnfitUpstream: what it would be is not allowed.
     """
-    config, sealed = _stored(upstream)
     async with transaction():
+        # First, because it makes whoever else changes one wait: what is read stays true until it is written.
         await notices.announce(TOPIC)
-        known = next((known for known in await stored() if known.id == upstream.id), None)
-        if known is not None and (known.kind, known.issuer) != (upstream.kind, upstream.issuer):
-            raise UnfitUpstream("Its kind and its issuer cannot be changed. Add another one.")
-        if not await execute(_UPDATE, upstream.id, config, sealed, expected):
-            return False
-        await record("upstream_updated", detail={"upstream": upstream.id})
-    return True
+        known = next((known for known in await stored() if known.id == upstream_id), None)
+        if known is None:
+            return None
+        upstream = configure(**msgspec.structs.asdict(known) | changes)
+        if (known.id, known.kind, known.issuer) != (upstream.id, upstream.kind, upstream.issuer):
+            raise UnfitUpstream("Its id, its kind and its issuer cannot be changed. Add another one.")
+        if not await execute(_UPDATE, upstream_id, *_stored(upstream), expected):
+            return None
+        await record("upstream_updated", detail={"upstream": upstream_id})
+    return upstream
 
 
 async def delete(upstream_id: str, expected: datetime | None = None) -> bool:

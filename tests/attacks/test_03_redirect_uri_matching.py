@@ -1,14 +1,17 @@
 """Row 3: the browser goes to a registered redirect URI, byte for byte, or nowhere."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from idp.accounts.tables import User
+from idp.db.engine import fetch
+from idp.oauth.clients.changes import update_client
 from tests.conftest import MakeClient
-from tests.support.browser import Browser, Redirect
+from tests.support.browser import Browser, Page, Redirect
 from tests.support.hostile import assert_refused_here, lookalikes
-from tests.support.oauth import REDIRECT_URI, RelyingParty
+from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
 
 WITH_QUERY = "https://app.example.com/callback?tenant=1"
 
@@ -150,3 +153,20 @@ async def test_03_a_registered_query_survives(make_client: MakeClient, browser: 
     assert isinstance(answer, Redirect)
     assert answer.location.startswith(f"{WITH_QUERY}&code=")
     assert answer.parameters["tenant"] == "1"
+
+
+async def test_03_a_redirect_uri_given_up_while_somebody_signs_in(
+    make_client: MakeClient, browser: Browser, alice: User
+) -> None:
+    """The request was checked when it came. Whoever waits at the sign-in page is sent nowhere all the same."""
+    client = await make_client(skip_consent=True)
+    page = await client.authorize(browser)
+    assert isinstance(page, Page)
+    await update_client(client.client_id, redirect_uris=("https://elsewhere.example.com/callback",))
+    async with asyncio.timeout(10):
+        while (await client.http.get(f"{client.issuer}/authorize", params=client.parameters())).status_code == 303:
+            await asyncio.sleep(0.02)
+    answer = await browser.sign_in(page, alice.email, PASSWORD)
+    assert isinstance(answer, Page)
+    assert answer.error == "invalid_client"
+    assert not await fetch("SELECT FROM authorization_code WHERE client_id = $1", client.client_id)

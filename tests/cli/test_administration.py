@@ -42,6 +42,8 @@ async def test_clients_and_resource_servers(own_cli: OwnCli) -> None:
     cli("clients", "not-before", code=2)
     cli("clients", "admin-role", "x", "auditor")
     assert cli("clients", "show", "x", "--json").json["admin_role"] == "auditor"
+    cli("clients", "update", "x", code=2)
+    assert "no client" in cli.fails("clients", "update", "none", "--name", "N")
     assert "is deleted" in cli("clients", "delete", "x", "--yes").out
     assert "no client" in cli.fails("clients", "show", "x")
     made = cli(
@@ -53,5 +55,42 @@ async def test_clients_and_resource_servers(own_cli: OwnCli) -> None:
     assert made["jwks_uri"] in cli("resources", "list").out
     wrong = cli.fails("resources", "create", "https://b.example.com", "--name", "B", "--network", "everywhere")
     assert "networks" in wrong
+    changed = cli(
+        "resources", "update", made["identifier"], "--network", "", "--user-agent", "", "--witnessed", "--json"
+    ).json
+    assert changed == made | {"networks": [], "user_agent": None, "witnessed": True}
+    assert "Stock" in cli("resources", "update", made["identifier"], "--name", "Stock", "--scope", "read").out
+    assert cli("resources", "update", made["identifier"], "--scope", "", "--json").json["scope"] == ""
+    assert "networks" in cli.fails("resources", "update", made["identifier"], "--network", "everywhere")
+    assert "no resource server" in cli.fails("resources", "update", "https://none.example.com", "--name", "N")
+    cli("resources", "update", made["identifier"], code=2)
     assert "is deleted" in cli("resources", "delete", "https://api.example.com", "--yes").out
     assert cli("resources", "list", "--json").json == []
+
+
+async def test_changing_a_client(own_cli: OwnCli) -> None:
+    """What is not named stays; an empty value removes what was there."""
+    cli = await own_cli()
+    cli(
+        "clients", "create", "--name", "X", "--id", "x", "--redirect-uri", "https://x.example.com/a",
+        "--post-logout-redirect-uri", "https://x.example.com/bye", "--tos-uri", "https://x.example.com/tos",
+        "--upstream", "google", "--acr", "2", "--skip-consent",
+    )  # fmt: skip
+    before = cli("clients", "show", "x", "--json").json
+    changed = cli(
+        "clients", "update", "x", "--redirect-uri", "https://x.example.com/b", "--redirect-uri",
+        "https://x.example.com/c", "--post-logout-redirect-uri", "", "--tos-uri", "", "--upstream", "", "--acr", "",
+        "--ask-consent", "--scope", "", "--json",
+    ).json  # fmt: skip
+    differs = {name for name in before if before[name] != changed[name]} - {"updated_at"}
+    assert {name: changed[name] for name in differs} == {
+        "redirect_uris": ["https://x.example.com/b", "https://x.example.com/c"],
+        "post_logout_redirect_uris": [],
+        "tos_uri": None,
+        "upstreams": None,
+        "default_acr_values": [],
+        "skip_consent": False,
+        "scope": "",
+    }
+    assert "must be https" in cli.fails("clients", "update", "x", "--redirect-uri", "http://x.example.com/a")
+    assert cli("clients", "show", "x", "--json").json == changed

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from idp.db.engine import execute, fetchrow
+from idp.federation.upstreams import stored
 from tests.cli.conftest import Cli
 from tests.support.server import LOOPBACK
 from tests.support.stand_ins import GitHub, OpenIDProvider
@@ -55,6 +56,21 @@ async def test_the_life_of_one(cli: Cli, provider: OpenIDProvider) -> None:
     cli("upstreams", "enable", "acme")
     again = cli.fails(*ADD, "--id", "acme", "--name", "x", "--issuer", provider.issuer, **SECRET)
     assert "already" in again
+
+    cli("upstreams", "update", "acme", code=2)
+    changed = cli(
+        "upstreams", "update", "acme", "--name", "Acme Inc", "--require", "", "--no-trust-email", "--json"
+    ).json
+    assert (changed["name"], changed["required_claims"], changed["trust_email"]) == ("Acme Inc", {}, False)
+    assert changed["claims"] == {"given_name": "first"}
+    assert "client_secret" not in changed
+    assert [one.client_secret for one in await stored() if one.id == "acme"] == ["a-secret-of-ours"]
+    cli("upstreams", "update", "acme", "--client-secret-file", "-", input="another\n")
+    assert [one.client_secret for one in await stored() if one.id == "acme"] == ["another"]
+    assert "one line" in cli.fails("upstreams", "update", "acme", "--name", "x" * 61)
+    assert "no upstream none" in cli.fails("upstreams", "update", "none", "--name", "x")
+    assert "is deleted" in cli("upstreams", "delete", "acme", "--yes").out
+    assert "no upstream acme" in cli.fails("upstreams", "delete", "acme", "--yes")
 
 
 def test_a_github_of_ones_own(cli: Cli) -> None:

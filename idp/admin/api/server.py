@@ -1,7 +1,6 @@
 """The server itself: keys, upstreams, the audit trail, settings, and who the caller is."""
 
 from http import HTTPStatus
-from typing import Any
 
 import asyncpg
 import msgspec
@@ -153,9 +152,7 @@ async def add_upstream(call: Call) -> Result:
 )  # fmt: skip
 async def update_upstream(call: Call) -> models.Upstream:
     found: models.Upstream = call.current
-    values: dict[str, Any] = found.config | msgspec.to_builtins(call.body)
-    values.pop("disabled", None)
-    if not await upstreams.update(upstreams.configure(**values), found.updated_at):
+    if await upstreams.update(found.id, found.updated_at, **msgspec.to_builtins(call.body)) is None:
         raise Refused(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
     return await show_upstream(call)
 

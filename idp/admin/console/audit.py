@@ -1,7 +1,5 @@
 """The audit trail: filters, one event, export."""
 
-import csv
-import io
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,17 +11,13 @@ from idp.admin import lists
 from idp.admin.console.frame import HOME, Visit, screen, show
 from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, text, when
 from idp.admin.roles import Permission
+from idp.audit import trail
+from idp.audit.events import record
 from idp.db.listing import UnfitQuery, list_page
 from idp.errors import PageError
 
-COLUMNS = (
-    *("id", "at", "event", "outcome", "actor", "user_id", "client_id", "session_id", "ip_address", "request_id"),
-    *("detail", "seq"),
-)
 FORMATS = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
 LABELS = {"jsonl": "JSON lines", "csv": "CSV"}
-#: Most events of one export; more by the command line.
-MOST = 100_000
 
 
 @screen("GET", "/audit", Permission.AUDIT_READ)
@@ -63,8 +57,14 @@ async def list_events(visit: Visit) -> Response[str]:
 @screen("GET", "/audit/{event_id}", Permission.AUDIT_READ)
 async def show_event(visit: Visit) -> Response[str]:
     row = await one(lists.AUDIT, id=visit.params["event_id"])
-    shown: dict[str, Any] = {name.replace("_", " "): row[name] for name in COLUMNS if name not in ("detail", "seq")}
+    shown: dict[str, Any] = {
+        name.replace("_", " "): row[name] for name in trail.COLUMNS if name not in ("detail", "seq")
+    }
+    proof = await trail.proof(row["id"])
     shown["place in the trail"] = str(row["seq"]) if row["seq"] is not None else "after the next checkpoint"
+    shown["hash"] = bytes(proof["hash"]).hex() if proof and proof["hash"] else "none"
+    if proof and proof["number"] is not None:
+        shown["checkpoint"], shown["checkpoint at"] = str(proof["number"]), proof["at"]
     for name, value in msgspec.json.decode(row["detail"]).items():
         shown[name] = msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
     return show(visit, "record", section="audit", heading=row["event"].replace("_", " "), facts=facts(shown))
@@ -80,39 +80,21 @@ async def export(visit: Visit) -> Response[Any]:
     except UnfitQuery as error:
         # An empty file would say that nothing happened.
         raise PageError("Nothing was exported", "A filter has a value that it cannot have.") from error
+    await record("audit_exported", detail={"format": form, **known})
     return Stream(
-        _rows(known, form),
+        _lines(known, form),
         media_type=FORMATS[form],
         headers={"Content-Disposition": f'attachment; filename="audit.{form}"', "Cache-Control": "no-store"},
     )
 
 
-async def _rows(filters: dict[str, str], form: str) -> AsyncIterator[bytes]:
+async def _lines(filters: dict[str, str], form: str) -> AsyncIterator[str]:
+    line = trail.csv_line if form == "csv" else trail.jsonl
     if form == "csv":
-        yield _line(COLUMNS)
-    cursor, left = None, MOST
-    while left > 0:
+        yield trail.csv_header()
+    cursor, more = None, True
+    while more:
         page = await list_page(lists.AUDIT, filters, cursor=cursor, limit=200)
-        for row in page.rows:
-            values = {name: row[name] for name in COLUMNS}
-            if form == "csv":
-                yield _line(map(_plain, values.values()))
-            else:
-                values["detail"] = msgspec.json.decode(row["detail"])
-                yield msgspec.json.encode(values) + b"\n"
-        left -= len(page.rows)
+        yield "".join(map(line, page.rows))
         cursor = page.next_cursor
-        if cursor is None:
-            return
-
-
-def _plain(value: Any) -> str:
-    """A value for a spreadsheet, which must not take it for a formula."""
-    plain = "" if value is None else str(value)
-    return f"'{plain}" if plain[:1] in ("=", "+", "-", "@", "\t", "\r") else plain
-
-
-def _line(values: Any) -> bytes:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(values)
-    return buffer.getvalue().encode()
+        more = cursor is not None

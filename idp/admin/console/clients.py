@@ -16,6 +16,7 @@ from idp.admin.roles import Permission
 from idp.errors import OAuthError
 from idp.oauth.clients import changes, logos, registration
 from idp.oauth.clients.kinds import KINDS
+from idp.oauth.clients.metadata import GRANT_TYPES
 
 TITLES = {
     "web": ("Web application", "It has a server, which keeps a secret."),
@@ -24,7 +25,7 @@ TITLES = {
     "service": ("Service", "A program that calls APIs in its own name, without people."),
 }
 #: Fields that are lists, one entry a line.
-LINES = ("redirect_uris", "post_logout_redirect_uris", "grant_types", "default_acr_values")
+LINES = ("redirect_uris", "post_logout_redirect_uris", "grant_types", "default_acr_values", "upstreams")
 CHECKS = ("require_pkce", "skip_consent", "single_session", "refresh_token_cookie", "authorization_challenge")
 TEXTS = ("client_name", "scope", "client_uri", "logo_uri", "policy_uri", "tos_uri", "id_token_signed_response_alg")
 LABELS = {
@@ -39,6 +40,7 @@ LABELS = {
     "tos_uri": "Its terms of service",
     "id_token_signed_response_alg": "Algorithm of its ID tokens",
     "default_acr_values": "Level that its users must reach (1, 2 or phr)",
+    "upstreams": "Upstreams that its people may sign in with, one id a line; none: all",
     "require_pkce": "PKCE is required",
     "skip_consent": "Nobody is asked for consent: it is our own",
     "single_session": "A new sign-in ends earlier ones",
@@ -66,9 +68,19 @@ async def list_clients(visit: Visit) -> Response[str]:
     return show(
         visit, "list", section="clients", heading="Clients", path=f"{HOME}/clients", acts=create,
         intro="The applications that people sign in to, and the services that act in their own name.",
-        filters=[Field("q", "Part of the name, or the client_id", visit.query.get("q", ""), "search")],
+        filters=_filters(visit),
         columns=("Name", "client_id", "Grants", "State", "Since"), rows=rows, next=next_url(visit, found),
     )  # fmt: skip
+
+
+def _filters(visit: Visit) -> list[Field]:
+    states = (("", "All"), ("false", "enabled"), ("true", "disabled"))
+    grants = (("", "All"), *((grant, grant) for grant in GRANT_TYPES))
+    return [
+        Field("q", "Part of the name, or the client_id", visit.query.get("q", ""), "search"),
+        Field("disabled", "State", visit.query.get("disabled", ""), "choice", choices=states),
+        Field("grant_type", "Grant", visit.query.get("grant_type", ""), "choice", choices=grants),
+    ]
 
 
 def _state(row: Any) -> Cell:
@@ -134,7 +146,7 @@ async def _record(visit: Visit, client_id: str, secret: str | None = None) -> Re
         "Authentication": row["token_endpoint_auth_method"],
         **{name.replace("_", " "): row[name] for name in (*LINES, *TEXTS[1:], *CHECKS) if row[name]},
         "Role at the admin API": row["admin_role"],
-        "What it was issued counts since": when(row["not_before"], "ever"),
+        "Tokens count since": when(row["not_before"], "ever"),
         "Since": row["created_at"],
         "Changed": row["updated_at"],
     }
@@ -149,6 +161,8 @@ def _acts(visit: Visit, row: Any) -> list[Act]:
         return []
     path = f"{HOME}/clients/{row['client_id']}"
     found = [Act("Change", f"{path}/change"), Act("Upload a logo", f"{path}/logo")]
+    if row["logo_uri"]:
+        found.append(Act("Remove the logo", f"{path}/remove_logo"))
     if row["token_endpoint_auth_method"] != "none":
         found.append(Act("New secret", f"{path}/rotate_secret"))
     found.append(
@@ -166,7 +180,7 @@ async def change_client(visit: Visit) -> Response[str]:
 
 def _change(visit: Visit, values: dict[str, Any], error: str | None = None) -> Response[str]:
     fields = [Field(name, LABELS[name], values[name] or "") for name in TEXTS[:2]]
-    fields += [Field(name, LABELS[name], "\n".join(values[name]), "lines") for name in LINES]
+    fields += [Field(name, LABELS[name], "\n".join(values[name] or ()), "lines") for name in LINES]
     fields += [Field(name, LABELS[name], values[name] or "") for name in TEXTS[2:]]
     fields += [Field(name, LABELS[name], "on" if values[name] else "", "check") for name in CHECKS]
     path = f"{HOME}/clients/{visit.params['client_id']}"
@@ -185,6 +199,7 @@ async def save_client(visit: Visit) -> Response[Any]:
     entered: dict[str, Any] = {name: visit.form.get(name, "").strip() or None for name in TEXTS}
     entered |= {name: _lines(visit.form.get(name, "")) for name in LINES}
     entered |= {name: name in visit.form for name in CHECKS}
+    entered["upstreams"] = entered["upstreams"] or None
     entered["client_name"], entered["scope"] = entered["client_name"] or "", entered["scope"] or ""
     check_scope(visit.caller, entered["scope"].split())
     try:
@@ -235,6 +250,11 @@ async def _rotate(visit: Visit, client_id: str) -> Response[str]:
     return await _record(visit, client_id, secret)
 
 
+async def _remove_logo(visit: Visit, client_id: str) -> tuple[str, str]:
+    await logos.remove_logo(await _allowed(visit, client_id))
+    return f"/clients/{client_id}", "saved"
+
+
 async def _disable(visit: Visit, client_id: str) -> tuple[str, str]:
     await registration.disable_client(await _allowed(visit, client_id))
     return f"/clients/{client_id}", "disabled"
@@ -268,6 +288,7 @@ acts.declare(
         Confirmed(
             "rotate_secret", "New secret", "The old one ends at once. The new one is shown once.", _WRITE, _rotate
         ),
+        Confirmed("remove_logo", "Remove the logo", "Pages show its name alone.", _WRITE, _remove_logo, danger=False),
         Confirmed("disable", "Disable", "It is refused, and all tokens that it has are revoked.", _WRITE, _disable),
         Confirmed("enable", "Enable", "It is accepted again. Its people sign in anew.", _WRITE, _enable, danger=False),
         Confirmed(

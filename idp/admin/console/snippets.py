@@ -99,8 +99,9 @@ def _service(row: Any, secret: str) -> Snippets:
     issuer = settings().issuer
     # A scope may hold what a shell goes by, such as ' and ; (RFC 6749 section 3.3).
     scope = " -d " + shlex.quote("scope=" + row["scope"]) if row["scope"] else ""
+    credentials = shlex.quote(f"{row['client_id']}:{secret}")
     return [
-        ("curl", f"curl {issuer}/token -u '{row['client_id']}:{secret}' -d grant_type=client_credentials{scope}"),
+        ("curl", f"curl {issuer}/token -u {credentials} -d grant_type=client_credentials{scope}"),
         (
             "Python: Authlib",
             f"""from authlib.integrations.httpx_client import OAuth2Client
@@ -136,6 +137,18 @@ token = jwt.decode(access_token, keys, algorithms=["{alg}"])
 jwt.JWTClaimsRegistry(
     iss={{"essential": True, "value": "{issuer}"}}, aud={{"essential": True, "value": "{row["identifier"]}"}}
 ).validate(token.claims)""",
+        ),
+        (
+            "Node: jose",
+            f"""import {{ createRemoteJWKSet, jwtVerify }} from "jose";
+
+const jwks = createRemoteJWKSet(new URL("{uri}"));
+const {{ payload }} = await jwtVerify(accessToken, jwks, {{
+  issuer: "{issuer}",
+  audience: "{row["identifier"]}",
+  algorithms: ["{alg}"],
+  typ: "at+jwt",
+}});""",
         ),
         (
             "Java: Spring Security (application.yml)",

@@ -9,7 +9,8 @@ from idp.admin import lists
 from idp.admin.console import acts, reports
 from idp.admin.console.acts import Confirmed
 from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, one, seen, version, when
+from idp.admin.console.upstream_form import CHECKS, SECTION, configuration, show_form
+from idp.admin.console.view import Act, Cell, Field, asked_page, facts, one, seen, when
 from idp.admin.containment import contain_upstream
 from idp.admin.roles import Permission
 from idp.federation import upstreams
@@ -18,13 +19,7 @@ from idp.federation.providers import KINDS
 from idp.oauth.clients.changes import Outdated
 from idp.settings import settings
 
-SECTION = "upstreams"
 _WRITE = Permission.UPSTREAMS_WRITE
-CHECKS = {
-    "trust_email": "Its verified addresses count as verified here",
-    "keep_tokens": "Its tokens are kept, sealed",
-    "logout": "Who signs out here is sent there too",
-}
 
 
 @screen("GET", "/upstreams", Permission.UPSTREAMS_READ)
@@ -69,34 +64,6 @@ async def order_upstreams(visit: Visit) -> Response[Any]:
     return done(f"/{SECTION}")
 
 
-def _form(visit: Visit, path: str, values: dict[str, Any], error: str | None = None, *, new: bool) -> Response[str]:
-    kind = values["kind"]
-    fields = [Field("id", "Id, as its redirect URI has it", values.get("id") or kind)] if new else []
-    fields += [
-        Field("name", "Name, as people see it", values.get("name") or "", help="Empty: that of its kind."),
-        *([Field("issuer", "Issuer", values.get("issuer") or "", help="Empty: that of its kind.")] if new else []),
-        Field("client_id", "client_id that it gave you", values.get("client_id") or "", required=True),
-        Field(
-            "client_secret", "client_secret that it gave you", "", "password",
-            "" if new else "Empty: the one that is there stays.",
-        ),
-        Field("scope", "Scopes", values.get("scope") or "", help="Empty: those of its kind."),
-        *(Field(name, label, "on" if values.get(name) else "", "check") for name, label in CHECKS.items()),
-    ]  # fmt: skip
-    back = f"{HOME}/{SECTION}" if new else path.rpartition("/")[0]
-    return show(
-        visit, "form", section=SECTION, heading=f"Add {kind}" if new else f"Change {values.get('name')}", fields=fields,
-        action=path, label="Save", back=back, error=error, status=400 if error else 200,
-        version=version(visit, values.get("updated_at")),
-    )  # fmt: skip
-
-
-def _entered(visit: Visit) -> dict[str, Any]:
-    names = ("id", "name", "issuer", "client_id", "client_secret", "scope")
-    values: dict[str, Any] = {name: visit.form[name].strip() for name in names if visit.form.get(name, "").strip()}
-    return values | {name: name in visit.form for name in CHECKS}
-
-
 def _kind(visit: Visit) -> str:
     kind = visit.params["kind"]
     if kind not in KINDS:
@@ -107,19 +74,18 @@ def _kind(visit: Visit) -> str:
 @screen("GET", "/upstreams/new/{kind}", _WRITE)
 async def new_upstream(visit: Visit) -> Response[str]:
     kind = _kind(visit)
-    return _form(visit, f"{HOME}/{SECTION}/new/{kind}", {"kind": kind}, new=True)
+    return show_form(visit, f"{HOME}/{SECTION}/new/{kind}", kind, None)
 
 
 @screen("POST", "/upstreams/new/{kind}", _WRITE, fresh=True)
 async def add_upstream(visit: Visit) -> Response[Any]:
-    values = {"kind": _kind(visit)} | _entered(visit)
-    path = f"{HOME}/{SECTION}/new/{values['kind']}"
+    kind = _kind(visit)
     try:
-        upstream = upstreams.configure(**values)
+        upstream = upstreams.configure(kind=kind, **configuration(visit.form, kind))
         if not await upstreams.add(upstream):
-            return _form(visit, path, values, "There is an upstream with this id already.", new=True)
+            raise UnfitUpstream("There is an upstream with this id already.")
     except UnfitUpstream as error:
-        return _form(visit, path, values, str(error), new=True)
+        return show_form(visit, f"{HOME}/{SECTION}/new/{kind}", kind, None, str(error))
     return done(f"/{SECTION}/{upstream.id}")
 
 
@@ -136,7 +102,16 @@ async def show_upstream(visit: Visit) -> Response[str]:
         "client_id": config["client_id"],
         "client_secret": "kept, sealed" if row["has_client_secret"] else "none",
         "Scopes": config["scope"],
-        "Verified addresses count": config["trust_email"],
+        **{label: config["options"].get(name) for name, label in KINDS[config["kind"]].OPTIONS.items()},
+        **{
+            name.replace("_", " ").capitalize(): msgspec.json.encode(config[name]).decode()
+            for name in ("required_claims", "organizations", "claims", "mfa_acr")
+            if config[name]
+        },
+        "Who has no account gets one": {None: "as IDP_REGISTRATION says"}.get(
+            config["creates_accounts"], config["creates_accounts"]
+        ),
+        **{label: config[name] for name, label in CHECKS.items()},
         "Since": when(row["created_at"]),
     }
     path = f"{HOME}/{SECTION}/{row['id']}"
@@ -155,23 +130,23 @@ async def show_upstream(visit: Visit) -> Response[str]:
 
 @screen("GET", "/upstreams/{upstream_id}/change", _WRITE)
 async def change_upstream(visit: Visit) -> Response[str]:
-    row = await one(lists.UPSTREAMS, id=visit.params["upstream_id"])
-    config = msgspec.json.decode(row["config"])
-    return _form(visit, f"{HOME}/{SECTION}/{row['id']}/change", config | {"updated_at": row["updated_at"]}, new=False)
+    return _change(visit, await one(lists.UPSTREAMS, id=visit.params["upstream_id"]))
+
+
+def _change(visit: Visit, row: Any, error: str | None = None) -> Response[str]:
+    config = msgspec.json.decode(row["config"]) | {"updated_at": row["updated_at"]}
+    return show_form(visit, f"{HOME}/{SECTION}/{row['id']}/change", config["kind"], config, error)
 
 
 @screen("POST", "/upstreams/{upstream_id}/change", _WRITE, fresh=True)
 async def save_upstream(visit: Visit) -> Response[Any]:
     row = await one(lists.UPSTREAMS, id=visit.params["upstream_id"])
-    config = msgspec.json.decode(row["config"])
-    config.pop("disabled", None)
-    values = config | _entered(visit) | {"id": row["id"], "issuer": config["issuer"]}
-    path = f"{HOME}/{SECTION}/{row['id']}/change"
+    kind = msgspec.json.decode(row["config"])["kind"]
     try:
-        if not await upstreams.update(upstreams.configure(**values), seen(visit, row)):
+        if await upstreams.update(row["id"], seen(visit, row), **configuration(visit.form, kind)) is None:
             raise Outdated
     except (UnfitUpstream, Outdated) as error:
-        return _form(visit, path, values, str(error), new=False)
+        return _change(visit, row, str(error))
     return done(f"/{SECTION}/{row['id']}")
 
 

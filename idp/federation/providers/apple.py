@@ -22,6 +22,7 @@ class Apple(OpenIDProvider):
         "scope": "openid name email",
         "trust_email": True,
     }
+    OPTIONS: ClassVar[dict[str, str]] = {"team_id": "Team ID", "key_id": "Key ID of the private key"}
     reauthenticates = False
 
     def check(self, upstream: Upstream) -> None:

@@ -24,6 +24,8 @@ class Provider(Protocol):
 
     #: What an upstream of this kind has where the operator says nothing.
     DEFAULTS: ClassVar[dict[str, Any]]
+    #: The options that only this kind knows, each with what it is called.
+    OPTIONS: ClassVar[dict[str, str]]
 
     def check(self, upstream: Upstream) -> None:
         """Whether it can work like this.

@@ -34,6 +34,7 @@ class GitHub:
         # Only addresses that it verified are taken at all.
         "trust_email": True,
     }
+    OPTIONS: ClassVar[dict[str, str]] = {"api": "Address of its API, where it is not the usual one"}
 
     def check(self, upstream: Upstream) -> None:
         if upstream.required_claims:

@@ -26,6 +26,7 @@ class OpenIDProvider:
     """The ways of every OpenID provider. Kinds with quirks override what they do otherwise."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"scope": "openid profile email"}
+    OPTIONS: ClassVar[dict[str, str]] = {}
     #: Whether it signs people in anew when it is asked to, and says when it did.
     reauthenticates = True
 

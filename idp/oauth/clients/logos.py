@@ -27,6 +27,7 @@ _KEEP = """
 INSERT INTO client_logo (client_id, media_type, content, updated_at) VALUES ($1, $2, $3, now())
 ON CONFLICT (client_id) DO UPDATE SET media_type = $2, content = $3, updated_at = now()
 """
+_FORGET = "DELETE FROM client_logo WHERE client_id = $1"
 _SHOW = "UPDATE client SET logo_uri = $2, updated_at = now() WHERE client_id = $1"
 _FIND = "SELECT media_type, content FROM client_logo WHERE client_id = $1"
 _KNOWN = "SELECT FROM client WHERE client_id = $1 FOR UPDATE"
@@ -65,6 +66,19 @@ async def keep_logo(client_id: str, content: bytes) -> None:
             raise UnknownClient("There is no client with this id.")
         await execute(_KEEP, client_id, kind, content)
         await execute(_SHOW, client_id, f"{settings().issuer}/logos/{client_id}?v={version}")
+        await record("client_updated", client_id=client_id, detail={"changed": ["logo_uri"]})
+
+
+async def remove_logo(client_id: str) -> None:
+    """Show no logo of a client any more, wherever it was from.
+
+    Raises:
+        UnknownClient: there is none.
+    """
+    async with change():
+        await execute(_FORGET, client_id)
+        if not await execute(_SHOW, client_id, None):
+            raise UnknownClient("There is no client with this id.")
         await record("client_updated", client_id=client_id, detail={"changed": ["logo_uri"]})
 
 

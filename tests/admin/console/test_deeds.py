@@ -4,12 +4,15 @@ import json
 import secrets
 import shlex
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from idp.accounts.tables import User
 from idp.admin.console import snippets
 from idp.admin.roles import Role
-from idp.db.engine import fetch, fetchrow
+from idp.db.engine import execute, fetch, fetchrow
 from idp.federation import upstreams
 from idp.keys import lifecycle
 from idp.keys.lifecycle import State
@@ -106,6 +109,9 @@ async def test_a_client_from_its_creation_to_its_end(owner: Desk) -> None:
     assert "https://shop.example/b" in changed.text
     answer = await owner.confirm(f"{path}/rotate_secret")
     assert secret not in answer.text
+    await execute("UPDATE client SET logo_uri = 'https://shop.example/logo.png' WHERE client_id = $1", row["client_id"])
+    answer = await owner.confirm(f"{path}/remove_logo")
+    assert "logo.png" not in answer.text
     await owner.confirm(f"{path}/delete")
     assert (await owner.get(path)).status == 404
 
@@ -188,6 +194,43 @@ async def test_an_upstream_is_added_and_contained(owner: Desk) -> None:
     assert "Deleted." in answer.text
 
 
+async def test_what_kinds_of_upstreams_need_can_be_entered(owner: Desk) -> None:
+    name = f"u{secrets.token_hex(4)}"
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    ).decode()  # fmt: skip
+    entered = {
+        "id": name, "client_id": "com.example", "client_secret": pem, "option_team_id": "TEAM", "option_key_id": "KEY",
+        "required_claims": "groups=staff, admins\nhd=example.com", "claims": "given_name=profile.first",
+        "creates_accounts": "no", "scope": "",
+    }  # fmt: skip
+    offered = (await owner.get("/admin/upstreams/new/apple")).text
+    assert 'value="Apple"' in offered
+    assert 'name="trust_email" type="checkbox" value="on" checked' in offered
+    answer = await owner.confirm("/admin/upstreams/new/apple", **entered | {"claims": "nonsense"})
+    assert answer.status == 400
+    assert "A claim is one line" in answer.text
+    assert "groups=staff, admins" in answer.text
+    assert "PRIVATE KEY" not in answer.text
+    assert (await owner.confirm("/admin/upstreams/new/apple", **entered | {"option_key_id": ""})).status == 400
+    answer = await owner.confirm("/admin/upstreams/new/apple", **entered)
+    assert "TEAM" in answer.text
+    before = next(each for each in await upstreams.stored() if each.id == name)
+    assert before.options == {"team_id": "TEAM", "key_id": "KEY"}
+    assert before.required_claims == {"groups": ("staff", "admins"), "hd": ("example.com",)}
+    assert (before.claims, before.creates_accounts) == ({"given_name": "profile.first"}, False)
+    await owner.confirm(f"/admin/upstreams/{name}/change", **entered | {"name": "Apple Inc", "required_claims": ""})
+    after = next(each for each in await upstreams.stored() if each.id == name)
+    assert after == msgspec.structs.replace(before, name="Apple Inc", required_claims={})
+
+
+async def test_an_event_shows_what_proves_it(owner: Desk, alice: User) -> None:
+    await owner.confirm(f"/admin/users/{alice.id}/disable")
+    event = await fetchrow("SELECT id, hash FROM audit_event WHERE user_id = $1 AND event = 'user_disabled'", alice.id)
+    assert event is not None
+    assert bytes(event["hash"]).hex() in (await owner.get(f"/admin/audit/{event['id']}")).text
+
+
 async def test_the_trail_is_filtered_and_exported(owner: Desk, alice: User) -> None:
     await owner.confirm(f"/admin/users/{alice.id}/disable")
     page = await owner.get(f"/admin/audit?user_id={alice.id}&event=user_disabled")
@@ -200,6 +243,8 @@ async def test_the_trail_is_filtered_and_exported(owner: Desk, alice: User) -> N
     table = (await owner.get(f"/admin/audit/export/csv?user_id={alice.id}")).text.splitlines()
     assert table[0].startswith("id,at,event")
     assert len(table) == len(found) + 1
+    exported = await fetch("SELECT detail FROM audit_event WHERE event = 'audit_exported'")
+    assert str(alice.id) in "".join(each["detail"] for each in exported)
 
 
 @pytest.mark.parametrize("query", ["since=soon", "outcome=nope", "user_id=x"])

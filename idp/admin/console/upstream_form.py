@@ -1,0 +1,116 @@
+"""The form of an upstream: its configuration as text, and text as configuration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Response
+
+from idp.admin.console.frame import HOME, Visit, show
+from idp.admin.console.view import Field, version
+from idp.federation.errors import UnfitUpstream
+from idp.federation.providers import KINDS
+
+SECTION = "upstreams"
+CHECKS = {
+    "trust_email": "Its verified addresses count as verified here",
+    "keep_tokens": "Its tokens are kept, sealed",
+    "logout": "Who signs out here is sent there too",
+}
+_TEXTS = ("id", "name", "issuer", "client_id", "scope", "mfa_acr")
+_CREATES = {"": "as IDP_REGISTRATION says", "yes": "always", "no": "never"}
+_PAIRS = ("required_claims", "claims")
+
+
+def show_form(
+    visit: Visit, path: str, kind: str, config: Mapping[str, Any] | None, error: str | None = None
+) -> Response[str]:
+    """The form: empty, with a configuration, or as it was sent, with what was wrong.
+
+    Args:
+        config: of the upstream that is changed; None for a new one.
+    """
+    new = config is None
+    values = visit.form if error else _as_text(config or KINDS[kind].DEFAULTS)
+    heading = f"Add {kind}" if config is None else f"Change {config['name']}"
+    return show(
+        visit, "form", section=SECTION, heading=heading, fields=_fields(kind, values, new=new), action=path,
+        label="Save", back=f"{HOME}/{SECTION}" if new else path.rpartition("/")[0], error=error,
+        status=400 if error else 200, version=version(visit, (config or {}).get("updated_at")),
+    )  # fmt: skip
+
+
+def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
+    def field(name: str, label: str, kind: str = "text", help: str = "", **more: Any) -> Field:
+        return Field(name, label, values.get(name, ""), kind, help, **more)
+
+    usual = "Empty: that of its kind."
+    secret_help = "" if new else "Empty: the one that is there stays."
+    key = kind == "apple"
+    found = [
+        field("name", "Name, as people see it", help=usual),
+        field("client_id", "client_id that it gave you", required=True),
+        # Not what was entered: a secret is never sent back.
+        Field(
+            "client_secret", "Private key that it gave you, as PEM" if key else "client_secret that it gave you", "",
+            "lines" if key else "password", secret_help,
+        ),
+        *(field(f"option_{name}", label) for name, label in KINDS[kind].OPTIONS.items()),
+        field("scope", "Scopes", help=usual),
+        field("creates_accounts", "Who has no account gets one", "choice", choices=tuple(_CREATES.items())),
+    ]  # fmt: skip
+    if kind == "github":
+        found.append(field("organizations", "Organizations, one a line", "lines", "One of them must be theirs."))
+    else:
+        found += [
+            field(
+                "required_claims", "Claims that people must have, one a line", "lines",
+                "As hd=example.com or groups=staff,admins.",
+            ),
+            field("claims", "Its claims for ours, one a line", "lines", "As given_name=profile.first."),
+            field("mfa_acr", "The acr by which it says that there were two factors"),
+        ]  # fmt: skip
+    found += [field(name, label, "check") for name, label in CHECKS.items()]
+    if new:
+        found.insert(0, Field("id", "Id, as its redirect URI has it", values.get("id") or kind))
+        found.insert(2, field("issuer", "Issuer", help=usual))
+    return found
+
+
+def _as_text(config: Mapping[str, Any]) -> dict[str, str]:
+    values = {name: config.get(name) or "" for name in _TEXTS}
+    values |= {name: "on" for name in CHECKS if config.get(name)}
+    values |= {f"option_{name}": value for name, value in config.get("options", {}).items()}
+    values["creates_accounts"] = {None: "", True: "yes", False: "no"}[config.get("creates_accounts")]
+    values["organizations"] = "\n".join(config.get("organizations", ()))
+    required = config.get("required_claims", {}).items()
+    values["required_claims"] = "\n".join(f"{name}={','.join(allowed)}" for name, allowed in required)
+    values["claims"] = "\n".join(f"{name}={path}" for name, path in config.get("claims", {}).items())
+    return values
+
+
+def configuration(form: Mapping[str, str], kind: str) -> dict[str, Any]:
+    """What was entered, as :func:`idp.federation.upstreams.configure` takes it. What was left empty is None.
+
+    Raises:
+        UnfitUpstream: a line is not as it must be.
+    """
+    entered = {name: value.strip() for name, value in form.items()}
+    values: dict[str, Any] = {name: entered.get(name) or None for name in _TEXTS if name in entered}
+    values |= {name: name in form for name in CHECKS}
+    options = {name: entered.get(f"option_{name}", "") for name in KINDS[kind].OPTIONS}
+    values["options"] = {name: value for name, value in options.items() if value}
+    values["creates_accounts"] = {"yes": True, "no": False}.get(entered.get("creates_accounts", ""))
+    values["organizations"] = tuple(entered.get("organizations", "").split())
+    required = _pairs(entered.get("required_claims", ""))
+    values["required_claims"] = {
+        name: tuple(filter(None, (each.strip() for each in allowed.split(",")))) for name, allowed in required.items()
+    }
+    values["claims"] = _pairs(entered.get("claims", ""))
+    return values | ({"client_secret": entered["client_secret"]} if entered.get("client_secret") else {})
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [line.partition("=") for line in text.splitlines() if line.strip()]
+    if any(not (name.strip() and sign and value.strip()) for name, sign, value in pairs):
+        raise UnfitUpstream("A claim is one line, written as name=value.")
+    return {name.strip(): value.strip() for name, _, value in pairs}

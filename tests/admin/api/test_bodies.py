@@ -1,0 +1,73 @@
+"""Bodies of every wrong kind, made from the OpenAPI document: each is refused as a problem, never with a 500."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from idp.admin.api.openapi import document
+from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.tables import ClientRow
+from tests.admin.api.conftest import API, Caller
+
+DOCUMENT = document()
+OPERATIONS = [
+    (method.upper(), path, operation["requestBody"]["content"]["application/json"]["schema"])
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+    if "requestBody" in operation and path != "/not_before"  # which would end the tokens of these tests
+]
+#: What no field can hold, and what looks almost as if one could.
+WRONG: list[Any] = [
+    *(None, True, -1, 2**70, 1.5, "", " ", "\0", "\u202e", "x" * 10_000, "é\r\nX: y", "null", "2026-13-45T99:99:99Z"),
+    *([], [None], [[]], ["\0"], ["x" * 10_000], {}, {"\0": "\0"}, {"a": {"b": [1]}}),
+]
+NOT_OBJECTS = [b"", b"{", b"null", b"[]", b"1", b'"x"', b"\xff", b'{"a":NaN}', b"[" * 20_000, b'{"a":1,"a":2}']
+NOWHERE = "00000000-0000-7000-8000-000000000000"
+
+
+def _properties(schema: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in schema:
+        schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return dict(schema.get("properties", {}))
+
+
+async def _path(path: str) -> str:
+    """A path with a record to change behind it, where what is changed is a client."""
+    if path.startswith("/clients/{client_id}"):
+        client, _ = await register_client(client_name="X", redirect_uris=["https://x.example.com/"])
+        return path.replace("{client_id}", client.client_id)
+    return "/".join(NOWHERE if part.startswith("{") else part for part in path.split("/"))
+
+
+def _fits(answer: httpx.Response, said: object) -> None:
+    assert answer.status_code < 500, f"{said}: {answer.text}"
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == "application/problem+json", said
+        assert answer.json()["status"] == answer.status_code
+
+
+@pytest.mark.parametrize(("method", "path", "schema"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS])
+async def test_a_wrong_value_in_each_field(owner: Caller, method: str, path: str, schema: dict[str, Any]) -> None:
+    properties = _properties(schema)
+    assert properties, "nothing to get wrong"
+    url = await _path(path)
+    for name in [*properties, "\0", "client_secret_hash"]:
+        for value in WRONG:
+            answer = await owner(method, url, {name: value}, If_Match="*")
+            _fits(answer, (name, value))
+
+
+@pytest.mark.parametrize(("method", "path", "schema"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS])
+async def test_what_is_no_object(owner: Caller, method: str, path: str, schema: dict[str, Any]) -> None:
+    url = f"{owner.issuer}{API}{await _path(path)}"
+    for body in NOT_OBJECTS:
+        headers = {"Authorization": f"Bearer {owner.token}", "If-Match": "*", "Content-Type": "application/json"}
+        _fits(await owner.http.request(method, url, content=body, headers=headers), body[:20])
+
+
+async def test_nothing_of_it_was_kept(owner: Caller) -> None:
+    """A value that no field can hold is in none."""
+    for row in await ClientRow.select(ClientRow.client_name, ClientRow.scope):
+        assert row["client_name"].isprintable()
+        assert row["scope"].isprintable()
