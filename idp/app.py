@@ -89,6 +89,7 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
         asyncio.create_task(keeper.run()),
         asyncio.create_task(audit_keeper.run(notary.sign, notary.reader)),
         asyncio.create_task(outbox.run()),
+        asyncio.create_task(pages().compile()),
     ]
     # What is here now stays: the collector need not walk through all of it again and again.
     gc.collect()
@@ -116,7 +117,7 @@ def create_app() -> ASGIApp:
     """The ASGI application of one worker, for the settings of its environment."""
     config: Settings = settings()
     configure_logs(config)
-    # Now, so that a template that does not compile stops the start and not a sign-in.
+    # Now, so that a template of the operator's that does not compile stops the start and not a sign-in.
     pages()
     if config.database_url is not None:
         configure(config.database_url.get_secret_value())

@@ -18,8 +18,10 @@ from idp.web.logs import exception_fields
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 60.0
-#: Rows of one statement, whose locks are gone in milliseconds.
-BATCH = 500
+#: Most rows of one statement, and with how many a round begins. They are locked until it has ended.
+BATCH, FIRST_BATCH = 500, 50
+#: How long rows should be locked, in seconds: a batch that took longer is followed by a smaller one.
+LOCKED_SECONDS = 0.02
 BATCHES_A_ROUND = 20
 #: How long a pause is, in terms of the work before it: whoever waits for the same disk and index pages goes first.
 PAUSE = 2
@@ -56,17 +58,18 @@ class Deleted(NamedTuple):
     until: datetime
 
 
-async def delete_expired(table: str, key: str, kept: str, since: datetime = BEGINNING) -> Deleted:
+async def delete_expired(table: str, key: str, kept: str, limit: int, since: datetime = BEGINNING) -> Deleted:
     """Delete one batch, the oldest first. Rows that another replica is deleting are passed over.
 
     Args:
+        limit: most rows.
         since: where the batch before ended. What was deleted just now still fills the beginning of the index.
     """
     expiry = EXPIRY.get(table, "expires_at")
     # Table, column and interval are the constants above. Without the order, PostgreSQL may read the whole table.
     row = await fetchrow(
         f"WITH old AS (SELECT {key}, {expiry} AS expired_at FROM {table}"  # noqa: S608
-        f" WHERE {expiry} < now() - interval '{kept}' AND {expiry} >= $1 ORDER BY {expiry} LIMIT {BATCH}"
+        f" WHERE {expiry} < now() - interval '{kept}' AND {expiry} >= $1 ORDER BY {expiry} LIMIT {limit}"
         f" FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM {table} AS t USING old WHERE t.{key} = old.{key})"
         " SELECT count(*) AS rows, max(expired_at) AS until FROM old",
         since,
@@ -83,13 +86,15 @@ async def round_of_deletions() -> bool:
     """
     more = False
     for table, key, kept in EXPIRING:
-        deleted = Deleted(0, _reached.pop(table, BEGINNING))
+        deleted, size = Deleted(0, _reached.pop(table, BEGINNING)), FIRST_BATCH
         for _ in range(BATCHES_A_ROUND):
             started = time.perf_counter()
-            deleted = await delete_expired(table, key, kept, deleted.until)
-            if deleted.rows < BATCH:
+            deleted = await delete_expired(table, key, kept, size, deleted.until)
+            if deleted.rows < size:
                 break
-            await asyncio.sleep(PAUSE * (time.perf_counter() - started))
+            took = time.perf_counter() - started
+            size = max(1, size // 2) if took > LOCKED_SECONDS else min(BATCH, 2 * size)
+            await asyncio.sleep(PAUSE * took)
         else:
             _reached[table] = deleted.until
             more = True

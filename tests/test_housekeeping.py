@@ -128,9 +128,10 @@ def test_no_table_that_expires_is_forgotten() -> None:
 async def test_batches_are_small(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     """One statement holds few rows, one round is bounded, and the next one goes on."""
     monkeypatch.setattr(housekeeping, "BATCH", 10)
+    monkeypatch.setattr(housekeeping, "FIRST_BATCH", 10)
     monkeypatch.setattr(housekeeping, "BATCHES_A_ROUND", 3)
     await fill("revoked_access_token", YEAR, 45)
-    assert (await housekeeping.delete_expired("revoked_access_token", "jti", "1 hour")).rows == 10
+    assert (await housekeeping.delete_expired("revoked_access_token", "jti", "1 hour", 10)).rows == 10
     assert await _count("revoked_access_token") == 35
     assert await housekeeping.round_of_deletions()
     assert await _count("revoked_access_token") == 5
@@ -138,18 +139,40 @@ async def test_batches_are_small(fill: Fill, monkeypatch: pytest.MonkeyPatch) ->
     assert await _count("revoked_access_token") == 0
 
 
+async def test_a_batch_that_took_long_is_followed_by_smaller_ones(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are locked as long as their statement lasts, and a busy disk makes it last."""
+    sizes = []
+
+    async def delete(table: str, key: str, kept: str, limit: int, since: datetime) -> housekeeping.Deleted:
+        if table == "signin_flow":
+            sizes.append(limit)
+        return await delete_expired(table, key, kept, limit, since)
+
+    delete_expired = housekeeping.delete_expired
+    monkeypatch.setattr(housekeeping, "delete_expired", delete)
+    monkeypatch.setattr(housekeeping, "LOCKED_SECONDS", 0)
+    await fill("signin_flow", YEAR, 60)
+    await housekeeping.round_of_deletions()
+    assert sizes[:4] == [50, 25]
+    sizes.clear()
+    monkeypatch.setattr(housekeeping, "LOCKED_SECONDS", 60)
+    await fill("signin_flow", YEAR, 200)
+    await housekeeping.round_of_deletions()
+    assert sizes == [50, 100, 200]
+
+
 async def test_a_full_batch_of_real_size(fill: Fill) -> None:
     await fill("signin_flow", YEAR, housekeeping.BATCH + 1)
-    assert (await housekeeping.delete_expired("signin_flow", "id", "1 hour")).rows == housekeeping.BATCH
+    deleted = await housekeeping.delete_expired("signin_flow", "id", "1 hour", housekeeping.BATCH)
+    assert deleted.rows == housekeeping.BATCH
     assert await _count("signin_flow") == 1
 
 
-async def test_replicas_do_not_wait_for_each_other(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_replicas_do_not_wait_for_each_other(fill: Fill) -> None:
     """Rows that another one is deleting are passed over."""
-    monkeypatch.setattr(housekeeping, "BATCH", 3)
     await fill("signin_flow", YEAR, 5)
     async with transaction():
-        assert (await housekeeping.delete_expired("signin_flow", "id", "1 hour")).rows == 3
+        assert (await housekeeping.delete_expired("signin_flow", "id", "1 hour", 3)).rows == 3
         other = asyncio.create_task(_outside_a_transaction())
         async with asyncio.timeout(5):
             assert await other == 2
@@ -158,7 +181,7 @@ async def test_replicas_do_not_wait_for_each_other(fill: Fill, monkeypatch: pyte
 
 async def _outside_a_transaction() -> int:
     engine.current_transaction.set(None)
-    return (await housekeeping.delete_expired("signin_flow", "id", "1 hour")).rows
+    return (await housekeeping.delete_expired("signin_flow", "id", "1 hour", 3)).rows
 
 
 async def test_families_go_with_their_tokens(fill: Fill) -> None:

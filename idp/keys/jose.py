@@ -322,7 +322,13 @@ def _check_signature(model: JWSAlgModel, signed: bytes, signature: bytes, key: K
         raise InvalidJWT("The signature is not valid.")
 
 
-def _choose_key(header: Claims, keys: Mapping[str, SigningKey], typ: str | None) -> SigningKey:
+@lru_cache(maxsize=256)
+def _header_of(segment: bytes) -> Mapping[str, Any]:
+    """The header of a token: all those that a key signed have the same."""
+    return _decode_object(segment)
+
+
+def _choose_key(header: Mapping[str, Any], keys: Mapping[str, SigningKey], typ: str | None) -> SigningKey:
     if not header.keys() <= _HEADER_MEMBERS:
         raise InvalidJWT("The header of the token has a member that is not allowed.")
     if not all(isinstance(value, str) for value in header.values()):
@@ -350,7 +356,7 @@ def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claim
         InvalidJWT: for every reason; nothing else is raised, whatever the token is.
     """
     header_segment, payload, signed, signature = _split(token)
-    key = _choose_key(_decode_object(header_segment), keys, typ)
+    key = _choose_key(_header_of(header_segment), keys, typ)
     _check_signature(_ALGORITHMS[key.alg].model, signed, signature, key.key)
     return _decode_object(payload)
 
@@ -416,7 +422,7 @@ def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
 # Claims
 
 
-def _timestamp(claims: Claims, name: str) -> int | None:
+def _timestamp(claims: Mapping[str, Any], name: str) -> int | None:
     """A NumericDate claim (RFC 7519 section 2) as whole seconds; ours have no fractions."""
     if name not in claims:
         return None
@@ -426,7 +432,7 @@ def _timestamp(claims: Claims, name: str) -> int | None:
     return value
 
 
-def check_times(claims: Claims, leeway: int = LEEWAY) -> None:
+def check_times(claims: Mapping[str, Any], leeway: int = LEEWAY) -> None:
     """Refuse a token outside its times (RFC 7519 sections 4.1.4 to 4.1.6). ``exp`` must be there.
 
     Args:

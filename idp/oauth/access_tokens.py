@@ -1,5 +1,7 @@
 """Judging access tokens of ours that come back: at userinfo, introspection and revocation."""
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import asyncpg
@@ -22,14 +24,29 @@ class LiveAccessToken(msgspec.Struct, frozen=True):
         row: its user and what its family was asked for; None for a client's own token.
     """
 
-    claims: dict[str, Any]
+    claims: Mapping[str, Any]
     row: asyncpg.Record | None
 
 
-def read(token: str) -> dict[str, Any] | None:
+@lru_cache(maxsize=1024)
+def _verified(token: str, _kids: str) -> Mapping[str, Any]:
+    """The claims of a token that we signed.
+
+    Remembered, because a service asks about the same token at each of its requests. What does not verify is not.
+
+    Args:
+        _kids: the keys of now. When one comes or goes, nothing of what was remembered counts.
+
+    Raises:
+        jose.InvalidJWT: no key of ours signed it.
+    """
+    return jose.verify(token, keyring.verification(), typ="at+jwt")
+
+
+def read(token: str) -> Mapping[str, Any] | None:
     """The claims of an access token that we signed and that has not expired, revoked or not."""
     try:
-        claims = jose.verify(token, keyring.verification(), typ="at+jwt")
+        claims = _verified(token, keyring.kids())
         jose.check_times(claims)
     except jose.InvalidJWT:
         return None

@@ -1,5 +1,6 @@
 """Token introspection (RFC 7662)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from litestar import Request, post
@@ -38,7 +39,7 @@ async def introspect(request: Request[Any, Any, Any]) -> Answer:
     return json(answer or INACTIVE)
 
 
-def _concerns(client: Client, claims: dict[str, Any]) -> bool:
+def _concerns(client: Client, claims: Mapping[str, Any]) -> bool:
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     servers = (registry.resource_server(identifier) for identifier in audience)
     return claims["client_id"] == client.client_id or any(

@@ -6,25 +6,28 @@ used: the device, and what unlocks it. Which make of device it is does not matte
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
-import webauthn
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from webauthn import helpers
-from webauthn.helpers import structs
-from webauthn.helpers.cose import COSEAlgorithmIdentifier
-from webauthn.registration.verify_registration_response import VerifiedRegistration
 
 from idp import ids
 from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.db.engine import execute, fetchrow, transaction
+from idp.lazy import lazy
 from idp.settings import settings
 from idp.signin.tables import Passkey
 from idp.web.i18n import gettext as _
+
+if TYPE_CHECKING:
+    import webauthn
+    from webauthn.helpers import structs
+    from webauthn.registration.verify_registration_response import VerifiedRegistration
+else:
+    webauthn = lazy("webauthn")
 
 log = structlog.get_logger()
 
@@ -39,12 +42,8 @@ MIN_RSA_BITS = 2048
 #: In milliseconds. As long as section 15.1 recommends, for those who are slow.
 TIMEOUT = 300_000
 
-#: In order of preference.
-ALGORITHMS = [
-    COSEAlgorithmIdentifier.EDDSA,
-    COSEAlgorithmIdentifier.ECDSA_SHA_256,
-    COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256,
-]
+#: In order of preference, by their names in the ``webauthn`` package.
+ALGORITHMS = ("EDDSA", "ECDSA_SHA_256", "RSASSA_PKCS1_v1_5_SHA_256")
 #: Where passkeys are kept, to name one that its owner does not name.
 PROVIDERS = {
     UUID("fbfc3007-154e-4ecc-8c0b-6e020557d7bd"): "Apple Passwords",
@@ -95,7 +94,12 @@ def _rp_id() -> str:
     return urlsplit(settings().issuer).hostname or ""
 
 
-def _descriptors(passkeys: Sequence[Passkey]) -> list[structs.PublicKeyCredentialDescriptor]:
+def _algorithms() -> "list[webauthn.helpers.cose.COSEAlgorithmIdentifier]":
+    return [webauthn.helpers.cose.COSEAlgorithmIdentifier[name] for name in ALGORITHMS]
+
+
+def _descriptors(passkeys: Sequence[Passkey]) -> "list[structs.PublicKeyCredentialDescriptor]":
+    structs = webauthn.helpers.structs
     return [
         structs.PublicKeyCredentialDescriptor(
             id=passkey.credential_id, transports=[structs.AuthenticatorTransport(item) for item in passkey.transports]
@@ -122,6 +126,7 @@ def registration_options(user: User, challenge: bytes, existing: Sequence[Passke
     Args:
         existing: the user's passkeys. The devices that hold them make no second one.
     """
+    structs = webauthn.helpers.structs
     options = webauthn.generate_registration_options(
         rp_id=_rp_id(),
         rp_name=settings().product_name,
@@ -136,7 +141,7 @@ def registration_options(user: User, challenge: bytes, existing: Sequence[Passke
             user_verification=structs.UserVerificationRequirement.REQUIRED,
         ),
         exclude_credentials=_descriptors(existing),
-        supported_pub_key_algs=ALGORITHMS,
+        supported_pub_key_algs=_algorithms(),
     )
     return webauthn.options_to_json(options)
 
@@ -172,13 +177,13 @@ async def register(user_id: UUID, name: str, challenge: bytes, response_json: st
 
 
 class _Registration(NamedTuple):
-    verified: VerifiedRegistration
+    verified: "VerifiedRegistration"
     transports: list[str]
 
 
 def _registration(challenge: bytes, response_json: str) -> _Registration:
     _refuse_long(response_json)
-    credential = helpers.parse_registration_credential_json(response_json)
+    credential = webauthn.helpers.parse_registration_credential_json(response_json)
     _refuse_framed(credential.response.client_data_json)
     verified = webauthn.verify_registration_response(
         credential=credential,
@@ -186,14 +191,14 @@ def _registration(challenge: bytes, response_json: str) -> _Registration:
         expected_rp_id=_rp_id(),
         expected_origin=settings().origin,
         require_user_verification=True,
-        supported_pub_key_algs=ALGORITHMS,
+        supported_pub_key_algs=_algorithms(),
     )
     if len(verified.credential_id) > MAX_CREDENTIAL_ID_LENGTH or verified.credential_id != credential.raw_id:
         raise ValueError("The credential's id is too long, or not the one that it came with.")
     # The library looks at the algorithm only. A key that cannot verify anything is found out now, not at the next
     # sign-in.
-    key = helpers.decoded_public_key_to_cryptography(
-        helpers.decode_credential_public_key(verified.credential_public_key)
+    key = webauthn.helpers.decoded_public_key_to_cryptography(
+        webauthn.helpers.decode_credential_public_key(verified.credential_public_key)
     )
     if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS:
         raise ValueError("The key is too short.")
@@ -207,12 +212,12 @@ def _refuse_long(response_json: str) -> None:
 
 def _refuse_framed(client_data: bytes) -> None:
     """Our pages stand in no frame of another origin, which the library does not look at."""
-    if helpers.parse_client_data_json(client_data).cross_origin:
+    if webauthn.helpers.parse_client_data_json(client_data).cross_origin:
         raise ValueError("The response comes from a frame in a page of another origin.")
 
 
 def _backup_eligible(verified: Any) -> bool:
-    return bool(verified.credential_device_type is structs.CredentialDeviceType.MULTI_DEVICE)
+    return bool(verified.credential_device_type is webauthn.helpers.structs.CredentialDeviceType.MULTI_DEVICE)
 
 
 # Using one
@@ -229,7 +234,7 @@ def authentication_options(challenge: bytes, passkeys: Sequence[Passkey] | None 
         challenge=challenge,
         timeout=TIMEOUT,
         allow_credentials=_descriptors(passkeys or []),
-        user_verification=structs.UserVerificationRequirement.REQUIRED,
+        user_verification=webauthn.helpers.structs.UserVerificationRequirement.REQUIRED,
     )
     return webauthn.options_to_json(options)
 
@@ -274,9 +279,9 @@ async def verify(
     return Verified(owner, row["id"], verified.user_verified, row["backup_eligible"])
 
 
-def _authentication(response_json: str) -> structs.AuthenticationCredential:
+def _authentication(response_json: str) -> "structs.AuthenticationCredential":
     _refuse_long(response_json)
-    credential = helpers.parse_authentication_credential_json(response_json)
+    credential = webauthn.helpers.parse_authentication_credential_json(response_json)
     _refuse_framed(credential.response.client_data_json)
     return credential
 

@@ -4,6 +4,7 @@ Templates are looked for in the operator's folder first, then among those shippe
 static files (in the folder ``static`` of either) likewise. Only plain-text mails are not escaped.
 """
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,10 @@ class Asset(msgspec.Struct, frozen=True):
         else:
             caching = "no-cache"
         return {"Cache-Control": caching, "ETag": self.etag}
+
+
+#: Seconds between two templates, for those who wait meanwhile.
+COMPILE_PAUSE = 0.02
 
 
 def templates_path() -> Path:
@@ -142,7 +147,7 @@ class Pages:
     """
 
     def __init__(self, theme: Theme, *, overrides: Path | None = None, dev: bool = False) -> None:
-        """Load everything, so that a template that does not compile stops the start and not a page.
+        """Load the static files, and compile the operator's templates: one that does not compile stops the start.
 
         Args:
             theme: the operator's looks.
@@ -150,7 +155,7 @@ class Pages:
             dev: notice changed templates without a restart.
 
         Raises:
-            jinja2.TemplateSyntaxError: a template does not compile.
+            jinja2.TemplateSyntaxError: a template of the operator's does not compile.
             NotADirectoryError: there is no such folder of the operator's.
         """
         if overrides is not None and not overrides.is_dir():
@@ -181,8 +186,19 @@ class Pages:
             "assets": self.assets,
             "static_url": self.static_url,
         }
-        for name in self._environment.list_templates(extensions=("html", "txt")):
+        self._names = self._environment.list_templates(extensions=("html", "txt"))
+        for name in self._names:
+            if overrides is not None and (overrides / name).is_file():
+                self._environment.get_template(name)
+
+    async def compile(self) -> None:
+        """Compile what is not compiled yet, one after the other between requests, so that no page has to wait for it.
+
+        Not before the server answers: it takes a good part of the time of a start.
+        """
+        for name in self._names:
             self._environment.get_template(name)
+            await asyncio.sleep(COMPILE_PAUSE)
 
     def static_url(self, name: str) -> str:
         """The URL of a static file, which changes with its content."""

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import pytest
 
+from idp.web import rendering
 from idp.web.rendering import Pages, Theme, templates_path, web_url
 from tests.support.mails import MAILS
 
@@ -620,6 +621,17 @@ def test_template_that_does_not_compile_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "home.html").write_text("{% if %}")
     with pytest.raises(jinja2.TemplateSyntaxError):
         Pages(Theme(), overrides=tmp_path)
+
+
+async def test_shipped_templates_are_compiled_after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before they are asked for, but nobody waits for it."""
+    monkeypatch.setattr(rendering, "COMPILE_PAUSE", 0)
+    pages = Pages(Theme())
+    cache = pages._environment.cache
+    assert cache is not None
+    assert not list(cache.values())
+    await pages.compile()
+    assert {template.name for template in cache.values()} >= PAGES.keys()
 
 
 def test_folder_of_the_operator_must_exist(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""What takes long to load is not loaded before it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from idp.lazy import lazy
+
+
+def _run(program: str) -> None:
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_module_is_loaded_when_it_is_used() -> None:
+    _run(
+        "import sys; from idp.lazy import lazy; module = lazy('webauthn')\n"
+        "assert 'webauthn.helpers' not in sys.modules\n"
+        "assert module.helpers.structs.UserVerificationRequirement.REQUIRED\n"
+        "assert lazy('webauthn') is module"
+    )
+
+
+def test_the_application_starts_without_it() -> None:
+    _run("import sys, idp.app; assert not [name for name in sys.modules if name.startswith('webauthn.')]")
+
+
+def test_what_is_not_installed_is_missed_at_once() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        lazy("no_such_module_of_ours")
