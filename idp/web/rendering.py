@@ -70,8 +70,8 @@ class Asset(msgspec.Struct, frozen=True):
         return {"Cache-Control": caching, "ETag": self.etag}
 
 
-#: Seconds between two templates, for those who wait meanwhile.
-COMPILE_PAUSE = 0.02
+#: Seconds before the first template and between two, for those who wait meanwhile.
+COMPILE_AFTER, COMPILE_PAUSE = 1.0, 0.02
 
 
 def templates_path() -> Path:
@@ -196,8 +196,10 @@ class Pages:
 
         Not before the server answers: it takes a good part of the time of a start.
         """
+        await asyncio.sleep(COMPILE_AFTER)
         for name in self._names:
-            self._environment.get_template(name)
+            # In a thread, because a large one takes as long as many requests.
+            await asyncio.to_thread(self._environment.get_template, name)
             await asyncio.sleep(COMPILE_PAUSE)
 
     def static_url(self, name: str) -> str:

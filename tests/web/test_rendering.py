@@ -625,6 +625,7 @@ def test_template_that_does_not_compile_stops_the_start(tmp_path: Path) -> None:
 
 async def test_shipped_templates_are_compiled_after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before they are asked for, but nobody waits for it."""
+    monkeypatch.setattr(rendering, "COMPILE_AFTER", 0)
     monkeypatch.setattr(rendering, "COMPILE_PAUSE", 0)
     pages = Pages(Theme())
     cache = pages._environment.cache
