@@ -198,8 +198,7 @@ class Pages:
         """
         await asyncio.sleep(COMPILE_AFTER)
         for name in self._names:
-            # In a thread, because a large one takes as long as many requests.
-            await asyncio.to_thread(self._environment.get_template, name)
+            self._environment.get_template(name)
             await asyncio.sleep(COMPILE_PAUSE)
 
     def static_url(self, name: str) -> str:
