@@ -175,7 +175,7 @@ class KeyRing:
 
     def _published(self) -> _Published:
         now = clock.now()
-        keys = tuple(entry.key for entry in self._entries if entry.published(now))
+        keys = tuple([entry.key for entry in self._entries if entry.published(now)])
         if keys != self._current.keys:
             self._current = _Published(keys)
         return self._current

@@ -3,10 +3,10 @@
 Around routing, like :mod:`idp.web.edge`: refusals need the headers as much as successes.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from idp.web.headers import Pairs, add, encode, request_header
 
@@ -47,10 +47,12 @@ class Cors:
         self.app = app
         self.is_client_origin = is_client_origin
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != ScopeType.HTTP or scope["path"] not in PATHS:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        return self._answer(scope, receive, send)
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         cors = self._headers(scope["path"], request_header(scope, b"origin"))
         if scope["method"] == "OPTIONS" and request_header(scope, b"access-control-request-method"):
             await self._answer_preflight(cors, send)

@@ -60,7 +60,7 @@ class Direct:
 
     def __init__(self, app: Litestar) -> None:
         self.app = app
-        self.handlers: dict[tuple[str, str], HTTPRouteHandler] = {
+        self.handlers: dict[tuple[object, object], HTTPRouteHandler] = {
             (method, route.path): handler
             for route in app.routes
             if isinstance(route, HTTPRoute)
@@ -69,11 +69,13 @@ class Direct:
             for method in handler.http_methods
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handler = self.handlers.get((str(scope.get("method", "")), scope.get("path", "")))
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        handler = self.handlers.get((scope.get("method"), scope.get("path")))
         if handler is None:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        return self._answer(handler, scope, receive, send)
+
+    async def _answer(self, handler: HTTPRouteHandler, scope: Scope, receive: Receive, send: Send) -> None:
         # What a request reads from its scope, and the log after it.
         scope["litestar_app"] = self.app
         scope["state"] = {}

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
-import secrets
+import os
 import time
+from collections.abc import Awaitable
 from http import HTTPStatus
+from logging import DEBUG, INFO
 from typing import Any, Final
 
 import structlog
@@ -59,15 +61,15 @@ class Edge:
         self.trusted_proxies = settings.trusted_proxies
         self.default_locale = settings.default_locale
         self.headers = _security_headers(settings)
+        self.tells_everything = settings.log_level == "debug"
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP:
-            await self._answer(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != ScopeType.HTTP:
+            return self.app(scope, receive, send)
+        return self._answer(scope, receive, send)
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        identifier = secrets.token_hex(8)
+        identifier = os.urandom(8).hex()
         request_id.set(identifier)
         client_address.set(address_of(scope, self.trusted_proxies))
         wanted = request_header(scope, b"accept-language")
@@ -106,11 +108,12 @@ class Edge:
             # What programs ask all day is told when it is refused.
             answered = handler is not None and "direct" in handler.opt and 0 < status < HTTPStatus.BAD_REQUEST
             everyday = answered or route.startswith("/health/")
-            say = log.debug if everyday else log.info
-            say(
-                "request",
-                method=scope["method"],
-                route=route,
-                status=status,
-                duration_ms=round((time.perf_counter() - started) * 1000, 1),
-            )
+            if not everyday or self.tells_everything:
+                log.log(
+                    DEBUG if everyday else INFO,
+                    "request",
+                    method=scope["method"],
+                    route=route,
+                    status=status,
+                    duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                )
