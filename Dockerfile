@@ -3,7 +3,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY requirements.txt ./
 RUN python -m venv /opt/idp \
-    && /opt/idp/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+    && /opt/idp/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
 COPY pyproject.toml README.md piccolo_conf.py ./
 COPY templates templates
 COPY idp idp

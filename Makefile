@@ -62,13 +62,14 @@ $(VENV)/.made:
 		|| { echo "Python's venv module is missing. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@touch $@
 
-# Hash-locked packages only. The project itself is installed without fetching anything.
+# Hash-locked packages only, and all of them are in the lock file: pip must not look for newer ones by itself, as some of its
+# versions do for `package[extra]`. The project itself is installed without fetching anything.
 $(VENV)/.run: $(VENV)/.made requirements.txt pyproject.toml
 	@echo "Installing…"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@

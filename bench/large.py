@@ -90,6 +90,8 @@ async def fill(dsn: str, client_id: str, scale: Scale) -> None:
         ):
             await connection.execute(statement, *arguments)
         await connection.execute("VACUUM (ANALYZE)")
+        # What was written has to be on the disk, or the measurement would wait for that.
+        await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
 
@@ -181,6 +183,7 @@ async def clean_up(bench: Bench, scale: Scale) -> Figure:
     try:
         await connection.execute(_EXPIRED, scale.expired)
         await connection.execute("VACUUM (ANALYZE) refresh_token")
+        await connection.execute("CHECKPOINT")
         watch = _Watch(bench.dsn)
         watch.start()
         # Workers begin at random moments within a minute and a half.
