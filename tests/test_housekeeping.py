@@ -1,7 +1,7 @@
 """What has expired is deleted, a little at a time, and nothing else is."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from idp import clock, housekeeping, ids
 from idp.accounts.tables import EmailProof, Invitation
 from idp.accounts.users import create_user
 from idp.admin.tables import IdempotentAnswer
-from idp.db.engine import DatabaseUnavailable, engine, fetch, transaction
+from idp.db.engine import DatabaseUnavailable, engine, execute, fetch, transaction
 from idp.federation.tables import Attempt
 from idp.mail.tables import Mail
 from idp.oauth.clients.registration import register_client
@@ -31,8 +31,8 @@ from idp.web.tables import Throttle
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
 
-#: How long expired rows of each table are kept.
-KEPT = {table: kept for table, _, kept in housekeeping.EXPIRING}
+TABLES = {table.name: table for table in housekeeping.EXPIRING}
+SIGNIN_FLOW = TABLES["signin_flow"]
 YEAR = timedelta(days=365)
 FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -79,7 +79,7 @@ class Fill:
             "throttle": (Throttle, {"key": random.encode(), "rule": "r"}),
         }
         kind, defaults = makers[table]
-        return kind(**({housekeeping.EXPIRY.get(table, "expires_at"): expires_at} | defaults | values))
+        return kind(**({TABLES[table].expiry: expires_at} | defaults | values))
 
     async def __call__(self, table: str, expired_for: timedelta, count: int = 1) -> None:
         rows = [self.row(table, clock.now() - expired_for) for _ in range(count)]
@@ -94,16 +94,16 @@ async def fill(cluster: Cluster, template: str) -> AsyncIterator[Fill]:
 
 
 async def _count(table: str) -> int:
-    expiry = housekeeping.EXPIRY.get(table, "expires_at")
+    expiry = TABLES[table].expiry
     (row,) = await fetch(f"SELECT count(*) FROM {table} WHERE {expiry} <> $1", FOR_EVER)
     count: int = row["count"]
     return count
 
 
-@pytest.mark.parametrize("table", KEPT)
+@pytest.mark.parametrize("table", TABLES)
 async def test_what_expired_is_deleted_and_the_rest_stays(fill: Fill, table: str) -> None:
     """What just expired stays for a while: a code that is replayed then still revokes what it gave."""
-    kept = {"1 hour": timedelta(hours=1), "1 day": timedelta(days=1), "30 days": timedelta(days=30)}[KEPT[table]]
+    kept = {"1 hour": timedelta(hours=1), "1 day": timedelta(days=1), "30 days": timedelta(days=30)}[TABLES[table].kept]
     for expired_for in (timedelta(days=-100), timedelta(minutes=-1), kept - timedelta(minutes=1)):
         await fill(table, expired_for)
     for expired_for in (kept + timedelta(seconds=1), timedelta(days=3650)):
@@ -120,68 +120,95 @@ def test_no_table_that_expires_is_forgotten() -> None:
         for table in APP_CONFIG.table_classes
         if any(column._meta.name in ("expires_at", "free_at") for column in table._meta.columns)
     }
-    assert expiring == set(KEPT)
+    assert expiring == set(TABLES)
     # What nobody may lose has no end.
     assert {"users", "client", "audit_event", "signing_key", "consent"} <= tables - expiring
 
 
-async def test_batches_are_small(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One statement holds few rows, one round is bounded, and the next one goes on."""
-    monkeypatch.setattr(housekeeping, "BATCH", 10)
-    monkeypatch.setattr(housekeeping, "FIRST_BATCH", 10)
-    monkeypatch.setattr(housekeeping, "BATCHES_A_ROUND", 3)
+async def test_a_round_is_bounded(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round deletes few rows, and the next one goes on."""
+    monkeypatch.setattr(housekeeping, "ROUND", 30)
     await fill("revoked_access_token", YEAR, 45)
-    assert (await housekeeping.delete_expired("revoked_access_token", "jti", "1 hour", 10)).rows == 10
-    assert await _count("revoked_access_token") == 35
     assert await housekeeping.round_of_deletions()
-    assert await _count("revoked_access_token") == 5
+    assert await _count("revoked_access_token") == 15
     assert not await housekeeping.round_of_deletions()
     assert await _count("revoked_access_token") == 0
 
 
 async def test_a_batch_that_took_long_is_followed_by_smaller_ones(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows are locked as long as their statement lasts, and a busy disk makes it last."""
+    """Rows are locked as long as their statement lasts, and a busy machine makes it last."""
     sizes = []
 
-    async def delete(table: str, key: str, kept: str, limit: int, since: datetime) -> housekeeping.Deleted:
-        if table == "signin_flow":
-            sizes.append(limit)
-        return await delete_expired(table, key, kept, limit, since)
+    async def noted(table: housekeeping.Expiring, keys: Sequence[object]) -> int:
+        sizes.append(len(keys))
+        return await delete(table, keys)
 
-    delete_expired = housekeeping.delete_expired
-    monkeypatch.setattr(housekeeping, "delete_expired", delete)
+    delete = housekeeping.delete
+    monkeypatch.setattr(housekeeping, "delete", noted)
     monkeypatch.setattr(housekeeping, "LOCKED_SECONDS", 0)
-    await fill("signin_flow", YEAR, 60)
-    await housekeeping.round_of_deletions()
-    assert sizes[:4] == [50, 25]
+    await fill("signin_flow", YEAR, 45)
+    await housekeeping.clean(SIGNIN_FLOW)
+    assert sizes == [25, 12, 6, 2]
     sizes.clear()
     monkeypatch.setattr(housekeeping, "LOCKED_SECONDS", 60)
-    await fill("signin_flow", YEAR, 200)
-    await housekeeping.round_of_deletions()
-    assert sizes == [50, 100, 200]
+    await fill("signin_flow", YEAR, 300)
+    await housekeeping.clean(SIGNIN_FLOW)
+    assert sizes == [25, 50, 100, 100, 25]
 
 
-async def test_a_full_batch_of_real_size(fill: Fill) -> None:
-    await fill("signin_flow", YEAR, housekeeping.BATCH + 1)
-    deleted = await housekeeping.delete_expired("signin_flow", "id", "1 hour", housekeeping.BATCH)
-    assert deleted.rows == housekeeping.BATCH
+async def test_a_batch_locks_only_what_it_deletes(fill: Fill) -> None:
+    """What got a later end since it was found stays, and is not waited for."""
+    await fill("signin_flow", YEAR, 3)
+    keys = await _found()
+    assert len(keys) == 3
+    await execute("UPDATE signin_flow SET expires_at = now() + interval '1 hour' WHERE id = $1", keys[0])
+    assert await housekeeping.delete(SIGNIN_FLOW, keys) == 2
     assert await _count("signin_flow") == 1
 
 
 async def test_replicas_do_not_wait_for_each_other(fill: Fill) -> None:
     """Rows that another one is deleting are passed over."""
     await fill("signin_flow", YEAR, 5)
+    keys = await _found()
     async with transaction():
-        assert (await housekeeping.delete_expired("signin_flow", "id", "1 hour", 3)).rows == 3
-        other = asyncio.create_task(_outside_a_transaction())
+        assert await housekeeping.delete(SIGNIN_FLOW, keys[:3]) == 3
         async with asyncio.timeout(5):
-            assert await other == 2
+            assert await asyncio.create_task(_elsewhere(housekeeping.delete(SIGNIN_FLOW, keys))) == 2
     assert await _count("signin_flow") == 0
 
 
-async def _outside_a_transaction() -> int:
+async def test_one_of_two_workers_leaves_a_table_to_the_other(fill: Fill) -> None:
+    """Both would find the same rows; the one that gets none of its batch has nothing to do there."""
+    await fill("signin_flow", YEAR, 50)
+    keys = await _found()
+    async with transaction():
+        await housekeeping.delete(SIGNIN_FLOW, keys[:25])
+        async with asyncio.timeout(5):
+            assert not await asyncio.create_task(_elsewhere(housekeeping.clean(SIGNIN_FLOW)))
+    assert await _count("signin_flow") == 25
+
+
+async def _found() -> list[str]:
+    return [row["key"] for row in await fetch(SIGNIN_FLOW.find, housekeeping.BEGINNING)]
+
+
+async def _elsewhere(work: Awaitable[int]) -> int:
+    """Do it on another connection than that of the transaction."""
     engine.current_transaction.set(None)
-    return (await housekeeping.delete_expired("signin_flow", "id", "1 hour", 3)).rows
+    return await work
+
+
+async def test_its_commits_do_not_wait_for_the_disk(fill: Fill) -> None:
+    """And what comes after on the same connection does."""
+    await fill("signin_flow", YEAR, 1)
+    setting = "SELECT current_setting('synchronous_commit') AS now"
+    async with transaction():
+        (before,) = await fetch(setting)
+        await housekeeping.delete(SIGNIN_FLOW, await _found())
+        (during,) = await fetch(setting)
+    async with transaction():
+        (after,) = await fetch(setting)
+    assert (before["now"], during["now"], after["now"]) == ("on", "off", "on")
 
 
 async def test_families_go_with_their_tokens(fill: Fill) -> None:
