@@ -16,12 +16,19 @@ from typing import Any
 import asyncpg
 import httpx
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from bench.product import WORKERS, free_port
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What is answered, to whatever is asked; with a statement, one prepared read comes first."""
+    """What is answered, to whatever is asked.
+
+    Attributes:
+        statement: one prepared statement that comes first. Without ``arguments`` it is given 16 and 32 random bytes.
+        signatures: RS256 signatures (RSA 2048) that come before it.
+    """
 
     status: int
     headers: list[tuple[str, str]]
@@ -29,13 +36,18 @@ class Answer(msgspec.Struct, frozen=True):
     dsn: str | None = None
     statement: str = ""
     arguments: Sequence[str] = ()
+    signatures: int = 0
 
     @classmethod
-    def of(cls, response: httpx.Response, **read: Any) -> "Answer":
-        """The same answer as a server gave."""
+    def of(cls, response: httpx.Response, **before: Any) -> "Answer":
+        """The same answer as a server gave.
+
+        Args:
+            before: what is done before it is given.
+        """
         left_to_the_server = {"date", "transfer-encoding", "connection", "server"}
         headers = [pair for pair in response.headers.multi_items() if pair[0] not in left_to_the_server]
-        return cls(response.status_code, headers, response.content, **read)
+        return cls(response.status_code, headers, response.content, **before)
 
 
 def create_app() -> Any:
@@ -44,6 +56,7 @@ def create_app() -> Any:
     start = {"type": "http.response.start", "status": answer.status, "headers": headers}
     end = {"type": "http.response.body", "body": answer.body, "more_body": False}
     free: asyncio.Queue[Any] = asyncio.Queue()
+    key = rsa.generate_private_key(65537, 2048) if answer.signatures else None
 
     async def connect() -> None:
         for _ in range(10):
@@ -61,9 +74,12 @@ def create_app() -> Any:
             return
         if scope["method"] == "POST":
             await receive()
+        if key is not None:
+            for _ in range(answer.signatures):
+                key.sign(answer.body, padding.PKCS1v15(), SHA256())
         if answer.dsn is not None:
             held = await free.get()
-            await held[1].fetchrow(*answer.arguments)
+            await held[1].fetchrow(*(answer.arguments or (os.urandom(16), os.urandom(32))))
             free.put_nowait(held)
         await send(start)
         await send(end)

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -34,6 +35,7 @@ class Figure(msgspec.Struct, frozen=True):
 
     Attributes:
         goal: ">= 0.70" or "<= 1.20": what the ratio must reach, or not pass.
+        beside: what was measured to compare with, and has no goal.
     """
 
     name: str
@@ -44,14 +46,16 @@ class Figure(msgspec.Struct, frozen=True):
     goal: str
     met: bool
     parts: list[Part] = []
+    beside: list[Part] = []
 
     @classmethod
-    def of(cls, name: str, unit: str, goal: str, parts: Sequence[Part]) -> "Figure":
+    def of(cls, name: str, unit: str, goal: str, parts: Sequence[Part], beside: Sequence[Part] = ()) -> "Figure":
         least = goal.startswith(">=")
         bound = float(goal.split()[1])
         worst = (min if least else max)(parts, key=lambda part: part.ratio)
         met = worst.ratio >= bound if least else worst.ratio <= bound
-        return cls(name, worst.value, unit, worst.limit, worst.ratio, goal, met, list(parts) if len(parts) > 1 else [])
+        shown = list(parts) if len(parts) > 1 else []
+        return cls(name, worst.value, unit, worst.limit, worst.ratio, goal, met, shown, list(beside))
 
 
 class Bench(msgspec.Struct, frozen=True):
@@ -103,7 +107,8 @@ async def client_credentials(bench: Bench) -> Figure:
         return limits.signatures(bench.seconds)
 
     part = await _paired(bench, "RS256", figure, limit)
-    return Figure.of("client_credentials (JWT access token, RS256)", "tokens/s", ">= 0.70", [part])
+    beside = _bare(bench, _client_credentials(bench), part.limit, signatures=1)
+    return Figure.of("client_credentials (JWT access token, RS256)", "tokens/s", ">= 0.70", [part], [beside])
 
 
 async def es256(bench: Bench) -> Figure:
@@ -128,7 +133,8 @@ async def authorization_code(bench: Bench) -> Figure:
 
     part = await _paired(bench, "redemption", figure, lambda: _composite(bench))
     name = "authorization_code redemption (access + ID token + refresh token)"
-    return Figure.of(name, "redemptions/s", ">= 0.60", [part])
+    beside = _bare_composite(bench, (await sample.codes(bench.sample, users[:1]))[0], part.limit)
+    return Figure.of(name, "redemptions/s", ">= 0.60", [part], [beside])
 
 
 async def refresh_token(bench: Bench) -> Figure:
@@ -138,17 +144,30 @@ async def refresh_token(bench: Bench) -> Figure:
         return bench.load(*await sample.refresh_tokens(bench.sample, users), once=True).rate
 
     part = await _paired(bench, "rotation", figure, lambda: _composite(bench))
-    return Figure.of("refresh_token rotation with openid scope", "rotations/s", ">= 0.60", [part])
+    beside = _bare_composite(bench, (await sample.refresh_tokens(bench.sample, users[:1]))[0], part.limit)
+    return Figure.of("refresh_token rotation with openid scope", "rotations/s", ">= 0.60", [part], [beside])
+
+
+def _ask(bench: Bench, request: Request) -> httpx.Response:
+    url = bench.product.url + request.path
+    return httpx.request(request.method, url, headers=request.headers, content=request.body)
+
+
+def _bare(bench: Bench, request: Request, limit: float, **before: Any) -> Part:
+    """What is left of a limit when the same server does just the dear part of the work, and gives the same answer."""
+    with bare.serving(bench.folder, bare.Answer.of(_ask(bench, request), **before)) as url:
+        rates = [load(url, [request], seconds=bench.seconds).rate for _ in range(bench.rounds)]
+    return Part.of("a bare handler that does only this", statistics.median(rates), limit)
+
+
+def _bare_composite(bench: Bench, request: Request, limit: float) -> Part:
+    return _bare(bench, request, limit, signatures=2, dsn=bench.dsn, statement=limits.COMMIT)
 
 
 async def _against_bare(bench: Bench, name: str, request: Request, *arguments: str, statement: str = "") -> Part:
     """A request against a bare application that gives the same answer, after one read where there is a statement."""
-    with httpx.Client() as client:
-        response = client.request(
-            request.method, bench.product.url + request.path, headers=request.headers, content=request.body
-        )
     read = {"dsn": bench.dsn, "statement": statement, "arguments": arguments} if statement else {}
-    with bare.serving(bench.folder, bare.Answer.of(response, **read)) as url:
+    with bare.serving(bench.folder, bare.Answer.of(_ask(bench, request), **read)) as url:
 
         async def figure() -> float:
             return bench.load(request).rate
@@ -161,9 +180,7 @@ async def _against_bare(bench: Bench, name: str, request: Request, *arguments: s
 
 async def reads(bench: Bench) -> Figure:
     (first, *_) = await sample.codes(bench.sample, [user for user, _ in await sample.people(1)])
-    with httpx.Client() as client:
-        redeemed = client.post(bench.product.url + first.path, headers=first.headers, content=first.body).json()
-    token = redeemed["access_token"]
+    token = _ask(bench, first).json()["access_token"]
     introspection = Request("POST", "/introspect", FORM | bench.sample.authorization, urlencode({"token": token}))
     userinfo = Request("GET", "/userinfo", {"Authorization": f"Bearer {token}"})
     statement = "SELECT * FROM client WHERE client_id = $1"

@@ -17,6 +17,8 @@ from bench.product import WORKERS
 
 #: As many commits under way in one process as the pool of a worker has connections.
 POOL = 10
+#: One row, in the table that :func:`bench.setting.prepared` makes.
+COMMIT = "INSERT INTO bench_commit (id, value) VALUES ($1, $2)"
 
 
 def _signatures(begin: float, until: float) -> int:
@@ -44,7 +46,7 @@ def _commits(begin: float, until: float, dsn: str) -> int:
 
 async def _commit(begin: float, until: float, dsn: str) -> int:
     async def insert(connection: Any) -> int:
-        statement = await connection.prepare("INSERT INTO bench_commit (id, value) VALUES ($1, $2)")
+        statement = await connection.prepare(COMMIT)
         await asyncio.sleep(max(0.0, begin - time.time()))
         count = 0
         while time.time() < until:

@@ -139,4 +139,5 @@ def create_app() -> ASGIApp:
         request_max_body_size=MAX_BODY_BYTES,
     )
     require_declaration(app)
-    return Edge(Cors(Direct(app), lambda origin: origin in registry.origins), config)
+    cors = Cors(app, lambda origin: origin in registry.origins)
+    return Direct(app, Edge(cors, config), cors)

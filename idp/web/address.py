@@ -31,7 +31,9 @@ def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
     """
     peer = scope.get("client")
     forwarded = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
-    return _client_address(peer[0] if peer else "", forwarded.decode("latin-1"), trusted_proxies)
+    # Networks are dear to look up by, so who cannot be a proxy's client goes without them.
+    proxies = trusted_proxies if forwarded else ()
+    return _client_address(peer[0] if peer else "", forwarded.decode("latin-1"), proxies)
 
 
 @lru_cache(maxsize=4096)

@@ -53,7 +53,7 @@ class Cors:
         return self._answer(scope, receive, send)
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        cors = self._headers(scope["path"], request_header(scope, b"origin"))
+        cors = self.headers(scope)
         if scope["method"] == "OPTIONS" and request_header(scope, b"access-control-request-method"):
             await self._answer_preflight(cors, send)
             return
@@ -65,9 +65,14 @@ class Cors:
 
         await self.app(scope, receive, send_with_headers)
 
-    def _headers(self, path: str, origin: str | None) -> Pairs:
+    def headers(self, scope: HTTPScope) -> Pairs:
+        """What the answer to a request says of other origins."""
+        path = scope["path"]
+        if path not in PATHS:
+            return ()
         if path in OPEN_PATHS:
             return _ANYBODY
+        origin = request_header(scope, b"origin")
         if origin is None or not self.is_client_origin(origin):
             return _NOBODY
         allowed = (b"access-control-allow-origin", origin.encode())

@@ -4,6 +4,7 @@ They take the request alone, so there is nothing for Litestar to resolve, and re
 that they do themselves but the signature (docs/decisions/0017-direct-endpoints.md).
 """
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -13,13 +14,18 @@ from litestar import Litestar, Request
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 
 from idp.web import failures
+from idp.web.cors import Cors
+from idp.web.edge import Body, Edge
 from idp.web.headers import Pairs, encode
 
 #: What such a route declares beside its ``access``.
 DIRECT = {"direct": True}
+
+#: The others are rare, or, as HEAD is, answered like one of these by the edge.
+_METHODS = ("GET", "POST")
 
 JSON_NO_STORE = encode({"Content-Type": "application/json", "Cache-Control": "no-store"})
 
@@ -43,7 +49,11 @@ class Answer:
             self.headers.append((b"content-length", b"%d" % len(body)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await self.send(send, ())
+
+    async def send(self, send: Send, headers: Pairs) -> None:
+        """Send it, with these headers too."""
+        await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers, *headers]})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
@@ -52,14 +62,35 @@ def json(content: Any) -> Answer:
     return Answer(msgspec.json.encode(content), JSON_NO_STORE)
 
 
+def _failed(request: Request[Any, Any, Any], error: Exception) -> Answer:
+    response = failures.answer(request, error).to_asgi_response(None, request)
+    headers = tuple(pair for pair in response.encode_headers() if pair[0] != b"content-length")
+    return Answer(response.body, headers, status=response.status_code)
+
+
 Handler = Callable[[Request[Any, Any, Any]], Awaitable[Answer]]
+
+
+class _Request(Request[Any, Any, Any]):
+    """A request most of which nobody asks for: what Litestar sets up at first is set up when it is."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self.send = cast(HTTPScope, scope), receive, send
+
+    def __getattr__(self, name: str) -> Any:
+        super().__init__(self.scope, self.receive, self.send)
+        return object.__getattribute__(self, name)
 
 
 class Direct:
     """Calls the routes that declare it. Everything else, and what these do not take, goes the long way."""
 
-    def __init__(self, app: Litestar) -> None:
-        self.app = app
+    def __init__(self, app: Litestar, edge: Edge, cors: Cors) -> None:
+        """
+        Args:
+            edge: the long way, and what both have in common.
+        """
+        self.app, self.edge, self.cors = app, edge, cors
         self.handlers: dict[tuple[object, object], HTTPRouteHandler] = {
             (method, route.path): handler
             for route in app.routes
@@ -67,24 +98,31 @@ class Direct:
             for handler in route.route_handlers
             if handler.opt.get("direct")
             for method in handler.http_methods
+            if method in _METHODS
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         handler = self.handlers.get((scope.get("method"), scope.get("path")))
         if handler is None:
-            return self.app(scope, receive, send)
-        return self._answer(handler, scope, receive, send)
+            return self.edge(scope, receive, send)
+        return self._answer(handler, cast(HTTPScope, scope), receive, send)
 
-    async def _answer(self, handler: HTTPRouteHandler, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, handler: HTTPRouteHandler, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        started, body = time.perf_counter(), Body(scope, receive)
+        headers = self.edge.begin(scope) + self.cors.headers(scope)
         # What a request reads from its scope, and the log after it.
         scope["litestar_app"] = self.app
         scope["state"] = {}
         scope["route_handler"] = handler
         scope["path_template"] = scope["path"]
-        request: Request[Any, Any, Any] = Request(scope, receive, send)
+        request = _Request(scope, body.receive, send)
         try:
             answer = await cast(Handler, handler.fn)(request)
         except Exception as error:
-            await failures.answer(request, error).to_asgi_response(None, request)(scope, receive, send)
-        else:
-            await answer(scope, receive, send)
+            self.edge.choose_language(scope)
+            answer = _failed(request, error)
+        if body.unread:
+            await body.read_out()
+        await answer.send(send, headers)
+        if answer.status >= HTTPStatus.BAD_REQUEST or self.edge.tells_everything:
+            self.edge.end(scope, answer.status, started)

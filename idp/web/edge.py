@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import os
+import random
 import time
 from collections.abc import Awaitable
 from http import HTTPStatus
@@ -41,16 +41,28 @@ def _security_headers(settings: Settings) -> Pairs:
     return encode(headers)
 
 
-async def _read_out(receive: Receive) -> None:
-    """Read what is left of a body."""
-    size = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(WAIT_FOR_UNWANTED):
-            while size < MAX_UNWANTED:
-                message = await receive()
-                if message["type"] != "http.request" or not message.get("more_body"):
-                    return
-                size += len(message["body"])
+class Body:
+    """The body of a request, as the server gives it, and whether something of it is left."""
+
+    __slots__ = ("_receive", "unread")
+
+    def __init__(self, scope: HTTPScope, receive: Receive) -> None:
+        self._receive = receive
+        self.unread = scope["method"] not in _WITHOUT_BODY
+
+    async def receive(self) -> Any:
+        """What ASGI calls ``receive``."""
+        message = await self._receive()
+        self.unread = bool(message.get("more_body"))
+        return message
+
+    async def read_out(self) -> None:
+        """Read what is left."""
+        size = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_FOR_UNWANTED):
+                while self.unread and size < MAX_UNWANTED:
+                    size += len((await self.receive()).get("body", b""))
 
 
 class Edge:
@@ -63,57 +75,63 @@ class Edge:
         self.headers = _security_headers(settings)
         self.tells_everything = settings.log_level == "debug"
 
+    def begin(self, scope: HTTPScope) -> Pairs:
+        """Give a request its id, and note where it comes from. Returns the headers that every answer to it has."""
+        # It names a request and keeps no secret, so the system need not be asked for it.
+        identifier = f"{random.getrandbits(64):016x}"
+        request_id.set(identifier)
+        client_address.set(address_of(scope, self.trusted_proxies))
+        return (*self.headers, (b"x-request-id", identifier.encode()))
+
+    def choose_language(self, scope: HTTPScope) -> None:
+        """Answer in the language that the request asks for."""
+        wanted = request_header(scope, b"accept-language")
+        locale.set((from_header(wanted) if wanted else None) or self.default_locale)
+
+    def end(self, scope: HTTPScope, status: int, started: float) -> None:
+        """Tell the log what became of a request, by the route's template: a path may name a sign-in flow, a query
+        string may hold anything.
+        """
+        route, handler = scope.get("path_template") or "", scope.get("route_handler")
+        # What programs ask all day is told when it is refused.
+        answered = handler is not None and "direct" in handler.opt and 0 < status < HTTPStatus.BAD_REQUEST
+        everyday = answered or route.startswith("/health/")
+        if not everyday or self.tells_everything:
+            log.log(
+                DEBUG if everyday else INFO,
+                "request",
+                method=scope["method"],
+                route=route,
+                status=status,
+                duration_ms=round((time.perf_counter() - started) * 1000, 1),
+            )
+
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != ScopeType.HTTP:
             return self.app(scope, receive, send)
         return self._answer(scope, receive, send)
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        identifier = os.urandom(8).hex()
-        request_id.set(identifier)
-        client_address.set(address_of(scope, self.trusted_proxies))
-        wanted = request_header(scope, b"accept-language")
-        locale.set((from_header(wanted) if wanted else None) or self.default_locale)
-        started = time.perf_counter()
-        status = 0
+        headers = self.begin(scope)
+        self.choose_language(scope)
+        started, status, body = time.perf_counter(), 0, Body(scope, receive)
         head = scope["method"] == "HEAD"
         only_head.set(head)
-        unread = scope["method"] not in _WITHOUT_BODY
         if head:
             # Answered as GET is, less the body (RFC 9110 section 9.3.2).
             scope["method"] = HttpMethod.GET
 
-        async def receive_to_its_end() -> Any:
-            nonlocal unread
-            message = await receive()
-            unread = bool(message.get("more_body"))
-            return message
-
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                if unread:
-                    await _read_out(receive)
+                await body.read_out()
                 status = int(message["status"])
-                add(message, (*self.headers, (b"x-request-id", identifier.encode())))
+                add(message, headers)
             elif head and message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)
 
         try:
-            await self.app(scope, receive_to_its_end if unread else receive, send_with_headers)
+            await self.app(scope, body.receive, send_with_headers)
         finally:
-            # The template, not the path: a path may name a sign-in flow, a query string may hold anything.
-            route, handler = scope.get("path_template") or "", scope.get("route_handler")
-            # What programs ask all day is told when it is refused.
-            answered = handler is not None and "direct" in handler.opt and 0 < status < HTTPStatus.BAD_REQUEST
-            everyday = answered or route.startswith("/health/")
-            if not everyday or self.tells_everything:
-                log.log(
-                    DEBUG if everyday else INFO,
-                    "request",
-                    method=scope["method"],
-                    route=route,
-                    status=status,
-                    duration_ms=round((time.perf_counter() - started) * 1000, 1),
-                )
+            self.end(scope, status, started)

@@ -35,8 +35,8 @@ def application(*, dev: bool = False) -> Litestar:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "configure_logs", lambda _: None)
         patch.setattr(app, "settings", lambda: config)
-        edge: Any = app.create_app()
-    found: Litestar = edge.app.app.app
+        short_way: Any = app.create_app()
+    found: Litestar = short_way.app
     return found
 
 

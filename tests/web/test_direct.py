@@ -7,9 +7,13 @@ import pytest
 from litestar import Litestar, Request, get
 from litestar.testing import AsyncTestClient
 
+from idp.errors import Overloaded
+from idp.settings import load
 from idp.web import failures
 from idp.web.access import Access
+from idp.web.cors import Cors
 from idp.web.direct import DIRECT, Answer, Direct, json
+from idp.web.edge import Edge
 from tests.conftest import MakeClient
 from tests.support.routes import application
 from tests.support.server import Server
@@ -20,8 +24,15 @@ PATHS = {
 }  # fmt: skip
 
 
+def short_way(app: Litestar) -> Direct:
+    cors = Cors(app, lambda _: False)
+    return Direct(app, Edge(cors, load()), cors)
+
+
 def test_what_goes_the_short_way() -> None:
-    assert {path for _, path in Direct(application()).handlers} == PATHS
+    handlers = short_way(application()).handlers
+    assert {path for _, path in handlers} == PATHS
+    assert {method for method, _ in handlers} == {"GET", "POST"}
 
 
 @pytest.mark.parametrize("path", ["//token", "/token/", "/token//"])
@@ -53,8 +64,35 @@ async def test_what_nobody_expected_tells_nothing() -> None:
         return json({"a": 1})
 
     app = Litestar([fails, works], exception_handlers=failures.HANDLERS, logging_config=None, openapi_config=None)
-    async with AsyncTestClient(Direct(app)) as client:  # type: ignore[arg-type]
+    async with AsyncTestClient(short_way(app)) as client:  # type: ignore[arg-type]
         answer = await client.get("/x")
         assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
         assert "secret" not in answer.text
         assert (await client.get("/y")).json() == {"a": 1}
+
+
+async def test_a_request_is_whole_for_who_asks() -> None:
+    """Cookies, headers and the like are not looked at before, but are there."""
+
+    @get("/x", opt={"access": Access.PUBLIC} | DIRECT)
+    async def tells(request: Request[Any, Any, Any]) -> Answer:
+        return json([request.cookies, request.headers["x-a"], dict(request.query_params), request.is_connected])
+
+    app = Litestar([tells], exception_handlers=failures.HANDLERS, logging_config=None, openapi_config=None)
+    async with AsyncTestClient(short_way(app)) as client:  # type: ignore[arg-type]
+        answer = await client.get("/x?q=1", headers={"Cookie": "c=2", "X-A": "3"})
+        assert answer.json() == [{"c": "2"}, "3", {"q": "1"}, True]
+
+
+async def test_errors_are_in_the_language_asked_for() -> None:
+    @get("/x", opt={"access": Access.PUBLIC} | DIRECT)
+    async def overloaded(request: Request[Any, Any, Any]) -> Answer:
+        raise Overloaded
+
+    app = Litestar([overloaded], exception_handlers=failures.HANDLERS, logging_config=None, openapi_config=None)
+    async with AsyncTestClient(short_way(app)) as client:  # type: ignore[arg-type]
+        found = {
+            (await client.get("/x", headers={"Accept-Language": tag})).json()["error_description"]
+            for tag in ("en", "de")
+        }
+        assert len(found) == 2
