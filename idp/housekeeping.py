@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 
 from idp.db.engine import DatabaseUnavailable, execute, fetch
+from idp.settings import settings
 from idp.web.logs import exception_fields
 
 log = structlog.get_logger()
@@ -35,19 +36,22 @@ class Expiring(NamedTuple):
 
     Attributes:
         expiry: the column of the time at which they do.
+        outlives_tokens: whether it stays until its refresh tokens are gone. PostgreSQL would delete them with it in one
+            statement, however many they are.
     """
 
     name: str
     key: str
     kept: str
     expiry: str = "expires_at"
+    outlives_tokens: bool = False
 
     @property
     def find(self) -> str:
         """The oldest that may go. $1 where the round before ended: what it deleted still fills the index until there"""
         # Without the order, PostgreSQL may read the whole table.
         return (
-            f"SELECT {self.key} AS key, {self.expiry} AS expired_at FROM {self.name}"  # noqa: S608
+            f"SELECT {self.key} AS key, {self.expiry} AS expired_at FROM {self.name} AS t"  # noqa: S608
             f" WHERE {self._expired} AND {self.expiry} >= $1 ORDER BY {self.expiry} LIMIT {ROUND}"
         )
 
@@ -66,7 +70,12 @@ class Expiring(NamedTuple):
 
     @property
     def _expired(self) -> str:
-        return f"{self.expiry} < now() - interval '{self.kept}'"
+        expired = f"{self.expiry} < now() - interval '{self.kept}'"
+        if not self.outlives_tokens:
+            return expired
+        # Its last token expires so much later. Without that, all that still have some would be looked at each time.
+        tokens = f"interval '{settings().refresh_token_lifetime} seconds'"
+        return f"{expired} - {tokens} AND NOT EXISTS (SELECT FROM refresh_token AS r WHERE r.family_id = t.id)"
 
 
 #: A code replayed within a day still revokes its family. Mail that nobody could send is given up by the outbox first.
@@ -75,7 +84,7 @@ EXPIRING = (
     Expiring("authorization_request", "id", "1 hour"),
     Expiring("authorization_code", "code_hash", "1 day"),
     Expiring("refresh_token", "jti", "1 day"),
-    Expiring("token_family", "id", "1 day"),
+    Expiring("token_family", "id", "1 day", outlives_tokens=True),
     Expiring("revoked_access_token", "jti", "1 hour"),
     Expiring("session", "id", "1 day"),
     Expiring("email_proof", "id", "1 hour"),
