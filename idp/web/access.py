@@ -10,6 +10,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from idp.errors import PageError
 from idp.settings import settings
+from idp.web.headers import request_header
 from idp.web.i18n import gettext as _
 
 
@@ -49,7 +50,7 @@ async def same_origin_guard(connection: ASGIConnection[Any, Any, Any, Any], hand
     """
     if handler.opt.get("access") != Access.PAGE or connection.scope.get("method") in ("GET", "HEAD"):
         return
-    if connection.headers.get("origin") != settings().origin:
+    if request_header(connection.scope, b"origin") != settings().origin:
         raise PageError(
             _("This form came from another site"),
             _("For your safety it was not accepted. Go back to the page that you came from and try again."),

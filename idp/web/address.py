@@ -65,4 +65,6 @@ def subjects(address: str) -> tuple[str, str]:
 
 
 def _network(address: IPAddress, length: int) -> str:
-    return str(ipaddress.ip_network((address, length), strict=False))
+    # As ip_network would, which parses all of it anew.
+    rest = address.max_prefixlen - length
+    return f"{type(address)(int(address) >> rest << rest)}/{length}"
