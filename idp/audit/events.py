@@ -9,7 +9,7 @@ import structlog
 from idp import clock, ids
 from idp.audit import activity, buffer, seal, strangers
 from idp.audit.seal import Row
-from idp.db.engine import execute
+from idp.db.named import Named
 from idp.web.context import actor, client_address, request_id
 
 log = structlog.get_logger()
@@ -17,11 +17,10 @@ log = structlog.get_logger()
 #: As much of a client_id that somebody made up is kept.
 MAX_CLIENT_ID = 200
 
-_INSERT = """
-INSERT INTO audit_event (id, at, event, outcome, actor, user_id, client_id, session_id, ip_address, request_id, detail,
-                         hash)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-"""
+_COLUMNS = (*Row._fields, "hash")
+#: Adds an event. Its parameters are those of :func:`values`; what it goes with may follow as a FROM.
+INSERT = f"INSERT INTO audit_event ({', '.join(_COLUMNS)}) SELECT {', '.join(f':event_{name}' for name in _COLUMNS)}"
+_RECORD = Named(INSERT)
 
 
 async def record(
@@ -55,7 +54,7 @@ async def record(
         stranger=stranger,
     )
     if row is not None:
-        await execute(_INSERT, *row, seal.content_hash(row) if seal.unlocked() else None)
+        await _RECORD.fetchrow(**values(row))
 
 
 def note(
@@ -102,16 +101,23 @@ def _row(
     activity.count(f"{event}:{outcome}")
     if stranger is not None and not strangers.admitted(event, stranger):
         return None
-    detail = {} if detail is None else detail
-    log.info(
-        "audit",
-        audit_event=event,
-        outcome=outcome,
-        user_id=str(user_id) if user_id else None,
-        client_id=client_id,
-        session_id=str(session_id) if session_id else None,
-        reason=detail.get("reason"),
-    )
+    row = make(event, outcome=outcome, user_id=user_id, client_id=client_id, session_id=session_id, detail=detail or {})
+    _log(row, detail.get("reason") if detail else None)
+    return row
+
+
+def make(
+    event: str,
+    *,
+    outcome: str = "success",
+    user_id: UUID | None = None,
+    client_id: str | None = None,
+    session_id: UUID | None = None,
+    detail: dict[str, Any],
+) -> Row:
+    """An event that a statement of the caller's is to write (:data:`INSERT`). Then :func:`tell`. Arguments as of
+    :func:`record`.
+    """
     return Row(
         ids.uuid7(),
         clock.now(),
@@ -124,6 +130,30 @@ def _row(
         storable(client_address.get()),
         storable(request_id.get()),
         msgspec.json.encode(storable(detail)).decode(),
+    )
+
+
+def values(row: Row) -> dict[str, object]:
+    """The parameters of :data:`INSERT`."""
+    sealed = (*row, seal.content_hash(row) if seal.unlocked() else None)
+    return {f"event_{name}": value for name, value in zip(_COLUMNS, sealed, strict=True)}
+
+
+def tell(row: Row) -> None:
+    """Count what was written by the caller, and say it in the log."""
+    activity.count(f"{row.event}:{row.outcome}")
+    _log(row)
+
+
+def _log(row: Row, reason: str | None = None) -> None:
+    log.info(
+        "audit",
+        audit_event=row.event,
+        outcome=row.outcome,
+        user_id=str(row.user_id) if row.user_id else None,
+        client_id=row.client_id,
+        session_id=str(row.session_id) if row.session_id else None,
+        reason=reason,
     )
 
 

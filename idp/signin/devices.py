@@ -1,6 +1,6 @@
 """Browsers that a user signed in with before, each known by a cookie of its own."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from litestar import Request
@@ -15,47 +15,50 @@ COOKIE = "device"
 #: How long a browser stays known without a sign-in.
 LIFETIME = 365 * DAY
 
-_KNOWN = "SELECT id FROM device WHERE token_hash = $1 AND user_id = $2 AND expires_at > now()"
-_TRUSTED = f"{_KNOWN} AND trusted_until > now()"
-_REMEMBER = """
+_KNOWN = "SELECT token_hash FROM device WHERE token_hash = $1 AND user_id = $2 AND expires_at > now()"
+#: Knows a browser again after a sign-in, that of the ``flow`` that a statement has finished. An app has no cookie.
+REMEMBER = f"""
     INSERT INTO device AS d (id, token_hash, user_id, created_at, trusted_until, expires_at)
-    VALUES ($1, $2, $3, now(), CASE WHEN $4 > 0 THEN now() + make_interval(secs => $4) END,
-            now() + make_interval(secs => $5))
+    SELECT :device_id, :device_hash, :user_id, now(), now() + make_interval(secs => :trusted_for),
+           now() + interval '{LIFETIME} seconds'
+    FROM flow WHERE :device_hash::bytea IS NOT NULL
     ON CONFLICT (token_hash, user_id) DO UPDATE SET
         trusted_until = coalesce(EXCLUDED.trusted_until, d.trusted_until), expires_at = EXCLUDED.expires_at
-"""
+"""  # noqa: S608
 _DISTRUST = "UPDATE device SET trusted_until = NULL WHERE user_id = $1 AND trusted_until IS NOT NULL"
 
 
-async def known(request: Request[Any, Any, Any], user_id: UUID) -> UUID | None:
-    """The device that this browser is, if the user signed in with it before."""
-    return await _find(_KNOWN, request, user_id)
-
-
-async def trusted(request: Request[Any, Any, Any], user_id: UUID) -> bool:
-    """Whether the user wished to be asked for no second factor here."""
-    return settings().trusted_device_lifetime > 0 and await _find(_TRUSTED, request, user_id) is not None
-
-
-async def _find(statement: str, request: Request[Any, Any, Any], user_id: UUID) -> UUID | None:
+async def known(request: Request[Any, Any, Any], user_id: UUID) -> bytes | None:
+    """The hash of the cookie of this browser, if the user signed in with it before."""
     token = cookies.read(request, COOKIE)
-    row = await fetchrow(statement, ids.digest(token), user_id) if token else None
-    return row["id"] if row is not None else None
+    row = await fetchrow(_KNOWN, ids.digest(token), user_id) if token else None
+    return row["token_hash"] if row is not None else None
 
 
-async def remember(request: Request[Any, Any, Any], user_id: UUID, *, trust: bool) -> Cookie:
-    """Know this browser again. Runs in the transaction of the sign-in.
+class Remembered(NamedTuple):
+    """What knows a browser again: the parameters of :data:`REMEMBER`, and the cookie to set."""
+
+    values: dict[str, object]
+    cookie: Cookie | None = None
+
+
+def remembered(browser: Request[Any, Any, Any] | None, *, trust: bool) -> Remembered:
+    """Know a browser again. One has one cookie, whoever signs in with it.
 
     Args:
+        browser: None where an app asks, which is not known again.
         trust: ask for no second factor here for a while, where the settings allow that.
-
-    Returns:
-        the cookie to set. One browser has one, whoever signs in with it.
     """
-    token = cookies.read(request, COOKIE) or ids.random_token()
-    seconds = settings().trusted_device_lifetime if trust else 0
-    await execute(_REMEMBER, ids.uuid7(), ids.digest(token), user_id, float(seconds), float(LIFETIME))
-    return cookies.make(COOKIE, token, max_age=LIFETIME)
+    if browser is None:
+        return Remembered({"device_id": None, "device_hash": None, "trusted_for": None})
+    token = cookies.read(browser, COOKIE) or ids.random_token()
+    trusted_for = settings().trusted_device_lifetime if trust else 0
+    values = {
+        "device_id": ids.uuid7(),
+        "device_hash": ids.digest(token),
+        "trusted_for": float(trusted_for) if trusted_for > 0 else None,
+    }
+    return Remembered(values, cookies.make(COOKIE, token, max_age=LIFETIME))
 
 
 async def distrust(user_id: UUID) -> None:

@@ -1,22 +1,23 @@
 """Taking a step of a sign-in: the one way forward, for the pages and for the JSON interface."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from litestar import Request
 from litestar.datastructures import Cookie
 
-from idp.accounts.passwords import check_load
+from idp.accounts import passwords
 from idp.audit import strangers
 from idp.audit.events import record
-from idp.db.engine import fetchrow, transaction
+from idp.db.engine import transaction
 from idp.errors import TooManyTries
 from idp.settings import settings
-from idp.signin import devices, limits, machine, sessions
 from idp.signin import flow as flows
-from idp.signin.factors import Factors, factors_of
+from idp.signin import limits, machine, outcome, sessions, standing
+from idp.signin.factors import Factors
 from idp.signin.flow import Flow
-from idp.signin.machine import FIRST, State, Step
+from idp.signin.machine import FIRST, Done, State, Step
 from idp.signin.sessions import SignedIn
+from idp.signin.standing import Standing
 from idp.signin.steps import (
     Fields,
     Proof,
@@ -45,8 +46,8 @@ WAYS: dict[Step, Way] = {
     Step.ENROL: enrol,
 }
 
-# Whoever changes what the proof stands on waits until the step is noted, and then ends what it led to.
-_STILL_ALLOWED = "SELECT email FROM users WHERE id = $1 AND disabled_at IS NULL FOR SHARE"
+#: Of somebody who is not known yet.
+NONE: Final = Factors(frozenset(), False)
 
 
 class NotNow(Exception):
@@ -70,14 +71,17 @@ async def state_of(browser: AnyRequest | None, flow: Flow) -> State:
     Raises:
         PageError: its user may not sign in any more.
     """
-    factors: Factors | None = Factors(frozenset(), False)
-    trusted = False
+    person = None
     if flow.user_id is not None:
-        factors = await factors_of(flow.user_id)
-        trusted = browser is not None and await devices.trusted(browser, flow.user_id)
-    if factors is None:
-        raise flows.finished()
-    return State(flow.done, _offered(flow), factors.has, factors.two_step and not trusted, flow.acr, flow.insist)
+        person = await standing.of(flow.user_id, browser)
+        if person is None or person.disabled:
+            raise flows.finished()
+    return _state(flow, flow.done, person)
+
+
+def _state(flow: Flow, done: tuple[Done, ...], person: Standing | None) -> State:
+    factors, trusted = (person.factors, person.trusted) if person is not None else (NONE, False)
+    return State(done, _offered(flow), factors.has, factors.two_step and not trusted, flow.acr, flow.insist)
 
 
 def _offered(flow: Flow) -> frozenset[Step]:
@@ -89,6 +93,16 @@ def _offered(flow: Flow) -> frozenset[Step]:
     if not upstream.available(flow):
         left_out.add(Step.UPSTREAM)
     return frozenset(FIRST) - left_out
+
+
+def check_load(step: Step | None) -> None:
+    """Refuse a step now that would be refused anyhow, before anything is read or counted for it.
+
+    Raises:
+        Overloaded: too many passwords are being hashed.
+    """
+    if step is Step.PASSWORD:
+        passwords.check_load()
 
 
 async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, browser: bool = True) -> Taken:
@@ -104,14 +118,17 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
         TooManyTries: from this address, or at this account.
         Overloaded: too many passwords are being hashed. It counts as no try.
     """
-    if step is Step.PASSWORD:
-        check_load()
+    check_load(step)
     if step not in machine.allowed(await state_of(request if browser else None, flow)):
         raise NotNow
     way, refused = WAYS[step], None
     try:
-        await limits.step()
+        if step is not Step.PASSWORD:
+            # Which counts it with the try at the account.
+            await limits.step()
         checked = await way.check(flow, fields, request if browser else None)
+        if _stands_alone(checked, flow) and (taken := await _go_on(request, flow, checked, fields, browser)):
+            return taken
         async with transaction():
             try:
                 proof = await way.take(flow, checked)
@@ -119,7 +136,9 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
                 # Not out of the transaction: the try is counted there.
                 refused = error
             else:
-                return await _go_on(request, flow, proof, fields, browser)
+                if taken := await _go_on(request, flow, proof, fields, browser):
+                    return taken
+                raise flows.finished()
     except Refused as error:
         refused = error
     except TooManyTries:
@@ -142,27 +161,29 @@ async def _note_refusal(step: Step, refused: Refused) -> None:
     )
 
 
-async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: Fields, browser: bool) -> Taken:
-    """Note the step, and end the flow with a session if nothing is missing any more."""
+def _stands_alone(checked: Any, flow: Flow) -> TypeGuard[Proof]:
+    """Whether a step is proved already and nothing else takes part in what it leads to: no transaction is needed."""
+    if not isinstance(checked, Proof) or checked.by is None:
+        return False
+    return flow.identity is None and flow.session_id is None and checked.by.session_id is None
+
+
+async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: Fields, browser: bool) -> Taken | None:
+    """Note the step, and end the flow with a session if nothing is missing any more. None: something has changed."""
     if proof is None:
         return Taken(await flows.load_bound(flow.binding))
-    user = await fetchrow(_STILL_ALLOWED, proof.user_id)
-    if user is None:
+    person = proof.by or await standing.of(proof.user_id, request if browser else None)
+    if person is None or person.disabled:
         raise flows.finished()
-    flow = await flows.advance(flow, proof.user_id, proof.done)
-    if not machine.complete(await state_of(request if browser else None, flow)):
-        return Taken(flow)
+    done = (*flow.done, proof.done)
+    if not machine.complete(_state(flow, done, person)):
+        later = await outcome.go_on(flow, person, proof.done)
+        return Taken(later) if later is not None else None
     if flow.session_id is not None and not await sessions.is_live(flow.session_id):
         raise flows.expired()
-    await flows.finish(flow)
-    await upstream.link(flow, proof.user_id)
-    session, cookie = await sessions.begin(request, proof.user_id, flow.done, browser=browser)
-    await limits.passed(proof.user_id, user["email"], request if browser else None)
-    if not browser:
-        return Taken(flow, session)
-    device = await devices.remember(request, proof.user_id, trust=_trusts(fields, session))
-    return Taken(flow, session, (cookie, device))
-
-
-def _trusts(fields: Fields, session: SignedIn) -> bool:
-    return "trust_device" in fields and session.acr != machine.SINGLE_FACTOR
+    trust = "trust_device" in fields and machine.reached(done) != machine.SINGLE_FACTOR
+    ended = await outcome.end(request, flow, person, proof.done, browser=browser, trust=trust)
+    if ended is None:
+        return None
+    await upstream.link(ended.flow, person.user_id)
+    return Taken(ended.flow, ended.session, ended.cookies)

@@ -1,5 +1,6 @@
 """What a user is able to show besides a first proof."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
@@ -10,13 +11,14 @@ from idp.signin import devices
 from idp.signin import flow as flows
 from idp.signin.machine import Step
 
-_FIND = """
-    SELECT u.two_step,
-           EXISTS (SELECT FROM passkey WHERE user_id = u.id) AS passkey,
-           EXISTS (SELECT FROM totp WHERE user_id = u.id AND confirmed_at IS NOT NULL) AS totp,
-           EXISTS (SELECT FROM recovery_code WHERE user_id = u.id AND used_at IS NULL) AS recovery_code
-    FROM users AS u WHERE u.id = $1 AND u.disabled_at IS NULL
+#: Of the user ``u``: whether a second step is asked for, and for each of ``_STEPS`` whether there is one.
+FACTORS = """
+    u.two_step, EXISTS (SELECT FROM passkey WHERE user_id = u.id),
+    EXISTS (SELECT FROM totp WHERE user_id = u.id AND confirmed_at IS NOT NULL),
+    EXISTS (SELECT FROM recovery_code WHERE user_id = u.id AND used_at IS NULL)
 """
+_STEPS = (Step.PASSKEY, Step.TOTP, Step.RECOVERY_CODE)
+_FIND = f"SELECT {FACTORS} FROM users AS u WHERE u.id = $1 AND u.disabled_at IS NULL"  # noqa: S608
 _SET_TWO_STEP = "UPDATE users SET two_step = $2 WHERE id = $1 AND two_step <> $2"
 #: Recovery codes alone are no factor to ask for at every sign-in.
 _LAST_ONE_GONE = """
@@ -42,12 +44,14 @@ class Factors(msgspec.Struct, frozen=True):
 async def factors_of(user_id: UUID) -> Factors | None:
     """The factors of a user; None when there is no such user, or none that may sign in."""
     row = await fetchrow(_FIND, user_id)
-    if row is None:
-        return None
-    has = {step for step in (Step.PASSKEY, Step.TOTP, Step.RECOVERY_CODE) if row[step]}
-    if has == {Step.RECOVERY_CODE}:
-        has = set()
-    return Factors(frozenset(has), row["two_step"])
+    return factors(tuple(row)) if row is not None else None
+
+
+def factors(found: Sequence[bool]) -> Factors:
+    """What :data:`FACTORS` says."""
+    two_step, *there = found
+    has = frozenset(step for step, one in zip(_STEPS, there, strict=True) if one)
+    return Factors(frozenset() if has == {Step.RECOVERY_CODE} else has, two_step)
 
 
 async def set_two_step(user_id: UUID, wanted: bool) -> bool:

@@ -90,10 +90,6 @@ _FIND = """
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
 _STILL_AT = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
-_ADVANCE = f"""
-    UPDATE signin_flow SET user_id = $4, done = done || $5::text, turn = turn + 1, registration = NULL
-    WHERE {_STILL_AT} AND (user_id IS NULL OR user_id = $4) RETURNING identity
-"""  # noqa: S608
 _REGISTER = f"UPDATE signin_flow SET registration = $4, turn = turn + 1 WHERE {_STILL_AT}"  # noqa: S608
 _IDENTIFY = f"UPDATE signin_flow SET identity = $4 WHERE {_STILL_AT}"  # noqa: S608
 _FINISH = """
@@ -194,35 +190,17 @@ async def load_bound(binding: Binding | None) -> Flow:
         tuple(map(Done.parse, row["done"])),
         row["turn"],
         msgspec.json.decode(row["registration"], type=Registration) if row["registration"] else None,
-        _found(row["identity"]),
+        found(row["identity"]),
     )
 
 
-def _found(text: str | None) -> Found | None:
+def found(text: str | None) -> Found | None:
+    """Who somebody is elsewhere, as a row has it."""
     return msgspec.json.decode(text, type=Found) if text else None
 
 
 def _at(flow: Flow) -> tuple[str, bytes, int]:
     return flow.binding.id, flow.binding.hash, flow.turn
-
-
-async def advance(flow: Flow, user_id: UUID, done: Done) -> Flow:
-    """Note a step, once. Runs in the transaction of what proved it.
-
-    Raises:
-        PageError: the flow went on or ended meanwhile, or is another user's.
-    """
-    row = await fetchrow(_ADVANCE, *_at(flow), user_id, str(done))
-    if row is None:
-        raise finished()
-    return msgspec.structs.replace(
-        flow,
-        user_id=user_id,
-        done=(*flow.done, done),
-        turn=flow.turn + 1,
-        registration=None,
-        identity=_found(row["identity"]),
-    )
 
 
 async def keep_registration(flow: Flow, registration: Registration | None) -> Flow:

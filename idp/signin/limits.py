@@ -6,16 +6,28 @@ from uuid import UUID
 from litestar import Request
 
 from idp.accounts import proofs
-from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.db.engine import transaction
+from idp.db.named import Named
 from idp.errors import TooManyTries
 from idp.mail import outbox
 from idp.settings import DAY, HOUR, MINUTE, settings
-from idp.signin import devices
+from idp.signin import devices, standing
+from idp.signin.standing import Standing
 from idp.web.address import subjects
 from idp.web.context import client_address
-from idp.web.throttle import Escalation, Rate, attempt, forget, spend
+from idp.web.throttle import (
+    ATTEMPT,
+    ATTEMPTED,
+    Escalation,
+    Rate,
+    attempt,
+    attempted,
+    attempting,
+    forget,
+    key,
+    spend,
+)
 
 Browser = Request[Any, Any, Any]
 
@@ -36,6 +48,12 @@ SECOND_STEPS = Escalation("second steps of an account", free=5, longest=HOUR)
 
 UNLOCK = "unlock"
 
+_OWN_OR_ALL = "CASE WHEN EXISTS (SELECT FROM person WHERE known) THEN :own_key::bytea ELSE :key::bytea END"
+_TRY_PASSWORD = Named(f"""
+    WITH person AS MATERIALIZED ({standing.BY_EMAIL}), {ATTEMPT.format(key=_OWN_OR_ALL)}
+    SELECT person.*, {ATTEMPTED} LEFT JOIN person ON true
+""")
+
 
 async def step() -> None:
     """Count a try from this address.
@@ -43,9 +61,15 @@ async def step() -> None:
     Raises:
         TooManyTries: there were too many.
     """
-    if settings().address_limits:
-        host, network = subjects(client_address.get())
-        await spend((STEPS_OF_HOST, host), (STEPS_OF_NETWORK, network))
+    if events := _steps():
+        await spend(*events)
+
+
+def _steps() -> list[tuple[Rate, str]]:
+    if not settings().address_limits:
+        return []
+    host, network = subjects(client_address.get())
+    return [(STEPS_OF_HOST, host), (STEPS_OF_NETWORK, network)]
 
 
 async def mail_to(email: str) -> None:
@@ -61,48 +85,56 @@ async def mail_to(email: str) -> None:
     await spend(*events)
 
 
-async def password(email: str, user: User | None, browser: Browser | None) -> None:
-    """Count a try of a password at an account, before it is verified.
+async def password(email: str | None, entered: str, browser: Browser | None) -> Standing | None:
+    """Count a try of a password at an account, before it is verified, and the step from this address (:func:`step`).
 
     A browser that its user signed in with before is counted by itself: whoever tries elsewhere cannot lock it out.
+
+    Args:
+        email: whose account; None where what was ``entered`` is no address.
+
+    Returns:
+        whose account it is, if anyone's.
 
     Raises:
         TooManyTries: the next one is not allowed yet.
     """
-    device = await _device(browser, user.id) if user is not None else None
-    number, wait = await attempt(PASSWORDS, _password_subject(email, device))
+    brought = standing.tokens(browser)
+    row = await _TRY_PASSWORD.fetchrow(
+        email=email,
+        key=key(PASSWORDS, _subject(entered)),
+        own_key=key(PASSWORDS, _subject(entered, brought.device_hash)),
+        **brought._asdict(),
+        **attempting(PASSWORDS, _steps()),
+    )
+    assert row is not None  # noqa: S101 -- there is always one
+    (number, wait), person = attempted(row), standing.read(row, brought)
     if wait > 0:
         raise TooManyTries(int(wait) + 1)
-    if number == LOCK_AFTER and device is None:
-        await _tell_owner(email, user)
+    if number == LOCK_AFTER and (person is None or not person.known):
+        await _tell_owner(entered, person)
+    return person
 
 
-async def _device(browser: Browser | None, user_id: UUID) -> UUID | None:
-    return await devices.known(browser, user_id) if browser is not None else None
+def _subject(whose: object, device_hash: bytes | None = None) -> str:
+    return f"{whose} {device_hash.hex()}" if device_hash is not None else str(whose)
 
 
-def _password_subject(email: str, device: UUID | None) -> str:
-    return f"{email} {device}" if device is not None else email
-
-
-def _second_subject(user_id: UUID, device: UUID | None) -> str:
-    return f"{user_id} {device}" if device is not None else str(user_id)
-
-
-async def _tell_owner(email: str, user: User | None) -> None:
+async def _tell_owner(email: str, person: Standing | None) -> None:
     """Mail the owner that somebody tries, with a link that lifts the lock. Of nobody, do the same work in vain."""
-    lifetime, void = DAY, user is None or user.disabled_at is not None
+    lifetime, void = DAY, person is None or person.disabled
+    user_id = person.user_id if person else None
     async with transaction():
-        sent = await proofs.prepare(UNLOCK, email, lifetime=lifetime, user_id=user.id if user else None, void=void)
+        sent = await proofs.prepare(UNLOCK, email, lifetime=lifetime, user_id=user_id, void=void)
         await outbox.queue(
             email,
             "account_locked",
             lifetime=lifetime,
             void=void,
-            name=user.name if user else None,
+            name=person.name if person else None,
             link=f"{settings().issuer}/unlock?token={sent.token}",
         )
-        await record("account_locked", outcome="denied", user_id=user.id if user else None, stranger=email)
+        await record("account_locked", outcome="denied", user_id=user_id, stranger=email)
 
 
 async def second_step(user_id: UUID, browser: Browser | None) -> None:
@@ -111,16 +143,17 @@ async def second_step(user_id: UUID, browser: Browser | None) -> None:
     Raises:
         TooManyTries: the next one is not allowed yet.
     """
-    wait = (await attempt(SECOND_STEPS, _second_subject(user_id, await _device(browser, user_id)))).wait
+    device_hash = await devices.known(browser, user_id) if browser is not None else None
+    wait = (await attempt(SECOND_STEPS, _subject(user_id, device_hash))).wait
     if wait > 0:
         raise TooManyTries(int(wait) + 1)
 
 
-async def passed(user_id: UUID, email: str, browser: Browser | None) -> None:
-    """Whoever signed in has not tried in vain: start counting anew. Runs in the transaction of the sign-in."""
-    devices = {None, await _device(browser, user_id)}
-    second_steps = [(SECOND_STEPS, _second_subject(user_id, device)) for device in devices]
-    await forget(*second_steps, *((PASSWORDS, _password_subject(email, device)) for device in devices))
+def keys_of(person: Standing) -> list[bytes]:
+    """What is counted of a person: at all browsers together, and at this one if it is known."""
+    device_hash = person.tokens.device_hash if person.known else None
+    subjects = [(PASSWORDS, person.email), (SECOND_STEPS, person.user_id)]
+    return [key(rule, _subject(whose, device)) for rule, whose in subjects for device in (None, device_hash)]
 
 
 async def unlock(email: str) -> None:

@@ -64,10 +64,11 @@ async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
 @post("/login/{flow_id:str}/{step:str}", opt=PAGE)
 async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[str]) -> Response[Any]:
     """Take a step with what the person entered, and go on to the next one or to where the flow leads."""
+    wanted = _step(step)
+    engine.check_load(wanted)
     flow = await flows.load(request, flow_id)
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, PURPOSE)
-    wanted = _step(step)
     if wanted is None:
         return see_other(flows.path(flow.binding))
     try:

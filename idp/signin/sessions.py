@@ -1,7 +1,7 @@
 """Browser sessions: who is signed in here, since when, and how that was proved."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -11,10 +11,12 @@ from litestar.datastructures import Cookie
 from idp import clock, ids
 from idp.audit.events import record
 from idp.db.engine import execute, fetchrow
+from idp.db.named import Named
 from idp.settings import settings
 from idp.signin.machine import Done, amr, reached
 from idp.web import cookies
 from idp.web.context import client_address
+from idp.web.headers import request_header
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -31,26 +33,26 @@ _FIND = f"""
     FROM session AS s, users AS u WHERE {_LIVE}
 """  # noqa: S608
 _TOUCH = f"UPDATE session AS s SET last_seen_at = now() FROM users AS u WHERE {_LIVE}"  # noqa: S608
-_RENEW = """
-    UPDATE session SET token_hash = $3, auth_time = coalesce($7, now()), last_seen_at = now(),
-                       steps = $4, amr = $5, acr = $6
-    WHERE token_hash = $1 AND user_id = $2 AND ended_at IS NULL AND expires_at > now()
-    RETURNING id, auth_time
-"""
-_INSERT = """
+#: Begins a session. Its parameters are those of :func:`begun`; what it goes with may follow as a FROM.
+INSERT = """
     INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, user_agent, ip_address,
                          created_at, last_seen_at, expires_at)
-    VALUES ($1, $2, $3, coalesce($10, now()), $4, $5, $6, $7, $8, now(), now(), now() + make_interval(secs => $9))
-    RETURNING id, auth_time
+    SELECT :session_id, :token_hash, :user_id, coalesce(:auth_time, now()), :steps, :amr, :acr, :user_agent,
+           :ip_address, now(), now(), now() + make_interval(secs => :session_lifetime)
 """
+#: Behind :data:`INSERT`, goes on with the session of that id, if it has not ended.
+OR_RENEW = """
+    ON CONFLICT (id) DO UPDATE SET token_hash = EXCLUDED.token_hash, auth_time = EXCLUDED.auth_time,
+        last_seen_at = now(), steps = EXCLUDED.steps, amr = EXCLUDED.amr, acr = EXCLUDED.acr
+    WHERE session.ended_at IS NULL AND session.expires_at > now() AND session.user_id = EXCLUDED.user_id
+"""
+_BEGIN = Named(INSERT)
 _IS_LIVE = "SELECT 1 FROM session WHERE id = $1 AND ended_at IS NULL AND expires_at > now() FOR SHARE"
 _TAKE_CHALLENGE = """
     UPDATE session AS s SET challenge = NULL FROM session AS old
     WHERE s.id = $1 AND old.id = s.id AND s.challenge IS NOT NULL RETURNING old.challenge
 """
 _END = "UPDATE session SET ended_at = now() WHERE id = $1 AND ended_at IS NULL"
-_END_OTHERS = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL"
-_END_PREVIOUS = "UPDATE session SET ended_at = now() WHERE token_hash = $1 AND ended_at IS NULL"
 
 
 class SignedIn(msgspec.Struct, frozen=True):
@@ -83,54 +85,59 @@ async def current(request: AnyRequest) -> SignedIn | None:
     return SignedIn(row["id"], row["user_id"], row["auth_time"], done, tuple(row["amr"]), row["acr"])
 
 
-async def begin(
+class Begun(NamedTuple):
+    """A session about to begin: the parameters of :data:`INSERT` and the cookie to set.
+
+    The cookie's value is new at every sign-in, also where the session is one that goes on.
+    """
+
+    values: dict[str, object]
+    cookie: Cookie
+
+
+def begun(
     request: AnyRequest,
     user_id: UUID,
     done: tuple[Done, ...],
     *,
-    browser: bool = True,
+    session_id: UUID,
     auth_time: datetime | None = None,
-) -> tuple[SignedIn, Cookie]:
-    """Sign a user in at this browser. Runs in the caller's transaction.
-
-    The cookie's value is new at every sign-in. The same user keeps the session, and so the ``sid``; another user's
-    session at this browser ends.
+) -> Begun:
+    """What begins a session of a user.
 
     Args:
         done: the steps that were taken; they reach some ``acr``.
-        browser: whether the cookie will be set. Else it is a session of its own, which ends no other.
+        session_id: a new one, or that of the session to go on with.
         auth_time: when they were taken; by default now.
-
-    Returns:
-        the session, and the cookie to set.
     """
     token = ids.random_token()
-    previous = cookies.read(request, cookies.SESSION) if browser else None
-    proved = [str(step) for step in done], amr(done), reached(done)
-    row = None
-    if previous is not None:
-        row = await fetchrow(_RENEW, ids.digest(previous), user_id, ids.digest(token), *proved, auth_time)
-    if row is None:
-        if previous is not None:
-            await execute(_END_PREVIOUS, ids.digest(previous))
-        # Printable ASCII only: PostgreSQL stores no NUL, and nobody needs control characters in a list of devices.
-        agent = "".join(c for c in request.headers.get("user-agent", "")[:300] if " " <= c <= "~")
-        row = await fetchrow(
-            _INSERT, ids.uuid7(), ids.digest(token), user_id, *proved, agent, client_address.get(),
-            settings().session_lifetime, auth_time,
-        )  # fmt: skip
-    assert row is not None  # noqa: S101 -- INSERT … RETURNING gives its row
-    session = SignedIn(row["id"], user_id, row["auth_time"], done, tuple(proved[1]), str(proved[2]))
-    if settings().single_session:
-        await execute(_END_OTHERS, user_id, session.id)
-    await record("sign_in", user_id=user_id, session_id=session.id, detail={"amr": proved[1]})
-    return session, cookies.make(cookies.SESSION, token, max_age=settings().session_lifetime)
+    # Printable ASCII only: PostgreSQL stores no NUL, and nobody needs control characters in a list of devices.
+    agent = "".join(c for c in (request_header(request.scope, b"user-agent") or "")[:300] if " " <= c <= "~")
+    values = {
+        "session_id": session_id,
+        "token_hash": ids.digest(token),
+        "user_id": user_id,
+        "auth_time": auth_time,
+        "steps": [str(step) for step in done],
+        "amr": amr(done),
+        "acr": reached(done),
+        "user_agent": agent,
+        "ip_address": client_address.get(),
+        "session_lifetime": settings().session_lifetime,
+    }
+    return Begun(values, cookies.make(cookies.SESSION, token, max_age=settings().session_lifetime))
 
 
 async def begin_again(request: AnyRequest, session: SignedIn) -> Cookie:
-    """Go on with a session under a new cookie, after every one of the user's was ended. Nobody signed in by this."""
-    _, cookie = await begin(request, session.user_id, session.done, auth_time=session.auth_time)
-    return cookie
+    """Go on with a session under a new cookie, after every one of the user's was ended. Nobody signed in by this.
+
+    Runs in the caller's transaction.
+    """
+    session_id = ids.uuid7()
+    new = begun(request, session.user_id, session.done, session_id=session_id, auth_time=session.auth_time)
+    await _BEGIN.fetchrow(**new.values)
+    await record("sign_in", user_id=session.user_id, session_id=session_id, detail={"amr": session.amr})
+    return new.cookie
 
 
 async def is_live(session_id: UUID) -> bool:

@@ -144,7 +144,7 @@ async def test_a_lock(page: Page, look: Look, alice: User, mailbox: Mailbox) -> 
     await sign_in(page, alice, "not it at all")
     await execute(
         "UPDATE throttle SET number = $2, free_at = now() - interval '1 second' WHERE key = $1",
-        throttle._key(limits.PASSWORDS.name, alice.email), limits.LOCK_AFTER - 1,
+        throttle.key(limits.PASSWORDS, alice.email), limits.LOCK_AFTER - 1,
     )  # fmt: skip
     await sign_in(page, alice, "nor this")
     link = (await mailbox.next(alice.email)).path

@@ -12,7 +12,7 @@ from bench.large import Scale, fill
 from idp.db.engine import execute
 from idp.oauth import statements
 from idp.oauth.clients.registration import register_client
-from idp.signin import engine, flow, sessions
+from idp.signin import flow, limits, outcome, sessions, standing
 from idp.web import throttle
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
@@ -21,11 +21,13 @@ HOT = {name: value for name, value in vars(statements).items() if name.isupper()
     "session": sessions._FIND,
     "touched session": sessions._TOUCH,
     "flow": flow._FIND,
-    "step taken": flow._ADVANCE,
+    "step taken": outcome._GO_ON.text,
+    "sign-in ended": outcome._END.text,
     "flow finished": flow._FINISH,
-    "user allowed": engine._STILL_ALLOWED,
+    "person": standing._BY_ID.text,
     "user by email": "SELECT * FROM users WHERE email = $1",
-    "try": throttle._ATTEMPT,
+    "password tried": limits._TRY_PASSWORD.text,
+    "try": throttle._ATTEMPT_ALONE.text,
     "count forgotten": throttle._FORGET,
 }
 #: Those that put what they lock in order, so that no two of them wait for each other.
@@ -52,6 +54,18 @@ async def full(cluster: Cluster, template: str) -> AsyncIterator[asyncpg.Connect
         await execute(
             "INSERT INTO throttle (key, rule, number, interval, tolerance, refused, free_at)"
             " SELECT sha256(email::bytea), '', 1, 1, 1, false, now() FROM users"
+        )
+        await execute(
+            "INSERT INTO device (id, token_hash, user_id, created_at, expires_at)"
+            " SELECT uuidv7(), sha256(email::bytea), id, now(), now() + interval '1 year' FROM users"
+        )
+        await execute("INSERT INTO totp (id, user_id, secret, created_at) SELECT uuidv7(), id, '', now() FROM users")
+        await execute(
+            "INSERT INTO recovery_code (id, user_id, code_hash, created_at) SELECT uuidv7(), id, '', now() FROM users"
+        )
+        await execute(
+            "INSERT INTO passkey (id, user_id, credential_id, public_key, transports, aaguid, name, created_at)"
+            " SELECT uuidv7(), id, email::bytea, '', '{}', id, '', now() FROM users"
         )
         await execute("INSERT INTO revoked_access_token (jti, expires_at) SELECT id::text, expires_at FROM session")
         await execute("ANALYZE")

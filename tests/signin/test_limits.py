@@ -22,11 +22,11 @@ def subject() -> str:
     return secrets.token_hex(8)
 
 
-async def _later(rule: str, key: str, seconds: float) -> None:
+async def _later(rule: throttle.Rate | throttle.Escalation, subject: str, seconds: float) -> None:
     """The database's clock cannot be moved; what it is compared with can."""
     await execute(
         "UPDATE throttle SET free_at = free_at - make_interval(secs => $2) WHERE key = $1",
-        throttle._key(rule, key), float(seconds),
+        throttle.key(rule, subject), float(seconds),
     )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ async def test_a_rate(db: str) -> None:
         with pytest.raises(TooManyTries) as refused:
             await throttle.spend((rate, who))
         assert 55 <= refused.value.retry_after <= 60
-    await _later("test", who, 60)
+    await _later(rate, who, 60)
     await throttle.spend((rate, who))
     with pytest.raises(TooManyTries):
         await throttle.spend((rate, who))
@@ -74,7 +74,7 @@ async def test_an_escalation(db: str) -> None:
     for _ in range(4):
         wait = (await throttle.attempt(rule, who)).wait
         waits.append(round(wait))
-        await _later("test", who, wait)
+        await _later(rule, who, wait)
         assert (await throttle.attempt(rule, who)).wait == 0
     assert waits == [2, 4, 8, 10]
     await throttle.forget((rule, who))
@@ -84,7 +84,7 @@ async def test_an_escalation(db: str) -> None:
 async def test_an_escalation_is_forgotten_in_time(db: str) -> None:
     rule, who = throttle.Escalation("test", free=1, longest=10), subject()
     await throttle.attempt(rule, who)
-    await _later("test", who, 25)
+    await _later(rule, who, 25)
     assert (await throttle.attempt(rule, who)).number == 1
 
 
@@ -152,7 +152,7 @@ async def test_another_way_in_lifts_it(browser: Browser, client: RelyingParty, a
 async def test_the_owner_is_told_and_can_lift_it(
     browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox
 ) -> None:
-    key = throttle._key(limits.PASSWORDS.name, alice.email)
+    key = throttle.key(limits.PASSWORDS, alice.email)
     page = await _wrong(browser, alice.email, 1)
     await execute(
         "UPDATE throttle SET number = $2, free_at = now() - interval '1 second' WHERE key = $1",
@@ -219,6 +219,10 @@ async def test_what_is_refused_for_the_load_counts_as_no_try(start_server: Calla
         assert not busy.done()
         assert isinstance(refused, Page)
         assert (refused.response.status_code, refused.response.headers["retry-after"]) == (503, "2")
-        key = throttle._key(limits.PASSWORDS.name, alice.email)
+        key = throttle.key(limits.PASSWORDS, alice.email)
         assert await fetchrow("SELECT FROM throttle WHERE key = $1", key) is None
+        # Before anything is read: it is no matter whether there is such a sign-in.
+        unread = await other.client.post(f"{server.issuer}/login/none/password", headers={"Origin": server.issuer})
+        assert not busy.done()
+        assert unread.status_code == 503
         await busy

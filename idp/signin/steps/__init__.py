@@ -11,6 +11,7 @@ from litestar import Request
 
 from idp.signin.flow import Flow
 from idp.signin.machine import Done
+from idp.signin.standing import Standing
 
 Browser = Request[Any, Any, Any]
 #: What the person entered, or an application sent for them.
@@ -30,10 +31,15 @@ class Refused(Exception):
 
 
 class Proof(NamedTuple):
-    """That a step was taken, and by whom."""
+    """That a step was taken, and by whom.
+
+    Attributes:
+        by: how they stood when it was proved, where this is all that it stands on and nothing is used up by it.
+    """
 
     user_id: UUID
     done: Done
+    by: Standing | None = None
 
 
 class Way(Protocol):
@@ -43,7 +49,7 @@ class Way(Protocol):
         """What the page of this step needs besides the flow."""
 
     async def check(self, flow: Flow, fields: Fields, browser: Browser | None, /) -> Any:
-        """The part that takes long or counts, outside of any transaction.
+        """The part that takes long or counts, outside of any transaction. It may be a :class:`Proof` at once.
 
         Args:
             browser: the request of a browser; None where an app asks.

@@ -4,18 +4,19 @@ from typing import Any
 
 from idp.accounts.addresses import InvalidEmail, normalise_email
 from idp.accounts.passwords import needs_rehash, rehash_password, verify_password
-from idp.accounts.tables import User, user_by_email
-from idp.db.engine import fetchrow
+from idp.db.engine import execute, fetchrow
 from idp.signin import limits
 from idp.signin.flow import Flow
 from idp.signin.machine import Done, Step
+from idp.signin.standing import Standing
 from idp.signin.steps import Browser, Fields, Proof, Refused
 from idp.web.i18n import gettext as _
 
 #: Of what is no address, so much is looked at.
 MAX_LENGTH = 254
 
-_STILL_HOLDS = "SELECT 1 FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL FOR SHARE"
+_STILL_HOLDS = "SELECT FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL FOR SHARE"
+_UPGRADE = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
 
 
 async def show(flow: Flow) -> dict[str, Any]:
@@ -23,26 +24,27 @@ async def show(flow: Flow) -> dict[str, Any]:
     return {}
 
 
-async def check(flow: Flow, fields: Fields, browser: Browser | None) -> User:
-    """The user whose address and password these are."""
-    user = await _matching(fields.get("username", ""), fields.get("password", ""), browser)
-    if user is None:
+async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Proof:
+    """Whose address and password these are."""
+    person = await _matching(fields.get("username", ""), fields.get("password", ""), browser)
+    if person is None:
         raise _refused()
-    return user
+    return Proof(person.user_id, Done(Step.PASSWORD, ("pwd",)), person)
 
 
-async def take(flow: Flow, checked: User) -> Proof:
+async def take(flow: Flow, checked: Proof) -> Proof:
     """Whether what was checked still holds. Checking takes a while, in which it may have changed."""
-    if await fetchrow(_STILL_HOLDS, checked.id, checked.password_hash) is None:
+    verified = checked.by.password_hash if checked.by is not None else None
+    if await fetchrow(_STILL_HOLDS, checked.user_id, verified) is None:
         raise _refused()
-    return Proof(checked.id, Done(Step.PASSWORD, ("pwd",)))
+    return checked._replace(by=None)
 
 
 def _refused() -> Refused:
     return Refused(_("That email and password do not match."))
 
 
-async def _matching(username: str, password: str, browser: Browser | None) -> User | None:
+async def _matching(username: str, password: str, browser: Browser | None) -> Standing | None:
     """Unknown, disabled and passwordless users cost the same time as known ones: a password is always verified.
 
     Raises:
@@ -50,26 +52,18 @@ async def _matching(username: str, password: str, browser: Browser | None) -> Us
         TooManyTries: at this account.
     """
     try:
-        email = normalise_email(username)
-        user = await user_by_email(email)
+        email: str | None = normalise_email(username)
     except InvalidEmail:
-        email, user = username[:MAX_LENGTH], None
-    await limits.password(email, user, browser)
-    matches = await verify_password(user.password_hash if user else None, password)
-    if user is None or not matches or user.disabled_at is not None:
+        email = None
+    person = await limits.password(email, email or username[:MAX_LENGTH], browser)
+    matches = await verify_password(person.password_hash if person else None, password)
+    if person is None or person.password_hash is None or person.disabled or not matches:
         return None
-    if user.password_hash is not None and needs_rehash(user.password_hash):
-        await _upgrade(user, password)
-    return user
+    return await _upgraded(person, password) if needs_rehash(person.password_hash) else person
 
 
-async def _upgrade(user: User, password: str) -> None:
+async def _upgraded(person: Standing, password: str) -> Standing:
     """Keep the hash at today's parameters, unless the password was changed meanwhile."""
     upgraded = await rehash_password(password)
-    updated = (
-        await User.update({User.password_hash: upgraded})
-        .where((User.id == user.id) & (User.password_hash == user.password_hash))
-        .returning(User.id)
-    )
-    if updated:
-        user.password_hash = upgraded
+    done = await execute(_UPGRADE, person.user_id, person.password_hash, upgraded)
+    return person._replace(password_hash=upgraded) if done else person
