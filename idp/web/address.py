@@ -1,6 +1,7 @@
 """The one function that decides where a request comes from."""
 
 import ipaddress
+import socket
 from functools import lru_cache
 
 from litestar.types import Scope
@@ -65,6 +66,7 @@ def subjects(address: str) -> tuple[str, str]:
 
 
 def _network(address: IPAddress, length: int) -> str:
-    # As ip_network would, which parses all of it anew.
-    rest = address.max_prefixlen - length
-    return f"{type(address)(int(address) >> rest << rest)}/{length}"
+    # As ip_network would write it, which parses all of it anew.
+    family, rest = socket.AF_INET if address.version == 4 else socket.AF_INET6, address.max_prefixlen - length
+    prefix = int(address) >> rest << rest
+    return f"{socket.inet_ntop(family, prefix.to_bytes(address.max_prefixlen // 8))}/{length}"
