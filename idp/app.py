@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 import structlog
 from litestar import Litestar
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp
 
 from idp import housekeeping
@@ -91,9 +93,10 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
         asyncio.create_task(outbox.run()),
         asyncio.create_task(pages().compile()),
     ]
-    # What is here now stays: the collector need not walk through all of it again and again.
+    # What is here now stays: the collector, which waits for this, need not walk through all of it again and again.
     gc.collect()
     gc.freeze()
+    gc.enable()
     _say_that_it_serves()
     try:
         yield
@@ -113,6 +116,14 @@ def _say_that_it_serves() -> None:
         print(seed.banner(demo, settings().issuer) if demo else "", flush=True)  # noqa: T201
 
 
+class _Application(Litestar):
+    """Litestar without its support for Pydantic and attrs, which no handler here needs: importing it takes long."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return [*plugins, MsgspecDIPlugin()]
+
+
 def create_app() -> ASGIApp:
     """The ASGI application of one worker, for the settings of its environment."""
     config: Settings = settings()
@@ -129,7 +140,7 @@ def create_app() -> ASGIApp:
         handlers += dev.ROUTES
     else:
         handlers += home.ROUTES
-    app = Litestar(
+    app = _Application(
         handlers,
         exception_handlers=failures.HANDLERS,
         guards=[same_origin_guard],

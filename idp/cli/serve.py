@@ -1,6 +1,7 @@
 """`idp serve`: prepare the database and the keys, then run the workers until told to stop."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -39,6 +40,8 @@ def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> N
 
     Without `IDP_DATABASE_URL` it starts the embedded PostgreSQL, and stops it when it ends.
     """
+    # What a start makes is there to stay: the collector would walk through all of it several times, for nothing.
+    gc.disable()
     asked_to_stop = _leave_when_asked()
     # The workers read the same environment, so options become settings of it.
     options = {"IDP_DEV": "1" if dev else None, "IDP_HOST": host, "IDP_PORT": port, "IDP_WORKERS": count}

@@ -1,8 +1,10 @@
 """The worker processes of `idp serve`: how Granian runs them, and how they end."""
 
+import gc
 import multiprocessing
 import signal
 from asyncio import AbstractEventLoop
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from idp.db.account import end_with_parent
@@ -36,9 +38,13 @@ def run(config: Settings) -> None:
     """
     from granian.server import Server
 
+    app = None
     if multiprocessing.get_start_method() == "fork":
-        # Imported once, and shared by all workers.
-        import idp.app  # noqa: F401
+        from idp.app import create_app
+
+        # Made once, and shared by all workers; a collector that looks at it would make a copy for each.
+        app = create_app()
+        gc.freeze()
     server = Server(
         "idp.app:create_app",
         address=config.host,
@@ -58,11 +64,15 @@ def run(config: Settings) -> None:
         ignored = hangup is signal.SIG_IGN
         signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else server.signal_handler_interrupt)
 
-    server.serve(target_loader=_application, wrap_loader=False)
+    server.serve(target_loader=partial(_application, app), wrap_loader=False)
 
 
-def _application() -> "ASGIApp":
-    """What a worker serves. This is the first that runs in its process."""
+def _application(app: "ASGIApp | None") -> "ASGIApp":
+    """What a worker serves. This is the first that runs in its process.
+
+    Args:
+        app: if it is made already.
+    """
     from granian import _signals
 
     # Ctrl-C reaches every process of the terminal. Its parent acts on it and tells the worker.
@@ -70,6 +80,8 @@ def _application() -> "ASGIApp":
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent(signal.SIGTERM)
     _signals.set_loop_signals = _listen
+    if app is not None:
+        return app
     from idp.app import create_app
 
     return create_app()

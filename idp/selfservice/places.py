@@ -2,19 +2,23 @@
 
 import ipaddress
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import maxminddb
-from ua_parser import parse
-
+from idp.lazy import lazy
 from idp.settings import settings
 from idp.web.i18n import gettext as _
 from idp.web.i18n import locale
 
+if TYPE_CHECKING:
+    import maxminddb
+    import ua_parser
+else:
+    maxminddb, ua_parser = lazy("maxminddb"), lazy("ua_parser")
+
 
 def device(user_agent: str) -> str:
     """A browser and its system, as ``Firefox on Windows``."""
-    found = parse(user_agent)
+    found = ua_parser.parse(user_agent)
     browser = found.user_agent.family if found.user_agent else None
     system = found.os.family if found.os else None
     if browser and system:
@@ -23,7 +27,7 @@ def device(user_agent: str) -> str:
 
 
 @cache
-def _database() -> maxminddb.Reader | None:
+def _database() -> "maxminddb.Reader | None":
     path = settings().geoip_database
     return maxminddb.open_database(path) if path is not None else None
 
