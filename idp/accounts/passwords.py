@@ -143,11 +143,13 @@ def _is_argon2(hash: str, password: bytes) -> bool:
 
 
 def _hasher() -> PasswordHasher:
-    return PasswordHasher(
-        time_cost=settings().argon2_time_cost,
-        memory_cost=settings().argon2_memory_cost,
-        parallelism=settings().argon2_parallelism,
-    )
+    config = settings()
+    return _hasher_of(config.argon2_time_cost, config.argon2_memory_cost, config.argon2_parallelism)
+
+
+@cache
+def _hasher_of(time_cost: int, memory_cost: int, parallelism: int) -> PasswordHasher:
+    return PasswordHasher(time_cost=time_cost, memory_cost=memory_cost, parallelism=parallelism)
 
 
 def _decoy() -> str:
