@@ -88,5 +88,6 @@ async def of(user_id: UUID, browser: Browser | None) -> Standing | None:
 
 
 def read(row: asyncpg.Record, brought: Tokens) -> Standing | None:
-    """What one of the statements found, whose row may have more columns."""
-    return Standing._make((*tuple(row)[:8], brought)) if row["id"] is not None else None
+    """What one of the statements found. More columns may follow."""
+    columns = tuple(row)[: len(Standing._fields) - 1]
+    return Standing._make((*columns, brought)) if row["id"] is not None else None
