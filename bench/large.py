@@ -62,9 +62,11 @@ SELECT uuidv7(), f.id, sha256((f.id::text || n)::bytea), now(), now() + interval
        CASE WHEN n < $1 THEN now() END
 FROM token_family AS f, generate_series(1, $1::int) AS n
 """
+# With places in the trail, before all others: as long as they had none, the server would be busy giving them some.
 _AUDIT_EVENTS = """
-INSERT INTO audit_event (id, at, event, outcome, user_id, client_id, ip_address, request_id, detail)
-SELECT uuidv7(), now(), 'sign_in', 'success', u.id, NULL, '192.0.2.1', 'large', '{"amr": ["pwd"]}'
+INSERT INTO audit_event (id, at, event, outcome, user_id, client_id, ip_address, request_id, detail, seq)
+SELECT uuidv7(), now(), 'sign_in', 'success', u.id, NULL, '192.0.2.1', 'large', '{"amr": ["pwd"]}',
+       -row_number() OVER ()
 FROM users AS u, generate_series(1, $1::int)
 """
 _EXPIRED = """
@@ -179,8 +181,11 @@ BEGIN
     RETURN extract(epoch FROM longest) * 1000;
 END $$
 """
+# The last ones go last. To look for the first would be to go past all that were deleted.
 _NOTHING_EXPIRED = """
-SELECT NOT EXISTS (SELECT FROM refresh_token WHERE expires_at < now() - interval '1 day 1 minute')
+SELECT count(*) = 0 FROM (
+    SELECT FROM refresh_token WHERE expires_at < now() - interval '1 day 1 minute' ORDER BY expires_at DESC LIMIT 1
+) AS last
 """
 _DEAD = """
 SELECT 100.0 * n_dead_tup / greatest(1, n_live_tup + n_dead_tup)

@@ -120,11 +120,6 @@ async def full(cluster: Cluster, template: str) -> AsyncIterator[asyncpg.Connect
         client, _ = await register_client(client_name="Large", redirect_uris=["https://client.example/callback"])
         await fill(dsn, client.client_id, Scale().of(0.005))
         await _fill_others(client.client_id)
-        # As it is after a checkpoint.
-        await execute(
-            "UPDATE audit_event AS e SET seq = placed.seq FROM (SELECT id, row_number() OVER (ORDER BY id) AS seq"
-            " FROM audit_event ORDER BY id LIMIT 24900) AS placed WHERE e.id = placed.id"
-        )
         await execute("ANALYZE")
         connection = await asyncpg.connect(dsn, statement_cache_size=0)
         await connection.execute("SET plan_cache_mode = force_generic_plan")
