@@ -57,13 +57,9 @@ class Expiring(NamedTuple):
 
     @property
     def delete(self) -> str:
-        """Those that may still go and that nobody holds. $1 keys
-
-        Its commit does not wait for the disk, or they would be locked meanwhile. What a crash brings back is deleted
-        again.
-        """
+        """Those that may still go and that nobody holds. $1 keys"""
         return (
-            f"WITH old AS (SELECT {self.key} FROM {self.name} AS t, set_config('synchronous_commit', 'off', true)"  # noqa: S608
+            f"WITH old AS (SELECT {self.key} FROM {self.name} AS t"  # noqa: S608
             f" WHERE {self.key} = ANY($1) AND {self._expired} FOR UPDATE OF t SKIP LOCKED)"
             f" DELETE FROM {self.name} AS t USING old WHERE t.{self.key} = old.{self.key}"
         )

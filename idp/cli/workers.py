@@ -2,7 +2,9 @@
 
 import gc
 import multiprocessing
+import os
 import signal
+import sys
 from asyncio import AbstractEventLoop
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,9 @@ from idp.settings import Settings
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
+
+#: Seconds after which a worker has all of its threads.
+COMPLETE_AFTER = 1
 
 
 def granian_options() -> dict[str, Any]:
@@ -104,4 +109,15 @@ def _listen(loop: AbstractEventLoop) -> Any:
             event.set()
 
     loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.call_later(COMPLETE_AFTER, _let_finish)
     return event
+
+
+def _let_finish() -> None:
+    """Have the loop's thread, which calls this, interrupt no other.
+
+    One that hands it a request is done in a moment, and to and fro would cost more than the wait. Threads inherit
+    this, so Granian's, which must not, are there before.
+    """
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

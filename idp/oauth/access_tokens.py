@@ -11,7 +11,7 @@ from idp.db.engine import fetchrow
 from idp.keys import jose
 from idp.keys.ring import keyring
 from idp.oauth.clients.registry import registry
-from idp.oauth.statements import IS_REVOKED, LIVE_ACCESS_TOKEN
+from idp.oauth.statements import CLAIMS_OF_LIVE_ACCESS_TOKEN, IS_REVOKED, LIVE_ACCESS_TOKEN
 from idp.oauth.token.mint import family_of
 from idp.settings import settings
 
@@ -21,7 +21,8 @@ class LiveAccessToken(msgspec.Struct, frozen=True):
 
     Attributes:
         claims: what the token itself says.
-        row: its user and what its family was asked for; None for a client's own token.
+        row: of its user the ``id``, and where asked for everything, with the ``claims`` that its family was asked for;
+            None for a client's own token.
     """
 
     claims: Mapping[str, Any]
@@ -53,9 +54,12 @@ def read(token: str) -> Mapping[str, Any] | None:
     return claims if claims.get("iss") == settings().issuer else None
 
 
-async def judge(token: str) -> LiveAccessToken | None:
+async def judge(token: str, *, with_user: bool = False) -> LiveAccessToken | None:
     """The token if it still counts: neither it nor its family is revoked, its user and client are not disabled, and it
     was not issued before what counts at all.
+
+    Args:
+        with_user: whether all is wanted that is known of its user.
     """
     claims = read(token)
     client = registry.client(claims["client_id"]) if claims is not None else None
@@ -66,5 +70,5 @@ async def judge(token: str) -> LiveAccessToken | None:
     family_id = family_of(jti)
     if family_id is None:
         return None if await fetchrow(IS_REVOKED, jti) else LiveAccessToken(claims, None)
-    row = await fetchrow(LIVE_ACCESS_TOKEN, family_id, jti)
+    row = await fetchrow(CLAIMS_OF_LIVE_ACCESS_TOKEN if with_user else LIVE_ACCESS_TOKEN, family_id, jti)
     return LiveAccessToken(claims, row) if row else None

@@ -105,13 +105,15 @@ WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at + make_interval(secs => 
 RETURNING f.id, f.client_id, f.user_id, f.session_id
 """
 
-# Whether an access token of a family still counts, and what userinfo may say. $1 family_id  $2 jti
-LIVE_ACCESS_TOKEN = f"""
-SELECT f.claims, u.*
+# Whether an access token of a family still counts. $1 family_id  $2 jti
+_ACCESS_TOKEN_LIVES = f"""
 FROM token_family AS f, users AS u
 WHERE f.id = $1 AND {_FAMILY_LIVES}
   AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $2)
-"""  # noqa: S608
+"""
+LIVE_ACCESS_TOKEN = f"SELECT u.id {_ACCESS_TOKEN_LIVES}"
+# And what userinfo may say.
+CLAIMS_OF_LIVE_ACCESS_TOKEN = f"SELECT f.claims, u.* {_ACCESS_TOKEN_LIVES}"
 
 # An access token of no family. $1 jti
 IS_REVOKED = "SELECT 1 FROM revoked_access_token WHERE jti = $1"

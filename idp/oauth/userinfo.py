@@ -44,7 +44,7 @@ async def _bearer_token(request: AnyRequest) -> str:
 )
 async def userinfo(request: AnyRequest) -> Answer:
     """The claims of the user in whose name the token was issued: those of its scopes, and those asked for by name."""
-    live = await access_tokens.judge(await _bearer_token(request))
+    live = await access_tokens.judge(await _bearer_token(request), with_user=True)
     if live is None:
         raise InvalidToken
     scopes = str(live.claims["scope"]).split()
