@@ -181,6 +181,14 @@ def test_only_one_module_reads_the_clock() -> None:
     assert readers == {"idp.clock"}
 
 
+def test_every_commit_is_durable() -> None:
+    """Whatever was answered outlives a crash of PostgreSQL, however much faster it were otherwise."""
+    for path in (*ROOT.rglob("*.py"), *ROOT.rglob("*.sql")):
+        text = path.read_text().lower()
+        assert "synchronous_commit" not in text, path
+        assert "unlogged" not in text, path
+
+
 def test_layers_are_disjoint() -> None:
     assert len(LAYER) == sum(map(len, LAYERS))
     assert all(above.isdisjoint(below) for above, below in pairwise(LAYERS))

@@ -201,19 +201,6 @@ async def _elsewhere(work: Awaitable[int]) -> int:
     return await work
 
 
-async def test_its_commits_do_not_wait_for_the_disk(fill: Fill) -> None:
-    """And what comes after on the same connection does."""
-    await fill("signin_flow", YEAR, 1)
-    setting = "SELECT current_setting('synchronous_commit') AS now"
-    async with transaction():
-        (before,) = await fetch(setting)
-        await housekeeping.delete(SIGNIN_FLOW, await _found())
-        (during,) = await fetch(setting)
-    async with transaction():
-        (after,) = await fetch(setting)
-    assert (before["now"], during["now"], after["now"]) == ("on", "off", "on")
-
-
 async def test_a_family_stays_until_its_tokens_are_gone(fill: Fill) -> None:
     """PostgreSQL would delete all of them with it, and hold them all meanwhile."""
     family = fill.row("token_family", clock.now() - YEAR)
