@@ -4,11 +4,10 @@ from http.cookies import SimpleCookie
 
 import pytest
 
-from idp.ids import random_token
 from idp.web import cookies
 
 
-@pytest.mark.parametrize("value", ["", random_token(), "a.b-c_d~e", "post=1&logout=%2F%22"])
+@pytest.mark.parametrize("value", ["", "0123456789_-abcXYZ" * 3, "a.b-c_d~e", "post=1&logout=%2F%22"])
 @pytest.mark.parametrize("max_age", [None, 0, 3600])
 def test_a_browser_reads_what_was_set(value: str, max_age: int | None) -> None:
     name, header = cookies.make("test", value, max_age=max_age).to_encoded_header()
