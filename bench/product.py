@@ -53,6 +53,8 @@ class Product:
             # The load comes from one machine but stands for many: each request names another address.
             "IDP_TRUSTED_PROXIES": "127.0.0.0/8",
             "PYTHONPATH": str(Path(__file__).parents[1]),
+            # As installed, where it is compiled once and not at each start.
+            "PYTHONDONTWRITEBYTECODE": "",
         }
         started = time.perf_counter()
         self.log = folder / f"server-{time.monotonic_ns()}.log"
