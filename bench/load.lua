@@ -1,5 +1,6 @@
 -- Sends the requests of a file, one a line: method, path, headers and body, parted by tabs; headers by "|".
--- Arguments: the file, the number of threads, "repeat" or "once", and milliseconds between requests of a connection.
+-- Arguments: the file, the number of threads, "repeat" or "once", and the mean of milliseconds between
+-- requests of a connection.
 local started = 0
 
 function setup(thread)
@@ -24,11 +25,9 @@ function init(args)
       number = number + 1
    end
    if pause > 0 then
-      -- Not all at the same moment.
-      delay = function()
-         delay = function() return pause end
-         return math.random(0, pause)
-      end
+      -- Its mean; never the same, or all connections would ask at the same moment, again and again.
+      math.randomseed(index + 1)
+      delay = function() return math.random(0, 2 * pause) end
    end
 end
 

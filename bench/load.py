@@ -80,7 +80,7 @@ def loading(
 
     Args:
         once: each request is sent once; when they are used up, the load ends.
-        pause: seconds that a connection waits between an answer and its next request.
+        pause: seconds that a connection waits on average between an answer and its next request.
     """
     threads = min(THREADS, connections)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
