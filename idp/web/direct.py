@@ -115,14 +115,18 @@ class Direct:
         scope["state"] = {}
         scope["route_handler"] = handler
         scope["path_template"] = scope["path"]
-        request = _Request(scope, body.receive, send)
+        request, status = _Request(scope, body.receive, send), 0
         try:
-            answer = await cast(Handler, handler.fn)(request)
-        except Exception as error:
-            self.edge.choose_language(scope)
-            answer = _failed(request, error)
-        if body.unread:
+            answer = await self._call(handler, request)
             await body.read_out()
-        await answer.send(send, headers)
-        if answer.status >= HTTPStatus.BAD_REQUEST or self.edge.tells_everything:
-            self.edge.end(scope, answer.status, started)
+            status = answer.status
+            await answer.send(send, headers)
+        finally:
+            self.edge.end(scope, status, started)
+
+    async def _call(self, handler: HTTPRouteHandler, request: Request[Any, Any, Any]) -> Answer:
+        try:
+            return await cast(Handler, handler.fn)(request)
+        except Exception as error:
+            self.edge.choose_language(request.scope)
+            return _failed(request, error)

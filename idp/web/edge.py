@@ -57,7 +57,9 @@ class Body:
         return message
 
     async def read_out(self) -> None:
-        """Read what is left."""
+        """Read what is left, if something is."""
+        if not self.unread:
+            return
         size = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WAIT_FOR_UNWANTED):
