@@ -113,11 +113,11 @@ async def transaction() -> AsyncIterator[None]:
     if engine.current_transaction.get() is not None:
         yield
         return
-    async with _lines().line() as line, transaction_on(line):
+    async with lines().line() as line, transaction_on(line):
         yield
 
 
-def _lines() -> Lines:
+def lines() -> Lines:
     if engine.lines is None:
         raise DatabaseUnavailable("The database is not open.")
     return engine.lines
@@ -127,7 +127,7 @@ async def _run(statement: str, arguments: tuple[object, ...]) -> tuple[list[asyn
     current = cast(_Transaction | None, engine.current_transaction.get())
     if current is not None:
         return await current.line.fetch(statement, arguments)
-    async with _lines().line() as line:
+    async with lines().line() as line:
         return await line.fetch(statement, arguments)
 
 

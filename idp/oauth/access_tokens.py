@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import asyncpg
 import msgspec
 
-from idp.db.engine import fetchrow
 from idp.keys import jose
 from idp.keys.ring import keyring
 from idp.oauth.clients.registry import registry
@@ -26,7 +24,7 @@ class LiveAccessToken(msgspec.Struct, frozen=True):
     """
 
     claims: Mapping[str, Any]
-    row: asyncpg.Record | None
+    row: Mapping[str, Any] | None
 
 
 @lru_cache(maxsize=1024)
@@ -69,6 +67,8 @@ async def judge(token: str, *, with_user: bool = False) -> LiveAccessToken | Non
     jti = claims["jti"]
     family_id = family_of(jti)
     if family_id is None:
-        return None if await fetchrow(IS_REVOKED, jti) else LiveAccessToken(claims, None)
-    row = await fetchrow(CLAIMS_OF_LIVE_ACCESS_TOKEN if with_user else LIVE_ACCESS_TOKEN, family_id, jti)
-    return LiveAccessToken(claims, row) if row else None
+        revoked = await IS_REVOKED.fetchrow(jti=jti) is not None
+        return None if revoked else LiveAccessToken(claims, None)
+    statement = CLAIMS_OF_LIVE_ACCESS_TOKEN if with_user else LIVE_ACCESS_TOKEN
+    row = await statement.fetchrow(family_id=family_id, jti=jti)
+    return LiveAccessToken(claims, row) if row is not None else None

@@ -4,31 +4,39 @@ Whatever is single-use is consumed here by one conditional statement whose predi
 the database's clock included. A statement that finds no row has changed nothing.
 """
 
-# $1 code_hash  $2 client_id  $3 redirect_uri  $4 S256 of the verifier (null: none sent)
-# $5 jti  $6 token_hash  $7 issued_at  $8 expires_at of the refresh token (jti null: none is wanted)
-# $9 latest end of the family  $10 resources that the code must cover  $11 the moment that it must not be older than
-REDEEM_CODE = """
+from idp.db.batched import Batched
+
+# code_challenge: S256 of the verifier (null: none was sent). jti and what follows: of the refresh token (null: none is
+# wanted). family_until: the latest end of the family. resource: those that the code must cover, parted by spaces.
+# not_before: what the code must not be older than.
+REDEEM_CODE = Batched(
+    "code_hash bytea, client_id text, redirect_uri text, code_challenge text, resource text, not_before timestamptz, "
+    "jti uuid, token_hash bytea, issued_at timestamptz, expires_at timestamptz, family_until timestamptz",
+    """
 WITH code AS (
     UPDATE authorization_code AS c SET consumed_at = now()
-    FROM users AS u, session AS s
-    WHERE c.code_hash = $1 AND c.client_id = $2 AND c.redirect_uri = $3
-      AND c.code_challenge IS NOT DISTINCT FROM $4 AND c.resource @> $10::text[]
-      AND c.consumed_at IS NULL AND c.expires_at > now() AND c.created_at >= $11
+    FROM asked AS a, users AS u, session AS s
+    WHERE c.code_hash = a.code_hash AND c.client_id = a.client_id AND c.redirect_uri = a.redirect_uri
+      AND c.code_challenge IS NOT DISTINCT FROM a.code_challenge AND c.resource @> string_to_array(a.resource, ' ')
+      AND c.consumed_at IS NULL AND c.expires_at > now() AND c.created_at >= a.not_before
       AND u.id = c.user_id AND u.disabled_at IS NULL
       AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
-    RETURNING c.*
+    RETURNING a.number, a.jti, a.token_hash, a.issued_at, a.expires_at, a.family_until, c.family_id, c.client_id,
+              c.user_id, c.session_id, c.scope, c.resource, c.claims, c.offline_access, c.nonce, c.auth_time,
+              c.amr, c.acr
 ), family AS (
     INSERT INTO token_family (id, client_id, user_id, session_id, scope, resource, claims, offline_access,
                               auth_time, amr, acr, created_at, expires_at)
     SELECT family_id, client_id, user_id, session_id, scope, resource, claims, offline_access,
-           auth_time, amr, acr, now(), $9
+           auth_time, amr, acr, now(), family_until
     FROM code
 ), refresh AS (
     INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at)
-    SELECT $5, family_id, $6, $7, $8 FROM code WHERE $5::uuid IS NOT NULL
+    SELECT jti, family_id, token_hash, issued_at, expires_at FROM code WHERE jti IS NOT NULL
 )
-SELECT family_id, user_id, session_id, scope, resource, claims, nonce, auth_time, amr, acr FROM code
-"""
+SELECT number, family_id, user_id, session_id, scope, resource, claims, nonce, auth_time, amr, acr FROM code
+""",
+)
 
 # Whether a code, not used up, was granted for other resources. $1 code_hash  $2 client_id  $3 resources
 CODE_FOR_OTHER_RESOURCES = """
@@ -66,22 +74,28 @@ _FAMILY_LIVES = """
         SELECT FROM session AS s WHERE s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()))
 """
 
-# $1 jti  $2 token_hash  $3 client_id  of the token presented; $4 scopes  $5 resources  that it must cover
-# $6 jti  $7 token_hash  $8 issued_at  $9 expires_at  of its successor  $10 the moment that no family may be older than
-ROTATE_REFRESH_TOKEN = f"""
+# Of the token presented, and scopes and resources that it must cover, parted by spaces. new_jti and what follows: of
+# its successor. not_before: what no family may be older than.
+ROTATE_REFRESH_TOKEN = Batched(
+    "jti uuid, token_hash bytea, client_id text, scope text, resource text, not_before timestamptz, "
+    "new_jti uuid, new_hash bytea, new_issued_at timestamptz, new_expires_at timestamptz",
+    f"""
 WITH old AS (
-    UPDATE refresh_token AS r SET rotated_at = now(), successor = $6
-    FROM token_family AS f, users AS u
-    WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at IS NULL AND r.expires_at > now()
-      AND f.id = r.family_id AND f.client_id = $3 AND string_to_array(f.scope, ' ') @> $4::text[]
-      AND f.resource @> $5::text[] AND f.created_at >= $10 AND {_FAMILY_LIVES}
-    RETURNING f.*
+    UPDATE refresh_token AS r SET rotated_at = now(), successor = a.new_jti
+    FROM asked AS a, token_family AS f, users AS u
+    WHERE r.jti = a.jti AND r.token_hash = a.token_hash AND r.rotated_at IS NULL AND r.expires_at > now()
+      AND f.id = r.family_id AND f.client_id = a.client_id
+      AND string_to_array(f.scope, ' ') @> string_to_array(a.scope, ' ')
+      AND f.resource @> string_to_array(a.resource, ' ') AND f.created_at >= a.not_before AND {_FAMILY_LIVES}
+    RETURNING a.number, a.new_jti, a.new_hash, a.new_issued_at, a.new_expires_at, f.id AS family_id,
+              f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.amr, f.acr
 ), new AS (
     INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at)
-    SELECT $6, id, $7, $8, $9 FROM old
+    SELECT new_jti, family_id, new_hash, new_issued_at, new_expires_at FROM old
 )
-SELECT id AS family_id, user_id, session_id, scope, resource, claims, auth_time, amr, acr FROM old
-"""  # noqa: S608
+SELECT number, family_id, user_id, session_id, scope, resource, claims, auth_time, amr, acr FROM old
+""",  # noqa: S608
+)
 
 # The successor of a token rotated within the grace time. $1 jti  $2 token_hash  $3 client_id
 # $4 scopes  $5 resources  that it must cover  $6 grace in seconds  $7 the moment that no family may be older than
@@ -105,18 +119,20 @@ WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at + make_interval(secs => 
 RETURNING f.id, f.client_id, f.user_id, f.session_id
 """
 
-# Whether an access token of a family still counts. $1 family_id  $2 jti
+# Whether an access token of a family still counts.
 _ACCESS_TOKEN_LIVES = f"""
-FROM token_family AS f, users AS u
-WHERE f.id = $1 AND {_FAMILY_LIVES}
-  AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $2)
+FROM asked AS a, token_family AS f, users AS u
+WHERE f.id = a.family_id AND {_FAMILY_LIVES}
+  AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = a.jti)
 """
-LIVE_ACCESS_TOKEN = f"SELECT u.id {_ACCESS_TOKEN_LIVES}"
+LIVE_ACCESS_TOKEN = Batched("family_id uuid, jti text", f"SELECT a.number, u.id {_ACCESS_TOKEN_LIVES}")
 # And what userinfo may say.
-CLAIMS_OF_LIVE_ACCESS_TOKEN = f"SELECT f.claims, u.* {_ACCESS_TOKEN_LIVES}"
+CLAIMS_OF_LIVE_ACCESS_TOKEN = Batched(
+    "family_id uuid, jti text", f"SELECT a.number, u.*, f.claims {_ACCESS_TOKEN_LIVES}"
+)
 
-# An access token of no family. $1 jti
-IS_REVOKED = "SELECT 1 FROM revoked_access_token WHERE jti = $1"
+# An access token of no family.
+IS_REVOKED = Batched("jti text", "SELECT number FROM asked JOIN revoked_access_token USING (jti)")
 
 # $1 jti  $2 token_hash  $3 client_id  $4 the moment that no family may be older than
 LIVE_REFRESH_TOKEN = f"""

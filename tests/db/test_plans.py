@@ -15,6 +15,7 @@ import pytest
 
 import idp
 from bench.large import Scale, fill
+from idp.db.batched import Batched
 from idp.db.engine import execute, fetch
 from idp.db.named import Named
 from idp.housekeeping import EXPIRING
@@ -58,7 +59,7 @@ def _statements() -> dict[str, str]:
     for module in walk_packages(idp.__path__, "idp."):
         if not module.name.startswith(ELSEWHERE):
             for name, value in vars(import_module(module.name)).items():
-                statement = value.text if isinstance(value, Named) else value
+                statement = value.text if isinstance(value, Named | Batched) else value
                 if name.isupper() and isinstance(statement, str) and _is_whole(statement):
                     # Where it is imported too, it is the same one.
                     found.setdefault(statement, f"{module.name}.{name}")

@@ -66,26 +66,25 @@ async def _consume(
     refresh: NewRefreshToken | None,
     resource: tuple[str, ...],
 ) -> Grant | None:
-    single_session = settings().single_session or client.single_session
-    arguments = (
-        code_hash,
-        client.client_id,
+    asked = {
+        "code_hash": code_hash,
+        "client_id": client.client_id,
         # A code from the challenge endpoint was sent nowhere.
-        form.get("redirect_uri", ""),
-        _challenge(form.get("code_verifier")),
-        refresh.jti if refresh else None,
-        refresh.hash if refresh else None,
-        refresh.issued_at if refresh else None,
-        refresh.expires_at if refresh else None,
-        clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime),
-        resource,
-        registry.not_before(client),
-    )
-    if not single_session:
-        row = await fetchrow(REDEEM_CODE, *arguments)
+        "redirect_uri": form.get("redirect_uri", ""),
+        "code_challenge": _challenge(form.get("code_verifier")),
+        "resource": " ".join(resource),
+        "not_before": registry.not_before(client),
+        "jti": refresh.jti if refresh else None,
+        "token_hash": refresh.hash if refresh else None,
+        "issued_at": refresh.issued_at if refresh else None,
+        "expires_at": refresh.expires_at if refresh else None,
+        "family_until": clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime),
+    }
+    if not (settings().single_session or client.single_session):
+        row = await REDEEM_CODE.fetchrow(**asked)
         return Grant(**row) if row else None
     async with transaction():
-        row = await fetchrow(REDEEM_CODE, *arguments)
+        row = await REDEEM_CODE.fetchrow(**asked)
         if row is None:
             return None
         only_client = None if settings().single_session else client.client_id

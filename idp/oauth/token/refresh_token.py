@@ -62,12 +62,23 @@ async def _rotate(
     client: Client, jti: UUID, token_hash: bytes, scope: tuple[str, ...], resource: tuple[str, ...]
 ) -> tuple[Grant, str] | None:
     """Rotate, or repeat the rotation within the grace time. To ask beyond the grant leaves the token as it was."""
-    old, new = (jti, token_hash, client.client_id, scope, resource), new_refresh_token()
-    not_before = registry.not_before(client)
-    row = await fetchrow(ROTATE_REFRESH_TOKEN, *old, new.jti, new.hash, new.issued_at, new.expires_at, not_before)
+    new, not_before = new_refresh_token(), registry.not_before(client)
+    row = await ROTATE_REFRESH_TOKEN.fetchrow(
+        jti=jti,
+        token_hash=token_hash,
+        client_id=client.client_id,
+        scope=" ".join(scope),
+        resource=" ".join(resource),
+        not_before=not_before,
+        new_jti=new.jti,
+        new_hash=new.hash,
+        new_issued_at=new.issued_at,
+        new_expires_at=new.expires_at,
+    )
     if row is not None:
         return Grant(**row), new.token
-    row = await fetchrow(REPEAT_ROTATION, *old, settings().refresh_token_grace, not_before)
+    grace = settings().refresh_token_grace
+    row = await fetchrow(REPEAT_ROTATION, jti, token_hash, client.client_id, scope, resource, grace, not_before)
     if row is None:
         return None
     values = dict(row)
