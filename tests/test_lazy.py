@@ -21,7 +21,18 @@ def test_a_module_is_loaded_when_it_is_used() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["webauthn", "ua_parser", "maxminddb", "pydantic.v1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "webauthn",
+        "ua_parser",
+        "maxminddb",
+        "pydantic.v1",
+        "email_validator",
+        "segno",
+        "authlib.integrations",
+    ],
+)
 def test_the_application_starts_without_it(name: str) -> None:
     _run(
         "import sys, idp.app; idp.app._Application([])\n"

@@ -2,13 +2,8 @@
 
 import re
 import unicodedata
-
-import email_validator
-from email_validator import EmailNotValidError, validate_email
-
-# Names that work on one machine or in one network are good enough for those who run a server there.
-email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = ["arpa", "invalid", "onion"]
-
+from functools import cache
+from types import ModuleType
 
 # Letters and marks that are shown as nothing, or as a space: two addresses could look the same. Control and format
 # characters are refused anyway.
@@ -27,6 +22,16 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFKC", folded).casefold()
 
 
+@cache
+def _validator() -> ModuleType:
+    """Loaded when it is needed, for that takes long."""
+    import email_validator
+
+    # Names that work on one machine or in one network are good enough for those who run a server there.
+    email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = ["arpa", "invalid", "onion"]
+    return email_validator
+
+
 def normalise_email(text: str) -> str:
     """The one form of an address that is stored and looked up: NFKC, without case, its domain in ASCII (IDNA).
 
@@ -37,11 +42,12 @@ def normalise_email(text: str) -> str:
         raise InvalidEmail("The email address holds characters that cannot be seen.")
     # IDNA folds the domain in its own way: straße.example and strasse.example may belong to different people.
     local_part, at, domain = unicodedata.normalize("NFKC", text.strip()).rpartition("@")
+    validator = _validator()
     try:
-        address = validate_email(
+        address = validator.validate_email(
             _fold(local_part) + at + domain, check_deliverability=False, globally_deliverable=False, strict=True
         )
-    except (EmailNotValidError, UnicodeError) as error:
-        reason = str(error) if isinstance(error, EmailNotValidError) else "The email address is not text."
+    except (validator.EmailNotValidError, UnicodeError) as error:
+        reason = str(error) if isinstance(error, validator.EmailNotValidError) else "The email address is not text."
         raise InvalidEmail(reason) from error
     return f"{_fold(address.local_part)}@{address.ascii_domain}"

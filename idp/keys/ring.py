@@ -91,7 +91,7 @@ def open_private_key(kid: str, sealed: bytes) -> SigningKey:
         VaultError: the master key is not the one that sealed it, or the row is damaged.
     """
     jwk = msgspec.json.decode(vault.open(sealed, _context(kid)), type=dict[str, str])
-    return jose.from_private_jwk(jwk)
+    return jose.from_own_jwk(jwk)
 
 
 class KeyRing:

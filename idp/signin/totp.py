@@ -2,17 +2,22 @@
 
 import hmac
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 import pyotp
-import segno
 
 from idp import clock, ids
 from idp.db.engine import execute, fetchrow
 from idp.keys import vault
+from idp.lazy import lazy
 from idp.settings import settings
 from idp.web.i18n import gettext as _
+
+if TYPE_CHECKING:
+    import segno
+else:
+    segno = lazy("segno")
 
 STEP = 30
 #: How many steps a clock may be off, either way (RFC 6238 section 5.2).

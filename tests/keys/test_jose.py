@@ -79,6 +79,15 @@ def test_a_private_jwk_round_trips(alg: str) -> None:
     assert jose.verify(jose.sign(again, "JWT", CLAIMS), by_kid(KEYS[alg]), typ="JWT") == CLAIMS
 
 
+@pytest.mark.parametrize("alg", jose.ALGORITHMS)
+def test_what_is_kept_of_a_key_is_the_whole_key(alg: str) -> None:
+    """It is not checked again, so what it signs is."""
+    key = jose.from_own_jwk(jose.to_private_jwk(KEYS[alg]))
+    assert (key.kid, key.alg, key.size, key.public_jwk) == (KEYS[alg].kid, alg, KEYS[alg].size, KEYS[alg].public_jwk)
+    assert jose.verify(jose.sign(key, "at+jwt", CLAIMS), by_kid(KEYS[alg]), typ="at+jwt") == CLAIMS
+    assert jose.to_private_jwk(key) == jose.to_private_jwk(KEYS[alg])
+
+
 def test_a_key_does_not_show_its_secret() -> None:
     private = jose.to_private_jwk(KEYS["ES256"])["d"]
     assert private not in repr(KEYS["ES256"])

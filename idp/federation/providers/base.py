@@ -1,19 +1,16 @@
 """What every kind of provider can do."""
 
 import warnings
-from typing import Any, ClassVar, Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from authlib.deprecate import AuthlibDeprecationWarning
-
-with warnings.catch_warnings():
-    # It prefers a successor of httpx, and would say so at every start.
-    warnings.simplefilter("ignore", AuthlibDeprecationWarning)
-    from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from idp.federation.upstream import Person, Trip, Upstream
 from idp.web import outbound
 
-__all__ = ["SECONDS", "AsyncOAuth2Client", "Provider", "oauth_client"]
+if TYPE_CHECKING:
+    from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 #: For everything that is asked of a provider while a person waits.
 SECONDS = 10.0
@@ -59,9 +56,19 @@ class Provider(Protocol):
         """
 
 
-def oauth_client(upstream: Upstream, secret: str | None, method: str) -> AsyncOAuth2Client:
+@cache
+def _client_class() -> Any:
+    """Loaded when it is needed, for it takes long and not every server has upstreams."""
+    with warnings.catch_warnings():
+        # It prefers a successor of httpx, and would say so.
+        warnings.simplefilter("ignore", AuthlibDeprecationWarning)
+        from authlib.integrations.httpx_client import AsyncOAuth2Client
+    return AsyncOAuth2Client
+
+
+def oauth_client(upstream: Upstream, secret: str | None, method: str) -> "AsyncOAuth2Client":
     """Authlib's client of a provider, which calls through our guarded transport."""
-    return AsyncOAuth2Client(
+    return _client_class()(
         upstream.client_id,
         secret,
         token_endpoint_auth_method=method,

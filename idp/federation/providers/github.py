@@ -1,17 +1,20 @@
 """GitHub (OAuth 2.0; https://docs.github.com/apps/oauth-apps), in the cloud or of one's own."""
 
 import asyncio
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
-from authlib.integrations.base_client.errors import OAuthError
+from authlib.common.errors import AuthlibBaseError
 
 from idp.federation import claims as mapping
 from idp.federation.errors import Cancelled, Denied, Outside, Unavailable, UnfitUpstream, Untrusted
-from idp.federation.providers.base import SECONDS, AsyncOAuth2Client, oauth_client
+from idp.federation.providers.base import SECONDS, oauth_client
 from idp.federation.upstream import Person, Trip, Upstream
 from idp.web import outbound
+
+if TYPE_CHECKING:
+    from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 CLOUD = "https://github.com"
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28", "User-Agent": "idp"}
@@ -67,12 +70,12 @@ class GitHub:
                     headers={"Accept": "application/json", "User-Agent": "idp"},
                 )
                 return await self._person(upstream, client, dict(tokens))
-        except OAuthError as error:
+        except AuthlibBaseError as error:
             raise Denied("The provider would not redeem the code.") from error
         except (TimeoutError, outbound.CallFailed, ValueError, TypeError, KeyError, AttributeError) as error:
             raise Unavailable("The provider does not answer as it should.") from error
 
-    async def _person(self, upstream: Upstream, client: AsyncOAuth2Client, tokens: dict[str, Any]) -> Person:
+    async def _person(self, upstream: Upstream, client: "AsyncOAuth2Client", tokens: dict[str, Any]) -> Person:
         told = await self._get(upstream, client, "/user")
         number = told["id"]
         if type(number) is not int:
@@ -94,7 +97,7 @@ class GitHub:
             tokens=tokens,
         )
 
-    async def _is_member(self, upstream: Upstream, client: AsyncOAuth2Client) -> bool:
+    async def _is_member(self, upstream: Upstream, client: "AsyncOAuth2Client") -> bool:
         for organization in upstream.organizations:
             answer = await client.get(
                 f"{_api(upstream)}/user/memberships/orgs/{quote(organization, safe='')}", headers=HEADERS
@@ -105,7 +108,7 @@ class GitHub:
                 answer.raise_for_status()
         return False
 
-    async def _get(self, upstream: Upstream, client: AsyncOAuth2Client, path: str) -> Any:
+    async def _get(self, upstream: Upstream, client: "AsyncOAuth2Client", path: str) -> Any:
         answer = await client.get(f"{_api(upstream)}{path}", headers=HEADERS)
         answer.raise_for_status()
         return answer.json()
@@ -122,7 +125,7 @@ class GitHub:
         return [f"The API at {_api(upstream)} answers.", f"People are sent to {upstream.issuer}/login/oauth/authorize."]
 
 
-def _client(upstream: Upstream) -> AsyncOAuth2Client:
+def _client(upstream: Upstream) -> "AsyncOAuth2Client":
     if upstream.organizations and "read:org" not in upstream.scope.split():
         upstream = msgspec.structs.replace(upstream, scope=f"{upstream.scope} read:org")
     return oauth_client(upstream, upstream.client_secret, "client_secret_post")

@@ -2,19 +2,22 @@
 
 import asyncio
 import hmac
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
-from authlib.integrations.base_client.errors import OAuthError
+from authlib.common.errors import AuthlibBaseError
 
 from idp import clock
 from idp.federation import claims as mapping
 from idp.federation import metadata as published
 from idp.federation.errors import Cancelled, Denied, NotAnew, Outside, Unavailable, UnfitUpstream, Untrusted
-from idp.federation.providers.base import SECONDS, AsyncOAuth2Client, oauth_client
+from idp.federation.providers.base import SECONDS, oauth_client
 from idp.federation.upstream import Person, Trip, Upstream
 from idp.keys import jose
 from idp.web import outbound
+
+if TYPE_CHECKING:
+    from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 #: By how much the provider's clock may be off.
 LEEWAY = 60
@@ -129,13 +132,13 @@ class OpenIDProvider:
         try:
             async with self._client(upstream, found) as client:
                 tokens = await client.fetch_token(found["token_endpoint"], code=code, code_verifier=trip.code_verifier)
-        except OAuthError as error:
+        except AuthlibBaseError as error:
             raise Denied("The provider would not redeem the code.") from error
         except (outbound.CallFailed, ValueError, TypeError, AttributeError) as error:
             raise Unavailable("The token endpoint does not answer as it should.") from error
         return dict(tokens)
 
-    def _client(self, upstream: Upstream, found: dict[str, Any]) -> AsyncOAuth2Client:
+    def _client(self, upstream: Upstream, found: dict[str, Any]) -> "AsyncOAuth2Client":
         methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         basic = "client_secret_basic" in methods if isinstance(methods, list) else True
         secret = self.client_secret(upstream)
@@ -180,7 +183,7 @@ class OpenIDProvider:
                 answer = await client.get(endpoint)
                 answer.raise_for_status()
                 told = answer.json()
-        except (outbound.CallFailed, OAuthError, ValueError) as error:
+        except (outbound.CallFailed, AuthlibBaseError, ValueError) as error:
             raise Unavailable("The userinfo endpoint does not answer as it should.") from error
         if not isinstance(told, dict) or told.get("sub") != token["sub"]:
             raise Untrusted("The userinfo endpoint speaks of somebody else.")
