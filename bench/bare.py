@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import httpx
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from bench.product import WORKERS, free_port
@@ -27,7 +27,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     Attributes:
         statement: one prepared statement that comes first. Without ``arguments`` it is given 16 and 32 random bytes.
-        signatures: RS256 signatures (RSA 2048) that come before it.
+        signatures: how many come before it.
+        alg: of these; RS256 (RSA 2048) or ES256.
     """
 
     status: int
@@ -37,6 +38,7 @@ class Answer(msgspec.Struct, frozen=True):
     statement: str = ""
     arguments: Sequence[str] = ()
     signatures: int = 0
+    alg: str = "RS256"
 
     @classmethod
     def of(cls, response: httpx.Response, **before: Any) -> "Answer":
@@ -50,13 +52,21 @@ class Answer(msgspec.Struct, frozen=True):
         return cls(response.status_code, headers, response.content, **before)
 
 
+def _signer(alg: str) -> Callable[[bytes], bytes]:
+    if alg == "ES256":
+        curve_key = ec.generate_private_key(ec.SECP256R1())
+        return lambda message: curve_key.sign(message, ec.ECDSA(SHA256()))
+    key = rsa.generate_private_key(65537, 2048)
+    return lambda message: key.sign(message, padding.PKCS1v15(), SHA256())
+
+
 def create_app() -> Any:
     answer = msgspec.json.decode(Path(os.environ["BENCH_ANSWER"]).read_bytes(), type=Answer)
     headers = [(name.encode(), value.encode()) for name, value in answer.headers]
     start = {"type": "http.response.start", "status": answer.status, "headers": headers}
     end = {"type": "http.response.body", "body": answer.body, "more_body": False}
     free: asyncio.Queue[Any] = asyncio.Queue()
-    key = rsa.generate_private_key(65537, 2048) if answer.signatures else None
+    sign = _signer(answer.alg)
 
     async def connect() -> None:
         for _ in range(10):
@@ -74,9 +84,8 @@ def create_app() -> Any:
             return
         if scope["method"] == "POST":
             await receive()
-        if key is not None:
-            for _ in range(answer.signatures):
-                key.sign(answer.body, padding.PKCS1v15(), SHA256())
+        for _ in range(answer.signatures):
+            sign(answer.body)
         if answer.dsn is not None:
             held = await free.get()
             await held[1].fetchrow(*(answer.arguments or (os.urandom(16), os.urandom(32))))

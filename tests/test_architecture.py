@@ -20,7 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"signin", "oauth", "federation", "accounts"}),
     frozenset({"keys", "mail", "audit"}),
     frozenset({"web", "db"}),
-    frozenset({"settings", "errors", "clock", "ids", "lazy"}),
+    frozenset({"settings", "errors", "clock", "ids", "lazy", "scheduling"}),
 )
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 

@@ -13,9 +13,9 @@ import threading
 import unicodedata
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from argon2 import DEFAULT_HASH_LENGTH, DEFAULT_RANDOM_SALT_LENGTH, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -23,6 +23,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from idp.accounts import foreign_hashes, strength
 from idp.accounts.breaches import is_breached
 from idp.errors import Overloaded
+from idp.scheduling import threads
 from idp.settings import settings
 from idp.web.i18n import gettext as _
 
@@ -194,10 +195,15 @@ class _Pool:
         """
         if not self._places.acquire(blocking=False):
             raise Overloaded
+        threads.computing(+1)
         future = self._executor.submit(function, *args, **kwargs)
         # Not when the caller stops waiting: a thread that hashes cannot be interrupted.
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(self._done)
         return await asyncio.wrap_future(future)
+
+    def _done(self, _: Future[Any]) -> None:
+        threads.computing(-1)
+        self._places.release()
 
 
 @cache

@@ -2,13 +2,12 @@
 
 import gc
 import multiprocessing
-import os
 import signal
-import sys
 from asyncio import AbstractEventLoop
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from idp import scheduling
 from idp.db.account import end_with_parent
 from idp.settings import Settings
 
@@ -109,15 +108,6 @@ def _listen(loop: AbstractEventLoop) -> Any:
             event.set()
 
     loop.add_signal_handler(signal.SIGTERM, stop)
-    loop.call_later(COMPLETE_AFTER, _let_finish)
+    # Granian's threads are there by then.
+    loop.call_later(COMPLETE_AFTER, scheduling.threads.let_finish)
     return event
-
-
-def _let_finish() -> None:
-    """Have the loop's thread, which calls this, interrupt no other.
-
-    One that hands it a request is done in a moment, and to and fro would cost more than the wait. Threads inherit
-    this, so Granian's, which must not, are there before.
-    """
-    if sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
