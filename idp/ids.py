@@ -8,9 +8,8 @@ from uuid import UUID
 
 def uuid7() -> UUID:
     """A time-ordered UUID (RFC 9562 section 5.7): neighbours in time are neighbours in the index."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
-    return UUID(int=value | secrets.randbits(62))
+    milliseconds, random = time.time_ns() // 1_000_000, secrets.randbits(74)
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & ((1 << 62) - 1))
 
 
 def uuid7_text() -> str:
