@@ -19,6 +19,7 @@ HALF = Batched(
     "even int", "SELECT number, 2 / even AS none, even / 2 AS half, now() AS run FROM asked WHERE even % 2 = 0"
 )
 SLOW = Batched("name text", "SELECT number, name, pg_sleep(0.2) FROM asked")
+PLACE = Batched("value int", "SELECT number, number AS place FROM asked")
 REVOKE = Batched(
     "jti text",
     """
@@ -44,6 +45,12 @@ async def test_requests_share_runs() -> None:
     rows = await asyncio.gather(*(HALF.fetchrow(even=2) for _ in range(MAX_SHARING * 3)))
     assert len({row["run"] for row in rows if row}) == 3
     await asyncio.gather(*first)
+
+
+async def test_requests_are_put_in_order() -> None:
+    """So that no two runs lock the same rows in different orders, and wait for each other."""
+    rows = await asyncio.gather(*(PLACE.fetchrow(value=value) for value in (5, 3, 9)))
+    assert [row and row["place"] for row in rows] == [2, 1, 3]
 
 
 async def test_nobody_waits_for_more_to_come() -> None:
