@@ -100,14 +100,12 @@ class _Queue:
         try:
             requests.sort(key=lambda request: request[0][0])
             found = _by_number(await self._fetch([values for values, _ in requests]))
-        except asyncpg.PostgresError as error:
-            # Nothing was done. It may be the fault of one of them, which shall not be that of the others.
-            if len(requests) > 1:
+        except Exception as error:
+            if len(requests) > 1 and _was_refused(error):
+                # It may be the fault of one of them, which shall not be that of the others.
                 await asyncio.gather(*(self._answer([request]) for request in requests))
             else:
                 _fail(requests, error)
-        except Exception as error:
-            _fail(requests, error)
         else:
             for number, (_, answer) in enumerate(requests, start=1):
                 if not answer.done():
@@ -117,6 +115,11 @@ class _Queue:
         async with self.pool.line() as line:
             rows, _ = await line.fetch(self._statement, tuple(zip(*asked, strict=True)))
         return rows
+
+
+def _was_refused(error: Exception) -> bool:
+    """Whether PostgreSQL says that nothing was done. Of a connection that was lost, nobody knows."""
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError)
 
 
 def _fail(requests: list[_Request], error: Exception) -> None:

@@ -14,7 +14,13 @@ MAX_STATEMENTS = 500
 
 
 #: What a connection may not be used any more after.
-_DOUBTS = (asyncio.CancelledError, OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_DOUBTS = (
+    asyncio.CancelledError,
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+)
 
 
 class Line:
