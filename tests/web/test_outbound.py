@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
+from authlib.integrations.httpx_client import AsyncOAuth2Client
 
-from idp.federation.providers.base import AsyncOAuth2Client
 from idp.settings import SettingsError, load
 from idp.web import outbound
 from tests.support.elsewhere import Authority, Serve, allow, answer, drip, leads_here, redirect, resolves_to, serving
