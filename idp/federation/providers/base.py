@@ -1,7 +1,6 @@
 """What every kind of provider can do."""
 
 import warnings
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from authlib.deprecate import AuthlibDeprecationWarning
@@ -56,19 +55,14 @@ class Provider(Protocol):
         """
 
 
-@cache
-def _client_class() -> Any:
-    """Loaded when it is needed, for it takes long and not every server has upstreams."""
+def oauth_client(upstream: Upstream, secret: str | None, method: str) -> "AsyncOAuth2Client":
+    """Authlib's client of a provider, which calls through our guarded transport."""
+    # Here, since loading it takes long, and not every server has upstreams.
     with warnings.catch_warnings():
         # It prefers a successor of httpx, and would say so.
         warnings.simplefilter("ignore", AuthlibDeprecationWarning)
         from authlib.integrations.httpx_client import AsyncOAuth2Client
-    return AsyncOAuth2Client
-
-
-def oauth_client(upstream: Upstream, secret: str | None, method: str) -> "AsyncOAuth2Client":
-    """Authlib's client of a provider, which calls through our guarded transport."""
-    return _client_class()(
+    return AsyncOAuth2Client(
         upstream.client_id,
         secret,
         token_endpoint_auth_method=method,
