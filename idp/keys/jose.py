@@ -47,6 +47,9 @@ _FOREIGN_MEMBERS = frozenset({"x5t", "x5t#S256"})
 #: The members of a public JWK of the kinds that we know.
 _PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
 
+#: The members of a complete private RSA key.
+_RSA_MEMBERS = frozenset({"n", "e", "d", "p", "q", "dp", "dq", "qi"})
+
 #: The members of a JWK that we write ourselves.
 _OUR_MEMBERS = frozenset({"alg", "kid", "use", "key_ops"})
 
@@ -178,9 +181,10 @@ def from_private_jwk(jwk: Mapping[str, str]) -> SigningKey:
 def from_own_jwk(jwk: Mapping[str, str]) -> SigningKey:
     """Read back what :func:`to_private_jwk` gave, from where nobody else writes.
 
-    It was checked when it was made or imported. To check an RSA key takes as long as a hundred signatures.
+    It was checked when it was made or imported. To check an RSA key takes longer than a hundred signatures.
     """
-    if jwk["kty"] != RSAKey.key_type:
+    if not jwk.keys() >= _RSA_MEMBERS:
+        # Of another kind, or imported without its primes, which are quickly checked or have to be found again.
         return from_private_jwk(jwk)
     n, e, d, p, q, dp, dq, qi = (base64_to_int(jwk[name]) for name in ("n", "e", "d", "p", "q", "dp", "dq", "qi"))
     numbers = RSAPrivateNumbers(p, q, d, dp, dq, qi, RSAPublicNumbers(e, n))

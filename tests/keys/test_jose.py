@@ -88,6 +88,14 @@ def test_what_is_kept_of_a_key_is_the_whole_key(alg: str) -> None:
     assert jose.to_private_jwk(key) == jose.to_private_jwk(KEYS[alg])
 
 
+def test_a_key_that_was_imported_without_its_primes_is_kept_too() -> None:
+    """They need not be in a JWK (RFC 7518 section 6.3.2)."""
+    whole = jose.to_private_jwk(KEYS["RS256"])
+    imported = jose.from_private_jwk({name: whole[name] for name in ("kty", "n", "e", "d", "alg")})
+    key = jose.from_own_jwk(jose.to_private_jwk(imported))
+    assert jose.verify(jose.sign(key, "at+jwt", CLAIMS), by_kid(KEYS["RS256"]), typ="at+jwt") == CLAIMS
+
+
 def test_a_key_does_not_show_its_secret() -> None:
     private = jose.to_private_jwk(KEYS["ES256"])["d"]
     assert private not in repr(KEYS["ES256"])
