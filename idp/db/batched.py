@@ -13,6 +13,7 @@ import asyncpg
 
 from idp.db.engine import engine, fetch, lines
 from idp.db.lines import Lines
+from idp.db.named import in_order
 
 #: As many runs of one statement are under way in one process: one is answered while the next one starts.
 MAX_RUNS = 2
@@ -51,9 +52,7 @@ class Batched:
 
         Inside a transaction it is part of that, and shared with nobody.
         """
-        if len(values) != len(self.names):
-            raise TypeError(f"not the columns of what is asked: {sorted(values.keys() ^ set(self.names))}")
-        request = tuple(values[name] for name in self.names)
+        request = in_order(self.names, values)
         if engine.current_transaction.get() is not None:
             return _by_number(await fetch(self.text, *([value] for value in request))).get(1)
         pool = lines()

@@ -1,6 +1,7 @@
 """Statements whose parameters have names, so that parts of one are written where their tables are."""
 
 import re
+from typing import Any
 
 import asyncpg
 
@@ -8,6 +9,13 @@ from idp.db.engine import fetch, fetchrow
 
 # Not a cast, which has two colons.
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+
+
+def in_order(names: tuple[str, ...], values: dict[str, Any]) -> tuple[Any, ...]:
+    """The values of these names; there must be no other."""
+    if len(values) != len(names):
+        raise TypeError(f"not the parameters of the statement: {sorted(values.keys() ^ set(names))}")
+    return tuple(values[name] for name in names)
 
 
 class Named:
@@ -21,13 +29,8 @@ class Named:
 
     async def fetchrow(self, **values: object) -> asyncpg.Record | None:
         """Run it and return its first row, if any. There is a value for each name, and for no other."""
-        return await fetchrow(self.text, *self._arguments(values))
+        return await fetchrow(self.text, *in_order(self.names, values))
 
     async def fetch(self, **values: object) -> list[asyncpg.Record]:
         """Run it and return its rows. Values as of :meth:`fetchrow`."""
-        return await fetch(self.text, *self._arguments(values))
-
-    def _arguments(self, values: dict[str, object]) -> list[object]:
-        if len(values) != len(self.names):
-            raise TypeError(f"not the parameters of the statement: {sorted(values.keys() ^ set(self.names))}")
-        return [values[name] for name in self.names]
+        return await fetch(self.text, *in_order(self.names, values))
