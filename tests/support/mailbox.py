@@ -74,5 +74,14 @@ class Mailbox:
                 await asyncio.sleep(0.02)
         return self.to(recipient)[count - 1]
 
+    async def about(self, recipient: str, words: str) -> Letter:
+        """Wait for a letter to somebody with these words in its subject: letters sent at once arrive in any order."""
+        count = 0
+        while True:
+            count += 1
+            letter = await self.next(recipient, count)
+            if words in letter.subject:
+                return letter
+
     def stop(self) -> None:
         self._controller.stop()
