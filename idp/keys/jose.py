@@ -267,7 +267,7 @@ def _compact(header: bytes, payload: bytes, sign: Sign, key: Any) -> str:
 def sign(key: SigningKey, typ: str, claims: Mapping[str, Any]) -> str:
     """A signed JWT, its key named by ``kid`` and its kind by ``typ`` (RFC 8725 section 3.11)."""
     header = _header(alg=key.alg, kid=key.kid, typ=typ)
-    return _compact(header, msgspec.json.encode(claims), _ALGORITHMS[key.alg].sign, key.key.private_key)
+    return _compact(header, msgspec.json.encode(claims), _ALGORITHMS[key.alg].sign, key.key.raw_value)
 
 
 def sign_assertion(pem: str, alg: str, kid: str, claims: Mapping[str, Any]) -> str:
