@@ -14,7 +14,13 @@ from idp.keys.ring import keyring
 from idp.oauth.clients.registry import registry
 
 #: As an operator sets PostgreSQL up for a machine with a few GiB. Commits are durable, as everywhere.
-POSTGRES = {"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "100"}
+POSTGRES = {
+    "shared_buffers": "512MB",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "wal_compression": "on",
+    "max_connections": "100",
+}
 
 
 @asynccontextmanager
