@@ -3,8 +3,10 @@
 import gc
 import multiprocessing
 import signal
+import time
 from asyncio import AbstractEventLoop
 from functools import partial
+from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 from idp import scheduling
@@ -12,6 +14,7 @@ from idp.db.account import end_with_parent
 from idp.settings import Settings
 
 if TYPE_CHECKING:
+    from granian.server.mp import WorkerProcess
     from litestar.types import ASGIApp
 
 #: Seconds after which a worker has all of its threads.
@@ -41,7 +44,9 @@ def run(config: Settings) -> None:
         SystemExit: workers fail again and again.
     """
     from granian.server import Server
+    from granian.server.mp import WorkerProcess
 
+    WorkerProcess.join = _join  # type: ignore[assignment]
     app = None
     if multiprocessing.get_start_method() == "fork":
         from idp.app import create_app
@@ -69,6 +74,18 @@ def run(config: Settings) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else server.signal_handler_interrupt)
 
     server.serve(target_loader=partial(_application, app), wrap_loader=False)
+
+
+def _join(worker: "WorkerProcess", timeout: float | None = None) -> None:
+    """Wait for the end of a worker.
+
+    In place of Granian's own method: a thread of Granian's waits for the same process, and only one of the two is told
+    its end. The other took it for alive a millisecond later, said that it refuses to stop, and killed it.
+    """
+    if connection.wait([worker.inner.sentinel], timeout):
+        # It has closed its files, so it ends now.
+        while worker.inner.is_alive():
+            time.sleep(0.001)
 
 
 def _application(app: "ASGIApp | None") -> "ASGIApp":

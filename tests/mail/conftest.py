@@ -226,6 +226,6 @@ async def queue(to: str = "alice@example.com", **options: Any) -> None:
 
 
 async def newest() -> asyncpg.Record:
-    row = await fetchrow("SELECT * FROM mail ORDER BY id DESC LIMIT 1")
+    row = await fetchrow("SELECT * FROM mail ORDER BY created_at DESC LIMIT 1")
     assert row is not None
     return row
