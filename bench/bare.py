@@ -66,6 +66,7 @@ def create_app() -> Any:
     start = {"type": "http.response.start", "status": answer.status, "headers": headers}
     end = {"type": "http.response.body", "body": answer.body, "more_body": False}
     free: asyncio.Queue[Any] = asyncio.Queue()
+    # Where nothing is signed, no key is made: that takes a while.
     sign = _signer(answer.alg) if answer.signatures else bytes
 
     async def connect() -> None:

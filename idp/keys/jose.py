@@ -48,7 +48,7 @@ _FOREIGN_MEMBERS = frozenset({"x5t", "x5t#S256"})
 _PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
 
 #: The members of a complete private RSA key.
-_RSA_MEMBERS = frozenset({"n", "e", "d", "p", "q", "dp", "dq", "qi"})
+_RSA_MEMBERS = ("n", "e", "d", "p", "q", "dp", "dq", "qi")
 
 #: The members of a JWK that we write ourselves.
 _OUR_MEMBERS = frozenset({"alg", "kid", "use", "key_ops"})
@@ -183,10 +183,10 @@ def from_own_jwk(jwk: Mapping[str, str]) -> SigningKey:
 
     It was checked when it was made or imported. To check an RSA key takes longer than a hundred signatures.
     """
-    if not jwk.keys() >= _RSA_MEMBERS:
+    if not jwk.keys() >= set(_RSA_MEMBERS):
         # Of another kind, or imported without its primes, which are quickly checked or have to be found again.
         return from_private_jwk(jwk)
-    n, e, d, p, q, dp, dq, qi = (base64_to_int(jwk[name]) for name in ("n", "e", "d", "p", "q", "dp", "dq", "qi"))
+    n, e, d, p, q, dp, dq, qi = (base64_to_int(jwk[name]) for name in _RSA_MEMBERS)
     numbers = RSAPrivateNumbers(p, q, d, dp, dq, qi, RSAPublicNumbers(e, n))
     return _signing_key(RSAKey.import_key(numbers.private_key(unsafe_skip_rsa_key_validation=True)), jwk["alg"])
 

@@ -171,7 +171,7 @@ async def test_passkeys(home: Browser, alice: User, mailbox: Mailbox) -> None:
     form = next(form for form in renamed.forms if str(row["id"]) in form.action)
     removed = as_page(await home.post(form.action, form.fields | {"action": "remove"}))
     assert "My phone" not in removed.text
-    await mailbox.about(alice.email, "removed")
+    await mailbox.about(alice.email, "passkey was removed")
 
 
 def _options(page: Page) -> str:
