@@ -6,6 +6,7 @@ from uuid import UUID
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.options import KeyCommand
 from idp.cli.output import json_option, print_json, print_table, text
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ async def client(client_id: str, keep_enabled: bool, as_json: bool) -> None:
     _print(await contain_client(client_id, disable=not keep_enabled), as_json)
 
 
-@contain.command()
+@contain.command(cls=KeyCommand)
 @click.argument("kid")
 @_confirm
 @json_option

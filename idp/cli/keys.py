@@ -5,7 +5,7 @@ from typing import IO, TYPE_CHECKING
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import DURATION, SIGNING_ALGORITHM
+from idp.cli.options import DURATION, SIGNING_ALGORITHM, KeyCommand
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _waits(deadline_at: object) -> str:
     return f"when all have seen it, or {text(deadline_at)}" if deadline_at else "when all have seen it"
 
 
-@keys.command()
+@keys.command(cls=KeyCommand)
 @click.argument("kid")
 @json_option
 @with_database
@@ -150,7 +150,7 @@ async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> N
         click.echo(f"It waits for {identifier}.")
 
 
-@keys.command()
+@keys.command(cls=KeyCommand)
 @click.argument("kid")
 @with_database
 async def activate(kid: str) -> None:
@@ -164,7 +164,7 @@ async def activate(kid: str) -> None:
         click.echo(f"{identifier} was not seen fetching it.", err=True)
 
 
-@keys.command()
+@keys.command(cls=KeyCommand)
 @click.argument("kid")
 @click.confirmation_option(prompt="Tokens that it signed will be refused. Revoke it?")
 @json_option
@@ -196,7 +196,7 @@ def _print_report(report: "Revocation") -> None:
     _print_witnesses(report.services)
 
 
-@keys.command()
+@keys.command(cls=KeyCommand)
 @click.argument("kid")
 @click.confirmation_option(prompt="This cannot be undone. Erase its private part?")
 @with_database
@@ -226,7 +226,7 @@ async def import_key(file: IO[bytes], alg: str, hold: bool, deadline: int) -> No
     click.echo(f"The {alg} key {kid} is published. It signs when all have seen it.")
 
 
-@keys.command()
+@keys.command(cls=KeyCommand)
 @click.argument("kid")
 @click.option("--private", is_flag=True, help="With its private part. This is recorded.")
 @click.option("--format", "form", type=click.Choice(["pem", "jwk"]), default="pem", show_default=True, help="Format.")

@@ -10,6 +10,18 @@ import rich_click as click
 SIGNING_ALGORITHM = click.Choice(["RS256", "PS256", "ES256", "EdDSA", "Ed25519"])
 
 
+#: A ``kid`` that looks like an option, as one of 64 does: RFC 7638 thumbprints are base64url.
+_HYPHENATED = re.compile(r"-[A-Za-z0-9_-]{42}")
+
+
+class KeyCommand(click.RichCommand):
+    """A command that takes a ``kid``, also one that begins with a hyphen."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        kids = [] if "--" in args else [word for word in args if _HYPHENATED.fullmatch(word)]
+        return super().parse_args(ctx, [*(word for word in args if word not in kids), *(["--", *kids] if kids else [])])
+
+
 class _Duration(click.ParamType[int]):
     """A length of time, as 90s, 30m, 24h, 7d; in seconds."""
 

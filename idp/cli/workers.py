@@ -46,6 +46,7 @@ def run(config: Settings) -> None:
     from granian.server import Server
     from granian.server.mp import WorkerProcess
 
+    WorkerProcess.start = _start  # type: ignore[assignment]
     WorkerProcess.join = _join  # type: ignore[assignment]
     app = None
     if multiprocessing.get_start_method() == "fork":
@@ -76,6 +77,20 @@ def run(config: Settings) -> None:
     server.serve(target_loader=partial(_application, app), wrap_loader=False)
 
 
+def _start(worker: "WorkerProcess") -> None:
+    """Start a worker, to which SIGTERM comes when it can act on it.
+
+    Until then it would do as its parent, a copy of which it begins as, and only make a note that nobody there reads.
+    """
+    from granian.server.common import AbstractWorker
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        AbstractWorker.start(worker)  # type: ignore[no-untyped-call]
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 def _join(worker: "WorkerProcess", timeout: float | None = None) -> None:
     """Wait for the end of a worker.
 
@@ -98,7 +113,6 @@ def _application(app: "ASGIApp | None") -> "ASGIApp":
 
     # Ctrl-C reaches every process of the terminal. Its parent acts on it and tells the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent(signal.SIGTERM)
     _signals.set_loop_signals = _listen
     if app is not None:
@@ -109,22 +123,24 @@ def _application(app: "ASGIApp | None") -> "ASGIApp":
 
 
 def _listen(loop: AbstractEventLoop) -> Any:
-    """Have the loop hear of SIGTERM, once.
+    """Hear of SIGTERM from now on, once.
 
     Granian's own function, in place of which this stands, passes on every signal, and blocks for ever on one that
-    comes while it takes in another. A service manager signals every process, and then the parent does so again.
+    comes while it takes in another. A service manager signals every process, and then the parent does so again. It
+    also asks the loop to listen, which is deaf between its runs, the last of which begins after the start.
     """
     from granian._granian import WorkerSignal
 
     event, stopping = WorkerSignal(), False
 
-    def stop() -> None:
+    def stop(*_: object) -> None:
         nonlocal stopping
         if not stopping:
             stopping = True
             event.set()
 
-    loop.add_signal_handler(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # Granian's threads are there by then.
     loop.call_later(COMPLETE_AFTER, scheduling.threads.let_finish)
     return event

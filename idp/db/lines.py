@@ -58,6 +58,7 @@ class Lines:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._free: list[Line] = []
+        self._closed = False
         size = pool.get_max_size()
         self._places = asyncio.Semaphore(max(1, size - max(1, size // 4)))
 
@@ -82,11 +83,15 @@ class Lines:
     async def put_back(self, line: Line, error: BaseException | None) -> None:
         """What :meth:`take` gave. It goes back to the pool, which looks after it, if what happened leaves it in doubt.
 
+        So it does once all are given back: the pool ends when it has all.
+
         Args:
             error: what its use ended with.
         """
         try:
-            if error is not None and (isinstance(error, _DOUBTS) or line.connection.is_in_transaction()):
+            if self._closed or (
+                error is not None and (isinstance(error, _DOUBTS) or line.connection.is_in_transaction())
+            ):
                 await self._pool.release(line.connection)
             else:
                 self._free.append(line)
@@ -94,7 +99,8 @@ class Lines:
             self._places.release()
 
     async def close(self) -> None:
-        """Give all of them back."""
+        """Give all of them back, those in use as soon as that ends."""
+        self._closed = True
         while self._free:
             await self._pool.release(self._free.pop().connection)
 

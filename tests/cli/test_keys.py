@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from idp.keys import jose
 from tests.cli.conftest import Cli, OwnCli
 from tests.conftest import MASTER_KEY
 from tests.support.server import clean_environment
@@ -97,6 +98,25 @@ async def test_a_key_goes_out_and_comes_in(own_cli: OwnCli, form: str, tmp_path:
     other.fails("keys", "import", "--alg", "RS256", str(file))
     (tmp_path / "public").write_text(public)
     assert "private key" in other.fails("keys", "import", "--alg", "ES256", str(tmp_path / "public"))
+
+
+async def test_a_key_whose_id_begins_with_a_hyphen(own_cli: OwnCli, tmp_path: Path) -> None:
+    """It is no option, wherever it stands."""
+    keys = (jose.generate("ES256") for _ in range(10_000))
+    key = next(key for key in keys if key.kid.startswith("-"))
+    file = tmp_path / "key.pem"
+    file.write_bytes(jose.to_pem(key, private=True))
+    cli = await own_cli()
+    cli("keys", "generate", "--alg", "ES256")
+    cli("keys", "import", "--alg", "ES256", str(file))
+    assert key.kid in cli("keys", "show", key.kid).out
+    assert "is active" in cli("keys", "activate", key.kid).out
+    assert "PUBLIC" in cli("keys", "export", "--format", "pem", key.kid).out
+    assert "PUBLIC" in cli("keys", "export", "--", key.kid).out
+    assert "is revoked" in cli("keys", "revoke", key.kid, "--yes").out
+    assert "is erased" in cli("keys", "destroy", "--yes", key.kid).out
+    assert "no published key" in cli.fails("contain", "key", key.kid, "--yes")
+    assert "No such option" in cli("keys", "show", "-x", code=2).err
 
 
 async def test_the_master_key_changes(own_cli: OwnCli, tmp_path: Path) -> None:

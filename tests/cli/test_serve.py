@@ -102,6 +102,29 @@ def test_a_signal_stops_all_of_it(
     assert [line for line in server.log.splitlines() if '"level":"info"' not in line] == []
 
 
+#: The server, which is told to stop at a certain point of the start of its worker.
+_EARLY = """
+import os, signal, time
+from granian.server import mp
+from idp.cli.main import main
+
+def told(*arguments, real=mp.{name}, **options):
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(1)
+    return real(*arguments, **options)
+
+mp.{name} = told
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["load_env", "_new_cbscheduler"], ids=["at first", "when it has connected"])
+def test_a_signal_while_a_worker_starts_stops_it_too(start: StartServer, data: Path, name: str) -> None:
+    server = start("--workers", "1", data=data, wait=False, program=("-c", _EARLY.format(name=name)))
+    assert server.process.wait(30) == 0
+    assert [line for line in server.log.splitlines() if '"level":"info"' not in line] == []
+
+
 def test_after_ctrl_c_it_starts_again(start: StartServer, data: Path) -> None:
     """At the same place, with the same key, so that what was signed before still verifies."""
     port = free_port()

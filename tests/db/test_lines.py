@@ -7,7 +7,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.db import engine
-from idp.db.engine import execute, fetch, fetchrow, transaction
+from idp.db.engine import close_pool, execute, fetch, fetchrow, lines, transaction
 from tests.support.isolated import own_database
 
 __all__ = ["own_database"]
@@ -53,6 +53,15 @@ async def test_a_lost_connection_is_replaced() -> None:
                 break
             except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 """The news had not arrived."""
+
+
+async def test_one_that_is_in_use_when_all_are_given_back_is_not_kept() -> None:
+    """By a statement that requests share, say, which outlives them. The pool waits for it, and for nothing else."""
+    async with lines().line():
+        closing = asyncio.create_task(close_pool())
+        await asyncio.sleep(0.1)
+        assert not closing.done()
+    await asyncio.wait_for(closing, 10)
 
 
 async def _delete_and_linger() -> None:

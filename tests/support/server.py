@@ -35,12 +35,23 @@ def clean_environment() -> dict[str, str]:
 class Server:
     """`idp serve` with the given settings, answering when the constructor returns.
 
+    Args:
+        program: what Python runs.
+
     Attributes:
         issuer: where it is.
         log_path: all that it printed.
     """
 
-    def __init__(self, folder: Path, *arguments: str, port: int | None = None, wait: bool = True, **settings: str):
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        port: int | None = None,
+        wait: bool = True,
+        program: tuple[str, ...] = ("-m", "idp"),
+        **settings: str,
+    ):
         self.port = port or free_port()
         self.issuer = settings.get("IDP_ISSUER", f"http://localhost:{self.port}")
         self.url = f"http://127.0.0.1:{self.port}"
@@ -49,7 +60,7 @@ class Server:
         environment = clean_environment() | CHEAP_HASHING | LOOPBACK | {"IDP_ISSUER": self.issuer} | settings
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "idp", "serve", "--port", str(self.port), *arguments],
+                [sys.executable, *program, "serve", "--port", str(self.port), *arguments],
                 cwd=folder,
                 env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
                 stdout=log,
