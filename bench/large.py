@@ -12,6 +12,7 @@ import msgspec
 from bench import sample
 from bench.figures import Bench, Figure, Part
 from bench.load import Result
+from bench.setting import beside, turn_to
 from idp.accounts.passwords import hash_password
 from idp.db.engine import fetch
 
@@ -114,19 +115,26 @@ async def _sign_in(bench: Bench, emails: Sequence[str]) -> Result:
 async def _latencies(bench: Bench, people: Sequence[tuple[UUID, str]]) -> tuple[float, float]:
     """The p50 of refresh and of sign-in, in milliseconds."""
     users, emails = [user for user, _ in people], [email for _, email in people[: int(bench.seconds * 100)]]
-    refresh = [(await _refresh(bench, users)).p50 for _ in range(bench.rounds)]
-    sign_in = [(await _sign_in(bench, emails)).p50 for _ in range(bench.rounds)]
-    return statistics.median(refresh), statistics.median(sign_in)
+    return (await _refresh(bench, users)).p50, (await _sign_in(bench, emails)).p50
 
 
 async def growth(bench: Bench, scale: Scale) -> Figure:
-    """On an empty database first; then it is filled."""
-    empty = await _latencies(bench, await sample.people(bench.enough))
+    """The database is filled. Then it and an empty one are measured in turn."""
     await fill(bench.dsn, bench.sample.client_id, scale)
-    full = await _latencies(bench, await _anybody(bench.enough))
+    anybody = await _anybody(bench.enough)
+    full, empty = [], []
+    async with beside(bench) as small:
+        few = await sample.people(bench.enough)
+        for _ in range(bench.rounds):
+            await turn_to(small)
+            empty.append(await _latencies(small, few))
+            await turn_to(bench)
+            full.append(await _latencies(bench, anybody))
     parts = [
-        Part.of(f"p50 of {name}", large, small)
-        for name, large, small in zip(("refresh", "sign-in"), full, empty, strict=True)
+        Part.of(f"p50 of {name}", statistics.median(large), statistics.median(little))
+        for name, large, little in zip(
+            ("refresh", "sign-in"), zip(*full, strict=True), zip(*empty, strict=True), strict=True
+        )
     ]
     rows = (scale.users, scale.users * scale.refresh_tokens_of_user, scale.users * scale.audit_events_of_user)
     name = "{:,} users, {:,} refresh rows, {:,} audit rows: p50 of refresh and of sign-in".format(*rows)

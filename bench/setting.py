@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bench import product, sample
 from bench.figures import Bench
@@ -21,6 +22,8 @@ POSTGRES = {
     "wal_compression": "on",
     "max_connections": "100",
 }
+#: Connections of this process.
+POOL = 4
 
 
 @asynccontextmanager
@@ -34,13 +37,45 @@ async def prepared(port: int, seconds: float, rounds: int) -> AsyncIterator[Benc
         folder = Path(name)
         with EmbeddedPostgres.start(folder / "postgres", options=POSTGRES) as postgres:
             engine.configure(postgres.dsn)
-            async with engine.connected(size=4):
-                await migrate.upgrade()
-                await engine.execute("CREATE TABLE bench_commit (id bytea PRIMARY KEY, value bytea NOT NULL)")
-                await root.unlock()
-                await lifecycle.ensure_signing_key("RS256")
-                people = await sample.prepare()
-                await keyring.load()
-                await registry.load()
+            async with engine.connected(POOL):
+                people = await _set_up()
                 with product.running(folder, postgres.dsn, port=port) as running:
                     yield Bench(folder, postgres.dsn, running, people, seconds, rounds)
+
+
+@asynccontextmanager
+async def beside(bench: Bench) -> AsyncIterator[Bench]:
+    """Another product, on an empty database of the same PostgreSQL, to measure in turn with the first one.
+
+    Before each, :func:`turn_to` it.
+    """
+    await engine.execute("CREATE DATABASE bench_empty")
+    dsn = urlsplit(bench.dsn)._replace(path="/bench_empty").geturl()
+    await _connect(dsn)
+    people = await _set_up()
+    with product.running(bench.folder, dsn, port=bench.product.other_port) as running:
+        yield Bench(bench.folder, dsn, running, people, bench.seconds, bench.rounds)
+    await turn_to(bench)
+
+
+async def turn_to(bench: Bench) -> None:
+    """Have what is made from now on be made for this product."""
+    await _connect(bench.dsn)
+    await root.unlock()
+
+
+async def _connect(dsn: str) -> None:
+    await engine.close_pool()
+    engine.configure(dsn)
+    await engine.open_pool(POOL)
+
+
+async def _set_up() -> sample.Sample:
+    await migrate.upgrade()
+    await engine.execute("CREATE TABLE bench_commit (id bytea PRIMARY KEY, value bytea NOT NULL)")
+    await root.unlock()
+    await lifecycle.ensure_signing_key("RS256")
+    people = await sample.prepare()
+    await keyring.load()
+    await registry.load()
+    return people

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from contextlib import ExitStack
 from types import FrameType
 
@@ -75,6 +76,8 @@ def _leave_when_asked() -> list[int]:
 
     def leave(number: int, _: FrameType | None) -> None:
         came.append(number)
+        # What is interrupted just before it is awaited never will be, and that is right.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         sys.exit(0)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

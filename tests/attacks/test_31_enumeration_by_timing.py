@@ -87,10 +87,10 @@ async def test_31_an_unknown_user_costs_as_much_as_a_known_one(
             if attempt % 5 == 0:
                 times["hashing"].append(await _hashing())
     assert _are_alike(times)
-    median = _medians(times)
     # The measurement would notice: without the hash that is verified in vain, this would be the time for unknown users.
-    without = median["unknown"] - median["hashing"]
-    assert median["known"] / without > ALLOWED_RATIO * 1.1, median
+    # Of each the quickest tenth, since hashing was measured here and not in the server, where others may disturb it.
+    quick = {kind: statistics.quantiles(seconds, n=10)[0] for kind, seconds in times.items()}
+    assert quick["known"] / (quick["unknown"] - quick["hashing"]) > ALLOWED_RATIO * 1.1, quick
 
 
 async def _settled(recipient: str) -> None:

@@ -150,6 +150,22 @@ def test_a_signal_while_it_starts(start: StartServer, tmp_path: Path, moment: st
     assert server.log == ""
 
 
+#: The server, which is told to stop just before it awaits something.
+_UNAWAITED = """
+import asyncio, os, signal
+from idp.cli.main import main
+
+asyncio.run = lambda coroutine: os.kill(os.getpid(), signal.SIGTERM)
+main()
+"""
+
+
+def test_a_signal_before_something_is_awaited(start: StartServer) -> None:
+    server = start(wait=False, program=("-c", _UNAWAITED))
+    assert server.process.wait(20) == 0
+    assert server.log == ""
+
+
 def test_a_crash_takes_everything_along(start: StartServer, data: Path) -> None:
     """Not even `kill -9` leaves workers or PostgreSQL behind, and the next start finds its data."""
     server = start("--workers", "2", data=data)

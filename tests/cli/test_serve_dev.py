@@ -17,8 +17,12 @@ from tests.support.server import Server, free_port
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty folder, which the tests fill one after the other."""
-    return tmp_path_factory.mktemp("dev")
+    """Where it ran once; what it printed is in ``first.log``."""
+    folder = tmp_path_factory.mktemp("dev")
+    server = _start(folder)
+    (folder / "first.log").write_text(server.log)
+    assert server.stop() == 0
+    return folder
 
 
 def _start(folder: Path, port: int | None = None) -> Server:
@@ -42,9 +46,9 @@ def _as_curl_would(command: str) -> dict[str, Any]:
     return answer
 
 
-async def test_from_nothing_to_a_token(folder: Path) -> None:
+async def test_from_nothing_to_a_token(tmp_path: Path) -> None:
     """What it prints is true: the address, the person's password, and the command to try next."""
-    server = _start(folder)
+    server = _start(tmp_path)
     try:
         assert "idp is running." in server.log
         assert _printed(server, "Open") == f"http://localhost:{server.port}"
@@ -57,7 +61,6 @@ async def test_from_nothing_to_a_token(folder: Path) -> None:
             assert "__Host-session" in browser.cookies
         (command,) = re.findall(r"^ +(curl .+)$", server.log, re.MULTILINE)
         assert _as_curl_would(command)["access_token"]
-        (folder / "first.log").write_text(server.log)
     finally:
         family = descendants(server.process.pid)
         os.killpg(server.process.pid, signal.SIGINT)
@@ -66,7 +69,7 @@ async def test_from_nothing_to_a_token(folder: Path) -> None:
 
 
 def test_the_next_time_everything_is_there(folder: Path) -> None:
-    """The same person with the same password, and the same keys; Ctrl-C lost nothing."""
+    """The same person with the same password, and the same keys."""
     first = (folder / "first.log").read_text()
     key = (folder / "keys" / "master.key").read_bytes()
     port = int(re.findall(r"http://localhost:(\d+)", first)[0])
