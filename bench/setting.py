@@ -56,6 +56,7 @@ async def beside(bench: Bench) -> AsyncIterator[Bench]:
     with product.running(bench.folder, dsn, port=bench.product.other_port) as running:
         yield Bench(bench.folder, dsn, running, people, bench.seconds, bench.rounds)
     await turn_to(bench)
+    await engine.execute("DROP DATABASE bench_empty")
 
 
 async def turn_to(bench: Bench) -> None:
