@@ -27,9 +27,14 @@ os.environ |= {
 }
 
 import httpx
+import hypothesis
 import pytest
 
 from idp import settings as settings_module
+
+# How long an example takes says something of the machine, and nothing of the product.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 settings_module.ENV_FILE = os.devnull
 settings_module.Settings.model_config["env_file"] = None

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,25 @@ pytestmark = pytest.mark.browser
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@contextmanager
+def _running(folder: Path) -> Iterator[Server]:
     """`idp serve --dev`, as `make run` starts it."""
-    folder = tmp_path_factory.mktemp("demo")
     server = Server(folder, "--dev", IDP_DATA_DIR=str(folder / "data"), IDP_KEYS_DIR=str(folder / "keys"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with _running(tmp_path_factory.mktemp("demo")) as server:
+        yield server
+
+
+@pytest.fixture
+def new_demo(tmp_path: Path) -> Iterator[Server]:
+    """Where nobody has consented to anything yet."""
+    with _running(tmp_path) as server:
+        yield server
 
 
 def _password(server: Server) -> tuple[str, str]:
@@ -43,16 +56,16 @@ async def _sign_in(page: Page, server: Server) -> None:
     await page.click("#login-submit")
 
 
-async def test_from_the_start_page_to_a_verified_token_and_out(chromium: Chromium, demo: Server) -> None:
+async def test_from_the_start_page_to_a_verified_token_and_out(chromium: Chromium, new_demo: Server) -> None:
     page = await chromium.new_page(viewport=DESKTOP)
-    await page.goto(demo.issuer)
+    await page.goto(new_demo.issuer)
     await page.click("a[href='/demo']")
-    await _sign_in(page, demo)
+    await _sign_in(page, new_demo)
     await expect(page).to_have_url(re.compile("/consent/"))
     await page.click("#consent-allow")
 
-    await expect(page).to_have_url(f"{demo.issuer}/demo")
-    await expect(page.locator("#demo-id-token")).to_contain_text(demo.issuer)
+    await expect(page).to_have_url(f"{new_demo.issuer}/demo")
+    await expect(page.locator("#demo-id-token")).to_contain_text(new_demo.issuer)
     await expect(page.locator("#demo-access-token")).to_contain_text("at+jwt")
     await expect(page.locator("#demo-userinfo")).to_contain_text("demo@example.com")
 
@@ -62,7 +75,7 @@ async def test_from_the_start_page_to_a_verified_token_and_out(chromium: Chromiu
     assert await page.locator("#demo-access-token").inner_text() != before
 
     await page.click("#demo-logout")
-    await expect(page).to_have_url(f"{demo.issuer}/demo")
+    await expect(page).to_have_url(f"{new_demo.issuer}/demo")
     await page.click("#demo-login")
     await expect(page.locator("#username")).to_be_visible()
     await page.context.close()

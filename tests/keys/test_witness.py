@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
-from idp.app import create_app
 from idp.db.engine import DatabaseUnavailable, engine, execute, fetch
 from idp.keys import keeper, lifecycle, witness
 from idp.keys.lifecycle import State
@@ -16,6 +16,7 @@ from idp.oauth.clients import recognition
 from idp.oauth.clients.registration import register_resource_server
 from idp.oauth.clients.registry import ResourceServer, registry
 from idp.settings import Settings, settings
+from tests.support.routes import application
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -118,28 +119,28 @@ async def test_one_that_caches_for_ever_blocks_however_long_it_is_silent(pending
     assert await witness.unseen(pending) == [server]
 
 
-async def test_the_deadline_ends_the_waiting_loudly(pending: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_deadline_ends_the_waiting_loudly(pending: str) -> None:
     server = await api()
     await execute("UPDATE signing_key SET deadline_at = now() WHERE kid = $1", pending)
-    assert await state(pending) == State.ACTIVE
+    with capture_logs() as logs:
+        assert await state(pending) == State.ACTIVE
     (row,) = await fetch(
         "SELECT detail -> 'unseen' ->> 0 AS unseen FROM audit_event"
         " WHERE event = 'key_activated' AND detail ->> 'kid' = $1",
         pending,
     )
     assert row["unseen"] == server
-    said = capsys.readouterr().out
-    assert "key_activated_unseen" in said
-    assert server in said
+    (said,) = (line for line in logs if line["event"] == "key_activated_unseen")
+    assert said["resource_servers"] == [server]
 
 
-async def test_it_is_said_once_an_hour_who_is_waited_for(pending: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_it_is_said_once_an_hour_who_is_waited_for(pending: str) -> None:
     server = await api()
-    for _ in range(3):
-        await keeper.activate_due()
-    said = [line for line in capsys.readouterr().out.splitlines() if "key_waits" in line]
-    assert len(said) == 1
-    assert server in said[0]
+    with capture_logs() as logs:
+        for _ in range(3):
+            await keeper.activate_due()
+    (said,) = (line for line in logs if line["event"] == "key_waits")
+    assert said["resource_servers"] == [server]
 
 
 async def test_a_key_is_published_for_a_while_even_if_all_have_seen_it(
@@ -320,7 +321,7 @@ async def test_asking_for_headers_alone_is_no_fetch() -> None:
     identifier = await api()
     await registry.load()
     jwks_id = registry.resource_servers[identifier].jwks_id
-    transport = httpx.ASGITransport(create_app())  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(application())  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url=settings().issuer) as web:
         assert (await web.head(f"/jwks/{jwks_id}")).is_success
         assert not witness._notes
