@@ -87,7 +87,7 @@ class Bench(msgspec.Struct, frozen=True):
 Measure = Callable[[], Awaitable[float]]
 
 
-async def _paired(bench: Bench, name: str, figure: Measure, limit: Measure) -> Part:
+async def paired(bench: Bench, name: str, figure: Measure, limit: Measure) -> Part:
     """Figure and limit in turn, so that what disturbs the machine disturbs both."""
     values, bounds = [], []
     for _ in range(bench.rounds):
@@ -107,7 +107,7 @@ async def client_credentials(bench: Bench) -> Figure:
     async def limit() -> float:
         return limits.signatures(bench.seconds)
 
-    part = await _paired(bench, "RS256", figure, limit)
+    part = await paired(bench, "RS256", figure, limit)
     beside = _bare(bench, _client_credentials(bench), part.limit, signatures=1)
     return Figure.of("client_credentials (JWT access token, RS256)", "tokens/s", ">= 0.70", [part], [beside])
 
@@ -116,7 +116,7 @@ async def es256(bench: Bench) -> Figure:
     async def rate(alg: str) -> float:
         return bench.load(_client_credentials(bench, alg)).rate
 
-    part = await _paired(bench, "ES256", lambda: rate("ES256"), lambda: rate("RS256"))
+    part = await paired(bench, "ES256", lambda: rate("ES256"), lambda: rate("RS256"))
     bare_rsa = _bare(bench, _client_credentials(bench), part.limit, signatures=1).value
     beside = _bare(bench, _client_credentials(bench, "ES256"), bare_rsa, signatures=1, alg="ES256")
     return Figure.of("the same with ES256, against RS256", "tokens/s", ">= 3.00", [part], [beside])
@@ -134,7 +134,7 @@ async def authorization_code(bench: Bench) -> Figure:
     async def figure() -> float:
         return bench.load(*await sample.codes(bench.sample, users), once=True).rate
 
-    part = await _paired(bench, "redemption", figure, lambda: _composite(bench))
+    part = await paired(bench, "redemption", figure, lambda: _composite(bench))
     name = "authorization_code redemption (access + ID token + refresh token)"
     beside = _bare_composite(bench, (await sample.codes(bench.sample, users[:1]))[0], part.limit)
     return Figure.of(name, "redemptions/s", ">= 0.60", [part], [beside])
@@ -146,7 +146,7 @@ async def refresh_token(bench: Bench) -> Figure:
     async def figure() -> float:
         return bench.load(*await sample.refresh_tokens(bench.sample, users), once=True).rate
 
-    part = await _paired(bench, "rotation", figure, lambda: _composite(bench))
+    part = await paired(bench, "rotation", figure, lambda: _composite(bench))
     beside = _bare_composite(bench, (await sample.refresh_tokens(bench.sample, users[:1]))[0], part.limit)
     return Figure.of("refresh_token rotation with openid scope", "rotations/s", ">= 0.60", [part], [beside])
 
@@ -178,7 +178,7 @@ async def _against_bare(bench: Bench, name: str, request: Request, *arguments: s
         async def limit() -> float:
             return load(url, [request], seconds=bench.seconds).rate
 
-        return await _paired(bench, name, figure, limit)
+        return await paired(bench, name, figure, limit)
 
 
 async def reads(bench: Bench) -> Figure:
@@ -221,7 +221,7 @@ async def password_sign_in(bench: Bench) -> Figure:
     async def limit() -> float:
         return _verifications(bench)
 
-    part = await _paired(bench, "sign-in", figure, limit)
+    part = await paired(bench, "sign-in", figure, limit)
     return Figure.of("password sign-in (POST of the form)", "sign-ins/s", ">= 0.90", [part])
 
 
@@ -249,7 +249,7 @@ async def storm(bench: Bench) -> Figure:
 
     probes = {"JWKS": Request("GET", "/.well-known/jwks.json"), "client_credentials": _client_credentials(bench)}
     parts = [
-        await _paired(bench, f"p99 of {name}", partial(storming, request), partial(unloaded, request))
+        await paired(bench, f"p99 of {name}", partial(storming, request), partial(unloaded, request))
         for name, request in probes.items()
     ]
     figure = Figure.of("p99 in a storm of sign-ins at twice the Argon2 limit", "ms", "<= 5.00", parts)

@@ -3,14 +3,15 @@
 import asyncio
 import statistics
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from bench import sample
-from bench.figures import Bench, Figure, Part
+from bench.figures import Bench, Figure, Part, paired
 from bench.load import Result
 from bench.setting import beside, turn_to
 from idp.accounts.passwords import hash_password
@@ -98,44 +99,40 @@ async def fill(dsn: str, client_id: str, scale: Scale) -> None:
         await connection.close()
 
 
-async def _anybody(number: int) -> list[tuple[UUID, str]]:
-    """Users from all over the table."""
+People = Sequence[tuple[UUID, str]]
+
+
+async def _anybody(number: int) -> People:
+    """Users from all over the table: their ids and addresses."""
     statement = "SELECT id, email FROM users WHERE email LIKE '%@large.example' ORDER BY md5(email) LIMIT $1"
     return [(row["id"], row["email"]) for row in await fetch(statement, number)]
 
 
-async def _refresh(bench: Bench, users: Sequence[UUID]) -> Result:
+async def _refresh(bench: Bench, people: People) -> Result:
+    users = [user for user, _ in people]
     return bench.load(*await sample.refresh_tokens(bench.sample, users), connections=FEW, once=True)
 
 
-async def _sign_in(bench: Bench, emails: Sequence[str]) -> Result:
+async def _sign_in(bench: Bench, people: People) -> Result:
+    emails = [email for _, email in people[: int(bench.seconds * 100)]]
     return bench.load(*await sample.sign_ins(bench.product.issuer, emails), connections=1, once=True)
-
-
-async def _latencies(bench: Bench, people: Sequence[tuple[UUID, str]]) -> tuple[float, float]:
-    """The p50 of refresh and of sign-in, in milliseconds."""
-    users, emails = [user for user, _ in people], [email for _, email in people[: int(bench.seconds * 100)]]
-    return (await _refresh(bench, users)).p50, (await _sign_in(bench, emails)).p50
 
 
 async def growth(bench: Bench, scale: Scale) -> Figure:
     """The database is filled. Then it and an empty one are measured in turn."""
     await fill(bench.dsn, bench.sample.client_id, scale)
     anybody = await _anybody(bench.enough)
-    full, empty = [], []
+
+    async def p50(load: Callable[[Bench, People], Awaitable[Result]], of: Bench, people: People) -> float:
+        await turn_to(of)
+        return (await load(of, people)).p50
+
     async with beside(bench) as small:
         few = await sample.people(bench.enough)
-        for _ in range(bench.rounds):
-            await turn_to(small)
-            empty.append(await _latencies(small, few))
-            await turn_to(bench)
-            full.append(await _latencies(bench, anybody))
-    parts = [
-        Part.of(f"p50 of {name}", statistics.median(large), statistics.median(little))
-        for name, large, little in zip(
-            ("refresh", "sign-in"), zip(*full, strict=True), zip(*empty, strict=True), strict=True
-        )
-    ]
+        parts = [
+            await paired(bench, f"p50 of {name}", partial(p50, load, bench, anybody), partial(p50, load, small, few))
+            for name, load in (("refresh", _refresh), ("sign-in", _sign_in))
+        ]
     rows = (scale.users, scale.users * scale.refresh_tokens_of_user, scale.users * scale.audit_events_of_user)
     name = "{:,} users, {:,} refresh rows, {:,} audit rows: p50 of refresh and of sign-in".format(*rows)
     return Figure.of(name, "ms", "<= 1.20", parts)
@@ -203,7 +200,7 @@ FROM pg_stat_user_tables WHERE relname = 'refresh_token'
 
 async def clean_up(bench: Bench, scale: Scale) -> Figure:
     """The server cleans up by itself, as it does all the time; here it has much to do at once."""
-    people = [user for user, _ in await _anybody(bench.enough)]
+    people = await _anybody(bench.enough)
     without = statistics.median([(await _refresh(bench, people)).p99 for _ in range(bench.rounds)])
     connection = await asyncpg.connect(bench.dsn)
     try:

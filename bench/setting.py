@@ -39,6 +39,7 @@ async def prepared(port: int, seconds: float, rounds: int) -> AsyncIterator[Benc
             engine.configure(postgres.dsn)
             async with engine.connected(POOL):
                 people = await _set_up()
+                await engine.execute("CREATE TABLE bench_commit (id bytea PRIMARY KEY, value bytea NOT NULL)")
                 with product.running(folder, postgres.dsn, port=port) as running:
                     yield Bench(folder, postgres.dsn, running, people, seconds, rounds)
 
@@ -47,7 +48,7 @@ async def prepared(port: int, seconds: float, rounds: int) -> AsyncIterator[Benc
 async def beside(bench: Bench) -> AsyncIterator[Bench]:
     """Another product, on an empty database of the same PostgreSQL, to measure in turn with the first one.
 
-    Before each, :func:`turn_to` it.
+    Before each measurement, :func:`turn_to` the one that is measured.
     """
     await engine.execute("CREATE DATABASE bench_empty")
     dsn = urlsplit(bench.dsn)._replace(path="/bench_empty").geturl()
@@ -73,7 +74,6 @@ async def _connect(dsn: str) -> None:
 
 async def _set_up() -> sample.Sample:
     await migrate.upgrade()
-    await engine.execute("CREATE TABLE bench_commit (id bytea PRIMARY KEY, value bytea NOT NULL)")
     await root.unlock()
     await lifecycle.ensure_signing_key("RS256")
     people = await sample.prepare()

@@ -8,8 +8,6 @@ import rich_click as click
 
 #: :data:`idp.keys.jose.ALGORITHMS`, by name, because importing that module would make every `--help` slow.
 SIGNING_ALGORITHM = click.Choice(["RS256", "PS256", "ES256", "EdDSA", "Ed25519"])
-
-
 #: A ``kid`` that looks like an option, as one of 64 does: RFC 7638 thumbprints are base64url.
 _HYPHENATED = re.compile(r"-[A-Za-z0-9_-]{42}")
 
@@ -18,8 +16,10 @@ class KeyCommand(click.RichCommand):
     """A command that takes a ``kid``, also one that begins with a hyphen."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        kids = [] if "--" in args else [word for word in args if _HYPHENATED.fullmatch(word)]
-        return super().parse_args(ctx, [*(word for word in args if word not in kids), *(["--", *kids] if kids else [])])
+        kids = [word for word in args if _HYPHENATED.fullmatch(word)]
+        if kids and "--" not in args:
+            args = [*(word for word in args if word not in kids), "--", *kids]
+        return super().parse_args(ctx, args)
 
 
 class _Duration(click.ParamType[int]):

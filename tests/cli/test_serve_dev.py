@@ -21,7 +21,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dev")
     server = _start(folder)
     (folder / "first.log").write_text(server.log)
-    assert server.stop() == 0
+    os.killpg(server.process.pid, signal.SIGINT)
+    assert server.process.wait(20) == 0
     return folder
 
 
@@ -69,7 +70,7 @@ async def test_from_nothing_to_a_token(tmp_path: Path) -> None:
 
 
 def test_the_next_time_everything_is_there(folder: Path) -> None:
-    """The same person with the same password, and the same keys."""
+    """The same person with the same password, and the same keys; Ctrl-C lost nothing."""
     first = (folder / "first.log").read_text()
     key = (folder / "keys" / "master.key").read_bytes()
     port = int(re.findall(r"http://localhost:(\d+)", first)[0])
