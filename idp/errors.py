@@ -15,13 +15,17 @@ class OAuthError(Exception):
         error: the code, from RFC 6749, OpenID Connect Core or the specification of the endpoint.
         description: one plain sentence.
         status: the HTTP status where the error is answered directly and not by redirect.
+        reason: for the operator's log alone: what the answer does not tell. By default the description.
     """
 
-    def __init__(self, error: str, description: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
+    def __init__(
+        self, error: str, description: str, status: int = HTTPStatus.BAD_REQUEST, *, reason: str | None = None
+    ) -> None:
         super().__init__(f"{error}: {description}")
         self.error = error
         self.description = description
         self.status = status
+        self.reason = reason or description
 
 
 class InvalidRequest(OAuthError):
@@ -66,8 +70,14 @@ class InvalidClient(OAuthError):
         challenge: whether the client tried the Authorization header, so that the answer must carry WWW-Authenticate.
     """
 
-    def __init__(self, description: str = "Client authentication failed.", *, challenge: bool = False) -> None:
-        super().__init__("invalid_client", description, HTTPStatus.UNAUTHORIZED)
+    def __init__(
+        self,
+        description: str = "Client authentication failed.",
+        *,
+        challenge: bool = False,
+        reason: str | None = None,
+    ) -> None:
+        super().__init__("invalid_client", description, HTTPStatus.UNAUTHORIZED, reason=reason)
         self.challenge = challenge
 
 
@@ -112,16 +122,24 @@ class PageError(Exception):
         title, message: plain words for a person, without jargon.
         error: the protocol's error code where one applies, else None.
         status: the HTTP status.
+        reason: for the operator's log: why, in English and in terms of the protocol.
     """
 
     def __init__(
-        self, title: str, message: str, *, error: str | None = None, status: int = HTTPStatus.BAD_REQUEST
+        self,
+        title: str,
+        message: str,
+        *,
+        error: str | None = None,
+        status: int = HTTPStatus.BAD_REQUEST,
+        reason: str | None = None,
     ) -> None:
         super().__init__(f"{title}: {message}")
         self.title = title
         self.message = message
         self.error = error
         self.status = status
+        self.reason = reason
 
 
 class TooManyTries(Exception):

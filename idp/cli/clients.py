@@ -18,6 +18,15 @@ def clients() -> None:
 
 #: What is registered of a client and can be changed.
 _METADATA = together(
+    click.option(
+        "--auth-method", "token_endpoint_auth_method",
+        type=click.Choice(["client_secret_basic", "client_secret_post", "none"]),
+        help="How it authenticates. With none it keeps no secret.",
+    ),
+    click.option(
+        "--strict-auth-method/--any-auth-method", "strict_auth_method", default=None,
+        help="Whether its secret is accepted by that method only, or by client_secret_basic and client_secret_post.",
+    ),
     click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where people return to. May be repeated."),
     click.option(
         "--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True,
@@ -70,10 +79,6 @@ _METADATA = together(
     "--type", "kind", type=click.Choice(list(KINDS)), default="web", show_default=True,
     help="web: it has a server; spa: it runs in a browser; native: on a phone or desktop; service: without people.",
 )  # fmt: skip
-@click.option(
-    "--auth-method", "token_endpoint_auth_method",
-    type=click.Choice(["client_secret_basic", "client_secret_post", "none"]), help="How it proves who it is.",
-)  # fmt: skip
 @_METADATA
 @click.option("--id", "client_id", help="A client_id of your choice.")
 @json_option
@@ -103,8 +108,10 @@ async def update(client_id: str, as_json: bool, **options: Any) -> None:
     changes = _metadata(options)
     if not changes:
         raise click.UsageError("Name what is to change.")
-    await update_client(client_id, **changes)
+    client = await update_client(client_id, **changes)
     await _show(client_id, as_json)
+    if not client.public and client.client_secret_hash is None:
+        click.echo(f"It has no secret yet. Make one: idp clients rotate-secret {client_id}", err=True)
 
 
 def _metadata(options: dict[str, Any]) -> dict[str, Any]:

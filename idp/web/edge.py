@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Awaitable
 from http import HTTPStatus
-from logging import DEBUG, INFO
+from logging import DEBUG, INFO, WARNING
 from typing import Any, Final
 
 import structlog
@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from idp.settings import Settings
 from idp.web.address import client_address as address_of
-from idp.web.context import client_address, request_id
+from idp.web.context import client_address, refusal, request_id
 from idp.web.context import head as only_head
 from idp.web.headers import Pairs, add, encode, request_header
 from idp.web.i18n import from_header, locale
@@ -76,12 +76,15 @@ class Edge:
         self.default_locale = settings.default_locale
         self.headers = _security_headers(settings)
         self.tells_everything = settings.log_level == "debug"
+        # A developer whose application is refused looks here first, and development logs nothing milder.
+        self.of_refusals = WARNING if settings.dev else INFO
 
     def begin(self, scope: HTTPScope) -> Pairs:
         """Give a request its id, and note where it comes from. Returns the headers that every answer to it has."""
         # It names a request and keeps no secret, so the system need not be asked for it.
         identifier = f"{random.getrandbits(64):016x}"
         request_id.set(identifier)
+        refusal.set(None)
         client_address.set(address_of(scope, self.trusted_proxies))
         return (*self.headers, (b"x-request-id", identifier.encode()))
 
@@ -99,13 +102,15 @@ class Edge:
         answered = handler is not None and "direct" in handler.opt and 0 < status < HTTPStatus.BAD_REQUEST
         everyday = answered or route.startswith("/health/")
         if not everyday or self.tells_everything:
+            refused = refusal.get()
             log.log(
-                DEBUG if everyday else INFO,
+                self.of_refusals if refused else DEBUG if everyday else INFO,
                 "request",
                 method=scope["method"],
                 route=route,
                 status=status,
                 duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                **({name: value for name, value in refused._asdict().items() if value} if refused else {}),
             )
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

@@ -23,6 +23,7 @@ from idp.errors import (
     TooManyTries,
 )
 from idp.web.access import Access
+from idp.web.context import Refusal, actor, refusal
 from idp.web.i18n import gettext as _
 from idp.web.i18n import ngettext
 from idp.web.logs import exception_fields
@@ -80,6 +81,8 @@ def bearer_challenge(error: BearerError) -> str:
 
 
 def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
+    kind, _colon, client_id = actor.get().partition(":")
+    refusal.set(Refusal(error.error, error.reason, client_id if kind == "client" else None))
     if _wants_page(request):
         return error_page(
             PageError(_("This request cannot be answered"), error.description, error=error.error, status=error.status)
@@ -93,6 +96,8 @@ def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
 
 
 def _page_error(request: AnyRequest, error: PageError) -> Response[Any]:
+    if error.error is not None and error.reason is not None:
+        refusal.set(Refusal(error.error, error.reason))
     if _wants_page(request):
         return error_page(error)
     return json_error(error.error or "invalid_request", error.message, error.status)

@@ -98,6 +98,21 @@ async def test_kinds_of_client(cli: Cli, arguments: list[str], expected: dict[st
     assert {name: row[name] for name in expected} == expected
 
 
+@pytest.mark.fault(34)
+async def test_the_way_to_authenticate_can_be_changed(cli: Cli) -> None:
+    client_id = f"client-{ids.random_token()[:8]}"
+    cli("clients", "create", "--name", "A", "--id", client_id, "--redirect-uri", URI)
+    cli("clients", "update", client_id, "--auth-method", "client_secret_post", "--strict-auth-method")
+    row = await stored(client_id)
+    assert (row["token_endpoint_auth_method"], row["strict_auth_method"]) == ("client_secret_post", True)
+    cli("clients", "update", client_id, "--auth-method", "none", "--any-auth-method")
+    row = await stored(client_id)
+    assert (row["client_secret_hash"], row["strict_auth_method"]) == (None, False)
+    changed = cli("clients", "update", client_id, "--auth-method", "client_secret_basic", "--json")
+    assert f"idp clients rotate-secret {client_id}" in changed.err
+    assert cli("clients", "rotate-secret", client_id, "--json").json["client_secret"]
+
+
 def test_what_is_refused(cli: Cli) -> None:
     create = ["clients", "create", "--name", "Shop"]
     assert "redirect URI must" in cli.fails(*create, "--redirect-uri", "javascript:alert(1)")

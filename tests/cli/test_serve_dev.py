@@ -93,6 +93,24 @@ def test_at_another_port(folder: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.fault(34)
+def test_it_says_why_a_client_is_refused(folder: Path) -> None:
+    """In plain words, though a developer's log has no line for what goes well."""
+    server = _start(folder, free_port())
+    try:
+        wrong = httpx.post(f"{server.url}/token", data={"grant_type": "client_credentials"}, auth=("demo", "wrong"))
+        assert wrong.json()["error_description"] == "Client authentication failed."
+        httpx.get(f"{server.url}/authorize", params={"client_id": "demo", "redirect_uri": "http://localhost/other"})
+        callback = f"{_printed(server, 'Open')}/demo/callback"
+        asked = {"client_id": "demo", "redirect_uri": callback, "response_type": "code", "scope": "openid"}
+        assert "error=invalid_request" in httpx.get(f"{server.url}/authorize", params=asked).headers["location"]
+    finally:
+        assert server.stop() == 0
+    assert "Client authentication of demo failed: wrong secret." in server.log
+    assert "redirect_uri is none of those that demo registered." in server.log
+    assert "code_challenge is missing: PKCE is required." in server.log
+
+
 def test_secrets_are_for_their_owner_alone(folder: Path) -> None:
     for name in ("keys/master.key", "data/demo.json", "data/run", "data/postgres"):
         assert (folder / name).stat().st_mode & 0o077 == 0, name

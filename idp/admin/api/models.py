@@ -96,11 +96,15 @@ class Session(Shown):
     ended_at: datetime | None
 
 
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
+
+
 class Client(Shown):
     client_id: str
     client_name: str
     application_type: str
     token_endpoint_auth_method: str
+    strict_auth_method: bool
     grant_types: list[str]
     redirect_uris: list[str]
     post_logout_redirect_uris: list[str]
@@ -130,7 +134,8 @@ class NewClient(Sent):
     client_name: str
     client_id: str | None = None
     application_type: Literal["web", "native"] = "web"
-    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post", "none"] = "client_secret_basic"
+    token_endpoint_auth_method: AuthMethod = "client_secret_basic"
+    strict_auth_method: bool = False
     grant_types: tuple[str, ...] = ("authorization_code",)
     redirect_uris: list[str] = []
     post_logout_redirect_uris: list[str] = []
@@ -150,9 +155,15 @@ class NewClient(Sent):
 
 
 class ClientChange(Sent):
-    """What is left out stays."""
+    """What is left out stays.
+
+    A client that changes to ``none`` loses its secret and all that it was issued. One that changes from ``none`` gets
+    its secret by ``rotate_secret``.
+    """
 
     client_name: str | UnsetType = UNSET
+    token_endpoint_auth_method: AuthMethod | UnsetType = UNSET
+    strict_auth_method: bool | UnsetType = UNSET
     grant_types: list[str] | UnsetType = UNSET
     redirect_uris: list[str] | UnsetType = UNSET
     post_logout_redirect_uris: list[str] | UnsetType = UNSET

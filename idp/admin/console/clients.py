@@ -16,7 +16,7 @@ from idp.admin.roles import Permission
 from idp.errors import OAuthError
 from idp.oauth.clients import changes, logos, registration
 from idp.oauth.clients.kinds import KINDS
-from idp.oauth.clients.metadata import GRANT_TYPES
+from idp.oauth.clients.metadata import AUTH_METHODS, GRANT_TYPES
 
 TITLES = {
     "web": ("Web application", "It has a server, which keeps a secret."),
@@ -26,8 +26,16 @@ TITLES = {
 }
 #: Fields that are lists, one entry a line.
 LINES = ("redirect_uris", "post_logout_redirect_uris", "grant_types", "default_acr_values", "upstreams")
-CHECKS = ("require_pkce", "skip_consent", "single_session", "refresh_token_cookie", "authorization_challenge")
+CHECKS = (
+    "strict_auth_method",
+    "require_pkce",
+    "skip_consent",
+    "single_session",
+    "refresh_token_cookie",
+    "authorization_challenge",
+)
 TEXTS = ("client_name", "scope", "client_uri", "logo_uri", "policy_uri", "tos_uri", "id_token_signed_response_alg")
+METHOD = "token_endpoint_auth_method"
 LABELS = {
     "client_name": "Name, as people see it",
     "redirect_uris": "Redirect URIs, one a line",
@@ -41,6 +49,8 @@ LABELS = {
     "id_token_signed_response_alg": "Algorithm of its ID tokens",
     "default_acr_values": "Level that its users must reach (1, 2 or phr)",
     "upstreams": "Upstreams that its people may sign in with, one id a line; none: all",
+    "token_endpoint_auth_method": "How it authenticates",
+    "strict_auth_method": "Its secret is accepted in this one way only",
     "require_pkce": "PKCE is required",
     "skip_consent": "Nobody is asked for consent: it is our own",
     "single_session": "A new sign-in ends earlier ones",
@@ -143,7 +153,7 @@ async def _record(visit: Visit, client_id: str, secret: str | None = None) -> Re
         "client_id": row["client_id"],
         "State": _state(row),
         "Application": row["application_type"],
-        "Authentication": row["token_endpoint_auth_method"],
+        "Authentication": row[METHOD],
         **{name.replace("_", " "): row[name] for name in (*LINES, *TEXTS[1:], *CHECKS) if row[name]},
         "Role at the admin API": row["admin_role"],
         "Tokens count since": when(row["not_before"], "ever"),
@@ -163,7 +173,7 @@ def _acts(visit: Visit, row: Any) -> list[Act]:
     found = [Act("Change", f"{path}/change"), Act("Upload a logo", f"{path}/logo")]
     if row["logo_uri"]:
         found.append(Act("Remove the logo", f"{path}/remove_logo"))
-    if row["token_endpoint_auth_method"] != "none":
+    if row[METHOD] != "none":
         found.append(Act("New secret", f"{path}/rotate_secret"))
     found.append(
         Act("Enable", f"{path}/enable") if row["disabled_at"] else Act("Disable", f"{path}/disable", danger=True)
@@ -182,6 +192,14 @@ def _change(visit: Visit, values: dict[str, Any], error: str | None = None) -> R
     fields = [Field(name, LABELS[name], values[name] or "") for name in TEXTS[:2]]
     fields += [Field(name, LABELS[name], "\n".join(values[name] or ()), "lines") for name in LINES]
     fields += [Field(name, LABELS[name], values[name] or "") for name in TEXTS[2:]]
+    fields.append(
+        Field(
+            METHOD, LABELS[METHOD], values[METHOD], "choice",
+            "A client that becomes public (none) loses its secret and all that it was issued."
+            " One that is public no more needs a new secret before it can authenticate.",
+            choices=[(method, method) for method in AUTH_METHODS],
+        )
+    )  # fmt: skip
     fields += [Field(name, LABELS[name], "on" if values[name] else "", "check") for name in CHECKS]
     path = f"{HOME}/clients/{visit.params['client_id']}"
     return show(
@@ -199,6 +217,7 @@ async def save_client(visit: Visit) -> Response[Any]:
     entered: dict[str, Any] = {name: visit.form.get(name, "").strip() or None for name in TEXTS}
     entered |= {name: _lines(visit.form.get(name, "")) for name in LINES}
     entered |= {name: name in visit.form for name in CHECKS}
+    entered[METHOD] = visit.form.get(METHOD, row[METHOD])
     entered["upstreams"] = entered["upstreams"] or None
     entered["client_name"], entered["scope"] = entered["client_name"] or "", entered["scope"] or ""
     check_scope(visit.caller, entered["scope"].split())

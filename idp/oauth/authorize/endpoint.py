@@ -22,6 +22,7 @@ from idp.signin import sessions
 from idp.signin.sessions import SignedIn
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.context import Refusal, refusal
 from idp.web.i18n import gettext as _
 from idp.web.pages import see_other
 
@@ -37,13 +38,26 @@ def _validated_client(parameters: Parameters) -> tuple[Client, str]:
     title = _("This application sent a request that we cannot answer")
     client = registry.client(parameters.get("client_id", ""))
     if client is None:
-        raise PageError(title, _("It is not registered here, or was disabled."), error="invalid_client")
+        raise PageError(
+            title,
+            _("It is not registered here, or was disabled."),
+            error="invalid_client",
+            reason="client_id is missing, or names no client that is registered and enabled.",
+        )
     redirect_uri = parameters.get("redirect_uri")
     if redirect_uri is None:
-        raise PageError(title, _("It did not say where to send you afterwards."), error="invalid_request")
+        raise PageError(
+            title,
+            _("It did not say where to send you afterwards."),
+            error="invalid_request",
+            reason=f"redirect_uri is missing in a request of {client.client_id}.",
+        )
     if not redirects.matches(client, redirect_uri):
         raise PageError(
-            title, _("It asked to send you to an address that is not registered for it."), error="invalid_request"
+            title,
+            _("It asked to send you to an address that is not registered for it."),
+            error="invalid_request",
+            reason=f"redirect_uri is none of those that {client.client_id} registered. They are compared exactly.",
         )
     return client, redirect_uri
 
@@ -59,6 +73,7 @@ async def authorize(request: AnyRequest) -> Response[Any]:
             check(parameters, client)
         asked = read(parameters, client, redirect_uri)
     except OAuthError as error:
+        refusal.set(Refusal(error.error, error.reason, client.client_id))
         mode = mode if mode in RESPONSE_MODES else "query"
         return respond_with_error(redirect_uri, mode, error, parameters.get("state"))
     if request.method == HttpMethod.POST:

@@ -29,17 +29,19 @@ class Attempt(NamedTuple):
     proof: Proof
 
 
+class Credentials(NamedTuple):
+    """The decoded halves of Basic credentials."""
+
+    client_id: str
+    secret: str
+
+
 def client_secret_basic(authorization: str | None, form: Form) -> Attempt | None:
     """The secret in an Authorization header (RFC 6749 section 2.3.1, RFC 7617)."""
     if authorization is None:
         return None
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        raise InvalidClient(challenge=True)
-    client_id, colon, secret = _decode_base64(token.strip(" ")).partition(":")
-    if not colon:
-        raise InvalidClient(challenge=True)
-    return Attempt(_decode_form(client_id), _knows(_decode_form(secret)))
+    sent = _decode_basic(authorization)
+    return Attempt(sent.client_id, _knows(sent.secret)) if sent.secret else None
 
 
 def client_secret_post(authorization: str | None, form: Form) -> Attempt | None:
@@ -50,10 +52,16 @@ def client_secret_post(authorization: str | None, form: Form) -> Attempt | None:
 
 
 def none(authorization: str | None, form: Form) -> Attempt | None:
-    """A public client, which only says who it is."""
-    if authorization is not None or "client_secret" in form or "client_id" not in form:
+    """A public client, which only says who it is.
+
+    Many libraries know no client without a secret, and send an empty one: ``Authorization: Basic`` of ``client_id:``.
+    """
+    if authorization is not None:
+        sent = _decode_basic(authorization)
+        return Attempt(sent.client_id, _is_known) if not sent.secret else None
+    if "client_secret" in form or "client_id" not in form:
         return None
-    return Attempt(form["client_id"], lambda client: client is not None)
+    return Attempt(form["client_id"], _is_known)
 
 
 METHODS: dict[str, Callable[[str | None, Form], Attempt | None]] = {
@@ -64,7 +72,7 @@ METHODS: dict[str, Callable[[str | None, Form], Attempt | None]] = {
 
 
 def authenticate(authorization: str | None, form: Form) -> Client:
-    """The client that sent a request, by the one method that it is registered for.
+    """The client that sent a request, by a method that it may use (:attr:`Client.auth_methods`).
 
     Args:
         authorization: the value of the Authorization header, if there is one.
@@ -87,28 +95,38 @@ def authenticate(authorization: str | None, form: Form) -> Client:
         raise InvalidRequest("The client_id in the body is not the one in the Authorization header.")
     client = registry.client(attempt.client_id)
     proven = attempt.proof(client)
-    if client is None or not proven or method != client.token_endpoint_auth_method:
-        _note_failure(attempt.client_id, client, method)
-        raise InvalidClient(challenge=challenge)
+    if client is None or not proven or method not in client.auth_methods:
+        reason = _why_refused(client, method)
+        # An id that was made up must not look like a client of ours.
+        known = client.client_id if client is not None else None
+        note(
+            "client_authentication",
+            outcome="failure",
+            client_id=known,
+            detail={"reason": reason},
+            stranger=strangers.subject(known),
+        )
+        whose = f" of {known}" if known else ""
+        raise InvalidClient(challenge=challenge, reason=f"Client authentication{whose} failed: {reason}.")
     actor.set(f"client:{client.client_id}")
     return client
 
 
-def _note_failure(client_id: str, client: Client | None, method: str) -> None:
+def _why_refused(client: Client | None, method: str) -> str:
+    """For the operator: the answer does not tell."""
     if client is None:
-        # Whatever somebody made up shall not look like a client of ours.
-        reason, known = "unknown or disabled client", None
-    elif method != client.token_endpoint_auth_method:
-        reason, known = f"not registered for {method}", client_id
-    else:
-        reason, known = "wrong secret", client_id
-    note(
-        "client_authentication",
-        outcome="failure",
-        client_id=known,
-        detail={"reason": reason},
-        stranger=strangers.subject(known),
-    )
+        return "unknown or disabled client"
+    if method in client.auth_methods:
+        return "wrong secret" if client.client_secret_hash else "the client has no secret yet"
+    if client.public:
+        return "the client is registered without a secret, but sent one"
+    if method == "none":
+        return "the client has a secret, but sent none"
+    return f"the client is registered strictly for {client.token_endpoint_auth_method}, but used {method}"
+
+
+def _is_known(client: Client | None) -> bool:
+    return client is not None
 
 
 def _knows(secret: str) -> Proof:
@@ -121,6 +139,25 @@ def _knows(secret: str) -> Proof:
     return proof
 
 
+def _malformed(problem: str) -> InvalidClient:
+    return InvalidClient(challenge=True, reason=f"Client authentication failed: the Authorization header {problem}.")
+
+
+def _decode_basic(authorization: str) -> Credentials:
+    """Decode an Authorization header.
+
+    Raises:
+        InvalidClient: it is not of the Basic scheme, or not well-formed.
+    """
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise _malformed("is not of the Basic scheme")
+    client_id, colon, secret = _decode_base64(token.strip(" ")).partition(":")
+    if not client_id or not colon:
+        raise _malformed("is not client_id:client_secret")
+    return Credentials(_decode_form(client_id), _decode_form(secret))
+
+
 def _decode_base64(text: str) -> str:
     """Decode strictly: one string has one encoding.
 
@@ -130,23 +167,23 @@ def _decode_base64(text: str) -> str:
     try:
         data = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
         if binascii.b2a_base64(data, newline=False).decode() != text:
-            raise InvalidClient(challenge=True)
+            raise _malformed("is not base64")
         return data.decode()
     except (UnicodeError, binascii.Error) as error:
-        raise InvalidClient(challenge=True) from error
+        raise _malformed("is not base64 of UTF-8") from error
 
 
 def _decode_form(text: str) -> str:
     """Decode what RFC 6749 wants encoded twice: both halves of the credentials are form-encoded.
 
     Raises:
-        InvalidClient: a half is empty or not form-encoded UTF-8.
+        InvalidClient: a half is not form-encoded UTF-8.
     """
-    if text and "%" not in text and "+" not in text:
+    if "%" not in text and "+" not in text:
         return text
     if not _FORM_ENCODED.fullmatch(text):
-        raise InvalidClient(challenge=True)
+        raise _malformed("has a half that is not form-encoded, as RFC 6749 section 2.3.1 asks")
     try:
         return unquote_plus(text, errors="strict")
     except UnicodeDecodeError as error:
-        raise InvalidClient(challenge=True) from error
+        raise _malformed("has a half that is not form-encoded UTF-8") from error

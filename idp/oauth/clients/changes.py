@@ -19,8 +19,8 @@ from idp.oauth.clients.registry import Client, ResourceServer
 from idp.oauth.clients.tables import ClientRow, ResourceServerRow
 from idp.oauth.sign_out import revoke_tokens_of_client
 
-#: What makes a client another one: not changed, but registered anew.
-FIXED = ("application_type", "token_endpoint_auth_method")
+#: Decides which redirect URIs are allowed at all. A client of another type is registered anew.
+FIXED = "application_type"
 
 _CLIENT = "SELECT * FROM client WHERE client_id = $1 FOR UPDATE"
 _RESOURCE_SERVER = "SELECT * FROM resource_server WHERE identifier = $1 FOR UPDATE"
@@ -67,9 +67,12 @@ def _check_expected(row: asyncpg.Record, expected: datetime | None) -> None:
 async def update_client(client_id: str, expected: datetime | None = None, **changes: Any) -> Client:
     """Change the metadata of a client. What it was issued stays valid, and sign-ins under way go by the new metadata.
 
+    A client that becomes public loses its secret, and what was issued while a secret protected it is revoked. One that
+    is public no more has no secret until :func:`~idp.oauth.clients.registration.rotate_secret` makes one.
+
     Args:
         expected: the ``updated_at`` that the caller has seen.
-        changes: fields of :class:`ClientMetadata`, but for :data:`FIXED`.
+        changes: fields of :class:`ClientMetadata`, except :data:`FIXED`.
 
     Raises:
         UnknownClient: there is none.
@@ -86,17 +89,21 @@ async def update_client(client_id: str, expected: datetime | None = None, **chan
             asked = msgspec.convert(before | changes, ClientMetadata)
         except msgspec.ValidationError as error:
             raise invalid_metadata("The metadata has an unknown member, or one of a wrong type.") from error
-        if any(getattr(asked, name) != row[name] for name in FIXED):
-            raise invalid_metadata(f"{' and '.join(FIXED)} cannot be changed. Register another client.")
+        if getattr(asked, FIXED) != row[FIXED]:
+            raise invalid_metadata(f"{FIXED} cannot be changed. Register another client.")
         validate(asked)
         await lifecycle.ensure_signing_key(asked.id_token_signed_response_alg)
         values: dict[Any, Any] = {name: value for name, value in columns(asked).items() if value != before[name]}
+        if asked.public and row["client_secret_hash"] is not None:
+            values |= {"client_secret_hash": None}
+            await revoke_tokens_of_client(client_id, "client_made_public")
         if values:
             values |= {"updated_at": clock.now()}
             await ClientRow.update(values, force=True).where(ClientRow.client_id == client_id)
-            changed = sorted(values.keys() - {"updated_at"})
+            changed = sorted(values.keys() - {"updated_at", "client_secret_hash"})
             await record("client_updated", client_id=client_id, detail={"changed": changed})
-        return msgspec.convert(dict(row) | columns(asked), Client)
+        secret_hash = None if asked.public else row["client_secret_hash"]
+        return msgspec.convert(dict(row) | columns(asked) | {"client_secret_hash": secret_hash}, Client)
 
 
 async def set_admin_role(client_id: str, role: str | None, expected: datetime | None = None) -> None:

@@ -14,7 +14,9 @@ from idp.oauth.clients.uris import UnfitURI, check_link, check_redirect_uri, ori
 from idp.signin.machine import ACR_VALUES
 
 APPLICATION_TYPES = ("web", "native")
-AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+#: The ways to send a secret. A client that did not register one strictly may use either.
+SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+AUTH_METHODS = (*SECRET_METHODS, "none")
 GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
 
 MAX_NAME_LENGTH = 200
@@ -27,6 +29,7 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The metadata of a client, by the names of RFC 7591 and OpenID Connect Dynamic Client Registration.
 
     Attributes:
+        strict_auth_method: its secret is accepted by ``token_endpoint_auth_method`` alone.
         default_acr_values: the level that its users must reach at least; a request may raise it.
         upstreams: the providers that its people may sign in with. None: all that there are.
         authorization_challenge: an app of the operator's own, which may ask for passwords and codes itself
@@ -40,6 +43,7 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     client_name: str
     application_type: str = "web"
     token_endpoint_auth_method: str = "client_secret_basic"
+    strict_auth_method: bool = False
     grant_types: tuple[str, ...] = ("authorization_code",)
     redirect_uris: tuple[str, ...] = ()
     post_logout_redirect_uris: tuple[str, ...] = ()
@@ -61,6 +65,13 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def public(self) -> bool:
         """Whether it can keep no secret, and so does not authenticate itself (RFC 6749 section 2.1)."""
         return self.token_endpoint_auth_method == "none"
+
+    @property
+    def auth_methods(self) -> tuple[str, ...]:
+        """The methods by which it may authenticate itself."""
+        if self.strict_auth_method or self.public:
+            return (self.token_endpoint_auth_method,)
+        return SECRET_METHODS
 
     @property
     def scopes(self) -> frozenset[str]:

@@ -23,6 +23,7 @@ class ClientRow(Table, tablename="client", db=engine):
     client_secret_hash = Bytea(null=True, default=None, secret=True)
     application_type = Text(default="web")
     token_endpoint_auth_method = Text(default="client_secret_basic")
+    strict_auth_method = Boolean(default=False)
     grant_types = Array(Text())
     redirect_uris = Array(Text())
     post_logout_redirect_uris = Array(Text())

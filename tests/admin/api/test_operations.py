@@ -51,6 +51,8 @@ async def test_a_client_from_its_creation_to_its_end(owner: Caller) -> None:
     problem(await owner.changed("PATCH", path, {"redirect_uris": ["http://x.example/#f"]}), 422, "invalid_redirect_uri")
     problem(await owner.changed("PATCH", path, {"client_secret_hash": "x"}), 422, "invalid-body")
     assert (await owner("POST", f"{path}/rotate_secret")).json()["client_secret"] not in (None, secret)
+    strict = {"token_endpoint_auth_method": "client_secret_post", "strict_auth_method": True}
+    assert (await owner.changed("PATCH", path, strict)).json().items() >= strict.items()
     assert (await owner("POST", f"{path}/disable")).json()["disabled_at"]
     assert (await owner("POST", f"{path}/enable")).json()["disabled_at"] is None
     assert (await owner("POST", f"{path}/not_before", {})).json()["not_before"]

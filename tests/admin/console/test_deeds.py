@@ -109,6 +109,14 @@ async def test_a_client_from_its_creation_to_its_end(owner: Desk) -> None:
     assert "https://shop.example/b" in changed.text
     answer = await owner.confirm(f"{path}/rotate_secret")
     assert secret not in answer.text
+    form = next(form for form in (await owner.get(f"{path}/change")).forms if form.action == f"{path}/change")
+    method = {"token_endpoint_auth_method": "client_secret_post", "strict_auth_method": "on"}
+    changed = await owner.browser.post(form.action, _kept(form) | entered | uris | method)
+    assert isinstance(changed, Page)
+    assert "client_secret_post" in changed.text
+    (row,) = await fetch("SELECT strict_auth_method FROM client WHERE client_id = $1", row["client_id"])
+    assert row["strict_auth_method"]
+    row = {"client_id": path.rpartition("/")[2]}
     await execute("UPDATE client SET logo_uri = 'https://shop.example/logo.png' WHERE client_id = $1", row["client_id"])
     answer = await owner.confirm(f"{path}/remove_logo")
     assert "logo.png" not in answer.text

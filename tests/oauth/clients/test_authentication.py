@@ -1,4 +1,4 @@
-"""Client authentication: each method for the clients that are registered for it, and for no others."""
+"""Client authentication: by the methods that a client may use, and by no others."""
 
 import base64
 from urllib.parse import quote_plus
@@ -7,6 +7,7 @@ import pytest
 
 from idp.errors import InvalidClient, InvalidRequest
 from idp.oauth.clients.authentication import METHODS, authenticate
+from idp.oauth.clients.changes import update_client
 from idp.oauth.clients.registration import disable_client, register_client, rotate_secret
 from idp.oauth.clients.registry import Client, registry
 
@@ -33,16 +34,82 @@ def credentials(method: str, client_id: str, secret: str) -> tuple[str | None, d
     return None, {"client_id": client_id}
 
 
-async def test_only_the_registered_method(registered: tuple[Client, str]) -> None:
+@pytest.mark.fault(34)
+async def test_a_secret_is_accepted_by_either_method(registered: tuple[Client, str]) -> None:
+    """Libraries choose by their own defaults, not by the registration."""
     client, secret = registered
     for method in METHODS:
         header, form = credentials(method, client.client_id, secret)
-        if method == client.token_endpoint_auth_method:
+        if (method == "none") == client.public:
             assert authenticate(header, form) == client
         else:
             with pytest.raises(InvalidClient) as refused:
                 authenticate(header, form)
             assert refused.value.challenge == (header is not None)
+
+
+@pytest.mark.fault(34)
+@pytest.mark.parametrize("strict", METHODS)
+async def test_by_the_registered_method_only_where_it_is_strict(strict: str) -> None:
+    client, secret = await register_client(
+        client_name="Shop",
+        redirect_uris=["https://shop.example/cb"],
+        token_endpoint_auth_method=strict,
+        strict_auth_method=True,
+    )
+    await registry.load()
+    for method in METHODS:
+        header, form = credentials(method, client.client_id, secret or "no-secret")
+        if method == strict:
+            assert authenticate(header, form) == client
+        else:
+            with pytest.raises(InvalidClient):
+                authenticate(header, form)
+
+
+@pytest.mark.fault(28)
+async def test_an_empty_basic_secret_is_that_of_a_public_client(registered: tuple[Client, str]) -> None:
+    """Libraries that know no public clients send one. It proves nothing of a client that has a secret."""
+    client, _ = registered
+    header, _ = credentials("client_secret_basic", client.client_id, "")
+    for form in ({}, {"client_id": client.client_id}):
+        if client.public:
+            assert authenticate(header, form) == client
+        else:
+            with pytest.raises(InvalidClient) as refused:
+                authenticate(header, form)
+            assert refused.value.challenge
+    with pytest.raises(InvalidRequest):
+        authenticate(header, {"client_secret": "x"})
+    with pytest.raises(InvalidRequest):
+        authenticate(header, {"client_id": "another"})
+
+
+@pytest.mark.fault(34)
+async def test_the_operator_learns_why(registered: tuple[Client, str]) -> None:
+    """The answer is one and the same; the reason is for the log."""
+    client, secret = registered
+
+    def refused(method: str, client_id: str, secret: str) -> str:
+        with pytest.raises(InvalidClient) as refused:
+            authenticate(*credentials(method, client_id, secret))
+        assert refused.value.description == "Client authentication failed."
+        return refused.value.reason
+
+    assert "unknown or disabled client" in refused("client_secret_basic", "no-such-client", secret)
+    if client.public:
+        assert "registered without a secret, but sent one" in refused("client_secret_post", client.client_id, "x")
+        return
+    assert refused("client_secret_post", client.client_id, "x").endswith("failed: wrong secret.")
+    assert "has a secret, but sent none" in refused("none", client.client_id, "")
+    strict = client.token_endpoint_auth_method
+    other = next(method for method in METHODS if method not in (strict, "none"))
+    await update_client(client.client_id, strict_auth_method=True)
+    await registry.load()
+    assert f"strictly for {strict}, but used {other}" in refused(other, client.client_id, secret)
+    with pytest.raises(InvalidClient) as malformed:
+        authenticate("Basic !", {})
+    assert "is not base64" in malformed.value.reason
 
 
 async def test_only_the_present_secret(registered: tuple[Client, str]) -> None:
