@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import structlog
 from litestar import Litestar
@@ -18,8 +20,9 @@ from idp.admin.access import api_resource
 from idp.audit import keeper as audit_keeper
 from idp.db import notices
 from idp.db.engine import close_pool, configure, open_pool
+from idp.db.standing import standing
 from idp.federation.upstreams import TOPIC, upstreams
-from idp.keys import keeper, notary, root
+from idp.keys import keeper, last_known, notary, root
 from idp.keys.ring import keyring
 from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
@@ -35,11 +38,11 @@ from idp.signin import home
 from idp.signin import pages as signin
 from idp.signin import upstreams as upstream_pages
 from idp.web import failures, health, static
-from idp.web.access import require_declaration, same_origin_guard
+from idp.web.access import database_guard, require_declaration, same_origin_guard
 from idp.web.cors import Cors
 from idp.web.direct import Direct
 from idp.web.edge import Edge
-from idp.web.logs import configure_logs
+from idp.web.logs import configure_logs, exception_fields
 from idp.web.pages import pages
 
 log = structlog.get_logger()
@@ -77,27 +80,39 @@ MODULES = (
 )
 
 
+#: What has to happen to the database before a worker joins it.
+Prepare = Callable[[], Awaitable[None]]
+
+#: Seconds for which a start waits for the database before it serves without one.
+FIRST_ATTEMPT_SECONDS = 3.0
+#: Seconds between attempts to join: the first wait, doubled up to the last.
+FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
+
+
 @contextlib.asynccontextmanager
-async def lifespan(_: Litestar) -> AsyncIterator[None]:
-    """Connect, load what is kept in memory, and keep it fresh while the application runs."""
-    await open_pool(settings().database_pool_size)
-    await root.unlock()
-    await keyring.load()
-    await registry.load()
-    await upstreams.load()
-    background = [
-        asyncio.create_task(notices.watch({"keys": keyring.load, "clients": registry.load, TOPIC: upstreams.load})),
-        asyncio.create_task(housekeeping.run()),
-        asyncio.create_task(keeper.run()),
-        asyncio.create_task(audit_keeper.run(notary.sign, notary.reader)),
-        asyncio.create_task(outbox.run()),
-        asyncio.create_task(pages().compile()),
-    ]
+async def lifespan(_: Litestar, prepare: Prepare | None = None) -> AsyncIterator[None]:
+    """Join the database, and keep what is in memory fresh while the application runs.
+
+    Without a database the start succeeds too: the worker publishes the keys that were read last, answers everything
+    else with 503, and joins when the database is back.
+
+    Args:
+        prepare: the preparation that `idp serve` could not do, because the database was down then.
+    """
+    standing.joined = False
+    background: list[asyncio.Task[None]] = []
+    attempt = asyncio.create_task(_join(prepare))
+    await asyncio.wait({attempt}, timeout=FIRST_ATTEMPT_SECONDS)
+    if attempt.done() and attempt.exception() is None:
+        background += _background()
+    else:
+        keyring.show(last_known.read())
+        log.warning("serving_without_database", host=settings().host, port=settings().port)
+        background.append(asyncio.create_task(_join_in_the_end(attempt, prepare, background)))
     # What is here now stays: the collector, which waits for this, need not walk through all of it again and again.
     gc.collect()
     gc.freeze()
     gc.enable()
-    _say_that_it_serves()
     try:
         yield
     finally:
@@ -105,6 +120,61 @@ async def lifespan(_: Litestar) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await close_pool()
+
+
+async def _load_keys() -> None:
+    await keyring.load()
+    await last_known.keep(keyring)
+
+
+async def _join(prepare: Prepare | None) -> None:
+    """Connect, and load what is kept in memory."""
+    if prepare is not None:
+        await prepare()
+    await open_pool(settings().database_pool_size)
+    try:
+        await root.unlock()
+        await _load_keys()
+        await registry.load()
+        await upstreams.load()
+    except BaseException:
+        await close_pool()
+        raise
+    standing.joined = True
+    _say_that_it_serves()
+
+
+async def _join_in_the_end(
+    attempt: asyncio.Task[None], prepare: Prepare | None, background: list[asyncio.Task[None]]
+) -> None:
+    """Join when the database lets us, however long that takes; an attempt that is under way is the first."""
+    wait, told = FIRST_WAIT, ""
+    while True:
+        try:
+            await attempt
+            break
+        except Exception as error:
+            fields = exception_fields(error)
+            if fields["error"] != told:
+                # Without the text of the exception, which may quote anything.
+                log.error("database_not_joined", **fields)  # noqa: TRY400
+            told = fields["error"]
+        await asyncio.sleep(random.uniform(0.5, 1) * wait)  # noqa: S311
+        wait = min(wait * 2, LONGEST_WAIT)
+        attempt = asyncio.create_task(_join(prepare))
+    background += _background()
+
+
+def _background() -> list[asyncio.Task[None]]:
+    """The tasks that need the database, and go on until they are cancelled."""
+    return [
+        asyncio.create_task(notices.watch({"keys": _load_keys, "clients": registry.load, TOPIC: upstreams.load})),
+        asyncio.create_task(housekeeping.run()),
+        asyncio.create_task(keeper.run()),
+        asyncio.create_task(audit_keeper.run(notary.sign, notary.reader)),
+        asyncio.create_task(outbox.run()),
+        asyncio.create_task(pages().compile()),
+    ]
 
 
 def _say_that_it_serves() -> None:
@@ -124,8 +194,12 @@ class _Application(Litestar):
         return [*plugins, MsgspecDIPlugin()]
 
 
-def create_app() -> ASGIApp:
-    """The ASGI application of one worker, for the settings of its environment."""
+def create_app(prepare: Prepare | None = None) -> ASGIApp:
+    """The ASGI application of one worker, for the settings of its environment.
+
+    Args:
+        prepare: see :func:`lifespan`.
+    """
     config: Settings = settings()
     configure_logs(config)
     # Now, so that a template of the operator's that does not compile stops the start and not a sign-in.
@@ -143,8 +217,8 @@ def create_app() -> ASGIApp:
     app = _Application(
         handlers,
         exception_handlers=failures.HANDLERS,
-        guards=[same_origin_guard],
-        lifespan=[lifespan],
+        guards=[database_guard, same_origin_guard],
+        lifespan=[partial(lifespan, prepare=prepare)],
         logging_config=None,
         openapi_config=None,
         request_max_body_size=MAX_BODY_BYTES,

@@ -118,7 +118,9 @@ class Settings(BaseSettings):
         None, "PostgreSQL (15 or later): postgresql://user:password@host/database. Empty: the embedded one."
     )
     database_pool_size: int = _option(10, "Most PostgreSQL connections of one worker.", ge=2)
-    data_dir: Path = _option(Path("data"), "Folder of the embedded PostgreSQL and of captured mail.")
+    data_dir: Path = _option(
+        Path("data"), "Folder of the embedded PostgreSQL, captured mail and a copy of the public keys."
+    )
     migrate_on_start: bool = _option(True, "Apply pending migrations when the server starts.")
 
     # Keys

@@ -8,7 +8,9 @@ import socket
 import sys
 import time
 import warnings
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from functools import partial
 from types import FrameType
 
 import rich_click as click
@@ -60,10 +62,11 @@ def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> N
     with ExitStack() as stack:
         if config.database_url is None:
             config = _start_embedded(config, stack)
-        asyncio.run(_prepare(config))
+        prepare = partial(_prepare, config)
+        done = _prepared(config, prepare)
         if asked_to_stop:
             sys.exit(0)
-        workers.run(config)
+        workers.run(config, None if done else prepare)
 
 
 def _leave_when_asked() -> list[int]:
@@ -188,17 +191,35 @@ def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
     return load()
 
 
-async def _prepare(config: Settings) -> None:
-    """Bring the database and the keys to where the workers expect them."""
-    from idp.db import migrate
-    from idp.db.engine import configure, connected
-    from idp.keys import jose, lifecycle, root
-    from idp.keys.ring import keyring
+def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None]]) -> bool:
+    """Prepare the database now, unless it cannot be reached and there are keys to publish meanwhile.
+
+    Raises:
+        DatabaseUnavailable: it cannot be reached, and no server of this folder has ever published a key.
+    """
+    from idp.db.engine import DatabaseUnavailable, configure
+    from idp.keys import last_known
 
     settings.cache_clear()
     configure_logs(config)
     assert config.database_url is not None  # noqa: S101 -- given, or the embedded one's
     configure(config.database_url.get_secret_value())
+    try:
+        asyncio.run(prepare())
+    except DatabaseUnavailable:
+        if not last_known.read():
+            raise
+        return False
+    return True
+
+
+async def _prepare(config: Settings) -> None:
+    """Bring the database and the keys to where the workers expect them."""
+    from idp.db import migrate
+    from idp.db.engine import connected
+    from idp.keys import jose, lifecycle, root
+    from idp.keys.ring import keyring
+
     async with connected():
         await migrate.check_version()
         if config.migrate_on_start:

@@ -9,16 +9,28 @@ from functools import partial
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from idp import scheduling
 from idp.db.account import end_with_parent
 from idp.settings import Settings
 
 if TYPE_CHECKING:
-    from granian.server.mp import WorkerProcess
+    from granian.server.mp import MPServer, WorkerProcess
     from litestar.types import ASGIApp
+
+    from idp.app import Prepare
+
+log = structlog.get_logger()
 
 #: Seconds after which a worker has all of its threads.
 COMPLETE_AFTER = 1
+#: A worker that lived for so many seconds had started.
+STARTED_AFTER = 10.0
+#: So many failed starts of each worker, with none that ever succeeded, end the server.
+FAILED_STARTS = 3
+#: Seconds before a worker that died soon after its start starts again: doubled with each death, up to the last.
+FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
 
 
 def granian_options() -> dict[str, Any]:
@@ -37,13 +49,15 @@ def granian_options() -> dict[str, Any]:
     }
 
 
-def run(config: Settings) -> None:
+def run(config: Settings, prepare: "Prepare | None" = None) -> None:
     """Run the workers until this process is told to stop, and see to it that they end.
 
+    Args:
+        prepare: what a worker has to do to the database before it joins it.
+
     Raises:
-        SystemExit: workers fail again and again.
+        SystemExit: no worker has ever started.
     """
-    from granian.server import Server
     from granian.server.mp import WorkerProcess
 
     WorkerProcess.start = _start  # type: ignore[assignment]
@@ -53,9 +67,9 @@ def run(config: Settings) -> None:
         from idp.app import create_app
 
         # Made once, and shared by all workers; a collector that looks at it would make a copy for each.
-        app = create_app()
+        app = create_app(prepare)
         gc.freeze()
-    server = Server(
+    server = _server()(
         "idp.app:create_app",
         address=config.host,
         port=config.port,
@@ -74,7 +88,89 @@ def run(config: Settings) -> None:
         ignored = hangup is signal.SIG_IGN
         signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else server.signal_handler_interrupt)
 
-    server.serve(target_loader=partial(_application, app), wrap_loader=False)
+    server.serve(target_loader=partial(_application, app, prepare), wrap_loader=False)
+
+
+class Restarts:
+    """When the workers that died start again, by the index of each.
+
+    Granian ends the server when a worker dies twice within seconds, which takes the healthy ones along. Here a worker
+    starts again at once; one that keeps dying waits longer each time. The server ends only where no worker has ever
+    started: then the cause is not an accident.
+    """
+
+    def __init__(self) -> None:
+        self.due: dict[int, float] = {}
+        self._deaths: dict[int, int] = {}
+        self._failed_starts = 0
+        self._has_started = False
+
+    def note(self, index: int, lived: float, exit_code: int | None, now: float) -> None:
+        """Plan the restart of a worker that died.
+
+        Args:
+            lived: seconds.
+            exit_code: positive where the worker gave up by itself, negative where a signal ended it.
+            now: by a monotonic clock, in seconds.
+        """
+        early = lived < STARTED_AFTER
+        if early and (exit_code or 0) > 0:
+            self._failed_starts += 1
+        else:
+            self._has_started = True
+        deaths = self._deaths[index] = self._deaths.get(index, 0) + 1 if early else 0
+        self.due[index] = now + (min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(deaths, 10)) if deaths > 1 else 0)
+
+    def started(self) -> None:
+        """Note that some worker lives long enough to have started."""
+        self._has_started = True
+
+    def hopeless(self, workers: int) -> bool:
+        """Whether each of so many workers has failed to start several times, and none has ever started."""
+        return not self._has_started and self._failed_starts >= FAILED_STARTS * workers
+
+    def take(self, now: float) -> list[int]:
+        """The workers whose time has come."""
+        due = [index for index, at in self.due.items() if at <= now]
+        for index in due:
+            del self.due[index]
+        return due
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until the next is due; None: none waits."""
+        return max(0.0, min(self.due.values()) - now) if self.due else None
+
+
+def _server() -> "type[MPServer]":
+    """Granian's server, which restarts workers as :class:`Restarts` says."""
+    from granian.server.mp import MPServer
+
+    class Supervisor(MPServer):
+        def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+            restarts = Restarts()
+            while True:
+                self.main_loop_interrupt.wait(restarts.wait(time.monotonic()))
+                # Before the lists are read, so that what happens meanwhile wakes the next wait.
+                self.main_loop_interrupt.clear()
+                if self.interrupt_signal:
+                    return
+                died, now = list(self.interrupt_children), time.monotonic()
+                if died and not self.respawn_failed_workers:
+                    return
+                if any(worker.inner.is_alive() and now - worker.birth > STARTED_AFTER for worker in self.wrks):
+                    restarts.started()
+                for index in died:
+                    self.interrupt_children.remove(index)
+                    worker = self.wrks[index]
+                    restarts.note(index, now - worker.birth, worker.inner.exitcode, now)
+                if restarts.hopeless(self.workers):
+                    log.error("workers_cannot_start", workers=self.workers)
+                    # What makes the shutdown end with a failure.
+                    self.interrupt_children.extend(died)
+                    return
+                self._respawn_workers(restarts.take(now), spawn_target, target_loader)
+
+    return Supervisor
 
 
 def _start(worker: "WorkerProcess") -> None:
@@ -103,11 +199,12 @@ def _join(worker: "WorkerProcess", timeout: float | None = None) -> None:
             time.sleep(0.001)
 
 
-def _application(app: "ASGIApp | None") -> "ASGIApp":
+def _application(app: "ASGIApp | None", prepare: "Prepare | None") -> "ASGIApp":
     """What a worker serves. This is the first that runs in its process.
 
     Args:
         app: if it is made already.
+        prepare: see :func:`run`.
     """
     from granian import _signals
 
@@ -119,7 +216,7 @@ def _application(app: "ASGIApp | None") -> "ASGIApp":
         return app
     from idp.app import create_app
 
-    return create_app()
+    return create_app(prepare)
 
 
 def _listen(loop: AbstractEventLoop) -> Any:

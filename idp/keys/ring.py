@@ -1,7 +1,7 @@
 """The signing keys in memory, as every request uses them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +43,7 @@ def prepare(value: Any) -> Document:
     return Document(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True):
     """A key and its times; the same rule as in :class:`idp.keys.tables.SigningKeyRow`."""
 
     key: SigningKey
@@ -98,7 +98,7 @@ class KeyRing:
     """The keys that are not retired. Their states follow from the clock, without a reload."""
 
     def __init__(self) -> None:
-        self._entries: tuple[_Entry, ...] = ()
+        self._entries: tuple[Entry, ...] = ()
         self._current = _Published(())
         self._used: dict[str, _Use] = {}
 
@@ -108,16 +108,25 @@ class KeyRing:
         Raises:
             VaultError: the master key is not the one that sealed them.
         """
-        opened = {entry.key.kid: entry.key for entry in self._entries}
+        opened = {entry.key.kid: entry.key for entry in self._entries if entry.key.key.is_private}
         # Replaced as a whole, so that no request sees half of a change.
         self._entries = tuple(
-            _Entry(
+            Entry(
                 opened.get(row["kid"]) or open_private_key(row["kid"], row["private_jwk"]),
                 row["activates_at"],
                 row["retires_at"],
             )
             for row in await fetch(_NOT_RETIRED)
         )
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The keys with their times, in the order in which they activate."""
+        return self._entries
+
+    def show(self, entries: Sequence[Entry]) -> None:
+        """Publish keys of which only the public parts are known, until the next :meth:`load`."""
+        self._entries = tuple(entries)
 
     def signing(self, alg: str) -> SigningKey:
         """The key to sign with: the youngest active one of the algorithm.

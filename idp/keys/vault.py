@@ -171,6 +171,15 @@ def derive(purpose: str) -> bytes:
     return _derive(root_key(), purpose)
 
 
+def derive_outside(purpose: str) -> bytes:
+    """A key of 32 bytes for what is kept outside the database: derived from the master key itself.
+
+    Raises:
+        VaultError: there is no master key, or it cannot be read.
+    """
+    return _derive(master_key(), f"outside:{purpose}")
+
+
 # Sealing
 
 

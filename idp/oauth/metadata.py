@@ -1,6 +1,7 @@
 """What others must know of this server: discovery documents and the JWKS.
 
-Answered from memory, so that tokens can be verified even while the database is down.
+Answered from memory, so that tokens can be verified even while the database is down; by a worker that starts then, from
+the copy of the public keys on disk (:mod:`idp.keys.last_known`).
 """
 
 from functools import lru_cache
@@ -11,6 +12,7 @@ from litestar import HttpMethod, Request, route
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
+from idp.db.standing import WITHOUT_DATABASE, standing
 from idp.keys import witness
 from idp.keys.ring import Document, keyring, prepare
 from idp.oauth.authorize.checks import RESPONSE_MODES
@@ -102,6 +104,16 @@ def _answer(request: Request[Any, Any, Any], document: Document) -> Answer:
     return unchanged if if_none_match and _unchanged(if_none_match, document.etag) else whole
 
 
+def _require_keys() -> None:
+    """Tell others to ask again rather than that there are no keys.
+
+    Raises:
+        DatabaseUnavailable: this process has not joined its database, and there is no copy of the keys on disk.
+    """
+    if not standing.joined and not keyring.entries:
+        standing.require({})
+
+
 def _fetches(request: Request[Any, Any, Any]) -> bool:
     """Whether the answer shows the keys, or says that they are those that the reader has."""
     return request.method == HttpMethod.GET and not head.get()
@@ -110,29 +122,37 @@ def _fetches(request: Request[Any, Any, Any]) -> bool:
 @route(
     ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"],
     http_method=METHODS,
-    opt={"access": Access.PUBLIC} | DIRECT,
+    opt={"access": Access.PUBLIC} | DIRECT | WITHOUT_DATABASE,
 )
 async def discovery(request: Request[Any, Any, Any]) -> Answer:
     """The metadata of this server, under the names of OpenID Connect Discovery and of RFC 8414."""
+    _require_keys()
     return _answer(request, _discovery(settings().issuer, keyring.algorithms()))
 
 
 @route(
     "/.well-known/jwks.json",
     http_method=METHODS,
-    opt={"access": Access.PUBLIC} | DIRECT,
+    opt={"access": Access.PUBLIC} | DIRECT | WITHOUT_DATABASE,
 )
 async def jwks(request: Request[Any, Any, Any]) -> Answer:
     """The public keys (RFC 7517 section 5)."""
+    _require_keys()
     agent = request_header(request.scope, b"user-agent") or ""
     if _fetches(request) and (servers := recognition.by_origin(client_address.get(), agent)):
         witness.note(servers, client_address.get(), agent, keyring.kids())
     return _answer(request, keyring.jwks())
 
 
-@route("/jwks/{jwks_id:str}", http_method=METHODS, opt={"access": Access.PUBLIC})
+@route("/jwks/{jwks_id:str}", http_method=METHODS, opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
 async def jwks_of_resource_server(request: Request[Any, Any, Any], jwks_id: FromPath[str]) -> Answer:
-    """The public keys at the URL of one resource server, by which we know that it has seen them."""
+    """The public keys at the URL of one resource server, by which we know that it has seen them.
+
+    A worker without its database knows no resource server, and answers with the keys whatever the URL.
+    """
+    if not standing.joined:
+        _require_keys()
+        return _answer(request, keyring.jwks())
     server = recognition.by_jwks_id(jwks_id)
     if server is None:
         raise NotFoundException

@@ -8,6 +8,7 @@ from litestar import Litestar
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
+from idp.db.standing import standing
 from idp.errors import PageError
 from idp.settings import settings
 from idp.web.headers import request_header
@@ -55,3 +56,8 @@ async def same_origin_guard(connection: ASGIConnection[Any, Any, Any, Any], hand
             _("This form came from another site"),
             _("For your safety it was not accepted. Go back to the page that you came from and try again."),
         )
+
+
+async def database_guard(_: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Refuse what needs the database while this process has none."""
+    standing.require(handler.opt)

@@ -16,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.types import HTTPScope, Receive, Scope, Send
 
+from idp.db.standing import standing
 from idp.web import failures
 from idp.web.cors import Cors
 from idp.web.edge import Body, Edge
@@ -126,6 +127,8 @@ class Direct:
 
     async def _call(self, handler: HTTPRouteHandler, request: Request[Any, Any, Any]) -> Answer:
         try:
+            if not standing.joined:
+                standing.require(handler.opt)
             return await cast(Handler, handler.fn)(request)
         except Exception as error:
             self.edge.choose_language(request.scope)

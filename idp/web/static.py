@@ -6,11 +6,12 @@ from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
+from idp.db.standing import WITHOUT_DATABASE
 from idp.web.access import Access
 from idp.web.pages import pages
 
 
-@get("/static/{name:path}", opt={"access": Access.PUBLIC})
+@get("/static/{name:path}", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
 async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
     """One of the known files; there is no path to traverse."""
     asset = pages().assets.get(name.removeprefix("/"))
@@ -22,7 +23,7 @@ async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> R
     return Response(asset.content, media_type=asset.media_type, headers=headers)
 
 
-@get("/favicon.ico", opt={"access": Access.PUBLIC})
+@get("/favicon.ico", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
 async def favicon() -> Response[bytes]:
     """Where browsers look when no page told them better, as for a JSON answer."""
     asset = pages().assets["favicon.svg"]
