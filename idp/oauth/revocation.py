@@ -22,7 +22,7 @@ from idp.web.access import Access
 from idp.web.direct import DIRECT, Answer
 from idp.web.headers import encode, request_header
 
-DONE = encode({"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"})
+DONE = encode({"Cache-Control": "no-store"})
 
 
 @post("/revoke", opt={"access": Access.CLIENT} | DIRECT, status_code=200)

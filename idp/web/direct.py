@@ -35,7 +35,11 @@ class Answer:
     """A response of bytes that are ready. It may be sent more than once.
 
     Args:
-        headers: all but Content-Length and cookies, as :func:`idp.web.headers.encode` gives them.
+        headers: all but Content-Length and cookies, as :func:`idp.web.headers.encode` gives them. No Content-Type where
+            there is no body.
+
+    Raises:
+        ValueError: an empty body has a Content-Type. Libraries that read it first fail on the body.
     """
 
     __slots__ = ("body", "headers", "status")
@@ -43,6 +47,8 @@ class Answer:
     def __init__(
         self, body: bytes, headers: Pairs, *, status: int = HTTPStatus.OK, cookies: Sequence[Cookie] = ()
     ) -> None:
+        if not body and any(name == b"content-type" for name, _ in headers):
+            raise ValueError("an empty body has no Content-Type")
         self.body = body
         self.status = int(status)
         self.headers = [*headers, *(cookie.to_encoded_header() for cookie in cookies)]

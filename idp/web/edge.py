@@ -17,7 +17,7 @@ from idp.settings import Settings
 from idp.web.address import client_address as address_of
 from idp.web.context import client_address, refusal, request_id
 from idp.web.context import head as only_head
-from idp.web.headers import Pairs, add, encode, request_header
+from idp.web.headers import Pairs, add, drop_type_of_nothing, encode, request_header
 from idp.web.i18n import from_header, locale
 
 log = structlog.get_logger()
@@ -133,6 +133,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 await body.read_out()
                 status = int(message["status"])
+                drop_type_of_nothing(message)
                 add(message, headers)
             elif head and message["type"] == "http.response.body":
                 message["body"] = b""

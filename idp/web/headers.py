@@ -20,6 +20,17 @@ def request_header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
+def drop_type_of_nothing(message: Message) -> None:
+    """Remove the Content-Type of a response without a body.
+
+    It describes a body (RFC 9110 section 8.3). A library that reads it before the body fails on one that it cannot
+    parse, though there is nothing to parse.
+    """
+    own = message["headers"]  # type: ignore[typeddict-item]
+    if (b"content-length", b"0") in own:
+        message["headers"] = [pair for pair in own if pair[0] != b"content-type"]  # type: ignore[typeddict-unknown-key]
+
+
 def add(message: Message, pairs: Iterable[tuple[bytes, bytes]]) -> None:
     """Add those headers to the start of a response that it does not have."""
     own = message["headers"]  # type: ignore[typeddict-item]

@@ -8,9 +8,11 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.settings import load
+from idp.web.direct import JSON_NO_STORE, Answer
 from idp.web.edge import Edge
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
+from tests.support.routes import routes
 from tests.support.server import Server
 from tests.support.tour import Tour, tour
 
@@ -105,6 +107,26 @@ async def test_so_is_what_is_no_page(http: httpx.AsyncClient, server: Server, me
     response = await http.request(method, f"{server.issuer}{path}")
     assert_protected(response)
     assert policy(response) == {"default-src": {"'none'"}, "frame-ancestors": {"'none'"}}
+
+
+@pytest.mark.fault(35)
+async def test_an_empty_answer_has_no_type(http: httpx.AsyncClient, server: Server, seen: Tour) -> None:
+    """On no route, also not where it only sends on: a library that looks at the type fails on nothing."""
+    asked = [
+        await http.request(method, f"{server.issuer}{route.url()}")
+        for route in routes()
+        for method in {route.method, "OPTIONS"}
+    ]
+    empty = [response for response in [*seen.responses, *asked] if response.headers.get("content-length", "0") == "0"]
+    assert {response.status_code for response in empty} >= {204, 303}
+    for response in empty:
+        assert "content-type" not in response.headers, f"{response.request.method} {response.url.path}"
+
+
+@pytest.mark.fault(35)
+def test_a_direct_answer_without_a_body_cannot_have_a_type() -> None:
+    with pytest.raises(ValueError, match="Content-Type"):
+        Answer(b"", JSON_NO_STORE)
 
 
 async def test_what_is_secret_is_not_stored_by_caches(http: httpx.AsyncClient, server: Server) -> None:
