@@ -114,7 +114,7 @@ UPSTREAMS = Listing(
 
 CONSENTS = Listing(
     source="consent AS g JOIN client AS c USING (client_id) JOIN users AS u ON u.id = g.user_id",
-    columns="g.id, g.user_id, u.email, g.client_id, c.client_name, g.scope, g.resource, g.granted_at",
+    columns="g.id, g.user_id, u.email, g.client_id, c.client_name, g.pairs, g.claims, g.granted_at",
     key=Sort("g.id", _ID),
     sorts={"id": Sort("g.id", _ID)},
     default_sort="-id",

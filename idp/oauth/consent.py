@@ -1,10 +1,12 @@
 """Consent: what a user allows a client, asked once and remembered."""
 
+from datetime import datetime
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
@@ -13,11 +15,12 @@ from idp.accounts.tables import user_by_id
 from idp.audit.events import record
 from idp.db.engine import execute, fetch, fetchrow, transaction
 from idp.errors import PageError
+from idp.oauth.allowance import Allowance, Pair, pairs_of
 from idp.oauth.authorize import waiting
-from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.authorize.request import AuthorizationRequest, ClaimsRequest, within_registration
 from idp.oauth.authorize.waiting import Waiting
 from idp.oauth.clients.registry import Client, registry
-from idp.oauth.scopes import describe
+from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_claims
 from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
@@ -30,35 +33,33 @@ from idp.web.pages import origin, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 
-# Consent covers a request when it names every scope and resource of it, and the documents are the ones shown then.
-_COVERS = """
-    SELECT 1 FROM consent
-    WHERE user_id = $1 AND client_id = $2 AND scope @> $3 AND resource @> $4
-      AND documents_hash = $5
-"""
+# What was allowed under the documents that the client shows now.
+_ALLOWED = "SELECT pairs, claims FROM consent WHERE user_id = $1 AND client_id = $2 AND documents_hash = $3"
 # What was allowed before stays allowed, unless the documents changed: then only what was asked under the new ones.
 _GRANT = """
-    INSERT INTO consent AS c (id, user_id, client_id, scope, resource, documents_hash, granted_at)
+    INSERT INTO consent AS c (id, user_id, client_id, pairs, claims, documents_hash, granted_at)
     VALUES ($1, $2, $3, $4, $5, $6, now())
     ON CONFLICT (user_id, client_id) DO UPDATE SET
-        scope = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.scope || $4)) ELSE $4 END,
-        resource = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.resource || $5)) ELSE $5 END,
+        pairs = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.pairs || $4)) ELSE $4 END,
+        claims = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.claims || $5)) ELSE $5 END,
         documents_hash = $6, granted_at = now()
 """
 
-# What was allowed, and what first-party applications hold without being asked.
+# What was allowed, and what first-party applications hold without being asked: a row for each kind of token of theirs.
 _GRANTED = """
-    SELECT c.client_id, c.client_name, c.client_uri, c.logo_uri, g.scope, g.granted_at,
+    SELECT c.client_id, c.client_name, c.client_uri, c.logo_uri,
+           g.pairs, g.claims, g.scope, g.resource, g.requested, g.granted_at,
            (SELECT max(created_at) FROM token_family WHERE user_id = $1 AND client_id = c.client_id) AS last_used_at
     FROM client AS c JOIN (
-        SELECT client_id, scope, granted_at FROM consent WHERE user_id = $1
+        SELECT client_id, pairs, claims, NULL AS scope, NULL AS resource, NULL AS requested, granted_at
+        FROM consent WHERE user_id = $1
         UNION ALL
-        SELECT client_id, string_to_array(max(scope), ' '), min(created_at) FROM token_family AS f
+        SELECT client_id, NULL, NULL, scope, resource, f.claims, min(created_at) FROM token_family AS f
         WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > now()
           AND NOT EXISTS (SELECT FROM consent WHERE user_id = $1 AND client_id = f.client_id)
-        GROUP BY client_id
+        GROUP BY client_id, scope, resource, f.claims
     ) AS g ON g.client_id = c.client_id
-    ORDER BY c.client_name, c.client_id
+    ORDER BY c.client_name, c.client_id, g.granted_at
 """
 _WITHDRAW = "DELETE FROM consent WHERE user_id = $1 AND client_id = $2"
 _END_CODES = """
@@ -97,10 +98,8 @@ async def is_needed(asked: AuthorizationRequest, client: Client, session: Signed
         return True
     if client.skip_consent:
         return False
-    covered = await fetchrow(
-        _COVERS, session.user_id, client.client_id, asked.scope, asked.resource, _documents_hash(client)
-    )
-    return covered is None
+    row = await fetchrow(_ALLOWED, session.user_id, client.client_id, _documents_hash(client))
+    return row is None or not Allowance.of_row(row).covers(Allowance.needed(asked))
 
 
 class _Asking(NamedTuple):
@@ -116,7 +115,8 @@ async def _load(request: AnyRequest, request_id: str) -> _Asking | Response[Any]
     session = await sessions.current(request)
     if client is None or session is None:
         return see_other(waiting.path(pending))
-    return _Asking(pending, client, session)
+    asked = within_registration(pending.asked, client)
+    return _Asking(msgspec.structs.replace(pending, asked=asked), client, session)
 
 
 def _form_purpose(session: SignedIn) -> str:
@@ -142,6 +142,7 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
         client=display(client, asked.redirect_uri),
         user=user,
         scopes=[describe(scope) for scope in asked.scope if scope != "openid"],
+        claims=[describe_claim(claim) for claim in asked.claims_by_name],
         resources=[resource.name for resource in resources if resource is not None],
     )
 
@@ -173,7 +174,7 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
 
 
 async def _remember(pending: Waiting, client: Client, session: SignedIn) -> None:
-    asked = pending.asked
+    asked, allowance = pending.asked, Allowance.needed(pending.asked)
     async with transaction():
         await waiting.mark_consented(pending)
         await execute(
@@ -181,8 +182,7 @@ async def _remember(pending: Waiting, client: Client, session: SignedIn) -> None
             ids.uuid7(),
             session.user_id,
             client.client_id,
-            asked.scope,
-            asked.resource,
+            *allowance.columns,
             _documents_hash(client),
         )
         await record(
@@ -190,13 +190,58 @@ async def _remember(pending: Waiting, client: Client, session: SignedIn) -> None
             user_id=session.user_id,
             client_id=client.client_id,
             session_id=session.id,
-            detail={"scope": " ".join(asked.scope)},
+            detail={
+                "scope": " ".join(asked.scope),
+                "resource": " ".join(asked.resource),
+                "claims": " ".join(asked.claims_by_name),
+            },
         )
 
 
-async def granted_by(user_id: UUID) -> list[dict[str, Any]]:
-    """The applications that a user has let in, with the scopes that they were allowed."""
-    return [dict(row) for row in await fetch(_GRANTED, user_id)]
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
+    """An application that a user has let in, with what it was allowed."""
+
+    client_id: str
+    client_name: str
+    client_uri: str | None
+    logo_uri: str | None
+    grants: list[Pair]
+    claims: list[str]
+    granted_at: datetime
+    last_used_at: datetime | None
+
+
+async def granted_by(user_id: UUID) -> list[Granted]:
+    """The applications that a user has let in."""
+    found: dict[str, Granted] = {}
+    for row in await fetch(_GRANTED, user_id):
+        grants, claims = _allowed_by(row)
+        before = found.get(row["client_id"])
+        if before is not None:
+            grants, claims = {*before.grants, *grants}, {*before.claims, *claims}
+        found[row["client_id"]] = Granted(
+            client_id=row["client_id"],
+            client_name=row["client_name"],
+            client_uri=row["client_uri"],
+            logo_uri=row["logo_uri"],
+            grants=sorted(grants, key=str),
+            claims=sorted(claims),
+            granted_at=before.granted_at if before else row["granted_at"],
+            last_used_at=row["last_used_at"],
+        )
+    return list(found.values())
+
+
+def _allowed_by(row: Any) -> tuple[set[Pair], set[str]]:
+    """What a consent allows, or else what tokens stand for."""
+    if row["pairs"] is not None:
+        allowed = Allowance.of_row(row)
+        return set(allowed.pairs), set(allowed.claims)
+    scopes = row["scope"].split()
+    requested = ClaimsRequest.from_json(row["requested"])
+    client = registry.client(row["client_id"])
+    names = visible_claims((*requested.userinfo, *requested.id_token), client.scopes if client else ())
+    return set(pairs_of(scopes, row["resource"])), {name for name in names if SCOPE_OF_CLAIM[name] not in scopes}
 
 
 async def withdraw(user_id: UUID, client_id: str) -> None:

@@ -1,6 +1,6 @@
 """The scopes and claims of OpenID Connect Core section 5, and the words for them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -31,6 +31,9 @@ STANDARD_SCOPES: Mapping[str, tuple[str, ...]] = {
     "offline_access": (),
 }
 
+#: The scope that each claim about the user belongs to. What is said of a user is in this table, or is not said.
+SCOPE_OF_CLAIM: Mapping[str, str] = {claim: scope for scope, claims in STANDARD_SCOPES.items() for claim in claims}
+
 #: Every claim that a client may find in an ID token or at userinfo.
 CLAIMS = (
     "sub",
@@ -39,7 +42,7 @@ CLAIMS = (
     "acr",
     "amr",
     "sid",
-    *(claim for claims in STANDARD_SCOPES.values() for claim in claims),
+    *SCOPE_OF_CLAIM,
 )
 
 
@@ -65,3 +68,37 @@ def _descriptions() -> Mapping[str, tuple[str, ...]]:
 def describe(scope: str) -> ScopeDescription:
     """The words for a scope. One that a resource server brought speaks by its name."""
     return ScopeDescription(scope, *_descriptions().get(scope, (scope,)))
+
+
+def _claim_names() -> Mapping[str, str]:
+    return {
+        "name": _("Full name"),
+        "family_name": _("Family name"),
+        "given_name": _("First name"),
+        "middle_name": _("Middle name"),
+        "nickname": _("Nickname"),
+        "preferred_username": _("Name to be shown"),
+        "profile": _("Profile page"),
+        "picture": _("Picture"),
+        "website": _("Website"),
+        "gender": _("Gender"),
+        "birthdate": _("Birthday"),
+        "zoneinfo": _("Time zone"),
+        "locale": _("Language"),
+        "updated_at": _("When your profile last changed"),
+        "email": _("Email address"),
+        "email_verified": _("Whether your email address is confirmed"),
+        "address": _("Postal address"),
+        "phone_number": _("Phone number"),
+        "phone_number_verified": _("Whether your phone number is confirmed"),
+    }
+
+
+def describe_claim(claim: str) -> str:
+    """The words for a claim that a client asks for by name."""
+    return _claim_names()[claim]
+
+
+def visible_claims(names: Iterable[str], scopes: Collection[str]) -> list[str]:
+    """Those of the claims asked for by name that belong to one of the scopes."""
+    return [name for name in names if SCOPE_OF_CLAIM.get(name) in scopes]

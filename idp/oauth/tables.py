@@ -105,13 +105,19 @@ class NotBefore(Table, tablename="not_before", db=engine):
 
 
 class Consent(Table, tablename="consent", db=engine):
-    """What a user has allowed a client. ``documents_hash`` stands for the policy and terms that were shown."""
+    """What a user has allowed a client: :class:`idp.oauth.allowance.Allowance`.
+
+    ``documents_hash`` stands for the policy and terms that were shown. ``scope`` and ``resource`` belong to the release
+    before, which knew no pairs; nothing reads them.
+    """
 
     id = UUID(primary_key=True, default=uuid7)
     user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=False)
     client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, index=True)
     scope = Array(Text())
     resource = Array(Text())
+    pairs = Array(Text())
+    claims = Array(Text())
     documents_hash = Bytea()
     granted_at = Timestamptz(default=TimestamptzNow())
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import msgspec
 from litestar import HttpMethod, Request, route
 
 from idp.accounts.claims import claims_of
 from idp.errors import BearerError, InsufficientScope, InvalidRequest, InvalidToken, MissingToken
 from idp.oauth import access_tokens
 from idp.oauth.authorize.request import ClaimsRequest
-from idp.oauth.scopes import STANDARD_SCOPES
+from idp.oauth.clients.registry import registry
+from idp.oauth.scopes import STANDARD_SCOPES, visible_claims
 from idp.web import forms
 from idp.web.access import Access
 from idp.web.direct import DIRECT, Answer, json
@@ -51,8 +51,9 @@ async def userinfo(request: AnyRequest) -> Answer:
     if live.row is None or "openid" not in scopes:
         raise InsufficientScope("openid")
     names = [claim for scope in scopes for claim in STANDARD_SCOPES.get(scope, ())]
-    if live.row["claims"]:
-        names += msgspec.json.decode(live.row["claims"], type=ClaimsRequest).userinfo
+    client = registry.client(live.claims["client_id"])
+    if live.row["claims"] and client is not None:
+        names += visible_claims(ClaimsRequest.from_json(live.row["claims"]).userinfo, client.scopes)
     claims = {"sub": live.claims["sub"]} | claims_of(live.row, names)
     return json(claims)
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from idp.oauth import consent
-from idp.oauth.scopes import describe
+from idp.oauth.clients.registry import registry
+from idp.oauth.scopes import describe, describe_claim
 from idp.selfservice.frame import account_page, posted, visit
 from idp.web.access import Access
 from idp.web.pages import see_other
@@ -22,11 +24,24 @@ async def show_apps(request: AnyRequest) -> Response[Any]:
     visitor = await visit(request, PATH)
     if isinstance(visitor, Response):
         return visitor
-    apps = [
-        {**row, "scopes": [describe(scope).title for scope in row["scope"] if scope != "openid"]}
-        for row in await consent.granted_by(visitor.user.id)
-    ]
+    apps = [_shown(app) for app in await consent.granted_by(visitor.user.id)]
     return account_page(request, "apps", visitor, apps=apps)
+
+
+def _shown(app: consent.Granted) -> dict[str, Any]:
+    """An application in words: what it may do here, and at each other service."""
+    at: dict[str | None, list[str]] = {}
+    for pair in app.grants:
+        if pair.scope != "openid":
+            at.setdefault(pair.resource, []).append(describe(pair.scope).title)
+    scopes = at.pop(None, []) + [describe_claim(claim) for claim in app.claims]
+    services = [(_name(resource), titles) for resource, titles in at.items() if resource is not None]
+    return msgspec.structs.asdict(app) | {"scopes": scopes, "services": sorted(services)}
+
+
+def _name(resource: str) -> str:
+    server = registry.resource_server(resource)
+    return server.name if server is not None else resource
 
 
 @post(f"{PATH}/{{client_id:str}}/revoke", opt=PAGE)

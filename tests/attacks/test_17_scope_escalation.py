@@ -96,8 +96,8 @@ async def test_17_at_the_authorization(make_client: MakeClient, browser: Browser
     tokens = (await client.redeem(answer.parameters["code"], scope="openid email profile admin")).json()
     assert tokens["scope"] == scope_of(tokens["access_token"]) == "openid email"
     assert (await client.userinfo(tokens["access_token"])).json().keys() == {"sub", "email", "email_verified"}
-    stored = await fetchrow("SELECT scope FROM consent WHERE client_id = $1", client.client_id)
-    assert sorted(stored["scope"]) == ["email", "openid"]
+    stored = await fetchrow("SELECT pairs FROM consent WHERE client_id = $1", client.client_id)
+    assert sorted(stored["pairs"]) == ["email", "openid"]
     family = await fetchrow("SELECT offline_access FROM token_family WHERE client_id = $1", client.client_id)
     assert family["offline_access"] is False
 

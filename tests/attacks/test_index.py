@@ -64,6 +64,8 @@ ROWS = {
     56: "logos that are more than pictures",
     57: "consent skipped or leaked",
     58: "mix-up of authorization servers",
+    61: "claims asked for by name beyond scopes and consent",
+    69: "consent remembered as a product of scopes and resources",
 }
 
 

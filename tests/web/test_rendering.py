@@ -103,6 +103,7 @@ class SignedIn:
 class App(Client):
     client_id: str = "northwind"
     scopes: tuple[str, ...] = ("See your profile",)
+    services: tuple[tuple[str, tuple[str, ...]], ...] = (("Orders", ("read", "write")),)
     granted_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
     last_used_at: datetime | None = None
 
@@ -200,6 +201,7 @@ PAGES: dict[str, dict[str, Any]] = {
             Scope("email", "See your email address", "And whether it is confirmed."),
             Scope("offline_access", "Stay signed in", "Also while you are not there."),
         ],
+        "claims": ["Birthday", "Phone number"],
         "resources": ["Northwind Orders API"],
     },
     "error.html": {
@@ -334,7 +336,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("account/apps.html", {"apps": []}),
     ("account/data.html", {"error": "No.", "done": None}),
     ("consent.html", {"resources": [], "user": User(name=None)}),
-    ("consent.html", {"scopes": [], "resources": ["Orders", "Stock"]}),
+    ("consent.html", {"scopes": [], "claims": [], "resources": ["Orders", "Stock"]}),
     ("error.html", {"error": None, "request_id": "", "way_out": []}),
     ("logout.html", {"hidden": {}, "user": None, "client": None}),
     ("logged_out.html", {"client": None, "way_out": []}),

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from idp.admin.roles import Role
 from idp.keys.lifecycle import KeyInfo
 from idp.keys.witness import Witness
+from idp.oauth.allowance import Pair
 
 
 class Shown(msgspec.Struct):
@@ -316,13 +317,15 @@ class Order(Sent):
 
 
 class Consent(Shown):
+    """Each of ``grants`` is a scope at a resource; null is this server. ``claims`` were asked for by name."""
+
     id: UUID
     user_id: UUID
     email: str
     client_id: str
     client_name: str
-    scope: list[str]
-    resource: list[str]
+    grants: list[Pair]
+    claims: list[str]
     granted_at: datetime
 
 

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from idp.accounts import invitations, profile, recovery, users
@@ -18,14 +19,21 @@ from idp.admin.roles import Permission
 from idp.db.engine import transaction
 from idp.mail import outbox
 from idp.oauth import consent, sign_out
+from idp.oauth.allowance import Pair
 from idp.oauth.sign_out import sign_out_everywhere, sign_out_user
 from idp.signin import factors
 
 _read_user = reader(models.User)
 _read_session = reader(models.Session)
-_read_consent = reader(models.Consent)
 _read_mail = reader(models.Mail)
 _read_admin = reader(models.Admin)
+
+
+def _read_consent(row: asyncpg.Record) -> models.Consent:
+    values = dict(row)
+    values["grants"] = [Pair.read(stored) for stored in values.pop("pairs")]
+    return msgspec.convert(values, models.Consent)
+
 
 listed("/users", Permission.USERS_READ, "List and search users", listing=lists.USERS, read=_read_user, item=models.User)
 listed(

@@ -21,6 +21,7 @@ from idp.db.engine import fetch
 from idp.db.listing import list_page
 from idp.federation import linking
 from idp.oauth import consent, sign_out
+from idp.oauth.allowance import Pair
 from idp.oauth.sign_out import sign_out_user
 from idp.signin import factors, passkeys, recovery_codes
 from idp.signin.machine import Step
@@ -170,10 +171,19 @@ async def _applications(visit: Visit, user: User) -> Table | None:
     if Permission.CONSENTS_READ not in visit.caller.allowed:
         return None
     rows = [
-        [Cell(each["client_name"]), text(each["scope"]), when(each["granted_at"]), when(each["last_used_at"])]
+        [
+            Cell(each.client_name),
+            Cell(", ".join((*(_words(pair) for pair in each.grants), *each.claims)) or "-"),
+            when(each.granted_at),
+            when(each.last_used_at),
+        ]
         for each in await consent.granted_by(user.id)
     ]
     return Table("Applications", ("Application", "Allowed", "Since", "Last used"), rows)
+
+
+def _words(pair: Pair) -> str:
+    return pair.scope if pair.resource is None else f"{pair.scope} at {pair.resource}"
 
 
 async def _identities(user: User) -> Table:

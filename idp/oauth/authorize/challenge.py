@@ -13,13 +13,13 @@ from litestar import MediaType, Request, Response, post
 from idp.accounts.addresses import InvalidEmail
 from idp.accounts.passwords import PasswordRefused
 from idp.db.engine import transaction
-from idp.errors import InvalidRequest, OAuthError, PageError, UnauthorizedClient
+from idp.errors import InvalidRequest, InvalidScope, OAuthError, PageError, UnauthorizedClient
 from idp.federation.upstreams import upstreams
 from idp.oauth import consent
 from idp.oauth.authorize import levels, waiting
 from idp.oauth.authorize.checks import CHECKS
 from idp.oauth.authorize.code import issue_code
-from idp.oauth.authorize.request import read
+from idp.oauth.authorize.request import read, within_registration
 from idp.oauth.authorize.waiting import Waiting
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
@@ -121,6 +121,9 @@ async def _load(request: AnyRequest) -> _Asking:
         raise _invalid_session() from error
     if pending.asked.client_id != client.client_id:
         raise _invalid_session()
+    pending = msgspec.structs.replace(pending, asked=within_registration(pending.asked, client))
+    if not pending.asked.scope:
+        raise InvalidScope("None of the requested scopes is allowed to this client any more.")
     return _Asking(client, pending, flow, form)
 
 

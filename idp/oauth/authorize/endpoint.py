@@ -6,13 +6,13 @@ from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
 from idp.db.engine import transaction
-from idp.errors import OAuthError, PageError
+from idp.errors import InvalidScope, OAuthError, PageError
 from idp.federation.upstreams import upstreams
 from idp.oauth import consent
 from idp.oauth.authorize import levels, waiting
 from idp.oauth.authorize.checks import CHECKS, RESPONSE_MODES
 from idp.oauth.authorize.code import issue_code
-from idp.oauth.authorize.request import AuthorizationRequest, Parameters, read
+from idp.oauth.authorize.request import AuthorizationRequest, Parameters, read, within_registration
 from idp.oauth.authorize.respond import respond, respond_with_error
 from idp.oauth.authorize.waiting import Waiting
 from idp.oauth.clients import redirects
@@ -114,8 +114,11 @@ def _still_registered(asked: AuthorizationRequest) -> Client:
 async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Waiting | None) -> Response[Any]:
     """Answer the request, or send the browser to what is still missing."""
     client = _still_registered(asked)
+    asked = within_registration(asked, client)
     session = await sessions.current(request)
     try:
+        if not asked.scope:
+            raise InvalidScope("None of the requested scopes is allowed to this client any more.")
         wanted = levels.wanted(asked, client)
         if session is None or not _signed_in_as_asked(asked, session, pending):
             return await _send_to_login(asked, client, wanted, pending)

@@ -11,6 +11,7 @@ import msgspec
 from idp.errors import InvalidRequest
 from idp.oauth.clients.registry import Client
 from idp.oauth.id_token_hint import read_id_token_hint
+from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
 
 Parameters = Mapping[str, str]
 
@@ -35,6 +36,11 @@ class ClaimsRequest(msgspec.Struct, frozen=True):
 
     userinfo: dict[str, ClaimRequest | None] = {}
     id_token: dict[str, ClaimRequest | None] = {}
+
+    @classmethod
+    def from_json(cls, data: str | None) -> Self:
+        """The parameter as codes and token families keep it."""
+        return cls() if data is None else msgspec.json.decode(data, type=cls)
 
 
 class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,6 +67,12 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     subject: str | None = None
 
     @property
+    def claims_by_name(self) -> tuple[str, ...]:
+        """The claims about the user that ``claims`` asks for and that no scope of the request asks for already."""
+        names = dict.fromkeys((*self.claims.userinfo, *self.claims.id_token))
+        return tuple(name for name in names if name in SCOPE_OF_CLAIM and SCOPE_OF_CLAIM[name] not in self.scope)
+
+    @property
     def openid(self) -> bool:
         """Whether this is an OpenID Connect request and not only an OAuth one."""
         return "openid" in self.scope
@@ -80,7 +92,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         InvalidRequest: a value is malformed.
     """
     claims = _read_claims(parameters)
-    return AuthorizationRequest(
+    asked = AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=redirect_uri,
         response_type=parameters["response_type"],
@@ -99,6 +111,26 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         idp_hint=parameters.get("idp_hint", ""),
         subject=_read_subject(parameters, claims),
     )
+    return within_registration(asked, client)
+
+
+def within_registration(asked: AuthorizationRequest, client: Client) -> AuthorizationRequest:
+    """The request without the scopes and claims that its client is not registered for.
+
+    A claim about the user belongs to a scope (:data:`idp.oauth.scopes.SCOPE_OF_CLAIM`), and needs OpenID Connect. The
+    others, such as ``acr``, stay; those that we do not know go.
+    """
+    scope = tuple(name for name in asked.scope if name in client.scopes)
+    scopes = client.scopes if "openid" in scope else frozenset[str]()
+    userinfo, id_token = (
+        {
+            name: how
+            for name, how in requested.items()
+            if (SCOPE_OF_CLAIM[name] in scopes if name in SCOPE_OF_CLAIM else name in CLAIMS)
+        }
+        for requested in (asked.claims.userinfo, asked.claims.id_token)
+    )
+    return msgspec.structs.replace(asked, scope=scope, claims=ClaimsRequest(userinfo, id_token))
 
 
 def words(parameters: Parameters, name: str) -> tuple[str, ...]:

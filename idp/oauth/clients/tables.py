@@ -40,6 +40,7 @@ class ClientRow(Table, tablename="client", db=engine):
     skip_consent = Boolean(default=False)
     single_session = Boolean(default=False)
     refresh_token_cookie = Boolean(default=False)
+    scope_claims_in_id_token = Boolean(default=False)
     admin_role = Text(null=True, default=None)
     not_before = Timestamptz(null=True, default=None)
     created_at = Timestamptz(default=TimestamptzNow())

@@ -18,6 +18,7 @@ from idp.keys import jose, vault
 from idp.keys.ring import keyring
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.clients.registry import Client, registry
+from idp.oauth.scopes import visible_claims
 from idp.settings import settings
 
 REFRESH_TOKEN_TYPE = "rt+jwt"
@@ -119,14 +120,13 @@ async def id_token(client: Client, grant: Grant, access_token: str) -> str:
     if grant.nonce is not None:
         claims["nonce"] = grant.nonce
     if grant.claims:
-        claims = await _requested_claims(grant) | claims
+        claims = await _requested_claims(client, grant) | claims
     return keyring.sign(alg, "JWT", claims)
 
 
-async def _requested_claims(grant: Grant) -> dict[str, Any]:
+async def _requested_claims(client: Client, grant: Grant) -> dict[str, Any]:
     """What the ``claims`` parameter asks to have in the ID token itself."""
-    assert grant.claims is not None  # noqa: S101
-    wanted = msgspec.json.decode(grant.claims, type=ClaimsRequest).id_token
+    wanted = visible_claims(ClaimsRequest.from_json(grant.claims).id_token, client.scopes)
     user = await user_by_id(grant.user_id) if wanted else None
     return claims_of(user, wanted) if user else {}
 

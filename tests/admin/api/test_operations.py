@@ -158,6 +158,9 @@ async def test_sessions_consents_and_mail(
     assert session["amr"] == ["pwd"]
     (consent,) = (await owner("GET", f"/consents?user_id={alice.id}")).json()["items"]
     assert consent["client_id"] == party.client_id
+    assert [grant["scope"] for grant in consent["grants"]] == ["email", "openid", "profile"]
+    assert {grant["resource"] for grant in consent["grants"]} == {None}
+    assert consent["claims"] == []
     assert (await owner("DELETE", f"/consents/{consent['id']}")).status_code == 204
     assert (await party.refresh(tokens["refresh_token"])).status_code == 400
     assert (await owner("DELETE", f"/sessions/{session['sid']}")).status_code == 204

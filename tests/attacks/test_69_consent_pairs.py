@@ -1,0 +1,115 @@
+"""Row 69: consent to two things at two services is not consent to each at both."""
+
+import secrets
+from importlib import import_module
+
+import pytest
+
+from idp.accounts.tables import User
+from idp.db.engine import execute, fetchrow
+from idp.oauth.clients.registration import register_resource_server
+from tests.conftest import MakeClient
+from tests.support.browser import Browser, Page, Redirect, as_page
+from tests.support.oauth import RelyingParty
+
+pytestmark = pytest.mark.fault(13)
+
+SCOPE = "openid email read write"
+
+
+@pytest.fixture
+async def services() -> tuple[str, str]:
+    """The identifiers of a calendar and of notes."""
+    mark = secrets.token_hex(4)
+    calendar, notes = f"https://calendar-{mark}.example.com", f"https://notes-{mark}.example.com"
+    await register_resource_server(calendar, f"Calendar {mark}", scope="read write")
+    await register_resource_server(notes, f"Notes {mark}", scope="read write")
+    return calendar, notes
+
+
+async def is_asked(browser: Browser, client: RelyingParty, scope: str, resource: str | None) -> bool:
+    """Whether the person is asked; and then prompt=none must be refused."""
+    answer = await client.authorize(browser, scope=scope, resource=resource)
+    silent = await client.authorize(browser, scope=scope, resource=resource, prompt="none")
+    assert isinstance(silent, Redirect)
+    if isinstance(answer, Page) and "consent-allow" in answer.ids:
+        assert silent.parameters["error"] == "consent_required"
+        return True
+    assert isinstance(answer, Redirect)
+    assert "code" in answer.parameters
+    assert "code" in silent.parameters
+    return False
+
+
+async def test_69_read_here_and_write_there_are_not_write_here(
+    services: tuple[str, str], browser: Browser, make_client: MakeClient, alice: User
+) -> None:
+    calendar, notes = services
+    client = await make_client(scope=SCOPE)
+    await client.sign_in(browser, alice.email, scope="openid read", resource=calendar)
+    await client.sign_in(browser, alice.email, scope="openid write", resource=notes)
+    for scope, resource in (("openid read", calendar), ("openid write", notes), ("openid", None)):
+        assert not await is_asked(browser, client, scope, resource)
+    for scope, resource in (
+        ("openid write", calendar),
+        ("openid read", notes),
+        ("openid read write", calendar),
+        ("openid read", f"{calendar} {notes}"),
+        ("openid read", None),
+        ("openid email", calendar),
+        ("openid email", None),
+    ):
+        assert await is_asked(browser, client, scope, resource), (scope, resource)
+
+
+async def test_69_what_was_asked_together_was_allowed_together(
+    services: tuple[str, str], browser: Browser, make_client: MakeClient, alice: User
+) -> None:
+    calendar, notes = services
+    client = await make_client(scope=SCOPE)
+    await client.sign_in(browser, alice.email, scope="openid email read write", resource=f"{calendar} {notes}")
+    for scope in ("openid read", "openid read write", "openid email write"):
+        for resource in (calendar, notes, f"{notes} {calendar}"):
+            assert not await is_asked(browser, client, scope, resource)
+    # A standard scope that was allowed with a service is allowed without it; another scope is not.
+    assert not await is_asked(browser, client, "openid email", None)
+    assert await is_asked(browser, client, "openid read", None)
+
+
+async def test_69_the_account_page_tells_each_service(
+    services: tuple[str, str], browser: Browser, make_client: MakeClient, alice: User
+) -> None:
+    """For an application that nobody is asked for too, by its tokens."""
+    calendar, notes = services
+    for skip in (False, True):
+        client = await make_client(scope=SCOPE, skip_consent=skip)
+        for scope, resource in (("openid email read", calendar), ("openid write", notes)):
+            await client.redeem(await client.sign_in(browser, alice.email, scope=scope, resource=resource))
+        page = as_page(await browser.get("/account/apps"))
+        text = " ".join(page.text.split())
+        mark = calendar.removeprefix("https://calendar-").partition(".")[0]
+        assert f"At Calendar {mark}: See your email address · read<" in text
+        assert f"At Notes {mark}: write<" in text
+        form = next(form for form in page.forms if client.client_id in form.action)
+        await browser.post(form.action, form.fields)
+        assert client.client_id not in as_page(await browser.get("/account/apps")).text
+
+
+async def test_69_what_was_remembered_as_a_product_is_asked_for_again(
+    services: tuple[str, str], browser: Browser, make_client: MakeClient, alice: User
+) -> None:
+    """The migration keeps only what cannot have been anything else."""
+    calendar, _ = services
+    client, plain = await make_client(scope=SCOPE), await make_client(scope=SCOPE)
+    await client.sign_in(browser, alice.email, scope=SCOPE, resource=calendar)
+    await plain.sign_in(browser, alice.email, scope="openid read")
+    old = "UPDATE consent SET scope = $2, resource = $3, pairs = '{}' WHERE client_id = $1"
+    await execute(old, client.client_id, ["openid", "email", "read", "write"], [calendar])
+    await execute(old, plain.client_id, ["openid", "read"], [])
+    statement, *_ = import_module("idp.db.migrations.m0015_consent_pairs").STATEMENTS
+    await execute(f"{statement} WHERE client_id = ANY ($1)", [client.client_id, plain.client_id])
+    row = await fetchrow("SELECT pairs FROM consent WHERE client_id = $1", client.client_id)
+    assert row is not None
+    assert sorted(row["pairs"]) == ["email", "openid"]
+    assert await is_asked(browser, client, "openid read", calendar)
+    assert not await is_asked(browser, plain, "openid read", None)
