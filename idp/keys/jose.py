@@ -500,6 +500,16 @@ def algorithm_of(token: str) -> str:
     return alg
 
 
+def unverified_claims(token: str) -> Claims:
+    """The claims of a JWT whose signature is not looked at. Nothing that they say may be believed.
+
+    Raises:
+        InvalidJWT: it is too long, encrypted, or not a JWT.
+    """
+    _, payload, _, _ = _split(token)
+    return _decode_object(payload)
+
+
 def left_half_hash(value: str, alg: str) -> str:
     """The ``at_hash`` or ``c_hash`` of a value, for an ID token under ``alg`` (Core 3.1.3.6).
 

@@ -1,7 +1,9 @@
 """The authorization endpoint, as the basic and form_post plans demand."""
 
 import asyncio
+import json
 import secrets
+from base64 import urlsafe_b64encode
 from html.parser import HTMLParser
 
 import pytest
@@ -189,6 +191,61 @@ async def test_parameters_that_may_not_be_ignored(browser: Browser, rp: RelyingP
     answer = await rp.authorize(browser, **{name: "https://rp.example.com/x"}, state=STATE)
     assert isinstance(answer, Redirect)
     check_error_redirect(answer.parameters, error=f"{name}_not_supported", state=STATE, issuer=rp.issuer)
+
+
+def _object(payload: object, signature: str = "") -> str:
+    """An unsigned request object."""
+    header = {"alg": "none"}
+    parts = [urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (header, payload)]
+    return ".".join([*parts, signature])
+
+
+@pytest.mark.fault(31)
+@pytest.mark.parametrize(
+    ("asked", "outside", "mode"),
+    [
+        (_object({"response_mode": "form_post"}), None, "form_post"),
+        (_object({"response_mode": "form_post"}, "c2ln"), "query", "form_post"),
+        (
+            _object({"response_mode": "form_post", "redirect_uri": "https://evil.example", "state": "x"}),
+            None,
+            "form_post",
+        ),
+        (_object({"state": "another"}), "form_post", "form_post"),
+        (_object({"response_mode": "none-such"}), None, "query"),
+        (_object({"response_mode": ["form_post"]}), "form_post", "query"),
+        (_object({"response_mode": "query"}), "form_post", "query"),
+        (_object(["form_post"]), "form_post", "form_post"),
+        (_object({"response_mode": "form_post", "filler": "x" * 20_000}), None, "query"),
+        ("a.b.c.d.e", "form_post", "form_post"),
+        ("e30", None, "query"),
+        ("..", None, "query"),
+        ("\u00e9.\u00e9.", "form_post", "form_post"),
+        (_object({"response_mode": "form_post"}).replace("eyJ", "!!!"), None, "query"),
+    ],
+    ids=range(14),
+)
+async def test_the_response_mode_of_a_refused_request_object(
+    browser: Browser, rp: RelyingParty, asked: str, outside: str | None, mode: str
+) -> None:
+    """oidcc-unsigned-request-object-… of the Form Post OP plan. Nothing but the mode is taken from the object, and
+    nothing at all before the client and its redirect URI are known to be good.
+    """
+    post = {**rp.parameters(state=STATE), "request": asked} | ({"response_mode": outside} if outside else {})
+    answer = await browser.post("/authorize", post, origin="https://app.example.com")
+    if mode == "form_post":
+        assert isinstance(answer, Page)
+        (form,) = answer.forms
+        assert form.action == rp.redirect_uri
+        parameters = form.fields
+    else:
+        assert isinstance(answer, Redirect)
+        assert answer.location.startswith(rp.redirect_uri)
+        parameters = answer.parameters
+    check_error_redirect(parameters, error="request_not_supported", state=STATE, issuer=rp.issuer)
+    page = await rp.authorize(browser, redirect_uri="https://evil.example/cb", request=asked[:1000])
+    assert isinstance(page, Page)
+    assert "oidc-error" in page.ids
 
 
 @pytest.mark.parametrize("uri", ["https://app.example.com/callback/foo", "https://app.example.com/callback?a=b"])

@@ -3,9 +3,11 @@
 They run after the client and its redirect URI are known to be good, so that each refusal can be told to the client.
 """
 
+import contextlib
 from collections.abc import Callable
 
 from idp.errors import InvalidRequest, InvalidScope, InvalidTarget, OAuthError, UnauthorizedClient
+from idp.keys import jose
 from idp.oauth.authorize.request import MAX_LENGTH, Parameters, granted_scope, words
 from idp.oauth.clients.registry import Client, registry
 
@@ -14,6 +16,20 @@ PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 #: base64url of a SHA-256 without padding (RFC 7636 section 4.2).
 CODE_CHALLENGE_LENGTH = 43
 BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+def response_mode(parameters: Parameters) -> str:
+    """How a refusal is sent to the client.
+
+    A request object is refused, but a client that wrote its ``response_mode`` there alone waits for the answer in that
+    mode. It is read without verification, and nothing else is: it only chooses among the ways to reach a redirect URI
+    that was validated before. Inside the object it has precedence (OpenID Connect Core section 6.1).
+    """
+    mode: object = parameters.get("response_mode")
+    if "request" in parameters:
+        with contextlib.suppress(jose.InvalidJWT):
+            mode = jose.unverified_claims(parameters["request"]).get("response_mode", mode)
+    return mode if isinstance(mode, str) and mode in RESPONSE_MODES else "query"
 
 
 def request_object_is_not_used(parameters: Parameters, client: Client) -> None:

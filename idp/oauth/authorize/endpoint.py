@@ -10,7 +10,7 @@ from idp.errors import InvalidScope, OAuthError, PageError
 from idp.federation.upstreams import upstreams
 from idp.oauth import consent
 from idp.oauth.authorize import levels, waiting
-from idp.oauth.authorize.checks import CHECKS, RESPONSE_MODES
+from idp.oauth.authorize.checks import CHECKS, response_mode
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.request import AuthorizationRequest, Parameters, read, within_registration
 from idp.oauth.authorize.respond import respond, respond_with_error
@@ -67,15 +67,13 @@ async def authorize(request: AnyRequest) -> Response[Any]:
     """Take an authorization request (OpenID Connect Core section 3.1.2.1)."""
     parameters = forms.query(request) if request.method == HttpMethod.GET else await forms.form(request)
     client, redirect_uri = _validated_client(parameters)
-    mode = parameters.get("response_mode", "query")
     try:
         for check in CHECKS:
             check(parameters, client)
         asked = read(parameters, client, redirect_uri)
     except OAuthError as error:
         refusal.set(Refusal(error.error, error.reason, client.client_id))
-        mode = mode if mode in RESPONSE_MODES else "query"
-        return respond_with_error(redirect_uri, mode, error, parameters.get("state"))
+        return respond_with_error(redirect_uri, response_mode(parameters), error, parameters.get("state"))
     if request.method == HttpMethod.POST:
         # Another site's POST arrives without our SameSite cookies; the GET that follows it brings them.
         return await _wait(asked)
