@@ -52,7 +52,7 @@ class _LogoutRequest:
         try:
             return read_id_token_hint(parameters["id_token_hint"])
         except InvalidRequest as error:
-            raise _refused(_("The application sent a token that is not ours.")) from error
+            raise _refused(_("The application sent a token that is not ours."), error.reason) from error
 
     @staticmethod
     def _client(parameters: dict[str, str], hint: dict[str, Any]) -> Client | None:
@@ -60,25 +60,39 @@ class _LogoutRequest:
         if client_id is None:
             return None
         if hint and hint["aud"] != client_id:
-            raise _refused(_("The application sent a token that was issued to another one."))
+            raise _refused(
+                _("The application sent a token that was issued to another one."),
+                "The audience of id_token_hint is not client_id.",
+            )
         client = registry.client(client_id)
         if client is None:
-            raise _refused(_("The application is not registered here, or was disabled."))
+            raise _refused(
+                _("The application is not registered here, or was disabled."),
+                "client_id, or the audience of id_token_hint, names no client that is registered and enabled.",
+            )
         return client
 
     def _location(self, parameters: dict[str, str]) -> str | None:
         uri = parameters.get("post_logout_redirect_uri")
         if uri is None:
             return None
-        if self.client is None or uri not in self.client.post_logout_redirect_uris:
-            raise _refused(_("The application asked to send you to an address that is not registered for it."))
+        if self.client is None:
+            raise _refused(
+                _("The application asked to send you back, but did not say which application it is."),
+                "post_logout_redirect_uri needs id_token_hint or client_id beside it.",
+            )
+        if uri not in self.client.post_logout_redirect_uris:
+            raise _refused(
+                _("The application asked to send you to an address that is not registered for it."),
+                f"post_logout_redirect_uri is none of those that {self.client.client_id} registered.",
+            )
         if "state" not in parameters:
             return uri
         return f"{uri}{'&' if '?' in uri else '?'}{urlencode({'state': parameters['state']})}"
 
 
-def _refused(message: str) -> PageError:
-    return PageError(_("You were not signed out"), message, error="invalid_request")
+def _refused(message: str, reason: str) -> PageError:
+    return PageError(_("You were not signed out"), message, error="invalid_request", reason=reason)
 
 
 @route("/logout", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.ENTRY}, status_code=200)

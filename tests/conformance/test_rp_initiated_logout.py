@@ -79,11 +79,16 @@ async def test_modified_or_foreign_hint(browser: Browser, rp: RelyingParty, hint
         assert await _is_signed_in(browser, rp)
 
 
+@pytest.mark.fault(32)
 async def test_no_hint(browser: Browser, rp: RelyingParty, hint: str) -> None:
-    """oidcc-rp-initiated-logout-no-id-token-hint: a page, never a redirect"""
+    """oidcc-rp-initiated-logout-no-id-token-hint: a page, never a redirect. It names what is missing."""
     page = await browser.get("/logout", post_logout_redirect_uri=URI, state=STATE)
     assert isinstance(page, Page)
     assert page.status == 400
+    assert "did not say which application it is" in page.text
+    other = await browser.get("/logout", post_logout_redirect_uri=f"{URI}/other", client_id=rp.client_id)
+    assert isinstance(other, Page)
+    assert "not registered for it" in other.text
 
 
 async def test_no_hint_but_the_client(browser: Browser, rp: RelyingParty, hint: str) -> None:

@@ -23,7 +23,7 @@ def respond(
     """Send the browser back to the client with the parameters of a response."""
     fields = parameters | ({"state": state} if state is not None else {}) | {"iss": settings().issuer}
     if response_mode == "form_post":
-        return page(
+        form = page(
             "form_post.html",
             cookies=cookies,
             form_targets=[origin(redirect_uri)],
@@ -31,6 +31,9 @@ def respond(
             redirect_uri=redirect_uri,
             fields=fields,
         )
+        # Under the policy of all other pages the POST would arrive with `Origin: null`, which clients refuse.
+        form.headers["Referrer-Policy"] = "origin"
+        return form
     # The client's own query stays as it was registered (RFC 6749 section 3.1.2).
     separator = "&" if "?" in redirect_uri else "?"
     return see_other(f"{redirect_uri}{separator}{urlencode(fields)}", cookies)
