@@ -19,7 +19,7 @@ LIFETIME = 15 * 60
 _INSERT = """
     INSERT INTO upstream_attempt
         (state_hash, upstream_id, flow_id, session_id, acr, auth_after, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, CASE WHEN $6 THEN now() END, now(), now() + make_interval(secs => $7))
+    VALUES ($1, $2, $3, $4, $5, now() - make_interval(secs => $6), now(), now() + make_interval(secs => $7))
     RETURNING auth_after
 """
 _LIVE = "state_hash = $1 AND upstream_id = $2 AND consumed_at IS NULL AND expires_at > now()"
@@ -56,16 +56,17 @@ async def start(
     flow_id: str | None = None,
     session_id: UUID | None = None,
     acr: str | None = None,
-    anew: bool = False,
+    max_age: int | None = None,
 ) -> Attempt:
     """Begin one.
 
     Args:
         acr: what the provider is asked for.
-        anew: the person must sign in there after this moment.
+        max_age: how many seconds ago the person may have signed in there; None: any number.
     """
     state = ids.random_token()
-    row = await fetchrow(_INSERT, ids.digest(state), upstream_id, flow_id, session_id, acr, anew, float(LIFETIME))
+    oldest = None if max_age is None else float(max_age)
+    row = await fetchrow(_INSERT, ids.digest(state), upstream_id, flow_id, session_id, acr, oldest, float(LIFETIME))
     assert row is not None  # noqa: S101 -- INSERT … RETURNING gives its row
     return Attempt(state, upstream_id, flow_id, session_id, acr, row["auth_after"])
 

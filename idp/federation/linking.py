@@ -53,6 +53,7 @@ class Found(msgspec.Struct, frozen=True):
         email: what is known of their address.
         email_verified: it was proved that they read it: by the provider, where it is trusted, or by a mail of ours.
         tokens: sealed, where they are to be kept.
+        auth_time: when they signed in there, in seconds since the epoch, where the provider says so.
     """
 
     upstream_id: str
@@ -63,6 +64,7 @@ class Found(msgspec.Struct, frozen=True):
     claims: dict[str, str]
     two_factors: bool = False
     tokens: bytes | None = None
+    auth_time: int | None = None
 
 
 def found(upstream_id: str, person: Person, *, keep_tokens: bool) -> Found:
@@ -73,7 +75,7 @@ def found(upstream_id: str, person: Person, *, keep_tokens: bool) -> Found:
         tokens = vault.seal(json.dumps(person.tokens).encode(), _context(person.issuer, person.subject))
     return Found(
         upstream_id, person.issuer, person.subject, person.email, person.email_verified, person.claims,
-        person.two_factors, tokens,
+        person.two_factors, tokens, person.auth_time,
     )  # fmt: skip
 
 

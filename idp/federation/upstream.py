@@ -46,6 +46,10 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     options: dict[str, str] = {}
     disabled: bool = False
 
+    def lacks(self, option: str) -> bool:
+        """Whether the operator says that it does not do what OpenID providers do."""
+        return self.options.get(option) == "no"
+
     @property
     def redirect_uri(self) -> str:
         """Where it sends people back to. Each has its own, so that none can pass for another (RFC 9700 section 4.4)."""
@@ -59,7 +63,10 @@ class Trip(NamedTuple):
         state, nonce, code_verifier: RFC 6749 section 10.12, OpenID Connect Core section 3.1.2.1, RFC 7636.
         login_hint: who will probably sign in.
         acr: the level that the sign-in is to reach, as the provider calls it.
-        auth_after: the person must sign in there after this moment.
+        auth_after: the person must have signed in there after this moment.
+        max_age: the same in seconds before now, to ask the provider for. 0: it is to ask the person, whoever is signed
+            in there.
+        choose: the person is signed in here, and goes there to be asked who they are.
     """
 
     state: str
@@ -68,6 +75,8 @@ class Trip(NamedTuple):
     login_hint: str = ""
     acr: str | None = None
     auth_after: datetime | None = None
+    max_age: int | None = None
+    choose: bool = False
 
 
 class Person(NamedTuple):
@@ -79,6 +88,7 @@ class Person(NamedTuple):
         email_verified: the provider vouches for it, and the operator trusts it in that.
         claims: standard claims (OpenID Connect Core section 5.1), mapped.
         two_factors: the provider says that there were two.
+        auth_time: when they signed in there, in seconds since the epoch, where the provider says so.
         tokens: those of the provider.
     """
 
@@ -89,3 +99,4 @@ class Person(NamedTuple):
     claims: dict[str, str]
     two_factors: bool = False
     tokens: dict[str, Any] | None = None
+    auth_time: int | None = None

@@ -168,6 +168,7 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
                 waiting.path(pending),
                 cancel_to=f"{waiting.path(pending)}/cancel",
                 display=display(client, pending.asked.redirect_uri, pending.asked.ui_locales),
+                max_age=pending.asked.max_proof_age,
             )
             return see_other(flows.path(binding), [flows.cookie(binding)])
     raise PageError(_("Please choose"), _("Allow or deny the request."), status=HTTPStatus.BAD_REQUEST)

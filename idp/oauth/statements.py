@@ -23,18 +23,18 @@ WITH code AS (
       AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
     RETURNING a.number, a.jti, a.token_hash, a.issued_at, a.expires_at, a.family_until, c.family_id, c.client_id,
               c.user_id, c.session_id, c.scope, c.resource, c.claims, c.offline_access, c.nonce, c.auth_time,
-              c.amr, c.acr
+              c.auth_age, c.amr, c.acr
 ), family AS (
     INSERT INTO token_family (id, client_id, user_id, session_id, scope, resource, claims, offline_access,
-                              auth_time, amr, acr, created_at, expires_at)
+                              auth_time, auth_age, amr, acr, created_at, expires_at)
     SELECT family_id, client_id, user_id, session_id, scope, resource, claims, offline_access,
-           auth_time, amr, acr, now(), family_until
+           auth_time, auth_age, amr, acr, now(), family_until
     FROM code
 ), refresh AS (
     INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at)
     SELECT jti, family_id, token_hash, issued_at, expires_at FROM code WHERE jti IS NOT NULL
 )
-SELECT number, family_id, user_id, session_id, scope, resource, claims, nonce, auth_time, amr, acr FROM code
+SELECT number, family_id, user_id, session_id, scope, resource, claims, nonce, auth_time, auth_age, amr, acr FROM code
 """,
 )
 
@@ -88,19 +88,19 @@ WITH old AS (
       AND string_to_array(f.scope, ' ') @> string_to_array(a.scope, ' ')
       AND f.resource @> string_to_array(a.resource, ' ') AND f.created_at >= a.not_before AND {_FAMILY_LIVES}
     RETURNING a.number, a.new_jti, a.new_hash, a.new_issued_at, a.new_expires_at, f.id AS family_id,
-              f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.amr, f.acr
+              f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.auth_age, f.amr, f.acr
 ), new AS (
     INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at)
     SELECT new_jti, family_id, new_hash, new_issued_at, new_expires_at FROM old
 )
-SELECT number, family_id, user_id, session_id, scope, resource, claims, auth_time, amr, acr FROM old
+SELECT number, family_id, user_id, session_id, scope, resource, claims, auth_time, auth_age, amr, acr FROM old
 """,  # noqa: S608
 )
 
 # The successor of a token rotated within the grace time. $1 jti  $2 token_hash  $3 client_id
 # $4 scopes  $5 resources  that it must cover  $6 grace in seconds  $7 the moment that no family may be older than
 REPEAT_ROTATION = f"""
-SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.amr, f.acr,
+SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.auth_age, f.amr, f.acr,
        n.jti, n.issued_at, n.expires_at
 FROM refresh_token AS r, refresh_token AS n, token_family AS f, users AS u
 WHERE r.jti = $1 AND r.token_hash = $2 AND r.expires_at > now() AND n.jti = r.successor

@@ -1,6 +1,18 @@
 """Authorization requests, codes, token families, refresh tokens and consents."""
 
-from piccolo.columns import JSONB, UUID, Array, Boolean, Bytea, ForeignKey, OnDelete, SmallInt, Text, Timestamptz
+from piccolo.columns import (
+    JSONB,
+    UUID,
+    Array,
+    Boolean,
+    Bytea,
+    ForeignKey,
+    Integer,
+    OnDelete,
+    SmallInt,
+    Text,
+    Timestamptz,
+)
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.constraints import Unique
 from piccolo.table import Table
@@ -28,6 +40,9 @@ class AuthorizationRequestRow(Table, tablename="authorization_request", db=engin
 class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     """An authorization code (RFC 6749 section 4.1.2) with all that its tokens will say.
 
+    ``auth_time`` is when the person signed in here, and ``auth_age`` by how many seconds their proof was older: the
+    claim ``auth_time`` is the difference, and is left out where ``auth_age`` is null.
+
     ``family_id`` is chosen with the code and becomes a :class:`TokenFamily` at redemption. A consumed code is kept
     until it expires from the table, so that a second use is seen for what it is.
     """
@@ -45,6 +60,7 @@ class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     claims = JSONB(null=True, default=None)
     offline_access = Boolean(default=False)
     auth_time = Timestamptz()
+    auth_age = Integer(null=True, default=0)
     amr = Array(Text())
     acr = Text()
     created_at = Timestamptz(default=TimestamptzNow())
@@ -56,6 +72,7 @@ class TokenFamily(Table, tablename="token_family", db=engine):
     """Everything issued from one authorization: revoking the family revokes it all.
 
     Its id opens the ``jti`` of each of its access tokens. Without ``offline_access`` it ends with the session.
+    ``auth_time`` and ``auth_age`` are those of the code.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -67,6 +84,7 @@ class TokenFamily(Table, tablename="token_family", db=engine):
     claims = JSONB(null=True, default=None)
     offline_access = Boolean(default=False)
     auth_time = Timestamptz()
+    auth_age = Integer(null=True, default=0)
     amr = Array(Text())
     acr = Text()
     created_at = Timestamptz(default=TimestamptzNow())

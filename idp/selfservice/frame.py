@@ -39,8 +39,9 @@ async def visit(request: AnyRequest, path: str, *, fresh: bool = False) -> Visit
     session = await sessions.current(request)
     if session is None or (fresh and session.age() > settings().reauthentication_lifetime):
         user = await user_by_id(session.user_id) if session else None
+        oldest = 0 if session else settings().reauthentication_lifetime if fresh else None
         binding = await flows.start(
-            path, cancel_to="/account" if session else None, login_hint=user.email if user else ""
+            path, cancel_to="/account" if session else None, login_hint=user.email if user else "", max_age=oldest
         )
         return see_other(flows.path(binding), [flows.cookie(binding)])
     user = await user_by_id(session.user_id)

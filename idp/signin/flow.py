@@ -66,6 +66,7 @@ class Flow(msgspec.Struct, frozen=True):
     display: Display | None
     acr: str = SINGLE_FACTOR
     insist: bool = False
+    max_age: int | None = None
     user_id: UUID | None = None
     session_id: UUID | None = None
     done: tuple[Done, ...] = ()
@@ -81,12 +82,12 @@ class Flow(msgspec.Struct, frozen=True):
 
 _INSERT = """
     INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, acr, insist,
-                             user_id, session_id, done, registration, turn, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, now(), now() + make_interval(secs => $13))
+                             max_age, user_id, session_id, done, registration, turn, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, now(), now() + make_interval(secs => $14))
 """
 _FIND = """
-    SELECT return_to, cancel_to, login_hint, display, acr, insist, user_id, session_id, done, turn, registration,
-           identity, finished_at IS NOT NULL AS finished, expires_at > now() AS live
+    SELECT return_to, cancel_to, login_hint, display, acr, insist, max_age, user_id, session_id, done, turn,
+           registration, identity, finished_at IS NOT NULL AS finished, expires_at > now() AS live
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
 _STILL_AT = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
@@ -109,6 +110,7 @@ async def start(
     display: Display | None = None,
     acr: str = SINGLE_FACTOR,
     insist: bool = False,
+    max_age: int | None = None,
     step_up: SignedIn | None = None,
     registration: Registration | None = None,
     binding: Binding | None = None,
@@ -117,6 +119,7 @@ async def start(
 
     Args:
         acr, insist: the level to reach, and whether less will not do.
+        max_age: how many seconds old a proof may be, that of an account elsewhere too. 0: it is given now. None: any.
         step_up: a session whose steps count already, so that only what is missing is asked for.
         registration: what is known of an account that an invitation allows.
         binding: one that the caller uses for its own ends too.
@@ -132,6 +135,7 @@ async def start(
         _to_json(display),
         acr,
         insist,
+        max_age,
         step_up.user_id if step_up else None,
         step_up.id if step_up else None,
         [str(done) for done in step_up.done] if step_up else [],
@@ -185,6 +189,7 @@ async def load_bound(binding: Binding | None) -> Flow:
         display,
         row["acr"],
         row["insist"],
+        row["max_age"],
         row["user_id"],
         row["session_id"],
         tuple(map(Done.parse, row["done"])),

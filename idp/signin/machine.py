@@ -5,6 +5,7 @@ the JSON interface alike, so that a test can walk through all of it.
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
 
@@ -38,19 +39,25 @@ SINGLE_FACTOR, MULTI_FACTOR, PHISHING_RESISTANT = ACR_VALUES
 
 
 class Done(msgspec.Struct, frozen=True):
-    """A step that was taken, with the authentication methods that it was (RFC 8176)."""
+    """A step that was taken, with the authentication methods that it was (RFC 8176).
+
+    ``auth_time`` is when the person signed in elsewhere, in seconds since the epoch, where the provider says so. A step
+    of our own is proved when it is taken.
+    """
 
     step: Step
     amr: tuple[str, ...] = ()
+    auth_time: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what ``str()`` wrote."""
         step, *amr = text.split()
-        return cls(Step(step), tuple(amr))
+        at = int(amr.pop()[1:]) if amr and amr[-1][0] == "@" else None
+        return cls(Step(step), tuple(amr), at)
 
     def __str__(self) -> str:
-        return " ".join([self.step, *self.amr])
+        return " ".join([self.step, *self.amr, *([] if self.auth_time is None else [f"@{self.auth_time}"])])
 
 
 class State(msgspec.Struct, frozen=True):
@@ -94,6 +101,23 @@ def amr(done: Iterable[Done]) -> list[str]:
     if reached(done) in (MULTI_FACTOR, PHISHING_RESISTANT):
         methods.append("mfa")
     return list(dict.fromkeys(methods))
+
+
+def auth_age(done: Iterable[Done], at: datetime) -> int | None:
+    """Seconds by which the proof of these steps was older than the sign-in that ended ``at``. None: nobody knows.
+
+    An account elsewhere proves that the person signed in there, some time ago; a second step does not make that any
+    fresher. A passkey proves all of it itself.
+    """
+    done = tuple(done)
+    elsewhere = [taken for taken in done if taken.step is Step.UPSTREAM]
+    if not elsewhere or any(taken.step is Step.PASSKEY for taken in done):
+        return 0
+    times = [taken.auth_time for taken in elsewhere if taken.auth_time is not None]
+    if len(times) < len(elsewhere):
+        return None
+    # The provider's clock may be ahead.
+    return max(0, int((at - datetime.fromtimestamp(min(times), UTC)).total_seconds()))
 
 
 def _falls_short(level: str, of: str) -> bool:

@@ -142,6 +142,7 @@ async def _show(
         client=flow.display,
         username=entered.get("username", (flow.identity and flow.identity.email) or flow.login_hint),
         upstreams=upstream.available(flow) if Step.UPSTREAM in allowed else [],
+        not_fresh=[one.name for one in upstream.not_fresh(flow)],
         linking=flow.identity if flow.identity and flow.identity.email_verified else None,
         name=entered.get("name", ""),
         error=error,

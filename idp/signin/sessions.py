@@ -1,5 +1,6 @@
 """Browser sessions: who is signed in here, since when, and how that was proved."""
 
+import math
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,6 +14,7 @@ from idp.audit.events import record
 from idp.db.engine import execute, fetchrow
 from idp.db.named import Named
 from idp.settings import settings
+from idp.signin import machine
 from idp.signin.machine import Done, amr, reached
 from idp.web import cookies
 from idp.web.context import client_address
@@ -56,7 +58,10 @@ _END = "UPDATE session SET ended_at = now() WHERE id = $1 AND ended_at IS NULL"
 
 
 class SignedIn(msgspec.Struct, frozen=True):
-    """A live session. ``id`` is the ``sid`` claim; the others are the claims of OpenID Connect Core section 2."""
+    """A live session. ``id`` is the ``sid`` claim; ``amr`` and ``acr`` are those of OpenID Connect Core section 2.
+
+    ``auth_time`` is when the person signed in here. The claim of that name is :attr:`proved_at`.
+    """
 
     id: UUID
     user_id: UUID
@@ -65,9 +70,25 @@ class SignedIn(msgspec.Struct, frozen=True):
     amr: tuple[str, ...]
     acr: str
 
+    @property
+    def auth_age(self) -> int | None:
+        """Seconds by which the proof was older than the sign-in: that of an account elsewhere. None: nobody knows."""
+        return machine.auth_age(self.done, self.auth_time)
+
+    @property
+    def proved_at(self) -> datetime | None:
+        """When the person proved who they are, as far as anybody knows."""
+        age = self.auth_age
+        return None if age is None else self.auth_time - timedelta(seconds=age)
+
+    def proved_since(self, moment: datetime) -> bool:
+        """Whether it is known that the person proved who they are after a moment."""
+        return self.proved_at is not None and self.proved_at >= moment
+
     def age(self) -> float:
-        """Seconds since the person proved who they are."""
-        return (clock.now() - self.auth_time).total_seconds()
+        """Seconds since the person proved who they are; without end where nobody knows when that was."""
+        proved_at = self.proved_at
+        return math.inf if proved_at is None else (clock.now() - proved_at).total_seconds()
 
 
 async def current(request: AnyRequest) -> SignedIn | None:

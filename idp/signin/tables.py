@@ -50,8 +50,9 @@ class Flow(Table, tablename="signin_flow", db=engine):
 
     ``return_to`` and ``cancel_to`` are paths of our own, set by whoever started the flow. ``display`` is what the
     page shows of the application that the person comes from. ``acr`` is the level to reach, ``insist`` whether less
-    will not do. ``user_id`` and ``done`` grow as steps are taken; ``turn`` is raised by every step, so that each is
-    taken once. ``session_id`` is the session whose steps it carries on.
+    will not do. ``max_age`` is how many seconds old a proof may be; null: any number. ``user_id`` and ``done`` grow as
+    steps are taken; ``turn`` is raised by every step, so that each is taken once. ``session_id`` is the session
+    whose steps it carries on.
     ``registration`` waits for its address to be proved, and ``identity`` is who somebody is at an upstream provider
     whose account here is not known yet.
     """
@@ -63,6 +64,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     login_hint = Text(default="")
     acr = Text(default="1")
     insist = Boolean(default=False)
+    max_age = BigInt(null=True, default=None)
     user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=True, index=False)
     session_id = ForeignKey(Session, on_delete=OnDelete.cascade, null=True, index=False)
     done = Array(Text())

@@ -49,10 +49,10 @@ async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPa
         chosen.id,
         flow_id=flow.binding.id,
         acr=chosen.mfa_acr if flow.acr != SINGLE_FACTOR else None,
-        # Who is signed in and yet was sent to sign in is to prove it anew.
-        anew=await sessions.current(request) is not None,
+        max_age=flow.max_age,
     )
-    trip = attempt.trip._replace(login_hint=flow.login_hint)
+    signed_in = await sessions.current(request) is not None
+    trip = attempt.trip._replace(login_hint=flow.login_hint, max_age=flow.max_age, choose=signed_in)
     try:
         return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, trip))
     except UpstreamError as error:
@@ -65,7 +65,7 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
     """Send somebody who is signed in to a provider, whose account shall become one of theirs."""
     session, chosen = await _fresh(request), upstreams.get(upstream_id)
     if session is None:
-        binding = await flows.start("/account/security", cancel_to="/account")
+        binding = await flows.start("/account/security", cancel_to="/account", max_age=0)
         return see_other(flows.path(binding), [flows.cookie(binding)])
     if chosen is None:
         return see_other("/account/security")

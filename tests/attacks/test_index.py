@@ -65,6 +65,7 @@ ROWS = {
     57: "consent skipped or leaked",
     58: "mix-up of authorization servers",
     61: "claims asked for by name beyond scopes and consent",
+    68: "freshness claimed for an old sign-in elsewhere",
     69: "consent remembered as a product of scopes and resources",
 }
 

@@ -11,12 +11,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from idp.db.engine import execute, fetchrow
+from idp.db.engine import fetchrow
 from idp.federation import upstreams
 from idp.federation.providers import KINDS
 from idp.federation.upstream import Upstream
 from tests.federation.conftest import Add, sign_in
 from tests.support.browser import Browser, Redirect, as_page
+from tests.support.oauth import RelyingParty
 from tests.support.stand_ins import CLIENT_ID, OpenIDProvider
 
 
@@ -66,15 +67,17 @@ async def test_a_workspace_of_google(browser: Browser, provider: OpenIDProvider,
     assert [given.get("hd") for path, given in provider.requests if path == "/authorize"] == ["example.com"] * 3
 
 
-async def test_google_cannot_be_asked_to_sign_in_anew(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+async def test_google_lets_people_choose_an_account(
+    browser: Browser, client: RelyingParty, provider: OpenIDProvider, add: Add
+) -> None:
+    """Where somebody is signed in here already. It cannot be asked to sign them in anew, and is no way to be fresh."""
     upstream = await add(kind="google", issuer=provider.issuer)
     provider.person.more = {"hd": "example.com"}
     provider.claims = {"auth_time": None}
     await sign_in(browser, upstream)
-    await execute("UPDATE session SET auth_time = now() - interval '1 hour' WHERE user_id IN"
-                  " (SELECT user_id FROM identity WHERE subject = $1)", provider.person.sub)  # fmt: skip
     page = as_page(await browser.get("/account/password"))
-    assert as_page(await sign_in(browser, upstream, page)).path == "/account/password"
+    assert f"upstream-{upstream.id}" not in page.ids
+    await sign_in(browser, upstream, as_page(await client.authorize(browser, prompt="select_account")))
     assert [given.get("prompt") for path, given in provider.requests if path == "/authorize"] == [
         None,
         "select_account",

@@ -139,6 +139,7 @@ STEP: dict[str, Any] = {
     "cancel": True,
     "others": ["password", "email_code", "passkey", "upstream", "registration", "totp", "recovery_code"],
     "upstreams": [Upstream(), Upstream("github", "GitHub")],
+    "not_fresh": ["Google"],
     "linking": None,
     "may_trust": True,
     "reauthenticate": False,

@@ -308,6 +308,7 @@ class UpstreamChange(Sent):
     mfa_acr: str | UnsetType | None = UNSET
     keep_tokens: bool | UnsetType = UNSET
     logout: bool | UnsetType = UNSET
+    options: dict[str, str] | UnsetType = UNSET
 
 
 class Order(Sent):

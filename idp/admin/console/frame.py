@@ -113,7 +113,7 @@ async def _admit(
     back = _back_to(request)
     session = await sessions.current(request)
     if session is None:
-        return await _sign_in(back)
+        return await _sign_in(back, max_age=settings().reauthentication_lifetime if fresh else None)
     user = await user_by_id(session.user_id)
     caller = await person(session.user_id)
     if user is None or not caller.roles:
@@ -123,7 +123,7 @@ async def _admit(
     if ACR_VALUES.index(session.acr) < ACR_VALUES.index(settings().admin_acr):
         return await _sign_in(back, step_up=session, login_hint=user.email)
     if fresh and session.age() > settings().reauthentication_lifetime:
-        return await _sign_in(back, login_hint=user.email)
+        return await _sign_in(back, login_hint=user.email, max_age=0)
     context.actor.set(caller.actor)
     form, file = dict[str, str](), b""
     if request.method == HttpMethod.POST:
@@ -147,9 +147,17 @@ def _back_to(request: AnyRequest) -> str:
     return f"{path}?{query}" if query and request.method != HttpMethod.POST else path
 
 
-async def _sign_in(back: str, *, step_up: SignedIn | None = None, login_hint: str = "") -> Response[Any]:
+async def _sign_in(
+    back: str, *, step_up: SignedIn | None = None, login_hint: str = "", max_age: int | None = None
+) -> Response[Any]:
     binding = await flows.start(
-        back, cancel_to="/account", acr=settings().admin_acr, insist=True, step_up=step_up, login_hint=login_hint
+        back,
+        cancel_to="/account",
+        acr=settings().admin_acr,
+        insist=True,
+        max_age=max_age,
+        step_up=step_up,
+        login_hint=login_hint,
     )
     return see_other(flows.path(binding), [flows.cookie(binding)])
 

@@ -4,6 +4,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from idp.federation.providers.base import Provider
+from idp.federation.upstream import Upstream
 
 #: Every kind by its name.
 KINDS: dict[str, Provider] = {
@@ -11,3 +12,8 @@ KINDS: dict[str, Provider] = {
     for module in iter_modules(__path__)
     if module.name != "base"
 }
+
+
+def reauthenticates(upstream: Upstream) -> bool:
+    """Whether it signs people in anew when it is asked to, and says when it did."""
+    return KINDS[upstream.kind].reauthenticates and not upstream.lacks("reauthenticates")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: For everything that is asked of a provider while a person waits.
 SECONDS = 10.0
+#: Seconds by which the provider's clock may be off.
+LEEWAY = 60
 
 
 class Provider(Protocol):
@@ -22,6 +24,8 @@ class Provider(Protocol):
     DEFAULTS: ClassVar[dict[str, Any]]
     #: The options that only this kind knows, each with what it is called.
     OPTIONS: ClassVar[dict[str, str]]
+    #: Whether it signs people in anew when it is asked to, and says when it did.
+    reauthenticates: ClassVar[bool]
 
     def check(self, upstream: Upstream) -> None:
         """Whether it can work like this.

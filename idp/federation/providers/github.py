@@ -38,6 +38,7 @@ class GitHub:
         "trust_email": True,
     }
     OPTIONS: ClassVar[dict[str, str]] = {"api": "Address of its API, where it is not the usual one"}
+    reauthenticates = False
 
     def check(self, upstream: Upstream) -> None:
         if upstream.required_claims:
@@ -50,7 +51,7 @@ class GitHub:
                 state=trip.state,
                 code_verifier=trip.code_verifier,
                 **({"login": trip.login_hint} if trip.login_hint else {}),
-                **({"prompt": "select_account"} if trip.auth_after is not None else {}),
+                **({"prompt": "select_account"} if trip.choose else {}),
             )
         return str(url)
 

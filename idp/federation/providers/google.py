@@ -7,7 +7,7 @@ from idp.federation.upstream import Trip, Upstream
 
 
 class Google(OpenIDProvider):
-    """It keeps people signed in: it lets them choose an account, and no more can be asked of it."""
+    """It keeps people signed in: it lets them choose an account, and does not say when they signed in."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "name": "Google",
@@ -15,11 +15,12 @@ class Google(OpenIDProvider):
         "scope": "openid profile email",
         "trust_email": True,
     }
+    OPTIONS: ClassVar[dict[str, str]] = {}
     reauthenticates = False
 
     def authorization_parameters(self, upstream: Upstream, trip: Trip) -> dict[str, str]:
         asked = {"login_hint": trip.login_hint} if trip.login_hint else {}
-        if trip.auth_after is not None:
+        if trip.choose:
             asked["prompt"] = "select_account"
         domains = upstream.required_claims.get("hd", ())
         if len(domains) == 1:

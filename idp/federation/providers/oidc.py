@@ -10,8 +10,8 @@ from authlib.common.errors import AuthlibBaseError
 from idp import clock
 from idp.federation import claims as mapping
 from idp.federation import metadata as published
-from idp.federation.errors import Cancelled, Denied, NotAnew, Outside, Unavailable, UnfitUpstream, Untrusted
-from idp.federation.providers.base import SECONDS, oauth_client
+from idp.federation.errors import Cancelled, Denied, Outside, Unavailable, UnfitUpstream, Untrusted
+from idp.federation.providers.base import LEEWAY, SECONDS, oauth_client
 from idp.federation.upstream import Person, Trip, Upstream
 from idp.keys import jose
 from idp.web import outbound
@@ -19,9 +19,9 @@ from idp.web import outbound
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
-#: By how much the provider's clock may be off.
-LEEWAY = 60
 MAX_SUBJECT_LENGTH = 255
+#: Options by which the operator says what a provider does not do.
+SWITCHES = ("reauthenticates",)
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 
 
@@ -29,13 +29,17 @@ class OpenIDProvider:
     """The ways of every OpenID provider. Kinds with quirks override what they do otherwise."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"scope": "openid profile email"}
-    OPTIONS: ClassVar[dict[str, str]] = {}
+    OPTIONS: ClassVar[dict[str, str]] = {
+        "reauthenticates": "Signs people in anew when asked to, and says when (no: it does not)",
+    }
     #: Whether it signs people in anew when it is asked to, and says when it did.
-    reauthenticates = True
+    reauthenticates: ClassVar[bool] = True
 
     # What a kind may have of its own
 
     def check(self, upstream: Upstream) -> None:
+        if any(upstream.options.get(name, "no") != "no" for name in SWITCHES):
+            raise UnfitUpstream(f"The only value of the options {', '.join(SWITCHES)} is no.")
         parts = urlsplit(upstream.issuer)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
             raise UnfitUpstream("The issuer must be a URL without query and fragment.")
@@ -57,8 +61,10 @@ class OpenIDProvider:
     def authorization_parameters(self, upstream: Upstream, trip: Trip) -> dict[str, str]:
         """What the authorization request asks for besides what every one does."""
         asked = {"login_hint": trip.login_hint, "acr_values": trip.acr or ""}
-        if trip.auth_after is not None:
-            asked |= {"prompt": "login", "max_age": "0"}
+        if trip.max_age is not None:
+            asked["max_age"] = str(trip.max_age)
+        if (trip.choose or trip.max_age == 0) and not upstream.lacks("reauthenticates"):
+            asked["prompt"] = "login"
         return {name: value for name, value in asked.items() if value}
 
     def sent_along(self, parameters: dict[str, str]) -> dict[str, Any]:
@@ -112,6 +118,7 @@ class OpenIDProvider:
             mapping.claims_of(upstream, told),
             upstream.mfa_acr is not None and token.get("acr") == upstream.mfa_acr,
             tokens,
+            _auth_time(token),
         )
 
     @staticmethod
@@ -166,8 +173,6 @@ class OpenIDProvider:
         subject = token.get("sub")
         if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
             raise Untrusted("The ID token does not say who it is about.")
-        if trip.auth_after is not None and self.reauthenticates:
-            _check_auth_time(token, trip)
         return token
 
     async def _userinfo(
@@ -233,12 +238,11 @@ def _check_at_hash(text: str, token: dict[str, Any], access_token: object) -> No
         raise Untrusted("The access token is not the one that the ID token came with.")
 
 
-def _check_auth_time(token: dict[str, Any], trip: Trip) -> None:
+def _auth_time(token: dict[str, Any]) -> int | None:
+    """When the person signed in there, where the provider says so in a way that can be true."""
     auth_time = token.get("auth_time")
-    assert trip.auth_after is not None  # noqa: S101
-    earliest, latest = trip.auth_after.timestamp() - LEEWAY, clock.timestamp() + LEEWAY
-    if type(auth_time) is not int or not earliest <= auth_time <= latest:
-        raise NotAnew("The person did not sign in there anew.")
+    known = type(auth_time) is int and 0 < auth_time <= clock.timestamp() + LEEWAY
+    return auth_time if known else None
 
 
 PROVIDER = OpenIDProvider()

@@ -142,6 +142,7 @@ async def _begin(client: Client, form: dict[str, str]) -> _Asking:
             display=consent.display(client, client.redirect_uris[0], asked.ui_locales),
             acr=wanted.acr,
             insist=wanted.insist,
+            max_age=asked.max_proof_age,
             binding=pending.binding,
         )
     return _Asking(client, pending, await flows.load_bound(pending.binding), form)
@@ -204,6 +205,8 @@ def _to_upstream(asking: _Asking) -> Response[Any]:
         "ui_locales": " ".join(asked.ui_locales),
         "login_hint": asked.login_hint,
         "resource": " ".join(asked.resource),
+        "prompt": " ".join(sorted(asked.prompt)),
+        "max_age": None if asked.max_age is None else str(asked.max_age),
         "claims": msgspec.json.encode(asked.claims).decode(),
         "idp_hint": form["upstream"],
     }

@@ -10,10 +10,10 @@ from idp.signin.sessions import SignedIn
 
 _INSERT = """
     INSERT INTO authorization_code (code_hash, family_id, client_id, user_id, session_id, redirect_uri, code_challenge,
-                                    nonce, scope, resource, claims, offline_access, auth_time, amr, acr,
+                                    nonce, scope, resource, claims, offline_access, auth_time, auth_age, amr, acr,
                                     created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-            now(), now() + make_interval(secs => $16))
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+            now(), now() + make_interval(secs => $17))
 """
 
 
@@ -36,6 +36,7 @@ async def issue_code(asked: AuthorizationRequest, session: SignedIn) -> str:
         claims,
         "offline_access" in asked.scope,
         session.auth_time,
+        session.auth_age,
         session.amr,
         session.acr,
         settings().authorization_code_lifetime,

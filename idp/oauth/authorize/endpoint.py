@@ -1,5 +1,6 @@
 """The authorization endpoint: take the request, find out who is there, ask for consent, issue a code."""
 
+from datetime import timedelta
 from typing import Any
 
 from litestar import HttpMethod, Request, Response, get, route
@@ -7,6 +8,7 @@ from litestar.params import FromPath
 
 from idp.db.engine import transaction
 from idp.errors import InvalidScope, OAuthError, PageError
+from idp.federation.providers.base import LEEWAY
 from idp.federation.upstreams import upstreams
 from idp.oauth import consent
 from idp.oauth.authorize import levels, waiting
@@ -160,11 +162,13 @@ def _signed_in_as_asked(asked: AuthorizationRequest, session: SignedIn, pending:
         if just_signed_in:
             raise OAuthError("login_required", "Another user signed in than the one asked for.")
         return False
-    if just_signed_in:
-        return True
+    oldest = asked.max_proof_age
+    if just_signed_in and pending is not None:
+        # Any sign-in of this browser, in another tab too: its proof may be an older one, of an account elsewhere.
+        return oldest is None or session.proved_since(pending.created_at - timedelta(seconds=oldest + LEEWAY))
     if asked.prompt & {"login", "select_account"}:
         return False
-    return asked.max_age is None or session.age() <= asked.max_age
+    return oldest is None or session.age() <= oldest
 
 
 async def _send_to_login(
@@ -184,6 +188,7 @@ async def _send_to_login(
         display=consent.display(client, asked.redirect_uri, asked.ui_locales),
         acr=wanted.acr,
         insist=wanted.insist,
+        max_age=asked.max_proof_age,
         step_up=step_up,
     )
     path = flows.path(binding)

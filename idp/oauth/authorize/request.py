@@ -17,6 +17,8 @@ Parameters = Mapping[str, str]
 
 #: Longest value of a parameter that is echoed or stored.
 MAX_LENGTH = 2048
+#: Seconds that are longer ago than anybody signed in.
+KNOWN = 10**9
 
 
 class ClaimRequest(msgspec.Struct, frozen=True):
@@ -76,6 +78,18 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     def openid(self) -> bool:
         """Whether this is an OpenID Connect request and not only an OAuth one."""
         return "openid" in self.scope
+
+    @property
+    def max_proof_age(self) -> int | None:
+        """How many seconds ago the person may have proved who they are; None: any number.
+
+        ``prompt=login`` asks for a proof that is given now, ``auth_time`` as an essential claim (OpenID Connect Core
+        section 5.5.1) for one whose time is known.
+        """
+        if "login" in self.prompt:
+            return 0
+        auth_time = self.claims.id_token.get("auth_time")
+        return KNOWN if self.max_age is None and auth_time is not None and auth_time.essential else self.max_age
 
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()

@@ -25,7 +25,10 @@ REFRESH_TOKEN_TYPE = "rt+jwt"
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What a user authorized: the row that redeeming a code or rotating a refresh token returns."""
+    """What a user authorized: the row that redeeming a code or rotating a refresh token returns.
+
+    ``auth_age`` is by how many seconds the proof was older than the sign-in at ``auth_time``; None: nobody knows.
+    """
 
     family_id: UUID
     user_id: UUID
@@ -36,7 +39,16 @@ class Grant(msgspec.Struct, frozen=True):
     auth_time: datetime
     amr: Sequence[str]
     acr: str
+    auth_age: int | None = 0
     nonce: str | None = None
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """How sure it is who the user is (OpenID Connect Core section 2); no ``auth_time`` that nobody knows."""
+        claims = {"acr": self.acr, "amr": list(self.amr)}
+        return (
+            claims if self.auth_age is None else claims | {"auth_time": int(self.auth_time.timestamp()) - self.auth_age}
+        )
 
 
 class TokenResponse(msgspec.Struct, frozen=True):
@@ -109,11 +121,9 @@ async def id_token(client: Client, grant: Grant, access_token: str) -> str:
         "aud": client.client_id,
         "iat": now,
         "exp": now + settings().id_token_lifetime,
-        "auth_time": int(grant.auth_time.timestamp()),
-        "acr": grant.acr,
-        "amr": list(grant.amr),
         "at_hash": jose.left_half_hash(access_token, alg),
         "jti": secrets.token_urlsafe(16),
+        **grant.context,
     }
     if grant.session_id is not None:
         claims["sid"] = str(grant.session_id)
@@ -185,9 +195,7 @@ async def respond(
         scope,
         resource or grant.resource,
         jti,
-        auth_time=int(grant.auth_time.timestamp()),
-        acr=grant.acr,
-        amr=list(grant.amr),
+        **grant.context,
     )
     token_issued(
         grant_type,

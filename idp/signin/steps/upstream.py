@@ -15,9 +15,11 @@ from idp.audit import strangers
 from idp.audit.events import record
 from idp.db.engine import transaction
 from idp.federation import attempts, errors, linking, providers
+from idp.federation.attempts import Attempt
 from idp.federation.errors import UpstreamError
 from idp.federation.linking import Found
-from idp.federation.upstream import Upstream
+from idp.federation.providers.base import LEEWAY
+from idp.federation.upstream import Person, Upstream
 from idp.federation.upstreams import upstreams
 from idp.mail import outbox
 from idp.settings import settings
@@ -35,6 +37,15 @@ PURPOSE = "upstream"
 
 def available(flow: Flow) -> list[Upstream]:
     """The providers whose buttons the page has."""
+    return [one for one in _allowed(flow) if one not in not_fresh(flow)]
+
+
+def not_fresh(flow: Flow) -> list[Upstream]:
+    """Those left out because nobody can tell when somebody signed in there, and that must not be long ago."""
+    return [one for one in _allowed(flow) if flow.max_age is not None and not providers.reauthenticates(one)]
+
+
+def _allowed(flow: Flow) -> list[Upstream]:
     return upstreams.allowed(flow.display.upstreams if flow.display else None)
 
 
@@ -72,11 +83,19 @@ async def identified(fields: Fields, *, flow_id: str | None = None, session_id: 
         raise Refused(_("This sign-in was used already, or took too long. Start again."))
     try:
         person = await providers.KINDS[provider.kind].identify(provider, attempt.trip, dict(fields))
+        _check_fresh(attempt, person)
     except UpstreamError as error:
         detail = {"upstream": provider.id, "reason": error.reason}
         await record("upstream_failed", outcome="failure", detail=detail, stranger=strangers.subject())
         raise Refused(sentence(error, provider.name)) from error
     return linking.found(provider.id, person, keep_tokens=provider.keep_tokens)
+
+
+def _check_fresh(attempt: Attempt, person: Person) -> None:
+    if attempt.auth_after is None:
+        return
+    if person.auth_time is None or person.auth_time < attempt.auth_after.timestamp() - LEEWAY:
+        raise errors.NotAnew("The person did not sign in there anew.")
 
 
 def sentence(error: UpstreamError, name: str) -> str:
@@ -116,7 +135,7 @@ async def _resolve(flow: Flow, somebody: Found, *, mailed: bool) -> Proof | None
     Returns:
         None where more is to be proved; who it is is kept meanwhile.
     """
-    done = Done(Step.UPSTREAM, ("fed", "mfa") if somebody.two_factors else ("fed",))
+    done = Done(Step.UPSTREAM, ("fed", "mfa") if somebody.two_factors else ("fed",), somebody.auth_time)
     try:
         user_id = await linking.known(somebody)
     except linking.Barred as error:
