@@ -65,7 +65,7 @@ async def _send(request: AnyRequest, visitor: Visit, entered: str) -> Response[A
             request, visitor, entered=entered, error=_("Enter your email address, such as name@example.com.")
         )
     try:
-        await limits.mail_to(email)
+        await limits.mail_to(email, request)
     except TooManyTries as error:
         return slowed_down(await _page(request, visitor, entered=entered, error=wait_sentence(error)), error)
     await email_change.mail_confirmation(visitor.user, email, visitor.session.id)

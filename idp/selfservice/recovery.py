@@ -59,7 +59,7 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     if form.get("action") == "send":
         username = form.get("username") or waiting or ""
         try:
-            await ask(flow, username)
+            await ask(flow, username, request)
         except InvalidEmail:
             return _forgot_page(flow, username, None, _("Enter your email address, such as name@example.com."))
         except TooManyTries as error:

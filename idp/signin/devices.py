@@ -15,7 +15,12 @@ COOKIE = "device"
 #: How long a browser stays known without a sign-in.
 LIFETIME = 365 * DAY
 
-_KNOWN = "SELECT token_hash FROM device WHERE token_hash = $1 AND user_id = $2 AND expires_at > now()"
+_KNOWN = """
+    SELECT d.token_hash, u.email FROM device AS d JOIN users AS u ON u.id = d.user_id
+    WHERE d.token_hash = $1 AND d.expires_at > now() AND u.disabled_at IS NULL
+    AND ($2::uuid IS NULL OR u.id = $2) AND ($3::text IS NULL OR u.email = $3)
+    ORDER BY d.id LIMIT 1
+"""
 #: Knows a browser again after a sign-in, that of the ``flow`` that a statement has finished. An app has no cookie.
 REMEMBER = f"""
     INSERT INTO device AS d (id, token_hash, user_id, created_at, trusted_until, expires_at)
@@ -28,11 +33,25 @@ REMEMBER = f"""
 _DISTRUST = "UPDATE device SET trusted_until = NULL WHERE user_id = $1 AND trusted_until IS NOT NULL"
 
 
-async def known(request: Request[Any, Any, Any], user_id: UUID) -> bytes | None:
-    """The hash of the cookie of this browser, if the user signed in with it before."""
-    token = cookies.read(request, COOKIE)
-    row = await fetchrow(_KNOWN, ids.digest(token), user_id) if token else None
-    return row["token_hash"] if row is not None else None
+class Known(NamedTuple):
+    """A browser that a person signed in with before: the hash of its cookie, and the person's address."""
+
+    token_hash: bytes
+    email: str
+
+
+async def known(
+    request: Request[Any, Any, Any] | None, *, user_id: UUID | None = None, email: str | None = None
+) -> Known | None:
+    """Whether a person signed in at this browser before.
+
+    Args:
+        request: None where an app asks, which is never known.
+        user_id, email: who it must be. With neither, the first person who signed in there.
+    """
+    token = cookies.read(request, COOKIE) if request is not None else None
+    row = await fetchrow(_KNOWN, ids.digest(token), user_id, email) if token else None
+    return Known(*row) if row is not None else None
 
 
 class Remembered(NamedTuple):

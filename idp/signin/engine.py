@@ -12,7 +12,7 @@ from idp.db.engine import transaction
 from idp.errors import TooManyTries
 from idp.settings import settings
 from idp.signin import flow as flows
-from idp.signin import limits, machine, outcome, sessions, standing
+from idp.signin import machine, outcome, sessions, standing
 from idp.signin.factors import Factors
 from idp.signin.flow import Flow
 from idp.signin.machine import FIRST, Done, State, Step
@@ -123,9 +123,6 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
         raise NotNow
     way, refused = WAYS[step], None
     try:
-        if step is not Step.PASSWORD:
-            # Which counts it with the try at the account.
-            await limits.step()
         checked = await way.check(flow, fields, request if browser else None)
         if _stands_alone(checked, flow) and (taken := await _go_on(request, flow, checked, fields, browser)):
             return taken

@@ -1,4 +1,8 @@
-"""How often somebody may try, at each place of a sign-in. All the numbers are here."""
+"""How often a step of a sign-in may be tried. All the numbers are here.
+
+Each function decides every limit that a request is subject to in one call, so a refused request spends nothing. A
+browser that the person signed in with before has budgets of its own: strangers cannot spend them.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -9,37 +13,31 @@ from idp.accounts import proofs
 from idp.audit.events import record
 from idp.db.engine import transaction
 from idp.db.named import Named
-from idp.errors import TooManyTries
 from idp.mail import outbox
 from idp.settings import DAY, HOUR, MINUTE, settings
 from idp.signin import devices, standing
 from idp.signin.standing import Standing
 from idp.web.address import subjects
 from idp.web.context import client_address
-from idp.web.throttle import (
-    ATTEMPT,
-    ATTEMPTED,
-    Escalation,
-    Rate,
-    attempt,
-    attempted,
-    attempting,
-    forget,
-    key,
-    spend,
-)
+from idp.web.throttle import DECIDE, Escalation, Event, Rate, decided, encode, forget, key, spend
 
 Browser = Request[Any, Any, Any]
 
 #: Tries of any step from one host and one network. Offices and mobile networks share an address.
 STEPS_OF_HOST = Rate("steps of a host", burst=60, interval=2)
 STEPS_OF_NETWORK = Rate("steps of a network", burst=600, interval=0.2)
-#: Mails to one address: a few at once, and not more in a day than somebody could need.
+#: The same from the browsers that one person signed in with before, in place of host and network.
+STEPS_OF_PERSON = Rate("steps of a person", burst=30, interval=2)
+#: Mails to one address: a few at once, and not more in a day than a person needs.
 MAILS_TO_ADDRESS = Rate("mails to an address", burst=3, interval=MINUTE)
 MAILS_TO_ADDRESS_A_DAY = Rate("mails to an address a day", burst=15, interval=DAY / 15)
 #: Mails that one host and one network cause.
 MAILS_FROM_HOST = Rate("mails from a host", burst=20, interval=MINUTE)
 MAILS_FROM_NETWORK = Rate("mails from a network", burst=100, interval=10)
+#: Mails to a person that browsers cause which they signed in with before, in place of the four above. Both budgets of
+#: a day together stay below what the outbox sends to one address in an hour.
+MAILS_TO_PERSON = Rate("mails to a person", burst=3, interval=MINUTE)
+MAILS_TO_PERSON_A_DAY = Rate("mails to a person a day", burst=10, interval=DAY / 10)
 #: Passwords tried at one account. The lock, that is the longest wait, is mailed to the owner, who can lift it.
 PASSWORDS = Escalation("passwords of an account", free=5, longest=HOUR)
 LOCK_AFTER = 16
@@ -48,37 +46,50 @@ SECOND_STEPS = Escalation("second steps of an account", free=5, longest=HOUR)
 
 UNLOCK = "unlock"
 
-_OWN_OR_ALL = "CASE WHEN EXISTS (SELECT FROM person WHERE known) THEN :own_key::bytea ELSE :key::bytea END"
 _TRY_PASSWORD = Named(f"""
-    WITH person AS MATERIALIZED ({standing.BY_EMAIL}), {ATTEMPT.format(key=_OWN_OR_ALL)}
-    SELECT person.*, {ATTEMPTED} LEFT JOIN person ON true
-""")
+    WITH person AS MATERIALIZED ({standing.BY_EMAIL})
+    SELECT person.*, over, counted
+    FROM {DECIDE.format("CASE WHEN EXISTS (SELECT FROM person WHERE known) THEN :own::jsonb ELSE :others::jsonb END")}
+    LEFT JOIN person ON true
+""")  # noqa: S608
 
 
-async def step() -> None:
-    """Count a try from this address.
+async def step(browser: Browser | None) -> None:
+    """Count a step for which nothing else is counted.
+
+    Args:
+        browser: None where an app asks.
 
     Raises:
-        TooManyTries: there were too many.
+        TooManyTries: there were too many from this host or network, or from the person's own browsers.
     """
-    if events := _steps():
-        await spend(*events)
+    known = await devices.known(browser)
+    await spend(*_steps(known and known.email))
 
 
-def _steps() -> list[tuple[Rate, str]]:
+def _steps(person: str | None) -> list[Event]:
+    """The limits of a step: at a browser that the person with this address signed in with before, or elsewhere."""
     if not settings().address_limits:
         return []
+    if person is not None:
+        return [(STEPS_OF_PERSON, person)]
     host, network = subjects(client_address.get())
     return [(STEPS_OF_HOST, host), (STEPS_OF_NETWORK, network)]
 
 
-async def mail_to(email: str) -> None:
-    """Count a mail to an address, which this address causes. Unknown addresses count too: nothing must tell.
+async def mail_to(email: str, browser: Browser | None) -> None:
+    """Count a mail to an address and the step that causes it. Unknown addresses are counted as known ones.
+
+    Args:
+        browser: None where an app asks.
 
     Raises:
         TooManyTries: there were too many.
     """
-    events = [(MAILS_TO_ADDRESS, email), (MAILS_TO_ADDRESS_A_DAY, email)]
+    if await devices.known(browser, email=email) is not None:
+        await spend((MAILS_TO_PERSON, email), (MAILS_TO_PERSON_A_DAY, email), *_steps(email))
+        return
+    events: list[Event] = [(MAILS_TO_ADDRESS, email), (MAILS_TO_ADDRESS_A_DAY, email), *_steps(None)]
     if settings().address_limits:
         host, network = subjects(client_address.get())
         events += [(MAILS_FROM_HOST, host), (MAILS_FROM_NETWORK, network)]
@@ -86,9 +97,9 @@ async def mail_to(email: str) -> None:
 
 
 async def password(email: str | None, entered: str, browser: Browser | None) -> Standing | None:
-    """Count a try of a password at an account, before it is verified, and the step from this address (:func:`step`).
+    """Count a try of a password at an account, before it is verified, and the step.
 
-    A browser that its user signed in with before is counted by itself: whoever tries elsewhere cannot lock it out.
+    A browser that its user signed in with before is counted by itself: tries elsewhere do not lock it out.
 
     Args:
         email: whose account; None where what was ``entered`` is no address.
@@ -102,15 +113,12 @@ async def password(email: str | None, entered: str, browser: Browser | None) -> 
     brought = standing.tokens(browser)
     row = await _TRY_PASSWORD.fetchrow(
         email=email,
-        key=key(PASSWORDS, _subject(entered)),
-        own_key=key(PASSWORDS, _subject(entered, brought.device_hash)),
+        own=encode((PASSWORDS, _subject(entered, brought.device_hash)), *_steps(entered)),
+        others=encode((PASSWORDS, _subject(entered)), *_steps(None)),
         **brought._asdict(),
-        **attempting(PASSWORDS, _steps()),
     )
     assert row is not None  # noqa: S101 -- there is always one
-    (number, wait), person = attempted(row), standing.read(row, brought)
-    if wait > 0:
-        raise TooManyTries(int(wait) + 1)
+    number, person = decided(row), standing.read(row, brought)
     if number == LOCK_AFTER and (person is None or not person.known):
         await _tell_owner(entered, person)
     return person
@@ -138,15 +146,14 @@ async def _tell_owner(email: str, person: Standing | None) -> None:
 
 
 async def second_step(user_id: UUID, browser: Browser | None) -> None:
-    """Count a try of a code at an account, in whichever flow; a known browser by itself, as with passwords.
+    """Count a try of a code at an account, in whichever flow, and the step; a known browser by itself.
 
     Raises:
         TooManyTries: the next one is not allowed yet.
     """
-    device_hash = await devices.known(browser, user_id) if browser is not None else None
-    wait = (await attempt(SECOND_STEPS, _subject(user_id, device_hash))).wait
-    if wait > 0:
-        raise TooManyTries(int(wait) + 1)
+    known = await devices.known(browser, user_id=user_id)
+    subject = _subject(user_id, known and known.token_hash)
+    await spend((SECOND_STEPS, subject), *_steps(known and known.email))
 
 
 def keys_of(person: Standing) -> list[bytes]:

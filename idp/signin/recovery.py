@@ -6,17 +6,21 @@ from idp.accounts.proofs import Proved
 from idp.accounts.users import SignOut
 from idp.signin import limits
 from idp.signin.flow import Flow
+from idp.signin.limits import Browser
 
 
-async def ask(flow: Flow, username: str) -> None:
+async def ask(flow: Flow, username: str, browser: Browser | None) -> None:
     """Mail a code and a link to choose a new password.
+
+    Args:
+        browser: the request of a browser; None where an app asks.
 
     Raises:
         InvalidEmail: it is no address.
         TooManyTries: there were too many mails.
     """
     email = normalise_email(username)
-    await limits.mail_to(email)
+    await limits.mail_to(email, browser)
     await recovery.mail_reset(email, flow.binding.id)
 
 

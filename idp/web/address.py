@@ -1,20 +1,35 @@
 """The one function that decides where a request comes from."""
 
 import ipaddress
+import re
 import socket
 from functools import lru_cache
 
+import structlog
 from litestar.types import Scope
 
 from idp.settings import IPNetwork
 
+log = structlog.get_logger()
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+#: An entry of X-Forwarded-For with a port, as some proxies write it: ``192.0.2.1:5678``, ``[2001:db8::1]:5678``.
+_WITH_PORT = re.compile(r"([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+#: The longest entry that is an address with a port.
+_MAX_ENTRY = len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535")
+#: As many peers are warned about in one process.
+MAX_WARNINGS = 8
+_warned: set[str] = set()
+
+_NOT_NAMED = "X-Forwarded-For comes from a proxy that IDP_TRUSTED_PROXIES does not name: its clients share one address."
+_UNREADABLE = "X-Forwarded-For holds an entry that is not an IP address: such clients share their proxy's address."
 
 
 def _parse(text: str) -> IPAddress | None:
-    """One entry of X-Forwarded-For; an IPv4-mapped IPv6 address counts as the IPv4 address that it is."""
+    """An address; an IPv4-mapped IPv6 address counts as the IPv4 address that it is."""
     try:
-        address = ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]"))
+        address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
     # A zone (RFC 4007) means something on one machine only, and may be any text.
@@ -24,32 +39,49 @@ def _parse(text: str) -> IPAddress | None:
     return mapped or address
 
 
+def _parse_entry(entry: str) -> IPAddress | None:
+    """One entry of X-Forwarded-For, with or without a port."""
+    entry = entry.strip(" \t")
+    if len(entry) > _MAX_ENTRY:
+        return None
+    with_port = _WITH_PORT.fullmatch(entry)
+    return _parse(with_port[1] if with_port else entry)
+
+
 def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
     """The address of the client, or an empty string where the transport has none.
 
     X-Forwarded-For is believed only as far as the trusted proxies reach, read from the right. At the first entry that
-    is not an address, reading stops: the last trusted hop is the answer.
+    is not an address, reading stops: the last trusted hop is the answer. A header that is not read to its end warns
+    the operator, once for each of the first peers that send one.
     """
     peer = scope.get("client")
     forwarded = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
     # Networks are dear to look up by, so who cannot be a proxy's client goes without them.
     proxies = trusted_proxies if forwarded else ()
-    return _client_address(peer[0] if peer else "", forwarded.decode("latin-1"), proxies)
+    address, warning = _client_address(peer[0] if peer else "", forwarded.decode("latin-1"), proxies)
+    if warning and peer and peer[0] not in _warned and len(_warned) < MAX_WARNINGS:
+        _warned.add(peer[0])
+        log.warning("forwarded_address_ignored", host=peer[0], reason=warning)
+    return address
 
 
 @lru_cache(maxsize=4096)
-def _client_address(peer: str, forwarded: str, trusted_proxies: tuple[IPNetwork, ...]) -> str:
+def _client_address(peer: str, forwarded: str, trusted_proxies: tuple[IPNetwork, ...]) -> tuple[str, str]:
+    """The address, and why the header was not read, if it is worth a warning."""
     address = _parse(peer)
     if address is None:
-        return ""
-    for entry in reversed(forwarded.split(",")):
+        return "", ""
+    if forwarded and not any(address in network for network in trusted_proxies):
+        return str(address), _NOT_NAMED
+    for entry in reversed(forwarded.split(",")) if forwarded else ():
         if not any(address in network for network in trusted_proxies):
             break
-        hop = _parse(entry)
+        hop = _parse_entry(entry)
         if hop is None:
-            break
+            return str(address), _UNREADABLE
         address = hop
-    return str(address)
+    return str(address), ""
 
 
 def subjects(address: str) -> tuple[str, str]:

@@ -10,7 +10,8 @@ class Throttle(Table, tablename="throttle", db=engine):
     """How often one subject did what one rule limits.
 
     ``key`` is a digest of rule and subject: no address is kept. ``free_at`` is when the next event is free, in a rate's
-    case (generic cell rate algorithm) less what may come at once. ``refused`` is what the latest event was told.
+    case (generic cell rate algorithm) less what may come at once. ``interval``, ``tolerance`` and ``refused`` are
+    written by servers of the release before this one only.
     """
 
     key = Bytea(primary_key=True)

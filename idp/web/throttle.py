@@ -1,20 +1,21 @@
-"""How often something may be done: decided in PostgreSQL, by one statement, for all replicas together.
+"""Rate limits, decided in PostgreSQL for all replicas together.
 
-Two kinds of limit. A :class:`Rate` lets so many events come at once, and then one every so often (generic cell rate
-algorithm). An :class:`Escalation` lets a few come freely, and after each further one makes the next wait longer.
+Two kinds of limit. A :class:`Rate` lets a burst of events through, and then one every so often (generic cell rate
+algorithm). An :class:`Escalation` lets a few events through, and after each further one makes the next wait longer.
 
-Call these outside of transactions: what was refused must stay counted when the caller rolls back.
+Every limit that a request is subject to is decided in one call of the SQL function ``throttle_decide`` (migration
+0018): if one of them refuses, none is counted. Call :func:`spend` outside of transactions: what was counted must stay
+counted when the caller rolls back.
 """
 
 import math
-from collections.abc import Iterable
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
+import msgspec
 
-from idp.db.engine import execute
-from idp.db.named import Named
+from idp.db.engine import execute, fetchrow
 from idp.errors import TooManyTries
 
 
@@ -29,7 +30,7 @@ class Rate(NamedTuple):
 class Escalation(NamedTuple):
     """``free`` events, then waits that double from two seconds up to ``longest`` seconds.
 
-    After a wait of ``longest`` in which nothing came, counting starts anew.
+    After a wait of ``longest`` without an event, counting starts again.
     """
 
     name: str
@@ -37,107 +38,62 @@ class Escalation(NamedTuple):
     longest: float
 
 
-class Attempt(NamedTuple):
-    """The how manieth this is, and how many seconds it comes too early; 0 when it is allowed."""
+Limit = Rate | Escalation
+#: What is counted, and for whom.
+Event = tuple[Limit, str]
 
-    number: int
-    wait: float
-
-
-# The keys come in order, so that two decisions about the same subjects do not wait for each other.
-_SPEND = """
-    INSERT INTO throttle AS t (key, rule, number, interval, tolerance, refused, free_at)
-    SELECT key, rule, 1, interval, tolerance, false, now() + make_interval(secs => interval)
-    FROM unnest(:rate_keys::bytea[], :rates::text[], :intervals::float8[], :tolerances::float8[])
-         AS s (key, rule, interval, tolerance)
-    ON CONFLICT (key) DO UPDATE SET
-        number = t.number + 1,
-        refused = t.free_at > now() + make_interval(secs => EXCLUDED.tolerance),
-        free_at = CASE WHEN t.free_at > now() + make_interval(secs => EXCLUDED.tolerance) THEN t.free_at
-                       ELSE greatest(t.free_at, now()) + make_interval(secs => EXCLUDED.interval) END
-    RETURNING CASE WHEN refused THEN extract(epoch FROM free_at - now())::float8 - tolerance ELSE 0 END AS wait
-"""
-# Free tries are never refused: of two at once, the later one may have begun before the earlier one was counted.
-_TRY = """
-    INSERT INTO throttle AS t (key, rule, number, interval, tolerance, refused, free_at)
-    SELECT {key}, :rule, 1, :longest, 0, false, now() WHERE NOT EXISTS (SELECT FROM spent WHERE wait > 0)
-    ON CONFLICT (key) DO UPDATE SET
-        refused = t.number >= :free AND t.free_at > now(),
-        number = CASE WHEN t.number >= :free AND t.free_at > now() THEN t.number
-                     WHEN t.free_at < now() - make_interval(secs => :longest) THEN 1
-                     ELSE t.number + 1 END,
-        free_at = CASE WHEN t.number >= :free AND t.free_at > now() THEN t.free_at
-                       WHEN t.free_at < now() - make_interval(secs => :longest) OR t.number < :free - 1 THEN now()
-                       ELSE now() + make_interval(secs => least(:longest, power(2, least(t.number - :free + 2, 30))))
-                  END
-    RETURNING number, CASE WHEN refused THEN extract(epoch FROM free_at - now())::float8 ELSE 0 END AS wait
-"""
-#: Parts of a statement that counts an attempt, where ``{key}`` is its row in SQL: what comes behind WITH, and what
-#: comes behind SELECT for :func:`attempted`. The parameters are those of :func:`attempting`.
-ATTEMPT = f"spent AS ({_SPEND}), tried AS ({_TRY})"
-ATTEMPTED = """
-    (SELECT max(wait) FROM spent) AS over, tried.number, tried.wait FROM (SELECT) AS always LEFT JOIN tried ON true
-"""
-_SPEND_ALONE, _ATTEMPT_ALONE = Named(_SPEND), Named(f"WITH {ATTEMPT.format(key=':key')} SELECT {ATTEMPTED}")
+#: The FROM item that decides, with the expression for the events (:func:`encode`) in braces. :func:`decided` reads
+#: its columns.
+DECIDE = "throttle_decide({}) AS decision"
+_SPEND = f"SELECT over, counted FROM {DECIDE.format('$1::jsonb')}"  # noqa: S608
 _FORGET = "DELETE FROM throttle WHERE key = ANY($1)"
 
 
-def key(rule: Escalation | Rate, subject: str) -> bytes:
+def key(rule: Limit, subject: str) -> bytes:
     """The row of a subject."""
     return sha256(f"{rule.name}\0{subject}".encode()).digest()
 
 
-def _spending(events: Iterable[tuple[Rate, str]]) -> dict[str, object]:
-    keyed = sorted((key(rate, subject), rate) for rate, subject in events)
-    rates = [rate for _, rate in keyed]
+def _values(rule: Limit, subject: str) -> dict[str, Any]:
+    escalates = isinstance(rule, Escalation)
     return {
-        "rate_keys": [key for key, _ in keyed],
-        "rates": [rate.name for rate in rates],
-        "intervals": [rate.interval for rate in rates],
-        "tolerances": [rate.interval * (rate.burst - 1) for rate in rates],
+        "key": key(rule, subject).hex(),
+        "rule": rule.name,
+        "escalates": escalates,
+        "free": rule.free if isinstance(rule, Escalation) else rule.burst,
+        "seconds": rule.longest if isinstance(rule, Escalation) else rule.interval,
     }
 
 
-def _refuse(wait: float) -> None:
-    if wait > 0:
-        raise TooManyTries(math.ceil(wait))
+def encode(*events: Event) -> str:
+    """The events as the function reads them. At most one of them escalates."""
+    return msgspec.json.encode([_values(rule, subject) for rule, subject in events]).decode()
 
 
-async def spend(*events: tuple[Rate, str]) -> None:
-    """Count an event for each rule and subject, or refuse it.
-
-    Raises:
-        TooManyTries: one of them is over its rate. Waiting helps: what is refused does not make it longer.
-    """
-    _refuse(max(row["wait"] for row in await _SPEND_ALONE.fetch(**_spending(events))))
-
-
-async def attempt(rule: Escalation, subject: str) -> Attempt:
-    """Count an event of one subject, unless it comes too early."""
-    row = await _ATTEMPT_ALONE.fetchrow(key=key(rule, subject), **attempting(rule))
-    assert row is not None  # noqa: S101 -- there is always one
-    return attempted(row)
-
-
-def attempting(rule: Escalation, events: Iterable[tuple[Rate, str]] = ()) -> dict[str, object]:
-    """The parameters of :data:`ATTEMPT`.
-
-    Args:
-        events: what is spent before. Where a rate refuses it, the attempt is not counted.
-    """
-    return _spending(events) | {"rule": rule.name, "longest": rule.longest, "free": rule.free}
-
-
-def attempted(row: asyncpg.Record) -> Attempt:
-    """What :data:`ATTEMPTED` says.
+def decided(row: asyncpg.Record) -> int:
+    """The number of the escalation, starting at 1; 0 if no event escalates.
 
     Raises:
-        TooManyTries: an event is over its rate.
+        TooManyTries: a limit refuses, and nothing was counted.
     """
-    _refuse(row["over"] or 0)
-    return Attempt(row["number"], row["wait"])
+    if row["over"] > 0:
+        raise TooManyTries(math.ceil(row["over"]))
+    return row["counted"] or 0
 
 
-async def forget(*counts: tuple[Escalation | Rate, str]) -> None:
-    """Start counting anew for each rule and subject."""
+async def spend(*events: Event) -> int:
+    """Count all of the events, or none. Returns the number of the escalation among them, 0 if there is none.
+
+    Raises:
+        TooManyTries: one of the limits refuses. A refusal does not make the wait longer.
+    """
+    if not events:
+        return 0
+    row = await fetchrow(_SPEND, encode(*events))
+    assert row is not None  # noqa: S101 -- the function returns one row
+    return decided(row)
+
+
+async def forget(*counts: Event) -> None:
+    """Start counting again for each rule and subject."""
     await execute(_FORGET, sorted(key(rule, subject) for rule, subject in counts))

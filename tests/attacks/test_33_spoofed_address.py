@@ -81,6 +81,7 @@ SPOOFED: dict[str, Callable[[int], str]] = {
     "spellings of one": lambda n: ["198.51.100.7", "::ffff:198.51.100.7", "[::ffff:c633:6407]"][n % 3],
     "no address": lambda n: f"unknown-{n}",
     "a port": lambda n: f"198.51.100.7:{n}",
+    "a port in brackets": lambda n: f"[::ffff:198.51.100.7]:{n}",
     "a zone": lambda n: f"fe80::1%{n}",
 }
 

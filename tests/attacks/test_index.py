@@ -67,6 +67,7 @@ ROWS = {
     61: "claims asked for by name beyond scopes and consent",
     68: "freshness claimed for an old sign-in elsewhere",
     69: "consent remembered as a product of scopes and resources",
+    62: "budgets drained by strangers and by refused requests",
 }
 
 

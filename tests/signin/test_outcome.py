@@ -63,7 +63,7 @@ async def _events(user_id: UUID) -> int:
 async def test_all_of_it(alice: User) -> None:
     request, flow, person = _request(), await _flow(), await _person(alice)
     for rule, whose in ((limits.PASSWORDS, alice.email), (limits.SECOND_STEPS, str(alice.id))):
-        await throttle.attempt(rule, whose)
+        await throttle.spend((rule, whose))
     ended = await _end(request, flow, person)
     assert ended is not None
     assert (ended.flow.user_id, ended.flow.done, ended.flow.turn) == (alice.id, (PASSWORD,), 1)
@@ -76,8 +76,8 @@ async def test_all_of_it(alice: User) -> None:
     assert event is not None
     assert (event["event"], event["outcome"], event["user_id"]) == ("sign_in", "success", alice.id)
     assert event["hash"] is not None
-    assert (await throttle.attempt(limits.PASSWORDS, alice.email)).number == 1
-    assert (await throttle.attempt(limits.SECOND_STEPS, str(alice.id))).number == 1
+    assert await throttle.spend((limits.PASSWORDS, alice.email)) == 1
+    assert await throttle.spend((limits.SECOND_STEPS, str(alice.id))) == 1
 
 
 _CHANGES = {

@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 import idp
 from idp.accounts.tables import User
 from idp.db.engine import fetchrow
 from idp.settings import IPNetwork
+from idp.web import address as addresses
 from idp.web.address import client_address
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
@@ -60,9 +62,11 @@ def test_a_request_from_inside_is_from_the_first_proxy() -> None:
 @pytest.mark.parametrize(
     "entry",
     [
-        "", "unknown", "_hidden", "localhost", "198.51.100.1:443", "[2001:db8::1]:443", "198.51.100.256", "1", "0x7f.1",
+        "", "unknown", "_hidden", "localhost", "198.51.100.256", "1", "0x7f.1",
         "010.0.0.1", "198.51.100.1\0", "198.51.100.1/32", "::1%eth0", "fe80::1%" + "x" * 5000, "\xff", "' OR 1=1 --",
         "for=198.51.100.1", "198.51.100.1;10.0.0.1", "9" * 100000,
+        "198.51.100.1:", "198.51.100.1:x", "198.51.100.1:123456", ":443", "2001:db8::1]:443", "[2001:db8::1]443",
+        "[fe80::1%eth0]:443", "198.51.100.1:443:443", "[198.51.100.1:443", "198.51.100.1 :443",
     ],
     ids=lambda entry: ascii(entry)[:30],
 )  # fmt: skip
@@ -70,6 +74,39 @@ def test_an_entry_that_is_not_an_address_ends_the_reading(entry: str) -> None:
     """Fail closed: the last hop that is known for certain is the answer, never what stands left of the nonsense."""
     assert address("10.0.0.1", entry) == "10.0.0.1"
     assert address("10.0.0.1", f"1.1.1.1, {entry}, 10.0.0.2") == "10.0.0.2"
+
+
+@pytest.mark.fault(21)
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("198.51.100.1:5678", "198.51.100.1"),
+        ("[2001:db8::1]:80", "2001:db8::1"),
+        ("[::1]:80", "::1"),
+        ("[::ffff:198.51.100.1]:65535", "198.51.100.1"),
+        ("198.51.100.1:0", "198.51.100.1"),
+    ],
+)
+def test_an_entry_may_have_a_port(entry: str, expected: str) -> None:
+    """As Azure's gateways write it. Without reading it, all their clients would be one."""
+    assert address("10.0.0.1", entry) == expected
+    assert address("10.0.0.1", f"1.1.1.1, {entry}, 10.0.0.2:443") == expected
+
+
+@pytest.mark.fault(14, 21)
+def test_an_ignored_header_is_told_once_and_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "_warned", set())
+    with capture_logs() as logs:
+        for _ in range(3):
+            address("203.0.113.7", "198.51.100.1", trusted=())
+            address("10.0.0.1", "unknown")
+        address("10.0.0.1", "198.51.100.1:5678")
+        address("203.0.113.8")
+        told = [(line["event"], line["host"]) for line in logs]
+        for number in range(1000):
+            address(f"203.0.113.{number % 256}", "198.51.100.1", trusted=())
+    assert told == [("forwarded_address_ignored", "203.0.113.7"), ("forwarded_address_ignored", "10.0.0.1")]
+    assert len(logs) == addresses.MAX_WARNINGS
 
 
 @pytest.mark.parametrize("peer", [None, "", "unix:", "/run/idp.sock"])

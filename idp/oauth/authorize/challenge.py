@@ -82,7 +82,7 @@ async def forgot(request: AnyRequest) -> Response[Any]:
     """Mail a code to choose a new password. The answer is the same whether anybody has the address."""
     asking = await _load(request)
     try:
-        await ask(asking.flow, asking.form.get("username", ""))
+        await ask(asking.flow, asking.form.get("username", ""), None)
     except InvalidEmail as error:
         raise InvalidRequest("username must be an email address.") from error
     return _answer({"auth_session": asking.auth_session})

@@ -51,6 +51,9 @@ class Way(Protocol):
     async def check(self, flow: Flow, fields: Fields, browser: Browser | None, /) -> Any:
         """The part that takes long or counts, outside of any transaction. It may be a :class:`Proof` at once.
 
+        It counts the step before it does anything else: by one function of :mod:`idp.signin.limits`, which decides
+        all limits of the step together.
+
         Args:
             browser: the request of a browser; None where an app asks.
 

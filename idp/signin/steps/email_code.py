@@ -35,7 +35,9 @@ async def show(flow: Flow) -> dict[str, Any]:
 async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
     """Send a mail, where one is asked for."""
     if fields.get("action") == "send":
-        await send(flow, fields.get("username") or await proofs.waiting(PURPOSE, flow.binding.id) or "")
+        await send(flow, fields.get("username") or await proofs.waiting(PURPOSE, flow.binding.id) or "", browser)
+    else:
+        await limits.step(browser)
     return fields
 
 
@@ -64,7 +66,7 @@ async def use(purpose: str, flow: Flow, fields: Fields) -> Proved:
     return proved
 
 
-async def send(flow: Flow, username: str) -> None:
+async def send(flow: Flow, username: str, browser: Browser | None) -> None:
     """Mail a code to an address; nothing tells whether anybody has it.
 
     Raises:
@@ -74,8 +76,9 @@ async def send(flow: Flow, username: str) -> None:
     try:
         email = normalise_email(username)
     except InvalidEmail as error:
+        await limits.step(browser)
         raise Refused(_("Enter your email address, such as name@example.com.")) from error
-    await limits.mail_to(email)
+    await limits.mail_to(email, browser)
     user = await user_by_email(email)
     if user is not None and user.disabled_at is not None:
         user = None

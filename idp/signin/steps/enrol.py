@@ -40,6 +40,8 @@ async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
     assert flow.user_id is not None  # noqa: S101
     if fields.get("action") == "totp":
         await limits.second_step(flow.user_id, browser)
+    else:
+        await limits.step(browser)
     return fields
 
 

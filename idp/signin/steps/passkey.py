@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from idp.signin import passkeys
+from idp.signin import limits, passkeys
 from idp.signin.flow import Flow
 from idp.signin.machine import Done, Step
 from idp.signin.steps import Browser, Fields, Proof, Refused
@@ -21,6 +21,7 @@ async def options(flow: Flow) -> str:
 
 
 async def check(flow: Flow, fields: Fields, browser: Browser | None) -> str:
+    await limits.step(browser)
     if not fields.get("credential"):
         raise Refused(_("Your browser sent no passkey. Try again, or sign in another way."))
     return fields["credential"]

@@ -32,8 +32,11 @@ async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Registra
     kept = flow.registration or Registration()
     if kept.password_hash and not fields.get("password"):
         if fields.get("action") == "send":
-            await limits.mail_to(kept.email)
+            await limits.mail_to(kept.email, browser)
+        else:
+            await limits.step(browser)
         return fields
+    await limits.step(browser)
     try:
         email = normalise_email(fields.get("username", ""))
     except InvalidEmail as error:
@@ -48,7 +51,7 @@ async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Registra
     except PasswordRefused as error:
         raise Refused(str(error)) from error
     if email != kept.invited_email:
-        await limits.mail_to(email)
+        await limits.mail_to(email, browser)
     return msgspec.structs.replace(kept, email=email, password_hash=password_hash, name=name)
 
 

@@ -57,13 +57,15 @@ async def show(flow: Flow) -> dict[str, Any]:
 
 async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Found | Fields:
     """Who came back; or else the fields as they are, after a mail where one is asked for."""
+    if fields.get("action") == "send" and "state" not in fields and flow.identity is not None:
+        sent_to = await proofs.waiting(PURPOSE, flow.binding.id)
+        await _send(flow, fields.get("username") or sent_to or "", browser)
+        return fields
+    await limits.step(browser)
     if "state" in fields:
         return await identified(fields, flow_id=flow.binding.id)
     if flow.identity is None:
         raise Refused(_("Choose where you want to sign in."))
-    if fields.get("action") == "send":
-        sent_to = await proofs.waiting(PURPOSE, flow.binding.id)
-        await _send(flow, fields.get("username") or sent_to or "")
     return fields
 
 
@@ -173,12 +175,13 @@ async def link(flow: Flow, user_id: UUID) -> None:
         await linking.tell(user_id, "identity_linked", provider.name if provider else somebody.upstream_id)
 
 
-async def _send(flow: Flow, username: str) -> None:
+async def _send(flow: Flow, username: str, browser: Browser | None) -> None:
     try:
         email = normalise_email(username)
     except InvalidEmail as error:
+        await limits.step(browser)
         raise Refused(_("Enter your email address, such as name@example.com.")) from error
-    await limits.mail_to(email)
+    await limits.mail_to(email, browser)
     lifetime = settings().email_code_lifetime
     async with transaction():
         sent = await proofs.prepare(PURPOSE, email, lifetime=lifetime, flow_id=flow.binding.id)
