@@ -123,8 +123,8 @@ async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
 
 async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]:
     """A rotation for each user."""
-    now, made = clock.now(), [new_refresh_token() for _ in users]
-    families = [ids.uuid7() for _ in users]
+    now, families = clock.now(), [ids.uuid7() for _ in users]
+    made = [new_refresh_token(family) for family in families]
     columns = """
         id client_id user_id session_id scope resource offline_access auth_time amr
         acr created_at expires_at

@@ -149,7 +149,10 @@ class Settings(BaseSettings):
         90 * DAY, "Time from sign-in after which refreshing ends, however often it was done.", ge=60
     )
     refresh_token_grace: int = _option(
-        10, "How long a refresh token already used still yields its same successor.", ge=0, le=300
+        10, "How long a used refresh token yields its same successor, even one that was used already.", ge=0, le=300
+    )
+    refresh_token_repeat: int = _option(
+        2 * MINUTE, "How long a used refresh token yields a successor that was never used.", ge=0, le=HOUR
     )
     session_idle_lifetime: int = _option(DAY, "A browser session unused for so long ends.", ge=60)
     session_lifetime: int = _option(30 * DAY, "A browser session ends after so long in any case.", ge=60)

@@ -5,14 +5,13 @@ from typing import Any
 
 from litestar import Request, post
 
-from idp import ids
 from idp.db.engine import fetchrow
 from idp.errors import InvalidClient, InvalidRequest
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.statements import LIVE_REFRESH_TOKEN
-from idp.oauth.token.mint import read_refresh_token
+from idp.oauth.token.mint import present_refresh_token
 from idp.settings import settings
 from idp.web import forms
 from idp.web.access import Access
@@ -56,10 +55,12 @@ async def _access_token(token: str, client: Client) -> dict[str, Any] | None:
 
 async def _refresh_token(token: str, client: Client) -> dict[str, Any] | None:
     """A refresh token concerns nobody but its client."""
-    jti = read_refresh_token(token)
-    if jti is None:
+    presented = present_refresh_token(token)
+    if presented is None:
         return None
-    row = await fetchrow(LIVE_REFRESH_TOKEN, jti, ids.digest(token), client.client_id, registry.not_before(client))
+    row = await fetchrow(
+        LIVE_REFRESH_TOKEN, presented.jti, presented.hash, client.client_id, registry.not_before(client)
+    )
     if row is None:
         return None
     return {
@@ -68,7 +69,7 @@ async def _refresh_token(token: str, client: Client) -> dict[str, Any] | None:
         "client_id": client.client_id,
         "sub": str(row["user_id"]),
         "scope": row["scope"],
-        "jti": str(jti),
+        "jti": str(presented.jti),
         "iat": int(row["issued_at"].timestamp()),
         "exp": int(row["expires_at"].timestamp()),
     }

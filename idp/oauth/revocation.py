@@ -6,7 +6,6 @@ from typing import Any
 from litestar import Request, post
 from litestar.datastructures import Cookie
 
-from idp import ids
 from idp.audit.events import record
 from idp.db.engine import execute, fetchrow, transaction
 from idp.errors import InvalidRequest
@@ -14,9 +13,9 @@ from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
 from idp.oauth.families import revoke_family
-from idp.oauth.statements import OWNER_OF_REFRESH_TOKEN, REVOKE_ACCESS_TOKEN, REVOKE_BY_REFRESH_TOKEN
+from idp.oauth.statements import FAMILY_OF_REFRESH_TOKEN, OWNER_OF_FAMILY, REVOKE_ACCESS_TOKEN, REVOKE_BY_CLIENT
 from idp.oauth.token import cookie
-from idp.oauth.token.mint import read_refresh_token
+from idp.oauth.token.mint import present_refresh_token
 from idp.web import forms
 from idp.web.access import Access
 from idp.web.direct import DIRECT, Answer
@@ -46,14 +45,17 @@ async def revoke(request: Request[Any, Any, Any]) -> Answer:
 
 
 async def _revoke_refresh_token(client: Client, token: str) -> bool:
-    """Whether it was a refresh token of ours."""
-    jti = read_refresh_token(token)
-    if jti is None:
+    """Whether it was a refresh token of ours. Its family goes even where the database has lost its row."""
+    presented = present_refresh_token(token)
+    if presented is None:
         return False
-    token_hash = ids.digest(token)
-    if await revoke_family(REVOKE_BY_REFRESH_TOKEN, jti, token_hash, client.client_id, reason="revoked_by_client"):
+    family_id = presented.family_id
+    if family_id is None:
+        row = await fetchrow(FAMILY_OF_REFRESH_TOKEN, presented.jti, presented.hash)
+        family_id = row["family_id"] if row else None
+    if await revoke_family(REVOKE_BY_CLIENT, family_id, client.client_id, reason="revoked_by_client"):
         return True
-    owner = await fetchrow(OWNER_OF_REFRESH_TOKEN, jti, token_hash)
+    owner = await fetchrow(OWNER_OF_FAMILY, family_id)
     if owner is not None and owner["client_id"] != client.client_id:
         raise _not_yours()
     return True

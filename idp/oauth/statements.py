@@ -7,14 +7,15 @@ the database's clock included. A statement that finds no row has changed nothing
 from idp.db.batched import Batched
 
 # code_challenge: S256 of the verifier (null: none was sent). jti and what follows: of the refresh token (null: none is
-# wanted). family_until: the latest end of the family. resource: those that the code must cover, parted by spaces.
-# not_before: what the code must not be older than.
+# wanted). family_id: of what is issued; the refresh token names it. family_until: the latest end of the family.
+# resource: those that the code must cover, parted by spaces. not_before: what the code must not be older than.
 REDEEM_CODE = Batched(
     "code_hash bytea, client_id text, redirect_uri text, code_challenge text, resource text, not_before timestamptz, "
-    "jti uuid, token_hash bytea, issued_at timestamptz, expires_at timestamptz, family_until timestamptz",
+    "family_id uuid, family_until timestamptz, jti uuid, token_hash bytea, issued_at timestamptz, "
+    "expires_at timestamptz",
     """
 WITH code AS (
-    UPDATE authorization_code AS c SET consumed_at = now()
+    UPDATE authorization_code AS c SET consumed_at = now(), family_id = a.family_id
     FROM asked AS a, users AS u, session AS s
     WHERE c.code_hash = a.code_hash AND c.client_id = a.client_id AND c.redirect_uri = a.redirect_uri
       AND c.code_challenge IS NOT DISTINCT FROM a.code_challenge AND c.resource @> string_to_array(a.resource, ' ')
@@ -97,27 +98,49 @@ SELECT number, family_id, user_id, session_id, scope, resource, claims, auth_tim
 """,  # noqa: S608
 )
 
-# The successor of a token rotated within the grace time. $1 jti  $2 token_hash  $3 client_id
-# $4 scopes  $5 resources  that it must cover  $6 grace in seconds  $7 the moment that no family may be older than
+# A used token ``r`` still yields its successor ``n``: for some seconds whatever became of that, so that several tabs or
+# processes of a client may use it at once; for longer as long as the successor was never used, so that an answer that
+# was lost logs nobody out. Past both, a second use is theft or a lost race.
+_REPEATABLE = """(
+    r.rotated_at + make_interval(secs => {grace}) > now()
+    OR (n.rotated_at IS NULL AND r.rotated_at + make_interval(secs => {repeat}) > now()))
+"""
+
+# The successor of a token that may be used again. $1 jti  $2 token_hash  $3 client_id  $4 scopes  $5 resources  that it
+# must cover  $6 the moment that no family may be older than  $7 seconds for which a used token yields its successor
+# $8 seconds for which it yields one that was never used
 REPEAT_ROTATION = f"""
 SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.auth_age, f.amr, f.acr,
-       n.jti, n.issued_at, n.expires_at
+       n.jti, n.token_hash, n.issued_at, n.expires_at
 FROM refresh_token AS r, refresh_token AS n, token_family AS f, users AS u
 WHERE r.jti = $1 AND r.token_hash = $2 AND r.expires_at > now() AND n.jti = r.successor
-  AND r.rotated_at + make_interval(secs => $6) > now()
+  AND {_REPEATABLE.format(grace="$7", repeat="$8")}
   AND f.id = r.family_id AND f.client_id = $3 AND string_to_array(f.scope, ' ') @> $4::text[]
-  AND f.resource @> $5::text[] AND f.created_at >= $7 AND {_FAMILY_LIVES}
+  AND f.resource @> $5::text[] AND f.created_at >= $6 AND {_FAMILY_LIVES}
 """  # noqa: S608
 
-# A token that was rotated before, presented too late: theft or a lost race, and the family dies either way.
-# $1 jti  $2 token_hash  $3 client_id  $4 grace in seconds
-REVOKE_REUSED_REFRESH_TOKEN = """
+# A token that was used before, presented too late: the family dies, whoever it was.
+# $1 jti  $2 token_hash  $3 client_id  $4, $5 seconds as in REPEAT_ROTATION
+REVOKE_REUSED_REFRESH_TOKEN = f"""
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'refresh_token_reuse'
-FROM refresh_token AS r
-WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at + make_interval(secs => $4) <= now()
+FROM refresh_token AS r LEFT JOIN refresh_token AS n ON n.jti = r.successor
+WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at IS NOT NULL
+  AND NOT coalesce({_REPEATABLE.format(grace="$4", repeat="$5")}, false)
   AND f.id = r.family_id AND f.client_id = $3 AND f.revoked_at IS NULL
 RETURNING f.id, f.client_id, f.user_id, f.session_id
+"""  # noqa: S608
+
+# A token of ours that the database does not know was given out by a commit that it has lost: a replica that lagged took
+# over, or a backup was restored. It came from the youngest token of its family that is known and older. The token of
+# that one stands for it. $1 family_id  $2 jti
+KNOWN_ANCESTOR = """
+SELECT r.jti, r.issued_at, r.expires_at, r.token_hash FROM refresh_token AS r
+WHERE r.family_id = $1 AND r.jti < $2 AND NOT EXISTS (SELECT FROM refresh_token AS t WHERE t.jti = $2)
+ORDER BY r.jti DESC LIMIT 1
 """
+
+# $1 jti  $2 token_hash
+FAMILY_OF_REFRESH_TOKEN = "SELECT family_id FROM refresh_token WHERE jti = $1 AND token_hash = $2"
 
 # Whether an access token of a family still counts.
 _ACCESS_TOKEN_LIVES = f"""
@@ -142,11 +165,10 @@ WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at IS NULL AND r.expires_at
   AND f.id = r.family_id AND f.client_id = $3 AND f.created_at >= $4 AND {_FAMILY_LIVES}
 """  # noqa: S608
 
-# Revoke the family of a refresh token, live or not (RFC 7009). $1 jti  $2 token_hash  $3 client_id
-REVOKE_BY_REFRESH_TOKEN = """
+# Revoke the family of a refresh token, live or not (RFC 7009). $1 family_id  $2 client_id
+REVOKE_BY_CLIENT = """
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'revoked_by_client'
-FROM refresh_token AS r
-WHERE r.jti = $1 AND r.token_hash = $2 AND f.id = r.family_id AND f.client_id = $3 AND f.revoked_at IS NULL
+WHERE f.id = $1 AND f.client_id = $2 AND f.revoked_at IS NULL
 RETURNING f.id, f.client_id, f.user_id, f.session_id
 """
 
@@ -155,8 +177,5 @@ REVOKE_ACCESS_TOKEN = """
 INSERT INTO revoked_access_token (jti, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING
 """
 
-# $1 jti  $2 token_hash
-OWNER_OF_REFRESH_TOKEN = """
-SELECT f.client_id FROM refresh_token AS r, token_family AS f
-WHERE r.jti = $1 AND r.token_hash = $2 AND f.id = r.family_id
-"""
+# $1 family_id
+OWNER_OF_FAMILY = "SELECT client_id FROM token_family WHERE id = $1"

@@ -7,10 +7,10 @@ import httpx
 
 from idp.accounts.tables import User
 from idp.db.engine import fetchrow
-from idp.oauth.token.mint import read_refresh_token
 from tests.conftest import MakeClient
 from tests.support.browser import open_browser
 from tests.support.server import Server
+from tests.support.tokens import jti_of
 
 CALLS = 200
 
@@ -34,7 +34,7 @@ async def test_12_two_hundred_parallel_refreshes(
                 "SELECT count(*) AS tokens, count(f.revoked_at) AS revoked FROM refresh_token AS r"
                 " JOIN token_family AS f ON f.id = r.family_id"
                 " WHERE r.family_id = (SELECT family_id FROM refresh_token WHERE jti = $1)",
-                read_refresh_token(first),
+                jti_of(first),
             )
             assert row is not None
             assert dict(row) == {"tokens": 2, "revoked": 0}

@@ -13,7 +13,7 @@ async def test_13_replayed_after_a_restart(
     start_server: Callable[..., Server], make_client: MakeClient, alice: User
 ) -> None:
     """At another server on the same database, too. And its replay ends the family."""
-    settings = {"IDP_REFRESH_TOKEN_GRACE": "0"}
+    settings = {"IDP_REFRESH_TOKEN_GRACE": "0", "IDP_REFRESH_TOKEN_REPEAT": "0"}
     server = await asyncio.to_thread(start_server, **settings)
     client = await make_client(at=server)
     async with open_browser(server.issuer) as browser:

@@ -133,7 +133,7 @@ async def test_32_mail(
     client.http.headers.update(ALL)
     await client.refresh(token)
     await execute(
-        "UPDATE refresh_token SET rotated_at = rotated_at - interval '1 minute' WHERE token_hash = sha256($1)",
+        "UPDATE refresh_token SET rotated_at = rotated_at - interval '10 minutes' WHERE token_hash = sha256($1)",
         token.encode(),
     )
     assert (await client.refresh(token)).status_code == 400

@@ -68,6 +68,7 @@ ROWS = {
     68: "freshness claimed for an old sign-in elsewhere",
     69: "consent remembered as a product of scopes and resources",
     62: "budgets drained by strangers and by refused requests",
+    70: "state rolled back by a restore or a lagging replica",
 }
 
 

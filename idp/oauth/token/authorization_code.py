@@ -40,14 +40,15 @@ async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
     """Exchange a code for tokens, once.
 
     The code is consumed only by the right client with the right redirect URI and verifier, for resources that were
-    granted (RFC 8707 section 2.2). A second use revokes what the first one gave (section 4.1.2).
+    granted (RFC 8707 section 2.2). A second use revokes what the first one gave (section 4.1.2),
+    whatever became of the first answer (docs/decisions/0041-how-long-a-lost-answer-can-be-repeated.md).
     """
     if "code" not in form:
         raise InvalidRequest("code is missing.")
     if "redirect_uri" not in form and not client.authorization_challenge:
         raise InvalidRequest("redirect_uri is missing.")
     code_hash, resource = ids.digest(form["code"]), words(form, "resource")
-    refresh = new_refresh_token() if "refresh_token" in client.grant_types else None
+    refresh = new_refresh_token(ids.uuid7()) if "refresh_token" in client.grant_types else None
     grant = await _consume(client, form, code_hash, refresh, resource)
     if grant is None:
         if resource and await fetchrow(CODE_FOR_OTHER_RESOURCES, code_hash, client.client_id, resource):
@@ -74,6 +75,7 @@ async def _consume(
         "code_challenge": _challenge(form.get("code_verifier")),
         "resource": " ".join(resource),
         "not_before": registry.not_before(client),
+        "family_id": refresh.family_id if refresh else ids.uuid7(),
         "jti": refresh.jti if refresh else None,
         "token_hash": refresh.hash if refresh else None,
         "issued_at": refresh.issued_at if refresh else None,

@@ -65,6 +65,7 @@ class TokenResponse(msgspec.Struct, frozen=True):
 class NewRefreshToken(msgspec.Struct, frozen=True):
     """A refresh token about to be stored: its row's values and the JWT itself."""
 
+    family_id: UUID
     jti: UUID
     issued_at: datetime
     expires_at: datetime
@@ -73,6 +74,18 @@ class NewRefreshToken(msgspec.Struct, frozen=True):
     @property
     def hash(self) -> bytes:
         return ids.digest(self.token)
+
+
+class PresentedRefreshToken(msgspec.Struct, frozen=True):
+    """A refresh token that we made and that has not expired.
+
+    Attributes:
+        family_id: None in a token that an earlier release made.
+    """
+
+    jti: UUID
+    family_id: UUID | None
+    hash: bytes
 
 
 def family_jti(family_id: UUID) -> str:
@@ -141,17 +154,20 @@ async def _requested_claims(client: Client, grant: Grant) -> dict[str, Any]:
     return claims_of(user, wanted) if user else {}
 
 
-def new_refresh_token() -> NewRefreshToken:
+def new_refresh_token(family_id: UUID) -> NewRefreshToken:
     """A refresh token, not stored yet."""
     jti, issued_at = ids.uuid7(), clock.now().replace(microsecond=0)
     expires_at = issued_at + timedelta(seconds=settings().refresh_token_lifetime)
-    return NewRefreshToken(jti, issued_at, expires_at, refresh_jwt(jti, issued_at, expires_at))
+    return NewRefreshToken(
+        family_id, jti, issued_at, expires_at, refresh_jwt(jti, issued_at, expires_at, family_id)
+    )  # fmt: skip
 
 
-def refresh_jwt(jti: UUID, issued_at: datetime, expires_at: datetime) -> str:
+def refresh_jwt(jti: UUID, issued_at: datetime, expires_at: datetime, family_id: UUID | None) -> str:
     """The refresh token of a row, byte for byte the same each time.
 
-    Signed with a key of our own, so that a forged one costs no query; all else that it stands for is in the row.
+    Signed with a key of our own, so that a forged one costs no query. It names its family for a database that has lost
+    its row; all else that it stands for is in the row.
     """
     claims = {
         "iss": settings().issuer,
@@ -159,17 +175,28 @@ def refresh_jwt(jti: UUID, issued_at: datetime, expires_at: datetime) -> str:
         "iat": int(issued_at.timestamp()),
         "exp": int(expires_at.timestamp()),
     }
+    if family_id is not None:
+        claims["family"] = str(family_id)
     return jose.sign_symmetric(vault.derive("refresh-token"), REFRESH_TOKEN_TYPE, claims)
 
 
-def read_refresh_token(token: str) -> UUID | None:
-    """The ``jti`` of a refresh token that we made and that has not expired; None of any other string."""
+def stored_refresh_jwt(
+    jti: UUID, issued_at: datetime, expires_at: datetime, token_hash: bytes, family_id: UUID
+) -> str:  # fmt: skip
+    """The refresh token of a row that an earlier release may have made, which did not name the family."""
+    token = refresh_jwt(jti, issued_at, expires_at, family_id)
+    return token if ids.digest(token) == token_hash else refresh_jwt(jti, issued_at, expires_at, None)
+
+
+def present_refresh_token(token: str) -> PresentedRefreshToken | None:
+    """A refresh token that we made and that has not expired; None for any other string."""
     try:
         claims = jose.verify_symmetric(token, vault.derive("refresh-token"), typ=REFRESH_TOKEN_TYPE)
         jose.check_times(claims)
     except jose.InvalidJWT:
         return None
-    return UUID(claims["jti"])
+    family = claims.get("family")
+    return PresentedRefreshToken(UUID(claims["jti"]), UUID(family) if family else None, ids.digest(token))
 
 
 async def respond(

@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from idp import ids
+import structlog
+
 from idp.accounts.tables import user_by_id
 from idp.db.engine import fetchrow, transaction
 from idp.errors import InvalidGrant, InvalidRequest, InvalidScope, InvalidTarget
@@ -11,6 +12,8 @@ from idp.oauth.authorize.request import words
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.families import revoke_family
 from idp.oauth.statements import (
+    FAMILY_OF_REFRESH_TOKEN,
+    KNOWN_ANCESTOR,
     LIVE_REFRESH_TOKEN,
     REPEAT_ROTATION,
     REVOKE_REUSED_REFRESH_TOKEN,
@@ -18,35 +21,43 @@ from idp.oauth.statements import (
 )
 from idp.oauth.token.mint import (
     Grant,
+    PresentedRefreshToken,
     TokenResponse,
     new_refresh_token,
-    read_refresh_token,
-    refresh_jwt,
+    present_refresh_token,
     respond,
+    stored_refresh_jwt,
 )
 from idp.settings import settings
+
+log = structlog.get_logger()
 
 
 async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
     """Exchange a refresh token for new tokens, its successor among them.
 
-    A token that was used before yields its same successor within the grace time, so that a lost response or two tabs
-    log nobody out. After it, its whole family is revoked: somebody has a copy.
+    A token that was used before yields its same successor while the answer may have been lost, so that a lost response
+    or two tabs log nobody out. After that, its whole family is revoked: somebody has a copy. A token whose row the
+    database has lost is served as the one that it came from.
     """
     if "refresh_token" not in form:
         raise InvalidRequest("refresh_token is missing.")
-    token_hash, jti = ids.digest(form["refresh_token"]), read_refresh_token(form["refresh_token"])
-    if jti is None:
+    presented = present_refresh_token(form["refresh_token"])
+    if presented is None:
         raise _refused()
     scope, resource = words(form, "scope"), words(form, "resource")
-    rotated = await _rotate(client, jti, token_hash, scope, resource)
+    rotated = await _rotate(client, presented, scope, resource)
     if rotated is None:
-        live = await fetchrow(LIVE_REFRESH_TOKEN, jti, token_hash, client.client_id, registry.not_before(client))
+        live = await fetchrow(
+            LIVE_REFRESH_TOKEN, presented.jti, presented.hash, client.client_id, registry.not_before(client)
+        )
         if live and not set(scope) <= set(live["scope"].split()):
             raise InvalidScope("The scope exceeds what was granted.")
         if live and resource:
             raise InvalidTarget("The resource is not one of those granted.")
-        await _revoke_if_reused(client, jti, token_hash)
+        rotated = None if live else await _rotate_ancestor(client, presented, scope, resource)
+    if rotated is None:
+        await _revoke_if_reused(client, presented)
         raise _refused()
     grant, successor = rotated
     return await respond(
@@ -59,13 +70,16 @@ def _refused() -> InvalidGrant:
 
 
 async def _rotate(
-    client: Client, jti: UUID, token_hash: bytes, scope: tuple[str, ...], resource: tuple[str, ...]
+    client: Client, presented: PresentedRefreshToken, scope: tuple[str, ...], resource: tuple[str, ...]
 ) -> tuple[Grant, str] | None:
-    """Rotate, or repeat the rotation within the grace time. To ask beyond the grant leaves the token as it was."""
-    new, not_before = new_refresh_token(), registry.not_before(client)
+    """Rotate, or repeat the rotation. To ask beyond the grant leaves the token as it was."""
+    family_id = presented.family_id or await _family_of(presented)
+    if family_id is None:
+        return None
+    new, not_before = new_refresh_token(family_id), registry.not_before(client)
     row = await ROTATE_REFRESH_TOKEN.fetchrow(
-        jti=jti,
-        token_hash=token_hash,
+        jti=presented.jti,
+        token_hash=presented.hash,
         client_id=client.client_id,
         scope=" ".join(scope),
         resource=" ".join(resource),
@@ -77,23 +91,56 @@ async def _rotate(
     )
     if row is not None:
         return Grant(**row), new.token
-    grace = settings().refresh_token_grace
-    row = await fetchrow(REPEAT_ROTATION, jti, token_hash, client.client_id, scope, resource, grace, not_before)
+    row = await fetchrow(
+        REPEAT_ROTATION, presented.jti, presented.hash, client.client_id, scope, resource, not_before, *_windows()
+    )
     if row is None:
         return None
     values = dict(row)
-    successor = refresh_jwt(values.pop("jti"), values.pop("issued_at"), values.pop("expires_at"))
+    successor = stored_refresh_jwt(
+        values.pop("jti"), values.pop("issued_at"), values.pop("expires_at"), values.pop("token_hash"), family_id
+    )
     return Grant(**values), successor
 
 
-async def _revoke_if_reused(client: Client, jti: UUID, token_hash: bytes) -> None:
+async def _family_of(presented: PresentedRefreshToken) -> UUID | None:
+    """The family of a token that does not name it."""
+    row = await fetchrow(FAMILY_OF_REFRESH_TOKEN, presented.jti, presented.hash)
+    return row["family_id"] if row else None
+
+
+def _windows() -> tuple[int, int]:
+    """Seconds for which a used token yields its successor: in any case, and while that was never used."""
+    grace = settings().refresh_token_grace
+    return grace, max(grace, settings().refresh_token_repeat)
+
+
+async def _rotate_ancestor(
+    client: Client, presented: PresentedRefreshToken, scope: tuple[str, ...], resource: tuple[str, ...]
+) -> tuple[Grant, str] | None:
+    """Rotate the youngest token that the database knows of the chain that a token came from, which it does not know.
+
+    We made the token, so its predecessors were used up for it; that the database lost their rotations does not matter.
+    Nothing is revoked: neither the token nor its predecessors are a sign of theft.
+    """
+    if presented.family_id is None:
+        return None
+    row = await fetchrow(KNOWN_ANCESTOR, presented.family_id, presented.jti)
+    if row is None:
+        return None
+    ancestor = PresentedRefreshToken(row["jti"], presented.family_id, bytes(row["token_hash"]))
+    log.warning("refresh_token_unknown", client_id=client.client_id)
+    return await _rotate(client, ancestor, scope, resource)
+
+
+async def _revoke_if_reused(client: Client, presented: PresentedRefreshToken) -> None:
     async with transaction():
         revoked = await revoke_family(
             REVOKE_REUSED_REFRESH_TOKEN,
-            jti,
-            token_hash,
+            presented.jti,
+            presented.hash,
             client.client_id,
-            settings().refresh_token_grace,
+            *_windows(),
             reason="refresh_token_reuse",
         )
         user = await user_by_id(revoked["user_id"]) if revoked else None

@@ -1,0 +1,105 @@
+"""Row 70: what a database forgets, by a replica that lagged or an older backup, logs nobody out and revives nothing."""
+
+import asyncio
+
+import pytest
+
+from idp.accounts.tables import User
+from idp.db.engine import execute, fetchrow
+from tests.conftest import MakeClient
+from tests.support.browser import Browser
+from tests.support.oauth import RelyingParty
+from tests.support.tokens import jti_of
+
+# A replica takes over that lacks the last rotations
+
+
+async def _lose(*tokens: str) -> None:
+    """Undo the rotations that gave these tokens, as a database does that never had their commits."""
+    for token in tokens:
+        jti = jti_of(token)
+        await execute("UPDATE refresh_token SET rotated_at = NULL, successor = NULL WHERE successor = $1", jti)
+        assert await execute("DELETE FROM refresh_token WHERE jti = $1", jti) == 1
+
+
+async def _chain(client: RelyingParty, browser: Browser, email: str, length: int) -> list[str]:
+    tokens = [(await client.tokens(browser, email))["refresh_token"]]
+    while len(tokens) < length:
+        tokens.append((await client.refresh(tokens[-1])).json()["refresh_token"])
+    return tokens
+
+
+async def _is_revoked(token: str) -> bool:
+    row = await fetchrow(
+        "SELECT f.revoked_at FROM token_family AS f JOIN refresh_token AS r ON r.family_id = f.id WHERE r.jti = $1",
+        jti_of(token),
+    )
+    assert row is not None
+    return row["revoked_at"] is not None
+
+
+@pytest.mark.fault(44)
+@pytest.mark.parametrize("lost", [1, 3])
+async def test_70_a_token_whose_commit_was_lost_still_refreshes(
+    client: RelyingParty, browser: Browser, alice: User, lost: int
+) -> None:
+    """However many rotations in a row are missing. All who ask at once get the same successor."""
+    chain = await _chain(client, browser, alice.email, 5)
+    await _lose(*chain[-lost:][::-1])
+    answers = await asyncio.gather(*(client.refresh(chain[-1]) for _ in range(16)))
+    assert [answer.status_code for answer in answers] == [200] * 16
+    (successor,) = {answer.json()["refresh_token"] for answer in answers}
+    assert (await client.userinfo(answers[0].json()["access_token"])).status_code == 200
+    assert (await client.refresh(successor)).status_code == 200
+
+
+@pytest.mark.fault(44)
+async def test_70_its_predecessor_is_no_sign_of_theft(client: RelyingParty, browser: Browser, alice: User) -> None:
+    """A client that goes back to the token before, and another process of it that has the newest, share a successor."""
+    first, second = await _chain(client, browser, alice.email, 2)
+    await _lose(second)
+    successor = (await client.refresh(first)).json()["refresh_token"]
+    assert (await client.refresh(second)).json()["refresh_token"] == successor
+    assert (await client.refresh(successor)).status_code == 200
+
+
+@pytest.mark.fault(44)
+async def test_70_a_lost_token_that_comes_too_late_is_refused_and_revokes_nothing(
+    client: RelyingParty, browser: Browser, alice: User
+) -> None:
+    first, second = await _chain(client, browser, alice.email, 2)
+    await _lose(second)
+    newest = (await client.refresh((await client.refresh(first)).json()["refresh_token"])).json()["refresh_token"]
+    await execute("UPDATE refresh_token SET rotated_at = rotated_at - interval '1 hour' WHERE jti = $1", jti_of(first))
+    answer = await client.refresh(second)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert not await _is_revoked(newest)
+    assert (await client.refresh(newest)).status_code == 200
+
+
+@pytest.mark.fault(44)
+async def test_70_a_lost_token_is_worth_nothing_to_others_nor_after_the_end(
+    client: RelyingParty, make_client: MakeClient, browser: Browser, alice: User
+) -> None:
+    first, second = await _chain(client, browser, alice.email, 2)
+    await _lose(second)
+    other = await make_client()
+    assert (await other.refresh(second)).status_code == 400
+    assert (await other.post("/revoke", token=second)).status_code == 400
+    assert not await _is_revoked(first)
+    # Its client gives it back, and the family ends though its row is missing.
+    assert (await client.post("/revoke", token=second)).status_code == 200
+    assert await _is_revoked(first)
+    for token in (second, first):
+        assert (await client.refresh(token)).status_code == 400
+
+
+@pytest.mark.fault(44)
+async def test_70_reuse_is_still_theft_after_a_lost_commit(client: RelyingParty, browser: Browser, alice: User) -> None:
+    stolen, _, _, fourth = await _chain(client, browser, alice.email, 4)
+    await _lose(fourth)
+    newest = (await client.refresh(fourth)).json()["refresh_token"]
+    await execute("UPDATE refresh_token SET rotated_at = rotated_at - interval '1 hour' WHERE jti = $1", jti_of(stolen))
+    assert (await client.refresh(stolen)).status_code == 400
+    assert await _is_revoked(newest)
+    assert (await client.refresh(newest)).status_code == 400
