@@ -31,8 +31,8 @@ class OAuthError(Exception):
 class InvalidRequest(OAuthError):
     """A parameter is missing, repeated or malformed (RFC 6749 sections 4.1.2.1 and 5.2)."""
 
-    def __init__(self, description: str) -> None:
-        super().__init__("invalid_request", description)
+    def __init__(self, description: str, *, reason: str | None = None) -> None:
+        super().__init__("invalid_request", description, reason=reason)
 
 
 class InvalidGrant(OAuthError):

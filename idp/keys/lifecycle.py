@@ -74,7 +74,7 @@ SELECT s.alg, (SELECT max(kid) FROM predecessor) AS predecessor FROM successor A
 
 _REVOKE = """
 UPDATE signing_key SET revoked_at = statement_timestamp(), retires_at = least(retires_at, statement_timestamp())
-WHERE kid = $1 AND revoked_at IS NULL AND (retires_at IS NULL OR retires_at > statement_timestamp())
+WHERE kid = $1 AND revoked_at IS NULL
 """
 _DESTROY = """
 UPDATE signing_key SET private_jwk = NULL, destroyed_at = statement_timestamp()
@@ -256,12 +256,14 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
 async def revoke(kid: str) -> Revocation:
     """Take a key out of the JWKS at once, because it may be in wrong hands. If it signs, another one signs from now on.
 
+    A retired key verifies no token any more, but hints (:meth:`idp.keys.ring.KeyRing.hinting`): not once it is revoked.
+
     Raises:
-        UnknownKey: no published key has this ``kid``.
+        UnknownKey: there is no such key, or it is revoked already.
     """
     found = next((key for key in await list_keys() if key.kid == kid), None)
-    if found is None or found.state in (State.RETIRED, State.DESTROYED):
-        raise UnknownKey("There is no published key with this id.")
+    if found is None or found.revoked_at is not None:
+        raise UnknownKey("There is no key with this id that is not revoked yet.")
     # Made before the transaction that may need it: RSA takes its time, and others wait for the lock.
     spare = await asyncio.to_thread(jose.generate, found.alg)
     async with transaction():
@@ -269,7 +271,7 @@ async def revoke(kid: str) -> Revocation:
         active = await fetchrow(_FIND_ACTIVE, found.alg)
         successor = await _successor(found.alg, kid, spare) if active is not None and active["kid"] == kid else None
         if not await execute(_REVOKE, kid):
-            raise UnknownKey("There is no published key with this id.")
+            raise UnknownKey("There is no key with this id that is not revoked yet.")
         await record("key_revoked", detail={"kid": kid, "alg": found.alg, "successor": successor})
         services = await witness.view(successor or kid)
     return Revocation(

@@ -11,11 +11,19 @@ from idp import clock
 from idp.db.engine import execute, fetch
 from idp.keys import jose, vault
 from idp.keys.jose import SigningKey
+from idp.settings import settings
 
 _NOT_RETIRED = """
 SELECT kid, private_jwk, activates_at, retires_at FROM signing_key
 WHERE retires_at IS NULL OR retires_at > now()
 ORDER BY activates_at NULLS LAST, kid
+"""
+# Keys that signed what somebody may still hold. A revoked key is not among them: it may be in wrong hands.
+# $1 seconds since their retirement
+_RETIRED = """
+SELECT public_jwk FROM signing_key
+WHERE retires_at <= now() AND retires_at > now() - make_interval(secs => $1) AND activates_at IS NOT NULL
+  AND revoked_at IS NULL
 """
 # $1 kid  $2 tokens  $3 when the last of them expires
 _NOTE_USE = """
@@ -101,6 +109,7 @@ class KeyRing:
         self._entries: tuple[Entry, ...] = ()
         self._current = _Published(())
         self._used: dict[str, _Use] = {}
+        self._retired: dict[str, SigningKey] = {}
 
     async def load(self) -> None:
         """Read the keys again. On failure the ring stays as it was.
@@ -109,6 +118,8 @@ class KeyRing:
             VaultError: the master key is not the one that sealed them.
         """
         opened = {entry.key.kid: entry.key for entry in self._entries if entry.key.key.is_private}
+        longest = max(settings().session_lifetime, settings().refresh_token_family_lifetime)
+        retired = [jose.from_public_jwk(msgspec.json.decode(row[0])) for row in await fetch(_RETIRED, float(longest))]
         # Replaced as a whole, so that no request sees half of a change.
         self._entries = tuple(
             Entry(
@@ -118,6 +129,7 @@ class KeyRing:
             )
             for row in await fetch(_NOT_RETIRED)
         )
+        self._retired = {key.kid: key for key in retired}
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -167,6 +179,13 @@ class KeyRing:
     def verification(self) -> Mapping[str, SigningKey]:
         """Every published key by its ``kid``, those that are not active yet too."""
         return self._published().by_kid
+
+    def hinting(self) -> Mapping[str, SigningKey]:
+        """Every key that may have signed an ID token of a session that lives: retired ones too, but no revoked one.
+
+        For hints alone, which say who is meant and prove nothing. A retired key verifies nothing else.
+        """
+        return self._retired | {entry.key.kid: entry.key for entry in self._entries}
 
     def algorithms(self) -> tuple[str, ...]:
         """The algorithms that :meth:`signing` has a key for, RS256 first."""

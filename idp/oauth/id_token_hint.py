@@ -10,15 +10,21 @@ from idp.settings import settings
 
 def read_id_token_hint(token: str) -> dict[str, Any]:
     """The claims of an ID token that we issued. One that has expired is as good as a fresh one
-    (OpenID Connect RP-Initiated Logout section 2).
+    (OpenID Connect RP-Initiated Logout section 2), and so is one whose key has retired since.
+
+    One signed by a revoked key is refused: whoever has that key can name any person and any session.
 
     Raises:
         InvalidRequest: it is not an ID token of ours.
     """
     try:
-        claims = jose.verify(token, keyring.verification(), typ="JWT")
+        claims = jose.verify(token, keyring.hinting(), typ="JWT")
     except jose.InvalidJWT as error:
-        raise InvalidRequest("id_token_hint is not an ID token of this server.") from error
+        raise _not_ours(str(error)) from error
     if claims.get("iss") != settings().issuer or not isinstance(claims.get("sub"), str):
-        raise InvalidRequest("id_token_hint is not an ID token of this server.")
+        raise _not_ours("Its issuer is another one, or it names no subject.")
     return claims
+
+
+def _not_ours(why: str) -> InvalidRequest:
+    return InvalidRequest("id_token_hint is not an ID token of this server.", reason=f"id_token_hint: {why}")

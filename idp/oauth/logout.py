@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+import structlog
 from litestar import HttpMethod, Request, Response, get, post, route
 from litestar.datastructures import Cookie
 
@@ -23,6 +24,7 @@ from idp.web.i18n import gettext as _
 from idp.web.pages import origin, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
+log = structlog.get_logger()
 
 #: The cookie that keeps what a client asked for while the person is at a provider, and its lifetime.
 RETURN, RETURN_SECONDS = "logout", 600
@@ -35,24 +37,27 @@ class _LogoutRequest:
     Attributes:
         client: the client that asks, if it said who it is.
         sid: the session that the hint speaks of.
+        doubtful: the hint cannot be verified: the person is asked, as without one.
         location: where the browser goes afterwards; None for our own page.
     """
 
     def __init__(self, parameters: dict[str, str]) -> None:
-        hint = self._hint(parameters)
+        hint, self.doubtful = self._hint(parameters)
         self.sid = hint.get("sid")
         self.client = self._client(parameters, hint)
         self.location = self._location(parameters)
         self.parameters = {name: parameters[name] for name in PARAMETERS if name in parameters}
 
     @staticmethod
-    def _hint(parameters: dict[str, str]) -> dict[str, Any]:
+    def _hint(parameters: dict[str, str]) -> tuple[dict[str, Any], bool]:
+        """What the hint says, and whether there is one that cannot be verified: it says nothing."""
         if "id_token_hint" not in parameters:
-            return {}
+            return {}, False
         try:
-            return read_id_token_hint(parameters["id_token_hint"])
+            return read_id_token_hint(parameters["id_token_hint"]), False
         except InvalidRequest as error:
-            raise _refused(_("The application sent a token that is not ours."), error.reason) from error
+            log.info("id_token_hint_ignored", reason=error.reason)
+            return {}, True
 
     @staticmethod
     def _client(parameters: dict[str, str], hint: dict[str, Any]) -> Client | None:
@@ -75,6 +80,9 @@ class _LogoutRequest:
     def _location(self, parameters: dict[str, str]) -> str | None:
         uri = parameters.get("post_logout_redirect_uri")
         if uri is None:
+            return None
+        if self.client is None and self.doubtful:
+            # Nobody is sent there, but whoever wants to sign out does.
             return None
         if self.client is None:
             raise _refused(

@@ -130,7 +130,10 @@ def _acts(key: KeyInfo) -> list[Act]:
         return [Act("Let it sign now", f"{path}/activate"), Act("Revoke", f"{path}/contain", danger=True)]
     if key.state in (State.ACTIVE, State.RETIRING):
         return [Act("Revoke", f"{path}/contain", danger=True)]
-    return [Act("Erase its private part", f"{path}/destroy", danger=True)] if key.state == State.RETIRED else []
+    acts = [] if key.revoked_at else [Act("Revoke", f"{path}/contain", danger=True)]
+    return (
+        [*acts, Act("Erase its private part", f"{path}/destroy", danger=True)] if key.state == State.RETIRED else acts
+    )
 
 
 async def _activate(_visit: Visit, kid: str) -> tuple[str, str]:
@@ -144,7 +147,7 @@ async def _activate(_visit: Visit, kid: str) -> tuple[str, str]:
 
 async def _contain(visit: Visit, kid: str) -> tuple[str, str] | Response[str]:
     key = await _key(kid)
-    if key.state in (State.RETIRED, State.DESTROYED):
+    if key.revoked_at is not None:
         return f"/keys/{kid}", ""
     return reports.show_report(visit, "keys", await contain_key(kid), f"{HOME}/keys")
 

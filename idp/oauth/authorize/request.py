@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import msgspec
+import structlog
 
-from idp.errors import InvalidRequest
+from idp.errors import InvalidRequest, OAuthError
 from idp.oauth.clients.registry import Client
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
 
 Parameters = Mapping[str, str]
+log = structlog.get_logger()
 
 #: Longest value of a parameter that is echoed or stored.
 MAX_LENGTH = 2048
@@ -176,13 +178,24 @@ def _read_claims(parameters: Parameters) -> ClaimsRequest:
 
 
 def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
-    """The one subject that will do, if the client named one."""
+    """The one subject that will do, if the client named one.
+
+    A hint that cannot be verified names nobody. Without it the person could be anyone, so nothing is granted silently;
+    with a page it is left out, as the browser could leave it out too: its key may have been revoked.
+
+    Raises:
+        OAuthError: nothing may be asked, and the hint cannot be verified.
+    """
     requested = claims.id_token.get("sub")
     if requested is not None and isinstance(requested.value, str):
         return requested.value
     if "id_token_hint" in parameters:
-        hint = read_id_token_hint(parameters["id_token_hint"])
-        return str(hint["sub"])
+        try:
+            return str(read_id_token_hint(parameters["id_token_hint"])["sub"])
+        except InvalidRequest as error:
+            if "none" in words(parameters, "prompt"):
+                raise OAuthError("login_required", error.description, reason=error.reason) from error
+            log.info("id_token_hint_ignored", reason=error.reason)
     return None
 
 
