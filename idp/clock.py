@@ -6,9 +6,14 @@ from datetime import UTC, datetime, timedelta
 offset = timedelta()
 
 
+def system() -> datetime:
+    """What the clock of this machine shows, which may differ from the database's."""
+    return datetime.now(UTC)
+
+
 def now() -> datetime:
     """The current moment, aware, in UTC."""
-    return datetime.now(UTC) + offset
+    return system() + offset
 
 
 def timestamp() -> int:

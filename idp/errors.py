@@ -158,3 +158,10 @@ class Overloaded(Exception):
     """More work is waiting than can be done in good time; answered with 503 and Retry-After."""
 
     retry_after = 2
+
+
+class NoSigningKey(LookupError):
+    """There is no active key of this algorithm; answered with 503 and Retry-After."""
+
+    def __init__(self, alg: str) -> None:
+        super().__init__(f"There is no active {alg} key. Create one with `idp keys generate`.")

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-import asyncpg
 import structlog
 
-from idp.db.engine import DatabaseUnavailable, execute, fetch
+from idp.db import outages
+from idp.db.engine import execute, fetch
 from idp.settings import settings
 from idp.web.logs import exception_fields
 
@@ -137,5 +137,5 @@ async def run() -> None:
         more = False
         try:
             more = await round_of_deletions()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseUnavailable) as error:
+        except outages.ERRORS as error:
             log.warning("housekeeping_failed", **exception_fields(error))

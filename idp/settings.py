@@ -9,6 +9,10 @@ import ipaddress
 import os
 import re
 import ssl
+from contextlib import suppress
+from email.errors import ObsoleteHeaderDefect
+from email.headerregistry import Address
+from email.policy import SMTP
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,6 +55,22 @@ def _check_issuer(value: str) -> str:
 def _check_color(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         raise ValueError("must be a colour such as #0f5568")
+    return value
+
+
+def _check_mailbox(value: str) -> str:
+    """One mailbox, with a name or without (RFC 5322 section 3.4)."""
+    found: tuple[Address, ...] = ()
+    # The email package stumbles over some of what is no address.
+    with suppress(IndexError, ValueError):
+        header = SMTP.header_factory("From", value if value.isprintable() else "")
+        if all(isinstance(defect, ObsoleteHeaderDefect) for defect in header.defects):
+            found = header.addresses
+    if len(found) != 1 or not found[0].domain or not found[0].username.isascii():
+        raise ValueError(
+            "must be one address such as Example <no-reply@example.com>; a name with a comma needs quotes, as in"
+            ' "Example, Inc." <no-reply@example.com>'
+        )
     return value
 
 
@@ -118,6 +138,13 @@ class Settings(BaseSettings):
         None, "PostgreSQL (15 or later): postgresql://user:password@host/database. Empty: the embedded one."
     )
     database_pool_size: int = _option(10, "Most PostgreSQL connections of one worker.", ge=2)
+    database_connection_lifetime: int = _option(HOUR, "Age at which a PostgreSQL connection is replaced.", ge=1)
+    database_prepared_statements: bool = _option(
+        True, "Whether statements stay prepared. No: for a pooler in transaction mode that does not keep them."
+    )
+    reload_interval: int = _option(
+        1, "How often each worker asks the database whether clients, keys or upstreams changed.", ge=1, le=30
+    )
     data_dir: Path = _option(
         Path("data"), "Folder of the embedded PostgreSQL, captured mail and a copy of the public keys."
     )
@@ -219,7 +246,9 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = _option(
         None, "smtp://user:password@host:587 (STARTTLS) or smtps://host:465. Empty: no mail is sent."
     )
-    mail_from: str = _option("idp <no-reply@localhost>", "The From address of every mail.")
+    mail_from: Annotated[str, AfterValidator(_check_mailbox)] = _option(
+        "idp <no-reply@localhost>", "The From address of every mail."
+    )
     mail_retry_lifetime: int = _option(
         2 * DAY, "How long sending a mail is tried again. A code is given up when it dies.", ge=60
     )
@@ -281,6 +310,35 @@ SECRETS = frozenset(
 )
 
 
+#: What Kubernetes, and Docker with links, set for a Service of the name idp or idp-…: names, and what they hold.
+_SERVICE_LINKS = tuple(
+    (re.compile(name), re.compile(value))
+    for name, value in (
+        (r"IDP_(\w+_)?SERVICE_HOST", r"[0-9.]+|[0-9a-f:]+"),
+        (r"IDP_(\w+_)?SERVICE_PORT(_\w+)?", r"[0-9]+"),
+        (r"IDP_(\w+_)?PORT(_[0-9]+_(TCP|UDP|SCTP))?", r"(tcp|udp|sctp)://[^/]+:[0-9]+"),
+        (r"IDP_(\w+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
+        (r"IDP_(\w+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PORT", r"[0-9]+"),
+        (r"IDP_(\w+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR", r"[0-9.]+|[0-9a-f:]+"),
+    )
+)
+
+
+#: Variables of this kind that were taken out of the environment of this process.
+service_links: set[str] = set()
+
+
+def _take_out_service_links() -> None:
+    """Take these variables out of the environment, so that they are neither settings nor misspelt ones.
+
+    ``IDP_PORT`` is one of them if it holds a URL such as ``tcp://10.0.0.1:8000``, and a setting otherwise.
+    """
+    for name, value in list(os.environ.items()):
+        if any(names.fullmatch(name) and values.fullmatch(value) for names, values in _SERVICE_LINKS):
+            service_links.add(name)
+            del os.environ[name]
+
+
 def _environment() -> dict[str, str]:
     """The ``IDP_`` variables that are set, those of the process before those of ``.env``."""
     variables = {**dotenv_values(ENV_FILE), **os.environ}
@@ -312,6 +370,7 @@ def load(**overrides: Any) -> Settings:
     Raises:
         SettingsError: a variable is unknown, or its value is not allowed.
     """
+    _take_out_service_links()
     environment = _environment()
     _refuse_unknown(set(environment))
     files: dict[str, str] = {}

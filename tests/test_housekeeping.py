@@ -14,7 +14,8 @@ from idp import clock, housekeeping, ids
 from idp.accounts.tables import EmailProof, Invitation
 from idp.accounts.users import create_user
 from idp.admin.tables import IdempotentAnswer
-from idp.db.engine import DatabaseUnavailable, engine, execute, fetch, transaction
+from idp.db.engine import engine, execute, fetch, transaction
+from idp.db.outages import DatabaseUnavailable
 from idp.federation.tables import Attempt
 from idp.mail.tables import Mail
 from idp.oauth.clients.registration import register_client

@@ -7,6 +7,7 @@ from piccolo.columns import JSONB, UUID, Boolean, Bytea, ForeignKey, OnDelete, S
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
+from idp.db.columns import all_columns
 from idp.db.engine import engine, fetchrow
 from idp.ids import uuid7
 
@@ -76,13 +77,16 @@ class Invitation(Table, tablename="invitation", db=engine):
     consumed_at = Timestamptz(null=True, default=None)
 
 
+_USER = f"SELECT {all_columns(User)} FROM users"  # noqa: S608
+
+
 async def user_by_email(email: str) -> User | None:
     """The user of a normalised email address, disabled or not."""
-    return _user(await fetchrow("SELECT * FROM users WHERE email = $1", email))
+    return _user(await fetchrow(f"{_USER} WHERE email = $1", email))
 
 
 async def user_by_id(user_id: uuid.UUID) -> User | None:
-    return _user(await fetchrow("SELECT * FROM users WHERE id = $1", user_id))
+    return _user(await fetchrow(f"{_USER} WHERE id = $1", user_id))
 
 
 def _user(row: asyncpg.Record | None) -> User | None:

@@ -62,6 +62,10 @@ def sentence(error: Exception) -> str:
     if type(error).__module__.partition(".")[0] == "idp":
         # OAuthError, which prefixes its code when it is printed.
         return str(getattr(error, "description", error))
+    from idp.db.outages import outage
+
+    if (found := outage(error)) is not None:
+        return f"{found.words}."
     reason = str(error).partition("\n")[0]
     return f"Something unexpected happened ({type(error).__name__}: {reason}). To see where, run: idp --debug …"
 

@@ -18,7 +18,7 @@ import structlog
 
 from idp.cli import workers
 from idp.mail.smtp import connection_options
-from idp.settings import Settings, SettingsError, load, settings
+from idp.settings import Settings, SettingsError, load, service_links, settings
 from idp.web.logs import configure_logs
 
 log = structlog.get_logger()
@@ -197,11 +197,15 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
     Raises:
         DatabaseUnavailable: it cannot be reached, and no server of this folder has ever published a key.
     """
-    from idp.db.engine import DatabaseUnavailable, configure
+    from idp.db.engine import configure
+    from idp.db.outages import DatabaseUnavailable
     from idp.keys import last_known
 
     settings.cache_clear()
     configure_logs(config)
+    if service_links:
+        # Kubernetes set them.
+        log.debug("service_links_ignored", reason=", ".join(sorted(service_links)))
     assert config.database_url is not None  # noqa: S101 -- given, or the embedded one's
     configure(config.database_url.get_secret_value())
     try:

@@ -14,6 +14,7 @@ import asyncpg
 from idp.db.engine import engine, fetch, lines
 from idp.db.lines import Lines
 from idp.db.named import in_order
+from idp.db.outages import outage
 
 #: As many runs of one statement are under way in one process: one is answered while the next one starts.
 MAX_RUNS = 2
@@ -117,8 +118,12 @@ class _Queue:
 
 
 def _was_refused(error: Exception) -> bool:
-    """Whether PostgreSQL says that nothing was done. Of a connection that was lost, nobody knows."""
-    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError)
+    """Whether PostgreSQL says that nothing was done, and may say otherwise to each alone.
+
+    Of a connection that was lost, nobody knows what was done.
+    """
+    found = outage(error)
+    return isinstance(error, asyncpg.PostgresError) and (found is None or not found.discard)
 
 
 def _fail(requests: list[_Request], error: Exception) -> None:

@@ -5,14 +5,18 @@ and its kin, on connections that are held (:mod:`idp.db.lines`). Both take part 
 :func:`transaction`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
-from idp.db.lines import Line, Lines
+from idp.db import outages
+from idp.db.address import connect, connect_options
+from idp.db.lines import Line, Lines, in_transaction, renew, text_of
+from idp.db.outages import DatabaseUnavailable
+from idp.settings import settings
 
 
 class _Engine(PostgresEngine):
@@ -25,25 +29,70 @@ class _Engine(PostgresEngine):
     #: The connections that :func:`fetchrow` and its kin use, of the pool that is open.
     lines: Lines | None = None
 
+    async def get_new_connection(self) -> Any:
+        return await connect(**self.config)
+
+    async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
+        try:
+            return await super()._run_in_pool(query, args)
+        except OSError as error:
+            raise DatabaseUnavailable("PostgreSQL cannot be reached.") from error
+        except asyncpg.PostgresError as error:
+            if self.lines is not None:
+                await self.lines.after(error)
+            raise
+
 
 engine = _Engine(config={})
 
 
-class DatabaseUnavailable(Exception):
-    """PostgreSQL cannot be reached, or refuses us. The message is one plain sentence."""
-
-
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection given back to the pool without the round trip of a reset: nothing that we set on it outlives us."""
+    """A connection given back to the pool without the round trip of a reset: nothing that we set on it outlives us.
+
+    Piccolo's statements run by :meth:`fetch`, transactions begin and end by :meth:`execute`.
+    """
 
     def get_reset_query(self) -> str:
         # A request cancelled between BEGIN and COMMIT is the one thing that may be left over.
         return "ROLLBACK" if self.is_in_transaction() else ""
 
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        text = text_of(query)
+        try:
+            return await self._fetch_on_one_server(text, *args, **options)
+        except asyncpg.InvalidCachedStatementError:
+            # asyncpg has prepared the same text again, behind a pooler in vain.
+            renew(query, text)
+            if self.is_in_transaction():
+                raise
+            return await self._fetch_on_one_server(text_of(query), *args, **options)
+        except OSError as error:  # TimeoutError too
+            raise DatabaseUnavailable("PostgreSQL did not answer.") from error
+
+    async def _fetch_on_one_server(self, query: str, *args: Any, **options: Any) -> Any:
+        if settings().database_prepared_statements:
+            return await super().fetch(query, *args, **options)
+        async with in_transaction(self):
+            return await super().fetch(query, *args, **options)
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().execute(query, *args, **options)
+        except OSError as error:
+            raise DatabaseUnavailable("PostgreSQL did not answer.") from error
+
 
 def configure(dsn: str) -> None:
-    """Name the database that every table and statement uses from now on."""
-    engine.config = {"dsn": dsn, "server_settings": {"application_name": "idp"}}
+    """Name the database that every table and statement uses from now on.
+
+    Raises:
+        SettingsError: the URL is malformed.
+    """
+    engine.config = {
+        **connect_options(dsn),
+        "connection_class": _Connection,
+        "statement_cache_size": 100 if settings().database_prepared_statements else 0,
+    }
 
 
 async def open_pool(size: int) -> None:
@@ -53,17 +102,19 @@ async def open_pool(size: int) -> None:
         DatabaseUnavailable: no connection could be made.
     """
     try:
-        await engine.start_connection_pool(
-            min_size=1, max_size=size, connection_class=_Connection, timeout=10, command_timeout=30
-        )
-        engine.lines = Lines(engine.pool)
+        await engine.start_connection_pool(min_size=1, max_size=size, connect=connect, command_timeout=30)
     except ValueError as error:
         # The text of the error may quote the password.
         raise DatabaseUnavailable(
             "PostgreSQL cannot be reached: the URL is not one such as postgresql://user:password@host/database."
         ) from error
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {error}.") from error
+    except outages.ERRORS as error:
+        raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {str(error).rstrip('.')}.") from error
+    engine.lines = Lines(
+        engine.pool,
+        lifetime=settings().database_connection_lifetime,
+        prepared=settings().database_prepared_statements,
+    )
 
 
 async def close_pool() -> None:

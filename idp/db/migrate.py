@@ -17,8 +17,9 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from idp.db.engine import DatabaseUnavailable, engine, execute, fetch, fetchrow, transaction_on
+from idp.db.engine import engine, execute, fetch, fetchrow, transaction_on
 from idp.db.lines import Line
+from idp.db.outages import DatabaseUnavailable
 
 MIN_VERSION = 15
 #: How long a migration waits for a table that is in use before it gives up, so that the requests

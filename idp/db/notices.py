@@ -1,32 +1,36 @@
 """Tells every worker of every replica that records which it keeps in memory have changed.
 
-Each topic has a revision number, raised in the transaction of the change. A notice (LISTEN/NOTIFY)
-wakes the workers at once; where notices do not arrive, as behind a pooler, they see the number
-within :data:`POLL_SECONDS` nevertheless.
+Each topic has a revision number, raised in the transaction of the change. Every worker reads the numbers once in
+``reload_interval`` seconds, on the connections that requests use: where requests are answered, the numbers are read.
+A notice (LISTEN/NOTIFY) makes it read them at once, and is no more than that: poolers lose notices, and some engines
+refuse LISTEN.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import structlog
 
-from idp.db.engine import engine, execute
+from idp import clock
+from idp.db import outages
+from idp.db.engine import engine, execute, fetch, lines
+from idp.settings import settings
 
 log = structlog.get_logger()
 
 Handler = Callable[[], Awaitable[None]]
 
 CHANNEL = "idp"
-POLL_SECONDS = 1.0
-#: Waits between attempts to connect: the first, doubled up to the last.
+#: Waits between attempts to connect for notices: the first, doubled up to the last.
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
+#: Wait after LISTEN was refused.
+REFUSED_WAIT = 300.0
 #: No answer for so long counts as a lost connection.
 TIMEOUT_SECONDS = 5.0
-
-_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 _ANNOUNCE = """
 WITH raised AS (
@@ -34,6 +38,10 @@ WITH raised AS (
     ON CONFLICT (topic) DO UPDATE SET number = revision.number + 1
 )
 SELECT pg_notify($2, $1)
+"""
+_POLL = """
+SELECT r.topic, r.number, current_setting('transaction_read_only') = 'on' AS read_only, clock_timestamp() AS now
+FROM (VALUES (1)) AS one LEFT JOIN revision AS r ON true
 """
 
 
@@ -46,73 +54,79 @@ async def announce(topic: str) -> None:
     await execute(_ANNOUNCE, topic, CHANNEL)
 
 
-async def watch(handlers: Mapping[str, Handler]) -> None:
-    """Call the handler of a topic whenever its records may have changed, until cancelled.
+class Watch:
+    """What one worker has seen of the revision numbers, and of the database while it read them.
 
-    All handlers are called after every connect, the first one too, so that no change is missed. A
-    handler that raises is called again at the next poll.
+    Attributes:
+        failing: topics whose records could not be read.
+        listening: whether notices arrive; None while that is not known.
+        read_only: whether the database accepted no writes at the last look.
+        skew: how far the clock of this machine is before that of the database.
     """
-    watcher = _Watcher(handlers)
-    wait, available = FIRST_WAIT, True
-    while True:
-        try:
-            async with _connection() as connection:
-                await watcher.subscribe(connection)
-                await watcher.poll(connection)
-                if not available:
-                    log.info("notices_resumed")
-                wait, available = FIRST_WAIT, True
-                while True:
-                    await watcher.pause()
-                    await watcher.poll(connection)
-        except _LOST as error:
-            if available:
-                log.warning("notices_interrupted", error=type(error).__name__)
-            available = False
-        await asyncio.sleep(wait)
-        wait = min(wait * 2, LONGEST_WAIT)
-
-
-@asynccontextmanager
-async def _connection() -> AsyncIterator[Any]:
-    """A connection of its own: one from the pool would be missing there for good."""
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        connection = await asyncpg.connect(**engine.config, command_timeout=TIMEOUT_SECONDS)
-    try:
-        yield connection
-    finally:
-        with suppress(Exception):
-            await connection.close(timeout=1)
-
-
-class _Watcher:
-    """What one worker has seen of the revision numbers."""
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self.handlers = handlers
         self.seen: dict[str, int] = {}
         self.failing: set[str] = set()
-        self.woken = asyncio.Event()
+        self.listening: bool | None = None
+        self.read_only = False
+        self.skew = timedelta()
+        self._woken = asyncio.Event()
+        self._polled_at = time.monotonic()
+        self._polling = True
+        #: Whether another server may answer next, with the same numbers for other records.
+        self._doubt = False
 
-    async def subscribe(self, connection: Any) -> None:
-        """Be woken by notices on this connection, and by its end. What was seen before is void."""
-        self.seen.clear()
-        connection.add_termination_listener(lambda _: self.woken.set())
-        await connection.add_listener(CHANNEL, lambda *_: self.woken.set())
+    @property
+    def age(self) -> float:
+        """Seconds since what is in memory was known to be current."""
+        return time.monotonic() - self._polled_at
 
-    async def poll(self, connection: Any) -> None:
-        self.woken.clear()
-        numbers = dict(await connection.fetch("SELECT topic, number FROM revision"))
+    async def run(self) -> None:
+        """Poll, and listen, until cancelled."""
+        tasks = [asyncio.create_task(self._poll_for_ever())]
+        if settings().database_prepared_statements:
+            # Otherwise there is a pooler, which gives nobody a session of its own.
+            tasks.append(asyncio.create_task(self._listen_for_ever()))
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _poll_for_ever(self) -> None:
+        while True:
+            try:
+                await self._poll()
+                if not self._polling:
+                    log.info("polling_resumed")
+                self._polling = True
+            except outages.ERRORS as error:
+                if self._polling:
+                    log.warning("polling_interrupted", error=type(error).__name__)
+                self._polling, self._doubt = False, True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(settings().reload_interval):
+                    await self._woken.wait()
+
+    async def _poll(self) -> None:
+        self._woken.clear()
+        if self._doubt:
+            self.seen.clear()
+        self._doubt = False
+        asked = clock.system()
+        rows = await asyncio.wait_for(fetch(_POLL), TIMEOUT_SECONDS)
+        self.skew = asked + (clock.system() - asked) / 2 - rows[0]["now"]
+        self._doubt = self.read_only = rows[0]["read_only"]
+        if self.read_only:
+            await lines().read_only()
+        numbers = {row["topic"]: row["number"] for row in rows}
         for topic in self.handlers:
             number = numbers.get(topic, 0)
             if self.seen.get(topic) != number and await self._handled(topic):
                 self.seen[topic] = number
-
-    async def pause(self) -> None:
-        """Wait for a notice, but no longer than :data:`POLL_SECONDS`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(POLL_SECONDS):
-                await self.woken.wait()
+        self._polled_at = time.monotonic()
 
     async def _handled(self, topic: str) -> bool:
         try:
@@ -125,3 +139,81 @@ class _Watcher:
             return False
         self.failing.discard(topic)
         return True
+
+    async def _listen_for_ever(self) -> None:
+        wait = FIRST_WAIT
+        while True:
+            connection: Any = None
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    # One of its own: one from the pool would be missing there for good.
+                    connection = await engine.get_new_connection()
+                await self._listen(connection)
+                wait = FIRST_WAIT
+            except _RefusedError:
+                wait = REFUSED_WAIT
+            except outages.ERRORS as error:
+                self._not_listening("notices_interrupted", error)
+            finally:
+                if connection is not None:
+                    with suppress(Exception):
+                        await connection.close(timeout=1)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, max(wait, LONGEST_WAIT))
+
+    async def _listen(self, connection: Any) -> None:
+        """Be woken by notices until the connection ends.
+
+        Raises:
+            _RefusedError: there are none here.
+            OSError: it has ended.
+        """
+        ended = asyncio.Event()
+        connection.add_termination_listener(lambda _: ended.set())
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
+        except outages.ERRORS as error:
+            self._not_listening("notices_refused", error)
+            raise _RefusedError from error
+        if self.listening is False:
+            log.info("notices_resumed")
+        self.listening = True
+        # For what was announced before.
+        self._woken.set()
+        await ended.wait()
+        self._doubt = True
+        self._woken.set()
+        raise ConnectionResetError
+
+    def _not_listening(self, event: str, error: Exception) -> None:
+        if self.listening is not False:
+            log.warning(event, error=type(error.__cause__ or error).__name__)
+        self.listening = False
+
+
+class _RefusedError(Exception):
+    """LISTEN was refused."""
+
+
+#: The watch of this process.
+_current: Watch | None = None
+
+
+def current() -> Watch | None:
+    """What this process has seen, while it watches."""
+    return _current
+
+
+async def watch(handlers: Mapping[str, Handler]) -> None:
+    """Call the handler of a topic whenever its records may have changed, until cancelled.
+
+    All handlers are called at first, and again whenever the database was away, so that no change is missed. A handler
+    that raises is called again at the next poll.
+    """
+    global _current  # noqa: PLW0603
+    _current = Watch(handlers)
+    try:
+        await _current.run()
+    finally:
+        _current = None

@@ -7,7 +7,7 @@ is registered would look unknown. Therefore only routes that declare ``opt=WITHO
 from collections.abc import Mapping
 from typing import Any
 
-from idp.db.engine import DatabaseUnavailable
+from idp.db.outages import DatabaseUnavailable
 
 #: What a route declares beside its ``access`` if it needs neither database nor records.
 WITHOUT_DATABASE = {"without_database": True}

@@ -8,14 +8,15 @@ import random
 import time
 from contextlib import suppress
 
-import asyncpg
 import structlog
 
-from idp.db.engine import DatabaseUnavailable, fetch, transaction
+from idp.db import outages
+from idp.db.engine import fetch, transaction
 from idp.db.notices import announce
+from idp.errors import NoSigningKey
 from idp.keys import lifecycle, witness
 from idp.keys.lifecycle import MARGIN, TOPIC, RotationPending, UnknownKey
-from idp.keys.ring import NoSigningKey, keyring
+from idp.keys.ring import keyring
 from idp.settings import settings
 from idp.web.logs import exception_fields
 
@@ -53,7 +54,6 @@ WHERE k.retires_at IS NULL AND k.activates_at < now() - make_interval(secs => $1
 _OBSOLETE = """
 SELECT kid FROM signing_key WHERE destroyed_at IS NULL AND retires_at < now() - make_interval(secs => $1)
 """
-_LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseUnavailable)
 
 
 def publication() -> int:
@@ -133,9 +133,9 @@ async def run() -> None:
                     await rotate_old()
                     await destroy_obsolete()
                     await witness.forget()
-            except _LOST as error:
+            except outages.ERRORS as error:
                 log.warning("keeper_failed", **exception_fields(error))
     finally:
-        with suppress(*_LOST):
+        with suppress(*outages.ERRORS):
             await witness.write()
             await keyring.write_use()

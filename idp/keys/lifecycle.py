@@ -17,9 +17,10 @@ from idp import clock
 from idp.audit.events import record
 from idp.db.engine import execute, fetch, fetchrow, transaction
 from idp.db.notices import announce
+from idp.errors import NoSigningKey
 from idp.keys import jose, witness
 from idp.keys.jose import SigningKey
-from idp.keys.ring import NoSigningKey, open_private_key, seal_private_key
+from idp.keys.ring import open_private_key, seal_private_key
 from idp.settings import settings
 
 TOPIC = "keys"
@@ -34,7 +35,7 @@ _ACTIVE = (
 )
 _PENDING = "alg = $1 AND retires_at IS NULL AND (activates_at IS NULL OR activates_at > statement_timestamp())"
 
-_FIND = "SELECT * FROM signing_key WHERE kid = $1"
+_FIND = "SELECT public_jwk, private_jwk FROM signing_key WHERE kid = $1"
 _FIND_ACTIVE = f"SELECT kid FROM signing_key WHERE {_ACTIVE} ORDER BY activates_at DESC LIMIT 1"  # noqa: S608
 _FIND_PENDING = f"SELECT kid, deadline_at FROM signing_key WHERE {_PENDING}"  # noqa: S608
 

@@ -2,19 +2,20 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from idp import clock
 from idp.db.engine import execute, fetch
+from idp.errors import NoSigningKey
 from idp.keys import jose, vault
 from idp.keys.jose import SigningKey
 from idp.settings import settings
 
 _NOT_RETIRED = """
-SELECT kid, private_jwk, activates_at, retires_at FROM signing_key
+SELECT kid, private_jwk, activates_at, retires_at, clock_timestamp() AS now FROM signing_key
 WHERE retires_at IS NULL OR retires_at > now()
 ORDER BY activates_at NULLS LAST, kid
 """
@@ -29,13 +30,6 @@ WHERE retires_at <= now() AND retires_at > now() - make_interval(secs => $1) AND
 _NOTE_USE = """
 UPDATE signing_key SET signed = signed + $2, last_token_expires_at = greatest(last_token_expires_at, $3) WHERE kid = $1
 """
-
-
-class NoSigningKey(LookupError):
-    """There is no active key of this algorithm."""
-
-    def __init__(self, alg: str) -> None:
-        super().__init__(f"There is no active {alg} key. Create one with `idp keys generate`.")
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -103,13 +97,18 @@ def open_private_key(kid: str, sealed: bytes) -> SigningKey:
 
 
 class KeyRing:
-    """The keys that are not retired. Their states follow from the clock, without a reload."""
+    """The keys that are not retired. Their states follow from the clock, without a reload.
+
+    It is the database's clock: by that of a machine which is behind, a key that was just activated would not sign yet.
+    """
 
     def __init__(self) -> None:
         self._entries: tuple[Entry, ...] = ()
         self._current = _Published(())
         self._used: dict[str, _Use] = {}
         self._retired: dict[str, SigningKey] = {}
+        #: How far this machine's clock is before the database's.
+        self._skew = timedelta()
 
     async def load(self) -> None:
         """Read the keys again. On failure the ring stays as it was.
@@ -117,6 +116,11 @@ class KeyRing:
         Raises:
             VaultError: the master key is not the one that sealed them.
         """
+        asked = clock.system()
+        rows = await fetch(_NOT_RETIRED)
+        if rows:
+            # As if the answer had taken no time, so that what is active there is active here.
+            self._skew = asked - rows[0]["now"]
         opened = {entry.key.kid: entry.key for entry in self._entries if entry.key.key.is_private}
         longest = max(settings().session_lifetime, settings().refresh_token_family_lifetime)
         retired = [jose.from_public_jwk(msgspec.json.decode(row[0])) for row in await fetch(_RETIRED, float(longest))]
@@ -127,9 +131,12 @@ class KeyRing:
                 row["activates_at"],
                 row["retires_at"],
             )
-            for row in await fetch(_NOT_RETIRED)
+            for row in rows
         )
         self._retired = {key.kid: key for key in retired}
+
+    def _now(self) -> datetime:
+        return clock.now() - self._skew
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -146,7 +153,7 @@ class KeyRing:
         Raises:
             NoSigningKey: there is none.
         """
-        now = clock.now()
+        now = self._now()
         for entry in reversed(self._entries):
             if entry.key.alg == alg and entry.signs(now):
                 return entry.key
@@ -189,7 +196,7 @@ class KeyRing:
 
     def algorithms(self) -> tuple[str, ...]:
         """The algorithms that :meth:`signing` has a key for, RS256 first."""
-        now = clock.now()
+        now = self._now()
         active = {entry.key.alg for entry in self._entries if entry.signs(now)}
         return tuple(alg for alg in jose.ALGORITHMS if alg in active)
 
@@ -202,7 +209,7 @@ class KeyRing:
         return self._published().kids
 
     def _published(self) -> _Published:
-        now = clock.now()
+        now = self._now()
         keys = tuple([entry.key for entry in self._entries if entry.published(now)])
         if keys != self._current.keys:
             self._current = _Published(keys)

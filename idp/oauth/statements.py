@@ -4,7 +4,9 @@ Whatever is single-use is consumed here by one conditional statement whose predi
 the database's clock included. A statement that finds no row has changed nothing.
 """
 
+from idp.accounts.tables import User
 from idp.db.batched import Batched
+from idp.db.columns import all_columns
 
 # code_challenge: S256 of the verifier (null: none was sent). jti and what follows: of the refresh token (null: none is
 # wanted). family_id: of what is issued; the refresh token names it. family_until: the latest end of the family.
@@ -151,7 +153,7 @@ WHERE f.id = a.family_id AND {_FAMILY_LIVES}
 LIVE_ACCESS_TOKEN = Batched("family_id uuid, jti text", f"SELECT a.number, u.id {_ACCESS_TOKEN_LIVES}")
 # And what userinfo may say.
 CLAIMS_OF_LIVE_ACCESS_TOKEN = Batched(
-    "family_id uuid, jti text", f"SELECT a.number, u.*, f.claims {_ACCESS_TOKEN_LIVES}"
+    "family_id uuid, jti text", f"SELECT a.number, {all_columns(User, 'u')}, f.claims {_ACCESS_TOKEN_LIVES}"
 )
 
 # An access token of no family.

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from idp import ids
 from idp.accounts.tables import User
 from idp.audit.events import record
+from idp.db.columns import all_columns
 from idp.db.engine import execute, fetchrow, transaction
 from idp.lazy import lazy
 from idp.settings import settings
@@ -63,7 +64,7 @@ _INSERT = f"""
     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, now()
     WHERE (SELECT count(*) FROM passkey WHERE user_id = $2) < {MAX_PASSKEYS}
     ON CONFLICT (credential_id) DO NOTHING
-    RETURNING *
+    RETURNING {all_columns(Passkey)}
 """  # noqa: S608
 _FIND = "SELECT id, user_id, public_key, backup_eligible FROM passkey WHERE credential_id = $1"
 # Section 7.2: a count that does not grow tells of a copy. Many passkeys do not count at all.

@@ -10,13 +10,15 @@ import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
-from idp.db.engine import DatabaseUnavailable
+from idp.db import outages
+from idp.db.outages import DatabaseUnavailable
 from idp.errors import (
     BearerError,
     InsufficientAuthentication,
     InsufficientScope,
     InvalidClient,
     MissingToken,
+    NoSigningKey,
     OAuthError,
     Overloaded,
     PageError,
@@ -143,9 +145,19 @@ def _overloaded(request: AnyRequest, error: Overloaded) -> Response[Any]:
     return _unavailable(request, _("The server has more to do than it can do at once."), error.retry_after)
 
 
-def _database_unavailable(request: AnyRequest, error: Exception) -> Response[Any]:
-    log.error("database_unavailable", **exception_fields(error))
-    return _unavailable(request, _("The server cannot reach its database just now."), 5)
+def _database_error(request: AnyRequest, error: Exception) -> Response[Any]:
+    """An error of the database that passes by itself; any other is a fault of ours."""
+    found = outages.outage(error)
+    if found is None:
+        return _unexpected(request, error)
+    outages.observe(found)
+    log.error("database_unavailable", reason=found.reason, **exception_fields(error.__cause__ or error))
+    return _unavailable(request, _("The server cannot use its database just now."), found.retry_after)
+
+
+def _no_signing_key(request: AnyRequest, error: NoSigningKey) -> Response[Any]:
+    log.error("no_signing_key", **exception_fields(error))
+    return _unavailable(request, _("The server has no key to sign with just now."), 5)
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
@@ -176,16 +188,11 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
     PageError: _page_error,
     Overloaded: _overloaded,
     TooManyTries: _too_many_tries,
-    DatabaseUnavailable: _database_unavailable,
-    asyncpg.PostgresConnectionError: _database_unavailable,
-    asyncpg.InterfaceError: _database_unavailable,
-    # Also what comes of a connection on which the news of its end is still being read.
-    asyncpg.InternalClientError: _database_unavailable,
-    asyncpg.CannotConnectNowError: _database_unavailable,
-    asyncpg.TooManyConnectionsError: _database_unavailable,
-    asyncpg.AdminShutdownError: _database_unavailable,
-    OSError: _database_unavailable,
-    TimeoutError: _database_unavailable,
+    DatabaseUnavailable: _database_error,
+    asyncpg.PostgresError: _database_error,
+    asyncpg.InterfaceError: _database_error,
+    asyncpg.InternalClientError: _database_error,
+    NoSigningKey: _no_signing_key,
     HTTPException: _http_error,
     Exception: _unexpected,
 }

@@ -9,7 +9,6 @@ import pytest
 from idp.accounts.tables import User
 from idp.accounts.users import disable_user, enable_user
 from idp.db.engine import execute, transaction
-from idp.db.notices import POLL_SECONDS
 from idp.oauth.clients.registration import TOPIC, disable_client, register_resource_server
 from idp.oauth.sign_out import sign_out_user
 from tests.conftest import MakeClient
@@ -17,7 +16,7 @@ from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD, RelyingParty
 
 #: A worker hears of a disabled client by a notice, or else by polling; and the machine may be busy.
-STALENESS_SECONDS = POLL_SECONDS + 1.5
+STALENESS_SECONDS = 1 + 1.5
 INACTIVE = {"active": False}
 MACHINE = {"grant_types": ["client_credentials"], "redirect_uris": [], "scope": "orders:read"}
 

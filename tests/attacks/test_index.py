@@ -69,6 +69,7 @@ ROWS = {
     69: "consent remembered as a product of scopes and resources",
     62: "budgets drained by strangers and by refused requests",
     70: "state rolled back by a restore or a lagging replica",
+    71: "caches that are not reloaded",
 }
 
 

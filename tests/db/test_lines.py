@@ -1,14 +1,20 @@
 """Connections that are held: statements prepared once, nothing left behind, nobody waits for ever."""
 
 import asyncio
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from idp.accounts.tables import User
 from idp.db import engine
+from idp.db import lines as lines_module
 from idp.db.engine import close_pool, execute, fetch, fetchrow, lines, transaction
+from idp.db.lines import Line
+from idp.db.tables import Revision
 from tests.support.isolated import own_database
+from tests.support.postgres import Cluster
 
 __all__ = ["own_database"]
 
@@ -116,3 +122,73 @@ async def test_without_a_database() -> None:
             await fetchrow("SELECT 1")
     finally:
         engine.engine.lines = lines
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("how", ["held", "Piccolo's"])
+async def test_connections_to_a_server_that_became_read_only_are_replaced(
+    cluster: Cluster, own_database: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """As after a fail-over that leaves the old primary alive: the sessions stay read-only, the next ones are not."""
+    monkeypatch.setattr(lines_module, "EXPIRE_AT_MOST_EVERY", 0.0)
+    name = urlsplit(own_database).path.strip("/")
+    await cluster.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await lines().expire()
+
+    async def write() -> None:
+        if how == "held":
+            await execute("INSERT INTO revision (topic, number) VALUES ('a', 1)")
+        else:
+            await Revision.insert(Revision(topic="a", number=1))
+
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await write()
+    await cluster.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+    # Whichever connection it was: all are replaced.
+    with suppress(asyncpg.ReadOnlySQLTransactionError):
+        await write()
+    await execute("DELETE FROM revision")
+    await write()
+
+
+@pytest.mark.fault(18)
+async def test_a_connection_is_replaced_at_its_age() -> None:
+    before = await fetchrow(PID)
+    assert await fetchrow(PID) == before
+    lines()._lifetime = 0.0
+    after = await fetchrow(PID)
+    assert after != before
+    lines()._lifetime = 3600.0
+    assert await fetchrow(PID) == after
+
+
+class _FailsOnce:
+    """A connection whose first statement ends with an error."""
+
+    def __init__(self, error: Exception, *, transaction: bool = False) -> None:
+        self.errors = [error]
+        self.transaction = transaction
+
+    def is_in_transaction(self) -> bool:
+        return self.transaction
+
+    async def prepare(self, text: str) -> "_FailsOnce":
+        return self
+
+    async def fetch(self, *_: object) -> list[asyncpg.Record]:
+        if self.errors:
+            raise self.errors.pop()
+        return []
+
+    def get_statusmsg(self) -> str:
+        return "SELECT 0"
+
+
+@pytest.mark.fault(41)
+async def test_a_statement_that_lost_a_deadlock_is_run_again() -> None:
+    """Nothing of it was done, so one that is alone succeeds in the end; a transaction is left to its caller."""
+    failing = _FailsOnce(asyncpg.DeadlockDetectedError("deadlock detected"))
+    assert await Line(failing).fetch("SELECT 1", ()) == ([], "SELECT 0")
+    failing = _FailsOnce(asyncpg.DeadlockDetectedError("deadlock detected"), transaction=True)
+    with pytest.raises(asyncpg.DeadlockDetectedError):
+        await Line(failing).fetch("SELECT 1", ())

@@ -14,7 +14,8 @@ import pytest
 from idp.accounts.tables import User
 from idp.audit.tables import AuditEvent
 from idp.db import migrate
-from idp.db.engine import DatabaseUnavailable, execute, fetch, fetchrow
+from idp.db.engine import execute, fetch, fetchrow
+from idp.db.outages import DatabaseUnavailable
 from idp.oauth.clients.tables import ClientRow
 from idp.piccolo_app import APP_CONFIG
 

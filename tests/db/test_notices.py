@@ -1,4 +1,4 @@
-"""How a worker hears of changes: by notice, by number, and after PostgreSQL was away."""
+"""How a worker hears of changes: by number, sooner by notice, and after PostgreSQL was away or read-only."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,13 +9,29 @@ import pytest
 from structlog.testing import capture_logs
 
 from idp.db import engine, notices
-from idp.db.engine import execute, fetch, fetchrow, transaction
+from idp.db.engine import execute, fetch, fetchrow, lines, transaction
 from idp.db.notices import announce, watch
+from idp.settings import load
+from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
+from tests.support.proxy import proxy_to
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
 WITHIN_SECONDS = 10.0
+
+PollEvery = Callable[[float], None]
+
+
+@pytest.fixture
+def poll_every(monkeypatch: pytest.MonkeyPatch) -> PollEvery:
+    """Sets the seconds between two polls."""
+
+    def set_interval(seconds: float) -> None:
+        values = load().model_copy(update={"reload_interval": seconds})
+        monkeypatch.setattr(notices, "settings", lambda: values)
+
+    return set_interval
 
 
 class Handler:
@@ -49,10 +65,20 @@ async def watching(**handlers: Callable[[], Awaitable[None]]) -> AsyncIterator[a
             await task
 
 
+def listening() -> bool:
+    current = notices.current()
+    return current is not None and current.listening is True
+
+
+def not_listening() -> bool:
+    current = notices.current()
+    return current is not None and current.listening is False
+
+
 async def listeners() -> list[int]:
     rows = await fetch(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND query ~ 'LISTEN|revision'"
+        "AND pid <> pg_backend_pid() AND query LIKE 'LISTEN%'"
     )
     return [row["pid"] for row in rows]
 
@@ -94,9 +120,9 @@ async def test_announcements_of_a_topic_happen_one_after_the_other() -> None:
 
 
 async def test_a_notice_calls_the_handler_of_its_topic_at_once(
-    monkeypatch: pytest.MonkeyPatch,
+    poll_every: PollEvery,
 ) -> None:
-    monkeypatch.setattr(notices, "POLL_SECONDS", 3600.0)
+    poll_every(3600.0)
     keys, clients = Handler(), Handler()
     async with watching(keys=keys, clients=clients):
         await until(lambda: keys.calls == clients.calls == 1)
@@ -108,8 +134,8 @@ async def test_a_notice_calls_the_handler_of_its_topic_at_once(
         assert clients.calls == 1
 
 
-async def test_without_notices_the_number_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "POLL_SECONDS", 0.05)
+async def test_without_notices_the_number_is_seen(poll_every: PollEvery) -> None:
+    poll_every(0.05)
     keys = Handler()
     async with watching(keys=keys):
         await until(lambda: keys.calls == 1)
@@ -122,9 +148,9 @@ async def test_without_notices_the_number_is_seen(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_failing_handler_is_called_again_and_logged_once(
-    monkeypatch: pytest.MonkeyPatch,
+    poll_every: PollEvery,
 ) -> None:
-    monkeypatch.setattr(notices, "POLL_SECONDS", 0.02)
+    poll_every(0.02)
     keys, clients = Handler(), Handler()
     keys.failures = 4
     with capture_logs() as logs:
@@ -136,8 +162,8 @@ async def test_a_failing_handler_is_called_again_and_logged_once(
     assert [(entry["event"], entry.get("topic")) for entry in logs] == [("reload_failed", "keys")]
 
 
-async def test_a_change_during_the_reload_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "POLL_SECONDS", 3600.0)
+async def test_a_change_during_the_reload_is_not_lost(poll_every: PollEvery) -> None:
+    poll_every(3600.0)
     calls = 0
 
     async def slow() -> None:
@@ -153,13 +179,14 @@ async def test_a_change_during_the_reload_is_not_lost(monkeypatch: pytest.Monkey
 
 
 async def test_a_lost_connection_is_made_again_and_everything_reloaded(
-    monkeypatch: pytest.MonkeyPatch,
+    poll_every: PollEvery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "POLL_SECONDS", 3600.0)
+    poll_every(3600.0)
     monkeypatch.setattr(notices, "FIRST_WAIT", 0.02)
     keys, clients = Handler(), Handler()
     with capture_logs() as logs:
         async with watching(keys=keys, clients=clients):
+            await until(listening)
             await until(lambda: keys.calls == clients.calls == 1)
             (pid,) = await listeners()
             await execute("SELECT pg_terminate_backend($1)", pid)
@@ -169,32 +196,76 @@ async def test_a_lost_connection_is_made_again_and_everything_reloaded(
     assert [entry["event"] for entry in logs] == ["notices_interrupted", "notices_resumed"]
 
 
-async def test_a_long_absence_is_logged_once(
-    cluster: Cluster, own_database: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.fault(40)
+async def test_without_connections_for_notices_polling_goes_on(
+    cluster: Cluster, own_database: str, poll_every: PollEvery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    poll_every(0.02)
     monkeypatch.setattr(notices, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(notices, "LONGEST_WAIT", 0.02)
     name = urlsplit(own_database).path.strip("/")
     keys = Handler()
     with capture_logs() as logs:
         async with watching(keys=keys):
-            await until(lambda: keys.calls == 1)
+            await until(listening)
+            async with lines().line(), lines().line(), lines().line():
+                """Made now, since there will be no other."""
             (pid,) = await listeners()
             await cluster.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             await execute("SELECT pg_terminate_backend($1)", pid)
             await until(lambda: len(logs) > 0)
-            # A dozen attempts.
-            await asyncio.sleep(0.5)
-            assert keys.calls == 1
+            before = keys.calls
+            await execute("INSERT INTO revision (topic, number) VALUES ('keys', 7)")
+            await until(lambda: keys.calls > before)
             await cluster.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-            await until(lambda: keys.calls == 2)
+            await until(listening)
     assert [entry["event"] for entry in logs] == ["notices_interrupted", "notices_resumed"]
+
+
+@pytest.mark.fault(40)
+@pytest.mark.parametrize("how", ["refused", "cut"])
+async def test_without_listen_the_number_is_seen(own_database: str, poll_every: PollEvery, how: str) -> None:
+    """An engine or a pooler answers LISTEN by an error, or by ending the connection. That is said once."""
+    poll_every(0.02)
+    keys = Handler()
+    async with proxy_to(own_database) as proxy, isolated(proxy.dsn):
+        proxy.listen = how
+        with capture_logs() as logs:
+            async with watching(keys=keys):
+                await until(not_listening)
+                calls = keys.calls
+                for number in (1, 2):
+                    await announce("keys")
+                    await until(lambda wanted=calls + number: keys.calls == wanted)  # type: ignore[misc]
+    assert [entry["event"] for entry in logs] == ["notices_refused"]
+
+
+@pytest.mark.fault(41)
+async def test_a_database_that_does_not_answer_is_noticed(
+    own_database: str, poll_every: PollEvery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll_every(0.02)
+    monkeypatch.setattr(notices, "TIMEOUT_SECONDS", 0.2)
+    keys = Handler()
+    async with proxy_to(own_database) as proxy, isolated(proxy.dsn):
+        with capture_logs() as logs:
+            async with watching(keys=keys):
+                await until(lambda: keys.calls == 1)
+                seen = notices.current()
+                assert seen is not None
+                proxy.withhold = True
+                await until(lambda: seen.age > 0.5)
+                proxy.withhold = False
+                # What was withheld is lost, and the connections with it.
+                await until(lambda: keys.calls == 2)
+                await until(lambda: seen.age < 0.5)
+    assert {"polling_interrupted", "polling_resumed"} <= {entry["event"] for entry in logs}
 
 
 async def test_the_end_is_clean() -> None:
     keys = Handler()
     async with watching(keys=keys) as task:
-        await until(lambda: keys.calls == 1)
+        await until(listening)
         assert len(await listeners()) == 1
     assert task.cancelled()
     async with asyncio.timeout(WITHIN_SECONDS):
@@ -206,6 +277,7 @@ async def test_the_pool_lends_it_no_connection() -> None:
     keys = Handler()
     assert engine.engine.pool is not None
     async with watching(keys=keys):
-        await until(lambda: keys.calls == 1)
+        await until(listening)
         pool = engine.engine.pool
-        assert pool.get_size() == pool.get_idle_size()
+        # The one by which the numbers are read.
+        assert pool.get_size() == 1

@@ -7,9 +7,10 @@ import pytest
 
 from idp import clock
 from idp.db.engine import execute, fetch, fetchrow
+from idp.errors import NoSigningKey
 from idp.keys import jose, lifecycle
 from idp.keys.lifecycle import KeyInfo, RotationPending, State, UnknownKey
-from idp.keys.ring import KeyRing, NoSigningKey
+from idp.keys.ring import KeyRing
 from idp.settings import settings
 from tests.support.isolated import MoveClock
 

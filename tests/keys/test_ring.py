@@ -1,13 +1,17 @@
 """The keys in memory."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from jwt import PyJWKSet
 
-from idp.db.engine import DatabaseUnavailable, close_pool, engine, execute
+from idp import clock
+from idp.db.engine import close_pool, engine, execute
+from idp.db.outages import DatabaseUnavailable
+from idp.errors import NoSigningKey
 from idp.keys import jose, lifecycle, vault
-from idp.keys.ring import KeyRing, NoSigningKey
+from idp.keys.ring import KeyRing
 from tests.support.isolated import MoveClock
 
 pytestmark = pytest.mark.usefixtures("own_database")
@@ -49,6 +53,24 @@ async def test_the_youngest_active_key_signs() -> None:
     second = await lifecycle.rotate(ALG, now=True)
     await lifecycle.rotate(ALG)
     assert (await loaded()).signing(ALG).kid == second
+
+
+@pytest.mark.fault(45)
+@pytest.mark.parametrize("seconds", [-90, 90])
+async def test_a_clock_that_differs_from_the_database(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """A key signs from the moment at which the database activates it, and leaves the JWKS by the same clock."""
+    await lifecycle.ensure_signing_key(ALG)
+    kid = await lifecycle.rotate(ALG, now=True)
+    await execute("DELETE FROM signing_key WHERE kid <> $1", kid)
+    real = clock.system
+    monkeypatch.setattr(clock, "system", lambda: real() + timedelta(seconds=seconds))
+    ring = await loaded()
+    assert ring.signing(ALG).kid == kid
+    assert ring.algorithms() == (ALG,)
+    await execute("UPDATE signing_key SET retires_at = now() + interval '60 s'")
+    ring = await loaded()
+    assert kid in ring.verification()
+    assert ring.algorithms() == (ALG,)
 
 
 async def test_rs256_comes_first() -> None:

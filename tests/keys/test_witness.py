@@ -8,7 +8,8 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from idp.db.engine import DatabaseUnavailable, engine, execute, fetch
+from idp.db.engine import engine, execute, fetch
+from idp.db.outages import DatabaseUnavailable
 from idp.keys import keeper, lifecycle, witness
 from idp.keys.lifecycle import State
 from idp.keys.ring import keyring

@@ -13,6 +13,7 @@ class Proxy:
 
     Attributes:
         withhold: once set, what PostgreSQL answers no longer arrives.
+        listen: what comes of LISTEN: allowed, refused, or the connection is cut.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -20,6 +21,7 @@ class Proxy:
         self.socket = f"{parse_qs(parts.query)['host'][0]}/{SOCKET}"
         self.database = parts.path
         self.withhold = False
+        self.listen = "allowed"
         self.dsn = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -33,7 +35,10 @@ class Proxy:
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                writer.write(data)
+                if self.listen == "cut" and b"LISTEN" in data:
+                    break
+                # As long as before, and a syntax error.
+                writer.write(data.replace(b"LISTEN", b"LOSTEN") if self.listen == "refused" else data)
                 await writer.drain()
         writer.close()
 

@@ -16,7 +16,7 @@ import structlog
 from litestar import HttpMethod, Litestar, Request, route
 
 import idp
-from idp.db.engine import DatabaseUnavailable
+from idp.db.outages import DatabaseUnavailable
 from idp.errors import (
     BearerError,
     InsufficientScope,
@@ -24,6 +24,7 @@ from idp.errors import (
     InvalidScope,
     InvalidToken,
     MissingToken,
+    NoSigningKey,
     OAuthError,
     Overloaded,
     PageError,
@@ -39,6 +40,13 @@ SECRET = "hunter2-in-the-text-of-an-exception"
 MAX_BODY_BYTES = 1000
 #: RFC 6749 section 5.2: printable ASCII without quotation mark and backslash.
 ALLOWED = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")
+
+
+def _because(cause: Exception) -> DatabaseUnavailable:
+    error = DatabaseUnavailable(SECRET)
+    error.__cause__ = cause
+    return error
+
 
 #: What the routes of the tests raise.
 EXCEPTIONS: dict[str, Exception] = {
@@ -57,8 +65,25 @@ EXCEPTIONS: dict[str, Exception] = {
     "connection_lost": asyncpg.ConnectionDoesNotExistError(SECRET),
     "interface": asyncpg.InterfaceError(SECRET),
     "too_many_connections": asyncpg.TooManyConnectionsError(SECRET),
-    "refused": ConnectionRefusedError(SECRET),
-    "timeout": TimeoutError(SECRET),
+    "refused": _because(ConnectionRefusedError(SECRET)),
+    "timeout": _because(TimeoutError(SECRET)),
+    "read_only": asyncpg.ReadOnlySQLTransactionError(SECRET),
+    "disk_full": asyncpg.DiskFullError(SECRET),
+    "statement_timeout": asyncpg.QueryCanceledError(SECRET),
+    "shutdown": asyncpg.AdminShutdownError(SECRET),
+    "crash": asyncpg.CrashShutdownError(SECRET),
+    "locked": asyncpg.LockNotAvailableError(SECRET),
+    "deadlock": asyncpg.DeadlockDetectedError(SECRET),
+    "serialization": asyncpg.SerializationError(SECRET),
+    "io": asyncpg.PostgresIOError(SECRET),
+    "password": asyncpg.InvalidPasswordError(SECRET),
+    "stale_plan": asyncpg.InvalidCachedStatementError(SECRET),
+    "not_prepared": asyncpg.InvalidSQLStatementNameError(SECRET),
+    "no_key": NoSigningKey("RS256"),
+    "file": FileNotFoundError(SECRET),
+    "other_timeout": TimeoutError(SECRET),
+    "syntax": asyncpg.PostgresSyntaxError(SECRET),
+    "feature": asyncpg.FeatureNotSupportedError(SECRET),
     "unexpected": KeyError(SECRET),
     "constraint": asyncpg.UniqueViolationError(SECRET),
     "assertion": AssertionError(SECRET),
@@ -178,18 +203,27 @@ async def test_challenges(small: httpx.AsyncClient) -> None:
     assert 'scope="openid"' in (await small.get("/bearer/insufficient_scope")).headers["www-authenticate"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "database", "cannot_connect", "connection_lost", "interface", "too_many_connections", "refused", "timeout",
-        "overloaded",
-    ],
+PASSES = (
+    "database", "cannot_connect", "connection_lost", "interface", "too_many_connections", "refused", "timeout",
+    "overloaded", "read_only", "disk_full", "statement_timeout", "shutdown", "crash", "locked", "deadlock",
+    "serialization", "io", "password", "stale_plan", "not_prepared", "no_key",
 )  # fmt: skip
+
+
+@pytest.mark.fault(41)
+@pytest.mark.parametrize("name", PASSES)
 async def test_what_passes_says_when_to_come_back(small: httpx.AsyncClient, name: str) -> None:
     for access in Access:
         response = await small.get(f"/{access}/{name}")
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) > 0
+
+
+@pytest.mark.fault(41)
+@pytest.mark.parametrize("name", ["file", "other_timeout", "syntax", "feature", "constraint"])
+async def test_what_is_not_the_database_s_is_a_fault_of_ours(small: httpx.AsyncClient, name: str) -> None:
+    for access in Access:
+        assert (await small.get(f"/{access}/{name}")).status_code == 500
 
 
 @pytest.mark.parametrize("name", ["unexpected", "constraint", "assertion", "recursion", "database", "timeout"])
@@ -205,7 +239,8 @@ async def test_nothing_leaks(small: httpx.AsyncClient, log: io.StringIO, name: s
         assert type(EXCEPTIONS[name]).__name__ not in response.text
         assert __file__ not in response.text
         lines = [json.loads(line) for line in log.getvalue().splitlines()]
-        assert type(EXCEPTIONS[name]).__name__ in {line.get("error") for line in lines}
+        reason = EXCEPTIONS[name].__cause__ or EXCEPTIONS[name]
+        assert type(reason).__name__ in {line.get("error") for line in lines}
 
 
 async def test_the_request_id_leads_from_the_page_to_the_log(small: httpx.AsyncClient, log: io.StringIO) -> None:

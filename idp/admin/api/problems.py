@@ -15,6 +15,7 @@ from idp.db.listing import UnfitQuery
 from idp.errors import (
     BearerError,
     InvalidRequest,
+    NoSigningKey,
     OAuthError,
     Overloaded,
     TooManyTries,
@@ -22,7 +23,6 @@ from idp.errors import (
 from idp.federation.errors import UnfitUpstream
 from idp.keys.jose import InvalidKey, UnsupportedAlgorithm
 from idp.keys.lifecycle import RotationPending, UnknownKey
-from idp.keys.ring import NoSigningKey
 from idp.oauth.clients.changes import MomentToCome, Outdated, UnknownResourceServer
 from idp.oauth.clients.registration import UnknownClient
 from idp.web.context import request_id

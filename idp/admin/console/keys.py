@@ -10,9 +10,9 @@ from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
 from idp.admin.console.view import Act, Cell, Field, Table, facts, text, when
 from idp.admin.containment import contain_key
 from idp.admin.roles import Permission
+from idp.errors import NoSigningKey
 from idp.keys import jose, lifecycle, witness
 from idp.keys.lifecycle import KeyInfo, RotationPending, State
-from idp.keys.ring import NoSigningKey
 from idp.settings import DAY, HOUR
 
 _WRITE = Permission.KEYS_WRITE

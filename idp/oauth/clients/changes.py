@@ -11,6 +11,7 @@ import msgspec
 
 from idp import clock
 from idp.audit.events import record
+from idp.db.columns import all_columns
 from idp.db.engine import execute, fetchrow
 from idp.keys import lifecycle
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, validate
@@ -22,8 +23,8 @@ from idp.oauth.sign_out import revoke_tokens_of_client
 #: Decides which redirect URIs are allowed at all. A client of another type is registered anew.
 FIXED = "application_type"
 
-_CLIENT = "SELECT * FROM client WHERE client_id = $1 FOR UPDATE"
-_RESOURCE_SERVER = "SELECT * FROM resource_server WHERE identifier = $1 FOR UPDATE"
+_CLIENT = f"SELECT {all_columns(ClientRow)} FROM client WHERE client_id = $1 FOR UPDATE"  # noqa: S608
+_RESOURCE_SERVER = f"SELECT {all_columns(ResourceServerRow)} FROM resource_server WHERE identifier = $1 FOR UPDATE"  # noqa: S608
 _SET_ROLE = """
 UPDATE client SET admin_role = $2, updated_at = now()
 WHERE client_id = $1 AND ($3::timestamptz IS NULL OR updated_at = $3)

@@ -7,6 +7,7 @@ from piccolo.columns import Array, Boolean, Bytea, ForeignKey, OnDelete, Text, T
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
+from idp.db.columns import all_columns
 from idp.db.engine import engine, fetch, fetchrow
 from idp.ids import uuid7_text
 
@@ -80,12 +81,12 @@ class ResourceServerRow(Table, tablename="resource_server", db=engine):
 
 async def enabled_clients() -> list[asyncpg.Record]:
     """Every client that is not disabled."""
-    return await fetch("SELECT * FROM client WHERE disabled_at IS NULL")
+    return await fetch(f"SELECT {all_columns(ClientRow)} FROM client WHERE disabled_at IS NULL")  # noqa: S608
 
 
 async def resource_servers() -> list[asyncpg.Record]:
     """Every resource server."""
-    return await fetch("SELECT * FROM resource_server ORDER BY identifier")
+    return await fetch(f"SELECT {all_columns(ResourceServerRow)} FROM resource_server ORDER BY identifier")  # noqa: S608
 
 
 async def not_before() -> datetime | None:
