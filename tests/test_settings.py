@@ -227,3 +227,85 @@ def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().port = 1
+
+
+# What Kubernetes sets
+
+_ADDRESS = "10.96.0.12"
+SERVICE_LINKS = {
+    "IDP_SERVICE_HOST": _ADDRESS,
+    "IDP_SERVICE_PORT": "8000",
+    "IDP_SERVICE_PORT_HTTP": "8000",
+    "IDP_PORT": f"tcp://{_ADDRESS}:8000",
+    "IDP_PORT_8000_TCP": f"tcp://{_ADDRESS}:8000",
+    "IDP_PORT_8000_TCP_PROTO": "tcp",
+    "IDP_PORT_8000_TCP_PORT": "8000",
+    "IDP_PORT_8000_TCP_ADDR": _ADDRESS,
+    "IDP_POSTGRES_SERVICE_HOST": "fd00:96::c",
+    "IDP_POSTGRES_SERVICE_PORT": "5432",
+    "IDP_POSTGRES_PORT": "tcp://[fd00:96::c]:5432",
+    "IDP_POSTGRES_PORT_5432_TCP": "tcp://[fd00:96::c]:5432",
+    "IDP_POSTGRES_PORT_5432_TCP_ADDR": "fd00:96::c",
+    "IDP_DNS_PORT_53_UDP_PROTO": "udp",
+}
+
+
+@pytest.mark.fault(19)
+def test_service_links_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Service named idp or idp-postgres puts them into every pod of the namespace."""
+    monkeypatch.setattr(module, "service_links", set())
+    for name, value in SERVICE_LINKS.items():
+        monkeypatch.setenv(name, value)
+    assert load().port == 8000
+    assert module.service_links == SERVICE_LINKS.keys()
+
+
+@pytest.mark.fault(19)
+def test_service_links_do_not_hide_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("IDP_PORT", f"tcp://{_ADDRESS}:8000")
+    (tmp_path / ".env").write_text("IDP_PORT=9000\n")
+    assert load().port == 9000
+
+
+@pytest.mark.fault(19)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("IDP_PORTS", "8000"),
+        ("IDP_PORT", "eight"),
+        ("IDP_PORT", "http://10.96.0.12:8000"),
+        ("IDP_SERVICE_HOST", "id.example.com"),
+        ("IDP_DATABASE_PORT", "5432"),
+        ("IDP_SERVICE_POST", "8000"),
+    ],
+)
+def test_what_only_looks_like_a_service_link_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert any(name in line for line in refusal())
+
+
+# The sender of mails
+
+
+@pytest.mark.fault(27)
+@pytest.mark.parametrize(
+    "value",
+    ["no-reply@example.com", "Example <no-reply@example.com>", '"Example, Inc." <no-reply@example.com>', "Zoë <a@b.c>"],
+)  # fmt: skip
+def test_senders(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("IDP_MAIL_FROM", value)
+    assert load().mail_from == value
+
+
+@pytest.mark.fault(27)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Example", "example.com", "no-reply@", "Example, Inc. <no-reply@example.com>", "a@example.com, b@example.com",
+        "Example <no-reply@example.com", "zoë@example.com", "a@example.com\nBcc: b@example.com", "Example <>",
+    ],
+)  # fmt: skip
+def test_what_is_no_sender(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("IDP_MAIL_FROM", value)
+    (line,) = refusal()
+    assert line.startswith("IDP_MAIL_FROM: must be one address such as")

@@ -76,6 +76,9 @@ async def send(message: EmailMessage, url: str, *, greeting: str) -> str:
         refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
         final = all(refusal.code >= 500 for refusal in refusals)
         raise NotSent("; ".join(map(_words, refusals)), final=final) from error
+    except aiosmtplib.SMTPNotSupported as error:
+        # An address that needs SMTPUTF8 (RFC 6531 section 3.2). The other extensions may be on again tomorrow.
+        raise NotSent(_words(error), final="SMTPUTF8" in str(error)) from error
     except aiosmtplib.SMTPException as error:
         raise NotSent(_words(error)) from error
 

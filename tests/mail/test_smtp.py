@@ -54,6 +54,28 @@ async def test_starttls_can_be_required(message: EmailMessage, start_smtp: Start
     assert inbox.envelopes == []
 
 
+@pytest.mark.fault(27)
+async def test_an_address_that_the_server_cannot_take_is_final(message: EmailMessage, start_smtp: StartSMTP) -> None:
+    """Without SMTPUTF8 (RFC 6531) no try will ever succeed; with it the mail goes out."""
+    del message["To"]
+    message["To"] = "zoë@example.com"
+    inbox = await start_smtp()
+    with pytest.raises(smtp.NotSent) as refused:
+        await send(message, f"smtp://localhost:{inbox.port}")
+    assert refused.value.final
+    able = await start_smtp(enable_SMTPUTF8=True)
+    await send(message, f"smtp://localhost:{able.port}")
+    assert able.envelopes[0].rcpt_tos == ["zoë@example.com"]
+
+
+@pytest.mark.fault(27)
+async def test_starttls_that_is_missing_today_is_not_final(message: EmailMessage, start_smtp: StartSMTP) -> None:
+    inbox = await start_smtp()
+    with pytest.raises(smtp.NotSent) as refused:
+        await send(message, f"smtp://localhost:{inbox.port}?starttls=require")
+    assert not refused.value.final
+
+
 async def test_tls_from_the_start(
     message: EmailMessage, start_smtp: StartSMTP, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
