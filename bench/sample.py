@@ -19,7 +19,7 @@ from idp.oauth.clients.registration import register_client, register_resource_se
 from idp.oauth.token.mint import new_refresh_token
 from idp.signin.csrf import form_token
 from idp.signin.pages import PURPOSE
-from idp.web.binding import Binding
+from idp.web.binding import BrowserKey
 
 PASSWORD = "correct horse battery staple"
 REDIRECT_URI = "https://client.example/callback"
@@ -148,7 +148,8 @@ async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]
 
 async def sign_ins(issuer: str, emails: Sequence[str]) -> list[Request]:
     """The POST of the password form for each address, each in a sign-in and from a host of its own."""
-    now, bindings = clock.now(), [Binding.new() for _ in emails]
+    now, keys = clock.now(), [BrowserKey.new() for _ in emails]
+    bindings = [key.bind() for key in keys]
     columns = "id browser_hash return_to login_hint acr insist done turn created_at expires_at"
     later = now + timedelta(hours=1)
     await copy(
@@ -157,8 +158,8 @@ async def sign_ins(issuer: str, emails: Sequence[str]) -> list[Request]:
         [(binding.id, binding.hash, "/", "", "1", False, [], 0, now, later) for binding in bindings],
     )
     requests = []
-    for number, (binding, email) in enumerate(zip(bindings, emails, strict=True)):
-        cookie = binding.cookie(3600)
+    for number, (key, binding, email) in enumerate(zip(keys, bindings, emails, strict=True)):
+        cookie = key.cookies()[0]
         headers = FORM | {
             "Origin": issuer,
             "Cookie": f"{cookie.key}={cookie.value}",

@@ -123,7 +123,11 @@ class PageError(Exception):
         error: the protocol's error code where one applies, else None.
         status: the HTTP status.
         reason: for the operator's log: why, in English and in terms of the protocol.
+        way_out: where to go on, as pairs of label and URL; the start page if empty.
+        template: the page that shows it.
     """
+
+    template = "error.html"
 
     def __init__(
         self,
@@ -133,6 +137,7 @@ class PageError(Exception):
         error: str | None = None,
         status: int = HTTPStatus.BAD_REQUEST,
         reason: str | None = None,
+        way_out: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(f"{title}: {message}")
         self.title = title
@@ -140,6 +145,7 @@ class PageError(Exception):
         self.error = error
         self.status = status
         self.reason = reason
+        self.way_out = way_out
 
 
 class TooManyTries(Exception):

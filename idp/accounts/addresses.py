@@ -12,6 +12,10 @@ _INVISIBLE = re.compile(
 )
 
 
+#: The longest address (RFC 5321 section 4.5.3.1), in any form in which it may be typed, with spaces around it.
+MAX_LENGTH = 320
+
+
 class InvalidEmail(ValueError):
     """The text is not an email address: one plain sentence says why."""
 
@@ -38,6 +42,9 @@ def normalise_email(text: str) -> str:
     Raises:
         InvalidEmail: it is not an address, or holds characters that cannot be seen.
     """
+    # First of all: normalising takes time that grows with the square of the length.
+    if len(text) > MAX_LENGTH:
+        raise InvalidEmail("The email address is too long.")
     if _INVISIBLE.search(text):
         raise InvalidEmail("The email address holds characters that cannot be seen.")
     # IDNA folds the domain in its own way: straße.example and strasse.example may belong to different people.

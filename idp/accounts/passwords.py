@@ -110,13 +110,14 @@ def needs_rehash(hash: str) -> bool:
 
 
 def _check_length(password: str) -> None:
-    if len(_normalised(password)) < MIN_LENGTH:
-        raise PasswordRefused(
-            _("The password is too short: at least %(count)s characters are needed.", count=MIN_LENGTH)
-        )
+    # The longest first: normalising takes time that grows with the square of the length.
     if len(password) > MAX_LENGTH:
         raise PasswordRefused(
             _("The password is too long: at most %(count)s characters are allowed.", count=MAX_LENGTH)
+        )
+    if len(_normalised(password)) < MIN_LENGTH:
+        raise PasswordRefused(
+            _("The password is too short: at least %(count)s characters are needed.", count=MIN_LENGTH)
         )
 
 

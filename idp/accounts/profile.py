@@ -46,12 +46,15 @@ def _text(value: str) -> str | None:
 
 
 def _url(value: str) -> str | None:
+    if len(value) > MAX_URL_LENGTH:
+        # Before it is split, which normalises the host.
+        return None
     try:
         parts = urlsplit(value)
     except ValueError:
         return None
     fits = parts.scheme in ("https", "http") and bool(parts.hostname) and value.isprintable() and " " not in value
-    return value if fits and len(value) <= MAX_URL_LENGTH else None
+    return value if fits else None
 
 
 def _birthdate(value: str) -> str | None:

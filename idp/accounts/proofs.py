@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from idp import ids
+from idp.accounts import typed
 from idp.db.engine import execute, fetchrow, transaction
 from idp.keys import vault
 
@@ -99,13 +100,8 @@ async def waiting(purpose: str, flow_id: str) -> str | None:
 
 async def try_code(purpose: str, flow_id: str, code: str) -> Proved | None:
     """Use a code, once. A wrong one counts as a try, which the caller's transaction must keep."""
-    row = await fetchrow(_TRY, purpose, flow_id, _code_hash(purpose, flow_id, _digits(code)))
+    row = await fetchrow(_TRY, purpose, flow_id, _code_hash(purpose, flow_id, typed.characters(code)))
     return Proved.of(row) if row is not None and row["proved"] else None
-
-
-def _digits(text: str) -> str:
-    # People copy codes with the space in the middle.
-    return "".join(text[:50].split()).encode("utf-8", "replace").decode()
 
 
 async def peek_token(token: str, purpose: str, flow_id: str | None = None) -> Proved | None:

@@ -22,7 +22,7 @@ from idp.oauth.authorize.waiting import Waiting
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_claims
 from idp.signin import flow as flows
-from idp.signin import sessions
+from idp.signin import limits, sessions
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.flow import Display
 from idp.signin.sessions import SignedIn
@@ -164,13 +164,15 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
             await record("consent", outcome="denied", user_id=session.user_id, client_id=client.client_id)
             return see_other(f"{waiting.path(pending)}/cancel")
         case "switch":
+            key = await limits.begin(request)
             binding = await flows.start(
+                key,
                 waiting.path(pending),
                 cancel_to=f"{waiting.path(pending)}/cancel",
                 display=display(client, pending.asked.redirect_uri, pending.asked.ui_locales),
                 max_age=pending.asked.max_proof_age,
             )
-            return see_other(flows.path(binding), [flows.cookie(binding)])
+            return see_other(flows.path(binding), key.cookies())
     raise PageError(_("Please choose"), _("Allow or deny the request."), status=HTTPStatus.BAD_REQUEST)
 
 

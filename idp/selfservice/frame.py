@@ -9,7 +9,7 @@ from litestar.datastructures import Cookie
 from idp.accounts.tables import User, user_by_id
 from idp.settings import settings
 from idp.signin import flow as flows
-from idp.signin import sessions
+from idp.signin import limits, sessions
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.sessions import SignedIn
 from idp.web import cookies, forms
@@ -40,10 +40,11 @@ async def visit(request: AnyRequest, path: str, *, fresh: bool = False) -> Visit
     if session is None or (fresh and session.age() > settings().reauthentication_lifetime):
         user = await user_by_id(session.user_id) if session else None
         oldest = 0 if session else settings().reauthentication_lifetime if fresh else None
+        key = await limits.begin(request)
         binding = await flows.start(
-            path, cancel_to="/account" if session else None, login_hint=user.email if user else "", max_age=oldest
+            key, path, cancel_to="/account" if session else None, login_hint=user.email if user else "", max_age=oldest
         )
-        return see_other(flows.path(binding), [flows.cookie(binding)])
+        return see_other(flows.path(binding), key.cookies())
     user = await user_by_id(session.user_id)
     assert user is not None  # noqa: S101 -- a session goes when its user does
     return Visit(user, session)

@@ -8,6 +8,7 @@ from idp.accounts import invitations
 from idp.accounts.invitations import Invited
 from idp.errors import PageError
 from idp.signin import flow as flows
+from idp.signin import limits
 from idp.signin.flow import Registration
 from idp.signin.machine import Step
 from idp.web import forms
@@ -39,12 +40,14 @@ async def show_invitation(request: AnyRequest) -> Response[Any]:
 async def accept_invitation(request: AnyRequest) -> Response[Any]:
     """Start the sign-in that may create the account. The invitation is used up when the account is made."""
     invited = await _invited((await forms.form(request)).get("token", ""))
+    key = await limits.begin(request)
     binding = await flows.start(
+        key,
         "/",
         login_hint=invited.email,
         registration=Registration(name=invited.name, invitation_id=invited.id, invited_email=invited.email),
     )
-    return see_other(f"{flows.path(binding)}/{Step.REGISTRATION}", [flows.cookie(binding)])
+    return see_other(f"{flows.path(binding)}/{Step.REGISTRATION}", key.cookies())
 
 
 ROUTES = [show_invitation, accept_invitation]

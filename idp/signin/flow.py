@@ -5,12 +5,12 @@ How it goes on is decided in :mod:`idp.signin.machine`.
 """
 
 import hmac
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from litestar import Request
-from litestar.datastructures import Cookie
 
 from idp.db.engine import execute, fetchrow
 from idp.errors import PageError
@@ -20,7 +20,7 @@ from idp.settings import settings
 from idp.signin.machine import SINGLE_FACTOR, Done
 from idp.signin.sessions import SignedIn
 from idp.web import i18n
-from idp.web.binding import Binding
+from idp.web.binding import Binding, BrowserKey, sends_keys
 from idp.web.i18n import gettext as _
 
 
@@ -73,6 +73,7 @@ class Flow(msgspec.Struct, frozen=True):
     turn: int = 0
     registration: Registration | None = None
     identity: Found | None = None
+    created_at: datetime | None = None
 
     @property
     def challenge(self) -> bytes:
@@ -87,9 +88,10 @@ _INSERT = """
 """
 _FIND = """
     SELECT return_to, cancel_to, login_hint, display, acr, insist, max_age, user_id, session_id, done, turn,
-           registration, identity, finished_at IS NOT NULL AS finished, expires_at > now() AS live
+           registration, identity, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
+_IS_LIVE = "SELECT 1 FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
 _STILL_AT = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
 _REGISTER = f"UPDATE signin_flow SET registration = $4, turn = turn + 1 WHERE {_STILL_AT}"  # noqa: S608
 _IDENTIFY = f"UPDATE signin_flow SET identity = $4 WHERE {_STILL_AT}"  # noqa: S608
@@ -103,6 +105,7 @@ _ABANDON = """
 
 
 async def start(
+    key: BrowserKey,
     return_to: str,
     *,
     cancel_to: str | None = None,
@@ -115,16 +118,17 @@ async def start(
     registration: Registration | None = None,
     binding: Binding | None = None,
 ) -> Binding:
-    """Start a flow. Send the browser to :func:`path` with the binding's cookie.
+    """Start a flow. Send the browser to :func:`path` with the cookies of its key.
 
     Args:
+        key: of the browser, from :func:`idp.signin.limits.begin`.
         acr, insist: the level to reach, and whether less will not do.
         max_age: how many seconds old a proof may be, that of an account elsewhere too. 0: it is given now. None: any.
         step_up: a session whose steps count already, so that only what is missing is asked for.
         registration: what is known of an account that an invitation allows.
         binding: one that the caller uses for its own ends too.
     """
-    binding = binding or Binding.new()
+    binding = binding or key.bind()
     await execute(
         _INSERT,
         binding.id,
@@ -153,18 +157,16 @@ def path(binding: Binding) -> str:
     return f"/login/{binding.id}"
 
 
-def cookie(binding: Binding) -> Cookie:
-    """The cookie that binds a new flow to the browser."""
-    return binding.cookie(settings().flow_lifetime)
-
-
 async def load(request: Request[Any, Any, Any], id: str) -> Flow:
     """The flow of this browser that the URL names.
 
     Raises:
         PageError: it is another browser's, unknown, expired or finished.
     """
-    return await load_bound(Binding.read(request, id))
+    binding = Binding.read(request, id)
+    if binding is None and await fetchrow(_IS_LIVE, id) is not None:
+        raise unbound(request)
+    return await load_bound(binding)
 
 
 async def load_bound(binding: Binding | None) -> Flow:
@@ -177,7 +179,7 @@ async def load_bound(binding: Binding | None) -> Flow:
     if binding is None or row is None or not row["live"]:
         raise expired()
     if row["finished"]:
-        raise finished()
+        raise Finished(row["return_to"], ((_("Continue"), row["return_to"]),))
     display = msgspec.json.decode(row["display"], type=Display) if row["display"] else None
     if display is not None:
         i18n.prefer(display.ui_locales)
@@ -196,6 +198,7 @@ async def load_bound(binding: Binding | None) -> Flow:
         row["turn"],
         msgspec.json.decode(row["registration"], type=Registration) if row["registration"] else None,
         found(row["identity"]),
+        row["created_at"],
     )
 
 
@@ -252,8 +255,39 @@ def expired() -> PageError:
     )
 
 
-def finished() -> PageError:
+def unbound(request: Request[Any, Any, Any]) -> PageError:
+    """What is under way is not this browser's: it keeps no cookies, or it is another one."""
+    if sends_keys(request):
+        return PageError(
+            _("This sign-in was started in another browser"),
+            _("Go on there, or go back to the application and sign in here."),
+        )
     return PageError(
-        _("This sign-in is already finished"),
-        _("You can close this tab, or go back to the application that you came from."),
+        _("Your browser did not send our cookie"),
+        _(
+            "Signing in needs a cookie. Allow cookies for this site, or use the browser in which you started. Then go "
+            "back to the application and sign in again."
+        ),
     )
+
+
+class Finished(PageError):
+    """What the page is about has ended.
+
+    Attributes:
+        return_to: the path where the flow led, where it is known.
+    """
+
+    template = "flow_gone.html"
+
+    def __init__(self, return_to: str | None = None, way_out: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(
+            _("This sign-in is already finished"),
+            _("You can close this tab, or go back to the application that you came from."),
+            way_out=way_out,
+        )
+        self.return_to = return_to
+
+
+def finished() -> Finished:
+    return Finished()

@@ -18,6 +18,7 @@ from idp.settings import DAY, HOUR, MINUTE, settings
 from idp.signin import devices, standing
 from idp.signin.standing import Standing
 from idp.web.address import subjects
+from idp.web.binding import BrowserKey
 from idp.web.context import client_address
 from idp.web.throttle import DECIDE, Escalation, Event, Rate, decided, encode, forget, key, spend
 
@@ -28,6 +29,10 @@ STEPS_OF_HOST = Rate("steps of a host", burst=60, interval=2)
 STEPS_OF_NETWORK = Rate("steps of a network", burst=600, interval=0.2)
 #: The same from the browsers that one person signed in with before, in place of host and network.
 STEPS_OF_PERSON = Rate("steps of a person", burst=30, interval=2)
+#: Sign-ins and authorization requests that are begun, of which each is a row until ``IDP_FLOW_LIFETIME`` is over.
+FLOWS_OF_HOST = Rate("flows of a host", burst=120, interval=1)
+FLOWS_OF_NETWORK = Rate("flows of a network", burst=1200, interval=0.1)
+FLOWS_OF_PERSON = Rate("flows of a person", burst=120, interval=1)
 #: Mails to one address: a few at once, and not more in a day than a person needs.
 MAILS_TO_ADDRESS = Rate("mails to an address", burst=3, interval=MINUTE)
 MAILS_TO_ADDRESS_A_DAY = Rate("mails to an address a day", burst=15, interval=DAY / 15)
@@ -75,6 +80,26 @@ def _steps(person: str | None) -> list[Event]:
         return [(STEPS_OF_PERSON, person)]
     host, network = subjects(client_address.get())
     return [(STEPS_OF_HOST, host), (STEPS_OF_NETWORK, network)]
+
+
+async def begin(browser: Browser | None) -> BrowserKey:
+    """Count a sign-in or an authorization request that is about to be stored.
+
+    Args:
+        browser: None where an app asks, which gets a key of its own.
+
+    Returns:
+        the key that binds it to the browser. Send its cookies along.
+
+    Raises:
+        TooManyTries: too many were begun from this host or network, or from the person's own browsers.
+    """
+    if settings().address_limits:
+        known = await devices.known(browser)
+        host, network = subjects(client_address.get())
+        by_address: tuple[Event, ...] = ((FLOWS_OF_HOST, host), (FLOWS_OF_NETWORK, network))
+        await spend(*(((FLOWS_OF_PERSON, known.email),) if known else by_address))
+    return BrowserKey.of(browser) if browser is not None else BrowserKey.new()
 
 
 async def mail_to(email: str, browser: Browser | None) -> None:

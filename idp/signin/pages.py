@@ -8,11 +8,11 @@ from litestar.params import FromPath
 
 from idp.errors import PageError, TooManyTries
 from idp.settings import settings
-from idp.signin import engine, machine, sessions
+from idp.signin import engine, limits, machine, sessions
 from idp.signin import flow as flows
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.engine import WAYS, NotNow, Taken
-from idp.signin.flow import Flow
+from idp.signin.flow import Finished, Flow
 from idp.signin.machine import State, Step
 from idp.signin.steps import Refused, passkey, upstream
 from idp.web import forms
@@ -32,14 +32,16 @@ async def start_login(request: AnyRequest) -> Response[Any]:
     """Sign in for its own sake: the person ends at their account."""
     if await sessions.current(request) is not None:
         return see_other("/")
-    binding = await flows.start("/")
-    return see_other(flows.path(binding), [flows.cookie(binding)])
+    key = await limits.begin(request)
+    return see_other(flows.path(await flows.start(key, "/")), key.cookies())
 
 
 @get("/login/{flow_id:str}", opt=PAGE)
 async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """The page of the step that comes next."""
-    flow = await flows.load(request, flow_id)
+    flow = await _load_or_leave(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
     state = await engine.state_of(request, flow)
     return await _show(request, flow, state, machine.allowed(state)[0])
 
@@ -53,12 +55,32 @@ async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
             _("Open this link where you started"),
             _("It works only in the browser in which you asked for it. You can also type its code there."),
         )
-    flow = await flows.load(request, flow_id)
+    flow = await _load_or_leave(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
     state = await engine.state_of(request, flow)
     wanted = _step(step)
     if wanted is None or wanted not in machine.allowed(state):
         return see_other(flows.path(flow.binding))
     return await _show(request, flow, state, wanted, token=token)
+
+
+async def _load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[Any]:
+    """The flow; or the way to where it leads, if somebody signed in at this browser after it began.
+
+    That was in this flow, whose page the browser shows once more, or in another tab. What waits there decides whether
+    the session is good enough; if not, it begins a flow that is younger than the session.
+    """
+    try:
+        flow = await flows.load(request, flow_id)
+    except Finished as error:
+        if error.return_to is None or await sessions.current(request) is None:
+            raise
+        return see_other(error.return_to)
+    session = await sessions.current(request)
+    if session is not None and flow.created_at is not None and session.auth_time >= flow.created_at:
+        return see_other(flow.return_to)
+    return flow
 
 
 @post("/login/{flow_id:str}/{step:str}", opt=PAGE)
@@ -89,7 +111,7 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
 def after(flow: Flow, step: Step, taken: Taken) -> Response[Any]:
     """Where the browser goes after a step: on, or to the same one again where there is more to do in it."""
     if taken.session is not None:
-        return see_other(flow.return_to, [*taken.cookies, flow.binding.delete_cookie()])
+        return see_other(flow.return_to, taken.cookies)
     path, somebody = flows.path(flow.binding), taken.flow.identity
     # Whose address has an account signs in to that, in any way.
     again = taken.flow.done == flow.done and not (somebody is not None and somebody.email_verified)
@@ -109,7 +131,7 @@ async def leave_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[A
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, PURPOSE)
     await flows.finish(flow)
-    return see_other(flow.cancel_to or "/", [flow.binding.delete_cookie()])
+    return see_other(flow.cancel_to or "/")
 
 
 def _step(text: str) -> Step | None:

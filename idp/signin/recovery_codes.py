@@ -1,11 +1,11 @@
 """Recovery codes: printed once, for the day when no other second factor is at hand. Each can be used once."""
 
 import hmac
-import re
 import secrets
 from uuid import UUID
 
 from idp import ids
+from idp.accounts import typed
 from idp.db.engine import execute, fetchrow, transaction
 from idp.keys import vault
 
@@ -44,7 +44,7 @@ async def make(user_id: UUID) -> list[str]:
 
 async def use(user_id: UUID, text: str) -> bool:
     """Use a code, once, however it was typed: in capitals, with spaces, with o for 0, with i or l for 1."""
-    code = re.sub(r"[\W_]", "", text if len(text) <= 50 else "").lower().translate(_LOOKALIKES)
+    code = typed.characters(text).translate(_LOOKALIKES)
     if len(code) != LENGTH or not set(code) <= set(_ALPHABET):
         return False
     return bool(await execute(_USE, user_id, _hash(user_id, code)))

@@ -8,6 +8,7 @@ from uuid import UUID
 import pyotp
 
 from idp import clock, ids
+from idp.accounts import typed
 from idp.db.engine import execute, fetchrow
 from idp.keys import vault
 from idp.lazy import lazy
@@ -105,7 +106,7 @@ async def _accept(statement: str, user_id: UUID, code: str, *, confirmed: bool) 
 
 def _step_of(secret: str, code: str) -> int | None:
     """The time step that a code belongs to, of those that are accepted now."""
-    digits = "".join(code.split()) if len(code) <= 20 else ""
+    digits = typed.characters(code)
     if not re.fullmatch("[0-9]{6}", digits):
         return None
     now = clock.timestamp() // STEP

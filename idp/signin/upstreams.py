@@ -16,7 +16,7 @@ from idp.federation.errors import UpstreamError
 from idp.federation.upstream import Upstream
 from idp.federation.upstreams import upstreams
 from idp.settings import settings
-from idp.signin import engine, machine, pages, sessions
+from idp.signin import engine, limits, machine, pages, sessions
 from idp.signin import flow as flows
 from idp.signin.csrf import check_form_token
 from idp.signin.engine import NotNow
@@ -65,8 +65,9 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
     """Send somebody who is signed in to a provider, whose account shall become one of theirs."""
     session, chosen = await _fresh(request), upstreams.get(upstream_id)
     if session is None:
-        binding = await flows.start("/account/security", cancel_to="/account", max_age=0)
-        return see_other(flows.path(binding), [flows.cookie(binding)])
+        key = await limits.begin(request)
+        binding = await flows.start(key, "/account/security", cancel_to="/account", max_age=0)
+        return see_other(flows.path(binding), key.cookies())
     if chosen is None:
         return see_other("/account/security")
     # A link to follow, so the token stands in the URL. It lets whoever has it do no more than begin this.

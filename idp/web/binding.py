@@ -1,49 +1,103 @@
 """Binding what a URL names to the browser that started it, and its forms to our own pages.
 
-A sign-in flow or a waiting authorization request is named in the URL by its id. Each has a cookie of its own, so tabs
-do not disturb each other; only the cookie's hash is stored. The form token of its pages is derived from the cookie:
-whoever lacks the cookie cannot make one.
+A sign-in flow or a waiting authorization request is named in the URL by its id. One cookie of the browser binds all of
+them: the secret of each is derived from the cookie's secret and its id, and only the hash of that is stored. The form
+token of its pages is derived from its secret: a page of another site cannot make one.
+
+The name of the cookie ends in a tag, with which every id begins. Several first requests of a fresh browser at once get
+a cookie each, which do not overwrite each other; every later request uses the newest one
+(docs/decisions/0036-one-cookie-binds-all-flows.md).
 """
 
 import hmac
+import re
+import secrets
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import Request
 from litestar.datastructures import Cookie
 
+from idp import clock
 from idp.ids import digest, random_token
+from idp.settings import settings
 from idp.web import cookies
+
+#: As many cookies may be left of first requests that a fresh browser sent at once. The oldest go first.
+MAX_KEYS = 12
+
+_PREFIX = "flow."
+#: Seconds in eight hexadecimal digits, so that tags are in the order of their time, and four random ones.
+_TAG = re.compile(r"[0-9a-f]{12}")
+_TAG_LENGTH = 12
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class BrowserKey(NamedTuple):
+    """The secret that a browser keeps, with its tag.
+
+    Attributes:
+        surplus: names of further cookies that the browser sent, to be deleted.
+    """
+
+    tag: str
+    secret: str
+    surplus: tuple[str, ...] = ()
+
+    @classmethod
+    def new(cls) -> "BrowserKey":
+        return cls(f"{clock.timestamp():08x}{secrets.token_hex(2)}", random_token())
+
+    @classmethod
+    def of(cls, request: Request[Any, Any, Any]) -> "BrowserKey":
+        """The newest key that the browser sent, or a new one."""
+        sent = cookies.read_all(request, _PREFIX)
+        good = sorted(tag for tag, secret in sent.items() if _TAG.fullmatch(tag) and _SECRET.fullmatch(secret))
+        surplus = tuple(sent.keys() - set(good[-MAX_KEYS:]))
+        if not good:
+            return cls.new()._replace(surplus=surplus)
+        return cls(good[-1], sent[good[-1]], surplus)
+
+    def bind(self) -> "Binding":
+        """A binding with an id of its own."""
+        return Binding.derive(f"{self.tag}{random_token()}", self.secret)
+
+    def cookies(self) -> list[Cookie]:
+        """What to set, so that the browser keeps the key as long as whatever begins now."""
+        kept = cookies.make(f"{_PREFIX}{self.tag}", self.secret, max_age=settings().flow_lifetime)
+        return [kept, *(cookies.delete(f"{_PREFIX}{tag}") for tag in self.surplus)]
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One binding: the id that the URL names and the secret that the browser keeps."""
+    """One binding: the id that the URL names and the secret that proves the browser."""
 
     id: str
     secret: str
 
     @classmethod
-    def new(cls) -> "Binding":
-        return cls(random_token(), random_token())
+    def derive(cls, id: str, secret: str) -> "Binding":
+        """The binding of ``id`` by the secret of a cookie."""
+        derived = hmac.digest(secret.encode(), id.encode(), "sha256")
+        return cls(id, urlsafe_b64encode(derived).rstrip(b"=").decode())
 
     @classmethod
     def read(cls, request: Request[Any, Any, Any], id: str) -> "Binding | None":
-        """The binding of ``id`` that this browser holds, if it holds one."""
-        # An id from a URL is looked up among the cookies; it never becomes part of a new one.
-        secret = cookies.read(request, f"flow.{id}")
-        return cls(id, secret) if secret else None
+        """The binding of ``id``, if this browser holds the key that its tag names."""
+        # The tag from a URL is looked up among the cookies; it never becomes part of a new one.
+        secret = cookies.read(request, f"{_PREFIX}{id[:_TAG_LENGTH]}")
+        return cls.derive(id, secret) if secret else None
 
     @property
     def hash(self) -> bytes:
         return digest(self.secret)
 
-    def cookie(self, max_age: int) -> Cookie:
-        return cookies.make(f"flow.{self.id}", self.secret, max_age=max_age)
 
-    def delete_cookie(self) -> Cookie:
-        return cookies.delete(f"flow.{self.id}")
+def sends_keys(request: Request[Any, Any, Any]) -> bool:
+    """Whether the browser sent any key: one that keeps no cookies never does."""
+    return bool(cookies.read_all(request, _PREFIX))
 
 
 def csrf_token(key: bytes, secret: str, purpose: str) -> str:

@@ -11,6 +11,7 @@ from litestar.datastructures import Cookie as _Cookie
 
 SESSION = "session"
 #: RFC 6265 section 4.1.1, cookie-octet.
+_NAME = re.compile(r"[0-9A-Za-z_-]+")
 _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 
 
@@ -36,6 +37,13 @@ def make(name: str, value: str, *, max_age: int | None, samesite: Literal["lax",
 def delete(name: str, *, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
     """A cookie that removes the one of this name."""
     return make(name, "", max_age=0, samesite=samesite)
+
+
+def read_all(request: Request[Any, Any, Any], prefix: str) -> dict[str, str]:
+    """The values whose names begin so, by the rest of the name. A name that we would not set is left out."""
+    full = f"__Host-{prefix}"
+    sent = {name.removeprefix(full): value for name, value in request.cookies.items() if name.startswith(full)}
+    return {name: value for name, value in sent.items() if _NAME.fullmatch(name)}
 
 
 def read(request: Request[Any, Any, Any], name: str) -> str | None:

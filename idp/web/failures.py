@@ -40,12 +40,12 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 def error_page(error: PageError) -> Response[str]:
     """The page that tells a person what went wrong and how to go on."""
     return page(
-        "error.html",
+        error.template,
         status=error.status,
         title=error.title,
         message=error.message,
         error=error.error,
-        way_out=[(_("Go to the start page"), "/")],
+        way_out=error.way_out or [(_("Go to the start page"), "/")],
     )
 
 

@@ -11,6 +11,7 @@ from idp.accounts.tables import User
 from idp.db.engine import fetch, fetchrow, transaction
 from idp.signin import limits
 from tests.conftest import MakeClient, MakeUser
+from tests.support.bindings import cookie_of, waiting_of
 from tests.support.browser import Browser, Page, Redirect, open_browser
 from tests.support.hostile import EVIL, assert_refused_here
 from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
@@ -101,7 +102,9 @@ async def test_10_back_and_reload_after_the_answer(client: RelyingParty, browser
 
     # As a browser that had kept every cookie.
     browser.cookies.update(cookies)
-    for path in (login.path, consent.path, waiting, f"{waiting}/cancel"):
+    led_on = await http.get(f"{issuer}{login.path}", params=TAMPERED)
+    assert (led_on.status_code, led_on.headers["location"]) == (303, waiting)
+    for path in (consent.path, waiting, f"{waiting}/cancel"):
         assert_refused_here(await http.get(f"{issuer}{path}", params=TAMPERED))
         browser.cookies.update(cookies)
     for page, button in (
@@ -141,8 +144,8 @@ async def test_10_another_browser_cannot_go_on(
     assert isinstance(consent, Page)
     login = await client.authorize(browser, prompt="login")
     assert isinstance(login, Page)
-    flows = [name.removeprefix("__Host-flow.") for name in browser.cookies if name.startswith("__Host-flow.")]
-    assert {login.path.removeprefix("/login/"), consent.path.removeprefix("/consent/")} < set(flows)
+    names = [page.path.split("/")[2] for page in (first, consent, login)]
+    flows = [*names, await waiting_of(names[2])]
     urls = [f"{start}{flow}{end}" for flow in flows for start, end in STEPS]
     mallory = await make_user()
     async with open_browser(browser.issuer) as attacker:
@@ -153,7 +156,7 @@ async def test_10_another_browser_cannot_go_on(
         await client.authorize(attacker, prompt="login")
         own = next(value for name, value in attacker.cookies.items() if "flow" in name)
         for url in urls:
-            name = f"__Host-flow.{url.split('/')[2]}"
+            name = cookie_of(url.split("/")[2])
             for value in (own, "", "x", name):
                 attacker.cookies[name] = value
                 assert_refused_here(await attacker.client.get(f"{attacker.issuer}{url}"))

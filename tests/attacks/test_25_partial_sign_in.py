@@ -23,6 +23,7 @@ from idp.signin.machine import FIRST, MULTI_FACTOR, SECOND, Done, State, Step, a
 from idp.web.binding import Binding
 from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator
+from tests.support.bindings import binding_of
 from tests.support.browser import Browser, Page, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -82,9 +83,7 @@ class Pages:
         self.browser.cookies.clear()
         page = await self.client.authorize(self.browser, acr_values=self.case.acr)
         assert isinstance(page, Page)
-        flow_id = page.path.split("/")[2]
-        (secret,) = (value for name, value in self.browser.cookies.items() if name.endswith(f"flow.{flow_id}"))
-        self.binding = Binding(flow_id, secret)
+        self.binding = binding_of(self.browser, page.path.split("/")[2])
         return self.binding
 
     async def send(self, step: Step, fields: dict[str, str]) -> httpx.Response:

@@ -9,6 +9,7 @@ from idp.db.engine import fetch
 from idp.signin.csrf import form_token
 from idp.signin.machine import Step
 from idp.web.access import Access
+from tests.support.bindings import binding_of
 from tests.support.browser import Browser, Redirect, as_page
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.person import Person, equip
@@ -36,9 +37,8 @@ async def half(browser: Browser, person: Person) -> AsyncIterator[Browser]:
 @pytest.mark.parametrize("route", BROWSERS, ids=str)
 async def test_26_at_every_route(half: Browser, person: Person, route: Route) -> None:
     """Whatever it says, it says nothing of her, and asks for a sign-in where one is needed."""
-    flow_id, secret = next(
-        (name.partition("flow.")[2], value) for name, value in half.cookies.items() if "flow." in name
-    )
+    (row,) = await fetch("SELECT id FROM signin_flow WHERE user_id = $1", person.user.id)
+    flow_id, secret = row["id"], binding_of(half, row["id"]).secret
     values = dict.fromkeys(("passkey_id", "session_id", "identity_id"), UUID)
     url = half.issuer + route.url(flow_id=flow_id, step="enrol", request_id=flow_id, **values)
     data = {"csrf_token": form_token(secret, "login" if "/login/" in route.path else "account"), "action": "skip"}

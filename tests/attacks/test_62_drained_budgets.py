@@ -23,7 +23,7 @@ from idp.signin import engine, limits
 from idp.signin.flow import Flow
 from idp.signin.machine import SECOND, Step
 from idp.web import throttle
-from idp.web.binding import Binding
+from idp.web.binding import BrowserKey
 from idp.web.context import client_address
 from tests.conftest import MakeUser
 from tests.support.browser import Browser, Page, as_page, open_browser
@@ -230,7 +230,7 @@ async def test_62_each_step_is_counted_first(
         monkeypatch.setattr(limits, name, counted)
     user_id: UUID | None = alice.id if step in (*SECOND, Step.ENROL) else None
     identity = Found("google", "https://issuer", "subject", alice.email, False, {}) if step is Step.UPSTREAM else None
-    flow = Flow(Binding.new(), "/", None, "", None, user_id=user_id, identity=identity)
+    flow = Flow(BrowserKey.new().bind(), "/", None, "", None, user_id=user_id, identity=identity)
     for username in (alice.email, "not an address"):
         with pytest.raises(_Counted):
             await engine.WAYS[step].check(flow, {"action": action, "username": username}, _browser())

@@ -67,6 +67,7 @@ ROWS = {
     61: "claims asked for by name beyond scopes and consent",
     68: "freshness claimed for an old sign-in elsewhere",
     69: "consent remembered as a product of scopes and resources",
+    66: "expensive work before the length, the proof or the count is looked at",
     62: "budgets drained by strangers and by refused requests",
     70: "state rolled back by a restore or a lagging replica",
     71: "caches that are not reloaded",

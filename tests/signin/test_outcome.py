@@ -20,7 +20,7 @@ from idp.signin.machine import Done, Step
 from idp.signin.outcome import Ended
 from idp.signin.standing import Standing
 from idp.web import throttle
-from idp.web.binding import Binding
+from idp.web.binding import Binding, BrowserKey
 from tests.conftest import MakeUser
 
 PASSWORD = Done(Step.PASSWORD, ("pwd",))
@@ -35,7 +35,7 @@ def _request(**sent: str) -> AnyRequest:
 
 
 async def _flow() -> Flow:
-    return await flows.load_bound(await flows.start("/"))
+    return await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
 
 
 async def _person(user: User, request: AnyRequest | None = None) -> Standing:

@@ -20,7 +20,7 @@ from idp.admin.roles import Permission
 from idp.errors import PageError
 from idp.settings import settings
 from idp.signin import flow as flows
-from idp.signin import sessions
+from idp.signin import limits, sessions
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.machine import ACR_VALUES
 from idp.signin.sessions import SignedIn
@@ -113,7 +113,7 @@ async def _admit(
     back = _back_to(request)
     session = await sessions.current(request)
     if session is None:
-        return await _sign_in(back, max_age=settings().reauthentication_lifetime if fresh else None)
+        return await _sign_in(request, back, max_age=settings().reauthentication_lifetime if fresh else None)
     user = await user_by_id(session.user_id)
     caller = await person(session.user_id)
     if user is None or not caller.roles:
@@ -121,9 +121,9 @@ async def _admit(
     if permission is not None and permission not in caller.allowed:
         raise _forbidden("Your role does not allow this.")
     if ACR_VALUES.index(session.acr) < ACR_VALUES.index(settings().admin_acr):
-        return await _sign_in(back, step_up=session, login_hint=user.email)
+        return await _sign_in(request, back, step_up=session, login_hint=user.email)
     if fresh and session.age() > settings().reauthentication_lifetime:
-        return await _sign_in(back, login_hint=user.email, max_age=0)
+        return await _sign_in(request, back, login_hint=user.email, max_age=0)
     context.actor.set(caller.actor)
     form, file = dict[str, str](), b""
     if request.method == HttpMethod.POST:
@@ -148,9 +148,16 @@ def _back_to(request: AnyRequest) -> str:
 
 
 async def _sign_in(
-    back: str, *, step_up: SignedIn | None = None, login_hint: str = "", max_age: int | None = None
+    request: AnyRequest,
+    back: str,
+    *,
+    step_up: SignedIn | None = None,
+    login_hint: str = "",
+    max_age: int | None = None,
 ) -> Response[Any]:
+    key = await limits.begin(request)
     binding = await flows.start(
+        key,
         back,
         cancel_to="/account",
         acr=settings().admin_acr,
@@ -159,7 +166,7 @@ async def _sign_in(
         step_up=step_up,
         login_hint=login_hint,
     )
-    return see_other(flows.path(binding), [flows.cookie(binding)])
+    return see_other(flows.path(binding), key.cookies())
 
 
 def _forbidden(message: str) -> PageError:

@@ -25,7 +25,7 @@ from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
 from idp.oauth.sign_out import sign_out_user
 from idp.settings import settings
-from idp.signin import engine, machine
+from idp.signin import engine, limits, machine
 from idp.signin import flow as flows
 from idp.signin.flow import Flow
 from idp.signin.machine import Step
@@ -134,9 +134,11 @@ async def _begin(client: Client, form: dict[str, str]) -> _Asking:
     # There is no redirect; the code is bound to the client and to its code_challenge.
     asked = read(parameters, client, "")
     wanted = levels.wanted(asked, client)
+    key = await limits.begin(None)
     async with transaction():
-        pending = await waiting.store(asked)
+        pending = await waiting.store(key, asked)
         await flows.start(
+            key,
             waiting.path(pending),
             login_hint=asked.login_hint,
             display=consent.display(client, client.redirect_uris[0], asked.ui_locales),

@@ -20,10 +20,11 @@ from idp.oauth.authorize.waiting import Waiting
 from idp.oauth.clients import redirects
 from idp.oauth.clients.registry import Client, registry
 from idp.signin import flow as flows
-from idp.signin import sessions
+from idp.signin import limits, sessions
 from idp.signin.sessions import SignedIn
 from idp.web import forms
 from idp.web.access import Access
+from idp.web.binding import BrowserKey
 from idp.web.context import Refusal, refusal
 from idp.web.i18n import gettext as _
 from idp.web.pages import see_other
@@ -78,13 +79,17 @@ async def authorize(request: AnyRequest) -> Response[Any]:
         return respond_with_error(redirect_uri, response_mode(parameters), error, parameters.get("state"))
     if request.method == HttpMethod.POST:
         # Another site's POST arrives without our SameSite cookies; the GET that follows it brings them.
-        return await _wait(asked)
+        await limits.begin(request)
+        return see_other(await waiting.store_unclaimed(asked))
     return await _proceed(request, asked, None)
 
 
 @get("/authorize/{request_id:str}", opt={"access": Access.PAGE})
 async def resume(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """Go on with a request that waited, for the sign-in or for the GET after a POST."""
+    key = BrowserKey.of(request)
+    if (claimed := await waiting.claim(key, request_id)) is not None:
+        return see_other(claimed, key.cookies())
     pending = await waiting.load(request, request_id)
     return await _proceed(request, pending.asked, pending)
 
@@ -121,11 +126,11 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Wa
             raise InvalidScope("None of the requested scopes is allowed to this client any more.")
         wanted = levels.wanted(asked, client)
         if session is None or not _signed_in_as_asked(asked, session, pending):
-            return await _send_to_login(asked, client, wanted, pending)
+            return await _send_to_login(request, asked, client, wanted, pending)
         if not _level_is_met(asked, wanted, session, pending):
-            return await _send_to_login(asked, client, wanted, pending, step_up=session)
+            return await _send_to_login(request, asked, client, wanted, pending, step_up=session)
         if await consent.is_needed(asked, client, session, pending):
-            return await _send_to_consent(asked, pending)
+            return await _send_to_consent(request, asked, pending)
     except OAuthError as error:
         return await _refuse(asked, pending, error)
     return await _grant(asked, session, pending)
@@ -172,16 +177,20 @@ def _signed_in_as_asked(asked: AuthorizationRequest, session: SignedIn, pending:
 
 
 async def _send_to_login(
+    request: AnyRequest,
     asked: AuthorizationRequest,
     client: Client,
     wanted: levels.Wanted,
     pending: Waiting | None,
+    *,
     step_up: SignedIn | None = None,
 ) -> Response[Any]:
     if "none" in asked.prompt:
         raise OAuthError("login_required", "The user must sign in.")
-    pending = pending or await waiting.store(asked)
+    key = await limits.begin(request)
+    pending = pending or await waiting.store(key, asked)
     binding = await flows.start(
+        key,
         waiting.path(pending),
         cancel_to=f"{waiting.path(pending)}/cancel",
         login_hint=asked.login_hint,
@@ -194,38 +203,32 @@ async def _send_to_login(
     path = flows.path(binding)
     if step_up is None and asked.idp_hint in {upstream.id for upstream in upstreams.allowed(client.upstreams)}:
         path += f"/to/{asked.idp_hint}"
-    return see_other(path, [waiting.cookie(pending), flows.cookie(binding)])
+    return see_other(path, key.cookies())
 
 
-async def _send_to_consent(asked: AuthorizationRequest, pending: Waiting | None) -> Response[Any]:
+async def _send_to_consent(request: AnyRequest, asked: AuthorizationRequest, pending: Waiting | None) -> Response[Any]:
     if "none" in asked.prompt:
         raise OAuthError("consent_required", "The user must consent.")
-    pending = pending or await waiting.store(asked)
-    return see_other(f"/consent/{pending.binding.id}", [waiting.cookie(pending)])
-
-
-async def _wait(asked: AuthorizationRequest) -> Response[Any]:
-    pending = await waiting.store(asked)
-    return see_other(waiting.path(pending), [waiting.cookie(pending)])
+    if pending is not None:
+        return see_other(f"/consent/{pending.binding.id}")
+    key = await limits.begin(request)
+    pending = await waiting.store(key, asked)
+    return see_other(f"/consent/{pending.binding.id}", key.cookies())
 
 
 async def _refuse(asked: AuthorizationRequest, pending: Waiting | None, error: OAuthError) -> Response[Any]:
-    cookies = []
     if pending is not None:
         await waiting.finish(pending)
-        cookies.append(pending.binding.delete_cookie())
-    return respond_with_error(asked.redirect_uri, asked.response_mode, error, asked.state, cookies)
+    return respond_with_error(asked.redirect_uri, asked.response_mode, error, asked.state)
 
 
 async def _grant(asked: AuthorizationRequest, session: SignedIn, pending: Waiting | None) -> Response[Any]:
     """End the request with a code."""
-    cookies = []
     async with transaction():
         if pending is not None:
             await waiting.finish(pending)
-            cookies.append(pending.binding.delete_cookie())
         code = await issue_code(asked, session)
-    return respond(asked.redirect_uri, asked.response_mode, {"code": code}, asked.state, cookies)
+    return respond(asked.redirect_uri, asked.response_mode, {"code": code}, asked.state)
 
 
 ROUTES = [authorize, resume, cancel]

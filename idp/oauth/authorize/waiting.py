@@ -5,14 +5,17 @@ from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.datastructures import Cookie
 
+from idp import ids
 from idp.db.engine import execute, fetchrow
 from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.clients.registry import registry
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.web import i18n
-from idp.web.binding import Binding
+from idp.web.binding import Binding, BrowserKey
+from idp.web.i18n import gettext as _
+from idp.web.pages import origin
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -28,30 +31,54 @@ _INSERT = """
     INSERT INTO authorization_request (id, browser_hash, client_id, request, consented, created_at, expires_at)
     VALUES ($1, $2, $3, $4, false, now(), now() + make_interval(secs => $5)) RETURNING created_at
 """
+#: The hash of a request that came by POST and is bound to no browser yet.
+_UNCLAIMED = b""
+_CLAIM = """
+    UPDATE authorization_request SET id = $2, browser_hash = $3
+    WHERE id = $1 AND browser_hash = $4 AND finished_at IS NULL AND expires_at > now()
+"""
 _FIND = """
     SELECT request, consented, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
     FROM authorization_request WHERE id = $1 AND browser_hash = $2
 """
+_IS_LIVE = "SELECT 1 FROM authorization_request WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
 _STILL_WAITS = "id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()"
 _FINISH = f"UPDATE authorization_request SET finished_at = now() WHERE {_STILL_WAITS}"  # noqa: S608
 _CONSENT = f"UPDATE authorization_request SET consented = true WHERE {_STILL_WAITS}"  # noqa: S608
 
 
-async def store(asked: AuthorizationRequest) -> Waiting:
-    """Keep a request until its user is ready. Send :func:`cookie` along."""
-    binding = Binding.new()
-    row = await fetchrow(_INSERT, binding.id, binding.hash, asked.client_id, asked.to_json(), settings().flow_lifetime)
+async def store(key: BrowserKey, asked: AuthorizationRequest) -> Waiting:
+    """Keep a request until its user is ready. Send the cookies of the browser's key along."""
+    binding = key.bind()
+    return Waiting(binding, asked, await _insert(binding.id, binding.hash, asked))
+
+
+async def store_unclaimed(asked: AuthorizationRequest) -> str:
+    """Keep a request that came by POST, without our cookies. Returns the path of the GET that :func:`claim` binds."""
+    request_id = ids.random_token()
+    await _insert(request_id, _UNCLAIMED, asked)
+    return f"/authorize/{request_id}"
+
+
+async def claim(key: BrowserKey, request_id: str) -> str | None:
+    """Bind a request that came by POST to the browser that follows the redirect, once. Returns its new path.
+
+    Whoever has the address could as well send the browser to the request itself.
+    """
+    binding = key.bind()
+    claimed = await execute(_CLAIM, request_id, binding.id, binding.hash, _UNCLAIMED)
+    return f"/authorize/{binding.id}" if claimed else None
+
+
+async def _insert(id: str, browser_hash: bytes, asked: AuthorizationRequest) -> datetime:
+    row = await fetchrow(_INSERT, id, browser_hash, asked.client_id, asked.to_json(), settings().flow_lifetime)
     assert row is not None  # noqa: S101 -- INSERT … RETURNING gives its row
-    return Waiting(binding, asked, row["created_at"])
+    created_at: datetime = row["created_at"]
+    return created_at
 
 
 def path(pending: Waiting) -> str:
     return f"/authorize/{pending.binding.id}"
-
-
-def cookie(pending: Waiting) -> Cookie:
-    """The cookie that binds the request to the browser, as long as the request lives."""
-    return pending.binding.cookie(settings().flow_lifetime)
 
 
 async def load(request: Request[Any, Any, Any], id: str) -> Waiting:
@@ -60,7 +87,10 @@ async def load(request: Request[Any, Any, Any], id: str) -> Waiting:
     Raises:
         PageError: it is another browser's, unknown, expired or finished.
     """
-    return await load_bound(Binding.read(request, id))
+    binding = Binding.read(request, id)
+    if binding is None and await fetchrow(_IS_LIVE, id) is not None:
+        raise flows.unbound(request)
+    return await load_bound(binding)
 
 
 async def load_bound(binding: Binding | None) -> Waiting:
@@ -72,11 +102,20 @@ async def load_bound(binding: Binding | None) -> Waiting:
     row = await fetchrow(_FIND, binding.id, binding.hash) if binding else None
     if binding is None or row is None or not row["live"]:
         raise flows.expired()
-    if row["finished"]:
-        raise flows.finished()
     asked = AuthorizationRequest.from_json(row["request"])
+    if row["finished"]:
+        raise flows.Finished(way_out=_to_application(asked))
     i18n.prefer(asked.ui_locales)
     return Waiting(binding, asked, row["created_at"], row["consented"])
+
+
+def _to_application(asked: AuthorizationRequest) -> tuple[tuple[str, str], ...]:
+    """The way on from a request that was answered: the application that has the answer."""
+    client = registry.client(asked.client_id)
+    url = client and (client.client_uri or origin(asked.redirect_uri))
+    if client is None or not url or not url.startswith(("https://", "http://")):
+        return ()
+    return ((_("Continue to %(application)s") % {"application": client.client_name}, url),)
 
 
 async def finish(pending: Waiting) -> None:

@@ -1,0 +1,24 @@
+"""What a browser holds of the flows that it began, for tests that take it apart."""
+
+from idp.db.engine import fetchrow
+from idp.web.binding import Binding
+from tests.support.browser import Browser
+
+PREFIX = "__Host-flow."
+
+
+def cookie_of(flow_id: str) -> str:
+    """The name of the cookie that binds what has this id."""
+    return f"{PREFIX}{flow_id[:12]}"
+
+
+def binding_of(browser: Browser, flow_id: str) -> Binding:
+    """The binding of a flow or a waiting authorization request of this browser."""
+    return Binding.derive(flow_id, browser.cookies[cookie_of(flow_id)])
+
+
+async def waiting_of(flow_id: str) -> str:
+    """The id of the authorization request that a flow leads to."""
+    row = await fetchrow("SELECT return_to FROM signin_flow WHERE id = $1", flow_id)
+    assert row is not None
+    return str(row["return_to"]).removeprefix("/authorize/")
