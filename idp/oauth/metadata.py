@@ -30,15 +30,7 @@ from idp.web.headers import encode, request_header
 
 METHODS: Final = (HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS)
 
-_CORS = {"Access-Control-Allow-Origin": "*"}
-_PREFLIGHT_HEADERS = _CORS | {
-    "Allow": ", ".join(METHODS),
-    "Access-Control-Allow-Methods": ", ".join(METHODS),
-    # If-None-Match is what makes a browser ask.
-    "Access-Control-Allow-Headers": "*",
-    "Access-Control-Max-Age": "86400",
-}
-_PREFLIGHT = Answer(b"", encode(_PREFLIGHT_HEADERS), status=HTTPStatus.NO_CONTENT)
+_OPTIONS = Answer(b"", encode({"Allow": ", ".join(METHODS)}), status=HTTPStatus.NO_CONTENT)
 
 
 def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
@@ -84,7 +76,7 @@ def _discovery(issuer: str, algorithms: tuple[str, ...]) -> Document:
 @lru_cache(maxsize=16)
 def _answers(document: Document, max_age: int) -> tuple[Answer, Answer]:
     """A document for those who do not have it, and for those who do."""
-    headers = _CORS | {"Cache-Control": f"public, max-age={max_age}", "ETag": document.etag}
+    headers = {"Cache-Control": f"public, max-age={max_age}", "ETag": document.etag}
     # Not application/jwk-set+json for the JWKS: some clients, and the OpenID Foundation's tests, want this.
     whole = Answer(document.body, encode(headers | {"Content-Type": "application/json"}))
     return whole, Answer(b"", encode(headers), status=HTTPStatus.NOT_MODIFIED)
@@ -98,7 +90,7 @@ def _unchanged(if_none_match: str, etag: str) -> bool:
 
 def _answer(request: Request[Any, Any, Any], document: Document) -> Answer:
     if request.method == HttpMethod.OPTIONS:
-        return _PREFLIGHT
+        return _OPTIONS
     whole, unchanged = _answers(document, settings().jwks_max_age)
     if_none_match = request_header(request.scope, b"if-none-match")
     return unchanged if if_none_match and _unchanged(if_none_match, document.etag) else whole

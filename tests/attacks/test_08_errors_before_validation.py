@@ -37,7 +37,7 @@ FAULTS: dict[str, dict[str, str | None]] = {
     "form_post": {"response_mode": "form_post"},
     "response_mode unknown": {"response_mode": "web_message"},
     "scope unknown": {"scope": "none-such"},
-    "scope missing": {"scope": None},
+    "scope blank": {"scope": " "},
     "challenge missing": {"code_challenge": None},
     "plain": {"code_challenge_method": "plain"},
     "prompt none": {"prompt": "none"},

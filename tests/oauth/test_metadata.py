@@ -12,12 +12,14 @@ from idp.oauth import metadata
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES, describe
 from idp.settings import settings
 from idp.web.access import require_declaration
+from idp.web.cors import Cors
 from tests.support.isolated import MoveClock, isolated
 from tests.support.postgres import Cluster
 
 DISCOVERY = "/.well-known/openid-configuration"
 AUTHORIZATION_SERVER = "/.well-known/oauth-authorization-server"
 JWKS = "/.well-known/jwks.json"
+CLIENT = "https://client.example"
 PATHS = [DISCOVERY, AUTHORIZATION_SERVER, JWKS]
 
 
@@ -46,7 +48,7 @@ def ring(loaded_ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> KeyRing:
 async def web(ring: KeyRing) -> AsyncIterator[httpx.AsyncClient]:
     app = Litestar(metadata.ROUTES, openapi_config=None, logging_config=None)
     require_declaration(app)
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(Cors(app, lambda origin: origin == CLIENT))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url=settings().issuer) as client:
         yield client
 
@@ -114,21 +116,24 @@ async def test_head_is_get_without_the_body(web: httpx.AsyncClient, path: str) -
     assert head.headers == get.headers
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("path", PATHS)
-async def test_browsers_may_ask_with_conditions(web: httpx.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize("origin", ["https://spa.example", CLIENT, "null"])
+async def test_browsers_may_ask_with_conditions(web: httpx.AsyncClient, path: str, origin: str) -> None:
     response = await web.options(
         path,
         headers={
-            "Origin": "https://spa.example",
+            "Origin": origin,
             "Access-Control-Request-Method": "GET",
             "Access-Control-Request-Headers": "if-none-match",
         },
     )
     assert (response.status_code, response.content) == (204, b"")
-    assert response.headers["access-control-allow-origin"] == "*"
+    assert response.headers["access-control-allow-origin"] == (CLIENT if origin == CLIENT else "*")
     assert "GET" in response.headers["access-control-allow-methods"]
-    assert response.headers["access-control-allow-headers"] == "*"
-    assert "access-control-allow-credentials" not in response.headers
+    # With cookies, `*` allows nothing: the name must stand there.
+    assert {"*", "If-None-Match"} <= set(response.headers["access-control-allow-headers"].split(", "))
+    assert response.headers.get("access-control-allow-credentials") == ("true" if origin == CLIENT else None)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -35,6 +35,7 @@ CHECKS = (
     "authorization_challenge",
 )
 TEXTS = ("client_name", "scope", "client_uri", "logo_uri", "policy_uri", "tos_uri", "id_token_signed_response_alg")
+COOKIE = "refresh_token_cookie"
 METHOD = "token_endpoint_auth_method"
 LABELS = {
     "client_name": "Name, as people see it",
@@ -115,6 +116,9 @@ def _creation(visit: Visit, error: str | None = None) -> Response[str]:
         fields.append(Field("redirect_uris", "Redirect URIs", uris, "lines", hint, required=True))
     scope = visit.form.get("scope", KINDS[kind]["scope"])
     fields.append(Field("scope", "Scopes that it may ask for", scope, help="Parted by spaces."))
+    if kind == "spa":
+        hint = "On the same site as this server. Else a script that gets into the page gets the token too."
+        fields.append(Field(COOKIE, LABELS[COOKIE], "on" if COOKIE in visit.form else "", "check", hint))
     return show(
         visit, "form", section="clients", heading=f"New {title.lower()}", intro=explanation, fields=fields, error=error,
         action=f"{HOME}/clients/new/{kind}", label="Register", back=f"{HOME}/clients", status=400 if error else 200,
@@ -128,9 +132,11 @@ async def create_client(visit: Visit) -> Response[Any]:
         raise not_found()
     scope = visit.form.get("scope", "").strip()
     check_scope(visit.caller, scope.split())
-    given = {"client_name": visit.form.get("client_name", "").strip(), "scope": scope}
+    given: dict[str, Any] = {"client_name": visit.form.get("client_name", "").strip(), "scope": scope}
     if kind != "service":
         given["redirect_uris"] = _lines(visit.form.get("redirect_uris", ""))
+    if kind == "spa":
+        given[COOKIE] = COOKIE in visit.form
     try:
         client, secret = await registration.register_client(**(KINDS[kind] | given))
     except OAuthError as error:

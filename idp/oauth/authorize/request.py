@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from idp.errors import InvalidRequest, OAuthError
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.registry import Client, registry
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
 
@@ -107,13 +107,13 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
     Raises:
         InvalidRequest: a value is malformed.
     """
-    claims = _read_claims(parameters)
+    claims, scope = _read_claims(parameters), granted_scope(parameters, client)
     asked = AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=redirect_uri,
         response_type=parameters["response_type"],
         response_mode=parameters.get("response_mode", "query"),
-        scope=granted_scope(parameters, client),
+        scope=scope,
         state=parameters.get("state"),
         nonce=parameters.get("nonce"),
         code_challenge=parameters.get("code_challenge"),
@@ -123,7 +123,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         acr_values=words(parameters, "acr_values"),
         ui_locales=words(parameters, "ui_locales"),
         claims=claims,
-        resource=words(parameters, "resource"),
+        resource=words(parameters, "resource") or registry.audience(scope),
         idp_hint=parameters.get("idp_hint", ""),
         subject=_read_subject(parameters, claims),
     )
@@ -200,5 +200,10 @@ def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
 
 
 def granted_scope(parameters: Parameters, client: Client) -> tuple[str, ...]:
-    """The requested scopes that this client may have. Others are left out (RFC 6749 section 3.3)."""
-    return tuple(scope for scope in words(parameters, "scope") if scope in client.scopes)
+    """The requested scopes that this client may have. Others are left out (RFC 6749 section 3.3).
+
+    Without the parameter, all of its scopes are requested, but for ``offline_access``, which must be asked for.
+    """
+    asked = words(parameters, "scope") if "scope" in parameters else words({"scope": client.scope}, "scope")
+    without = set() if "scope" in parameters else {"offline_access"}
+    return tuple(name for name in asked if name in client.scopes and name not in without)

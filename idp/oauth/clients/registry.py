@@ -1,6 +1,6 @@
 """The clients and resource servers in memory, as every request uses them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,6 +9,7 @@ from idp import ids
 from idp.keys import jose
 from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.tables import enabled_clients, not_before, resource_servers
+from idp.oauth.scopes import STANDARD_SCOPES
 
 #: Before anything was issued.
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -61,8 +62,19 @@ class _Records(msgspec.Struct, frozen=True):
 
     clients: Mapping[str, Client] = {}
     resource_servers: Mapping[str, ResourceServer] = {}
+    #: By scope, the resource servers that define it.
+    definers: Mapping[str, frozenset[str]] = {}
     origins: frozenset[str] = frozenset()
     not_before: datetime = BEGINNING
+
+
+def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]:
+    """By scope, the resource servers that define it. A standard scope is nobody's."""
+    found: dict[str, set[str]] = {}
+    for server in servers:
+        for name in server.scopes - STANDARD_SCOPES.keys():
+            found.setdefault(name, set()).add(server.identifier)
+    return {name: frozenset(identifiers) for name, identifiers in found.items()}
 
 
 class Registry:
@@ -88,6 +100,7 @@ class Registry:
         self._records = _Records(
             {client.client_id: client for client in clients},
             {server.identifier: server for server in servers},
+            _definers(servers),
             frozenset(origin for client in clients for origin in client.origins),
             await not_before() or BEGINNING,
         )
@@ -103,6 +116,16 @@ class Registry:
     def not_before(self, client: Client) -> datetime:
         """The moment before which whatever was issued to a client counts no more: its own or everybody's, the later."""
         return max(self._records.not_before, client.not_before or BEGINNING)
+
+    def audience(self, scope: Iterable[str]) -> tuple[str, ...]:
+        """Whom a token is for if its request names no ``resource`` (RFC 9068 section 3).
+
+        That is the one resource server that defines all of its scopes, without those that belong to none. Where several
+        do, or none does, it is nobody: empty.
+        """
+        defined = [self._records.definers[name] for name in scope if name in self._records.definers]
+        common = frozenset.intersection(*defined) if defined else frozenset[str]()
+        return tuple(common) if len(common) == 1 else ()
 
     @property
     def resource_servers(self) -> Mapping[str, ResourceServer]:

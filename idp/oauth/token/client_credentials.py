@@ -29,7 +29,7 @@ async def issue(client: Client, form: dict[str, str]) -> TokenResponse:
     wanted = words(form, "scope") if "scope" in form else allowed
     if not set(wanted) <= set(allowed):
         raise InvalidScope("A scope is unknown, not allowed to this client, or only for users.")
-    resource = words(form, "resource")
+    resource = words(form, "resource") or registry.audience(wanted)
     if any(registry.resource_server(identifier) is None for identifier in resource):
         raise InvalidTarget("The resource is not registered.")
     scope, jti = " ".join(wanted), secrets.token_urlsafe(16)

@@ -124,6 +124,19 @@ async def test_a_client_from_its_creation_to_its_end(owner: Desk) -> None:
     assert (await owner.get(path)).status == 404
 
 
+@pytest.mark.fault(46)
+async def test_a_single_page_app_gets_its_cookie_at_its_creation(owner: Desk) -> None:
+    """As the README says: what protects its refresh token is offered where it is registered."""
+    name = secrets.token_hex(4)
+    entered = {"client_name": name, "redirect_uris": "https://spa.example/cb", "scope": "openid offline_access"}
+    page = await owner.get("/admin/clients/new/spa")
+    form = next(form for form in page.forms if form.action == "/admin/clients/new/spa")
+    for chosen in ({}, {"refresh_token_cookie": "on"}):
+        await owner.browser.post(form.action, {"csrf_token": form.fields["csrf_token"]} | entered | chosen)
+    rows = await fetch("SELECT refresh_token_cookie FROM client WHERE client_name = $1 ORDER BY created_at", name)
+    assert [row["refresh_token_cookie"] for row in rows] == [False, True]
+
+
 async def test_a_resource_server_and_its_configuration(owner: Desk) -> None:
     identifier = f"https://{secrets.token_hex(4)}.example"
     answer = await owner.confirm(

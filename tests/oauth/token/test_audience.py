@@ -1,6 +1,7 @@
 """Whom an access token is for, and what it says to them (RFC 8707, RFC 9068)."""
 
 import asyncio
+import secrets
 import time
 from typing import Any
 
@@ -70,6 +71,72 @@ async def test_without_a_resource_it_is_for_us(browser: Browser, client: Relying
     """RFC 9068 section 3: a default audience."""
     tokens = await client.tokens(browser, alice.email)
     assert (await _read(client, tokens["access_token"]))["aud"] == client.issuer
+
+
+@pytest.fixture
+async def tally(make_client: MakeClient) -> RelyingParty:
+    """A service with scopes of two APIs, and one that belongs to none. The server knows of them."""
+    name = secrets.token_hex(4)
+    scope = [f"{name}:{end}" for end in ("one", "two", "both", "none")]
+    for api, own in (("one", scope[0]), ("two", scope[1])):
+        await register_resource_server(f"https://{api}.{name}.example.com", api, scope=f"{own} {scope[2]} email")
+    service = await make_client(**SERVICE | {"scope": " ".join(scope)})
+    async with asyncio.timeout(5):
+        while (await _issue(service, [f"https://two.{name}.example.com"])).status_code != 200:
+            await asyncio.sleep(0.02)
+    return service
+
+
+@pytest.mark.fault(37)
+async def test_the_scope_chooses_the_audience(tally: RelyingParty) -> None:
+    """RFC 9068 section 3. Only where it can mean one API; a `resource` has precedence."""
+    one, two, both, none = tally.scope.split()
+    apis = [f"https://{api}.{one.partition(':')[0]}.example.com" for api in ("one", "two")]
+    for scope, audience in (
+        ([one], apis[0]),
+        ([two], apis[1]),
+        ([one, both], apis[0]),
+        ([two, both, none], apis[1]),
+        ([both], tally.issuer),
+        ([one, two], tally.issuer),
+        ([none], tally.issuer),
+        ([one, two, both, none], tally.issuer),
+    ):
+        body = (await tally.post("/token", grant_type="client_credentials", scope=" ".join(scope))).json()
+        assert (await _read(tally, body["access_token"]))["aud"] == audience, scope
+    named = await tally.post("/token", grant_type="client_credentials", scope=one, resource=apis[1])
+    assert (await _read(tally, named.json()["access_token"]))["aud"] == apis[1]
+
+
+@pytest.mark.fault(37)
+async def test_a_persons_scope_chooses_it_too(
+    browser: Browser, make_client: MakeClient, alice: User, tally: RelyingParty
+) -> None:
+    """From the authorization on: that is what the person is asked for, and what a token may be limited to."""
+    scope = tally.scope.split()[0]
+    api = f"https://one.{scope.partition(':')[0]}.example.com"
+    party = await make_client(scope=f"openid {scope}")
+    code = await party.sign_in(browser, alice.email)
+    tokens = (await party.redeem(code, resource=api)).json()
+    assert (await _read(party, tokens["access_token"]))["aud"] == [api, party.issuer]
+    refreshed = (await party.refresh(tokens["refresh_token"])).json()
+    assert (await _read(party, refreshed["access_token"]))["aud"] == [api, party.issuer]
+    answer = await party.authorize(browser, resource=api, prompt="none")
+    assert "code" in answer.parameters
+    # A standard scope is nobody's, whatever a resource server says.
+    email = await make_client(scope="openid email")
+    assert (await _read(email, (await email.tokens(browser, alice.email))["access_token"]))["aud"] == email.issuer
+
+
+@pytest.mark.fault(37)
+async def test_without_scope_the_scopes_of_the_client(
+    browser: Browser, make_client: MakeClient, alice: User, tally: RelyingParty
+) -> None:
+    """RFC 6749 section 3.3: a default. Lasting access must be asked for."""
+    party = await make_client(scope=f"openid email offline_access {tally.scope.split()[0]}")
+    tokens = await party.tokens(browser, alice.email, scope=None)
+    assert tokens["scope"] == f"openid email {tally.scope.split()[0]}"
+    assert "id_token" in tokens
 
 
 async def test_a_service_names_its_resources(service: RelyingParty, apis: list[str]) -> None:
