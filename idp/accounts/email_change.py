@@ -3,14 +3,12 @@
 from uuid import UUID
 
 from idp.accounts import proofs
-from idp.accounts.proofs import Proved
+from idp.accounts.proofs import Proved, Purpose
 from idp.accounts.tables import User, user_by_email
 from idp.audit.events import record
 from idp.db.engine import execute, fetchrow, transaction
 from idp.mail import outbox
 from idp.settings import settings
-
-PURPOSE = "email_change"
 
 # Somebody else may have taken the address meanwhile: then the statement finds nothing to do.
 _CHANGE = """
@@ -34,7 +32,7 @@ async def mail_confirmation(user: User, email: str, session_id: UUID) -> None:
     void = taken is not None and taken.id != user.id
     async with transaction():
         sent = await proofs.prepare(
-            PURPOSE, email, lifetime=lifetime, flow_id=str(session_id), user_id=user.id, void=void
+            Purpose.EMAIL_CHANGE, email, lifetime=lifetime, flow_id=str(session_id), user_id=user.id, void=void
         )
         await outbox.queue(
             email,
@@ -53,9 +51,9 @@ async def confirm(user: User, session_id: UUID, *, code: str = "", token: str = 
     async with transaction():
         flow_id = str(session_id)
         if token:
-            proved = await proofs.take_token(token, PURPOSE, flow_id)
+            proved = await proofs.take_token(token, Purpose.EMAIL_CHANGE, flow_id)
         else:
-            proved = await proofs.try_code(PURPOSE, flow_id, code)
+            proved = await proofs.try_code(Purpose.EMAIL_CHANGE, flow_id, code)
         return proved is not None and proved.user_id == user.id and await _change(user, proved)
 
 

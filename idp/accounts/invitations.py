@@ -22,7 +22,10 @@ _INSERT = """
 _PEEK = """
     SELECT id, email, name FROM invitation WHERE token_hash = $1 AND consumed_at IS NULL AND expires_at > now()
 """
-_USE = "UPDATE invitation SET consumed_at = now() WHERE id = $1 AND consumed_at IS NULL AND expires_at > now()"
+_USE = """
+    UPDATE invitation SET consumed_at = now() WHERE id = $1 AND consumed_at IS NULL AND expires_at > now()
+    RETURNING email
+"""
 
 
 class Invited(NamedTuple):
@@ -70,6 +73,11 @@ async def peek(token: str) -> Invited | None:
     return Invited.of(await fetchrow(_PEEK, ids.digest(token)))
 
 
-async def use(invitation_id: UUID) -> bool:
-    """Use an invitation, once. Runs in the transaction that creates the account."""
-    return bool(await execute(_USE, invitation_id))
+async def use(invitation_id: UUID) -> str | None:
+    """Use an invitation, once. Runs in the transaction that creates the account.
+
+    Returns:
+        the address that it proves; None when it cannot be used.
+    """
+    row = await fetchrow(_USE, invitation_id)
+    return row["email"] if row is not None else None

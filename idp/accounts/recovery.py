@@ -1,19 +1,16 @@
 """A forgotten password: a mail that lets its reader choose a new one."""
 
-from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from idp.accounts import proofs
 from idp.accounts.passwords import check_new_password, hash_password
-from idp.accounts.proofs import Proved
-from idp.accounts.tables import user_by_email
+from idp.accounts.proofs import Proved, Purpose
+from idp.accounts.tables import User, user_by_email
 from idp.accounts.users import SignOut
 from idp.audit.events import record
 from idp.db.engine import fetchrow, transaction
 from idp.mail import outbox
 from idp.settings import settings
-
-PURPOSE = "password_reset"
 
 # Whoever has the mail reads the address. Whoever is disabled stays so.
 _SET_PASSWORD = """
@@ -29,12 +26,24 @@ async def mail_reset(email: str, flow_id: str) -> None:
         email: in its normalised form.
     """
     user = await user_by_email(email)
-    if user is not None and user.disabled_at is not None:
-        user = None
+    await _mail(email, user if user is not None and user.disabled_at is None else None, flow_id)
+
+
+async def mail_reset_to(user: User) -> None:
+    """Mail a link to a user for whom an administrator asked. There is no page to type a code on."""
+    await _mail(user.email, user if user.disabled_at is None else None, None)
+
+
+async def _mail(email: str, user: User | None, flow_id: str | None) -> None:
     lifetime = settings().password_reset_lifetime
     async with transaction():
         sent = await proofs.prepare(
-            PURPOSE, email, lifetime=lifetime, flow_id=flow_id, user_id=user and user.id, void=user is None
+            Purpose.PASSWORD_RESET,
+            email,
+            lifetime=lifetime,
+            flow_id=flow_id,
+            user_id=user.id if user else None,
+            void=user is None,
         )
         await outbox.queue(
             email,
@@ -42,33 +51,34 @@ async def mail_reset(email: str, flow_id: str) -> None:
             lifetime=lifetime,
             void=user is None,
             name=user.name if user else None,
-            code=sent.code,
+            code=sent.code if flow_id is not None else None,
             link=f"{settings().issuer}/reset?token={sent.token}",
             minutes=lifetime // 60,
         )
         # Of nobody too, so that it costs the same.
-        await record("password_reset_requested", user_id=user and user.id, stranger=email)
+        await record("password_reset_requested", user_id=user.id if user else None, stranger=email)
 
 
-async def reset(prove: Callable[[], Awaitable[Proved | None]], email: str, password: str, sign_out: SignOut) -> bool:
+async def reset(proved: Proved, password: str, sign_out: SignOut) -> bool:
     """Set a new password, and end all that was signed in with the old one.
 
     Args:
-        prove: uses the code or the link, in the transaction of the change.
-        email: the address, which must be no part of the password.
+        proved: by the code or the link, which is used up in the transaction of the change. Only who holds a live one
+            may make the server hash.
 
     Returns:
-        False when the proof does not hold.
+        False when the proof does not hold any more.
 
     Raises:
         PasswordRefused: the password is too weak, too short or too long.
         Overloaded: too many passwords are being hashed.
     """
-    await check_new_password(password, user_inputs=[email])
+    if proved.user_id is None:
+        return False
+    await check_new_password(password, user_inputs=[proved.email])
     password_hash = await hash_password(password)
     async with transaction():
-        proved = await prove()
-        if proved is None or proved.user_id is None:
+        if not await proofs.take(proved):
             return False
         return await _set_password(proved.user_id, proved.email, password_hash, sign_out)
 

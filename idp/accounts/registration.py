@@ -6,6 +6,7 @@ So nobody can hold an address that is not theirs, and what the server answers is
 from uuid import UUID
 
 from idp.accounts import proofs
+from idp.accounts.proofs import Purpose
 from idp.accounts.tables import User, user_by_email
 from idp.accounts.users import add_user
 from idp.db.engine import transaction
@@ -13,11 +14,11 @@ from idp.mail import outbox
 from idp.settings import settings
 from idp.web.i18n import locale
 
-PURPOSE = "registration"
 
-
-async def mail_proof(email: str, flow_id: str, link_prefix: str, name: str | None) -> None:
+async def mail_proof(email: str, flow_id: str, link_prefix: str) -> None:
     """Mail a code and a link; to somebody who has an account, the advice to use it.
+
+    The mail says nothing that was entered: who reads the address may be somebody else.
 
     Args:
         link_prefix: the link without its token.
@@ -25,13 +26,14 @@ async def mail_proof(email: str, flow_id: str, link_prefix: str, name: str | Non
     user = await user_by_email(email)
     lifetime = settings().email_code_lifetime
     async with transaction():
-        sent = await proofs.prepare(PURPOSE, email, lifetime=lifetime, flow_id=flow_id, void=user is not None)
+        sent = await proofs.prepare(
+            Purpose.REGISTRATION, email, lifetime=lifetime, flow_id=flow_id, void=user is not None
+        )
         if user is None:
             await outbox.queue(
                 email,
                 "verify_email",
                 lifetime=lifetime,
-                name=name,
                 code=sent.code,
                 link=f"{link_prefix}{sent.token}",
                 minutes=lifetime // 60,

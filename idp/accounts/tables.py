@@ -48,8 +48,9 @@ class User(Table, tablename="users", db=engine):
 class EmailProof(Table, tablename="email_proof", db=engine):
     """A mail on its way to prove that somebody reads an address: by a code, a link or either. Used once.
 
-    ``flow_id`` names the sign-in flow to whose browser it is bound, where it is bound. ``user_id`` is empty for an
-    address that nobody has: such a proof fails as others do. ``purpose`` says what may be done with it.
+    ``flow_id`` names the sign-in flow or the session to whose browser it is bound, where it is bound: that has one
+    live proof for each purpose. So has ``user_id`` where there is no flow. Without either it has no code and no link:
+    a proof for an address that nobody has fails as others do. ``purpose`` says what may be done with it.
     """
 
     id = UUID(primary_key=True, default=uuid7)

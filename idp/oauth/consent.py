@@ -94,7 +94,7 @@ async def is_needed(asked: AuthorizationRequest, client: Client, session: Signed
 
     A first-party client may skip consent, but ``prompt=consent`` always asks.
     """
-    if "consent" in asked.prompt and not (pending and pending.consented):
+    if "consent" in asked.prompt and not (pending and pending.consented_by == session.user_id):
         return True
     if client.skip_consent:
         return False
@@ -119,9 +119,11 @@ async def _load(request: AnyRequest, request_id: str) -> _Asking | Response[Any]
     return _Asking(msgspec.structs.replace(pending, asked=asked), client, session)
 
 
-def _form_purpose(session: SignedIn) -> str:
-    """The form counts for the person it was shown to, not for one who signs in meanwhile in another tab."""
-    return f"consent {session.user_id}"
+def _form_purpose(client: Client, session: SignedIn) -> str:
+    """The form counts for the person and the documents it was shown with: not for one who signs in meanwhile in another
+    tab, nor for terms that were changed meanwhile.
+    """
+    return f"consent {session.user_id} {_documents_hash(client).hex()}"
 
 
 @get("/consent/{request_id:str}", opt={"access": Access.PAGE})
@@ -138,7 +140,7 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
         "consent.html",
         form_targets=[origin(asked.redirect_uri)],
         action=f"/consent/{request_id}",
-        csrf_token=form_token(pending.binding.secret, _form_purpose(session)),
+        csrf_token=form_token(pending.binding.secret, _form_purpose(client, session)),
         client=display(client, asked.redirect_uri),
         user=user,
         scopes=[describe(scope) for scope in asked.scope if scope != "openid"],
@@ -155,7 +157,7 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
         return asking
     pending, client, session = asking
     form = await forms.form(request)
-    check_form_token(form, pending.binding.secret, _form_purpose(session))
+    check_form_token(form, pending.binding.secret, _form_purpose(client, session))
     match form.get("action"):
         case "allow":
             await _remember(pending, client, session)
@@ -179,7 +181,7 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
 async def _remember(pending: Waiting, client: Client, session: SignedIn) -> None:
     asked, allowance = pending.asked, Allowance.needed(pending.asked)
     async with transaction():
-        await waiting.mark_consented(pending)
+        await waiting.mark_consented(pending, session.user_id)
         await execute(
             _GRANT,
             ids.uuid7(),

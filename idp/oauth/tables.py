@@ -25,13 +25,18 @@ from idp.signin.tables import Session
 
 
 class AuthorizationRequestRow(Table, tablename="authorization_request", db=engine):
-    """A validated authorization request that waits for its user, bound to one browser."""
+    """A validated authorization request that waits for its user, bound to one browser.
+
+    ``consented_by`` is the user who said yes to this very request. ``consented`` is written for servers of the release
+    before.
+    """
 
     id = Text(primary_key=True)
     browser_hash = Bytea(secret=True)
     client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, index=False)
     request = JSONB()
     consented = Boolean(default=False)
+    consented_by = UUID(null=True, default=None)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
     finished_at = Timestamptz(null=True, default=None)

@@ -6,6 +6,7 @@ from litestar import Request, Response, get, post
 
 from idp.accounts import email_change, proofs
 from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.proofs import Purpose
 from idp.errors import TooManyTries
 from idp.selfservice.frame import Visit, account_page, posted, visit
 from idp.signin import limits
@@ -23,7 +24,7 @@ PATH = "/account/email"
 async def _page(
     request: AnyRequest, visitor: Visit, *, entered: str = "", token: str | None = None, error: str | None = None
 ) -> Response[str]:
-    sent_to = await proofs.waiting(email_change.PURPOSE, str(visitor.session.id))
+    sent_to = await proofs.waiting(Purpose.EMAIL_CHANGE, str(visitor.session.id))
     return account_page(
         request, "email", visitor, error=error, entered=entered, token=token, sent_to=sent_to, action=PATH
     )

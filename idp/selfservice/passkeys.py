@@ -42,11 +42,11 @@ async def add(request: AnyRequest) -> Response[Any]:
     if isinstance(asked, Response):
         return asked
     visitor, form = asked
-    challenge = await sessions.take_challenge(visitor.session.id)
-    if challenge is None:
-        return await _page(request, visitor, _("This page was open for too long. Try again."))
     try:
         async with transaction():
+            challenge = await sessions.take_challenge(visitor.session.id)
+            if challenge is None:
+                return await _page(request, visitor, _("This page was open for too long. Try again."))
             await passkeys.register(visitor.user.id, form.get("name", ""), challenge, form.get("credential", ""))
             await changed(visitor.user, "passkey_added")
     except passkeys.PasskeyRefused as error:

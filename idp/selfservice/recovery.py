@@ -6,9 +6,10 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
-from idp.accounts import proofs, recovery
+from idp.accounts import proofs
 from idp.accounts.addresses import InvalidEmail
 from idp.accounts.passwords import PasswordRefused
+from idp.accounts.proofs import Purpose
 from idp.audit.events import record
 from idp.errors import PageError, TooManyTries
 from idp.oauth.sign_out import sign_out_user
@@ -46,7 +47,7 @@ def _forgot_page(flow: Flow, username: str, sent_to: str | None, error: str | No
 async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Ask for the address; once the mail is sent, for the code and a new password."""
     flow = await flows.load(request, flow_id)
-    return _forgot_page(flow, flow.login_hint, await proofs.waiting(recovery.PURPOSE, flow.binding.id))
+    return _forgot_page(flow, flow.login_hint, await proofs.waiting(Purpose.PASSWORD_RESET, flow.binding.id))
 
 
 @post("/login/{flow_id:str}/forgot", opt=PAGE)
@@ -55,7 +56,7 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     flow = await flows.load(request, flow_id)
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, "login")
-    waiting = await proofs.waiting(recovery.PURPOSE, flow.binding.id)
+    waiting = await proofs.waiting(Purpose.PASSWORD_RESET, flow.binding.id)
     if form.get("action") == "send":
         username = form.get("username") or waiting or ""
         try:
@@ -66,9 +67,11 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
             return slowed_down(_forgot_page(flow, username, waiting, wait_sentence(error)), error)
         return see_other(f"{flows.path(flow.binding)}/forgot")
     try:
-        changed = await reset_by_code(flow, form.get("code", ""), form.get("password", ""), sign_out_user)
+        changed = await reset_by_code(flow, form.get("code", ""), form.get("password", ""), sign_out_user, request)
     except PasswordRefused as error:
         return _forgot_page(flow, "", waiting, str(error))
+    except TooManyTries as error:
+        return slowed_down(_forgot_page(flow, "", waiting, wait_sentence(error)), error)
     if not changed:
         return _forgot_page(
             flow, "", waiting, _("That code is not right, or it is too old. Check it, or ask for a new one.")
@@ -100,7 +103,7 @@ def _reset_page(token: str, email: str, error: str | None = None) -> Response[st
 async def show_reset(request: AnyRequest) -> Response[Any]:
     """Where the link leads. Looking at it changes nothing."""
     token = forms.query(request).get("token", "")
-    proved = await proofs.peek_token(token, recovery.PURPOSE)
+    proved = await proofs.peek_token(token, Purpose.PASSWORD_RESET)
     if proved is None:
         raise _too_old()
     return _reset_page(token, proved.email)
@@ -111,11 +114,13 @@ async def reset(request: AnyRequest) -> Response[Any]:
     """Take the new password."""
     form = await forms.form(request)
     token = form.get("token", "")
-    proved = await proofs.peek_token(token, recovery.PURPOSE)
+    proved = await proofs.peek_token(token, Purpose.PASSWORD_RESET)
     try:
-        changed = await reset_by_link(token, form.get("password", ""), sign_out_user)
+        changed = await reset_by_link(token, form.get("password", ""), sign_out_user, request)
     except PasswordRefused as error:
         return _reset_page(token, proved.email if proved else "", str(error))
+    except TooManyTries as error:
+        return slowed_down(_reset_page(token, proved.email if proved else "", wait_sentence(error)), error)
     if not changed:
         raise _too_old()
     return page("password_reset.html", login="/login")
@@ -125,7 +130,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
 async def show_unlock(request: AnyRequest) -> Response[Any]:
     """Where the link leads that an account's owner is mailed when somebody tries too many passwords."""
     token = forms.query(request).get("token", "")
-    if await proofs.peek_token(token, limits.UNLOCK) is None:
+    if await proofs.peek_token(token, Purpose.UNLOCK) is None:
         raise _too_old()
     return page("unlock.html", token=token, done=False)
 
@@ -133,7 +138,7 @@ async def show_unlock(request: AnyRequest) -> Response[Any]:
 @post("/unlock", opt=PAGE)
 async def unlock(request: AnyRequest) -> Response[Any]:
     """Lift the lock."""
-    proved = await proofs.take_token((await forms.form(request)).get("token", ""), limits.UNLOCK)
+    proved = await proofs.take_token((await forms.form(request)).get("token", ""), Purpose.UNLOCK)
     if proved is None:
         raise _too_old()
     await limits.unlock(proved.email)

@@ -23,7 +23,7 @@ PATH = "/account/totp"
 
 async def _page(request: AnyRequest, visitor: Visit, error: str | None = None) -> Response[Any]:
     try:
-        setup = await totp.start(visitor.user.id, visitor.user.email)
+        setup = await totp.start(visitor.user.id, str(visitor.session.id), visitor.user.email)
     except totp.AlreadyEnabled:
         return see_other(SECURITY)
     return account_page(request, "totp", visitor, setup=setup, error=error, action=PATH)
@@ -49,7 +49,7 @@ async def confirm_totp(request: AnyRequest) -> Response[Any]:
     except TooManyTries as error:
         return slowed_down(await _page(request, visitor, wait_sentence(error)), error)
     async with transaction():
-        confirmed = await totp.confirm(user.id, form.get("code", ""))
+        confirmed = await totp.confirm(user.id, str(visitor.session.id), form.get("code", ""))
         if confirmed:
             await factors.set_two_step(user.id, True)
             await devices.distrust(user.id)

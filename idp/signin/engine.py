@@ -81,7 +81,7 @@ async def state_of(browser: AnyRequest | None, flow: Flow) -> State:
 
 def _state(flow: Flow, done: tuple[Done, ...], person: Standing | None) -> State:
     factors, trusted = (person.factors, person.trusted) if person is not None else (NONE, False)
-    return State(done, _offered(flow), factors.has, factors.two_step and not trusted, flow.acr, flow.insist)
+    return State(done, _offered(flow), factors.has, factors.two_step and not trusted, flow.acr, flow.required)
 
 
 def _offered(flow: Flow) -> frozenset[Step]:
@@ -169,6 +169,7 @@ async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: F
     """Note the step, and end the flow with a session if nothing is missing any more. None: something has changed."""
     if proof is None:
         return Taken(await flows.load_bound(flow.binding))
+    flow = proof.flow or flow
     person = proof.by or await standing.of(proof.user_id, request if browser else None)
     if person is None or person.disabled:
         raise flows.finished()

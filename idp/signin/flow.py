@@ -65,7 +65,7 @@ class Flow(msgspec.Struct, frozen=True):
     login_hint: str
     display: Display | None
     acr: str = SINGLE_FACTOR
-    insist: bool = False
+    required: str = SINGLE_FACTOR
     max_age: int | None = None
     user_id: UUID | None = None
     session_id: UUID | None = None
@@ -83,18 +83,21 @@ class Flow(msgspec.Struct, frozen=True):
 
 _INSERT = """
     INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, acr, insist,
-                             max_age, user_id, session_id, done, registration, turn, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, now(), now() + make_interval(secs => $14))
+                             required_acr, max_age, user_id, session_id, done, registration, turn, created_at,
+                             expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $7::text = $8::text, $8, $9, $10, $11, $12, $13, 0, now(),
+            now() + make_interval(secs => $14))
 """
 _FIND = """
-    SELECT return_to, cancel_to, login_hint, display, acr, insist, max_age, user_id, session_id, done, turn,
-           registration, identity, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
+    SELECT return_to, cancel_to, login_hint, display, acr, max_age, user_id, session_id, done, turn, registration,
+           identity, created_at, coalesce(required_acr, CASE WHEN insist THEN acr END) AS required,
+           finished_at IS NOT NULL AS finished, expires_at > now() AS live
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
 _IS_LIVE = "SELECT 1 FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
 _STILL_AT = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
 _REGISTER = f"UPDATE signin_flow SET registration = $4, turn = turn + 1 WHERE {_STILL_AT}"  # noqa: S608
-_IDENTIFY = f"UPDATE signin_flow SET identity = $4 WHERE {_STILL_AT}"  # noqa: S608
+_IDENTIFY = f"UPDATE signin_flow SET identity = $4, turn = turn + 1 WHERE {_STILL_AT}"  # noqa: S608
 _FINISH = """
     UPDATE signin_flow SET finished_at = now()
     WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()
@@ -112,7 +115,7 @@ async def start(
     login_hint: str = "",
     display: Display | None = None,
     acr: str = SINGLE_FACTOR,
-    insist: bool = False,
+    required: str = SINGLE_FACTOR,
     max_age: int | None = None,
     step_up: SignedIn | None = None,
     registration: Registration | None = None,
@@ -122,7 +125,7 @@ async def start(
 
     Args:
         key: of the browser, from :func:`idp.signin.limits.begin`.
-        acr, insist: the level to reach, and whether less will not do.
+        acr, required: the level that is asked for, and the one without which the flow does not end.
         max_age: how many seconds old a proof may be, that of an account elsewhere too. 0: it is given now. None: any.
         step_up: a session whose steps count already, so that only what is missing is asked for.
         registration: what is known of an account that an invitation allows.
@@ -138,7 +141,7 @@ async def start(
         login_hint,
         _to_json(display),
         acr,
-        insist,
+        required,
         max_age,
         step_up.user_id if step_up else None,
         step_up.id if step_up else None,
@@ -190,7 +193,7 @@ async def load_bound(binding: Binding | None) -> Flow:
         row["login_hint"],
         display,
         row["acr"],
-        row["insist"],
+        row["required"] or SINGLE_FACTOR,
         row["max_age"],
         row["user_id"],
         row["session_id"],
@@ -212,7 +215,7 @@ def _at(flow: Flow) -> tuple[str, bytes, int]:
 
 
 async def keep_registration(flow: Flow, registration: Registration | None) -> Flow:
-    """Keep what somebody entered to get an account, or forget it.
+    """Keep what somebody entered to get an account, or forget it. In the transaction of the mail that is for it.
 
     Raises:
         PageError: the flow went on or ended meanwhile.
@@ -230,7 +233,7 @@ async def keep_identity(flow: Flow, somebody: Found) -> Flow:
     """
     if not await execute(_IDENTIFY, *_at(flow), _to_json(somebody)):
         raise finished()
-    return msgspec.structs.replace(flow, identity=somebody)
+    return msgspec.structs.replace(flow, identity=somebody, turn=flow.turn + 1)
 
 
 async def finish(flow: Flow) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from litestar import Request
 
 from idp.accounts import proofs
+from idp.accounts.proofs import Purpose
 from idp.audit.events import record
 from idp.db.engine import transaction
 from idp.db.named import Named
@@ -48,8 +49,6 @@ PASSWORDS = Escalation("passwords of an account", free=5, longest=HOUR)
 LOCK_AFTER = 16
 #: Codes of an authenticator app and recovery codes tried at one account, in whichever sign-in.
 SECOND_STEPS = Escalation("second steps of an account", free=5, longest=HOUR)
-
-UNLOCK = "unlock"
 
 _TRY_PASSWORD = Named(f"""
     WITH person AS MATERIALIZED ({standing.BY_EMAIL})
@@ -158,7 +157,7 @@ async def _tell_owner(email: str, person: Standing | None) -> None:
     lifetime, void = DAY, person is None or person.disabled
     user_id = person.user_id if person else None
     async with transaction():
-        sent = await proofs.prepare(UNLOCK, email, lifetime=lifetime, user_id=user_id, void=void)
+        sent = await proofs.prepare(Purpose.UNLOCK, email, lifetime=lifetime, user_id=user_id, void=void)
         await outbox.queue(
             email,
             "account_locked",

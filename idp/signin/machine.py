@@ -69,7 +69,8 @@ class State(msgspec.Struct, frozen=True):
         has: the second steps that the user is able to take; empty until it is known who it is.
         two_step: the user is asked for a second factor, whatever the application asks for.
         acr: the level that the application asks for.
-        insist: less will not do. Otherwise whoever cannot reach the level may go on without it.
+        required: the level without which the sign-in does not end. Up to :attr:`acr`, whoever cannot reach more may go
+            on without it.
     """
 
     done: tuple[Done, ...] = ()
@@ -77,7 +78,12 @@ class State(msgspec.Struct, frozen=True):
     has: frozenset[Step] = frozenset()
     two_step: bool = False
     acr: str = SINGLE_FACTOR
-    insist: bool = False
+    required: str = SINGLE_FACTOR
+
+    @property
+    def target(self) -> str:
+        """The level that is asked for by now: what can be put off and was put off is not."""
+        return self.required if any(taken.step is Step.ENROL for taken in self.done) else self.acr
 
 
 def reached(done: Iterable[Done]) -> str | None:
@@ -120,7 +126,8 @@ def auth_age(done: Iterable[Done], at: datetime) -> int | None:
     return max(0, int((at - datetime.fromtimestamp(min(times), UTC)).total_seconds()))
 
 
-def _falls_short(level: str, of: str) -> bool:
+def falls_short(level: str, of: str) -> bool:
+    """Whether a sign-in of one level is not good enough for another."""
     return ACR_VALUES.index(level) < ACR_VALUES.index(of)
 
 
@@ -132,18 +139,15 @@ def allowed(state: State) -> tuple[Step, ...]:
     usable = tuple(step for step in SECOND if step in state.has)
     if state.two_step and usable and level == SINGLE_FACTOR:
         return usable
-    if not _falls_short(level, state.acr):
+    if not falls_short(level, state.target):
         return ()
     # A new factor is given only to whoever has shown those that there are: a password alone must not be enough to
     # add a key of one's own.
     if level != SINGLE_FACTOR:
         usable = tuple(step for step in usable if step is Step.PASSKEY)
-    elif state.acr == PHISHING_RESISTANT and Step.PASSKEY in usable:
+    elif state.target == PHISHING_RESISTANT and Step.PASSKEY in usable:
         usable = (Step.PASSKEY, *(step for step in usable if step is not Step.PASSKEY))
-    if usable:
-        return usable
-    put_off = any(taken.step is Step.ENROL for taken in state.done)
-    return () if put_off and not state.insist else (Step.ENROL,)
+    return usable or (Step.ENROL,)
 
 
 def complete(state: State) -> bool:

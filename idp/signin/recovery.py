@@ -2,7 +2,7 @@
 
 from idp.accounts import proofs, recovery
 from idp.accounts.addresses import normalise_email
-from idp.accounts.proofs import Proved
+from idp.accounts.proofs import Purpose
 from idp.accounts.users import SignOut
 from idp.signin import limits
 from idp.signin.flow import Flow
@@ -24,31 +24,28 @@ async def ask(flow: Flow, username: str, browser: Browser | None) -> None:
     await recovery.mail_reset(email, flow.binding.id)
 
 
-async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut) -> bool:
+async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut, browser: Browser | None) -> bool:
     """Set a new password with the code from the mail. Returns whether the code was right.
 
+    Args:
+        browser: the request of a browser; None where an app asks.
+
     Raises:
-        PasswordRefused: the password is not good enough.
+        PasswordRefused: the password is not good enough. The code can be used again.
+        TooManyTries: from this address.
     """
-    flow_id = flow.binding.id
-
-    async def prove() -> Proved | None:
-        return await proofs.try_code(recovery.PURPOSE, flow_id, code)
-
-    return await recovery.reset(prove, await proofs.waiting(recovery.PURPOSE, flow_id) or "", password, sign_out)
+    await limits.step(browser)
+    proved = await proofs.check_code(Purpose.PASSWORD_RESET, flow.binding.id, code)
+    return proved is not None and await recovery.reset(proved, password, sign_out)
 
 
-async def reset_by_link(token: str, password: str, sign_out: SignOut) -> bool:
+async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: Browser | None) -> bool:
     """Set a new password with the link from the mail. Returns whether it could be used.
 
     Raises:
-        PasswordRefused: the password is not good enough.
+        PasswordRefused: the password is not good enough. The link can be used again.
+        TooManyTries: from this address.
     """
-    proved = await proofs.peek_token(token, recovery.PURPOSE)
-    if proved is None:
-        return False
-
-    async def prove() -> Proved | None:
-        return await proofs.take_token(token, recovery.PURPOSE)
-
-    return await recovery.reset(prove, proved.email, password, sign_out)
+    await limits.step(browser)
+    proved = await proofs.peek_token(token, Purpose.PASSWORD_RESET)
+    return proved is not None and await recovery.reset(proved, password, sign_out)

@@ -52,7 +52,8 @@ _BEGIN = Named(INSERT)
 _IS_LIVE = "SELECT 1 FROM session WHERE id = $1 AND ended_at IS NULL AND expires_at > now() FOR SHARE"
 _TAKE_CHALLENGE = """
     UPDATE session AS s SET challenge = NULL FROM session AS old
-    WHERE s.id = $1 AND old.id = s.id AND s.challenge IS NOT NULL RETURNING old.challenge
+    WHERE s.id = $1 AND old.id = s.id AND s.challenge IS NOT NULL AND s.ended_at IS NULL AND s.expires_at > now()
+    RETURNING old.challenge
 """
 _END = "UPDATE session SET ended_at = now() WHERE id = $1 AND ended_at IS NULL"
 
@@ -172,7 +173,7 @@ async def keep_challenge(session_id: UUID, challenge: bytes) -> None:
 
 
 async def take_challenge(session_id: UUID) -> bytes | None:
-    """What a new passkey must answer, once."""
+    """What a new passkey must answer, once, while the session lives. In the transaction that keeps the passkey."""
     row = await fetchrow(_TAKE_CHALLENGE, session_id)
     return bytes(row["challenge"]) if row is not None else None
 

@@ -49,10 +49,11 @@ class Flow(Table, tablename="signin_flow", db=engine):
     """One attempt to sign in, named in the URL and bound to one browser.
 
     ``return_to`` and ``cancel_to`` are paths of our own, set by whoever started the flow. ``display`` is what the
-    page shows of the application that the person comes from. ``acr`` is the level to reach, ``insist`` whether less
-    will not do. ``max_age`` is how many seconds old a proof may be; null: any number. ``user_id`` and ``done`` grow as
-    steps are taken; ``turn`` is raised by every step, so that each is taken once. ``session_id`` is the session
-    whose steps it carries on.
+    page shows of the application that the person comes from. ``acr`` is the level to reach, and ``required_acr`` the
+    one without which the sign-in does not end. ``max_age`` is how many seconds old a proof may be; null: any number.
+    ``user_id`` and ``done`` grow as steps are taken; ``turn`` is raised by every step, and whenever ``registration`` or
+    ``identity`` changes, so that each is taken once and for what it was shown for. ``session_id`` is the session whose
+    steps it carries on.
     ``registration`` waits for its address to be proved, and ``identity`` is who somebody is at an upstream provider
     whose account here is not known yet.
     """
@@ -63,8 +64,10 @@ class Flow(Table, tablename="signin_flow", db=engine):
     cancel_to = Text(null=True, default=None)
     login_hint = Text(default="")
     acr = Text(default="1")
+    #: Written for servers of the release before, which know no ``required_acr``: whether that is ``acr``.
     insist = Boolean(default=False)
     max_age = BigInt(null=True, default=None)
+    required_acr = Text(null=True, default=None)
     user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=True, index=False)
     session_id = ForeignKey(Session, on_delete=OnDelete.cascade, null=True, index=False)
     done = Array(Text())
@@ -97,12 +100,14 @@ class Device(Table, tablename="device", db=engine):
 class Totp(Table, tablename="totp", db=engine):
     """A user's authenticator app (RFC 6238). ``last_step`` is the latest time step that was used: none twice.
 
-    It counts once ``confirmed_at`` is set.
+    It counts once ``confirmed_at`` is set. Until then only the sign-in flow or session that ``holder`` names, which was
+    shown the secret, may confirm it.
     """
 
     id = UUID(primary_key=True, default=uuid7)
     user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, unique=True)
     secret = Bytea(secret=True)
+    holder = Text(null=True, default=None)
     last_step = BigInt(default=0)
     created_at = Timestamptz(default=TimestamptzNow())
     confirmed_at = Timestamptz(null=True, default=None)

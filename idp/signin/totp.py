@@ -5,6 +5,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+import asyncpg
 import pyotp
 
 from idp import clock, ids
@@ -24,19 +25,24 @@ STEP = 30
 #: How many steps a clock may be off, either way (RFC 6238 section 5.2).
 WINDOW = 1
 
-# A pending secret stays the same, so that a page may be loaded again after the code was scanned; but not for so long
-# that somebody who once saw it can wait for the day when it counts.
-_START = """
-    INSERT INTO totp AS t (id, user_id, secret, last_step, created_at) VALUES ($1, $2, $3, 0, now())
+# A pending secret stays the same for its holder, so that a page may be loaded again after the code was scanned; but not
+# for so long that somebody who once saw it can wait for the day when it counts.
+_SAME = "t.holder = EXCLUDED.holder AND t.created_at > now() - interval '1 hour'"
+_START = f"""
+    INSERT INTO totp AS t (id, user_id, holder, secret, last_step, created_at) VALUES ($1, $2, $3, $4, 0, now())
     ON CONFLICT (user_id) DO UPDATE SET
-        id = CASE WHEN t.created_at > now() - interval '1 hour' THEN t.id ELSE EXCLUDED.id END,
-        secret = CASE WHEN t.created_at > now() - interval '1 hour' THEN t.secret ELSE EXCLUDED.secret END,
-        created_at = CASE WHEN t.created_at > now() - interval '1 hour' THEN t.created_at ELSE EXCLUDED.created_at END
+        id = CASE WHEN {_SAME} THEN t.id ELSE EXCLUDED.id END,
+        holder = EXCLUDED.holder,
+        secret = CASE WHEN {_SAME} THEN t.secret ELSE EXCLUDED.secret END,
+        created_at = CASE WHEN {_SAME} THEN t.created_at ELSE EXCLUDED.created_at END
     WHERE t.confirmed_at IS NULL
     RETURNING id, secret
+"""  # noqa: S608
+_FIND_PENDING = "SELECT id, secret FROM totp WHERE user_id = $1 AND holder = $2 AND confirmed_at IS NULL"
+_CONFIRM = """
+    UPDATE totp SET confirmed_at = now(), holder = NULL, last_step = $2 WHERE id = $1 AND confirmed_at IS NULL
 """
-_FIND = "SELECT id, secret FROM totp WHERE user_id = $1 AND (confirmed_at IS NOT NULL) = $2"
-_CONFIRM = "UPDATE totp SET confirmed_at = now(), last_step = $2 WHERE id = $1 AND confirmed_at IS NULL"
+_FIND = "SELECT id, secret FROM totp WHERE user_id = $1 AND confirmed_at IS NOT NULL"
 _USE = """
     UPDATE totp SET last_step = $2, last_used_at = now()
     WHERE id = $1 AND confirmed_at IS NOT NULL AND last_step < $2
@@ -61,10 +67,12 @@ def _context(row_id: UUID) -> str:
     return f"totp.secret:{row_id}"
 
 
-async def start(user_id: UUID, account_name: str) -> Setup:
+async def start(user_id: UUID, holder: str, account_name: str) -> Setup:
     """Draw a secret for an app; for an hour, the same one again. It counts once a code has confirmed it.
 
     Args:
+        holder: the id of the sign-in flow or session that shows it. No other one may confirm it: else an app could be
+            enabled whose secret somebody else has seen.
         account_name: what the app shows of the account, such as the email address.
 
     Raises:
@@ -72,7 +80,7 @@ async def start(user_id: UUID, account_name: str) -> Setup:
     """
     row_id = ids.uuid7()
     drawn = vault.seal(pyotp.random_base32().encode(), _context(row_id))
-    row = await fetchrow(_START, row_id, user_id, drawn)
+    row = await fetchrow(_START, row_id, user_id, holder, drawn)
     if row is None:
         raise AlreadyEnabled
     secret = vault.open(row["secret"], _context(row["id"])).decode()
@@ -86,18 +94,17 @@ def _qr_svg(text: str) -> str:
     return code.svg_inline(dark="#000", light="#fff", border=4, omitsize=True, title=_("QR code for your app"))
 
 
-async def confirm(user_id: UUID, code: str) -> bool:
-    """Enable the app if this is its code of the moment, which is used up by that."""
-    return await _accept(_CONFIRM, user_id, code, confirmed=False)
+async def confirm(user_id: UUID, holder: str, code: str) -> bool:
+    """Enable the app if this is the code of the moment of the secret that the holder was shown. It is used up."""
+    return await _accept(_CONFIRM, await fetchrow(_FIND_PENDING, user_id, holder), code)
 
 
 async def verify(user_id: UUID, code: str) -> bool:
     """Use a code, once: none is accepted of the same time step or an earlier one again (RFC 6238 section 5.2)."""
-    return await _accept(_USE, user_id, code, confirmed=True)
+    return await _accept(_USE, await fetchrow(_FIND, user_id), code)
 
 
-async def _accept(statement: str, user_id: UUID, code: str, *, confirmed: bool) -> bool:
-    row = await fetchrow(_FIND, user_id, confirmed)
+async def _accept(statement: str, row: asyncpg.Record | None, code: str) -> bool:
     if row is None:
         return False
     step = _step_of(vault.open(row["secret"], _context(row["id"])).decode(), code)

@@ -19,7 +19,7 @@ from idp.signin import flow as flows
 from idp.signin import passkeys, totp
 from idp.signin.csrf import form_token
 from idp.signin.flow import Flow
-from idp.signin.machine import FIRST, MULTI_FACTOR, SECOND, Done, State, Step, allowed, complete, reached
+from idp.signin.machine import FIRST, MULTI_FACTOR, SECOND, SINGLE_FACTOR, Done, State, Step, allowed, complete, reached
 from idp.web.binding import Binding
 from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator
@@ -163,12 +163,12 @@ class Walker:
         """A new factor, or where none is insisted on, none."""
         user = await user_by_id(flow.user_id or self.person.user.id)
         assert user is not None
-        if not flow.insist:
+        if flow.required != flow.acr:
             return {"action": "skip"}
         if flow.acr == MULTI_FACTOR:
             if await totp.enabled(user.id):
                 return {"action": "totp", "code": await self.person.otp()}
-            setup = await totp.start(user.id, user.email)
+            setup = await totp.start(user.id, flow.binding.id, user.email)
             return {"action": "totp", "code": pyotp.TOTP(setup.secret).now()}
         options = passkeys.registration_options(user, flow.challenge, [])
         return {"action": "passkey", "credential": Authenticator(origin=self.origin).create(options)}
@@ -187,7 +187,7 @@ WRONG = [
 
 def outcome(step: Step, state: State) -> Step:
     """What a right answer is noted as."""
-    if step is not Step.ENROL or not state.insist:
+    if step is not Step.ENROL or state.required != state.acr:
         return step
     return Step.TOTP if state.acr == MULTI_FACTOR else Step.PASSKEY
 
@@ -195,11 +195,11 @@ def outcome(step: Step, state: State) -> Step:
 def after(state: State, step: Step) -> State:
     """The state that a right answer leads to, by the machine alone."""
     taken = outcome(step, state)
-    state = State((*state.done, Done(taken)), state.offered, state.has, state.two_step, state.acr, state.insist)
+    state = State((*state.done, Done(taken)), state.offered, state.has, state.two_step, state.acr, state.required)
     if taken is Step.REGISTRATION:
-        return State(state.done, state.offered, frozenset(), False, state.acr, state.insist)
+        return State(state.done, state.offered, frozenset(), False, state.acr, state.required)
     if step is Step.ENROL and taken is not Step.ENROL:
-        return State(state.done, state.offered, state.has | {taken}, True, state.acr, state.insist)
+        return State(state.done, state.offered, state.has | {taken}, True, state.acr, state.required)
     return state
 
 
@@ -255,7 +255,8 @@ async def test_25_every_way_through(
 ) -> None:
     # Accounts elsewhere have walks of their own.
     offered = frozenset(FIRST) - {Step.UPSTREAM}
-    start = State((), offered, frozenset(case.has), case.two_step, case.acr, case.insist)
+    required = case.acr if case.insist else SINGLE_FACTOR
+    start = State((), offered, frozenset(case.has), case.two_step, case.acr, required)
     way_in = await door(case)
     for prefix, state in walks(start):
         # A new person each time: enrolling changes what they have.

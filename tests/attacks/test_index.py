@@ -71,6 +71,8 @@ ROWS = {
     62: "budgets drained by strangers and by refused requests",
     70: "state rolled back by a restore or a lagging replica",
     71: "caches that are not reloaded",
+    59: "proofs of one value that are used for another",
+    65: "a required level skipped by asking for more",
 }
 
 

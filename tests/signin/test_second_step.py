@@ -22,9 +22,9 @@ from tests.support.tokens import claims_of
 @pytest.fixture
 async def app(alice: User) -> pyotp.TOTP:
     """Alice's authenticator app."""
-    setup = await totp.start(alice.id, alice.email)
+    setup = await totp.start(alice.id, "test", alice.email)
     app = pyotp.TOTP(setup.secret)
-    assert await totp.confirm(alice.id, app.now())
+    assert await totp.confirm(alice.id, "test", app.now())
     await factors.set_two_step(alice.id, True)
     await execute("UPDATE totp SET last_step = 0 WHERE user_id = $1", alice.id)
     return app

@@ -161,7 +161,7 @@ async def _sign_in(
         back,
         cancel_to="/account",
         acr=settings().admin_acr,
-        insist=True,
+        required=settings().admin_acr,
         max_age=max_age,
         step_up=step_up,
         login_hint=login_hint,

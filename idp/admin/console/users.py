@@ -254,7 +254,7 @@ async def _reset_factors(visit: Visit, user_id: str) -> tuple[str, str]:
 
 async def _reset_password(visit: Visit, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
-    await recovery.mail_reset(user.email, "")
+    await recovery.mail_reset_to(user)
     return f"/users/{user.id}", "mailed"
 
 

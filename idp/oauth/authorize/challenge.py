@@ -93,7 +93,9 @@ async def reset(request: AnyRequest) -> Response[Any]:
     """Set a new password with the code from the mail. The person then signs in with it."""
     asking = await _load(request)
     try:
-        changed = await reset_by_code(asking.flow, _code(asking.form), asking.form.get("password", ""), sign_out_user)
+        changed = await reset_by_code(
+            asking.flow, _code(asking.form), asking.form.get("password", ""), sign_out_user, None
+        )
     except PasswordRefused as error:
         raise OAuthError("invalid_password", "The password is too short, too long or too easy to guess.") from error
     if not changed:
@@ -143,7 +145,7 @@ async def _begin(client: Client, form: dict[str, str]) -> _Asking:
             login_hint=asked.login_hint,
             display=consent.display(client, client.redirect_uris[0], asked.ui_locales),
             acr=wanted.acr,
-            insist=wanted.insist,
+            required=wanted.essential,
             max_age=asked.max_proof_age,
             binding=pending.binding,
         )
@@ -225,7 +227,7 @@ async def _grant(asking: _Asking, session: SignedIn) -> Response[Any]:
         raise OAuthError("login_required", "Another user signed in than the one asked for.")
     async with transaction():
         await waiting.finish(asking.pending)
-        code = await issue_code(asked, session)
+        code = await issue_code(asked, asking.client, session)
     return _answer({"authorization_code": code})
 
 

@@ -4,7 +4,10 @@ import msgspec
 
 from idp import ids
 from idp.db.engine import execute
+from idp.errors import OAuthError
+from idp.oauth.authorize import levels
 from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.clients.registry import Client
 from idp.settings import settings
 from idp.signin.sessions import SignedIn
 
@@ -17,8 +20,16 @@ _INSERT = """
 """
 
 
-async def issue_code(asked: AuthorizationRequest, session: SignedIn) -> str:
-    """Make a code for what was asked, in the name of who is signed in. Only its hash is stored."""
+async def issue_code(asked: AuthorizationRequest, client: Client, session: SignedIn) -> str:
+    """Make a code for what was asked, in the name of who is signed in. Only its hash is stored.
+
+    Whatever way led here, the level that the client or the request requires is looked at once more.
+
+    Raises:
+        OAuthError: the sign-in does not reach it.
+    """
+    if not levels.reaches(session.acr, levels.wanted(asked, client).essential):
+        raise OAuthError("unmet_authentication_requirements", "The user must show a further factor.")
     code = ids.random_token()
     claims = msgspec.json.encode(asked.claims).decode() if asked.claims.userinfo or asked.claims.id_token else None
     await execute(

@@ -131,9 +131,9 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Wa
             return await _send_to_login(request, asked, client, wanted, pending, step_up=session)
         if await consent.is_needed(asked, client, session, pending):
             return await _send_to_consent(request, asked, pending)
+        return await _grant(asked, client, session, pending)
     except OAuthError as error:
         return await _refuse(asked, pending, error)
-    return await _grant(asked, session, pending)
 
 
 def _level_is_met(
@@ -196,7 +196,7 @@ async def _send_to_login(
         login_hint=asked.login_hint,
         display=consent.display(client, asked.redirect_uri, asked.ui_locales),
         acr=wanted.acr,
-        insist=wanted.insist,
+        required=wanted.essential,
         max_age=asked.max_proof_age,
         step_up=step_up,
     )
@@ -222,12 +222,14 @@ async def _refuse(asked: AuthorizationRequest, pending: Waiting | None, error: O
     return respond_with_error(asked.redirect_uri, asked.response_mode, error, asked.state)
 
 
-async def _grant(asked: AuthorizationRequest, session: SignedIn, pending: Waiting | None) -> Response[Any]:
+async def _grant(
+    asked: AuthorizationRequest, client: Client, session: SignedIn, pending: Waiting | None
+) -> Response[Any]:
     """End the request with a code."""
     async with transaction():
         if pending is not None:
             await waiting.finish(pending)
-        code = await issue_code(asked, session)
+        code = await issue_code(asked, client, session)
     return respond(asked.redirect_uri, asked.response_mode, {"code": code}, asked.state)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from idp.errors import OAuthError
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registry import Client
-from idp.signin.machine import ACR_VALUES, SINGLE_FACTOR
+from idp.signin.machine import ACR_VALUES, SINGLE_FACTOR, falls_short
 
 
 class Wanted(NamedTuple):
@@ -20,11 +20,6 @@ class Wanted(NamedTuple):
     @property
     def acr(self) -> str:
         return max(self, key=ACR_VALUES.index)
-
-    @property
-    def insist(self) -> bool:
-        """Whether nothing less than :attr:`acr` will do."""
-        return self.acr == self.essential
 
 
 def wanted(asked: AuthorizationRequest, client: Client) -> Wanted:
@@ -50,4 +45,4 @@ def _first(values: tuple[str, ...]) -> str:
 
 def reaches(acr: str, wanted: str) -> bool:
     """Whether a sign-in of one level is good enough for another."""
-    return ACR_VALUES.index(acr) >= ACR_VALUES.index(wanted)
+    return not falls_short(acr, wanted)

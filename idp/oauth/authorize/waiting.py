@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Request
@@ -24,7 +25,7 @@ class Waiting(msgspec.Struct, frozen=True):
     binding: Binding
     asked: AuthorizationRequest
     created_at: datetime
-    consented: bool = False
+    consented_by: UUID | None = None
 
 
 _INSERT = """
@@ -38,13 +39,13 @@ _CLAIM = """
     WHERE id = $1 AND browser_hash = $4 AND finished_at IS NULL AND expires_at > now()
 """
 _FIND = """
-    SELECT request, consented, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
+    SELECT request, consented_by, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
     FROM authorization_request WHERE id = $1 AND browser_hash = $2
 """
 _IS_LIVE = "SELECT 1 FROM authorization_request WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
 _STILL_WAITS = "id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()"
 _FINISH = f"UPDATE authorization_request SET finished_at = now() WHERE {_STILL_WAITS}"  # noqa: S608
-_CONSENT = f"UPDATE authorization_request SET consented = true WHERE {_STILL_WAITS}"  # noqa: S608
+_CONSENT = f"UPDATE authorization_request SET consented = true, consented_by = $3 WHERE {_STILL_WAITS}"  # noqa: S608
 
 
 async def store(key: BrowserKey, asked: AuthorizationRequest) -> Waiting:
@@ -106,7 +107,7 @@ async def load_bound(binding: Binding | None) -> Waiting:
     if row["finished"]:
         raise flows.Finished(way_out=_to_application(asked))
     i18n.prefer(asked.ui_locales)
-    return Waiting(binding, asked, row["created_at"], row["consented"])
+    return Waiting(binding, asked, row["created_at"], row["consented_by"])
 
 
 def _to_application(asked: AuthorizationRequest) -> tuple[tuple[str, str], ...]:
@@ -128,7 +129,7 @@ async def finish(pending: Waiting) -> None:
         raise flows.finished()
 
 
-async def mark_consented(pending: Waiting) -> None:
-    """Note that the person said yes to this very request."""
-    if not await execute(_CONSENT, pending.binding.id, pending.binding.hash):
+async def mark_consented(pending: Waiting, user_id: UUID) -> None:
+    """Note that this user said yes to this very request. For anybody else who signs in here it says nothing."""
+    if not await execute(_CONSENT, pending.binding.id, pending.binding.hash, user_id):
         raise flows.finished()

@@ -35,11 +35,13 @@ class Proof(NamedTuple):
 
     Attributes:
         by: how they stood when it was proved, where this is all that it stands on and nothing is used up by it.
+        flow: the flow as it is by now, where the step changed what it keeps.
     """
 
     user_id: UUID
     done: Done
     by: Standing | None = None
+    flow: Flow | None = None
 
 
 class Way(Protocol):

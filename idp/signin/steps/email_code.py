@@ -8,7 +8,7 @@ from typing import Any
 
 from idp.accounts import proofs
 from idp.accounts.addresses import InvalidEmail, normalise_email
-from idp.accounts.proofs import Proved
+from idp.accounts.proofs import Proved, Purpose
 from idp.accounts.tables import user_by_email
 from idp.db.engine import execute, transaction
 from idp.mail import outbox
@@ -19,8 +19,6 @@ from idp.signin.machine import Done, Step
 from idp.signin.steps import Browser, Fields, Proof, Refused
 from idp.web.i18n import gettext as _
 
-PURPOSE = "sign_in"
-
 # The address is proved by this, and must be theirs still.
 _STILL_HOLDS = """
     UPDATE users SET email_verified = true WHERE id = $1 AND email = $2 AND disabled_at IS NULL
@@ -29,13 +27,14 @@ _STILL_HOLDS = """
 
 async def show(flow: Flow) -> dict[str, Any]:
     """The address that a code was sent to, if one was."""
-    return {"sent_to": await proofs.waiting(PURPOSE, flow.binding.id)}
+    return {"sent_to": await proofs.waiting(Purpose.SIGN_IN, flow.binding.id)}
 
 
 async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
     """Send a mail, where one is asked for."""
     if fields.get("action") == "send":
-        await send(flow, fields.get("username") or await proofs.waiting(PURPOSE, flow.binding.id) or "", browser)
+        sent_to = await proofs.waiting(Purpose.SIGN_IN, flow.binding.id)
+        await send(flow, fields.get("username") or sent_to or "", browser)
     else:
         await limits.step(browser)
     return fields
@@ -45,13 +44,13 @@ async def take(flow: Flow, checked: Fields) -> Proof | None:
     """Use the code or the link."""
     if checked.get("action") == "send":
         return None
-    proved = await use(PURPOSE, flow, checked)
+    proved = await use(Purpose.SIGN_IN, flow, checked)
     if proved.user_id is None or not await execute(_STILL_HOLDS, proved.user_id, proved.email):
         raise wrong_code()
     return Proof(proved.user_id, Done(Step.EMAIL_CODE, ("otp",)))
 
 
-async def use(purpose: str, flow: Flow, fields: Fields) -> Proved:
+async def use(purpose: Purpose, flow: Flow, fields: Fields) -> Proved:
     """The address that the code or the link in these fields proves.
 
     Raises:
@@ -85,7 +84,7 @@ async def send(flow: Flow, username: str, browser: Browser | None) -> None:
     lifetime, flow_id = settings().email_code_lifetime, flow.binding.id
     async with transaction():
         sent = await proofs.prepare(
-            PURPOSE, email, lifetime=lifetime, flow_id=flow_id, user_id=user and user.id, void=user is None
+            Purpose.SIGN_IN, email, lifetime=lifetime, flow_id=flow_id, user_id=user and user.id, void=user is None
         )
         await outbox.queue(
             email,

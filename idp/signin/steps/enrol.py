@@ -7,7 +7,7 @@ from idp.audit.events import record
 from idp.mail import outbox
 from idp.signin import factors, limits, passkeys, totp
 from idp.signin.flow import Flow
-from idp.signin.machine import MULTI_FACTOR, PHISHING_RESISTANT, Done, Step
+from idp.signin.machine import PHISHING_RESISTANT, Done, State, Step, falls_short
 from idp.signin.steps import Browser, Fields, Proof, Refused
 from idp.web.i18n import gettext as _
 
@@ -21,16 +21,25 @@ async def show(flow: Flow) -> dict[str, Any]:
     return {
         "setup": await _setup(flow, user.email),
         "passkey_options": passkeys.registration_options(user, flow.challenge, own),
-        "may_skip": not flow.insist,
+        "may_skip": _may_skip(flow),
     }
+
+
+def _target(flow: Flow) -> str:
+    """The level to reach with the new factor."""
+    return State(flow.done, acr=flow.acr, required=flow.required).target
+
+
+def _may_skip(flow: Flow) -> bool:
+    return falls_short(flow.required, _target(flow))
 
 
 async def _setup(flow: Flow, account_name: str) -> totp.Setup | None:
     assert flow.user_id is not None  # noqa: S101
-    if flow.acr != MULTI_FACTOR:
+    if _target(flow) == PHISHING_RESISTANT:
         return None
     try:
-        return await totp.start(flow.user_id, account_name)
+        return await totp.start(flow.user_id, flow.binding.id, account_name)
     except totp.AlreadyEnabled:
         # In another tab, meanwhile.
         return None
@@ -49,18 +58,18 @@ async def take(flow: Flow, checked: Fields) -> Proof:
     """Keep the new factor, or note that it was put off."""
     assert flow.user_id is not None  # noqa: S101
     match checked.get("action"):
-        case "totp" if flow.acr != PHISHING_RESISTANT:
+        case "totp" if _target(flow) != PHISHING_RESISTANT:
             return await _enable_totp(flow, checked.get("code", ""))
         case "passkey":
             return await _add_passkey(flow, checked.get("credential", ""), checked.get("name", ""))
-        case "skip" if not flow.insist:
+        case "skip" if _may_skip(flow):
             return Proof(flow.user_id, Done(Step.ENROL))
     raise Refused(_("Choose how you want to protect your account."), flow.user_id)
 
 
 async def _enable_totp(flow: Flow, code: str) -> Proof:
     assert flow.user_id is not None  # noqa: S101
-    if not await totp.confirm(flow.user_id, code):
+    if not await totp.confirm(flow.user_id, flow.binding.id, code):
         raise Refused(_("That code is not right. Wait for the next one and try again."), flow.user_id)
     await factors.set_two_step(flow.user_id, True)
     await _tell(flow, "totp_enabled")

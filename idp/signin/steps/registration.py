@@ -1,6 +1,7 @@
 """Creating an account, as a way to sign in: first who one is, then the code from the mail that proves it."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -8,6 +9,7 @@ from idp.accounts import invitations, proofs
 from idp.accounts import registration as accounts
 from idp.accounts.addresses import InvalidEmail, normalise_email
 from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password
+from idp.accounts.proofs import Purpose
 from idp.accounts.users import MAX_NAME_LENGTH
 from idp.signin import flow as flows
 from idp.signin import limits
@@ -23,7 +25,7 @@ DONE = Done(Step.REGISTRATION, ("otp",))
 async def show(flow: Flow) -> dict[str, Any]:
     """Either what to enter, or the address to which a code was sent."""
     kept = flow.registration or Registration()
-    sent_to = await proofs.waiting(accounts.PURPOSE, flow.binding.id) if kept.password_hash else None
+    sent_to = await proofs.waiting(Purpose.REGISTRATION, flow.binding.id) if kept.password_hash else None
     return {"registration": kept, "sent_to": sent_to}
 
 
@@ -56,10 +58,14 @@ async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Registra
 
 
 async def take(flow: Flow, checked: Registration | Fields) -> Proof | None:
-    """Keep what was entered and mail a code, or use the code."""
+    """Keep what was entered and mail a code, or use the code.
+
+    Each mail raises the flow's turn in its transaction. So the code that is live belongs to what the flow keeps at this
+    turn, and the statement that notes the step finds nothing if that was changed meanwhile.
+    """
     if isinstance(checked, Registration):
-        if checked.email == checked.invited_email:
-            return await _create(checked)
+        if checked.invitation_id is not None:
+            return await _create_invited(checked, checked.invitation_id)
         await _mail(await flows.keep_registration(flow, checked), checked)
         return None
     kept = flow.registration
@@ -67,24 +73,31 @@ async def take(flow: Flow, checked: Registration | Fields) -> Proof | None:
         raise wrong_code()
     match checked.get("action"):
         case "send":
-            await _mail(flow, kept)
+            await _mail(await flows.keep_registration(flow, kept), kept)
             return None
         case "restart":
             await flows.keep_registration(flow, msgspec.structs.replace(kept, password_hash=""))
             return None
-    await use(accounts.PURPOSE, flow, checked)
-    return await _create(kept)
+    proved = await use(Purpose.REGISTRATION, flow, checked)
+    return await _create(proved.email, kept)
 
 
 async def _mail(flow: Flow, kept: Registration) -> None:
-    await accounts.mail_proof(kept.email, flow.binding.id, link(flow, Step.REGISTRATION, ""), kept.name)
+    await accounts.mail_proof(kept.email, flow.binding.id, link(flow, Step.REGISTRATION, ""))
 
 
-async def _create(kept: Registration) -> Proof:
-    """The account of an address that was proved, by the code or by the invitation."""
-    if kept.invitation_id is not None and not await invitations.use(kept.invitation_id):
+async def _create_invited(kept: Registration, invitation_id: UUID) -> Proof:
+    email = await invitations.use(invitation_id)
+    if email is None:
         raise Refused(_("This invitation was used already, or is too old. Ask for a new one."))
-    user_id = await accounts.create(kept.email, kept.password_hash, kept.name)
+    return await _create(email, kept)
+
+
+async def _create(email: str, kept: Registration) -> Proof:
+    """The account of an address that was proved, by the code or by the invitation."""
+    if email != kept.email:
+        raise wrong_code()
+    user_id = await accounts.create(email, kept.password_hash, kept.name)
     if user_id is None:
         raise Refused(_("There is an account with this address by now. Sign in with it."))
     return Proof(user_id, DONE)

@@ -10,7 +10,8 @@ import msgspec
 
 from idp.accounts import proofs
 from idp.accounts.addresses import InvalidEmail, normalise_email
-from idp.accounts.tables import user_by_id
+from idp.accounts.proofs import Purpose
+from idp.accounts.tables import user_by_email, user_by_id
 from idp.audit import strangers
 from idp.audit.events import record
 from idp.db.engine import transaction
@@ -32,8 +33,6 @@ from idp.signin.steps.email_code import link as mail_link
 from idp.signin.steps.email_code import use
 from idp.web.i18n import gettext as _
 
-PURPOSE = "upstream"
-
 
 def available(flow: Flow) -> list[Upstream]:
     """The providers whose buttons the page has."""
@@ -51,14 +50,14 @@ def _allowed(flow: Flow) -> list[Upstream]:
 
 async def show(flow: Flow) -> dict[str, Any]:
     """The providers; or, for somebody who came back from one, the address that is to be proved."""
-    sent_to = await proofs.waiting(PURPOSE, flow.binding.id) if flow.identity else None
+    sent_to = await proofs.waiting(Purpose.UPSTREAM, flow.binding.id) if flow.identity else None
     return {"identity": flow.identity, "sent_to": sent_to}
 
 
 async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Found | Fields:
     """Who came back; or else the fields as they are, after a mail where one is asked for."""
     if fields.get("action") == "send" and "state" not in fields and flow.identity is not None:
-        sent_to = await proofs.waiting(PURPOSE, flow.binding.id)
+        sent_to = await proofs.waiting(Purpose.UPSTREAM, flow.binding.id)
         await _send(flow, fields.get("username") or sent_to or "", browser)
         return fields
     await limits.step(browser)
@@ -122,7 +121,7 @@ async def take(flow: Flow, checked: Found | Fields) -> Proof | None:
         return await _resolve(flow, checked, mailed=False)
     if checked.get("action") == "send" or flow.identity is None:
         return None
-    proved = await use(PURPOSE, flow, checked)
+    proved = await use(Purpose.UPSTREAM, flow, checked)
     return await _resolve(
         flow, msgspec.structs.replace(flow.identity, email=proved.email, email_verified=True), mailed=True
     )
@@ -148,9 +147,9 @@ async def _resolve(flow: Flow, somebody: Found, *, mailed: bool) -> Proof | None
         await flows.keep_identity(flow, somebody)
         return None
     if (owner := await linking.owner_of(somebody.email)) is not None:
-        await flows.keep_identity(flow, somebody)
+        flow = await flows.keep_identity(flow, somebody)
         by_mail = mailed and settings().email_code_sign_in
-        return Proof(owner.id, Done(Step.EMAIL_CODE, ("otp",))) if by_mail else None
+        return Proof(owner.id, Done(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
     provider = upstreams.get(somebody.upstream_id)
     allowed = provider.creates_accounts if provider else None
     if not (settings().registration == "open" if allowed is None else allowed):
@@ -182,9 +181,11 @@ async def _send(flow: Flow, username: str, browser: Browser | None) -> None:
         await limits.step(browser)
         raise Refused(_("Enter your email address, such as name@example.com.")) from error
     await limits.mail_to(email, browser)
-    lifetime = settings().email_code_lifetime
+    lifetime, owner = settings().email_code_lifetime, await user_by_email(email)
     async with transaction():
-        sent = await proofs.prepare(PURPOSE, email, lifetime=lifetime, flow_id=flow.binding.id)
+        sent = await proofs.prepare(
+            Purpose.UPSTREAM, email, lifetime=lifetime, flow_id=flow.binding.id, user_id=owner.id if owner else None
+        )
         await outbox.queue(
             email,
             "verify_email",

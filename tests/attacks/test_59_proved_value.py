@@ -1,0 +1,335 @@
+"""Row 59: what was proved is what is used, also when something else is kept between the proof and its use.
+
+A request that read its flow before another one changed it is played by giving :func:`idp.signin.engine.take` the flow
+as it was. So every interleaving of two requests is tried, and none depends on timing.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
+from typing import Any, NamedTuple
+
+import msgspec
+import pyotp
+import pytest
+from litestar import Request
+
+from idp import ids
+from idp.accounts import email_change, invitations, proofs, recovery
+from idp.accounts.passwords import verify_password
+from idp.accounts.proofs import Purpose
+from idp.accounts.tables import User, user_by_email, user_by_id
+from idp.db.engine import execute, fetchrow, transaction
+from idp.errors import PageError, TooManyTries
+from idp.federation.linking import Found
+from idp.mail import outbox
+from idp.oauth import consent
+from idp.oauth.authorize import waiting
+from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.clients.registry import registry
+from idp.oauth.sign_out import sign_out_user
+from idp.signin import engine, passkeys, sessions, totp
+from idp.signin import flow as flows
+from idp.signin.flow import Flow, Registration
+from idp.signin.machine import Done, Step
+from idp.signin.sessions import SignedIn
+from idp.signin.steps import Refused, registration, upstream
+from idp.web.binding import BrowserKey
+from idp.web.context import client_address
+from tests.conftest import MakeUser
+from tests.support.authenticator import Authenticator
+from tests.support.oauth import RelyingParty
+
+pytestmark = pytest.mark.fault(1)
+
+PASSWORDS = ("five odd fishes swim", "seven tired otters nap")
+PASSWORD = Done(Step.PASSWORD, ("pwd",))
+
+
+class Letter(NamedTuple):
+    """A mail that was written."""
+
+    recipient: str
+    template: str
+    context: dict[str, Any]
+
+
+@pytest.fixture
+def letters(db: str, monkeypatch: pytest.MonkeyPatch) -> list[Letter]:
+    """Every mail, as it is written."""
+    written: list[Letter] = []
+    queue = outbox.queue
+
+    async def note(to: str, template: str, **more: Any) -> None:
+        written.append(Letter(to, template, more))
+        await queue(to, template, **more)
+
+    monkeypatch.setattr(outbox, "queue", note)
+    return written
+
+
+@pytest.fixture(autouse=True)
+def far_from_others(db: str) -> Iterator[None]:
+    """An address of our own, so that tries of other tests are not counted with these."""
+    token = client_address.set(f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}")
+    yield
+    client_address.reset(token)
+
+
+def _request() -> Request[Any, Any, Any]:
+    scope: Any = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+    return Request(scope)
+
+
+def _address() -> str:
+    return f"{secrets.token_hex(6)}@example.com"
+
+
+async def _flow(**more: Any) -> Flow:
+    return await flows.load_bound(await flows.start(BrowserKey.new(), "/", **more))
+
+
+async def _now(flow: Flow) -> Flow:
+    return await flows.load_bound(flow.binding)
+
+
+async def _session(user: User) -> SignedIn:
+    begun = sessions.begun(_request(), user.id, (PASSWORD,), session_id=ids.uuid7())
+    await sessions._BEGIN.fetchrow(**begun.values)
+    row = await fetchrow("SELECT id, user_id, auth_time FROM session WHERE id = $1", begun.values["session_id"])
+    assert row is not None
+    return SignedIn(row["id"], row["user_id"], row["auth_time"], (PASSWORD,), ("pwd",), "1")
+
+
+async def _take(flow: Flow, step: Step, **fields: str) -> None:
+    """A request that read the flow as it is here; whether it succeeds is not what is asked."""
+    with suppress(Refused, PageError, TooManyTries, engine.NotNow):
+        await engine.take(_request(), flow, step, fields)
+
+
+# Registration
+
+CHANGES = {
+    "the other address": {"username": "victim", "password": PASSWORDS[1]},
+    "another password": {"username": "own", "password": PASSWORDS[1]},
+    "the mail again": {"action": "send"},
+    "from the start": {"action": "restart"},
+}
+
+
+@pytest.mark.parametrize("first", CHANGES)
+@pytest.mark.parametrize("second", CHANGES)
+@pytest.mark.parametrize("stale", [True, False], ids=["at once", "in turn"])
+async def test_59_registration(letters: list[Letter], first: str, second: str, stale: bool) -> None:
+    """Whoever reads mail at one address gets an account for that one, with what was entered for it."""
+    own, victim = _address(), _address()
+    names = {"own": own, "victim": victim}
+    start = await _flow()
+    hashes: dict[str, str] = {}
+    seen = [start]
+    for fields in ({"username": "own", "password": PASSWORDS[0]}, CHANGES[first], CHANGES[second]):
+        if "username" in fields:
+            fields = fields | {"username": names[fields["username"]]}
+        count = len(letters)
+        await _take(seen[min(1, len(seen) - 1) if stale else -1], Step.REGISTRATION, **fields)
+        seen.append(await _now(start))
+        kept = seen[-1].registration
+        for letter in letters[count:]:
+            if letter.recipient == own and kept is not None:
+                hashes[letter.context["code"]] = kept.password_hash
+    for code, flow in product(hashes, seen):
+        await execute("UPDATE email_proof SET tries = 0 WHERE flow_id = $1", start.binding.id)
+        await _take(flow, Step.REGISTRATION, code=code)
+        assert await user_by_email(victim) is None
+        if (made := await user_by_email(own)) is not None:
+            assert made.password_hash == hashes[code]
+            return
+    # Only something else that was entered afterwards ends what the mails were for.
+    assert "the other address" in (first, second) or "from the start" in (first, second)
+
+
+async def test_59_what_is_entered_belongs_to_the_mail(letters: list[Letter]) -> None:
+    """A request that still holds what was entered first cannot give it to the address by the newer code."""
+    own = _address()
+    start = await _flow()
+    await _take(start, Step.REGISTRATION, username=own, password=PASSWORDS[0], name="First")
+    stale = await _now(start)
+    await _take(stale, Step.REGISTRATION, username=own, password=PASSWORDS[1], name="Second")
+    code = letters[-1].context["code"]
+    with pytest.raises(PageError):
+        await engine.take(_request(), stale, Step.REGISTRATION, {"code": code})
+    assert await user_by_email(own) is None
+    await engine.take(_request(), await _now(start), Step.REGISTRATION, {"code": code})
+    made = await user_by_email(own)
+    assert made is not None
+    assert (made.name, await verify_password(made.password_hash, PASSWORDS[1])) == ("Second", True)
+
+
+async def test_59_a_mail_again_is_for_the_flow_as_it_is(letters: list[Letter]) -> None:
+    own, victim = _address(), _address()
+    start = await _flow()
+    await _take(start, Step.REGISTRATION, username=own, password=PASSWORDS[0])
+    stale = await _now(start)
+    await _take(stale, Step.REGISTRATION, username=victim, password=PASSWORDS[0])
+    count = len(letters)
+    with pytest.raises(PageError):
+        await engine.take(_request(), stale, Step.REGISTRATION, {"action": "send"})
+    assert len(letters) == count
+    assert await proofs.waiting(Purpose.REGISTRATION, start.binding.id) == victim
+
+
+async def test_59_all_at_once(letters: list[Letter]) -> None:
+    """As a browser would send them, in whatever order the database takes them."""
+    own, victim = _address(), _address()
+    start = await _flow()
+    await _take(start, Step.REGISTRATION, username=own, password=PASSWORDS[0])
+    flow = await _now(start)
+    await asyncio.gather(
+        *(_take(flow, Step.REGISTRATION, action="send") for _ in range(4)),
+        *(_take(flow, Step.REGISTRATION, username=name, password=PASSWORDS[1]) for name in (own, victim)),
+    )
+    for letter in [letter for letter in letters if letter.recipient == own]:
+        await _take(await _now(start), Step.REGISTRATION, code=letter.context.get("code", ""))
+    assert await user_by_email(victim) is None
+
+
+async def test_59_an_invitation_is_for_its_own_address() -> None:
+    own, victim = _address(), _address()
+    await invitations.invite(own)
+    row = await fetchrow("SELECT id FROM invitation WHERE email = $1", own)
+    assert row is not None
+    kept = Registration(email=victim, invited_email=victim, invitation_id=row["id"], password_hash="x")
+    with pytest.raises(Refused):
+        async with transaction():
+            await registration.take(await _flow(registration=kept), kept)
+    assert await user_by_email(victim) is None
+    assert await invitations.use(row["id"]) == own
+
+
+# Every kind of proof by mail
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+async def test_59_one_live_proof(alice: User, purpose: Purpose) -> None:
+    """Of many that are asked for at once, one can be used."""
+    for flow_id in (f"flow-{secrets.token_hex(6)}", None):
+        sent = await asyncio.gather(
+            *(
+                proofs.prepare(purpose, f"{number}@example.com", lifetime=60, flow_id=flow_id, user_id=alice.id)
+                for number in range(8)
+            )
+        )
+        found = [await proofs.peek_token(mail.token, purpose, flow_id) for mail in sent]
+        (live,) = [proof for proof in found if proof is not None]
+        taken = [await proofs.take_token(mail.token, purpose, flow_id) for mail in sent]
+        assert [proof for proof in taken if proof is not None] == [live]
+
+
+async def test_59_a_proof_that_was_replaced_is_no_proof(alice: User, make_user: MakeUser) -> None:
+    """The row is the same one, its content is not."""
+    bob, flow_id = await make_user(), f"flow-{secrets.token_hex(6)}"
+    mine = await proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, flow_id=flow_id, user_id=alice.id)
+    proved = await proofs.check_code(Purpose.PASSWORD_RESET, flow_id, mine.code)
+    assert proved is not None
+    await recovery.mail_reset(bob.email, flow_id)
+    assert not await recovery.reset(proved, PASSWORDS[0], sign_out_user)
+    for user in (alice, bob):
+        again = await user_by_id(user.id)
+        assert again is not None
+        assert again.password_hash == user.password_hash
+
+
+async def test_59_a_new_address(alice: User, letters: list[Letter]) -> None:
+    session, own, victim = await _session(alice), _address(), _address()
+    await email_change.mail_confirmation(alice, own, session.id)
+    code = letters[-1].context["code"]
+    await asyncio.gather(
+        email_change.mail_confirmation(alice, victim, session.id),
+        email_change.confirm(alice, session.id, code=code),
+    )
+    await email_change.confirm(alice, session.id, code=code)
+    again = await user_by_id(alice.id)
+    assert again is not None
+    assert again.email in (alice.email, own)
+
+
+def _somebody(subject: str) -> Found:
+    return Found("test", "https://elsewhere.example.com", subject, None, False, {})
+
+
+async def test_59_who_came_back_from_a_provider(letters: list[Letter], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address is joined with who the flow keeps, not with who it kept when the request began."""
+    monkeypatch.setattr(upstream, "available", lambda flow: [flow])
+    own = _address()
+    start = await _flow()
+    first = await flows.keep_identity(start, _somebody("first"))
+    await _take(first, Step.UPSTREAM, action="send", username=own)
+    code = letters[-1].context["code"]
+    assert await flows.keep_identity(first, _somebody("second"))
+    with pytest.raises(PageError):
+        await engine.take(_request(), first, Step.UPSTREAM, {"code": code})
+    assert await user_by_email(own) is None
+
+
+# Factors
+
+
+async def test_59_an_app_is_the_one_that_was_shown_here(alice: User) -> None:
+    """A thief with the password opens the page first; the owner confirms a secret that only she has seen."""
+    theirs = pyotp.TOTP((await totp.start(alice.id, "their flow", alice.email)).secret)
+    own = pyotp.TOTP((await totp.start(alice.id, "her session", alice.email)).secret)
+    assert own.secret != theirs.secret
+    for holder in ("their flow", "her session"):
+        assert not await totp.confirm(alice.id, holder, theirs.now())
+    assert not await totp.confirm(alice.id, "their flow", own.now())
+    assert await totp.confirm(alice.id, "her session", own.now())
+
+
+async def test_59_a_passkey_of_a_session_that_has_ended(alice: User) -> None:
+    session = await _session(alice)
+    await sessions.keep_challenge(session.id, b"c" * 32)
+    await sessions.end(session)
+    assert await sessions.take_challenge(session.id) is None
+
+
+async def test_59_a_passkey_of_an_earlier_turn(alice: User) -> None:
+    flow = await _flow(acr="2", required="2")
+    options = passkeys.registration_options(alice, flow.challenge, [])
+    later = msgspec.structs.replace(flow, turn=flow.turn + 1, user_id=alice.id)
+    with pytest.raises(passkeys.PasskeyRefused):
+        await passkeys.register(alice.id, "", later.challenge, Authenticator().create(options))
+
+
+# Consent
+
+
+def _asked(client: RelyingParty) -> AuthorizationRequest:
+    return AuthorizationRequest(
+        client.client_id, client.redirect_uri, "code", scope=("openid",), prompt=frozenset({"consent"})
+    )
+
+
+async def test_59_a_consent_is_of_who_gave_it(client: RelyingParty, alice: User, make_user: MakeUser) -> None:
+    """Somebody else who signs in at this browser meanwhile is asked."""
+    await registry.load()
+    known = registry.client(client.client_id)
+    assert known is not None
+    hers, his = await _session(alice), await _session(await make_user())
+    first = msgspec.structs.replace(known, skip_consent=True)
+    pending = await waiting.store(BrowserKey.new(), _asked(client))
+    await waiting.mark_consented(pending, hers.user_id)
+    pending = await waiting.load_bound(pending.binding)
+    assert not await consent.is_needed(pending.asked, first, hers, pending)
+    assert await consent.is_needed(pending.asked, first, his, pending)
+
+
+async def test_59_a_consent_is_to_what_was_shown(client: RelyingParty, alice: User) -> None:
+    """The form counts no more once the client has other terms."""
+    await registry.load()
+    known = registry.client(client.client_id)
+    assert known is not None
+    session = await _session(alice)
+    changed = msgspec.structs.replace(known, tos_uri="https://rp.example.com/new")
+    assert consent._form_purpose(known, session) != consent._form_purpose(changed, session)
