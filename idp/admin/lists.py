@@ -57,7 +57,8 @@ CLIENTS = Listing(
     columns="c.client_id, c.client_name, c.application_type, c.token_endpoint_auth_method, c.strict_auth_method,"
     " c.grant_types, c.redirect_uris, c.post_logout_redirect_uris, c.scope, c.id_token_signed_response_alg,"
     " c.client_uri, c.logo_uri, c.policy_uri, c.tos_uri, c.default_acr_values, c.upstreams, c.authorization_challenge,"
-    " c.require_pkce, c.skip_consent, c.single_session, c.refresh_token_cookie, c.admin_role, c.not_before,"
+    " c.require_pkce, c.skip_consent, c.single_session, c.refresh_token_cookie, c.scope_claims_in_id_token,"
+    " c.admin_role, c.not_before,"
     " c.created_at, c.updated_at, c.disabled_at",
     key=Sort("c.client_id", "text"),
     sorts={"created_at": Sort("c.created_at"), "client_name": Sort("c.client_name", "text")},

@@ -68,7 +68,11 @@ _METADATA = together(
     ),
     click.option(
         "--pkce/--no-pkce", "require_pkce", default=None,
-        help="Whether it must use PKCE. It may do without only with a secret.",
+        help="Whether it must use PKCE, as by default. Without, for a client with a secret whose library sends none.",
+    ),
+    click.option(
+        "--scope-claims-in-id-token/--no-scope-claims-in-id-token", default=None,
+        help="Whether ID tokens carry name, email and the like, for libraries that never ask userinfo.",
     ),
 )  # fmt: skip
 

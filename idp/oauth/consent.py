@@ -19,6 +19,7 @@ from idp.oauth.allowance import Allowance, Pair, pairs_of
 from idp.oauth.authorize import waiting
 from idp.oauth.authorize.request import AuthorizationRequest, ClaimsRequest, within_registration
 from idp.oauth.authorize.waiting import Waiting
+from idp.oauth.clients import redirects
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_claims
 from idp.signin import flow as flows
@@ -145,6 +146,7 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
         user=user,
         scopes=[describe(scope) for scope in asked.scope if scope != "openid"],
         claims=[describe_claim(claim) for claim in asked.claims_by_name],
+        destination=redirects.destination(asked.redirect_uri),
         resources=[resource.name for resource in resources if resource is not None],
     )
 

@@ -11,6 +11,7 @@ from idp.accounts.tables import user_by_id
 from idp.errors import InvalidRequest, PageError
 from idp.federation.sign_out import sign_out_url
 from idp.oauth import consent
+from idp.oauth.clients import redirects
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.settings import settings
@@ -89,7 +90,7 @@ class _LogoutRequest:
                 _("The application asked to send you back, but did not say which application it is."),
                 "post_logout_redirect_uri needs id_token_hint or client_id beside it.",
             )
-        if uri not in self.client.post_logout_redirect_uris:
+        if not redirects.matches_post_logout(self.client, uri):
             raise _refused(
                 _("The application asked to send you to an address that is not registered for it."),
                 f"post_logout_redirect_uri is none of those that {self.client.client_id} registered.",

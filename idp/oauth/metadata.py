@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from idp.db.standing import WITHOUT_DATABASE, standing
 from idp.keys import witness
 from idp.keys.ring import Document, keyring, prepare
-from idp.oauth.authorize.checks import RESPONSE_MODES
+from idp.oauth.authorize.checks import RESPONSE_MODES, prompts
 from idp.oauth.clients import recognition
 from idp.oauth.clients.authentication import METHODS as AUTH_METHODS
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
@@ -49,6 +49,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "scopes_supported": list(STANDARD_SCOPES),
         "response_types_supported": ["code"],
         "response_modes_supported": RESPONSE_MODES,
+        "prompt_values_supported": prompts(),
         "grant_types_supported": list(GRANTS),
         "acr_values_supported": ACR_VALUES,
         "ui_locales_supported": i18n.LOCALES,

@@ -99,6 +99,11 @@ def describe_claim(claim: str) -> str:
     return _claim_names()[claim]
 
 
+def claims_of_scopes(scopes: Iterable[str]) -> list[str]:
+    """The claims that scopes ask for (section 5.4)."""
+    return [claim for scope in scopes for claim in STANDARD_SCOPES.get(scope, ())]
+
+
 def visible_claims(names: Iterable[str], scopes: Collection[str]) -> list[str]:
     """Those of the claims asked for by name that belong to one of the scopes."""
     return [name for name in names if SCOPE_OF_CLAIM.get(name) in scopes]

@@ -9,7 +9,7 @@ from idp.errors import BearerError, InsufficientScope, InvalidRequest, InvalidTo
 from idp.oauth import access_tokens
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.clients.registry import registry
-from idp.oauth.scopes import STANDARD_SCOPES, visible_claims
+from idp.oauth.scopes import claims_of_scopes, visible_claims
 from idp.web import forms
 from idp.web.access import Access
 from idp.web.direct import DIRECT, Answer, json
@@ -50,7 +50,7 @@ async def userinfo(request: AnyRequest) -> Answer:
     scopes = str(live.claims["scope"]).split()
     if live.row is None or "openid" not in scopes:
         raise InsufficientScope("openid")
-    names = [claim for scope in scopes for claim in STANDARD_SCOPES.get(scope, ())]
+    names = claims_of_scopes(scopes)
     client = registry.client(live.claims["client_id"])
     if live.row["claims"] and client is not None:
         names += visible_claims(ClaimsRequest.from_json(live.row["claims"]).userinfo, client.scopes)

@@ -52,7 +52,7 @@ def content_security_policy(
 def origin(uri: str) -> str:
     """The part of a URI that form-action understands: an origin, or the scheme alone for a native client's URI."""
     parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("https", "http") else f"{parts.scheme}:"
 
 
 def page(

@@ -62,7 +62,7 @@ async def test_03_another_clients_address(make_client: MakeClient) -> None:
     await assert_refused(await make_client(), "https://other.example.com/callback")
 
 
-LOOPBACK = ["http://127.0.0.1/callback", "http://[::1]:5000/callback?x=1"]
+LOOPBACK = ["http://127.0.0.1/callback", "http://[::1]:5000/callback?x=1", "http://localhost:1/local"]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,8 @@ LOOPBACK = ["http://127.0.0.1/callback", "http://[::1]:5000/callback?x=1"]
         "http://127.0.0.1:65535/callback",
         "http://[::1]/callback?x=1",
         "http://[::1]:49152/callback?x=1",
+        pytest.param("http://localhost/local", marks=pytest.mark.fault(29)),
+        pytest.param("http://localhost:49152/local", marks=pytest.mark.fault(36)),
     ],
 )
 async def test_03_any_port_on_loopback_for_a_native_client(
@@ -110,6 +112,13 @@ NEAR_LOOPBACK = [
     "HTTP://127.0.0.1:80/callback",
     "http://[::1]:80/callback",
     "http://[::1]:80/callback?x=2",
+    "http://127.0.0.1:80/local",
+    "http://localhost.:80/local",
+    "http://LOCALHOST:80/local",
+    "http://app.localhost:80/local",
+    "http://localhost:0/local",
+    "http://localhost:80/local/",
+    "https://localhost:80/local",
 ]  # fmt: skip
 
 
@@ -121,13 +130,14 @@ async def test_03_only_the_port_is_free_on_loopback(make_client: MakeClient) -> 
 
 @pytest.mark.parametrize("metadata", [{}, {"application_type": "native"}], ids=["web", "native"])
 async def test_03_no_free_port_anywhere_else(metadata: dict[str, Any], make_client: MakeClient) -> None:
-    """Not on loopback for a web client, not by the name localhost, not beyond loopback."""
-    registered = ["http://localhost/callback", REDIRECT_URI]
+    """Not on loopback for a web client, not beyond loopback, not at one host for another."""
+    registered = [REDIRECT_URI, "https://localhost/callback"]
     if not metadata:
-        registered.append("http://127.0.0.1/callback")
+        registered += ["http://127.0.0.1/callback", "http://localhost/callback"]
     client = await make_client(redirect_uris=registered, **metadata)
     for uri in (
         "http://localhost:5000/callback",
+        "https://localhost:5000/callback",
         "https://app.example.com:8443/callback",
         "http://127.0.0.1:5000/callback",
     ):

@@ -203,6 +203,7 @@ PAGES: dict[str, dict[str, Any]] = {
             Scope("offline_access", "Stay signed in", "Also while you are not there."),
         ],
         "claims": ["Birthday", "Phone number"],
+        "destination": "Afterwards you go back to northwind.example.",
         "resources": ["Northwind Orders API"],
     },
     "error.html": {

@@ -122,6 +122,7 @@ class Client(Shown):
     skip_consent: bool
     single_session: bool
     refresh_token_cookie: bool
+    scope_claims_in_id_token: bool
     admin_role: str | None
     not_before: datetime | None
     created_at: datetime
@@ -153,6 +154,7 @@ class NewClient(Sent):
     skip_consent: bool = False
     single_session: bool = False
     refresh_token_cookie: bool = False
+    scope_claims_in_id_token: bool = False
 
 
 class ClientChange(Sent):
@@ -181,6 +183,7 @@ class ClientChange(Sent):
     skip_consent: bool | UnsetType = UNSET
     single_session: bool | UnsetType = UNSET
     refresh_token_cookie: bool | UnsetType = UNSET
+    scope_claims_in_id_token: bool | UnsetType = UNSET
 
 
 class NewSecret(Shown):

@@ -29,13 +29,27 @@ LINES = ("redirect_uris", "post_logout_redirect_uris", "grant_types", "default_a
 CHECKS = (
     "strict_auth_method",
     "require_pkce",
+    "scope_claims_in_id_token",
     "skip_consent",
     "single_session",
     "refresh_token_cookie",
     "authorization_challenge",
 )
+#: What a new client is asked, by its kind, with the usual answer.
+ASKED = {
+    "web": {"require_pkce": True, "scope_claims_in_id_token": False},
+    "spa": {"refresh_token_cookie": False, "scope_claims_in_id_token": False},
+    "native": {"scope_claims_in_id_token": False},
+    "service": {},
+}
+HELP = {
+    "require_pkce": "Leave it on unless its library sends none, as oauth2-proxy, django-allauth, mozilla-django-oidc, "
+    "passport and Spring by default. Without a secret it is always required.",
+    "refresh_token_cookie": "On the same site as this server. Else a script that gets into the page gets the token too.",
+    "scope_claims_in_id_token": "For libraries that never ask userinfo, as Auth.js, express-openid-connect, "
+    "react-oidc-context and kube-apiserver. Its people are nameless there otherwise.",
+}
 TEXTS = ("client_name", "scope", "client_uri", "logo_uri", "policy_uri", "tos_uri", "id_token_signed_response_alg")
-COOKIE = "refresh_token_cookie"
 METHOD = "token_endpoint_auth_method"
 LABELS = {
     "client_name": "Name, as people see it",
@@ -53,6 +67,7 @@ LABELS = {
     "token_endpoint_auth_method": "How it authenticates",
     "strict_auth_method": "Its secret is accepted in this one way only",
     "require_pkce": "PKCE is required",
+    "scope_claims_in_id_token": "Its ID tokens carry name, email and the like, as its scopes allow",
     "skip_consent": "Nobody is asked for consent: it is our own",
     "single_session": "A new sign-in ends earlier ones",
     "refresh_token_cookie": "Its refresh token comes in a cookie",
@@ -110,15 +125,15 @@ def _creation(visit: Visit, error: str | None = None) -> Response[str]:
     title, explanation = TITLES[kind]
     fields = [Field("client_name", "Name, as people see it", visit.form.get("client_name", ""), required=True)]
     if kind != "service":
-        example = "com.example.app:/callback" if kind == "native" else "https://app.example.com/callback"
-        uris = visit.form.get("redirect_uris", "")
-        hint = f"Exactly as it sends them, one a line, such as {example}"
+        uris, hint = visit.form.get("redirect_uris", ""), "Exactly as it sends them, one a line, such as "
+        if kind == "native":
+            hint += "com.example.app:/callback or http://localhost/callback, which stands for any port"
+        else:
+            hint += "https://app.example.com/callback"
         fields.append(Field("redirect_uris", "Redirect URIs", uris, "lines", hint, required=True))
     scope = visit.form.get("scope", KINDS[kind]["scope"])
     fields.append(Field("scope", "Scopes that it may ask for", scope, help="Parted by spaces."))
-    if kind == "spa":
-        hint = "On the same site as this server. Else a script that gets into the page gets the token too."
-        fields.append(Field(COOKIE, LABELS[COOKIE], "on" if COOKIE in visit.form else "", "check", hint))
+    fields += [_check(name, name in visit.form if visit.form else usual) for name, usual in ASKED[kind].items()]
     return show(
         visit, "form", section="clients", heading=f"New {title.lower()}", intro=explanation, fields=fields, error=error,
         action=f"{HOME}/clients/new/{kind}", label="Register", back=f"{HOME}/clients", status=400 if error else 200,
@@ -135,13 +150,16 @@ async def create_client(visit: Visit) -> Response[Any]:
     given: dict[str, Any] = {"client_name": visit.form.get("client_name", "").strip(), "scope": scope}
     if kind != "service":
         given["redirect_uris"] = _lines(visit.form.get("redirect_uris", ""))
-    if kind == "spa":
-        given[COOKIE] = COOKIE in visit.form
+    given |= {name: name in visit.form for name in ASKED[kind]}
     try:
         client, secret = await registration.register_client(**(KINDS[kind] | given))
     except OAuthError as error:
         return _creation(visit, error.description)
     return await _record(visit, client.client_id, secret)
+
+
+def _check(name: str, on: bool) -> Field:
+    return Field(name, LABELS[name], "on" if on else "", "check", HELP.get(name, ""))
 
 
 def _lines(entered: str) -> Any:
@@ -206,7 +224,7 @@ def _change(visit: Visit, values: dict[str, Any], error: str | None = None) -> R
             choices=[(method, method) for method in AUTH_METHODS],
         )
     )  # fmt: skip
-    fields += [Field(name, LABELS[name], "on" if values[name] else "", "check") for name in CHECKS]
+    fields += [_check(name, values[name]) for name in CHECKS]
     path = f"{HOME}/clients/{visit.params['client_id']}"
     return show(
         visit, "form", section="clients", heading=f"Change {values['client_name']}", fields=fields, error=error,

@@ -10,9 +10,9 @@ from idp.errors import InvalidRequest, InvalidScope, InvalidTarget, OAuthError, 
 from idp.keys import jose
 from idp.oauth.authorize.request import MAX_LENGTH, Parameters, granted_scope, words
 from idp.oauth.clients.registry import Client, registry
+from idp.settings import settings
 
-RESPONSE_MODES = ("query", "form_post")
-PROMPTS = frozenset({"none", "login", "consent", "select_account"})
+RESPONSE_MODES = ("query", "fragment", "form_post")
 #: base64url of a SHA-256 without padding (RFC 7636 section 4.2).
 CODE_CHALLENGE_LENGTH = 43
 BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -30,6 +30,12 @@ def response_mode(parameters: Parameters) -> str:
         with contextlib.suppress(jose.InvalidJWT):
             mode = jose.unverified_claims(parameters["request"]).get("response_mode", mode)
     return mode if isinstance(mode, str) and mode in RESPONSE_MODES else "query"
+
+
+def prompts() -> tuple[str, ...]:
+    """The values of ``prompt`` that this server supports; ``create`` only where everybody may register."""
+    create = ("create",) if settings().registration == "open" else ()
+    return ("none", "login", "consent", "select_account", *create)
 
 
 def request_object_is_not_used(parameters: Parameters, client: Client) -> None:
@@ -52,7 +58,7 @@ def response_type_is_code(parameters: Parameters, client: Client) -> None:
 def response_mode_is_known(parameters: Parameters, client: Client) -> None:
     """OAuth 2.0 Multiple Response Types section 2.1, Form Post Response Mode section 2."""
     if parameters.get("response_mode", "query") not in RESPONSE_MODES:
-        raise InvalidRequest("response_mode must be query or form_post.")
+        raise InvalidRequest("response_mode must be query, fragment or form_post.")
 
 
 def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
@@ -82,9 +88,11 @@ def pkce_is_s256(parameters: Parameters, client: Client) -> None:
 
 
 def prompt_is_consistent(parameters: Parameters, client: Client) -> None:
-    """OpenID Connect Core section 3.1.2.1."""
+    """OpenID Connect Core section 3.1.2.1, Initiating User Registration via OpenID Connect section 4.1."""
     prompt = set(words(parameters, "prompt"))
-    if not prompt <= PROMPTS:
+    if "create" in prompt and "create" not in prompts():
+        raise InvalidRequest("prompt create is not possible: people cannot register themselves here.")
+    if not prompt <= set(prompts()):
         raise InvalidRequest("prompt has an unknown value.")
     if "none" in prompt and len(prompt) > 1:
         raise InvalidRequest("prompt none cannot be combined with others.")

@@ -21,6 +21,7 @@ from idp.oauth.clients import redirects
 from idp.oauth.clients.registry import Client, registry
 from idp.signin import flow as flows
 from idp.signin import limits, sessions
+from idp.signin.machine import Step
 from idp.signin.sessions import SignedIn
 from idp.web import forms
 from idp.web.access import Access
@@ -171,7 +172,7 @@ def _signed_in_as_asked(asked: AuthorizationRequest, session: SignedIn, pending:
     if just_signed_in and pending is not None:
         # Any sign-in of this browser, in another tab too: its proof may be an older one, of an account elsewhere.
         return oldest is None or session.proved_since(pending.created_at - timedelta(seconds=oldest + LEEWAY))
-    if asked.prompt & {"login", "select_account"}:
+    if asked.prompt & {"login", "select_account", "create"}:
         return False
     return oldest is None or session.age() <= oldest
 
@@ -203,6 +204,8 @@ async def _send_to_login(
     path = flows.path(binding)
     if step_up is None and asked.idp_hint in {upstream.id for upstream in upstreams.allowed(client.upstreams)}:
         path += f"/to/{asked.idp_hint}"
+    elif step_up is None and "create" in asked.prompt:
+        path += f"/{Step.REGISTRATION}"
     return see_other(path, key.cookies())
 
 

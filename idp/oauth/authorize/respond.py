@@ -34,6 +34,9 @@ def respond(
         # Under the policy of all other pages the POST would arrive with `Origin: null`, which clients refuse.
         form.headers["Referrer-Policy"] = "origin"
         return form
+    if response_mode == "fragment":
+        # A redirect URI has no fragment of its own (RFC 6749 section 3.1.2).
+        return see_other(f"{redirect_uri}#{urlencode(fields)}", cookies)
     # The client's own query stays as it was registered (RFC 6749 section 3.1.2).
     separator = "&" if "?" in redirect_uri else "?"
     return see_other(f"{redirect_uri}{separator}{urlencode(fields)}", cookies)

@@ -38,6 +38,7 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         skip_consent: a client of the operator's own, for which nobody is asked.
         single_session: a user's new sign-in ends what their earlier ones gave this client.
         refresh_token_cookie: the refresh token comes in a cookie that no script can read.
+        scope_claims_in_id_token: the ID token carries what its scopes ask for, for clients that never call userinfo.
     """
 
     client_name: str
@@ -60,6 +61,7 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     skip_consent: bool = False
     single_session: bool = False
     refresh_token_cookie: bool = False
+    scope_claims_in_id_token: bool = False
 
     @property
     def public(self) -> bool:

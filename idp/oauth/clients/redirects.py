@@ -1,23 +1,52 @@
 """Whether a redirect URI is one of a client's."""
 
 import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from idp.oauth.clients.registry import Client
+from idp.web.i18n import gettext as _
 
-_LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::([1-9][0-9]{0,4}))?((?:[/?].*)?)", re.DOTALL)
+_LOOPBACK = re.compile(r"(http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::([1-9][0-9]{0,4}))?((?:[/?].*)?)", re.DOTALL)
 
 
 def matches(client: Client, redirect_uri: str) -> bool:
+    """Whether a browser may be sent there with the answer to an authorization request."""
+    return _is_one_of(client, redirect_uri, client.redirect_uris)
+
+
+def matches_post_logout(client: Client, uri: str) -> bool:
+    """Whether a browser may be sent there after a log-out."""
+    return _is_one_of(client, uri, client.post_logout_redirect_uris)
+
+
+def destination(redirect_uri: str) -> str:
+    """Where the browser goes after consent, in words: a site, a program, or whichever app has taken the scheme."""
+    parts = urlsplit(redirect_uri)
+    if parts.scheme not in ("https", "http"):
+        app = f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
+        return _(
+            "Afterwards this device opens the app that addresses beginning with %(app)s belong to."
+            " Allow only if you came from that app.",
+            app=app,
+        )
+    if _LOOPBACK.fullmatch(redirect_uri):
+        return _("Afterwards you go back to a program on this device. Allow only if you started it yourself.")
+    return _("Afterwards you go back to %(site)s.", site=parts.netloc)
+
+
+def _is_one_of(client: Client, uri: str, registered: Iterable[str]) -> bool:
     """Whether the URI is registered: the same string, byte for byte (RFC 9700 section 2.1).
 
-    But a native client takes whatever port the system gives it on the loopback interface (RFC 8252 section 7.3).
+    But a native client takes whatever port the system gives it on the loopback interface (RFC 8252 section 7.3), by
+    address or as localhost, which many clients register (section 8.3 only advises against it).
     """
-    if redirect_uri in client.redirect_uris:
+    if uri in registered:
         return True
     if client.application_type != "native":
         return False
-    asked = _without_port(redirect_uri)
-    return asked is not None and any(asked == _without_port(uri) for uri in client.redirect_uris)
+    asked = _without_port(uri)
+    return asked is not None and any(asked == _without_port(known) for known in registered)
 
 
 def _without_port(uri: str) -> str | None:

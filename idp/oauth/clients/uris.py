@@ -21,8 +21,36 @@ _CHARACTERS = re.compile(r"(?:[A-Za-z0-9._~:/?\[\]@!$&'()+,;=-]|%[0-9A-Fa-f]{2})
 _LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _DNS_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>[^:\[\]@]+|\[[^\[\]@]+\])(?::(?P<port>[1-9][0-9]{0,4}))?")
-# A reversed domain name (RFC 8252 section 7.1), so it holds a dot: javascript:, data:, file: and their like do not.
-_PRIVATE_USE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+")
+# RFC 3986 section 3.1, with single dots and at least two characters: one letter is a drive of Windows.
+_SCHEME = re.compile(r"(?=..)[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)*")
+
+# Schemes that run scripts or show what an attacker wrote.
+_SCRIPTS = "javascript data vbscript livescript mocha jscript about blob filesystem jar mhtml cid mid srcdoc"
+# Pages, and parts of browsers.
+_BROWSERS = """
+http https view-source feed pcast chrome chrome-extension chrome-untrusted devtools edge brave opera vivaldi
+moz-extension moz-icon resource wyciwyg safari-extension safari-web-extension extension res
+"""
+# Files, other protocols, names.
+_PROTOCOLS = """
+file content ftp ftps sftp tftp gopher ws wss smb nfs afp dav davs ssh telnet rlogin tn3270 vnc rdp ldap ldaps dict
+imap pop nntp news snews git svn hg jdbc urn tag ni nih info doi
+"""
+# Messages, calls, money.
+_MESSAGES = """
+mailto tel sms smsto mms mmsto callto sip sips xmpp irc ircs facetime facetime-audio imessage magnet bitcoin ethereum
+payto geo maps
+"""
+# The system, its settings, its installers.
+_SYSTEM = """
+intent android-app market itms itms-apps itms-services prefs app-settings shell hcp help search search-ms
+x-apple.systempreferences x-help-action shortcuts workflow steam
+"""
+#: Schemes that belong to no app of the client's. An app should use a reversed domain name (RFC 8252 section 7.1), but
+#: many use a word of their own.
+REFUSED_SCHEMES = frozenset(" ".join((_SCRIPTS, _BROWSERS, _PROTOCOLS, _MESSAGES, _SYSTEM)).split())
+#: Protocols of Windows and Office, such as ms-settings and ms-msdt, but for the two that are an app's own.
+_WINDOWS, _WINDOWS_APPS = "ms-", ("ms-app", "ms-appx-web")
 
 
 class UnfitURI(ValueError):
@@ -36,9 +64,8 @@ def check_redirect_uri(uri: str, application_type: str) -> None:
         UnfitURI: why.
     """
     parts = _split(uri)
-    if application_type == "native" and _PRIVATE_USE_SCHEME.fullmatch(parts.scheme):
-        if parts.netloc or not parts.path.startswith("/") or uri.startswith(f"{parts.scheme}://"):
-            raise UnfitURI("must have one slash after a private-use scheme, as com.example.app:/callback has")
+    if application_type == "native" and parts.scheme not in ("https", "http"):
+        _check_app(uri, parts)
     else:
         _check_web(parts)
     names = {name.strip() for name, _ in parse_qsl(parts.query.replace(";", "&"), keep_blank_values=True)}
@@ -79,6 +106,18 @@ def _split(uri: str) -> SplitResult:
         return urlsplit(uri)
     except ValueError as error:
         raise UnfitURI("must be an absolute URI") from error
+
+
+def _check_app(uri: str, parts: SplitResult) -> None:
+    """A private-use scheme of a native client (RFC 8252 section 7.1), in the forms that such apps register."""
+    scheme = parts.scheme
+    ours = scheme.startswith(_WINDOWS) and scheme not in _WINDOWS_APPS
+    if not _SCHEME.fullmatch(scheme) or scheme in REFUSED_SCHEMES or ours:
+        raise UnfitURI("must have a scheme of the app's own, as com.example.app:/callback has, or be an https URI")
+    if not uri[len(scheme) + 1 :].startswith("/"):
+        raise UnfitURI("must have a slash after its scheme, as com.example.app:/callback has")
+    if "@" in parts.netloc:
+        raise UnfitURI("must not have a user or password")
 
 
 def _check_web(parts: SplitResult) -> None:

@@ -18,7 +18,7 @@ from idp.keys import jose, vault
 from idp.keys.ring import keyring
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.clients.registry import Client, registry
-from idp.oauth.scopes import visible_claims
+from idp.oauth.scopes import claims_of_scopes, visible_claims
 from idp.settings import settings
 
 REFRESH_TOKEN_TYPE = "rt+jwt"
@@ -124,8 +124,8 @@ def access_token(client: Client, subject: str, scope: str, resource: Sequence[st
     )
 
 
-async def id_token(client: Client, grant: Grant, access_token: str) -> str:
-    """An ID token (OpenID Connect Core section 2). Lean: scopes are answered by userinfo."""
+async def id_token(client: Client, grant: Grant, access_token: str, scope: str) -> str:
+    """An ID token (OpenID Connect Core section 2). Scopes are answered by userinfo, and here where the client asks."""
     now = clock.timestamp()
     alg = client.id_token_signed_response_alg
     claims = {
@@ -142,14 +142,16 @@ async def id_token(client: Client, grant: Grant, access_token: str) -> str:
         claims["sid"] = str(grant.session_id)
     if grant.nonce is not None:
         claims["nonce"] = grant.nonce
-    if grant.claims:
-        claims = await _requested_claims(client, grant) | claims
+    if grant.claims or client.scope_claims_in_id_token:
+        claims = await _claims_of_user(client, grant, scope) | claims
     return keyring.sign(alg, "JWT", claims)
 
 
-async def _requested_claims(client: Client, grant: Grant) -> dict[str, Any]:
-    """What the ``claims`` parameter asks to have in the ID token itself."""
+async def _claims_of_user(client: Client, grant: Grant, scope: str) -> dict[str, Any]:
+    """What the ``claims`` parameter asks to have in the ID token itself, and the claims of scopes for some clients."""
     wanted = visible_claims(ClaimsRequest.from_json(grant.claims).id_token, client.scopes)
+    if client.scope_claims_in_id_token:
+        wanted += claims_of_scopes(scope.split())
     user = await user_by_id(grant.user_id) if wanted else None
     return claims_of(user, wanted) if user else {}
 
@@ -236,6 +238,6 @@ async def respond(
         access_token=token,
         expires_in=settings().access_token_lifetime,
         scope=scope,
-        id_token=await id_token(client, grant, token) if "openid" in scope.split() else UNSET,
+        id_token=await id_token(client, grant, token, scope) if "openid" in scope.split() else UNSET,
         refresh_token=refresh_token,
     )

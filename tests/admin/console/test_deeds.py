@@ -85,6 +85,28 @@ async def test_somebody_is_invited(owner: Desk) -> None:
     assert "nobody" in answer.text
 
 
+@pytest.mark.fault(36)
+async def test_a_new_client_is_asked_for_pkce(owner: Desk) -> None:
+    """On at first, with its reason; off only where it was taken away; and not asked where it cannot be off."""
+    page = await owner.get("/admin/clients/new/web")
+    assert "oauth2-proxy" in page.text
+    field = page.text.partition('id="f-require_pkce"')[2].partition(">")[0]
+    assert "checked" in field
+    claims = page.text.partition('id="f-scope_claims_in_id_token"')[2].partition(">")[0]
+    assert "checked" not in claims
+    for kind in ("spa", "native", "service"):
+        assert "f-require_pkce" not in (await owner.get(f"/admin/clients/new/{kind}")).text
+    (form,) = (form for form in page.forms if form.action == "/admin/clients/new/web")
+    entered = form.fields | {"redirect_uris": "https://shop.example/cb"}
+    del entered["scope_claims_in_id_token"]
+    for name, pkce in (("With PKCE", True), ("Without PKCE", False)):
+        if not pkce:
+            del entered["require_pkce"]
+        await owner.browser.post(form.action, entered | {"client_name": name})
+        (row,) = await fetch("SELECT * FROM client WHERE client_name = $1", name)
+        assert (row["require_pkce"], row["scope_claims_in_id_token"]) == (pkce, False)
+
+
 async def test_a_client_from_its_creation_to_its_end(owner: Desk) -> None:
     answer = await owner.confirm(
         "/admin/clients/new/web", client_name="Shop", redirect_uris="http://app.example/cb#x", scope="openid"

@@ -1,0 +1,157 @@
+"""What clients in use ask of the authorization endpoint beyond the usual, and what the consent page tells of them."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from idp import settings as settings_module
+from idp.accounts.tables import User
+from idp.errors import InvalidRequest
+from idp.oauth.authorize import checks
+from idp.oauth.authorize.checks import prompt_is_consistent
+from idp.oauth.clients.registry import Client
+from idp.web.pages import origin
+from tests.conftest import MakeClient
+from tests.support.browser import Browser, Redirect, as_page
+from tests.support.mailbox import Mailbox
+from tests.support.oauth import PASSWORD, RelyingParty
+from tests.support.tokens import claims_of
+
+pytestmark = pytest.mark.fault(29)
+
+NATIVE = {"application_type": "native", "token_endpoint_auth_method": "none"}
+
+
+async def test_the_fragment(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """OAuth 2.0 Multiple Response Types section 2.1; the code and errors alike."""
+    await client.sign_in(browser, alice.email)
+    answer = await client.authorize(browser, response_mode="fragment")
+    assert isinstance(answer, Redirect)
+    base, _, fragment = answer.location.partition("#")
+    assert base == client.redirect_uri
+    parameters = {name: value for name, (value,) in parse_qs(fragment).items()}
+    assert parameters.keys() == {"code", "state", "iss"}
+    assert (await client.redeem(parameters["code"])).status_code == 200
+    refused = await client.authorize(browser, response_mode="fragment", scope="nothing")
+    assert isinstance(refused, Redirect)
+    assert urlsplit(refused.location).query == ""
+    assert "error=invalid_scope" in refused.location.partition("#")[2]
+
+
+# Registration first
+
+
+async def test_a_new_account_first(browser: Browser, client: RelyingParty, mailbox: Mailbox) -> None:
+    """Initiating User Registration via OpenID Connect 1.0"""
+    email = f"{client.client_id}@example.com"
+    page = as_page(await client.authorize(browser, prompt="create", login_hint=email))
+    assert page.path.endswith("/registration")
+    assert email in page.text
+    page = as_page(await browser.submit(page, "register-submit", username=email, name="New", password=PASSWORD))
+    page = as_page(await browser.submit(page, "code-submit", code=(await mailbox.next(email)).code))
+    answer = await browser.submit(page, "consent-allow")
+    assert isinstance(answer, Redirect)
+    tokens = (await client.redeem(answer.parameters["code"])).json()
+    assert (await client.userinfo(tokens["access_token"])).json()["email"] == email
+
+
+async def test_whoever_is_signed_in_may_create_another_account(
+    browser: Browser, client: RelyingParty, alice: User
+) -> None:
+    await client.sign_in(browser, alice.email)
+    page = as_page(await client.authorize(browser, prompt="create"))
+    assert page.path.endswith("/registration")
+    # To sign in after all satisfies the request.
+    page = as_page(await browser.get(page.path.removesuffix("/registration")))
+    answer = await browser.sign_in(page, alice.email, PASSWORD)
+    assert isinstance(answer, Redirect)
+    assert "code" in answer.parameters
+
+
+@pytest.mark.parametrize("registration", ["invitation", "closed"])
+def test_no_new_account_where_registration_is_closed(registration: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(client_id="c", client_name="C")
+    prompt_is_consistent({"prompt": "create"}, client)
+    closed = settings_module.load(registration=registration)
+    monkeypatch.setattr(checks, "settings", lambda: closed)
+    assert "create" not in checks.prompts()
+    with pytest.raises(InvalidRequest, match="cannot register themselves"):
+        prompt_is_consistent({"prompt": "create"}, client)
+
+
+# Claims of scopes in the ID token
+
+
+@pytest.mark.fault(36)
+async def test_claims_of_scopes_in_the_id_token(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    """At the code and at a refresh; of the scopes of this very token; never in place of a claim of the protocol."""
+    client = await make_client(scope="openid profile email phone", scope_claims_in_id_token=True)
+    tokens = await client.tokens(browser, alice.email, scope="openid profile email")
+    said = claims_of(tokens["id_token"])
+    assert (said["name"], said["email"], said["email_verified"]) == (alice.name, alice.email, False)
+    assert said["sub"] == str(alice.id)
+    assert "phone_number" not in said
+    refreshed = (await client.refresh(tokens["refresh_token"])).json()
+    assert claims_of(refreshed["id_token"])["name"] == alice.name
+    narrow = (await client.refresh(refreshed["refresh_token"], scope="openid email")).json()
+    said = claims_of(narrow["id_token"])
+    assert said["email"] == alice.email
+    assert "name" not in said
+
+
+async def test_the_id_token_is_lean_by_default(browser: Browser, client: RelyingParty, alice: User) -> None:
+    tokens = await client.tokens(browser, alice.email)
+    for answer in (tokens, (await client.refresh(tokens["refresh_token"])).json()):
+        assert not {"name", "email"} & claims_of(answer["id_token"]).keys()
+
+
+# Native apps
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("app.immich:///oauth-callback", "addresses beginning with app.immich: belong to"),
+        ("cursor://anysphere.cursor-retrieval/cb", "beginning with cursor://anysphere.cursor-retrieval belong"),
+        ("http://localhost:51123/cb", "a program on this device"),
+        ("http://127.0.0.1/cb", "a program on this device"),
+        ("https://app.example.com/cb", "you go back to app.example.com."),
+    ],
+)
+async def test_the_consent_page_says_where_the_browser_goes(
+    uri: str, words: str, browser: Browser, make_client: MakeClient, alice: User
+) -> None:
+    client = await make_client(redirect_uris=[uri], **NATIVE)
+    page = as_page(await browser.sign_in(as_page(await client.authorize(browser)), alice.email, PASSWORD))
+    assert "consent-destination" in page.ids
+    assert words in page.text
+    policy = page.response.headers["content-security-policy"]
+    assert f"form-action 'self' {origin(uri)};" in policy
+    answer = await browser.submit(page, "consent-allow")
+    assert isinstance(answer, Redirect)
+    assert answer.location.startswith(f"{uri}?code=")
+    assert (await client.redeem(answer.parameters["code"])).status_code == 200
+
+
+def test_the_policy_names_the_scheme_of_an_app_alone() -> None:
+    """A browser knows no host in cursor://host."""
+    assert origin("cursor://anysphere.cursor-retrieval/cb") == "cursor:"
+    assert origin("app.immich:///cb") == "app.immich:"
+    assert origin("http://localhost:8400/cb") == "http://localhost:8400"
+
+
+async def test_after_signing_out_on_any_port(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    """A program on the loopback interface has no port of its own then either. A web client has."""
+    uris: dict[str, Any] = {
+        "redirect_uris": ["http://localhost/cb"],
+        "post_logout_redirect_uris": ["http://localhost/bye"],
+    }
+    for metadata, known in ((NATIVE, True), ({}, False)):
+        client = await make_client(**uris, **metadata)
+        tokens = await client.tokens(browser, alice.email)
+        answer = await browser.get(
+            "/logout", id_token_hint=tokens["id_token"], post_logout_redirect_uri="http://localhost:50123/bye"
+        )
+        assert isinstance(answer, Redirect) == known, json.dumps(metadata)
