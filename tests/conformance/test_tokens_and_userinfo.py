@@ -35,7 +35,7 @@ async def test_code_reuse(browser: Browser, rp: RelyingParty, person: User) -> N
 
 async def test_client_secret_post(browser: Browser, make_client: MakeClient, person: User) -> None:
     """oidcc-server-client-secret-post"""
-    rp = await make_client(token_endpoint_auth_method="client_secret_post")
+    rp = await make_client(token_endpoint_auth_method="client_secret_post", strict_auth_method=True)
     code = await rp.sign_in(browser, person.email)
     check_token_response(await rp.redeem(code))
     check_json_error(await rp.redeem(code, client_secret="wrong"), 401, "invalid_client")
