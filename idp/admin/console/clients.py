@@ -45,7 +45,7 @@ ASKED = {
 HELP = {
     "require_pkce": "Leave it on unless its library sends none, as oauth2-proxy, django-allauth, mozilla-django-oidc, "
     "passport and Spring by default. Without a secret it is always required.",
-    "refresh_token_cookie": "On the same site as this server. Else a script that gets into the page gets the token too.",
+    "refresh_token_cookie": "On the same site as this server. A script in the page would get the token otherwise.",
     "scope_claims_in_id_token": "For libraries that never ask userinfo, as Auth.js, express-openid-connect, "
     "react-oidc-context and kube-apiserver. Its people are nameless there otherwise.",
 }
