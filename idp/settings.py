@@ -240,7 +240,10 @@ class Settings(BaseSettings):
     hashing_threads: int | None = _option(
         None, "Passwords hashed at a time, in one worker. Empty: its share of the CPUs.", ge=1
     )
-    hashing_queue: int = _option(16, "Hashings that may wait for a thread; more are answered with 503.", ge=0)
+    hashing_queue: int = _option(16, "Most hashings that may wait for a thread; more are answered with 503.", ge=0)
+    hashing_wait: float = _option(
+        0.5, "How long a hashing may wait for a thread; one that would wait longer is answered with 503.", gt=0
+    )
 
     # Mail
     smtp_url: SecretStr | None = _option(

@@ -23,6 +23,7 @@ os.environ |= {
     "IDP_OUTBOUND_ALLOWED_HOSTS": "127.0.0.0/8,::1/128",
     "IDP_ARGON2_MEMORY_COST": "8",
     "IDP_ARGON2_TIME_COST": "1",
+    "IDP_HASHING_WAIT": "60",
     "IDP_DATA_DIR": tempfile.mkdtemp(prefix="idp-test-data-"),
 }
 

@@ -6,15 +6,17 @@ Hashes that other systems made verify too (:mod:`idp.accounts.foreign_hashes`), 
 """
 
 import asyncio
+import math
 import os
 import secrets
 import sys
 import threading
+import time
 import unicodedata
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any, ParamSpec, TypeVar
 
 from argon2 import DEFAULT_HASH_LENGTH, DEFAULT_RANDOM_SALT_LENGTH, PasswordHasher
@@ -32,6 +34,8 @@ T = TypeVar("T")
 
 #: How far threads that hash stand back, from 0 to 19.
 NICENESS = 10
+#: Of so many hashings the time is averaged.
+AVERAGED = 8
 #: Lengths in characters (NIST SP 800-63B section 5.1.1.2). The shortest concerns only new passwords.
 MIN_LENGTH, MAX_LENGTH = 8, 1024
 
@@ -173,38 +177,63 @@ def _stand_back() -> None:
 
 
 class _Pool:
-    """Threads that hash, and a short queue before them."""
+    """Threads that hash, and a queue before them that is as long as can be worked off in time.
 
-    def __init__(self, threads: int, queue: int) -> None:
+    Args:
+        queue: most that may wait, whatever their time: what they hold fills the memory.
+        longest_wait: seconds for which one may wait.
+        now: the clock, in seconds.
+    """
+
+    def __init__(
+        self, threads: int, queue: int, longest_wait: float = math.inf, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing", initializer=_stand_back)
-        self._places = threading.BoundedSemaphore(threads + queue)
+        self._threads, self._queue, self._longest_wait, self._now = threads, queue, longest_wait, now
+        self._lock = threading.Lock()
+        #: Under way or waiting.
+        self._outstanding = 0
+        #: Seconds that one takes, averaged with more weight on the last ones.
+        self._seconds = 0.0
 
     def check(self) -> None:
         """
         Raises:
-            Overloaded: every place is taken.
+            Overloaded: one more would wait for too long.
         """
-        if not self._places.acquire(blocking=False):
+        before = self._outstanding - self._threads + 1
+        if before > self._queue or before * self._seconds / self._threads > self._longest_wait:
             raise Overloaded
-        self._places.release()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a thread.
 
         Raises:
-            Overloaded: every place is taken. Nobody waits for one.
+            Overloaded: it would wait for too long, or did.
         """
-        if not self._places.acquire(blocking=False):
-            raise Overloaded
+        with self._lock:
+            self.check()
+            self._outstanding += 1
         threads.computing(+1)
-        future = self._executor.submit(function, *args, **kwargs)
+        future = self._executor.submit(self._work, self._now(), partial(function, *args, **kwargs))
         # Not when the caller stops waiting: a thread that hashes cannot be interrupted.
         future.add_done_callback(self._done)
         return await asyncio.wrap_future(future)
 
+    def _work(self, queued_at: float, function: Callable[[], T]) -> T:
+        started = self._now()
+        if started - queued_at > self._longest_wait:
+            # Those before it took longer than was foreseen. Whoever waited is told now, and not after the hashing.
+            raise Overloaded
+        try:
+            return function()
+        finally:
+            self._seconds += (self._now() - started - self._seconds) / AVERAGED
+
     def _done(self, _: Future[Any]) -> None:
         threads.computing(-1)
-        self._places.release()
+        with self._lock:
+            self._outstanding -= 1
 
 
 @cache
@@ -212,7 +241,7 @@ def _pool() -> _Pool:
     config = settings()
     # More threads than CPUs would only take the memory, and the time, of those that hash already.
     share = max(1, (os.cpu_count() or 1) // config.workers)
-    return _Pool(config.hashing_threads or share, config.hashing_queue)
+    return _Pool(config.hashing_threads or share, config.hashing_queue, config.hashing_wait)
 
 
 # A worker forked from a process that has hashed would wait for threads that were not forked with it.

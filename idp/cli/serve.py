@@ -219,12 +219,13 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
 
 async def _prepare(config: Settings) -> None:
     """Bring the database and the keys to where the workers expect them."""
-    from idp.db import migrate
+    from idp.db import migrate, pooler
     from idp.db.engine import connected
     from idp.keys import jose, lifecycle, root
     from idp.keys.ring import keyring
 
     async with connected():
+        await pooler.check_prepared_statements()
         await migrate.check_version()
         if config.migrate_on_start:
             await migrate.upgrade()

@@ -2,8 +2,11 @@
 
 The migrations are Piccolo's, and so is the table in which it records them; only running them is
 ours: all that are pending in one transaction, under a lock, so that replicas may start together.
+A migration may name ``INDEXES`` of large tables, by name with what follows it in CREATE INDEX: they
+are built before it, without blocking those who write.
 """
 
+import asyncio
 import contextlib
 import importlib
 import io
@@ -13,6 +16,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import asyncpg
 import msgspec
@@ -25,6 +29,8 @@ MIN_VERSION = 15
 #: How long a migration waits for a table that is in use before it gives up, so that the requests
 #: that queue behind it do not wait longer either.
 LOCK_TIMEOUT_SECONDS = 5
+#: How often the lock is tried while another process migrates.
+LOCK_POLL_SECONDS = 0.2
 #: The advisory lock that whoever migrates holds: the letters of our name.
 ADVISORY_LOCK = int.from_bytes(b"idp")
 
@@ -102,45 +108,92 @@ async def check_version() -> None:
 async def upgrade() -> list[str]:
     """Apply what is pending and return the ids. Whoever comes second waits and finds nothing to do.
 
+    All is one transaction, which begins anew before each migration that builds indexes on tables that may be large:
+    those are built before it, outside of transactions, while others write.
+
     Raises:
         MigrationFailed: PostgreSQL refused, or a table was in use for too long.
     """
     if not await pending():
         return []
     try:
-        async with _transaction():
-            await execute("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
-            # Only from here on: waiting for another replica's migration may take longer.
-            await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-            found = await pending()
+        async with _alone():
+            found, together = await pending(), list[str]()
             for key in found:
-                await _apply(key)
-            if found:
-                await _drop_constant_defaults()
+                if indexes := getattr(_module(key), "INDEXES", None):
+                    await _apply(together)
+                    await _build(indexes)
+                    together = []
+                together.append(key)
+            await _apply(together)
             return found
     except asyncpg.LockNotAvailableError as error:
         raise MigrationFailed("A table is in use and cannot be changed. Nothing was changed; try again.") from error
     except asyncpg.PostgresError as error:
-        raise MigrationFailed(f"Nothing was changed. PostgreSQL says: {error}.") from error
+        raise MigrationFailed(f"The migration that failed changed nothing. PostgreSQL says: {error}.") from error
 
 
 @contextlib.asynccontextmanager
-async def _transaction() -> AsyncIterator[None]:
-    """A transaction on a connection of its own: the pool's end a statement that takes long."""
+async def _alone() -> AsyncIterator[None]:
+    """Hold the lock that lets one process migrate at a time.
+
+    It is asked for again and again, each time in another transaction: an index that is built concurrently waits for
+    every transaction with a snapshot, as one that waits for a lock has.
+    """
     connection = await engine.get_new_connection()
     try:
-        async with transaction_on(Line(connection)):
-            yield
+        while True:
+            transaction = connection.transaction(isolation="read_committed")
+            await transaction.start()
+            (row,) = await connection.fetch(f"SELECT pg_try_advisory_xact_lock({ADVISORY_LOCK}) AS got")
+            if row["got"]:
+                break
+            await transaction.rollback()
+            await asyncio.sleep(LOCK_POLL_SECONDS)
+        # Being another statement, it also gives up the snapshot of the one before.
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        yield
+    finally:
+        # The lock ends with it.
+        await connection.close()
+
+
+async def _build(indexes: dict[str, str]) -> None:
+    """Build indexes while others write. What an attempt before left of one is dropped."""
+    connection = await engine.get_new_connection()
+    try:
+        for name, definition in indexes.items():
+            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+            await connection.execute(f"CREATE INDEX CONCURRENTLY {name} {definition}")
     finally:
         await connection.close()
 
 
-async def _apply(key: str) -> None:
+async def _apply(keys: list[str]) -> None:
+    """Apply migrations in one transaction, on a connection of its own: the pool's end a statement that takes long."""
+    if not keys:
+        return
+    connection = await engine.get_new_connection()
+    try:
+        async with transaction_on(Line(connection)):
+            await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+            for key in keys:
+                await _apply_one(key)
+            await _drop_constant_defaults()
+    finally:
+        await connection.close()
+
+
+def _module(key: str) -> ModuleType:
     # Piccolo's migrations look their engine up in this module.
     os.environ["PICCOLO_CONF"] = "idp.piccolo_conf"
+    return importlib.import_module(f"idp.db.migrations.{_shipped()[key]}")
+
+
+async def _apply_one(key: str) -> None:
+    module = _module(key)
     from piccolo.apps.migrations.tables import Migration as Applied
 
-    module = importlib.import_module(f"idp.db.migrations.{_shipped()[key]}")
     # Piccolo prints its progress; what there is to say, the caller says.
     with contextlib.redirect_stdout(io.StringIO()):
         await Applied.create_table(if_not_exists=True)

@@ -1,9 +1,10 @@
 """The outbox: messages written with the change that causes them, and sent by every server process in turn.
 
 A message is in the database before anybody waits for it, so nothing is lost when SMTP is down or a server is killed.
-It is taken up by one process at a time, for :data:`LEASE_SECONDS`; whoever is killed while sending leaves it to the
-next. Only if that happens between the SMTP server's answer and our note of it is a message sent twice, under the same
-Message-ID.
+It is taken up by one process at a time, by a lease of :data:`LEASE_SECONDS` that is renewed while it is sent; who is
+killed while sending leaves it to the next one after that time. Delivery is at least once: a process that is killed, or
+has no database for longer than the lease, between the SMTP server's answer and our note of it, sends the message twice,
+under the same Message-ID. SMTP has no way to ask whether a message was accepted.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import structlog
 
 from idp import ids
 from idp.audit.events import storable
+from idp.db import outages
 from idp.db.engine import execute, fetch, fetchrow
 from idp.keys import vault
 from idp.mail import deliver
@@ -29,13 +31,15 @@ from idp.web.logs import exception_fields
 
 log = structlog.get_logger()
 
-#: Longer than any conversation with an SMTP server lasts.
-LEASE_SECONDS = 180.0
+LEASE_SECONDS, RENEW_SECONDS = 20.0, 5.0
+#: Longest conversation with an SMTP server.
 SEND_SECONDS = 120.0
+#: After the database was away nothing is taken up for so long: others note first what they have sent meanwhile.
+SETTLE_SECONDS = 5.0
 #: Waits between attempts: the first, doubled up to the last, each give or take a fifth.
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
 #: Waits between attempts to note what became of a message, while the database is away.
-NOTE_WAITS = (0.1, 1.0, 5.0, 20.0)
+NOTE_WAITS = (0.1, *[1.0] * 300)
 #: How often the outbox is looked at without being told.
 POLL_SECONDS = 1.0
 #: How long what is under way may hold up the end of a process; after ``drain_timeout`` it would be killed.
@@ -76,6 +80,10 @@ _FINISH = """
 """
 _DEFER = """
     UPDATE mail SET state = 'deferred', response = $3, next_attempt_at = now() + make_interval(secs => $4)
+    WHERE id = $1 AND state = 'sending' AND attempts = $2
+"""
+_RENEW = """
+    UPDATE mail SET next_attempt_at = now() + make_interval(secs => $3)
     WHERE id = $1 AND state = 'sending' AND attempts = $2
 """
 _RETRY = "UPDATE mail SET next_attempt_at = now() WHERE id = $1 AND state = 'deferred'"
@@ -127,9 +135,19 @@ async def retry(id: UUID) -> bool:
 async def run() -> None:
     """Send what is due, for ever. When cancelled, end what is under way first, within :data:`LAST_SECONDS`."""
     sending: set[asyncio.Task[None]] = set()
+    settled = True
     try:
         while True:
-            sending |= await _take_up(CONNECTIONS - len(sending))
+            try:
+                if not settled:
+                    await fetchrow("SELECT 1")
+                    await asyncio.sleep(SETTLE_SECONDS)
+                sending |= await _take_up(CONNECTIONS - len(sending))
+                settled = True
+            except Exception as error:
+                # Whatever it is, the mail of this process must not end with it.
+                log.warning("outbox_failed", **exception_fields(error))
+                settled = False
             if len(sending) < CONNECTIONS:
                 await _pause()
             else:
@@ -145,12 +163,7 @@ async def run() -> None:
 
 
 async def _take_up(count: int) -> set[asyncio.Task[None]]:
-    try:
-        rows = await fetch(_CLAIM, count, LEASE_SECONDS)
-    except Exception as error:
-        # Whatever it is, the mail of this process must not end with it.
-        log.warning("outbox_failed", **exception_fields(error))
-        return set()
+    rows = await fetch(_CLAIM, count, LEASE_SECONDS)
     return {asyncio.create_task(_deliver(row)) for row in rows}
 
 
@@ -174,6 +187,7 @@ async def deliver_due() -> int:
 async def _deliver(row: asyncpg.Record) -> None:
     """Send one message and note what became of it. Raises nothing."""
     template = row["template"]
+    renewing = asyncio.create_task(_renew(row))
     try:
         response = await _send(row)
     except Rejected as error:
@@ -187,6 +201,16 @@ async def _deliver(row: asyncpg.Record) -> None:
         await _note(_DEFER, row["id"], row["attempts"], _words(error), wait)
     else:
         await _finish(row, "sent", response)
+    finally:
+        renewing.cancel()
+
+
+async def _renew(row: asyncpg.Record) -> None:
+    """Keep the lease of a message while it is sent. It is lost while the database is away."""
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        with suppress(*outages.ERRORS):
+            await execute(_RENEW, row["id"], row["attempts"], LEASE_SECONDS)
 
 
 async def _send(row: asyncpg.Record) -> str:
@@ -225,11 +249,12 @@ async def _finish(row: asyncpg.Record, state: str, response: str) -> None:
 
 async def _note(statement: str, *arguments: object) -> None:
     """Write down what became of a message, once the database is there: what is not noted is sent again."""
-    for wait in (*NOTE_WAITS, 0.0):
+    for attempt, wait in enumerate((*NOTE_WAITS, 0.0)):
         try:
             await execute(statement, *arguments)
         except Exception as error:
-            log.warning("outbox_failed", **exception_fields(error))
+            if attempt == 0:
+                log.warning("outbox_failed", **exception_fields(error))
             await asyncio.sleep(wait)
         else:
             return

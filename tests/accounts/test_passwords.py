@@ -167,3 +167,56 @@ class TestPool:
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 await pool.run(lambda: 1 // 0)
+
+    @pytest.mark.fault(45)
+    async def test_the_queue_is_as_long_as_its_time(self) -> None:
+        """By a clock that the hashings themselves move: one takes 0.2 s, and 0.5 s are allowed."""
+        clock = _Clock()
+        pool = passwords._Pool(threads=1, queue=100, longest_wait=0.5, now=clock)
+        for _ in range(60):
+            await pool.run(clock.advance, 0.2)
+        go_on = threading.Event()
+        admitted = [asyncio.create_task(pool.run(go_on.wait, 30)) for _ in range(3)]
+        await asyncio.sleep(0)
+        # The first is under way, so the third waits for two: 0.4 s. A fourth would wait 0.6 s.
+        with pytest.raises(Overloaded):
+            pool.check()
+        with pytest.raises(Overloaded):
+            await pool.run(go_on.wait, 30)
+        go_on.set()
+        assert await asyncio.gather(*admitted) == [True] * 3
+
+    @pytest.mark.fault(45)
+    async def test_who_has_waited_too_long_is_not_hashed(self) -> None:
+        """Those before may take longer than was foreseen."""
+        clock, started, go_on = _Clock(), threading.Event(), threading.Event()
+        pool = passwords._Pool(threads=1, queue=100, longest_wait=0.5, now=clock)
+        hashed: list[str] = []
+
+        def work() -> bool:
+            started.set()
+            return go_on.wait(30)
+
+        running = asyncio.create_task(pool.run(work))
+        await asyncio.to_thread(started.wait, 30)
+        waiting = asyncio.create_task(pool.run(hashed.append, "late"))
+        await asyncio.sleep(0)
+        clock.advance(0.6)
+        go_on.set()
+        assert await running
+        with pytest.raises(Overloaded):
+            await waiting
+        assert hashed == []
+
+
+class _Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds

@@ -106,6 +106,44 @@ async def test_a_failing_migration_changes_nothing(empty_database: str) -> None:
     assert await migrate.upgrade()
 
 
+@pytest.mark.fault(45)
+async def test_indexes_of_large_tables_are_built_while_others_write(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The build waits for a transaction that has written, and nobody who writes meanwhile waits for the build."""
+    shipped = migrate._shipped()
+    monkeypatch.setattr(migrate, "_shipped", lambda: dict(list(shipped.items())[:5]))
+    assert len(await migrate.upgrade()) == 5
+    monkeypatch.setattr(migrate, "_shipped", lambda: shipped)
+    # What an attempt that was interrupted leaves.
+    await execute("CREATE INDEX audit_event_without_seq ON audit_event (id)")
+    write = "INSERT INTO audit_event (id, event, outcome) VALUES (gen_random_uuid(), 'test', 'success')"
+    early, late = await asyncpg.connect(empty_database), await asyncpg.connect(empty_database)
+    try:
+        upgrading = None
+        async with early.transaction():
+            await early.execute(write)
+            upgrading = asyncio.create_task(migrate.upgrade())
+            async with asyncio.timeout(30):
+                while not await late.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND query ~ '^(DROP|CREATE) INDEX CONCURRENTLY' AND wait_event_type = 'Lock'"
+                ):
+                    assert not upgrading.done(), upgrading.exception()
+                    await asyncio.sleep(0.01)
+            await late.execute("SET lock_timeout = '10s'")
+            await late.execute(write)
+        assert len(await asyncio.wait_for(upgrading, 60)) == len(shipped) - 5
+    finally:
+        await early.close()
+        await late.close()
+    rows = await fetch("SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid")
+    assert rows == []
+    row = await fetchrow("SELECT indexdef FROM pg_indexes WHERE indexname = 'audit_event_without_seq'")
+    assert row is not None
+    assert "seq IS NULL" in row["indexdef"]
+
+
 async def test_a_table_in_use_is_not_waited_for_long(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "LOCK_TIMEOUT_SECONDS", 0.2)
     blocker = await asyncpg.connect(empty_database)

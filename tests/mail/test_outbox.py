@@ -2,7 +2,7 @@
 
 import asyncio
 import mailbox as maildir
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from structlog.testing import capture_logs
@@ -140,6 +140,71 @@ async def test_who_is_slow_keeps_the_message_for_a_while(smtp: Moody) -> None:
     assert (await newest())["state"] == "sent"
     first, second = (envelope.content.partition(b"Message-ID: ")[2][:36] for envelope in smtp.envelopes)
     assert first == second
+
+
+@pytest.mark.fault(45)
+async def test_a_message_is_kept_as_long_as_it_is_sent(smtp: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease is short, so that a killed process holds nothing for long, and renewed while the process lives."""
+    monkeypatch.setattr(outbox, "RENEW_SECONDS", 0.01)
+    smtp.answers = ["hang"]
+    await queue()
+    sending = asyncio.create_task(outbox.deliver_due())
+    await smtp.entered.wait()
+    (taken,) = await fetch("SELECT next_attempt_at - now() <= interval '30 seconds' AS soon FROM mail")
+    assert taken["soon"]
+    for _ in range(3):
+        await execute("UPDATE mail SET next_attempt_at = now() + interval '1 second'")
+        async with asyncio.timeout(10):
+            while not await fetchrow("SELECT 1 FROM mail WHERE next_attempt_at > now() + interval '10 seconds'"):
+                await asyncio.sleep(0.01)
+    smtp.go_on.set()
+    await sending
+    assert (await newest())["state"] == "sent"
+    assert await fetchrow("SELECT 1 FROM mail WHERE next_attempt_at IS NOT NULL") is None
+
+
+@pytest.mark.fault(45)
+async def test_after_an_outage_others_note_first_what_they_sent(smtp: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message was sent, the note failed, the lease ran out: the note comes before anybody takes the message up."""
+    monkeypatch.setattr(outbox, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(outbox, "SETTLE_SECONDS", 2.0)
+    monkeypatch.setattr(outbox, "NOTE_WAITS", (0.01,) * 10_000)
+    away = False
+
+    def while_it_is_there(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+        async def call(*arguments: object) -> object:
+            if away:
+                raise ConnectionRefusedError
+            return await function(*arguments)
+
+        return call
+
+    for name in ("execute", "fetch", "fetchrow"):
+        monkeypatch.setattr(outbox, name, while_it_is_there(getattr(outbox, name)))
+    smtp.answers = ["hang"]
+    await queue()
+    sending = asyncio.create_task(outbox.deliver_due())
+    await smtp.entered.wait()
+    away = True
+    with capture_logs() as lines:
+        other = asyncio.create_task(outbox.run())
+        try:
+            smtp.go_on.set()
+            async with asyncio.timeout(20):
+                # Of the one that cannot note, and of the one that cannot take up.
+                while len(lines) < 2 or not smtp.envelopes:
+                    await asyncio.sleep(0.01)
+            await execute("UPDATE mail SET next_attempt_at = now() - interval '1 minute'")
+            away = False
+            await sending
+            await queue("marker@example.com")
+            async with asyncio.timeout(20):
+                while len(smtp.envelopes) < 2:
+                    await asyncio.sleep(0.01)
+        finally:
+            other.cancel()
+            await asyncio.gather(other, return_exceptions=True)
+    assert [envelope.rcpt_tos[0] for envelope in smtp.envelopes][1] == "marker@example.com"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ START_WITHIN_SECONDS = 30
 STOP_WITHIN_SECONDS = 20
 
 #: Hashing that costs nothing: the tests sign in often.
-CHEAP_HASHING = {"IDP_ARGON2_MEMORY_COST": "8", "IDP_ARGON2_TIME_COST": "1"}
+CHEAP_HASHING = {"IDP_ARGON2_MEMORY_COST": "8", "IDP_ARGON2_TIME_COST": "1", "IDP_HASHING_WAIT": "60"}
 #: Whom the server calls in the tests is on this machine.
 LOOPBACK = {"IDP_OUTBOUND_ALLOW_HTTP": "true", "IDP_OUTBOUND_ALLOWED_HOSTS": "127.0.0.0/8,::1/128"}
 

@@ -8,31 +8,31 @@ ID = "2026-11-23T18:00:00:000000"
 VERSION = "1.38.0"
 DESCRIPTION = "administration_indexes"
 
-STATEMENTS = (
-    # Each gets one of its own, before they must be different.
-    "UPDATE resource_server SET jwks_id = gen_random_uuid()::text WHERE jwks_id = ''",
+#: Built before the rest, while others write.
+INDEXES = {
     # What the next checkpoint of the audit trail has to look at.
-    "CREATE INDEX audit_event_without_seq ON audit_event (id) WHERE seq IS NULL",
+    "audit_event_without_seq": "ON audit_event (id) WHERE seq IS NULL",
     # Searching people by how their address or a name of theirs begins, whatever the database's collation.
-    "CREATE INDEX users_email_prefix ON users (email text_pattern_ops)",
-    "CREATE INDEX users_name_prefix ON users (lower(name) text_pattern_ops, id)",
-    "CREATE INDEX users_family_name_prefix ON users (lower(family_name) text_pattern_ops, id)",
+    "users_email_prefix": "ON users (email text_pattern_ops)",
+    "users_name_prefix": "ON users (lower(name) text_pattern_ops, id)",
+    "users_family_name_prefix": "ON users (lower(family_name) text_pattern_ops, id)",
     # Lists in the order in which they are shown.
-    "CREATE INDEX users_created_at ON users (created_at, id)",
-    "CREATE INDEX audit_event_client ON audit_event (client_id, at, id)",
-    "CREATE INDEX audit_event_event ON audit_event (event, at, id)",
-    "CREATE INDEX mail_created_at ON mail (created_at, id)",
-)
+    "users_created_at": "ON users (created_at, id)",
+    "audit_event_client": "ON audit_event (client_id, at, id)",
+    "audit_event_event": "ON audit_event (event, at, id)",
+    "mail_created_at": "ON mail (created_at, id)",
+}
+# Each gets one of its own, before they must be different.
+IDENTIFIERS = "UPDATE resource_server SET jwks_id = gen_random_uuid()::text WHERE jwks_id = ''"
 
 
 async def forwards():
     manager = MigrationManager(migration_id=ID, app_name="idp", description=DESCRIPTION)
 
-    async def create_indexes():
-        for statement in STATEMENTS:
-            await execute(statement)
+    async def give_identifiers():
+        await execute(IDENTIFIERS)
 
-    manager.add_raw(create_indexes)
+    manager.add_raw(give_identifiers)
     manager.alter_column(
         table_class_name="ResourceServerRow",
         tablename="resource_server",
