@@ -72,15 +72,15 @@ class Watch:
         self.read_only = False
         self.skew = timedelta()
         self._woken = asyncio.Event()
-        self._polled_at = time.monotonic()
+        self._current_at = time.monotonic()
         self._polling = True
         #: Whether another server may answer next, with the same numbers for other records.
         self._doubt = False
 
     @property
     def age(self) -> float:
-        """Seconds since what is in memory was known to be current."""
-        return time.monotonic() - self._polled_at
+        """Seconds since all that is in memory was known to be current."""
+        return time.monotonic() - self._current_at
 
     async def run(self) -> None:
         """Poll, and listen, until cancelled."""
@@ -126,7 +126,8 @@ class Watch:
             number = numbers.get(topic, 0)
             if self.seen.get(topic) != number and await self._handled(topic):
                 self.seen[topic] = number
-        self._polled_at = time.monotonic()
+        if not self.failing:
+            self._current_at = time.monotonic()
 
     async def _handled(self, topic: str) -> bool:
         try:

@@ -47,7 +47,7 @@ async def ready() -> Response[dict[str, Any]]:
     details: dict[str, float] = {}
     watch = notices.current()
     if watch is not None:
-        if watch.failing or watch.age > STALE_SECONDS + STALE_INTERVALS * settings().reload_interval:
+        if watch.age > STALE_SECONDS + STALE_INTERVALS * settings().reload_interval:
             reasons.append("reload")
         if watch.listening is False:
             warnings.append("notices")

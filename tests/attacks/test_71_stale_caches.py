@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from idp.db.engine import execute
 from idp.keys import lifecycle
 from idp.oauth.clients.registration import disable_client, register_client
 from tests.conftest import MASTER_KEY
@@ -132,12 +131,3 @@ async def test_71_the_database_is_read_only(place: Place) -> None:
         while (answer := await place.redeem(client, secret)).status_code == 503:
             await asyncio.sleep(0.05)
     assert answer.json()["error"] == "invalid_grant"
-
-
-async def test_71_a_reload_that_fails(place: Place) -> None:
-    """A row that cannot be read leaves what is in memory as it was: then traffic belongs elsewhere."""
-    await execute("ALTER TABLE client RENAME TO elsewhere")
-    await execute("INSERT INTO revision (topic, number) VALUES ('clients', 7)")
-    assert "reload" in (await place.until_ready(503))["reasons"]
-    await execute("ALTER TABLE elsewhere RENAME TO client")
-    await place.until_ready(200)

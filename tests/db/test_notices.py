@@ -162,6 +162,26 @@ async def test_a_failing_handler_is_called_again_and_logged_once(
     assert [(entry["event"], entry.get("topic")) for entry in logs] == [("reload_failed", "keys")]
 
 
+@pytest.mark.fault(41)
+async def test_what_cannot_be_reloaded_grows_old(poll_every: PollEvery) -> None:
+    """Readiness goes by this age."""
+    poll_every(0.02)
+    keys, clients = Handler(), Handler()
+    keys.failures = 1_000_000
+    async with watching(keys=keys, clients=clients):
+        await until(lambda: keys.calls > 3)
+        seen = notices.current()
+        assert seen is not None
+        before, calls = seen.age, keys.calls
+        await until(lambda: keys.calls > calls + 2)
+        assert seen.age > before
+        keys.failures = 0
+        await until(lambda: not seen.failing)
+        calls = keys.calls
+        await until(lambda: seen.age < before)
+        assert keys.calls == calls
+
+
 async def test_a_change_during_the_reload_is_not_lost(poll_every: PollEvery) -> None:
     poll_every(3600.0)
     calls = 0
@@ -251,15 +271,12 @@ async def test_a_database_that_does_not_answer_is_noticed(
         with capture_logs() as logs:
             async with watching(keys=keys):
                 await until(lambda: keys.calls == 1)
-                seen = notices.current()
-                assert seen is not None
                 proxy.withhold = True
-                await until(lambda: seen.age > 0.5)
+                await until(lambda: "polling_interrupted" in {entry["event"] for entry in logs})
                 proxy.withhold = False
                 # What was withheld is lost, and the connections with it.
                 await until(lambda: keys.calls == 2)
-                await until(lambda: seen.age < 0.5)
-    assert {"polling_interrupted", "polling_resumed"} <= {entry["event"] for entry in logs}
+                await until(lambda: "polling_resumed" in {entry["event"] for entry in logs})
 
 
 async def test_the_end_is_clean() -> None:
