@@ -30,7 +30,7 @@ STEPS_OF_HOST = Rate("steps of a host", burst=60, interval=2)
 STEPS_OF_NETWORK = Rate("steps of a network", burst=600, interval=0.2)
 #: The same from the browsers that one person signed in with before, in place of host and network.
 STEPS_OF_PERSON = Rate("steps of a person", burst=30, interval=2)
-#: Sign-ins and authorization requests that are begun, of which each is a row until ``IDP_FLOW_LIFETIME`` is over.
+#: Sign-ins, authorization requests and trips to providers that are begun. Each is a row until its lifetime is over.
 FLOWS_OF_HOST = Rate("flows of a host", burst=120, interval=1)
 FLOWS_OF_NETWORK = Rate("flows of a network", burst=1200, interval=0.1)
 FLOWS_OF_PERSON = Rate("flows of a person", burst=120, interval=1)
@@ -82,7 +82,7 @@ def _steps(person: str | None) -> list[Event]:
 
 
 async def begin(browser: Browser | None) -> BrowserKey:
-    """Count a sign-in or an authorization request that is about to be stored.
+    """Count a sign-in, an authorization request or a trip to a provider that is about to be stored.
 
     Args:
         browser: None where an app asks, which gets a key of its own.

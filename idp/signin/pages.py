@@ -39,7 +39,7 @@ async def start_login(request: AnyRequest) -> Response[Any]:
 @get("/login/{flow_id:str}", opt=PAGE)
 async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """The page of the step that comes next."""
-    flow = await _load_or_leave(request, flow_id)
+    flow = await load_or_leave(request, flow_id)
     if isinstance(flow, Response):
         return flow
     state = await engine.state_of(request, flow)
@@ -55,7 +55,7 @@ async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
             _("Open this link where you started"),
             _("It works only in the browser in which you asked for it. You can also type its code there."),
         )
-    flow = await _load_or_leave(request, flow_id)
+    flow = await load_or_leave(request, flow_id)
     if isinstance(flow, Response):
         return flow
     state = await engine.state_of(request, flow)
@@ -65,7 +65,7 @@ async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     return await _show(request, flow, state, wanted, token=token)
 
 
-async def _load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[Any]:
+async def load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[Any]:
     """The flow; or the way to where it leads, if somebody signed in at this browser after it began.
 
     That was in this flow, whose page the browser shows once more, or in another tab. What waits there decides whether

@@ -41,10 +41,14 @@ MAX_LENGTH = 4096
 @get("/login/{flow_id:str}/to/{upstream_id:str}", opt=PAGE)
 async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPath[str]) -> Response[Any]:
     """Send the person to a provider. A link, not a form: a page's policy would have to name where each one goes."""
-    flow = await flows.load(request, flow_id)
+    flow = await pages.load_or_leave(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
     chosen = next((known for known in step.available(flow) if known.id == upstream_id), None)
     if chosen is None or Step.UPSTREAM not in machine.allowed(await engine.state_of(request, flow)):
         return see_other(flows.path(flow.binding))
+    # Each trip is a row, as each flow is.
+    await limits.begin(request)
     attempt = await attempts.start(
         chosen.id,
         flow_id=flow.binding.id,

@@ -1,6 +1,7 @@
 """A real browser registers, comes back, loses its password and looks after its account."""
 
 import json
+import re
 import secrets
 
 import pyotp
@@ -164,3 +165,20 @@ async def test_taking_it_along_and_going(page: Page, alice: User) -> None:
     await expect(page.get_by_text("deleted").first).to_be_visible()
     await sign_in(page, alice)
     await expect(page.get_by_role("alert")).to_be_visible()
+
+
+@pytest.mark.fault(24)
+async def test_a_tab_that_waits_goes_on_by_itself(page: Page, alice: User) -> None:
+    """When the person comes back to it, after a sign-in in another tab. Nobody types the password twice."""
+    waiting = await page.context.new_page()
+    await waiting.goto("/account/data")
+    await expect(waiting.locator("#login-submit")).to_be_visible()
+    back = "document.dispatchEvent(new Event('visibilitychange'))"
+    async with waiting.expect_response(lambda response: response.request.method == "HEAD") as told:
+        await waiting.evaluate(back)
+    assert (await told.value).status == 200
+    await sign_in(page, alice)
+    await expect(page).to_have_url(HOME)
+    await expect(waiting.locator("#login-submit")).to_be_visible()
+    await waiting.evaluate(back)
+    await expect(waiting).to_have_url(re.compile("/account/data$"))

@@ -9,6 +9,7 @@ import pytest
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.db.engine import execute, fetch, fetchrow
+from idp.signin import limits
 from idp.signin.machine import Step
 from tests.conftest import MakeClient
 from tests.federation.conftest import Add, leave, sign_in
@@ -375,3 +376,25 @@ async def test_an_organization_of_github(browser: Browser, github: GitHub, add: 
         assert allowed or upstream.name in page.text
     asked = [given for path, given in github.requests if path.endswith("authorize")]
     assert asked[0]["scope"] == "read:user user:email read:org"
+
+
+@pytest.mark.fault(14)
+async def test_one_host_begins_a_bounded_number_of_trips(
+    start_server: Callable[..., Server], provider: OpenIDProvider, add: Add
+) -> None:
+    """Each is a row, and asks for no sign-in first."""
+    upstream = await add(issuer=provider.issuer)
+    server = await asyncio.to_thread(start_server, IDP_ADDRESS_LIMITS="true")
+    try:
+        async with open_browser(server.issuer) as browser:
+            page = as_page(await browser.get("/login"))
+            assert isinstance(await browser.get(f"{page.path}/to/{upstream.id}"), Redirect)
+            await execute(
+                "UPDATE throttle SET free_at = now() + interval '1 hour' WHERE rule = $1", limits.FLOWS_OF_HOST.name
+            )
+            for _ in range(3):
+                assert as_page(await browser.get(f"{page.path}/to/{upstream.id}")).status == 429
+        rows = await fetch("SELECT FROM upstream_attempt WHERE upstream_id = $1", upstream.id)
+        assert len(rows) == 1
+    finally:
+        await execute("DELETE FROM throttle")
