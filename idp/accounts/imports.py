@@ -17,6 +17,7 @@ from idp.accounts.addresses import InvalidEmail, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXTS, VERIFIED
 from idp.accounts.foreign_hashes import HashRefused
 from idp.accounts.import_files import Malformed, Record
+from idp.accounts.tables import Origin
 from idp.audit.events import record as audit
 from idp.db.engine import fetch, transaction
 
@@ -37,8 +38,8 @@ _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 _STORED = ", ".join(sorted(TEXTS | VERIFIED.keys() | {"id", "address", "password_hash", "disabled_at"}))
 # PostgreSQL reads a record by the columns of the table: a whole batch is one parameter.
 _INSERT = f"""
-    INSERT INTO users ({_STORED}, two_step, created_at, updated_at)
-    SELECT {_STORED}, false, now(), now() FROM jsonb_populate_recordset(NULL::users, $1::jsonb)
+    INSERT INTO users ({_STORED}, two_step, origin, created_at, updated_at)
+    SELECT {_STORED}, false, '{Origin.IMPORT}', now(), now() FROM jsonb_populate_recordset(NULL::users, $1::jsonb)
     ON CONFLICT (email) DO NOTHING RETURNING id
 """  # noqa: S608
 _COUNT_EXISTING = "SELECT count(*) FROM users WHERE email = ANY($1)"

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from idp.accounts import proofs
 from idp.accounts.proofs import Purpose
-from idp.accounts.tables import User, user_by_email
+from idp.accounts.tables import Origin, User, user_by_email
 from idp.accounts.users import add_user
 from idp.db.engine import transaction
 from idp.mail import outbox
@@ -44,8 +44,11 @@ async def mail_proof(email: str, flow_id: str, link_prefix: str) -> None:
             )
 
 
-async def create(email: str, password_hash: str | None, name: str | None) -> UUID | None:
+async def create(email: str, password_hash: str | None, name: str | None, *, invited: bool = False) -> UUID | None:
     """Make the account of a proved address, and welcome its owner. Runs in the caller's transaction.
+
+    Args:
+        invited: the operator sent an invitation.
 
     Returns:
         the new user's id; None when somebody has the address by now.
@@ -57,7 +60,7 @@ async def create(email: str, password_hash: str | None, name: str | None) -> UUI
         name=name,
         locale=locale.get(),
     )
-    if not await add_user(user):
+    if not await add_user(user, Origin.INVITATION if invited else Origin.REGISTRATION):
         return None
     await outbox.queue(email, "welcome", name=name)
     return user.id

@@ -1,6 +1,7 @@
 """Users, and the queries on them."""
 
 import uuid
+from enum import StrEnum
 
 import asyncpg
 from piccolo.columns import JSONB, UUID, Boolean, Bytea, ForeignKey, OnDelete, SmallInt, Text, Timestamptz
@@ -12,10 +13,23 @@ from idp.db.engine import engine, fetchrow
 from idp.ids import uuid7
 
 
+class Origin(StrEnum):
+    """Who made an account. A stranger can have made one by registration or by coming from a provider; no other."""
+
+    REGISTRATION = "registration"
+    UPSTREAM = "upstream"
+    INVITATION = "invitation"
+    #: By command, console, admin API or set-up.
+    OPERATOR = "operator"
+    IMPORT = "import"
+    #: It was made before this was recorded.
+    UNKNOWN = "unknown"
+
+
 class User(Table, tablename="users", db=engine):
     """A person. Its claims carry the names of OpenID Connect Core section 5.1; ``id`` is the ``sub``.
 
-    ``two_step``: whoever signs in by one factor is asked for a second one.
+    ``two_step``: whoever signs in by one factor is asked for a second one. ``origin`` is an :class:`Origin`.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -39,6 +53,7 @@ class User(Table, tablename="users", db=engine):
     phone_number_verified = Boolean(default=False)
     address = JSONB(null=True, default=None)
     two_step = Boolean(default=False)
+    origin = Text(default="unknown")
     password_changed_at = Timestamptz(null=True, default=None)
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())

@@ -9,7 +9,7 @@ import msgspec
 from idp.accounts.addresses import normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXTS, VERIFIED
 from idp.accounts.passwords import hash_password
-from idp.accounts.tables import User
+from idp.accounts.tables import Origin, User
 from idp.audit.events import record
 from idp.db.engine import execute, transaction
 
@@ -33,7 +33,7 @@ class EmailTaken(Exception):
 
 
 async def create_user(email: str, password: str | None, **claims: Any) -> User:
-    """Add a user. Without a password nobody can sign in as them until one is set.
+    """Add a user, for the operator. Without a password nobody can sign in as them until one is set.
 
     Args:
         claims: standard claims by their names (OpenID Connect Core section 5.1); the address as a dict.
@@ -48,13 +48,14 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
     if password is not None:
         user.password_hash = await hash_password(password)
     async with transaction():
-        if not await add_user(user):
+        if not await add_user(user, Origin.OPERATOR):
             raise EmailTaken
     return user
 
 
-async def add_user(user: User) -> bool:
+async def add_user(user: User, origin: Origin) -> bool:
     """Keep a new user, in the caller's transaction. Returns False when somebody has the address."""
+    user.origin = origin
     added = await User.insert(user).on_conflict(target=User.email, action="DO NOTHING").returning(User.id)
     if added:
         await record("user_created", user_id=user.id)

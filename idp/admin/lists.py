@@ -22,8 +22,9 @@ _SEARCH = f"""u.id IN (
 
 USERS = Listing(
     source="users AS u",
-    columns="u.id, u.email, u.email_verified, u.name, u.given_name, u.family_name, u.created_at, u.updated_at,"
-    " u.disabled_at, u.two_step, ARRAY(SELECT role FROM admin_role WHERE user_id = u.id ORDER BY role) AS roles",
+    columns="u.id, u.email, u.email_verified, u.name, u.given_name, u.family_name, u.created_at,"
+    " u.updated_at, u.disabled_at, u.two_step, u.origin,"
+    " ARRAY(SELECT role FROM admin_role WHERE user_id = u.id ORDER BY role) AS roles",
     key=Sort("u.id", _ID),
     sorts={"created_at": Sort("u.created_at"), "email": Sort("u.email", "text")},
     default_sort="-created_at",

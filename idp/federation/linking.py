@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 
 from idp import ids
-from idp.accounts.tables import User, user_by_email, user_by_id
+from idp.accounts.tables import Origin, User, user_by_id
 from idp.accounts.users import add_user
 from idp.audit.events import record
 from idp.db.engine import execute, fetch, fetchrow
@@ -27,10 +27,18 @@ _INSERT = """
 """
 _OWNER = "SELECT user_id FROM identity WHERE issuer = $1 AND subject = $2"
 _LIST = "SELECT id, upstream_id, issuer, email, created_at, last_used_at FROM identity WHERE user_id = $1 ORDER BY id"
-_VOID = """
-    UPDATE users SET email = id || '@voided.invalid', disabled_at = coalesce(disabled_at, now()), password_hash = NULL
-    WHERE id = $1 AND NOT email_verified
+# An account that a stranger can have made, with the address of somebody else. Whatever the operator made, imported, or
+# gave a role is none, nor is one whose owner has shown that they read the address.
+_CLAIMED = f"""
+    NOT u.email_verified AND u.origin IN ('{Origin.REGISTRATION}', '{Origin.UPSTREAM}')
+    AND NOT EXISTS (SELECT FROM admin_role WHERE user_id = u.id)
 """
+_OWNED = f"SELECT u.id FROM users AS u WHERE u.email = $1 AND NOT ({_CLAIMED})"  # noqa: S608
+_VOID = f"""
+    UPDATE users AS u
+    SET email = u.id || '@voided.invalid', disabled_at = coalesce(u.disabled_at, now()), password_hash = NULL
+    WHERE u.email = $1 AND {_CLAIMED} RETURNING u.id
+"""  # noqa: S608
 # The last way to sign in stays. The row of the user is held, so that two ways cannot go at the same moment.
 _UNLINK = """
     WITH held AS (SELECT id, password_hash, email_verified FROM users WHERE id = $1 FOR UPDATE)
@@ -118,31 +126,31 @@ async def create_user(somebody: Found) -> UUID | None:
     assert somebody.email is not None and somebody.email_verified  # noqa: S101, PT018
     claims: dict[str, Any] = {"locale": locale.get()} | somebody.claims
     user = User(email=somebody.email, email_verified=True, **claims)
-    if not await add_user(user):
+    if not await add_user(user, Origin.UPSTREAM):
         return None
     await outbox.queue(somebody.email, "welcome", name=user.name)
     await link(user.id, somebody)
     return user.id
 
 
-async def owner_of(email: str) -> User | None:
-    """Who has an address here, and has shown so."""
-    user = await user_by_email(email)
-    return user if user is not None and user.email_verified else None
+async def owner_of(email: str) -> UUID | None:
+    """Who has an address here: they have shown so, or the operator says so."""
+    row = await fetchrow(_OWNED, email)
+    return row["id"] if row is not None else None
 
 
 async def void(email: str) -> None:
-    """Take an address from whoever claimed it and never showed that they read it.
+    """Take an address from a stranger who claimed it and never showed that they read it.
 
     In the caller's transaction. The account is kept, disabled and with nothing to sign in by, for the operator to look
-    at: it is not joined with that of the address's owner.
+    at: it is not joined with that of the address's owner. No other account is touched (:data:`_CLAIMED`).
     """
-    user = await user_by_email(email)
-    if user is None or not await execute(_VOID, user.id):
+    row = await fetchrow(_VOID, email)
+    if row is None:
         return
     for table in ("passkey", "totp", "recovery_code", "identity"):
-        await execute(f"DELETE FROM {table} WHERE user_id = $1", user.id)  # noqa: S608
-    await record("account_voided", user_id=user.id)
+        await execute(f"DELETE FROM {table} WHERE user_id = $1", row["id"])  # noqa: S608
+    await record("account_voided", user_id=row["id"])
 
 
 async def identities_of(user_id: UUID) -> list[asyncpg.Record]:

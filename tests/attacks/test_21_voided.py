@@ -40,6 +40,7 @@ async def test_21_the_owner_gets_an_account_of_their_own(
 ) -> None:  # fmt: skip
     """All that the attacker prepared ends: password, passkey, app, sessions and tokens."""
     squatted = await make_user(email=f"{secrets.token_hex(6)}@example.com", name="Mallory")
+    await execute("UPDATE users SET origin = 'registration' WHERE id = $1", squatted.id)
     async with open_browser(browser.issuer) as attacker:
         tokens = await client.tokens(attacker, squatted.email)
         await equip(squatted, browser.issuer, [Step.TOTP, Step.PASSKEY, Step.RECOVERY_CODE], two_step=False)
@@ -71,6 +72,7 @@ async def test_21_an_identity_of_the_attackers_own_is_not_inherited(
 ) -> None:
     """Else they would sign in to the owner's account with it, later."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
+    await execute("UPDATE users SET origin = 'registration' WHERE id = $1", alice.id)
     await execute(
         "INSERT INTO identity (id, issuer, subject, user_id, upstream_id, created_at)"
         " VALUES (gen_random_uuid(), $1, 'mallory', $2, $3, now())", provider.issuer, alice.id, upstream.id,

@@ -65,6 +65,7 @@ ROWS = {
     57: "consent skipped or leaked",
     58: "mix-up of authorization servers",
     61: "claims asked for by name beyond scopes and consent",
+    64: "remedies that destroy the innocent",
     68: "freshness claimed for an old sign-in elsewhere",
     69: "consent remembered as a product of scopes and resources",
     66: "expensive work before the length, the proof or the count is looked at",

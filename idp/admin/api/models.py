@@ -42,6 +42,7 @@ class User(Shown):
     given_name: str | None
     family_name: str | None
     two_step: bool
+    origin: str
     roles: list[str]
     created_at: datetime
     updated_at: datetime

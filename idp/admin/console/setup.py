@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 
 from idp.accounts.addresses import InvalidEmail, normalise_email
 from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password, verify_password
-from idp.accounts.tables import User, user_by_email
+from idp.accounts.tables import Origin, User, user_by_email
 from idp.accounts.users import MAX_NAME_LENGTH, add_user
 from idp.admin import setup
 from idp.admin.console.frame import HOME
@@ -77,7 +77,7 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
         # Whoever was registered under this address meanwhile is somebody else.
         known = await user_by_email(user.email)
         if known is None:
-            await add_user(user)
+            await add_user(user, Origin.OPERATOR)
         if (known is not None and known.id != user.id) or not await setup.complete(token, user):
             raise _shut()
     return see_other(HOME)

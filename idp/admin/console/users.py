@@ -118,6 +118,7 @@ async def show_user(visit: Visit) -> Response[str]:
         "Authenticator app": Step.TOTP in has,
         "Recovery codes left": str(await recovery_codes.left(user.id)),
         "Asked for a second factor": user.two_step,
+        "Made by": user.origin,
         "Since": user.created_at,
     }
     tables = [await _applications(visit, user), await _identities(user), await _mails(visit, user)]

@@ -5,6 +5,7 @@ open it too: the page that it shows has a button.
 """
 
 from typing import Any
+from uuid import UUID
 
 from idp.accounts import proofs
 from idp.accounts.addresses import InvalidEmail, normalise_email
@@ -45,9 +46,14 @@ async def take(flow: Flow, checked: Fields) -> Proof | None:
     if checked.get("action") == "send":
         return None
     proved = await use(Purpose.SIGN_IN, flow, checked)
-    if proved.user_id is None or not await execute(_STILL_HOLDS, proved.user_id, proved.email):
+    if proved.user_id is None or not await confirm(proved.user_id, proved.email):
         raise wrong_code()
     return Proof(proved.user_id, Done(Step.EMAIL_CODE, ("otp",)))
+
+
+async def confirm(user_id: UUID, email: str) -> bool:
+    """Note that a user reads their address. In the caller's transaction. Returns False where it is theirs no more."""
+    return bool(await execute(_STILL_HOLDS, user_id, email))
 
 
 async def use(purpose: Purpose, flow: Flow, fields: Fields) -> Proved:

@@ -97,7 +97,7 @@ async def _create(email: str, kept: Registration) -> Proof:
     """The account of an address that was proved, by the code or by the invitation."""
     if email != kept.email:
         raise wrong_code()
-    user_id = await accounts.create(email, kept.password_hash, kept.name)
+    user_id = await accounts.create(email, kept.password_hash, kept.name, invited=kept.invitation_id is not None)
     if user_id is None:
         raise Refused(_("There is an account with this address by now. Sign in with it."))
     return Proof(user_id, DONE)

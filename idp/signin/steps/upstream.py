@@ -4,9 +4,11 @@ Only issuer and subject tell. Whoever comes for the first time proves an address
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from idp.accounts import proofs
 from idp.accounts.addresses import InvalidEmail, normalise_email
@@ -29,9 +31,11 @@ from idp.signin import limits
 from idp.signin.flow import Flow
 from idp.signin.machine import Done, Step
 from idp.signin.steps import Browser, Fields, Proof, Refused
+from idp.signin.steps.email_code import confirm, use
 from idp.signin.steps.email_code import link as mail_link
-from idp.signin.steps.email_code import use
 from idp.web.i18n import gettext as _
+
+log = structlog.get_logger()
 
 
 def available(flow: Flow) -> list[Upstream]:
@@ -86,10 +90,16 @@ async def identified(fields: Fields, *, flow_id: str | None = None, session_id: 
         person = await providers.KINDS[provider.kind].identify(provider, attempt.trip, dict(fields))
         _check_fresh(attempt, person)
     except UpstreamError as error:
-        detail = {"upstream": provider.id, "reason": error.reason}
-        await record("upstream_failed", outcome="failure", detail=detail, stranger=strangers.subject())
+        await note(provider, error)
         raise Refused(sentence(error, provider.name)) from error
     return linking.found(provider.id, person, keep_tokens=provider.keep_tokens)
+
+
+async def note(provider: Upstream, error: UpstreamError) -> None:
+    """Tell the operator why somebody was not signed in: the event has the kind of it, the log the check that failed."""
+    log.warning("upstream_failed", reason=error.reason, error=str(error), host=urlsplit(provider.issuer).hostname)
+    detail = {"upstream": provider.id, "reason": error.reason, "check": str(error)}
+    await record("upstream_failed", outcome="failure", detail=detail, stranger=strangers.subject())
 
 
 def _check_fresh(attempt: Attempt, person: Person) -> None:
@@ -148,8 +158,8 @@ async def _resolve(flow: Flow, somebody: Found, *, mailed: bool) -> Proof | None
         return None
     if (owner := await linking.owner_of(somebody.email)) is not None:
         flow = await flows.keep_identity(flow, somebody)
-        by_mail = mailed and settings().email_code_sign_in
-        return Proof(owner.id, Done(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
+        by_mail = mailed and settings().email_code_sign_in and await confirm(owner, somebody.email)
+        return Proof(owner, Done(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
     provider = upstreams.get(somebody.upstream_id)
     allowed = provider.creates_accounts if provider else None
     if not (settings().registration == "open" if allowed is None else allowed):
