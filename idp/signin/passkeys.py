@@ -67,11 +67,15 @@ _INSERT = f"""
     RETURNING {all_columns(Passkey)}
 """  # noqa: S608
 _FIND = "SELECT id, user_id, public_key, backup_eligible FROM passkey WHERE credential_id = $1"
-# Section 7.2: a count that does not grow tells of a copy. Many passkeys do not count at all.
-_USE = """
-    UPDATE passkey SET sign_count = $2, last_used_at = now()
-    WHERE id = $1 AND (sign_count < $2 OR (sign_count = 0 AND $2 = 0))
-"""
+# Section 7.2: a count that does not grow tells of a copy. Many passkeys do not count at all. One that may be backed up
+# is on several devices, of which each may count for itself: there it is a signal. One that is bound to its device has
+# no honest copy, so there it is a verdict.
+_GROWS = "({row}.sign_count < $2 OR ({row}.sign_count = 0 AND $2 = 0))"
+_USE = f"""
+    UPDATE passkey AS p SET sign_count = $2, last_used_at = now() FROM passkey AS old
+    WHERE p.id = $1 AND old.id = p.id AND (p.backup_eligible OR {_GROWS.format(row="p")})
+    RETURNING {_GROWS.format(row="old")} AS grows, old.sign_count AS before
+"""  # noqa: S608
 _RENAME = "UPDATE passkey SET name = $3 WHERE user_id = $1 AND id = $2"
 _REMOVE = "DELETE FROM passkey WHERE user_id = $1 AND id = $2"
 
@@ -250,7 +254,8 @@ async def verify(
         user_id: who it must be. None: whoever the passkey belongs to, which the answer must then name.
 
     Raises:
-        PasskeyRefused: the answer is not right, or the passkey is unknown, somebody else's or a copy.
+        PasskeyRefused: the answer is not right, or the passkey is unknown, somebody else's, or a copy of one that is
+            bound to its device.
     """
     credential = _read(_authentication, response_json=response_json)
     row = await fetchrow(_FIND, credential.raw_id)
@@ -274,9 +279,13 @@ async def verify(
     if _backup_eligible(verified) != row["backup_eligible"]:
         # A credential keeps what it was made as.
         raise PasskeyRefused(_("This passkey could not be verified. Try again, or choose another way."))
-    if not await execute(_USE, row["id"], verified.new_sign_count):
+    used = await fetchrow(_USE, row["id"], verified.new_sign_count)
+    if used is None:
         await record("passkey_cloned", outcome="denied", user_id=owner, detail={"passkey_id": str(row["id"])})
         raise PasskeyRefused(_("This passkey seems to be a copy of another one, so it is not accepted."))
+    if not used["grows"]:
+        detail = {"passkey_id": str(row["id"]), "before": used["before"], "count": verified.new_sign_count}
+        await record("passkey_count_fell", user_id=owner, detail=detail)
     return Verified(owner, row["id"], verified.user_verified, row["backup_eligible"])
 
 

@@ -122,6 +122,8 @@ async def test_29_a_copied_key_is_noticed(browser: Browser, alice: User) -> None
     """A counter that goes back tells that two devices hold what only one should."""
     person = await equip(alice, browser.issuer, [Step.PASSKEY], two_step=False)
     assert person.device is not None
+    await execute("UPDATE passkey SET backup_eligible = false WHERE user_id = $1", alice.id)
+    person.device = person.device.but(backup_eligible=False, backed_up=False)
     for count, accepted in ((9, True), (9, False), (3, False), (10, True)):
         page = await _login(browser)
         await _answer(browser, page, person.device.but(count=count).get(options_of(page)))

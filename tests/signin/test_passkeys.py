@@ -199,13 +199,18 @@ async def test_a_known_user_must_not_be_named_as_another(alice: User, device: Au
 # The counter
 
 
+def _bound(count: int = 0) -> Authenticator:
+    """One that never leaves its device."""
+    return Authenticator(count=count, backup_eligible=False, backed_up=False)
+
+
 async def _clones(user: User) -> int:
     return len(await fetch("SELECT 1 FROM audit_event WHERE event = 'passkey_cloned' AND user_id = $1", user.id))
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
 async def test_a_counter_that_does_not_grow_tells_of_a_copy(alice: User, count: int) -> None:
-    device = Authenticator(count=5)
+    device = _bound(count=5)
     await _register(alice, device)
     with pytest.raises(PasskeyRefused, match="copy"):
         await _verify(device.but(count=count))
@@ -214,7 +219,25 @@ async def test_a_counter_that_does_not_grow_tells_of_a_copy(alice: User, count: 
     assert await _verify(device)
 
 
-async def test_those_that_do_not_count(alice: User, device: Authenticator) -> None:
+@pytest.mark.fault(25)
+@pytest.mark.parametrize("count", [0, 1, 5])
+async def test_a_synced_passkey_may_count_on_each_device(alice: User, count: int) -> None:
+    """It is told, and refuses nobody: each device of its owner counts for itself, or not at all."""
+    device = Authenticator(count=5)
+    await _register(alice, device)
+    assert await _verify(device.but(count=count))
+    assert await _clones(alice) == 0
+    (row,) = await fetch("SELECT detail FROM audit_event WHERE event = 'passkey_count_fell' AND user_id = $1", alice.id)
+    assert (f'"before": {5}' in row["detail"], f'"count": {count}' in row["detail"]) == (True, True)
+    assert await _verify(device.but(count=6))
+    assert (
+        len(await fetch("SELECT 1 FROM audit_event WHERE event = 'passkey_count_fell' AND user_id = $1", alice.id)) == 1
+    )
+
+
+async def test_those_that_do_not_count(alice: User) -> None:
+    device = _bound()
+    await _register(alice, device)
     for _ in range(3):
         assert await _verify(device)
     assert await _verify(device.but(count=1))
@@ -228,7 +251,7 @@ async def test_the_largest_count(device: Authenticator) -> None:
 
 
 async def test_one_answer_sent_twenty_times_counts_once(alice: User) -> None:
-    device = Authenticator(count=1)
+    device = _bound(count=1)
     await _register(alice, device)
     answer = device.get(passkeys.authentication_options(CHALLENGE))
     results = await asyncio.gather(
