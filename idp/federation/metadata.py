@@ -57,29 +57,30 @@ async def _again(url: str) -> dict[str, Any]:
     return kept.content
 
 
-async def metadata(issuer: str, published_as: str | None = None) -> dict[str, Any]:
+async def metadata(issuer: str, published_as: str | None = None, url: str | None = None) -> dict[str, Any]:
     """The metadata of an issuer.
 
     Args:
+        url: where they are, if not where OpenID Connect Discovery section 4 says.
         published_as: what the metadata calls the issuer, where that is not its own name.
 
     Raises:
         Unavailable: it publishes none, or that of somebody else (section 4.3).
     """
-    url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    url = url or f"{issuer.rstrip('/')}/.well-known/openid-configuration"
     found = await _cached(url)
     if found.get("issuer") != (published_as or issuer):
         _kept.pop(url, None)
         raise Unavailable(f"The metadata at {url} are those of another issuer.")
     # Those that are not needed for every sign-in may be missing; none may be nonsense.
-    found = {name: value for name, value in found.items() if not name.endswith("_endpoint") or _is_url(value)}
+    found = {name: value for name, value in found.items() if not name.endswith("_endpoint") or is_url(value)}
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-        if not _is_url(found.get(name)):
+        if not is_url(found.get(name)):
             raise Unavailable(f"The metadata at {url} do not name the {name}.")
     return found
 
 
-def _is_url(value: object) -> bool:
+def is_url(value: object) -> bool:
     """Whether a browser or a client can be sent there; whether it may is decided when it is."""
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
         return False

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import sha256, sha512
+from hashlib import sha256, sha384, sha512
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -31,8 +31,8 @@ Key = RSAKey | ECKey | OKPKey
 
 #: Longest token that is looked at, in characters. Ours are below 2 KiB.
 MAX_TOKEN_LENGTH = 16 * 1024
-#: Longest header, encoded. Ours are below 150 characters.
-MAX_HEADER_LENGTH = 1024
+#: Longest header, encoded. Ours are below 150 characters; others put certificates into theirs.
+MAX_HEADER_LENGTH, MAX_FOREIGN_HEADER_LENGTH = 1024, 12 * 1024
 #: Largest number of seconds that a claim may hold: the year 9999, beyond which no datetime reaches.
 MAX_TIMESTAMP = 253_402_300_799
 #: Seconds by which the clocks of our replicas may differ.
@@ -42,8 +42,6 @@ LEEWAY = 10
 #: ``crit``, ``b64``, ``jwk``, ``jku``, ``x5u`` or ``x5c``, a token is refused.
 _HEADER_MEMBERS = frozenset({"alg", "kid", "typ"})
 
-#: What other issuers also put into their headers, without harm: it is not followed.
-_FOREIGN_MEMBERS = frozenset({"x5t", "x5t#S256"})
 #: The members of a public JWK of the kinds that we know.
 _PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
 
@@ -106,8 +104,6 @@ class _Algorithm(NamedTuple):
     sign: Sign
     key_type: type[RSAKey] | type[ECKey] | type[OKPKey]
     curve: str | None
-    #: For the hash claims of an ID token. EdDSA has its own inside (RFC 8032 section 5.1).
-    digest: Callable[[bytes], Any]
 
 
 # Taken from the registry itself: its get_alg() warns at every use of the name EdDSA, which RFC 9864
@@ -115,12 +111,37 @@ class _Algorithm(NamedTuple):
 _JOSERFC = JWSRegistry.algorithms
 _HS256 = _JOSERFC["HS256"]
 _ALGORITHMS: Final = {
-    "RS256": _Algorithm(_JOSERFC["RS256"], lambda key, signed: key.sign(signed, _PKCS1, _SHA256), RSAKey, None, sha256),
-    "PS256": _Algorithm(_JOSERFC["PS256"], lambda key, signed: key.sign(signed, _PSS, _SHA256), RSAKey, None, sha256),
-    "ES256": _Algorithm(_JOSERFC["ES256"], _sign_es256, ECKey, "P-256", sha256),
-    "EdDSA": _Algorithm(_JOSERFC["EdDSA"], lambda key, signed: key.sign(signed), OKPKey, "Ed25519", sha512),
-    "Ed25519": _Algorithm(_JOSERFC["Ed25519"], lambda key, signed: key.sign(signed), OKPKey, "Ed25519", sha512),
+    "RS256": _Algorithm(_JOSERFC["RS256"], lambda key, signed: key.sign(signed, _PKCS1, _SHA256), RSAKey, None),
+    "PS256": _Algorithm(_JOSERFC["PS256"], lambda key, signed: key.sign(signed, _PSS, _SHA256), RSAKey, None),
+    "ES256": _Algorithm(_JOSERFC["ES256"], _sign_es256, ECKey, "P-256"),
+    "EdDSA": _Algorithm(_JOSERFC["EdDSA"], lambda key, signed: key.sign(signed), OKPKey, "Ed25519"),
+    "Ed25519": _Algorithm(_JOSERFC["Ed25519"], lambda key, signed: key.sign(signed), OKPKey, "Ed25519"),
 }
+
+
+class _Foreign(NamedTuple):
+    """An algorithm that other issuers sign with, for verification alone."""
+
+    model: JWSAlgModel
+    key_type: type[RSAKey] | type[ECKey] | type[OKPKey]
+    curve: str | None
+    #: For the hash claims of an ID token. EdDSA has its own inside (RFC 8032 section 5.1).
+    digest: Callable[[bytes], Any]
+
+
+_FOREIGN: Final = {
+    **{f"{kind}{bits}": _Foreign(_JOSERFC[f"{kind}{bits}"], RSAKey, None, digest)
+       for kind in ("RS", "PS") for bits, digest in ((256, sha256), (384, sha384), (512, sha512))},
+    "ES256": _Foreign(_JOSERFC["ES256"], ECKey, "P-256", sha256),
+    "ES384": _Foreign(_JOSERFC["ES384"], ECKey, "P-384", sha384),
+    "ES512": _Foreign(_JOSERFC["ES512"], ECKey, "P-521", sha512),
+    "EdDSA": _Foreign(_JOSERFC["EdDSA"], OKPKey, "Ed25519", sha512),
+    "Ed25519": _Foreign(_JOSERFC["Ed25519"], OKPKey, "Ed25519", sha512),
+}  # fmt: skip
+#: Every algorithm that a token of another issuer may have, all of them asymmetric.
+FOREIGN_ALGORITHMS: Final = tuple(_FOREIGN)
+#: The sizes that an RSA key of another issuer may have, in bits.
+FOREIGN_RSA_SIZES: Final = range(2048, 8192 + 1)
 
 #: Every algorithm that a signing key may have.
 ALGORITHMS: Final = tuple(_ALGORITHMS)
@@ -331,13 +352,13 @@ def _decode_object(segment: bytes) -> Claims:
     return value
 
 
-def _split(token: str) -> tuple[bytes, bytes, bytes, bytes]:
+def _split(token: str, longest_header: int = MAX_HEADER_LENGTH) -> tuple[bytes, bytes, bytes, bytes]:
     """Header, payload, what was signed, and the decoded signature."""
     if len(token) > MAX_TOKEN_LENGTH:
         raise InvalidJWT("The token is too long.")
     try:
         header, payload, signature = token.encode("ascii").split(b".")
-        if len(header) > MAX_HEADER_LENGTH:
+        if len(header) > longest_header:
             raise InvalidJWT("The header of the token is too long.")
         return header, payload, header + b"." + payload, urlsafe_b64decode(signature)
     except ValueError as error:
@@ -400,6 +421,9 @@ def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claim
 def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Collection[str]) -> Claims:
     """The claims of a JWT of another issuer, signed by one of the keys that it publishes.
 
+    Header members that are not understood are ignored (RFC 7515 section 4), the keys that they bring too; but `crit`
+    says that they must not be, so with it a token is refused.
+
     Args:
         jwks: the keys of its JWK Set (RFC 7517 section 5).
         algorithms: those that it may have used.
@@ -408,21 +432,21 @@ def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Co
         UnknownKey: none of the keys fits.
         InvalidJWT: for every other reason; nothing else is raised, whatever the token is.
     """
-    header_segment, payload, signed, signature = _split(token)
+    header_segment, payload, signed, signature = _split(token, MAX_FOREIGN_HEADER_LENGTH)
     header = _decode_object(header_segment)
-    if not header.keys() <= _HEADER_MEMBERS | _FOREIGN_MEMBERS:
-        raise InvalidJWT("The header of the token has a member that is not allowed.")
+    if "crit" in header:
+        raise InvalidJWT("The header of the token has extensions that must be understood.")
     alg = header.get("alg")
-    if not isinstance(alg, str) or alg not in algorithms or alg not in _ALGORITHMS:
+    if not isinstance(alg, str) or alg not in algorithms or alg not in _FOREIGN:
         raise InvalidJWT("The algorithm of the token is not one that may be used.")
     key = _published_key(jwks, alg, header.get("kid"))
-    _check_signature(_ALGORITHMS[alg].model, signed, signature, key.key)
+    _check_signature(_FOREIGN[alg].model, signed, signature, key)
     return _decode_object(payload)
 
 
-def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> SigningKey:
+def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> Key:
     """The one key that fits. Not every issuer names algorithms, and one with a single key need not name that."""
-    kind = _ALGORITHMS[alg]
+    kind = _FOREIGN[alg]
     fitting = [
         jwk
         for jwk in jwks
@@ -437,9 +461,12 @@ def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> 
     # Certificates and the like are of no use here.
     material = {name: value for name, value in fitting[0].items() if name in _PUBLIC_MEMBERS}
     try:
-        return _import(material | {"alg": alg})
-    except (InvalidKey, UnsupportedAlgorithm, TypeError) as error:
+        key = kind.key_type.import_key(material)
+    except (JoseError, ValueError, TypeError) as error:
         raise InvalidJWT("The key that the token names cannot be used.") from error
+    if isinstance(key, RSAKey) and key.raw_value.key_size not in FOREIGN_RSA_SIZES:
+        raise InvalidJWT("The key that the token names is too short or too long.")
+    return key
 
 
 def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
@@ -458,28 +485,38 @@ def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
 # Claims
 
 
-def _timestamp(claims: Mapping[str, Any], name: str) -> int | None:
-    """A NumericDate claim (RFC 7519 section 2) as whole seconds; ours have no fractions."""
+def _timestamp(claims: Mapping[str, Any], name: str, *, fractions: bool) -> float | None:
+    """A NumericDate claim (RFC 7519 section 2); ours have no fractions."""
     if name not in claims:
         return None
     value = claims[name]
-    if type(value) is not int or not 0 <= value <= MAX_TIMESTAMP:
-        raise InvalidJWT(f"The claim {name} is not a time in whole seconds.")
-    return value
+    if type(value) not in ((int, float) if fractions else (int,)) or not 0 <= value <= MAX_TIMESTAMP:
+        raise InvalidJWT(f"The claim {name} is not a time in seconds.")
+    return float(value)
 
 
-def check_times(claims: Mapping[str, Any], leeway: int = LEEWAY) -> None:
+def foreign_time(claims: Mapping[str, Any], name: str) -> float | None:
+    """A time that another issuer wrote, with a fraction perhaps; None where there is none.
+
+    Raises:
+        InvalidJWT: it is not a time.
+    """
+    return _timestamp(claims, name, fractions=True)
+
+
+def check_times(claims: Mapping[str, Any], leeway: int = LEEWAY, *, fractions: bool = False) -> None:
     """Refuse a token outside its times (RFC 7519 sections 4.1.4 to 4.1.6). ``exp`` must be there.
 
     Args:
         leeway: seconds granted to ``nbf`` and ``iat``, for the clock of the replica that set them.
             ``exp`` has none.
+        fractions: of seconds are allowed, as other issuers write them.
 
     Raises:
         InvalidJWT: it has expired, is not valid yet, or one of the claims is not a time.
     """
     now = clock.timestamp()
-    expires, not_before, issued = (_timestamp(claims, name) for name in ("exp", "nbf", "iat"))
+    expires, not_before, issued = (_timestamp(claims, name, fractions=fractions) for name in ("exp", "nbf", "iat"))
     if expires is None:
         raise InvalidJWT("The token never expires.")
     if expires <= now:
@@ -489,12 +526,12 @@ def check_times(claims: Mapping[str, Any], leeway: int = LEEWAY) -> None:
 
 
 def algorithm_of(token: str) -> str:
-    """The algorithm that a token names, which counts only once the token is verified.
+    """The algorithm that a token of another issuer names, which counts only once the token is verified.
 
     Raises:
         InvalidJWT: it names none.
     """
-    alg = _decode_object(_split(token)[0]).get("alg")
+    alg = _decode_object(_split(token, MAX_FOREIGN_HEADER_LENGTH)[0]).get("alg")
     if not isinstance(alg, str):
         raise InvalidJWT("The header of the token names no algorithm.")
     return alg
@@ -516,5 +553,7 @@ def left_half_hash(value: str, alg: str) -> str:
     Raises:
         UnsupportedAlgorithm: no hash is known for it. A hash claim is never left out instead.
     """
-    digest = _algorithm(alg).digest(value.encode("ascii")).digest()
+    if alg not in _FOREIGN:
+        raise UnsupportedAlgorithm(f"The algorithm must be one of {', '.join(_FOREIGN)}.")
+    digest = _FOREIGN[alg].digest(value.encode("ascii")).digest()
     return urlsafe_b64encode(digest[: len(digest) // 2]).decode("ascii")

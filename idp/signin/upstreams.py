@@ -6,14 +6,11 @@ from urllib.parse import urlencode
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
-from idp.audit import strangers
-from idp.audit.events import record
 from idp.db.engine import transaction
 from idp.errors import PageError
 from idp.federation import attempts, linking, providers
 from idp.federation.attempts import Attempt
 from idp.federation.errors import UpstreamError
-from idp.federation.upstream import Upstream
 from idp.federation.upstreams import upstreams
 from idp.settings import settings
 from idp.signin import engine, limits, machine, pages, sessions
@@ -60,7 +57,7 @@ async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPa
     try:
         return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, trip))
     except UpstreamError as error:
-        await _note(chosen, error)
+        await step.note(chosen, error)
         return await pages.show_error(request, flow, step.sentence(error, chosen.name))
 
 
@@ -80,7 +77,7 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
     try:
         return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, attempt.trip))
     except UpstreamError as error:
-        await _note(chosen, error)
+        await step.note(chosen, error)
         raise _not_linked(step.sentence(error, chosen.name)) from error
 
 
@@ -144,11 +141,6 @@ async def _link(request: AnyRequest, attempt: Attempt, answer: dict[str, str]) -
     if not linked:
         raise _not_linked(_("It is connected to another account here. Disconnect it there first."))
     return see_other("/account/security?done=linked")
-
-
-async def _note(upstream: Upstream, error: UpstreamError) -> None:
-    detail = {"upstream": upstream.id, "reason": error.reason}
-    await record("upstream_failed", outcome="failure", detail=detail, stranger=strangers.subject())
 
 
 def _not_linked(message: str) -> PageError:

@@ -32,15 +32,29 @@ def test_37_the_control_is_accepted() -> None:
     assert _verify(signed(ES256, {"alg": "ES256"})) == CLAIMS
 
 
+STRANGER = jose.generate("ES256")
+
+
+@pytest.mark.fault(22)
 @pytest.mark.parametrize(
     "members",
     [
-        {"jwk": jose.generate("ES256").public_jwk}, {"jku": "https://evil.example/jwks"}, {"x5u": "https://evil.example"},
-        {"x5c": ["MIIB"]}, {"crit": ["exp"], "exp": 1}, {"crit": []}, {"b64": False}, {"zip": "DEF"}, {"p2c": 2**31},
+        {"jwk": STRANGER.public_jwk}, {"jku": "https://evil.example/jwks"}, {"x5u": "https://evil.example"},
+        {"x5c": ["MIIB"]}, {"x5c": ["M" * 6000]}, {"b64": False}, {"zip": "DEF"}, {"p2c": 2**31}, {"cty": "JWT"},
+        {"com.example.private": {"a": [1]}},
     ],
     ids="-".join,
 )  # fmt: skip
 def test_37_members_that_are_not_followed(members: dict[str, Any]) -> None:
+    """They are ignored (RFC 7515 section 4), and what they bring verifies nothing."""
+    assert _verify(signed(ES256, HEADER | members)) == CLAIMS
+    for kid in (ES256.kid, STRANGER.kid):
+        with pytest.raises(InvalidJWT):
+            _verify(signed(STRANGER, HEADER | members | {"kid": kid}))
+
+
+@pytest.mark.parametrize("members", [{"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"], "b64": False}])
+def test_37_what_must_be_understood(members: dict[str, Any]) -> None:
     with pytest.raises(InvalidJWT):
         _verify(signed(ES256, HEADER | members))
 

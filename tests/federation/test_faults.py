@@ -138,7 +138,7 @@ ODD = {
     "half a pair in the audience": {"aud": ["\ud800"]},
     "half a pair in the subject": {"sub": "\ud800"},
     "numbers without end": {"exp": 10**400},
-    "a float": {"exp": 4e9 + 0.5},
+    "not a number": {"exp": float("nan")},
     "audiences of audiences": {"aud": [[["x"]]]},
 }
 

@@ -119,6 +119,8 @@ class StandIn:
         asked = self.codes.pop(parameters.get("code", ""), None)
         if asked is None or not self.knows(*given) or asked["redirect_uri"] != parameters.get("redirect_uri"):
             return None
+        if "code_challenge" not in asked:
+            return asked if "code_verifier" not in parameters else None
         digest = hashlib.sha256(parameters.get("code_verifier", "").encode()).digest()
         return asked if asked["code_challenge"] == _encode(digest) else None
 
@@ -144,6 +146,10 @@ class OpenIDProvider(StandIn):
         error: what it sends everybody back with, instead of a code.
         claims: members of the ID token in place of the right ones; None leaves one out.
         header: members of its header, likewise.
+        algorithm: what it signs with. Its keys must fit.
+        pkce, nonce: whether it knows them.
+        userinfo: what it answers about the person, in place of the right thing.
+        metadata_path: where its metadata are.
     """
 
     def __init__(self) -> None:
@@ -154,7 +160,11 @@ class OpenIDProvider(StandIn):
         self.lean = False
         self.metadata: dict[str, Any] = {}
         self.access_token: str | None = None
-        self.keys = {secrets.token_hex(4): rsa.generate_private_key(65537, 2048)}
+        self.algorithm = "RS256"
+        self.pkce = self.nonce = True
+        self.userinfo: Answer | None = None
+        self.metadata_path = "/.well-known/openid-configuration"
+        self.keys: dict[str, Any] = {secrets.token_hex(4): rsa.generate_private_key(65537, 2048)}
         self.stranger = rsa.generate_private_key(65537, 2048)
         super().__init__()
         # A port may be another stand-in's later, while the metadata and keys of this one are still known.
@@ -166,9 +176,9 @@ class OpenIDProvider(StandIn):
         self.keys[secrets.token_hex(4)] = rsa.generate_private_key(65537, 2048)
 
     def answer(self, path: str, parameters: dict[str, str], handler: BaseHTTPRequestHandler) -> Answer:
+        if path == self.metadata_path:
+            return _json(self._metadata())
         match path:
-            case "/.well-known/openid-configuration":
-                return _json(self._metadata())
             case "/jwks":
                 return _json({"keys": [self._jwk(kid) for kid in self.keys]})
             case "/authorize":
@@ -177,7 +187,7 @@ class OpenIDProvider(StandIn):
                 return self._token(parameters, handler)
             case "/userinfo":
                 other = {"sub": "somebody-else"} if "other_userinfo" in self.faults else {}
-                return _json(self._profile() | other)
+                return self.userinfo or _json(self._profile() | other)
         return 404, "text/plain", "There is no such page."
 
     def _metadata(self) -> dict[str, Any]:
@@ -193,6 +203,9 @@ class OpenIDProvider(StandIn):
         } | self.metadata
 
     def _jwk(self, kid: str) -> dict[str, str]:
+        if not isinstance(self.keys[kid], rsa.RSAPrivateKey):
+            public = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.keys[kid].public_key(), as_dict=True)
+            return public | {"use": "sig", "kid": kid}
         numbers = self.keys[kid].public_key().public_numbers()
         n, e = (_encode(value.to_bytes((value.bit_length() + 7) // 8, "big")) for value in (numbers.n, numbers.e))
         return {"kty": "RSA", "use": "sig", "kid": kid, "n": n, "e": e}
@@ -200,9 +213,9 @@ class OpenIDProvider(StandIn):
     def _authorize(self, asked: dict[str, str]) -> Answer:
         assert asked["response_type"] == "code"
         assert asked["client_id"] == CLIENT_ID
-        assert asked["code_challenge_method"] == "S256"
+        assert asked.get("code_challenge_method") == ("S256" if self.pkce else None)
         assert "openid" in asked["scope"].split()
-        assert asked["nonce"]
+        assert ("nonce" in asked) is self.nonce
         issuer = "https://evil.example" if "other_iss" in self.faults else self.issuer
         back = {"state": asked["state"]} | ({} if "no_iss" in self.faults else {"iss": issuer})
         back |= {"error": self.error} if self.error else {"code": self._code(asked)}
@@ -224,7 +237,7 @@ class OpenIDProvider(StandIn):
         now, kid = int(time.time()), list(self.keys)[-1]
         half = _encode(hashlib.sha256(access_token.encode("utf-8", "replace")).digest()[:16])
         claims = {
-            "iss": self.issuer, "aud": CLIENT_ID, "iat": now, "exp": now + 300, "nonce": asked["nonce"],
+            "iss": self.issuer, "aud": CLIENT_ID, "iat": now, "exp": now + 300, "nonce": asked.get("nonce"),
             "auth_time": now, "at_hash": half, **({"sub": self.person.sub} if self.lean else self._profile()),
             **self.claims,
         }  # fmt: skip
@@ -236,7 +249,7 @@ class OpenIDProvider(StandIn):
             public = self.keys[kid].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
             return tokens.hmac_signed(public, {"alg": "HS256"} | header, claims)
         key = self.stranger if "other_key" in self.faults else self.keys[kid]
-        return jwt.encode(claims, key, algorithm="RS256", headers=header)
+        return jwt.encode(claims, key, algorithm=self.algorithm, headers=header)
 
     def _profile(self) -> dict[str, Any]:
         person = self.person
@@ -263,6 +276,7 @@ class GitHub(StandIn):
     def __init__(self) -> None:
         self.person = Octocat()
         self.error: str | None = None
+        self.addresses: Answer | None = None
         self.tokens: set[str] = set()
         super().__init__()
 
@@ -293,7 +307,7 @@ class GitHub(StandIn):
                  "html_url": page, "blog": "", "email": "public-and-unverified@example.com"}
             )  # fmt: skip
         if path == "/api/v3/user/emails":
-            return _json([{"email": a, "primary": p, "verified": v} for a, p, v in person.emails])
+            return self.addresses or _json([{"email": a, "primary": p, "verified": v} for a, p, v in person.emails])
         organization = path.removeprefix("/api/v3/user/memberships/orgs/")
         if organization in person.organizations:
             return _json({"state": person.organizations[organization]})

@@ -9,6 +9,7 @@ from idp.admin.console.frame import HOME, Visit, show
 from idp.admin.console.view import Field, version
 from idp.federation.errors import UnfitUpstream
 from idp.federation.providers import KINDS
+from idp.federation.providers.oidc import SWITCHES
 
 SECTION = "upstreams"
 CHECKS = {
@@ -54,7 +55,12 @@ def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
             "client_secret", "Private key that it gave you, as PEM" if key else "client_secret that it gave you", "",
             "lines" if key else "password", secret_help,
         ),
-        *(field(f"option_{name}", label) for name, label in KINDS[kind].OPTIONS.items()),
+        *(
+            field(f"option_{name}", label, "choice", choices=(("", "yes"), ("no", "no")))
+            if name in SWITCHES
+            else field(f"option_{name}", label)
+            for name, label in KINDS[kind].OPTIONS.items()
+        ),
         field("scope", "Scopes", help=usual),
         field("creates_accounts", "Who has no account gets one", "choice", choices=tuple(_CREATES.items())),
     ]  # fmt: skip

@@ -54,10 +54,12 @@ class Apple(OpenIDProvider):
         """The ``user`` of the first sign-in; later ones have none."""
         try:
             name = json.loads(parameters["user"])["name"]
-            names = {"given_name": str(name["firstName"]), "family_name": str(name["lastName"])}
-        except (KeyError, TypeError, ValueError, RecursionError):
+            told = {"given_name": name.get("firstName"), "family_name": name.get("lastName")}
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             return {}
-        return names | {"name": " ".join(names.values())}
+        # People may leave out either.
+        names = {claim: text for claim, text in told.items() if isinstance(text, str) and text.strip()}
+        return names | {"name": " ".join(names.values())} if names else {}
 
 
 PROVIDER = Apple()

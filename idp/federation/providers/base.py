@@ -72,7 +72,7 @@ def oauth_client(upstream: Upstream, secret: str | None, method: str) -> "AsyncO
         token_endpoint_auth_method=method,
         scope=upstream.scope,
         redirect_uri=upstream.redirect_uri,
-        code_challenge_method="S256",
+        code_challenge_method=None if upstream.lacks("pkce") else "S256",
         transport=outbound.transport(),
         timeout=SECONDS,
         trust_env=False,

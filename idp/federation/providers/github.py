@@ -1,6 +1,7 @@
 """GitHub (OAuth 2.0; https://docs.github.com/apps/oauth-apps), in the cloud or of one's own."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
@@ -83,7 +84,7 @@ class GitHub:
             raise Untrusted("The provider does not say who the person is.")
         if upstream.organizations and not await self._is_member(upstream, client):
             raise Outside("The person is not of those who may sign in.")
-        emails = await self._get(upstream, client, "/user/emails")
+        emails = await self._emails(upstream, client)
         # Its public address need not be a verified one, so it is not looked at.
         verified = [entry for entry in emails if entry["verified"] is True]
         chosen = next((entry["email"] for entry in verified if entry["primary"] is True), None)
@@ -109,6 +110,14 @@ class GitHub:
                 answer.raise_for_status()
         return False
 
+    async def _emails(self, upstream: Upstream, client: "AsyncOAuth2Client") -> Any:
+        """The person's addresses; none where an app of GitHub's may not read them: they prove one to us by a mail."""
+        answer = await client.get(f"{_api(upstream)}/user/emails", headers=HEADERS)
+        if answer.status_code in (403, 404) and "retry-after" not in answer.headers and not _limited(answer.headers):
+            return []
+        answer.raise_for_status()
+        return answer.json()
+
     async def _get(self, upstream: Upstream, client: "AsyncOAuth2Client", path: str) -> Any:
         answer = await client.get(f"{_api(upstream)}{path}", headers=HEADERS)
         answer.raise_for_status()
@@ -130,6 +139,11 @@ def _client(upstream: Upstream) -> "AsyncOAuth2Client":
     if upstream.organizations and "read:org" not in upstream.scope.split():
         upstream = msgspec.structs.replace(upstream, scope=f"{upstream.scope} read:org")
     return oauth_client(upstream, upstream.client_secret, "client_secret_post")
+
+
+def _limited(headers: Mapping[str, str]) -> bool:
+    """Whether a refusal is one of its limits on requests, which it answers with 403 too."""
+    return headers.get("x-ratelimit-remaining") == "0"
 
 
 def _api(upstream: Upstream) -> str:

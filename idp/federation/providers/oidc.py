@@ -2,9 +2,11 @@
 
 import asyncio
 import hmac
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
+import structlog
 from authlib.common.errors import AuthlibBaseError
 
 from idp import clock
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 MAX_SUBJECT_LENGTH = 255
+log = structlog.get_logger()
+
 #: Options by which the operator says what a provider does not do.
-SWITCHES = ("reauthenticates",)
-ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+SWITCHES = ("reauthenticates", "nonce", "pkce")
+#: Of a provider whose metadata does not say what it signs with, though it must (OpenID Connect Discovery section 3).
+USUAL_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+_ERROR_CODE = re.compile(r"[a-z_]{1,60}")
 
 
 class OpenIDProvider:
@@ -30,7 +36,10 @@ class OpenIDProvider:
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"scope": "openid profile email"}
     OPTIONS: ClassVar[dict[str, str]] = {
+        "metadata_url": "Address of its metadata, where it is not below the issuer",
         "reauthenticates": "Signs people in anew when asked to, and says when (no: it does not)",
+        "nonce": "Puts the nonce into its ID tokens (no: it does not)",
+        "pkce": "Knows PKCE (no: it does not)",
     }
     #: Whether it signs people in anew when it is asked to, and says when it did.
     reauthenticates: ClassVar[bool] = True
@@ -40,6 +49,10 @@ class OpenIDProvider:
     def check(self, upstream: Upstream) -> None:
         if any(upstream.options.get(name, "no") != "no" for name in SWITCHES):
             raise UnfitUpstream(f"The only value of the options {', '.join(SWITCHES)} is no.")
+        if upstream.lacks("nonce") and upstream.lacks("pkce"):
+            raise UnfitUpstream("One of PKCE and nonce is needed: without both a stolen code is as good as one's own.")
+        if not published.is_url(upstream.options.get("metadata_url", upstream.issuer)):
+            raise UnfitUpstream("The option metadata_url must be a URL.")
         parts = urlsplit(upstream.issuer)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
             raise UnfitUpstream("The issuer must be a URL without query and fragment.")
@@ -82,14 +95,19 @@ class OpenIDProvider:
 
     # The protocol
 
+    async def _metadata(self, upstream: Upstream) -> dict[str, Any]:
+        where = upstream.options.get("metadata_url")
+        return await published.metadata(upstream.issuer, self.published_issuer(upstream), where)
+
     async def authorization_url(self, upstream: Upstream, trip: Trip) -> str:
-        found = await published.metadata(upstream.issuer, self.published_issuer(upstream))
+        found = await self._metadata(upstream)
+        bound = {} if upstream.lacks("nonce") else {"nonce": trip.nonce}
+        bound |= {} if upstream.lacks("pkce") else {"code_verifier": trip.code_verifier}
         async with self._client(upstream, found) as client:
             url, _ = client.create_authorization_url(
                 found["authorization_endpoint"],
                 state=trip.state,
-                nonce=trip.nonce,
-                code_verifier=trip.code_verifier,
+                **bound,
                 **self.authorization_parameters(upstream, trip),
             )
         return str(url)
@@ -102,7 +120,7 @@ class OpenIDProvider:
             raise Unavailable("The provider takes too long.") from error
 
     async def _identify(self, upstream: Upstream, trip: Trip, parameters: dict[str, str]) -> Person:
-        found = await published.metadata(upstream.issuer, self.published_issuer(upstream))
+        found = await self._metadata(upstream)
         self._check_answer(found, parameters)
         tokens = await self._redeem(upstream, found, trip, parameters["code"])
         token = await self._id_token(upstream, found, trip, tokens)
@@ -138,9 +156,11 @@ class OpenIDProvider:
     async def _redeem(self, upstream: Upstream, found: dict[str, Any], trip: Trip, code: str) -> dict[str, Any]:
         try:
             async with self._client(upstream, found) as client:
-                tokens = await client.fetch_token(found["token_endpoint"], code=code, code_verifier=trip.code_verifier)
+                verifier = {} if upstream.lacks("pkce") else {"code_verifier": trip.code_verifier}
+                tokens = await client.fetch_token(found["token_endpoint"], code=code, **verifier)
         except AuthlibBaseError as error:
-            raise Denied("The provider would not redeem the code.") from error
+            known = isinstance(error.error, str) and _ERROR_CODE.fullmatch(error.error)
+            raise Denied(f"The provider would not redeem the code: {error.error if known else 'no reason'}.") from error
         except (outbound.CallFailed, ValueError, TypeError, AttributeError) as error:
             raise Unavailable("The token endpoint does not answer as it should.") from error
         return dict(tokens)
@@ -160,15 +180,17 @@ class OpenIDProvider:
         if not isinstance(text, str):
             raise Untrusted("There is no ID token.")
         try:
-            token = await published.verify(text, found["jwks_uri"], ALGORITHMS)
-            jose.check_times(token, LEEWAY)
+            token = await published.verify(text, found["jwks_uri"], _algorithms(found))
+            jose.check_times(token, LEEWAY, fractions=True)
             _check_at_hash(text, token, tokens.get("access_token"))
-        except (jose.InvalidJWT, jose.UnsupportedAlgorithm, UnicodeError) as error:
-            raise Untrusted("The ID token is not right.") from error
+        except (jose.InvalidJWT, jose.UnsupportedAlgorithm) as error:
+            raise Untrusted(f"The ID token is not right: {error}") from error
+        except UnicodeError as error:
+            raise Untrusted("The access token that came with the ID token is not ASCII.") from error
         if token.get("iss") != self.expected_issuer(upstream, token):
             raise Untrusted("The ID token is another issuer's.")
         _check_audience(token, upstream.client_id)
-        if not _same(token.get("nonce"), trip.nonce):
+        if not (upstream.lacks("nonce") and "nonce" not in token) and not _same(token.get("nonce"), trip.nonce):
             raise Untrusted("The ID token is of another sign-in.")
         subject = token.get("sub")
         if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
@@ -178,7 +200,10 @@ class OpenIDProvider:
     async def _userinfo(
         self, upstream: Upstream, found: dict[str, Any], tokens: dict[str, Any], token: dict[str, Any]
     ) -> dict[str, Any]:
-        """What the userinfo endpoint adds, where the ID token is lean (section 5.3.2)."""
+        """What the userinfo endpoint adds, where the ID token is lean (section 5.3.2).
+
+        The ID token says who it is: where the endpoint refuses us, or signs what nobody can verify, we do without.
+        """
         endpoint = found.get("userinfo_endpoint")
         if "email" in token or not isinstance(endpoint, str) or not isinstance(tokens.get("access_token"), str):
             return {}
@@ -186,19 +211,43 @@ class OpenIDProvider:
             async with self._client(upstream, found) as client:
                 client.token = tokens
                 answer = await client.get(endpoint)
-                answer.raise_for_status()
+            if 400 <= answer.status_code < 500:
+                log.warning("userinfo_ignored", reason="The endpoint refuses the token.", status=answer.status_code)
+                return {}
+            answer.raise_for_status()
+            if answer.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt":
+                told = await self._signed_userinfo(upstream, found, token, answer.text)
+            else:
                 told = answer.json()
         except (outbound.CallFailed, AuthlibBaseError, ValueError) as error:
             raise Unavailable("The userinfo endpoint does not answer as it should.") from error
+        if told is None:
+            return {}
         if not isinstance(told, dict) or told.get("sub") != token["sub"]:
             raise Untrusted("The userinfo endpoint speaks of somebody else.")
+        return told
+
+    async def _signed_userinfo(
+        self, upstream: Upstream, found: dict[str, Any], token: dict[str, Any], text: str
+    ) -> dict[str, Any] | None:
+        """The claims of a userinfo answer that is a JWT (section 5.3.2); None where it cannot be verified."""
+        try:
+            told = await published.verify(text.strip(), found["jwks_uri"], _algorithms(found, "userinfo"))
+        except jose.InvalidJWT as error:
+            log.warning("userinfo_ignored", reason=str(error))
+            return None
+        audience = told.get("aud", upstream.client_id)
+        audiences = audience if isinstance(audience, list) else [audience]
+        if told.get("iss", token["iss"]) != token["iss"] or upstream.client_id not in audiences:
+            log.warning("userinfo_ignored", reason="It is another issuer's, or for another client.")
+            return None
         return told
 
     # Besides signing in
 
     async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
         """RP-Initiated Logout section 2."""
-        found = await published.metadata(upstream.issuer, self.published_issuer(upstream))
+        found = await self._metadata(upstream)
         endpoint = found.get("end_session_endpoint")
         if not isinstance(endpoint, str):
             return None
@@ -206,7 +255,7 @@ class OpenIDProvider:
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{asked}"
 
     async def test(self, upstream: Upstream) -> list[str]:
-        found = await published.metadata(upstream.issuer, self.published_issuer(upstream))
+        found = await self._metadata(upstream)
         keys = (await published.fetch(found["jwks_uri"])).get("keys")
         if not isinstance(keys, list) or not keys:
             raise Unavailable("It publishes no keys.")
@@ -215,6 +264,14 @@ class OpenIDProvider:
             f"It publishes {len(keys)} keys.",
             f"People are sent to {found['authorization_endpoint']}.",
         ]
+
+
+def _algorithms(found: dict[str, Any], what: str = "id_token") -> tuple[str, ...]:
+    """What the provider says that it signs with, as far as we verify it."""
+    named = found.get(f"{what}_signing_alg_values_supported")
+    if not isinstance(named, list):
+        return USUAL_ALGORITHMS if what == "id_token" else _algorithms(found)
+    return tuple(alg for alg in jose.FOREIGN_ALGORITHMS if alg in named)
 
 
 def _same(told: object, expected: str) -> bool:
@@ -240,9 +297,12 @@ def _check_at_hash(text: str, token: dict[str, Any], access_token: object) -> No
 
 def _auth_time(token: dict[str, Any]) -> int | None:
     """When the person signed in there, where the provider says so in a way that can be true."""
-    auth_time = token.get("auth_time")
-    known = type(auth_time) is int and 0 < auth_time <= clock.timestamp() + LEEWAY
-    return auth_time if known else None
+    try:
+        auth_time = jose.foreign_time(token, "auth_time")
+    except jose.InvalidJWT:
+        return None
+    known = auth_time is not None and 1 <= auth_time <= clock.timestamp() + LEEWAY
+    return int(auth_time) if known and auth_time is not None else None
 
 
 PROVIDER = OpenIDProvider()
