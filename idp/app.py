@@ -39,6 +39,7 @@ from idp.signin import pages as signin
 from idp.signin import upstreams as upstream_pages
 from idp.web import failures, health, static
 from idp.web.access import database_guard, require_declaration, same_origin_guard
+from idp.web.body import MAX_BODY_BYTES, read_body
 from idp.web.cors import Cors
 from idp.web.direct import Direct
 from idp.web.edge import Edge
@@ -46,8 +47,6 @@ from idp.web.logs import configure_logs, exception_fields
 from idp.web.pages import pages
 
 log = structlog.get_logger()
-
-MAX_BODY_BYTES = 64 * 1024
 
 MODULES = (
     account_devices,
@@ -218,7 +217,7 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     app = _Application(
         handlers,
         exception_handlers=failures.HANDLERS,
-        guards=[database_guard, same_origin_guard],
+        guards=[same_origin_guard, read_body, database_guard],
         lifespan=[partial(lifespan, prepare=prepare)],
         logging_config=None,
         openapi_config=None,

@@ -126,6 +126,13 @@ class Settings(BaseSettings):
     port: int = _option(8000, "TCP port to listen on.", ge=1, le=65535)
     workers: int = _option(1, "Number of worker processes.", ge=1)
     dev: bool = _option(False, "Development mode; the same as `idp serve --dev`. Never in production.")
+    header_timeout: int = _option(
+        30, "How long a connection may take to send the head of a request, or be idle between two.", ge=1, le=3600
+    )
+    body_timeout: int = _option(30, "How long the whole body of a request may take to arrive.", ge=1, le=3600)
+    max_connections: int = _option(
+        8192, "Most connections of one worker at a time, within the limit of open files of the system.", ge=64
+    )
     drain_timeout: int = _option(10, "How long running requests may take to finish after SIGTERM.", ge=1)
     trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_read_networks)] = _option(
         (), "Networks of the reverse proxies whose X-Forwarded-For is believed, separated by commas."

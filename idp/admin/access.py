@@ -6,10 +6,12 @@ from uuid import UUID
 import msgspec
 
 from idp.admin.roles import Permission, Role, permissions, roles_of
-from idp.db.engine import fetchrow
+from idp.db.engine import fetch, fetchrow
 from idp.oauth.clients.registry import ResourceServer
 from idp.settings import settings
 
+_HOLD_ROLES = "SELECT role FROM admin_role WHERE user_id = $1 FOR SHARE"
+_HOLD_CLIENT = "SELECT FROM client WHERE client_id = $1 AND admin_role = ANY($2) AND disabled_at IS NULL FOR SHARE"
 _CLIENT = "SELECT scope, admin_role FROM client WHERE client_id = $1"
 
 #: What the scopes of the admin API begin with.
@@ -56,6 +58,21 @@ async def person(user_id: UUID) -> Caller:
     """A person with all that their roles allow; of most people, that is nothing."""
     roles = await roles_of(user_id)
     return Caller(user_id, None, roles, permissions(roles))
+
+
+async def hold_roles(caller: Caller) -> None:
+    """Check that a person has the roles that they had, and keep it so for the rest of the transaction.
+
+    Raises:
+        Forbidden: one was taken meanwhile.
+    """
+    if not caller.roles <= {row["role"] for row in await fetch(_HOLD_ROLES, caller.user_id)}:
+        raise Forbidden("Your role was taken meanwhile.")
+
+
+async def hold_client(caller: Caller) -> bool:
+    """Whether a client still has the role that it had; if so, for the rest of the transaction."""
+    return await fetchrow(_HOLD_CLIENT, caller.client_id, list(caller.roles)) is not None
 
 
 def api_resource() -> ResourceServer:

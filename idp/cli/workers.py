@@ -2,6 +2,7 @@
 
 import gc
 import multiprocessing
+import resource
 import signal
 import time
 from asyncio import AbstractEventLoop
@@ -31,6 +32,8 @@ STARTED_AFTER = 10.0
 FAILED_STARTS = 3
 #: Seconds before a worker that died soon after its start starts again: doubled with each death, up to the last.
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
+#: Files that a worker has open besides its connections to clients.
+OTHER_FILES = 256
 
 
 def granian_options() -> dict[str, Any]:
@@ -49,6 +52,22 @@ def granian_options() -> dict[str, Any]:
     }
 
 
+def connection_limit(config: Settings) -> int:
+    """How many connections a worker holds at a time: as many as the settings say, if it may have so many files open.
+
+    The soft limit of open files is raised as far as that needs and the hard one allows.
+    """
+    wanted = config.max_connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return config.max_connections
+    log.warning("fewer_connections", count=soft - OTHER_FILES)
+    return max(1, soft - OTHER_FILES)
+
+
 def run(config: Settings, prepare: "Prepare | None" = None) -> None:
     """Run the workers until this process is told to stop, and see to it that they end.
 
@@ -58,6 +77,7 @@ def run(config: Settings, prepare: "Prepare | None" = None) -> None:
     Raises:
         SystemExit: no worker has ever started.
     """
+    from granian.http import HTTP1Settings
     from granian.server.mp import WorkerProcess
 
     WorkerProcess.start = _start  # type: ignore[assignment]
@@ -75,6 +95,9 @@ def run(config: Settings, prepare: "Prepare | None" = None) -> None:
         port=config.port,
         workers=config.workers,
         workers_kill_timeout=config.drain_timeout,
+        # Granian would stop accepting at its backlog divided by the workers, and idle connections would stop it.
+        backpressure=connection_limit(config),
+        http1_settings=HTTP1Settings(header_read_timeout=config.header_timeout * 1000),
         respawn_failed_workers=not config.dev,
         # What Granian has to say goes the way of all other logs.
         log_dictconfig={"loggers": {"_granian": {"propagate": True}}},

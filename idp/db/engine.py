@@ -5,18 +5,24 @@ and its kin, on connections that are held (:mod:`idp.db.lines`). Both take part 
 :func:`transaction`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
+from piccolo.querystring import QueryString
 
 from idp.db import outages
 from idp.db.address import connect, connect_options
 from idp.db.lines import Line, Lines, in_transaction, renew, text_of
 from idp.db.outages import DatabaseUnavailable
 from idp.settings import settings
+
+#: Checks what allows the changes of the current request: called first in each of its transactions, it locks what must
+#: stay true until the commit, and raises to refuse (docs/decisions/0029-authority-is-part-of-the-change.md).
+authority: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("authority", default=None)
 
 
 class _Engine(PostgresEngine):
@@ -25,6 +31,12 @@ class _Engine(PostgresEngine):
     async def check_version(self) -> None: ...
 
     async def prep_database(self) -> None: ...
+
+    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
+        if self.current_transaction.get() is not None or not _needs_authority(str(querystring)):
+            return await super().run_querystring(querystring, in_pool)
+        async with transaction():
+            return await super().run_querystring(querystring, in_pool)
 
     #: The connections that :func:`fetchrow` and its kin use, of the pool that is open.
     lines: Lines | None = None
@@ -159,13 +171,22 @@ async def transaction_on(line: Line) -> AsyncIterator[None]:
 async def transaction() -> AsyncIterator[None]:
     """One transaction for all statements inside, Piccolo's and our own; rolled back if the block raises.
 
-    Inside another one it is part of that.
+    Inside another one it is part of that. It begins with a check of :data:`authority`.
     """
     if engine.current_transaction.get() is not None:
         yield
         return
     async with lines().line() as line, transaction_on(line):
+        if (check := authority.get()) is not None:
+            await check()
         yield
+
+
+def _needs_authority(statement: str) -> bool:
+    """Whether a statement on its own has to be in a transaction with a check of :data:`authority`: it may change
+    something, and the request has one.
+    """
+    return authority.get() is not None and not statement.lstrip().upper().startswith("SELECT")
 
 
 def lines() -> Lines:
@@ -178,6 +199,9 @@ async def _run(statement: str, arguments: tuple[object, ...]) -> tuple[list[asyn
     current = cast(_Transaction | None, engine.current_transaction.get())
     if current is not None:
         return await current.line.fetch(statement, arguments)
+    if _needs_authority(statement):
+        async with transaction():
+            return await _run(statement, arguments)
     async with lines().line() as line:
         return await line.fetch(statement, arguments)
 

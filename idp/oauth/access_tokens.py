@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
+from idp.db.engine import fetchrow
 from idp.keys import jose
 from idp.keys.ring import keyring
 from idp.oauth.clients.registry import registry
-from idp.oauth.statements import CLAIMS_OF_LIVE_ACCESS_TOKEN, IS_REVOKED, LIVE_ACCESS_TOKEN
+from idp.oauth.statements import CLAIMS_OF_LIVE_ACCESS_TOKEN, HOLD_ACCESS_TOKEN, IS_REVOKED, LIVE_ACCESS_TOKEN
 from idp.oauth.token.mint import family_of
 from idp.settings import settings
 
@@ -72,3 +73,12 @@ async def judge(token: str, *, with_user: bool = False) -> LiveAccessToken | Non
     statement = CLAIMS_OF_LIVE_ACCESS_TOKEN if with_user else LIVE_ACCESS_TOKEN
     row = await statement.fetchrow(family_id=family_id, jti=jti)
     return LiveAccessToken(claims, row) if row is not None else None
+
+
+async def hold(live: LiveAccessToken) -> bool:
+    """Whether a token that was judged still counts; if so, for the rest of the transaction."""
+    jti = live.claims["jti"]
+    family_id = family_of(jti)
+    if family_id is None:
+        return await IS_REVOKED.fetchrow(jti=jti) is None
+    return await fetchrow(HOLD_ACCESS_TOKEN, family_id, jti) is not None

@@ -116,6 +116,7 @@ async def _load(request: AnyRequest, request_id: str) -> _Asking | Response[Any]
     session = await sessions.current(request)
     if client is None or session is None:
         return see_other(waiting.path(pending))
+    sessions.protect(session)
     asked = within_registration(pending.asked, client)
     return _Asking(msgspec.structs.replace(pending, asked=asked), client, session)
 

@@ -8,8 +8,8 @@ from idp.db.engine import execute, transaction
 from idp.signin import devices
 from idp.signin import flow as flows
 
-# Codes first: a redemption that runs at the same moment either finds its code consumed, or is waited for, and the
-# family that it made is seen by the statement that follows.
+# Sessions first, then codes: a code that is made at the same moment either finds its session ended, or is waited for
+# and seen. Families last: a redemption either finds its code consumed, or is waited for, and its family is seen.
 _END_CODES_OF_USER = "UPDATE authorization_code SET consumed_at = now() WHERE user_id = $1 AND consumed_at IS NULL"
 _END_SESSIONS = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND ended_at IS NULL"
 _REVOKE_FAMILIES_OF_USER = """
@@ -38,8 +38,8 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     await flows.abandon(user_id)
     await devices.distrust(user_id)
     ended = Counter[str]()
-    ended["codes"] = await execute(_END_CODES_OF_USER, user_id)
     ended["sessions"] = await execute(_END_SESSIONS, user_id)
+    ended["codes"] = await execute(_END_CODES_OF_USER, user_id)
     ended["token_families"] = await execute(_REVOKE_FAMILIES_OF_USER, user_id, reason)
     return ended
 

@@ -156,6 +156,14 @@ CLAIMS_OF_LIVE_ACCESS_TOKEN = Batched(
     "family_id uuid, jti text", f"SELECT a.number, {all_columns(User, 'u')}, f.claims {_ACCESS_TOKEN_LIVES}"
 )
 
+# Keeps an access token of a family alive for the rest of the transaction. The user first, as everything locks them.
+# $1 family_id  $2 jti
+HOLD_ACCESS_TOKEN = f"""
+SELECT u.id FROM users AS u, token_family AS f
+WHERE f.id = $1 AND {_FAMILY_LIVES} AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $2)
+FOR SHARE OF u FOR SHARE OF f
+"""  # noqa: S608
+
 # An access token of no family.
 IS_REVOKED = Batched("jti text", "SELECT number FROM asked JOIN revoked_access_token USING (jti)")
 

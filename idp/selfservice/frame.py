@@ -31,7 +31,8 @@ class Visit(NamedTuple):
 
 
 async def visit(request: AnyRequest, path: str, *, fresh: bool = False) -> Visit | Response[Any]:
-    """Who is there; or the way to the sign-in, which comes back to ``path``.
+    """Who is there; or the way to the sign-in, which comes back to ``path``. What the request then changes, it changes
+    only while the session lives.
 
     Args:
         fresh: the sign-in must not be long ago. For all that protects the account, or gives it away.
@@ -45,6 +46,7 @@ async def visit(request: AnyRequest, path: str, *, fresh: bool = False) -> Visit
             key, path, cancel_to="/account" if session else None, login_hint=user.email if user else "", max_age=oldest
         )
         return see_other(flows.path(binding), key.cookies())
+    sessions.protect(session, fresh=fresh)
     user = await user_by_id(session.user_id)
     assert user is not None  # noqa: S101 -- a session goes when its user does
     return Visit(user, session)

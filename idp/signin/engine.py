@@ -127,6 +127,7 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
         if _stands_alone(checked, flow) and (taken := await _go_on(request, flow, checked, fields, browser)):
             return taken
         async with transaction():
+            await _hold_session(flow)
             try:
                 proof = await way.take(flow, checked)
             except Refused as error:
@@ -146,6 +147,18 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
         raise
     await _note_refusal(step, refused)
     raise refused
+
+
+async def _hold_session(flow: Flow) -> None:
+    """Check that the session whose steps a flow counts is live, also for a step that only adds a factor.
+
+    Raises:
+        PageError: it ended meanwhile.
+    """
+    if flow.session_id is None or flow.user_id is None:
+        return
+    if not await sessions.is_live(flow.user_id, flow.session_id):
+        raise flows.expired()
 
 
 async def _note_refusal(step: Step, refused: Refused) -> None:
@@ -177,8 +190,6 @@ async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: F
     if not machine.complete(_state(flow, done, person)):
         later = await outcome.go_on(flow, person, proof.done)
         return Taken(later) if later is not None else None
-    if flow.session_id is not None and not await sessions.is_live(flow.session_id):
-        raise flows.expired()
     trust = "trust_device" in fields and machine.reached(done) != machine.SINGLE_FACTOR
     ended = await outcome.end(request, flow, person, proof.done, browser=browser, trust=trust)
     if ended is None:

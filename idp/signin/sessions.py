@@ -2,6 +2,8 @@
 
 import math
 from datetime import datetime, timedelta
+from functools import partial
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -11,14 +13,16 @@ from litestar.datastructures import Cookie
 
 from idp import clock, ids
 from idp.audit.events import record
-from idp.db.engine import execute, fetchrow
+from idp.db.engine import authority, execute, fetchrow
 from idp.db.named import Named
+from idp.errors import PageError
 from idp.settings import settings
 from idp.signin import machine
 from idp.signin.machine import Done, amr, reached
 from idp.web import cookies
 from idp.web.context import client_address
 from idp.web.headers import request_header
+from idp.web.i18n import gettext as _
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -49,7 +53,14 @@ OR_RENEW = """
     WHERE session.ended_at IS NULL AND session.expires_at > now() AND session.user_id = EXCLUDED.user_id
 """
 _BEGIN = Named(INSERT)
-_IS_LIVE = "SELECT 1 FROM session WHERE id = $1 AND ended_at IS NULL AND expires_at > now() FOR SHARE"
+# The user first, as everything locks them. Not FOR SHARE: two requests of one person that change the user would wait
+# for each other.
+_HOLD = """
+    SELECT extract(epoch FROM now() - s.auth_time)::float8 AS age FROM users AS u, session AS s
+    WHERE u.id = $1 AND u.disabled_at IS NULL
+      AND s.id = $2 AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
+    FOR NO KEY UPDATE OF u FOR SHARE OF s
+"""
 _TAKE_CHALLENGE = """
     UPDATE session AS s SET challenge = NULL FROM session AS old
     WHERE s.id = $1 AND old.id = s.id AND s.challenge IS NOT NULL AND s.ended_at IS NULL AND s.expires_at > now()
@@ -107,6 +118,41 @@ async def current(request: AnyRequest) -> SignedIn | None:
     return SignedIn(row["id"], row["user_id"], row["auth_time"], done, tuple(row["amr"]), row["acr"])
 
 
+async def hold(session: SignedIn, *, fresh: bool = False) -> None:
+    """Check that a session is live and its user not disabled, and keep it so for the rest of the transaction.
+
+    Args:
+        fresh: check too that the sign-in was not long ago.
+
+    Raises:
+        PageError: the session ended meanwhile, or the sign-in became old.
+    """
+    row = await fetchrow(_HOLD, session.user_id, session.id)
+    if row is None:
+        raise ended()
+    if fresh and (session.auth_age is None or row["age"] + session.auth_age > settings().reauthentication_lifetime):
+        raise ended()
+
+
+async def is_live(user_id: UUID, session_id: UUID) -> bool:
+    """As :func:`hold`, for who knows what to say."""
+    return await fetchrow(_HOLD, user_id, session_id) is not None
+
+
+def ended() -> PageError:
+    """The session of the request ended while it was answered."""
+    return PageError(
+        _("You were signed out meanwhile"),
+        _("Nothing was changed. Sign in and try again."),
+        status=HTTPStatus.FORBIDDEN,
+    )
+
+
+def protect(session: SignedIn, *, fresh: bool = False) -> None:
+    """Let a request change something only while its session lives; arguments as of :func:`hold`."""
+    authority.set(partial(hold, session, fresh=fresh))
+
+
 class Begun(NamedTuple):
     """A session about to begin: the parameters of :data:`INSERT` and the cookie to set.
 
@@ -153,18 +199,14 @@ def begun(
 async def begin_again(request: AnyRequest, session: SignedIn) -> Cookie:
     """Go on with a session under a new cookie, after every one of the user's was ended. Nobody signed in by this.
 
-    Runs in the caller's transaction.
+    Runs in the caller's transaction, which began while the session was live (:func:`protect`).
     """
     session_id = ids.uuid7()
     new = begun(request, session.user_id, session.done, session_id=session_id, auth_time=session.auth_time)
     await _BEGIN.fetchrow(**new.values)
+    protect(msgspec.structs.replace(session, id=session_id))
     await record("sign_in", user_id=session.user_id, session_id=session_id, detail={"amr": session.amr})
     return new.cookie
-
-
-async def is_live(session_id: UUID) -> bool:
-    """Whether a session has not ended, for the rest of the transaction."""
-    return await fetchrow(_IS_LIVE, session_id) is not None
 
 
 async def keep_challenge(session_id: UUID, challenge: bytes) -> None:

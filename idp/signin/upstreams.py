@@ -121,8 +121,14 @@ async def _sign_in(request: AnyRequest, flow_id: str, answer: dict[str, str]) ->
 
 
 async def _fresh(request: AnyRequest) -> SignedIn | None:
+    """The session of somebody who signed in not long ago. What the request then changes, it changes only while that is
+    so.
+    """
     session = await sessions.current(request)
-    return session if session is not None and session.age() <= settings().reauthentication_lifetime else None
+    if session is None or session.age() > settings().reauthentication_lifetime:
+        return None
+    sessions.protect(session, fresh=True)
+    return session
 
 
 async def _link(request: AnyRequest, attempt: Attempt, answer: dict[str, str]) -> Response[Any]:
@@ -135,7 +141,7 @@ async def _link(request: AnyRequest, attempt: Attempt, answer: dict[str, str]) -
         raise _not_linked(str(error)) from error
     chosen = upstreams.get(attempt.upstream_id)
     async with transaction():
-        linked = await sessions.is_live(session.id) and await linking.link(session.user_id, somebody)
+        linked = await linking.link(session.user_id, somebody)
         if linked and chosen is not None:
             await linking.tell(session.user_id, "identity_linked", chosen.name)
     if not linked:

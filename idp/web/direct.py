@@ -18,8 +18,9 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from idp.db.standing import standing
 from idp.web import failures
+from idp.web.body import Body, body_of
 from idp.web.cors import Cors
-from idp.web.edge import Body, Edge
+from idp.web.edge import Edge
 from idp.web.headers import Pairs, encode
 
 #: What such a route declares beside its ``access``.
@@ -133,6 +134,7 @@ class Direct:
 
     async def _call(self, handler: HTTPRouteHandler, request: Request[Any, Any, Any]) -> Answer:
         try:
+            await body_of(request).read()
             if not standing.joined:
                 standing.require(handler.opt)
             return await cast(Handler, handler.fn)(request)

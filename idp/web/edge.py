@@ -1,13 +1,10 @@
 """What surrounds every request: its id, its client's address, security headers, one line in the log."""
 
-import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Awaitable
 from http import HTTPStatus
 from logging import DEBUG, INFO, WARNING
-from typing import Any, Final
 
 import structlog
 from litestar.enums import HttpMethod, ScopeType
@@ -15,17 +12,13 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from idp.settings import Settings
 from idp.web.address import client_address as address_of
+from idp.web.body import Body
 from idp.web.context import client_address, refusal, request_id
 from idp.web.context import head as only_head
 from idp.web.headers import Pairs, add, drop_type_of_nothing, encode, request_header
 from idp.web.i18n import from_header, locale
 
 log = structlog.get_logger()
-
-#: As much of a body is read, in bytes and seconds, that nobody wanted: who still sends while the answer comes and the
-#: connection ends may see the end alone.
-MAX_UNWANTED, WAIT_FOR_UNWANTED = 256 * 1024, 2
-_WITHOUT_BODY: Final = ("GET", "HEAD", "OPTIONS")
 
 
 def _security_headers(settings: Settings) -> Pairs:
@@ -39,32 +32,6 @@ def _security_headers(settings: Settings) -> Pairs:
     if settings.issuer.startswith("https://"):
         headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
     return encode(headers)
-
-
-class Body:
-    """The body of a request, as the server gives it, and whether something of it is left."""
-
-    __slots__ = ("_receive", "unread")
-
-    def __init__(self, scope: HTTPScope, receive: Receive) -> None:
-        self._receive = receive
-        self.unread = scope["method"] not in _WITHOUT_BODY
-
-    async def receive(self) -> Any:
-        """What ASGI calls ``receive``."""
-        message = await self._receive()
-        self.unread = bool(message.get("more_body"))
-        return message
-
-    async def read_out(self) -> None:
-        """Read what is left, if something is."""
-        if not self.unread:
-            return
-        size = 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WAIT_FOR_UNWANTED):
-                while self.unread and size < MAX_UNWANTED:
-                    size += len((await self.receive()).get("body", b""))
 
 
 class Edge:

@@ -165,7 +165,7 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
     status = HTTPStatus(error.status_code)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _unexpected(request, error)
-    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "connection")}
     if _wants_page(request):
         title = _("There is no such page") if status == HTTPStatus.NOT_FOUND else _("This request cannot be answered")
         response: Response[Any] = error_page(PageError(title, f"{status.phrase}.", status=status))

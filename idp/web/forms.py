@@ -5,10 +5,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import InternalServerException
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from idp.errors import InvalidRequest
+from idp.web.body import body_of
 from idp.web.headers import request_header
 
 MAX_FIELDS = 100
@@ -55,7 +54,7 @@ async def form(request: Request[Any, Any, Any]) -> dict[str, str]:
     """
     if _content_type(request) != FORM:
         raise InvalidRequest("The body must be application/x-www-form-urlencoded.")
-    return parse(await _body(request))
+    return parse(await body_of(request).read())
 
 
 async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:
@@ -67,7 +66,7 @@ async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:
     if _content_type(request) != JSON:
         return await form(request)
     try:
-        values = msgspec.json.decode(await _body(request), type=dict[str, str])
+        values = msgspec.json.decode(await body_of(request).read(), type=dict[str, str])
         text = "".join([*values, *values.values()]).encode()
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidRequest("The body must be a JSON object whose members are strings.") from error
@@ -78,22 +77,3 @@ async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:
 
 def _content_type(request: Request[Any, Any, Any]) -> str:
     return (request_header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
-
-
-async def _body(request: Request[Any, Any, Any]) -> bytes:
-    """The body, once. Litestar's own reading goes through three generators for it.
-
-    Raises:
-        RequestEntityTooLarge: it is longer than the application allows.
-        InternalServerException: the connection ended before it did.
-    """
-    limit, body, more = request.route_handler.resolve_request_max_body_size(), b"", True
-    while more:
-        message = await request.receive()
-        if message["type"] != "http.request":
-            raise InternalServerException("The connection ended within the body.")
-        body += message["body"]
-        if limit is not None and len(body) > limit:
-            raise RequestEntityTooLarge
-        more = message.get("more_body", False)
-    return body

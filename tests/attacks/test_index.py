@@ -64,16 +64,18 @@ ROWS = {
     56: "logos that are more than pictures",
     57: "consent skipped or leaked",
     58: "mix-up of authorization servers",
+    59: "proofs of one value that are used for another",
+    60: "authority decided before the body is read",
     61: "claims asked for by name beyond scopes and consent",
+    62: "budgets drained by strangers and by refused requests",
+    63: "slow bodies and idle connections",
     64: "remedies that destroy the innocent",
+    65: "a required level skipped by asking for more",
+    66: "expensive work before the length, the proof or the count is looked at",
     68: "freshness claimed for an old sign-in elsewhere",
     69: "consent remembered as a product of scopes and resources",
-    66: "expensive work before the length, the proof or the count is looked at",
-    62: "budgets drained by strangers and by refused requests",
     70: "state rolled back by a restore or a lagging replica",
     71: "caches that are not reloaded",
-    59: "proofs of one value that are used for another",
-    65: "a required level skipped by asking for more",
 }
 
 

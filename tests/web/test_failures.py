@@ -32,12 +32,12 @@ from idp.errors import (
 from idp.settings import load
 from idp.web import failures
 from idp.web.access import Access
+from idp.web.body import MAX_BODY_BYTES, read_body
 from idp.web.edge import Edge
 from idp.web.logs import configure_logs
 from tests.support.browser import Page
 
 SECRET = "hunter2-in-the-text-of-an-exception"
-MAX_BODY_BYTES = 1000
 #: RFC 6749 section 5.2: printable ASCII without quotation mark and backslash.
 ALLOWED = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")
 
@@ -64,6 +64,7 @@ EXCEPTIONS: dict[str, Exception] = {
     "cannot_connect": asyncpg.CannotConnectNowError(SECRET),
     "connection_lost": asyncpg.ConnectionDoesNotExistError(SECRET),
     "interface": asyncpg.InterfaceError(SECRET),
+    "deadlock": asyncpg.DeadlockDetectedError(SECRET),
     "too_many_connections": asyncpg.TooManyConnectionsError(SECRET),
     "refused": _because(ConnectionRefusedError(SECRET)),
     "timeout": _because(TimeoutError(SECRET)),
@@ -120,7 +121,7 @@ async def small() -> AsyncIterator[httpx.AsyncClient]:
         exception_handlers=failures.HANDLERS,
         logging_config=None,
         openapi_config=None,
-        request_max_body_size=MAX_BODY_BYTES,
+        guards=[read_body],
     )
     transport = httpx.ASGITransport(Edge(app, load()))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -162,6 +163,7 @@ def assert_json(response: httpx.Response, status: int, error: str) -> None:
         ("page_status", 410, "invalid_request"),
         ("overloaded", 503, "temporarily_unavailable"),
         ("database", 503, "temporarily_unavailable"),
+        ("deadlock", 503, "temporarily_unavailable"),
         ("unexpected", 500, "server_error"),
     ],
 )
@@ -293,7 +295,7 @@ async def test_bodies_that_are_too_large(small: httpx.AsyncClient) -> None:
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):
-            yield b"x" * 100
+            yield b"x" * (MAX_BODY_BYTES // 10)
 
     for body in (b"x" * 2 * MAX_BODY_BYTES, chunks()):
         assert_json(await small.post("/client/invalid_scope", content=body), 413, "invalid_request")

@@ -4,6 +4,7 @@ Operations are declared in one table, from which both the routes and the OpenAPI
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -13,14 +14,16 @@ import msgspec
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from idp.admin.access import Caller, api_resource, person
+from idp.admin.access import Caller, Forbidden, api_resource, hold_client, hold_roles, person
 from idp.admin.api import problems
 from idp.admin.api.idempotency import repeatable
 from idp.admin.api.problems import Refused
 from idp.admin.roles import PERMISSIONS, Permission, Role
+from idp.db.engine import authority
 from idp.db.listing import DEFAULT_LIMIT, Listing, UnfitQuery, find, list_page
 from idp.errors import InsufficientAuthentication, InsufficientScope, InvalidToken, MissingToken
 from idp.oauth import access_tokens
+from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients.registry import registry
 from idp.settings import settings
 from idp.signin.machine import ACR_VALUES
@@ -172,12 +175,28 @@ async def authorize(request: AnyRequest, permission: Permission | None) -> Calle
     scope = frozenset(live.claims["scope"].split())
     caller = msgspec.structs.replace(caller, allowed=frozenset(p for p in caller.allowed if p in scope))
     context.actor.set(caller.actor)
+    authority.set(partial(_hold, live, caller))
     if permission is None:
         return caller
     if permission not in scope:
         raise InsufficientScope(permission)
     caller.require(permission)
     return caller
+
+
+async def _hold(live: LiveAccessToken, caller: Caller) -> None:
+    """Check that a token counts and its roles are held, and keep it so for the rest of the transaction.
+
+    Raises:
+        InvalidToken: the token was revoked meanwhile.
+        Forbidden: a role was taken meanwhile.
+    """
+    if not await access_tokens.hold(live):
+        raise InvalidToken
+    if caller.user_id is not None:
+        await hold_roles(caller)
+    elif not await hold_client(caller):
+        raise Forbidden("Your role was taken meanwhile.")
 
 
 def _audience(claims: Mapping[str, Any]) -> list[str]:

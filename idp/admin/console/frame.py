@@ -5,6 +5,7 @@ A screen is declared with the permission that it needs, so none can be without.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,8 +16,9 @@ from litestar.datastructures import UploadFile
 from litestar.handlers import HTTPRouteHandler
 
 from idp.accounts.tables import User, user_by_id
-from idp.admin.access import Caller, Forbidden, person
+from idp.admin.access import Caller, Forbidden, hold_roles, person
 from idp.admin.roles import Permission
+from idp.db.engine import authority
 from idp.errors import PageError
 from idp.settings import settings
 from idp.signin import flow as flows
@@ -124,12 +126,18 @@ async def _admit(
         return await _sign_in(request, back, step_up=session, login_hint=user.email)
     if fresh and session.age() > settings().reauthentication_lifetime:
         return await _sign_in(request, back, login_hint=user.email, max_age=0)
+    authority.set(partial(_hold, session, caller, fresh=fresh))
     context.actor.set(caller.actor)
     form, file = dict[str, str](), b""
     if request.method == HttpMethod.POST:
         form, file = await _uploaded(request) if upload else (await forms.form(request), b"")
         check_form_token(form, _secret(request), "admin")
     return Visit(request, caller, user, request.path_params, forms.query(request), form, file)
+
+
+async def _hold(session: SignedIn, caller: Caller, *, fresh: bool) -> None:
+    await sessions.hold(session, fresh=fresh)
+    await hold_roles(caller)
 
 
 async def _uploaded(request: AnyRequest) -> tuple[dict[str, str], bytes]:

@@ -9,14 +9,19 @@ from idp.oauth.authorize import levels
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registry import Client
 from idp.settings import settings
+from idp.signin import sessions
 from idp.signin.sessions import SignedIn
 
 _INSERT = """
     INSERT INTO authorization_code (code_hash, family_id, client_id, user_id, session_id, redirect_uri, code_challenge,
                                     nonce, scope, resource, claims, offline_access, auth_time, auth_age, amr, acr,
                                     created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-            now(), now() + make_interval(secs => $17))
+    SELECT $1, $2, $3, s.user_id, s.id, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+           now(), now() + make_interval(secs => $17)
+    FROM users AS u, session AS s
+    WHERE u.id = $4 AND u.disabled_at IS NULL
+      AND s.id = $5 AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
+    FOR SHARE OF s
 """
 
 
@@ -27,12 +32,13 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
 
     Raises:
         OAuthError: the sign-in does not reach it.
+        PageError: the session ended meanwhile.
     """
     if not levels.reaches(session.acr, levels.wanted(asked, client).essential):
         raise OAuthError("unmet_authentication_requirements", "The user must show a further factor.")
     code = ids.random_token()
     claims = msgspec.json.encode(asked.claims).decode() if asked.claims.userinfo or asked.claims.id_token else None
-    await execute(
+    made = await execute(
         _INSERT,
         ids.digest(code),
         ids.uuid7(),
@@ -52,4 +58,6 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
         session.acr,
         settings().authorization_code_lifetime,
     )
+    if not made:
+        raise sessions.ended()
     return code

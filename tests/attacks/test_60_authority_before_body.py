@@ -1,0 +1,429 @@
+"""Row 60: a request whose body is held until what allowed it has ended.
+
+A thief of a session or a token sends the head of a request and waits with the body. Meanwhile the owner signs out
+everywhere, changes the password, contains the account or takes the role. The request is then refused and changes
+nothing, at every route that changes something. The same holds for what is taken away while the request is answered.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import NamedTuple
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from idp import ids
+from idp.accounts.tables import User
+from idp.accounts.users import keep_password
+from idp.admin.containment import contain_user
+from idp.admin.roles import Permission, Role, grant, revoke
+from idp.db.engine import execute, fetch, fetchrow, transaction
+from idp.oauth.sign_out import end_session, sign_out_everywhere, sign_out_user
+from idp.signin import flow as flows
+from idp.signin.csrf import form_token
+from idp.signin.machine import Done, Step
+from idp.signin.sessions import SignedIn
+from idp.web import cookies
+from idp.web.access import Access
+from tests.admin.console.conftest import open_desk
+from tests.conftest import MakeClient, MakeUser
+from tests.support.browser import Browser, as_page, open_browser
+from tests.support.routes import Route, routes
+from tests.support.server import Server
+
+pytestmark = pytest.mark.fault(2)
+
+NOWHERE = "00000000-0000-7000-8000-000000000000"
+CHANGING = [route for route in routes() if route.method in ("POST", "PUT", "PATCH", "DELETE")]
+ACCOUNT = [route for route in CHANGING if route.access == Access.PAGE and route.path.startswith("/account")]
+CONSOLE = [
+    route
+    for route in CHANGING
+    if route.access == Access.PAGE and route.path.startswith("/admin") and route.path != "/admin/setup"
+]
+API = [route for route in CHANGING if route.path.startswith("/admin/api/")]
+
+#: Routes of pages for which no session is what allows the change, each with what does.
+WITHOUT_SESSION = {
+    "/admin/setup": "the token of the link, used up by the statement of the change",
+    "/consent/{request_id:str}": "see below",
+    "/invitation": "the token; the account is made at the end of the sign-in that this starts",
+    "/login/{flow_id:str}": "the turn of the flow",
+    "/login/{flow_id:str}/forgot": "the code, used up by the statement of the change",
+    "/login/{flow_id:str}/{step:str}": "the turn of the flow; see below for those that carry on a session",
+    "/logout/confirm": "to sign out ends a session, if it has not ended",
+    "/reset": "the token, used up by the statement of the change",
+    "/unlock": "the token, used up",
+}
+#: What a change could touch. Mails and flows are only counted: their state goes on by itself.
+TABLES = (
+    *("users", "session", "token_family", "authorization_code", "passkey", "totp", "recovery_code", "email_proof"),
+    *("device", "consent", "identity", "admin_role", "client", "client_logo", "resource_server", "upstream"),
+    *("signing_key", "invitation", "not_before", "idempotent_answer"),
+)
+FIELDS = {"csrf_token": "", "password": "seven tired otters nap", "email": "thief@example.com", "action": "remove",
+          "two_step": "on", "code": "000000", "role": "owner", "name": "Thief"}  # fmt: skip
+
+
+async def contents() -> dict[str, object]:
+    """A fingerprint of everything that a change could touch."""
+    found: dict[str, object] = {}
+    for table in TABLES:
+        # When a session was last seen is no change.
+        text = "(to_jsonb(t) - 'last_seen_at')::text"
+        row = await fetchrow(f"SELECT md5(string_agg({text}, ',' ORDER BY {text})) AS md5 FROM {table} AS t")
+        assert row is not None
+        found[table] = row["md5"]
+    row = await fetchrow("SELECT count(*) FROM mail")
+    assert row is not None
+    return found | {"mails": row["count"]}
+
+
+class Answer(NamedTuple):
+    status: int
+    location: str
+    body: str
+
+
+class Held:
+    """A request of which everything but the end of the body has been sent."""
+
+    def __init__(self, rest: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.rest, self.reader, self.writer = rest, reader, writer
+
+    async def finish(self) -> Answer:
+        self.writer.write(self.rest)
+        answer = (await asyncio.wait_for(self.reader.read(), 60)).decode()
+        self.writer.close()
+        head, _, body = answer.partition("\r\n\r\n")
+        location = re.search(r"(?im)^location: (.*?)\r?$", head)
+        return Answer(int(head.split()[1]), location[1] if location else "", body)
+
+
+async def hold(server: Server, method: str, path: str, headers: dict[str, str], body: bytes) -> Held:
+    url = urlsplit(server.issuer)
+    reader, writer = await asyncio.open_connection("127.0.0.1", url.port)
+    fields = {"Host": url.netloc, "Connection": "close", "Content-Length": str(len(body))} | headers
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body[:-1])
+    await writer.drain()
+    return Held(body[-1:], reader, writer)
+
+
+def session_of(browser: Browser) -> str:
+    return next(value for name, value in browser.cookies.items() if name.endswith("session"))
+
+
+def cookie(server: Server, name: str, value: str) -> str:
+    prefix = cookies.make("x", "x", max_age=1).key.removesuffix("x")
+    return f"{prefix}{name}={value}"
+
+
+async def hold_page(server: Server, path: str, session: str, **fields: str) -> Held:
+    """A form that a page of the account or the console would send."""
+    purpose = "admin" if path.startswith("/admin") else "account"
+    form = FIELDS | fields | {"csrf_token": form_token(session, purpose)}
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Origin": server.issuer,
+        "Cookie": cookie(server, "session", session),
+    }
+    return await hold(server, "POST", path, headers, urlencode(form).encode())
+
+
+async def hold_call(server: Server, method: str, path: str, token: str, body: object) -> Held:
+    """A call of the admin API."""
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}", "If-Match": "*"}
+    return await hold(server, method, path, headers, json.dumps(body).encode())
+
+
+async def let_decide() -> None:
+    """Time for a server that decides before the body to do so. One that does not needs none."""
+    await asyncio.sleep(0.3)
+
+
+class Thief(NamedTuple):
+    """What was stolen: an owner's session and access token for the admin API."""
+
+    user: User
+    session: str
+    session_id: UUID
+    token: str
+
+
+@pytest.fixture
+async def thief(server: Server, make_client: MakeClient, make_user: MakeUser) -> AsyncIterator[Thief]:
+    async with open_browser(server.issuer) as browser:
+        desk = await open_desk(server, browser, Role.OWNER)
+        # Not the only one, so that the role can be taken.
+        await grant((await make_user()).id, Role.OWNER)
+        client = await make_client(scope=" ".join(["openid", *Permission]), skip_consent=True)
+        tokens = await client.tokens(browser, desk.user.email, resource=f"{server.issuer}/admin/api")
+        session = session_of(browser)
+        row = await fetchrow("SELECT id FROM session WHERE token_hash = $1", ids.digest(session))
+        assert row is not None
+        yield Thief(desk.user, session, row["id"], tokens["access_token"])
+
+
+async def _sign_out(thief: Thief) -> None:
+    await sign_out_everywhere(thief.user.id, "signed_out_by_user")
+
+
+async def _end_session(thief: Thief) -> None:
+    await end_session(thief.session_id, thief.user.id, "signed_out_by_user")
+
+
+async def _change_password(thief: Thief) -> None:
+    async with transaction():
+        await keep_password(thief.user.id, "not a hash", sign_out_user)
+
+
+async def _contain(thief: Thief) -> None:
+    await contain_user(thief.user.id)
+
+
+async def _take_role(thief: Thief) -> None:
+    assert await revoke(thief.user.id, Role.OWNER)
+
+
+def test_60_every_route_is_known() -> None:
+    """A new route of pages is held by the tests below, or names what else allows its change."""
+    pages = {route.path for route in CHANGING if route.access == Access.PAGE}
+    assert pages - {route.path for route in (*ACCOUNT, *CONSOLE)} == WITHOUT_SESSION.keys()
+    assert min(len(ACCOUNT), len(CONSOLE), len(API)) > 10
+
+
+@pytest.mark.parametrize("event", [_sign_out, _end_session, _change_password, _contain, _take_role])
+async def test_60_a_held_body_outlives_nothing(
+    event: Callable[[Thief], Awaitable[None]], server: Server, thief: Thief
+) -> None:
+    """At every route that a session or a token of an admin allows."""
+    pages: Sequence[Route] = CONSOLE if event is _take_role else (*ACCOUNT, *CONSOLE)
+    values = dict.fromkeys(("user_id", "session_id", "passkey_id", "identity_id"), str(thief.user.id))
+    held = [(route, await hold_page(server, route.url(**values), thief.session)) for route in pages]
+    held += [
+        (route, await hold_call(server, route.method, route.url(**values), thief.token, {"disable": False}))
+        for route in API
+    ]
+    await let_decide()
+    await event(thief)
+    before = await contents()
+    for route, request in held:
+        answer = await request.finish()
+        if event is _take_role:
+            assert answer.status == 403, (route, answer)
+        elif route.access == Access.BEARER:
+            assert answer.status == 401, (route, answer)
+        else:
+            assert (answer.status, answer.location[:7]) == (303, "/login/"), (route, answer)
+    assert await contents() == before
+
+
+# What is taken away while the request is answered: after its session was looked up, before it changes something.
+
+
+async def another_session(thief: Thief) -> str:
+    """One more session of the same kind. Returns the value of its cookie."""
+    token = ids.random_token()
+    await execute(
+        "INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, expires_at, last_seen_at,"
+        " created_at, user_agent, ip_address)"
+        " SELECT $1, $2, user_id, auth_time, steps, amr, acr, expires_at, now(), now(), '', '' FROM session"
+        " WHERE id = $3",
+        ids.uuid7(), ids.digest(token), thief.session_id,
+    )  # fmt: skip
+    return token
+
+
+class Watch:
+    """Sees, on a connection of its own, who waits for a lock."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+
+    async def until_waiting(self, number: int) -> None:
+        """Until so many requests wait for a lock, which is when they have looked up what allows them."""
+        statement = """
+            SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+        """
+        for _ in range(600):
+            if await self.connection.fetchval(statement) >= number:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("The requests do not wait for what allows them.")
+
+
+@pytest.fixture
+async def watch(db: str) -> AsyncIterator[Watch]:
+    connection = await asyncpg.connect(db)
+    yield Watch(connection)
+    await connection.close()
+
+
+ACCOUNT_CHANGES: list[tuple[str, dict[str, str]]] = [
+    ("/account/password", {}),
+    ("/account/recovery-codes", {}),
+    ("/account/totp/remove", {}),
+    ("/account/two-step", {}),
+    ("/account", {"name": "Thief"}),
+    ("/account/sessions/end", {}),
+    ("/account/data/download", {}),
+    ("/account/email", {"action": "send", "email": "thief@example.com"}),
+]
+CONSOLE_CHANGES: list[tuple[str, dict[str, str]]] = [
+    ("/admin/users/{bob}/disable", {}),
+    ("/admin/users/{bob}/role", {"role": "owner"}),
+    ("/admin/users/{bob}/reset_password", {}),
+    ("/admin/users/{bob}/contain", {}),
+    ("/admin/users/{bob}/delete", {}),
+    ("/admin/invitations", {"email": "accomplice@example.com", "name": ""}),
+]
+API_CHANGES: list[tuple[str, str, object]] = [
+    ("POST", "/users/{bob}/disable", {}),
+    ("POST", "/users/{bob}/reset_factors", {}),
+    ("DELETE", "/users/{bob}", {}),
+    ("POST", "/invitations", {"email": "accomplice@example.com"}),
+]
+#: As many wait at a time; the server has more connections.
+AT_A_TIME = 4
+
+
+@pytest.mark.parametrize("fields", [ACCOUNT_CHANGES, CONSOLE_CHANGES], ids=["account", "console"])
+async def test_60_a_session_ends_while_it_is_used(
+    fields: list[tuple[str, dict[str, str]]], server: Server, thief: Thief, make_user: MakeUser, watch: Watch
+) -> None:
+    bob = await make_user(name="Bob")
+    for number in range(0, len(fields), AT_A_TIME):
+        some = fields[number : number + AT_A_TIME]
+        sessions = [await another_session(thief) for _ in some]
+        async with transaction():
+            ended = "UPDATE session SET ended_at = now() WHERE token_hash = ANY($1)"
+            assert await execute(ended, [ids.digest(session) for session in sessions]) == len(some)
+            requests = [
+                asyncio.create_task((await hold_page(server, path.format(bob=bob.id), session, **form)).finish())
+                for (path, form), session in zip(some, sessions, strict=True)
+            ]
+            await watch.until_waiting(len(some))
+            before = await contents()
+        for change, request in zip(some, requests, strict=True):
+            answer = await request
+            assert (answer.status, "signed out meanwhile" in answer.body) == (403, True), (change, answer)
+        assert await contents() == before
+
+
+async def test_60_a_role_is_taken_while_it_is_used(
+    server: Server, thief: Thief, make_user: MakeUser, watch: Watch
+) -> None:
+    bob = await make_user(name="Bob")
+    async with transaction():
+        assert await execute("DELETE FROM admin_role WHERE user_id = $1", thief.user.id)
+        before = await contents()
+        requests = [
+            asyncio.create_task((await hold_page(server, f"/admin/users/{bob.id}/disable", thief.session)).finish()),
+            asyncio.create_task((await hold_page(server, f"/admin/users/{bob.id}/role", thief.session)).finish()),
+            asyncio.create_task(
+                (
+                    await hold_call(
+                        server, "POST", "/admin/api/v1/admins", thief.token, {"user_id": str(bob.id), "role": "owner"}
+                    )
+                ).finish()
+            ),
+        ]
+        await watch.until_waiting(len(requests))
+    for request in requests:
+        answer = await request
+        assert (answer.status, "was taken meanwhile" in answer.body) == (403, True), answer
+    assert await contents() == before
+
+
+async def test_60_a_token_is_revoked_while_it_is_used(
+    server: Server, thief: Thief, make_user: MakeUser, watch: Watch
+) -> None:
+    bob = await make_user(name="Bob")
+    async with transaction():
+        assert await execute("UPDATE token_family SET revoked_at = now() WHERE user_id = $1", thief.user.id)
+        before = await contents()
+        requests = [
+            asyncio.create_task(
+                (await hold_call(server, method, f"/admin/api/v1{path.format(bob=bob.id)}", thief.token, body)).finish()
+            )
+            for method, path, body in API_CHANGES
+        ]
+        await watch.until_waiting(len(requests))
+    for request in requests:
+        answer = await request
+        assert (answer.status, "invalid_token" in answer.body) == (401, True), answer
+    assert await contents() == before
+
+
+async def test_60_consent_and_code(
+    server: Server, browser: Browser, alice: User, make_client: MakeClient, watch: Watch
+) -> None:
+    """Neither is given in the name of a session that has ended, before the body came or while it is answered."""
+    client = await make_client()
+    page = as_page(await client.authorize(browser))
+    page = as_page(await browser.sign_in(page, alice.email, "correct horse battery staple"))
+    (form,) = [form for form in page.forms if "consent-allow" in form.buttons]
+    body = urlencode(form.fields | {"action": "allow"}).encode()
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Origin": server.issuer,
+        "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
+    }
+    held = await hold(server, "POST", form.action, headers, body)
+    await let_decide()
+    async with transaction():
+        await sign_out_user(alice.id, "signed_out_by_user")
+        # Not committed: the session still looks live.
+        during = asyncio.create_task((await hold(server, "POST", form.action, headers, body)).finish())
+        await watch.until_waiting(1)
+    assert (await during).status == 403
+    answer = await held.finish()
+    assert (answer.status, answer.location) == (303, f"/authorize/{form.action.rpartition('/')[2]}")
+    for table in ("consent", "authorization_code"):
+        assert await fetch(f"SELECT FROM {table} WHERE user_id = $1", alice.id) == []
+
+
+async def test_60_a_code_for_a_session_that_ends(
+    server: Server, browser: Browser, alice: User, make_client: MakeClient, watch: Watch
+) -> None:
+    client = await make_client(skip_consent=True)
+    await client.sign_in(browser, alice.email)
+    codes = await fetch("SELECT FROM authorization_code WHERE user_id = $1", alice.id)
+    async with transaction():
+        await execute("UPDATE session SET ended_at = now() WHERE user_id = $1", alice.id)
+        asked = asyncio.create_task(client.authorize(browser))
+        await watch.until_waiting(1)
+    assert as_page(await asked).status == 403
+    assert await fetch("SELECT FROM authorization_code WHERE user_id = $1", alice.id) == codes
+
+
+async def test_60_a_step_up_from_a_session_that_ended(server: Server, thief: Thief) -> None:
+    """Neither makes a session of it nor adds a factor to the account."""
+    row = await fetchrow("SELECT * FROM session WHERE id = $1", thief.session_id)
+    assert row is not None
+    one_factor = (Done(Step.PASSWORD, ("pwd",)),)
+    session = SignedIn(row["id"], row["user_id"], row["auth_time"], one_factor, ("pwd",), "1")
+    await execute("DELETE FROM totp WHERE user_id = $1", thief.user.id)
+    held = []
+    for action in ("skip", "totp"):
+        binding = await flows.start("/account", acr="2", insist=False, step_up=session)
+        form = {"csrf_token": form_token(binding.secret, "login"), "action": action, "code": "000000"}
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Origin": server.issuer,
+            "Cookie": cookie(server, f"flow.{binding.id}", binding.secret),
+        }
+        path = f"{flows.path(binding)}/enrol"
+        held.append(await hold(server, "POST", path, headers, urlencode(form).encode()))
+    await let_decide()
+    # Only this one: signing out everywhere would end the flows too.
+    await end_session(thief.session_id, thief.user.id, "signed_out_by_user")
+    before = await contents()
+    for request in held:
+        assert (await request.finish()).status == 400
+    assert await contents() == before
