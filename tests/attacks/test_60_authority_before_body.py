@@ -29,6 +29,7 @@ from idp.signin.machine import Done, Step
 from idp.signin.sessions import SignedIn
 from idp.web import cookies
 from idp.web.access import Access
+from idp.web.binding import BrowserKey
 from tests.admin.console.conftest import open_desk
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, as_page, open_browser
@@ -411,12 +412,13 @@ async def test_60_a_step_up_from_a_session_that_ended(server: Server, thief: Thi
     await execute("DELETE FROM totp WHERE user_id = $1", thief.user.id)
     held = []
     for action in ("skip", "totp"):
-        binding = await flows.start("/account", acr="2", insist=False, step_up=session)
+        key = BrowserKey.new()
+        binding = await flows.start(key, "/account", acr="2", step_up=session)
         form = {"csrf_token": form_token(binding.secret, "login"), "action": action, "code": "000000"}
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
             "Origin": server.issuer,
-            "Cookie": cookie(server, f"flow.{binding.id}", binding.secret),
+            "Cookie": cookie(server, f"flow.{key.tag}", key.secret),
         }
         path = f"{flows.path(binding)}/enrol"
         held.append(await hold(server, "POST", path, headers, urlencode(form).encode()))

@@ -74,7 +74,6 @@ EXCEPTIONS: dict[str, Exception] = {
     "shutdown": asyncpg.AdminShutdownError(SECRET),
     "crash": asyncpg.CrashShutdownError(SECRET),
     "locked": asyncpg.LockNotAvailableError(SECRET),
-    "deadlock": asyncpg.DeadlockDetectedError(SECRET),
     "serialization": asyncpg.SerializationError(SECRET),
     "io": asyncpg.PostgresIOError(SECRET),
     "password": asyncpg.InvalidPasswordError(SECRET),
