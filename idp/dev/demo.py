@@ -15,7 +15,7 @@ from idp.errors import PageError
 from idp.settings import settings
 from idp.web import cookies, forms
 from idp.web.access import Access
-from idp.web.pages import page, see_other
+from idp.web.pages import navigate, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -142,7 +142,7 @@ async def logout(request: AnyRequest) -> Response[Any]:
     if signed_in is None:
         return see_other("/demo")
     try:
-        return see_other(await relying_party.end_session_url(signed_in))
+        return navigate(await relying_party.end_session_url(signed_in))
     except SignInFailed as error:
         visitor.error = str(error)
         return see_other("/demo")

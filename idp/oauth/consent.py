@@ -30,7 +30,7 @@ from idp.signin.sessions import SignedIn
 from idp.web import forms
 from idp.web.access import Access
 from idp.web.i18n import gettext as _
-from idp.web.pages import origin, page, see_other
+from idp.web.pages import navigate, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -72,11 +72,10 @@ _REVOKE = """
 """
 
 
-def display(client: Client, redirect_uri: str, ui_locales: tuple[str, ...] = ()) -> Display:
+def display(client: Client, ui_locales: tuple[str, ...] = ()) -> Display:
     """What pages show of a client, and in which languages."""
     return Display(
         client_name=client.client_name,
-        origin=origin(redirect_uri),
         client_uri=client.client_uri,
         logo_uri=client.logo_uri,
         policy_uri=client.policy_uri,
@@ -110,12 +109,12 @@ class _Asking(NamedTuple):
 
 
 async def _load(request: AnyRequest, request_id: str) -> _Asking | Response[Any]:
-    """The request, its client and who is signed in; or the way back to the request, which asks for the sign-in."""
+    """Returns the request, its client and the session; or the way back to the request, which asks for the sign-in."""
     pending = await waiting.load(request, request_id)
     client = registry.client(pending.asked.client_id)
     session = await sessions.current(request)
     if client is None or session is None:
-        return see_other(waiting.path(pending))
+        return navigate(waiting.path(pending))
     sessions.protect(session)
     asked = within_registration(pending.asked, client)
     return _Asking(msgspec.structs.replace(pending, asked=asked), client, session)
@@ -140,10 +139,9 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
     resources = [registry.resource_server(identifier) for identifier in asked.resource]
     return page(
         "consent.html",
-        form_targets=[origin(asked.redirect_uri)],
         action=f"/consent/{request_id}",
         csrf_token=form_token(pending.binding.secret, _form_purpose(client, session)),
-        client=display(client, asked.redirect_uri),
+        client=display(client),
         user=user,
         scopes=[describe(scope) for scope in asked.scope if scope != "openid"],
         claims=[describe_claim(claim) for claim in asked.claims_by_name],
@@ -164,17 +162,17 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
     match form.get("action"):
         case "allow":
             await _remember(pending, client, session)
-            return see_other(waiting.path(pending))
+            return navigate(waiting.path(pending))
         case "deny":
             await record("consent", outcome="denied", user_id=session.user_id, client_id=client.client_id)
-            return see_other(f"{waiting.path(pending)}/cancel")
+            return navigate(f"{waiting.path(pending)}/cancel")
         case "switch":
             key = await limits.begin(request)
             binding = await flows.start(
                 key,
                 waiting.path(pending),
                 cancel_to=f"{waiting.path(pending)}/cancel",
-                display=display(client, pending.asked.redirect_uri, pending.asked.ui_locales),
+                display=display(client, pending.asked.ui_locales),
                 max_age=pending.asked.max_proof_age,
             )
             return see_other(flows.path(binding), key.cookies())

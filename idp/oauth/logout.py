@@ -1,5 +1,6 @@
 """Log-out at the client's wish (OpenID Connect RP-Initiated Logout 1.0)."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -22,13 +23,15 @@ from idp.signin.sessions import SignedIn
 from idp.web import cookies, forms
 from idp.web.access import Access
 from idp.web.i18n import gettext as _
-from idp.web.pages import origin, page, see_other
+from idp.web.pages import navigate, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 log = structlog.get_logger()
 
 #: The cookie that keeps what a client asked for while the person is at a provider, and its lifetime.
 RETURN, RETURN_SECONDS = "logout", 600
+#: How the browser is sent on: by a redirect, or after a form by a page (:func:`idp.web.pages.navigate`).
+Send = Callable[[str, Sequence[Cookie]], Response[Any]]
 PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
 
 
@@ -113,19 +116,18 @@ async def logout(request: AnyRequest) -> Response[Any]:
     asked = _LogoutRequest(forms.query(request))
     session = await sessions.current(request)
     if session is None:
-        return _signed_out(asked, cookies.delete(cookies.SESSION))
+        return _signed_out(asked, cookies.delete(cookies.SESSION), see_other)
     elsewhere = await _elsewhere(session)
     if asked.sid == str(session.id):
-        return _leave(asked, elsewhere, await sessions.end(session))
+        return _leave(asked, elsewhere, await sessions.end(session), see_other)
     secret = cookies.read(request, cookies.SESSION) or ""
     return page(
         "logout.html",
-        form_targets=[origin(location) for location in (asked.location, elsewhere) if location],
         action="/logout/confirm",
         csrf_token=form_token(secret, "logout"),
         hidden=asked.parameters,
         user=await user_by_id(session.user_id),
-        client=consent.display(asked.client, asked.location or "") if asked.client else None,
+        client=consent.display(asked.client) if asked.client else None,
     )
 
 
@@ -136,12 +138,12 @@ async def confirm_logout(request: AnyRequest) -> Response[Any]:
     asked = _LogoutRequest(form)
     session = await sessions.current(request)
     if session is None:
-        return _signed_out(asked, cookies.delete(cookies.SESSION))
+        return _signed_out(asked, cookies.delete(cookies.SESSION), navigate)
     check_form_token(form, cookies.read(request, cookies.SESSION) or "", "logout")
     if form.get("action") == "cancel":
         return see_other("/")
     elsewhere = await _elsewhere(session)
-    return _leave(asked, elsewhere, await sessions.end(session))
+    return _leave(asked, elsewhere, await sessions.end(session), navigate)
 
 
 @get("/logout/return", opt={"access": Access.ENTRY})
@@ -149,7 +151,7 @@ async def return_from_upstream(request: AnyRequest) -> Response[Any]:
     """Where a provider sends the person who signed out there too: on to where the log-out leads."""
     kept = parse_qs(cookies.read(request, RETURN) or "")
     asked = _LogoutRequest({name: values[0] for name, values in kept.items() if name in PARAMETERS})
-    return _signed_out(asked, cookies.delete(RETURN))
+    return _signed_out(asked, cookies.delete(RETURN), see_other)
 
 
 async def _elsewhere(session: SignedIn) -> str | None:
@@ -159,16 +161,16 @@ async def _elsewhere(session: SignedIn) -> str | None:
     return await sign_out_url(session.user_id, f"{settings().issuer}/logout/return")
 
 
-def _leave(asked: _LogoutRequest, elsewhere: str | None, cookie: Cookie) -> Response[Any]:
+def _leave(asked: _LogoutRequest, elsewhere: str | None, cookie: Cookie, send: Send) -> Response[Any]:
     if elsewhere is None:
-        return _signed_out(asked, cookie)
-    return see_other(elsewhere, [cookie, cookies.make(RETURN, urlencode(asked.parameters), max_age=RETURN_SECONDS)])
+        return _signed_out(asked, cookie, send)
+    return send(elsewhere, [cookie, cookies.make(RETURN, urlencode(asked.parameters), max_age=RETURN_SECONDS)])
 
 
-def _signed_out(asked: _LogoutRequest, cookie: Cookie) -> Response[Any]:
+def _signed_out(asked: _LogoutRequest, cookie: Cookie, send: Send) -> Response[Any]:
     if asked.location is not None:
-        return see_other(asked.location, [cookie])
-    client = consent.display(asked.client, "") if asked.client else None
+        return send(asked.location, [cookie])
+    client = consent.display(asked.client) if asked.client else None
     way_out = [(client.client_name, client.client_uri)] if client and client.client_uri else []
     return page("logged_out.html", cookies=[cookie], client=client, way_out=[*way_out, (_("Start page"), "/")])
 

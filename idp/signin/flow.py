@@ -27,13 +27,11 @@ from idp.web.i18n import gettext as _
 class Display(msgspec.Struct, frozen=True):
     """What the pages show of the application that the person comes from.
 
-    ``origin`` is where the browser finally goes, which the pages' content policy must allow.
     ``ui_locales`` are the languages that the application asks for, ``upstreams`` the providers that it lets its people
     sign in with; None: all.
     """
 
     client_name: str
-    origin: str
     client_uri: str | None = None
     logo_uri: str | None = None
     policy_uri: str | None = None

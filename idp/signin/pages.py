@@ -20,7 +20,7 @@ from idp.web.access import Access
 from idp.web.binding import Binding
 from idp.web.failures import slowed_down, wait_sentence
 from idp.web.i18n import gettext as _
-from idp.web.pages import page, see_other
+from idp.web.pages import navigate, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -111,7 +111,7 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
 def after(flow: Flow, step: Step, taken: Taken) -> Response[Any]:
     """Where the browser goes after a step: on, or to the same one again where there is more to do in it."""
     if taken.session is not None:
-        return see_other(flow.return_to, taken.cookies)
+        return navigate(flow.return_to, taken.cookies)
     path, somebody = flows.path(flow.binding), taken.flow.identity
     # Whose address has an account signs in to that, in any way.
     again = taken.flow.done == flow.done and not (somebody is not None and somebody.email_verified)
@@ -131,7 +131,7 @@ async def leave_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[A
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, PURPOSE)
     await flows.finish(flow)
-    return see_other(flow.cancel_to or "/")
+    return navigate(flow.cancel_to or "/")
 
 
 def _step(text: str) -> Step | None:
@@ -157,7 +157,6 @@ async def _show(
     return page(
         f"{step}.html",
         status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
-        form_targets=[flow.display.origin] if flow.display else [],
         scripts="passkey_options" in context,
         path=flows.path(flow.binding),
         csrf_token=form_token(flow.binding.secret, PURPOSE),

@@ -1,10 +1,9 @@
 """Answering with a page, or by sending the browser on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from litestar import MediaType, Response
 from litestar.datastructures import Cookie
@@ -21,38 +20,32 @@ def pages() -> Pages:
     return Pages(theme, overrides=settings().templates_dir, dev=settings().dev)
 
 
-def content_security_policy(
-    form_targets: Iterable[str] = (), nonce: str | None = None, *, scripts: bool = False
-) -> str:
+def content_security_policy(nonce: str | None = None, *, scripts: bool = False) -> str:
     """The policy of one page. Nothing runs and nothing loads but our own styles and pictures.
 
+    Forms may be sent to our own origin only. The form_post page is the exception: browsers apply ``form-action`` to
+    every redirect that follows a POST, and where a client's redirect URI redirects to is unknown here.
+
     Args:
-        form_targets: origins besides our own that a form may end at. Browsers hold the redirects after a POST to
-            form-action too, so the page that starts a sign-in must allow the client's origin.
-        nonce: lets the one inline script of the form_post page run.
-        scripts: lets our own script files run.
+        nonce: allows the inline script of the form_post page, and its form to be sent to the client.
+        scripts: allows our own script files.
     """
     directives = [
         "default-src 'none'",
         "style-src 'self'",
         "img-src 'self' https: data:",
         "font-src 'self'",
-        " ".join(["form-action 'self'", *form_targets]),
         "frame-ancestors 'none'",
         "base-uri 'none'",
     ]
     if nonce is not None:
         directives.append(f"script-src 'nonce-{nonce}'")
-    elif scripts:
+    else:
+        directives.append("form-action 'self'")
+    if scripts:
         # They may ask our own pages, as the search of the console does.
         directives += ["script-src 'self'", "connect-src 'self'"]
     return "; ".join(directives)
-
-
-def origin(uri: str) -> str:
-    """The part of a URI that form-action understands: an origin, or the scheme alone for a native client's URI."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("https", "http") else f"{parts.scheme}:"
 
 
 def page(
@@ -60,7 +53,6 @@ def page(
     *,
     status: int = HTTPStatus.OK,
     cookies: Sequence[Cookie] = (),
-    form_targets: Iterable[str] = (),
     nonce: str | None = None,
     scripts: bool = False,
     **context: Any,
@@ -73,7 +65,7 @@ def page(
         cookies=list(cookies),
         headers={
             "Cache-Control": "no-store",
-            "Content-Security-Policy": content_security_policy(form_targets, nonce, scripts=scripts),
+            "Content-Security-Policy": content_security_policy(nonce, scripts=scripts),
         },
     )
 
@@ -90,3 +82,16 @@ def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
         headers={"Location": location, "Cache-Control": "no-store"},
         cookies=list(cookies),
     )
+
+
+def navigate(location: str, cookies: Sequence[Cookie] = ()) -> Response[str]:
+    """Send the browser on by a page that navigates, with a link for browsers that do not follow by themselves.
+
+    For the answer to a form from which the browser may leave our origin, and for the URI of a native app. A redirect
+    would belong to the form: browsers apply ``form-action`` to each redirect that follows a POST, also to those of
+    other servers, and stop silently at one that is not allowed (Content Security Policy Level 3, section 6.4.2).
+
+    Args:
+        location: as for :func:`see_other`.
+    """
+    return page("continue.html", cookies=cookies, location=location)

@@ -63,19 +63,19 @@ async def test_05_forms_end_at_us_or_at_the_client(make_client: MakeClient, brow
         assert directives.get("script-src") == ("'self'" if "data-passkey" in page.text else None)
         assert "unsafe" not in page.response.headers["content-security-policy"]
         assert directives["frame-ancestors"] == "'none'"
-    assert policy(pages[0])["form-action"] == "'self'"
-    assert policy(pages[0])["base-uri"] == "'none'"
-    for page in pages[1:3]:
-        assert policy(page)["form-action"] == "'self' https://app.example.com"
+        # The last one is no page but JSON, which has no forms.
+        if page is not pages[-1]:
+            assert directives["form-action"] == "'self'"
+            assert directives["base-uri"] == "'none'"
 
     asked = await browser.get(
         "/logout", client_id=client.client_id, post_logout_redirect_uri="https://portal.example.com/bye"
     )
-    assert policy(asked)["form-action"] == "'self' https://portal.example.com"
+    assert policy(asked)["form-action"] == "'self'"
 
 
 async def test_05_form_post_runs_one_script_of_ours(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """Its nonce is new each time, and its form may only go to the client."""
+    """Its nonce is new each time, and its one form goes to the client."""
     client = await make_client()
     await client.sign_in(browser, alice.email)
     nonces = set()
@@ -84,7 +84,7 @@ async def test_05_form_post_runs_one_script_of_ours(make_client: MakeClient, bro
         assert isinstance(page, Page)
         assert [form.action for form in page.forms] == [REDIRECT_URI]
         directives = policy(page)
-        assert directives["form-action"] == "'self' https://app.example.com"
+        assert "form-action" not in directives
         found = re.fullmatch(r"'nonce-([A-Za-z0-9_-]{22})'", directives["script-src"])
         assert found is not None
         assert re.findall(r"<script[^>]*>", page.text) == [f'<script nonce="{found[1]}">']

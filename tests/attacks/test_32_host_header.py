@@ -16,7 +16,7 @@ from idp.keys import jose
 from idp.keys.ring import keyring
 from tests.conftest import MakeClient
 from tests.mail.conftest import StartSMTP, start_smtp
-from tests.support.browser import Browser, Page
+from tests.support.browser import Browser, Page, sent_to
 from tests.support.oauth import REDIRECT_URI, RelyingParty
 from tests.support.server import Server
 from tests.support.tour import tour
@@ -49,7 +49,7 @@ async def test_32_whatever_the_request_says(
     response = await http.get(f"{server.url}{path}", headers=headers | {"Accept": "text/html"})
     assert EVIL not in response.text
     assert EVIL not in str(response.headers)
-    assert response.headers.get("location", "/").startswith("/")
+    assert (sent_to(response) or "/").startswith("/")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
@@ -112,7 +112,7 @@ async def test_32_a_page_is_not_ours_because_the_request_says_so(browser: Browse
             assert refused.status_code == 400
             assert "set-cookie" not in refused.headers
     answer = await browser.client.post(url, data=data, headers={"Host": EVIL, "Origin": browser.issuer})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert sent_to(answer) == "/"
 
 
 async def test_32_mail(

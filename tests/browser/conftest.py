@@ -7,7 +7,7 @@ from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, expect
 
 from idp.accounts.tables import User
-from tests.support.chromium import chromium
+from tests.support.chromium import arrived, chromium
 from tests.support.oauth import PASSWORD
 from tests.support.server import Server
 
@@ -48,6 +48,7 @@ async def sign_in(page: Page, user: User, password: str = PASSWORD) -> None:
     await page.fill("#username", user.email)
     await page.fill("#password", password)
     await page.click("#login-submit")
+    await arrived(page)
 
 
 async def sign_out(page: Page) -> None:

@@ -13,6 +13,7 @@ from idp.oauth.clients.registration import register_client, register_resource_se
 from idp.signin.machine import Step
 from tests.browser.conftest import DESKTOP, PHONE
 from tests.conftest import MakeUser
+from tests.support.chromium import arrived
 from tests.support.oauth import PASSWORD
 from tests.support.person import Person, equip
 from tests.support.server import Server
@@ -72,9 +73,11 @@ async def test_every_screen_by_axe(chromium: Chromium, server: Server, owner: Pe
     await page.fill("#username", owner.user.email)
     await page.fill("#password", PASSWORD)
     await page.click("#login-submit")
+    await arrived(page)
     await page.goto("/admin")
     await page.fill("#code", await owner.otp())
     await page.click("#totp-submit")
+    await arrived(page)
     for path in paths:
         answer = await page.goto(path)
         assert answer is not None

@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, expect
 
+from tests.support.chromium import arrived
 from tests.support.server import Server
 
 pytestmark = pytest.mark.browser
@@ -54,6 +55,7 @@ async def _sign_in(page: Page, server: Server) -> None:
     await page.fill("#username", email)
     await page.fill("#password", password)
     await page.click("#login-submit")
+    await arrived(page)
 
 
 async def test_from_the_start_page_to_a_verified_token_and_out(chromium: Chromium, new_demo: Server) -> None:

@@ -1,13 +1,17 @@
 """A browser without a screen: keeps cookies, follows redirects inside the server, fills in forms."""
 
+import re
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from html import unescape
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
+
+NAVIGATION = re.compile(r'<meta http-equiv="refresh" content="0; url=([^"]*)">')
 
 
 @dataclass
@@ -33,6 +37,14 @@ class _Forms(HTMLParser):
             self.forms[-1].fields[values["name"]] = values.get("value", "")
         elif tag == "button" and self.forms:
             self.forms[-1].buttons[values.get("id", "")] = (values.get("name", ""), values.get("value", ""))
+
+
+def sent_to(response: httpx.Response) -> str | None:
+    """Where a response sends the browser: by a redirect, or by a page that navigates."""
+    if response.has_redirect_location:
+        return response.headers["location"]
+    navigation = NAVIGATION.search(response.text)
+    return unescape(navigation[1]) if navigation else None
 
 
 class Page:
@@ -132,9 +144,10 @@ class Browser:
 
     async def _follow(self, response: httpx.Response) -> Page | Redirect:
         for _ in range(10):
-            if not response.has_redirect_location:
+            target = sent_to(response)
+            if target is None:
                 return Page(response)
-            location = urljoin(str(response.url), response.headers["location"])
+            location = urljoin(str(response.url), target)
             # The demo client lives on the server too, but is a client like any other.
             if not location.startswith(self.issuer + "/"):
                 return Redirect(location)

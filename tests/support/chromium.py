@@ -4,7 +4,7 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -27,3 +27,8 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         await browser.close()
+
+
+async def arrived(page: Page) -> None:
+    """Wait until no page of ours sends the browser on any more, as the answer to the end of a sign-in does."""
+    await expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)

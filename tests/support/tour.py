@@ -48,6 +48,7 @@ async def tour(browser: Browser, client: RelyingParty, email: str) -> Tour:
     keep("wrong password", await browser.sign_in(login, email, "wrong"))
     consent = keep("consent", await browser.sign_in(login, email, PASSWORD))
     keep("form_post", await browser.submit(consent, "consent-allow"))
+    seen.pages["continue"] = next(each for each in seen.responses if 'id="continue"' in each.text)
     keep("finished sign-in", await browser.get(login.path))
     keep("form_post error", await client.authorize(browser, response_mode="form_post", scope="none-such"))
     keep("reauthenticate", await client.authorize(browser, prompt="login"))

@@ -232,6 +232,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "fields": {"code": "abc", "state": "xyz"},
         "nonce": "bm9uY2U",
     },
+    "continue.html": {"location": "https://northwind.example/bye?state=a&b=c"},
     "home.html": {"user": User()},
     "dev/start.html": {
         "issuer": "http://localhost:8000",

@@ -143,7 +143,7 @@ async def _begin(client: Client, form: dict[str, str]) -> _Asking:
             key,
             waiting.path(pending),
             login_hint=asked.login_hint,
-            display=consent.display(client, client.redirect_uris[0], asked.ui_locales),
+            display=consent.display(client, asked.ui_locales),
             acr=wanted.acr,
             required=wanted.essential,
             max_age=asked.max_proof_age,

@@ -195,7 +195,7 @@ async def _send_to_login(
         waiting.path(pending),
         cancel_to=f"{waiting.path(pending)}/cancel",
         login_hint=asked.login_hint,
-        display=consent.display(client, asked.redirect_uri, asked.ui_locales),
+        display=consent.display(client, asked.ui_locales),
         acr=wanted.acr,
         required=wanted.essential,
         max_age=asked.max_proof_age,

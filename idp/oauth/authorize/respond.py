@@ -10,7 +10,7 @@ from litestar.datastructures import Cookie
 
 from idp.errors import OAuthError
 from idp.settings import settings
-from idp.web.pages import origin, page, see_other
+from idp.web.pages import navigate, page, see_other
 
 
 def respond(
@@ -26,7 +26,6 @@ def respond(
         form = page(
             "form_post.html",
             cookies=cookies,
-            form_targets=[origin(redirect_uri)],
             nonce=secrets.token_urlsafe(16),
             redirect_uri=redirect_uri,
             fields=fields,
@@ -34,12 +33,12 @@ def respond(
         # Under the policy of all other pages the POST would arrive with `Origin: null`, which clients refuse.
         form.headers["Referrer-Policy"] = "origin"
         return form
-    if response_mode == "fragment":
-        # A redirect URI has no fragment of its own (RFC 6749 section 3.1.2).
-        return see_other(f"{redirect_uri}#{urlencode(fields)}", cookies)
-    # The client's own query stays as it was registered (RFC 6749 section 3.1.2).
-    separator = "&" if "?" in redirect_uri else "?"
-    return see_other(f"{redirect_uri}{separator}{urlencode(fields)}", cookies)
+    # The client's own query stays as it was registered, and there is no fragment in it (RFC 6749 section 3.1.2).
+    separator = "#" if response_mode == "fragment" else "&" if "?" in redirect_uri else "?"
+    location = f"{redirect_uri}{separator}{urlencode(fields)}"
+    # Browsers ask before they open another program, and may want a click for it: there must be a page to stay on.
+    send = see_other if redirect_uri.startswith(("https:", "http:")) else navigate
+    return send(location, cookies)
 
 
 def respond_with_error(

@@ -11,12 +11,12 @@ from idp import ids
 from idp.db.engine import execute, fetchrow
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registry import registry
+from idp.oauth.clients.uris import origin_of
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.web import i18n
 from idp.web.binding import Binding, BrowserKey
 from idp.web.i18n import gettext as _
-from idp.web.pages import origin
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -113,8 +113,8 @@ async def load_bound(binding: Binding | None) -> Waiting:
 def _to_application(asked: AuthorizationRequest) -> tuple[tuple[str, str], ...]:
     """The way on from a request that was answered: the application that has the answer."""
     client = registry.client(asked.client_id)
-    url = client and (client.client_uri or origin(asked.redirect_uri))
-    if client is None or not url or not url.startswith(("https://", "http://")):
+    url = (client.client_uri if client is not None else None) or origin_of(asked.redirect_uri)
+    if client is None or url is None:
         return ()
     return ((_("Continue to %(application)s") % {"application": client.client_name}, url),)
 
