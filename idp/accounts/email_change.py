@@ -5,8 +5,9 @@ from uuid import UUID
 from idp.accounts import proofs
 from idp.accounts.proofs import Proved, Purpose
 from idp.accounts.tables import User, user_by_email
+from idp.accounts.users import SignOut
 from idp.audit.events import record
-from idp.db.engine import execute, fetchrow, transaction
+from idp.db.engine import fetchrow, transaction
 from idp.mail import outbox
 from idp.settings import settings
 
@@ -17,7 +18,6 @@ _CHANGE = """
       AND NOT EXISTS (SELECT FROM users WHERE email = $2 AND id <> $1)
     RETURNING old.email AS before, u.name
 """
-_WITHDRAW_OTHERS = "UPDATE email_proof SET consumed_at = now() WHERE user_id = $1 AND consumed_at IS NULL"
 
 
 async def mail_confirmation(user: User, email: str, session_id: UUID) -> None:
@@ -46,27 +46,33 @@ async def mail_confirmation(user: User, email: str, session_id: UUID) -> None:
         )
 
 
-async def confirm(user: User, session_id: UUID, *, code: str = "", token: str = "") -> bool:
-    """Change the address, with the code or the link of the mail. Returns whether it was right."""
-    async with transaction():
-        flow_id = str(session_id)
-        if token:
-            proved = await proofs.take_token(token, Purpose.EMAIL_CHANGE, flow_id)
-        else:
-            proved = await proofs.try_code(Purpose.EMAIL_CHANGE, flow_id, code)
-        return proved is not None and proved.user_id == user.id and await _change(user, proved)
+async def confirm(user: User, session_id: UUID, sign_out: SignOut, *, code: str = "", token: str = "") -> str | None:
+    """Change the address, with the code or the link of the mail. In the caller's transaction.
+
+    Returns:
+        what happened: ``email_changed``, or ``email_verified`` for the present address. None: it was not right.
+    """
+    flow_id = str(session_id)
+    if token:
+        proved = await proofs.take_token(token, Purpose.EMAIL_CHANGE, flow_id)
+    else:
+        proved = await proofs.try_code(Purpose.EMAIL_CHANGE, flow_id, code)
+    if proved is None or proved.user_id != user.id:
+        return None
+    return await _change(user, proved, sign_out)
 
 
-async def _change(user: User, proved: Proved) -> bool:
+async def _change(user: User, proved: Proved, sign_out: SignOut) -> str | None:
     row = await fetchrow(_CHANGE, user.id, proved.email)
     if row is None:
-        return False
-    # A mail to the old address must not lead into the account any more.
-    await execute(_WITHDRAW_OTHERS, user.id)
-    await record("email_changed" if row["before"] != proved.email else "email_verified", user_id=user.id)
-    if row["before"] != proved.email:
-        await outbox.queue(row["before"], "email_changed", name=row["name"], email=masked(proved.email))
-    return True
+        return None
+    what = "email_changed" if row["before"] != proved.email else "email_verified"
+    await record(what, user_id=user.id)
+    if what == "email_changed":
+        # A mail to the old address must not lead into the account any more, nor must anything else that was given.
+        await sign_out(user.id, what)
+        await outbox.queue(row["before"], what, name=row["name"], email=masked(proved.email))
+    return what
 
 
 def masked(email: str) -> str:

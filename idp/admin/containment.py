@@ -18,7 +18,8 @@ from idp.federation import upstreams
 from idp.keys import lifecycle
 from idp.oauth.clients import changes, registration
 from idp.oauth.clients.registration import UnknownClient
-from idp.oauth.sign_out import revoke_tokens_of_client, sign_out_user
+from idp.oauth.credentials import credentials_changed
+from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.settings import settings
 
 
@@ -73,14 +74,9 @@ WHERE f.user_id = $1 AND {_LIVE} ORDER BY 1
 
 _CONSENTS_OF_USER = "DELETE FROM consent WHERE user_id = $1"
 _CONSENTS_OF_CLIENT = "DELETE FROM consent WHERE client_id = $1"
-_PROOFS_OF_USER = "UPDATE email_proof SET consumed_at = now() WHERE user_id = $1 AND consumed_at IS NULL"
 _INVITATIONS_OF_USER = """
 UPDATE invitation SET consumed_at = now()
 WHERE consumed_at IS NULL AND email = (SELECT email FROM users WHERE id = $1)
-"""
-_LINKS_OF_USER = """
-UPDATE upstream_attempt SET consumed_at = now()
-WHERE consumed_at IS NULL AND session_id IN (SELECT id FROM session WHERE user_id = $1)
 """
 _REQUESTS_OF_CLIENT = """
 UPDATE authorization_request SET finished_at = now() WHERE client_id = $1 AND finished_at IS NULL
@@ -134,11 +130,9 @@ async def contain_user(user_id: UUID, *, disable: bool = True) -> Report:
         usable += _own_sessions(applications)
         if disable:
             await users.disable_user(user_id, _nothing)
-        ended = await sign_out_user(user_id, "user_contained")
+        ended = await credentials_changed(user_id, "user_contained")
         ended["consents"] = await execute(_CONSENTS_OF_USER, user_id)
-        ended["email_proofs"] = await execute(_PROOFS_OF_USER, user_id)
         ended["invitations"] = await execute(_INVITATIONS_OF_USER, user_id)
-        ended["upstream_attempts"] = await execute(_LINKS_OF_USER, user_id)
         await record("user_contained", user_id=user_id, detail={"ended": ended, "disabled": disable})
     return Report("user", str(user_id), dict(ended), usable)
 

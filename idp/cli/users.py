@@ -129,10 +129,10 @@ async def disable(user: str) -> None:
     Their sessions end and every token that was issued in their name is revoked.
     """
     from idp.accounts.users import disable_user
-    from idp.oauth.sign_out import sign_out_user
+    from idp.oauth.credentials import credentials_changed
 
     found = await _find(user)
-    done = await disable_user(found.id, sign_out_user)
+    done = await disable_user(found.id, credentials_changed)
     click.echo(f"{found.email} is locked out." if done else f"{found.email} was locked out already.")
 
 
@@ -165,13 +165,13 @@ async def set_password(user: str, password_stdin: bool, generate: bool, no_mail:
     from idp.accounts.passwords import check_new_password
     from idp.db.engine import transaction
     from idp.mail import outbox
-    from idp.oauth.sign_out import sign_out_user
+    from idp.oauth.credentials import credentials_changed
 
     found = await _find(user)
     password = _new_password(password_stdin, generate)
     await check_new_password(password, user_inputs=[found.email, found.name or ""])
     async with transaction():
-        await service.set_password(found.id, password, sign_out_user)
+        await service.set_password(found.id, password, credentials_changed)
         if not no_mail:
             await outbox.queue(found.email, "password_changed", name=found.name)
     await outbox.deliver_due()
@@ -186,12 +186,14 @@ async def set_password(user: str, password_stdin: bool, generate: bool, no_mail:
 async def remove_factors(user: str) -> None:
     """Remove the authenticator app, passkeys and recovery codes of somebody who has lost them.
 
-    USER is an email address or an id. Make sure who is asking: from now on the password alone signs in.
+    USER is an email address or an id. They are signed out everywhere. Make sure
+    who is asking: from now on the password alone signs in.
     """
+    from idp.oauth.credentials import credentials_changed
     from idp.signin import factors
 
     found = await _find(user)
-    if await factors.remove_all(found.id):
+    if await factors.remove_all(found.id, credentials_changed):
         click.echo(f"{found.email} has no second factor any more.")
     else:
         click.echo(f"{found.email} had no second factor.")

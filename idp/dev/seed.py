@@ -16,7 +16,7 @@ from idp.errors import OAuthError
 from idp.ids import digest
 from idp.oauth.clients.registration import register_client, register_resource_server, rotate_secret
 from idp.oauth.clients.tables import ClientRow
-from idp.oauth.sign_out import sign_out_user
+from idp.oauth.credentials import credentials_changed
 
 EMAIL = "demo@example.com"
 CLIENT_ID = "demo"
@@ -116,7 +116,7 @@ async def _user(kept: str) -> str:
     if user is None:
         await create_user(EMAIL, password, **CLAIMS)
     else:
-        await set_password(user.id, password, sign_out_user)
+        await set_password(user.id, password, credentials_changed)
     return password
 
 

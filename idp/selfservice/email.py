@@ -7,9 +7,11 @@ from litestar import Request, Response, get, post
 from idp.accounts import email_change, proofs
 from idp.accounts.addresses import InvalidEmail, normalise_email
 from idp.accounts.proofs import Purpose
+from idp.db.engine import transaction
 from idp.errors import TooManyTries
+from idp.oauth.credentials import credentials_changed
 from idp.selfservice.frame import Visit, account_page, posted, visit
-from idp.signin import limits
+from idp.signin import limits, sessions
 from idp.web import forms
 from idp.web.access import Access
 from idp.web.failures import slowed_down, wait_sentence
@@ -48,14 +50,22 @@ async def change_email(request: AnyRequest) -> Response[Any]:
     visitor, form = asked
     if form.get("action") == "send":
         return await _send(request, visitor, form.get("email", ""))
-    changed = await email_change.confirm(
-        visitor.user, visitor.session.id, code=form.get("code", ""), token=form.get("token", "")
-    )
-    if not changed:
+    cookies = []
+    async with transaction():
+        what = await email_change.confirm(
+            visitor.user,
+            visitor.session.id,
+            credentials_changed,
+            code=form.get("code", ""),
+            token=form.get("token", ""),
+        )
+        if what == "email_changed":
+            cookies.append(await sessions.begin_again(request, visitor.session))
+    if what is None:
         return await _page(
             request, visitor, error=_("That code is not right, or it is too old. Check it, or ask for a new one.")
         )
-    return see_other("/account/security?done=email")
+    return see_other(f"/account/security?done={'email' if cookies else 'email-verified'}", cookies)
 
 
 async def _send(request: AnyRequest, visitor: Visit, entered: str) -> Response[Any]:

@@ -7,6 +7,7 @@ from litestar import Request, Response
 from litestar.datastructures import Cookie
 
 from idp.accounts.tables import User, user_by_id
+from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits, sessions
@@ -68,6 +69,15 @@ async def posted(
     return visitor, form
 
 
+async def end_others(request: AnyRequest, visitor: Visit, reason: str) -> Cookie:
+    """End all that was given before a credential of the visitor changed, but for this browser, which stays signed in.
+
+    In the transaction of the change. Returns the cookie to set.
+    """
+    await credentials_changed(visitor.user.id, reason)
+    return await sessions.begin_again(request, visitor.session)
+
+
 def _secret(request: AnyRequest) -> str:
     return cookies.read(request, cookies.SESSION) or ""
 
@@ -97,7 +107,12 @@ def account_page(
     )
 
 
+#: What was done that signed the person out everywhere else.
+_ENDING_OTHERS = frozenset({"email", "passkey-removed", "totp-removed", "unlinked"})
+
+
 def _sentence(done: str | None) -> str | None:
+    elsewhere = _("You are signed out everywhere else.")
     sentences = {
         "profile": _("Your profile is saved."),
         "password": _("Your password is changed. You are signed out everywhere else."),
@@ -111,10 +126,11 @@ def _sentence(done: str | None) -> str | None:
         "totp-removed": _("The authenticator app is removed."),
         "two-step": _("Saved."),
         "session": _("That browser is signed out."),
-        "sessions": _("You are signed out everywhere else."),
+        "sessions": elsewhere,
         "linked": _("It is connected. You can sign in with it from now on."),
         "unlinked": _("It is disconnected."),
         "last-way": _("It is your only way to sign in. Choose a password first."),
         "app": _("The application has no access any more."),
     }
-    return sentences.get(done or "")
+    sentence = sentences.get(done or "")
+    return f"{sentence} {elsewhere}" if sentence and done in _ENDING_OTHERS else sentence

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from idp.db.engine import transaction
 from idp.federation import linking
 from idp.federation.upstreams import upstreams
-from idp.selfservice.frame import Visit, posted
+from idp.selfservice.frame import Visit, end_others, posted
 from idp.settings import settings
 from idp.signin.csrf import form_token
 from idp.web import cookies
@@ -50,12 +50,14 @@ async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[A
     asked = await posted(request, PATH, fresh=True)
     if isinstance(asked, Response):
         return asked
-    user = asked[0].user
+    visitor, cookies = asked[0], []
+    user = visitor.user
     async with transaction():
         parted = await linking.unlink(user.id, identity_id, by_mail=settings().email_code_sign_in)
         if parted is not None:
+            cookies.append(await end_others(request, visitor, "identity_unlinked"))
             await linking.tell(user.id, "identity_unlinked", _name(parted))
-    return see_other(f"{PATH}?done={'unlinked' if parted else 'last-way'}")
+    return see_other(f"{PATH}?done={'unlinked' if parted else 'last-way'}", cookies)
 
 
 ROUTES = [unlink]

@@ -8,7 +8,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from idp.db.engine import transaction
-from idp.selfservice.frame import Visit, account_page, posted, visit
+from idp.selfservice.frame import Visit, account_page, end_others, posted, visit
 from idp.selfservice.notices import changed
 from idp.selfservice.security import PATH as SECURITY
 from idp.signin import factors, passkeys, sessions
@@ -65,11 +65,13 @@ async def change(request: AnyRequest, passkey_id: FromPath[UUID]) -> Response[An
     if form.get("action") != "remove":
         await passkeys.rename(user.id, passkey_id, form.get("name", ""))
         return see_other(f"{SECURITY}?done=passkey-renamed")
+    cookies = []
     async with transaction():
         if await passkeys.remove(user.id, passkey_id):
             await factors.forget_two_step_without_factors(user.id)
+            cookies.append(await end_others(request, visitor, "passkey_removed"))
             await changed(user, "passkey_removed")
-    return see_other(f"{SECURITY}?done=passkey-removed")
+    return see_other(f"{SECURITY}?done=passkey-removed", cookies)
 
 
 ROUTES = [show_add, add, change]

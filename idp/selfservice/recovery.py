@@ -12,7 +12,7 @@ from idp.accounts.passwords import PasswordRefused
 from idp.accounts.proofs import Purpose
 from idp.audit.events import record
 from idp.errors import PageError, TooManyTries
-from idp.oauth.sign_out import sign_out_user
+from idp.oauth.credentials import credentials_changed
 from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.csrf import check_form_token, form_token
@@ -67,7 +67,9 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
             return slowed_down(_forgot_page(flow, username, waiting, wait_sentence(error)), error)
         return see_other(f"{flows.path(flow.binding)}/forgot")
     try:
-        changed = await reset_by_code(flow, form.get("code", ""), form.get("password", ""), sign_out_user, request)
+        changed = await reset_by_code(
+            flow, form.get("code", ""), form.get("password", ""), credentials_changed, request
+        )
     except PasswordRefused as error:
         return _forgot_page(flow, "", waiting, str(error))
     except TooManyTries as error:
@@ -116,7 +118,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
     token = form.get("token", "")
     proved = await proofs.peek_token(token, Purpose.PASSWORD_RESET)
     try:
-        changed = await reset_by_link(token, form.get("password", ""), sign_out_user, request)
+        changed = await reset_by_link(token, form.get("password", ""), credentials_changed, request)
     except PasswordRefused as error:
         return _reset_page(token, proved.email if proved else "", str(error))
     except TooManyTries as error:

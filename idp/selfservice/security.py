@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password
 from idp.accounts.users import keep_password
 from idp.db.engine import transaction
-from idp.oauth.sign_out import sign_out_user
+from idp.oauth.credentials import credentials_changed
 from idp.selfservice import identities
 from idp.selfservice.frame import Visit, account_page, posted, visit
 from idp.selfservice.notices import changed
@@ -64,7 +64,7 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     except PasswordRefused as error:
         return account_page(request, "password", visitor, error=str(error))
     async with transaction():
-        await keep_password(user.id, password_hash, sign_out_user)
+        await keep_password(user.id, password_hash, credentials_changed)
         await changed(user, "password_changed")
         cookie = await sessions.begin_again(request, visitor.session)
     return see_other(f"{PATH}?done=password", [cookie])

@@ -6,7 +6,7 @@ from litestar import Request, Response, get, post
 
 from idp.db.engine import transaction
 from idp.errors import TooManyTries
-from idp.selfservice.frame import Visit, account_page, posted, visit
+from idp.selfservice.frame import Visit, account_page, end_others, posted, visit
 from idp.selfservice.notices import changed
 from idp.selfservice.security import PATH as SECURITY
 from idp.selfservice.security import show_new_codes
@@ -65,13 +65,14 @@ async def remove_totp(request: AnyRequest) -> Response[Any]:
     asked = await posted(request, SECURITY, fresh=True)
     if isinstance(asked, Response):
         return asked
-    user = asked[0].user
+    visitor, cookies = asked[0], []
+    user = visitor.user
     async with transaction():
         if await totp.disable(user.id):
             await factors.forget_two_step_without_factors(user.id)
-            await devices.distrust(user.id)
+            cookies.append(await end_others(request, visitor, "totp_disabled"))
             await changed(user, "totp_disabled")
-    return see_other(f"{SECURITY}?done=totp-removed")
+    return see_other(f"{SECURITY}?done=totp-removed", cookies)
 
 
 ROUTES = [show_totp, confirm_totp, remove_totp]

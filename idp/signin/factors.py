@@ -5,10 +5,9 @@ from uuid import UUID
 
 import msgspec
 
+from idp.accounts.users import SignOut
 from idp.audit.events import record
 from idp.db.engine import execute, fetchrow, transaction
-from idp.signin import devices
-from idp.signin import flow as flows
 from idp.signin.machine import Step
 
 #: Of the user ``u``: whether a second step is asked for, and for each of ``_STEPS`` whether there is one.
@@ -64,16 +63,15 @@ async def forget_two_step_without_factors(user_id: UUID) -> None:
     await execute(_LAST_ONE_GONE, user_id)
 
 
-async def remove_all(user_id: UUID) -> bool:
+async def remove_all(user_id: UUID, sign_out: SignOut) -> bool:
     """Take every second factor off, for somebody who has lost them all. Returns whether there was one.
 
-    What was begun with them ends, and no browser is trusted any more.
+    What was proved with them ends, whoever it was: a phone that was lost may have been found by somebody.
     """
     async with transaction():
         removed = [await execute(statement, user_id) for statement in _REMOVE_ALL]
         await execute(_LAST_ONE_GONE, user_id)
-        await flows.abandon(user_id)
-        await devices.distrust(user_id)
+        await sign_out(user_id, "factors_removed")
         if any(removed):
             await record("factors_removed", user_id=user_id)
     return any(removed)

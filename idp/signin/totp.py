@@ -48,6 +48,7 @@ _USE = """
     WHERE id = $1 AND confirmed_at IS NOT NULL AND last_step < $2
 """
 _ENABLED = "SELECT 1 FROM totp WHERE user_id = $1 AND confirmed_at IS NOT NULL"
+_FORGET_PENDING = "DELETE FROM totp WHERE user_id = $1 AND confirmed_at IS NULL"
 _DISABLE = "DELETE FROM totp WHERE user_id = $1 RETURNING confirmed_at"
 
 
@@ -120,6 +121,11 @@ def _step_of(secret: str, code: str) -> int | None:
     hotp = pyotp.HOTP(secret)
     steps = range(now - WINDOW, now + WINDOW + 1)
     return max((step for step in steps if hmac.compare_digest(hotp.at(step), digits)), default=None)
+
+
+async def forget_pending(user_id: UUID) -> int:
+    """Forget a secret that no code has confirmed. Returns how many there were."""
+    return await execute(_FORGET_PENDING, user_id)
 
 
 async def enabled(user_id: UUID) -> bool:

@@ -29,7 +29,7 @@ from idp.oauth import consent
 from idp.oauth.authorize import waiting
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registry import registry
-from idp.oauth.sign_out import sign_out_user
+from idp.oauth.credentials import credentials_changed
 from idp.signin import engine, passkeys, sessions, totp
 from idp.signin import flow as flows
 from idp.signin.flow import Flow, Registration
@@ -234,7 +234,7 @@ async def test_59_a_proof_that_was_replaced_is_no_proof(alice: User, make_user: 
     proved = await proofs.check_code(Purpose.PASSWORD_RESET, flow_id, mine.code)
     assert proved is not None
     await recovery.mail_reset(bob.email, flow_id)
-    assert not await recovery.reset(proved, PASSWORDS[0], sign_out_user)
+    assert not await recovery.reset(proved, PASSWORDS[0], credentials_changed)
     for user in (alice, bob):
         again = await user_by_id(user.id)
         assert again is not None
@@ -245,11 +245,13 @@ async def test_59_a_new_address(alice: User, letters: list[Letter]) -> None:
     session, own, victim = await _session(alice), _address(), _address()
     await email_change.mail_confirmation(alice, own, session.id)
     code = letters[-1].context["code"]
-    await asyncio.gather(
-        email_change.mail_confirmation(alice, victim, session.id),
-        email_change.confirm(alice, session.id, code=code),
-    )
-    await email_change.confirm(alice, session.id, code=code)
+
+    async def confirm() -> None:
+        async with transaction():
+            await email_change.confirm(alice, session.id, credentials_changed, code=code)
+
+    await asyncio.gather(email_change.mail_confirmation(alice, victim, session.id), confirm())
+    await confirm()
     again = await user_by_id(alice.id)
     assert again is not None
     assert again.email in (alice.email, own)

@@ -72,6 +72,7 @@ ROWS = {
     64: "remedies that destroy the innocent",
     65: "a required level skipped by asking for more",
     66: "expensive work before the length, the proof or the count is looked at",
+    67: "artefacts that outlive a change of credentials",
     68: "freshness claimed for an old sign-in elsewhere",
     69: "consent remembered as a product of scopes and resources",
     70: "state rolled back by a restore or a lagging replica",

@@ -20,7 +20,8 @@ from idp.db.engine import transaction
 from idp.mail import outbox
 from idp.oauth import consent, sign_out
 from idp.oauth.allowance import Pair
-from idp.oauth.sign_out import sign_out_everywhere, sign_out_user
+from idp.oauth.credentials import credentials_changed
+from idp.oauth.sign_out import sign_out_everywhere
 from idp.signin import factors
 
 _read_user = reader(models.User)
@@ -132,7 +133,7 @@ async def delete_user(call: Call) -> None:
 @operation("POST", "/users/{user_id}/disable", Permission.USERS_WRITE, "Lock a user out", content=models.User)
 async def disable_user(call: Call) -> models.User:
     user = await _user(call)
-    await users.disable_user(user.id, sign_out_user)
+    await users.disable_user(user.id, credentials_changed)
     return await show_user(call)
 
 
@@ -152,7 +153,7 @@ async def sign_out_of_user(call: Call) -> None:
 @operation("POST", "/users/{user_id}/reset_factors", Permission.USERS_WRITE, "Take all second factors off a user")
 async def reset_factors(call: Call) -> None:
     user = await _user(call)
-    await factors.remove_all(user.id)
+    await factors.remove_all(user.id, credentials_changed)
 
 
 @operation(

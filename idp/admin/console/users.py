@@ -22,7 +22,7 @@ from idp.db.listing import list_page
 from idp.federation import linking
 from idp.oauth import consent, sign_out
 from idp.oauth.allowance import Pair
-from idp.oauth.sign_out import sign_out_user
+from idp.oauth.credentials import credentials_changed
 from idp.signin import factors, passkeys, recovery_codes
 from idp.signin.machine import Step
 
@@ -231,7 +231,7 @@ async def _allowed(visit: Visit, user_id: str) -> User:
 
 async def _disable(visit: Visit, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
-    await users.disable_user(user.id, sign_out_user)
+    await users.disable_user(user.id, credentials_changed)
     return f"/users/{user.id}", "disabled"
 
 
@@ -249,7 +249,7 @@ async def _sign_out(visit: Visit, user_id: str) -> tuple[str, str]:
 
 async def _reset_factors(visit: Visit, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
-    await factors.remove_all(user.id)
+    await factors.remove_all(user.id, credentials_changed)
     return f"/users/{user.id}", "reset"
 
 
@@ -283,8 +283,8 @@ acts.declare(
         ),
         Confirmed(
             "reset_factors", "Reset second factors",
-            "Authenticator app, passkeys and recovery codes are removed. Make sure who is asking: from then on the"
-            " password alone signs in.", _WRITE, _reset_factors,
+            "Authenticator app, passkeys and recovery codes are removed, and all sessions and tokens end. Make sure who"
+            " is asking: from then on the password alone signs in.", _WRITE, _reset_factors,
         ),
         Confirmed(
             "reset_password", "Mail a password reset", "They get a mail with a link to choose a new password.",

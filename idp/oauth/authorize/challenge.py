@@ -23,7 +23,7 @@ from idp.oauth.authorize.request import read, within_registration
 from idp.oauth.authorize.waiting import Waiting
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
-from idp.oauth.sign_out import sign_out_user
+from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin import engine, limits, machine
 from idp.signin import flow as flows
@@ -94,7 +94,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
     asking = await _load(request)
     try:
         changed = await reset_by_code(
-            asking.flow, _code(asking.form), asking.form.get("password", ""), sign_out_user, None
+            asking.flow, _code(asking.form), asking.form.get("password", ""), credentials_changed, None
         )
     except PasswordRefused as error:
         raise OAuthError("invalid_password", "The password is too short, too long or too easy to guess.") from error

@@ -1,0 +1,324 @@
+"""Row 67: nothing that was given or begun before a change of credentials works after it.
+
+Every table that holds something of a person, and every purpose of a mail, is listed here. A new one fails until it is
+either ended by :func:`idp.oauth.credentials.credentials_changed` or said to be none.
+"""
+
+import ast
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyotp
+import pytest
+from litestar import Request
+
+import idp
+from idp import ids
+from idp.accounts import proofs
+from idp.accounts.proofs import Purpose
+from idp.accounts.tables import User
+from idp.accounts.users import disable_user, set_password
+from idp.admin.containment import contain_user
+from idp.db.engine import execute, fetchrow, transaction
+from idp.federation import attempts
+from idp.oauth.credentials import credentials_changed
+from idp.piccolo_app import APP_CONFIG
+from idp.signin import factors, outcome, sessions, standing, totp
+from idp.signin import flow as flows
+from idp.signin.csrf import form_token
+from idp.signin.machine import Done, Step
+from idp.web.binding import BrowserKey
+from tests.conftest import MakeClient
+from tests.support.browser import Browser, as_page, open_browser
+from tests.support.mailbox import Mailbox
+from tests.support.oauth import PASSWORD, RelyingParty
+from tests.support.person import equip
+from tests.support.server import Server
+
+pytestmark = pytest.mark.fault(10)
+
+NEW_PASSWORD = "seven tired otters nap"
+
+#: Tables with rows of a person, and what a change of credentials does to them.
+TABLES = {
+    "users": "the person",
+    "email_proof": "ended",
+    "session": "ended, with the challenge of a new passkey",
+    "signin_flow": "ended",
+    "device": "ended: trusted no more, but known",
+    "totp": "ended while pending; else a credential itself",
+    "authorization_code": "ended",
+    "token_family": "ended",
+    "refresh_token": "ended with its family",
+    "upstream_attempt": "ended where it links; else of a flow",
+    "passkey": "a credential itself",
+    "recovery_code": "a credential itself",
+    "identity": "a credential itself",
+    "consent": "what the person allows; gives nothing by itself",
+    "authorization_request": "asks for a sign-in; gives nothing by itself",
+    "admin_role": "what the person may do, once signed in",
+    "audit_event": "what happened",
+}
+PURPOSES = {
+    Purpose.SIGN_IN: "ended",
+    Purpose.UPSTREAM: "ended",
+    Purpose.EMAIL_CHANGE: "ended",
+    Purpose.PASSWORD_RESET: "ended",
+    Purpose.UNLOCK: "ended",
+    Purpose.REGISTRATION: "of no user yet",
+}
+#: How a table says that a row of it is a person's.
+OF_PERSON = {"user_id", "session_id", "family_id", "consented_by"}
+
+
+def test_67_every_table_is_listed() -> None:
+    found = {"users"}
+    for table in APP_CONFIG.table_classes:
+        if OF_PERSON & {column._meta.name for column in table._meta.columns}:
+            found.add(table._meta.tablename)
+    assert found == TABLES.keys()
+
+
+def test_67_every_purpose_is_listed() -> None:
+    assert PURPOSES.keys() == set(Purpose)
+
+
+def test_67_every_change_uses_the_one_function() -> None:
+    """Only signing out, at which no credential changes, ends less."""
+    package = Path(idp.__file__).parent
+    users = set()
+    for path in package.rglob("*.py"):
+        names = {getattr(node, "id", "") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))}
+        if "sign_out_user" in names:
+            users.add(str(path.relative_to(package)))
+    assert users == {"oauth/credentials.py", "oauth/sign_out.py", "selfservice/devices.py"}
+
+
+class Artefact(NamedTuple):
+    """Something that was given or begun. ``works`` asks the code that would accept it."""
+
+    name: str
+    works: Callable[[], Awaitable[object]]
+
+
+def _request() -> Request[Any, Any, Any]:
+    scope: Any = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+    return Request(scope)
+
+
+async def _mails(user: User) -> list[Artefact]:
+    found = []
+    for purpose in (purpose for purpose, what in PURPOSES.items() if what == "ended"):
+        for flow_id in (f"flow-{secrets.token_hex(6)}", None):
+            sent = await proofs.prepare(purpose, user.email, lifetime=600, flow_id=flow_id, user_id=user.id)
+            found.append(Artefact(f"{purpose} {flow_id}", lambda t=sent.token, p=purpose: proofs.peek_token(t, p)))
+    return found
+
+
+async def _session(user: User) -> Artefact:
+    begun = sessions.begun(_request(), user.id, (Done(Step.PASSWORD, ("pwd",)),), session_id=ids.uuid7())
+    await sessions._BEGIN.fetchrow(**begun.values)
+    session_id = begun.values["session_id"]
+    await sessions.keep_challenge(session_id, b"c" * 32)  # type: ignore[arg-type]
+    return Artefact("challenge of a passkey", lambda: sessions.take_challenge(session_id))  # type: ignore[arg-type]
+
+
+async def _link(user: User) -> Artefact:
+    row = await fetchrow("SELECT id FROM session WHERE user_id = $1 ORDER BY id LIMIT 1", user.id)
+    assert row is not None
+    attempt = await attempts.start("test", session_id=row["id"])
+    return Artefact("link of an account elsewhere", lambda: attempts.find(attempt.state, "test"))
+
+
+async def _flow(user: User) -> Artefact:
+    flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
+    person = await standing.of(user.id, _request())
+    assert person is not None
+    assert await outcome.go_on(flow, person, Done(Step.PASSWORD, ("pwd",)))
+    row = "SELECT 1 FROM signin_flow WHERE id = $1 AND finished_at IS NULL"
+    return Artefact("a half done sign-in", lambda: fetchrow(row, flow.binding.id))
+
+
+async def _device(user: User) -> Artefact:
+    token = secrets.token_bytes(32)
+    await execute(
+        "INSERT INTO device (id, token_hash, user_id, created_at, trusted_until, expires_at)"
+        " VALUES ($1, $2, $3, now(), now() + interval '1 day', now() + interval '1 day')",
+        ids.uuid7(), token, user.id,
+    )  # fmt: skip
+    row = "SELECT 1 FROM device WHERE token_hash = $1 AND trusted_until > now()"
+    return Artefact("a trusted browser", lambda: fetchrow(row, token))
+
+
+async def _app(user: User) -> list[Artefact]:
+    """A secret that somebody has seen and not confirmed, where there is no app yet."""
+    try:
+        setup = await totp.start(user.id, "thief", user.email)
+    except totp.AlreadyEnabled:
+        return []
+    return [Artefact("pending app", lambda: totp.confirm(user.id, "thief", pyotp.TOTP(setup.secret).now()))]
+
+
+class Victim(NamedTuple):
+    """Somebody with everything given and begun, and her own browser."""
+
+    user: User
+    browser: Browser
+    artefacts: list[Artefact]
+    elsewhere: Browser
+    party: RelyingParty
+    code: str
+    tokens: dict[str, Any]
+
+    def form(self) -> dict[str, str]:
+        """What every form of the account's pages holds."""
+        session = next(value for name, value in self.browser.cookies.items() if name.endswith("session"))
+        return {"csrf_token": form_token(session, "account")}
+
+    async def nothing_works(self) -> None:
+        assert [artefact.name for artefact in self.artefacts if await artefact.works()] == []
+        assert "login-submit" in as_page(await self.elsewhere.get("/account")).ids
+        assert (await self.party.redeem(self.code)).json()["error"] == "invalid_grant"
+        assert (await self.party.refresh(self.tokens["refresh_token"])).json()["error"] == "invalid_grant"
+        assert (await self.party.userinfo(self.tokens["access_token"])).status_code == 401
+
+
+async def _prepared(user: User, browser: Browser, elsewhere: Browser, party: RelyingParty) -> Victim:
+    tokens = await party.tokens(elsewhere, user.email)
+    code = await party.sign_in(elsewhere, user.email)
+    await browser.sign_in(as_page(await browser.get("/login")), user.email, PASSWORD)
+    assert browser.signed_in
+    artefacts = [
+        *await _mails(user), await _session(user), await _link(user), await _flow(user), await _device(user),
+        *await _app(user),
+    ]  # fmt: skip
+    return Victim(user, browser, artefacts, elsewhere, party, code, tokens)
+
+
+# What the person does, by the pages. Their own browser stays signed in.
+
+
+async def _new_password(victim: Victim, mailbox: Mailbox) -> None:
+    page = as_page(await victim.browser.get("/account/password"))
+    await victim.browser.submit(page, "password-save", password=NEW_PASSWORD)
+
+
+async def _new_address(victim: Victim, mailbox: Mailbox) -> None:
+    new = f"{secrets.token_hex(6)}@example.com"
+    page = as_page(await victim.browser.get("/account/email"))
+    page = as_page(await victim.browser.submit(page, "email-send", email=new))
+    await victim.browser.submit(page, "code-submit", code=(await mailbox.next(new)).code)
+
+
+async def _remove_passkey(victim: Victim, mailbox: Mailbox) -> None:
+    row = await fetchrow("SELECT id FROM passkey WHERE user_id = $1", victim.user.id)
+    assert row is not None
+    await victim.browser.post(f"/account/passkeys/{row['id']}", victim.form() | {"action": "remove"})
+
+
+async def _remove_app(victim: Victim, mailbox: Mailbox) -> None:
+    await victim.browser.post("/account/totp/remove", victim.form())
+
+
+async def _part(victim: Victim, mailbox: Mailbox) -> None:
+    identity = ids.uuid7()
+    await execute(
+        "INSERT INTO identity (id, issuer, subject, user_id, upstream_id, created_at)"
+        " VALUES ($1, 'https://elsewhere.example.com', $2, $3, 'test', now())",
+        identity, str(identity), victim.user.id,
+    )  # fmt: skip
+    await victim.browser.post(f"/account/upstreams/{identity}/unlink", victim.form())
+
+
+BY_PERSON = {
+    "password": (_new_password, ()),
+    "address": (_new_address, ()),
+    "passkey": (_remove_passkey, (Step.PASSKEY,)),
+    "app": (_remove_app, (Step.TOTP,)),
+    "account elsewhere": (_part, ()),
+}
+
+
+@pytest.fixture
+async def party(make_client: MakeClient) -> RelyingParty:
+    return await make_client(scope="openid email offline_access")
+
+
+@pytest.mark.parametrize("change", BY_PERSON)
+async def test_67_a_change_by_the_person(
+    server: Server, browser: Browser, party: RelyingParty, alice: User, mailbox: Mailbox, change: str
+) -> None:
+    act, has = BY_PERSON[change]
+    await equip(alice, server.issuer, has, two_step=False)
+    async with open_browser(server.issuer) as elsewhere:
+        victim = await _prepared(alice, browser, elsewhere, party)
+        await act(victim, mailbox)
+        await victim.nothing_works()
+        assert "login-submit" not in as_page(await browser.get("/account")).ids
+
+
+# What others do. Nobody stays signed in.
+
+
+async def _set_password(user: User) -> None:
+    assert await set_password(user.id, NEW_PASSWORD, credentials_changed)
+
+
+async def _disable(user: User) -> None:
+    assert await disable_user(user.id, credentials_changed)
+    await execute("UPDATE users SET disabled_at = NULL WHERE id = $1", user.id)
+
+
+async def _contain(user: User) -> None:
+    await contain_user(user.id, disable=False)
+
+
+async def _reset_factors(user: User) -> None:
+    assert await factors.remove_all(user.id, credentials_changed)
+
+
+BY_OTHERS: dict[str, tuple[Callable[[User], Awaitable[None]], tuple[Step, ...]]] = {
+    "password": (_set_password, ()),
+    "disabled": (_disable, ()),
+    "contained": (_contain, ()),
+    "factors": (_reset_factors, (Step.PASSKEY, Step.TOTP, Step.RECOVERY_CODE)),
+}
+
+
+@pytest.mark.parametrize("change", BY_OTHERS)
+async def test_67_a_change_by_others(
+    server: Server, browser: Browser, party: RelyingParty, alice: User, change: str
+) -> None:
+    act, has = BY_OTHERS[change]
+    await equip(alice, server.issuer, has, two_step=False)
+    async with open_browser(server.issuer) as elsewhere:
+        victim = await _prepared(alice, browser, elsewhere, party)
+        await act(alice)
+        await victim.nothing_works()
+        assert "login-submit" in as_page(await browser.get("/account")).ids
+
+
+async def test_67_a_reset(server: Server, browser: Browser, party: RelyingParty, alice: User, mailbox: Mailbox) -> None:
+    async with open_browser(server.issuer) as elsewhere, open_browser(server.issuer) as phone:
+        page = as_page(await phone.get(f"{as_page(await phone.get('/login')).path}/forgot"))
+        await phone.submit(page, "forgot-submit", username=alice.email)
+        letter = await mailbox.next(alice.email)
+        victim = await _prepared(alice, browser, elsewhere, party)
+        await phone.submit(as_page(await phone.get(letter.path)), "reset-submit", password=NEW_PASSWORD)
+        await victim.nothing_works()
+        assert "login-submit" in as_page(await browser.get("/account")).ids
+
+
+async def test_67_it_is_all_or_nothing(alice: User) -> None:
+    sent = await proofs.prepare(Purpose.SIGN_IN, alice.email, lifetime=600, flow_id="x", user_id=alice.id)
+
+    async def fail() -> None:
+        async with transaction():
+            await credentials_changed(alice.id, "password_changed")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert await proofs.peek_token(sent.token, Purpose.SIGN_IN) is not None
