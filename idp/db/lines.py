@@ -21,6 +21,8 @@ from idp.db.outages import ERRORS, READ_ONLY, DatabaseUnavailable, outage
 MAX_STATEMENTS = 500
 #: A server that stays read-only is connected to again no more often, in seconds.
 EXPIRE_AT_MOST_EVERY = 1.0
+#: For how long a statement waits for a connection. They are all taken for long only where PostgreSQL does not answer.
+WAIT_SECONDS = 15.0
 #: For how long a connection may take to end what was cancelled. After that it is closed.
 RELEASE_SECONDS = 2.0
 
@@ -140,9 +142,15 @@ class Lines:
         """One that nobody uses; waits for one.
 
         Raises:
-            DatabaseUnavailable: no connection could be made.
+            DatabaseUnavailable: no connection could be made, or none became free in time.
         """
-        await self._places.acquire()
+        if self._places.locked():
+            try:
+                await asyncio.wait_for(self._places.acquire(), WAIT_SECONDS)
+            except TimeoutError as error:
+                raise DatabaseUnavailable("All connections to PostgreSQL are in use.") from error
+        else:
+            await self._places.acquire()
         try:
             if time.monotonic() - self._renewed_at > self._lifetime:
                 await self.expire()

@@ -47,7 +47,7 @@ WHERE table_schema = current_schema() AND table_name = ANY($1)
 
 
 class MigrationFailed(Exception):
-    """The migrations were not applied, and nothing was changed: one plain sentence."""
+    """A migration was not applied, and changed nothing: one plain sentence."""
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -128,7 +128,7 @@ async def upgrade() -> list[str]:
             await _apply(together)
             return found
     except asyncpg.LockNotAvailableError as error:
-        raise MigrationFailed("A table is in use and cannot be changed. Nothing was changed; try again.") from error
+        raise MigrationFailed("A table is in use, so a migration changed nothing. Try again.") from error
     except asyncpg.PostgresError as error:
         raise MigrationFailed(f"The migration that failed changed nothing. PostgreSQL says: {error}.") from error
 

@@ -145,13 +145,19 @@ def _overloaded(request: AnyRequest, error: Overloaded) -> Response[Any]:
     return _unavailable(request, _("The server has more to do than it can do at once."), error.retry_after)
 
 
-def _database_error(request: AnyRequest, error: Exception) -> Response[Any]:
-    """An error of the database that passes by itself; any other is a fault of ours."""
+def database_outage(error: Exception) -> outages.Outage | None:
+    """What follows from an error of the database that passes by itself, which is logged; None for any other error."""
     found = outages.outage(error)
+    if found is not None:
+        outages.observe(found)
+        log.error("database_unavailable", reason=found.reason, **exception_fields(error.__cause__ or error))
+    return found
+
+
+def _database_error(request: AnyRequest, error: Exception) -> Response[Any]:
+    found = database_outage(error)
     if found is None:
         return _unexpected(request, error)
-    outages.observe(found)
-    log.error("database_unavailable", reason=found.reason, **exception_fields(error.__cause__ or error))
     return _unavailable(request, _("The server cannot use its database just now."), found.retry_after)
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import asyncpg
 import pytest
 
 from idp.cli.main import COMMANDS, sentence
@@ -78,4 +79,12 @@ def test_debug_shows_where(bare: Cli) -> None:
 
 def test_what_was_not_foreseen_is_one_sentence_too() -> None:
     assert sentence(ValueError("one\ntwo")).startswith("Something unexpected happened (ValueError: one). ")
+    for error, words in (
+        (asyncpg.InvalidSQLStatementNameError("no such statement"), "IDP_DATABASE_PREPARED_STATEMENTS=false"),
+        (asyncpg.DuplicatePreparedStatementError("there already"), "IDP_DATABASE_PREPARED_STATEMENTS=false"),
+        (asyncpg.ReadOnlySQLTransactionError("no"), "accepts no writes"),
+        (asyncpg.DiskFullError("no"), "lacks disk"),
+    ):
+        assert words in sentence(error)
+        assert "unexpected" not in sentence(error)
     assert sentence(InvalidScope("The scope is too long.")) == "The scope is too long."

@@ -1,5 +1,7 @@
 """The database URL: libpq's parameters, and several hosts."""
 
+import asyncio
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -8,6 +10,7 @@ from structlog.testing import capture_logs
 
 from idp.db import engine
 from idp.db.address import CONNECT_SECONDS, connect, connect_options
+from idp.db.embedded import EmbeddedPostgres
 from idp.db.engine import fetchrow
 from idp.db.outages import DatabaseUnavailable
 from idp.settings import SettingsError
@@ -91,6 +94,25 @@ async def test_a_host_that_does_not_answer_costs_its_own_time_only(dsn: str) -> 
         connection = await connect(**options)
         assert await connection.fetchval("SELECT 1") == 1
         await connection.close()
+
+
+async def test_the_old_primary_is_passed_over(dsn: str, tmp_path: Path) -> None:
+    """It is alive after a fail-over, and read-only."""
+    old = await asyncio.to_thread(EmbeddedPostgres.start, tmp_path / "old", options={"fsync": "off"})
+    try:
+        name = urlsplit(dsn).path.strip("/")
+        connection = await asyncpg.connect(old.dsn)
+        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await connection.close()
+        async with proxy_to(old.dsn) as first, proxy_to(dsn) as second:
+            hosts = ",".join(urlsplit(proxy.dsn).netloc.partition("@")[2] for proxy in (first, second))
+            connection = await connect(**connect_options(f"postgresql://postgres@{hosts}/{name}"))
+            assert await connection.fetchval("SELECT current_setting('transaction_read_only')") == "off"
+            assert await connection.fetchval("SELECT count(*) FROM migration") > 0
+            await connection.close()
+    finally:
+        await asyncio.to_thread(old.stop)
 
 
 async def test_when_no_host_answers_the_last_error_is_told() -> None:

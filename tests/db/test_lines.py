@@ -1,7 +1,7 @@
 """Connections that are held: statements prepared once, nothing left behind, nobody waits for ever."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -12,6 +12,7 @@ from idp.db import engine
 from idp.db import lines as lines_module
 from idp.db.engine import close_pool, execute, fetch, fetchrow, lines, transaction
 from idp.db.lines import Line
+from idp.db.outages import DatabaseUnavailable
 from idp.db.tables import Revision
 from tests.support.isolated import own_database
 from tests.support.postgres import Cluster
@@ -160,6 +161,18 @@ async def test_a_connection_is_replaced_at_its_age() -> None:
     assert after != before
     lines()._lifetime = 3600.0
     assert await fetchrow(PID) == after
+
+
+@pytest.mark.fault(41)
+async def test_nobody_waits_for_a_connection_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines_module, "WAIT_SECONDS", 0.05)
+    async with AsyncExitStack() as held:
+        for _ in range(8):  # all but a quarter of ten
+            await held.enter_async_context(lines().line())
+        for _ in range(3):
+            with pytest.raises(DatabaseUnavailable, match="in use"):
+                await fetchrow(PID)
+    assert await fetchrow(PID) is not None
 
 
 class _FailsOnce:

@@ -9,6 +9,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.db import engine
+from idp.db.engine import execute
 from idp.db.pooler import UnfitPoolerError, check_prepared_statements
 from tests.conftest import MASTER_KEY, MakeClient, MakeUser
 from tests.support.browser import open_browser
@@ -64,10 +65,11 @@ async def test_a_server_does_not_start_behind_it(pgbouncer: PgBouncer, tmp_path:
     assert "unexpected" not in server.log
 
 
+@pytest.mark.fault(38)
 async def test_the_core_works_behind_it(
     pgbouncer: PgBouncer, tmp_path: Path, make_client: MakeClient, make_user: MakeUser
 ) -> None:
-    """Sign-in, token, refresh, userinfo and introspection, of several people at once."""
+    """Sign-in, token, refresh, userinfo and introspection, of several people at once, and a migration meanwhile."""
     server = await asyncio.to_thread(Server, tmp_path, **_settings(pgbouncer, IDP_DATABASE_PREPARED_STATEMENTS="false"))
     try:
         client = await make_client(at=server, scope="openid profile email offline_access")
@@ -83,7 +85,14 @@ async def test_the_core_works_behind_it(
                 assert (await client.userinfo(tokens["access_token"])).json()["sub"] == str(person.id)
                 assert (await client.introspect(tokens["access_token"]))["active"] is True
 
-        await asyncio.gather(*map(sign_in, people))
+        async def migrate() -> None:
+            """A column more, and less again, while everybody is at it."""
+            for _ in range(3):
+                await execute("ALTER TABLE users ADD COLUMN more int DEFAULT 1")
+                await asyncio.sleep(0.05)
+                await execute("ALTER TABLE users DROP COLUMN more")
+
+        await asyncio.gather(*map(sign_in, people), migrate())
         ready = (await client.http.get(f"{server.url}/health/ready")).json()
         assert (ready["status"], ready["reasons"], ready["warnings"]) == ("ok", [], [])
         assert server.stop() == 0

@@ -26,7 +26,7 @@ from idp.keys.lifecycle import RotationPending, UnknownKey
 from idp.oauth.clients.changes import MomentToCome, Outdated, UnknownResourceServer
 from idp.oauth.clients.registration import UnknownClient
 from idp.web.context import request_id
-from idp.web.failures import bearer_challenge
+from idp.web.failures import bearer_challenge, database_outage
 
 log = structlog.get_logger()
 
@@ -115,7 +115,7 @@ def of(error: Exception) -> Answer | None:
         return problem(_S.UNPROCESSABLE_ENTITY, "invalid-profile", str(error), errors={error.field: str(error)})
     if isinstance(error, TooManyTries | Overloaded):
         status = _S.TOO_MANY_REQUESTS if isinstance(error, TooManyTries) else _S.SERVICE_UNAVAILABLE
-        return problem(status, "try-later", "Try again later.", headers={"Retry-After": str(error.retry_after)})
+        return _try_later(status, error.retry_after)
     if isinstance(error, InvalidRequest):
         return problem(_S.BAD_REQUEST, "invalid-query", error.description)
     if isinstance(error, OAuthError):
@@ -123,4 +123,11 @@ def of(error: Exception) -> Answer | None:
     for kind, (status, name) in KINDS.items():
         if isinstance(error, kind):
             return problem(status, name, str(error))
+    found = database_outage(error)
+    if found is not None:
+        return _try_later(_S.SERVICE_UNAVAILABLE, found.retry_after)
     return None
+
+
+def _try_later(status: HTTPStatus, seconds: int) -> Answer:
+    return problem(status, "try-later", "Try again later.", headers={"Retry-After": str(seconds)})

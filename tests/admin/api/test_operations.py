@@ -4,11 +4,13 @@ import asyncio
 import secrets
 from typing import Any
 
+import asyncpg
 import httpx
 import jwt
 import pytest
 
 from idp.accounts.tables import User
+from idp.admin.api import problems
 from idp.admin.roles import Permission, Role, grant
 from idp.db.engine import execute, fetch, fetchrow
 from idp.mail import outbox
@@ -318,3 +320,16 @@ async def test_bodies_that_are_none(owner: Caller, body: bytes) -> None:
     )
     assert answer.status_code in (400, 413, 422), answer.text
     assert answer.headers["content-type"].startswith("application/")
+
+
+@pytest.mark.fault(41)
+@pytest.mark.parametrize("error", [asyncpg.ReadOnlySQLTransactionError("no"), asyncpg.DiskFullError("no")])
+def test_a_database_that_takes_no_writes_is_a_problem_that_passes(error: Exception) -> None:
+    answer = problems.of(error)
+    assert answer is not None
+    status, headers, body = answer
+    assert status == 503
+    assert int(headers["Retry-After"]) > 0
+    assert headers["Content-Type"] == "application/problem+json"
+    assert b"urn:idp:problem:try-later" in body
+    assert problems.of(asyncpg.PostgresSyntaxError("ours")) is None
