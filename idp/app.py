@@ -44,6 +44,7 @@ from idp.web.cors import Cors
 from idp.web.direct import Direct
 from idp.web.edge import Edge
 from idp.web.logs import configure_logs, exception_fields
+from idp.web.mount import Mount
 from idp.web.pages import pages
 
 log = structlog.get_logger()
@@ -225,4 +226,5 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     )
     require_declaration(app)
     cors = Cors(app, lambda origin: origin in registry.origins)
-    return Direct(app, Edge(cors, config), cors)
+    direct = Direct(app, Edge(cors, config), cors)
+    return Mount(direct, config.path) if config.path else direct

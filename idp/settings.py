@@ -33,22 +33,27 @@ class SettingsError(Exception):
     """The settings do not allow a start: plain sentences, each with its mend."""
 
 
-#: An origin as browsers write it (RFC 6454 section 6.2).
-_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[1-9][0-9]{0,4})?")
+#: An origin as browsers write it (RFC 6454 section 6.2), and a path that needs no escaping, in URLs and cookie names.
+_ISSUER = re.compile(
+    r"(?P<origin>https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[1-9][0-9]{0,4})?)"
+    r"(?P<path>(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*)"
+)
 
 
 def _check_issuer(value: str) -> str:
     """An issuer identifier is a URL without query or fragment (OpenID Connect Core section 2).
 
-    Ours is an origin, letter for letter: what browsers name in the Origin header is compared with it.
+    Ours begins with an origin, letter for letter: what browsers name in the Origin header is compared with it.
     """
     scheme, _, rest = value.partition("://")
     if scheme not in ("https", "http") or not rest.strip("/"):
         raise ValueError("must be a URL such as https://id.example.com")
-    if "/" in rest.rstrip("/"):
-        raise ValueError("must have no path: give the server a host name of its own")
-    if not _ORIGIN.fullmatch(value) or value.removeprefix(scheme).endswith({"https": ":443", "http": ":80"}[scheme]):
-        raise ValueError("must be in lower case, without user, query, fragment, default port or slash at the end")
+    found = _ISSUER.fullmatch(value)
+    if found is None or found["origin"].removeprefix(scheme).endswith({"https": ":443", "http": ":80"}[scheme]):
+        raise ValueError(
+            "must have its host in lower case, no user, query, fragment, default port or slash at the end,"
+            " and in its path only letters, digits and the marks - . _"
+        )
     return value
 
 
@@ -120,7 +125,8 @@ class Settings(BaseSettings):
 
     # The server
     issuer: Annotated[str, AfterValidator(_check_issuer)] = _option(
-        "http://localhost:8000", "The public URL of this server. Every URL that it emits starts with it."
+        "http://localhost:8000",
+        "The public URL of this server, with or without a path. Every URL that it emits starts with it.",
     )
     host: str = _option("127.0.0.1", "Address to listen on.")
     port: int = _option(8000, "TCP port to listen on.", ge=1, le=65535)
@@ -308,7 +314,12 @@ class Settings(BaseSettings):
     @property
     def origin(self) -> str:
         """The origin (RFC 6454) of our own pages."""
-        return self.issuer
+        return self.issuer.removesuffix(self.path)
+
+    @property
+    def path(self) -> str:
+        """The path of the issuer, such as ``/auth``; empty for one that is an origin."""
+        return urlsplit(self.issuer).path
 
     @property
     def master_key_path(self) -> Path:

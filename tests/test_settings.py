@@ -145,7 +145,9 @@ def test_every_unknown_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value"),
     [
         ("ISSUER", "id.example.com"), ("ISSUER", "ftp://id.example.com"), ("ISSUER", "https://id.example.com/"),
-        ("ISSUER", "https://id.example.com/tenant"), ("ISSUER", "https://id.example.com?x=1"),
+        ("ISSUER", "https://id.example.com/tenant/"), ("ISSUER", "https://id.example.com//tenant"),
+        ("ISSUER", "https://id.example.com/a/../b"), ("ISSUER", "https://id.example.com/ä%20"),
+        ("ISSUER", "https://id.example.com?x=1"),
         ("ISSUER", "https://id.example.com#x"), ("ISSUER", "https://u:p@id.example.com"), ("ISSUER", "https://"),
         ("ISSUER", "https://id.example.com:port"), ("ISSUER", "https://[::1"), ("ISSUER", "https://id.example.com?"),
         ("ISSUER", "https://id.example.com#"), ("ISSUER", "https://ID.example.com"), ("ISSUER", "https://a b.example"),
@@ -184,8 +186,10 @@ def test_every_invalid_value_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "http://[::1]:8000", "https://xn--bcher-kva.example",
     ],
 )  # fmt: skip
-def test_issuers(issuer: str) -> None:
-    assert load(issuer=issuer).issuer == issuer
+@pytest.mark.parametrize("path", ["", pytest.param("/auth", marks=pytest.mark.fault(29)), "/a/b-c/v1.0_X"])
+def test_issuers(issuer: str, path: str) -> None:
+    found = load(issuer=f"{issuer}{path}")
+    assert (found.issuer, found.origin, found.path) == (f"{issuer}{path}", issuer, path)
 
 
 @pytest.mark.parametrize(

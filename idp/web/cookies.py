@@ -9,10 +9,21 @@ from typing import Any, Literal
 from litestar import Request
 from litestar.datastructures import Cookie as _Cookie
 
+from idp.settings import settings
+
 SESSION = "session"
 #: RFC 6265 section 4.1.1, cookie-octet.
 _NAME = re.compile(r"[0-9A-Za-z_-]+")
 _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
+
+
+def _key(name: str) -> str:
+    """The full name, with the path of the issuer, so that two servers at one host do not share cookies.
+
+    ``Path`` stays ``/``, as the prefix demands (docs/decisions/0032-an-issuer-may-have-a-path.md).
+    """
+    path = settings().path
+    return f"__Host-{path[1:].replace('/', '~')}~{name}" if path else f"__Host-{name}"
 
 
 class Cookie(_Cookie):
@@ -29,9 +40,7 @@ def make(name: str, value: str, *, max_age: int | None, samesite: Literal["lax",
     """A cookie that scripts cannot read. ``max_age`` in seconds; None: until the browser closes."""
     if not _VALUE.fullmatch(value):
         raise ValueError(f"The value of the cookie {name} would need quotes.")
-    return Cookie(
-        key=f"__Host-{name}", value=value, path="/", secure=True, httponly=True, samesite=samesite, max_age=max_age
-    )
+    return Cookie(key=_key(name), value=value, path="/", secure=True, httponly=True, samesite=samesite, max_age=max_age)
 
 
 def delete(name: str, *, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
@@ -41,11 +50,11 @@ def delete(name: str, *, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
 
 def read_all(request: Request[Any, Any, Any], prefix: str) -> dict[str, str]:
     """The values whose names begin so, by the rest of the name. A name that we would not set is left out."""
-    full = f"__Host-{prefix}"
+    full = _key(prefix)
     sent = {name.removeprefix(full): value for name, value in request.cookies.items() if name.startswith(full)}
     return {name: value for name, value in sent.items() if _NAME.fullmatch(name)}
 
 
 def read(request: Request[Any, Any, Any], name: str) -> str | None:
     """The value that the browser sent, if any."""
-    return request.cookies.get(f"__Host-{name}") or None
+    return request.cookies.get(_key(name)) or None

@@ -17,7 +17,7 @@ from idp.web.rendering import Pages, Theme
 def pages() -> Pages:
     """The templates of this process, loaded once."""
     theme = Theme(settings().product_name, settings().logo_url, settings().theme_color)
-    return Pages(theme, overrides=settings().templates_dir, dev=settings().dev)
+    return Pages(theme, overrides=settings().templates_dir, dev=settings().dev, path=settings().path)
 
 
 def content_security_policy(nonce: str | None = None, *, scripts: bool = False) -> str:
@@ -75,6 +75,9 @@ def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
 
     The location is one of our own paths, or a URI that was validated against the client's registration.
     """
+    if location.startswith("/"):
+        # Two slashes would begin a host.
+        location = f"{settings().path}/{location.lstrip('/')}"
     return Response(
         b"",
         media_type=MediaType.TEXT,

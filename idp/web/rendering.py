@@ -6,6 +6,7 @@ static files (in the folder ``static`` of either) likewise. Only plain-text mail
 
 import asyncio
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,10 @@ def color_css(color: str) -> str:
 """
 
 
+#: Where a page names a path of ours. Values are escaped, so that nothing but an attribute looks like one.
+_LINKS = re.compile(r'(?<=\s)((?:href|src|action|formaction)="|content="\d+; ?url=)(?=/(?!/))')
+
+
 def web_url(value: str | None) -> str | None:
     """The value if it is an http(s) URL or a path here, else None.
 
@@ -146,13 +151,14 @@ class Pages:
         assets: the static files by name, to be served at ``/static/<name>``.
     """
 
-    def __init__(self, theme: Theme, *, overrides: Path | None = None, dev: bool = False) -> None:
+    def __init__(self, theme: Theme, *, overrides: Path | None = None, dev: bool = False, path: str = "") -> None:
         """Load the static files, and compile the operator's templates: one that does not compile stops the start.
 
         Args:
             theme: the operator's looks.
             overrides: the operator's own templates.
             dev: notice changed templates without a restart.
+            path: that of the issuer, which every link to a path of ours gets.
 
         Raises:
             jinja2.TemplateSyntaxError: a template of the operator's does not compile.
@@ -160,6 +166,7 @@ class Pages:
         """
         if overrides is not None and not overrides.is_dir():
             raise NotADirectoryError(f"there is no folder of templates at {overrides}")
+        self._path = path
         folders = [folder for folder in (overrides, templates_path()) if folder is not None]
         self.assets = load_assets(*(folder / "static" for folder in folders))
         if theme.color is not None:
@@ -206,10 +213,11 @@ class Pages:
         return f"/static/{name}?v={self.assets[name].version}"
 
     def render(self, template: str, /, **context: Any) -> str:
-        """Fill in a template.
+        """Fill in a template. Its links to paths of ours need not know the path of the issuer.
 
         Raises:
             jinja2.UndefinedError: the template needs a value that is not given.
         """
         language = {"lang": i18n.locale.get(), "dir": i18n.direction()}
-        return self._environment.get_template(template).render(language | context)
+        text = self._environment.get_template(template).render(language | context)
+        return _LINKS.sub(rf"\g<1>{self._path}", text) if self._path else text

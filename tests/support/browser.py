@@ -111,14 +111,19 @@ class Browser:
         self.client = client
         self.cookies = cookies
 
+    def _url(self, path: str) -> str:
+        """A path is one below the issuer, whose own path need not be said."""
+        return path if "://" in path else f"{self.issuer}{path.removeprefix(urlsplit(self.issuer).path)}"
+
     async def get(self, path: str, **parameters: str) -> Page | Redirect:
-        response = await self.client.get(urljoin(self.issuer, path), params=parameters or None)
+        response = await self.client.get(self._url(path), params=parameters or None)
         return await self._follow(response)
 
     async def post(self, path: str, data: dict[str, str], *, origin: str | None = "own") -> Page | Redirect:
         """Send a form. ``origin`` is that of the page it stands on: our own by default; None sends none."""
-        headers = {} if origin is None else {"Origin": self.issuer if origin == "own" else origin}
-        response = await self.client.post(urljoin(self.issuer, path), data=data, headers=headers)
+        own = self.issuer.removesuffix(urlsplit(self.issuer).path)
+        headers = {} if origin is None else {"Origin": own if origin == "own" else origin}
+        response = await self.client.post(self._url(path), data=data, headers=headers)
         return await self._follow(response)
 
     async def submit(self, page: Page, button: str, **fields: str) -> Page | Redirect:
