@@ -15,7 +15,7 @@ from litestar.types import ASGIApp
 
 from idp import housekeeping
 from idp.admin import api as admin_api
-from idp.admin import console
+from idp.admin import console, restored
 from idp.admin.access import api_resource
 from idp.audit import keeper as audit_keeper
 from idp.db import notices
@@ -173,6 +173,7 @@ def _background() -> list[asyncio.Task[None]]:
         asyncio.create_task(keeper.run()),
         asyncio.create_task(audit_keeper.run(notary.sign, notary.reader)),
         asyncio.create_task(outbox.run()),
+        asyncio.create_task(restored.watch()),
         asyncio.create_task(pages().compile()),
     ]
 

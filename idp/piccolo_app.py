@@ -9,7 +9,7 @@ from idp.admin.tables import AdminRole, IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent
 from idp.db.tables import Revision
 from idp.federation.tables import Attempt, Identity, UpstreamRow
-from idp.keys.tables import JwksFetch, RootKey, SigningKeyRow
+from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
 from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
 from idp.oauth.tables import (
@@ -38,6 +38,7 @@ APP_CONFIG = AppConfig(
         ClientLogo,
         ClientRow,
         Consent,
+        DatabaseMark,
         Device,
         EmailProof,
         Flow,

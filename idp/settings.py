@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     migrate_on_start: bool = _option(True, "Apply pending migrations when the server starts.")
 
     # Keys
-    keys_dir: Path = _option(Path("keys"), "Folder of the master key file, `master.key`.")
+    keys_dir: Path = _option(Path("keys"), "Folder of the master key file, `master.key`, and of `database.mark`.")
     master_key: SecretStr | None = _option(
         None, "The master key itself (32 bytes, base64url), in place of the file in `keys_dir`."
     )
@@ -324,6 +324,10 @@ class Settings(BaseSettings):
     @property
     def master_key_path(self) -> Path:
         return self.keys_dir / "master.key"
+
+    @property
+    def database_mark_path(self) -> Path:
+        return self.keys_dir / "database.mark"
 
 
 SECRETS = frozenset(

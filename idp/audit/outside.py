@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from idp.audit.statements import parse
+from idp.audit.statements import Statement, parse
 from idp.db.engine import execute, fetch, fetchrow
 from idp.settings import settings
 from idp.web import outbound
@@ -88,6 +88,23 @@ def _last_line(path: Path) -> str:
     # What stands after the last end of a line is not whole.
     whole = (line.decode("ascii", "replace") for line in reversed(lines[:-1]))
     return next((line for line in whole if parse(line) is not None), "")
+
+
+async def last_written(path: Path) -> Statement | None:
+    """The last checkpoint of ours in a file, unless the database has it. None for a file that cannot be read.
+
+    Raises:
+        Locked: the master key is missing.
+    """
+    try:
+        line = await asyncio.to_thread(_last_line, path)
+    except OSError:
+        return None
+    statement = parse(line)
+    if statement is None or not statement.is_ours():
+        return None
+    row = await fetchrow(_STATEMENT, statement.number)
+    return None if row is not None and row["statement"] == line else statement
 
 
 def _append(path: Path, last: str, statements: Sequence[str]) -> int:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from idp.cli.database import database
+from idp.cli.database import database, with_database
 from idp.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -37,6 +37,32 @@ async def _upgrade() -> list[str]:
     async with database(migrated=False, create=True):
         await migrate.check_version()
         return await migrate.upgrade()
+
+
+@db.command()
+@click.option("--keep-keys", is_flag=True, help="The signing keys stay: none was revoked since the backup was made.")
+@click.confirmation_option(prompt="Everybody is signed out, and everything that was given is withdrawn. Go on?")
+@json_option
+@with_database
+async def restored(keep_keys: bool, as_json: bool) -> None:
+    """After a backup was restored: end whatever may have been revoked or used since it was made.
+
+    A start does the same by itself where it notices that the database is older than the mark next to the master key.
+    """
+    from idp.admin import restored as recovery
+    from idp.keys import vault
+
+    # The mark and the new signing keys need it, and say so.
+    vault.root_key()
+    report = await recovery.restored(keep_keys=keep_keys)
+    if as_json:
+        print_json(report)
+        return
+    click.echo(f"{recovery.sentence(report)}\n")
+    print_table(("Ended", "How many"), [(name.replace("_", " "), count) for name, count in report.ended.items()])
+    click.echo("\nThe database cannot know the following. Compare with your logs and your records:")
+    for line in report.to_check:
+        click.echo(f"- {line}")
 
 
 @db.command()

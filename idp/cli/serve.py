@@ -219,6 +219,7 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
 
 async def _prepare(config: Settings) -> None:
     """Bring the database and the keys to where the workers expect them."""
+    from idp.admin import restored
     from idp.db import migrate, pooler
     from idp.db.engine import connected
     from idp.keys import jose, lifecycle, root
@@ -232,6 +233,7 @@ async def _prepare(config: Settings) -> None:
         elif await migrate.pending():
             raise CannotServe("The database is not up to date. Run: idp db upgrade.")
         await root.unlock()
+        await restored.look(thoroughly=True)
         await lifecycle.ensure_signing_key(jose.DEFAULT_ALGORITHM)
         await keyring.load()
         await _open_the_door(config)

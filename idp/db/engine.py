@@ -189,6 +189,17 @@ def _needs_authority(statement: str) -> bool:
     return authority.get() is not None and not statement.lstrip().upper().startswith("SELECT")
 
 
+@asynccontextmanager
+async def long_transaction() -> AsyncIterator[None]:
+    """A transaction on a connection of its own: the pool's end a statement that takes long."""
+    connection = await engine.get_new_connection()
+    try:
+        async with transaction_on(Line(connection)):
+            yield
+    finally:
+        await connection.close()
+
+
 def lines() -> Lines:
     if engine.lines is None:
         raise DatabaseUnavailable("The database is not open.")

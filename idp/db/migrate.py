@@ -21,8 +21,7 @@ from types import ModuleType
 import asyncpg
 import msgspec
 
-from idp.db.engine import engine, execute, fetch, fetchrow, transaction_on
-from idp.db.lines import Line
+from idp.db.engine import engine, execute, fetch, fetchrow, long_transaction
 from idp.db.outages import DatabaseUnavailable
 
 MIN_VERSION = 15
@@ -173,15 +172,11 @@ async def _apply(keys: list[str]) -> None:
     """Apply migrations in one transaction, on a connection of its own: the pool's end a statement that takes long."""
     if not keys:
         return
-    connection = await engine.get_new_connection()
-    try:
-        async with transaction_on(Line(connection)):
-            await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-            for key in keys:
-                await _apply_one(key)
-            await _drop_constant_defaults()
-    finally:
-        await connection.close()
+    async with long_transaction():
+        await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+        for key in keys:
+            await _apply_one(key)
+        await _drop_constant_defaults()
 
 
 def _module(key: str) -> ModuleType:

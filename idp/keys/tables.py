@@ -1,6 +1,6 @@
 """Signing keys at rest, the root key that seals them, and who has seen them."""
 
-from piccolo.columns import JSONB, UUID, Array, BigInt, Bytea, DoublePrecision, Text, Timestamptz
+from piccolo.columns import JSONB, UUID, Array, BigInt, Bytea, DoublePrecision, SmallInt, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.constraints import Unique
 from piccolo.table import Table
@@ -59,3 +59,16 @@ class JwksFetch(Table, tablename="jwks_fetch", db=engine):
     last_at = Timestamptz(default=TimestamptzNow(), index=True)
 
     one_per_instance = Unique([resource_server, instance])
+
+
+class DatabaseMark(Table, tablename="database_mark", db=engine):
+    """One row: how far this database has come. A restored backup has come less far than the marks outside say.
+
+    ``epoch`` rises each time a backup was restored, at ``restored_at``; ``number`` every few seconds of operation.
+    """
+
+    id = SmallInt(primary_key=True, default=1)
+    epoch = BigInt(default=0)
+    number = BigInt(default=0)
+    at = Timestamptz(default=TimestamptzNow())
+    restored_at = Timestamptz(null=True, default=None)

@@ -1,14 +1,23 @@
 """Row 70: what a database forgets, by a replica that lagged or an older backup, logs nobody out and revives nothing."""
 
 import asyncio
+from collections.abc import Callable
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from idp.accounts.tables import User
+from idp.accounts.users import create_user
 from idp.db.engine import execute, fetchrow
+from idp.keys import lifecycle
+from idp.oauth.clients.registration import register_client
 from tests.conftest import MakeClient
-from tests.support.browser import Browser
-from tests.support.oauth import RelyingParty
+from tests.support.browser import Browser, Page, open_browser
+from tests.support.isolated import isolated
+from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
+from tests.support.postgres import Cluster
+from tests.support.server import Server, free_port
 from tests.support.tokens import jti_of
 
 # A replica takes over that lacks the last rotations
@@ -103,3 +112,72 @@ async def test_70_reuse_is_still_theft_after_a_lost_commit(client: RelyingParty,
     assert (await client.refresh(stolen)).status_code == 400
     assert await _is_revoked(newest)
     assert (await client.refresh(newest)).status_code == 400
+
+
+# An older backup is restored
+
+
+async def _copy(cluster: Cluster, source: str) -> str:
+    """A backup of a database that nobody is connected to."""
+    name = urlsplit(source).path.strip("/")
+    return await cluster.create_database(name)
+
+
+async def _kids(server: Server) -> set[str]:
+    return {key["kid"] for key in httpx.get(f"{server.url}/.well-known/jwks.json").json()["keys"]}
+
+
+@pytest.mark.fault(43)
+async def test_70_what_was_revoked_since_a_backup_stays_dead(
+    cluster: Cluster, template: str, db: str, start_server: Callable[..., Server], http: httpx.AsyncClient
+) -> None:
+    """The signing key, the refresh token, the session, the code: by the start, which notices the older database."""
+    port = free_port()
+
+    async def serve(dsn: str) -> Server:
+        return await asyncio.to_thread(start_server, port=port, IDP_DATABASE_URL=dsn)
+
+    original = await cluster.create_database(template)
+    async with isolated(original):
+        user = await create_user("alice@example.com", PASSWORD)
+        registered, secret = await register_client(
+            client_name="Test client",
+            redirect_uris=[REDIRECT_URI],
+            grant_types=["authorization_code", "refresh_token"],
+            scope="openid profile email",
+        )
+    server = await serve(original)
+    client = RelyingParty(server.issuer, http, registered.client_id, secret)
+    async with open_browser(server.issuer) as browser:
+        tokens = await client.tokens(browser, user.email)
+        code = await client.sign_in(browser, user.email)
+        compromised = await _kids(server)
+        assert await asyncio.to_thread(server.stop) == 0
+        backup = await _copy(cluster, original)
+
+        async with isolated(original):
+            for kid in compromised:
+                await lifecycle.revoke(kid)
+            # An hour goes by.
+            await execute("UPDATE database_mark SET number = number + 720")
+        server = await serve(original)
+        assert not await _kids(server) & compromised
+        assert (await client.redeem(code)).status_code == 200
+        rotated = (await client.refresh(tokens["refresh_token"])).json()
+        await client.post("/revoke", token=rotated["refresh_token"])
+        assert await asyncio.to_thread(server.stop) == 0
+
+        server = await serve(backup)
+        assert "database_restored" in server.log
+        assert not await _kids(server) & compromised
+        for token in (tokens["refresh_token"], rotated["refresh_token"]):
+            answer = await client.refresh(token)
+            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+        answer = await client.redeem(code)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+        assert (await client.userinfo(tokens["access_token"])).status_code == 401
+        page = await client.authorize(browser)
+        assert isinstance(page, Page)
+        assert "login-submit" in page.ids
+        # And people sign in again.
+        assert "refresh_token" in await client.tokens(browser, user.email)

@@ -1,5 +1,7 @@
 """`idp db`, and what other commands say of a database that is not ready."""
 
+import pytest
+
 from tests.cli.conftest import Cli, OwnCli
 
 
@@ -21,3 +23,19 @@ def test_the_embedded_database(bare: Cli) -> None:
     bare("db", "upgrade")
     assert bare("clients", "list", "--json").json == []
     assert not (bare.folder / "data" / "postgres" / "postmaster.pid").exists()
+
+
+@pytest.mark.fault(43)
+async def test_after_a_backup_was_restored(own_cli: OwnCli) -> None:
+    """It says what it ended, and what people have to look after; the audit trail keeps it."""
+    cli = await own_cli()
+    cli("keys", "generate")
+    (before,) = cli("keys", "list", "--json").json
+    report = cli("db", "restored", "--yes", "--json").json
+    assert report["keys"] == [before["kid"]]
+    assert report["ended"].keys() >= {"sessions", "token_families", "codes", "invitations"}
+    assert [key["kid"] for key in cli("keys", "list", "--json").json if key["state"] == "active"] != [before["kid"]]
+    out = cli("db", "restored", "--keep-keys", "--yes").out
+    assert "Everybody was signed out" in out
+    assert "users and clients that were disabled" in out
+    assert len(cli("audit", "list", "--event", "database_restored", "--json").json) == 2

@@ -1,0 +1,209 @@
+"""An older backup is recognised by the mark outside, and what may have changed since ends."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from idp import clock
+from idp.accounts.users import create_user
+from idp.admin import restored
+from idp.audit import checkpoints, outside
+from idp.db.engine import execute, fetch, fetchrow
+from idp.keys import lifecycle, mark, notary, root
+from idp.keys.lifecycle import State
+from idp.keys.mark import TOLERATED, Mark
+from idp.keys.ring import keyring
+from idp.settings import settings
+from tests.support.isolated import isolated
+from tests.support.postgres import Cluster
+
+pytestmark = pytest.mark.fault(43)
+
+
+@pytest.fixture
+def keys_dir(tmp_path: Path) -> Iterator[Path]:
+    """A folder for the mark of this process."""
+    folder = tmp_path / "keys"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IDP_KEYS_DIR", str(folder))
+        patch.setattr(mark, "keeper", mark.Keeper())
+        settings.cache_clear()
+        yield folder
+    settings.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+async def own_keys(own_database: str, keys_dir: Path) -> None:
+    await lifecycle.ensure_signing_key()
+    await keyring.load()
+
+
+async def _set_back(numbers: int) -> None:
+    """What a restore does to the number."""
+    await execute("UPDATE database_mark SET number = number - $1, at = now() - interval '1 hour'", numbers)
+
+
+async def _in_use(numbers: int = 100) -> None:
+    """A mark of a database that has been in use for a while."""
+    await restored.look()
+    await execute("UPDATE database_mark SET number = number + $1", numbers)
+    assert await restored.look() is None
+
+
+async def _sessions() -> int:
+    rows = await fetch("SELECT FROM session WHERE ended_at IS NULL")
+    return len(rows)
+
+
+async def _session() -> None:
+    user = await create_user(f"{random.random()}@example.com", None)
+    await execute(
+        "INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, expires_at)"
+        " VALUES (gen_random_uuid(), $1, $2, now(), '{}', '{}', '1', now() + interval '1 day')",
+        random.randbytes(8),
+        user.id,
+    )
+
+
+async def test_a_backup_is_recognised_and_everything_ends_once() -> None:
+    await _in_use()
+    await _session()
+    (key,) = await lifecycle.list_keys()
+    await _set_back(50)
+    report = await restored.look()
+    assert report is not None
+    assert report.since is not None
+    assert report.until is not None
+    assert report.until > report.since
+    assert report.ended["sessions"] == 1
+    assert report.keys == [key.kid]
+    states = {key.kid: key.state for key in await lifecycle.list_keys()}
+    assert states.pop(key.kid) == State.RETIRED
+    assert set(states.values()) == {State.ACTIVE}
+    row = await fetchrow("SELECT detail->'keys' AS keys FROM audit_event WHERE event = 'database_restored'")
+    assert row is not None
+    assert msgspec.json.decode(row["keys"]) == [key.kid]
+    # Once, here and at a host whose mark is from before.
+    await _session()
+    assert await restored.look() is None
+    assert await _sessions() == 1
+
+
+async def test_every_published_key_is_replaced() -> None:
+    """One that waits does not take the place of one that signs: it may have been revoked since, too."""
+    await lifecycle.ensure_signing_key("ES256")
+    await lifecycle.rotate("RS256", now=True)
+    await lifecycle.rotate("RS256")
+    before = {key.kid for key in await lifecycle.list_keys()}
+    assert len(before) == 4
+    assert set((await restored.restored()).keys) == before
+    alive = {(key.alg, key.state) for key in await lifecycle.list_keys() if key.kid not in before}
+    assert alive == {("RS256", State.ACTIVE), ("ES256", State.ACTIVE)}
+
+
+async def test_keys_that_nobody_revoked_may_stay() -> None:
+    before = await lifecycle.list_keys()
+    assert (await restored.restored(keep_keys=True)).keys == []
+    assert [key.kid for key in await lifecycle.list_keys()] == [key.kid for key in before]
+
+
+async def test_a_replica_that_lagged_is_no_backup() -> None:
+    await _in_use()
+    await _session()
+    await _set_back(TOLERATED - 2)
+    assert await restored.look() is None
+    assert await _sessions() == 1
+
+
+async def test_of_many_that_notice_one_acts() -> None:
+    await _in_use()
+    await _set_back(50)
+    reports = await asyncio.gather(*(restored.look() for _ in range(5)))
+    assert len([report for report in reports if report is not None]) == 1
+    row = await fetchrow("SELECT epoch FROM database_mark")
+    assert row is not None
+    assert row["epoch"] == 1
+
+
+async def test_a_mark_that_was_written_before_the_restore_does_not_count_again(keys_dir: Path) -> None:
+    """Another host was down while the restore was dealt with here."""
+    await _in_use()
+    elsewhere = (keys_dir / "database.mark").read_bytes()
+    await _set_back(50)
+    assert await restored.look() is not None
+    (keys_dir / "database.mark").write_bytes(elsewhere)
+    mark.keeper = mark.Keeper()
+    assert await restored.look() is None
+    # A second restore, of a backup from before the first one, is noticed all the same.
+    await execute("UPDATE database_mark SET epoch = 0")
+    assert await restored.look() is not None
+
+
+async def test_a_mark_of_another_database_or_of_somebody_else_says_nothing(
+    keys_dir: Path, cluster: Cluster, template: str
+) -> None:
+    await _in_use(1000)
+    async with isolated(await cluster.create_database(template)):
+        assert await restored.look() is None
+    path = keys_dir / "database.mark"
+    path.write_bytes(path.read_bytes().replace(b'"number":', b'"number":9'))
+    mark.keeper = mark.Keeper()
+    assert await mark.keeper.known() is None
+    assert await restored.look() is None
+
+
+async def test_a_folder_that_cannot_be_written(keys_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said once, and what runs notices all the same."""
+    keys_dir.write_text("in the way")
+    await _in_use()
+    assert capsys.readouterr().out.count("database_mark_not_written") == 1
+    await _set_back(50)
+    assert await restored.look() is not None
+
+
+async def test_checkpoints_outside_tell_it_too(keys_dir: Path, tmp_path: Path) -> None:
+    """Where there is no mark: on a new machine, or of a backup from before there were marks."""
+    path = tmp_path / "checkpoints"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IDP_AUDIT_CHECKPOINT_FILE", str(path))
+        settings.cache_clear()
+        assert await restored.look(thoroughly=True) is None
+        await checkpoints.make(notary.sign)
+        await outside.write_file(path)
+        assert await restored.look(thoroughly=True) is None
+        await execute("DELETE FROM audit_checkpoint")
+        await _set_back(0)
+        (keys_dir / "database.mark").unlink()
+        mark.keeper = mark.Keeper()
+        report = await restored.look(thoroughly=True)
+        assert report is not None
+        assert report.until is not None
+        assert clock.now() - report.until < timedelta(minutes=5)
+        assert await restored.look(thoroughly=True) is None
+    settings.cache_clear()
+
+
+def test_processes_that_write_together_keep_the_highest(keys_dir: Path) -> None:
+    marks = [Mark(mark.lineage(), epoch, number, clock.now()) for epoch in range(3) for number in range(20)]
+    random.shuffle(marks)
+    path = settings().database_mark_path
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda one: mark._write(path, one), marks))
+    written = mark._read(path)
+    assert written is not None
+    assert written.order == (2, 19)
+    assert [entry.name for entry in keys_dir.iterdir()] == [path.name]
+
+
+async def test_a_changed_master_key_changes_nothing() -> None:
+    """The mark goes by the root key, which stays."""
+    await _in_use()
+    before = mark.lineage()
+    await root.unlock()
+    assert mark.lineage() == before
