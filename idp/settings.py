@@ -208,7 +208,7 @@ class Settings(BaseSettings):
     password_reset_lifetime: int = _option(HOUR, "How long a link to choose a new password can be used.", ge=60)
     invitation_lifetime: int = _option(7 * DAY, "How long an invitation can be used.", ge=60)
     address_limits: bool = _option(
-        True, "Whether tries and mails are counted by network address too, not only by account."
+        True, "Whether tries, mails and begun sign-ins are counted by network address too, not only by account."
     )
     trusted_device_lifetime: int = _option(
         0, "How long a browser may skip the second factor, if its user wishes. 0: never.", ge=0

@@ -69,7 +69,8 @@ async def load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[An
     """The flow; or the way to where it leads, if somebody signed in at this browser after it began.
 
     That was in this flow, whose page the browser shows once more, or in another tab. What waits there decides whether
-    the session is good enough; if not, it begins a flow that is younger than the session.
+    the session is good enough; if not, it begins a flow that is younger than the session. An invitation, and an account
+    elsewhere that is to be connected, wait for this very flow.
     """
     try:
         flow = await flows.load(request, flow_id)
@@ -77,6 +78,8 @@ async def load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[An
         if error.return_to is None or await sessions.current(request) is None:
             raise
         return see_other(error.return_to)
+    if flow.identity is not None or (flow.registration is not None and flow.registration.invitation_id is not None):
+        return flow
     session = await sessions.current(request)
     if session is not None and flow.created_at is not None and session.auth_time >= flow.created_at:
         return see_other(flow.return_to)

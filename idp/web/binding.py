@@ -29,9 +29,9 @@ from idp.web import cookies
 MAX_KEYS = 12
 
 _PREFIX = "flow."
-#: Seconds in eight hexadecimal digits, so that tags are in the order of their time, and four random ones.
-_TAG = re.compile(r"[0-9a-f]{12}")
-_TAG_LENGTH = 12
+#: Seconds in eight hexadecimal digits, so that tags are in the order of their time, and eight random ones.
+TAG_LENGTH = 16
+_TAG = re.compile(rf"[0-9a-f]{{{TAG_LENGTH}}}")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -48,7 +48,7 @@ class BrowserKey(NamedTuple):
 
     @classmethod
     def new(cls) -> "BrowserKey":
-        return cls(f"{clock.timestamp():08x}{secrets.token_hex(2)}", random_token())
+        return cls(f"{clock.timestamp():08x}{secrets.token_hex(4)}", random_token())
 
     @classmethod
     def of(cls, request: Request[Any, Any, Any]) -> "BrowserKey":
@@ -87,7 +87,7 @@ class Binding:
     def read(cls, request: Request[Any, Any, Any], id: str) -> "Binding | None":
         """The binding of ``id``, if this browser holds the key that its tag names."""
         # The tag from a URL is looked up among the cookies; it never becomes part of a new one.
-        secret = cookies.read(request, f"{_PREFIX}{id[:_TAG_LENGTH]}")
+        secret = cookies.read(request, f"{_PREFIX}{id[:TAG_LENGTH]}")
         return cls.derive(id, secret) if secret else None
 
     @property

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -165,6 +166,18 @@ async def test_a_session_that_is_not_enough_does_not_go_round_in_circles(
         again = _page(await client.authorize(browser, **changes))
         assert "login-submit" in again.ids
         assert "login-submit" in _page(await browser.get(again.path)).ids
+
+
+@pytest.mark.fault(24)
+async def test_what_waits_for_this_very_flow_stays(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """An invitation is not lost by a sign-in in another tab."""
+    tab = _page(await client.authorize(browser))
+    await execute(
+        "UPDATE signin_flow SET registration = $2 WHERE id = $1",
+        tab.path.split("/")[2], f'{{"invitation_id": "{uuid4()}"}}',
+    )  # fmt: skip
+    await client.sign_in(browser, alice.email)
+    assert "login-submit" in _page(await browser.get(tab.path)).ids
 
 
 @pytest.mark.fault(24)

@@ -1,7 +1,7 @@
 """What a browser holds of the flows that it began, for tests that take it apart."""
 
 from idp.db.engine import fetchrow
-from idp.web.binding import Binding
+from idp.web.binding import TAG_LENGTH, Binding
 from tests.support.browser import Browser
 
 PREFIX = "__Host-flow."
@@ -9,7 +9,7 @@ PREFIX = "__Host-flow."
 
 def cookie_of(flow_id: str) -> str:
     """The name of the cookie that binds what has this id."""
-    return f"{PREFIX}{flow_id[:12]}"
+    return f"{PREFIX}{flow_id[:TAG_LENGTH]}"
 
 
 def binding_of(browser: Browser, flow_id: str) -> Binding:
