@@ -5,6 +5,7 @@ How it goes on is decided in :mod:`idp.signin.machine`.
 """
 
 import hmac
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -102,6 +103,12 @@ _FINISH = """
 """
 _ABANDON = """
     UPDATE signin_flow SET finished_at = now() WHERE user_id = $1 AND finished_at IS NULL AND expires_at > now()
+"""
+
+
+_KEEP_FORM = "UPDATE signin_flow SET kept_form = $3 WHERE id = $1 AND browser_hash = $2"
+_KEPT_FORM = """
+    SELECT kept_form FROM signin_flow WHERE id = $1 AND user_id = $2 AND finished_at IS NOT NULL AND expires_at > now()
 """
 
 
@@ -247,6 +254,21 @@ async def finish(flow: Flow) -> None:
 async def abandon(user_id: UUID) -> None:
     """End what was begun with steps that count no more: a changed password, a removed factor."""
     await execute(_ABANDON, user_id)
+
+
+async def keep_form(binding: Binding, form: Mapping[str, str]) -> None:
+    """Keep a form that could not be taken without the sign-in that now begins. It may hold secrets, so it is sealed."""
+    sealed = vault.seal(msgspec.json.encode(form), f"signin_flow.kept_form:{binding.id}")
+    await execute(_KEEP_FORM, binding.id, binding.hash, sealed)
+
+
+async def kept_form(id: str, user_id: UUID) -> dict[str, str]:
+    """The form that a sign-in kept which this user finished; empty if there is none."""
+    row = await fetchrow(_KEPT_FORM, id, user_id)
+    if row is None or row["kept_form"] is None:
+        return {}
+    opened = vault.open(bytes(row["kept_form"]), f"signin_flow.kept_form:{id}")
+    return msgspec.json.decode(opened, type=dict[str, str])
 
 
 def expired() -> PageError:

@@ -55,7 +55,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     ``identity`` changes, so that each is taken once and for what it was shown for. ``session_id`` is the session whose
     steps it carries on.
     ``registration`` waits for its address to be proved, and ``identity`` is who somebody is at an upstream provider
-    whose account here is not known yet.
+    whose account here is not known yet. ``kept_form`` is what was entered in the form that the sign-in comes back to.
     """
 
     id = Text(primary_key=True)
@@ -75,6 +75,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     registration = JSONB(null=True, default=None, secret=True)
     identity = JSONB(null=True, default=None, secret=True)
     display = JSONB(null=True, default=None)
+    kept_form = Bytea(null=True, default=None, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
     finished_at = Timestamptz(null=True, default=None)

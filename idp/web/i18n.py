@@ -109,3 +109,8 @@ def moment(value: datetime) -> str:
 def exact_moment(value: datetime) -> str:
     """A moment to the minute, in UTC, for mails."""
     return f"{format_datetime(value, 'd MMMM y, HH:mm', locale=locale.get())} UTC"
+
+
+def second(value: datetime) -> str:
+    """A moment to the second, for those who put events in order."""
+    return f"{format_datetime(value, 'd MMM y, HH:mm:ss', locale=locale.get())} UTC"

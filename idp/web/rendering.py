@@ -185,6 +185,7 @@ class Pages:
             i18n.translate, i18n.translate_plural, newstyle=True
         )
         self._environment.filters["when"] = i18n.moment
+        self._environment.filters["exactly"] = i18n.second
         self._environment.filters["web_url"] = web_url
         self._environment.globals |= {
             "product_name": theme.product_name,

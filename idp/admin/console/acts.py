@@ -4,16 +4,22 @@ The page is a GET and the deed a POST to the same address, so that both work wit
 become old is renewed in between.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import msgspec
 from litestar import Response
 
 from idp.admin.console.frame import HOME, Visit, done, screen, show
+from idp.admin.console.view import facts
 from idp.admin.roles import Permission
 
 #: Does the deed. Returns where to go and what to say, or an answer of its own.
 Deed = Callable[[Visit, str], Awaitable[tuple[str, str] | Response[str]]]
+
+#: Whom or what a deed is done to, given the part of the path: facts that tell it from all others. Raises the page of
+#: :func:`idp.admin.console.frame.not_found` if there is no such record.
+Subject = Callable[[str], Awaitable[Mapping[str, Any]]]
 
 
 class Confirmed(msgspec.Struct, frozen=True):
@@ -35,28 +41,31 @@ class Confirmed(msgspec.Struct, frozen=True):
     fresh: bool = True
 
 
-def declare(section: str, parameter: str, deeds: list[Confirmed]) -> None:
+def declare(section: str, parameter: str, subject: Subject, deeds: list[Confirmed]) -> None:
     """Declare the screens of the deeds that can be done to a record.
 
     Args:
         section: the part of the console, as ``users``.
         parameter: what the path calls the record.
+        subject: what the page that asks names.
     """
     for each in deeds:
-        _declare(section, parameter, each)
+        _declare(section, parameter, subject, each)
 
 
-def _declare(section: str, parameter: str, each: Confirmed) -> None:
+def _declare(section: str, parameter: str, subject: Subject, each: Confirmed) -> None:
     path = f"/{section}/{{{parameter}}}/{each.name}"
 
     @screen("GET", path, each.permission, fresh=each.fresh)
     async def ask(visit: Visit) -> Response[str]:
         record = visit.params[parameter]
+        named = await subject(record)
         return show(
             visit,
             "form",
             section=section,
             heading=f"{each.title}?",
+            subject=facts(named),
             intro=each.explanation,
             action=f"{HOME}/{section}/{record}/{each.name}",
             fields=[],

@@ -1,5 +1,6 @@
 """Admins, the outbox and the settings: short screens."""
 
+from typing import Any
 from uuid import UUID
 
 from litestar import Response
@@ -48,9 +49,15 @@ async def _revoke(visit: Visit, admin_id: str) -> tuple[str, str]:
     return "/admins", "revoked" if done else "last-owner"
 
 
+async def _named_admin(admin_id: str) -> dict[str, Any]:
+    row = await one(lists.ADMINS, id=admin_id)
+    return {"Email address": row["email"], "Role": row["role"].replace("_", " ")}
+
+
 acts.declare(
     "admins",
     "admin_id",
+    _named_admin,
     [Confirmed("revoke", "Take the role", "They lose what it allows at once.", Permission.ADMINS_WRITE, _revoke)],
 )
 
@@ -106,9 +113,15 @@ async def _retry(_visit: Visit, mail_id: str) -> tuple[str, str]:
     return f"/outbox/{row['id']}", "retried"
 
 
+async def _named_mail(mail_id: str) -> dict[str, Any]:
+    row = await one(lists.MAILS, id=mail_id)
+    return {"Recipient": row["recipient"], "Mail": row["template"].replace("_", " "), "Written": row["created_at"]}
+
+
 acts.declare(
     "outbox",
     "mail_id",
+    _named_mail,
     [
         Confirmed(
             "retry", "Try again now", "A mail that was deferred is tried again.", Permission.OUTBOX_WRITE, _retry,

@@ -9,7 +9,7 @@ from litestar.response import Stream
 
 from idp.admin import lists
 from idp.admin.console.frame import HOME, Visit, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, text, when
+from idp.admin.console.view import Act, Cell, Field, asked_page, exactly, facts, next_url, one, text
 from idp.admin.roles import Permission
 from idp.audit import trail
 from idp.audit.events import record
@@ -25,7 +25,7 @@ async def list_events(visit: Visit) -> Response[str]:
     found = await asked_page(visit, lists.AUDIT)
     rows = [
         [
-            when(row["at"]),
+            exactly(row["at"]),
             Cell(row["event"].replace("_", " "), f"{HOME}/audit/{row['id']}"),
             Cell(row["outcome"], mood="good" if row["outcome"] == "success" else "bad"),
             text(row["actor"]),
@@ -60,11 +60,12 @@ async def show_event(visit: Visit) -> Response[str]:
     shown: dict[str, Any] = {
         name.replace("_", " "): row[name] for name in trail.COLUMNS if name not in ("detail", "seq")
     }
+    shown["at"] = exactly(row["at"])
     proof = await trail.proof(row["id"])
     shown["place in the trail"] = str(row["seq"]) if row["seq"] is not None else "after the next checkpoint"
     shown["hash"] = bytes(proof["hash"]).hex() if proof and proof["hash"] else "none"
     if proof and proof["number"] is not None:
-        shown["checkpoint"], shown["checkpoint at"] = str(proof["number"]), proof["at"]
+        shown["checkpoint"], shown["checkpoint at"] = str(proof["number"]), exactly(proof["at"])
     for name, value in msgspec.json.decode(row["detail"]).items():
         shown[name] = msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
     return show(visit, "record", section="audit", heading=row["event"].replace("_", " "), facts=facts(shown))

@@ -255,15 +255,16 @@ async def save_client(visit: Visit) -> Response[Any]:
 @screen("GET", "/clients/{client_id}/logo", Permission.CLIENTS_WRITE)
 async def ask_for_logo(visit: Visit) -> Response[str]:
     row = await one(lists.CLIENTS, client_id=visit.params["client_id"])
-    return _logo(visit, row["client_id"])
+    return await _logo(visit, row["client_id"])
 
 
-def _logo(visit: Visit, client_id: str, error: str | None = None) -> Response[str]:
+async def _logo(visit: Visit, client_id: str, error: str | None = None) -> Response[str]:
     path = f"{HOME}/clients/{client_id}"
     size = logos.MAX_BYTES // 1024
     hint = f"PNG, JPEG, GIF or WebP, up to {size} KiB. SVG can run scripts, and is not taken."
     return show(
-        visit, "form", section="clients", heading="Upload a logo", multipart=True, error=error, action=f"{path}/logo",
+        visit, "form", section="clients", heading="Upload a logo", multipart=True,
+        subject=facts(await _named(client_id)), error=error, action=f"{path}/logo",
         fields=[Field("file", "Picture", kind="file", help=hint, required=True)], label="Upload", back=path,
         status=400 if error else 200,
     )  # fmt: skip
@@ -275,7 +276,7 @@ async def upload_logo(visit: Visit) -> Response[Any]:
     try:
         await logos.keep_logo(client_id, visit.file)
     except OAuthError as error:
-        return _logo(visit, client_id, error.description)
+        return await _logo(visit, client_id, error.description)
     return done(f"/clients/{client_id}")
 
 
@@ -323,10 +324,16 @@ async def _delete(visit: Visit, client_id: str) -> tuple[str, str]:
     return "/clients", "deleted"
 
 
+async def _named(client_id: str) -> dict[str, Any]:
+    row = await one(lists.CLIENTS, client_id=client_id)
+    return {"Name": row["client_name"], "client_id": row["client_id"]}
+
+
 _WRITE = Permission.CLIENTS_WRITE
 acts.declare(
     "clients",
     "client_id",
+    _named,
     [
         Confirmed(
             "rotate_secret", "New secret", "The old one ends at once. The new one is shown once.", _WRITE, _rotate

@@ -33,6 +33,11 @@ from idp.web.pages import page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 HOME = "/admin"
+#: The parameter that names the sign-in which keeps what was entered.
+KEPT = "kept"
+SIGNED_IN_AGAIN = (
+    "You signed in again, and nothing is saved yet. Below is what you had entered; secrets must be entered again."
+)
 
 #: The tabs, each with the permission to see it.
 TABS: tuple[tuple[str, str, Permission], ...] = (
@@ -55,6 +60,7 @@ class Visit(msgspec.Struct, frozen=True):
         params: what the path names.
         query: the parameters of the query.
         form: what was posted, by our own page.
+        kept: what was entered in this form before the sign-in that it led to.
         file: what was uploaded with it.
     """
 
@@ -64,6 +70,7 @@ class Visit(msgspec.Struct, frozen=True):
     params: Mapping[str, str]
     query: Mapping[str, str]
     form: Mapping[str, str]
+    kept: Mapping[str, str]
     file: bytes = b""
 
 
@@ -72,7 +79,13 @@ ROUTES: list[HTTPRouteHandler] = []
 
 
 def screen(
-    method: str, path: str, permission: Permission | None, *, fresh: bool = False, upload: bool = False
+    method: str,
+    path: str,
+    permission: Permission | None,
+    *,
+    fresh: bool = False,
+    upload: bool = False,
+    page: str = "",
 ) -> Callable[[Screen], Screen]:
     """Declare a screen.
 
@@ -81,11 +94,12 @@ def screen(
         permission: what the admin needs; None: only to be one.
         fresh: the sign-in must not be long ago. For all that gives power away, or cannot be undone.
         upload: a file comes with the form, as ``file``.
+        page: where the form stands, after ``/admin``, if that is not its own path.
     """
 
     def declare(function: Screen) -> Screen:
         async def endpoint(request: AnyRequest) -> Response[Any]:
-            visit = await _admit(request, permission, fresh=fresh, upload=upload)
+            visit = await _admit(request, permission, fresh=fresh, upload=upload, page=page)
             if isinstance(visit, Response):
                 return visit
             try:
@@ -103,16 +117,16 @@ def screen(
 
 
 async def _admit(
-    request: AnyRequest, permission: Permission | None, *, fresh: bool, upload: bool
+    request: AnyRequest, permission: Permission | None, *, fresh: bool, upload: bool, page: str
 ) -> Visit | Response[Any]:
-    """Who is there; or the way to a sign-in that is good enough, which comes back here.
+    """Who is there; or the way to a sign-in that is good enough, which comes back here with what was entered.
 
     Raises:
         PageError: whoever is there is no admin, or their role does not allow it, or the form is not ours.
     """
     # The console speaks English, its dates too (docs/decisions/0021).
     locale.set("en")
-    back = _back_to(request)
+    back = f"{HOME}{page}" if page else _back_to(request)
     session = await sessions.current(request)
     if session is None:
         return await _sign_in(request, back, max_age=settings().reauthentication_lifetime if fresh else None)
@@ -122,17 +136,19 @@ async def _admit(
         raise _forbidden("This part is for admins. Sign in with an account that has a role.")
     if permission is not None and permission not in caller.allowed:
         raise _forbidden("Your role does not allow this.")
-    if ACR_VALUES.index(session.acr) < ACR_VALUES.index(settings().admin_acr):
-        return await _sign_in(request, back, step_up=session, login_hint=user.email)
-    if fresh and session.age() > settings().reauthentication_lifetime:
-        return await _sign_in(request, back, login_hint=user.email, max_age=0)
-    authority.set(partial(_hold, session, caller, fresh=fresh))
-    context.actor.set(caller.actor)
     form, file = dict[str, str](), b""
     if request.method == HttpMethod.POST:
         form, file = await _uploaded(request) if upload else (await forms.form(request), b"")
         check_form_token(form, _secret(request), "admin")
-    return Visit(request, caller, user, request.path_params, forms.query(request), form, file)
+    if ACR_VALUES.index(session.acr) < ACR_VALUES.index(settings().admin_acr):
+        return await _sign_in(request, back, step_up=session, login_hint=user.email, form=form)
+    if fresh and session.age() > settings().reauthentication_lifetime:
+        return await _sign_in(request, back, login_hint=user.email, max_age=0, form=form)
+    authority.set(partial(_hold, session, caller, fresh=fresh))
+    context.actor.set(caller.actor)
+    query = forms.query(request)
+    kept = await flows.kept_form(query[KEPT], user.id) if KEPT in query else {}
+    return Visit(request, caller, user, request.path_params, query, form, kept, file)
 
 
 async def _hold(session: SignedIn, caller: Caller, *, fresh: bool) -> None:
@@ -162,9 +178,19 @@ async def _sign_in(
     step_up: SignedIn | None = None,
     login_hint: str = "",
     max_age: int | None = None,
+    form: Mapping[str, str] | None = None,
 ) -> Response[Any]:
+    """The way to a sign-in.
+
+    Args:
+        form: what was posted. It is there again when the sign-in comes back.
+    """
     key = await limits.begin(request)
-    binding = await flows.start(
+    binding = key.bind()
+    entered = {name: value for name, value in (form or {}).items() if name != "csrf_token"}
+    if entered:
+        back = f"{back}?{urlencode({KEPT: binding.id})}"
+    await flows.start(
         key,
         back,
         cancel_to="/account",
@@ -173,7 +199,10 @@ async def _sign_in(
         max_age=max_age,
         step_up=step_up,
         login_hint=login_hint,
+        binding=binding,
     )
+    if entered:
+        await flows.keep_form(binding, entered)
     return see_other(flows.path(binding), key.cookies())
 
 
@@ -193,7 +222,7 @@ def _secret(request: AnyRequest) -> str:
 #: What a screen need not have.
 _NOTHING: dict[str, Any] = dict.fromkeys(
     (
-        *("error", "intro", "acts", "filters", "forms", "next", "empty"),
+        *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty"),
         *("facts", "tables", "snippets", "secret", "danger", "multipart", "version"),
     )
 )
@@ -202,7 +231,13 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
 def show(
     visit: Visit, template: str, *, section: str = "", status: int = HTTPStatus.OK, **values: Any
 ) -> Response[str]:
-    """A screen. ``done`` of the query says what was done just before."""
+    """A screen. ``done`` of the query says what was done just before. A form shows what was entered before it led to a
+    sign-in.
+    """
+    if visit.kept and template == "form":
+        values["fields"] = [_entered(field, visit.kept) for field in values["fields"]]
+        values["version"] = visit.kept.get("version") or values.get("version")
+        values["intro"] = f"{SIGNED_IN_AGAIN} {values.get('intro') or ''}".rstrip()
     return page(
         f"admin/{template}.html",
         status=status,
@@ -216,6 +251,11 @@ def show(
         done=DONE.get(visit.query.get("done", "")),
         **(_NOTHING | values),
     )
+
+
+def _entered(field: Any, kept: Mapping[str, str]) -> Any:
+    """A field (:class:`idp.admin.console.view.Field`) with what was entered. Secrets and files are not shown again."""
+    return field if field.kind in ("password", "file") else field._replace(value=kept.get(field.name, ""))
 
 
 def done(path: str, what: str = "saved") -> Response[bytes]:

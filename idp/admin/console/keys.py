@@ -161,9 +161,15 @@ async def _destroy(_visit: Visit, kid: str) -> tuple[str, str]:
     return f"/keys/{kid}", "destroyed"
 
 
+async def _named(kid: str) -> dict[str, Any]:
+    key = await _key(kid)
+    return {"Key id (kid)": key.kid, "Algorithm": key.alg, "State": key.state}
+
+
 acts.declare(
     "keys",
     "kid",
+    _named,
     [
         Confirmed(
             "activate", "Let it sign now",

@@ -147,9 +147,15 @@ async def _delete(_visit: Visit, jwks_id: str) -> tuple[str, str]:
     return f"/{SECTION}", "deleted"
 
 
+async def _named(jwks_id: str) -> dict[str, Any]:
+    row = await one(lists.RESOURCE_SERVERS, jwks_id=jwks_id)
+    return {"Name": row["name"], "Identifier (aud)": row["identifier"]}
+
+
 acts.declare(
     SECTION,
     "jwks_id",
+    _named,
     [
         Confirmed(
             "delete", "Delete", "Tokens for it are not issued any more, and its JWKS URL is gone.", _WRITE, _delete

@@ -173,9 +173,16 @@ async def _delete(_visit: Visit, upstream_id: str) -> tuple[str, str]:
     return f"/{SECTION}", "deleted"
 
 
+async def _named(upstream_id: str) -> dict[str, Any]:
+    row = await one(lists.UPSTREAMS, id=upstream_id)
+    config = msgspec.json.decode(row["config"])
+    return {"Name": config["name"], "Id": row["id"], "Issuer": config["issuer"]}
+
+
 acts.declare(
     SECTION,
     "upstream_id",
+    _named,
     [
         Confirmed("disable", "Disable", "Nobody can sign in with it. Who is signed in stays so.", _WRITE, _disable),
         Confirmed("enable", "Enable", "People can sign in with it again.", _WRITE, _enable, danger=False),

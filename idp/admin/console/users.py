@@ -14,7 +14,7 @@ from idp.admin.access import check_user
 from idp.admin.console import acts, reports
 from idp.admin.console.acts import Confirmed
 from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
-from idp.admin.console.view import Act, Cell, Field, Table, asked_page, facts, next_url, text, when
+from idp.admin.console.view import Act, Cell, Field, Table, asked_page, exactly, facts, next_url, one, text, when
 from idp.admin.containment import contain_user
 from idp.admin.roles import Permission, Role, grant
 from idp.db.engine import fetch
@@ -76,7 +76,7 @@ def _state(row: Any) -> Cell:
     return Cell("active", mood="good") if row["email_verified"] else Cell("address not confirmed", mood="plain")
 
 
-@screen("POST", "/invitations", Permission.USERS_WRITE)
+@screen("POST", "/invitations", Permission.USERS_WRITE, page="/users")
 async def invite(visit: Visit) -> Response[Any]:
     name = visit.form.get("name", "")[: users.MAX_NAME_LENGTH] or None
     try:
@@ -210,7 +210,7 @@ async def _events(user: User) -> Table:
     page = await list_page(lists.AUDIT, {"user_id": str(user.id)}, limit=20)
     rows = [
         [
-            when(row["at"]),
+            exactly(row["at"]),
             Cell(row["event"], f"{HOME}/audit/{row['id']}"),
             Cell(row["outcome"]),
             text(row["ip_address"]),
@@ -270,10 +270,16 @@ async def _delete(visit: Visit, user_id: str) -> tuple[str, str]:
     return "/users", "deleted"
 
 
+async def _named(user_id: str) -> dict[str, Any]:
+    user = await _user(user_id)
+    return {"Email address": user.email, "Name": user.name, "Id (sub)": str(user.id)}
+
+
 _WRITE = Permission.USERS_WRITE
 acts.declare(
     "users",
     "user_id",
+    _named,
     [
         Confirmed("disable", "Disable", "They cannot sign in, and all that they had ends.", _WRITE, _disable),
         Confirmed("enable", "Enable", "They can sign in again. What ended stays ended.", _WRITE, _enable, danger=False),
@@ -302,9 +308,12 @@ acts.declare(
 
 @screen("GET", "/users/{user_id}/sessions/{sid}/end", Permission.SESSIONS_WRITE)
 async def ask_to_end_session(visit: Visit) -> Response[str]:
-    back = f"{HOME}/users/{visit.params['user_id']}"
+    row = await one(lists.SESSIONS, sid=visit.params["sid"], user_id=visit.params["user_id"])
+    back = f"{HOME}/users/{row['user_id']}"
+    named = await _named(str(row["user_id"])) | {"From": row["ip_address"], "Browser": row["user_agent"][:60]}
     return show(
-        visit, "form", section="users", heading="End this session?", fields=[], danger=True, label="End it", back=back,
+        visit, "form", section="users", heading="End this session?", fields=[],
+        subject=facts(named), danger=True, label="End it", back=back,
         intro="That browser is signed out, and applications lose what they were given there.",
         action=f"{back}/sessions/{visit.params['sid']}/end",
     )  # fmt: skip
@@ -327,6 +336,7 @@ async def ask_for_role(visit: Visit) -> Response[str]:
     choices = [(role.value, role.replace("_", " ")) for role in Role]
     return show(
         visit, "form", section="users", heading=f"Give {user.email} a role", label="Give the role",
+        subject=facts(await _named(str(user.id))),
         fields=[Field("role", "Role", Role.AUDITOR, "choice", choices=choices)],
         action=f"{HOME}/users/{user.id}/role", back=f"{HOME}/users/{user.id}",
     )  # fmt: skip

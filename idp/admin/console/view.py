@@ -18,12 +18,14 @@ class Cell(NamedTuple):
     Attributes:
         mood: as a badge: ``good``, ``bad`` or ``plain``.
         at: a moment, shown in the reader's words.
+        exact: shows date and time of the moment, to the second, instead.
     """
 
     text: str = ""
     href: str | None = None
     mood: str | None = None
     at: datetime | None = None
+    exact: bool = False
 
 
 class Field(NamedTuple):
@@ -62,6 +64,11 @@ class Table(msgspec.Struct):
 
 def when(at: datetime | None, otherwise: str = "never") -> Cell:
     return Cell(at=at) if at is not None else Cell(otherwise)
+
+
+def exactly(at: datetime) -> Cell:
+    """A moment to the second, as what happened is put in order by it."""
+    return Cell(at=at, exact=True)
 
 
 def text(value: Any) -> Cell:

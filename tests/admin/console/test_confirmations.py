@@ -1,0 +1,110 @@
+"""Pages that ask before something is done name whom or what it is done to; the audit tells the time of day."""
+
+import re
+
+import pytest
+
+from idp.accounts.tables import User
+from idp.admin.console import frame
+from idp.admin.roles import Role, grant
+from idp.audit.events import record
+from idp.db.engine import fetchrow, transaction
+from idp.federation import upstreams
+from idp.ids import uuid7_text
+from idp.keys import lifecycle
+from idp.mail import outbox
+from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.web import i18n
+from tests.admin.console.conftest import Desk
+from tests.conftest import MakeUser
+from tests.support.browser import Browser, as_page
+from tests.support.oauth import PASSWORD
+
+pytestmark = pytest.mark.fault(46)
+
+#: Screens of records whose GET is a page of its own, and not a question.
+SHOWN = re.compile(r"/(?:new/.*|change|rotate|export/.*)$")
+ASKING = sorted(
+    path
+    for route in frame.ROUTES
+    for path in route.paths
+    if "GET" in {str(method) for method in route.http_methods}
+    and re.search(r"}/[a-z_]+$", path)
+    and not SHOWN.search(path)
+)
+
+Names = dict[str, tuple[dict[str, str], list[str]]]
+
+
+@pytest.fixture
+async def names(alice: User, browser: Browser, make_user: MakeUser) -> Names:
+    """By the part of the console: the path parameters of a record, and what tells it from others."""
+    await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
+    session = await fetchrow("SELECT id FROM session WHERE user_id = $1", alice.id)
+    client, _ = await register_client(client_name="Named client", redirect_uris=["https://named.example/cb"])
+    await register_resource_server(identifier := f"https://{uuid7_text()}.example", "Named server")
+    server = await fetchrow("SELECT jwks_id FROM resource_server WHERE identifier = $1", identifier)
+    admin = await make_user()
+    await grant(admin.id, Role.AUDITOR)
+    role = await fetchrow("SELECT id FROM admin_role WHERE user_id = $1", admin.id)
+    async with transaction():
+        await outbox.queue("named@example.com", "account_deleted", name="Named")
+    mail = await fetchrow("SELECT id FROM mail WHERE recipient = 'named@example.com' ORDER BY created_at DESC")
+    key = (await lifecycle.list_keys())[0]
+    provider = upstreams.configure(
+        kind="oidc", id=f"named{uuid7_text()[-8:]}", name="Named provider", issuer="https://named.example",
+        client_id="x", client_secret="y",
+    )  # fmt: skip
+    assert await upstreams.add(provider)
+    assert session is not None
+    assert server is not None
+    assert role is not None
+    assert mail is not None
+    return {
+        "users": ({"user_id": str(alice.id), "sid": str(session["id"])}, [alice.email, str(alice.id)]),
+        "clients": ({"client_id": client.client_id}, ["Named client", client.client_id]),
+        "resource_servers": ({"jwks_id": server["jwks_id"]}, ["Named server", identifier]),
+        "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
+        "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
+        "keys": ({"kid": key.kid}, [key.kid, key.alg]),
+        "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
+    }
+
+
+def test_there_are_pages_that_ask() -> None:
+    assert len(ASKING) > 20
+
+
+async def test_every_question_names_its_subject(
+    owner: Desk, names: dict[str, tuple[dict[str, str], list[str]]]
+) -> None:
+    """In the page itself, not only in the address."""
+    for path in ASKING:
+        parameters, said = names[path.split("/")[2]]
+        page = await owner.get(re.sub(r"{(\w+):\w+}", lambda found: parameters[found[1]], path))  # noqa: B023
+        assert page.status == 200, path
+        shown = re.sub(r"<[^>]*>", " ", page.text.partition("<main")[2])
+        for text in said:
+            assert text in shown, (path, text)
+
+
+async def test_a_question_about_nobody(owner: Desk) -> None:
+    for path in ASKING:
+        page = await owner.get(re.sub(r"{(\w+):\w+}", "00000000-0000-7000-8000-000000000000", path))
+        assert page.status == 404, path
+
+
+async def test_the_audit_shows_the_time_of_day(owner: Desk, alice: User) -> None:
+    """To the second, in the list, at the event and at the user, with the moment for programs."""
+    await record("profile_changed", user_id=alice.id)
+    row = await fetchrow("SELECT id, at FROM audit_event WHERE user_id = $1 ORDER BY at DESC", alice.id)
+    assert row is not None
+    token = i18n.locale.set("en")
+    moment = i18n.second(row["at"])
+    i18n.locale.reset(token)
+    assert re.search(r"\d\d:\d\d:\d\d UTC$", moment)
+    for path in (f"/admin/audit?user_id={alice.id}", f"/admin/audit/{row['id']}", f"/admin/users/{alice.id}"):
+        text = (await owner.get(path)).text
+        assert f'<time datetime="{row["at"].isoformat()}" title="{moment}">{moment}</time>' in text, path
+    # Elsewhere a moment is told in words, and its title is exact.
+    assert re.search(r'title="[^"]+ UTC">(?!\d+ \w+ \d+, )', (await owner.get("/admin/users")).text)
