@@ -181,3 +181,22 @@ async def test_70_what_was_revoked_since_a_backup_stays_dead(
         assert "login-submit" in page.ids
         # And people sign in again.
         assert "refresh_token" in await client.tokens(browser, user.email)
+
+
+@pytest.mark.fault(43)
+async def test_70_a_server_that_runs_notices_too(
+    cluster: Cluster, template: str, db: str, start_server: Callable[..., Server]
+) -> None:
+    """Somebody restores a backup and does not restart it."""
+    dsn = await cluster.create_database(template)
+    async with isolated(dsn):
+        await execute("INSERT INTO database_mark (id, number) VALUES (1, 1000)")
+    server = await asyncio.to_thread(start_server, IDP_DATABASE_URL=dsn)
+    published = await _kids(server)
+    async with isolated(dsn):
+        await execute("UPDATE database_mark SET number = 1")
+        async with asyncio.timeout(60):
+            while await _kids(server) & published:
+                await asyncio.sleep(0.1)
+    assert "database_restored" in server.log
+    assert await asyncio.to_thread(server.stop) == 0
