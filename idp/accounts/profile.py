@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from idp.accounts.claims import ADDRESS_MEMBERS
+from idp.accounts.owners import check_owner_remains
 from idp.accounts.tables import User
 from idp.accounts.users import MAX_NAME_LENGTH
 from idp.audit.events import record
@@ -158,7 +159,12 @@ def _read_address(entered: Mapping[str, str]) -> dict[str, str]:
 
 
 async def delete_user(user_id: UUID) -> bool:
-    """Delete a user with all that hangs on them. What the audit trail says of them stays, under their id."""
+    """Delete a user with all that hangs on them. What the audit trail says of them stays, under their id.
+
+    Raises:
+        LastOwnerError: this is the last owner.
+    """
     async with transaction():
+        await check_owner_remains(user_id)
         await record("user_deleted", user_id=user_id)
         return bool(await execute("DELETE FROM users WHERE id = $1", user_id))

@@ -8,6 +8,7 @@ import msgspec
 
 from idp.accounts.addresses import normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXTS, VERIFIED
+from idp.accounts.owners import check_owner_remains
 from idp.accounts.passwords import hash_password
 from idp.accounts.tables import Origin, User
 from idp.audit.events import record
@@ -99,9 +100,18 @@ async def set_password(user_id: UUID, password: str, sign_out: SignOut) -> bool:
     return True
 
 
-async def disable_user(user_id: UUID, sign_out: SignOut) -> bool:
-    """Lock a user out: no new sign-in, and all that earlier ones gave ends. Returns whether this call did it."""
+async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = True) -> bool:
+    """Lock a user out: no new sign-in, and all that earlier ones gave ends. Returns whether this call did it.
+
+    Args:
+        keep_owner: refuse where no other owner is left. The command line, which can make owners, does not ask for it.
+
+    Raises:
+        LastOwnerError: this is the last owner.
+    """
     async with transaction():
+        if keep_owner:
+            await check_owner_remains(user_id)
         if not await execute(_DISABLE, user_id):
             return False
         await sign_out(user_id, "user_disabled")

@@ -12,6 +12,7 @@ import msgspec
 
 from idp import clock
 from idp.accounts import users
+from idp.accounts.owners import check_owner_remains
 from idp.audit.events import record
 from idp.db.engine import execute, fetch, transaction
 from idp.federation import upstreams
@@ -112,16 +113,21 @@ AND NOT EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id <> $1)
 """
 
 
-async def contain_user(user_id: UUID, *, disable: bool = True) -> Report:
+async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool = True) -> Report:
     """End all that a user's sign-ins gave and what is under way for them.
 
     Args:
         disable: nobody signs in as this user until an admin allows it again.
+        keep_owner: as of :func:`idp.accounts.users.disable_user`.
 
     Raises:
         UnknownSubject: there is no such user.
+        LastOwnerError: this is the last owner, who would be disabled.
     """
     async with transaction():
+        if disable and keep_owner:
+            # Before the lock of the row, so that locks are taken in one order.
+            await check_owner_remains(user_id)
         if not await fetch("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id):
             raise UnknownSubject("user")
         # Locked as an update of it would, so that a redemption that refers to it goes on, and ends, before.
@@ -129,7 +135,7 @@ async def contain_user(user_id: UUID, *, disable: bool = True) -> Report:
         usable = _tokens([row["resource"] for row in await fetch(_RESOURCES_OF_USER, user_id)])
         usable += _own_sessions(applications)
         if disable:
-            await users.disable_user(user_id, _nothing)
+            await users.disable_user(user_id, _nothing, keep_owner=False)
         ended = await credentials_changed(user_id, "user_contained")
         ended["consents"] = await execute(_CONSENTS_OF_USER, user_id)
         ended["invitations"] = await execute(_INVITATIONS_OF_USER, user_id)

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from enum import StrEnum
 from uuid import UUID
 
+from idp.accounts.owners import check_owner_remains
 from idp.audit.events import record
 from idp.db.engine import execute, fetch, transaction
 
@@ -75,12 +76,7 @@ _GRANT = """
 INSERT INTO admin_role (id, user_id, role, granted_by, granted_at) VALUES (gen_random_uuid(), $1, $2, $3, now())
 ON CONFLICT DO NOTHING
 """
-# The last owner cannot be unmade: two of them who unmake each other at the same moment lock the same rows in order.
-_REVOKE = """
-WITH owners AS (SELECT user_id FROM admin_role WHERE role = 'owner' ORDER BY user_id FOR UPDATE)
-DELETE FROM admin_role WHERE user_id = $1 AND role = $2
-AND ($2 <> 'owner' OR EXISTS (SELECT FROM owners WHERE user_id <> $1))
-"""
+_REVOKE = "DELETE FROM admin_role WHERE user_id = $1 AND role = $2"
 
 
 def permissions(roles: Collection[Role]) -> frozenset[Permission]:
@@ -103,8 +99,14 @@ async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
 
 
 async def revoke(user_id: UUID, role: Role) -> bool:
-    """Take a role from a user, unless it is the last owner's. Returns whether this call did it."""
+    """Take a role from a user. Returns whether this call did it.
+
+    Raises:
+        LastOwnerError: this is the last owner.
+    """
     async with transaction():
+        if role is Role.OWNER:
+            await check_owner_remains(user_id)
         if not await execute(_REVOKE, user_id, role):
             return False
         await record("admin_role_revoked", user_id=user_id, detail={"role": role})

@@ -148,4 +148,4 @@ def _tokens_issued(grant_type: str, tokens: Sequence[_Token]) -> tuple[object, .
 
 
 def _sealed(row: Row, detail: object = None) -> tuple[object, ...]:
-    return (*row, seal.content_hash(row, detail) if seal.unlocked() else None)
+    return (*row, seal.content_hash(row, detail))

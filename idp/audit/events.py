@@ -43,6 +43,9 @@ async def record(
         detail: what else to know, JSON only. No secrets: it is kept for long and shown to many.
         stranger: for what anybody may cause without having signed in: whom it concerns, as an account or an address.
             Of one only so many a minute are written (:mod:`idp.audit.strangers`).
+
+    Raises:
+        Locked: the master key is missing.
     """
     row = _row(
         event,
@@ -134,8 +137,12 @@ def make(
 
 
 def values(row: Row) -> dict[str, object]:
-    """The parameters of :data:`INSERT`."""
-    sealed = (*row, seal.content_hash(row) if seal.unlocked() else None)
+    """The parameters of :data:`INSERT`.
+
+    Raises:
+        Locked: the master key is missing. No row is written without its hash, so a row without one was changed.
+    """
+    sealed = (*row, seal.content_hash(row))
     return {f"event_{name}": value for name, value in zip(_COLUMNS, sealed, strict=True)}
 
 

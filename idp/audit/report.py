@@ -16,6 +16,7 @@ Kind = Literal[
     "rows_missing",
     "rows_replaced",
     "rows_uncovered",
+    "rows_unsealed",
     "checkpoint_changed",
     "checkpoint_missing",
     "checkpoint_moved",
@@ -29,6 +30,7 @@ SENTENCES: dict[Kind, str] = {
     "rows_missing": "Rows were removed.",
     "rows_replaced": "The rows are not those that the checkpoint was made of.",
     "rows_uncovered": "No checkpoint speaks of these places: rows were put there, or checkpoints were removed.",
+    "rows_unsealed": "Rows had lost their hashes when a checkpoint first saw them: they may have been changed before.",
     "checkpoint_changed": "A checkpoint was changed.",
     "checkpoint_missing": "Checkpoints were removed.",
     "checkpoint_moved": "A checkpoint is not where it was made.",
@@ -72,8 +74,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     Attributes:
         rows: rows with a place that were checked.
-        waiting: rows that wait for the next checkpoint; those with a hash were checked too.
-        unsealed: ranges of rows that had no hash when a checkpoint first saw them.
+        waiting: rows that wait for the next checkpoint, which were checked too.
         deleted_to: rows up to this one were deleted because of their age.
         last_at: when the last checkpoint was made.
         problems: the first of them.
@@ -83,7 +84,6 @@ class Report(msgspec.Struct, kw_only=True):
     checkpoints: int = 0
     rows: int = 0
     waiting: int = 0
-    unsealed: list[tuple[int, int]] = []
     deleted_to: int = 0
     last_at: datetime | None = None
     problems: list[Problem] = []

@@ -57,10 +57,6 @@ def use(key: bytes | None) -> None:
     _key = key
 
 
-def unlocked() -> bool:
-    return _key is not None
-
-
 def keyed(message: bytes) -> bytes:
     """HMAC-SHA256 of a message.
 

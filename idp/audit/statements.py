@@ -33,8 +33,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
         last_seq: the last row that it covers; less than the first if there was none.
         root: the root of the Merkle tree over the hashes of the rows, base64url.
         previous: SHA-256 of the JWS of the checkpoint before, base64url; empty in the first one.
-        unsealed: so many of the rows, the first ones, had no hash: they are from before there were any, or from a
-            command without the master key.
+        unsealed: number of rows, the first ones, that had no hash. No row is written without one, so a person with
+            access to the database removed it.
         deleted_to: rows up to this one were deleted, or are being deleted, because they are old enough.
         mac: of all the rest, base64url.
     """

@@ -125,7 +125,13 @@ class _Verification:
         self.reached = max(self.reached, statement.last_seq)
         self.report.last_at = statement.at
         if statement.unsealed and statement.last_seq > self.report.deleted_to:
-            self.report.unsealed.append((statement.first_seq, statement.first_seq + statement.unsealed - 1))
+            last = statement.first_seq + statement.unsealed - 1
+            self.report.add(
+                Problem(
+                    kind="rows_unsealed", checkpoint=statement.number, seq=statement.first_seq, last_seq=last,
+                    at=statement.at,
+                )
+            )  # fmt: skip
 
     async def _rows(self, first: int, last: int, statement: Statement | None) -> None:
         found = [_placed(record) async for record in _pages(first, last)]
@@ -174,7 +180,7 @@ class _Verification:
             for record in rows:
                 row = _placed(record)
                 self.report.waiting += 1
-                if row.stored and row.stored != row.expected:
+                if row.stored != row.expected:
                     self._changed(row, None, ())
             after = rows[-1]["id"]
 

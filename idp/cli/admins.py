@@ -65,7 +65,7 @@ async def remove(email: str, role: str) -> None:
 
     user = await _user(email)
     if not await revoke(user.id, Role(role)):
-        raise UnknownAdmin(f"{user.email} is not {role}, or is the last owner, who stays.")
+        raise UnknownAdmin(f"{user.email} is not {role}.")
     click.echo(f"{user.email} is not {role} any more.")
 
 

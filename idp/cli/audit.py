@@ -147,8 +147,6 @@ def _tell(report: Any, outside: int) -> None:
         click.echo(f"The last checkpoint was made at {report.last_at:%Y-%m-%d %H:%M:%S} UTC.")
     if report.deleted_to:
         click.echo(f"Rows 1 to {report.deleted_to} were deleted by age (IDP_AUDIT_RETENTION).")
-    for first, last in report.unsealed:
-        click.echo(f"Rows {first} to {last} had no hash when they were first seen: nothing is known of them before.")
     if not outside:
         click.echo("Whether the end was cut off, only checkpoints kept outside can tell: --checkpoints FILE.")
     if report.intact:

@@ -32,7 +32,7 @@ async def user(user_id: UUID, keep_enabled: bool, as_json: bool) -> None:
     """Sign a user out everywhere, withdraw what they allowed, and lock the account."""
     from idp.admin.containment import contain_user
 
-    _print(await contain_user(user_id, disable=not keep_enabled), as_json)
+    _print(await contain_user(user_id, disable=not keep_enabled, keep_owner=False), as_json)
 
 
 @contain.command()

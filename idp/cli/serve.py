@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import rich_click as click
@@ -199,13 +200,16 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
     """
     from idp.db.engine import configure
     from idp.db.outages import DatabaseUnavailable
-    from idp.keys import last_known
+    from idp.keys import last_known, vault
 
     settings.cache_clear()
     configure_logs(config)
     if service_links:
         # Kubernetes set them.
         log.debug("service_links_ignored", reason=", ".join(sorted(service_links)))
+    master_key_file = Path(os.environ.get("IDP_MASTER_KEY_FILE") or config.master_key_path)
+    if vault.readable_by_others(master_key_file):
+        log.warning("master_key_readable", path=str(master_key_file))
     assert config.database_url is not None  # noqa: S101 -- given, or the embedded one's
     configure(config.database_url.get_secret_value())
     try:

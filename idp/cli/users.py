@@ -132,7 +132,7 @@ async def disable(user: str) -> None:
     from idp.oauth.credentials import credentials_changed
 
     found = await _find(user)
-    done = await disable_user(found.id, credentials_changed)
+    done = await disable_user(found.id, credentials_changed, keep_owner=False)
     click.echo(f"{found.email} is locked out." if done else f"{found.email} was locked out already.")
 
 

@@ -9,6 +9,7 @@ import base64
 import os
 import re
 import secrets
+import stat
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def read_master_key(path: Path) -> bytes:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise VaultError(f"The master key {path} cannot be read: {reason}.") from error
     return _parse(text, str(path))
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether others than the owner of a file may read it."""
+    try:
+        return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return False
 
 
 def create_master_key(path: Path) -> None:

@@ -40,7 +40,10 @@ def captured_mail() -> Path:
 
 
 def _capture(message: EmailMessage, folder: Path) -> None:
-    # Made here, because Maildir fails where two make it at once.
+    # Made here, because Maildir fails where two make it at once. The mails hold codes and links that sign in.
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
     for part in ("tmp", "new", "cur"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    mailbox.Maildir(folder).add(message)
+        (folder / part).mkdir(exist_ok=True)
+    key = mailbox.Maildir(folder).add(message)
+    (folder / "new" / key).chmod(0o600)

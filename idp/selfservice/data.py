@@ -8,6 +8,7 @@ from litestar import Request, Response, get, post
 from idp import clock
 from idp.accounts.addresses import InvalidEmail, normalise_email
 from idp.accounts.claims import claims_of
+from idp.accounts.owners import LastOwnerError
 from idp.accounts.profile import delete_user
 from idp.accounts.tables import User
 from idp.audit.events import record
@@ -99,10 +100,14 @@ async def delete_account(request: AnyRequest) -> Response[Any]:
             request, "data", visitor, error=_("Type your email address as it is shown, to delete the account.")
         )
     user = visitor.user
-    async with transaction():
-        await record("sign_out", user_id=user.id, session_id=visitor.session.id)
-        await delete_user(user.id)
-        await outbox.queue(user.email, "account_deleted", name=user.name)
+    try:
+        async with transaction():
+            await delete_user(user.id)
+            await record("sign_out", user_id=user.id, session_id=visitor.session.id)
+            await outbox.queue(user.email, "account_deleted", name=user.name)
+    except LastOwnerError:
+        error = _("You are the last owner of this server. Make somebody else an owner first.")
+        return account_page(request, "data", visitor, error=error)
     return page("account_deleted.html", cookies=[cookies.delete(cookies.SESSION)])
 
 

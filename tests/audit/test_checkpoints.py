@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from idp.audit import checkpoints, outside, retention, seal, verification
-from idp.audit.events import record
+from idp.audit.events import note, record
 from idp.audit.statements import TYPE, Statement, parse
 from idp.db import engine
 from idp.db.engine import execute, fetch, fetchrow, transaction
@@ -124,30 +124,29 @@ async def _interrupted(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
             await checkpoints.make(notary.sign)
 
 
-async def test_rows_from_before_there_were_hashes(trail: Trail) -> None:
-    """They are sealed by the first checkpoint, which says so."""
+@pytest.mark.fault(14)
+async def test_a_waiting_row_is_changed_and_its_hash_removed(trail: Trail) -> None:
+    """A verification says so at once, and after the checkpoint that covers the row."""
     await record("sign_in")
-    await execute("UPDATE audit_event SET hash = NULL WHERE seq IS NULL")
-    await record("sign_out")
+    assert (await verified()).intact
+    await execute("UPDATE audit_event SET outcome = 'failure', hash = NULL WHERE seq IS NULL AND event = 'sign_in'")
+    assert [problem.kind for problem in (await verified()).problems] == ["row_changed"]
     made = await checkpoints.make(notary.sign)
     assert made is not None
     assert made.unsealed == 1
-    report = await verified()
-    assert report.intact
-    assert report.unsealed == [(2, 2)]
-    await execute("UPDATE audit_event SET outcome = 'failure' WHERE seq = 2")
-    assert not (await verified()).intact
+    (problem,) = (await verified()).problems
+    assert (problem.kind, problem.seq, problem.last_seq) == ("rows_unsealed", made.first_seq, made.first_seq)
 
 
-async def test_a_command_without_the_master_key(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(14)
+async def test_no_row_is_written_without_the_master_key(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(seal, "_key", None)
-        await record("sign_in")
         with pytest.raises(seal.Locked):
-            await checkpoints.make(notary.sign)
-    made = await checkpoints.make(notary.sign)
-    assert made is not None
-    assert made.unsealed == 1
+            await record("sign_in")
+        with pytest.raises(seal.Locked):
+            note("sign_in")
+    assert (await verified()).waiting == 0
 
 
 # Outside

@@ -322,3 +322,14 @@ def test_a_worker_that_dies_is_replaced(start_server: StartServer) -> None:
     until(lambda: _is_ready(server))
     assert len(_workers(server) & before) == 1
     assert server.stop() == 0
+
+
+@pytest.mark.fault(14)
+def test_a_master_key_that_others_may_read_is_told(start: StartServer, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    path.write_text(MASTER_KEY)
+    for mode in (0o644, 0o600):
+        path.chmod(mode)
+        server = start(data=data if mode == 0o644 else None, IDP_MASTER_KEY="", IDP_MASTER_KEY_FILE=str(path))
+        assert ("master_key_readable" in server.log) is (mode == 0o644)
+        server.stop()

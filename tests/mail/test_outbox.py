@@ -345,6 +345,18 @@ async def test_in_development_it_is_captured(own_database: str, use_settings: Us
     assert message["To"] == "alice@example.com"
 
 
+@pytest.mark.fault(14)
+async def test_captured_mail_is_for_its_owner_alone(own_database: str, use_settings: UseSettings) -> None:
+    """It holds codes and links that sign in."""
+    use_settings(dev="true")
+    captured_mail().mkdir(parents=True, exist_ok=True)
+    captured_mail().chmod(0o755)
+    await queue()
+    await outbox.deliver_due()
+    assert captured_mail().stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (captured_mail() / "new").iterdir())
+
+
 async def test_without_a_server_it_waits_for_one(own_database: str, use_settings: UseSettings) -> None:
     use_settings()
     await queue()

@@ -6,6 +6,7 @@ import msgspec
 import structlog
 
 from idp.accounts.addresses import InvalidEmail
+from idp.accounts.owners import LastOwnerError
 from idp.accounts.passwords import PasswordRefused
 from idp.accounts.profile import ProfileRefused
 from idp.accounts.users import EmailTaken
@@ -76,6 +77,7 @@ KINDS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     MomentToCome: (_S.UNPROCESSABLE_ENTITY, "moment-to-come"),
     Outdated: (_S.PRECONDITION_FAILED, "outdated"),
     EmailTaken: (_S.CONFLICT, "email-taken"),
+    LastOwnerError: (_S.CONFLICT, "last-owner"),
     InvalidEmail: (_S.UNPROCESSABLE_ENTITY, "invalid-email"),
     PasswordRefused: (_S.UNPROCESSABLE_ENTITY, "invalid-password"),
     UnfitUpstream: (_S.UNPROCESSABLE_ENTITY, "invalid-upstream"),

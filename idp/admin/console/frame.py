@@ -15,6 +15,7 @@ from litestar import HttpMethod, Request, Response, route
 from litestar.datastructures import UploadFile
 from litestar.handlers import HTTPRouteHandler
 
+from idp.accounts.owners import LastOwnerError
 from idp.accounts.tables import User, user_by_id
 from idp.admin.access import Caller, Forbidden, hold_roles, person
 from idp.admin.roles import Permission
@@ -106,6 +107,8 @@ def screen(
                 return await function(visit)
             except Forbidden as error:
                 raise _forbidden(str(error)) from error
+            except LastOwnerError as error:
+                raise PageError("One owner has to stay", str(error), status=HTTPStatus.CONFLICT) from error
 
         opt = {"access": Access.PAGE, "permission": permission}
         full = HOME + path.replace("}", ":str}")
@@ -275,7 +278,6 @@ DONE = {
     "deleted": "Deleted.",
     "granted": "The role is given.",
     "revoked": "The role is taken.",
-    "last-owner": "The last owner stays.",
     "retried": "It is tried again now.",
     "published": "The new key is published. It signs when all have seen it.",
     "activated": "The key signs from now on.",

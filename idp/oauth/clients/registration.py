@@ -23,6 +23,7 @@ from idp.oauth.clients.registry import Client, ResourceServer, registry
 from idp.oauth.clients.tables import ClientRow, ResourceServerRow
 from idp.oauth.clients.uris import UnfitURI, check_identifier
 from idp.oauth.sign_out import revoke_tokens_of_client
+from idp.settings import settings
 
 TOPIC = "clients"
 MAX_NETWORKS = 100
@@ -134,7 +135,9 @@ def check_resource_server(server: ResourceServer) -> None:
         check_identifier(server.identifier)
     except UnfitURI as error:
         raise OAuthError("invalid_target", f"The identifier {error}.") from error
-    if registry.builtin(server.identifier) is not None:
+    # The issuer is the audience of tokens for nobody else, which a resource server of that name could introspect.
+    own = server.identifier.rstrip("/").lower() == settings().issuer.rstrip("/").lower()
+    if own or registry.builtin(server.identifier) is not None:
         raise OAuthError("invalid_target", "This identifier is our own.")
     known_alg = server.access_token_signed_response_alg in jose.ALGORITHMS
     if not is_name(server.name) or not is_scope(server.scope) or not known_alg:

@@ -1,6 +1,7 @@
 """Registering and changing clients and resource servers."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from idp.oauth.clients.registration import (
 )
 from idp.oauth.clients.tables import ClientRow
 from idp.oauth.token.endpoint import GRANTS
+from idp.settings import settings
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -229,6 +231,14 @@ class TestResourceServer:
         """RFC 8707 section 2: an absolute URI without fragment."""
         with pytest.raises(OAuthError) as refused:
             await register_resource_server(identifier, "The API")
+        assert refused.value.error == "invalid_target"
+
+    @pytest.mark.fault(14)
+    @pytest.mark.parametrize("change", [str, lambda issuer: f"{issuer}/", str.upper])
+    async def test_the_issuer_is_nobody_elses(self, change: Callable[[str], str]) -> None:
+        """Tokens without a resource name it as their audience, and a resource server may introspect its own."""
+        with pytest.raises(OAuthError) as refused:
+            await register_resource_server(change(settings().issuer), "The API")
         assert refused.value.error == "invalid_target"
 
     @pytest.mark.parametrize("identifier", ["https://api.example/v1?x=y", "urn:example:api", "http://internal:8080"])
