@@ -17,6 +17,7 @@ from idp.errors import (
     InsufficientAuthentication,
     InsufficientScope,
     InvalidClient,
+    InvalidRequest,
     MissingToken,
     NoSigningKey,
     OAuthError,
@@ -189,11 +190,18 @@ def _unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
     return json_error("server_error", "Something went wrong on our side.", status)
 
 
+def _not_storable(request: AnyRequest, _: Exception) -> Response[Any]:
+    return _oauth_error(request, InvalidRequest("A value has a character that cannot be stored."))
+
+
 HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]] = {
     OAuthError: _oauth_error,
     PageError: _page_error,
     Overloaded: _overloaded,
     TooManyTries: _too_many_tries,
+    # A text with a NUL character, or half of a surrogate pair: nothing of ours writes one.
+    asyncpg.CharacterNotInRepertoireError: _not_storable,
+    asyncpg.UntranslatableCharacterError: _not_storable,
     DatabaseUnavailable: _database_error,
     asyncpg.PostgresError: _database_error,
     asyncpg.InterfaceError: _database_error,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from litestar import MediaType, Response
 from litestar.datastructures import Cookie
@@ -11,6 +12,9 @@ from litestar.datastructures import Cookie
 from idp.settings import settings
 from idp.web.context import request_id
 from idp.web.rendering import Pages, Theme
+
+#: What stands for itself in a URI (RFC 3986 section 2), and the percent sign of what is quoted already.
+URI = "%:/?#[]@!$&'()*+,;=-._~"
 
 
 @cache
@@ -82,7 +86,8 @@ def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
         b"",
         media_type=MediaType.TEXT,
         status_code=HTTPStatus.SEE_OTHER,
-        headers={"Location": location, "Cache-Control": "no-store"},
+        # A path of ours may hold what the request brought, beyond what a header can.
+        headers={"Location": quote(location, safe=URI), "Cache-Control": "no-store"},
         cookies=list(cookies),
     )
 

@@ -41,6 +41,8 @@ VALUES = st.one_of(
             "9" * 400, "NaN", "null", "[]", "{}", "true", "%22", "%5Cud800", "+", "%0d%0aX:1", "a;b=c", "%e2%80%ae",
             "authorization_code", "refresh_token", "client_credentials", "code", "openid", "none", "query", "form_post",
             "S256", "allow", "deny", "switch", "cancel", "login", "x.y.z", "..", "eyJhbGciOiJub25lIn0.e30.",
+            quote('{"id_token":{"acr":{"value":"\\u0000"}}}'), quote('{"userinfo":{"name":{"values":["\\u0000"]}}}'),
+            quote('{"id_token":{"sub":{"value":"\\u0000"}}}'), quote('{"id_token":{"\\u0000":{"value":"x"}}}'),
             quote('{"id_token":{"sub":{"value":"\\ud800"}}}'), quote('{"userinfo":{"\\u0000":null}}'),
             quote('{"id_token":{"acr":{"essential":true,"values":[{},[],1e999]}}}'), quote("[" * 500),
             quote('{"userinfo":' + '{"a":' * 300), "https://%5B", "https%3A%2F%2F%5B%3A%3A1", "urn:%00",

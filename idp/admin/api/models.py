@@ -1,7 +1,7 @@
 """What the admin API shows and takes. Only what stands here can leave or enter: no secret has a field to show it."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import asyncpg
@@ -203,7 +203,7 @@ class ClientRole(Sent):
 class NotBeforeChange(Sent):
     """A moment before which what was issued counts no more; null: now."""
 
-    not_before: datetime | None = None
+    not_before: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class ResourceServer(Shown):

@@ -213,6 +213,8 @@ def _client(client_id: str) -> Caller:
 
 async def _answer(operation: Operation, request: AnyRequest) -> problems.Answer:
     caller = await authorize(request, operation.permission)
+    if any("\0" in value for value in request.path_params.values()):
+        raise not_found()
     call = Call(caller, request.path_params, forms.query(request), await _body(operation, request))
     if operation.method == "POST" and (key := request_header(request.scope, b"idempotency-key")) is not None:
         if not 1 <= len(key) <= MAX_KEY_LENGTH:
@@ -275,10 +277,10 @@ async def _body(operation: Operation, request: AnyRequest) -> Any:
 
 
 def _check_text(value: Any) -> None:
-    """PostgreSQL stores no NUL."""
+    """PostgreSQL stores no NUL, in values as in names of members."""
     if isinstance(value, str) and "\0" in value:
         raise Refused(HTTPStatus.BAD_REQUEST, "malformed-json", "A text has a character that cannot be kept.")
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for inner in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():
         _check_text(inner)
 
 

@@ -171,6 +171,8 @@ def _read_claims(parameters: Parameters) -> ClaimsRequest:
         return ClaimsRequest()
     if len(text) > MAX_LENGTH:
         raise InvalidRequest("claims is too long.")
+    if "\\u0000" in text:
+        raise InvalidRequest("claims contains a NUL character.")
     try:
         return msgspec.json.decode(text, type=ClaimsRequest)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:

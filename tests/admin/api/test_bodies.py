@@ -20,7 +20,8 @@ OPERATIONS = [
 #: What no field can hold, and what looks almost as if one could.
 WRONG: list[Any] = [
     *(None, True, -1, 2**70, 1.5, "", " ", "\0", "\u202e", "x" * 10_000, "é\r\nX: y", "null", "2026-13-45T99:99:99Z"),
-    *([], [None], [[]], ["\0"], ["x" * 10_000], {}, {"\0": "\0"}, {"a": {"b": [1]}}),
+    *("2026-01-01T00:00:00", "2026-01-01", "9999-12-31T23:59:59.999999+14:00"),
+    *([], [None], [[]], ["\0"], ["x" * 10_000], {}, {"\0": "\0"}, {"a": {"b": [1]}}, {"a": [{"b": {"\0": 1}}]}),
 ]
 NOT_OBJECTS = [b"", b"{", b"null", b"[]", b"1", b'"x"', b"\xff", b'{"a":NaN}', b"[" * 20_000, b'{"a":1,"a":2}']
 NOWHERE = "00000000-0000-7000-8000-000000000000"
@@ -64,6 +65,14 @@ async def test_what_is_no_object(owner: Caller, method: str, path: str, schema: 
     for body in NOT_OBJECTS:
         headers = {"Authorization": f"Bearer {owner.token}", "If-Match": "*", "Content-Type": "application/json"}
         _fits(await owner.http.request(method, url, content=body, headers=headers), body[:20])
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("value", ["2026-01-01T00:00:00", "2026-01-01", "\0", 1, {"\0": 1}])
+async def test_a_moment_needs_a_time_zone(owner: Caller, value: object) -> None:
+    answer = await owner("POST", "/not_before", {"not_before": value})
+    _fits(answer, value)
+    assert answer.status_code in (400, 422)
 
 
 async def test_nothing_of_it_was_kept(owner: Caller) -> None:

@@ -1,0 +1,113 @@
+"""Row 54: every segment of a path and every parameter of a list, of every route, by a caller who may use it."""
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from idp.accounts.tables import User
+from idp.admin.api.operation import OPERATIONS, PREFIX
+from idp.admin.roles import Role
+from idp.signin.csrf import form_token
+from idp.web.access import Access
+from tests.admin.api.conftest import make_caller
+from tests.admin.console.conftest import open_desk
+from tests.attacks.test_54_never_5xx import FORM, send
+from tests.support.browser import Browser, as_page, open_browser
+from tests.support.oauth import PASSWORD
+from tests.support.routes import Route, routes
+from tests.support.server import Server
+
+pytestmark = pytest.mark.fault(15)
+
+#: A segment of a path as it is sent: beyond ASCII, no UTF-8, NUL, what ends lines and paths, very long, and what is
+#: almost an identifier.
+SEGMENTS = (
+    "%E2%82%AC", "€".encode().decode("latin-1"), "%00", "a%00b", "%ff", "%ed%a0%80", "%F0%9F%92%A9", "%0d%0aX:1", "%2f",
+    "..", "%2e%2e%2f", "%25", "%", "%zz", "x" * 3000, "-1", "0", "9" * 400, "null", "%22", "%27", "%5c", "%7b%7d",
+    "00000000-0000-0000-0000-000000000000", "00000000-0000-7000-8000-00000000000%00",
+)  # fmt: skip
+#: The same for parameters, and values of other types than the lists have.
+VALUES = (
+    "\0", "a\0b", "\ud7ff", "€", "💩", "x" * 3000, "-1", "1e999", "NaN", "9" * 400, "2026-01-01", "true", "'", "%", "_",
+    "[]",
+)  # fmt: skip
+
+
+class Callers(NamedTuple):
+    """Those who may call routes, by the headers that they send."""
+
+    api: dict[bytes, bytes]
+    console: dict[bytes, bytes]
+    person: dict[bytes, bytes]
+    tokens: dict[str, str]
+
+    def headers(self, route: Route) -> dict[bytes, bytes]:
+        if route.path.startswith(PREFIX):
+            return self.api
+        if route.path.startswith("/admin"):
+            return self.console
+        return self.person if route.access in (Access.PAGE, Access.ENTRY) else {}
+
+    def body(self, route: Route) -> bytes:
+        if route.path.startswith(PREFIX):
+            return b"{}"
+        purpose = "admin" if route.path.startswith("/admin") else "account"
+        return urlencode({"csrf_token": self.tokens[purpose]}).encode()
+
+
+def _cookies(server: Server, browser: Browser) -> dict[bytes, bytes]:
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    return {b"cookie": cookie.encode(), b"origin": server.issuer.encode(), b"content-type": FORM}
+
+
+@pytest.fixture
+async def callers(server: Server, http: httpx.AsyncClient, alice: User) -> Callers:
+    async with AsyncExitStack() as stack:
+        api = await make_caller(server, http, Role.OWNER)
+        desk = await open_desk(server, await stack.enter_async_context(open_browser(server.issuer)), Role.OWNER)
+        browser = await stack.enter_async_context(open_browser(server.issuer))
+        await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
+        tokens = {
+            "account": form_token(browser.cookies["__Host-session"], "account"),
+            "admin": form_token(desk.browser.cookies["__Host-session"], "admin"),
+        }
+        bearer = {b"authorization": f"Bearer {api.token}".encode(), b"content-type": b"application/json"}
+        by_api = bearer | {b"if-match": b"*"}
+        return Callers(by_api, _cookies(server, desk.browser), _cookies(server, browser), tokens)
+
+
+@pytest.fixture
+def unharmed(server: Server) -> Iterator[None]:
+    before = len(server.log)
+    yield
+    assert httpx.get(f"{server.url}/health/ready").is_success
+    assert "unexpected_error" not in server.log[before:]
+
+
+async def test_54_every_segment_of_every_path(server: Server, callers: Callers, unharmed: None) -> None:
+    with_parameters = [route for route in routes() if "{" in route.path]
+    assert len(with_parameters) > 50
+    for route in with_parameters:
+        names = [part[1:].partition(":")[0] for part in route.path.split("/") if part.startswith("{")]
+        for name in names:
+            for segment in SEGMENTS:
+                target = route.url(**{name: segment})
+                status = send(server, route.method, target, callers.headers(route), callers.body(route))
+                assert status < 500, (status, route.method, target)
+
+
+async def test_54_every_parameter_of_every_list(server: Server, callers: Callers, unharmed: None) -> None:
+    lists = [operation for operation in OPERATIONS if operation.listing is not None]
+    assert len(lists) > 5
+    for operation in lists:
+        assert operation.listing is not None
+        for name in (*operation.listing.filters, "sort", "cursor", "limit", "no\0such"):
+            for value in VALUES:
+                query = urlencode({name: value})
+                for prefix, headers in ((PREFIX, callers.api), ("/admin", callers.console)):
+                    status = send(server, "GET", f"{prefix}{operation.path}?{query}", headers)
+                    assert status < 500, (status, prefix, operation.path, name, value)
