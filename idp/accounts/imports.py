@@ -132,8 +132,7 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     row["email"] = normalise_email(_text("email", values["email"]))
     row["address"] = _address(values)
     if "password_hash" in values:
-        row["password_hash"] = _text("password_hash", values["password_hash"])
-        foreign_hashes.check(row["password_hash"])
+        row["password_hash"] = foreign_hashes.check(_text("password_hash", values["password_hash"]))
     if _boolean("disabled", values.get("disabled", False)):
         row["disabled_at"] = clock.now()
     return row

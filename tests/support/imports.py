@@ -1,6 +1,7 @@
 """Files of users as other systems export them, with password hashes of every kind, at the least allowed costs."""
 
 import hashlib
+import hmac
 import json
 import os
 from base64 import b64encode
@@ -36,6 +37,31 @@ def foreign_hashes(password: str = PASSWORD) -> dict[str, str]:
     made["passlib scrypt"] = f"$scrypt$ln=4,r=8,p=1${ab64(salt)}${ab64(digest)}"
     digest = hashlib.scrypt(typed, salt=salt.hex().encode(), n=16, r=8, p=2)
     made["werkzeug scrypt"] = f"scrypt:16:8:2${salt.hex()}${digest.hex()}"
+    digest = hashlib.pbkdf2_hmac("sha256", typed, salt, 1000)
+    unpadded = [b64encode(part).decode().rstrip("=") for part in (salt, digest)]
+    made["phc pbkdf2"] = "$pbkdf2-sha256$i=1000,l=32$" + "$".join(unpadded)
+    made["openldap pbkdf2"] = f"{{PBKDF2-SHA256}}1000${ab64(salt)}${ab64(digest)}"
+    digest = hashlib.scrypt(typed, salt=salt, n=64, r=8, p=1, dklen=32)
+    made["kratos scrypt"] = f"$scrypt$ln=64,r=8,p=1${b64encode(salt).decode()}${b64encode(digest).decode()}"
+    digest = hashlib.scrypt(typed, salt=salt.hex().encode(), n=16, r=8, p=5, dklen=64)
+    made["django scrypt"] = f"scrypt$16${salt.hex()}$8$5${b64encode(digest).decode()}"
+    prehashed = hashlib.sha256(typed).hexdigest().encode()
+    made["django bcrypt_sha256"] = f"bcrypt_sha256${bcrypt.hashpw(prehashed, bcrypt.gensalt(4)).decode()}"
+    prehashed = b64encode(hmac.digest(b"wp-sha384", typed, "sha384"))
+    made["wordpress"] = "$wp" + bcrypt.hashpw(prehashed, bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
+    digest = hashlib.pbkdf2_hmac("sha512", typed, salt, 1000, 32)
+    marker = b"\x01" + b"".join(number.to_bytes(4) for number in (2, 1000, len(salt)))
+    made["asp.net identity"] = b64encode(marker + salt + digest).decode()
+    for name in ("sha1", "sha256", "sha512"):
+        suffix = "" if name == "sha1" else name.removeprefix("sha")
+        made[f"ldap ssha{suffix}"] = (
+            f"{{SSHA{suffix}}}" + b64encode(hashlib.new(name, typed + salt).digest() + salt).decode()
+        )
+    made["django argon2"] = "argon2" + made["argon2 ID"]
+    made["django bcrypt"] = "bcrypt$" + made["bcrypt"]
+    made["ldap bcrypt"] = "{BCRYPT}" + made["bcrypt"]
+    made["ldap crypt"] = "{crypt}" + made["bcrypt 2y"]
+    made["ldap argon2"] = "{ARGON2}" + made["argon2 ID"]
     return made
 
 
