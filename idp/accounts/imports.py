@@ -5,9 +5,10 @@ that was interrupted is continued by running it again.
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -27,22 +28,63 @@ MAX_TEXT = 1000
 
 _IN_ADDRESS = {f"address.{member}": member for member in ADDRESS_MEMBERS}
 #: What a record may hold: standard claims by their names, and more. A password is here only to be refused.
-COLUMNS = TEXTS | VERIFIED.keys() | _IN_ADDRESS.keys() | {"address", "password_hash", "disabled", "password"}
+COLUMNS = (
+    TEXTS
+    | VERIFIED.keys()
+    | _IN_ADDRESS.keys()
+    | {"address", "password_hash", "disabled", "password", "sub", "totp_secret", "identities"}
+)
+#: Accounts elsewhere that one person may bring along.
+MAX_IDENTITIES, MAX_SUBJECT_LENGTH = 20, 255
 
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_LINES = re.compile("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+#: A secret of 10 to 64 bytes as apps have it (RFC 4648 section 6), without padding.
+_BASE32 = re.compile("[A-Z2-7]{16,103}")
 _URL = re.compile(r"https?://[^\s/].*")
 _BIRTHDATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?")
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 
-_STORED = ", ".join(sorted(TEXTS | VERIFIED.keys() | {"id", "address", "password_hash", "disabled_at"}))
+_STORED = ", ".join(sorted(TEXTS | VERIFIED.keys() | {"id", "address", "password_hash", "disabled_at", "two_step"}))
 # PostgreSQL reads a record by the columns of the table: a whole batch is one parameter.
 _INSERT = f"""
-    INSERT INTO users ({_STORED}, two_step, origin, created_at, updated_at)
-    SELECT {_STORED}, false, '{Origin.IMPORT}', now(), now() FROM jsonb_populate_recordset(NULL::users, $1::jsonb)
-    ON CONFLICT (email) DO NOTHING RETURNING id
+    INSERT INTO users ({_STORED}, origin, created_at, updated_at)
+    SELECT {_STORED}, '{Origin.IMPORT}', now(), now() FROM jsonb_populate_recordset(NULL::users, $1::jsonb)
+    ON CONFLICT DO NOTHING RETURNING id
 """  # noqa: S608
 _COUNT_EXISTING = "SELECT count(*) FROM users WHERE email = ANY($1)"
+# Who has an id, or an account elsewhere, that a record brings along. $1 ids  $2 issuers  $3 subjects
+_TAKEN = """
+    SELECT id::text AS what, email FROM users WHERE id = ANY($1)
+    UNION ALL
+    SELECT i.issuer || ' ' || i.subject, u.email FROM identity AS i JOIN users AS u ON u.id = i.user_id
+    WHERE (i.issuer, i.subject) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+"""
+
+
+class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An account elsewhere: whoever is ``subject`` at ``issuer``. ``upstream`` is the id of the upstream here."""
+
+    issuer: str
+    subject: str
+    upstream: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.issuer} {self.subject}"
+
+
+#: Keeps the secret of somebody's authenticator app, and their accounts elsewhere, in the current transaction. Given by
+#: the caller, because factors and providers are the business of modules above this one.
+Keep = Callable[[UUID, str | None, Sequence[Identity]], Awaitable[object]]
+
+
+class _New(NamedTuple):
+    """Somebody to be: their row, and what stands in other tables."""
+
+    line: int
+    row: dict[str, Any]
+    totp_secret: str | None
+    identities: list[Identity]
 
 
 class Refusal(NamedTuple):
@@ -61,7 +103,7 @@ class Batch(NamedTuple):
     refused: list[Refusal]
 
 
-async def import_users(records: Iterable[Record], *, dry_run: bool = False) -> AsyncIterator[Batch]:
+async def import_users(records: Iterable[Record], keep: Keep, *, dry_run: bool = False) -> AsyncIterator[Batch]:
     """Add users, batch by batch; each one is kept when it is told of. Nobody gets a mail.
 
     Of two records with one address the first counts. To find the second, some 200 bytes a record stay in memory.
@@ -71,41 +113,78 @@ async def import_users(records: Iterable[Record], *, dry_run: bool = False) -> A
     """
     records, seen = iter(records), dict[int, int]()
     while batch := list(islice(records, BATCH)):
-        rows: list[dict[str, Any]] = []
+        found: list[_New] = []
         refused: list[Refusal] = []
         for record in batch:
             try:
-                rows.append(_accepted(record, seen))
+                found.append(_accepted(record, seen))
             except (Malformed, InvalidEmail, HashRefused) as error:
                 refused.append(Refusal(record.line, _written_email(record), str(error)))
-        imported = len(rows) - await _existing(rows) if dry_run else await _add(rows)
-        yield Batch(imported, len(rows) - imported, refused)
+        new, taken = await _free(found)
+        refused = sorted([*refused, *taken])
+        imported = len(new) - await _existing(new) if dry_run else await _add(new, keep)
+        yield Batch(imported, len(new) - imported, refused)
 
 
-async def _add(rows: list[dict[str, Any]]) -> int:
+async def _free(found: list[_New]) -> tuple[list[_New], list[Refusal]]:
+    """Those whose id and accounts elsewhere are nobody else's here, and the others."""
+    identities = [identity for one in found for identity in one.identities]
+    rows = await fetch(
+        _TAKEN,
+        [one.row["id"] for one in found],
+        [identity.issuer for identity in identities],
+        [identity.subject for identity in identities],
+    )
+    owners = {row["what"]: row["email"] for row in rows}
+    new: list[_New] = []
+    refused: list[Refusal] = []
+    for one in found:
+        brought = [("sub", str(one.row["id"])), *(("account elsewhere", str(identity)) for identity in one.identities)]
+        taken = next((what for what, name in brought if owners.get(name, one.row["email"]) != one.row["email"]), None)
+        if taken is None:
+            new.append(one)
+        else:
+            refused.append(Refusal(one.line, one.row["email"], f"The {taken} is that of another user here."))
+    return new, refused
+
+
+async def _add(new: list[_New], keep: Keep) -> int:
     """Keep those who are not there yet. Returns how many they are."""
     async with transaction():
-        added = await fetch(_INSERT, msgspec.json.encode(rows).decode())
+        added = await fetch(_INSERT, msgspec.json.encode([one.row for one in new]).decode())
+        ids_added = {row["id"] for row in added}
+        for one in new:
+            if one.row["id"] in ids_added and (one.totp_secret is not None or one.identities):
+                await keep(one.row["id"], one.totp_secret, one.identities)
         if added:
             await audit("users_imported", detail={"count": len(added)})
     return len(added)
 
 
-async def _existing(rows: list[dict[str, Any]]) -> int:
-    (row,) = await fetch(_COUNT_EXISTING, [row["email"] for row in rows])
+async def _existing(new: list[_New]) -> int:
+    (row,) = await fetch(_COUNT_EXISTING, [one.row["email"] for one in new])
     count: int = row["count"]
     return count
 
 
-def _accepted(record: Record, seen: dict[int, int]) -> dict[str, Any]:
+def _accepted(record: Record, seen: dict[int, int]) -> _New:
     if isinstance(record.values, Malformed):
         raise record.values
     row = _row(record.values)
+    values = record.values
+    secret = _totp_secret(values["totp_secret"]) if values.get("totp_secret") not in (None, "") else None
+    row["two_step"] = secret is not None
+    new = _New(record.line, row, secret, _identities(values.get("identities")))
+    unique: list[tuple[str, Any]] = [("address", row["email"])]
+    if values.get("sub") not in (None, ""):
+        unique.append(("sub", row["id"]))
+    unique += [("account elsewhere", identity) for identity in new.identities]
     # A hash of 64 bits in place of the address: two of a million are the same once in ten million imports.
-    first = seen.setdefault(hash(row["email"]), record.line)
-    if first != record.line:
-        raise Malformed(f"The address is the same as on line {first}.")
-    return row
+    for what, value in unique:
+        first = seen.setdefault(hash((what, str(value))), record.line)
+        if first != record.line:
+            raise Malformed(f"The {what} is the same as on line {first}.")
+    return new
 
 
 def _written_email(record: Record) -> str | None:
@@ -128,7 +207,7 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
         raise Malformed("There is no email address.")
     row: dict[str, Any] = {name: _claim(name, values[name]) for name in TEXTS & values.keys() - {"email"}}
     row |= {name: _boolean(name, values.get(name, False)) for name in VERIFIED}
-    row["id"] = ids.uuid7()
+    row["id"] = _sub(values["sub"]) if "sub" in values else ids.uuid7()
     row["email"] = normalise_email(_text("email", values["email"]))
     row["address"] = _address(values)
     if "password_hash" in values:
@@ -136,6 +215,42 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     if _boolean("disabled", values.get("disabled", False)):
         row["disabled_at"] = clock.now()
     return row
+
+
+def _sub(value: object) -> UUID:
+    try:
+        return UUID(_text("sub", value))
+    except ValueError as error:
+        raise Malformed("The sub is not a UUID. Another one cannot be kept: leave it out.") from error
+
+
+def _totp_secret(value: object) -> str:
+    secret = _text("totp_secret", value).replace(" ", "").rstrip("=").upper()
+    if not _BASE32.fullmatch(secret) or len(secret) % 8 in (1, 3, 6):
+        raise Malformed("The totp_secret is not base32 of 10 to 64 bytes.")
+    return secret
+
+
+def _identities(value: object) -> list[Identity]:
+    """Accounts elsewhere: a list of objects, or its JSON."""
+    if value in (None, ""):
+        return []
+    try:
+        found = (
+            msgspec.json.decode(value, type=list[Identity])
+            if isinstance(value, str)
+            else msgspec.convert(value, list[Identity])
+        )
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Malformed("The identities are not a JSON list of objects with issuer and subject.") from error
+    if len(found) > MAX_IDENTITIES or len({(one.issuer, one.subject) for one in found}) < len(found):
+        raise Malformed(f"The identities are more than {MAX_IDENTITIES}, or one of them is there twice.")
+    for one in found:
+        if not _URL.fullmatch(_text("issuer", one.issuer)):
+            raise Malformed("The issuer of an identity is not a URL such as https://example.com.")
+        if not one.subject or len(one.subject) > MAX_SUBJECT_LENGTH or not one.subject.isprintable():
+            raise Malformed("The subject of an identity is not text of up to 255 characters.")
+    return found
 
 
 def _claim(name: str, value: object) -> str:

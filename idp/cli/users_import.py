@@ -45,12 +45,14 @@ async def import_command(
 ) -> None:
     """Add users from FILE: CSV with the names of columns in its first line, or JSON lines.
 
-    Columns are the standard claims of OpenID Connect, password_hash and disabled; email is needed. Whoever is there
+    Columns are the standard claims of OpenID Connect, password_hash, totp_secret, identities and disabled; email is
+    needed. Whoever is there
     already is left as they are, so the same file can be given again after an interruption. Ends with 1 when a line
     was refused.
     """
     from idp.accounts.import_files import read_csv, read_json_lines
     from idp.accounts.imports import COLUMNS, import_users
+    from idp.signin.imported import keep
 
     format_ = format_ or FORMATS.get(Path(file.name).suffix.lower())
     if format_ is None:
@@ -59,7 +61,7 @@ async def import_command(
     counts = {"imported": 0, "existing": 0, "refused": 0}
     shown: list[Refusal] = []
     with _report(report, file) as write, _progress(file) as progress:
-        async for batch in import_users(records, dry_run=dry_run):
+        async for batch in import_users(records, keep, dry_run=dry_run):
             write(batch.refused)
             shown += batch.refused[: SHOWN - len(shown)]
             counts["imported"] += batch.imported

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
@@ -18,12 +19,17 @@ from idp.mail import outbox
 from idp.web.i18n import locale
 
 _USE = """
-    UPDATE identity AS i SET last_used_at = now(), email = $3, tokens = coalesce($4, i.tokens) FROM users AS u
+    UPDATE identity AS i SET last_used_at = now(), email = $3, tokens = coalesce($4, i.tokens), upstream_id = $5
+    FROM users AS u
     WHERE i.issuer = $1 AND i.subject = $2 AND u.id = i.user_id RETURNING i.user_id, u.disabled_at IS NULL AS enabled
 """
 _INSERT = """
     INSERT INTO identity (id, issuer, subject, user_id, upstream_id, email, tokens, created_at, last_used_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, now(), now()) ON CONFLICT (issuer, subject) DO NOTHING
+"""
+_KEEP = """
+    INSERT INTO identity (id, issuer, subject, user_id, upstream_id, created_at)
+    VALUES ($1, $2, $3, $4, $5, now()) ON CONFLICT (issuer, subject) DO NOTHING
 """
 _OWNER = "SELECT user_id FROM identity WHERE issuer = $1 AND subject = $2"
 _LIST = "SELECT id, upstream_id, issuer, email, created_at, last_used_at FROM identity WHERE user_id = $1 ORDER BY id"
@@ -97,7 +103,7 @@ async def known(somebody: Found) -> UUID | None:
     Raises:
         Barred: they may not sign in.
     """
-    row = await fetchrow(_USE, somebody.issuer, somebody.subject, somebody.email, somebody.tokens)
+    row = await fetchrow(_USE, somebody.issuer, somebody.subject, somebody.email, somebody.tokens, somebody.upstream_id)
     if row is None:
         return None
     if not row["enabled"]:
@@ -116,6 +122,16 @@ async def link(user_id: UUID, somebody: Found) -> bool:
         return row is not None and row["user_id"] == user_id
     await record("identity_linked", user_id=user_id, detail={"upstream": somebody.upstream_id})
     return True
+
+
+async def keep(user_id: UUID, issuer: str, subject: str, upstream_id: str | None) -> None:
+    """Make an identity that another system knew that of a user who was just made. In the caller's transaction.
+
+    Args:
+        upstream_id: None: it is called after the issuer's host, until somebody signs in with it.
+    """
+    name = upstream_id or urlsplit(issuer).hostname or issuer
+    await execute(_KEEP, ids.uuid7(), issuer, subject, user_id, name)
 
 
 async def create_user(somebody: Found) -> UUID | None:

@@ -38,6 +38,9 @@ _START = f"""
     WHERE t.confirmed_at IS NULL
     RETURNING id, secret
 """  # noqa: S608
+_KEEP = """
+    INSERT INTO totp (id, user_id, secret, last_step, created_at, confirmed_at) VALUES ($1, $2, $3, 0, now(), now())
+"""
 _FIND_PENDING = "SELECT id, secret FROM totp WHERE user_id = $1 AND holder = $2 AND confirmed_at IS NULL"
 _CONFIRM = """
     UPDATE totp SET confirmed_at = now(), holder = NULL, last_step = $2 WHERE id = $1 AND confirmed_at IS NULL
@@ -98,6 +101,12 @@ def _qr_svg(text: str) -> str:
 async def confirm(user_id: UUID, holder: str, code: str) -> bool:
     """Enable the app if this is the code of the moment of the secret that the holder was shown. It is used up."""
     return await _accept(_CONFIRM, await fetchrow(_FIND_PENDING, user_id, holder), code)
+
+
+async def keep(user_id: UUID, secret: str) -> None:
+    """Enable an app whose secret another system drew, of a user who was just made. In the caller's transaction."""
+    row_id = ids.uuid7()
+    await execute(_KEEP, row_id, user_id, vault.seal(secret.encode(), _context(row_id)))
 
 
 async def verify(user_id: UUID, code: str) -> bool:

@@ -15,6 +15,7 @@ from idp.accounts.imports import Batch, import_users
 from idp.accounts.tables import User, user_by_email
 from idp.accounts.users import EmailTaken, create_user
 from idp.db.engine import execute, fetchrow
+from idp.signin.imported import keep
 from tests.cli.conftest import Cli
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Page
@@ -118,7 +119,7 @@ def people(browser: Browser, client: RelyingParty, mailbox: Mailbox) -> People:
 
 async def _import(*emails: str) -> Batch:
     records = [Record(line, {"email": email}) for line, email in enumerate(emails, 1)]
-    (batch,) = [batch async for batch in import_users(iter(records))]
+    (batch,) = [batch async for batch in import_users(iter(records), keep)]
     return batch
 
 

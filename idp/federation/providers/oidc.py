@@ -21,11 +21,11 @@ from idp.web import outbound
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
-MAX_SUBJECT_LENGTH = 255
 log = structlog.get_logger()
 
 #: Options by which the operator says what a provider does not do.
 SWITCHES = ("reauthenticates", "nonce", "pkce")
+MAX_SUBJECT_LENGTH = 255
 #: Of a provider whose metadata does not say what it signs with, though it must (OpenID Connect Discovery section 3).
 USUAL_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 _ERROR_CODE = re.compile(r"[a-z_]{1,60}")

@@ -1,0 +1,270 @@
+"""The recipes of docs/import.md, each run on a small file as the other system exports it; and what they bring along."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+from base64 import b32encode, b64encode
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import bcrypt
+import pyotp
+import pytest
+
+from idp.accounts.import_files import read_csv, read_json_lines
+from idp.accounts.imports import COLUMNS, Refusal, import_users
+from idp.accounts.passwords import verify_password
+from idp.accounts.tables import User, user_by_email
+from idp.db.engine import execute, fetch, fetchrow
+from idp.signin import totp
+from idp.signin.imported import keep
+from tests.support.imports import PASSWORD
+from tests.support.isolated import own_database
+
+__all__ = ["own_database"]
+pytestmark = pytest.mark.fault(30)
+
+DOCS = Path(__file__).parents[2] / "docs" / "import.md"
+GOOGLE = "https://accounts.google.com"
+
+
+@pytest.fixture
+def domain(db: str) -> str:
+    return f"{secrets.token_hex(6)}.example.com"
+
+
+def _recipe(heading: str) -> str:
+    section = DOCS.read_text(encoding="utf-8").partition(f"### {heading}\n")[2].partition("\n### ")[0]
+    found = re.search(r"```(?:sh|sql)\n(.*?)```", section, re.DOTALL)
+    assert found is not None, heading
+    return found[1]
+
+
+def _run(folder: Path, heading: str, files: dict[str, str], **environment: str) -> bytes:
+    """What the recipe makes of the files."""
+    if shutil.which("jq") is None:
+        pytest.skip("jq is not installed.")
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    subprocess.run(["sh", "-ec", _recipe(heading)], cwd=folder, check=True, env=os.environ | environment)
+    return (folder / "users.jsonl").read_bytes()
+
+
+async def _import(data: bytes, *, csv: bool = False) -> list[Refusal]:
+    records = read_csv(io.BytesIO(data), COLUMNS) if csv else read_json_lines(io.BytesIO(data))
+    return [refusal async for batch in import_users(records, keep) for refusal in batch.refused]
+
+
+async def _known(email: str) -> User:
+    user = await user_by_email(email)
+    assert user is not None, email
+    return user
+
+
+async def _identities(user: User) -> list[tuple[str, str, str]]:
+    rows = await fetch("SELECT issuer, subject, upstream_id FROM identity WHERE user_id = $1", user.id)
+    return [tuple(row) for row in rows]
+
+
+async def test_from_keycloak(tmp_path: Path, domain: str) -> None:
+    salt, sub, subject = os.urandom(16), str(uuid4()), secrets.token_hex(8)
+    digest = hashlib.pbkdf2_hmac("sha512", PASSWORD.encode(), salt, 1000, 64)
+    secret = "aVerySecretKey1234567"
+    credentials = [
+        {
+            "type": "password",
+            "secretData": json.dumps({"value": b64encode(digest).decode(), "salt": b64encode(salt).decode()}),
+            "credentialData": json.dumps({"hashIterations": 1000, "algorithm": "pbkdf2-sha512"}),
+        },
+        {
+            "type": "otp",
+            "secretData": json.dumps({"value": secret}),
+            "credentialData": json.dumps({"subType": "totp", "digits": 6, "period": 30, "algorithm": "HmacSHA1"}),
+        },
+    ]
+    ada = {
+        "id": sub, "username": "ada", "firstName": "Ada", "lastName": "Lovelace", "email": f"ada@{domain}",
+        "emailVerified": True, "enabled": True, "credentials": credentials,
+        "federatedIdentities": [{"identityProvider": "google", "userId": subject, "userName": "x"},
+                                {"identityProvider": "unknown", "userId": "1", "userName": "x"}],
+    }  # fmt: skip
+    bob = {"id": str(uuid4()), "username": "bob", "email": f"bob@{domain}", "emailVerified": False, "enabled": False}
+    assert await _import(_run(tmp_path, "From Keycloak", {"realm.json": json.dumps({"users": [ada, bob]})})) == []
+    user = await _known(f"ada@{domain}")
+    assert (str(user.id), user.name, user.email_verified, user.two_step) == (sub, "Ada Lovelace", True, True)
+    assert await verify_password(user.password_hash, PASSWORD)
+    assert await _identities(user) == [(GOOGLE, subject, "google")]
+    in_app = pyotp.TOTP(b32encode(secret.encode()).decode().rstrip("="))
+    assert await totp.verify(user.id, in_app.now())
+    other = await _known(f"bob@{domain}")
+    assert (other.disabled_at is not None, other.password_hash, other.two_step) == (True, None, False)
+
+
+async def test_from_auth0(tmp_path: Path, domain: str) -> None:
+    subject = str(10**20 + secrets.randbelow(10**15))
+    ada = {
+        "user_id": "auth0|5f7c8ec7c33c6c004bbafe82", "email": f"ada@{domain}", "email_verified": True,
+        "name": "Ada Lovelace", "given_name": "Ada", "family_name": "Lovelace", "nickname": "ada",
+        "picture": "https://s.gravatar.com/avatar/x", "phone_number": "+49301", "phone_verified": True,
+        "identities": [{"provider": "auth0", "user_id": "5f7c", "connection": "db", "isSocial": False},
+                       {"provider": "google-oauth2", "user_id": subject, "connection": "google", "isSocial": True}],
+    }  # fmt: skip
+    bob = {
+        "user_id": "auth0|6",
+        "email": f"bob@{domain}",
+        "email_verified": False,
+        "name": f"bob@{domain}",
+        "blocked": True,
+    }
+    hashes = {"_id": {"$oid": "60425d"}, "email": f"ada@{domain}", "email_verified": True,
+              "passwordHash": bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()}  # fmt: skip
+    files = {"users.json": f"{json.dumps(ada)}\n{json.dumps(bob)}\n", "hashes.json": json.dumps(hashes)}
+    assert await _import(_run(tmp_path, "From Auth0", files)) == []
+    user = await _known(f"ada@{domain}")
+    assert (user.name, user.email_verified, user.phone_number_verified) == ("Ada Lovelace", True, True)
+    assert await verify_password(user.password_hash, PASSWORD)
+    assert await _identities(user) == [(GOOGLE, subject, "google")]
+    assert (await _known(f"bob@{domain}")).disabled_at is not None
+
+
+async def test_from_firebase(tmp_path: Path, domain: str) -> None:
+    subject = str(10**20 + secrets.randbelow(10**15))
+    ada = {
+        "localId": "yrLqC2gBTVXLSHyBcLoKyZ", "email": f"ada@{domain}", "emailVerified": True,
+        "displayName": "Ada Lovelace", "photoUrl": "https://example.com/ada.png", "phoneNumber": "+49301",
+        "passwordHash": "lSrfV15cpx95_sZS2W9c9Kp6i_LVgQNDNC_qzrCnh1SAyZvqmZqAjTdn3aoItz-VHjoZilo78198JAdRuid5lQ==",
+        "salt": "42xEC-ixf3L2lw==", "createdAt": "1508198023000",
+        "providerUserInfo": [{"providerId": "google.com", "rawId": subject, "email": f"ada@{domain}"}],
+    }  # fmt: skip
+    bob = {"localId": "x", "email": f"bob@{domain}", "emailVerified": False, "disabled": True, "providerUserInfo": []}
+    key = "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA=="
+    data = _run(tmp_path, "From Firebase", {"users.json": json.dumps({"users": [ada, bob]})}, KEY=key)
+    assert await _import(data) == []
+    user = await _known(f"ada@{domain}")
+    assert (user.name, user.picture, user.phone_number_verified) == (
+        "Ada Lovelace",
+        "https://example.com/ada.png",
+        True,
+    )
+    assert await verify_password(user.password_hash, "user1password")
+    assert await _identities(user) == [(GOOGLE, subject, "google")]
+    assert (await _known(f"bob@{domain}")).disabled_at is not None
+
+
+async def test_from_cognito(tmp_path: Path, domain: str) -> None:
+    sub = str(uuid4())
+
+    def person(username: str, enabled: bool, **attributes: str) -> dict[str, Any]:
+        has = [{"Name": key, "Value": value} for key, value in attributes.items()]
+        return {"Username": username, "Enabled": enabled, "UserStatus": "CONFIRMED", "Attributes": has}
+
+    ada = person("ada", True, sub=sub, email=f"ada@{domain}", email_verified="true", given_name="Ada",
+                 family_name="Lovelace", phone_number="+49301", phone_number_verified="true")  # fmt: skip
+    bob = person("bob", False, sub=str(uuid4()), email=f"bob@{domain}", email_verified="false", name="Bob B.")
+    data = _run(tmp_path, "From Cognito", {"users.json": json.dumps({"Users": [ada, bob]})})
+    assert await _import(data) == []
+    user = await _known(f"ada@{domain}")
+    assert (str(user.id), user.name, user.email_verified, user.phone_number_verified) == (
+        sub,
+        "Ada Lovelace",
+        True,
+        True,
+    )
+    other = await _known(f"bob@{domain}")
+    assert (other.name, other.email_verified, other.disabled_at is not None) == ("Bob B.", False, True)
+
+
+async def test_from_supabase(own_database: str) -> None:
+    """On tables as its database has them."""
+    sub, subject = uuid4(), secrets.token_hex(8)
+    users = (
+        "id uuid, email text, email_confirmed_at timestamptz, raw_user_meta_data jsonb, phone text,"
+        " phone_confirmed_at timestamptz, banned_until timestamptz, encrypted_password text, deleted_at timestamptz"
+    )
+    await execute("CREATE SCHEMA auth")
+    await execute(f"CREATE TABLE auth.users ({users})")
+    await execute("CREATE TABLE auth.identities (user_id uuid, provider text, provider_id text)")
+    stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2a$")
+    add = "INSERT INTO auth.users VALUES ($1, $2, now(), $3, '49301', now(), $4, $5, NULL)"
+    told = json.dumps({"full_name": "Ada Lovelace", "avatar_url": "https://example.com/ada.png"})
+    await execute(add, sub, "ada@example.com", told, None, stored)
+    await execute("INSERT INTO auth.identities VALUES ($1, 'google', $2)", sub, subject)
+    rows = await fetch(_recipe("From Supabase"))
+    assert await _import("\n".join(row[0] for row in rows).encode()) == []
+    user = await _known("ada@example.com")
+    assert (user.id, user.name, user.email_verified, user.phone_number_verified) == (sub, "Ada Lovelace", True, True)
+    assert await verify_password(user.password_hash, PASSWORD)
+    assert await _identities(user) == [(GOOGLE, subject, "google")]
+
+
+# What a record may bring along
+
+
+async def test_what_is_kept_by_csv(domain: str) -> None:
+    sub, secret = uuid4(), pyotp.random_base32()
+    identities = json.dumps([{"issuer": "https://login.example", "subject": f"s-{sub}"}]).replace('"', '""')
+    text = f'email,sub,totp_secret,identities\r\nada@{domain},{sub},{secret.lower()},"{identities}"\r\n'
+    assert await _import(text.encode(), csv=True) == []
+    user = await _known(f"ada@{domain}")
+    assert user.id == sub
+    assert await totp.enabled(sub)
+    assert await totp.verify(sub, pyotp.TOTP(secret).now())
+    assert await _identities(user) == [("https://login.example", f"s-{sub}", "login.example")]
+    row = await fetchrow("SELECT secret FROM totp WHERE user_id = $1", sub)
+    assert row is not None
+    assert secret.encode() not in bytes(row["secret"])
+
+
+async def test_what_somebody_else_has_is_refused(domain: str) -> None:
+    """Told with its line; the others are imported. The same file again changes nothing."""
+    sub, subject = str(uuid4()), secrets.token_hex(8)
+    identity = {"issuer": "https://login.example", "subject": subject}
+    first = [{"email": f"ada@{domain}", "sub": sub, "identities": [identity]}]
+    for _ in range(2):
+        assert await _import(_lines(first)) == []
+    second = [
+        {"email": f"bob@{domain}", "sub": sub},
+        {"email": f"eve@{domain}", "identities": [identity]},
+        {"email": f"one@{domain}", "sub": (own := str(uuid4()))},
+        {"email": f"two@{domain}", "sub": own},
+        {"email": f"zoe@{domain}"},
+    ]
+    refused = await _import(_lines(second))
+    assert [(refusal.line, refusal.reason) for refusal in refused] == [
+        (1, "The sub is that of another user here."),
+        (2, "The account elsewhere is that of another user here."),
+        (4, "The sub is the same as on line 3."),
+    ]
+    assert (await _known(f"zoe@{domain}")).id
+    assert (await _known(f"ada@{domain}")).id == UUID(sub)
+    for nobody in ("bob", "eve", "two"):
+        assert await user_by_email(f"{nobody}@{domain}") is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sub": "auth0|123"}, {"sub": 7}, {"totp_secret": "x"}, {"totp_secret": "A" * 200}, {"totp_secret": "A" * 17},
+        {"totp_secret": 7}, {"identities": "x"}, {"identities": [{"issuer": "https://x.example"}]},
+        {"identities": [{"issuer": "x", "subject": "y"}]}, {"identities": {}}, {"identities": 7},
+        *({"identities": [{"issuer": "https://x.example", "subject": subject}]} for subject in ("", "\0", "x" * 256)),
+        {"identities": [{"issuer": "https://x.example", "subject": "y", "more": 1}]},
+        {"identities": [{"issuer": "https://x.example", "subject": str(n)} for n in range(21)]},
+        {"identities": [{"issuer": "https://x.example", "subject": "y"}] * 2},
+    ],
+    ids=repr,
+)  # fmt: skip
+async def test_what_cannot_be_kept(domain: str, values: dict[str, Any]) -> None:
+    (refusal,) = await _import(_lines([{"email": f"ada@{domain}"} | values]))
+    assert re.fullmatch(r"[A-Z].*\.", refusal.reason)
+    assert await user_by_email(f"ada@{domain}") is None
+
+
+def _lines(records: list[dict[str, Any]]) -> bytes:
+    return "\n".join(map(json.dumps, records)).encode()
