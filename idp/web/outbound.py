@@ -133,7 +133,7 @@ class _Transport(httpx.AsyncHTTPTransport):
         super().__init__(verify=tls, retries=0, trust_env=False)
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
-        self._own = settings().issuer if own else None
+        self._own = settings().origin if own else None
         self._pool = httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=_Guard(own), retries=0)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -90,10 +90,11 @@ async def test_names_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch, found: E
         await get("https://example.com/")
 
 
-async def test_our_own_issuer_for_the_demo(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+@pytest.mark.parametrize("path", ["", pytest.param("/auth", marks=pytest.mark.fault(29))])
+async def test_our_own_issuer_for_the_demo(path: str, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
     """Its very host and port, and only where that is asked for."""
     port, other = await serve(answer(b"us")), await serve(answer(b"a neighbour"))
-    allow(monkeypatch, http=False, issuer=f"http://127.0.0.1:{port}")
+    allow(monkeypatch, http=False, issuer=f"http://127.0.0.1:{port}{path}")
     async with outbound.client(own=True) as client:
         assert (await client.get(f"http://127.0.0.1:{port}/")).text == "us"
         for url in (f"http://127.0.0.1:{other}/", f"https://127.0.0.1:{other}/"):
