@@ -13,6 +13,7 @@ class Proxy:
 
     Attributes:
         withhold: once set, what PostgreSQL answers no longer arrives.
+        withhold_after: bytes on their way to PostgreSQL that set ``withhold``.
         listen: what comes of LISTEN: allowed, refused, or the connection is cut.
     """
 
@@ -21,6 +22,7 @@ class Proxy:
         self.socket = f"{parse_qs(parts.query)['host'][0]}/{SOCKET}"
         self.database = parts.path
         self.withhold = False
+        self.withhold_after = b""
         self.listen = "allowed"
         self.dsn = ""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -35,6 +37,8 @@ class Proxy:
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
+                if self.withhold_after and self.withhold_after in data:
+                    self.withhold = True
                 if self.listen == "cut" and b"LISTEN" in data:
                     break
                 # As long as before, and a syntax error.

@@ -41,9 +41,9 @@ async def test_kill_9_between_rotation_and_response(
         party.issuer = doomed.issuer
         async with open_browser(doomed.issuer) as browser:
             first = (await party.tokens(browser, alice.email))["refresh_token"]
-        # Once with answers, so that the statement is prepared and its execution alone is left to be answered.
         token = (await party.refresh(first)).json()["refresh_token"]
-        proxy.withhold = True
+        # From its execution on: on whichever connection, the statement is prepared by then.
+        proxy.withhold_after = _jti(token).bytes
         lost = asyncio.create_task(party.refresh(token))
         successor = await _until_rotated(_jti(token))
         doomed.kill()
