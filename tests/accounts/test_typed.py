@@ -46,15 +46,15 @@ def test_spellings(spell: Callable[[str], str]) -> None:
 @pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
 async def test_everywhere(alice: User, spell: Callable[[str], str]) -> None:
     """In mails, from an app, on paper."""
-    sent = await proofs.prepare("test", alice.email, lifetime=60, flow_id=str(alice.id))
-    app = pyotp.TOTP((await totp.start(alice.id, alice.email)).secret)
+    sent = await proofs.prepare(proofs.Purpose.SIGN_IN, alice.email, lifetime=60, flow_id=str(alice.id))
+    app = pyotp.TOTP((await totp.start(alice.id, "test", alice.email)).secret)
     code = (await recovery_codes.make(alice.id))[0]
     for text in WRONG[:4]:
-        assert await proofs.try_code("test", str(alice.id), text) is None
-        assert not await totp.confirm(alice.id, text)
+        assert await proofs.try_code(proofs.Purpose.SIGN_IN, str(alice.id), text) is None
+        assert not await totp.confirm(alice.id, "test", text)
         assert not await recovery_codes.use(alice.id, text)
-    assert await proofs.try_code("test", str(alice.id), spell(sent.code)) is not None
-    assert await totp.confirm(alice.id, spell(app.at(int(time.time()))))
+    assert await proofs.try_code(proofs.Purpose.SIGN_IN, str(alice.id), spell(sent.code)) is not None
+    assert await totp.confirm(alice.id, "test", spell(app.at(int(time.time()))))
     assert await recovery_codes.use(alice.id, spell(code))
 
 
