@@ -74,8 +74,8 @@ CLIENTS = Listing(
 
 RESOURCE_SERVERS = Listing(
     source="resource_server AS r",
-    columns="r.identifier, r.name, r.scope, r.access_token_signed_response_alg, r.client_id, r.jwks_id, r.witnessed,"
-    " r.networks, r.user_agent, r.created_at, r.updated_at,"
+    columns="r.identifier, r.name, r.scope, r.access_token_signed_response_alg, r.access_token_type, r.client_id,"
+    " r.jwks_id, r.witnessed, r.networks, r.user_agent, r.created_at, r.updated_at,"
     " (SELECT max(last_at) FROM jwks_fetch WHERE resource_server = r.identifier) AS jwks_fetched_at,"
     " (SELECT max(period) FROM jwks_fetch WHERE resource_server = r.identifier) AS jwks_period",
     key=Sort("r.identifier", "text"),

@@ -21,6 +21,10 @@ _METADATA = together(
         "--alg", "access_token_signed_response_alg", type=SIGNING_ALGORITHM,
         help="Algorithm that signs its access tokens; RS256, unless you say another.",
     ),
+    click.option(
+        "--token-type", "access_token_type", type=click.Choice(["at+jwt", "JWT"]),
+        help="The typ of its access tokens: at+jwt (RFC 9068), or JWT where its validator refuses that.",
+    ),
     click.option("--client-id", help="The client that introspects tokens for it."),
     click.option(
         "--witnessed/--not-witnessed", default=None, help="Whether new signing keys wait until it has fetched them."

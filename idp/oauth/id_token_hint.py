@@ -5,6 +5,7 @@ from typing import Any
 from idp.errors import InvalidRequest
 from idp.keys import jose
 from idp.keys.ring import keyring
+from idp.oauth.token_kinds import is_access_token
 from idp.settings import settings
 
 
@@ -21,6 +22,8 @@ def read_id_token_hint(token: str) -> dict[str, Any]:
         claims = jose.verify(token, keyring.hinting(), typ="JWT")
     except jose.InvalidJWT as error:
         raise _not_ours(str(error)) from error
+    if is_access_token(claims):
+        raise _not_ours("It is an access token.")
     if claims.get("iss") != settings().issuer or not isinstance(claims.get("sub"), str):
         raise _not_ours("Its issuer is another one, or it names no subject.")
     return claims

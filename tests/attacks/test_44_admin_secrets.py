@@ -26,7 +26,7 @@ SECRET = re.compile(r"secret|password|hash|token|private|sealed|otp|recovery|cha
 HARMLESS = {
     *("has_client_secret", "token_endpoint_auth_method", "access_token_signed_response_alg", "authorization_challenge"),
     *("id_token_signed_response_alg", "refresh_token_cookie", "last_token_expires_at", "secret", "send_mail"),
-    "keep_tokens",
+    *("keep_tokens", "access_token_type", "scope_claims_in_id_token"),
 }
 
 

@@ -132,6 +132,8 @@ def test_resource_servers(cli: Cli) -> None:
     create = ["resources", "create", identifier, "--name", "The API"]
     assert cli(*create, "--scope", "read", "--json").json["identifier"] == identifier
     assert "already" in cli.fails(*create)
+    changed = cli("resources", "update", identifier, "--token-type", "JWT", "--json").json
+    assert changed["access_token_type"] == "JWT"
     assert identifier in cli("resources", "list").out
     found = [server for server in cli("resources", "list", "--json").json if server["identifier"] == identifier]
     assert [(server["name"], server["scope"]) for server in found] == [("The API", "read")]

@@ -215,6 +215,7 @@ class ResourceServer(Shown):
     name: str
     scope: str
     access_token_signed_response_alg: str
+    access_token_type: str
     client_id: str | None
     witnessed: bool
     networks: list[str]
@@ -230,6 +231,7 @@ class NewResourceServer(Sent):
     name: str
     scope: str = ""
     access_token_signed_response_alg: str = "RS256"
+    access_token_type: Literal["at+jwt", "JWT"] = "at+jwt"
     client_id: str | None = None
     witnessed: bool = True
     networks: list[str] = []
@@ -242,6 +244,7 @@ class ResourceServerChange(Sent):
     name: str | UnsetType = UNSET
     scope: str | UnsetType = UNSET
     access_token_signed_response_alg: str | UnsetType = UNSET
+    access_token_type: Literal["at+jwt", "JWT"] | UnsetType = UNSET
     client_id: str | UnsetType | None = UNSET
     witnessed: bool | UnsetType = UNSET
     networks: list[str] | UnsetType = UNSET

@@ -13,6 +13,7 @@ from idp.admin.roles import Permission
 from idp.errors import OAuthError
 from idp.keys import jose
 from idp.oauth.clients import changes, registration
+from idp.oauth.token_kinds import ACCESS_TOKEN_TYPES
 from idp.settings import settings
 
 SECTION = "resource_servers"
@@ -58,6 +59,11 @@ def _form(visit: Visit, path: str, values: dict[str, Any], error: str | None = N
             "access_token_signed_response_alg", "Algorithm of its tokens",
             values.get("access_token_signed_response_alg") or "RS256", "choice", choices=algorithms,
         ),
+        Field(
+            "access_token_type", "Type (typ) of its tokens", values.get("access_token_type") or "at+jwt", "choice",
+            "JWT where its validator refuses at+jwt. ID tokens are JWT too: it must check the audience.",
+            choices=[(kind, kind) for kind in ACCESS_TOKEN_TYPES],
+        ),
         Field("witnessed", "New keys wait until it has fetched them", "on" if values.get("witnessed") else "", "check"),
         Field(
             "networks", "Networks that it calls from, one a line", "\n".join(values.get("networks") or ()), "lines",
@@ -78,6 +84,7 @@ def _entered(visit: Visit) -> dict[str, Any]:
         "name": visit.form.get("name", "").strip(),
         "scope": visit.form.get("scope", "").strip(),
         "access_token_signed_response_alg": visit.form.get("access_token_signed_response_alg", "RS256"),
+        "access_token_type": visit.form.get("access_token_type", "at+jwt"),
         "witnessed": "witnessed" in visit.form,
         "networks": tuple(line.strip() for line in visit.form.get("networks", "").splitlines() if line.strip()),
         "user_agent": visit.form.get("user_agent", "").strip() or None,
@@ -113,6 +120,7 @@ async def show_server(visit: Visit) -> Response[str]:
         "User-Agent begins with": row["user_agent"],
         "Scopes": row["scope"],
         "Algorithm": row["access_token_signed_response_alg"],
+        "Type of its tokens": row["access_token_type"],
         "Introspects as": row["client_id"],
     }
     path = f"{HOME}/{SECTION}/{row['jwks_id']}"

@@ -1,8 +1,13 @@
-"""Configuration for common libraries, with the real values of a client or a resource server."""
+"""Configuration for common libraries, with the real values of a client or a resource server.
+
+Tests run each of them with the real library, or hold those of other programs against our metadata.
+"""
 
 import shlex
 from typing import Any
+from urllib.parse import urlsplit
 
+from idp.admin.console import snippets_of_apis, snippets_of_web
 from idp.settings import settings
 
 Snippets = list[tuple[str, str]]
@@ -14,49 +19,12 @@ def of_client(row: Any, secret: str) -> Snippets:
         return _service(row, secret)
     if row["application_type"] == "native":
         return _native(row)
-    return _single_page(row) if row["token_endpoint_auth_method"] == "none" else _web(row, secret)
-
-
-def _web(row: Any, secret: str) -> Snippets:
-    issuer, uri, scope = settings().issuer, row["redirect_uris"][0], row["scope"]
-    return [
-        (
-            "Python: Authlib with Flask or Starlette",
-            f"""oauth.register(
-    "idp",
-    client_id="{row["client_id"]}",
-    client_secret="{secret}",
-    server_metadata_url="{issuer}/.well-known/openid-configuration",
-    client_kwargs={{"scope": "{scope}", "code_challenge_method": "S256"}},
-)""",
-        ),
-        (
-            "Java: Spring Security (application.yml)",
-            f"""spring.security.oauth2.client:
-  provider.idp.issuer-uri: {issuer}
-  registration.idp:
-    client-id: {row["client_id"]}
-    client-secret: {secret}
-    redirect-uri: {uri}
-    scope: {", ".join(scope.split())}""",
-        ),
-        (
-            "Node: openid-client",
-            f"""import * as client from "openid-client";
-
-const config = await client.discovery(new URL("{issuer}"), "{row["client_id"]}", "{secret}");
-const code_verifier = client.randomPKCECodeVerifier();
-const url = client.buildAuthorizationUrl(config, {{
-  redirect_uri: "{uri}",
-  scope: "{scope}",
-  code_challenge: await client.calculatePKCECodeChallenge(code_verifier),
-  code_challenge_method: "S256",
-}});""",
-        ),
-    ]
+    return _single_page(row) if row["token_endpoint_auth_method"] == "none" else snippets_of_web.of(row, secret)
 
 
 def _single_page(row: Any) -> Snippets:
+    # The refresh token's cookie is sent only where the library is told to, and it comes to no other site.
+    cookie = '\n  fetchRequestCredentials: "include",' if row["refresh_token_cookie"] else ""
     return [
         (
             "JavaScript: oidc-client-ts",
@@ -67,8 +35,12 @@ const users = new UserManager({{
   client_id: "{row["client_id"]}",
   redirect_uri: "{row["redirect_uris"][0]}",
   scope: "{row["scope"]}",
+  loadUserInfo: true,{cookie}
 }});
-await users.signinRedirect();""",
+const atCallback = new URLSearchParams(location.search).has("state");
+const user = atCallback ? await users.signinCallback() : await users.getUser();
+if (!user) await users.signinRedirect();
+else history.replaceState(null, "", location.pathname);""",
         )
     ]
 
@@ -92,7 +64,24 @@ def _native(row: Any) -> Snippets:
     redirectURL: URL(string: "{uri}")!, responseType: OIDResponseTypeCode, additionalParameters: nil)
 }}""".replace("'", '"'),
         ),
+        (
+            "Kubernetes: kubelogin (with scope claims in the ID token)",
+            f"""kubectl config set-credentials oidc \\
+  --exec-api-version=client.authentication.k8s.io/v1 --exec-interactive-mode=IfAvailable \\
+  --exec-command=kubectl --exec-arg=oidc-login --exec-arg=get-token \\
+  --exec-arg=--oidc-issuer-url={issuer} \\
+  --exec-arg=--oidc-client-id={row["client_id"]} \\
+  --exec-arg=--oidc-pkce-method=S256 \\
+  --exec-arg=--oidc-redirect-url={uri} \\
+  --exec-arg=--listen-address={_listen_address(uri)}""",
+        ),
     ]
+
+
+def _listen_address(uri: str) -> str:
+    """Where a program on the person's own machine waits for the redirect."""
+    parts = urlsplit(uri)
+    return f"127.0.0.1:{parts.port or 8000}"
 
 
 def _service(row: Any, secret: str) -> Snippets:
@@ -112,49 +101,4 @@ token = client.fetch_token("{issuer}/token", grant_type="client_credentials")"""
     ]
 
 
-def of_resource_server(row: Any) -> Snippets:
-    """How a resource server validates the tokens that are meant for it."""
-    issuer, alg = settings().issuer, row["access_token_signed_response_alg"]
-    uri = f"{issuer}/jwks/{row['jwks_id']}"
-    return [
-        (
-            "Python: PyJWT",
-            f"""import jwt
-
-jwks = jwt.PyJWKClient("{uri}")
-
-def claims_of(access_token: str) -> dict:
-    key = jwks.get_signing_key_from_jwt(access_token)
-    return jwt.decode(access_token, key, algorithms=["{alg}"], audience="{row["identifier"]}", issuer="{issuer}")""",
-        ),
-        (
-            "Python: joserfc",
-            f"""from joserfc import jwt
-from joserfc.jwk import KeySet
-
-keys = KeySet.import_key_set(httpx.get("{uri}").json())  # again every few minutes
-token = jwt.decode(access_token, keys, algorithms=["{alg}"])
-jwt.JWTClaimsRegistry(
-    iss={{"essential": True, "value": "{issuer}"}}, aud={{"essential": True, "value": "{row["identifier"]}"}}
-).validate(token.claims)""",
-        ),
-        (
-            "Node: jose",
-            f"""import {{ createRemoteJWKSet, jwtVerify }} from "jose";
-
-const jwks = createRemoteJWKSet(new URL("{uri}"));
-const {{ payload }} = await jwtVerify(accessToken, jwks, {{
-  issuer: "{issuer}",
-  audience: "{row["identifier"]}",
-  algorithms: ["{alg}"],
-  typ: "at+jwt",
-}});""",
-        ),
-        (
-            "Java: Spring Security (application.yml)",
-            f"""spring.security.oauth2.resourceserver.jwt:
-  issuer-uri: {issuer}
-  jwk-set-uri: {uri}
-  audiences: {row["identifier"]}""",
-        ),
-    ]
+of_resource_server = snippets_of_apis.of

@@ -23,6 +23,7 @@ from idp.oauth.clients.registry import Client, ResourceServer, registry
 from idp.oauth.clients.tables import ClientRow, ResourceServerRow
 from idp.oauth.clients.uris import UnfitURI, check_identifier
 from idp.oauth.sign_out import revoke_tokens_of_client
+from idp.oauth.token_kinds import ACCESS_TOKEN_TYPES
 from idp.settings import settings
 
 TOPIC = "clients"
@@ -142,6 +143,8 @@ def check_resource_server(server: ResourceServer) -> None:
     known_alg = server.access_token_signed_response_alg in jose.ALGORITHMS
     if not is_name(server.name) or not is_scope(server.scope) or not known_alg:
         raise invalid_metadata("The name, the scope or the algorithm is not valid.")
+    if server.access_token_type not in ACCESS_TOKEN_TYPES:
+        raise invalid_metadata(f"access_token_type must be one of {', '.join(ACCESS_TOKEN_TYPES)}.")
     try:
         networks = [ipaddress.ip_network(network) for network in server.networks]
     except ValueError as error:
@@ -156,6 +159,7 @@ async def register_resource_server(
     *,
     scope: str = "",
     access_token_signed_response_alg: str = jose.DEFAULT_ALGORITHM,
+    access_token_type: str = ACCESS_TOKEN_TYPES[0],
     client_id: str | None = None,
     witnessed: bool = True,
     networks: Sequence[str] = (),
@@ -165,6 +169,7 @@ async def register_resource_server(
 
     Args:
         identifier: the ``resource`` of a request and the ``aud`` of a token: an absolute URI (RFC 8707 section 2).
+        access_token_type: the ``typ`` of its tokens: ``JWT`` where its validator refuses ``at+jwt``.
         client_id: the client that introspects tokens for it.
         witnessed: whether new signing keys wait until it has fetched them.
         networks, user_agent: where it fetches the common JWKS URL from, and how its User-Agent begins.
@@ -177,6 +182,7 @@ async def register_resource_server(
         name=name,
         scope=scope,
         access_token_signed_response_alg=access_token_signed_response_alg,
+        access_token_type=access_token_type,
         client_id=client_id,
         witnessed=witnessed,
         networks=tuple(networks),

@@ -34,6 +34,8 @@ class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         identifier: the ``resource`` of a request and the ``aud`` of a token (RFC 8707).
+        access_token_type: the ``typ`` of its access tokens: ``at+jwt`` (RFC 9068), or ``JWT`` for a validator that
+            refuses it.
         client_id: the client that introspects tokens for it, if one does.
         jwks_id: what its own JWKS URL ends in.
         witnessed: whether new keys wait until it has fetched them.
@@ -45,6 +47,7 @@ class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     scope: str = ""
     access_token_signed_response_alg: str = jose.DEFAULT_ALGORITHM
+    access_token_type: str = "at+jwt"
     client_id: str | None = None
     jwks_id: str = msgspec.field(default_factory=ids.uuid7_text)
     witnessed: bool = True

@@ -70,6 +70,7 @@ class ResourceServerRow(Table, tablename="resource_server", db=engine):
     name = Text()
     scope = Text(default="")
     access_token_signed_response_alg = Text(default="RS256")
+    access_token_type = Text(default="at+jwt")
     client_id = Text(null=True, default=None)
     jwks_id = Text(default=uuid7_text, unique=True)
     witnessed = Boolean(default=True)

@@ -109,7 +109,7 @@ def access_token(client: Client, subject: str, scope: str, resource: Sequence[st
     server = registry.resource_server(audience[0])
     return keyring.sign(
         server.access_token_signed_response_alg if server else jose.DEFAULT_ALGORITHM,
-        "at+jwt",
+        server.access_token_type if server else "at+jwt",
         {
             "iss": settings().issuer,
             "sub": subject,

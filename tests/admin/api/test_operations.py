@@ -102,6 +102,8 @@ async def test_a_resource_server(owner: Caller) -> None:
     problem(await owner.changed("PATCH", path, {"networks": ["everywhere"]}), 422, "invalid_client_metadata")
     changed = await owner.changed("PATCH", path, {"networks": ["10.0.0.0/8"], "witnessed": False})
     assert changed.json()["networks"] == ["10.0.0.0/8"]
+    problem(await owner.changed("PATCH", path, {"access_token_type": "none"}), 422, "invalid-body")
+    assert (await owner.changed("PATCH", path, {"access_token_type": "JWT"})).json()["access_token_type"] == "JWT"
     ours = {"identifier": f"{owner.issuer}/admin/api", "name": "Mine"}
     problem(await owner("POST", "/resource_servers", ours), 422, "invalid_target")
     assert (await owner.changed("DELETE", path)).status_code == 204

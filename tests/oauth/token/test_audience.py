@@ -11,7 +11,7 @@ import pytest
 from idp.accounts.tables import User
 from idp.oauth.clients.registration import register_resource_server
 from tests.conftest import MakeClient
-from tests.support.browser import Browser, Redirect
+from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import RelyingParty
 
 SERVICE = {"grant_types": ["client_credentials"], "redirect_uris": [], "scope": "read"}
@@ -137,6 +137,32 @@ async def test_without_scope_the_scopes_of_the_client(
     tokens = await party.tokens(browser, alice.email, scope=None)
     assert tokens["scope"] == f"openid email {tally.scope.split()[0]}"
     assert "id_token" in tokens
+
+
+@pytest.mark.fault(33)
+async def test_a_validator_that_refuses_at_jwt(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    """Its tokens have the general type, and are access tokens all the same: neither kind passes for the other."""
+    name = secrets.token_hex(4)
+    api = f"https://plain.{name}.example.com"
+    await register_resource_server(api, "Plain", scope=f"{name}:read", access_token_type="JWT")
+    party = await make_client(scope=f"openid email {name}:read")
+    tokens = await party.tokens(browser, alice.email)
+    token = tokens["access_token"]
+    assert jwt.get_unverified_header(token)["typ"] == "JWT"
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert claims["aud"] == [api, party.issuer]
+    assert (await party.introspect(token))["aud"] == [api, party.issuer]
+    assert (await party.userinfo(token)).json()["email"] == alice.email
+    # An ID token is no access token, and an access token is no hint.
+    assert (await party.userinfo(tokens["id_token"])).status_code == 401
+    assert await party.introspect(tokens["id_token"]) == {"active": False}
+    answer = await party.authorize(browser, id_token_hint=token, prompt="none")
+    assert "code" not in answer.parameters
+    page = await browser.get("/logout", id_token_hint=token)
+    assert isinstance(page, Page)
+    assert "logout-done" not in page.ids
+    assert (await party.post("/revoke", token=token)).status_code == 200
+    assert (await party.userinfo(token)).status_code == 401
 
 
 async def test_a_service_names_its_resources(service: RelyingParty, apis: list[str]) -> None:
