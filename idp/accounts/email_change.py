@@ -23,6 +23,8 @@ _CHANGE = """
 async def mail_confirmation(user: User, email: str, session_id: UUID) -> None:
     """Mail a code and a link to the new address; nothing tells whether somebody has it already.
 
+    The mail does not call anybody by name: who reads the address may be somebody else.
+
     Args:
         email: in its normalised form. One's own present address may be confirmed in the same way.
         session_id: whose browser may type the code.
@@ -39,7 +41,6 @@ async def mail_confirmation(user: User, email: str, session_id: UUID) -> None:
             "email_change_confirm",
             lifetime=lifetime,
             void=void,
-            name=user.name,
             code=sent.code,
             link=f"{settings().issuer}/account/email?token={sent.token}",
             minutes=lifetime // 60,

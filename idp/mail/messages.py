@@ -12,6 +12,11 @@ from idp.settings import settings
 from idp.web import i18n
 from idp.web.pages import pages
 
+#: In characters. Longer ones are sentences.
+MAX_NAME_LENGTH = 60
+#: What is part of an address of any kind, and what is part of a telephone number.
+_NO_NAME = re.compile(r"[/\\@:<>\[\]]|\bwww\b|\w\.\w{2,}|(?:\d[ .()-]*){5}", re.IGNORECASE)
+
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 
 
@@ -20,11 +25,22 @@ def sending_host() -> str:
     return urlsplit(settings().issuer).hostname or "localhost"
 
 
+def _called(name: object) -> str | None:
+    """What a mail calls a person by: their name, if it is one.
+
+    People choose their names, and some choose them for what a mail then says. So a name with signs that are not seen or
+    turn the text around, with an address or a number in it, or as long as a sentence, is left out.
+    """
+    if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not name.isprintable() or _NO_NAME.search(name):
+        return None
+    return name
+
+
 def compose(to: str, template: str, message_id: str | None = None, **context: object) -> EmailMessage:
     """Make a message: plain text, and the same in HTML, whose title is the subject.
 
     Args:
-        to: the address of the recipient, who is also called by it where ``name`` is not given.
+        to: the address of the recipient, who is also called by it where ``name`` is not given, or is no name.
         template: its name, as ``welcome``.
         message_id: what is unique about it, so that its like can be told; by default it is like no other.
         context: what the template needs besides ``name``, ``when`` and ``issuer``.
@@ -34,7 +50,7 @@ def compose(to: str, template: str, message_id: str | None = None, **context: ob
     """
     now = clock.now()
     values = context | {
-        "name": context.get("name") or to,
+        "name": _called(context.get("name")) or to,
         "when": i18n.exact_moment(now),
         "issuer": settings().issuer,
     }

@@ -21,7 +21,7 @@ AnyRequest = Request[Any, Any, Any]
 
 
 #: Pages that stand under another one's tab.
-SECTIONS = dict.fromkeys(("password", "email", "passkey", "totp", "recovery_codes"), "security")
+SECTIONS = dict.fromkeys(("password", "email", "passkey", "totp", "recovery_codes", "ask"), "security")
 
 
 class Visit(NamedTuple):
@@ -104,6 +104,25 @@ def account_page(
         error=error,
         done=None if error else _sentence(forms.query(request).get("done")),
         **context,
+    )
+
+
+async def ask(
+    request: AnyRequest, action: str, *, heading: str, text: str, label: str, fields: dict[str, str] | None = None
+) -> Response[Any]:
+    """A page that asks before something about what protects the account is taken away.
+
+    Args:
+        action: where the answer yes is posted, and the page's own path.
+        text: what goes, in a sentence or two.
+        label: of the button that does it.
+        fields: what the form holds besides.
+    """
+    visitor = await visit(request, action, fresh=True)
+    if isinstance(visitor, Response):
+        return visitor
+    return account_page(
+        request, "ask", visitor, heading=heading, text=text, label=label, action=action, fields=fields or {}
     )
 
 

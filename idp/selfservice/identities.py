@@ -3,17 +3,18 @@
 from typing import Any
 from uuid import UUID
 
-from litestar import Request, Response, post
+from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from idp.db.engine import transaction
 from idp.federation import linking
 from idp.federation.upstreams import upstreams
-from idp.selfservice.frame import Visit, end_others, posted
+from idp.selfservice.frame import Visit, ask, end_others, posted, visit
 from idp.settings import settings
 from idp.signin.csrf import form_token
 from idp.web import cookies
 from idp.web.access import Access
+from idp.web.i18n import gettext as _
 from idp.web.pages import see_other
 
 AnyRequest = Request[Any, Any, Any]
@@ -44,6 +45,25 @@ def _name(upstream_id: str) -> str:
     return known.name if known else upstream_id
 
 
+@get("/account/upstreams/{identity_id:uuid}/unlink", opt={"access": Access.PAGE})
+async def ask_to_unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[Any]:
+    """Ask before an account elsewhere is disconnected."""
+    visitor = await visit(request, PATH, fresh=True)
+    if isinstance(visitor, Response):
+        return visitor
+    own = await linking.identities_of(visitor.user.id)
+    name = next((_name(identity["upstream_id"]) for identity in own if identity["id"] == identity_id), None)
+    if name is None:
+        return see_other(PATH)
+    return await ask(
+        request,
+        f"/account/upstreams/{identity_id}/unlink",
+        heading=_("Disconnect %(upstream)s?", upstream=name),
+        text=_("It no longer signs you in, and you are signed out everywhere else."),
+        label=_("Disconnect"),
+    )
+
+
 @post("/account/upstreams/{identity_id:uuid}/unlink", opt={"access": Access.PAGE})
 async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[Any]:
     """Part with an account elsewhere, unless it is the last way to sign in."""
@@ -60,4 +80,4 @@ async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[A
     return see_other(f"{PATH}?done={'unlinked' if parted else 'last-way'}", cookies)
 
 
-ROUTES = [unlink]
+ROUTES = [ask_to_unlink, unlink]

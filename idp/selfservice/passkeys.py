@@ -8,7 +8,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from idp.db.engine import transaction
-from idp.selfservice.frame import Visit, account_page, end_others, posted, visit
+from idp.selfservice.frame import Visit, account_page, ask, end_others, posted, visit
 from idp.selfservice.notices import changed
 from idp.selfservice.security import PATH as SECURITY
 from idp.signin import factors, passkeys, sessions
@@ -54,6 +54,25 @@ async def add(request: AnyRequest) -> Response[Any]:
     return see_other(f"{SECURITY}?done=passkey")
 
 
+@get(f"{PATH}/{{passkey_id:uuid}}", opt=PAGE)
+async def ask_to_remove(request: AnyRequest, passkey_id: FromPath[UUID]) -> Response[Any]:
+    """Ask before a passkey is removed, by its name."""
+    visitor = await visit(request, SECURITY, fresh=True)
+    if isinstance(visitor, Response):
+        return visitor
+    name = next((own.name for own in await passkeys.list_of(visitor.user.id) if own.id == passkey_id), None)
+    if name is None:
+        return see_other(SECURITY)
+    return await ask(
+        request,
+        f"{PATH}/{passkey_id}",
+        heading=_("Remove the passkey “%(name)s”?", name=name),
+        text=_("It no longer signs you in, and you are signed out everywhere else."),
+        label=_("Remove"),
+        fields={"action": "remove"},
+    )
+
+
 @post(f"{PATH}/{{passkey_id:uuid}}", opt=PAGE)
 async def change(request: AnyRequest, passkey_id: FromPath[UUID]) -> Response[Any]:
     """Give a passkey another name, or remove it."""
@@ -74,4 +93,4 @@ async def change(request: AnyRequest, passkey_id: FromPath[UUID]) -> Response[An
     return see_other(f"{SECURITY}?done=passkey-removed", cookies)
 
 
-ROUTES = [show_add, add, change]
+ROUTES = [show_add, add, ask_to_remove, change]

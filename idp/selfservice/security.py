@@ -9,11 +9,12 @@ from idp.accounts.users import keep_password
 from idp.db.engine import transaction
 from idp.oauth.credentials import credentials_changed
 from idp.selfservice import identities
-from idp.selfservice.frame import Visit, account_page, posted, visit
+from idp.selfservice.frame import Visit, account_page, ask, posted, visit
 from idp.selfservice.notices import changed
 from idp.signin import factors, passkeys, recovery_codes, sessions
 from idp.signin.machine import Step
 from idp.web.access import Access
+from idp.web.i18n import gettext as _
 from idp.web.pages import see_other
 
 AnyRequest = Request[Any, Any, Any]
@@ -70,6 +71,19 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     return see_other(f"{PATH}?done=password", [cookie])
 
 
+@get("/account/two-step", opt=PAGE)
+async def ask_two_step_off(request: AnyRequest) -> Response[Any]:
+    """Ask before the second factor is asked for no longer."""
+    return await ask(
+        request,
+        "/account/two-step",
+        heading=_("Turn the second step off?"),
+        text=_("From then on a password alone is enough to sign in as you."),
+        label=_("Turn it off"),
+        fields={"two_step": "off"},
+    )
+
+
 @post("/account/two-step", opt=PAGE)
 async def set_two_step(request: AnyRequest) -> Response[Any]:
     """Ask for a second factor at every sign-in, or no longer."""
@@ -86,14 +100,25 @@ async def set_two_step(request: AnyRequest) -> Response[Any]:
     return see_other(f"{PATH}?done=two-step")
 
 
+@get("/account/recovery-codes", opt=PAGE)
+async def ask_for_recovery_codes(request: AnyRequest) -> Response[Any]:
+    """Ask before codes that may be printed somewhere count no more."""
+    return await ask(
+        request,
+        "/account/recovery-codes",
+        heading=_("Make new recovery codes?"),
+        text=_("The codes that you have now no longer work. The new ones are shown once."),
+        label=_("Make new ones"),
+    )
+
+
 @post("/account/recovery-codes", opt=PAGE)
 async def make_recovery_codes(request: AnyRequest) -> Response[Any]:
     """Make new recovery codes and show them, once. The old ones count no more."""
     asked = await posted(request, PATH, fresh=True)
     if isinstance(asked, Response):
         return asked
-    visitor, _ = asked
-    return await show_new_codes(request, visitor)
+    return await show_new_codes(request, asked[0])
 
 
 async def show_new_codes(request: AnyRequest, visitor: Visit) -> Response[Any]:
@@ -104,4 +129,7 @@ async def show_new_codes(request: AnyRequest, visitor: Visit) -> Response[Any]:
     return account_page(request, "recovery_codes", visitor, codes=codes)
 
 
-ROUTES = [show_security, show_password, change_password, set_two_step, make_recovery_codes]
+ROUTES = [
+    show_security, show_password, change_password, ask_two_step_off, set_two_step, ask_for_recovery_codes,
+    make_recovery_codes,
+]  # fmt: skip

@@ -6,7 +6,7 @@ from litestar import Request, Response, get, post
 
 from idp.db.engine import transaction
 from idp.errors import TooManyTries
-from idp.selfservice.frame import Visit, account_page, end_others, posted, visit
+from idp.selfservice.frame import Visit, account_page, ask, end_others, posted, visit
 from idp.selfservice.notices import changed
 from idp.selfservice.security import PATH as SECURITY
 from idp.selfservice.security import show_new_codes
@@ -59,6 +59,18 @@ async def confirm_totp(request: AnyRequest) -> Response[Any]:
     return await show_new_codes(request, visitor)
 
 
+@get(f"{PATH}/remove", opt=PAGE)
+async def ask_to_remove_totp(request: AnyRequest) -> Response[Any]:
+    """Ask before the app is forgotten."""
+    return await ask(
+        request,
+        f"{PATH}/remove",
+        heading=_("Remove the authenticator app?"),
+        text=_("Its codes no longer sign you in, and you are signed out everywhere else."),
+        label=_("Remove"),
+    )
+
+
 @post(f"{PATH}/remove", opt=PAGE)
 async def remove_totp(request: AnyRequest) -> Response[Any]:
     """Forget the app."""
@@ -75,4 +87,4 @@ async def remove_totp(request: AnyRequest) -> Response[Any]:
     return see_other(f"{SECURITY}?done=totp-removed", cookies)
 
 
-ROUTES = [show_totp, confirm_totp, remove_totp]
+ROUTES = [show_totp, confirm_totp, ask_to_remove_totp, remove_totp]

@@ -55,11 +55,12 @@ class NotNow(Exception):
 
 
 class Taken(NamedTuple):
-    """What a step led to: a session and the cookies to set, or a flow that goes on."""
+    """What a step led to: a session and the cookies to set, or a flow that goes on. ``codes`` are shown once."""
 
     flow: Flow
     session: SignedIn | None = None
     cookies: tuple[Cookie, ...] = ()
+    codes: tuple[str, ...] = ()
 
 
 async def state_of(browser: AnyRequest | None, flow: Flow) -> State:
@@ -145,7 +146,7 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
             "sign_in", outcome="denied", user_id=flow.user_id, detail=detail, stranger=strangers.subject(flow.user_id)
         )
         raise
-    await _note_refusal(step, refused)
+    await _note_refusal(flow, step, refused)
     raise refused
 
 
@@ -161,13 +162,18 @@ async def _hold_session(flow: Flow) -> None:
         raise flows.expired()
 
 
-async def _note_refusal(step: Step, refused: Refused) -> None:
+async def _note_refusal(flow: Flow, step: Step, refused: Refused) -> None:
+    """Write a refusal down, with whose account it was about.
+
+    How much is written goes by who is known in this flow. By whose account was tried, the time that an answer takes
+    would tell whether there is one.
+    """
     await record(
         "sign_in",
         outcome="failure",
         user_id=refused.user_id,
         detail={"reason": f"{step} refused"},
-        stranger=strangers.subject(refused.user_id),
+        stranger=strangers.subject(flow.user_id),
     )
 
 
@@ -189,10 +195,10 @@ async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: F
     done = (*flow.done, proof.done)
     if not machine.complete(_state(flow, done, person)):
         later = await outcome.go_on(flow, person, proof.done)
-        return Taken(later) if later is not None else None
+        return Taken(later, codes=proof.codes) if later is not None else None
     trust = "trust_device" in fields and machine.reached(done) != machine.SINGLE_FACTOR
     ended = await outcome.end(request, flow, person, proof.done, browser=browser, trust=trust)
     if ended is None:
         return None
     await upstream.link(ended.flow, person.user_id)
-    return Taken(ended.flow, ended.session, ended.cookies)
+    return Taken(ended.flow, ended.session, ended.cookies, proof.codes)

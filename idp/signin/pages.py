@@ -113,6 +113,9 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
 
 def after(flow: Flow, step: Step, taken: Taken) -> Response[Any]:
     """Where the browser goes after a step: on, or to the same one again where there is more to do in it."""
+    if taken.codes:
+        following = flow.return_to if taken.session is not None else flows.path(flow.binding)
+        return page("recovery_codes.html", cookies=taken.cookies, codes=taken.codes, next=following)
     if taken.session is not None:
         return navigate(flow.return_to, taken.cookies)
     path, somebody = flows.path(flow.binding), taken.flow.identity

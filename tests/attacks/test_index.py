@@ -77,6 +77,7 @@ ROWS = {
     69: "consent remembered as a product of scopes and resources",
     70: "state rolled back by a restore or a lagging replica",
     71: "caches that are not reloaded",
+    72: "text injected into mails and consoles",
 }
 
 

@@ -44,6 +44,8 @@ async def test_made_named_used_and_removed(page: Page, alice: User) -> None:
 
     await page.goto("/account/security")
     await page.locator("form[action^='/account/passkeys/']").get_by_role("button", name="Remove").click()
+    await page.click("#ask-confirm")
+    await expect(page.get_by_role("status")).to_be_visible()
     await expect(name).to_have_count(0)
     # The device still has it, but it is of no use.
     await sign_out(page)
@@ -91,5 +93,6 @@ async def test_made_on_the_way_because_an_application_insists(
     await page.click("#login-submit")
     await expect(page.locator("#enrol-skip")).to_have_count(0)
     await page.click("#passkey-create")
+    await page.click("#codes-kept")
     await page.wait_for_url("**/callback?**")
     assert "code=" in page.url

@@ -1,5 +1,6 @@
 """Accounts elsewhere on the account page: connecting them, parting with them, and whose they are."""
 
+import re
 from uuid import uuid4
 
 from idp.accounts.tables import User
@@ -45,8 +46,9 @@ async def test_connecting_and_parting(
         assert alice.email in as_page(await other.get("/account/security")).text
         exported = as_page(await other.submit(as_page(await other.get("/account/data")), "data-download"))
         assert str(provider.person.email) in exported.text
-    form = next(form for form in page.forms if form.action.endswith("/unlink"))
-    page = as_page(await browser.post(form.action, form.fields))
+    page = as_page(await browser.get(_unlink(page)))
+    assert upstream.name in page.text
+    page = as_page(await browser.submit(page, "ask-confirm"))
     assert f"link-{upstream.id}" in page.ids
     await mailbox.about(alice.email, "disconnected")
     async with open_browser(browser.issuer) as other:
@@ -99,6 +101,13 @@ async def test_nobody_can_make_a_browser_connect_something(
     assert await fetchrow("SELECT 1 FROM identity WHERE user_id = $1", alice.id) is None
 
 
+def _unlink(page: Page) -> str:
+    """Where the page asks before an account elsewhere is disconnected."""
+    found = re.search(r'href="(/account/upstreams/[^"]+/unlink)"', page.text)
+    assert found
+    return found[1]
+
+
 async def test_the_last_way_in_stays(browser: Browser, provider: OpenIDProvider, add: Add, make_user: MakeUser) -> None:
     """Without a password, a passkey or a verified address there is no other."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
@@ -107,12 +116,12 @@ async def test_the_last_way_in_stays(browser: Browser, provider: OpenIDProvider,
     assert row is not None
     await execute("UPDATE users SET email_verified = false WHERE id = $1", row["user_id"])
     page = as_page(await browser.get("/account/security"))
-    form = next(form for form in page.forms if form.action.endswith("/unlink"))
-    shown = as_page(await browser.post(form.action, form.fields))
+    asked = as_page(await browser.get(_unlink(page)))
+    shown = as_page(await browser.submit(asked, "ask-confirm"))
     assert "only way" in shown.text
     assert await fetchrow("SELECT 1 FROM identity WHERE id = $1", row["id"]) is not None
     await execute("UPDATE users SET email_verified = true WHERE id = $1", row["user_id"])
-    await browser.post(form.action, form.fields)
+    await browser.submit(asked, "ask-confirm")
     assert await fetchrow("SELECT 1 FROM identity WHERE id = $1", row["id"]) is None
 
 

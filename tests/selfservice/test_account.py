@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from uuid import uuid4
 
 import pyotp
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from idp.accounts.tables import User
 from idp.db.engine import execute, fetch, fetchrow
 from idp.signin import factors, recovery_codes
+from idp.signin.machine import Step
 from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
+from tests.support.person import equip
 
 NEW_PASSWORD = "seven tired otters nap"
 
@@ -149,7 +152,7 @@ async def test_an_authenticator_app(home: Browser, alice: User, mailbox: Mailbox
     assert found is not None
     assert found.two_step
     page = as_page(await home.get("/account/security"))
-    page = as_page(await home.submit(page, "totp-remove"))
+    page = as_page(await home.submit(as_page(await home.get("/account/totp/remove")), "ask-confirm"))
     assert "totp-add" in page.ids
     found = await factors.factors_of(alice.id)
     assert found is not None
@@ -169,7 +172,9 @@ async def test_passkeys(home: Browser, alice: User, mailbox: Mailbox) -> None:
     renamed = as_page(await home.post(form.action, form.fields | {"name": "My phone", "action": "rename"}))
     assert 'value="My phone"' in renamed.text
     form = next(form for form in renamed.forms if str(row["id"]) in form.action)
-    removed = as_page(await home.post(form.action, form.fields | {"action": "remove"}))
+    asked = as_page(await home.get(form.action))
+    assert "My phone" in asked.text
+    removed = as_page(await home.submit(asked, "ask-confirm"))
     assert "My phone" not in removed.text
     await mailbox.about(alice.email, "passkey was removed")
 
@@ -199,7 +204,8 @@ async def test_turning_the_second_step_on_and_off(home: Browser, alice: User) ->
     page = as_page(await home.submit(page, "passkey-create", credential=authenticator.create(_options(page))))
     assert "two-step" in page.ids
     for expected in (True, False):
-        page = as_page(await home.submit(page, "two-step"))
+        page = page if expected else as_page(await home.get("/account/two-step"))
+        page = as_page(await home.submit(page, "two-step" if expected else "ask-confirm"))
         found = await factors.factors_of(alice.id)
         assert found is not None
         assert found.two_step is expected
@@ -312,3 +318,44 @@ async def test_a_fresh_sign_in_is_asked_for_once(home: Browser, alice: User) -> 
     assert "login-submit" in page.ids
     assert as_page(await home.sign_in(page, alice.email, PASSWORD)).path == "/account/password"
     assert as_page(await home.get("/account/email")).path == "/account/email"
+
+
+# Nothing goes at one click
+
+ASKING = {
+    "/account/totp/remove": "SELECT 1 FROM totp WHERE user_id = $1",
+    "/account/two-step": "SELECT 1 FROM users WHERE id = $1 AND two_step",
+    "/account/recovery-codes": "SELECT 1 FROM recovery_code WHERE user_id = $1 AND code_hash = $2",
+    "passkey": "SELECT 1 FROM passkey WHERE user_id = $1",
+}
+
+
+@pytest.mark.fault(46)
+@pytest.mark.parametrize("path", ASKING)
+async def test_it_is_asked_before_something_goes(home: Browser, alice: User, path: str) -> None:
+    """By a page of its own, which changes nothing and says what goes; cancelling leads back."""
+    await equip(alice, home.issuer, [Step.TOTP, Step.RECOVERY_CODE, Step.PASSKEY], two_step=True)
+    statement, arguments = ASKING[path], [alice.id]
+    if path == "passkey":
+        (row,) = await fetch("SELECT id FROM passkey WHERE user_id = $1", alice.id)
+        path = f"/account/passkeys/{row['id']}"
+    if "$2" in statement:
+        (row, *_) = await fetch("SELECT code_hash FROM recovery_code WHERE user_id = $1", alice.id)
+        arguments.append(row["code_hash"])
+    security = as_page(await home.get("/account/security"))
+    assert f'href="{path}"' in security.text
+    # No button of that page does it by itself: what is left there changes a name.
+    buttons = {button for form in security.forms if form.action == path for button in form.buttons.values()}
+    assert buttons <= {("action", "rename")}
+    asked = as_page(await home.get(path))
+    assert asked.status == 200
+    assert 'href="/account/security"' in asked.text
+    assert len(await fetch(statement, *arguments)) == 1
+    await home.submit(asked, "ask-confirm")
+    assert await fetch(statement, *arguments) == []
+
+
+@pytest.mark.fault(46)
+async def test_what_is_not_there_is_not_asked_about(home: Browser, alice: User) -> None:
+    for path in (f"/account/passkeys/{uuid4()}", f"/account/upstreams/{uuid4()}/unlink"):
+        assert as_page(await home.get(path)).path == "/account/security"

@@ -1,6 +1,7 @@
 """The second step: asked for by the user, by the application or by the client; and what a half-done sign-in may not."""
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import pyotp
@@ -13,7 +14,7 @@ from idp.db.engine import execute
 from idp.oauth.sign_out import sign_out_user
 from idp.signin import factors, recovery_codes, totp
 from tests.conftest import MakeClient
-from tests.support.browser import Browser, Page, Redirect, open_browser
+from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
 from tests.support.tokens import claims_of
@@ -112,15 +113,20 @@ async def test_a_client_that_requires_it(
     await _finish(browser, await browser.submit(page, "totp-submit", code=app.now()))
 
 
+@pytest.mark.fault(46)
 async def test_who_has_no_second_factor_gets_one(browser: Browser, make_client: MakeClient, alice: User) -> None:
     strict = await make_client(default_acr_values=["2"])
     page = await _password(browser, strict, alice)
     assert "totp-confirm" in page.ids
     secret = page.text.partition('id="totp-secret"')[2].partition(">")[2].partition("<")[0]
-    claims = await _claims(
-        strict, await _finish(browser, await browser.submit(page, "totp-confirm", code=pyotp.TOTP(secret).now()))
-    )
+    shown = as_page(await browser.submit(page, "totp-confirm", code=pyotp.TOTP(secret).now()))
+    codes = re.findall(r"<li><code>([\w-]+)</code>", shown.text)
+    assert len(set(codes)) == recovery_codes.COUNT
+    onward = re.search(r'id="codes-kept"[^>]*href="([^"]+)"', shown.text)
+    assert onward
+    claims = await _claims(strict, await _finish(browser, await browser.get(onward[1])))
     assert claims["acr"] == "2"
+    assert await recovery_codes.use(alice.id, codes[0])
     found = await factors.factors_of(alice.id)
     assert found is not None
     assert found.two_step

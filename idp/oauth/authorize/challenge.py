@@ -72,9 +72,11 @@ async def challenge(request: AnyRequest) -> Response[Any]:
         return await _insufficient(request, asking, "What was entered is not right.")
     except PageError as error:
         raise _invalid_session() from error
+    # Those of a factor that was just set up, to be shown once.
+    more = {"recovery_codes": taken.codes} if taken.codes else {}
     if taken.session is None:
-        return await _insufficient(request, asking._replace(flow=taken.flow), "A further step is needed.")
-    return await _grant(asking, taken.session)
+        return await _insufficient(request, asking._replace(flow=taken.flow), "A further step is needed.", more)
+    return await _grant(asking, taken.session, more)
 
 
 @post("/challenge/forgot", opt=CLIENT, status_code=200)
@@ -170,14 +172,16 @@ def _code(form: dict[str, str]) -> str:
     return form.get("otp") or form.get("code", "")
 
 
-async def _insufficient(request: AnyRequest, asking: _Asking, description: str) -> Response[Any]:
+async def _insufficient(
+    request: AnyRequest, asking: _Asking, description: str, more: dict[str, Any] | None = None
+) -> Response[Any]:
     """What is still missing (section 5.2.2 of the draft)."""
     try:
         flow = await flows.load_bound(asking.flow.binding)
         steps = machine.allowed(await engine.state_of(None, flow))
     except PageError as error:
         raise _invalid_session() from error
-    answer: dict[str, Any] = {"auth_session": asking.auth_session, "steps": steps}
+    answer: dict[str, Any] = {"auth_session": asking.auth_session, "steps": steps} | (more or {})
     if Step.UPSTREAM in steps:
         answer["upstreams"] = [upstream.id for upstream in upstreams.allowed(asking.client.upstreams)]
     if steps == (Step.ENROL,):
@@ -219,16 +223,16 @@ def _to_upstream(asking: _Asking) -> Response[Any]:
     return _refuse("redirect_to_web", "The user signs in there in a browser, and comes back with a code.", answer)
 
 
-async def _grant(asking: _Asking, session: SignedIn) -> Response[Any]:
+async def _grant(asking: _Asking, session: SignedIn, more: dict[str, Any]) -> Response[Any]:
     asked = asking.pending.asked
     if await consent.is_needed(asked, asking.client, session, None):
-        return _refuse("redirect_to_web", "The user must consent in a browser.", {})
+        return _refuse("redirect_to_web", "The user must consent in a browser.", more)
     if asked.subject is not None and asked.subject != str(session.user_id):
         raise OAuthError("login_required", "Another user signed in than the one asked for.")
     async with transaction():
         await waiting.finish(asking.pending)
         code = await issue_code(asked, asking.client, session)
-    return _answer({"authorization_code": code})
+    return _answer({"authorization_code": code} | more)
 
 
 def _invalid_session() -> OAuthError:

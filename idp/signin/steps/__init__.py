@@ -22,7 +22,7 @@ class Refused(Exception):
     """What was entered does not prove anything. The message is one plain sentence for the person.
 
     Attributes:
-        user_id: whose account it was about, where that is known.
+        user_id: whose account it was about, where that is known here. The person is not told.
     """
 
     def __init__(self, message: str, user_id: UUID | None = None) -> None:
@@ -36,12 +36,14 @@ class Proof(NamedTuple):
     Attributes:
         by: how they stood when it was proved, where this is all that it stands on and nothing is used up by it.
         flow: the flow as it is by now, where the step changed what it keeps.
+        codes: recovery codes that were made with it, to be shown once.
     """
 
     user_id: UUID
     done: Done
     by: Standing | None = None
     flow: Flow | None = None
+    codes: tuple[str, ...] = ()
 
 
 class Way(Protocol):

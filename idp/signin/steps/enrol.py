@@ -5,7 +5,7 @@ from typing import Any
 from idp.accounts.tables import user_by_id
 from idp.audit.events import record
 from idp.mail import outbox
-from idp.signin import factors, limits, passkeys, totp
+from idp.signin import factors, limits, passkeys, recovery_codes, totp
 from idp.signin.flow import Flow
 from idp.signin.machine import PHISHING_RESISTANT, Done, State, Step, falls_short
 from idp.signin.steps import Browser, Fields, Proof, Refused
@@ -73,7 +73,7 @@ async def _enable_totp(flow: Flow, code: str) -> Proof:
         raise Refused(_("That code is not right. Wait for the next one and try again."), flow.user_id)
     await factors.set_two_step(flow.user_id, True)
     await _tell(flow, "totp_enabled")
-    return Proof(flow.user_id, Done(Step.TOTP, ("otp",)))
+    return Proof(flow.user_id, Done(Step.TOTP, ("otp",)), codes=await _codes(flow))
 
 
 async def _add_passkey(flow: Flow, credential: str, name: str) -> Proof:
@@ -83,7 +83,18 @@ async def _add_passkey(flow: Flow, credential: str, name: str) -> Proof:
     except passkeys.PasskeyRefused as error:
         raise Refused(str(error), flow.user_id) from error
     await _tell(flow, "passkey_added")
-    return Proof(flow.user_id, Done(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user")))
+    done = Done(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user"))
+    return Proof(flow.user_id, done, codes=await _codes(flow))
+
+
+async def _codes(flow: Flow) -> tuple[str, ...]:
+    """Recovery codes for whoever has none: without them, a lost phone locks its owner out."""
+    assert flow.user_id is not None  # noqa: S101
+    if await recovery_codes.left(flow.user_id):
+        return ()
+    codes = await recovery_codes.make(flow.user_id)
+    await _tell(flow, "recovery_codes_made")
+    return tuple(codes)
 
 
 async def _tell(flow: Flow, what: str) -> None:

@@ -26,9 +26,10 @@ async def show(flow: Flow) -> dict[str, Any]:
 
 async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Proof:
     """Whose address and password these are."""
-    person = await _matching(fields.get("username", ""), fields.get("password", ""), browser)
-    if person is None:
-        raise _refused()
+    person, matches = await _matching(fields.get("username", ""), fields.get("password", ""), browser)
+    if person is None or not matches:
+        # Whose account was tried is for the audit trail alone.
+        raise _refused(person)
     return Proof(person.user_id, Done(Step.PASSWORD, ("pwd",)), person)
 
 
@@ -36,16 +37,18 @@ async def take(flow: Flow, checked: Proof) -> Proof:
     """Whether what was checked still holds. Checking takes a while, in which it may have changed."""
     verified = checked.by.password_hash if checked.by is not None else None
     if await fetchrow(_STILL_HOLDS, checked.user_id, verified) is None:
-        raise _refused()
+        raise _refused(checked.by)
     return checked._replace(by=None)
 
 
-def _refused() -> Refused:
-    return Refused(_("That email and password do not match."))
+def _refused(person: Standing | None) -> Refused:
+    return Refused(_("That email and password do not match."), person.user_id if person is not None else None)
 
 
-async def _matching(username: str, password: str, browser: Browser | None) -> Standing | None:
-    """Unknown, disabled and passwordless users cost the same time as known ones: a password is always verified.
+async def _matching(username: str, password: str, browser: Browser | None) -> tuple[Standing | None, bool]:
+    """Whose account this is, if anyone's, and whether the password is theirs.
+
+    Unknown, disabled and passwordless users cost the same time as known ones: a password is always verified.
 
     Raises:
         Overloaded: too many passwords are being verified.
@@ -58,8 +61,8 @@ async def _matching(username: str, password: str, browser: Browser | None) -> St
     person = await limits.password(email, email or username[:MAX_LENGTH], browser)
     matches = await verify_password(person.password_hash if person else None, password)
     if person is None or person.password_hash is None or person.disabled or not matches:
-        return None
-    return await _upgraded(person, password) if needs_rehash(person.password_hash) else person
+        return person, False
+    return await _upgraded(person, password) if needs_rehash(person.password_hash) else person, True
 
 
 async def _upgraded(person: Standing, password: str) -> Standing:

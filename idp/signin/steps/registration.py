@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from idp.accounts import invitations, proofs
+from idp.accounts import invitations, profile, proofs
 from idp.accounts import registration as accounts
 from idp.accounts.addresses import InvalidEmail, normalise_email
 from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password
@@ -45,7 +45,9 @@ async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Registra
         raise Refused(_("Enter your email address, such as name@example.com.")) from error
     if kept.invited_email and email != kept.invited_email:
         raise Refused(_("This invitation is for another address."))
-    name = " ".join(fields.get("name", "").split())[:MAX_NAME_LENGTH] or None
+    name = " ".join(fields.get("name", "")[: 4 * MAX_NAME_LENGTH].split()) or None
+    if name is not None and profile.FIELDS["name"](name) is None:
+        raise Refused(_("That is too long, or has signs that cannot be shown."))
     password = fields.get("password", "")
     try:
         await check_new_password(password, user_inputs=[email, name or ""])

@@ -3,6 +3,7 @@
 import secrets
 from typing import Any
 
+import pyotp
 import pytest
 
 from idp.admin.console.frame import ROUTES
@@ -13,6 +14,7 @@ from idp.federation import upstreams
 from idp.keys import lifecycle
 from idp.mail import outbox
 from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.signin import recovery_codes
 from idp.signin.machine import Step
 from tests.admin.console.conftest import Desk, open_desk
 from tests.conftest import MakeUser
@@ -161,6 +163,13 @@ async def test_one_factor_is_not_enough(server: Server, browser: Browser, make_u
     again = await browser.get("/admin/keys")
     assert isinstance(again, Page)
     assert again.path.startswith("/login/")
+    secret = page.text.partition('id="totp-secret"')[2].partition(">")[2].partition("<")[0]
+    codes = await browser.submit(page, "totp-confirm", code=pyotp.TOTP(secret).now())
+    assert isinstance(codes, Page)
+    # The first owner too has a way back without the phone.
+    assert codes.text.count("<li><code>") == recovery_codes.COUNT
+    assert 'href="/admin/keys"' in codes.text
+    assert await recovery_codes.left(user.id) == recovery_codes.COUNT
 
 
 @pytest.mark.parametrize("path", ["/admin/keys/rotate", "/admin/users/{user_id}/delete", "/admin/clients/new/web"])

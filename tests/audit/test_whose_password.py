@@ -1,0 +1,67 @@
+"""A failed password is written down with whose account it was, and nobody who asks can tell."""
+
+import secrets
+from typing import Any
+
+import pytest
+
+from idp.accounts.tables import User
+from idp.accounts.users import disable_user
+from idp.audit import strangers
+from idp.db.engine import fetch
+from idp.oauth.credentials import credentials_changed
+from tests.support.browser import Browser, as_page
+
+pytestmark = pytest.mark.fault(46)
+
+
+async def _failures(user: User) -> list[Any]:
+    return await fetch(
+        "SELECT outcome, detail FROM audit_event WHERE user_id = $1 AND event = 'sign_in' AND outcome <> 'success'",
+        user.id,
+    )
+
+
+async def test_a_wrong_password_is_the_account_s(browser: Browser, alice: User) -> None:
+    page = as_page(await browser.get("/login"))
+    for _ in range(2):
+        page = as_page(await browser.sign_in(page, alice.email, "not it"))
+    (first, second) = await _failures(alice)
+    assert first["outcome"] == second["outcome"] == "failure"
+    assert "password refused" in first["detail"]
+
+
+async def test_so_is_one_of_an_account_that_is_disabled(browser: Browser, alice: User) -> None:
+    await disable_user(alice.id, credentials_changed)
+    await browser.sign_in(as_page(await browser.get("/login")), alice.email, "not it")
+    assert len(await _failures(alice)) == 1
+
+
+async def test_the_answer_is_the_same_for_nobody(browser: Browser, alice: User) -> None:
+    answers = []
+    for email in (alice.email, f"{secrets.token_hex(6)}@example.com"):
+        browser.cookies.clear()
+        page = as_page(await browser.sign_in(as_page(await browser.get("/login")), email, "not it"))
+        text = page.text.replace(email, "EMAIL").replace(page.path.split("/")[2], "FLOW")
+        answers.append(
+            (page.status, [line for line in text.splitlines() if "csrf" not in line and "options" not in line])
+        )
+    assert answers[0] == answers[1]
+
+
+async def test_how_much_is_written_does_not_go_by_whose_it_was(
+    browser: Browser, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is left out under a flood, and so takes less time, would tell who has an account."""
+    from idp.signin import engine
+    from idp.signin import flow as flows
+    from idp.signin.machine import Step
+    from idp.signin.steps import Refused
+    from idp.web.binding import BrowserKey
+
+    asked: list[object] = []
+    monkeypatch.setattr(strangers, "subject", lambda known=None: asked.append(known) or "test")
+    flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
+    for user_id in (alice.id, None):
+        await engine._note_refusal(flow, Step.PASSWORD, Refused("No.", user_id))
+    assert asked == [None, None]
