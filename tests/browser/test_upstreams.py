@@ -134,6 +134,7 @@ async def test_the_story_of_an_account_that_waited(
     a provider: they get an account of their own, and the attacker is out, for good.
     """
     squatted = await make_user(name="Mallory")
+    await execute("UPDATE users SET origin = 'registration' WHERE id = $1", squatted.id)
     upstream = await add(issuer=provider.issuer, trust_email=True)
     context = await chromium.new_context(base_url=server.issuer)
     attacker = await context.new_page()
