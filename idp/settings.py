@@ -301,6 +301,11 @@ class Settings(BaseSettings):
     templates_dir: Path | None = _option(None, "Folder whose templates take the place of those of the same name.")
 
     @property
+    def sends_mail(self) -> bool:
+        """Whether mails leave: by SMTP, or captured in development mode."""
+        return self.dev or self.smtp_url is not None
+
+    @property
     def loopback(self) -> bool:
         """Whether the issuer is on this very machine, where plain http harms nobody."""
         host = urlsplit(self.issuer).hostname or ""

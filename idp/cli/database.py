@@ -32,10 +32,12 @@ async def database(*, migrated: bool = True, create: bool = False) -> AsyncItera
         DatabaseUnavailable: it cannot be reached.
         EmbeddedError: the embedded PostgreSQL cannot be started.
     """
+    from idp.cli import development
     from idp.db import migrate
     from idp.db.engine import configure, connected
     from idp.settings import settings
 
+    development.adopt()
     config = settings()
     _log_for_people(config)
     with ExitStack() as stack:

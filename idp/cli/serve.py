@@ -17,7 +17,7 @@ from types import FrameType
 import rich_click as click
 import structlog
 
-from idp.cli import workers
+from idp.cli import development, workers
 from idp.mail.smtp import connection_options
 from idp.settings import Settings, SettingsError, load, service_links, settings
 from idp.web.logs import configure_logs
@@ -123,6 +123,7 @@ def _development(config: Settings) -> Settings:
 
     if "issuer" not in config.model_fields_set:
         os.environ["IDP_ISSUER"] = f"http://localhost:{config.port}"
+        development.remember(config, os.environ["IDP_ISSUER"])
     if "log_format" not in config.model_fields_set:
         os.environ["IDP_LOG_FORMAT"] = "console"
     if "log_level" not in config.model_fields_set:
@@ -210,6 +211,8 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
     master_key_file = Path(os.environ.get("IDP_MASTER_KEY_FILE") or config.master_key_path)
     if vault.readable_by_others(master_key_file):
         log.warning("master_key_readable", path=str(master_key_file))
+    if not config.sends_mail:
+        log.warning("serves_without_mail", reason="IDP_SMTP_URL is not set: mails wait in the outbox.")
     assert config.database_url is not None  # noqa: S101 -- given, or the embedded one's
     configure(config.database_url.get_secret_value())
     try:

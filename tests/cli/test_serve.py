@@ -48,7 +48,9 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
     def start(*arguments: str, data: Path | None = None, **options: Any) -> Server:
         if data is not None:
             subprocess.run(["cp", "-a", data, tmp_path / "data"], check=True)
-        server = Server(tmp_path, *arguments, **({"IDP_MASTER_KEY": MASTER_KEY} | options))
+        # Nothing is mailed; without the setting the server would warn.
+        given = {"IDP_MASTER_KEY": MASTER_KEY, "IDP_SMTP_URL": "smtp://127.0.0.1:9"} | options
+        server = Server(tmp_path, *arguments, **given)
         started.append(server)
         return server
 

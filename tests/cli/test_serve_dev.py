@@ -4,6 +4,8 @@ import os
 import re
 import shlex
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from tests.support.browser import Page, open_browser
 from tests.support.processes import alive, descendants
-from tests.support.server import Server, free_port
+from tests.support.server import Server, clean_environment, free_port
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,17 @@ def test_the_next_time_everything_is_there(folder: Path) -> None:
     assert (folder / "keys" / "master.key").read_bytes() == key
 
 
+def _command(folder: Path, *arguments: str, **settings: str) -> str:
+    """What a command prints that is run where the server is."""
+    environment = clean_environment() | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "300"} | settings
+    ended = subprocess.run(
+        [sys.executable, "-m", "idp", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return ended.stdout
+
+
+@pytest.mark.fault(46)
 def test_at_another_port(folder: Path) -> None:
     """The issuer follows, and so does the demo client."""
     server = _start(folder, free_port())
@@ -89,6 +102,11 @@ def test_at_another_port(folder: Path) -> None:
         answer = httpx.get(f"{server.url}/demo/login")
         assert answer.status_code == 303
         assert httpx.get(answer.headers["location"]).status_code == 303
+        # A command in the same folder prints the address of the server that runs, not that of the default port.
+        assert f"{_printed(server, 'Open')}/jwks/" in _command(folder, "resources", "list")
+        assert "https://id.example.com/jwks/" in _command(
+            folder, "resources", "list", IDP_ISSUER="https://id.example.com"
+        )
     finally:
         assert server.stop() == 0
 

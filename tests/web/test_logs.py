@@ -263,7 +263,7 @@ async def test_every_line_is_json(start_server: Callable[..., Server], make_clie
 
 async def test_levels(start_server: Callable[..., Server], http: httpx.AsyncClient) -> None:
     """What is not asked for is not written."""
-    server = start_server(IDP_LOG_LEVEL="warning")
+    server = start_server(IDP_LOG_LEVEL="warning", IDP_SMTP_URL="smtp://127.0.0.1:9")
     assert (await http.get(f"{server.issuer}/none")).status_code == 404
     server.stop()
     assert server.log == ""

@@ -13,6 +13,7 @@ from idp.db.engine import fetch
 from idp.keys import lifecycle, witness
 from idp.keys.lifecycle import State
 from idp.oauth.token.endpoint import GRANTS
+from idp.settings import settings
 
 HOURS = 24
 #: Pixels of the highest bar.
@@ -71,6 +72,9 @@ async def _charts() -> list[dict[str, Any]]:
 
 async def _warnings(visit: Visit, state: Any, keys: list[lifecycle.KeyInfo]) -> list[tuple[str, str]]:
     found = []
+    if not settings().sends_mail:
+        href = f"{HOME}/settings" if Permission.SETTINGS_READ in visit.caller.allowed else HOME
+        found.append(("Mail is not configured (IDP_SMTP_URL): codes, resets and invitations do not leave.", href))
     if state["dead"] and Permission.OUTBOX_READ in visit.caller.allowed:
         found.append((f"{state['dead']} mails of the last day could not be sent.", f"{HOME}/outbox?state=dead"))
     if state["owners"] == 1 and visit.caller.owner:

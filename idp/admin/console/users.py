@@ -23,6 +23,7 @@ from idp.federation import linking
 from idp.oauth import consent, sign_out
 from idp.oauth.allowance import Pair
 from idp.oauth.credentials import credentials_changed
+from idp.settings import settings
 from idp.signin import factors, passkeys, recovery_codes
 from idp.signin.machine import Step
 
@@ -66,7 +67,7 @@ async def list_users(visit: Visit) -> Response[str]:
         columns=("Email", "Name", "State", "Roles", "Since"),
         rows=rows,
         next=next_url(visit, found),
-        forms=[invite] if Permission.USERS_WRITE in visit.caller.allowed else [],
+        forms=[invite] if Permission.USERS_WRITE in visit.caller.allowed and settings().sends_mail else [],
     )  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def _acts(visit: Visit, user: User) -> list[Act]:
     found = []
     if Permission.USERS_WRITE in visit.caller.allowed:
         found += [
-            Act("Mail a password reset", f"{path}/reset_password"),
+            *([Act("Mail a password reset", f"{path}/reset_password")] if settings().sends_mail else []),
             Act("Reset second factors", f"{path}/reset_factors"),
             Act("Enable", f"{path}/enable") if user.disabled_at else Act("Disable", f"{path}/disable", danger=True),
         ]
