@@ -122,9 +122,10 @@ def _werkzeug_pbkdf2(algorithm: str, iterations: str, salt: str, digest: str) ->
 
 
 def _phc_pbkdf2(algorithm: str, iterations: str, length: str | None, salt: str, digest: str) -> Verifier:
-    if length is not None and int(length) != len(_decoded(digest)):
+    stored = _decoded(digest)
+    if length is not None and int(length) != len(stored):
         raise HashRefused("The password hash is malformed: its length is not the one that it names.")
-    return _pbkdf2(algorithm, int(iterations), _decoded(salt), _decoded(digest))
+    return _pbkdf2(algorithm, int(iterations), _decoded(salt), stored)
 
 
 def _aspnet_identity(text: str) -> Verifier:

@@ -56,16 +56,16 @@ async def test_the_policy_of_each_page(seen: Tour) -> None:
 
 
 async def test_no_page_has_a_script_of_another_kind(seen: Tour) -> None:
-    """One file of ours where there are passkeys; on the form_post page one that a nonce allows, new on every page."""
+    """Our files where there are passkeys; on the form_post page one script that a nonce allows, new on every page."""
     nonces = []
     for name, response in seen.pages.items():
         scripts = re.findall(r"<script[^>]*>", response.text)
         assert not re.search(r"<[^>]+\s(on\w+|style)\s*=", response.text), name
         if name not in FORM_POST:
-            own = r'<script src="/static/passkey\.js\?v=[0-9a-f]{8}" defer>'
-            expected = 1 if "data-passkey" in response.text else 0
-            assert len(scripts) == expected, name
-            assert all(re.fullmatch(own, script) for script in scripts), name
+            own = re.compile(r'<script src="/static/(passkey|tab)\.js\?v=[0-9a-f]{8}" defer>')
+            names = [match[1] for script in scripts if (match := own.fullmatch(script))]
+            assert len(names) == len(scripts), name
+            assert names == (["passkey", "tab"] if "data-passkey" in response.text else []), name
             continue
         (found,) = re.findall(r'<script nonce="([\w-]+)">', response.text)
         assert len(scripts) == 1
