@@ -2,7 +2,7 @@
 
 A restored database does not know what happened after the backup: a revoked key is published again, a used code can be
 used again, a session that ended goes on. Nobody can tell which, so all of them end. What cannot be found out from the
-database at all, as who was disabled since, the report names (docs/decisions/0042-a-mark-outside-the-database.md).
+database at all, as who was disabled since, the report names (docs/decisions/0041-a-mark-outside-the-database.md).
 """
 
 import asyncio

@@ -6,7 +6,7 @@ token of its pages is derived from its secret: a page of another site cannot mak
 
 The name of the cookie ends in a tag, with which every id begins. Several first requests of a fresh browser at once get
 a cookie each, which do not overwrite each other; every later request uses the newest one
-(docs/decisions/0036-one-cookie-binds-all-flows.md).
+(docs/decisions/0035-one-cookie-binds-all-flows.md).
 """
 
 import hmac

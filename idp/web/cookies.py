@@ -20,7 +20,7 @@ _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 def _key(name: str) -> str:
     """The full name, with the path of the issuer, so that two servers at one host do not share cookies.
 
-    ``Path`` stays ``/``, as the prefix demands (docs/decisions/0032-an-issuer-may-have-a-path.md).
+    ``Path`` stays ``/``, as the prefix demands (docs/decisions/0031-an-issuer-may-have-a-path.md).
     """
     path = settings().path
     return f"__Host-{path[1:].replace('/', '~')}~{name}" if path else f"__Host-{name}"

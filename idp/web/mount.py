@@ -1,4 +1,4 @@
-"""The server below the path of its issuer (docs/decisions/0032-an-issuer-may-have-a-path.md)."""
+"""The server below the path of its issuer (docs/decisions/0031-an-issuer-may-have-a-path.md)."""
 
 from collections.abc import Awaitable
 

@@ -41,7 +41,7 @@ async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
 
     The code is consumed only by the right client with the right redirect URI and verifier, for resources that were
     granted (RFC 8707 section 2.2). A second use revokes what the first one gave (section 4.1.2),
-    whatever became of the first answer (docs/decisions/0041-how-long-a-lost-answer-can-be-repeated.md).
+    whatever became of the first answer (docs/decisions/0040-how-long-a-lost-answer-can-be-repeated.md).
     """
     if "code" not in form:
         raise InvalidRequest("code is missing.")
