@@ -7,6 +7,8 @@ are explained here and in docs/threat-model.md, nowhere else.
 import ast
 from pathlib import Path
 
+import pytest
+
 FOLDER = Path(__file__).parent
 
 #: The faults, in the order in which docs/threat-model.md tells them.
@@ -96,3 +98,8 @@ MARKED = marked()
 
 def test_every_number_is_explained() -> None:
     assert MARKED.keys() <= FAULTS.keys()
+
+
+@pytest.mark.parametrize("number", sorted(FAULTS))
+def test_every_fault_has_a_test(number: int) -> None:
+    assert MARKED.get(number)
