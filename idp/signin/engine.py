@@ -15,7 +15,7 @@ from idp.signin import flow as flows
 from idp.signin import machine, outcome, sessions, standing
 from idp.signin.factors import Factors
 from idp.signin.flow import Flow
-from idp.signin.machine import FIRST, Done, State, Step
+from idp.signin.machine import FIRST, SECOND, Done, State, Step
 from idp.signin.sessions import SignedIn
 from idp.signin.standing import Standing
 from idp.signin.steps import (
@@ -196,7 +196,7 @@ async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: F
     if not machine.complete(_state(flow, done, person)):
         later = await outcome.go_on(flow, person, proof.done)
         return Taken(later, codes=proof.codes) if later is not None else None
-    trust = "trust_device" in fields and machine.reached(done) != machine.SINGLE_FACTOR
+    trust = "trust_device" in fields and machine.reached(done) != machine.SINGLE_FACTOR and proof.done.step in SECOND
     ended = await outcome.end(request, flow, person, proof.done, browser=browser, trust=trust)
     if ended is None:
         return None

@@ -13,12 +13,15 @@ from uuid import UUID
 import msgspec
 from litestar import Request
 
+from idp import clock
 from idp.db.engine import execute, fetchrow
 from idp.errors import PageError
 from idp.federation.linking import Found
 from idp.keys import vault
 from idp.settings import settings
-from idp.signin.machine import SINGLE_FACTOR, Done
+from idp.signin import machine
+from idp.signin.factors import factors_of
+from idp.signin.machine import SINGLE_FACTOR, Done, State
 from idp.signin.sessions import SignedIn
 from idp.web import i18n
 from idp.web.binding import Binding, BrowserKey, sends_keys
@@ -132,11 +135,17 @@ async def start(
         key: of the browser, from :func:`idp.signin.limits.begin`.
         acr, required: the level that is asked for, and the one without which the flow does not end.
         max_age: how many seconds old a proof may be, that of an account elsewhere too. 0: it is given now. None: any.
-        step_up: a session whose steps count already, so that only what is missing is asked for.
+        step_up: a session whose steps count already, so that only what is missing is asked for. They stay as old as
+            they are. Where a new factor is missing, an old session does not count: the person signs in once more.
         registration: what is known of an account that an invitation allows.
         binding: one that the caller uses for its own ends too.
     """
     binding = binding or key.bind()
+    done: tuple[Done, ...] = ()
+    if step_up is not None:
+        done = machine.inherited(step_up.done, step_up.auth_time)
+        if not may_enrol(done) and await _needs_new_factor(step_up.user_id, done, acr, required):
+            step_up, done = None, ()
     await execute(
         _INSERT,
         binding.id,
@@ -150,11 +159,22 @@ async def start(
         max_age,
         step_up.user_id if step_up else None,
         step_up.id if step_up else None,
-        [str(done) for done in step_up.done] if step_up else [],
+        [str(taken) for taken in done],
         _to_json(registration),
         settings().flow_lifetime,
     )
     return binding
+
+
+async def _needs_new_factor(user_id: UUID, done: tuple[Done, ...], acr: str, required: str) -> bool:
+    found = await factors_of(user_id)
+    return found is None or machine.needs_new_factor(State(done, has=found.has, acr=acr, required=required))
+
+
+def may_enrol(done: tuple[Done, ...]) -> bool:
+    """Whether these steps are recent enough to add a factor to the account, as its pages ask."""
+    age = machine.auth_age(done, clock.now())
+    return age is not None and age <= settings().reauthentication_lifetime
 
 
 def _to_json(value: msgspec.Struct | None) -> str | None:

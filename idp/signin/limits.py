@@ -180,10 +180,14 @@ async def second_step(user_id: UUID, browser: Browser | None) -> None:
     await spend((SECOND_STEPS, subject), *_steps(known and known.email))
 
 
-def keys_of(person: Standing) -> list[bytes]:
-    """What is counted of a person: at all browsers together, and at this one if it is known."""
+def keys_of(person: Standing, *, first: bool, second: bool) -> list[bytes]:
+    """What is counted of a person: at all browsers together, and at this one if it is known.
+
+    Args:
+        first, second: whether tries of first and of second steps are meant.
+    """
     device_hash = person.tokens.device_hash if person.known else None
-    subjects = [(PASSWORDS, person.email), (SECOND_STEPS, person.user_id)]
+    subjects = [(PASSWORDS, person.email)] * first + [(SECOND_STEPS, person.user_id)] * second
     return [key(rule, _subject(whose, device)) for rule, whose in subjects for device in (None, device_hash)]
 
 

@@ -4,7 +4,7 @@ Nothing here asks the database or the browser. What follows is decided from :cla
 the JSON interface alike, so that a test can walk through all of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
@@ -41,8 +41,10 @@ SINGLE_FACTOR, MULTI_FACTOR, PHISHING_RESISTANT = ACR_VALUES
 class Done(msgspec.Struct, frozen=True):
     """A step that was taken, with the authentication methods that it was (RFC 8176).
 
-    ``auth_time`` is when the person signed in elsewhere, in seconds since the epoch, where the provider says so. A step
-    of our own is proved when it is taken.
+    ``auth_time`` is the time of the proof, in seconds since the epoch, where the step proves nothing in this sign-in:
+    when the person signed in elsewhere, if the provider says so; when they took the step, if a step-up counts it from
+    an earlier sign-in; when they made the factor, if it is new. A step of our own without a time is proved when it is
+    taken.
     """
 
     step: Step
@@ -112,18 +114,37 @@ def amr(done: Iterable[Done]) -> list[str]:
 def auth_age(done: Iterable[Done], at: datetime) -> int | None:
     """Seconds by which the proof of these steps was older than the sign-in that ended ``at``. None: nobody knows.
 
-    An account elsewhere proves that the person signed in there, some time ago; a second step does not make that any
-    fresher. A passkey proves all of it itself.
+    The oldest first step counts: an account elsewhere proves that the person signed in there, some time ago, and a
+    step-up goes on with steps of an earlier sign-in. A second step does not make that any fresher. A passkey that is
+    used now proves all of it itself.
     """
-    done = tuple(done)
-    elsewhere = [taken for taken in done if taken.step is Step.UPSTREAM]
-    if not elsewhere or any(taken.step is Step.PASSKEY for taken in done):
+    first = [taken for taken in done if taken.step in FIRST]
+    if any(taken.step is Step.PASSKEY and taken.auth_time is None for taken in first):
         return 0
-    times = [taken.auth_time for taken in elsewhere if taken.auth_time is not None]
-    if len(times) < len(elsewhere):
+    if any(taken.step is Step.UPSTREAM and taken.auth_time is None for taken in first):
         return None
+    times = [taken.auth_time for taken in first if taken.auth_time is not None]
     # The provider's clock may be ahead.
-    return max(0, int((at - datetime.fromtimestamp(min(times), UTC)).total_seconds()))
+    return max(0, int((at - datetime.fromtimestamp(min(times), UTC)).total_seconds())) if times else 0
+
+
+def inherited(done: Iterable[Done], at: datetime) -> tuple[Done, ...]:
+    """The steps of a sign-in that ended ``at``, for a step-up to count: with their times, without what was put off."""
+    done = tuple(done)
+    age = auth_age(done, at)
+    proved = int(at.timestamp()) - (age or 0)
+    return tuple(
+        taken
+        if taken.auth_time is not None or (age is None and taken.step is Step.UPSTREAM)
+        else Done(taken.step, taken.amr, proved)
+        for taken in done
+        if taken.step is not Step.ENROL
+    )
+
+
+def proves(done: Iterable[Done], steps: Collection[Step]) -> bool:
+    """Whether one of certain steps was proved in this very sign-in: not in an earlier one, nor by a new factor."""
+    return any(taken.step in steps and (taken.auth_time is None or taken.step is Step.UPSTREAM) for taken in done)
 
 
 def falls_short(level: str, of: str) -> bool:
@@ -148,6 +169,12 @@ def allowed(state: State) -> tuple[Step, ...]:
     elif state.target == PHISHING_RESISTANT and Step.PASSKEY in usable:
         usable = (Step.PASSKEY, *(step for step in usable if step is not Step.PASSKEY))
     return usable or (Step.ENROL,)
+
+
+def needs_new_factor(state: State) -> bool:
+    """Whether the level that is asked for cannot be reached with the factors that the user has."""
+    best = reached((*state.done, *map(Done, state.has)))
+    return best is not None and falls_short(best, state.target)
 
 
 def complete(state: State) -> bool:

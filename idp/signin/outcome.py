@@ -5,6 +5,7 @@ the flow went on or ended meanwhile. Whoever changes what a step was proved by w
 what it led to.
 """
 
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -18,7 +19,7 @@ from idp.db.named import Named
 from idp.settings import settings
 from idp.signin import devices, limits, sessions
 from idp.signin.flow import Flow, found
-from idp.signin.machine import Done, amr, reached
+from idp.signin.machine import FIRST, SECOND, Done, Step, amr, proves, reached
 from idp.signin.sessions import SignedIn
 from idp.signin.standing import SEEN, Standing
 
@@ -73,13 +74,19 @@ async def end(
         browser: whether the cookies will be set. Else it is a session of its own, which ends no other.
         trust: ask for no second factor at this browser for a while.
     """
-    steps, session_id = (*flow.done, done), person.session_id or ids.uuid7()
+    # What was put off in this flow is asked for in the next one.
+    steps = tuple(taken for taken in (*flow.done, done) if taken.step is not Step.ENROL)
+    session_id = person.session_id or ids.uuid7()
     session = sessions.begun(request, person.user_id, steps, session_id=session_id)
     device = devices.remembered(request if browser else None, trust=trust)
     methods, acr = amr(steps), str(reached(steps))
     event = events.make("sign_in", user_id=person.user_id, session_id=session_id, detail={"amr": methods})
     row = await _END.fetchrow(
-        **_noted(flow, person, done) | session.values | device.values | events.values(event) | _counts(person),
+        **_noted(flow, person, done)
+        | session.values
+        | device.values
+        | events.values(event)
+        | _counts(flow, person, steps),
         previous_hash=person.tokens.session_hash,
         single_user=person.user_id if settings().single_session else None,
     )
@@ -103,9 +110,11 @@ def _noted(flow: Flow, person: Standing, done: Done) -> dict[str, object]:
     }
 
 
-def _counts(person: Standing) -> dict[str, object]:
-    """Whoever signed in has not tried in vain: these start anew."""
-    return {f"count_{letter}": key for letter, key in zip("abcd", limits.keys_of(person), strict=True)}
+def _counts(flow: Flow, person: Standing, steps: tuple[Done, ...]) -> dict[str, object]:
+    """The counts of vain tries that start again: each only after a proof of what it protects, given in this flow."""
+    first = proves(steps, (Step.PASSKEY,) if flow.session_id is not None else FIRST)
+    keys = limits.keys_of(person, first=first, second=proves(steps, SECOND))
+    return {f"count_{letter}": key for letter, key in zip_longest("abcd", keys)}
 
 
 def _after(flow: Flow, person: Standing, done: Done, row: asyncpg.Record) -> Flow:

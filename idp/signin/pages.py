@@ -42,8 +42,7 @@ async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[An
     flow = await load_or_leave(request, flow_id)
     if isinstance(flow, Response):
         return flow
-    state = await engine.state_of(request, flow)
-    return await _show(request, flow, state, machine.allowed(state)[0])
+    return await _show_next(request, flow)
 
 
 @get("/login/{flow_id:str}/{step:str}", opt=PAGE)
@@ -126,8 +125,17 @@ def after(flow: Flow, step: Step, taken: Taken) -> Response[Any]:
 
 async def show_error(request: AnyRequest, flow: Flow, error: str) -> Response[Any]:
     """The page of the next step, with what went wrong on the way back to it."""
+    return await _show_next(request, flow, error=error)
+
+
+async def _show_next(request: AnyRequest, flow: Flow, *, error: str | None = None) -> Response[Any]:
     state = await engine.state_of(request, flow)
-    return await _show(request, flow, state, machine.allowed(state)[0], error=error)
+    allowed = machine.allowed(state)
+    if not allowed:
+        # What was missing is not asked for any more, since a change in another tab. Only a step ends a flow, so what
+        # waits begins another one.
+        return see_other(flow.return_to)
+    return await _show(request, flow, state, allowed[0], error=error)
 
 
 @post("/login/{flow_id:str}", opt=PAGE)

@@ -56,7 +56,7 @@ _BEGIN = Named(INSERT)
 # The user first, as everything locks them. Not FOR SHARE: two requests of one person that change the user would wait
 # for each other.
 _HOLD = """
-    SELECT extract(epoch FROM now() - s.auth_time)::float8 AS age FROM users AS u, session AS s
+    SELECT extract(epoch FROM now() - s.auth_time)::float8 AS age, s.auth_time, s.steps FROM users AS u, session AS s
     WHERE u.id = $1 AND u.disabled_at IS NULL
       AND s.id = $2 AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
     FOR NO KEY UPDATE OF u FOR SHARE OF s
@@ -84,7 +84,9 @@ class SignedIn(msgspec.Struct, frozen=True):
 
     @property
     def auth_age(self) -> int | None:
-        """Seconds by which the proof was older than the sign-in: that of an account elsewhere. None: nobody knows."""
+        """Seconds by which the proof was older than the sign-in: that of an account elsewhere, or one that a step-up
+        went on with. None: nobody knows.
+        """
         return machine.auth_age(self.done, self.auth_time)
 
     @property
@@ -130,7 +132,9 @@ async def hold(session: SignedIn, *, fresh: bool = False) -> None:
     row = await fetchrow(_HOLD, session.user_id, session.id)
     if row is None:
         raise ended()
-    if fresh and (session.auth_age is None or row["age"] + session.auth_age > settings().reauthentication_lifetime):
+    # By the row: a step-up may have changed both meanwhile.
+    older = machine.auth_age(map(Done.parse, row["steps"]), row["auth_time"])
+    if fresh and (older is None or row["age"] + older > settings().reauthentication_lifetime):
         raise ended()
 
 

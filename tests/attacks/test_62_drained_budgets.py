@@ -146,7 +146,7 @@ class _World:
         """What a sign-in does: her own tries start again."""
         person = await limits.standing.of(self.owner.id, self.own)
         assert person is not None
-        await execute("DELETE FROM throttle WHERE key = ANY($1)", limits.keys_of(person))
+        await execute("DELETE FROM throttle WHERE key = ANY($1)", limits.keys_of(person, first=True, second=True))
 
     def check(self) -> None:
         """Nor can strangers fill her mailbox."""

@@ -266,6 +266,12 @@ AGES = {
     "a second step does not make it fresher": ([Done(Step.UPSTREAM, ("fed",), THEN), Done(Step.TOTP)], 3600),
     "a passkey proves all": ([Done(Step.UPSTREAM, ("fed",)), Done(Step.PASSKEY)], 0),
     "nobody knows": ([Done(Step.UPSTREAM, ("fed",))], None),
+    "a step-up goes on with an old sign-in": ([Done(Step.PASSWORD, ("pwd",), THEN), Done(Step.TOTP)], 3600),
+    "the oldest first step counts": ([Done(Step.PASSWORD, ("pwd",), THEN), Done(Step.UPSTREAM, (), THEN + 60)], 3600),
+    "what is put off proves nothing": ([Done(Step.PASSWORD, ("pwd",), THEN), Done(Step.ENROL)], 3600),
+    "a new passkey proves nothing": ([Done(Step.PASSWORD, (), THEN), Done(Step.PASSKEY, (), THEN + 3600)], 3600),
+    "a new passkey of somebody from elsewhere": ([Done(Step.UPSTREAM), Done(Step.PASSKEY, (), THEN)], None),
+    "a passkey of an earlier sign-in": ([Done(Step.PASSKEY, (), THEN), Done(Step.TOTP)], 3600),
     "a clock that is ahead": ([Done(Step.UPSTREAM, ("fed",), THEN + 3660)], 0),
 }
 

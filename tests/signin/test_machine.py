@@ -1,6 +1,7 @@
 """The state machine of the sign-in, walked in full, without a server: what it allows, and what that amounts to."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import combinations, product
 
 import pytest
@@ -17,8 +18,10 @@ from idp.signin.machine import (
     Step,
     allowed,
     amr,
+    auth_age,
     complete,
     falls_short,
+    inherited,
     reached,
 )
 
@@ -154,3 +157,30 @@ def test_steps_are_kept_as_text() -> None:
 def test_what_the_settings_do_not_offer_is_not_allowed() -> None:
     state = State(offered=frozenset({Step.PASSWORD}))
     assert allowed(state) == (Step.PASSWORD,)
+
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.fault(11)
+def test_a_step_up_is_as_old_as_the_sign_in_unless_a_passkey_proves_all() -> None:
+    """From every session, by every way, with what was put off too; an unknown age stays unknown."""
+    for done in {state.done for state in ENDS}:
+        counted = inherited(done, AT)
+        age = None if auth_age(done, AT) is None else 20 * 3600
+        for acr, has in product(ACR_VALUES, (frozenset(), frozenset({Step.TOTP}), frozenset(SECOND))):
+            for state in walk(State(counted, has=has, acr=acr)):
+                new = state.done[len(counted) :]
+                if Step.PASSKEY not in {taken.step for taken in new}:
+                    assert auth_age(state.done, AT + timedelta(hours=20)) == age, state
+
+
+@pytest.mark.fault(7)
+def test_what_was_put_off_is_asked_for_again() -> None:
+    """In the next step-up: it has something to ask for, whatever the session was put together from."""
+    for done in {state.done for state in ENDS}:
+        counted = inherited(done, AT)
+        level = reached(counted)
+        assert level is not None
+        for acr in ACR_VALUES:
+            assert bool(allowed(State(counted, acr=acr))) == falls_short(level, acr), done

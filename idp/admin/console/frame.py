@@ -143,10 +143,10 @@ async def _admit(
     if request.method == HttpMethod.POST:
         form, file = await _uploaded(request) if upload else (await forms.form(request), b"")
         check_form_token(form, _secret(request), "admin")
-    if ACR_VALUES.index(session.acr) < ACR_VALUES.index(settings().admin_acr):
-        return await _sign_in(request, back, step_up=session, login_hint=user.email, form=form)
     if fresh and session.age() > settings().reauthentication_lifetime:
         return await _sign_in(request, back, login_hint=user.email, max_age=0, form=form)
+    if ACR_VALUES.index(session.acr) < ACR_VALUES.index(settings().admin_acr):
+        return await _sign_in(request, back, step_up=session, login_hint=user.email, form=form)
     authority.set(partial(_hold, session, caller, fresh=fresh))
     context.actor.set(caller.actor)
     query = forms.query(request)

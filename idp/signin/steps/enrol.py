@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from idp import clock
 from idp.accounts.tables import user_by_id
 from idp.audit.events import record
 from idp.mail import outbox
 from idp.signin import factors, limits, passkeys, recovery_codes, totp
+from idp.signin import flow as flows
 from idp.signin.flow import Flow
 from idp.signin.machine import PHISHING_RESISTANT, Done, State, Step, falls_short
 from idp.signin.steps import Browser, Fields, Proof, Refused
@@ -55,9 +57,15 @@ async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
 
 
 async def take(flow: Flow, checked: Fields) -> Proof:
-    """Keep the new factor, or note that it was put off."""
+    """Keep the new factor, or note that it was put off.
+
+    A new factor reaches its level, but says nothing of who made it: it has a time, so that it makes no proof fresher.
+    """
     assert flow.user_id is not None  # noqa: S101
     match checked.get("action"):
+        case "totp" | "passkey" if flow.session_id is not None and not flows.may_enrol(flow.done):
+            # The session that this goes on with became old meanwhile.
+            raise flows.expired()
         case "totp" if _target(flow) != PHISHING_RESISTANT:
             return await _enable_totp(flow, checked.get("code", ""))
         case "passkey":
@@ -73,7 +81,7 @@ async def _enable_totp(flow: Flow, code: str) -> Proof:
         raise Refused(_("That code is not right. Wait for the next one and try again."), flow.user_id)
     await factors.set_two_step(flow.user_id, True)
     await _tell(flow, "totp_enabled")
-    return Proof(flow.user_id, Done(Step.TOTP, ("otp",)), codes=await _codes(flow))
+    return Proof(flow.user_id, Done(Step.TOTP, ("otp",), clock.timestamp()), codes=await _codes(flow))
 
 
 async def _add_passkey(flow: Flow, credential: str, name: str) -> Proof:
@@ -83,7 +91,7 @@ async def _add_passkey(flow: Flow, credential: str, name: str) -> Proof:
     except passkeys.PasskeyRefused as error:
         raise Refused(str(error), flow.user_id) from error
     await _tell(flow, "passkey_added")
-    done = Done(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user"))
+    done = Done(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user"), clock.timestamp())
     return Proof(flow.user_id, done, codes=await _codes(flow))
 
 
