@@ -7,13 +7,15 @@ from litestar import Request, Response, get, post
 from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password
 from idp.accounts.users import keep_password
 from idp.db.engine import transaction
+from idp.errors import TooManyTries
 from idp.oauth.credentials import credentials_changed
 from idp.selfservice import identities
 from idp.selfservice.frame import Visit, account_page, ask, posted, visit
 from idp.selfservice.notices import changed
-from idp.signin import factors, passkeys, recovery_codes, sessions
+from idp.signin import factors, limits, passkeys, recovery_codes, sessions
 from idp.signin.machine import Step
 from idp.web.access import Access
+from idp.web.failures import slowed_down, wait_sentence
 from idp.web.i18n import gettext as _
 from idp.web.pages import see_other
 
@@ -59,6 +61,10 @@ async def change_password(request: AnyRequest) -> Response[Any]:
         return asked
     visitor, form = asked
     user, password = visitor.user, form.get("password", "")
+    try:
+        await limits.step(request)
+    except TooManyTries as error:
+        return slowed_down(account_page(request, "password", visitor, error=wait_sentence(error)), error)
     try:
         await check_new_password(password, user_inputs=[user.email, user.name or ""])
         password_hash = await hash_password(password)

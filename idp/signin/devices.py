@@ -22,13 +22,20 @@ _KNOWN = """
     ORDER BY d.id LIMIT 1
 """
 #: Knows a browser again after a sign-in, that of the ``flow`` that a statement has finished. An app has no cookie.
+#: All that was known by the cookie that the browser brought moves to the new one: a copy of the old one is worth
+#: nothing. Returns whose browser it was before; :data:`REMEMBER` follows as another part of the statement.
+MOVE = f"""
+    UPDATE device AS d SET token_hash = :new_device, trusted_until = CASE WHEN d.user_id = :user_id
+               THEN coalesce(now() + make_interval(secs => :trusted_for), d.trusted_until) ELSE d.trusted_until END,
+           expires_at = CASE WHEN d.user_id = :user_id
+               THEN now() + interval '{LIFETIME} seconds' ELSE d.expires_at END
+    FROM flow WHERE d.token_hash = :device_hash AND :new_device::bytea IS NOT NULL RETURNING d.user_id
+"""  # noqa: S608
 REMEMBER = f"""
-    INSERT INTO device AS d (id, token_hash, user_id, created_at, trusted_until, expires_at)
-    SELECT :device_id, :device_hash, :user_id, now(), now() + make_interval(secs => :trusted_for),
+    INSERT INTO device (id, token_hash, user_id, created_at, trusted_until, expires_at)
+    SELECT :device_id, :new_device, :user_id, now(), now() + make_interval(secs => :trusted_for),
            now() + interval '{LIFETIME} seconds'
-    FROM flow WHERE :device_hash::bytea IS NOT NULL
-    ON CONFLICT (token_hash, user_id) DO UPDATE SET
-        trusted_until = coalesce(EXCLUDED.trusted_until, d.trusted_until), expires_at = EXCLUDED.expires_at
+    FROM flow WHERE :new_device::bytea IS NOT NULL AND NOT EXISTS (SELECT FROM moved WHERE user_id = :user_id)
 """  # noqa: S608
 _DISTRUST = "UPDATE device SET trusted_until = NULL WHERE user_id = $1 AND trusted_until IS NOT NULL"
 
@@ -55,26 +62,27 @@ async def known(
 
 
 class Remembered(NamedTuple):
-    """What knows a browser again: the parameters of :data:`REMEMBER`, and the cookie to set."""
+    """What knows a browser again: parameters of :data:`MOVE` and :data:`REMEMBER`, and the cookie to set."""
 
     values: dict[str, object]
     cookie: Cookie | None = None
 
 
 def remembered(browser: Request[Any, Any, Any] | None, *, trust: bool) -> Remembered:
-    """Know a browser again. One has one cookie, whoever signs in with it.
+    """Know a browser again. It has one cookie, whoever signs in with it, and a new one at every sign-in: whoever used
+    the browser before may have kept the old one.
 
     Args:
         browser: None where an app asks, which is not known again.
         trust: ask for no second factor here for a while, where the settings allow that.
     """
     if browser is None:
-        return Remembered({"device_id": None, "device_hash": None, "trusted_for": None})
-    token = cookies.read(browser, COOKIE) or ids.random_token()
+        return Remembered({"device_id": None, "new_device": None, "trusted_for": None})
+    token = ids.random_token()
     trusted_for = settings().trusted_device_lifetime if trust else 0
     values = {
         "device_id": ids.uuid7(),
-        "device_hash": ids.digest(token),
+        "new_device": ids.digest(token),
         "trusted_for": float(trusted_for) if trusted_for > 0 else None,
     }
     return Remembered(values, cookies.make(COOKIE, token, max_age=LIFETIME))

@@ -32,6 +32,7 @@ from idp.signin.steps import (
     totp,
     upstream,
 )
+from idp.web.binding import BrowserKey
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -193,12 +194,15 @@ async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: F
     if person is None or person.disabled:
         raise flows.finished()
     done = (*flow.done, proof.done)
+    # Whoever used the browser before may hold a copy of its key, and may have begun this very flow.
+    key = BrowserKey.renewed(request) if browser and flow.user_id is None else None
+    cookies = tuple(key.cookies()) if key is not None else ()
     if not machine.complete(_state(flow, done, person)):
-        later = await outcome.go_on(flow, person, proof.done)
-        return Taken(later, codes=proof.codes) if later is not None else None
+        later = await outcome.go_on(flow, person, proof.done, key)
+        return Taken(later, cookies=cookies, codes=proof.codes) if later is not None else None
     trust = "trust_device" in fields and machine.reached(done) != machine.SINGLE_FACTOR and proof.done.step in SECOND
     ended = await outcome.end(request, flow, person, proof.done, browser=browser, trust=trust)
     if ended is None:
         return None
     await upstream.link(ended.flow, person.user_id)
-    return Taken(ended.flow, ended.session, ended.cookies, proof.codes)
+    return Taken(ended.flow, ended.session, (*ended.cookies, *cookies), proof.codes)

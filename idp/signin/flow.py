@@ -104,6 +104,15 @@ _FINISH = """
     UPDATE signin_flow SET finished_at = now()
     WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()
 """
+#: Changes of an UPDATE of a flow that move it to another key, if there is one, and so to another address. The flow that
+#: it returns is followed by :data:`LEAVE`, which leaves a finished one at the former address that leads there.
+MOVE = "id = coalesce(:new_id::text, id), browser_hash = coalesce(:new_hash::bytea, browser_hash)"
+LEAVE = """
+    INSERT INTO signin_flow (id, browser_hash, return_to, done, user_id, kept_form, created_at, expires_at, finished_at)
+    SELECT :flow_id, :browser_hash, :new_path::text, ARRAY[]::text[],
+           CASE WHEN kept_form IS NOT NULL THEN :user_id::uuid END, kept_form, created_at, expires_at, now()
+    FROM flow WHERE :new_id::text IS NOT NULL
+"""
 _ABANDON = """
     UPDATE signin_flow SET finished_at = now() WHERE user_id = $1 AND finished_at IS NULL AND expires_at > now()
 """
@@ -181,8 +190,11 @@ def _to_json(value: msgspec.Struct | None) -> str | None:
     return msgspec.json.encode(value).decode() if value is not None else None
 
 
+_PATH = "/login/"
+
+
 def path(binding: Binding) -> str:
-    return f"/login/{binding.id}"
+    return f"{_PATH}{binding.id}"
 
 
 async def load(request: Request[Any, Any, Any], id: str) -> Flow:
@@ -330,6 +342,11 @@ class Finished(PageError):
             way_out=way_out,
         )
         self.return_to = return_to
+
+    @property
+    def moved(self) -> bool:
+        """Whether the flow goes on at another address, under a key that it got when the person became known."""
+        return self.return_to is not None and self.return_to.startswith(_PATH)
 
 
 def finished() -> Finished:

@@ -18,10 +18,12 @@ from idp.audit import events
 from idp.db.named import Named
 from idp.settings import settings
 from idp.signin import devices, limits, sessions
+from idp.signin import flow as flows
 from idp.signin.flow import Flow, found
 from idp.signin.machine import FIRST, SECOND, Done, Step, amr, proves, reached
 from idp.signin.sessions import SignedIn
 from idp.signin.standing import SEEN, Standing
+from idp.web.binding import BrowserKey
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -31,20 +33,24 @@ _PERSON = f"""
 """  # noqa: S608
 _NOTE = """
     UPDATE signin_flow SET user_id = :user_id, done = done || :step::text, turn = turn + 1, registration = NULL,
-                           finished_at = {finished_at}
+                           {then}
     FROM person WHERE id = :flow_id AND browser_hash = :browser_hash AND turn = :turn
-    AND finished_at IS NULL AND expires_at > now() AND (user_id IS NULL OR user_id = :user_id) RETURNING identity
+    AND finished_at IS NULL AND expires_at > now() AND (user_id IS NULL OR user_id = :user_id)
+    RETURNING identity, kept_form, created_at, expires_at
 """
-_GO_ON = Named(f"WITH person AS ({_PERSON}) {_NOTE.format(finished_at='NULL')}")
+_GO_ON = Named(f"""
+    WITH person AS ({_PERSON}), flow AS ({_NOTE.format(then=flows.MOVE)}), here AS ({flows.LEAVE})
+    SELECT identity FROM flow
+""")  # noqa: S608
 # A browser has one session: that of another person ends. In single-session mode the person's others end too.
 _END = Named(f"""
-    WITH person AS ({_PERSON}), flow AS ({_NOTE.format(finished_at="now()")}),
+    WITH person AS ({_PERSON}), flow AS ({_NOTE.format(then="finished_at = now()")}),
     other AS (
         UPDATE session SET ended_at = now() FROM flow
         WHERE (token_hash = :previous_hash OR user_id = :single_user) AND id <> :session_id AND ended_at IS NULL
     ),
     begun AS ({sessions.INSERT} FROM flow {sessions.OR_RENEW} RETURNING auth_time),
-    remembered AS ({devices.REMEMBER}),
+    moved AS ({devices.MOVE}), remembered AS ({devices.REMEMBER}),
     forgotten AS (DELETE FROM throttle USING flow WHERE key IN (:count_a, :count_b, :count_c, :count_d)),
     event AS ({events.INSERT} FROM flow)
     SELECT begun.auth_time, flow.identity FROM begun, flow
@@ -59,10 +65,23 @@ class Ended(NamedTuple):
     cookies: tuple[Cookie, ...]
 
 
-async def go_on(flow: Flow, person: Standing, done: Done) -> Flow | None:
-    """Note a step in a flow that goes on. None where nothing was changed."""
-    row = await _GO_ON.fetchrow(**_noted(flow, person, done), device_hash=person.tokens.device_hash)
-    return _after(flow, person, done, row) if row is not None else None
+async def go_on(flow: Flow, person: Standing, done: Done, key: BrowserKey | None = None) -> Flow | None:
+    """Note a step in a flow that goes on. None where nothing was changed.
+
+    Args:
+        key: the flow moves to this one. A copy of its former key, and its former address, are worth nothing then.
+    """
+    binding = key.bind() if key is not None else None
+    row = await _GO_ON.fetchrow(
+        **_noted(flow, person, done),
+        device_hash=person.tokens.device_hash,
+        new_id=binding and binding.id,
+        new_hash=binding and binding.hash,
+        new_path=binding and flows.path(binding),
+    )
+    if row is None:
+        return None
+    return msgspec.structs.replace(_after(flow, person, done, row), binding=binding or flow.binding)
 
 
 async def end(
@@ -87,6 +106,7 @@ async def end(
         | device.values
         | events.values(event)
         | _counts(flow, person, steps),
+        device_hash=person.tokens.device_hash,
         previous_hash=person.tokens.session_hash,
         single_user=person.user_id if settings().single_session else None,
     )

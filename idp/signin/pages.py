@@ -74,7 +74,7 @@ async def load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[An
     try:
         flow = await flows.load(request, flow_id)
     except Finished as error:
-        if error.return_to is None or await sessions.current(request) is None:
+        if error.return_to is None or not (error.moved or await sessions.current(request) is not None):
             raise
         return see_other(error.return_to)
     if flow.identity is not None or (flow.registration is not None and flow.registration.invitation_id is not None):
@@ -90,7 +90,13 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     """Take a step with what the person entered, and go on to the next one or to where the flow leads."""
     wanted = _step(step)
     engine.check_load(wanted)
-    flow = await flows.load(request, flow_id)
+    try:
+        flow = await flows.load(request, flow_id)
+    except Finished as error:
+        if error.return_to is None or not error.moved:
+            raise
+        # A second click.
+        return see_other(error.return_to)
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, PURPOSE)
     if wanted is None:
@@ -113,14 +119,14 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
 def after(flow: Flow, step: Step, taken: Taken) -> Response[Any]:
     """Where the browser goes after a step: on, or to the same one again where there is more to do in it."""
     if taken.codes:
-        following = flow.return_to if taken.session is not None else flows.path(flow.binding)
+        following = flow.return_to if taken.session is not None else flows.path(taken.flow.binding)
         return page("recovery_codes.html", cookies=taken.cookies, codes=taken.codes, next=following)
     if taken.session is not None:
         return navigate(flow.return_to, taken.cookies)
-    path, somebody = flows.path(flow.binding), taken.flow.identity
+    path, somebody = flows.path(taken.flow.binding), taken.flow.identity
     # Whose address has an account signs in to that, in any way.
     again = taken.flow.done == flow.done and not (somebody is not None and somebody.email_verified)
-    return see_other(f"{path}/{step}" if again else path)
+    return see_other(f"{path}/{step}" if again else path, taken.cookies)
 
 
 async def show_error(request: AnyRequest, flow: Flow, error: str) -> Response[Any]:

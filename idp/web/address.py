@@ -18,6 +18,8 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _WITH_PORT = re.compile(r"([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 #: The longest entry that is an address with a port.
 _MAX_ENTRY = len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535")
+#: The longest header, read from its end: no chain of proxies writes more, and what was read is cached.
+_MAX_HEADER = 512
 #: As many peers are warned about in one process.
 MAX_WARNINGS = 8
 _warned: set[str] = set()
@@ -59,7 +61,9 @@ def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
     forwarded = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
     # Networks are dear to look up by, so who cannot be a proxy's client goes without them.
     proxies = trusted_proxies if forwarded else ()
-    address, warning = _client_address(peer[0] if peer else "", forwarded.decode("latin-1"), proxies)
+    # What is cut off leaves an entry that is no address, at which reading stops.
+    read = forwarded if len(forwarded) <= _MAX_HEADER else b"cut " + forwarded[-_MAX_HEADER:]
+    address, warning = _client_address(peer[0] if peer else "", read.decode("latin-1"), proxies)
     if warning and peer and peer[0] not in _warned and len(_warned) < MAX_WARNINGS:
         _warned.add(peer[0])
         log.warning("forwarded_address_ignored", host=peer[0], reason=warning)

@@ -32,6 +32,8 @@ _PREFIX = "flow."
 #: Seconds in eight hexadecimal digits, so that tags are in the order of their time, and eight random ones.
 TAG_LENGTH = 16
 _TAG = re.compile(rf"[0-9a-f]{{{TAG_LENGTH}}}")
+#: Seconds by which a tag may be ahead: that of a key that was renewed at once, or by a server with another clock.
+_AHEAD = 60
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -51,10 +53,23 @@ class BrowserKey(NamedTuple):
         return cls(f"{clock.timestamp():08x}{secrets.token_hex(4)}", random_token())
 
     @classmethod
+    def renewed(cls, request: Request[Any, Any, Any]) -> "BrowserKey":
+        """A new key that is newer than every one that the browser sent. What those bind goes on."""
+        before = cls.of(request)
+        tag = f"{max(clock.timestamp(), int(before.tag[:8], 16) + 1):08x}{secrets.token_hex(4)}"
+        return cls(tag, random_token(), before.surplus)
+
+    @classmethod
     def of(cls, request: Request[Any, Any, Any]) -> "BrowserKey":
         """The newest key that the browser sent, or a new one."""
         sent = cookies.read_all(request, _PREFIX)
-        good = sorted(tag for tag, secret in sent.items() if _TAG.fullmatch(tag) and _SECRET.fullmatch(secret))
+        # A key of the future would stay the newest one, whatever is set later.
+        latest = f"{clock.timestamp() + _AHEAD:08x}"
+        good = sorted(
+            tag
+            for tag, secret in sent.items()
+            if _TAG.fullmatch(tag) and tag[:8] <= latest and _SECRET.fullmatch(secret)
+        )
         surplus = tuple(sent.keys() - set(good[-MAX_KEYS:]))
         if not good:
             return cls.new()._replace(surplus=surplus)

@@ -63,6 +63,8 @@ CASES = [
 class Door(Protocol):
     """A way to talk to the engine."""
 
+    binding: Binding
+
     async def open(self) -> Binding:
         """Begin a sign-in."""
 
@@ -88,11 +90,15 @@ class Pages:
 
     async def send(self, step: Step, fields: dict[str, str]) -> httpx.Response:
         token = form_token(self.binding.secret, "login")
-        return await self.browser.client.post(
+        answer = await self.browser.client.post(
             f"{self.browser.issuer}/login/{self.binding.id}/{step}",
             data=fields | {"csrf_token": token},
             headers={"Origin": self.browser.issuer},
         )
+        if (moved := answer.headers.get("location", "")).startswith("/login/"):
+            # It has another key once it is known who it is.
+            self.binding = binding_of(self.browser, moved.split("/")[2])
+        return answer
 
     def is_in(self) -> bool:
         return self.browser.signed_in
@@ -108,7 +114,8 @@ class App:
         parameters = self.client.parameters(redirect_uri=None, response_type=None, state=None, acr_values=self.case.acr)
         self.answers = [await self.client.post("/challenge", **parameters)]
         self.session = self.answers[0].json()["auth_session"]
-        return Binding(*self.session.split("."))
+        self.binding = Binding(*self.session.split("."))
+        return self.binding
 
     async def send(self, step: Step, fields: dict[str, str]) -> httpx.Response:
         self.answers.append(await self.client.post("/challenge", auth_session=self.session, step=step, **fields))
@@ -127,7 +134,7 @@ class Walker:
     async def begin(self) -> None:
         """Open a sign-in in which everything has been asked for that may be asked for: a code, an account."""
         await execute("DELETE FROM throttle")
-        self.binding = await self.door.open()
+        await self.door.open()
         self.newcomer = f"{secrets.token_hex(6)}@example.com"
         mails = len(self.mailbox.to(self.person.user.email))
         await self.door.send(Step.EMAIL_CODE, {"action": "send", "username": self.person.user.email})
@@ -138,7 +145,7 @@ class Walker:
         }
 
     async def flow(self) -> Flow:
-        return await flows.load_bound(self.binding)
+        return await flows.load_bound(self.door.binding)
 
     async def right(self, step: Step, flow: Flow) -> dict[str, str]:
         """The best that the owner of the account could enter."""
@@ -229,7 +236,7 @@ async def _sessions(user_id: UUID | None) -> int:
 
 
 async def _place(walker: Walker) -> tuple[Any, ...]:
-    row = await fetchrow("SELECT user_id, done, finished_at FROM signin_flow WHERE id = $1", walker.binding.id)
+    row = await fetchrow("SELECT user_id, done, finished_at FROM signin_flow WHERE id = $1", walker.door.binding.id)
     assert row is not None
     return tuple(row)
 

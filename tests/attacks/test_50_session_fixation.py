@@ -1,7 +1,7 @@
 """Row 50: a session cannot be planted, and what a browser held before a sign-in is worth nothing after it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from hashlib import sha256
 
 import httpx
@@ -9,9 +9,11 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.db.engine import execute, fetch
+from idp.signin.csrf import form_token
+from idp.web.binding import Binding
 from tests.conftest import MakeClient, MakeUser
-from tests.support.bindings import waiting_of
-from tests.support.browser import Browser, Page, open_browser
+from tests.support.bindings import cookie_of, waiting_of
+from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.tour import tour
 
@@ -166,6 +168,78 @@ async def test_50_a_flow_cannot_be_planted(browser: Browser, client: RelyingPart
             assert page.status == 400
             assert ("in another browser" if signed_in else "did not send our cookie") in page.text
             assert page.forms == []
+
+
+def _token(browser: Browser, path: str, purpose: str = "login") -> str:
+    """The form token of what a path names, as far as a browser can tell: by its key, or by any that it has."""
+    named = path.split("/")[2]
+    keys = [value for name, value in browser.cookies.items() if "flow" in name]
+    return form_token(Binding.derive(named, browser.cookies.get(cookie_of(named), keys[0])).secret, purpose)
+
+
+@pytest.fixture
+async def mallory(browser: Browser) -> AsyncIterator[Browser]:
+    """Another browser, with the key that was copied from this one before anybody signed in."""
+    await browser.get("/login")
+    async with open_browser(browser.issuer) as other:
+        other.cookies.update(browser.cookies)
+        yield other
+
+
+@pytest.mark.fault(20)
+async def test_50_a_copied_key_ends_nobody_elses_sign_in(
+    browser: Browser, mallory: Browser, client: RelyingParty, alice: User
+) -> None:
+    """The flow that it began moves to a new key when alice enters her password."""
+    login = as_page(await client.authorize(mallory, acr_values="2"))
+    page = as_page(await browser.sign_in(as_page(await browser.get(login.path)), alice.email, PASSWORD))
+    assert "enrol-skip" in page.ids
+    for path in (login.path, page.path.removesuffix("/enrol")):
+        for step, fields in (("enrol", {"action": "skip"}), ("password", {"username": alice.email, "password": "x"})):
+            data = fields | {"csrf_token": _token(mallory, path)}
+            answer = as_page(await mallory.post(f"{path}/{step}", data))
+            assert "in another browser" in answer.text
+            assert not mallory.signed_in
+    assert not await sessions(alice)
+    consent = as_page(await browser.submit(page, "enrol-skip"))
+    assert "consent-allow" in consent.ids
+    # Nor does it answer for alice's session what it began.
+    for method in ("allow", "deny", "switch"):
+        data = {"action": method, "csrf_token": _token(mallory, consent.path, f"consent {alice.id} ")}
+        assert alice.email not in as_page(await mallory.post(consent.path, data)).text
+    assert "login-submit" in as_page(await mallory.get(f"/authorize/{consent.path.split('/')[2]}")).ids
+    assert not await fetch("SELECT FROM authorization_code WHERE user_id = $1", alice.id)
+    assert isinstance(await browser.submit(consent, "consent-allow"), Redirect)
+
+
+@pytest.mark.fault(20)
+async def test_50_a_session_begins_with_a_key_of_its_own(
+    browser: Browser, mallory: Browser, client: RelyingParty, alice: User
+) -> None:
+    """A planted key of the future stays the newest one no more than a copied one."""
+    planted = {cookie_of("f" * 16): "p" * 43}
+    browser.cookies.update(planted)
+    mallory.cookies.update(planted)
+    await sign_in(browser, alice.email)
+    later = as_page(await client.authorize(browser, prompt="login"))
+    assert cookie_of(later.path.split("/")[2]) not in mallory.cookies
+    assert "in another browser" in as_page(await mallory.get(later.path)).text
+
+
+@pytest.mark.fault(20, 24)
+async def test_50_back_and_a_second_click_lead_to_the_new_address(
+    browser: Browser, client: RelyingParty, alice: User
+) -> None:
+    login = as_page(await client.authorize(browser, acr_values="2"))
+    page = as_page(await browser.sign_in(login, alice.email, PASSWORD))
+    assert not page.path.startswith(login.path)
+    for again in (
+        await browser.get(login.path),
+        await browser.get(f"{login.path}/email_code", token="of a mail"),
+        await browser.sign_in(login, alice.email, PASSWORD),
+    ):
+        assert "enrol-skip" in as_page(again).ids
+    assert "consent-allow" in as_page(await browser.submit(page, "enrol-skip")).ids
 
 
 async def test_50_only_the_hash_is_stored(browser: Browser, alice: User) -> None:

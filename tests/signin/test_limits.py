@@ -1,6 +1,7 @@
 """How often somebody may try: what is counted, for whom, and how a lock is lifted."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from idp.errors import TooManyTries
 from idp.signin import limits
 from idp.web import throttle
 from tests.conftest import MakeClient
-from tests.support.browser import Browser, Page, open_browser
+from tests.support.browser import Browser, Page, as_page, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
@@ -242,6 +243,26 @@ async def test_by_address(start_server: Callable[..., Server], make_client: Make
             statuses.append(page.status)
         assert statuses[: limits.STEPS_OF_HOST.burst] == [400] * limits.STEPS_OF_HOST.burst
         assert 429 in statuses
+    await execute("DELETE FROM throttle")
+
+
+@pytest.mark.fault(8)
+async def test_a_new_password_is_a_step(start_server: Callable[..., Server], alice: User) -> None:
+    """It is counted before it is judged and hashed."""
+    server = await asyncio.to_thread(start_server, IDP_ADDRESS_LIMITS="true")
+    async with open_browser(server.issuer) as browser:
+        await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
+        page = as_page(await browser.get("/account/password"))
+        assert as_page(await browser.submit(page, "password-save", password=alice.email)).status == 400
+        with contextlib.suppress(TooManyTries):
+            for _ in range(limits.STEPS_OF_PERSON.burst + 60):
+                await throttle.spend((limits.STEPS_OF_PERSON, alice.email))
+        refused = as_page(await browser.submit(page, "password-save", password="seven tired otters nap"))
+        assert refused.status == 429
+        assert int(refused.response.headers["retry-after"]) > 0
+        row = await fetchrow("SELECT password_changed_at > created_at AS changed FROM users WHERE id = $1", alice.id)
+        assert row is not None
+        assert not row["changed"]
     await execute("DELETE FROM throttle")
 
 

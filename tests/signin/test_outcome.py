@@ -113,11 +113,42 @@ async def test_a_browser_that_is_trusted_no_more(alice: User, monkeypatch: pytes
     await execute("UPDATE users SET two_step = true WHERE id = $1", alice.id)
     first = await _end(request, await _flow(), await _person(alice, request), trust=True)
     assert first is not None
+    request = _request(device=str(first.cookies[1].value))
     person = await _person(alice, request)
     assert person.trusted
     await devices.distrust(alice.id)
     assert await _end(request, await _flow(), person) is None
     assert not (await _person(alice, request)).trusted
+
+
+@pytest.mark.fault(4)
+async def test_a_device_cookie_that_was_copied_before(
+    alice: User, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who used the browser before is known by nothing there; all who signed in there are known by the new cookie."""
+    trusting = settings().model_copy(update={"trusted_device_lifetime": 3600})
+    for module in (devices, standing):
+        monkeypatch.setattr(module, "settings", lambda: trusting)
+    mallory = await make_user()
+    planted = await _end(_request(), await _flow(), await _person(mallory))
+    assert planted is not None
+    copy = _request(device=str(planted.cookies[1].value))
+    first = await _end(copy, await _flow(), await _person(alice, copy), trust=True)
+    assert first is not None
+    second = _request(device=str(first.cookies[1].value))
+    for user in (alice, mallory):
+        person = await _person(user, copy)
+        assert (person.known, person.trusted) == (False, False)
+        assert await devices.known(copy, user_id=user.id) is None
+        assert (await _person(user, second)).known
+    # Another sign-in without the wish leaves the trust, under a third cookie.
+    again = await _end(second, await _flow(), await _person(alice, second))
+    assert again is not None
+    third = _request(device=str(again.cookies[1].value))
+    assert (await _person(alice, third)).trusted
+    assert not (await _person(mallory, third)).trusted
+    assert not (await _person(alice, second)).known
+    assert len(await fetch("SELECT FROM device WHERE user_id = ANY($1)", [alice.id, mallory.id])) == 2
 
 
 async def test_another_browser_takes_no_part_in_it(alice: User) -> None:

@@ -109,6 +109,25 @@ def test_an_ignored_header_is_told_once_and_to_a_bound(monkeypatch: pytest.Monke
     assert len(logs) == addresses.MAX_WARNINGS
 
 
+@pytest.mark.fault(21)
+def test_what_is_cached_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header as long as a request may have costs no memory beyond the request; its end is read as ever."""
+    read = []
+
+    def remember(peer: str, forwarded: str, proxies: tuple[IPNetwork, ...]) -> tuple[str, str]:
+        read.append(len(forwarded))
+        return uncached(peer, forwarded, proxies)
+
+    uncached = addresses._client_address.__wrapped__
+    monkeypatch.setattr(addresses, "_client_address", remember)
+    for filler in ("1.1.1.1, " * 5000, "x" * 60000 + ", ", "1" * 60000 + ".1.1.1, "):
+        assert address("10.0.0.1", f"{filler}198.51.100.1, 10.0.0.2") == "198.51.100.1"
+        assert address("203.0.113.7", f"{filler}198.51.100.1") == "203.0.113.7"
+    # Half an entry, where the header is cut, is none.
+    assert address("10.0.0.1", f"2001:db8::1234{',10.0.0.2' * 56}") == "10.0.0.2"
+    assert max(read) < 600
+
+
 @pytest.mark.parametrize("peer", [None, "", "unix:", "/run/idp.sock"])
 def test_a_transport_without_addresses(peer: str | None) -> None:
     assert address(peer, "198.51.100.1") == ""

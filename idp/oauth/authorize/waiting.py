@@ -34,8 +34,9 @@ _INSERT = """
 """
 #: The hash of a request that came by POST and is bound to no browser yet.
 _UNCLAIMED = b""
+# The request of this browser begins here: a sign-in before that is none for it.
 _CLAIM = """
-    UPDATE authorization_request SET id = $2, browser_hash = $3
+    UPDATE authorization_request SET id = $2, browser_hash = $3, created_at = now()
     WHERE id = $1 AND browser_hash = $4 AND finished_at IS NULL AND expires_at > now()
 """
 _FIND = """
