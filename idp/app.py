@@ -22,7 +22,7 @@ from idp.db import notices
 from idp.db.engine import close_pool, configure, open_pool
 from idp.db.standing import standing
 from idp.federation.upstreams import TOPIC, upstreams
-from idp.keys import jose, keeper, last_known, notary, root
+from idp.keys import jose, keeper, last_known, mark, notary, root
 from idp.keys.ring import keyring
 from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
@@ -208,6 +208,7 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     if config.database_url is not None:
         configure(config.database_url.get_secret_value())
     registry.build_in(api_resource())
+    health.WARNINGS["database_mark"] = lambda: mark.keeper.foreign
     health.CHECKS["keys"] = lambda: jose.DEFAULT_ALGORITHM in keyring.algorithms()
     handlers = [handler for module in MODULES for handler in module.ROUTES]
     if config.dev:

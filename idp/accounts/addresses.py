@@ -36,6 +36,15 @@ def _validator() -> ModuleType:
     return email_validator
 
 
+def is_as_told(text: str, email: str) -> bool:
+    """Whether a normalised address is the one that was told, but for the case of ASCII letters.
+
+    Whoever proved another spelling, such as a full-width one, may be somebody else to their mail server: the proof says
+    nothing of the normalised address.
+    """
+    return text.encode(errors="replace").lower() == email.encode()
+
+
 def normalise_email(text: str) -> str:
     """The one form of an address that is stored and looked up: NFKC, without case, its domain in ASCII (IDNA).
 

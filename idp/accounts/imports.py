@@ -14,7 +14,7 @@ import msgspec
 
 from idp import clock, ids
 from idp.accounts import foreign_hashes
-from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.addresses import InvalidEmail, is_as_told, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXTS, VERIFIED
 from idp.accounts.foreign_hashes import HashRefused
 from idp.accounts.import_files import Malformed, Record
@@ -208,7 +208,9 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {name: _claim(name, values[name]) for name in TEXTS & values.keys() - {"email"}}
     row |= {name: _boolean(name, values.get(name, False)) for name in VERIFIED}
     row["id"] = _sub(values["sub"]) if "sub" in values else ids.uuid7()
-    row["email"] = normalise_email(_text("email", values["email"]))
+    told = _text("email", values["email"])
+    row["email"] = normalise_email(told)
+    row["email_verified"] = row["email_verified"] and is_as_told(told, row["email"])
     row["address"] = _address(values)
     if "password_hash" in values:
         row["password_hash"] = foreign_hashes.check(_text("password_hash", values["password_hash"]))

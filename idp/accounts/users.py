@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from idp.accounts.addresses import normalise_email
+from idp.accounts.addresses import is_as_told, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXTS, VERIFIED
 from idp.accounts.owners import check_owner_remains
 from idp.accounts.passwords import hash_password
@@ -46,6 +46,8 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
         Overloaded: too many passwords are being hashed.
     """
     user = User(email=normalise_email(email), **_columns(claims))
+    # What is known of another spelling says nothing of this one.
+    user.email_verified = user.email_verified and is_as_told(email.strip(), user.email)
     if password is not None:
         user.password_hash = await hash_password(password)
     async with transaction():

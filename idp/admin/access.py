@@ -1,18 +1,20 @@
 """Who is at the administration, and what they may do there: the same for the API and for the console."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from uuid import UUID
 
 import msgspec
 
-from idp.admin.roles import Permission, Role, permissions, roles_of
-from idp.db.engine import fetch, fetchrow
+from idp.admin.roles import Permission, Role, lock_user, permissions, roles_of
+from idp.db.engine import authority, fetch, fetchrow
 from idp.oauth.clients.registry import ResourceServer
 from idp.settings import settings
 
 _HOLD_ROLES = "SELECT role FROM admin_role WHERE user_id = $1 FOR SHARE"
 _HOLD_CLIENT = "SELECT FROM client WHERE client_id = $1 AND admin_role = ANY($2) AND disabled_at IS NULL FOR SHARE"
-_CLIENT = "SELECT scope, admin_role FROM client WHERE client_id = $1"
+# Whatever makes an admin of a user or client takes the same lock (idp.admin.roles.grant, changes of clients).
+_LOCK_CLIENT = "SELECT scope, admin_role FROM client WHERE client_id = $1 FOR NO KEY UPDATE"
 
 #: What the scopes of the admin API begin with.
 SCOPE_PREFIX = "admin:"
@@ -88,20 +90,47 @@ def api_resource() -> ResourceServer:
 async def check_user(caller: Caller, user_id: UUID) -> None:
     """Only an owner acts on somebody who has a role: nobody else may get into the account of an admin.
 
+    It holds now, and is checked in each transaction of the request from here on.
+
     Raises:
         Forbidden: the user has a role.
     """
-    if not caller.owner and await roles_of(user_id):
+    if not caller.owner:
+        await _from_now_on(partial(_lock_user, user_id))
+
+
+async def _lock_user(user_id: UUID) -> None:
+    await lock_user(user_id)
+    if await roles_of(user_id):
         raise Forbidden("Only an owner may do this to somebody who has a role.")
 
 
 async def check_client(caller: Caller, client_id: str) -> None:
     """Only an owner acts on a client that can administrate.
 
+    It holds now, and is checked in each transaction of the request from here on.
+
     Raises:
         Forbidden: the client has a role, or scopes of the admin API.
     """
-    row = await fetchrow(_CLIENT, client_id)
+    await _from_now_on(partial(_lock_client, caller, client_id))
+
+
+async def _from_now_on(check: Callable[[], Awaitable[None]]) -> None:
+    """Check what is acted on, after who acts, and make it part of :data:`idp.db.engine.authority`."""
+    await check()
+    before = authority.get()
+
+    async def both() -> None:
+        if before is not None:
+            await before()
+        await check()
+
+    authority.set(both)
+
+
+async def _lock_client(caller: Caller, client_id: str) -> None:
+    row = await fetchrow(_LOCK_CLIENT, client_id)
     if row is not None and row["admin_role"] is not None:
         _owners_only(caller)
     if row is not None:

@@ -48,6 +48,11 @@ _END = {
     " next_attempt_at = NULL, finished_at = now() WHERE next_attempt_at IS NOT NULL",
 }
 
+_SHARED = (
+    "Another database with the same root key writes the mark, and both are in use: a copy needs an IDP_KEYS_DIR of its"
+    " own. Until then a restore of this database may not be noticed."
+)
+
 #: What the report asks people to look after, because the database cannot know it.
 TO_CHECK = (
     "users and clients that were disabled or deleted since then: they are there again, and enabled",
@@ -98,9 +103,7 @@ async def look(*, thoroughly: bool = False) -> Report | None:
         what was done, if the database is an older one.
     """
     if await _older(thoroughly=thoroughly) is None:
-        found = await mark.advance()
-        if found is not None:
-            await mark.keeper.keep(found)
+        await _go_on()
         return None
     async with long_transaction():
         await announce(TOPIC)
@@ -113,13 +116,29 @@ async def look(*, thoroughly: bool = False) -> Report | None:
     return report
 
 
+async def _go_on() -> None:
+    """Let the number rise, and keep the mark, unless another database that is in use keeps its own there."""
+    # The mark first: the database has come as far as any mark that it wrote before.
+    known = await mark.keeper.known()
+    found = await mark.advance()
+    if mark.is_beside(found, known):
+        if not mark.keeper.foreign:
+            log.error("database_mark_shared", path=str(settings().database_mark_path), reason=_SHARED)
+        mark.keeper.foreign = True
+        return
+    mark.keeper.foreign = False
+    if found is not None:
+        await mark.keeper.keep(found)
+
+
 async def _older(*, thoroughly: bool) -> tuple[Position | None, Mark | None, datetime | None] | None:
     """The database's position, the mark and the last moment known outside, if the database is an older one."""
-    found, known = await mark.position(), await mark.keeper.known()
+    known, found = await mark.keeper.known(), await mark.position()
     if mark.is_behind(found, known):
         return found, known, known.at if known else None
     path = settings().audit_checkpoint_file
-    if not thoroughly or path is None:
+    # Of two databases that share a folder, either may have written the checkpoints.
+    if not thoroughly or path is None or mark.is_beside(found, known):
         return None
     statement = await outside.last_written(path)
     if statement is None:
@@ -146,14 +165,15 @@ async def _recover(
 
 
 async def _replace_keys() -> list[str]:
-    """Revoke every published key. Those that sign come last, so that none of the others takes their place."""
-    states = (State.PENDING, State.RETIRING, State.ACTIVE)
-    published = sorted(
-        (key for key in await lifecycle.list_keys() if key.state in states), key=lambda key: states.index(key.state)
-    )
-    for key in published:
+    """Revoke every key: retired ones too, which verify hints until they are revoked.
+
+    Those that sign come last, so that none of the others takes their place.
+    """
+    keys = [key for key in await lifecycle.list_keys() if key.revoked_at is None]
+    keys.sort(key=lambda key: key.state is State.ACTIVE)
+    for key in keys:
         await lifecycle.revoke(key.kid)
-    return [key.kid for key in published]
+    return [key.kid for key in keys]
 
 
 def _text(moment: datetime | None) -> str | None:
@@ -163,7 +183,7 @@ def _text(moment: datetime | None) -> str | None:
 def sentence(report: Report) -> str:
     """What happened, in plain words."""
     since = _text(report.since) or "an unknown time"
-    keys = f" {len(report.keys)} signing keys were revoked and replaced." if report.keys else ""
+    keys = f" {len(report.keys)} signing keys were revoked." if report.keys else ""
     return (
         f"This database is a backup: what happened after {since} is not in it."
         f" Everybody was signed out, and every code, token, link and invitation of before was withdrawn.{keys}"

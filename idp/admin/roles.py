@@ -10,7 +10,7 @@ from uuid import UUID
 
 from idp.accounts.owners import check_owner_remains
 from idp.audit.events import record
-from idp.db.engine import execute, fetch, transaction
+from idp.db.engine import execute, fetch, fetchrow, transaction
 
 
 class Permission(StrEnum):
@@ -71,6 +71,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.AUDITOR: READ,
 }
 
+_LOCK_USER = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
 _ROLES_OF = "SELECT role FROM admin_role WHERE user_id = $1"
 _GRANT = """
 INSERT INTO admin_role (id, user_id, role, granted_by, granted_at) VALUES (gen_random_uuid(), $1, $2, $3, now())
@@ -89,9 +90,15 @@ async def roles_of(user_id: UUID) -> frozenset[Role]:
     return frozenset(Role(row["role"]) for row in await fetch(_ROLES_OF, user_id))
 
 
+async def lock_user(user_id: UUID) -> None:
+    """Let nobody be given a role for the rest of the transaction. Asked for their roles after that, they keep."""
+    await fetchrow(_LOCK_USER, user_id)
+
+
 async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
     """Give a user a role. Returns whether this call did it."""
     async with transaction():
+        await lock_user(user_id)
         if not await execute(_GRANT, user_id, role, granted_by):
             return False
         await record("admin_role_granted", user_id=user_id, detail={"role": role})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from idp.accounts import profile
-from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.addresses import InvalidEmail, is_as_told, normalise_email
 from idp.federation.upstream import Upstream
 
 #: Where each of our claims is found, at a provider that uses the standard's names.
@@ -37,9 +37,13 @@ def claims_of(upstream: Upstream, told: dict[str, Any], mapping: Mapping[str, st
     return {name: value for name, value in fitting.items() if value}
 
 
-def tells_email(upstream: Upstream) -> bool:
-    """Whether ``email_verified`` speaks of the address that is used; of another claim it says nothing."""
-    return upstream.claims.get("email", "email") == "email"
+def tells_email(upstream: Upstream, told: dict[str, Any]) -> bool:
+    """Whether what the provider has verified is the address that is used.
+
+    Of another claim ``email_verified`` says nothing, nor of an address that normalising made another one.
+    """
+    email = email_of(upstream, told)
+    return email is not None and upstream.claims.get("email", "email") == "email" and is_as_told(told["email"], email)
 
 
 def email_of(upstream: Upstream, told: dict[str, Any]) -> str | None:

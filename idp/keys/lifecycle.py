@@ -266,11 +266,13 @@ async def revoke(kid: str) -> Revocation:
     if found is None or found.revoked_at is not None:
         raise UnknownKey("There is no key with this id that is not revoked yet.")
     # Made before the transaction that may need it: RSA takes its time, and others wait for the lock.
-    spare = await asyncio.to_thread(jose.generate, found.alg)
+    gone = found.state in (State.RETIRED, State.DESTROYED)
+    spare = None if gone else await asyncio.to_thread(jose.generate, found.alg)
     async with transaction():
         await announce(TOPIC)
         active = await fetchrow(_FIND_ACTIVE, found.alg)
-        successor = await _successor(found.alg, kid, spare) if active is not None and active["kid"] == kid else None
+        signs = active is not None and active["kid"] == kid
+        successor = await _successor(found.alg, spare) if signs and spare is not None else None
         if not await execute(_REVOKE, kid):
             raise UnknownKey("There is no key with this id that is not revoked yet.")
         await record("key_revoked", detail={"kid": kid, "alg": found.alg, "successor": successor})
@@ -280,7 +282,7 @@ async def revoke(kid: str) -> Revocation:
     )  # fmt: skip
 
 
-async def _successor(alg: str, kid: str, spare: SigningKey) -> str:
+async def _successor(alg: str, spare: SigningKey) -> str:
     """Let another key sign: one that is published already, since some have seen it; else the spare one."""
     pending = await fetchrow(_FIND_PENDING, alg)
     successor = str(pending["kid"]) if pending is not None else await publish(spare)

@@ -3,6 +3,9 @@
 The database counts the seconds in which it is in use. Each host keeps the highest number that it has seen in a file
 next to the master key. A database that says less is an older one. A restore that was dealt with begins an epoch, which
 counts for more than any number. Several processes and hosts may write; a mark that is behind only notices less.
+
+The mark keeps the number at which its epoch began. A database of an earlier epoch that has come further than that is
+no backup: it is in use beside the one that wrote the mark, and the two share a folder by mistake.
 """
 
 import asyncio
@@ -34,20 +37,20 @@ STEP_SECONDS = 5
 #: A database may lack so many, a minute: a replica that lagged and took over lost the last moments, and is no backup.
 TOLERATED = 12
 
-_FIND = "SELECT epoch, number, at, restored_at FROM database_mark WHERE id = 1"
+_FIND = "SELECT epoch, begun, number, at, restored_at FROM database_mark WHERE id = 1"
 # A clock that was set back must not stop it.
 _ADVANCE = f"""
 INSERT INTO database_mark AS m (id, epoch, number, at) VALUES (1, 0, 1, now())
 ON CONFLICT (id) DO UPDATE SET number = m.number + 1, at = now()
 WHERE m.at < now() - interval '{STEP_SECONDS} seconds' OR m.at > now()
-RETURNING epoch, number, at, restored_at
+RETURNING epoch, begun, number, at, restored_at
 """  # noqa: S608
 # $1 epoch  $2 number
 _BEGIN_EPOCH = """
-INSERT INTO database_mark AS m (id, epoch, number, at, restored_at) VALUES (1, $1, $2, now(), now())
-ON CONFLICT (id) DO UPDATE SET epoch = greatest(m.epoch + 1, $1), number = greatest(m.number, $2), at = now(),
-                               restored_at = now()
-RETURNING epoch, number, at, restored_at
+INSERT INTO database_mark AS m (id, epoch, begun, number, at, restored_at) VALUES (1, $1, $2, $2, now(), now())
+ON CONFLICT (id) DO UPDATE SET epoch = greatest(m.epoch + 1, $1), begun = greatest(m.number, $2),
+                               number = greatest(m.number, $2), at = now(), restored_at = now()
+RETURNING epoch, begun, number, at, restored_at
 """
 
 
@@ -55,11 +58,13 @@ class Position(msgspec.Struct, frozen=True):
     """How far a database has come.
 
     Attributes:
+        begun: the number at which the epoch began.
         at: when it last rose, by the database's clock.
         restored_at: when a restore was last dealt with.
     """
 
     epoch: int
+    begun: int
     number: int
     at: datetime
     restored_at: datetime | None = None
@@ -70,12 +75,14 @@ class Mark(msgspec.Struct, frozen=True):
 
     Attributes:
         lineage: the database and all its copies.
+        begun: the number at which the epoch began.
     """
 
     lineage: str
     epoch: int
     number: int
     at: datetime
+    begun: int = 0
 
     @property
     def order(self) -> tuple[int, int]:
@@ -110,17 +117,34 @@ def is_behind(found: Position | None, mark: Mark | None) -> bool:
     """Whether a database is older than the mark."""
     if mark is None or mark.lineage != lineage():
         return False
-    if found is None or found.epoch < mark.epoch:
+    if found is None:
         return True
+    if found.epoch < mark.epoch:
+        return found.number + TOLERATED < mark.begun
     return found.epoch == mark.epoch and found.number + TOLERATED < mark.number
 
 
+def is_beside(found: Position | None, mark: Mark | None) -> bool:
+    """Whether a database is in use beside another one of its lineage, which wrote the mark.
+
+    It is of an earlier epoch, but went on after the later one began.
+    """
+    if found is None or mark is None or mark.lineage != lineage():
+        return False
+    return found.epoch < mark.epoch and not is_behind(found, mark)
+
+
 class Keeper:
-    """The mark of this host, in its file; and in memory, where the file cannot be written."""
+    """The mark of this host, in its file; and in memory, where the file cannot be written.
+
+    Attributes:
+        foreign: the mark is that of another database of the lineage, which is in use too.
+    """
 
     def __init__(self) -> None:
         self._seen: Mark | None = None
         self._told = False
+        self.foreign = False
 
     async def known(self) -> Mark | None:
         """The mark of this database that has come furthest."""
@@ -130,7 +154,7 @@ class Keeper:
 
     async def keep(self, found: Position) -> None:
         """Remember how far the database has come. A folder that cannot be written is logged once."""
-        mark = Mark(lineage(), found.epoch, found.number, found.at)
+        mark = Mark(lineage(), found.epoch, found.number, found.at, found.begun)
         if self._seen == mark:
             return
         self._seen = mark

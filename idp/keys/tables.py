@@ -64,11 +64,13 @@ class JwksFetch(Table, tablename="jwks_fetch", db=engine):
 class DatabaseMark(Table, tablename="database_mark", db=engine):
     """One row: how far this database has come. A restored backup has come less far than the marks outside say.
 
-    ``epoch`` rises each time a backup was restored, at ``restored_at``; ``number`` every few seconds of operation.
+    ``epoch`` rises each time a backup was restored, at ``restored_at``, from the number ``begun`` on; ``number`` rises
+    every few seconds of operation.
     """
 
     id = SmallInt(primary_key=True, default=1)
     epoch = BigInt(default=0)
+    begun = BigInt(default=0)
     number = BigInt(default=0)
     at = Timestamptz(default=TimestamptzNow())
     restored_at = Timestamptz(null=True, default=None)

@@ -25,6 +25,8 @@ LACKING_SECONDS = 15.0
 
 #: What else must hold, by the reason that is told where it does not. The application names them.
 CHECKS: dict[str, Callable[[], bool]] = {}
+#: What an operator should look at, by the warning that is told where it is so. The application names them.
+WARNINGS: dict[str, Callable[[], bool]] = {}
 
 _WRITABLE = "SELECT current_setting('transaction_read_only') = 'off' AS writable"
 
@@ -43,7 +45,7 @@ async def ready() -> Response[dict[str, Any]]:
     """
     reasons = await _database_reasons()
     reasons += [reason for reason, holds in CHECKS.items() if not holds()]
-    warnings = []
+    warnings = [warning for warning, holds in WARNINGS.items() if holds()]
     details: dict[str, float] = {}
     watch = notices.current()
     if watch is not None:

@@ -72,6 +72,16 @@ async def known(email: str) -> User:
     return user
 
 
+@pytest.mark.fault(1)
+async def test_a_verified_address_of_another_spelling_is_not_verified(domain: str) -> None:
+    records = [
+        {"email": f"{name}@{domain}", "email_verified": True} for name in ("Plain", "\uff56ictim", "stra\u00dfe")
+    ]
+    assert (await from_json(*records)).counts == (3, 0, 0)
+    found = [(await known(f"{name}@{domain}")).email_verified for name in ("plain", "victim", "strasse")]
+    assert found == [True, False, False]
+
+
 async def test_every_claim_arrives(domain: str) -> None:
     claims = {
         "name": "Zoë Example", "given_name": "Zoë", "family_name": "Example", "middle_name": "M", "nickname": "zz",

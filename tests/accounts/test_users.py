@@ -53,6 +53,16 @@ async def stored(user: User) -> User:
     return found
 
 
+@pytest.mark.fault(1)
+async def test_what_is_known_of_another_spelling_is_not_known_of_this_one() -> None:
+    name = ids.uuid7_text()
+    plain = await create_user(f" Plain-{name}@Example.com", None, email_verified=True)
+    wide = await create_user(f"\uff56ictim-{name}@example.com", None, email_verified=True)
+    assert (plain.email, plain.email_verified) == (f"plain-{name}@example.com", True)
+    assert (wide.email, wide.email_verified) == (f"victim-{name}@example.com", False)
+    assert not (await stored(wide)).email_verified
+
+
 async def test_a_new_user_is_found_by_every_spelling_of_the_address() -> None:
     user = await create_user(" Carol@EXAMPLE.com", PASSWORD, name="Carol", address={"country": "FR", "planet": "x"})
     found = await user_by_email("carol@example.com")

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from idp.keys.lifecycle import State
 from idp.keys.mark import TOLERATED, Mark
 from idp.keys.ring import keyring
 from idp.settings import settings
+from idp.web import health
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
+from tests.support.routes import application
 
 pytestmark = pytest.mark.fault(43)
 
@@ -107,6 +110,69 @@ async def test_every_published_key_is_replaced() -> None:
     assert alive == {("RS256", State.ACTIVE), ("ES256", State.ACTIVE)}
 
 
+async def test_a_key_that_was_retired_verifies_no_hint_either() -> None:
+    """It may have been revoked since, too."""
+    await lifecycle.rotate("RS256", now=True)
+    (old,) = [key for key in await lifecycle.list_keys() if key.state is State.RETIRING]
+    await execute(
+        "UPDATE signing_key SET retires_at = now() - interval '1 minute', last_token_expires_at = now() WHERE kid = $1",
+        old.kid,
+    )
+    await keyring.load()
+    assert old.kid in keyring.hinting()
+    assert old.kid in (await restored.restored()).keys
+    await keyring.load()
+    assert old.kid not in keyring.hinting()
+
+
+async def test_two_databases_that_share_a_mark_do_not_revoke_each_other(
+    keys_dir: Path, cluster: Cluster, template: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy of a backup was started with the folder of the original, which is in use."""
+    keepers = {name: mark.Keeper() for name in ("original", "copy")}
+    dsns = {"original": await cluster.create_database(template)}
+
+    @asynccontextmanager
+    async def at(name: str) -> AsyncIterator[None]:
+        mark.keeper = keepers[name]
+        async with isolated(dsns[name]):
+            yield
+
+    async with at("original"):
+        await lifecycle.ensure_signing_key()
+        await _in_use()
+        row = await fetchrow("SELECT current_database() AS name")
+        assert row is not None
+    dsns["copy"] = await cluster.create_database(row["name"])
+    async with at("original"):
+        await _in_use()
+        await _session()
+        keys = [key.kid for key in await lifecycle.list_keys()]
+    ended = []
+    for _ in range(4):
+        for name in ("copy", "original"):
+            async with at(name):
+                await execute("UPDATE database_mark SET number = number + 20, at = now() - interval '1 hour'")
+                ended += [name] if await restored.look(thoroughly=True) is not None else []
+    assert ended == ["copy"]
+    assert capsys.readouterr().out.count("database_mark_shared") == 1
+    application()
+    told = []
+    for name in keepers:
+        async with at(name):
+            told.append("database_mark" in (await health.ready.fn()).content["warnings"])
+    assert told == [True, False]
+    async with at("original"):
+        assert [key.kid for key in await lifecycle.list_keys()] == keys
+        assert await _sessions() == 1
+        # The copy has a folder of its own now: this one is as before, and a restore is noticed again.
+        (keys_dir / "database.mark").unlink()
+        await _in_use()
+        assert not mark.keeper.foreign
+        await _set_back(50)
+        assert await restored.look() is not None
+
+
 async def test_keys_that_nobody_revoked_may_stay() -> None:
     before = await lifecycle.list_keys()
     assert (await restored.restored(keep_keys=True)).keys == []
@@ -141,7 +207,7 @@ async def test_a_mark_that_was_written_before_the_restore_does_not_count_again(k
     mark.keeper = mark.Keeper()
     assert await restored.look() is None
     # A second restore, of a backup from before the first one, is noticed all the same.
-    await execute("UPDATE database_mark SET epoch = 0")
+    await execute("UPDATE database_mark SET epoch = 0, number = number - 50")
     assert await restored.look() is not None
 
 

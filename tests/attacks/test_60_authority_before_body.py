@@ -9,6 +9,8 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from contextvars import Context
 from datetime import timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -20,9 +22,11 @@ import pytest
 from idp import clock, ids
 from idp.accounts.tables import User
 from idp.accounts.users import keep_password
+from idp.admin.access import Caller, Forbidden, check_client, check_user
 from idp.admin.containment import contain_user
 from idp.admin.roles import Permission, Role, grant, revoke
 from idp.db.engine import execute, fetch, fetchrow, transaction
+from idp.oauth.clients.changes import set_admin_role
 from idp.oauth.sign_out import end_session, sign_out_everywhere, sign_out_user
 from idp.signin import flow as flows
 from idp.signin.csrf import form_token
@@ -163,7 +167,7 @@ async def let_decide() -> None:
 
 
 class Thief(NamedTuple):
-    """What was stolen: an owner's session and access token for the admin API."""
+    """What was stolen: an admin's session and access token for the admin API."""
 
     user: User
     session: str
@@ -173,10 +177,16 @@ class Thief(NamedTuple):
 
 @pytest.fixture
 async def thief(server: Server, make_client: MakeClient, make_user: MakeUser) -> AsyncIterator[Thief]:
+    # Not the only one, so that the role can be taken.
+    await grant((await make_user()).id, Role.OWNER)
+    async with stolen(server, make_client, Role.OWNER) as found:
+        yield found
+
+
+@asynccontextmanager
+async def stolen(server: Server, make_client: MakeClient, role: Role) -> AsyncIterator[Thief]:
     async with open_browser(server.issuer) as browser:
-        desk = await open_desk(server, browser, Role.OWNER)
-        # Not the only one, so that the role can be taken.
-        await grant((await make_user()).id, Role.OWNER)
+        desk = await open_desk(server, browser, role)
         client = await make_client(scope=" ".join(["openid", *Permission]), skip_consent=True)
         tokens = await client.tokens(browser, desk.user.email, resource=f"{server.issuer}/admin/api")
         session = session_of(browser)
@@ -359,6 +369,88 @@ async def test_60_a_role_is_taken_while_it_is_used(
         answer = await request
         assert (answer.status, "was taken meanwhile" in answer.body) == (403, True), answer
     assert await contents() == before
+
+
+# What is acted on becomes an admin meanwhile.
+
+
+def _acts_on(name: str) -> list[Route]:
+    """The routes that act on a user or client, but those that give it a role, which only an owner may use."""
+    return [
+        route
+        for route in (*API, *CONSOLE)
+        if f"{{{name}" in route.path and not route.path.endswith(("/role", "/admin_role", "/end"))
+    ]
+
+
+async def _refused_while_it_waits(
+    server: Server, thief: Thief, watch: Watch, name: str, value: str, give_role: Callable[[], Awaitable[object]],
+    contents: Contents,
+) -> None:  # fmt: skip
+    routes_ = _acts_on(name)
+    assert len(routes_) > 10
+    async with transaction():
+        await give_role()
+        requests = []
+        for route in routes_:
+            url, body = route.url(**{name: value}), {"name": "x"} if name == "user_id" else {"client_name": "x"}
+            if route.access == Access.PAGE:
+                held = await hold_page(server, url, thief.session)
+            else:
+                body = body if route.method == "PATCH" else {}
+                held = await hold_call(server, route.method, url, thief.token, body)
+            requests.append((route, asyncio.create_task(held.finish())))
+        await watch.until_waiting(AT_A_TIME)
+        before = await contents()
+    for route, request in requests:
+        answer = await request
+        assert (answer.status, "Only an owner" in answer.body) == (403, True), (route, answer)
+    assert await contents() == before
+
+
+async def test_60_a_user_is_given_a_role_while_they_are_acted_on(
+    server: Server, make_client: MakeClient, make_user: MakeUser, watch: Watch, contents: Contents
+) -> None:
+    bob = await make_user(name="Bob")
+    async with stolen(server, make_client, Role.SUPPORT) as thief:
+        await _refused_while_it_waits(
+            server, thief, watch, "user_id", str(bob.id), lambda: grant(bob.id, Role.OWNER), contents
+        )
+
+
+async def test_60_a_client_is_given_a_role_while_it_is_acted_on(
+    server: Server, make_client: MakeClient, watch: Watch, contents: Contents
+) -> None:
+    client = (await make_client()).client_id
+    async with stolen(server, make_client, Role.CLIENT_ADMIN) as thief:
+        await _refused_while_it_waits(
+            server, thief, watch, "client_id", client, lambda: set_admin_role(client, Role.OWNER), contents
+        )
+
+
+@pytest.mark.parametrize("kind", ["user", "client"])
+async def test_60_the_role_of_a_target_is_part_of_the_change(
+    kind: str, make_client: MakeClient, make_user: MakeUser
+) -> None:
+    """It is given after the check and before the change: the transaction of the change looks again."""
+    bob, client = await make_user(), (await make_client()).client_id
+    caller = Caller(None, "helper", frozenset({Role.SUPPORT}), frozenset())
+
+    async def act() -> None:
+        if kind == "user":
+            await check_user(caller, bob.id)
+            given = grant(bob.id, Role.OWNER)
+        else:
+            await check_client(caller, client)
+            given = set_admin_role(client, Role.OWNER)
+        await asyncio.create_task(given, context=Context())
+        with pytest.raises(Forbidden):
+            await execute("UPDATE users SET name = 'changed' WHERE id = $1", bob.id)
+
+    await asyncio.create_task(act())
+    row = await fetchrow("SELECT name FROM users WHERE id = $1", bob.id)
+    assert row is not None
+    assert row["name"] != "changed"
 
 
 async def test_60_a_token_is_revoked_while_it_is_used(

@@ -156,6 +156,23 @@ async def test_only_true_is_verified(browser: Browser, provider: OpenIDProvider,
     assert not browser.signed_in
 
 
+@pytest.mark.fault(1)
+async def test_the_proof_of_another_spelling_proves_nothing(
+    browser: Browser, provider: OpenIDProvider, add: Add, mailbox: Mailbox
+) -> None:
+    """The full-width address may be somebody else's where it was proved."""
+    upstream = await add(issuer=provider.issuer, trust_email=True)
+    plain = f"victim-{secrets.token_hex(6)}@example.com"
+    provider.person.email = f"\uff56{plain[1:]}"
+    page = as_page(await sign_in(browser, upstream))
+    assert not browser.signed_in
+    assert f'value="{plain}"' in page.text
+    assert await _user_of(provider) is None
+    page = as_page(await browser.submit(page, "upstream-send", username=plain))
+    await browser.submit(page, "code-submit", code=(await mailbox.next(plain)).code)
+    assert browser.signed_in
+
+
 async def test_proving_an_address_that_has_an_account(
     browser: Browser, provider: OpenIDProvider, add: Add, alice: User, mailbox: Mailbox
 ) -> None:

@@ -25,6 +25,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     monkeypatch.setattr(notices, "_current", found)
     monkeypatch.setattr(outages, "_observed", {})
     monkeypatch.setattr(health, "CHECKS", {"keys": lambda: True})
+    monkeypatch.setattr(health, "WARNINGS", {})
     return found
 
 

@@ -94,7 +94,7 @@ class GitHub:
             upstream.issuer,
             str(number),
             email,
-            email is not None and upstream.trust_email,
+            mapping.tells_email(upstream, told) and upstream.trust_email,
             mapping.claims_of(upstream, told, CLAIMS),
             tokens=tokens,
         )

@@ -132,7 +132,7 @@ class OpenIDProvider:
             token["iss"],
             token["sub"],
             email,
-            email is not None and mapping.tells_email(upstream) and self.vouches_for_email(upstream, told),
+            mapping.tells_email(upstream, told) and self.vouches_for_email(upstream, told),
             mapping.claims_of(upstream, told),
             upstream.mfa_acr is not None and token.get("acr") == upstream.mfa_acr,
             tokens,
