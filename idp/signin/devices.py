@@ -16,7 +16,8 @@ COOKIE = "device"
 LIFETIME = 365 * DAY
 
 _KNOWN = """
-    SELECT d.token_hash, u.email FROM device AS d JOIN users AS u ON u.id = d.user_id
+    SELECT d.id, u.email, d.second_step_at IS NOT NULL AS second_step
+    FROM device AS d JOIN users AS u ON u.id = d.user_id
     WHERE d.token_hash = $1 AND d.expires_at > now() AND u.disabled_at IS NULL
     AND ($2::uuid IS NULL OR u.id = $2) AND ($3::text IS NULL OR u.email = $3)
     ORDER BY d.id LIMIT 1
@@ -27,24 +28,35 @@ _KNOWN = """
 MOVE = f"""
     UPDATE device AS d SET token_hash = :new_device, trusted_until = CASE WHEN d.user_id = :user_id
                THEN coalesce(now() + make_interval(secs => :trusted_for), d.trusted_until) ELSE d.trusted_until END,
+           second_step_at = CASE WHEN d.user_id = :user_id AND :second_step THEN now() ELSE d.second_step_at END,
            expires_at = CASE WHEN d.user_id = :user_id
                THEN now() + interval '{LIFETIME} seconds' ELSE d.expires_at END
     FROM flow WHERE d.token_hash = :device_hash AND :new_device::bytea IS NOT NULL RETURNING d.user_id
 """  # noqa: S608
 REMEMBER = f"""
-    INSERT INTO device (id, token_hash, user_id, created_at, trusted_until, expires_at)
+    INSERT INTO device (id, token_hash, user_id, created_at, trusted_until, second_step_at, expires_at)
     SELECT :device_id, :new_device, :user_id, now(), now() + make_interval(secs => :trusted_for),
-           now() + interval '{LIFETIME} seconds'
+           CASE WHEN :second_step::boolean THEN now() END, now() + interval '{LIFETIME} seconds'
     FROM flow WHERE :new_device::bytea IS NOT NULL AND NOT EXISTS (SELECT FROM moved WHERE user_id = :user_id)
 """  # noqa: S608
-_DISTRUST = "UPDATE device SET trusted_until = NULL WHERE user_id = $1 AND trusted_until IS NOT NULL"
+_DISTRUST = """
+    UPDATE device SET trusted_until = NULL, second_step_at = NULL
+    WHERE user_id = $1 AND (trusted_until IS NOT NULL OR second_step_at IS NOT NULL)
+"""
 
 
 class Known(NamedTuple):
-    """A browser that a person signed in with before: the hash of its cookie, and the person's address."""
+    """A browser that a person signed in with before.
 
-    token_hash: bytes
+    Attributes:
+        id: of the row, which stays when the cookie is replaced.
+        email: the person's address.
+        second_step: they used a second factor there.
+    """
+
+    id: UUID
     email: str
+    second_step: bool
 
 
 async def known(
@@ -68,22 +80,24 @@ class Remembered(NamedTuple):
     cookie: Cookie | None = None
 
 
-def remembered(browser: Request[Any, Any, Any] | None, *, trust: bool) -> Remembered:
+def remembered(browser: Request[Any, Any, Any] | None, *, trust: bool, second_step: bool) -> Remembered:
     """Know a browser again. It has one cookie, whoever signs in with it, and a new one at every sign-in: whoever used
     the browser before may have kept the old one.
 
     Args:
         browser: None where an app asks, which is not known again.
         trust: ask for no second factor here for a while, where the settings allow that.
+        second_step: a second factor was used.
     """
     if browser is None:
-        return Remembered({"device_id": None, "new_device": None, "trusted_for": None})
+        return Remembered({"device_id": None, "new_device": None, "trusted_for": None, "second_step": False})
     token = ids.random_token()
     trusted_for = settings().trusted_device_lifetime if trust else 0
     values = {
         "device_id": ids.uuid7(),
         "new_device": ids.digest(token),
         "trusted_for": float(trusted_for) if trusted_for > 0 else None,
+        "second_step": second_step,
     }
     return Remembered(values, cookies.make(COOKIE, token, max_age=LIFETIME))
 

@@ -21,7 +21,7 @@ from idp.signin.standing import Standing
 from idp.web.address import subjects
 from idp.web.binding import BrowserKey
 from idp.web.context import client_address
-from idp.web.throttle import DECIDE, Escalation, Event, Rate, decided, encode, forget, key, spend
+from idp.web.throttle import DECIDE, Escalation, Event, Rate, decided, encode, forget, key, spend, text
 
 Browser = Request[Any, Any, Any]
 
@@ -50,10 +50,16 @@ LOCK_AFTER = 16
 #: Codes of an authenticator app and recovery codes tried at one account, in whichever sign-in.
 SECOND_STEPS = Escalation("second steps of an account", free=5, longest=HOUR)
 
+#: At a browser that is known, its own count is the first of the events.
+_EVENTS = """
+    coalesce((SELECT jsonb_set(:own::jsonb, '{0,key}', to_jsonb(encode(
+        sha256(:own_subject::bytea || convert_to(device_id::text, 'UTF8')), 'hex')))
+        FROM person WHERE device_id IS NOT NULL), :others::jsonb)
+"""
 _TRY_PASSWORD = Named(f"""
     WITH person AS MATERIALIZED ({standing.BY_EMAIL})
     SELECT person.*, over, counted
-    FROM {DECIDE.format("CASE WHEN EXISTS (SELECT FROM person WHERE known) THEN :own::jsonb ELSE :others::jsonb END")}
+    FROM {DECIDE.format(_EVENTS)}
     LEFT JOIN person ON true
 """)  # noqa: S608
 
@@ -137,7 +143,8 @@ async def password(email: str | None, entered: str, browser: Browser | None) -> 
     brought = standing.tokens(browser)
     row = await _TRY_PASSWORD.fetchrow(
         email=email,
-        own=encode((PASSWORDS, _subject(entered, brought.device_hash)), *_steps(entered)),
+        own=encode((PASSWORDS, entered), *_steps(entered)),
+        own_subject=text(PASSWORDS, f"{entered} "),
         others=encode((PASSWORDS, _subject(entered)), *_steps(None)),
         **brought._asdict(),
     )
@@ -148,8 +155,8 @@ async def password(email: str | None, entered: str, browser: Browser | None) -> 
     return person
 
 
-def _subject(whose: object, device_hash: bytes | None = None) -> str:
-    return f"{whose} {device_hash.hex()}" if device_hash is not None else str(whose)
+def _subject(whose: object, device_id: UUID | None = None) -> str:
+    return f"{whose} {device_id}" if device_id is not None else str(whose)
 
 
 async def _tell_owner(email: str, person: Standing | None) -> None:
@@ -170,13 +177,16 @@ async def _tell_owner(email: str, person: Standing | None) -> None:
 
 
 async def second_step(user_id: UUID, browser: Browser | None) -> None:
-    """Count a try of a code at an account, in whichever flow, and the step; a known browser by itself.
+    """Count a try of a code at an account, in whichever flow, and the step.
+
+    A browser is counted by itself if the person used a second factor there before. A password alone would make any
+    number of browsers known.
 
     Raises:
         TooManyTries: the next one is not allowed yet.
     """
     known = await devices.known(browser, user_id=user_id)
-    subject = _subject(user_id, known and known.token_hash)
+    subject = _subject(user_id, known.id if known is not None and known.second_step else None)
     await spend((SECOND_STEPS, subject), *_steps(known and known.email))
 
 
@@ -186,9 +196,8 @@ def keys_of(person: Standing, *, first: bool, second: bool) -> list[bytes]:
     Args:
         first, second: whether tries of first and of second steps are meant.
     """
-    device_hash = person.tokens.device_hash if person.known else None
     subjects = [(PASSWORDS, person.email)] * first + [(SECOND_STEPS, person.user_id)] * second
-    return [key(rule, _subject(whose, device)) for rule, whose in subjects for device in (None, device_hash)]
+    return [key(rule, _subject(whose, device)) for rule, whose in subjects for device in (None, person.device_id)]
 
 
 async def unlock(email: str) -> None:

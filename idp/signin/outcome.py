@@ -97,7 +97,7 @@ async def end(
     steps = tuple(taken for taken in (*flow.done, done) if taken.step is not Step.ENROL)
     session_id = person.session_id or ids.uuid7()
     session = sessions.begun(request, person.user_id, steps, session_id=session_id)
-    device = devices.remembered(request if browser else None, trust=trust)
+    device = devices.remembered(request if browser else None, trust=trust, second_step=proves(steps, SECOND))
     methods, acr = amr(steps), str(reached(steps))
     event = events.make("sign_in", user_id=person.user_id, session_id=session_id, detail={"amr": methods})
     row = await _END.fetchrow(

@@ -22,8 +22,8 @@ SEEN = f"""
 """
 _LOOK = f"""
     SELECT u.id, u.email, u.name, u.password_hash, u.disabled_at IS NOT NULL AS disabled, {SEEN} AS seen,
-           EXISTS (SELECT FROM device
-                   WHERE token_hash = :device_hash AND user_id = u.id AND expires_at > now()) AS known,
+           (SELECT id FROM device
+            WHERE token_hash = :device_hash AND user_id = u.id AND expires_at > now()) AS device_id,
            (SELECT id FROM session
             WHERE token_hash = :session_hash AND user_id = u.id AND ended_at IS NULL AND expires_at > now()
            ) AS session_id
@@ -46,7 +46,7 @@ class Standing(NamedTuple):
 
     Attributes:
         seen: :data:`SEEN`.
-        known: the person signed in at this browser before.
+        device_id: the browser, if the person signed in there before. It stays when its cookie is replaced.
         session_id: the session that they have here.
     """
 
@@ -56,13 +56,18 @@ class Standing(NamedTuple):
     password_hash: str | None
     disabled: bool
     seen: list[bool]
-    known: bool
+    device_id: UUID | None
     session_id: UUID | None
     tokens: Tokens
 
     @property
     def factors(self) -> Factors:
         return factors(self.seen[:-1])
+
+    @property
+    def known(self) -> bool:
+        """Whether the person signed in at this browser before."""
+        return self.device_id is not None
 
     @property
     def trusted(self) -> bool:

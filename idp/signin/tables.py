@@ -85,7 +85,8 @@ class Device(Table, tablename="device", db=engine):
     """A browser that a user signed in with before, known by a cookie of its own.
 
     A lock that strangers brought on the account does not hold it up. Until ``trusted_until`` it skips the second
-    factor.
+    factor. ``second_step_at`` is when they last used a second factor there: only then are codes tried there counted by
+    themselves.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -93,6 +94,7 @@ class Device(Table, tablename="device", db=engine):
     user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
     created_at = Timestamptz(default=TimestamptzNow())
     trusted_until = Timestamptz(null=True, default=None)
+    second_step_at = Timestamptz(null=True, default=None)
     expires_at = Timestamptz(index=True)
 
     one_per_user = Unique([token_hash, user_id])

@@ -51,7 +51,12 @@ _FORGET = "DELETE FROM throttle WHERE key = ANY($1)"
 
 def key(rule: Limit, subject: str) -> bytes:
     """The row of a subject."""
-    return sha256(f"{rule.name}\0{subject}".encode()).digest()
+    return sha256(text(rule, subject)).digest()
+
+
+def text(rule: Limit, subject: str) -> bytes:
+    """What :func:`key` is the hash of."""
+    return f"{rule.name}\0{subject}".encode()
 
 
 def _values(rule: Limit, subject: str) -> dict[str, Any]:

@@ -43,11 +43,11 @@ def _browser(device: str | None = None) -> AnyRequest:
 
 
 async def _own_browser(user: User) -> AnyRequest:
-    """A browser that the user signed in with before."""
+    """A browser that the user signed in with before, with a second factor too."""
     device = ids.random_token()
     await execute(
-        "INSERT INTO device (id, token_hash, user_id, created_at, expires_at)"
-        " VALUES ($1, $2, $3, now(), now() + interval '1 day')",
+        "INSERT INTO device (id, token_hash, user_id, created_at, second_step_at, expires_at)"
+        " VALUES ($1, $2, $3, now(), now(), now() + interval '1 day')",
         ids.uuid7(), ids.digest(device), user.id,
     )  # fmt: skip
     return _browser(device)

@@ -8,10 +8,10 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.db.engine import execute, fetch
-from idp.errors import TooManyTries
 from idp.signin import factors, limits
 from idp.signin.machine import Step
-from tests.conftest import MakeClient
+from idp.web.throttle import Escalation, key
+from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -141,20 +141,55 @@ async def test_a_session_that_becomes_old_meanwhile(
     await _assert_age(browser, client, 20 * HOUR)
 
 
+async def _tries(rule: Escalation, whose: object, user: User) -> list[int]:
+    """What is counted of somebody, at all browsers together and at each that is known."""
+    known = await fetch("SELECT id FROM device WHERE user_id = $1", user.id)
+    keys = [key(rule, subject) for subject in (str(whose), *(f"{whose} {row['id']}" for row in known))]
+    return [row["number"] for row in await fetch("SELECT number FROM throttle WHERE key = ANY($1)", keys)]
+
+
+async def _asked_for_a_code(browser: Browser, client: RelyingParty, user: User) -> Page:
+    await _signed_in(browser, user, 0)
+    page = as_page(await client.authorize(browser, acr_values="2"))
+    assert "totp-submit" in page.ids
+    return page
+
+
+async def _wrong(browser: Browser, page: Page, person: Person) -> None:
+    wrong = f"{(int(await person.otp()) + 1234) % 10**6:06}"
+    assert as_page(await browser.submit(page, "totp-submit", code=wrong)).status == 400
+
+
 @pytest.mark.fault(4)
 async def test_a_password_gives_no_tries_of_codes_back(server: Server, client: RelyingParty, alice: User) -> None:
-    """By whoever knows it, and signs in with it alone in between."""
+    """To whoever knows it, signs in with it alone between the tries, and takes a new browser for each."""
     person = await equip(alice, server.issuer, [Step.TOTP], two_step=False)
-    statuses = []
-    for _ in range(limits.SECOND_STEPS.free + 2):
+    for number in range(1, 4):
         async with open_browser(server.issuer) as browser:
-            page = as_page(await client.authorize(browser, acr_values="2"))
-            page = as_page(await browser.sign_in(page, alice.email, PASSWORD))
-            wrong = f"{(int(await person.otp()) + 1234) % 10**6:06}"
-            statuses.append(as_page(await browser.submit(page, "totp-submit", code=wrong)).status)
+            await _wrong(browser, await _asked_for_a_code(browser, client, alice), person)
         async with open_browser(server.issuer) as browser:
             await _signed_in(browser, alice, 0)
-    assert statuses == [400] * limits.SECOND_STEPS.free + [429] * 2
+        assert await _tries(limits.SECOND_STEPS, alice.id, alice) == [number]
+
+
+@pytest.mark.fault(4)
+async def test_who_used_a_second_factor_there_is_not_held_up(
+    browser: Browser, server: Server, client: RelyingParty, alice: User
+) -> None:
+    """By the tries of others."""
+    person = await equip(alice, server.issuer, [Step.TOTP], two_step=False)
+    page = await _asked_for_a_code(browser, client, alice)
+    await _claims(client, await browser.submit(page, "totp-submit", code=await person.otp()))
+    await execute("UPDATE session SET ended_at = now() WHERE user_id = $1", alice.id)
+    async with open_browser(server.issuer) as other:
+        page = await _asked_for_a_code(other, client, alice)
+        await _wrong(other, page, person)
+        locked = "UPDATE throttle SET number = 20, free_at = now() + interval '1 hour' WHERE key = $1"
+        await execute(locked, key(limits.SECOND_STEPS, str(alice.id)))
+        held = as_page(await other.submit(page, "totp-submit", code=await person.otp()))
+        assert held.status == 429
+    page = await _asked_for_a_code(browser, client, alice)
+    await _claims(client, await browser.submit(page, "totp-submit", code=await person.otp()))
 
 
 @pytest.mark.fault(4)
@@ -163,12 +198,30 @@ async def test_putting_it_off_gives_no_tries_of_passwords_back(
 ) -> None:
     """To whoever holds a session and guesses the password."""
     await _signed_in(browser, alice, 0)
-    for _ in range(limits.PASSWORDS.free):
+    for _ in range(3):
         await limits.password(alice.email, alice.email, None)
     page = as_page(await client.authorize(browser, acr_values="2"))
     await _claims(client, await browser.submit(page, "enrol-skip"))
-    with pytest.raises(TooManyTries):
-        await limits.password(alice.email, alice.email, None)
+    assert await _tries(limits.PASSWORDS, alice.email, alice) == [3]
+
+
+@pytest.mark.fault(4)
+async def test_a_new_cookie_gives_a_known_browser_no_new_tries(
+    browser: Browser, alice: User, make_user: MakeUser
+) -> None:
+    """Another person who signs in there gets the browser a new cookie; what was tried in it stays counted."""
+    await _signed_in(browser, alice, 0)
+    for number in range(1, 4):
+        _forget_session(browser)
+        page = as_page(await browser.get("/login"))
+        assert as_page(await browser.sign_in(page, alice.email, "wrong horse battery")).status == 400
+        assert await _tries(limits.PASSWORDS, alice.email, alice) == [number]
+        await _signed_in(browser, await make_user(), 0)
+
+
+def _forget_session(browser: Browser) -> None:
+    for name in [name for name in browser.cookies if "session" in name]:
+        del browser.cookies[name]
 
 
 @pytest.mark.fault(7)
