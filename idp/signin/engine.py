@@ -2,6 +2,7 @@
 
 from typing import Any, Final, NamedTuple, TypeGuard
 
+import msgspec
 from litestar import Request
 from litestar.datastructures import Cookie
 
@@ -123,6 +124,9 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
     check_load(step)
     if step not in machine.allowed(await state_of(request if browser else None, flow)):
         raise NotNow
+    if browser and flow.user_id is None:
+        # Whoever used the browser before may hold a copy of its key, and may have begun this very flow.
+        flow = msgspec.structs.replace(flow, key=BrowserKey.renewed(request))
     way, refused = WAYS[step], None
     try:
         checked = await way.check(flow, fields, request if browser else None)
@@ -187,18 +191,17 @@ def _stands_alone(checked: Any, flow: Flow) -> TypeGuard[Proof]:
 
 async def _go_on(request: AnyRequest, flow: Flow, proof: Proof | None, fields: Fields, browser: bool) -> Taken | None:
     """Note the step, and end the flow with a session if nothing is missing any more. None: something has changed."""
+    cookies = tuple(flow.key.cookies()) if flow.key is not None else ()
     if proof is None:
-        return Taken(await flows.load_bound(flow.binding))
+        now = await flows.current(flow)
+        return Taken(now, cookies=cookies if now.binding != flow.binding else ())
     flow = proof.flow or flow
     person = proof.by or await standing.of(proof.user_id, request if browser else None)
     if person is None or person.disabled:
         raise flows.finished()
     done = (*flow.done, proof.done)
-    # Whoever used the browser before may hold a copy of its key, and may have begun this very flow.
-    key = BrowserKey.renewed(request) if browser and flow.user_id is None else None
-    cookies = tuple(key.cookies()) if key is not None else ()
     if not machine.complete(_state(flow, done, person)):
-        later = await outcome.go_on(flow, person, proof.done, key)
+        later = await outcome.go_on(flow, person, proof.done)
         return Taken(later, cookies=cookies, codes=proof.codes) if later is not None else None
     trust = "trust_device" in fields and machine.reached(done) != machine.SINGLE_FACTOR and proof.done.step in SECOND
     ended = await outcome.end(request, flow, person, proof.done, browser=browser, trust=trust)

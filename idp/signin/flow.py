@@ -15,6 +15,7 @@ from litestar import Request
 
 from idp import clock
 from idp.db.engine import execute, fetchrow
+from idp.db.named import Named
 from idp.errors import PageError
 from idp.federation.linking import Found
 from idp.keys import vault
@@ -76,6 +77,8 @@ class Flow(msgspec.Struct, frozen=True):
     registration: Registration | None = None
     identity: Found | None = None
     created_at: datetime | None = None
+    #: The key that it moves to once it keeps something of a person.
+    key: BrowserKey | None = None
 
     @property
     def challenge(self) -> bytes:
@@ -97,9 +100,6 @@ _FIND = """
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
 _IS_LIVE = "SELECT 1 FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
-_STILL_AT = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
-_REGISTER = f"UPDATE signin_flow SET registration = $4, turn = turn + 1 WHERE {_STILL_AT}"  # noqa: S608
-_IDENTIFY = f"UPDATE signin_flow SET identity = $4, turn = turn + 1 WHERE {_STILL_AT}"  # noqa: S608
 _FINISH = """
     UPDATE signin_flow SET finished_at = now()
     WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()
@@ -110,9 +110,17 @@ MOVE = "id = coalesce(:new_id::text, id), browser_hash = coalesce(:new_hash::byt
 LEAVE = """
     INSERT INTO signin_flow (id, browser_hash, return_to, done, user_id, kept_form, created_at, expires_at, finished_at)
     SELECT :flow_id, :browser_hash, :new_path::text, ARRAY[]::text[],
-           CASE WHEN kept_form IS NOT NULL THEN :user_id::uuid END, kept_form, created_at, expires_at, now()
+           CASE WHEN kept_form IS NOT NULL THEN whose END, kept_form, created_at, expires_at, now()
     FROM flow WHERE :new_id::text IS NOT NULL
 """
+_KEEP = f"""
+    WITH flow AS (
+        UPDATE signin_flow SET {{column}} = :kept, turn = turn + 1, {MOVE}
+        WHERE id = :flow_id AND browser_hash = :browser_hash AND turn = :turn
+        AND finished_at IS NULL AND expires_at > now() RETURNING user_id AS whose, kept_form, created_at, expires_at
+    ), here AS ({LEAVE}) SELECT FROM flow
+"""  # noqa: S608
+_REGISTER, _IDENTIFY = (Named(_KEEP.format(column=column)) for column in ("registration", "identity"))
 _ABANDON = """
     UPDATE signin_flow SET finished_at = now() WHERE user_id = $1 AND finished_at IS NULL AND expires_at > now()
 """
@@ -247,8 +255,40 @@ def found(text: str | None) -> Found | None:
     return msgspec.json.decode(text, type=Found) if text else None
 
 
-def _at(flow: Flow) -> tuple[str, bytes, int]:
-    return flow.binding.id, flow.binding.hash, flow.turn
+def moving(flow: Flow) -> tuple[Binding, dict[str, object]]:
+    """Where a flow moves with a change, which is where it is if it has no key to move to; the parameters of
+    :data:`MOVE` and :data:`LEAVE`.
+    """
+    binding = flow.key.bind() if flow.key is not None else None
+    values: dict[str, object] = {
+        "flow_id": flow.binding.id,
+        "browser_hash": flow.binding.hash,
+        "new_id": binding and binding.id,
+        "new_hash": binding and binding.hash,
+        "new_path": binding and path(binding),
+    }
+    return binding or flow.binding, values
+
+
+async def current(flow: Flow) -> Flow:
+    """A flow as it is by now, where it moved to too.
+
+    Raises:
+        PageError: it ended.
+    """
+    try:
+        return await load_bound(flow.binding)
+    except Finished as error:
+        if error.return_to is None or not error.moved or flow.key is None:
+            raise
+        return await load_bound(Binding.derive(error.return_to.removeprefix(_PATH), flow.key.secret))
+
+
+async def _keep(statement: Named, flow: Flow, kept: msgspec.Struct | None) -> Flow:
+    binding, values = moving(flow)
+    if await statement.fetchrow(**values, turn=flow.turn, kept=_to_json(kept)) is None:
+        raise finished()
+    return msgspec.structs.replace(flow, binding=binding, turn=flow.turn + 1)
 
 
 async def keep_registration(flow: Flow, registration: Registration | None) -> Flow:
@@ -257,9 +297,7 @@ async def keep_registration(flow: Flow, registration: Registration | None) -> Fl
     Raises:
         PageError: the flow went on or ended meanwhile.
     """
-    if not await execute(_REGISTER, *_at(flow), _to_json(registration)):
-        raise finished()
-    return msgspec.structs.replace(flow, registration=registration, turn=flow.turn + 1)
+    return msgspec.structs.replace(await _keep(_REGISTER, flow, registration), registration=registration)
 
 
 async def keep_identity(flow: Flow, somebody: Found) -> Flow:
@@ -268,9 +306,7 @@ async def keep_identity(flow: Flow, somebody: Found) -> Flow:
     Raises:
         PageError: the flow went on or ended meanwhile.
     """
-    if not await execute(_IDENTIFY, *_at(flow), _to_json(somebody)):
-        raise finished()
-    return msgspec.structs.replace(flow, identity=somebody, turn=flow.turn + 1)
+    return msgspec.structs.replace(await _keep(_IDENTIFY, flow, somebody), identity=somebody)
 
 
 async def finish(flow: Flow) -> None:

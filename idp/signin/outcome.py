@@ -23,7 +23,6 @@ from idp.signin.flow import Flow, found
 from idp.signin.machine import FIRST, SECOND, Done, Step, amr, proves, reached
 from idp.signin.sessions import SignedIn
 from idp.signin.standing import SEEN, Standing
-from idp.web.binding import BrowserKey
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -36,7 +35,7 @@ _NOTE = """
                            {then}
     FROM person WHERE id = :flow_id AND browser_hash = :browser_hash AND turn = :turn
     AND finished_at IS NULL AND expires_at > now() AND (user_id IS NULL OR user_id = :user_id)
-    RETURNING identity, kept_form, created_at, expires_at
+    RETURNING identity, user_id AS whose, kept_form, created_at, expires_at
 """
 _GO_ON = Named(f"""
     WITH person AS ({_PERSON}), flow AS ({_NOTE.format(then=flows.MOVE)}), here AS ({flows.LEAVE})
@@ -65,23 +64,11 @@ class Ended(NamedTuple):
     cookies: tuple[Cookie, ...]
 
 
-async def go_on(flow: Flow, person: Standing, done: Done, key: BrowserKey | None = None) -> Flow | None:
-    """Note a step in a flow that goes on. None where nothing was changed.
-
-    Args:
-        key: the flow moves to this one. A copy of its former key, and its former address, are worth nothing then.
-    """
-    binding = key.bind() if key is not None else None
-    row = await _GO_ON.fetchrow(
-        **_noted(flow, person, done),
-        device_hash=person.tokens.device_hash,
-        new_id=binding and binding.id,
-        new_hash=binding and binding.hash,
-        new_path=binding and flows.path(binding),
-    )
-    if row is None:
-        return None
-    return msgspec.structs.replace(_after(flow, person, done, row), binding=binding or flow.binding)
+async def go_on(flow: Flow, person: Standing, done: Done) -> Flow | None:
+    """Note a step in a flow that goes on, at its new key if it has one. None where nothing was changed."""
+    binding, values = flows.moving(flow)
+    row = await _GO_ON.fetchrow(**_noted(flow, person, done) | values, device_hash=person.tokens.device_hash)
+    return msgspec.structs.replace(_after(flow, person, done, row), binding=binding) if row is not None else None
 
 
 async def end(

@@ -137,8 +137,8 @@ class Walker:
         await self.door.open()
         self.newcomer = f"{secrets.token_hex(6)}@example.com"
         mails = len(self.mailbox.to(self.person.user.email))
-        await self.door.send(Step.EMAIL_CODE, {"action": "send", "username": self.person.user.email})
         await self.door.send(Step.REGISTRATION, {"username": self.newcomer, "password": PASSWORD})
+        await self.door.send(Step.EMAIL_CODE, {"action": "send", "username": self.person.user.email})
         self.codes = {
             Step.EMAIL_CODE: (await self.mailbox.next(self.person.user.email, mails + 1)).code,
             Step.REGISTRATION: (await self.mailbox.next(self.newcomer)).code,

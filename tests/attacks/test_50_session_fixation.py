@@ -1,19 +1,26 @@
 """Row 50: a session cannot be planted, and what a browser held before a sign-in is worth nothing after it."""
 
 import re
+import secrets
 from collections.abc import AsyncIterator, Iterable
 from hashlib import sha256
 
 import httpx
+import msgspec
 import pytest
 
 from idp.accounts.tables import User
 from idp.db.engine import execute, fetch
+from idp.errors import PageError
+from idp.federation.linking import Found
+from idp.signin import flow as flows
 from idp.signin.csrf import form_token
-from idp.web.binding import Binding
+from idp.signin.flow import Finished
+from idp.web.binding import TAG_LENGTH, Binding, BrowserKey
 from tests.conftest import MakeClient, MakeUser
 from tests.support.bindings import cookie_of, waiting_of
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
+from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.tour import tour
 
@@ -210,6 +217,40 @@ async def test_50_a_copied_key_ends_nobody_elses_sign_in(
     assert "login-submit" in as_page(await mallory.get(f"/authorize/{consent.path.split('/')[2]}")).ids
     assert not await fetch("SELECT FROM authorization_code WHERE user_id = $1", alice.id)
     assert isinstance(await browser.submit(consent, "consent-allow"), Redirect)
+
+
+@pytest.mark.fault(20)
+async def test_50_a_copied_key_changes_nothing_that_a_person_entered(
+    browser: Browser, mallory: Browser, client: RelyingParty, mailbox: Mailbox
+) -> None:
+    """Such as the password of an account whose address its owner then proves."""
+    login = as_page(await client.authorize(mallory))
+    email = f"{secrets.token_hex(6)}@example.com"
+    entered = {"username": email, "password": PASSWORD}
+    token = as_page(await browser.get(login.path)).forms[0].fields["csrf_token"]
+    page = as_page(await browser.post(f"{login.path}/registration", entered | {"csrf_token": token}))
+    assert not page.path.startswith(login.path)
+    code = (await mailbox.next(email)).code
+    for path in (login.path, page.path.removesuffix("/registration")):
+        data = entered | {"password": "chosen by the attacker", "csrf_token": _token(mallory, path)}
+        assert "in another browser" in as_page(await mallory.post(f"{path}/registration", data)).text
+    assert "consent-allow" in as_page(await browser.submit(page, "code-submit", code=code)).ids
+
+
+@pytest.mark.fault(20)
+async def test_50_a_copied_key_takes_no_account_elsewhere(alice: User) -> None:
+    """Whose account here is not known yet. The former address leads to the new one, which is under the new key."""
+    key, new = BrowserKey.new(), BrowserKey.new()
+    start = msgspec.structs.replace(await flows.load_bound(await flows.start(key, "/")), key=new)
+    kept = await flows.keep_identity(start, Found("github", "https://github.com", "alice", None, False, {}))
+    assert kept.binding.id[:TAG_LENGTH] == new.tag
+    with pytest.raises(Finished) as left:
+        await flows.load_bound(start.binding)
+    assert left.value.return_to == flows.path(kept.binding)
+    assert (await flows.current(start)).identity == kept.identity
+    for binding in (Binding.derive(kept.binding.id, key.secret), Binding(kept.binding.id, start.binding.secret)):
+        with pytest.raises(PageError, match="expired"):
+            await flows.load_bound(binding)
 
 
 @pytest.mark.fault(20)

@@ -104,9 +104,11 @@ async def _session(user: User) -> SignedIn:
 
 
 async def _take(flow: Flow, step: Step, **fields: str) -> None:
-    """A request that read the flow as it is here; whether it succeeds is not what is asked."""
+    """A request that read the flow as it is here; whether it succeeds is not what is asked. An app's flow stays where
+    it is, so that an old request finds it.
+    """
     with suppress(Refused, PageError, TooManyTries, engine.NotNow):
-        await engine.take(_request(), flow, step, fields)
+        await engine.take(_request(), flow, step, fields, browser=False)
 
 
 # Registration
@@ -159,9 +161,9 @@ async def test_59_what_is_entered_belongs_to_the_mail(letters: list[Letter]) -> 
     await _take(stale, Step.REGISTRATION, username=own, password=PASSWORDS[1], name="Second")
     code = letters[-1].context["code"]
     with pytest.raises(PageError):
-        await engine.take(_request(), stale, Step.REGISTRATION, {"code": code})
+        await engine.take(_request(), stale, Step.REGISTRATION, {"code": code}, browser=False)
     assert await user_by_email(own) is None
-    await engine.take(_request(), await _now(start), Step.REGISTRATION, {"code": code})
+    await engine.take(_request(), await _now(start), Step.REGISTRATION, {"code": code}, browser=False)
     made = await user_by_email(own)
     assert made is not None
     assert (made.name, await verify_password(made.password_hash, PASSWORDS[1])) == ("Second", True)
@@ -175,7 +177,7 @@ async def test_59_a_mail_again_is_for_the_flow_as_it_is(letters: list[Letter]) -
     await _take(stale, Step.REGISTRATION, username=victim, password=PASSWORDS[0])
     count = len(letters)
     with pytest.raises(PageError):
-        await engine.take(_request(), stale, Step.REGISTRATION, {"action": "send"})
+        await engine.take(_request(), stale, Step.REGISTRATION, {"action": "send"}, browser=False)
     assert len(letters) == count
     assert await proofs.waiting(Purpose.REGISTRATION, start.binding.id) == victim
 
@@ -271,7 +273,7 @@ async def test_59_who_came_back_from_a_provider(letters: list[Letter], monkeypat
     code = letters[-1].context["code"]
     assert await flows.keep_identity(first, _somebody("second"))
     with pytest.raises(PageError):
-        await engine.take(_request(), first, Step.UPSTREAM, {"code": code})
+        await engine.take(_request(), first, Step.UPSTREAM, {"code": code}, browser=False)
     assert await user_by_email(own) is None
 
 
