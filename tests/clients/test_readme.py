@@ -107,7 +107,8 @@ async def test_a_resource_server_is_registered(dev: tuple[Server, Path]) -> None
     server, folder = dev
     (words,) = commands(".venv/bin/idp resources create")
     made = await asyncio.to_thread(Cli(folder, {}), *words[1:], "--json")
-    url = f"{server.issuer}/jwks/{made.json['jwks_id']}"
+    url = made.json["jwks_uri"]
+    assert url == f"{server.issuer}/jwks/{made.json['jwks_id']}"
     async with httpx.AsyncClient() as http, asyncio.timeout(10):
         while (await http.get(url)).status_code != 200:
             await asyncio.sleep(0.05)
