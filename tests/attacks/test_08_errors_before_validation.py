@@ -48,7 +48,7 @@ FAULTS: dict[str, dict[str, str | None]] = {
     "request object": {"request": "x.y.z"},
     "request_uri": {"request_uri": f"https://{EVIL}/request"},
     "resource unknown": {"resource": f"https://{EVIL}/api"},
-    "id_token_hint": {"id_token_hint": "x.y.z"},
+    "id_token_hint": {"id_token_hint": "x.y.z", "prompt": "none"},
     "state too long": {"state": "x" * 5000},
 }
 
@@ -126,22 +126,23 @@ async def until_disabled(client: RelyingParty) -> None:
 async def test_08_a_disabled_client(make_client: MakeClient, browser: Browser, alice: User) -> None:
     """Neither new requests nor those that wait lead to it: not on, not back by cancelling, not from its consent."""
     client = await make_client()
-    waiting = []
-    for _ in range(3):
-        began: httpx.Response = await browser.client.get(f"{browser.issuer}/authorize", params=client.parameters())
-        waiting.append(began.headers["location"])
     at_consent = await client.authorize(browser, prompt="consent")
     assert isinstance(at_consent, Page)
     at_consent = await browser.sign_in(at_consent, alice.email, "correct horse battery staple")
     assert isinstance(at_consent, Page)
+    waiting = []
+    for _ in range(3):
+        asked = client.parameters(prompt="login")
+        began: httpx.Response = await browser.client.get(f"{browser.issuer}/authorize", params=asked)
+        waiting.append(began.headers["location"])
     await until_disabled(client)
 
     for fault in FAULTS.values():
         assert_refused_here(await browser.client.get(f"{browser.issuer}/authorize", params=client.parameters(**fault)))
     login = await browser.get(waiting[0])
     for answer in (
-        await browser.sign_in(login, alice.email, "correct horse battery staple"),
         await browser.submit(await browser.get(waiting[1]), "login-cancel"),
+        await browser.sign_in(login, alice.email, "correct horse battery staple"),
         await browser.submit(at_consent, "consent-allow"),
         await browser.submit(at_consent, "consent-deny"),
     ):

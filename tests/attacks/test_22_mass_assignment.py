@@ -185,7 +185,7 @@ async def test_22_a_form_changes_what_it_is_for(
 async def test_22_what_the_profile_may_set_is_known(alice: User) -> None:
     protected = {
         "id", "email", "email_verified", "password_hash", "phone_number_verified", "address", "two_step",
-        "password_changed_at", "created_at", "updated_at", "disabled_at",
+        "password_changed_at", "created_at", "updated_at", "disabled_at", "origin",
     }  # fmt: skip
     assert (await _row(alice.id)).keys() - FIELDS.keys() == protected
 

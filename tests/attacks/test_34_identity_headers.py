@@ -27,7 +27,7 @@ READ = {
     "user-agent", "x-forwarded-for", "access-control-request-method", "access-control-request-headers", "x-request-id",
     "cookie", "sec-fetch-site", "vary", "if-match", "etag", "idempotency-key",
     # Of an answer to a call of our own.
-    "content-encoding",
+    "content-encoding", "x-ratelimit-remaining",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from tests.support.server import Server
 FAULTS: dict[str, dict[str, str | None]] = {
     "response_type missing": {"response_type": None},
     "response_type unknown": {"response_type": "token"},
-    "response_mode unknown": {"response_mode": "fragment"},
+    "response_mode unknown": {"response_mode": "web_message"},
     "scope unknown": {"scope": "none-such"},
     "challenge missing": {"code_challenge": None},
     "plain": {"code_challenge_method": "plain"},
@@ -26,7 +26,7 @@ FAULTS: dict[str, dict[str, str | None]] = {
     "prompt contradictory": {"prompt": "none login"},
     "max_age malformed": {"max_age": "soon"},
     "claims malformed": {"claims": "{"},
-    "id_token_hint malformed": {"id_token_hint": "x.y.z"},
+    "id_token_hint malformed": {"id_token_hint": "x.y.z", "prompt": "none"},
     "request object": {"request": "e30.e30."},
     "request_uri": {"request_uri": "https://app.example.com/request"},
     "registration": {"registration": "{}"},

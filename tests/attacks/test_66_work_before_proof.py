@@ -25,16 +25,19 @@ from idp.accounts.addresses import InvalidEmail, normalise_email
 from idp.accounts.tables import User
 from idp.admin.roles import Role, grant
 from idp.db.engine import execute
+from idp.federation import upstreams
 from idp.oauth.clients.registry import registry
 from idp.settings import settings
 from idp.signin import limits
 from idp.signin.machine import FIRST, Step
 from idp.web.access import Access
 from tests.conftest import MakeClient, MakeUser
+from tests.federation.conftest import until_offered
 from tests.support.browser import Browser, Cookies, Page, as_page
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.person import equip
 from tests.support.routes import application, routes
+from tests.support.server import Server
 
 pytestmark = pytest.mark.fault(9)
 
@@ -203,6 +206,19 @@ async def test_66_forms_of_the_sign_in(attack: Attack, make_user: MakeUser) -> N
     assert {"username", "password", "name", "code", "credential"} <= names, names
 
 
+@pytest.fixture
+async def no_upstreams_left(server: Server) -> AsyncIterator[None]:
+    """What the forms of the console made is not offered to the tests that follow."""
+    before = {upstream.id for upstream in await upstreams.stored()}
+    yield
+    made = {upstream.id for upstream in await upstreams.stored()} - before
+    for name in made:
+        await upstreams.delete(name)
+    for name in made:
+        await until_offered(server.issuer, name, offered=False)
+
+
+@pytest.mark.usefixtures("no_upstreams_left")
 async def test_66_forms_of_the_account_and_the_console(attack: Attack, make_user: MakeUser) -> None:
     """Of every page that a signed-in owner is led to."""
     browser, user = attack.browser, await make_user(name="Ada")

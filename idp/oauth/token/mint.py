@@ -1,5 +1,6 @@
 """What every grant ends with: the tokens, and the response that carries them."""
 
+import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
@@ -187,7 +188,8 @@ def stored_refresh_jwt(
 ) -> str:  # fmt: skip
     """The refresh token of a row that an earlier release may have made, which did not name the family."""
     token = refresh_jwt(jti, issued_at, expires_at, family_id)
-    return token if ids.digest(token) == token_hash else refresh_jwt(jti, issued_at, expires_at, None)
+    ours = hmac.compare_digest(ids.digest(token), token_hash)
+    return token if ours else refresh_jwt(jti, issued_at, expires_at, None)
 
 
 def present_refresh_token(token: str) -> PresentedRefreshToken | None:
