@@ -39,15 +39,20 @@ class Purpose(StrEnum):
 
 # One statement, so that two at once leave one live proof. The new id makes sure that nobody uses the new proof who
 # has only seen the one before.
-_INSERT = """
-    INSERT INTO email_proof (id, purpose, flow_id, user_id, email, code_hash, token_hash, tries, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, 0, now(), now() + make_interval(secs => $8))
-    ON CONFLICT {one} DO UPDATE SET
-        id = EXCLUDED.id, user_id = EXCLUDED.user_id, email = EXCLUDED.email, code_hash = EXCLUDED.code_hash,
-        token_hash = EXCLUDED.token_hash, tries = 0, created_at = now(), expires_at = EXCLUDED.expires_at
-"""
-_INSERT_OF_FLOW = _INSERT.format(one="(purpose, flow_id) WHERE consumed_at IS NULL AND flow_id IS NOT NULL")
-_INSERT_OF_USER = _INSERT.format(one="(purpose, user_id) WHERE consumed_at IS NULL AND flow_id IS NULL")
+def _insert(one: str) -> str:
+    """The statement that makes a proof, or replaces the live one that the unique index ``one`` finds."""
+    return f"""
+        INSERT INTO email_proof
+            (id, purpose, flow_id, user_id, email, code_hash, token_hash, tries, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 0, now(), now() + make_interval(secs => $8))
+        ON CONFLICT {one} DO UPDATE SET
+            id = EXCLUDED.id, user_id = EXCLUDED.user_id, email = EXCLUDED.email, code_hash = EXCLUDED.code_hash,
+            token_hash = EXCLUDED.token_hash, tries = 0, created_at = now(), expires_at = EXCLUDED.expires_at
+    """  # noqa: S608
+
+
+_INSERT_OF_FLOW = _insert("(purpose, flow_id) WHERE consumed_at IS NULL AND flow_id IS NOT NULL")
+_INSERT_OF_USER = _insert("(purpose, user_id) WHERE consumed_at IS NULL AND flow_id IS NULL")
 _LIVE = "consumed_at IS NULL AND expires_at > now()"
 _WAITING = f"SELECT email FROM email_proof WHERE purpose = $1 AND flow_id = $2 AND {_LIVE}"  # noqa: S608
 # A wrong code counts in the statement that looks at it: no two tries can be made at once.

@@ -93,16 +93,17 @@ class Invitation(Table, tablename="invitation", db=engine):
     consumed_at = Timestamptz(null=True, default=None)
 
 
-_USER = f"SELECT {all_columns(User)} FROM users"  # noqa: S608
+_BY_EMAIL = f"SELECT {all_columns(User)} FROM users WHERE email = $1"  # noqa: S608
+_BY_ID = f"SELECT {all_columns(User)} FROM users WHERE id = $1"  # noqa: S608
 
 
 async def user_by_email(email: str) -> User | None:
     """The user of a normalised email address, disabled or not."""
-    return _user(await fetchrow(f"{_USER} WHERE email = $1", email))
+    return _user(await fetchrow(_BY_EMAIL, email))
 
 
 async def user_by_id(user_id: uuid.UUID) -> User | None:
-    return _user(await fetchrow(f"{_USER} WHERE id = $1", user_id))
+    return _user(await fetchrow(_BY_ID, user_id))
 
 
 def _user(row: asyncpg.Record | None) -> User | None:

@@ -41,6 +41,8 @@ WHOLE = (
     "idp.oauth.sign_out._REVOKE_FAMILIES_OF_CLIENT",
     # The flows of a user whose password changes, among those of two hours.
     "idp.signin.flow._ABANDON",
+    # The same of trips to providers.
+    "idp.oauth.credentials._LINKS",
     # Checking the trail; and a checkpoint puts all its rows in order.
     "idp.audit.verification.",
     "idp.audit.trail._PROOF",
