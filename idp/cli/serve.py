@@ -201,27 +201,35 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
     """
     from idp.db.engine import configure
     from idp.db.outages import DatabaseUnavailable
-    from idp.keys import last_known, vault
+    from idp.keys import last_known
 
     settings.cache_clear()
     configure_logs(config)
     if service_links:
         # Kubernetes set them.
         log.debug("service_links_ignored", reason=", ".join(sorted(service_links)))
+    assert config.database_url is not None  # noqa: S101 -- given, or the embedded one's
+    configure(config.database_url.get_secret_value())
+    try:
+        asyncio.run(prepare())
+        prepared = True
+    except DatabaseUnavailable:
+        if not last_known.read():
+            raise
+        prepared = False
+    _warn(config)
+    return prepared
+
+
+def _warn(config: Settings) -> None:
+    """Log what does not stop a start, but is probably not what the operator wants."""
+    from idp.keys import vault
+
     master_key_file = Path(os.environ.get("IDP_MASTER_KEY_FILE") or config.master_key_path)
     if vault.readable_by_others(master_key_file):
         log.warning("master_key_readable", path=str(master_key_file))
     if not config.sends_mail:
         log.warning("serves_without_mail", reason="IDP_SMTP_URL is not set: mails wait in the outbox.")
-    assert config.database_url is not None  # noqa: S101 -- given, or the embedded one's
-    configure(config.database_url.get_secret_value())
-    try:
-        asyncio.run(prepare())
-    except DatabaseUnavailable:
-        if not last_known.read():
-            raise
-        return False
-    return True
 
 
 async def _prepare(config: Settings) -> None:

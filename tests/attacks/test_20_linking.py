@@ -54,7 +54,9 @@ async def test_20_spellings_of_it(
     upstream = await add(issuer=provider.issuer, trust_email=True)
     provider.person.email = spelling(victim.email)  # type: ignore[operator]
     page = as_page(await sign_in(browser, upstream))
-    assert "login-submit" in page.ids
+    # Where more than the case differs, the provider proved another spelling: the address is still to be proved.
+    same = provider.person.email.lower() == victim.email
+    assert ("login-submit" if same else "upstream-send") in page.ids
     await _nothing(browser, victim)
 
 

@@ -8,7 +8,6 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from idp.db import engine
 from idp.db.address import CONNECT_SECONDS, connect, connect_options
 from idp.db.embedded import EmbeddedPostgres
 from idp.db.engine import fetchrow
@@ -67,13 +66,9 @@ async def test_what_postgresql_does_not_know_is_said_plainly(dsn: str) -> None:
 
 @pytest.mark.parametrize("url", ["", "postgresql://[", "postgresql://h/idp?connect_timeout=soon", "mysql://h/idp"])
 async def test_a_malformed_url_is_said_plainly(url: str) -> None:
-    before = engine.engine.config
-    engine.configure(url or "nothing")
-    try:
-        with pytest.raises(DatabaseUnavailable, match="PostgreSQL cannot be reached"):
-            await engine.open_pool(1)
-    finally:
-        engine.engine.config = before
+    with pytest.raises(DatabaseUnavailable, match="PostgreSQL cannot be reached"):
+        async with isolated(url or "nothing", migrated=False):
+            """It never gets here."""
 
 
 def test_of_several_hosts_one_that_can_be_written_is_wanted() -> None:

@@ -37,6 +37,7 @@ def _settings(pooler: PgBouncer, **settings: str) -> dict[str, str]:
         "IDP_MASTER_KEY": MASTER_KEY,
         "IDP_ADDRESS_LIMITS": "false",
         "IDP_LOG_LEVEL": "warning",
+        "IDP_SMTP_URL": "smtp://127.0.0.1:9",
     } | settings
 
 
