@@ -207,12 +207,14 @@ async def test_a_lost_connection_is_made_again_and_everything_reloaded(
     with capture_logs() as logs:
         async with watching(keys=keys, clients=clients):
             await until(listening)
-            await until(lambda: keys.calls == clients.calls == 1)
+            await until(lambda: min(keys.calls, clients.calls) >= 1)
             (pid,) = await listeners()
+            before = keys.calls, clients.calls
             await execute("SELECT pg_terminate_backend($1)", pid)
-            await until(lambda: keys.calls == clients.calls == 2)
+            await until(lambda: keys.calls > before[0] and clients.calls > before[1])
+            again = keys.calls
             await announce("keys")
-            await until(lambda: keys.calls == 3)
+            await until(lambda: keys.calls > again)
     assert [entry["event"] for entry in logs] == ["notices_interrupted", "notices_resumed"]
 
 
