@@ -70,7 +70,7 @@ def _in_plain_words() -> Iterator[None]:
         yield
     except OAuthError as error:
         raise SignInFailed(f"The server answered {error.error}: {error.description}") from error
-    except jose.InvalidJWT as error:
+    except jose.InvalidJWTError as error:
         raise SignInFailed(f"A token does not hold: {error}") from error
     except outbound.CallFailed as error:
         raise SignInFailed(f"The server gives no answer at its issuer address, {settings().issuer}.") from error
@@ -199,17 +199,17 @@ def verify_id_token(token: str, access_token: str, keys: dict[str, jose.SigningK
         expected: claims besides ``iss`` and ``aud`` that must be these.
 
     Raises:
-        InvalidJWT: it does not hold.
+        InvalidJWTError: it does not hold.
     """
     claims = jose.verify(token, keys, typ="JWT")
     jose.check_times(claims)
     if claims.get("iss") != settings().issuer or claims.get("aud") != seed.CLIENT_ID:
-        raise jose.InvalidJWT("The ID token is another issuer's or for another client.")
+        raise jose.InvalidJWTError("The ID token is another issuer's or for another client.")
     if any(claims.get(name) != value for name, value in expected.items()):
-        raise jose.InvalidJWT("The ID token belongs to another sign-in.")
+        raise jose.InvalidJWTError("The ID token belongs to another sign-in.")
     at_hash = jose.left_half_hash(access_token, _header(token)["alg"])
     if not hmac.compare_digest(str(claims.get("at_hash")).encode(), at_hash.encode()):
-        raise jose.InvalidJWT("The ID token belongs to another access token.")
+        raise jose.InvalidJWTError("The ID token belongs to another access token.")
     return claims
 
 
@@ -217,14 +217,14 @@ def verify_access_token(token: str, keys: dict[str, jose.SigningKey]) -> Claims:
     """RFC 9068 section 4, as a resource server would.
 
     Raises:
-        InvalidJWT: it does not hold.
+        InvalidJWTError: it does not hold.
     """
     claims = jose.verify(token, keys, typ="at+jwt")
     jose.check_times(claims)
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     if claims.get("iss") != settings().issuer or settings().issuer not in audiences:
-        raise jose.InvalidJWT("The access token is another issuer's or for another audience.")
+        raise jose.InvalidJWTError("The access token is another issuer's or for another audience.")
     return claims
 
 

@@ -95,12 +95,12 @@ async def verify(token: str, jwks_uri: str, algorithms: tuple[str, ...]) -> jose
     """The claims of a token that one of the provider's keys signed. An unknown key makes us ask for its keys again.
 
     Raises:
-        InvalidJWT: it is not right.
+        InvalidJWTError: it is not right.
         Unavailable: the keys cannot be had.
     """
     try:
         return jose.verify_foreign(token, _keys(await _cached(jwks_uri)), algorithms)
-    except jose.UnknownKey:
+    except jose.UnknownKeyError:
         return jose.verify_foreign(token, _keys(await _again(jwks_uri)), algorithms)
 
 

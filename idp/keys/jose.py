@@ -52,19 +52,19 @@ _RSA_MEMBERS = ("n", "e", "d", "p", "q", "dp", "dq", "qi")
 _OUR_MEMBERS = frozenset({"alg", "kid", "use", "key_ops"})
 
 
-class InvalidJWT(Exception):
+class InvalidJWTError(Exception):
     """The token is malformed, not signed by one of the keys, or not valid now."""
 
 
-class UnknownKey(InvalidJWT):
+class UnknownKeyError(InvalidJWTError):
     """None of the keys that the issuer publishes can have signed the token; it may have a new one."""
 
 
-class InvalidKey(ValueError):
+class InvalidKeyError(ValueError):
     """This is not a private key that we could use."""
 
 
-class UnsupportedAlgorithm(ValueError):
+class UnsupportedAlgorithmError(ValueError):
     """The algorithm or key size is not one that we use."""
 
 
@@ -156,13 +156,13 @@ RSA_SIZES: Final = (2048, 3072, 4096)
 
 def _algorithm(name: str) -> _Algorithm:
     if name not in _ALGORITHMS:
-        raise UnsupportedAlgorithm(f"The algorithm must be one of {', '.join(ALGORITHMS)}.")
+        raise UnsupportedAlgorithmError(f"The algorithm must be one of {', '.join(ALGORITHMS)}.")
     return _ALGORITHMS[name]
 
 
 def _check_size(bits: int) -> None:
     if bits not in RSA_SIZES:
-        raise UnsupportedAlgorithm(f"An RSA key must have {' or '.join(map(str, RSA_SIZES))} bits.")
+        raise UnsupportedAlgorithmError(f"An RSA key must have {' or '.join(map(str, RSA_SIZES))} bits.")
 
 
 def _signing_key(key: Key, alg: str) -> SigningKey:
@@ -175,7 +175,7 @@ def generate(alg: str, size: int = 2048) -> SigningKey:
     """Make a new key; ``size``, in bits, is for RSA alone, which may take seconds of computing.
 
     Raises:
-        UnsupportedAlgorithm: we do not use this algorithm or size.
+        UnsupportedAlgorithmError: we do not use this algorithm or size.
     """
     algorithm = _algorithm(alg)
     if algorithm.key_type is RSAKey:
@@ -190,12 +190,12 @@ def from_private_jwk(jwk: Mapping[str, str]) -> SigningKey:
     """Read a private JWK (RFC 7517). Its ``kid`` is always calculated anew.
 
     Raises:
-        UnsupportedAlgorithm: the ``alg`` is not one of ours, or the key does not fit it.
-        InvalidKey: it is not a private key.
+        UnsupportedAlgorithmError: the ``alg`` is not one of ours, or the key does not fit it.
+        InvalidKeyError: it is not a private key.
     """
     key = _import(jwk)
     if not key.key.is_private:
-        raise InvalidKey("This is not a private key.")
+        raise InvalidKeyError("This is not a private key.")
     return key
 
 
@@ -216,8 +216,8 @@ def from_public_jwk(jwk: Mapping[str, str]) -> SigningKey:
     """Read a key that another server publishes, to verify with. It keeps the ``kid`` that it is published under.
 
     Raises:
-        UnsupportedAlgorithm: the ``alg`` is not one of ours, or the key does not fit it.
-        InvalidKey: it is not a key.
+        UnsupportedAlgorithmError: the ``alg`` is not one of ours, or the key does not fit it.
+        InvalidKeyError: it is not a key.
     """
     key = _import(jwk)
     return SigningKey(jwk.get("kid", key.kid), key.alg, key.public_jwk, key.key)
@@ -227,12 +227,12 @@ def _import(jwk: Mapping[str, str]) -> SigningKey:
     alg = jwk.get("alg", "")
     algorithm = _algorithm(alg)
     if jwk.get("kty") != algorithm.key_type.key_type or jwk.get("crv") != algorithm.curve:
-        raise UnsupportedAlgorithm("The key is not of the kind that its algorithm needs.")
+        raise UnsupportedAlgorithmError("The key is not of the kind that its algorithm needs.")
     material: DictKey = {name: jwk[name] for name in jwk if name not in _OUR_MEMBERS}
     try:
         key = algorithm.key_type.import_key(material)
     except (JoseError, ValueError) as error:
-        raise InvalidKey("This is not a JWK, or its members contradict each other.") from error
+        raise InvalidKeyError("This is not a JWK, or its members contradict each other.") from error
     if isinstance(key, RSAKey):
         _check_size(key.raw_value.key_size)
     return _signing_key(key, alg)
@@ -242,8 +242,8 @@ def from_file(content: bytes, alg: str) -> SigningKey:
     """Read a private key that was made elsewhere: PEM without a passphrase (PKCS #8 or the older forms), or a JWK.
 
     Raises:
-        UnsupportedAlgorithm: the algorithm is not one of ours, or the key does not fit it.
-        InvalidKey: it is neither, or not a private key.
+        UnsupportedAlgorithmError: the algorithm is not one of ours, or the key does not fit it.
+        InvalidKeyError: it is neither, or not a private key.
     """
     kind = _algorithm(alg)
     try:
@@ -253,9 +253,9 @@ def from_file(content: bytes, alg: str) -> SigningKey:
         else:
             key = {k: str(v) for k, v in kind.key_type.import_key(content).as_dict(private=True).items()}
     except (JoseError, msgspec.MsgspecError, ValueError, TypeError) as error:
-        raise InvalidKey("This is neither a private key as PEM, without a passphrase, nor a JWK.") from error
+        raise InvalidKeyError("This is neither a private key as PEM, without a passphrase, nor a JWK.") from error
     if key.get("alg", alg) != alg:
-        raise UnsupportedAlgorithm(f"The key says that it is for {key['alg']}.")
+        raise UnsupportedAlgorithmError(f"The key says that it is for {key['alg']}.")
     return from_private_jwk(key | {"alg": alg})
 
 
@@ -295,16 +295,16 @@ def sign_assertion(pem: str, alg: str, kid: str, claims: Mapping[str, Any]) -> s
     """A JWT that proves to another server who we are, with a key that it gave us (RFC 7523 section 2.2).
 
     Raises:
-        UnsupportedAlgorithm: we do not use this algorithm, or the key does not fit it.
-        InvalidKey: it is not a private key.
+        UnsupportedAlgorithmError: we do not use this algorithm, or the key does not fit it.
+        InvalidKeyError: it is not a private key.
     """
     kind = _algorithm(alg)
     try:
         key = kind.key_type.import_key(pem)
     except (JoseError, ValueError, TypeError) as error:
-        raise InvalidKey("This is not a private key, as PEM.") from error
+        raise InvalidKeyError("This is not a private key, as PEM.") from error
     if not key.is_private or key.as_dict(private=False).get("crv") != kind.curve:
-        raise InvalidKey("This is not a private key for its algorithm.")
+        raise InvalidKeyError("This is not a private key for its algorithm.")
     return _compact(_header(alg=alg, kid=kid), msgspec.json.encode(claims), kind.sign, key.private_key)
 
 
@@ -346,23 +346,23 @@ def _decode_object(segment: bytes) -> Claims:
     try:
         value = _DECODER.decode(urlsafe_b64decode(segment).decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InvalidJWT("A part of the token is not a base64url-encoded JSON object.") from error
+        raise InvalidJWTError("A part of the token is not a base64url-encoded JSON object.") from error
     if not isinstance(value, dict):
-        raise InvalidJWT("A part of the token is not a JSON object.")
+        raise InvalidJWTError("A part of the token is not a JSON object.")
     return value
 
 
 def _split(token: str, longest_header: int = MAX_HEADER_LENGTH) -> tuple[bytes, bytes, bytes, bytes]:
     """Header, payload, what was signed, and the decoded signature."""
     if len(token) > MAX_TOKEN_LENGTH:
-        raise InvalidJWT("The token is too long.")
+        raise InvalidJWTError("The token is too long.")
     try:
         header, payload, signature = token.encode("ascii").split(b".")
         if len(header) > longest_header:
-            raise InvalidJWT("The header of the token is too long.")
+            raise InvalidJWTError("The header of the token is too long.")
         return header, payload, header + b"." + payload, urlsafe_b64decode(signature)
     except ValueError as error:
-        raise InvalidJWT("The token does not have the three parts of a signed JWT.") from error
+        raise InvalidJWTError("The token does not have the three parts of a signed JWT.") from error
 
 
 def _media_type(typ: str) -> str:
@@ -374,9 +374,9 @@ def _check_signature(model: JWSAlgModel, signed: bytes, signature: bytes, key: K
     try:
         valid = model.verify(signed, signature, key)
     except (JoseError, ValueError) as error:
-        raise InvalidJWT("The signature is not valid.") from error
+        raise InvalidJWTError("The signature is not valid.") from error
     if not valid:
-        raise InvalidJWT("The signature is not valid.")
+        raise InvalidJWTError("The signature is not valid.")
 
 
 @lru_cache(maxsize=256)
@@ -387,16 +387,16 @@ def _header_of(segment: bytes) -> Mapping[str, Any]:
 
 def _choose_key(header: Mapping[str, Any], keys: Mapping[str, SigningKey], typ: str | None) -> SigningKey:
     if not header.keys() <= _HEADER_MEMBERS:
-        raise InvalidJWT("The header of the token has a member that is not allowed.")
+        raise InvalidJWTError("The header of the token has a member that is not allowed.")
     if not all(isinstance(value, str) for value in header.values()):
-        raise InvalidJWT("The header of the token has a member of the wrong type.")
+        raise InvalidJWTError("The header of the token has a member of the wrong type.")
     key = keys.get(header.get("kid", ""))
     if key is None:
-        raise InvalidJWT("The header of the token names no key of ours.")
+        raise InvalidJWTError("The header of the token names no key of ours.")
     if header.get("alg") != key.alg:
-        raise InvalidJWT("The algorithm of the token is not that of its key.")
+        raise InvalidJWTError("The algorithm of the token is not that of its key.")
     if typ is not None and _media_type(header.get("typ", "")) != _media_type(typ):
-        raise InvalidJWT("The token is of another type.")
+        raise InvalidJWTError("The token is of another type.")
     return key
 
 
@@ -410,7 +410,7 @@ def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claim
         typ: what the header's ``typ`` must be. None: anything, or nothing.
 
     Raises:
-        InvalidJWT: for every reason; nothing else is raised, whatever the token is.
+        InvalidJWTError: for every reason; nothing else is raised, whatever the token is.
     """
     header_segment, payload, signed, signature = _split(token)
     key = _choose_key(_header_of(header_segment), keys, typ)
@@ -429,16 +429,16 @@ def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Co
         algorithms: those that it may have used.
 
     Raises:
-        UnknownKey: none of the keys fits.
-        InvalidJWT: for every other reason; nothing else is raised, whatever the token is.
+        UnknownKeyError: none of the keys fits.
+        InvalidJWTError: for every other reason; nothing else is raised, whatever the token is.
     """
     header_segment, payload, signed, signature = _split(token, MAX_FOREIGN_HEADER_LENGTH)
     header = _decode_object(header_segment)
     if "crit" in header:
-        raise InvalidJWT("The header of the token has extensions that must be understood.")
+        raise InvalidJWTError("The header of the token has extensions that must be understood.")
     alg = header.get("alg")
     if not isinstance(alg, str) or alg not in algorithms or alg not in _FOREIGN:
-        raise InvalidJWT("The algorithm of the token is not one that may be used.")
+        raise InvalidJWTError("The algorithm of the token is not one that may be used.")
     key = _published_key(jwks, alg, header.get("kid"))
     _check_signature(_FOREIGN[alg].model, signed, signature, key)
     return _decode_object(payload)
@@ -457,15 +457,15 @@ def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> 
         and jwk.get("use", "sig") == "sig"
     ]
     if len(fitting) != 1:
-        raise UnknownKey("The issuer publishes no key, or more than one, that the token may be signed with.")
+        raise UnknownKeyError("The issuer publishes no key, or more than one, that the token may be signed with.")
     # Certificates and the like are of no use here.
     material = {name: value for name, value in fitting[0].items() if name in _PUBLIC_MEMBERS}
     try:
         key = kind.key_type.import_key(material)
     except (JoseError, ValueError, TypeError) as error:
-        raise InvalidJWT("The key that the token names cannot be used.") from error
+        raise InvalidJWTError("The key that the token names cannot be used.") from error
     if isinstance(key, RSAKey) and key.raw_value.key_size not in FOREIGN_RSA_SIZES:
-        raise InvalidJWT("The key that the token names is too short or too long.")
+        raise InvalidJWTError("The key that the token names is too short or too long.")
     return key
 
 
@@ -473,11 +473,11 @@ def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
     """The claims of a JWT of :func:`sign_symmetric`, whose header is, byte for byte, what we write.
 
     Raises:
-        InvalidJWT: for every reason.
+        InvalidJWTError: for every reason.
     """
     header, payload, signed, signature = _split(token)
     if header != _header(alg="HS256", typ=typ):
-        raise InvalidJWT("The header of the token is not the one that we write.")
+        raise InvalidJWTError("The header of the token is not the one that we write.")
     _check_signature(_HS256, signed, signature, _symmetric_key(key))
     return _decode_object(payload)
 
@@ -491,7 +491,7 @@ def _timestamp(claims: Mapping[str, Any], name: str, *, fractions: bool) -> floa
         return None
     value = claims[name]
     if type(value) not in ((int, float) if fractions else (int,)) or not 0 <= value <= MAX_TIMESTAMP:
-        raise InvalidJWT(f"The claim {name} is not a time in seconds.")
+        raise InvalidJWTError(f"The claim {name} is not a time in seconds.")
     return float(value)
 
 
@@ -499,7 +499,7 @@ def foreign_time(claims: Mapping[str, Any], name: str) -> float | None:
     """A time that another issuer wrote, with a fraction perhaps; None where there is none.
 
     Raises:
-        InvalidJWT: it is not a time.
+        InvalidJWTError: it is not a time.
     """
     return _timestamp(claims, name, fractions=True)
 
@@ -513,27 +513,27 @@ def check_times(claims: Mapping[str, Any], leeway: int = LEEWAY, *, fractions: b
         fractions: of seconds are allowed, as other issuers write them.
 
     Raises:
-        InvalidJWT: it has expired, is not valid yet, or one of the claims is not a time.
+        InvalidJWTError: it has expired, is not valid yet, or one of the claims is not a time.
     """
     now = clock.timestamp()
     expires, not_before, issued = (_timestamp(claims, name, fractions=fractions) for name in ("exp", "nbf", "iat"))
     if expires is None:
-        raise InvalidJWT("The token never expires.")
+        raise InvalidJWTError("The token never expires.")
     if expires <= now:
-        raise InvalidJWT("The token has expired.")
+        raise InvalidJWTError("The token has expired.")
     if max(not_before or 0, issued or 0) > now + leeway:
-        raise InvalidJWT("The token is not valid yet.")
+        raise InvalidJWTError("The token is not valid yet.")
 
 
 def algorithm_of(token: str) -> str:
     """The algorithm that a token of another issuer names, which counts only once the token is verified.
 
     Raises:
-        InvalidJWT: it names none.
+        InvalidJWTError: it names none.
     """
     alg = _decode_object(_split(token, MAX_FOREIGN_HEADER_LENGTH)[0]).get("alg")
     if not isinstance(alg, str):
-        raise InvalidJWT("The header of the token names no algorithm.")
+        raise InvalidJWTError("The header of the token names no algorithm.")
     return alg
 
 
@@ -541,7 +541,7 @@ def unverified_claims(token: str) -> Claims:
     """The claims of a JWT whose signature is not looked at. Nothing that they say may be believed.
 
     Raises:
-        InvalidJWT: it is too long, encrypted, or not a JWT.
+        InvalidJWTError: it is too long, encrypted, or not a JWT.
     """
     _, payload, _, _ = _split(token)
     return _decode_object(payload)
@@ -551,9 +551,9 @@ def left_half_hash(value: str, alg: str) -> str:
     """The ``at_hash`` or ``c_hash`` of a value, for an ID token under ``alg`` (Core 3.1.3.6).
 
     Raises:
-        UnsupportedAlgorithm: no hash is known for it. A hash claim is never left out instead.
+        UnsupportedAlgorithmError: no hash is known for it. A hash claim is never left out instead.
     """
     if alg not in _FOREIGN:
-        raise UnsupportedAlgorithm(f"The algorithm must be one of {', '.join(_FOREIGN)}.")
+        raise UnsupportedAlgorithmError(f"The algorithm must be one of {', '.join(_FOREIGN)}.")
     digest = _FOREIGN[alg].digest(value.encode("ascii")).digest()
     return urlsafe_b64encode(digest[: len(digest) // 2]).decode("ascii")

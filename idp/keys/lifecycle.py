@@ -175,7 +175,7 @@ async def ensure_signing_key(alg: str = jose.DEFAULT_ALGORITHM, size: int = 2048
         whether this call created it.
 
     Raises:
-        UnsupportedAlgorithm: we do not use this algorithm or size.
+        UnsupportedAlgorithmError: we do not use this algorithm or size.
     """
     if await fetchrow(_FIND_ACTIVE, alg) is not None:
         return False
@@ -218,7 +218,7 @@ async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int
     Raises:
         NoSigningKey: there is no key to replace.
         RotationPending: a new key still waits.
-        UnsupportedAlgorithm: we do not use this size.
+        UnsupportedAlgorithmError: we do not use this size.
     """
     if await fetchrow(_FIND_ACTIVE, alg) is None:
         raise NoSigningKey(alg)

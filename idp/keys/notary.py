@@ -29,14 +29,14 @@ async def reader() -> Callable[[str, str], Mapping[str, Any] | None]:
     keys: dict[str, SigningKey] = {}
     for row in await fetch(_ALL):
         # What somebody has put there in its place has signed nothing of ours.
-        with suppress(jose.InvalidKey, jose.UnsupportedAlgorithm, msgspec.MsgspecError, TypeError):
+        with suppress(jose.InvalidKeyError, jose.UnsupportedAlgorithmError, msgspec.MsgspecError, TypeError):
             key = jose.from_public_jwk(msgspec.json.decode(row["public_jwk"], type=dict[str, str]))
             keys[key.kid] = key
 
     def read(typ: str, jws: str) -> Mapping[str, Any] | None:
         try:
             return jose.verify(jws, keys, typ)
-        except jose.InvalidJWT:
+        except jose.InvalidJWTError:
             return None
 
     return read

@@ -39,12 +39,12 @@ def _verified(token: str, _kids: str) -> Mapping[str, Any]:
         _kids: the keys of now. When one comes or goes, nothing of what was remembered counts.
 
     Raises:
-        jose.InvalidJWT: no key of ours signed it.
+        jose.InvalidJWTError: no key of ours signed it.
     """
     keys = keyring.verification()
     try:
         return jose.verify(token, keys, typ="at+jwt")
-    except jose.InvalidJWT:
+    except jose.InvalidJWTError:
         # A resource server may be registered for tokens of the general type. An ID token has it too, and no client_id.
         claims = jose.verify(token, keys, typ="JWT")
         if not is_access_token(claims):
@@ -57,7 +57,7 @@ def read(token: str) -> Mapping[str, Any] | None:
     try:
         claims = _verified(token, keyring.kids())
         jose.check_times(claims)
-    except jose.InvalidJWT:
+    except jose.InvalidJWTError:
         return None
     return claims if claims.get("iss") == settings().issuer else None
 

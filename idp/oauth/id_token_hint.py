@@ -20,7 +20,7 @@ def read_id_token_hint(token: str) -> dict[str, Any]:
     """
     try:
         claims = jose.verify(token, keyring.hinting(), typ="JWT")
-    except jose.InvalidJWT as error:
+    except jose.InvalidJWTError as error:
         raise _not_ours(str(error)) from error
     if is_access_token(claims):
         raise _not_ours("It is an access token.")

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from idp.keys import jose
-from idp.keys.jose import InvalidJWT
+from idp.keys.jose import InvalidJWTError
 from tests.support.tokens import CLAIMS, encode, key, unsigned
 
 PUBLIC_KEY = key("RS256").key.public_key
@@ -20,7 +20,7 @@ assert isinstance(PUBLIC_KEY, rsa.RSAPublicKey)
 @pytest.mark.parametrize("signature", ["", "AAAA"])
 def test_36_none(alg: str, signature: str) -> None:
     token = f"{unsigned({'alg': alg, 'kid': key('RS256').kid, 'typ': 'JWT'})}.{signature}"
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(token, {key("RS256").kid: key("RS256")}, typ="JWT")
 
 
@@ -40,7 +40,7 @@ def test_36_none(alg: str, signature: str) -> None:
 def test_36_hmac_with_the_public_key(secret: bytes) -> None:
     signed = unsigned({"alg": "HS256", "kid": key("RS256").kid, "typ": "JWT"})
     token = f"{signed}.{encode(hmac.digest(secret, signed.encode(), sha256))}"
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(token, {key("RS256").kid: key("RS256")}, typ="JWT")
 
 
@@ -61,7 +61,7 @@ def test_36_rsa_paddings_are_not_mixed(named: str, used: str) -> None:
     if named == used == "RS256":
         assert jose.verify(token, keys, typ="JWT") == CLAIMS
     else:
-        with pytest.raises(InvalidJWT):
+        with pytest.raises(InvalidJWTError):
             jose.verify(token, keys, typ="JWT")
 
 
@@ -69,14 +69,14 @@ def test_36_rsa_paddings_are_not_mixed(named: str, used: str) -> None:
 def test_36_another_algorithm_for_the_key(alg: str) -> None:
     signed = unsigned({"alg": alg, "kid": key("RS256").kid, "typ": "JWT"})
     token = f"{signed}.{encode(_rsa_signature('RS256', signed.encode()))}"
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(token, {key("RS256").kid: key("RS256")}, typ="JWT")
 
 
 def test_36_the_two_names_of_ed25519_are_not_mixed() -> None:
     signed = unsigned({"alg": "Ed25519", "kid": key("EdDSA").kid, "typ": "JWT"})
     signature = key("EdDSA").key.private_key.sign(signed.encode())  # type: ignore[union-attr,call-arg]
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(f"{signed}.{encode(signature)}", {key("EdDSA").kid: key("EdDSA")}, typ="JWT")
 
 
@@ -87,18 +87,18 @@ def test_36_encrypted_wrapping_of_unsigned_claims() -> None:
         f"{header}..{encode(bytes(12))}.{encode(CLAIMS)}.{encode(bytes(16))}",
         f"{header}.{encode(CLAIMS)}.{encode(bytes(16))}",
     ):
-        with pytest.raises(InvalidJWT):
+        with pytest.raises(InvalidJWTError):
             jose.verify(token, {key("RS256").kid: key("RS256")}, typ=None)
 
 
 def test_36_symmetric_and_signed_tokens_are_not_mixed() -> None:
     secret = bytes(range(32))
     refresh = jose.sign_symmetric(secret, "rt+jwt", CLAIMS)
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(refresh, {key("RS256").kid: key("RS256")}, typ=None)
     access = jose.sign(key("RS256"), "rt+jwt", CLAIMS)
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify_symmetric(access, secret, "rt+jwt")
     for header in ({"alg": "none", "typ": "rt+jwt"}, {"alg": "HS512", "typ": "rt+jwt"}):
-        with pytest.raises(InvalidJWT):
+        with pytest.raises(InvalidJWTError):
             jose.verify_symmetric(f"{unsigned(header)}.", secret, "rt+jwt")

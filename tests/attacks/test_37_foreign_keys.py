@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from idp.keys import jose
-from idp.keys.jose import InvalidJWT, UnknownKey
+from idp.keys.jose import InvalidJWTError, UnknownKeyError
 from tests.support.tokens import CLAIMS, encode, hmac_signed, key, signed, unsigned
 
 ES256, RS256 = key("ES256"), key("RS256")
@@ -49,33 +49,33 @@ def test_37_members_that_are_not_followed(members: dict[str, Any]) -> None:
     """They are ignored (RFC 7515 section 4), and what they bring verifies nothing."""
     assert _verify(signed(ES256, HEADER | members)) == CLAIMS
     for kid in (ES256.kid, STRANGER.kid):
-        with pytest.raises(InvalidJWT):
+        with pytest.raises(InvalidJWTError):
             _verify(signed(STRANGER, HEADER | members | {"kid": kid}))
 
 
 @pytest.mark.parametrize("members", [{"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"], "b64": False}])
 def test_37_what_must_be_understood(members: dict[str, Any]) -> None:
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         _verify(signed(ES256, HEADER | members))
 
 
 @pytest.mark.parametrize("kid", ["", "../", "' OR 1=1 --", "no-such-key", 7, ["x"], {}, True])
 def test_37_keys_that_are_not_published(kid: object) -> None:
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         _verify(signed(ES256, HEADER | {"kid": kid}))
 
 
 def test_37_a_kid_that_names_two() -> None:
     other = jose.generate("ES256").public_jwk | {"kid": ES256.kid}
     for jwks in ([ES256.public_jwk, other], [other, ES256.public_jwk]):
-        with pytest.raises(UnknownKey):
+        with pytest.raises(UnknownKeyError):
             _verify(signed(ES256, HEADER), jwks)
 
 
 def test_37_keys_for_something_else() -> None:
     """For encryption, for another algorithm, too short, private, or nonsense."""
     for change in ({"use": "enc"}, {"alg": "ES384"}, {"crv": "P-384"}, {"kty": "oct"}, {"x": "AA"}, {"x": 7}):
-        with pytest.raises(InvalidJWT):
+        with pytest.raises(InvalidJWTError):
             _verify(signed(ES256, HEADER), [ES256.public_jwk | change])
 
 
@@ -90,13 +90,13 @@ def test_37_other_algorithms() -> None:
         jwt.encode(CLAIMS, RS256.key.private_key, algorithm="PS256", headers={"kid": RS256.kid}),
     ]
     for token in tokens:
-        with pytest.raises(InvalidJWT):
+        with pytest.raises(InvalidJWTError):
             _verify(token)
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         _verify(signed(ES256, HEADER), algorithms=("RS256",))
 
 
 @pytest.mark.parametrize("token", ["", ".", "..", "a.b.c", "a.b.c.d", "é.b.c", "x" * 20_000, "[].[].x", "e30.e30."])
 def test_37_what_is_no_token(token: str) -> None:
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         _verify(token)

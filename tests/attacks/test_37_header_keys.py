@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from idp.keys import jose
-from idp.keys.jose import InvalidJWT
+from idp.keys.jose import InvalidJWTError
 from tests.support.tokens import CLAIMS, encode, key, signed
 
 KEY = key("ES256")
@@ -49,7 +49,7 @@ def test_37_the_control_is_accepted() -> None:
     ids="-".join,
 )
 def test_37_members_that_we_do_not_write(members: dict[str, Any]) -> None:
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(signed(KEY, HEADER | members), KEYS, typ="JWT")
 
 
@@ -61,7 +61,7 @@ def test_37_a_key_of_their_own() -> None:
         HEADER | {"kid": OTHER.kid},
         {"alg": "ES256", "typ": "JWT", "jwk": OTHER.public_jwk},
     ):
-        with pytest.raises(InvalidJWT):
+        with pytest.raises(InvalidJWTError):
             jose.verify(signed(OTHER, header), KEYS, typ="JWT")
 
 
@@ -87,13 +87,13 @@ def test_37_a_key_of_their_own() -> None:
     ids=count(),
 )
 def test_37_a_kid_that_is_not_ours(kid: object) -> None:
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(signed(KEY, HEADER | {"kid": kid}), KEYS, typ="JWT")
 
 
 def test_37_no_kid() -> None:
     """Our tokens name their key; there is no trying of all keys."""
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(signed(KEY, {"alg": "ES256", "typ": "JWT"}), KEYS, typ="JWT")
 
 
@@ -103,19 +103,19 @@ def test_37_a_member_twice(member: str, first: bool) -> None:
     right, wrong = f'"{member}":"{HEADER[member]}"', f'"{member}":"other"'
     others = ",".join(f'"{name}":"{value}"' for name, value in HEADER.items() if name != member)
     header = f"{{{wrong if first else right},{others},{right if first else wrong}}}".encode()
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(signed(KEY, header), KEYS, typ="JWT")
 
 
 @pytest.mark.parametrize("alg", [None, 1, True, ["ES256"], {"ES256": 1}, "es256", "ES256 "])
 def test_37_an_odd_alg(alg: object) -> None:
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(signed(KEY, HEADER | {"alg": alg}), KEYS, typ="JWT")
 
 
 @pytest.mark.parametrize("header", [[], "text", 1, None, [HEADER], b"", b"{", b"\xff{}", b'{"a":NaN}'])
 def test_37_a_header_that_is_no_object(header: object) -> None:
-    with pytest.raises(InvalidJWT):
+    with pytest.raises(InvalidJWTError):
         jose.verify(signed(KEY, header), KEYS, typ=None)
 
 
@@ -135,5 +135,5 @@ def test_37_other_encodings_of_the_same_token() -> None:
         f"{header}.{payload}.{base64.b64encode(raw + bytes([251, 255])).decode()}",
         f"{header}.{payload}.{encode(raw)}.",
     ):
-        with pytest.raises(InvalidJWT):
+        with pytest.raises(InvalidJWTError):
             jose.verify(token, KEYS, typ="JWT")

@@ -10,7 +10,7 @@ import pytest
 from idp.accounts.tables import User
 from idp.db.engine import fetch, fetchrow
 from idp.keys import jose
-from idp.keys.jose import InvalidJWT
+from idp.keys.jose import InvalidJWTError
 from idp.keys.ring import keyring
 from idp.oauth.token.mint import present_refresh_token
 from tests.conftest import MakeClient
@@ -110,7 +110,7 @@ async def test_43_every_mangled_signed_token(client: RelyingParty, browser: Brow
     for token, typ in ((tokens["access_token"], "at+jwt"), (tokens["id_token"], "JWT")):
         keys = keyring.verification()
         for mangled in (*prefixes(token), *bit_flips(token), *respelled(token)):
-            with pytest.raises(InvalidJWT):
+            with pytest.raises(InvalidJWTError):
                 jose.verify(mangled, keys, typ=typ)
         assert jose.verify(token, keys, typ=typ)
 

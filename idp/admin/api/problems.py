@@ -22,7 +22,7 @@ from idp.errors import (
     TooManyTries,
 )
 from idp.federation.errors import UnfitUpstream
-from idp.keys.jose import InvalidKey, UnsupportedAlgorithm
+from idp.keys.jose import InvalidKeyError, UnsupportedAlgorithmError
 from idp.keys.lifecycle import RotationPending, UnknownKey
 from idp.oauth.clients.changes import MomentToCome, Outdated, UnknownResourceServer
 from idp.oauth.clients.registration import UnknownClient
@@ -81,8 +81,8 @@ KINDS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     InvalidEmail: (_S.UNPROCESSABLE_ENTITY, "invalid-email"),
     PasswordRefused: (_S.UNPROCESSABLE_ENTITY, "invalid-password"),
     UnfitUpstream: (_S.UNPROCESSABLE_ENTITY, "invalid-upstream"),
-    UnsupportedAlgorithm: (_S.UNPROCESSABLE_ENTITY, "unsupported-algorithm"),
-    InvalidKey: (_S.UNPROCESSABLE_ENTITY, "invalid-key"),
+    UnsupportedAlgorithmError: (_S.UNPROCESSABLE_ENTITY, "unsupported-algorithm"),
+    InvalidKeyError: (_S.UNPROCESSABLE_ENTITY, "invalid-key"),
     msgspec.ValidationError: (_S.UNPROCESSABLE_ENTITY, "invalid-body"),
 }
 HEADERS = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}

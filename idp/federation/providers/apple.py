@@ -31,7 +31,7 @@ class Apple(OpenIDProvider):
             raise UnfitUpstream("Apple needs the options team_id and key_id.")
         try:
             self.client_secret(upstream)
-        except (jose.InvalidKey, jose.UnsupportedAlgorithm) as error:
+        except (jose.InvalidKeyError, jose.UnsupportedAlgorithmError) as error:
             raise UnfitUpstream("The client secret must be the private key that Apple gave you, as PEM.") from error
 
     def client_secret(self, upstream: Upstream) -> str | None:

@@ -183,7 +183,7 @@ class OpenIDProvider:
             token = await published.verify(text, found["jwks_uri"], _algorithms(found))
             jose.check_times(token, LEEWAY, fractions=True)
             _check_at_hash(text, token, tokens.get("access_token"))
-        except (jose.InvalidJWT, jose.UnsupportedAlgorithm) as error:
+        except (jose.InvalidJWTError, jose.UnsupportedAlgorithmError) as error:
             raise Untrusted(f"The ID token is not right: {error}") from error
         except UnicodeError as error:
             raise Untrusted("The access token that came with the ID token is not ASCII.") from error
@@ -233,7 +233,7 @@ class OpenIDProvider:
         """The claims of a userinfo answer that is a JWT (section 5.3.2); None where it cannot be verified."""
         try:
             told = await published.verify(text.strip(), found["jwks_uri"], _algorithms(found, "userinfo"))
-        except jose.InvalidJWT as error:
+        except jose.InvalidJWTError as error:
             log.warning("userinfo_ignored", reason=str(error))
             return None
         audience = told.get("aud", upstream.client_id)
@@ -299,7 +299,7 @@ def _auth_time(token: dict[str, Any]) -> int | None:
     """When the person signed in there, where the provider says so in a way that can be true."""
     try:
         auth_time = jose.foreign_time(token, "auth_time")
-    except jose.InvalidJWT:
+    except jose.InvalidJWTError:
         return None
     known = auth_time is not None and 1 <= auth_time <= clock.timestamp() + LEEWAY
     return int(auth_time) if known and auth_time is not None else None

@@ -27,7 +27,7 @@ def response_mode(parameters: Parameters) -> str:
     """
     mode: object = parameters.get("response_mode")
     if "request" in parameters:
-        with contextlib.suppress(jose.InvalidJWT):
+        with contextlib.suppress(jose.InvalidJWTError):
             mode = jose.unverified_claims(parameters["request"]).get("response_mode", mode)
     return mode if isinstance(mode, str) and mode in RESPONSE_MODES else "query"
 

@@ -197,7 +197,7 @@ def present_refresh_token(token: str) -> PresentedRefreshToken | None:
     try:
         claims = jose.verify_symmetric(token, vault.derive("refresh-token"), typ=REFRESH_TOKEN_TYPE)
         jose.check_times(claims)
-    except jose.InvalidJWT:
+    except jose.InvalidJWTError:
         return None
     family = claims.get("family")
     return PresentedRefreshToken(UUID(claims["jti"]), UUID(family) if family else None, ids.digest(token))
