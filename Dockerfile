@@ -4,7 +4,7 @@ WORKDIR /src
 COPY requirements.txt ./
 RUN python -m venv /opt/idp \
     && /opt/idp/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
-COPY pyproject.toml README.md piccolo_conf.py ./
+COPY pyproject.toml README.md LICENSE piccolo_conf.py ./
 COPY templates templates
 COPY idp idp
 # The embedded PostgreSQL is for development, and nothing is built or installed in the image that runs.

@@ -1,3 +1,4 @@
 """An OAuth 2.0 and OpenID Connect identity provider."""
 
-__version__ = "0.1.0"
+#: The only place that holds the version. The package metadata, `idp --version` and the OpenAPI document read it.
+__version__ = "0.2.0"
