@@ -1,14 +1,22 @@
 """Fixtures: a real PostgreSQL, the real server on it, people and clients."""
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+# Keep bytecode, whatever the environment says. Without it every server and command that a test starts compiles
+# the product again, and every run rewrites the assertions of every test file.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Imports and collection create a million objects that stay: `pytest_collection` turns the garbage collector on again.
+gc.disable()
 # The settings of whoever runs the tests are none of theirs. This comes before the first import of the product.
 for _name in [name for name in os.environ if name.startswith("IDP_")]:
     del os.environ[_name]
@@ -52,6 +60,16 @@ from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
 from tests.support.postgres import TEMPLATE, Cluster
 from tests.support.server import Server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Turn the garbage collector on after collection, without the objects that collection created."""
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
+
 
 MakeUser = Callable[..., Awaitable[User]]
 MakeClient = Callable[..., Awaitable[RelyingParty]]
