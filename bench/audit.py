@@ -32,18 +32,18 @@ def _postgres_cpu(folder: Path) -> float:
 async def _measure(folder: Path) -> None:
     from bench.setting import POSTGRES
     from idp.audit import buffer, checkpoints
-    from idp.db import engine, migrate
-    from idp.db.embedded import EmbeddedPostgres
-    from idp.keys import lifecycle, notary, root
-    from idp.keys.ring import keyring
+    from idp.infra.db import engine, migrate
+    from idp.infra.db.embedded import EmbeddedPostgres
+    from idp.keys import checkpoint_signer, lifecycle, root_key
+    from idp.keys.key_set import key_set
 
     with EmbeddedPostgres.start(folder, options=POSTGRES) as postgres:
         engine.configure(postgres.dsn)
         async with engine.connected(size=4):
             await migrate.upgrade()
-            await root.unlock()
+            await root_key.unlock()
             await lifecycle.ensure_signing_key("RS256")
-            await keyring.load()
+            await key_set.load()
             for tokens, clients in SHAPES:
                 names, users = [secrets.token_hex(8) for _ in range(clients)], [UUID(int=n) for n in range(tokens)]
                 jtis = [secrets.token_urlsafe(40) for _ in range(tokens)]
@@ -55,7 +55,7 @@ async def _measure(folder: Path) -> None:
                             family_id=users[n],
                         )  # fmt: skip
                     await buffer.write()
-                await checkpoints.make(notary.sign)
+                await checkpoints.make(checkpoint_signer.sign)
                 here, there = time.process_time() - began, _postgres_cpu(folder) - began_there
                 costs = f"{here / TOKENS * 1e6:.1f} µs in the server, {there / TOKENS * 1e6:.1f} µs in PostgreSQL"
                 print(f"{tokens} tokens of {clients} clients at a time: {costs}")

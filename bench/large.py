@@ -15,7 +15,7 @@ from bench.figures import Bench, Figure, Part, paired
 from bench.load import Result
 from bench.setting import beside, turn_to
 from idp.accounts.passwords import hash_password
-from idp.db.engine import fetch
+from idp.infra.db.engine import fetch
 
 #: What a figure of growth is measured with: a few at a time, so that nothing waits for a CPU.
 FEW = 4

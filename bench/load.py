@@ -14,7 +14,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 THREADS = 2
 
 
-class NoWrk(Exception):
+class NoWrkError(Exception):
     """The program that makes the load is missing: one sentence with its mend."""
 
     def __init__(self) -> None:
@@ -60,10 +60,10 @@ class Result(msgspec.Struct, frozen=True):
 def check() -> None:
     """
     Raises:
-        NoWrk: it is not installed.
+        NoWrkError: it is not installed.
     """
     if shutil.which("wrk") is None:
-        raise NoWrk
+        raise NoWrkError
 
 
 @contextmanager

@@ -137,7 +137,7 @@ def run(measure: Callable[[int], Coroutine[Any, Any, None]]) -> None:
     """What every command of the benchmark begins with. ``measure`` is told the port of the product."""
     try:
         load.check()
-    except load.NoWrk as error:
+    except load.NoWrkError as error:
         sys.exit(str(error))
     # Whoever is asked to stop stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

@@ -14,12 +14,12 @@ import httpx
 from bench.load import FORM, Request
 from idp import clock, ids
 from idp.accounts.passwords import hash_password
-from idp.db.engine import engine
+from idp.http.browser_binding import BrowserKey
+from idp.infra.db.engine import engine
 from idp.oauth.clients.registration import register_client, register_resource_server
-from idp.oauth.token.mint import new_refresh_token
+from idp.oauth.token.issuer import new_refresh_token
 from idp.signin.csrf import form_token
 from idp.signin.pages import PURPOSE
-from idp.web.binding import BrowserKey
 
 PASSWORD = "correct horse battery staple"
 REDIRECT_URI = "https://client.example/callback"

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from bench import product, sample
 from bench.figures import Bench
-from idp.db import engine, migrate
-from idp.db.embedded import EmbeddedPostgres
-from idp.keys import lifecycle, root
-from idp.keys.ring import keyring
+from idp.infra.db import engine, migrate
+from idp.infra.db.embedded import EmbeddedPostgres
+from idp.keys import lifecycle, root_key
+from idp.keys.key_set import key_set
 from idp.oauth.clients.registry import registry
 
 #: As an operator sets PostgreSQL up for a machine with a few GiB. Commits are durable, as everywhere.
@@ -63,7 +63,7 @@ async def beside(bench: Bench) -> AsyncIterator[Bench]:
 async def turn_to(bench: Bench) -> None:
     """Have what is made from now on be made for this product."""
     await _connect(bench.dsn)
-    await root.unlock()
+    await root_key.unlock()
 
 
 async def _connect(dsn: str) -> None:
@@ -74,9 +74,9 @@ async def _connect(dsn: str) -> None:
 
 async def _set_up() -> sample.Sample:
     await migrate.upgrade()
-    await root.unlock()
+    await root_key.unlock()
     await lifecycle.ensure_signing_key("RS256")
     people = await sample.prepare()
-    await keyring.load()
+    await key_set.load()
     await registry.load()
     return people

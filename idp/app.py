@@ -15,15 +15,24 @@ from litestar.types import ASGIApp
 
 from idp import housekeeping
 from idp.admin import api as admin_api
-from idp.admin import console, restored
+from idp.admin import console, restore
 from idp.admin.access import api_resource
-from idp.audit import keeper as audit_keeper
-from idp.db import notices
-from idp.db.engine import close_pool, configure, open_pool
-from idp.db.standing import standing
-from idp.federation.upstreams import TOPIC, upstreams
-from idp.keys import jose, keeper, last_known, mark, notary, root
-from idp.keys.ring import keyring
+from idp.audit import worker as audit_keeper
+from idp.federation.registry import TOPIC, upstreams
+from idp.http import exception_handlers, health, static
+from idp.http.access import database_guard, require_declaration, same_origin_guard
+from idp.http.body import MAX_BODY_BYTES, read_body
+from idp.http.cors import Cors
+from idp.http.fast_path import FastPath
+from idp.http.middleware import Middleware
+from idp.http.mount import Mount
+from idp.infra.db import cache_invalidation
+from idp.infra.db.engine import close_pool, configure, open_pool
+from idp.infra.db.readiness import readiness
+from idp.infra.logs import configure_logs, exception_fields
+from idp.infra.templates import templates
+from idp.keys import checkpoint_signer, jose, jwks_snapshot, restore_detection, root_key, rotation_job
+from idp.keys.key_set import key_set
 from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
 from idp.oauth.authorize import challenge
@@ -37,15 +46,6 @@ from idp.settings import Settings, settings
 from idp.signin import home
 from idp.signin import pages as signin
 from idp.signin import upstreams as upstream_pages
-from idp.web import failures, health, static
-from idp.web.access import database_guard, require_declaration, same_origin_guard
-from idp.web.body import MAX_BODY_BYTES, read_body
-from idp.web.cors import Cors
-from idp.web.direct import Direct
-from idp.web.edge import Edge
-from idp.web.logs import configure_logs, exception_fields
-from idp.web.mount import Mount
-from idp.web.pages import pages
 
 log = structlog.get_logger()
 
@@ -99,14 +99,14 @@ async def lifespan(_: Litestar, prepare: Prepare | None = None) -> AsyncIterator
     Args:
         prepare: the preparation that `idp serve` could not do, because the database was down then.
     """
-    standing.joined = False
+    readiness.joined = False
     background: list[asyncio.Task[None]] = []
     attempt = asyncio.create_task(_join(prepare))
     await asyncio.wait({attempt}, timeout=FIRST_ATTEMPT_SECONDS)
     if attempt.done() and attempt.exception() is None:
         background += _background()
     else:
-        keyring.show(last_known.read())
+        key_set.show(jwks_snapshot.read())
         log.warning("serving_without_database", host=settings().host, port=settings().port)
         background.append(asyncio.create_task(_join_in_the_end(attempt, prepare, background)))
     # What is here now stays: the collector, which waits for this, need not walk through all of it again and again.
@@ -123,8 +123,8 @@ async def lifespan(_: Litestar, prepare: Prepare | None = None) -> AsyncIterator
 
 
 async def _load_keys() -> None:
-    await keyring.load()
-    await last_known.keep(keyring)
+    await key_set.load()
+    await jwks_snapshot.keep(key_set)
 
 
 async def _join(prepare: Prepare | None) -> None:
@@ -133,14 +133,14 @@ async def _join(prepare: Prepare | None) -> None:
         await prepare()
     await open_pool(settings().database_pool_size)
     try:
-        await root.unlock()
+        await root_key.unlock()
         await _load_keys()
         await registry.load()
         await upstreams.load()
     except BaseException:
         await close_pool()
         raise
-    standing.joined = True
+    readiness.joined = True
     _say_that_it_serves()
 
 
@@ -168,13 +168,15 @@ async def _join_in_the_end(
 def _background() -> list[asyncio.Task[None]]:
     """The tasks that need the database, and go on until they are cancelled."""
     return [
-        asyncio.create_task(notices.watch({"keys": _load_keys, "clients": registry.load, TOPIC: upstreams.load})),
+        asyncio.create_task(
+            cache_invalidation.watch({"keys": _load_keys, "clients": registry.load, TOPIC: upstreams.load})
+        ),
         asyncio.create_task(housekeeping.run()),
-        asyncio.create_task(keeper.run()),
-        asyncio.create_task(audit_keeper.run(notary.sign, notary.reader)),
+        asyncio.create_task(rotation_job.run()),
+        asyncio.create_task(audit_keeper.run(checkpoint_signer.sign, checkpoint_signer.reader)),
         asyncio.create_task(outbox.run()),
-        asyncio.create_task(restored.watch()),
-        asyncio.create_task(pages().compile()),
+        asyncio.create_task(restore.watch()),
+        asyncio.create_task(templates().compile()),
     ]
 
 
@@ -204,12 +206,12 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     config: Settings = settings()
     configure_logs(config)
     # Now, so that a template of the operator's that does not compile stops the start and not a sign-in.
-    pages()
+    templates()
     if config.database_url is not None:
         configure(config.database_url.get_secret_value())
     registry.build_in(api_resource())
-    health.WARNINGS["database_mark"] = lambda: mark.keeper.foreign
-    health.CHECKS["keys"] = lambda: jose.DEFAULT_ALGORITHM in keyring.algorithms()
+    health.WARNINGS["database_mark"] = lambda: restore_detection.keeper.foreign
+    health.CHECKS["keys"] = lambda: jose.DEFAULT_ALGORITHM in key_set.algorithms()
     handlers = [handler for module in MODULES for handler in module.ROUTES]
     if config.dev:
         from idp.dev import routes as dev
@@ -219,7 +221,7 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
         handlers += home.ROUTES
     app = _Application(
         handlers,
-        exception_handlers=failures.HANDLERS,
+        exception_handlers=exception_handlers.HANDLERS,
         guards=[same_origin_guard, read_body, database_guard],
         lifespan=[partial(lifespan, prepare=prepare)],
         logging_config=None,
@@ -228,5 +230,5 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     )
     require_declaration(app)
     cors = Cors(app, lambda origin: origin in registry.origins)
-    direct = Direct(app, Edge(cors, config), cors)
+    direct = FastPath(app, Middleware(cors, config), cors)
     return Mount(direct, config.path) if config.path else direct

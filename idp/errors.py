@@ -1,6 +1,6 @@
-"""Every refusal that the server can answer with, as one family of exceptions.
+"""The errors that the server can answer with, as one family of exceptions.
 
-A domain raises; :mod:`idp.web.failures` alone turns what was raised into a response. A description is for the
+A domain raises; :mod:`idp.http.exception_handlers` alone turns an error into a response. A description is for the
 developer who reads it. It is always one of our own sentences, never user input, and its characters stay inside the
 set of RFC 6749 section 5.2 (no double quote, no backslash, ASCII only).
 """
@@ -28,42 +28,42 @@ class OAuthError(Exception):
         self.reason = reason or description
 
 
-class InvalidRequest(OAuthError):
+class InvalidRequestError(OAuthError):
     """A parameter is missing, repeated or malformed (RFC 6749 sections 4.1.2.1 and 5.2)."""
 
     def __init__(self, description: str, *, reason: str | None = None) -> None:
         super().__init__("invalid_request", description, reason=reason)
 
 
-class InvalidGrant(OAuthError):
+class InvalidGrantError(OAuthError):
     """The code or refresh token is not valid, or not for this client (RFC 6749 section 5.2)."""
 
     def __init__(self, description: str) -> None:
         super().__init__("invalid_grant", description)
 
 
-class InvalidScope(OAuthError):
+class InvalidScopeError(OAuthError):
     """The scope is unknown, malformed or more than allowed (RFC 6749 section 5.2)."""
 
     def __init__(self, description: str) -> None:
         super().__init__("invalid_scope", description)
 
 
-class InvalidTarget(OAuthError):
+class InvalidTargetError(OAuthError):
     """The resource is unknown, malformed or not allowed (RFC 8707 section 2)."""
 
     def __init__(self, description: str) -> None:
         super().__init__("invalid_target", description)
 
 
-class UnauthorizedClient(OAuthError):
+class UnauthorizedClientError(OAuthError):
     """The client may not use this grant or response type (RFC 6749 section 5.2)."""
 
     def __init__(self, description: str) -> None:
         super().__init__("unauthorized_client", description)
 
 
-class InvalidClient(OAuthError):
+class InvalidClientError(OAuthError):
     """Client authentication failed (RFC 6749 section 5.2).
 
     Attributes:
@@ -85,21 +85,21 @@ class BearerError(OAuthError):
     """A protected resource refuses an access token (RFC 6750 section 3.1)."""
 
 
-class InvalidToken(BearerError):
+class InvalidTokenError(BearerError):
     """The access token is expired, revoked, malformed or otherwise invalid."""
 
     def __init__(self, description: str = "The access token is not valid.") -> None:
         super().__init__("invalid_token", description, HTTPStatus.UNAUTHORIZED)
 
 
-class MissingToken(InvalidToken):
+class MissingTokenError(InvalidTokenError):
     """There is no access token. The challenge then names no error (RFC 6750 section 3.1)."""
 
     def __init__(self) -> None:
         super().__init__("There is no access token.")
 
 
-class InsufficientScope(BearerError):
+class InsufficientScopeError(BearerError):
     """The access token does not carry the scope that the resource needs."""
 
     def __init__(self, scope: str) -> None:
@@ -107,7 +107,7 @@ class InsufficientScope(BearerError):
         self.scope = scope
 
 
-class InsufficientAuthentication(BearerError):
+class InsufficientUserAuthenticationError(BearerError):
     """The sign-in behind the access token was not strong enough (RFC 9470 section 3)."""
 
     def __init__(self, acr_values: str) -> None:
@@ -148,7 +148,7 @@ class PageError(Exception):
         self.way_out = way_out
 
 
-class TooManyTries(Exception):
+class TooManyRequestsError(Exception):
     """Somebody does something more often than is allowed; answered with 429 and Retry-After (RFC 6585 section 4).
 
     Attributes:
@@ -160,13 +160,13 @@ class TooManyTries(Exception):
         self.retry_after = max(1, retry_after)
 
 
-class Overloaded(Exception):
+class OverloadedError(Exception):
     """More work is waiting than can be done in good time; answered with 503 and Retry-After."""
 
     retry_after = 2
 
 
-class NoSigningKey(LookupError):
+class NoSigningKeyError(LookupError):
     """There is no active key of this algorithm; answered with 503 and Retry-After."""
 
     def __init__(self, alg: str) -> None:

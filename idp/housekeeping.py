@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import structlog
 
-from idp.db import outages
-from idp.db.engine import execute, fetch
+from idp.infra.db import outages
+from idp.infra.db.engine import execute, fetch
+from idp.infra.logs import exception_fields
 from idp.settings import settings
-from idp.web.logs import exception_fields
 
 log = structlog.get_logger()
 

@@ -7,8 +7,9 @@ from piccolo.conf.apps import AppConfig
 from idp.accounts.tables import EmailProof, Invitation, User
 from idp.admin.tables import AdminRole, IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent
-from idp.db.tables import Revision
 from idp.federation.tables import Attempt, Identity, UpstreamRow
+from idp.infra.db.tables import Revision
+from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
 from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
@@ -22,11 +23,10 @@ from idp.oauth.tables import (
     TokenFamily,
 )
 from idp.signin.tables import Device, Flow, Passkey, RecoveryCode, Session, Totp
-from idp.web.tables import Throttle
 
 APP_CONFIG = AppConfig(
     app_name="idp",
-    migrations_folder_path=Path(__file__).parent / "db" / "migrations",
+    migrations_folder_path=Path(__file__).parent / "infra" / "db" / "migrations",
     table_classes=[
         Activity,
         AdminRole,

@@ -5,7 +5,7 @@ The database is the one that the settings name, unless another one was configure
 
 from piccolo.conf.apps import AppRegistry
 
-from idp.db.engine import configure, engine
+from idp.infra.db.engine import configure, engine
 from idp.settings import settings
 
 if not engine.config and (url := settings().database_url):

@@ -50,9 +50,9 @@ settings_module.Settings.model_config["env_file"] = None
 
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
-from idp.db import engine, migrate
-from idp.keys import lifecycle, root
-from idp.keys.ring import keyring
+from idp.infra.db import engine, migrate
+from idp.keys import lifecycle, root_key
+from idp.keys.key_set import key_set
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.registry import registry
 from tests.support.browser import Browser, open_browser
@@ -104,9 +104,9 @@ async def db(dsn: str) -> AsyncIterator[str]:
     """The engine of this process on the shared database, with a signing key."""
     engine.configure(dsn)
     async with engine.connected(size=10):
-        await root.unlock()
+        await root_key.unlock()
         await lifecycle.ensure_signing_key("RS256")
-        await keyring.load()
+        await key_set.load()
         await registry.load()
         yield dsn
 
@@ -115,7 +115,7 @@ async def db(dsn: str) -> AsyncIterator[str]:
 async def fresh_keys(request: pytest.FixtureRequest) -> None:
     """The keys of today, where a test before this one rotated them."""
     if "db" in request.fixturenames:
-        await keyring.load()
+        await key_set.load()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from idp import app
-from idp.db.standing import standing
+from idp.infra.db.readiness import readiness
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
 
@@ -51,12 +51,12 @@ async def test_a_database_that_hangs_does_not_hold_a_start_up(
     nobody: Any = None
     try:
         async with isolated(await cluster.create_database(template)), app.lifespan(nobody):
-            assert not standing.joined
+            assert not readiness.joined
             answers.set()
             async with asyncio.timeout(20):
                 await joined.wait()
-            assert standing.joined
+            assert readiness.joined
     finally:
-        standing.joined = True
+        readiness.joined = True
         gc.enable()
         gc.unfreeze()

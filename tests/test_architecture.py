@@ -19,8 +19,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"selfservice"}),
     frozenset({"signin", "oauth", "federation", "accounts"}),
     frozenset({"keys", "mail", "audit"}),
-    frozenset({"web", "db"}),
-    frozenset({"settings", "errors", "clock", "ids", "lazy", "scheduling"}),
+    frozenset({"http"}),
+    frozenset({"infra"}),
+    frozenset({"settings", "errors", "clock", "ids"}),
 )
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 
@@ -30,7 +31,7 @@ ASSEMBLY = frozenset({"__main__", "app", "housekeeping", "piccolo_app", "piccolo
 #: Arrows that point the wrong way, each with its reason. There shall be no more of them.
 DEVIATIONS = {
     # The names of all our tables, of which the assembly has the only list; Piccolo looks there too.
-    ("idp.db.migrate", "idp.piccolo_app"),
+    ("idp.infra.db.migrate", "idp.piccolo_app"),
     # `idp serve` starts what the assembly made.
     ("idp.cli.workers", "idp.app"),
 }
@@ -55,7 +56,7 @@ def imports(name: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name}: relative imports hide where an arrow points."
             assert node.module is not None
-            # `from idp.web import forms` imports a module, `from idp.web.forms import form` a name of one.
+            # `from idp.http import forms` imports a module, `from idp.http.forms import form` a name of one.
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield inner if inner in modules() else node.module
@@ -124,8 +125,8 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
     ("library", "only"),
     [
         ("joserfc", {"idp.keys.jose"}),
-        ("httpcore", {"idp.web.outbound"}),
-        ("httpx", {"idp.web.outbound"}),
+        ("httpcore", {"idp.infra.outbound"}),
+        ("httpx", {"idp.infra.outbound"}),
         ("httpx2", set()),
         ("aiohttp", set()),
         ("requests", set()),
@@ -133,10 +134,10 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
         ("granian", {"idp.cli.workers"}),
         ("argon2", {"idp.accounts.passwords"}),
         ("aiosmtplib", {"idp.mail.smtp"}),
-        ("babel", {"idp.web.i18n"}),
-        ("bcrypt", {"idp.accounts.foreign_hashes"}),
-        ("jinja2", {"idp.web.rendering", "idp.cli.serve"}),
-        ("maxminddb", {"idp.selfservice.places"}),
+        ("babel", {"idp.infra.i18n"}),
+        ("bcrypt", {"idp.accounts.imported_hashes"}),
+        ("jinja2", {"idp.infra.templates", "idp.cli.serve"}),
+        ("maxminddb", {"idp.infra.geoip"}),
         ("pydantic", {"idp.settings"}),
         ("pyotp", {"idp.signin.totp"}),
         ("segno", {"idp.signin.totp"}),
@@ -166,7 +167,7 @@ def test_only_the_edge_makes_cookies() -> None:
             writes = isinstance(node, ast.Constant) and str(node.value).lower() == "set-cookie"
             if makes or writes:
                 makers.add(name)
-    assert makers == {"idp.web.cookies"}
+    assert makers == {"idp.http.cookies"}
 
 
 def test_only_one_module_reads_the_clock() -> None:

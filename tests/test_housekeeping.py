@@ -14,9 +14,10 @@ from idp import clock, housekeeping, ids
 from idp.accounts.tables import EmailProof, Invitation
 from idp.accounts.users import create_user
 from idp.admin.tables import IdempotentAnswer
-from idp.db.engine import engine, execute, fetch, transaction
-from idp.db.outages import DatabaseUnavailable
 from idp.federation.tables import Attempt
+from idp.infra.db.engine import engine, execute, fetch, transaction
+from idp.infra.db.outages import DatabaseUnavailableError
+from idp.infra.tables import Throttle
 from idp.mail.tables import Mail
 from idp.oauth.clients.registration import register_client
 from idp.oauth.tables import (
@@ -29,7 +30,6 @@ from idp.oauth.tables import (
 from idp.piccolo_app import APP_CONFIG
 from idp.settings import settings
 from idp.signin.tables import Device, Flow, Session
-from idp.web.tables import Throttle
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
 
@@ -216,7 +216,8 @@ async def test_a_family_stays_until_its_tokens_are_gone(fill: Fill) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [DatabaseUnavailable("x"), asyncpg.LockNotAvailableError("x"), ConnectionResetError("x"), TimeoutError()]
+    "error",
+    [DatabaseUnavailableError("x"), asyncpg.LockNotAvailableError("x"), ConnectionResetError("x"), TimeoutError()],
 )
 async def test_it_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """A database that is away for a while is no reason to stop for ever."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from idp.db.embedded import EmbeddedPostgres
+from idp.infra.db.embedded import EmbeddedPostgres
 from tests.conftest import MASTER_KEY
 from tests.support.server import Server
 

@@ -16,7 +16,7 @@ _INVISIBLE = re.compile(
 MAX_LENGTH = 320
 
 
-class InvalidEmail(ValueError):
+class InvalidEmailError(ValueError):
     """The text is not an email address: one plain sentence says why."""
 
 
@@ -49,13 +49,13 @@ def normalise_email(text: str) -> str:
     """The one form of an address that is stored and looked up: NFKC, without case, its domain in ASCII (IDNA).
 
     Raises:
-        InvalidEmail: it is not an address, or holds characters that cannot be seen.
+        InvalidEmailError: it is not an address, or holds characters that cannot be seen.
     """
     # First of all: normalising takes time that grows with the square of the length.
     if len(text) > MAX_LENGTH:
-        raise InvalidEmail("The email address is too long.")
+        raise InvalidEmailError("The email address is too long.")
     if _INVISIBLE.search(text):
-        raise InvalidEmail("The email address holds characters that cannot be seen.")
+        raise InvalidEmailError("The email address holds characters that cannot be seen.")
     # IDNA folds the domain in its own way: straße.example and strasse.example may belong to different people.
     local_part, at, domain = unicodedata.normalize("NFKC", text.strip()).rpartition("@")
     validator = _validator()
@@ -65,5 +65,5 @@ def normalise_email(text: str) -> str:
         )
     except (validator.EmailNotValidError, UnicodeError) as error:
         reason = str(error) if isinstance(error, validator.EmailNotValidError) else "The email address is not text."
-        raise InvalidEmail(reason) from error
+        raise InvalidEmailError(reason) from error
     return f"{_fold(address.local_part)}@{address.ascii_domain}"

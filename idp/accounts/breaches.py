@@ -8,8 +8,8 @@ import re
 
 import structlog
 
+from idp.infra import outbound
 from idp.settings import settings
-from idp.web import outbound
 
 log = structlog.get_logger()
 

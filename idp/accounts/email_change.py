@@ -2,12 +2,12 @@
 
 from uuid import UUID
 
-from idp.accounts import proofs
-from idp.accounts.proofs import Proved, Purpose
+from idp.accounts import email_proofs
+from idp.accounts.email_proofs import Proved, Purpose
 from idp.accounts.tables import User, user_by_email
 from idp.accounts.users import SignOut
 from idp.audit.events import record
-from idp.db.engine import fetchrow, transaction
+from idp.infra.db.engine import fetchrow, transaction
 from idp.mail import outbox
 from idp.settings import settings
 
@@ -33,7 +33,7 @@ async def mail_confirmation(user: User, email: str, session_id: UUID) -> None:
     lifetime = settings().email_code_lifetime
     void = taken is not None and taken.id != user.id
     async with transaction():
-        sent = await proofs.prepare(
+        sent = await email_proofs.prepare(
             Purpose.EMAIL_CHANGE, email, lifetime=lifetime, flow_id=str(session_id), user_id=user.id, void=void
         )
         await outbox.queue(
@@ -55,9 +55,9 @@ async def confirm(user: User, session_id: UUID, sign_out: SignOut, *, code: str 
     """
     flow_id = str(session_id)
     if token:
-        proved = await proofs.take_token(token, Purpose.EMAIL_CHANGE, flow_id)
+        proved = await email_proofs.take_token(token, Purpose.EMAIL_CHANGE, flow_id)
     else:
-        proved = await proofs.try_code(Purpose.EMAIL_CHANGE, flow_id, code)
+        proved = await email_proofs.try_code(Purpose.EMAIL_CHANGE, flow_id, code)
     if proved is None or proved.user_id != user.id:
         return None
     return await _change(user, proved, sign_out)

@@ -15,11 +15,11 @@ MAX_LINE = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
-class FileRefused(Exception):
+class InvalidFileError(Exception):
     """A file as a whole cannot be imported: one plain sentence."""
 
 
-class Malformed(ValueError):
+class MalformedRecordError(ValueError):
     """One record cannot be read: one plain sentence."""
 
 
@@ -27,7 +27,7 @@ class Record(NamedTuple):
     """The line on which a record begins, and its values by their names; or what is wrong with it."""
 
     line: int
-    values: dict[str, Any] | Malformed
+    values: dict[str, Any] | MalformedRecordError
 
 
 def read_json_lines(file: BinaryIO) -> Iterator[Record]:
@@ -42,7 +42,7 @@ def read_csv(file: BinaryIO, columns: frozenset[str]) -> Iterator[Record]:
     are left out.
 
     Raises:
-        FileRefused: the first line does not name columns, each one of the given ones, and once.
+        InvalidFileError: the first line does not name columns, each one of the given ones, and once.
     """
     csv.field_size_limit(MAX_LINE)
     # What is no UTF-8 becomes halves of surrogate pairs, and is found where the values are looked at.
@@ -53,7 +53,7 @@ def read_csv(file: BinaryIO, columns: frozenset[str]) -> Iterator[Record]:
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            yield Record(begins, Malformed(_csv_problem(error, begins, reader.line_num)))
+            yield Record(begins, MalformedRecordError(_csv_problem(error, begins, reader.line_num)))
             continue
         if fields is None:
             return
@@ -73,39 +73,39 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         line = file.readline(MAX_LINE)
 
 
-def _object(line: bytes) -> dict[str, Any] | Malformed:
+def _object(line: bytes) -> dict[str, Any] | MalformedRecordError:
     try:
         return msgspec.json.decode(line, type=dict[str, Any])
     except UnicodeDecodeError:
-        return Malformed("The line is not UTF-8.")
+        return MalformedRecordError("The line is not UTF-8.")
     except msgspec.ValidationError:
-        return Malformed("The line is not a JSON object.")
+        return MalformedRecordError("The line is not a JSON object.")
     except msgspec.DecodeError:
-        return Malformed("The line is not JSON, or too long." if b"\0" in line else "The line is not JSON.")
+        return MalformedRecordError("The line is not JSON, or too long." if b"\0" in line else "The line is not JSON.")
     except RecursionError:
-        return Malformed("The line is nested too deeply.")
+        return MalformedRecordError("The line is nested too deeply.")
 
 
 def _header(reader: Iterator[list[str]], columns: frozenset[str]) -> list[str]:
     try:
         names = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
-        raise FileRefused("The first line is not comma-separated values.") from error
+        raise InvalidFileError("The first line is not comma-separated values.") from error
     for name in names:
         if name not in columns:
             near = difflib.get_close_matches(name, columns, n=1)
             printable = "".join(character if character.isprintable() else "�" for character in name[:60])
-            raise FileRefused(f"There is no column “{printable}”." + (f" Did you mean {near[0]}?" if near else ""))
+            raise InvalidFileError(f"There is no column “{printable}”." + (f" Did you mean {near[0]}?" if near else ""))
     if "email" not in names:
-        raise FileRefused("The first line does not name the columns, of which email is needed.")
+        raise InvalidFileError("The first line does not name the columns, of which email is needed.")
     if len(set(names)) < len(names):
-        raise FileRefused("The first line names a column twice.")
+        raise InvalidFileError("The first line names a column twice.")
     return names
 
 
-def _named(names: list[str], fields: list[str]) -> dict[str, Any] | Malformed:
+def _named(names: list[str], fields: list[str]) -> dict[str, Any] | MalformedRecordError:
     if len(fields) != len(names):
-        return Malformed(f"There are {len(fields)} fields, but {len(names)} columns.")
+        return MalformedRecordError(f"There are {len(fields)} fields, but {len(names)} columns.")
     return {name: field for name, field in zip(names, fields, strict=True) if field}
 
 

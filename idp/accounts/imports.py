@@ -13,14 +13,14 @@ from uuid import UUID
 import msgspec
 
 from idp import clock, ids
-from idp.accounts import foreign_hashes
-from idp.accounts.addresses import InvalidEmail, is_as_told, normalise_email
+from idp.accounts import imported_hashes
+from idp.accounts.addresses import InvalidEmailError, is_as_told, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXTS, VERIFIED
-from idp.accounts.foreign_hashes import HashRefused
-from idp.accounts.import_files import Malformed, Record
+from idp.accounts.import_files import MalformedRecordError, Record
+from idp.accounts.imported_hashes import UnsupportedHashError
 from idp.accounts.tables import Origin
 from idp.audit.events import record as audit
-from idp.db.engine import fetch, transaction
+from idp.infra.db.engine import fetch, transaction
 
 BATCH = 500
 #: Of any one value, in characters.
@@ -109,7 +109,7 @@ async def import_users(records: Iterable[Record], keep: Keep, *, dry_run: bool =
     Of two records with one address the first counts. To find the second, some 200 bytes a record stay in memory.
 
     Raises:
-        FileRefused: where the records come from a file that is none of users.
+        InvalidFileError: where the records come from a file that is none of users.
     """
     records, seen = iter(records), dict[int, int]()
     while batch := list(islice(records, BATCH)):
@@ -118,7 +118,7 @@ async def import_users(records: Iterable[Record], keep: Keep, *, dry_run: bool =
         for record in batch:
             try:
                 found.append(_accepted(record, seen))
-            except (Malformed, InvalidEmail, HashRefused) as error:
+            except (MalformedRecordError, InvalidEmailError, UnsupportedHashError) as error:
                 refused.append(Refusal(record.line, _written_email(record), str(error)))
         new, taken = await _free(found)
         refused = sorted([*refused, *taken])
@@ -168,7 +168,7 @@ async def _existing(new: list[_New]) -> int:
 
 
 def _accepted(record: Record, seen: dict[int, int]) -> _New:
-    if isinstance(record.values, Malformed):
+    if isinstance(record.values, MalformedRecordError):
         raise record.values
     row = _row(record.values)
     values = record.values
@@ -183,7 +183,7 @@ def _accepted(record: Record, seen: dict[int, int]) -> _New:
     for what, value in unique:
         first = seen.setdefault(hash((what, str(value))), record.line)
         if first != record.line:
-            raise Malformed(f"The {what} is the same as on line {first}.")
+            raise MalformedRecordError(f"The {what} is the same as on line {first}.")
     return new
 
 
@@ -196,15 +196,15 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     """The columns of a new user, by their names.
 
     Raises:
-        Malformed, InvalidEmail, HashRefused: it cannot be imported as it is.
+        MalformedRecordError, InvalidEmailError, UnsupportedHashError: it cannot be imported as it is.
     """
     values = {name: value for name, value in values.items() if value not in (None, "")}
     if unknown := sorted(values.keys() - COLUMNS):
-        raise Malformed(f"There is no column “{unknown[0][:60]}”.")
+        raise MalformedRecordError(f"There is no column “{unknown[0][:60]}”.")
     if "password" in values:
-        raise Malformed("Passwords are not imported, only their hashes: use password_hash.")
+        raise MalformedRecordError("Passwords are not imported, only their hashes: use password_hash.")
     if "email" not in values:
-        raise Malformed("There is no email address.")
+        raise MalformedRecordError("There is no email address.")
     row: dict[str, Any] = {name: _claim(name, values[name]) for name in TEXTS & values.keys() - {"email"}}
     row |= {name: _boolean(name, values.get(name, False)) for name in VERIFIED}
     row["id"] = _sub(values["sub"]) if "sub" in values else ids.uuid7()
@@ -213,7 +213,7 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     row["email_verified"] = row["email_verified"] and is_as_told(told, row["email"])
     row["address"] = _address(values)
     if "password_hash" in values:
-        row["password_hash"] = foreign_hashes.check(_text("password_hash", values["password_hash"]))
+        row["password_hash"] = imported_hashes.check(_text("password_hash", values["password_hash"]))
     if _boolean("disabled", values.get("disabled", False)):
         row["disabled_at"] = clock.now()
     return row
@@ -223,13 +223,13 @@ def _sub(value: object) -> UUID:
     try:
         return UUID(_text("sub", value))
     except ValueError as error:
-        raise Malformed("The sub is not a UUID. Another one cannot be kept: leave it out.") from error
+        raise MalformedRecordError("The sub is not a UUID. Another one cannot be kept: leave it out.") from error
 
 
 def _totp_secret(value: object) -> str:
     secret = _text("totp_secret", value).replace(" ", "").rstrip("=").upper()
     if not _BASE32.fullmatch(secret) or len(secret) % 8 in (1, 3, 6):
-        raise Malformed("The totp_secret is not base32 of 10 to 64 bytes.")
+        raise MalformedRecordError("The totp_secret is not base32 of 10 to 64 bytes.")
     return secret
 
 
@@ -244,33 +244,33 @@ def _identities(value: object) -> list[Identity]:
             else msgspec.convert(value, list[Identity])
         )
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise Malformed("The identities are not a JSON list of objects with issuer and subject.") from error
+        raise MalformedRecordError("The identities are not a JSON list of objects with issuer and subject.") from error
     if len(found) > MAX_IDENTITIES or len({(one.issuer, one.subject) for one in found}) < len(found):
-        raise Malformed(f"The identities are more than {MAX_IDENTITIES}, or one of them is there twice.")
+        raise MalformedRecordError(f"The identities are more than {MAX_IDENTITIES}, or one of them is there twice.")
     for one in found:
         if not _URL.fullmatch(_text("issuer", one.issuer)):
-            raise Malformed("The issuer of an identity is not a URL such as https://example.com.")
+            raise MalformedRecordError("The issuer of an identity is not a URL such as https://example.com.")
         if not one.subject or len(one.subject) > MAX_SUBJECT_LENGTH or not one.subject.isprintable():
-            raise Malformed("The subject of an identity is not text of up to 255 characters.")
+            raise MalformedRecordError("The subject of an identity is not text of up to 255 characters.")
     return found
 
 
 def _claim(name: str, value: object) -> str:
     text = _text(name, value)
     if name in ("profile", "picture", "website") and not _URL.fullmatch(text):
-        raise Malformed(f"The {name} is not a URL such as https://example.com/.")
+        raise MalformedRecordError(f"The {name} is not a URL such as https://example.com/.")
     if name == "birthdate" and not _BIRTHDATE.fullmatch(text):
-        raise Malformed("The birthdate is not a date such as 1990-12-31, 0000-12-31 or 1990.")
+        raise MalformedRecordError("The birthdate is not a date such as 1990-12-31, 0000-12-31 or 1990.")
     return text
 
 
 def _text(name: str, value: object, unwanted: re.Pattern[str] = _NOT_TEXT) -> str:
     if not isinstance(value, str):
-        raise Malformed(f"The {name} is not text.")
+        raise MalformedRecordError(f"The {name} is not text.")
     if len(value) > MAX_TEXT:
-        raise Malformed(f"The {name} is longer than {MAX_TEXT} characters.")
+        raise MalformedRecordError(f"The {name} is longer than {MAX_TEXT} characters.")
     if unwanted.search(value):
-        raise Malformed(f"The {name} is not UTF-8, or holds control characters.")
+        raise MalformedRecordError(f"The {name} is not UTF-8, or holds control characters.")
     return value.strip()
 
 
@@ -279,7 +279,7 @@ def _boolean(name: str, value: object) -> bool:
         return value
     written = value.strip().lower() if isinstance(value, str) else None
     if written not in _YES + _NO:
-        raise Malformed(f"The {name} is neither true nor false.")
+        raise MalformedRecordError(f"The {name} is neither true nor false.")
     return written in _YES
 
 
@@ -292,7 +292,7 @@ def _address(values: dict[str, Any]) -> dict[str, str] | None:
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             address = None
     if not isinstance(address, dict) or not address.keys() <= set(ADDRESS_MEMBERS):
-        raise Malformed(f"The address is not a JSON object of {', '.join(ADDRESS_MEMBERS)}.")
+        raise MalformedRecordError(f"The address is not a JSON object of {', '.join(ADDRESS_MEMBERS)}.")
     members = address | {member: values[name] for name, member in _IN_ADDRESS.items() if name in values}
     filled = {name: value for name, value in members.items() if value not in (None, "")}
     return {name: _text(f"address.{name}", value, _NOT_LINES) for name, value in filled.items()} or None

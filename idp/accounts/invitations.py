@@ -8,9 +8,9 @@ import asyncpg
 from idp import ids
 from idp.accounts.addresses import normalise_email
 from idp.accounts.tables import user_by_email
-from idp.accounts.users import EmailTaken
+from idp.accounts.users import EmailTakenError
 from idp.audit.events import record
-from idp.db.engine import execute, fetchrow, transaction
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.mail import outbox
 from idp.settings import DAY, settings
 
@@ -51,12 +51,12 @@ async def invite(email: str, name: str | None = None) -> str:
         the link, which is in the mail too.
 
     Raises:
-        InvalidEmail: it is not an address.
-        EmailTaken: who reads it has an account already.
+        InvalidEmailError: it is not an address.
+        EmailTakenError: who reads it has an account already.
     """
     email = normalise_email(email)
     if await user_by_email(email) is not None:
-        raise EmailTaken
+        raise EmailTakenError
     token, lifetime = ids.random_token(), settings().invitation_lifetime
     async with transaction():
         await execute(_WITHDRAW, email)

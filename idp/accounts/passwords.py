@@ -2,7 +2,7 @@
 
 Argon2id with the parameters of the settings, in threads of its own: one hashing takes tens of milliseconds and tens
 of MiB. Threads and queue are bounded, so that a flood of sign-ins is told to come back and does not fill the memory.
-Hashes that other systems made verify too (:mod:`idp.accounts.foreign_hashes`), and always need a rehash.
+Hashes that other systems made verify too (:mod:`idp.accounts.imported_hashes`), and always need a rehash.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from typing import Any, ParamSpec, TypeVar
 from argon2 import DEFAULT_HASH_LENGTH, DEFAULT_RANDOM_SALT_LENGTH, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from idp.accounts import foreign_hashes, strength
+from idp.accounts import imported_hashes, strength
 from idp.accounts.breaches import is_breached
-from idp.errors import Overloaded
-from idp.scheduling import threads
+from idp.errors import OverloadedError
+from idp.infra.i18n import gettext as _
+from idp.infra.thread_scheduling import threads
 from idp.settings import settings
-from idp.web.i18n import gettext as _
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +40,7 @@ AVERAGED = 8
 MIN_LENGTH, MAX_LENGTH = 8, 1024
 
 
-class PasswordRefused(ValueError):
+class InvalidPasswordError(ValueError):
     """A new password is too short, too long, too easy to guess or known from a breach: plain sentences."""
 
 
@@ -51,24 +51,24 @@ async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) 
         user_inputs: what others may know of the person, as their address and name.
 
     Raises:
-        PasswordRefused: its length is not allowed, it is too weak, or known from a breach.
-        Overloaded: too many passwords are being hashed.
+        InvalidPasswordError: its length is not allowed, it is too weak, or known from a breach.
+        OverloadedError: too many passwords are being hashed.
     """
     _check_length(password)
     known = [*user_inputs, settings().product_name]
     found = await _pool().run(strength.estimate, password, known)
     if found.score < settings().password_min_score:
-        raise PasswordRefused(strength.refusal(found))
+        raise InvalidPasswordError(strength.refusal(found))
     if await is_breached(_normalised(password)):
-        raise PasswordRefused(_("The password is known from a data breach elsewhere. Choose another one."))
+        raise InvalidPasswordError(_("The password is known from a data breach elsewhere. Choose another one."))
 
 
 async def hash_password(password: str) -> str:
     """Hash a new password, for storage.
 
     Raises:
-        PasswordRefused: its length is not allowed.
-        Overloaded: too many hashings wait already.
+        InvalidPasswordError: its length is not allowed.
+        OverloadedError: too many hashings wait already.
     """
     _check_length(password)
     return await rehash_password(password)
@@ -78,7 +78,7 @@ async def rehash_password(password: str) -> str:
     """Hash a password that was accepted before, whatever was asked of it then.
 
     Raises:
-        Overloaded: too many hashings wait already.
+        OverloadedError: too many hashings wait already.
     """
     return await _pool().run(_hasher().hash, _encoded(_normalised(password)))
 
@@ -89,7 +89,7 @@ async def verify_password(hash: str | None, password: str) -> bool:
     Without a hash the same work is done in vain, so that the time does not tell whether there is one.
 
     Raises:
-        Overloaded: too many hashings wait already.
+        OverloadedError: too many hashings wait already.
     """
     if len(password) > MAX_LENGTH:
         return await verify_password(None, "")
@@ -100,7 +100,7 @@ def check_load() -> None:
     """Refuse now what would be refused anyhow, before anything else is done for it.
 
     Raises:
-        Overloaded: too many hashings wait already.
+        OverloadedError: too many hashings wait already.
     """
     _pool().check()
 
@@ -116,11 +116,11 @@ def needs_rehash(hash: str) -> bool:
 def _check_length(password: str) -> None:
     # The longest first: normalising takes time that grows with the square of the length.
     if len(password) > MAX_LENGTH:
-        raise PasswordRefused(
+        raise InvalidPasswordError(
             _("The password is too long: at most %(count)s characters are allowed.", count=MAX_LENGTH)
         )
     if len(_normalised(password)) < MIN_LENGTH:
-        raise PasswordRefused(
+        raise InvalidPasswordError(
             _("The password is too short: at least %(count)s characters are needed.", count=MIN_LENGTH)
         )
 
@@ -137,7 +137,7 @@ def _encoded(password: str) -> bytes:
 
 def _matches(hash: str, password: str) -> bool:
     """Ours are of the normalised form, those of others often of what was typed."""
-    one = _is_argon2 if hash.startswith("$argon2") else foreign_hashes.matches
+    one = _is_argon2 if hash.startswith("$argon2") else imported_hashes.matches
     return any(one(hash, _encoded(form)) for form in dict.fromkeys((_normalised(password), password)))
 
 
@@ -199,17 +199,17 @@ class _Pool:
     def check(self) -> None:
         """
         Raises:
-            Overloaded: one more would wait for too long.
+            OverloadedError: one more would wait for too long.
         """
         before = self._outstanding - self._threads + 1
         if before > self._queue or before * self._seconds / self._threads > self._longest_wait:
-            raise Overloaded
+            raise OverloadedError
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a thread.
 
         Raises:
-            Overloaded: it would wait for too long, or did.
+            OverloadedError: it would wait for too long, or did.
         """
         with self._lock:
             self.check()
@@ -224,7 +224,7 @@ class _Pool:
         started = self._now()
         if started - queued_at > self._longest_wait:
             # Those before it took longer than was foreseen. Whoever waited is told now, and not after the hashing.
-            raise Overloaded
+            raise OverloadedError
         try:
             return function()
         finally:

@@ -10,12 +10,12 @@ from uuid import UUID
 import msgspec
 
 from idp.accounts.claims import ADDRESS_MEMBERS
-from idp.accounts.owners import check_owner_remains
+from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.tables import User
 from idp.accounts.users import MAX_NAME_LENGTH
 from idp.audit.events import record
-from idp.db.engine import execute, transaction
-from idp.web.i18n import gettext as _
+from idp.infra.db.engine import execute, transaction
+from idp.infra.i18n import gettext as _
 
 MAX_URL_LENGTH = 500
 MAX_ADDRESS_LENGTH = 1000
@@ -30,7 +30,7 @@ _UPDATE = """
 """
 
 
-class ProfileRefused(ValueError):
+class InvalidProfileError(ValueError):
     """A value is not what its claim may hold: one plain sentence.
 
     Attributes:
@@ -114,7 +114,7 @@ async def update_profile(user: User, entered: Mapping[str, str]) -> bool:
         False when it was changed by somebody else since the user was read.
 
     Raises:
-        ProfileRefused: a value is not fit.
+        InvalidProfileError: a value is not fit.
     """
     values = [_read(name, entered.get(name, "").strip()) for name in FIELDS]
     address = _read_address(entered)
@@ -131,7 +131,7 @@ def _read(name: str, text: str) -> str | None:
         return None
     value = FIELDS[name](text)
     if value is None:
-        raise ProfileRefused(name, _refusal(name))
+        raise InvalidProfileError(name, _refusal(name))
     return value
 
 
@@ -152,7 +152,7 @@ def _read_address(entered: Mapping[str, str]) -> dict[str, str]:
     for name in ADDRESS_MEMBERS:
         text = entered.get(f"address.{name}", "").replace("\r\n", "\n").strip()
         if len(text) > MAX_ADDRESS_LENGTH or not text.replace("\n", "").isprintable():
-            raise ProfileRefused(f"address.{name}", _("That is too long, or has signs that cannot be shown."))
+            raise InvalidProfileError(f"address.{name}", _("That is too long, or has signs that cannot be shown."))
         if text:
             members[name] = text
     return members

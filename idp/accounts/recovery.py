@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from idp.accounts import proofs
+from idp.accounts import email_proofs
+from idp.accounts.email_proofs import Proved, Purpose
 from idp.accounts.passwords import check_new_password, hash_password
-from idp.accounts.proofs import Proved, Purpose
 from idp.accounts.tables import User, user_by_email
 from idp.accounts.users import SignOut
 from idp.audit.events import record
-from idp.db.engine import fetchrow, transaction
+from idp.infra.db.engine import fetchrow, transaction
 from idp.mail import outbox
 from idp.settings import settings
 
@@ -37,7 +37,7 @@ async def mail_reset_to(user: User) -> None:
 async def _mail(email: str, user: User | None, flow_id: str | None) -> None:
     lifetime = settings().password_reset_lifetime
     async with transaction():
-        sent = await proofs.prepare(
+        sent = await email_proofs.prepare(
             Purpose.PASSWORD_RESET,
             email,
             lifetime=lifetime,
@@ -70,15 +70,15 @@ async def reset(proved: Proved, password: str, sign_out: SignOut) -> bool:
         False when the proof does not hold any more.
 
     Raises:
-        PasswordRefused: the password is too weak, too short or too long.
-        Overloaded: too many passwords are being hashed.
+        InvalidPasswordError: the password is too weak, too short or too long.
+        OverloadedError: too many passwords are being hashed.
     """
     if proved.user_id is None:
         return False
     await check_new_password(password, user_inputs=[proved.email])
     password_hash = await hash_password(password)
     async with transaction():
-        if not await proofs.take(proved):
+        if not await email_proofs.take(proved):
             return False
         return await _set_password(proved.user_id, proved.email, password_hash, sign_out)
 

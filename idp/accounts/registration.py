@@ -5,14 +5,14 @@ So nobody can hold an address that is not theirs, and what the server answers is
 
 from uuid import UUID
 
-from idp.accounts import proofs
-from idp.accounts.proofs import Purpose
+from idp.accounts import email_proofs
+from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import Origin, User, user_by_email
 from idp.accounts.users import add_user
-from idp.db.engine import transaction
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import locale
 from idp.mail import outbox
 from idp.settings import settings
-from idp.web.i18n import locale
 
 
 async def mail_proof(email: str, flow_id: str, link_prefix: str) -> None:
@@ -26,7 +26,7 @@ async def mail_proof(email: str, flow_id: str, link_prefix: str) -> None:
     user = await user_by_email(email)
     lifetime = settings().email_code_lifetime
     async with transaction():
-        sent = await proofs.prepare(
+        sent = await email_proofs.prepare(
             Purpose.REGISTRATION, email, lifetime=lifetime, flow_id=flow_id, void=user is not None
         )
         if user is None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from zxcvbn_rs_py import zxcvbn
 
-from idp.web.i18n import gettext as _
+from idp.infra.i18n import gettext as _
 
 #: Characters that are looked at. The work grows with the cube of the length, and holds the interpreter's lock: a
 #: password made to be slow takes 20 ms at this length, and 1 s at 100. What begins well enough is strong enough.

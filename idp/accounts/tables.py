@@ -8,9 +8,9 @@ from piccolo.columns import JSONB, UUID, Boolean, Bytea, ForeignKey, OnDelete, S
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
-from idp.db.columns import all_columns
-from idp.db.engine import engine, fetchrow
 from idp.ids import uuid7
+from idp.infra.db.columns import all_columns
+from idp.infra.db.engine import engine, fetchrow
 
 
 class Origin(StrEnum):

@@ -8,11 +8,11 @@ import msgspec
 
 from idp.accounts.addresses import is_as_told, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXTS, VERIFIED
-from idp.accounts.owners import check_owner_remains
+from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.passwords import hash_password
 from idp.accounts.tables import Origin, User
 from idp.audit.events import record
-from idp.db.engine import execute, transaction
+from idp.infra.db.engine import execute, transaction
 
 #: Ends, in the current transaction, all that a user's sign-ins gave, and says why. Given by the caller, because
 #: sessions and tokens are the business of modules above this one.
@@ -26,7 +26,7 @@ _DISABLE = "UPDATE users SET disabled_at = now(), updated_at = now() WHERE id = 
 _ENABLE = "UPDATE users SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL"
 
 
-class EmailTaken(Exception):
+class EmailTakenError(Exception):
     """Another user has this email address."""
 
     def __init__(self) -> None:
@@ -40,10 +40,10 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
         claims: standard claims by their names (OpenID Connect Core section 5.1); the address as a dict.
 
     Raises:
-        EmailTaken: somebody has this address, in whatever spelling.
-        InvalidEmail: it is not an email address.
-        PasswordRefused: the password is too short or too long.
-        Overloaded: too many passwords are being hashed.
+        EmailTakenError: somebody has this address, in whatever spelling.
+        InvalidEmailError: it is not an email address.
+        InvalidPasswordError: the password is too short or too long.
+        OverloadedError: too many passwords are being hashed.
     """
     user = User(email=normalise_email(email), **_columns(claims))
     # What is known of another spelling says nothing of this one.
@@ -52,7 +52,7 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
         user.password_hash = await hash_password(password)
     async with transaction():
         if not await add_user(user, Origin.OPERATOR):
-            raise EmailTaken
+            raise EmailTakenError
     return user
 
 
@@ -91,8 +91,8 @@ async def set_password(user_id: UUID, password: str, sign_out: SignOut) -> bool:
         whether there is such a user.
 
     Raises:
-        PasswordRefused: the password is too short or too long.
-        Overloaded: too many passwords are being hashed.
+        InvalidPasswordError: the password is too short or too long.
+        OverloadedError: too many passwords are being hashed.
     """
     password_hash = await hash_password(password)
     async with transaction():

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from idp.admin.roles import Permission, Role, lock_user, permissions, roles_of
-from idp.db.engine import authority, fetch, fetchrow
+from idp.infra.db.engine import authority, fetch, fetchrow
 from idp.oauth.clients.registry import ResourceServer
 from idp.settings import settings
 
@@ -20,7 +20,7 @@ _LOCK_CLIENT = "SELECT scope, admin_role FROM client WHERE client_id = $1 FOR NO
 SCOPE_PREFIX = "admin:"
 
 
-class Forbidden(Exception):
+class PermissionDeniedError(Exception):
     """The caller may not do this: one plain sentence."""
 
 
@@ -50,10 +50,10 @@ class Caller(msgspec.Struct, frozen=True):
         """Refuse whatever no role allows.
 
         Raises:
-            Forbidden: this is not allowed.
+            PermissionDeniedError: this is not allowed.
         """
         if permission not in self.allowed:
-            raise Forbidden("Your role does not allow this.")
+            raise PermissionDeniedError("Your role does not allow this.")
 
 
 async def person(user_id: UUID) -> Caller:
@@ -66,10 +66,10 @@ async def hold_roles(caller: Caller) -> None:
     """Check that a person has the roles that they had, and keep it so for the rest of the transaction.
 
     Raises:
-        Forbidden: one was taken meanwhile.
+        PermissionDeniedError: one was taken meanwhile.
     """
     if not caller.roles <= {row["role"] for row in await fetch(_HOLD_ROLES, caller.user_id)}:
-        raise Forbidden("Your role was taken meanwhile.")
+        raise PermissionDeniedError("Your role was taken meanwhile.")
 
 
 async def hold_client(caller: Caller) -> bool:
@@ -93,7 +93,7 @@ async def check_user(caller: Caller, user_id: UUID) -> None:
     It holds now, and is checked in each transaction of the request from here on.
 
     Raises:
-        Forbidden: the user has a role.
+        PermissionDeniedError: the user has a role.
     """
     if not caller.owner:
         await _from_now_on(partial(_lock_user, user_id))
@@ -102,7 +102,7 @@ async def check_user(caller: Caller, user_id: UUID) -> None:
 async def _lock_user(user_id: UUID) -> None:
     await lock_user(user_id)
     if await roles_of(user_id):
-        raise Forbidden("Only an owner may do this to somebody who has a role.")
+        raise PermissionDeniedError("Only an owner may do this to somebody who has a role.")
 
 
 async def check_client(caller: Caller, client_id: str) -> None:
@@ -111,13 +111,13 @@ async def check_client(caller: Caller, client_id: str) -> None:
     It holds now, and is checked in each transaction of the request from here on.
 
     Raises:
-        Forbidden: the client has a role, or scopes of the admin API.
+        PermissionDeniedError: the client has a role, or scopes of the admin API.
     """
     await _from_now_on(partial(_lock_client, caller, client_id))
 
 
 async def _from_now_on(check: Callable[[], Awaitable[None]]) -> None:
-    """Check what is acted on, after who acts, and make it part of :data:`idp.db.engine.authority`."""
+    """Check what is acted on, after who acts, and make it part of :data:`idp.infra.db.engine.authority`."""
     await check()
     before = authority.get()
 
@@ -141,7 +141,7 @@ def check_scope(caller: Caller, scopes: Iterable[str]) -> None:
     """Only an owner lets a client ask for scopes of the admin API.
 
     Raises:
-        Forbidden: there is one among them.
+        PermissionDeniedError: there is one among them.
     """
     if any(scope.startswith(SCOPE_PREFIX) for scope in scopes):
         _owners_only(caller)
@@ -149,4 +149,4 @@ def check_scope(caller: Caller, scopes: Iterable[str]) -> None:
 
 def _owners_only(caller: Caller) -> None:
     if not caller.owner:
-        raise Forbidden("Only an owner may do this to a client that can administrate.")
+        raise PermissionDeniedError("Only an owner may do this to a client that can administrate.")

@@ -1,6 +1,6 @@
 """The lists that admins look at, for the API and the console alike. None of them has a secret in its columns."""
 
-from idp.db.listing import Filter, Listing, Sort
+from idp.infra.db.listing import Filter, Listing, Sort
 
 _ID = "uuid"
 

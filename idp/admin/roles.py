@@ -8,9 +8,9 @@ from collections.abc import Collection
 from enum import StrEnum
 from uuid import UUID
 
-from idp.accounts.owners import check_owner_remains
+from idp.accounts.last_owner import check_owner_remains
 from idp.audit.events import record
-from idp.db.engine import execute, fetch, fetchrow, transaction
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 
 
 class Permission(StrEnum):

@@ -7,7 +7,7 @@ works. The row that says that it was used outlives whoever used it.
 from idp import ids
 from idp.accounts.tables import User
 from idp.admin.roles import Role, grant
-from idp.db.engine import execute, fetchrow, transaction
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.settings import settings
 
 PATH = "/admin/setup"

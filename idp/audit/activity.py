@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from idp import clock
-from idp.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch
 
 #: How long counts are kept.
 KEPT = "90 days"

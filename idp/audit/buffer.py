@@ -13,11 +13,11 @@ import msgspec
 import structlog
 
 from idp import clock, ids
-from idp.audit import activity, seal
-from idp.audit.seal import Row
-from idp.db.engine import execute
+from idp.audit import activity, row_hmac
+from idp.audit.row_hmac import Row
+from idp.infra.db.engine import execute
+from idp.infra.request_context import client_address, request_id
 from idp.settings import settings
-from idp.web.context import client_address, request_id
 
 log = structlog.get_logger()
 
@@ -148,4 +148,4 @@ def _tokens_issued(grant_type: str, tokens: Sequence[_Token]) -> tuple[object, .
 
 
 def _sealed(row: Row, detail: object = None) -> tuple[object, ...]:
-    return (*row, seal.content_hash(row, detail))
+    return (*row, row_hmac.content_hash(row, detail))

@@ -11,11 +11,11 @@ import asyncpg
 import structlog
 
 from idp import clock
-from idp.audit import seal
-from idp.audit.seal import Row
-from idp.audit.statements import Sign, Statement, encode, fingerprint, parse
-from idp.db.engine import execute, fetch, fetchrow, transaction
-from idp.db.notices import announce
+from idp.audit import row_hmac
+from idp.audit.checkpoint_claims import CheckpointClaims, Sign, encode, fingerprint, parse
+from idp.audit.row_hmac import Row
+from idp.infra.db.cache_invalidation import announce
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.settings import settings
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ TOPIC = "audit"
 MAX_ROWS = 5_000
 
 LAST = "SELECT number, last_seq, statement FROM audit_checkpoint ORDER BY number DESC LIMIT 1"
-# The columns of :class:`idp.audit.seal.Row`.
+# The columns of :class:`idp.audit.row_hmac.Row`.
 CONTENT = (
     "id, trunc(extract(epoch FROM at) * 1000000)::text, event, outcome, actor, user_id, client_id, session_id,"
     " ip_address, request_id, detail::text"
@@ -47,7 +47,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 _IS_THERE_NEW = "SELECT FROM audit_event WHERE seq IS NULL LIMIT 1"
 
 
-class TrailChanged(Exception):
+class TrailChangedError(Exception):
     """Rows vanished while a checkpoint was made of them. It is not made."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ async def is_due() -> bool:
     return await fetchrow(_IS_THERE_NEW) is not None
 
 
-async def make(sign: Sign, *, deleted_to: int = 0) -> Statement | None:
+async def make(sign: Sign, *, deleted_to: int = 0) -> CheckpointClaims | None:
     """Make one checkpoint of the rows that have no place yet.
 
     Args:
@@ -73,8 +73,8 @@ async def make(sign: Sign, *, deleted_to: int = 0) -> Statement | None:
         what it states; None if there is nothing to state.
 
     Raises:
-        Locked: the master key is missing.
-        TrailChanged: somebody else deletes rows.
+        LockedError: the master key is missing.
+        TrailChangedError: somebody else deletes rows.
     """
     async with transaction():
         # Whoever else makes one now waits, and then finds nothing new.
@@ -88,8 +88,8 @@ async def make(sign: Sign, *, deleted_to: int = 0) -> Statement | None:
         previous = fingerprint(last["statement"]) if last is not None else None
         first_seq = last["last_seq"] + 1 if last is not None else 1
         hashes = await _place(rows, first_seq)
-        root = await asyncio.to_thread(seal.merkle_root, hashes)
-        statement = Statement(
+        root = await asyncio.to_thread(row_hmac.merkle_root, hashes)
+        statement = CheckpointClaims(
             iss=settings().issuer,
             iat=clock.timestamp(),
             number=last["number"] + 1 if last is not None else 1,
@@ -106,7 +106,7 @@ async def make(sign: Sign, *, deleted_to: int = 0) -> Statement | None:
     return statement
 
 
-async def _insert(statement: Statement, jws: str, root: bytes, previous: bytes | None) -> None:
+async def _insert(statement: CheckpointClaims, jws: str, root: bytes, previous: bytes | None) -> None:
     await execute(_INSERT, statement.number, statement.at, statement.first_seq, statement.last_seq, root, previous, jws)
 
 
@@ -115,14 +115,17 @@ async def _place(rows: Sequence[asyncpg.Record], first_seq: int) -> list[bytes]:
     if not rows:
         return []
     unsealed = [row["id"] for row in rows if row["hash"] is None]
-    contents = {row["id"]: seal.content_hash(Row(*row)) for row in await fetch(_CONTENT, unsealed)} if unsealed else {}
+    contents = (
+        {row["id"]: row_hmac.content_hash(Row(*row)) for row in await fetch(_CONTENT, unsealed)} if unsealed else {}
+    )
     try:
         hashes = [
-            seal.placed_hash(row["hash"] or contents[row["id"]], seq) for seq, row in enumerate(rows, start=first_seq)
+            row_hmac.placed_hash(row["hash"] or contents[row["id"]], seq)
+            for seq, row in enumerate(rows, start=first_seq)
         ]
     except KeyError as error:
-        raise TrailChanged from error
+        raise TrailChangedError from error
     ids, seqs = [row["id"] for row in rows], list(range(first_seq, first_seq + len(rows)))
     if await execute(_PLACE, ids, seqs, hashes) != len(rows):
-        raise TrailChanged
+        raise TrailChangedError
     return hashes

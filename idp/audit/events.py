@@ -7,10 +7,10 @@ import msgspec
 import structlog
 
 from idp import clock, ids
-from idp.audit import activity, buffer, seal, strangers
-from idp.audit.seal import Row
-from idp.db.named import Named
-from idp.web.context import actor, client_address, request_id
+from idp.audit import activity, buffer, row_hmac, unauthenticated_limit
+from idp.audit.row_hmac import Row
+from idp.infra.db.named_queries import NamedQuery
+from idp.infra.request_context import actor, client_address, request_id
 
 log = structlog.get_logger()
 
@@ -20,7 +20,7 @@ MAX_CLIENT_ID = 200
 _COLUMNS = (*Row._fields, "hash")
 #: Adds an event. Its parameters are those of :func:`values`; what it goes with may follow as a FROM.
 INSERT = f"INSERT INTO audit_event ({', '.join(_COLUMNS)}) SELECT {', '.join(f':event_{name}' for name in _COLUMNS)}"
-_RECORD = Named(INSERT)
+_RECORD = NamedQuery(INSERT)
 
 
 async def record(
@@ -42,10 +42,10 @@ async def record(
         outcome: ``success``, ``failure`` or ``denied``.
         detail: what else to know, JSON only. No secrets: it is kept for long and shown to many.
         stranger: for what anybody may cause without having signed in: whom it concerns, as an account or an address.
-            Of one only so many a minute are written (:mod:`idp.audit.strangers`).
+            Of one only so many a minute are written (:mod:`idp.audit.unauthenticated_limit`).
 
     Raises:
-        Locked: the master key is missing.
+        LockedError: the master key is missing.
     """
     row = _row(
         event,
@@ -86,7 +86,7 @@ def note(
 
 def note_left_out() -> None:
     """Say how much of what strangers tried was not written down."""
-    for event, number in strangers.left_out().items():
+    for event, number in unauthenticated_limit.left_out().items():
         note("events_left_out", detail={"event": event, "number": number})
 
 
@@ -102,7 +102,7 @@ def _row(
 ) -> Row | None:
     """The row to write, if it is to be written."""
     activity.count(f"{event}:{outcome}")
-    if stranger is not None and not strangers.admitted(event, stranger):
+    if stranger is not None and not unauthenticated_limit.admitted(event, stranger):
         return None
     row = make(event, outcome=outcome, user_id=user_id, client_id=client_id, session_id=session_id, detail=detail or {})
     _log(row, detail.get("reason") if detail else None)
@@ -140,9 +140,9 @@ def values(row: Row) -> dict[str, object]:
     """The parameters of :data:`INSERT`.
 
     Raises:
-        Locked: the master key is missing. No row is written without its hash, so a row without one was changed.
+        LockedError: the master key is missing. No row is written without its hash, so a row without one was changed.
     """
-    sealed = (*row, seal.content_hash(row))
+    sealed = (*row, row_hmac.content_hash(row))
     return {f"event_{name}": value for name, value in zip(_COLUMNS, sealed, strict=True)}
 
 

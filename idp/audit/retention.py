@@ -10,9 +10,9 @@ from datetime import timedelta
 
 from idp import clock
 from idp.audit import checkpoints
+from idp.audit.checkpoint_claims import Read, Sign, read
 from idp.audit.events import record
-from idp.audit.statements import Read, Sign, read
-from idp.db.engine import execute, fetchrow, transaction
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.settings import settings
 
 #: Rows of one statement, whose locks are gone in milliseconds.

@@ -4,8 +4,8 @@ from piccolo.columns import JSONB, UUID, BigInt, Bytea, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
-from idp.db.engine import engine
 from idp.ids import uuid7
+from idp.infra.db.engine import engine
 
 
 class AuditEvent(Table, tablename="audit_event", db=engine):
@@ -13,7 +13,7 @@ class AuditEvent(Table, tablename="audit_event", db=engine):
 
     No foreign keys: an event outlives the user and the client that it speaks of. ``actor`` is who did it, where that
     is not the user: an admin, a client, the command line. ``hash`` is keyed and covers every other column
-    (:mod:`idp.audit.seal`), ``seq`` too once the next checkpoint has given the row its place in the trail.
+    (:mod:`idp.audit.row_hmac`), ``seq`` too once the next checkpoint has given the row its place in the trail.
     """
 
     id = UUID(primary_key=True, default=uuid7)

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from idp.db.engine import fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow
 
 #: Rows that are read at a time.
 PAGE = 1_000

@@ -8,12 +8,12 @@ from uuid import UUID
 
 import asyncpg
 
-from idp.audit import seal
+from idp.audit import row_hmac
+from idp.audit.checkpoint_claims import CheckpointClaims, Read, encode, fingerprint, parse, read
 from idp.audit.checkpoints import CONTENT
 from idp.audit.report import Problem, Report, ranges
-from idp.audit.seal import Row
-from idp.audit.statements import Read, Statement, encode, fingerprint, parse, read
-from idp.db.engine import fetch
+from idp.audit.row_hmac import Row
+from idp.infra.db.engine import fetch
 
 #: Rows and checkpoints that are read at a time.
 PAGE = 1_000
@@ -54,9 +54,9 @@ class _Placed(NamedTuple):
 
 def _placed(record: asyncpg.Record) -> _Placed:
     row = Row(*record[:-2])
-    content, seq = seal.content_hash(row), record["seq"]
+    content, seq = row_hmac.content_hash(row), record["seq"]
     stored = bytes(record["hash"] or b"")
-    expected = seal.placed_hash(content, seq) if seq is not None and seq > 0 else content
+    expected = row_hmac.placed_hash(content, seq) if seq is not None and seq > 0 else content
     return _Placed(seq, row.id, _time(str(row.at)), content, stored, expected)
 
 
@@ -74,7 +74,7 @@ class _Verification:
         self.report = Report()
         #: The last checkpoint that was seen: its number and JWS; and the last that is as it was made.
         self.number, self.jws = 0, ""
-        self.trusted: Statement | None = None
+        self.trusted: CheckpointClaims | None = None
         #: The last place that was looked at.
         self.reached = 0
         self.changed: list[tuple[_Placed, Problem]] = []
@@ -93,7 +93,7 @@ class _Verification:
                 self.number, self.jws = row["number"], row["statement"]
                 self.report.checkpoints += 1
 
-    def _checked(self, row: asyncpg.Record) -> Statement | None:
+    def _checked(self, row: asyncpg.Record) -> CheckpointClaims | None:
         """What a checkpoint states, if that is as it was made. What its columns say besides is only compared."""
         number, known = row["number"], row["statement"] == self.outside.get(row["number"], row["statement"])
         if number != self.number + 1:
@@ -117,7 +117,7 @@ class _Verification:
 
     # Rows
 
-    async def _covered(self, statement: Statement) -> None:
+    async def _covered(self, statement: CheckpointClaims) -> None:
         """Check the rows of a checkpoint, and those before it that no checkpoint could be trusted about."""
         if statement.first_seq > self.reached + 1:
             await self._rows(self.reached + 1, statement.first_seq - 1, None)
@@ -133,7 +133,7 @@ class _Verification:
                 )
             )  # fmt: skip
 
-    async def _rows(self, first: int, last: int, statement: Statement | None) -> None:
+    async def _rows(self, first: int, last: int, statement: CheckpointClaims | None) -> None:
         found = [_placed(record) async for record in _pages(first, last)]
         self.report.rows += len(found)
         missing = sorted(set(range(max(first, self.report.deleted_to + 1), last + 1)) - {row.seq for row in found})
@@ -190,7 +190,8 @@ class _Verification:
         for row, problem in self.changed:
             stored = row.stored or b""
             was = next(
-                (seq for seq in places if seq > 0 and compare_digest(seal.placed_hash(row.content, seq), stored)), None
+                (seq for seq in places if seq > 0 and compare_digest(row_hmac.placed_hash(row.content, seq), stored)),
+                None,
             )
             if was is None:
                 self.report.add(problem)
@@ -220,11 +221,11 @@ async def verify(read_signed: Read, outside: Mapping[int, str] | None = None) ->
     """Verify the whole trail.
 
     Args:
-        read_signed: reads what our keys signed (:func:`idp.keys.notary.reader`).
+        read_signed: reads what our keys signed (:func:`idp.keys.checkpoint_signer.reader`).
         outside: JWSs of checkpoints that were kept outside, by number (:func:`read_file`).
 
     Raises:
-        Locked: the master key is missing.
+        LockedError: the master key is missing.
     """
     verification = _Verification(read_signed, outside or {})
     report = verification.report
@@ -275,18 +276,18 @@ async def _pages(first: int, last: int) -> AsyncIterator[asyncpg.Record]:
 
 
 def _root(hashes: Iterable[bytes]) -> str:
-    return encode(seal.merkle_root(list(hashes)))
+    return encode(row_hmac.merkle_root(list(hashes)))
 
 
-def _stated(statement: Statement | None) -> str:
+def _stated(statement: CheckpointClaims | None) -> str:
     return statement.root if statement is not None else ""
 
 
-def _follows(statement: Statement, before: Statement, jws: str) -> bool:
+def _follows(statement: CheckpointClaims, before: CheckpointClaims, jws: str) -> bool:
     return statement.previous == encode(fingerprint(jws)) and statement.first_seq == before.last_seq + 1
 
 
-def _differing(row: asyncpg.Record, statement: Statement) -> tuple[str, ...]:
+def _differing(row: asyncpg.Record, statement: CheckpointClaims) -> tuple[str, ...]:
     """The columns that do not say what the statement says."""
     same = {
         "at": row["at"] == str(statement.iat),

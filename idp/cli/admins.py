@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ROLES = click.Choice(["owner", "key_admin", "client_admin", "support", "auditor"])
 
 
-class UnknownAdmin(Exception):
+class UnknownAdminError(Exception):
     """Nobody has this address, or this role: one plain sentence."""
 
 
@@ -28,7 +28,7 @@ def admins() -> None:
 async def list_admins(as_json: bool) -> None:
     """List those who have a role."""
     from idp.admin.lists import ADMINS
-    from idp.db.listing import MAX_LIMIT, list_page
+    from idp.infra.db.listing import MAX_LIMIT, list_page
 
     found = [dict(row) for row in (await list_page(ADMINS, limit=MAX_LIMIT)).rows]
     if as_json:
@@ -48,7 +48,7 @@ async def add(email: str, role: str) -> None:
     """Give a user a role. With the first one, the set-up link in the log ends."""
     from idp.admin import setup
     from idp.admin.roles import Role
-    from idp.web.context import actor
+    from idp.infra.request_context import actor
 
     user = await _user(email)
     done = await setup.add_admin(user, Role(role), actor.get())
@@ -65,7 +65,7 @@ async def remove(email: str, role: str) -> None:
 
     user = await _user(email)
     if not await revoke(user.id, Role(role)):
-        raise UnknownAdmin(f"{user.email} is not {role}.")
+        raise UnknownAdminError(f"{user.email} is not {role}.")
     click.echo(f"{user.email} is not {role} any more.")
 
 
@@ -75,5 +75,5 @@ async def _user(email: str) -> "User":
 
     user = await user_by_email(normalise_email(email))
     if user is None:
-        raise UnknownAdmin("There is no user with this email address.")
+        raise UnknownAdminError("There is no user with this email address.")
     return user

@@ -13,7 +13,7 @@ from idp.cli.output import json_option, print_json, print_table
 TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 
-class NotAudited(Exception):
+class NotAuditedError(Exception):
     """A file that was named cannot be used: one plain sentence."""
 
 
@@ -100,7 +100,7 @@ async def export(
             try:
                 file = stack.enter_context(output.open("x", encoding="utf-8", newline=""))
             except OSError as error:
-                raise NotAudited(f"{output} cannot be written: {error.strerror}.") from error
+                raise NotAuditedError(f"{output} cannot be written: {error.strerror}.") from error
         if kind == "csv":
             file.write(trail.csv_header())
         line = trail.csv_line if kind == "csv" else trail.jsonl
@@ -121,16 +121,16 @@ async def export(
 async def verify(path: Path | None, as_json: bool) -> None:
     """Find out whether the trail is as it was written. Ends with code 1 if it is not, and says where."""
     from idp.audit import verification
-    from idp.keys import notary
+    from idp.keys import checkpoint_signer
 
-    read = await notary.reader()
+    read = await checkpoint_signer.reader()
     outside = {}
     if path is not None:
         try:
             with path.open(encoding="ascii", errors="replace") as lines:
                 outside = verification.read_file(lines, read)
         except (OSError, ValueError) as error:
-            raise NotAudited(f"{path} cannot be used: {getattr(error, 'strerror', None) or error}") from error
+            raise NotAuditedError(f"{path} cannot be used: {getattr(error, 'strerror', None) or error}") from error
     report = await verification.verify(read, outside)
     if as_json:
         print_json(report)

@@ -8,7 +8,7 @@ import rich_click as click
 from idp.cli.database import with_database
 from idp.cli.options import SIGNING_ALGORITHM, given, together
 from idp.cli.output import json_option, print_details, print_json, print_table, text
-from idp.oauth.clients.kinds import KINDS
+from idp.oauth.clients.presets import KINDS
 
 
 @click.group()
@@ -107,7 +107,7 @@ async def update(client_id: str, as_json: bool, **options: Any) -> None:
 
     What is not named stays. What is named replaces what was there; an empty value, as --tos-uri "", removes it.
     """
-    from idp.oauth.clients.changes import update_client
+    from idp.oauth.clients.service import update_client
 
     changes = _metadata(options)
     if not changes:
@@ -164,12 +164,12 @@ async def show(client_id: str, as_json: bool) -> None:
 
 
 async def _show(client_id: str, as_json: bool) -> None:
-    from idp.oauth.clients.registration import UnknownClient
+    from idp.oauth.clients.registration import UnknownClientError
     from idp.oauth.clients.tables import ClientRow
 
     found = await ClientRow.select(exclude_secrets=True).where(ClientRow.client_id == client_id).first()
     if found is None:
-        raise UnknownClient("There is no client with this id.")
+        raise UnknownClientError("There is no client with this id.")
     if as_json:
         print_json(_plain(found))
     else:
@@ -216,7 +216,7 @@ async def rotate_client_secret(client_id: str, as_json: bool) -> None:
 async def not_before(client_id: str | None, everybody: bool, at: datetime | None) -> None:
     """Refuse what was issued to a client before a moment. It is only ever moved forward."""
     from idp import clock
-    from idp.oauth.clients.changes import set_not_before
+    from idp.oauth.clients.service import set_not_before
 
     if everybody == (client_id is not None):
         raise click.UsageError("Name a client, or say --all.")
@@ -231,7 +231,7 @@ async def not_before(client_id: str | None, everybody: bool, at: datetime | None
 @with_database
 async def admin_role(client_id: str, role: str) -> None:
     """Say what a client may do at the admin API in its own name."""
-    from idp.oauth.clients.changes import set_admin_role
+    from idp.oauth.clients.service import set_admin_role
 
     await set_admin_role(client_id, None if role == "none" else role)
     click.echo(f"The role of {client_id} is {role}.")
@@ -243,18 +243,18 @@ async def admin_role(client_id: str, role: str) -> None:
 @with_database
 async def delete(client_id: str) -> None:
     """Remove a client with all that was issued to it."""
-    from idp.oauth.clients.changes import delete_client
+    from idp.oauth.clients.service import delete_client
 
     await delete_client(client_id)
     click.echo(f"The client {client_id} is deleted.")
 
 
 async def _tell(client_id: str, done: bool, did: str, nothing: str) -> None:
-    from idp.oauth.clients.registration import UnknownClient
+    from idp.oauth.clients.registration import UnknownClientError
     from idp.oauth.clients.tables import ClientRow
 
     if not done and not await ClientRow.exists().where(ClientRow.client_id == client_id):
-        raise UnknownClient("There is no client with this id.")
+        raise UnknownClientError("There is no client with this id.")
     click.echo(f"The client {client_id} {did if done else nothing}.")
 
 

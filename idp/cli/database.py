@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class NoDatabase(Exception):
+class NoDatabaseError(Exception):
     """There is no database, or it is not up to date: one plain sentence with its mend."""
 
 
@@ -28,13 +28,13 @@ async def database(*, migrated: bool = True, create: bool = False) -> AsyncItera
         create: make the embedded one where there is none yet.
 
     Raises:
-        NoDatabase: there is none, or it is not up to date.
-        DatabaseUnavailable: it cannot be reached.
+        NoDatabaseError: there is none, or it is not up to date.
+        DatabaseUnavailableError: it cannot be reached.
         EmbeddedError: the embedded PostgreSQL cannot be started.
     """
     from idp.cli import development
-    from idp.db import migrate
-    from idp.db.engine import configure, connected
+    from idp.infra.db import migrate
+    from idp.infra.db.engine import configure, connected
     from idp.settings import settings
 
     development.adopt()
@@ -47,7 +47,7 @@ async def database(*, migrated: bool = True, create: bool = False) -> AsyncItera
             configure(_embedded(config, stack, create=create))
         async with connected():
             if migrated and await migrate.pending():
-                raise NoDatabase("The database is not up to date. Run: idp db upgrade.")
+                raise NoDatabaseError("The database is not up to date. Run: idp db upgrade.")
             if migrated:
                 await _unlock()
             _say_who_acts()
@@ -63,7 +63,7 @@ def _say_who_acts() -> None:
     import getpass
     import os
 
-    from idp.web.context import actor
+    from idp.infra.request_context import actor
 
     try:
         actor.set(f"cli:{getpass.getuser()}")
@@ -80,21 +80,23 @@ async def _write_what_waits() -> None:
 
 async def _unlock() -> None:
     """Open the root key. Commands that need no secrets do without; others say themselves what is wrong."""
-    from idp.keys import root, vault
+    from idp.keys import root_key, vault
 
     try:
         vault.master_key()
-    except vault.VaultError:
+    except vault.SecretsError:
         return
-    await root.unlock()
+    await root_key.unlock()
 
 
 def _embedded(config: "Settings", stack: ExitStack, *, create: bool) -> str:
-    from idp.db.embedded import EmbeddedPostgres
+    from idp.infra.db.embedded import EmbeddedPostgres
 
     folder = config.data_dir / "postgres"
     if not create and not folder.exists():
-        raise NoDatabase("There is no database yet. Set IDP_DATABASE_URL, or make an embedded one: idp db upgrade.")
+        raise NoDatabaseError(
+            "There is no database yet. Set IDP_DATABASE_URL, or make an embedded one: idp db upgrade."
+        )
     server = EmbeddedPostgres.start(folder)
     stack.callback(server.stop)
     return server.dsn
@@ -102,7 +104,7 @@ def _embedded(config: "Settings", stack: ExitStack, *, create: bool) -> str:
 
 def _log_for_people(config: "Settings") -> None:
     """Commands say themselves what they did; a log of it would only be in the way."""
-    from idp.web.logs import configure_logs
+    from idp.infra.logs import configure_logs
 
     level = config.log_level if "log_level" in config.model_fields_set else "warning"
     configure_logs(config.model_copy(update={"log_level": level, "log_format": "console"}))

@@ -8,7 +8,7 @@ from idp.cli.database import database, with_database
 from idp.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from idp.db.migrate import Migration
+    from idp.infra.db.migrate import Migration
 
 
 @click.group()
@@ -32,7 +32,7 @@ def upgrade() -> None:
 
 
 async def _upgrade() -> list[str]:
-    from idp.db import migrate
+    from idp.infra.db import migrate
 
     async with database(migrated=False, create=True):
         await migrate.check_version()
@@ -49,7 +49,7 @@ async def restored(keep_keys: bool, as_json: bool) -> None:
 
     A start does the same by itself where it notices that the database is older than the mark next to the master key.
     """
-    from idp.admin import restored as recovery
+    from idp.admin import restore as recovery
     from idp.keys import vault
 
     # The mark and the new signing keys need it, and say so.
@@ -82,7 +82,7 @@ def status(as_json: bool) -> None:
 
 
 async def _status() -> "list[Migration]":
-    from idp.db import migrate
+    from idp.infra.db import migrate
 
     async with database(migrated=False):
         return await migrate.status()

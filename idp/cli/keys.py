@@ -10,10 +10,10 @@ from idp.cli.output import json_option, print_details, print_json, print_table
 
 if TYPE_CHECKING:
     from idp.keys.lifecycle import Revocation
-    from idp.keys.witness import Witness
+    from idp.keys.propagation import Witness
 
 
-class NotDone(Exception):
+class KeyCommandError(Exception):
     """What was asked for cannot be done as things are: one plain sentence with its mend."""
 
 
@@ -76,12 +76,12 @@ async def show(kid: str, as_json: bool) -> None:
     """
     import msgspec
 
-    from idp.keys import lifecycle, witness
+    from idp.keys import lifecycle, propagation
 
     found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
     if found is None:
-        raise lifecycle.UnknownKey("There is no key with this id.")
-    seen = await witness.view(kid)
+        raise lifecycle.UnknownKeyError("There is no key with this id.")
+    seen = await propagation.view(kid)
     if as_json:
         print_json(msgspec.structs.asdict(found) | {"resource_servers": seen})
         return
@@ -114,7 +114,7 @@ async def generate(alg: str, size: int) -> None:
     from idp.keys import lifecycle
 
     if not await lifecycle.ensure_signing_key(alg, size):
-        raise NotDone(f"There is an active {alg} key already. Replace it with `idp keys rotate`.")
+        raise KeyCommandError(f"There is an active {alg} key already. Replace it with `idp keys rotate`.")
     click.echo(f"There is a first {alg} key, and it is active.")
 
 
@@ -136,7 +136,7 @@ async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> N
     The new key is published now and signs when every resource server was seen fetching it. What the old one signed
     stays valid until it expires.
     """
-    from idp.keys import lifecycle, witness
+    from idp.keys import lifecycle, propagation
 
     if now and hold:
         raise click.UsageError("Choose one of --now and --hold.")
@@ -144,7 +144,7 @@ async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> N
     if now:
         click.echo(f"The {alg} key {kid} is active.")
         return
-    waits = await witness.unseen(kid)
+    waits = await propagation.unseen(kid)
     click.echo(f"The {alg} key {kid} is published. It signs when all have seen it" + ("." if hold else ", or later."))
     for identifier in waits:
         click.echo(f"It waits for {identifier}.")
@@ -155,9 +155,9 @@ async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> N
 @with_database
 async def activate(kid: str) -> None:
     """Let a key that waits sign from now on, whoever has not seen it."""
-    from idp.keys import lifecycle, witness
+    from idp.keys import lifecycle, propagation
 
-    unseen = await witness.unseen(kid)
+    unseen = await propagation.unseen(kid)
     await lifecycle.activate(kid, unseen=tuple(unseen))
     click.echo(f"The key {kid} is active.")
     for identifier in unseen:
@@ -255,7 +255,7 @@ def _write_private(path: str, content: bytes) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise NotDone(f"{path} cannot be written: {error.strerror}.") from error
+        raise KeyCommandError(f"{path} cannot be written: {error.strerror}.") from error
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
 
@@ -269,15 +269,15 @@ async def rewrap(finish: bool) -> None:
     The new one takes the place of the file; the old one is kept beside it, and opens the database too until
     `idp keys rewrap --finish`. Before that, give the new file to all machines and restart at leisure.
     """
-    from idp.keys import root
+    from idp.keys import root_key
     from idp.settings import settings
 
     if finish:
-        count = await root.forget_others()
+        count = await root_key.forget_others()
         click.echo(f"{count} other master key{'' if count == 1 else 's'} cannot open this database any more.")
         return
     if settings().master_key is not None:
-        raise NotDone("The master key is set by IDP_MASTER_KEY. Unset it and use a file.")
-    old = await root.replace_master_key(settings().master_key_path)
+        raise KeyCommandError("The master key is set by IDP_MASTER_KEY. Unset it and use a file.")
+    old = await root_key.replace_master_key(settings().master_key_path)
     click.echo(f"The new master key is in {settings().master_key_path}, the old one in {old}.")
     click.echo("Both open the database. Give the new file to all machines, then run: idp keys rewrap --finish")

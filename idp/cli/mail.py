@@ -10,7 +10,7 @@ from idp.cli.output import json_option, print_json, print_table
 STATES = ("queued", "sending", "sent", "deferred", "dead")
 
 
-class NotDeferred(Exception):
+class MailNotDeferredError(Exception):
     """There is no message that waits by this id."""
 
     def __init__(self) -> None:
@@ -63,5 +63,5 @@ async def retry(id: UUID) -> None:
     from idp.mail import outbox
 
     if not await outbox.retry(id):
-        raise NotDeferred
+        raise MailNotDeferredError
     click.echo("The message is tried again at once, where a server runs.")

@@ -20,7 +20,7 @@ COMMANDS = {
     "users": ("The people who sign in.", "idp.cli.users:users"),
     "audit": ("The trail of what happened, and whether it is whole.", "idp.cli.audit:audit"),
     "admins": ("Who may administrate this server.", "idp.cli.admins:admins"),
-    "contain": ("When something may be in wrong hands.", "idp.cli.contain:contain"),
+    "contain": ("When something may be in wrong hands.", "idp.cli.incident:contain"),
     "settings": ("Every setting, its value and what it means.", "idp.cli.settings:show_settings"),
 }
 
@@ -62,7 +62,7 @@ def sentence(error: Exception) -> str:
     if type(error).__module__.partition(".")[0] == "idp":
         # OAuthError, which prefixes its code when it is printed.
         return str(getattr(error, "description", error))
-    from idp.db.outages import outage
+    from idp.infra.db.outages import outage
 
     if (found := outage(error)) is not None:
         return f"{found.words}."

@@ -64,7 +64,7 @@ async def update(*, identifier: str, as_json: bool, **options: Any) -> None:
 
     What is not named stays. What is named replaces what was there; an empty value, as --network "", removes it.
     """
-    from idp.oauth.clients.changes import update_resource_server
+    from idp.oauth.clients.service import update_resource_server
 
     changes = _metadata(options)
     if not changes:
@@ -116,7 +116,7 @@ async def list_resources(as_json: bool) -> None:
 @with_database
 async def delete(identifier: str) -> None:
     """Remove a resource server."""
-    from idp.oauth.clients.changes import delete_resource_server
+    from idp.oauth.clients.service import delete_resource_server
 
     await delete_resource_server(identifier)
     click.echo(f"The resource server {identifier} is deleted.")

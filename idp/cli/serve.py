@@ -18,9 +18,9 @@ import rich_click as click
 import structlog
 
 from idp.cli import development, workers
+from idp.infra.logs import configure_logs
 from idp.mail.smtp import connection_options
 from idp.settings import Settings, SettingsError, load, service_links, settings
-from idp.web.logs import configure_logs
 
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 OTHERS_END_WITHIN_SECONDS = 5
 
 
-class CannotServe(Exception):
+class CannotServeError(Exception):
     """The server cannot start. The message is one plain sentence with its mend."""
 
 
@@ -96,7 +96,7 @@ def check_production(config: Settings) -> None:
     Raises:
         SettingsError: with the mend of each problem.
     """
-    from idp.db import embedded
+    from idp.infra.db import embedded
 
     problems = []
     if config.issuer.startswith("http://") and not config.loopback:
@@ -139,18 +139,18 @@ def _check_templates() -> None:
     """Compile the operator's templates now: a worker could only fail, again and again.
 
     Raises:
-        CannotServe: one does not compile, or there is no such folder.
+        CannotServeError: one does not compile, or there is no such folder.
     """
     import jinja2
 
-    from idp.web.pages import pages
+    from idp.infra.templates import templates
 
     try:
-        pages()
+        templates()
     except NotADirectoryError as error:
-        raise CannotServe(f"IDP_TEMPLATES_DIR: {error}.") from error
+        raise CannotServeError(f"IDP_TEMPLATES_DIR: {error}.") from error
     except jinja2.TemplateSyntaxError as error:
-        raise CannotServe(
+        raise CannotServeError(
             f"The template {error.name}, line {error.lineno}, does not compile: {str(error.message).rstrip('.')}."
         ) from error
 
@@ -159,7 +159,7 @@ def _check_port(config: Settings) -> None:
     """Find out now, not after the database has started.
 
     Raises:
-        CannotServe: another program listens there, or we may not.
+        CannotServeError: another program listens there, or we may not.
     """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -167,16 +167,18 @@ def _check_port(config: Settings) -> None:
         try:
             probe.bind((config.host, config.port))
         except PermissionError as error:
-            raise CannotServe(f"Listening on port {config.port} needs more rights. Choose one above 1023.") from error
+            raise CannotServeError(
+                f"Listening on port {config.port} needs more rights. Choose one above 1023."
+            ) from error
         except OSError as error:
-            raise CannotServe(
+            raise CannotServeError(
                 f"Cannot listen on {config.host} port {config.port}: {error.strerror}."
                 f" Choose another with --port, for example --port {config.port + 1}."
             ) from error
 
 
 def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
-    from idp.db.embedded import EmbeddedPostgres
+    from idp.infra.db.embedded import EmbeddedPostgres
 
     server = EmbeddedPostgres.start(config.data_dir / "postgres")
     deadline = time.monotonic() + OTHERS_END_WITHIN_SECONDS
@@ -185,7 +187,7 @@ def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
         time.sleep(0.1)
         server = EmbeddedPostgres.start(config.data_dir / "postgres")
     if not server.owned:
-        raise CannotServe(
+        raise CannotServeError(
             f"Another idp runs on the database in {config.data_dir}. Stop it, or set IDP_DATA_DIR to another folder."
         )
     stack.callback(server.stop)
@@ -197,11 +199,11 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
     """Prepare the database now, unless it cannot be reached and there are keys to publish meanwhile.
 
     Raises:
-        DatabaseUnavailable: it cannot be reached, and no server of this folder has ever published a key.
+        DatabaseUnavailableError: it cannot be reached, and no server of this folder has ever published a key.
     """
-    from idp.db.engine import configure
-    from idp.db.outages import DatabaseUnavailable
-    from idp.keys import last_known
+    from idp.infra.db.engine import configure
+    from idp.infra.db.outages import DatabaseUnavailableError
+    from idp.keys import jwks_snapshot
 
     settings.cache_clear()
     configure_logs(config)
@@ -213,8 +215,8 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
     try:
         asyncio.run(prepare())
         prepared = True
-    except DatabaseUnavailable:
-        if not last_known.read():
+    except DatabaseUnavailableError:
+        if not jwks_snapshot.read():
             raise
         prepared = False
     _warn(config)
@@ -234,11 +236,11 @@ def _warn(config: Settings) -> None:
 
 async def _prepare(config: Settings) -> None:
     """Bring the database and the keys to where the workers expect them."""
-    from idp.admin import restored
-    from idp.db import migrate, pooler
-    from idp.db.engine import connected
-    from idp.keys import jose, lifecycle, root
-    from idp.keys.ring import keyring
+    from idp.admin import restore
+    from idp.infra.db import migrate, pooler
+    from idp.infra.db.engine import connected
+    from idp.keys import jose, lifecycle, root_key
+    from idp.keys.key_set import key_set
 
     async with connected():
         await pooler.check_prepared_statements()
@@ -246,11 +248,11 @@ async def _prepare(config: Settings) -> None:
         if config.migrate_on_start:
             await migrate.upgrade()
         elif await migrate.pending():
-            raise CannotServe("The database is not up to date. Run: idp db upgrade.")
-        await root.unlock()
-        await restored.look(thoroughly=True)
+            raise CannotServeError("The database is not up to date. Run: idp db upgrade.")
+        await root_key.unlock()
+        await restore.look(thoroughly=True)
         await lifecycle.ensure_signing_key(jose.DEFAULT_ALGORITHM)
-        await keyring.load()
+        await key_set.load()
         await _open_the_door(config)
         if config.dev:
             from idp.dev import seed

@@ -52,7 +52,7 @@ _CONFIGURATION = together(
 
 
 def _configuration(values: dict[str, Any]) -> dict[str, Any]:
-    """What was said, as :func:`idp.federation.upstreams.configure` takes it. What was emptied is None."""
+    """What was said, as :func:`idp.federation.registry.configure` takes it. What was emptied is None."""
     secret = values.pop("client_secret_file")
     named = given(values)
     if required := named.get("required_claims"):
@@ -73,15 +73,15 @@ async def add(*, as_json: bool, **values: Any) -> None:
 
     The secret is asked for where no file holds it.
     """
-    from idp.federation import upstreams as known
-    from idp.federation.errors import UnfitUpstream
+    from idp.federation import registry as known
+    from idp.federation.errors import InvalidUpstreamError
 
     configuration = _configuration(values)
     if "client_secret" not in configuration:
         configuration["client_secret"] = click.prompt("Client secret", hide_input=True).strip()
     upstream = known.configure(**configuration)
     if not await known.add(upstream):
-        raise UnfitUpstream(f"There is an upstream {upstream.id} already.")
+        raise InvalidUpstreamError(f"There is an upstream {upstream.id} already.")
     shown = {"id": upstream.id, "redirect_uri": upstream.redirect_uri}
     if as_json:
         print_json(shown)
@@ -100,15 +100,15 @@ async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
 
     What is not named stays, the secret too. An empty value, as --require "", brings back what its kind has by default.
     """
-    from idp.federation import upstreams as known
-    from idp.federation.errors import UnfitUpstream
+    from idp.federation import registry as known
+    from idp.federation.errors import InvalidUpstreamError
 
     changes = _configuration(values)
     if not changes:
         raise click.UsageError("Name what is to change.")
     upstream = await known.update(upstream_id, **changes)
     if upstream is None:
-        raise UnfitUpstream(f"There is no upstream {upstream_id} that was added.")
+        raise InvalidUpstreamError(f"There is no upstream {upstream_id} that was added.")
     if as_json:
         print_json(known.shown(upstream))
     else:
@@ -121,11 +121,11 @@ async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
 @with_database
 async def delete(upstream_id: str) -> None:
     """Remove a provider. Who somebody is there stays known, should it be added again."""
-    from idp.federation import upstreams as known
-    from idp.federation.errors import UnfitUpstream
+    from idp.federation import registry as known
+    from idp.federation.errors import InvalidUpstreamError
 
     if not await known.delete(upstream_id):
-        raise UnfitUpstream(f"There is no upstream {upstream_id} that was added.")
+        raise InvalidUpstreamError(f"There is no upstream {upstream_id} that was added.")
     click.echo(f"The upstream {upstream_id} is deleted.")
 
 
@@ -134,7 +134,7 @@ async def delete(upstream_id: str) -> None:
 @with_database
 async def list_upstreams(as_json: bool) -> None:
     """List the providers in their order, with the redirect URI to register at each."""
-    from idp.federation import upstreams as known
+    from idp.federation import registry as known
     from idp.settings import settings
 
     found = [*known.of_settings(settings()), *await known.stored()]
@@ -153,13 +153,13 @@ async def list_upstreams(as_json: bool) -> None:
 async def test(upstream_id: str) -> None:
     """See whether a provider answers as it should, as far as that can be seen without a person."""
     from idp.federation import providers
-    from idp.federation import upstreams as known
-    from idp.federation.errors import UnfitUpstream
+    from idp.federation import registry as known
+    from idp.federation.errors import InvalidUpstreamError
     from idp.settings import settings
 
     found = {one.id: one for one in [*known.of_settings(settings()), *await known.stored()]}
     if upstream_id not in found:
-        raise UnfitUpstream(f"There is no upstream {upstream_id}.")
+        raise InvalidUpstreamError(f"There is no upstream {upstream_id}.")
     for sentence in await providers.KINDS[found[upstream_id].kind].test(found[upstream_id]):
         click.echo(sentence)
     click.echo(f"It must know the redirect URI {found[upstream_id].redirect_uri}.")
@@ -170,11 +170,11 @@ async def test(upstream_id: str) -> None:
 @with_database
 async def disable(upstream_id: str) -> None:
     """Let nobody sign in with a provider. Who is signed in stays so."""
-    from idp.federation import upstreams as known
-    from idp.federation.errors import UnfitUpstream
+    from idp.federation import registry as known
+    from idp.federation.errors import InvalidUpstreamError
 
     if not await known.disable(upstream_id):
-        raise UnfitUpstream(f"There is no upstream {upstream_id} that was added and is enabled.")
+        raise InvalidUpstreamError(f"There is no upstream {upstream_id} that was added and is enabled.")
 
 
 @upstreams.command()
@@ -182,11 +182,11 @@ async def disable(upstream_id: str) -> None:
 @with_database
 async def enable(upstream_id: str) -> None:
     """Let people sign in with a provider again."""
-    from idp.federation import upstreams as known
-    from idp.federation.errors import UnfitUpstream
+    from idp.federation import registry as known
+    from idp.federation.errors import InvalidUpstreamError
 
     if not await known.enable(upstream_id):
-        raise UnfitUpstream(f"There is no upstream {upstream_id} that is disabled.")
+        raise InvalidUpstreamError(f"There is no upstream {upstream_id} that is disabled.")
 
 
 @upstreams.command()
@@ -194,6 +194,6 @@ async def enable(upstream_id: str) -> None:
 @with_database
 async def order(upstream_ids: tuple[str, ...]) -> None:
     """Put the buttons of providers in an order. Those of the settings stay first, those not named come last."""
-    from idp.federation import upstreams as known
+    from idp.federation import registry as known
 
     await known.order(upstream_ids)

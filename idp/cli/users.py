@@ -21,7 +21,7 @@ stdin_option = click.option("--password-stdin", is_flag=True, help="Read the pas
 generate_option = click.option("--generate", is_flag=True, help="Make up a password and print it.")
 
 
-class UnknownUser(Exception):
+class UnknownUserError(Exception):
     """There is no such user."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ async def create(
     """Add a user. Asks for their password unless told otherwise."""
     from idp.accounts.passwords import check_new_password
     from idp.accounts.users import create_user
-    from idp.db.engine import transaction
+    from idp.infra.db.engine import transaction
     from idp.mail import outbox
 
     password = _new_password(password_stdin, generate)
@@ -163,7 +163,7 @@ async def set_password(user: str, password_stdin: bool, generate: bool, no_mail:
     """
     from idp.accounts import users as service
     from idp.accounts.passwords import check_new_password
-    from idp.db.engine import transaction
+    from idp.infra.db.engine import transaction
     from idp.mail import outbox
     from idp.oauth.credentials import credentials_changed
 
@@ -213,7 +213,7 @@ async def _find(user: str) -> "User":
         except ValueError:
             found = None
     if found is None:
-        raise UnknownUser
+        raise UnknownUserError
     return found
 
 

@@ -22,14 +22,14 @@ FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 SHOWN = 20
 
 
-class UnknownFormat(Exception):
+class UnknownFormatError(Exception):
     """The name of the file does not tell its format."""
 
     def __init__(self) -> None:
         super().__init__("The format cannot be told from the name of the file: use --format csv or --format jsonl.")
 
 
-class ReportNotWritten(Exception):
+class ReportNotWrittenError(Exception):
     """The report cannot be written: one plain sentence."""
 
 
@@ -52,11 +52,11 @@ async def import_command(
     """
     from idp.accounts.import_files import read_csv, read_json_lines
     from idp.accounts.imports import COLUMNS, import_users
-    from idp.signin.imported import keep
+    from idp.signin.imported_factors import keep
 
     format_ = format_ or FORMATS.get(Path(file.name).suffix.lower())
     if format_ is None:
-        raise UnknownFormat
+        raise UnknownFormatError
     records = read_csv(file, COLUMNS) if format_ == "csv" else read_json_lines(file)
     counts = {"imported": 0, "existing": 0, "refused": 0}
     shown: list[Refusal] = []
@@ -91,10 +91,10 @@ def _report(path: Path | None, file: BinaryIO) -> "Iterator[Callable[[list[Refus
         return
     try:
         if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            raise ReportNotWritten("The report would overwrite the file that is imported.")
+            raise ReportNotWrittenError("The report would overwrite the file that is imported.")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
-        raise ReportNotWritten(f"The report cannot be written: {error.strerror}.") from error
+        raise ReportNotWrittenError(f"The report cannot be written: {error.strerror}.") from error
     # What was not UTF-8 in the file is written as an escape.
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="") as report:
         if path.suffix.lower() == ".csv":

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from idp import scheduling
-from idp.db.account import end_with_parent
+from idp.infra import thread_scheduling
+from idp.infra.db.os_user import end_with_parent
 from idp.settings import Settings
 
 if TYPE_CHECKING:
@@ -262,5 +262,5 @@ def _listen(loop: AbstractEventLoop) -> Any:
     signal.signal(signal.SIGTERM, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # Granian's threads are there by then.
-    loop.call_later(COMPLETE_AFTER, scheduling.threads.let_finish)
+    loop.call_later(COMPLETE_AFTER, thread_scheduling.threads.let_finish)
     return event

@@ -10,12 +10,12 @@ from litestar.datastructures import Cookie
 
 from idp import ids
 from idp.dev import relying_party, seed
-from idp.dev.relying_party import SignedIn, SignIn, SignInFailed
+from idp.dev.relying_party import SignedIn, SignIn, SignInFailedError
 from idp.errors import PageError
+from idp.http import cookies, forms
+from idp.http.access import Access
+from idp.http.pages import navigate, page, see_other
 from idp.settings import settings
-from idp.web import cookies, forms
-from idp.web.access import Access
-from idp.web.pages import navigate, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -98,7 +98,7 @@ async def login(request: AnyRequest) -> Response[Any]:
     prompt = forms.query(request).get("prompt")
     try:
         url, attempt = await relying_party.begin(prompt)
-    except SignInFailed as error:
+    except SignInFailedError as error:
         visitor.error = str(error)
         return see_other("/demo", new)
     visitor.attempts[attempt.state] = attempt
@@ -115,9 +115,9 @@ async def callback(request: AnyRequest) -> Response[Any]:
     attempt = visitor.attempts.pop(parameters.get("state", ""), None)
     try:
         if attempt is None:
-            raise SignInFailed("This browser did not start that sign-in, or finished it already.")
+            raise SignInFailedError("This browser did not start that sign-in, or finished it already.")
         visitor.signed_in = await relying_party.complete(attempt, parameters)
-    except SignInFailed as error:
+    except SignInFailedError as error:
         visitor.error = str(error)
     return see_other("/demo", new)
 
@@ -129,7 +129,7 @@ async def refresh(request: AnyRequest) -> Response[Any]:
     if visitor.signed_in is not None:
         try:
             visitor.signed_in = await relying_party.refresh(visitor.signed_in)
-        except SignInFailed as error:
+        except SignInFailedError as error:
             visitor.signed_in, visitor.error = None, str(error)
     return see_other("/demo")
 
@@ -143,7 +143,7 @@ async def logout(request: AnyRequest) -> Response[Any]:
         return see_other("/demo")
     try:
         return navigate(await relying_party.end_session_url(signed_in))
-    except SignInFailed as error:
+    except SignInFailedError as error:
         visitor.error = str(error)
         return see_other("/demo")
 

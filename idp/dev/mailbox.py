@@ -13,9 +13,9 @@ from litestar import MediaType, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
+from idp.http.access import Access
+from idp.http.pages import page
 from idp.mail.deliver import captured_mail
-from idp.web.access import Access
-from idp.web.pages import page
 
 HEADERS = ("From", "To", "Subject", "Date")
 NO_SUBJECT = "(no subject)"

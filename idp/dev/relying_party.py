@@ -14,16 +14,16 @@ from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from idp.dev import seed
+from idp.infra import outbound
 from idp.keys import jose
 from idp.settings import settings
-from idp.web import outbound
 
 SCOPE = "openid profile email address phone offline_access"
 
 Claims = dict[str, Any]
 
 
-class SignInFailed(Exception):
+class SignInFailedError(Exception):
     """The sign-in did not end with tokens that hold. The message is for the person who tries the demo."""
 
 
@@ -69,21 +69,21 @@ def _in_plain_words() -> Iterator[None]:
     try:
         yield
     except OAuthError as error:
-        raise SignInFailed(f"The server answered {error.error}: {error.description}") from error
+        raise SignInFailedError(f"The server answered {error.error}: {error.description}") from error
     except jose.InvalidJWTError as error:
-        raise SignInFailed(f"A token does not hold: {error}") from error
+        raise SignInFailedError(f"A token does not hold: {error}") from error
     except outbound.CallFailed as error:
-        raise SignInFailed(f"The server gives no answer at its issuer address, {settings().issuer}.") from error
+        raise SignInFailedError(f"The server gives no answer at its issuer address, {settings().issuer}.") from error
     except KeyError as error:
-        raise SignInFailed(f"The server's answer lacks {error.args[0]}.") from error
+        raise SignInFailedError(f"The server's answer lacks {error.args[0]}.") from error
     except ValueError as error:
-        raise SignInFailed("The server's answer cannot be understood.") from error
+        raise SignInFailedError("The server's answer cannot be understood.") from error
 
 
 def _client() -> AsyncOAuth2Client:
     demo = seed.load(settings().data_dir)
     if demo is None:
-        raise SignInFailed("The secrets of the sample data are lost. Restart the server: it makes new ones.")
+        raise SignInFailedError("The secrets of the sample data are lost. Restart the server: it makes new ones.")
     return AsyncOAuth2Client(
         seed.CLIENT_ID,
         demo.client_secret,
@@ -108,7 +108,7 @@ async def _metadata() -> dict[str, Any]:
     """The provider's metadata (OpenID Connect Discovery section 4)."""
     found: dict[str, Any] = await _fetch(f"{settings().issuer}/.well-known/openid-configuration")
     if found["issuer"] != settings().issuer:
-        raise SignInFailed("The discovery document is another issuer's.")
+        raise SignInFailedError("The discovery document is another issuer's.")
     return found
 
 
@@ -116,7 +116,7 @@ async def begin(prompt: str | None) -> tuple[str, SignIn]:
     """The address to send the browser to, and what to remember meanwhile.
 
     Raises:
-        SignInFailed: in plain words, as everything here.
+        SignInFailedError: in plain words, as everything here.
     """
     attempt = SignIn(generate_token(32), generate_token(32), generate_token(48))
     extra = {"prompt": prompt} if prompt else {}
@@ -136,9 +136,9 @@ async def begin(prompt: str | None) -> tuple[str, SignIn]:
 async def complete(attempt: SignIn, parameters: dict[str, str]) -> SignedIn:
     """Check the response to the attempt of its ``state``, redeem the code, verify what comes."""
     if parameters.get("iss") != settings().issuer:
-        raise SignInFailed("The response is another issuer's (RFC 9207).")
+        raise SignInFailedError("The response is another issuer's (RFC 9207).")
     if "error" in parameters:
-        raise SignInFailed(f"The server answered {parameters['error']}: {parameters.get('error_description', '')}")
+        raise SignInFailedError(f"The server answered {parameters['error']}: {parameters.get('error_description', '')}")
     with _in_plain_words():
         found = await _metadata()
         async with _client() as client:
@@ -182,7 +182,7 @@ async def _signed_in(found: dict[str, Any], answer: dict[str, Any], expected: Cl
     access_claims = verify_access_token(access_token, keys)
     userinfo = await _fetch(found["userinfo_endpoint"], access_token)
     if userinfo["sub"] != id_claims["sub"]:
-        raise SignInFailed("Userinfo speaks of somebody else.")
+        raise SignInFailedError("Userinfo speaks of somebody else.")
     return SignedIn(
         _shown("ID token", "Who signed in, for this client alone.", id_token, id_claims),
         _shown("Access token", "For APIs, which verify it as is done here.", access_token, access_claims),

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, Router
 
 from idp.dev import demo, mailbox, start
-from idp.web import i18n
+from idp.infra import i18n
 
 
 async def _in_english(request: Request[Any, Any, Any]) -> None:

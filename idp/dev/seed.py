@@ -10,10 +10,10 @@ import msgspec
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import user_by_email
 from idp.accounts.users import create_user, set_password
-from idp.db.engine import execute, transaction
-from idp.db.notices import announce
 from idp.errors import OAuthError
 from idp.ids import digest
+from idp.infra.db.cache_invalidation import announce
+from idp.infra.db.engine import execute, transaction
 from idp.oauth.clients.registration import register_client, register_resource_server, rotate_secret
 from idp.oauth.clients.tables import ClientRow
 from idp.oauth.credentials import credentials_changed
@@ -64,7 +64,7 @@ class Demo(msgspec.Struct):
     service_client_secret: str
 
 
-class CannotKeepSecrets(Exception):
+class CannotKeepSecretsError(Exception):
     """The secrets of the sample data cannot be written: one plain sentence with its mend."""
 
 
@@ -72,7 +72,7 @@ async def seed(data_dir: Path, issuer: str) -> Demo:
     """Make what is missing of the sample data. Secrets that are lost, or hold no more, are made anew.
 
     Raises:
-        CannotKeepSecrets: the folder cannot be written to.
+        CannotKeepSecretsError: the folder cannot be written to.
     """
     # An empty secret never holds.
     kept = load(data_dir) or Demo("", "", "")
@@ -95,7 +95,7 @@ def _save(path: Path, demo: Demo) -> None:
         path.touch(mode=0o600, exist_ok=False)
         path.write_bytes(msgspec.json.encode(demo))
     except OSError as error:
-        raise CannotKeepSecrets(
+        raise CannotKeepSecretsError(
             f"Cannot write {path}: {error.strerror}. Set IDP_DATA_DIR to a folder that can be written to."
         ) from error
 

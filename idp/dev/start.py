@@ -8,9 +8,9 @@ from typing import Any
 from litestar import Response, get
 
 from idp.dev import seed
+from idp.http.access import Access
+from idp.http.pages import page
 from idp.settings import settings
-from idp.web.access import Access
-from idp.web.pages import page
 
 
 def _endpoints(issuer: str) -> list[tuple[str, str, str]]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from idp.accounts import profile
-from idp.accounts.addresses import InvalidEmail, is_as_told, normalise_email
-from idp.federation.upstream import Upstream
+from idp.accounts.addresses import InvalidEmailError, is_as_told, normalise_email
+from idp.federation.models import Upstream
 
 #: Where each of our claims is found, at a provider that uses the standard's names.
 STANDARD = {
@@ -51,5 +51,5 @@ def email_of(upstream: Upstream, told: dict[str, Any]) -> str | None:
     text = _at(told, upstream.claims.get("email", "email"))
     try:
         return normalise_email(text) if isinstance(text, str) else None
-    except InvalidEmail:
+    except InvalidEmailError:
         return None

@@ -1,7 +1,7 @@
 """Why a sign-in elsewhere led nowhere. Each is told to the person in plain words, and to the operator by an event."""
 
 
-class UnfitUpstream(ValueError):
+class InvalidUpstreamError(ValueError):
     """A provider cannot be configured like this: one plain sentence says why."""
 
 
@@ -11,37 +11,37 @@ class UpstreamError(Exception):
     reason = "failed"
 
 
-class Unavailable(UpstreamError):
+class UpstreamUnavailableError(UpstreamError):
     """It did not answer, or not with what its protocol says."""
 
     reason = "unavailable"
 
 
-class Untrusted(UpstreamError):
+class UntrustedResponseError(UpstreamError):
     """What it answered is not signed, meant or dated as it must be."""
 
     reason = "untrusted"
 
 
-class Cancelled(UpstreamError):
+class SignInCancelledError(UpstreamError):
     """The person did not go on there."""
 
     reason = "cancelled"
 
 
-class Denied(UpstreamError):
+class AccessDeniedError(UpstreamError):
     """It sent the person back with an error, or would not redeem the code."""
 
     reason = "refused"
 
 
-class Outside(UpstreamError):
+class NotInAllowedOrganizationError(UpstreamError):
     """The person is not of those whom the operator lets in."""
 
     reason = "outside"
 
 
-class NotAnew(UpstreamError):
+class NotReauthenticatedError(UpstreamError):
     """The person was to sign in there anew, and did not."""
 
     reason = "not_anew"

@@ -12,11 +12,11 @@ from idp import ids
 from idp.accounts.tables import Origin, User, user_by_id
 from idp.accounts.users import add_user
 from idp.audit.events import record
-from idp.db.engine import execute, fetch, fetchrow
-from idp.federation.upstream import Person
+from idp.federation.models import UserInfo
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.i18n import locale
 from idp.keys import vault
 from idp.mail import outbox
-from idp.web.i18n import locale
 
 _USE = """
     UPDATE identity AS i SET last_used_at = now(), email = $3, tokens = coalesce($4, i.tokens), upstream_id = $5
@@ -56,11 +56,11 @@ _UNLINK = """
 """
 
 
-class Barred(Exception):
+class AccountDisabledError(Exception):
     """The account was disabled."""
 
 
-class Found(msgspec.Struct, frozen=True):
+class ExternalIdentity(msgspec.Struct, frozen=True):
     """Somebody whom a provider vouches for, kept while they prove the rest.
 
     Attributes:
@@ -81,13 +81,13 @@ class Found(msgspec.Struct, frozen=True):
     auth_time: int | None = None
 
 
-def found(upstream_id: str, person: Person, *, keep_tokens: bool) -> Found:
+def found(upstream_id: str, person: UserInfo, *, keep_tokens: bool) -> ExternalIdentity:
     """What is kept of a person."""
     tokens = None
     if keep_tokens and person.tokens is not None:
         # Whatever they are: unlike msgspec's, this JSON is ASCII.
         tokens = vault.seal(json.dumps(person.tokens).encode(), _context(person.issuer, person.subject))
-    return Found(
+    return ExternalIdentity(
         upstream_id, person.issuer, person.subject, person.email, person.email_verified, person.claims,
         person.two_factors, tokens, person.auth_time,
     )  # fmt: skip
@@ -97,21 +97,21 @@ def _context(issuer: str, subject: str) -> str:
     return f"identity.tokens:{issuer} {subject}"
 
 
-async def known(somebody: Found) -> UUID | None:
+async def known(somebody: ExternalIdentity) -> UUID | None:
     """The user who has this identity, if there is one. Notes that it was used.
 
     Raises:
-        Barred: they may not sign in.
+        AccountDisabledError: they may not sign in.
     """
     row = await fetchrow(_USE, somebody.issuer, somebody.subject, somebody.email, somebody.tokens, somebody.upstream_id)
     if row is None:
         return None
     if not row["enabled"]:
-        raise Barred
+        raise AccountDisabledError
     return UUID(str(row["user_id"]))
 
 
-async def link(user_id: UUID, somebody: Found) -> bool:
+async def link(user_id: UUID, somebody: ExternalIdentity) -> bool:
     """Make an identity a user's own, and tell them. In the caller's transaction. Returns False when it is another's."""
     inserted = await execute(
         _INSERT, ids.uuid7(), somebody.issuer, somebody.subject, user_id, somebody.upstream_id, somebody.email,
@@ -134,7 +134,7 @@ async def keep(user_id: UUID, issuer: str, subject: str, upstream_id: str | None
     await execute(_KEEP, ids.uuid7(), issuer, subject, user_id, name)
 
 
-async def create_user(somebody: Found) -> UUID | None:
+async def create_user(somebody: ExternalIdentity) -> UUID | None:
     """Make an account for somebody whose address is proved, with what the provider told of them.
 
     In the caller's transaction. Returns None when somebody has the address by now.

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from idp.federation.errors import Unavailable
+from idp.federation.errors import UpstreamUnavailableError
+from idp.infra import outbound
 from idp.keys import jose
-from idp.web import outbound
 
 SECONDS = 5.0
 MAX_BYTES = 256 * 1024
@@ -32,13 +32,13 @@ async def fetch(url: str) -> dict[str, Any]:
     """A JSON object from a provider.
 
     Raises:
-        Unavailable: there is no answer, or another one.
+        UpstreamUnavailableError: there is no answer, or another one.
     """
     try:
         body = await outbound.get(url, {"Accept": "application/json"}, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
         return msgspec.json.decode(body, type=dict[str, Any])
     except (outbound.CallFailed, msgspec.DecodeError, UnicodeError) as error:
-        raise Unavailable(f"{url} does not answer as it should.") from error
+        raise UpstreamUnavailableError(f"{url} does not answer as it should.") from error
 
 
 async def _cached(url: str) -> dict[str, Any]:
@@ -65,18 +65,18 @@ async def metadata(issuer: str, published_as: str | None = None, url: str | None
         published_as: what the metadata calls the issuer, where that is not its own name.
 
     Raises:
-        Unavailable: it publishes none, or that of somebody else (section 4.3).
+        UpstreamUnavailableError: it publishes none, or that of somebody else (section 4.3).
     """
     url = url or f"{issuer.rstrip('/')}/.well-known/openid-configuration"
     found = await _cached(url)
     if found.get("issuer") != (published_as or issuer):
         _kept.pop(url, None)
-        raise Unavailable(f"The metadata at {url} are those of another issuer.")
+        raise UpstreamUnavailableError(f"The metadata at {url} are those of another issuer.")
     # Those that are not needed for every sign-in may be missing; none may be nonsense.
     found = {name: value for name, value in found.items() if not name.endswith("_endpoint") or is_url(value)}
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
         if not is_url(found.get(name)):
-            raise Unavailable(f"The metadata at {url} do not name the {name}.")
+            raise UpstreamUnavailableError(f"The metadata at {url} do not name the {name}.")
     return found
 
 
@@ -96,7 +96,7 @@ async def verify(token: str, jwks_uri: str, algorithms: tuple[str, ...]) -> jose
 
     Raises:
         InvalidJWTError: it is not right.
-        Unavailable: the keys cannot be had.
+        UpstreamUnavailableError: the keys cannot be had.
     """
     try:
         return jose.verify_foreign(token, _keys(await _cached(jwks_uri)), algorithms)

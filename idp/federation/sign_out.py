@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from idp.db.engine import fetchrow
 from idp.federation import providers
 from idp.federation.errors import UpstreamError
-from idp.federation.upstreams import upstreams
+from idp.federation.registry import upstreams
+from idp.infra.db.engine import fetchrow
 
 _LAST_USED = "SELECT upstream_id FROM identity WHERE user_id = $1 ORDER BY last_used_at DESC NULLS LAST LIMIT 1"
 

@@ -6,12 +6,12 @@ from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.accounts.tables import User
-from idp.db.engine import engine
 from idp.ids import uuid7
+from idp.infra.db.engine import engine
 
 
 class UpstreamRow(Table, tablename="upstream", db=engine):
-    """A provider that people may sign in with. ``config`` is that of :mod:`idp.federation.upstreams`.
+    """A provider that people may sign in with. ``config`` is that of :mod:`idp.federation.registry`.
 
     ``client_secret`` is sealed. ``position`` is the operator's order.
     """

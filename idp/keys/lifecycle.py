@@ -1,9 +1,9 @@
 """The life of a signing key: published, then signing, then retiring, then retired, then destroyed.
 
 Others cache our JWKS, so a key is published before it signs: until every resource server that we know was seen
-fetching it (:mod:`idp.keys.witness`), or until its deadline. It stays published until everything that it signed has
+fetching it (:mod:`idp.keys.propagation`), or until its deadline. It stays published until everything that it signed has
 expired. Each change is one transaction that starts with its notice, by which changes on all replicas happen one after
-the other (:func:`idp.db.notices.announce`).
+the other (:func:`idp.infra.db.cache_invalidation.announce`).
 """
 
 import asyncio
@@ -15,12 +15,12 @@ import msgspec
 
 from idp import clock
 from idp.audit.events import record
-from idp.db.engine import execute, fetch, fetchrow, transaction
-from idp.db.notices import announce
-from idp.errors import NoSigningKey
-from idp.keys import jose, witness
+from idp.errors import NoSigningKeyError
+from idp.infra.db.cache_invalidation import announce
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.keys import jose, propagation
 from idp.keys.jose import SigningKey
-from idp.keys.ring import open_private_key, seal_private_key
+from idp.keys.key_set import open_private_key, seal_private_key
 from idp.settings import settings
 
 TOPIC = "keys"
@@ -91,11 +91,11 @@ FROM signing_key ORDER BY alg, activates_at NULLS LAST, created_at
 """
 
 
-class RotationPending(Exception):
+class RotationPendingError(Exception):
     """A key of the algorithm is published already and waits for its time: one plain sentence."""
 
 
-class UnknownKey(Exception):
+class UnknownKeyError(Exception):
     """There is no such key, or it is not in the state that this needs: one plain sentence."""
 
 
@@ -151,7 +151,7 @@ class Revocation(msgspec.Struct, frozen=True):
     successor: str | None
     signed: int
     last_token_expires_at: datetime | None
-    services: list[witness.Witness]
+    services: list[propagation.Witness]
 
 
 def _overlap() -> int:
@@ -196,7 +196,7 @@ async def publish(key: SigningKey, *, deadline: int | None = None) -> str:
         deadline: seconds after which it signs in any case; None: it waits for all, however long.
 
     Raises:
-        RotationPending: another key of the algorithm still waits, or this one was published before.
+        RotationPendingError: another key of the algorithm still waits, or this one was published before.
     """
     async with transaction():
         await announce(TOPIC)
@@ -216,12 +216,12 @@ async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int
         deadline: see :func:`publish`.
 
     Raises:
-        NoSigningKey: there is no key to replace.
-        RotationPending: a new key still waits.
+        NoSigningKeyError: there is no key to replace.
+        RotationPendingError: a new key still waits.
         UnsupportedAlgorithmError: we do not use this size.
     """
     if await fetchrow(_FIND_ACTIVE, alg) is None:
-        raise NoSigningKey(alg)
+        raise NoSigningKeyError(alg)
     pending = await fetchrow(_FIND_PENDING, alg)
     if pending is not None and not now:
         raise await _rotation_pending(alg)
@@ -243,13 +243,13 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
         unseen: the resource servers that were not seen fetching it, for the audit trail.
 
     Raises:
-        UnknownKey: no pending key has this ``kid``.
+        UnknownKeyError: no pending key has this ``kid``.
     """
     async with transaction():
         await announce(TOPIC)
         row = await fetchrow(_ACTIVATE, kid, _overlap())
         if row is None:
-            raise UnknownKey("There is no pending key with this id.")
+            raise UnknownKeyError("There is no pending key with this id.")
         detail = {"kid": kid, "alg": row["alg"], "predecessor": row["predecessor"], "unseen": unseen}
         await record("key_activated", detail=detail)
 
@@ -257,14 +257,14 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
 async def revoke(kid: str) -> Revocation:
     """Take a key out of the JWKS at once, because it may be in wrong hands. If it signs, another one signs from now on.
 
-    A retired key verifies no token any more, but hints (:meth:`idp.keys.ring.KeyRing.hinting`): not once it is revoked.
+    A retired key still verifies hints (:meth:`idp.keys.key_set.KeySet.hinting`). A revoked key does not.
 
     Raises:
-        UnknownKey: there is no such key, or it is revoked already.
+        UnknownKeyError: there is no such key, or it is revoked already.
     """
     found = next((key for key in await list_keys() if key.kid == kid), None)
     if found is None or found.revoked_at is not None:
-        raise UnknownKey("There is no key with this id that is not revoked yet.")
+        raise UnknownKeyError("There is no key with this id that is not revoked yet.")
     # Made before the transaction that may need it: RSA takes its time, and others wait for the lock.
     gone = found.state in (State.RETIRED, State.DESTROYED)
     spare = None if gone else await asyncio.to_thread(jose.generate, found.alg)
@@ -274,9 +274,9 @@ async def revoke(kid: str) -> Revocation:
         signs = active is not None and active["kid"] == kid
         successor = await _successor(found.alg, spare) if signs and spare is not None else None
         if not await execute(_REVOKE, kid):
-            raise UnknownKey("There is no key with this id that is not revoked yet.")
+            raise UnknownKeyError("There is no key with this id that is not revoked yet.")
         await record("key_revoked", detail={"kid": kid, "alg": found.alg, "successor": successor})
-        services = await witness.view(successor or kid)
+        services = await propagation.view(successor or kid)
     return Revocation(
         kid, found.alg, found.state, successor, found.signed, found.last_token_expires_at, services
     )  # fmt: skip
@@ -294,12 +294,12 @@ async def destroy(kid: str) -> None:
     """Erase the private part of a retired key.
 
     Raises:
-        UnknownKey: no retired key has this ``kid``.
+        UnknownKeyError: no retired key has this ``kid``.
     """
     async with transaction():
         await announce(TOPIC)
         if not await execute(_DESTROY, kid):
-            raise UnknownKey("There is no retired key with this id whose private part still exists.")
+            raise UnknownKeyError("There is no retired key with this id whose private part still exists.")
         await record("key_destroyed", detail={"kid": kid})
 
 
@@ -307,24 +307,24 @@ async def export(kid: str, *, private: bool = False) -> SigningKey:
     """A key to be written elsewhere. That its private part was taken out is recorded.
 
     Raises:
-        UnknownKey: there is no such key, or its private part is destroyed.
-        VaultError: the master key is not the one of this database.
+        UnknownKeyError: there is no such key, or its private part is destroyed.
+        SecretsError: the master key is not the one of this database.
     """
     row = await fetchrow(_FIND, kid)
     if row is None or (private and row["private_jwk"] is None):
-        raise UnknownKey("There is no key with this id" + (" that has a private part." if private else "."))
+        raise UnknownKeyError("There is no key with this id" + (" that has a private part." if private else "."))
     if not private:
         return jose.from_public_jwk(msgspec.json.decode(row["public_jwk"]))
     await record("key_exported", detail={"kid": kid})
     return open_private_key(kid, bytes(row["private_jwk"]))
 
 
-async def _rotation_pending(alg: str) -> RotationPending:
+async def _rotation_pending(alg: str) -> RotationPendingError:
     row = await fetchrow(_FIND_PENDING, alg)
     if row is None:
-        return RotationPending("This key was published before.")
+        return RotationPendingError("This key was published before.")
     until = f", or until {row['deadline_at']:%Y-%m-%d %H:%M:%S %Z}" if row["deadline_at"] else ""
-    return RotationPending(
+    return RotationPendingError(
         f"A new {alg} key, {row['kid']}, is published already and waits until all resource servers have fetched"
         f" it{until}. To use it at once: `idp keys rotate --now`."
     )

@@ -5,8 +5,8 @@ from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.constraints import Unique
 from piccolo.table import Table
 
-from idp.db.engine import engine
 from idp.ids import uuid7
+from idp.infra.db.engine import engine
 
 
 class RootKey(Table, tablename="root_key", db=engine):

@@ -2,7 +2,7 @@
 
 Neither encrypts anything of ours: every use has a key of its own, derived from the root key by HKDF. What is sealed
 opens only in the place that it was sealed for. The master key can be changed without touching what is sealed
-(:mod:`idp.keys.root`, docs/decisions/0022-a-root-key-under-the-master-key.md).
+(:mod:`idp.keys.root_key`, docs/decisions/0022-a-root-key-under-the-master-key.md).
 """
 
 import base64
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from idp.audit import seal as audit_seal
+from idp.audit import row_hmac as audit_seal
 from idp.settings import Settings, settings
 
 KEY_BYTES = 32
@@ -30,7 +30,7 @@ _NONCE_BYTES = 12
 _HEADER_BYTES = len(_VERSION) + _KEY_ID_BYTES + _NONCE_BYTES
 
 
-class VaultError(Exception):
+class SecretsError(Exception):
     """The master key is missing or wrong, or a sealed secret is damaged: one plain sentence."""
 
 
@@ -41,7 +41,7 @@ def _parse(text: str, source: str) -> bytes:
     text = text.strip().rstrip("=")
     # 32 bytes are 43 characters of base64url; the last one has two bits to spare.
     if not re.fullmatch(r"[A-Za-z0-9_-]{43}", text):
-        raise VaultError(f"{source} does not hold a master key: 32 bytes in base64url.")
+        raise SecretsError(f"{source} does not hold a master key: 32 bytes in base64url.")
     return base64.urlsafe_b64decode(text + "=")
 
 
@@ -49,7 +49,7 @@ def load_master_key(settings: Settings) -> bytes:
     """The 32 bytes of the master key, from the settings or from its file.
 
     Raises:
-        VaultError: there is none, or it cannot be read.
+        SecretsError: there is none, or it cannot be read.
     """
     if settings.master_key is not None:
         return _parse(settings.master_key.get_secret_value(), "IDP_MASTER_KEY")
@@ -60,17 +60,17 @@ def read_master_key(path: Path) -> bytes:
     """The master key in a file.
 
     Raises:
-        VaultError: there is none, or it cannot be read.
+        SecretsError: there is none, or it cannot be read.
     """
     try:
         text = path.read_text(encoding="ascii")
     except FileNotFoundError as error:
-        raise VaultError(
+        raise SecretsError(
             f"There is no master key: {path} does not exist. Create it with `idp keys init`, or set IDP_MASTER_KEY."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise VaultError(f"The master key {path} cannot be read: {reason}.") from error
+        raise SecretsError(f"The master key {path} cannot be read: {reason}.") from error
     return _parse(text, str(path))
 
 
@@ -86,10 +86,10 @@ def create_master_key(path: Path) -> None:
     """Write a new master key to a file that only its owner can read.
 
     Raises:
-        VaultError: there is one already, or the file cannot be written.
+        SecretsError: there is one already, or the file cannot be written.
     """
     if path.exists():
-        raise VaultError(
+        raise SecretsError(
             f"{path} exists already. It is not replaced: nothing that was sealed with it could be opened again."
         )
     try:
@@ -104,7 +104,7 @@ def create_master_key(path: Path) -> None:
             path.unlink()
             raise
     except OSError as error:
-        raise VaultError(f"The master key {path} cannot be written: {error.strerror}.") from error
+        raise SecretsError(f"The master key {path} cannot be written: {error.strerror}.") from error
 
 
 @cache
@@ -112,7 +112,7 @@ def master_key() -> bytes:
     """The master key of this process, read once.
 
     Raises:
-        VaultError: there is none, or it cannot be read.
+        SecretsError: there is none, or it cannot be read.
     """
     return load_master_key(settings())
 
@@ -128,7 +128,7 @@ _root_key: bytes | None = None
 
 
 def unlock(root_key: bytes | None) -> None:
-    """Use this root key from now on; see :func:`idp.keys.root.unlock`. None: none any more."""
+    """Use this root key from now on; see :func:`idp.keys.root_key.unlock`. None: none any more."""
     global _root_key  # noqa: PLW0603 -- one server a process (docs/decisions/0008-one-server-a-process.md)
     _root_key = root_key
     audit_seal.use(_derive(root_key, "audit") if root_key is not None else None)
@@ -138,12 +138,12 @@ def root_key() -> bytes:
     """The root key of this process.
 
     Raises:
-        VaultError: no master key has opened it.
+        SecretsError: no master key has opened it.
     """
     if _root_key is None:
         # Says better what is wrong, where there is no master key at all.
         master_key()
-        raise VaultError("The root key of the database was not opened.")
+        raise SecretsError("The root key of the database was not opened.")
     return _root_key
 
 
@@ -157,13 +157,13 @@ def unwrap(sealed: bytes, master_key: bytes) -> bytes:
     """Open a root key.
 
     Raises:
-        VaultError: another master key sealed it, or it is damaged.
+        SecretsError: another master key sealed it, or it is damaged.
     """
     nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
     try:
         return AESGCM(_derive(master_key, "root-key")).decrypt(nonce, ciphertext, b"root_key.sealed")
     except InvalidTag as error:
-        raise VaultError("The root key in the database is damaged.") from error
+        raise SecretsError("The root key in the database is damaged.") from error
 
 
 @lru_cache(maxsize=64)
@@ -175,7 +175,7 @@ def derive(purpose: str) -> bytes:
     """A key of 32 bytes for one purpose, such as ``refresh-token``, ``csrf``, ``one-time-code``.
 
     Raises:
-        VaultError: no master key has opened the root key.
+        SecretsError: no master key has opened the root key.
     """
     return _derive(root_key(), purpose)
 
@@ -184,7 +184,7 @@ def derive_outside(purpose: str) -> bytes:
     """A key of 32 bytes for what is kept outside the database: derived from the master key itself.
 
     Raises:
-        VaultError: there is no master key, or it cannot be read.
+        SecretsError: there is no master key, or it cannot be read.
     """
     return _derive(master_key(), f"outside:{purpose}")
 
@@ -211,14 +211,14 @@ def open(blob: bytes, context: str) -> bytes:  # noqa: A001
     """Decrypt what :func:`seal` made for this context.
 
     Raises:
-        VaultError: it is of another database, it is damaged, or it belongs elsewhere.
+        SecretsError: it is of another database, it is damaged, or it belongs elsewhere.
     """
     header, ciphertext = blob[:_HEADER_BYTES], blob[_HEADER_BYTES:]
     if len(header) < _HEADER_BYTES or not header.startswith(_VERSION):
-        raise VaultError("A sealed secret in the database is damaged.")
+        raise SecretsError("A sealed secret in the database is damaged.")
     if header[1 : 1 + _KEY_ID_BYTES] != _key_id():
-        raise VaultError("A sealed secret in the database was sealed in another one.")
+        raise SecretsError("A sealed secret in the database was sealed in another one.")
     try:
         return AESGCM(derive("seal")).decrypt(header[-_NONCE_BYTES:], ciphertext, header + context.encode())
     except InvalidTag as error:
-        raise VaultError("A sealed secret in the database is damaged or misplaced.") from error
+        raise SecretsError("A sealed secret in the database is damaged or misplaced.") from error

@@ -10,7 +10,7 @@ from idp.mail.messages import sending_host
 from idp.settings import settings
 
 
-class NotConfigured(Exception):
+class MailNotConfiguredError(Exception):
     """There is no SMTP server to hand it to."""
 
     def __init__(self) -> None:
@@ -21,8 +21,8 @@ async def hand_over(message: EmailMessage) -> str:
     """Send a message and return the server's words.
 
     Raises:
-        NotConfigured: there is no server.
-        NotSent: the server cannot be reached, or refuses the message.
+        MailNotConfiguredError: there is no server.
+        MailNotSentError: the server cannot be reached, or refuses the message.
     """
     url = settings().smtp_url
     if url is not None:
@@ -31,7 +31,7 @@ async def hand_over(message: EmailMessage) -> str:
     if settings().dev or settings().database_url is None:
         await asyncio.to_thread(_capture, message, captured_mail())
         return "Captured"
-    raise NotConfigured
+    raise MailNotConfiguredError
 
 
 def captured_mail() -> Path:

@@ -8,9 +8,9 @@ from html import unescape
 from urllib.parse import urlsplit
 
 from idp import clock
+from idp.infra import i18n
+from idp.infra.templates import templates
 from idp.settings import settings
-from idp.web import i18n
-from idp.web.pages import pages
 
 #: In characters. Longer ones are sentences.
 MAX_NAME_LENGTH = 60
@@ -54,7 +54,7 @@ def compose(to: str, template: str, message_id: str | None = None, **context: ob
         "when": i18n.exact_moment(now),
         "issuer": settings().issuer,
     }
-    html = pages().render(f"mail/{template}.html", **values)
+    html = templates().render(f"mail/{template}.html", **values)
     title = _TITLE.search(html)
     message = EmailMessage(policy=SMTP)
     # A header is one line, whatever names are part of it.
@@ -66,6 +66,6 @@ def compose(to: str, template: str, message_id: str | None = None, **context: ob
     # So that nobody's holiday notice answers (RFC 3834 section 5; the second one is Microsoft's).
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    message.set_content(pages().render(f"mail/{template}.txt", **values))
+    message.set_content(templates().render(f"mail/{template}.txt", **values))
     message.add_alternative(html, subtype="html")
     return message

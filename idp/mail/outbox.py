@@ -19,15 +19,15 @@ import structlog
 
 from idp import ids
 from idp.audit.events import storable
-from idp.db import outages
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra import i18n
+from idp.infra.db import outages
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.logs import exception_fields
 from idp.keys import vault
 from idp.mail import deliver
 from idp.mail.messages import compose
-from idp.mail.smtp import NotSent
+from idp.mail.smtp import MailNotSentError
 from idp.settings import settings
-from idp.web import i18n
-from idp.web.logs import exception_fields
 
 log = structlog.get_logger()
 
@@ -91,7 +91,7 @@ _RETRY = "UPDATE mail SET next_attempt_at = now() WHERE id = $1 AND state = 'def
 _woken = asyncio.Event()
 
 
-class Rejected(Exception):
+class MailRejectedError(Exception):
     """The message will never be accepted, for the reason given."""
 
 
@@ -190,12 +190,12 @@ async def _deliver(row: asyncpg.Record) -> None:
     renewing = asyncio.create_task(_renew(row))
     try:
         response = await _send(row)
-    except Rejected as error:
+    except MailRejectedError as error:
         log.error("mail_dead", template=template, reason=type(error.__cause__ or error).__name__)  # noqa: TRY400
         await _finish(row, "dead", str(error))
     except Exception as error:
         # Whatever it is, the message waits for it to be mended. The text of the error may quote the address.
-        event = "mail_not_configured" if isinstance(error, deliver.NotConfigured) else "mail_deferred"
+        event = "mail_not_configured" if isinstance(error, deliver.MailNotConfiguredError) else "mail_deferred"
         log.warning(event, template=template, error=type(error).__name__)
         wait = min(FIRST_WAIT * 2 ** min(row["attempts"] - 1, 20), LONGEST_WAIT) * random.uniform(0.8, 1.2)  # noqa: S311
         await _note(_DEFER, row["id"], row["attempts"], _words(error), wait)
@@ -217,28 +217,28 @@ async def _send(row: asyncpg.Record) -> str:
     """Send one message and return the server's words.
 
     Raises:
-        Rejected: it cannot be sent, now or later.
+        MailRejectedError: it cannot be sent, now or later.
     """
     if not row["live"]:
-        raise Rejected("It was too late to send it.")
+        raise MailRejectedError("It was too late to send it.")
     content = msgspec.json.decode(vault.open(row["content"], _context(row["id"])))
     i18n.locale.set(content["locale"])
     try:
         message = compose(row["recipient"], row["template"], message_id=str(row["id"]), **content["context"])
     except Exception as error:
-        raise Rejected(f"It could not be made: {type(error).__name__}.") from error
+        raise MailRejectedError(f"It could not be made: {type(error).__name__}.") from error
     try:
         async with asyncio.timeout(SEND_SECONDS):
             return await deliver.hand_over(message)
-    except NotSent as error:
+    except MailNotSentError as error:
         if error.final:
-            raise Rejected(str(error)) from error
+            raise MailRejectedError(str(error)) from error
         raise
 
 
 def _words(error: Exception) -> str:
     """What an admin sees of a failure: the server's own words, or ours."""
-    text = str(error) if isinstance(error, NotSent | deliver.NotConfigured) else type(error).__name__
+    text = str(error) if isinstance(error, MailNotSentError | deliver.MailNotConfiguredError) else type(error).__name__
     return str(storable(text))[:MAX_RESPONSE_LENGTH]
 
 

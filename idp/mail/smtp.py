@@ -47,7 +47,7 @@ def connection_options(url: str) -> dict[str, Any]:
     return options
 
 
-class NotSent(Exception):
+class MailNotSentError(Exception):
     """The server did not take the message. The text is the server's own words where there are some.
 
     Attributes:
@@ -67,7 +67,7 @@ async def send(message: EmailMessage, url: str, *, greeting: str) -> str:
 
     Raises:
         SettingsError: the URL is malformed.
-        NotSent: the server cannot be reached, or refuses the message.
+        MailNotSentError: the server cannot be reached, or refuses the message.
     """
     client = aiosmtplib.SMTP(timeout=TIMEOUT_SECONDS, local_hostname=greeting, **connection_options(url))
     try:
@@ -75,12 +75,12 @@ async def send(message: EmailMessage, url: str, *, greeting: str) -> str:
     except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as error:
         refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
         final = all(refusal.code >= 500 for refusal in refusals)
-        raise NotSent("; ".join(map(_words, refusals)), final=final) from error
+        raise MailNotSentError("; ".join(map(_words, refusals)), final=final) from error
     except aiosmtplib.SMTPNotSupported as error:
         # An address that needs SMTPUTF8 (RFC 6531 section 3.2). The other extensions may be on again tomorrow.
-        raise NotSent(_words(error), final="SMTPUTF8" in str(error)) from error
+        raise MailNotSentError(_words(error), final="SMTPUTF8" in str(error)) from error
     except aiosmtplib.SMTPException as error:
-        raise NotSent(_words(error)) from error
+        raise MailNotSentError(_words(error)) from error
 
 
 async def _converse(client: aiosmtplib.SMTP, message: EmailMessage) -> str:

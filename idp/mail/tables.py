@@ -4,8 +4,8 @@ from piccolo.columns import UUID, Bytea, SmallInt, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
-from idp.db.engine import engine
 from idp.ids import uuid7
+from idp.infra.db.engine import engine
 
 
 class Mail(Table, tablename="mail", db=engine):

@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from idp.keys import jose
-from idp.keys.ring import keyring
+from idp.keys.key_set import key_set
 from idp.oauth.clients.registry import registry
 from idp.oauth.statements import CLAIMS_OF_LIVE_ACCESS_TOKEN, HOLD_ACCESS_TOKEN, IS_REVOKED, LIVE_ACCESS_TOKEN
-from idp.oauth.token.mint import family_of
-from idp.oauth.token_kinds import is_access_token
+from idp.oauth.token.issuer import family_of
+from idp.oauth.token_types import is_access_token
 from idp.settings import settings
 
 
@@ -41,7 +41,7 @@ def _verified(token: str, _kids: str) -> Mapping[str, Any]:
     Raises:
         jose.InvalidJWTError: no key of ours signed it.
     """
-    keys = keyring.verification()
+    keys = key_set.verification()
     try:
         return jose.verify(token, keys, typ="at+jwt")
     except jose.InvalidJWTError:
@@ -55,14 +55,14 @@ def _verified(token: str, _kids: str) -> Mapping[str, Any]:
 def read(token: str) -> Mapping[str, Any] | None:
     """The claims of an access token that we signed and that has not expired, revoked or not."""
     try:
-        claims = _verified(token, keyring.kids())
+        claims = _verified(token, key_set.kids())
         jose.check_times(claims)
     except jose.InvalidJWTError:
         return None
     return claims if claims.get("iss") == settings().issuer else None
 
 
-async def judge(token: str, *, with_user: bool = False) -> LiveAccessToken | None:
+async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | None:
     """The token if it still counts: neither it nor its family is revoked, its user and client are not disabled, and it
     was not issued before what counts at all.
 

@@ -13,12 +13,16 @@ from litestar.params import FromPath
 from idp import ids
 from idp.accounts.tables import user_by_id
 from idp.audit.events import record
-from idp.db.engine import execute, fetch, fetchrow, transaction
 from idp.errors import PageError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.pages import navigate, page, see_other
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.infra.i18n import gettext as _
 from idp.oauth.allowance import Allowance, Pair, pairs_of
-from idp.oauth.authorize import waiting
+from idp.oauth.authorize import pending_request
+from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest, ClaimsRequest, within_registration
-from idp.oauth.authorize.waiting import Waiting
 from idp.oauth.clients import redirects
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_claims
@@ -27,10 +31,6 @@ from idp.signin import limits, sessions
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.flow import Display
 from idp.signin.sessions import SignedIn
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.i18n import gettext as _
-from idp.web.pages import navigate, page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -89,7 +89,9 @@ def _documents_hash(client: Client) -> bytes:
     return sha256(f"{client.policy_uri or ''}\0{client.tos_uri or ''}".encode()).digest()
 
 
-async def is_needed(asked: AuthorizationRequest, client: Client, session: SignedIn, pending: Waiting | None) -> bool:
+async def is_needed(
+    asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
+) -> bool:
     """Whether the person must be asked (OpenID Connect Core section 3.1.2.4).
 
     A first-party client may skip consent, but ``prompt=consent`` always asks.
@@ -103,18 +105,18 @@ async def is_needed(asked: AuthorizationRequest, client: Client, session: Signed
 
 
 class _Asking(NamedTuple):
-    pending: Waiting
+    pending: PendingRequest
     client: Client
     session: SignedIn
 
 
 async def _load(request: AnyRequest, request_id: str) -> _Asking | Response[Any]:
     """Returns the request, its client and the session; or the way back to the request, which asks for the sign-in."""
-    pending = await waiting.load(request, request_id)
+    pending = await pending_request.load(request, request_id)
     client = registry.client(pending.asked.client_id)
     session = await sessions.current(request)
     if client is None or session is None:
-        return navigate(waiting.path(pending))
+        return navigate(pending_request.path(pending))
     sessions.protect(session)
     asked = within_registration(pending.asked, client)
     return _Asking(msgspec.structs.replace(pending, asked=asked), client, session)
@@ -162,16 +164,16 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
     match form.get("action"):
         case "allow":
             await _remember(pending, client, session)
-            return navigate(waiting.path(pending))
+            return navigate(pending_request.path(pending))
         case "deny":
             await record("consent", outcome="denied", user_id=session.user_id, client_id=client.client_id)
-            return navigate(f"{waiting.path(pending)}/cancel")
+            return navigate(f"{pending_request.path(pending)}/cancel")
         case "switch":
             key = await limits.begin(request)
             binding = await flows.start(
                 key,
-                waiting.path(pending),
-                cancel_to=f"{waiting.path(pending)}/cancel",
+                pending_request.path(pending),
+                cancel_to=f"{pending_request.path(pending)}/cancel",
                 display=display(client, pending.asked.ui_locales),
                 max_age=pending.asked.max_proof_age,
             )
@@ -179,10 +181,10 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
     raise PageError(_("Please choose"), _("Allow or deny the request."), status=HTTPStatus.BAD_REQUEST)
 
 
-async def _remember(pending: Waiting, client: Client, session: SignedIn) -> None:
+async def _remember(pending: PendingRequest, client: Client, session: SignedIn) -> None:
     asked, allowance = pending.asked, Allowance.needed(pending.asked)
     async with transaction():
-        await waiting.mark_consented(pending, session.user_id)
+        await pending_request.mark_consented(pending, session.user_id)
         await execute(
             _GRANT,
             ids.uuid7(),

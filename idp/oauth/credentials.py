@@ -8,8 +8,8 @@ tests/attacks/test_67_outliving_artefacts.py lists every table and every purpose
 from collections import Counter
 from uuid import UUID
 
-from idp.accounts import proofs
-from idp.db.engine import execute
+from idp.accounts import email_proofs
+from idp.infra.db.engine import execute
 from idp.oauth.sign_out import sign_out_user
 from idp.signin import totp
 
@@ -30,7 +30,7 @@ async def credentials_changed(user_id: UUID, reason: str) -> Counter[str]:
         how many of each were ended.
     """
     ended = Counter[str]()
-    ended["email_proofs"] = await proofs.withdraw_of_user(user_id)
+    ended["email_proofs"] = await email_proofs.withdraw_of_user(user_id)
     ended["pending_totp"] = await totp.forget_pending(user_id)
     ended["upstream_attempts"] = await execute(_LINKS, user_id)
     ended.update(await sign_out_user(user_id, reason))

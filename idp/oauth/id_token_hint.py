@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from idp.errors import InvalidRequest
+from idp.errors import InvalidRequestError
 from idp.keys import jose
-from idp.keys.ring import keyring
-from idp.oauth.token_kinds import is_access_token
+from idp.keys.key_set import key_set
+from idp.oauth.token_types import is_access_token
 from idp.settings import settings
 
 
@@ -16,10 +16,10 @@ def read_id_token_hint(token: str) -> dict[str, Any]:
     One signed by a revoked key is refused: whoever has that key can name any person and any session.
 
     Raises:
-        InvalidRequest: it is not an ID token of ours.
+        InvalidRequestError: it is not an ID token of ours.
     """
     try:
-        claims = jose.verify(token, keyring.hinting(), typ="JWT")
+        claims = jose.verify(token, key_set.hinting(), typ="JWT")
     except jose.InvalidJWTError as error:
         raise _not_ours(str(error)) from error
     if is_access_token(claims):
@@ -29,5 +29,5 @@ def read_id_token_hint(token: str) -> dict[str, Any]:
     return claims
 
 
-def _not_ours(why: str) -> InvalidRequest:
-    return InvalidRequest("id_token_hint is not an ID token of this server.", reason=f"id_token_hint: {why}")
+def _not_ours(why: str) -> InvalidRequestError:
+    return InvalidRequestError("id_token_hint is not an ID token of this server.", reason=f"id_token_hint: {why}")

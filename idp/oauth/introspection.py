@@ -5,23 +5,23 @@ from typing import Any
 
 from litestar import Request, post
 
-from idp.db.engine import fetchrow
-from idp.errors import InvalidClient, InvalidRequest
+from idp.errors import InvalidClientError, InvalidRequestError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.fast_path import FAST_PATH, Answer, json
+from idp.http.headers import request_header
+from idp.infra.db.engine import fetchrow
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.statements import LIVE_REFRESH_TOKEN
-from idp.oauth.token.mint import present_refresh_token
+from idp.oauth.token.issuer import present_refresh_token
 from idp.settings import settings
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.direct import DIRECT, Answer, json
-from idp.web.headers import request_header
 
 INACTIVE = {"active": False}
 
 
-@post("/introspect", opt={"access": Access.CLIENT} | DIRECT, status_code=200)
+@post("/introspect", opt={"access": Access.CLIENT} | FAST_PATH, status_code=200)
 async def introspect(request: Request[Any, Any, Any]) -> Answer:
     """Say whether a token is active, and what it says, to those whom it concerns.
 
@@ -31,9 +31,9 @@ async def introspect(request: Request[Any, Any, Any]) -> Answer:
     form = await forms.form(request)
     client = authenticate(request_header(request.scope, b"authorization"), form)
     if client.public:
-        raise InvalidClient("Introspection needs a client that can authenticate itself.")
+        raise InvalidClientError("Introspection needs a client that can authenticate itself.")
     if "token" not in form:
-        raise InvalidRequest("token is missing.")
+        raise InvalidRequestError("token is missing.")
     answer = await _access_token(form["token"], client) or await _refresh_token(form["token"], client)
     return json(answer or INACTIVE)
 
@@ -47,7 +47,7 @@ def _concerns(client: Client, claims: Mapping[str, Any]) -> bool:
 
 
 async def _access_token(token: str, client: Client) -> dict[str, Any] | None:
-    live = await access_tokens.judge(token)
+    live = await access_tokens.validate(token)
     if live is None or not _concerns(client, live.claims):
         return None
     return {"active": True, "token_type": "Bearer", **live.claims}

@@ -9,8 +9,12 @@ from litestar import HttpMethod, Request, Response, get, post, route
 from litestar.datastructures import Cookie
 
 from idp.accounts.tables import user_by_id
-from idp.errors import InvalidRequest, PageError
+from idp.errors import InvalidRequestError, PageError
 from idp.federation.sign_out import sign_out_url
+from idp.http import cookies, forms
+from idp.http.access import Access
+from idp.http.pages import navigate, page, see_other
+from idp.infra.i18n import gettext as _
 from idp.oauth import consent
 from idp.oauth.clients import redirects
 from idp.oauth.clients.registry import Client, registry
@@ -18,19 +22,15 @@ from idp.oauth.id_token_hint import read_id_token_hint
 from idp.settings import settings
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
-from idp.signin.machine import Step
 from idp.signin.sessions import SignedIn
-from idp.web import cookies, forms
-from idp.web.access import Access
-from idp.web.i18n import gettext as _
-from idp.web.pages import navigate, page, see_other
+from idp.signin.transitions import Step
 
 AnyRequest = Request[Any, Any, Any]
 log = structlog.get_logger()
 
 #: The cookie that keeps what a client asked for while the person is at a provider, and its lifetime.
 RETURN, RETURN_SECONDS = "logout", 600
-#: How the browser is sent on: by a redirect, or after a form by a page (:func:`idp.web.pages.navigate`).
+#: How the browser is sent on: by a redirect, or after a form by a page (:func:`idp.http.pages.navigate`).
 Send = Callable[[str, Sequence[Cookie]], Response[Any]]
 PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
 
@@ -59,7 +59,7 @@ class _LogoutRequest:
             return {}, False
         try:
             return read_id_token_hint(parameters["id_token_hint"]), False
-        except InvalidRequest as error:
+        except InvalidRequestError as error:
             log.info("id_token_hint_ignored", reason=error.reason)
             return {}, True
 

@@ -1,7 +1,7 @@
 """What others must know of this server: discovery documents and the JWKS.
 
 Answered from memory, so that tokens can be verified even while the database is down; by a worker that starts then, from
-the copy of the public keys on disk (:mod:`idp.keys.last_known`).
+the copy of the public keys on disk (:mod:`idp.keys.jwks_snapshot`).
 """
 
 from functools import lru_cache
@@ -12,21 +12,21 @@ from litestar import HttpMethod, Request, route
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from idp.db.standing import WITHOUT_DATABASE, standing
-from idp.keys import witness
-from idp.keys.ring import Document, keyring, prepare
+from idp.http.access import Access
+from idp.http.fast_path import FAST_PATH, Answer
+from idp.http.headers import encode, request_header
+from idp.infra import i18n
+from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
+from idp.infra.request_context import client_address, head
+from idp.keys import propagation
+from idp.keys.key_set import Document, key_set, prepare
 from idp.oauth.authorize.checks import RESPONSE_MODES, prompts
-from idp.oauth.clients import recognition
+from idp.oauth.clients import jwks_consumers
 from idp.oauth.clients.authentication import METHODS as AUTH_METHODS
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
 from idp.oauth.token.endpoint import GRANTS
 from idp.settings import settings
-from idp.signin.machine import ACR_VALUES
-from idp.web import i18n
-from idp.web.access import Access
-from idp.web.context import client_address, head
-from idp.web.direct import DIRECT, Answer
-from idp.web.headers import encode, request_header
+from idp.signin.transitions import ACR_VALUES
 
 METHODS: Final = (HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS)
 
@@ -101,10 +101,10 @@ def _require_keys() -> None:
     """Tell others to ask again rather than that there are no keys.
 
     Raises:
-        DatabaseUnavailable: this process has not joined its database, and there is no copy of the keys on disk.
+        DatabaseUnavailableError: this process has not joined its database, and there is no copy of the keys on disk.
     """
-    if not standing.joined and not keyring.entries:
-        standing.require({})
+    if not readiness.joined and not key_set.entries:
+        readiness.require({})
 
 
 def _fetches(request: Request[Any, Any, Any]) -> bool:
@@ -115,26 +115,26 @@ def _fetches(request: Request[Any, Any, Any]) -> bool:
 @route(
     ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"],
     http_method=METHODS,
-    opt={"access": Access.PUBLIC} | DIRECT | WITHOUT_DATABASE,
+    opt={"access": Access.PUBLIC} | FAST_PATH | WITHOUT_DATABASE,
 )
 async def discovery(request: Request[Any, Any, Any]) -> Answer:
     """The metadata of this server, under the names of OpenID Connect Discovery and of RFC 8414."""
     _require_keys()
-    return _answer(request, _discovery(settings().issuer, keyring.algorithms()))
+    return _answer(request, _discovery(settings().issuer, key_set.algorithms()))
 
 
 @route(
     "/.well-known/jwks.json",
     http_method=METHODS,
-    opt={"access": Access.PUBLIC} | DIRECT | WITHOUT_DATABASE,
+    opt={"access": Access.PUBLIC} | FAST_PATH | WITHOUT_DATABASE,
 )
 async def jwks(request: Request[Any, Any, Any]) -> Answer:
     """The public keys (RFC 7517 section 5)."""
     _require_keys()
     agent = request_header(request.scope, b"user-agent") or ""
-    if _fetches(request) and (servers := recognition.by_origin(client_address.get(), agent)):
-        witness.note(servers, client_address.get(), agent, keyring.kids())
-    return _answer(request, keyring.jwks())
+    if _fetches(request) and (servers := jwks_consumers.by_origin(client_address.get(), agent)):
+        propagation.note(servers, client_address.get(), agent, key_set.kids())
+    return _answer(request, key_set.jwks())
 
 
 @route("/jwks/{jwks_id:str}", http_method=METHODS, opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
@@ -143,16 +143,16 @@ async def jwks_of_resource_server(request: Request[Any, Any, Any], jwks_id: From
 
     A worker without its database knows no resource server, and answers with the keys whatever the URL.
     """
-    if not standing.joined:
+    if not readiness.joined:
         _require_keys()
-        return _answer(request, keyring.jwks())
-    server = recognition.by_jwks_id(jwks_id)
+        return _answer(request, key_set.jwks())
+    server = jwks_consumers.by_jwks_id(jwks_id)
     if server is None:
         raise NotFoundException
     if _fetches(request):
         agent = request_header(request.scope, b"user-agent") or ""
-        witness.note((server.identifier,), client_address.get(), agent, keyring.kids())
-    return _answer(request, keyring.jwks())
+        propagation.note((server.identifier,), client_address.get(), agent, key_set.kids())
+    return _answer(request, key_set.jwks())
 
 
 ROUTES = [discovery, jwks, jwks_of_resource_server]

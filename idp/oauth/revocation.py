@@ -7,24 +7,24 @@ from litestar import Request, post
 from litestar.datastructures import Cookie
 
 from idp.audit.events import record
-from idp.db.engine import execute, fetchrow, transaction
-from idp.errors import InvalidRequest
+from idp.errors import InvalidRequestError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.fast_path import FAST_PATH, Answer
+from idp.http.headers import encode, request_header
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
-from idp.oauth.families import revoke_family
 from idp.oauth.statements import FAMILY_OF_REFRESH_TOKEN, OWNER_OF_FAMILY, REVOKE_ACCESS_TOKEN, REVOKE_BY_CLIENT
 from idp.oauth.token import cookie
-from idp.oauth.token.mint import present_refresh_token
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.direct import DIRECT, Answer
-from idp.web.headers import encode, request_header
+from idp.oauth.token.issuer import present_refresh_token
+from idp.oauth.token_families import revoke_family
 
 DONE = encode({"Cache-Control": "no-store"})
 
 
-@post("/revoke", opt={"access": Access.CLIENT} | DIRECT, status_code=200)
+@post("/revoke", opt={"access": Access.CLIENT} | FAST_PATH, status_code=200)
 async def revoke(request: Request[Any, Any, Any]) -> Answer:
     """Revoke a token of the client. A refresh token takes its whole family with it.
 
@@ -38,7 +38,7 @@ async def revoke(request: Request[Any, Any, Any]) -> Answer:
         form["token"] = form.get("refresh_token", "")
         cookies.append(cookie.delete(client))
     elif "token" not in form:
-        raise InvalidRequest("token is missing.")
+        raise InvalidRequestError("token is missing.")
     if not await _revoke_refresh_token(client, form["token"]):
         await _revoke_access_token(client, form["token"])
     return Answer(b"", DONE, cookies=cookies)
@@ -72,8 +72,8 @@ async def _revoke_access_token(client: Client, token: str) -> None:
             await record("access_token_revoked", client_id=client.client_id, detail={"jti": claims["jti"]})
 
 
-def _not_yours() -> InvalidRequest:
-    return InvalidRequest("The token was not issued to this client.")
+def _not_yours() -> InvalidRequestError:
+    return InvalidRequestError("The token was not issued to this client.")
 
 
 ROUTES = [revoke]

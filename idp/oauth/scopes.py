@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from idp.web.i18n import gettext as _
+from idp.infra.i18n import gettext as _
 
 #: The standard scopes, each with the claims about the user that it asks for (section 5.4).
 STANDARD_SCOPES: Mapping[str, tuple[str, ...]] = {

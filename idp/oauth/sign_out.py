@@ -4,7 +4,7 @@ from collections import Counter
 from uuid import UUID
 
 from idp.audit.events import record
-from idp.db.engine import execute, transaction
+from idp.infra.db.engine import execute, transaction
 from idp.signin import devices
 from idp.signin import flow as flows
 

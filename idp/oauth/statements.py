@@ -5,13 +5,13 @@ the database's clock included. A statement that finds no row has changed nothing
 """
 
 from idp.accounts.tables import User
-from idp.db.batched import Batched
-from idp.db.columns import all_columns
+from idp.infra.db.coalescing import CoalescedQuery
+from idp.infra.db.columns import all_columns
 
 # code_challenge: S256 of the verifier (null: none was sent). jti and what follows: of the refresh token (null: none is
 # wanted). family_id: of what is issued; the refresh token names it. family_until: the latest end of the family.
 # resource: those that the code must cover, parted by spaces. not_before: what the code must not be older than.
-REDEEM_CODE = Batched(
+REDEEM_CODE = CoalescedQuery(
     "code_hash bytea, client_id text, redirect_uri text, code_challenge text, resource text, not_before timestamptz, "
     "family_id uuid, family_until timestamptz, jti uuid, token_hash bytea, issued_at timestamptz, "
     "expires_at timestamptz",
@@ -79,7 +79,7 @@ _FAMILY_LIVES = """
 
 # Of the token presented, and scopes and resources that it must cover, parted by spaces. new_jti and what follows: of
 # its successor. not_before: what no family may be older than.
-ROTATE_REFRESH_TOKEN = Batched(
+ROTATE_REFRESH_TOKEN = CoalescedQuery(
     "jti uuid, token_hash bytea, client_id text, scope text, resource text, not_before timestamptz, "
     "new_jti uuid, new_hash bytea, new_issued_at timestamptz, new_expires_at timestamptz",
     f"""
@@ -150,9 +150,9 @@ FROM asked AS a, token_family AS f, users AS u
 WHERE f.id = a.family_id AND {_FAMILY_LIVES}
   AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = a.jti)
 """
-LIVE_ACCESS_TOKEN = Batched("family_id uuid, jti text", f"SELECT a.number, u.id {_ACCESS_TOKEN_LIVES}")
+LIVE_ACCESS_TOKEN = CoalescedQuery("family_id uuid, jti text", f"SELECT a.number, u.id {_ACCESS_TOKEN_LIVES}")
 # And what userinfo may say.
-CLAIMS_OF_LIVE_ACCESS_TOKEN = Batched(
+CLAIMS_OF_LIVE_ACCESS_TOKEN = CoalescedQuery(
     "family_id uuid, jti text", f"SELECT a.number, {all_columns(User, 'u')}, f.claims {_ACCESS_TOKEN_LIVES}"
 )
 
@@ -165,7 +165,7 @@ FOR SHARE OF u FOR SHARE OF f
 """  # noqa: S608
 
 # An access token of no family.
-IS_REVOKED = Batched("jti text", "SELECT number FROM asked JOIN revoked_access_token USING (jti)")
+IS_REVOKED = CoalescedQuery("jti text", "SELECT number FROM asked JOIN revoked_access_token USING (jti)")
 
 # $1 jti  $2 token_hash  $3 client_id  $4 the moment that no family may be older than
 LIVE_REFRESH_TOKEN = f"""

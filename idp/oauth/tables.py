@@ -18,8 +18,8 @@ from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.accounts.tables import User
-from idp.db.engine import engine
 from idp.ids import uuid7
+from idp.infra.db.engine import engine
 from idp.oauth.clients.tables import ClientRow
 from idp.signin.tables import Session
 

@@ -5,15 +5,15 @@ from typing import Any
 from litestar import HttpMethod, Request, route
 
 from idp.accounts.claims import claims_of
-from idp.errors import BearerError, InsufficientScope, InvalidRequest, InvalidToken, MissingToken
+from idp.errors import BearerError, InsufficientScopeError, InvalidRequestError, InvalidTokenError, MissingTokenError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.fast_path import FAST_PATH, Answer, json
+from idp.http.headers import request_header
 from idp.oauth import access_tokens
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import claims_of_scopes, visible_claims
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.direct import DIRECT, Answer, json
-from idp.web.headers import request_header
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -30,26 +30,29 @@ async def _bearer_token(request: AnyRequest) -> str:
     if request.method == HttpMethod.POST and request.headers.get("content-type", "").startswith(forms.FORM):
         try:
             in_body = (await forms.form(request)).get("access_token", "")
-        except InvalidRequest as error:
+        except InvalidRequestError as error:
             raise BearerError("invalid_request", error.description) from error
     if in_header and in_body:
         raise BearerError("invalid_request", "The access token is sent in more than one way.")
     if not in_header and not in_body:
-        raise MissingToken
+        raise MissingTokenError
     return in_header or in_body
 
 
 @route(
-    "/userinfo", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.BEARER} | DIRECT, status_code=200
+    "/userinfo",
+    http_method=[HttpMethod.GET, HttpMethod.POST],
+    opt={"access": Access.BEARER} | FAST_PATH,
+    status_code=200,
 )
 async def userinfo(request: AnyRequest) -> Answer:
     """The claims of the user in whose name the token was issued: those of its scopes, and those asked for by name."""
-    live = await access_tokens.judge(await _bearer_token(request), with_user=True)
+    live = await access_tokens.validate(await _bearer_token(request), with_user=True)
     if live is None:
-        raise InvalidToken
+        raise InvalidTokenError
     scopes = str(live.claims["scope"]).split()
     if live.row is None or "openid" not in scopes:
-        raise InsufficientScope("openid")
+        raise InsufficientScopeError("openid")
     names = claims_of_scopes(scopes)
     client = registry.client(live.claims["client_id"])
     if live.row["claims"] and client is not None:

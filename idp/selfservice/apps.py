@@ -6,12 +6,12 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
+from idp.http.access import Access
+from idp.http.pages import see_other
 from idp.oauth import consent
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import describe, describe_claim
-from idp.selfservice.frame import account_page, posted, visit
-from idp.web.access import Access
-from idp.web.pages import see_other
+from idp.selfservice.account_page import account_page, posted, visit
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}

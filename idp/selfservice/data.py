@@ -6,25 +6,25 @@ import msgspec
 from litestar import Request, Response, get, post
 
 from idp import clock
-from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.claims import claims_of
-from idp.accounts.owners import LastOwnerError
+from idp.accounts.last_owner import LastOwnerError
 from idp.accounts.profile import delete_user
 from idp.accounts.tables import User
 from idp.audit.events import record
-from idp.db.engine import fetch, transaction
 from idp.federation import linking
+from idp.http import cookies
+from idp.http.access import Access
+from idp.http.pages import page
+from idp.infra.db.engine import fetch, transaction
+from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.oauth import consent
 from idp.oauth.scopes import CLAIMS
-from idp.selfservice.frame import Visit, account_page, posted, visit
-from idp.selfservice.notices import changed
+from idp.selfservice.account_page import AccountRequest, account_page, posted, visit
+from idp.selfservice.security_mails import changed
 from idp.settings import settings
 from idp.signin import passkeys
-from idp.web import cookies
-from idp.web.access import Access
-from idp.web.i18n import gettext as _
-from idp.web.pages import page
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -111,10 +111,10 @@ async def delete_account(request: AnyRequest) -> Response[Any]:
     return page("account_deleted.html", cookies=[cookies.delete(cookies.SESSION)])
 
 
-def _is_meant(visitor: Visit, typed: str) -> bool:
+def _is_meant(visitor: AccountRequest, typed: str) -> bool:
     try:
         return normalise_email(typed) == visitor.user.email
-    except InvalidEmail:
+    except InvalidEmailError:
         return False
 
 

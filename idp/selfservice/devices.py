@@ -7,15 +7,15 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from idp.audit.events import record
-from idp.db.engine import fetch, transaction
+from idp.http.access import Access
+from idp.http.pages import see_other
+from idp.infra.db.engine import fetch, transaction
+from idp.infra.geoip import device, place
 from idp.oauth import sign_out
 from idp.oauth.sign_out import sign_out_user
-from idp.selfservice.frame import account_page, posted, visit
-from idp.selfservice.places import device, place
+from idp.selfservice.account_page import account_page, posted, visit
 from idp.settings import settings
 from idp.signin import sessions
-from idp.web.access import Access
-from idp.web.pages import see_other
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}

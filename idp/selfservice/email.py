@@ -4,19 +4,19 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 
-from idp.accounts import email_change, proofs
-from idp.accounts.addresses import InvalidEmail, normalise_email
-from idp.accounts.proofs import Purpose
-from idp.db.engine import transaction
-from idp.errors import TooManyTries
+from idp.accounts import email_change, email_proofs
+from idp.accounts.addresses import InvalidEmailError, normalise_email
+from idp.accounts.email_proofs import Purpose
+from idp.errors import TooManyRequestsError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.exception_handlers import slowed_down, wait_sentence
+from idp.http.pages import see_other
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
-from idp.selfservice.frame import Visit, account_page, posted, visit
+from idp.selfservice.account_page import AccountRequest, account_page, posted, visit
 from idp.signin import limits, sessions
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.failures import slowed_down, wait_sentence
-from idp.web.i18n import gettext as _
-from idp.web.pages import see_other
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -24,9 +24,14 @@ PATH = "/account/email"
 
 
 async def _page(
-    request: AnyRequest, visitor: Visit, *, entered: str = "", token: str | None = None, error: str | None = None
+    request: AnyRequest,
+    visitor: AccountRequest,
+    *,
+    entered: str = "",
+    token: str | None = None,
+    error: str | None = None,
 ) -> Response[str]:
-    sent_to = await proofs.waiting(Purpose.EMAIL_CHANGE, str(visitor.session.id))
+    sent_to = await email_proofs.waiting(Purpose.EMAIL_CHANGE, str(visitor.session.id))
     return account_page(
         request, "email", visitor, error=error, entered=entered, token=token, sent_to=sent_to, action=PATH
     )
@@ -68,16 +73,16 @@ async def change_email(request: AnyRequest) -> Response[Any]:
     return see_other(f"/account/security?done={'email' if cookies else 'email-verified'}", cookies)
 
 
-async def _send(request: AnyRequest, visitor: Visit, entered: str) -> Response[Any]:
+async def _send(request: AnyRequest, visitor: AccountRequest, entered: str) -> Response[Any]:
     try:
         email = normalise_email(entered)
-    except InvalidEmail:
+    except InvalidEmailError:
         return await _page(
             request, visitor, entered=entered, error=_("Enter your email address, such as name@example.com.")
         )
     try:
         await limits.mail_to(email, request)
-    except TooManyTries as error:
+    except TooManyRequestsError as error:
         return slowed_down(await _page(request, visitor, entered=entered, error=wait_sentence(error)), error)
     await email_change.mail_confirmation(visitor.user, email, visitor.session.id)
     return see_other(f"{PATH}?done=email-sent")

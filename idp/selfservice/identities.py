@@ -6,22 +6,22 @@ from uuid import UUID
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
-from idp.db.engine import transaction
 from idp.federation import linking
-from idp.federation.upstreams import upstreams
-from idp.selfservice.frame import Visit, ask, end_others, posted, visit
+from idp.federation.registry import upstreams
+from idp.http import cookies
+from idp.http.access import Access
+from idp.http.pages import see_other
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import gettext as _
+from idp.selfservice.account_page import AccountRequest, ask, end_others, posted, visit
 from idp.settings import settings
 from idp.signin.csrf import form_token
-from idp.web import cookies
-from idp.web.access import Access
-from idp.web.i18n import gettext as _
-from idp.web.pages import see_other
 
 AnyRequest = Request[Any, Any, Any]
 PATH = "/account/security"
 
 
-async def shown(request: AnyRequest, visitor: Visit) -> dict[str, Any]:
+async def shown(request: AnyRequest, visitor: AccountRequest) -> dict[str, Any]:
     """What is connected, and what could be, with the way there."""
     own = await linking.identities_of(visitor.user.id)
     secret = cookies.read(request, cookies.SESSION) or ""

@@ -7,14 +7,14 @@ from litestar import Request, Response, get, post
 from idp.accounts import invitations
 from idp.accounts.invitations import Invited
 from idp.errors import PageError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.pages import page, see_other
+from idp.infra.i18n import gettext as _
 from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.flow import Registration
-from idp.signin.machine import Step
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.i18n import gettext as _
-from idp.web.pages import page, see_other
+from idp.signin.transitions import Step
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}

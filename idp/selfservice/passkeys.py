@@ -7,21 +7,21 @@ from uuid import UUID
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
-from idp.db.engine import transaction
-from idp.selfservice.frame import Visit, account_page, ask, end_others, posted, visit
-from idp.selfservice.notices import changed
+from idp.http.access import Access
+from idp.http.pages import see_other
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import gettext as _
+from idp.selfservice.account_page import AccountRequest, account_page, ask, end_others, posted, visit
 from idp.selfservice.security import PATH as SECURITY
+from idp.selfservice.security_mails import changed
 from idp.signin import factors, passkeys, sessions
-from idp.web.access import Access
-from idp.web.i18n import gettext as _
-from idp.web.pages import see_other
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
 PATH = "/account/passkeys"
 
 
-async def _page(request: AnyRequest, visitor: Visit, error: str | None = None) -> Response[Any]:
+async def _page(request: AnyRequest, visitor: AccountRequest, error: str | None = None) -> Response[Any]:
     challenge = secrets.token_bytes(32)
     await sessions.keep_challenge(visitor.session.id, challenge)
     options = passkeys.registration_options(visitor.user, challenge, await passkeys.list_of(visitor.user.id))
@@ -49,7 +49,7 @@ async def add(request: AnyRequest) -> Response[Any]:
                 return await _page(request, visitor, _("This page was open for too long. Try again."))
             await passkeys.register(visitor.user.id, form.get("name", ""), challenge, form.get("credential", ""))
             await changed(visitor.user, "passkey_added")
-    except passkeys.PasskeyRefused as error:
+    except passkeys.InvalidPasskeyError as error:
         return await _page(request, visitor, str(error))
     return see_other(f"{SECURITY}?done=passkey")
 

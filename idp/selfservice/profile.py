@@ -6,11 +6,11 @@ import msgspec
 from litestar import Request, Response, get, post
 
 from idp.accounts.claims import ADDRESS_MEMBERS
-from idp.accounts.profile import FIELDS, ProfileRefused, time_zones, update_profile
+from idp.accounts.profile import FIELDS, InvalidProfileError, time_zones, update_profile
 from idp.accounts.tables import User
-from idp.selfservice.frame import Visit, account_page, posted, visit
-from idp.web.access import Access
-from idp.web.pages import see_other
+from idp.http.access import Access
+from idp.http.pages import see_other
+from idp.selfservice.account_page import AccountRequest, account_page, posted, visit
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -23,7 +23,7 @@ def _values(user: User) -> dict[str, str]:
     return values | {f"address.{name}": address.get(name, "") for name in ADDRESS_MEMBERS}
 
 
-def _page(request: AnyRequest, visitor: Visit, values: dict[str, str], **context: Any) -> Response[str]:
+def _page(request: AnyRequest, visitor: AccountRequest, values: dict[str, str], **context: Any) -> Response[str]:
     return account_page(request, "profile", visitor, values=values, time_zones=sorted(time_zones()), **context)
 
 
@@ -45,7 +45,7 @@ async def save_profile(request: AnyRequest) -> Response[Any]:
     visitor, form = asked
     try:
         await update_profile(visitor.user, form)
-    except ProfileRefused as error:
+    except InvalidProfileError as error:
         values = {name: form.get(name, "") for name in _values(visitor.user)}
         return _page(request, visitor, values, error=str(error), wrong=error.field)
     return see_other(f"{PATH}?done=profile")

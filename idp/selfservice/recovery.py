@@ -6,23 +6,23 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
-from idp.accounts import proofs
-from idp.accounts.addresses import InvalidEmail
-from idp.accounts.passwords import PasswordRefused
-from idp.accounts.proofs import Purpose
+from idp.accounts import email_proofs
+from idp.accounts.addresses import InvalidEmailError
+from idp.accounts.email_proofs import Purpose
+from idp.accounts.passwords import InvalidPasswordError
 from idp.audit.events import record
-from idp.errors import PageError, TooManyTries
+from idp.errors import PageError, TooManyRequestsError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.exception_handlers import slowed_down, wait_sentence
+from idp.http.pages import page, see_other
+from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
 from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.flow import Flow
 from idp.signin.recovery import ask, reset_by_code, reset_by_link
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.failures import slowed_down, wait_sentence
-from idp.web.i18n import gettext as _
-from idp.web.pages import page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -47,7 +47,7 @@ def _forgot_page(flow: Flow, username: str, sent_to: str | None, error: str | No
 async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Ask for the address; once the mail is sent, for the code and a new password."""
     flow = await flows.load(request, flow_id)
-    return _forgot_page(flow, flow.login_hint, await proofs.waiting(Purpose.PASSWORD_RESET, flow.binding.id))
+    return _forgot_page(flow, flow.login_hint, await email_proofs.waiting(Purpose.PASSWORD_RESET, flow.binding.id))
 
 
 @post("/login/{flow_id:str}/forgot", opt=PAGE)
@@ -56,23 +56,23 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     flow = await flows.load(request, flow_id)
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, "login")
-    waiting = await proofs.waiting(Purpose.PASSWORD_RESET, flow.binding.id)
+    waiting = await email_proofs.waiting(Purpose.PASSWORD_RESET, flow.binding.id)
     if form.get("action") == "send":
         username = form.get("username") or waiting or ""
         try:
             await ask(flow, username, request)
-        except InvalidEmail:
+        except InvalidEmailError:
             return _forgot_page(flow, username, None, _("Enter your email address, such as name@example.com."))
-        except TooManyTries as error:
+        except TooManyRequestsError as error:
             return slowed_down(_forgot_page(flow, username, waiting, wait_sentence(error)), error)
         return see_other(f"{flows.path(flow.binding)}/forgot")
     try:
         changed = await reset_by_code(
             flow, form.get("code", ""), form.get("password", ""), credentials_changed, request
         )
-    except PasswordRefused as error:
+    except InvalidPasswordError as error:
         return _forgot_page(flow, "", waiting, str(error))
-    except TooManyTries as error:
+    except TooManyRequestsError as error:
         return slowed_down(_forgot_page(flow, "", waiting, wait_sentence(error)), error)
     if not changed:
         return _forgot_page(
@@ -105,7 +105,7 @@ def _reset_page(token: str, email: str, error: str | None = None) -> Response[st
 async def show_reset(request: AnyRequest) -> Response[Any]:
     """Where the link leads. Looking at it changes nothing."""
     token = forms.query(request).get("token", "")
-    proved = await proofs.peek_token(token, Purpose.PASSWORD_RESET)
+    proved = await email_proofs.peek_token(token, Purpose.PASSWORD_RESET)
     if proved is None:
         raise _too_old()
     return _reset_page(token, proved.email)
@@ -116,12 +116,12 @@ async def reset(request: AnyRequest) -> Response[Any]:
     """Take the new password."""
     form = await forms.form(request)
     token = form.get("token", "")
-    proved = await proofs.peek_token(token, Purpose.PASSWORD_RESET)
+    proved = await email_proofs.peek_token(token, Purpose.PASSWORD_RESET)
     try:
         changed = await reset_by_link(token, form.get("password", ""), credentials_changed, request)
-    except PasswordRefused as error:
+    except InvalidPasswordError as error:
         return _reset_page(token, proved.email if proved else "", str(error))
-    except TooManyTries as error:
+    except TooManyRequestsError as error:
         return slowed_down(_reset_page(token, proved.email if proved else "", wait_sentence(error)), error)
     if not changed:
         raise _too_old()
@@ -132,7 +132,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
 async def show_unlock(request: AnyRequest) -> Response[Any]:
     """Where the link leads that an account's owner is mailed when somebody tries too many passwords."""
     token = forms.query(request).get("token", "")
-    if await proofs.peek_token(token, Purpose.UNLOCK) is None:
+    if await email_proofs.peek_token(token, Purpose.UNLOCK) is None:
         raise _too_old()
     return page("unlock.html", token=token, done=False)
 
@@ -140,7 +140,7 @@ async def show_unlock(request: AnyRequest) -> Response[Any]:
 @post("/unlock", opt=PAGE)
 async def unlock(request: AnyRequest) -> Response[Any]:
     """Lift the lock."""
-    proved = await proofs.take_token((await forms.form(request)).get("token", ""), Purpose.UNLOCK)
+    proved = await email_proofs.take_token((await forms.form(request)).get("token", ""), Purpose.UNLOCK)
     if proved is None:
         raise _too_old()
     await limits.unlock(proved.email)

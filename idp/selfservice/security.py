@@ -4,20 +4,20 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 
-from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password
+from idp.accounts.passwords import InvalidPasswordError, check_new_password, hash_password
 from idp.accounts.users import keep_password
-from idp.db.engine import transaction
-from idp.errors import TooManyTries
+from idp.errors import TooManyRequestsError
+from idp.http.access import Access
+from idp.http.exception_handlers import slowed_down, wait_sentence
+from idp.http.pages import see_other
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
 from idp.selfservice import identities
-from idp.selfservice.frame import Visit, account_page, ask, posted, visit
-from idp.selfservice.notices import changed
+from idp.selfservice.account_page import AccountRequest, account_page, ask, posted, visit
+from idp.selfservice.security_mails import changed
 from idp.signin import factors, limits, passkeys, recovery_codes, sessions
-from idp.signin.machine import Step
-from idp.web.access import Access
-from idp.web.failures import slowed_down, wait_sentence
-from idp.web.i18n import gettext as _
-from idp.web.pages import see_other
+from idp.signin.transitions import Step
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -63,12 +63,12 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     user, password = visitor.user, form.get("password", "")
     try:
         await limits.step(request)
-    except TooManyTries as error:
+    except TooManyRequestsError as error:
         return slowed_down(account_page(request, "password", visitor, error=wait_sentence(error)), error)
     try:
         await check_new_password(password, user_inputs=[user.email, user.name or ""])
         password_hash = await hash_password(password)
-    except PasswordRefused as error:
+    except InvalidPasswordError as error:
         return account_page(request, "password", visitor, error=str(error))
     async with transaction():
         await keep_password(user.id, password_hash, credentials_changed)
@@ -127,7 +127,7 @@ async def make_recovery_codes(request: AnyRequest) -> Response[Any]:
     return await show_new_codes(request, asked[0])
 
 
-async def show_new_codes(request: AnyRequest, visitor: Visit) -> Response[Any]:
+async def show_new_codes(request: AnyRequest, visitor: AccountRequest) -> Response[Any]:
     """Make recovery codes and show them, once."""
     async with transaction():
         codes = await recovery_codes.make(visitor.user.id)

@@ -4,27 +4,27 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 
-from idp.db.engine import transaction
-from idp.errors import TooManyTries
-from idp.selfservice.frame import Visit, account_page, ask, end_others, posted, visit
-from idp.selfservice.notices import changed
+from idp.errors import TooManyRequestsError
+from idp.http.access import Access
+from idp.http.exception_handlers import slowed_down, wait_sentence
+from idp.http.pages import see_other
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import gettext as _
+from idp.selfservice.account_page import AccountRequest, account_page, ask, end_others, posted, visit
 from idp.selfservice.security import PATH as SECURITY
 from idp.selfservice.security import show_new_codes
+from idp.selfservice.security_mails import changed
 from idp.signin import devices, factors, limits, totp
-from idp.web.access import Access
-from idp.web.failures import slowed_down, wait_sentence
-from idp.web.i18n import gettext as _
-from idp.web.pages import see_other
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
 PATH = "/account/totp"
 
 
-async def _page(request: AnyRequest, visitor: Visit, error: str | None = None) -> Response[Any]:
+async def _page(request: AnyRequest, visitor: AccountRequest, error: str | None = None) -> Response[Any]:
     try:
         setup = await totp.start(visitor.user.id, str(visitor.session.id), visitor.user.email)
-    except totp.AlreadyEnabled:
+    except totp.AlreadyEnabledError:
         return see_other(SECURITY)
     return account_page(request, "totp", visitor, setup=setup, error=error, action=PATH)
 
@@ -46,7 +46,7 @@ async def confirm_totp(request: AnyRequest) -> Response[Any]:
     user = visitor.user
     try:
         await limits.second_step(user.id, request)
-    except TooManyTries as error:
+    except TooManyRequestsError as error:
         return slowed_down(await _page(request, visitor, wait_sentence(error)), error)
     async with transaction():
         confirmed = await totp.confirm(user.id, str(visitor.session.id), form.get("code", ""))

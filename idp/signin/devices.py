@@ -7,9 +7,9 @@ from litestar import Request
 from litestar.datastructures import Cookie
 
 from idp import ids
-from idp.db.engine import execute, fetchrow
+from idp.http import cookies
+from idp.infra.db.engine import execute, fetchrow
 from idp.settings import DAY, settings
-from idp.web import cookies
 
 COOKIE = "device"
 #: How long a browser stays known without a sign-in.

@@ -7,8 +7,8 @@ import msgspec
 
 from idp.accounts.users import SignOut
 from idp.audit.events import record
-from idp.db.engine import execute, fetchrow, transaction
-from idp.signin.machine import Step
+from idp.infra.db.engine import execute, fetchrow, transaction
+from idp.signin.transitions import Step
 
 #: Of the user ``u``: whether a second step is asked for, and for each of ``_STEPS`` whether there is one.
 FACTORS = """

@@ -1,7 +1,7 @@
 """The sign-in flow: one attempt to find out who is at the browser, held on the server and named in the URL.
 
 Whoever needs to know starts a flow with the path to come back to. The flow ends once, with a session or cancelled.
-How it goes on is decided in :mod:`idp.signin.machine`.
+How it goes on is decided in :mod:`idp.signin.transitions`.
 """
 
 import hmac
@@ -14,19 +14,19 @@ import msgspec
 from litestar import Request
 
 from idp import clock
-from idp.db.engine import execute, fetchrow
-from idp.db.named import Named
 from idp.errors import PageError
-from idp.federation.linking import Found
+from idp.federation.linking import ExternalIdentity
+from idp.http.browser_binding import BrowserBinding, BrowserKey, sends_keys
+from idp.infra import i18n
+from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.named_queries import NamedQuery
+from idp.infra.i18n import gettext as _
 from idp.keys import vault
 from idp.settings import settings
-from idp.signin import machine
+from idp.signin import transitions
 from idp.signin.factors import factors_of
-from idp.signin.machine import SINGLE_FACTOR, Done, State
 from idp.signin.sessions import SignedIn
-from idp.web import i18n
-from idp.web.binding import Binding, BrowserKey, sends_keys
-from idp.web.i18n import gettext as _
+from idp.signin.transitions import SINGLE_FACTOR, CompletedStep, State
 
 
 class Display(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
 class Flow(msgspec.Struct, frozen=True):
     """An unfinished flow of this browser. ``return_to`` and ``cancel_to`` are paths of our own."""
 
-    binding: Binding
+    binding: BrowserBinding
     return_to: str
     cancel_to: str | None
     login_hint: str
@@ -72,10 +72,10 @@ class Flow(msgspec.Struct, frozen=True):
     max_age: int | None = None
     user_id: UUID | None = None
     session_id: UUID | None = None
-    done: tuple[Done, ...] = ()
+    done: tuple[CompletedStep, ...] = ()
     turn: int = 0
     registration: Registration | None = None
-    identity: Found | None = None
+    identity: ExternalIdentity | None = None
     created_at: datetime | None = None
     #: The key that it moves to once it keeps something of a person.
     key: BrowserKey | None = None
@@ -120,7 +120,7 @@ _KEEP = f"""
         AND finished_at IS NULL AND expires_at > now() RETURNING user_id AS whose, kept_form, created_at, expires_at
     ), here AS ({LEAVE}) SELECT FROM flow
 """  # noqa: S608
-_REGISTER, _IDENTIFY = (Named(_KEEP.format(column=column)) for column in ("registration", "identity"))
+_REGISTER, _IDENTIFY = (NamedQuery(_KEEP.format(column=column)) for column in ("registration", "identity"))
 _ABANDON = """
     UPDATE signin_flow SET finished_at = now() WHERE user_id = $1 AND finished_at IS NULL AND expires_at > now()
 """
@@ -144,8 +144,8 @@ async def start(
     max_age: int | None = None,
     step_up: SignedIn | None = None,
     registration: Registration | None = None,
-    binding: Binding | None = None,
-) -> Binding:
+    binding: BrowserBinding | None = None,
+) -> BrowserBinding:
     """Start a flow. Send the browser to :func:`path` with the cookies of its key.
 
     Args:
@@ -158,9 +158,9 @@ async def start(
         binding: one that the caller uses for its own ends too.
     """
     binding = binding or key.bind()
-    done: tuple[Done, ...] = ()
+    done: tuple[CompletedStep, ...] = ()
     if step_up is not None:
-        done = machine.inherited(step_up.done, step_up.auth_time)
+        done = transitions.inherited(step_up.done, step_up.auth_time)
         if not may_enrol(done) and await _needs_new_factor(step_up.user_id, done, acr, required):
             step_up, done = None, ()
     await execute(
@@ -183,14 +183,14 @@ async def start(
     return binding
 
 
-async def _needs_new_factor(user_id: UUID, done: tuple[Done, ...], acr: str, required: str) -> bool:
+async def _needs_new_factor(user_id: UUID, done: tuple[CompletedStep, ...], acr: str, required: str) -> bool:
     found = await factors_of(user_id)
-    return found is None or machine.needs_new_factor(State(done, has=found.has, acr=acr, required=required))
+    return found is None or transitions.needs_new_factor(State(done, has=found.has, acr=acr, required=required))
 
 
-def may_enrol(done: tuple[Done, ...]) -> bool:
+def may_enrol(done: tuple[CompletedStep, ...]) -> bool:
     """Whether these steps are recent enough to add a factor to the account, as its pages ask."""
-    age = machine.auth_age(done, clock.now())
+    age = transitions.auth_age(done, clock.now())
     return age is not None and age <= settings().reauthentication_lifetime
 
 
@@ -201,7 +201,7 @@ def _to_json(value: msgspec.Struct | None) -> str | None:
 _PATH = "/login/"
 
 
-def path(binding: Binding) -> str:
+def path(binding: BrowserBinding) -> str:
     return f"{_PATH}{binding.id}"
 
 
@@ -211,13 +211,13 @@ async def load(request: Request[Any, Any, Any], id: str) -> Flow:
     Raises:
         PageError: it is another browser's, unknown, expired or finished.
     """
-    binding = Binding.read(request, id)
+    binding = BrowserBinding.read(request, id)
     if binding is None and await fetchrow(_IS_LIVE, id) is not None:
         raise unbound(request)
     return await load_bound(binding)
 
 
-async def load_bound(binding: Binding | None) -> Flow:
+async def load_bound(binding: BrowserBinding | None) -> Flow:
     """The flow of whoever holds its secret.
 
     Raises:
@@ -227,7 +227,7 @@ async def load_bound(binding: Binding | None) -> Flow:
     if binding is None or row is None or not row["live"]:
         raise expired()
     if row["finished"]:
-        raise Finished(row["return_to"], ((_("Continue"), row["return_to"]),))
+        raise FlowFinishedError(row["return_to"], ((_("Continue"), row["return_to"]),))
     display = msgspec.json.decode(row["display"], type=Display) if row["display"] else None
     if display is not None:
         i18n.prefer(display.ui_locales)
@@ -242,7 +242,7 @@ async def load_bound(binding: Binding | None) -> Flow:
         row["max_age"],
         row["user_id"],
         row["session_id"],
-        tuple(map(Done.parse, row["done"])),
+        tuple(map(CompletedStep.parse, row["done"])),
         row["turn"],
         msgspec.json.decode(row["registration"], type=Registration) if row["registration"] else None,
         found(row["identity"]),
@@ -250,12 +250,12 @@ async def load_bound(binding: Binding | None) -> Flow:
     )
 
 
-def found(text: str | None) -> Found | None:
+def found(text: str | None) -> ExternalIdentity | None:
     """Who somebody is elsewhere, as a row has it."""
-    return msgspec.json.decode(text, type=Found) if text else None
+    return msgspec.json.decode(text, type=ExternalIdentity) if text else None
 
 
-def moving(flow: Flow) -> tuple[Binding, dict[str, object]]:
+def moving(flow: Flow) -> tuple[BrowserBinding, dict[str, object]]:
     """Where a flow moves with a change, which is where it is if it has no key to move to; the parameters of
     :data:`MOVE` and :data:`LEAVE`.
     """
@@ -278,13 +278,13 @@ async def current(flow: Flow) -> Flow:
     """
     try:
         return await load_bound(flow.binding)
-    except Finished as error:
+    except FlowFinishedError as error:
         if error.return_to is None or not error.moved or flow.key is None:
             raise
-        return await load_bound(Binding.derive(error.return_to.removeprefix(_PATH), flow.key.secret))
+        return await load_bound(BrowserBinding.derive(error.return_to.removeprefix(_PATH), flow.key.secret))
 
 
-async def _keep(statement: Named, flow: Flow, kept: msgspec.Struct | None) -> Flow:
+async def _keep(statement: NamedQuery, flow: Flow, kept: msgspec.Struct | None) -> Flow:
     binding, values = moving(flow)
     if await statement.fetchrow(**values, turn=flow.turn, kept=_to_json(kept)) is None:
         raise finished()
@@ -300,7 +300,7 @@ async def keep_registration(flow: Flow, registration: Registration | None) -> Fl
     return msgspec.structs.replace(await _keep(_REGISTER, flow, registration), registration=registration)
 
 
-async def keep_identity(flow: Flow, somebody: Found) -> Flow:
+async def keep_identity(flow: Flow, somebody: ExternalIdentity) -> Flow:
     """Keep who somebody is elsewhere, until they have proved whose account here is theirs.
 
     Raises:
@@ -324,7 +324,7 @@ async def abandon(user_id: UUID) -> None:
     await execute(_ABANDON, user_id)
 
 
-async def keep_form(binding: Binding, form: Mapping[str, str]) -> None:
+async def keep_form(binding: BrowserBinding, form: Mapping[str, str]) -> None:
     """Keep a form that could not be taken without the sign-in that now begins. It may hold secrets, so it is sealed."""
     sealed = vault.seal(msgspec.json.encode(form), f"signin_flow.kept_form:{binding.id}")
     await execute(_KEEP_FORM, binding.id, binding.hash, sealed)
@@ -362,7 +362,7 @@ def unbound(request: Request[Any, Any, Any]) -> PageError:
     )
 
 
-class Finished(PageError):
+class FlowFinishedError(PageError):
     """What the page is about has ended.
 
     Attributes:
@@ -385,5 +385,5 @@ class Finished(PageError):
         return self.return_to is not None and self.return_to.startswith(_PATH)
 
 
-def finished() -> Finished:
-    return Finished()
+def finished() -> FlowFinishedError:
+    return FlowFinishedError()

@@ -5,9 +5,9 @@ from typing import Any
 from litestar import Request, Response, get
 
 from idp.accounts.tables import user_by_id
+from idp.http.access import Access
+from idp.http.pages import page
 from idp.signin import sessions
-from idp.web.access import Access
-from idp.web.pages import page
 
 
 @get("/", opt={"access": Access.PAGE})

@@ -9,19 +9,20 @@ from uuid import UUID
 
 from litestar import Request
 
-from idp.accounts import proofs
-from idp.accounts.proofs import Purpose
+from idp.accounts import email_proofs
+from idp.accounts.email_proofs import Purpose
 from idp.audit.events import record
-from idp.db.engine import transaction
-from idp.db.named import Named
+from idp.http.browser_binding import BrowserKey
+from idp.http.client_address import subjects
+from idp.infra.db.engine import transaction
+from idp.infra.db.named_queries import NamedQuery
+from idp.infra.rate_limits import DECIDE, Escalation, Event, Rate, decided, encode, forget, key, spend, text
+from idp.infra.request_context import client_address
 from idp.mail import outbox
 from idp.settings import DAY, HOUR, MINUTE, settings
-from idp.signin import devices, standing
-from idp.signin.standing import Standing
-from idp.web.address import subjects
-from idp.web.binding import BrowserKey
-from idp.web.context import client_address
-from idp.web.throttle import DECIDE, Escalation, Event, Rate, decided, encode, forget, key, spend, text
+from idp.signin import devices
+from idp.signin import subject as signin_subject
+from idp.signin.subject import SignInSubject
 
 Browser = Request[Any, Any, Any]
 
@@ -56,8 +57,8 @@ _EVENTS = """
         sha256(:own_subject::bytea || convert_to(device_id::text, 'UTF8')), 'hex')))
         FROM person WHERE device_id IS NOT NULL), :others::jsonb)
 """
-_TRY_PASSWORD = Named(f"""
-    WITH person AS MATERIALIZED ({standing.BY_EMAIL})
+_TRY_PASSWORD = NamedQuery(f"""
+    WITH person AS MATERIALIZED ({signin_subject.BY_EMAIL})
     SELECT person.*, over, counted
     FROM {DECIDE.format(_EVENTS)}
     LEFT JOIN person ON true
@@ -71,7 +72,7 @@ async def step(browser: Browser | None) -> None:
         browser: None where an app asks.
 
     Raises:
-        TooManyTries: there were too many from this host or network, or from the person's own browsers.
+        TooManyRequestsError: there were too many from this host or network, or from the person's own browsers.
     """
     known = await devices.known(browser)
     await spend(*_steps(known and known.email))
@@ -97,7 +98,7 @@ async def begin(browser: Browser | None) -> BrowserKey:
         the key that binds it to the browser. Send its cookies along.
 
     Raises:
-        TooManyTries: too many were begun from this host or network, or from the person's own browsers.
+        TooManyRequestsError: too many were begun from this host or network, or from the person's own browsers.
     """
     if settings().address_limits:
         known = await devices.known(browser)
@@ -114,7 +115,7 @@ async def mail_to(email: str, browser: Browser | None) -> None:
         browser: None where an app asks.
 
     Raises:
-        TooManyTries: there were too many.
+        TooManyRequestsError: there were too many.
     """
     if await devices.known(browser, email=email) is not None:
         await spend((MAILS_TO_PERSON, email), (MAILS_TO_PERSON_A_DAY, email), *_steps(email))
@@ -126,7 +127,7 @@ async def mail_to(email: str, browser: Browser | None) -> None:
     await spend(*events)
 
 
-async def password(email: str | None, entered: str, browser: Browser | None) -> Standing | None:
+async def password(email: str | None, entered: str, browser: Browser | None) -> SignInSubject | None:
     """Count a try of a password at an account, before it is verified, and the step.
 
     A browser that its user signed in with before is counted by itself: tries elsewhere do not lock it out.
@@ -138,9 +139,9 @@ async def password(email: str | None, entered: str, browser: Browser | None) -> 
         whose account it is, if anyone's.
 
     Raises:
-        TooManyTries: the next one is not allowed yet.
+        TooManyRequestsError: the next one is not allowed yet.
     """
-    brought = standing.tokens(browser)
+    brought = signin_subject.tokens(browser)
     row = await _TRY_PASSWORD.fetchrow(
         email=email,
         own=encode((PASSWORDS, entered), *_steps(entered)),
@@ -149,7 +150,7 @@ async def password(email: str | None, entered: str, browser: Browser | None) -> 
         **brought._asdict(),
     )
     assert row is not None  # noqa: S101 -- there is always one
-    number, person = decided(row), standing.read(row, brought)
+    number, person = decided(row), signin_subject.read(row, brought)
     if number == LOCK_AFTER and (person is None or not person.known):
         await _tell_owner(entered, person)
     return person
@@ -159,12 +160,12 @@ def _subject(whose: object, device_id: UUID | None = None) -> str:
     return f"{whose} {device_id}" if device_id is not None else str(whose)
 
 
-async def _tell_owner(email: str, person: Standing | None) -> None:
+async def _tell_owner(email: str, person: SignInSubject | None) -> None:
     """Mail the owner that somebody tries, with a link that lifts the lock. Of nobody, do the same work in vain."""
     lifetime, void = DAY, person is None or person.disabled
     user_id = person.user_id if person else None
     async with transaction():
-        sent = await proofs.prepare(Purpose.UNLOCK, email, lifetime=lifetime, user_id=user_id, void=void)
+        sent = await email_proofs.prepare(Purpose.UNLOCK, email, lifetime=lifetime, user_id=user_id, void=void)
         await outbox.queue(
             email,
             "account_locked",
@@ -183,14 +184,14 @@ async def second_step(user_id: UUID, browser: Browser | None) -> None:
     number of browsers known.
 
     Raises:
-        TooManyTries: the next one is not allowed yet.
+        TooManyRequestsError: the next one is not allowed yet.
     """
     known = await devices.known(browser, user_id=user_id)
     subject = _subject(user_id, known.id if known is not None and known.second_step else None)
     await spend((SECOND_STEPS, subject), *_steps(known and known.email))
 
 
-def keys_of(person: Standing, *, first: bool, second: bool) -> list[bytes]:
+def keys_of(person: SignInSubject, *, first: bool, second: bool) -> list[bytes]:
     """What is counted of a person: at all browsers together, and at this one if it is known.
 
     Args:

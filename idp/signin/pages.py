@@ -6,21 +6,21 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
-from idp.errors import PageError, TooManyTries
+from idp.errors import PageError, TooManyRequestsError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.browser_binding import BrowserBinding
+from idp.http.exception_handlers import slowed_down, wait_sentence
+from idp.http.pages import navigate, page, see_other
+from idp.infra.i18n import gettext as _
 from idp.settings import settings
-from idp.signin import engine, limits, machine, sessions
 from idp.signin import flow as flows
+from idp.signin import limits, service, sessions, transitions
 from idp.signin.csrf import check_form_token, form_token
-from idp.signin.engine import WAYS, NotNow, Taken
-from idp.signin.flow import Finished, Flow
-from idp.signin.machine import State, Step
-from idp.signin.steps import Refused, passkey, upstream
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.binding import Binding
-from idp.web.failures import slowed_down, wait_sentence
-from idp.web.i18n import gettext as _
-from idp.web.pages import navigate, page, see_other
+from idp.signin.flow import Flow, FlowFinishedError
+from idp.signin.service import AUTHENTICATION_METHODS, StepNotAllowedError, StepResult
+from idp.signin.steps import StepRefusedError, passkey, upstream
+from idp.signin.transitions import State, Step
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -49,7 +49,7 @@ async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[An
 async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[str]) -> Response[Any]:
     """The page of one of the steps that may come next; where a link from a mail leads, a page with a button."""
     token = forms.query(request).get("token")
-    if token is not None and Binding.read(request, flow_id) is None:
+    if token is not None and BrowserBinding.read(request, flow_id) is None:
         raise PageError(
             _("Open this link where you started"),
             _("It works only in the browser in which you asked for it. You can also type its code there."),
@@ -57,9 +57,9 @@ async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     flow = await load_or_leave(request, flow_id)
     if isinstance(flow, Response):
         return flow
-    state = await engine.state_of(request, flow)
+    state = await service.state_of(request, flow)
     wanted = _step(step)
-    if wanted is None or wanted not in machine.allowed(state):
+    if wanted is None or wanted not in transitions.allowed(state):
         return see_other(flows.path(flow.binding))
     return await _show(request, flow, state, wanted, token=token)
 
@@ -73,7 +73,7 @@ async def load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[An
     """
     try:
         flow = await flows.load(request, flow_id)
-    except Finished as error:
+    except FlowFinishedError as error:
         if error.return_to is None or not (error.moved or await sessions.current(request) is not None):
             raise
         return see_other(error.return_to)
@@ -89,10 +89,10 @@ async def load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[An
 async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[str]) -> Response[Any]:
     """Take a step with what the person entered, and go on to the next one or to where the flow leads."""
     wanted = _step(step)
-    engine.check_load(wanted)
+    service.check_load(wanted)
     try:
         flow = await flows.load(request, flow_id)
-    except Finished as error:
+    except FlowFinishedError as error:
         if error.return_to is None or not error.moved:
             raise
         # A second click.
@@ -102,21 +102,21 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     if wanted is None:
         return see_other(flows.path(flow.binding))
     try:
-        taken = await engine.take(request, flow, wanted, form)
-    except NotNow:
+        taken = await service.take(request, flow, wanted, form)
+    except StepNotAllowedError:
         return see_other(flows.path(flow.binding))
-    except Refused as error:
+    except StepRefusedError as error:
         flow = await flows.load(request, flow_id)
-        state = await engine.state_of(request, flow)
+        state = await service.state_of(request, flow)
         return await _show(request, flow, state, wanted, error=str(error), entered=form)
-    except TooManyTries as error:
-        state = await engine.state_of(request, flow)
+    except TooManyRequestsError as error:
+        state = await service.state_of(request, flow)
         shown = await _show(request, flow, state, wanted, error=wait_sentence(error), entered=form)
         return slowed_down(shown, error)
     return after(flow, wanted, taken)
 
 
-def after(flow: Flow, step: Step, taken: Taken) -> Response[Any]:
+def after(flow: Flow, step: Step, taken: StepResult) -> Response[Any]:
     """Where the browser goes after a step: on, or to the same one again where there is more to do in it."""
     if taken.codes:
         following = flow.return_to if taken.session is not None else flows.path(taken.flow.binding)
@@ -135,8 +135,8 @@ async def show_error(request: AnyRequest, flow: Flow, error: str) -> Response[An
 
 
 async def _show_next(request: AnyRequest, flow: Flow, *, error: str | None = None) -> Response[Any]:
-    state = await engine.state_of(request, flow)
-    allowed = machine.allowed(state)
+    state = await service.state_of(request, flow)
+    allowed = transitions.allowed(state)
     if not allowed:
         # What was missing is not asked for any more, since a change in another tab. Only a step ends a flow, so what
         # waits begins another one.
@@ -169,9 +169,9 @@ async def _show(
     token: str | None = None,
 ) -> Response[str]:
     """A page of the flow. What was entered is shown again, but for secrets."""
-    allowed = machine.allowed(state)
+    allowed = transitions.allowed(state)
     entered = entered or {}
-    context = await WAYS[step].show(flow)
+    context = await AUTHENTICATION_METHODS[step].show(flow)
     if Step.PASSKEY in allowed and step is Step.PASSWORD:
         context["passkey_options"] = await passkey.options(flow)
     return page(
@@ -190,7 +190,7 @@ async def _show(
         token=token,
         cancel=flow.cancel_to is not None,
         others=[other for other in allowed if other is not step],
-        may_trust=settings().trusted_device_lifetime > 0 and step in machine.SECOND and flow.user_id is not None,
+        may_trust=settings().trusted_device_lifetime > 0 and step in transitions.SECOND and flow.user_id is not None,
         reauthenticate=flow.user_id is None and await sessions.current(request) is not None,
         **context,
     )

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from idp import ids
 from idp.accounts.tables import User
 from idp.audit.events import record
-from idp.db.columns import all_columns
-from idp.db.engine import execute, fetchrow, transaction
-from idp.lazy import lazy
+from idp.infra.db.columns import all_columns
+from idp.infra.db.engine import execute, fetchrow, transaction
+from idp.infra.i18n import gettext as _
+from idp.infra.lazy import lazy
 from idp.settings import settings
 from idp.signin.tables import Passkey
-from idp.web.i18n import gettext as _
 
 if TYPE_CHECKING:
     import webauthn
@@ -82,7 +82,7 @@ _REMOVE = "DELETE FROM passkey WHERE user_id = $1 AND id = $2"
 T = TypeVar("T")
 
 
-class PasskeyRefused(Exception):
+class InvalidPasskeyError(Exception):
     """What the browser sent is not accepted. The message is one plain sentence for the person."""
 
 
@@ -119,7 +119,7 @@ def _read(parse: Callable[..., T], **values: Any) -> T:
         return parse(**values)
     except Exception as error:
         log.info("passkey refused", error=type(error).__qualname__)
-        raise PasskeyRefused(_("This passkey could not be verified. Try again, or choose another way.")) from error
+        raise InvalidPasskeyError(_("This passkey could not be verified. Try again, or choose another way.")) from error
 
 
 # Making one
@@ -159,7 +159,7 @@ async def register(user_id: UUID, name: str, challenge: bytes, response_json: st
         challenge: what :func:`registration_options` was given. The caller sees to it that it is used once.
 
     Raises:
-        PasskeyRefused: the answer is not right, the passkey is known, or there are too many.
+        InvalidPasskeyError: the answer is not right, the passkey is known, or there are too many.
     """
     credential = _read(_registration, challenge=challenge, response_json=response_json)
     made = credential.verified
@@ -175,10 +175,10 @@ async def register(user_id: UUID, name: str, challenge: bytes, response_json: st
     if row is not None:
         return Passkey(**row)
     if len(await list_of(user_id)) >= MAX_PASSKEYS:
-        raise PasskeyRefused(
+        raise InvalidPasskeyError(
             _("You have %(count)s passkeys already. Remove one that you no longer use.", count=MAX_PASSKEYS)
         )
-    raise PasskeyRefused(_("This passkey is here already."))
+    raise InvalidPasskeyError(_("This passkey is here already."))
 
 
 class _Registration(NamedTuple):
@@ -254,17 +254,17 @@ async def verify(
         user_id: who it must be. None: whoever the passkey belongs to, which the answer must then name.
 
     Raises:
-        PasskeyRefused: the answer is not right, or the passkey is unknown, somebody else's, or a copy of one that is
-            bound to its device.
+        InvalidPasskeyError: the answer is wrong, or the passkey is unknown, belongs to another user, or is a copy of a
+            device-bound one.
     """
     credential = _read(_authentication, response_json=response_json)
     row = await fetchrow(_FIND, credential.raw_id)
     if row is None:
-        raise PasskeyRefused(_("This passkey is not known here. It may have been removed from the account."))
+        raise InvalidPasskeyError(_("This passkey is not known here. It may have been removed from the account."))
     owner = row["user_id"]
     handle = credential.response.user_handle
     if user_id not in (None, owner) or handle not in ((owner.bytes,) if user_id is None else (None, b"", owner.bytes)):
-        raise PasskeyRefused(_("This passkey belongs to another account."))
+        raise InvalidPasskeyError(_("This passkey belongs to another account."))
     verified = _read(
         webauthn.verify_authentication_response,
         credential=credential,
@@ -278,11 +278,11 @@ async def verify(
     )
     if _backup_eligible(verified) != row["backup_eligible"]:
         # A credential keeps what it was made as.
-        raise PasskeyRefused(_("This passkey could not be verified. Try again, or choose another way."))
+        raise InvalidPasskeyError(_("This passkey could not be verified. Try again, or choose another way."))
     used = await fetchrow(_USE, row["id"], verified.new_sign_count)
     if used is None:
         await record("passkey_cloned", outcome="denied", user_id=owner, detail={"passkey_id": str(row["id"])})
-        raise PasskeyRefused(_("This passkey seems to be a copy of another one, so it is not accepted."))
+        raise InvalidPasskeyError(_("This passkey seems to be a copy of another one, so it is not accepted."))
     if not used["grows"]:
         detail = {"passkey_id": str(row["id"]), "before": used["before"], "count": verified.new_sign_count}
         await record("passkey_count_fell", user_id=owner, detail=detail)

@@ -1,8 +1,8 @@
 """Getting a new password in the middle of a sign-in, for the pages and for the JSON interface."""
 
-from idp.accounts import proofs, recovery
+from idp.accounts import email_proofs, recovery
 from idp.accounts.addresses import normalise_email
-from idp.accounts.proofs import Purpose
+from idp.accounts.email_proofs import Purpose
 from idp.accounts.users import SignOut
 from idp.signin import limits
 from idp.signin.flow import Flow
@@ -16,8 +16,8 @@ async def ask(flow: Flow, username: str, browser: Browser | None) -> None:
         browser: the request of a browser; None where an app asks.
 
     Raises:
-        InvalidEmail: it is no address.
-        TooManyTries: there were too many mails.
+        InvalidEmailError: it is no address.
+        TooManyRequestsError: there were too many mails.
     """
     email = normalise_email(username)
     await limits.mail_to(email, browser)
@@ -31,11 +31,11 @@ async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut,
         browser: the request of a browser; None where an app asks.
 
     Raises:
-        PasswordRefused: the password is not good enough. The code can be used again.
-        TooManyTries: from this address.
+        InvalidPasswordError: the password is not good enough. The code can be used again.
+        TooManyRequestsError: from this address.
     """
     await limits.step(browser)
-    proved = await proofs.check_code(Purpose.PASSWORD_RESET, flow.binding.id, code)
+    proved = await email_proofs.check_code(Purpose.PASSWORD_RESET, flow.binding.id, code)
     return proved is not None and await recovery.reset(proved, password, sign_out)
 
 
@@ -43,9 +43,9 @@ async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: B
     """Set a new password with the link from the mail. Returns whether it could be used.
 
     Raises:
-        PasswordRefused: the password is not good enough. The link can be used again.
-        TooManyTries: from this address.
+        InvalidPasswordError: the password is not good enough. The link can be used again.
+        TooManyRequestsError: from this address.
     """
     await limits.step(browser)
-    proved = await proofs.peek_token(token, Purpose.PASSWORD_RESET)
+    proved = await email_proofs.peek_token(token, Purpose.PASSWORD_RESET)
     return proved is not None and await recovery.reset(proved, password, sign_out)

@@ -5,8 +5,8 @@ import secrets
 from uuid import UUID
 
 from idp import ids
-from idp.accounts import typed
-from idp.db.engine import execute, fetchrow, transaction
+from idp.accounts import typed_codes
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.keys import vault
 
 COUNT = 10
@@ -44,7 +44,7 @@ async def make(user_id: UUID) -> list[str]:
 
 async def use(user_id: UUID, text: str) -> bool:
     """Use a code, once, however it was typed: in capitals, with spaces, with o for 0, with i or l for 1."""
-    code = typed.characters(text).translate(_LOOKALIKES)
+    code = typed_codes.characters(text).translate(_LOOKALIKES)
     if len(code) != LENGTH or not set(code) <= set(_ALPHABET):
         return False
     return bool(await execute(_USE, user_id, _hash(user_id, code)))

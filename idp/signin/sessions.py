@@ -13,16 +13,16 @@ from litestar.datastructures import Cookie
 
 from idp import clock, ids
 from idp.audit.events import record
-from idp.db.engine import authority, execute, fetchrow
-from idp.db.named import Named
 from idp.errors import PageError
+from idp.http import cookies
+from idp.http.headers import request_header
+from idp.infra.db.engine import authority, execute, fetchrow
+from idp.infra.db.named_queries import NamedQuery
+from idp.infra.i18n import gettext as _
+from idp.infra.request_context import client_address
 from idp.settings import settings
-from idp.signin import machine
-from idp.signin.machine import Done, amr, reached
-from idp.web import cookies
-from idp.web.context import client_address
-from idp.web.headers import request_header
-from idp.web.i18n import gettext as _
+from idp.signin import transitions
+from idp.signin.transitions import CompletedStep, amr, reached
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -52,7 +52,7 @@ OR_RENEW = """
         last_seen_at = now(), steps = EXCLUDED.steps, amr = EXCLUDED.amr, acr = EXCLUDED.acr
     WHERE session.ended_at IS NULL AND session.expires_at > now() AND session.user_id = EXCLUDED.user_id
 """
-_BEGIN = Named(INSERT)
+_BEGIN = NamedQuery(INSERT)
 # The user first, as everything locks them. Not FOR SHARE: two requests of one person that change the user would wait
 # for each other.
 _HOLD = """
@@ -78,7 +78,7 @@ class SignedIn(msgspec.Struct, frozen=True):
     id: UUID
     user_id: UUID
     auth_time: datetime
-    done: tuple[Done, ...]
+    done: tuple[CompletedStep, ...]
     amr: tuple[str, ...]
     acr: str
 
@@ -87,7 +87,7 @@ class SignedIn(msgspec.Struct, frozen=True):
         """Seconds by which the proof was older than the sign-in: that of an account elsewhere, or one that a step-up
         went on with. None: nobody knows.
         """
-        return machine.auth_age(self.done, self.auth_time)
+        return transitions.auth_age(self.done, self.auth_time)
 
     @property
     def proved_at(self) -> datetime | None:
@@ -116,7 +116,7 @@ async def current(request: AnyRequest) -> SignedIn | None:
         return None
     if row["stale"]:
         await execute(_TOUCH, ids.digest(token), idle)
-    done = tuple(map(Done.parse, row["steps"]))
+    done = tuple(map(CompletedStep.parse, row["steps"]))
     return SignedIn(row["id"], row["user_id"], row["auth_time"], done, tuple(row["amr"]), row["acr"])
 
 
@@ -133,7 +133,7 @@ async def hold(session: SignedIn, *, fresh: bool = False) -> None:
     if row is None:
         raise ended()
     # By the row: a step-up may have changed both meanwhile.
-    older = machine.auth_age(map(Done.parse, row["steps"]), row["auth_time"])
+    older = transitions.auth_age(map(CompletedStep.parse, row["steps"]), row["auth_time"])
     if fresh and (older is None or row["age"] + older > settings().reauthentication_lifetime):
         raise ended()
 
@@ -170,7 +170,7 @@ class Begun(NamedTuple):
 def begun(
     request: AnyRequest,
     user_id: UUID,
-    done: tuple[Done, ...],
+    done: tuple[CompletedStep, ...],
     *,
     session_id: UUID,
     auth_time: datetime | None = None,

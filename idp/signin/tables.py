@@ -18,14 +18,14 @@ from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.accounts.tables import User
-from idp.db.engine import engine
 from idp.ids import uuid7
+from idp.infra.db.engine import engine
 
 
 class Session(Table, tablename="session", db=engine):
     """A person signed in at one browser. ``id`` is the ``sid`` claim; the cookie's value is kept only as a hash.
 
-    ``steps`` are those of :mod:`idp.signin.machine`, of which ``amr`` and ``acr`` tell others.
+    ``steps`` are those of :mod:`idp.signin.transitions`, of which ``amr`` and ``acr`` tell others.
     ``challenge`` is what a new passkey must answer next (WebAuthn section 13.4.3).
     """
 

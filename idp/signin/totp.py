@@ -9,12 +9,12 @@ import asyncpg
 import pyotp
 
 from idp import clock, ids
-from idp.accounts import typed
-from idp.db.engine import execute, fetchrow
+from idp.accounts import typed_codes
+from idp.infra.db.engine import execute, fetchrow
+from idp.infra.i18n import gettext as _
+from idp.infra.lazy import lazy
 from idp.keys import vault
-from idp.lazy import lazy
 from idp.settings import settings
-from idp.web.i18n import gettext as _
 
 if TYPE_CHECKING:
     import segno
@@ -55,7 +55,7 @@ _FORGET_PENDING = "DELETE FROM totp WHERE user_id = $1 AND confirmed_at IS NULL"
 _DISABLE = "DELETE FROM totp WHERE user_id = $1 RETURNING confirmed_at"
 
 
-class AlreadyEnabled(Exception):
+class AlreadyEnabledError(Exception):
     """The user has an authenticator app. It is taken off before there can be another one."""
 
 
@@ -80,13 +80,13 @@ async def start(user_id: UUID, holder: str, account_name: str) -> Setup:
         account_name: what the app shows of the account, such as the email address.
 
     Raises:
-        AlreadyEnabled: there is a confirmed one.
+        AlreadyEnabledError: there is a confirmed one.
     """
     row_id = ids.uuid7()
     drawn = vault.seal(pyotp.random_base32().encode(), _context(row_id))
     row = await fetchrow(_START, row_id, user_id, holder, drawn)
     if row is None:
-        raise AlreadyEnabled
+        raise AlreadyEnabledError
     secret = vault.open(row["secret"], _context(row["id"])).decode()
     uri = pyotp.TOTP(secret).provisioning_uri(name=account_name, issuer_name=settings().product_name)
     return Setup(secret, uri, _qr_svg(uri))
@@ -123,7 +123,7 @@ async def _accept(statement: str, row: asyncpg.Record | None, code: str) -> bool
 
 def _step_of(secret: str, code: str) -> int | None:
     """The time step that a code belongs to, of those that are accepted now."""
-    digits = typed.characters(code)
+    digits = typed_codes.characters(code)
     if not re.fullmatch("[0-9]{6}", digits):
         return None
     now = clock.timestamp() // STEP

@@ -6,26 +6,26 @@ from urllib.parse import urlencode
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
-from idp.db.engine import transaction
 from idp.errors import PageError
-from idp.federation import attempts, linking, providers
-from idp.federation.attempts import Attempt
+from idp.federation import authorization_requests, linking, providers
+from idp.federation.authorization_requests import Attempt
 from idp.federation.errors import UpstreamError
-from idp.federation.upstreams import upstreams
+from idp.federation.registry import upstreams
+from idp.http import cookies, forms
+from idp.http.access import Access
+from idp.http.browser_binding import BrowserBinding
+from idp.http.pages import see_other
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import gettext as _
 from idp.settings import settings
-from idp.signin import engine, limits, machine, pages, sessions
 from idp.signin import flow as flows
+from idp.signin import limits, pages, service, sessions, transitions
 from idp.signin.csrf import check_form_token
-from idp.signin.engine import NotNow
-from idp.signin.machine import SINGLE_FACTOR, Step
+from idp.signin.service import StepNotAllowedError
 from idp.signin.sessions import SignedIn
-from idp.signin.steps import Refused
+from idp.signin.steps import StepRefusedError
 from idp.signin.steps import upstream as step
-from idp.web import cookies, forms
-from idp.web.access import Access
-from idp.web.binding import Binding
-from idp.web.i18n import gettext as _
-from idp.web.pages import see_other
+from idp.signin.transitions import SINGLE_FACTOR, Step
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -42,11 +42,11 @@ async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPa
     if isinstance(flow, Response):
         return flow
     chosen = next((known for known in step.available(flow) if known.id == upstream_id), None)
-    if chosen is None or Step.UPSTREAM not in machine.allowed(await engine.state_of(request, flow)):
+    if chosen is None or Step.UPSTREAM not in transitions.allowed(await service.state_of(request, flow)):
         return see_other(flows.path(flow.binding))
     # Each trip is a row, as each flow is.
     await limits.begin(request)
-    attempt = await attempts.start(
+    attempt = await authorization_requests.start(
         chosen.id,
         flow_id=flow.binding.id,
         acr=chosen.mfa_acr if flow.acr != SINGLE_FACTOR else None,
@@ -73,7 +73,7 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
         return see_other("/account/security")
     # A link to follow, so the token stands in the URL. It lets whoever has it do no more than begin this.
     check_form_token(forms.query(request), cookies.read(request, cookies.SESSION) or "", f"link {chosen.id}")
-    attempt = await attempts.start(chosen.id, session_id=session.id)
+    attempt = await authorization_requests.start(chosen.id, session_id=session.id)
     try:
         return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, attempt.trip))
     except UpstreamError as error:
@@ -92,13 +92,13 @@ async def come_back(request: AnyRequest, upstream_id: FromPath[str]) -> Response
         given = _answer(await forms.form(request))
         return see_other(f"/upstreams/{upstream_id}/callback?{urlencode(given)}")
     answer = _answer(forms.query(request))
-    attempt = await attempts.find(answer.get("state", ""), upstream_id)
+    attempt = await authorization_requests.find(answer.get("state", ""), upstream_id)
     if attempt is None:
         raise flows.expired()
     answer |= {"upstream": upstream_id, "state": attempt.state}
     if attempt.flow_id is None:
         return await _link(request, attempt, answer)
-    if Binding.read(request, attempt.flow_id) is None:
+    if BrowserBinding.read(request, attempt.flow_id) is None:
         raise PageError(
             _("Go on where you started"), _("This sign-in was started in another browser, and can only end there.")
         )
@@ -112,10 +112,10 @@ def _answer(parameters: dict[str, str]) -> dict[str, str]:
 async def _sign_in(request: AnyRequest, flow_id: str, answer: dict[str, str]) -> Response[Any]:
     flow = await flows.load(request, flow_id)
     try:
-        taken = await engine.take(request, flow, Step.UPSTREAM, answer)
-    except NotNow:
+        taken = await service.take(request, flow, Step.UPSTREAM, answer)
+    except StepNotAllowedError:
         return see_other(flows.path(flow.binding))
-    except Refused as error:
+    except StepRefusedError as error:
         return await pages.show_error(request, await flows.load(request, flow_id), str(error))
     return pages.after(flow, Step.UPSTREAM, taken)
 
@@ -137,7 +137,7 @@ async def _link(request: AnyRequest, attempt: Attempt, answer: dict[str, str]) -
         raise _not_linked(_("You were signed out meanwhile, or did it in another browser. Try again."))
     try:
         somebody = await step.identified(answer, session_id=session.id)
-    except Refused as error:
+    except StepRefusedError as error:
         raise _not_linked(str(error)) from error
     chosen = upstreams.get(attempt.upstream_id)
     async with transaction():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.addresses import InvalidEmailError, normalise_email
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_one_form_for_each_address(written: str, normalised: str) -> None:
     ids=repr,
 )
 def test_what_is_no_address_is_refused_with_a_sentence(text: str) -> None:
-    with pytest.raises(InvalidEmail) as refused:
+    with pytest.raises(InvalidEmailError) as refused:
         normalise_email(text)
     assert str(refused.value).endswith(".")
 
@@ -69,7 +69,7 @@ def test_what_is_no_address_is_refused_with_a_sentence(text: str) -> None:
 def test_normalising_twice_changes_nothing(local: str, domain: str) -> None:
     try:
         once = normalise_email(f"{local}@{domain}")
-    except InvalidEmail:
+    except InvalidEmailError:
         return
     assert normalise_email(once) == once
     assert once == once.casefold()

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from idp.accounts import breaches
 from idp.accounts.breaches import is_breached
-from idp.accounts.passwords import PasswordRefused, check_new_password
+from idp.accounts.passwords import InvalidPasswordError, check_new_password
 from idp.settings import settings
 
 PASSWORD = "correct horse battery staple"
@@ -75,7 +75,7 @@ async def test_a_breached_password_is_refused(use_service: UseService) -> None:
 
     async with service(answer) as url:
         use_service(url)
-        with pytest.raises(PasswordRefused, match="breach"):
+        with pytest.raises(InvalidPasswordError, match="breach"):
             await check_new_password(PASSWORD)
     (head,) = heads
     assert head.startswith(f"GET /range/{DIGEST[:5]} HTTP/1.1\r\n".encode())
@@ -86,7 +86,7 @@ async def test_a_breached_password_is_refused(use_service: UseService) -> None:
 async def test_the_form_that_is_hashed_is_the_one_that_is_asked_for(use_service: UseService) -> None:
     async with service(answering(listing(f"{DIGEST[5:]}:3"))) as url:
         use_service(url)
-        with pytest.raises(PasswordRefused, match="breach"):
+        with pytest.raises(InvalidPasswordError, match="breach"):
             await check_new_password(PASSWORD.replace("c", "\uff43"))
 
 
@@ -171,5 +171,5 @@ async def test_a_weak_password_is_not_asked_for(use_service: UseService) -> None
     async with service(hang) as url:
         use_service(url)
         async with asyncio.timeout(1):
-            with pytest.raises(PasswordRefused, match="guess"):
+            with pytest.raises(InvalidPasswordError, match="guess"):
                 await check_new_password("password")

@@ -5,7 +5,7 @@ from typing import Any
 
 from idp.accounts.claims import ADDRESS_MEMBERS, claims_of
 from idp.accounts.tables import User
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from idp.oauth.scopes import STANDARD_SCOPES
 from tests.conftest import MakeUser
 

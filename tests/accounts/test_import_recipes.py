@@ -21,9 +21,9 @@ from idp.accounts.import_files import read_csv, read_json_lines
 from idp.accounts.imports import COLUMNS, Refusal, import_users
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import totp
-from idp.signin.imported import keep
+from idp.signin.imported_factors import keep
 from tests.support.imports import PASSWORD
 from tests.support.isolated import own_database
 

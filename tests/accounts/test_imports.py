@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from idp.accounts import import_files, imports
 from idp.accounts.addresses import normalise_email
 from idp.accounts.claims import claims_of
-from idp.accounts.import_files import FileRefused, read_csv, read_json_lines
+from idp.accounts.import_files import InvalidFileError, read_csv, read_json_lines
 from idp.accounts.imports import COLUMNS, Refusal, import_users
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email
 from idp.audit.tables import AuditEvent
-from idp.signin.imported import keep
+from idp.signin.imported_factors import keep
 from tests.support.imports import PASSWORD, foreign_hashes, people
 
 HASH = foreign_hashes()["bcrypt"]
@@ -240,7 +240,7 @@ async def test_a_quote_left_open_does_not_swallow_the_file(domain: str) -> None:
     ],
 )
 async def test_files_that_are_refused(text: str, sentence: str) -> None:
-    with pytest.raises(FileRefused, match=r"^[A-Z].*[.?]$") as raised:
+    with pytest.raises(InvalidFileError, match=r"^[A-Z].*[.?]$") as raised:
         await from_csv(text)
     assert sentence in str(raised.value)
 

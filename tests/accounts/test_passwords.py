@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from idp.accounts import passwords
 from idp.accounts.passwords import (
     MAX_LENGTH,
-    PasswordRefused,
+    InvalidPasswordError,
     hash_password,
     needs_rehash,
     rehash_password,
     verify_password,
 )
-from idp.errors import Overloaded
+from idp.errors import OverloadedError
 
 PASSWORD = "correct horse battery staple"
 
@@ -61,7 +61,7 @@ async def test_half_a_surrogate_pair_is_a_wrong_password() -> None:
 
 @pytest.mark.parametrize("password", ["", "short 7", "\ufb01" * 3, "x" * (MAX_LENGTH + 1)])
 async def test_lengths_that_are_refused(password: str) -> None:
-    with pytest.raises(PasswordRefused):
+    with pytest.raises(InvalidPasswordError):
         await hash_password(password)
 
 
@@ -126,7 +126,7 @@ class TestPool:
         pool, go_on = passwords._Pool(threads=1, queue=1), threading.Event()
         under_way = [asyncio.create_task(pool.run(go_on.wait, 10)) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded):
+        with pytest.raises(OverloadedError):
             await pool.run(go_on.wait, 10)
         go_on.set()
         assert await asyncio.gather(*under_way) == [True, True]
@@ -158,7 +158,7 @@ class TestPool:
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        with pytest.raises(Overloaded):
+        with pytest.raises(OverloadedError):
             await pool.run(work)
         go_on.set()
 
@@ -179,9 +179,9 @@ class TestPool:
         admitted = [asyncio.create_task(pool.run(go_on.wait, 30)) for _ in range(3)]
         await asyncio.sleep(0)
         # The first is under way, so the third waits for two: 0.4 s. A fourth would wait 0.6 s.
-        with pytest.raises(Overloaded):
+        with pytest.raises(OverloadedError):
             pool.check()
-        with pytest.raises(Overloaded):
+        with pytest.raises(OverloadedError):
             await pool.run(go_on.wait, 30)
         go_on.set()
         assert await asyncio.gather(*admitted) == [True] * 3
@@ -204,7 +204,7 @@ class TestPool:
         clock.advance(0.6)
         go_on.set()
         assert await running
-        with pytest.raises(Overloaded):
+        with pytest.raises(OverloadedError):
             await waiting
         assert hashed == []
 

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idp.accounts import passwords, strength
-from idp.accounts.passwords import PasswordRefused, check_new_password
+from idp.accounts.passwords import InvalidPasswordError, check_new_password
 from idp.accounts.strength import Strength, estimate, refusal
 from idp.settings import settings as idp_settings
 
 
 @pytest.mark.parametrize("password", ["password", "12345678", "qwertyuiop", "aaaaaaaaaaaa", "Passw0rd1", "x" * 1024])
 async def test_weak_passwords_are_refused_with_advice(password: str) -> None:
-    with pytest.raises(PasswordRefused, match=r"^The password is too easy to guess\. [A-Z].*\.$"):
+    with pytest.raises(InvalidPasswordError, match=r"^The password is too easy to guess\. [A-Z].*\.$"):
         await check_new_password(password)
 
 
@@ -43,7 +43,7 @@ async def test_what_others_know_of_a_person_is_no_password(password: str, monkey
     changed = idp_settings().model_copy(update={"product_name": "Zorgbank"})
     monkeypatch.setattr(passwords, "settings", lambda: changed)
     assert estimate(password).score >= 2
-    with pytest.raises(PasswordRefused, match=r"too (easy|short)"):
+    with pytest.raises(InvalidPasswordError, match=r"too (easy|short)"):
         await check_new_password(password, user_inputs=["quorlimbo.xanthipe@example.com", "Xanthipe Quorlimbo"])
 
 
@@ -52,7 +52,7 @@ async def test_the_least_strength_is_a_setting(least: int, refused: set[str], mo
     changed = idp_settings().model_copy(update={"password_min_score": least})
     monkeypatch.setattr(passwords, "settings", lambda: changed)
     for name, password in {"weak": "password", "middling": "xanthipe1", "strong": "a good long password"}.items():
-        with pytest.raises(PasswordRefused) if name in refused else nullcontext():
+        with pytest.raises(InvalidPasswordError) if name in refused else nullcontext():
             await check_new_password(password)
 
 
@@ -69,9 +69,9 @@ async def test_the_event_loop_does_not_compute(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_lengths_come_first() -> None:
-    with pytest.raises(PasswordRefused, match="too short: at least 8 characters"):
+    with pytest.raises(InvalidPasswordError, match="too short: at least 8 characters"):
         await check_new_password("x")
-    with pytest.raises(PasswordRefused, match="too long: at most 1024 characters"):
+    with pytest.raises(InvalidPasswordError, match="too long: at most 1024 characters"):
         await check_new_password("correct horse battery staple" * 100)
 
 

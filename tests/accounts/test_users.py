@@ -9,10 +9,10 @@ import pytest
 
 from idp import clock, ids
 from idp.accounts import users
-from idp.accounts.addresses import InvalidEmail
-from idp.accounts.passwords import PasswordRefused, verify_password
+from idp.accounts.addresses import InvalidEmailError
+from idp.accounts.passwords import InvalidPasswordError, verify_password
 from idp.accounts.tables import User, user_by_email, user_by_id
-from idp.accounts.users import EmailTaken, create_user
+from idp.accounts.users import EmailTakenError, create_user
 from idp.audit.tables import AuditEvent
 from idp.signin.tables import Session
 from tests.conftest import MakeUser
@@ -84,7 +84,7 @@ async def test_a_user_without_password_cannot_be_guessed() -> None:
 async def test_an_address_is_taken_in_whatever_spelling(email: str) -> None:
     if await user_by_email("dan@example.com") is None:
         await create_user("dan@example.com", None)
-    with pytest.raises(EmailTaken):
+    with pytest.raises(EmailTakenError):
         await create_user(email, PASSWORD)
 
 
@@ -92,13 +92,13 @@ async def test_of_many_at_once_one_gets_the_address() -> None:
     email = f"{ids.random_token()[:8]}@example.com"
     results = await asyncio.gather(*(create_user(email, None) for _ in range(20)), return_exceptions=True)
     assert sum(isinstance(result, User) for result in results) == 1
-    assert sum(isinstance(result, EmailTaken) for result in results) == 19
+    assert sum(isinstance(result, EmailTakenError) for result in results) == 19
 
 
 async def test_bad_input_makes_no_user() -> None:
-    with pytest.raises(InvalidEmail):
+    with pytest.raises(InvalidEmailError):
         await create_user("nobody", PASSWORD)
-    with pytest.raises(PasswordRefused):
+    with pytest.raises(InvalidPasswordError):
         await create_user("short-password@example.com", "short")
     with pytest.raises(TypeError):
         await create_user("short-password@example.com", None, is_admin=True)

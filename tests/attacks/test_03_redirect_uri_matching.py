@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch
-from idp.oauth.clients.changes import update_client
+from idp.infra.db.engine import fetch
+from idp.oauth.clients.service import update_client
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.hostile import assert_refused_here, lookalikes

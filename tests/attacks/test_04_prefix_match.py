@@ -5,7 +5,7 @@ import pytest
 from idp.errors import OAuthError
 from idp.oauth.clients.metadata import ClientMetadata, validate
 from idp.oauth.clients.registry import Client
-from idp.oauth.clients.uris import LOOPBACK_HOSTS, UnfitURI, check_link, check_redirect_uri
+from idp.oauth.clients.uris import LOOPBACK_HOSTS, InvalidURIError, check_link, check_redirect_uri
 
 TRUSTED = "https://portal.example.com/signed-out"
 
@@ -39,11 +39,11 @@ LOOKS_LOCAL = [
 
 @pytest.mark.parametrize("uri", LOOKS_LOCAL)
 def test_04_plain_http_is_for_this_machine_alone(uri: str) -> None:
-    with pytest.raises(UnfitURI):
+    with pytest.raises(InvalidURIError):
         check_redirect_uri(uri, "web")
-    with pytest.raises(UnfitURI):
+    with pytest.raises(InvalidURIError):
         check_redirect_uri(uri, "native")
-    with pytest.raises(UnfitURI):
+    with pytest.raises(InvalidURIError):
         check_link(uri)
 
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from idp.accounts.tables import User
-from idp.web.rendering import web_url
+from idp.infra.templates import web_url
 from tests.support.browser import Browser, Page, sent_to
 from tests.support.hostile import EVIL, LOCATIONS, SCHEMES, assert_refused_here, stays_at
 from tests.support.oauth import PASSWORD, RelyingParty

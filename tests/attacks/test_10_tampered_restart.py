@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch, fetchrow, transaction
+from idp.infra.db.engine import fetch, fetchrow, transaction
 from idp.signin import limits
 from tests.conftest import MakeClient, MakeUser
 from tests.support.bindings import cookie_of, waiting_of

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch
+from idp.infra.db.engine import fetch
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
 from tests.support.oauth import RelyingParty, pkce

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 
 from idp.accounts.tables import User
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from tests.conftest import MakeClient
 from tests.support.browser import open_browser
 from tests.support.server import Server

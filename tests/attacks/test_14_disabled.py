@@ -8,7 +8,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.accounts.users import disable_user, enable_user
-from idp.db.engine import execute, transaction
+from idp.infra.db.engine import execute, transaction
 from idp.oauth.clients.registration import TOPIC, disable_client, register_resource_server
 from idp.oauth.sign_out import sign_out_user
 from tests.conftest import MakeClient

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty

@@ -11,10 +11,10 @@ import pytest
 
 from idp import clock
 from idp.accounts.users import create_user
-from idp.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from idp.keys import lifecycle
-from idp.oauth.clients.changes import MomentToCome, set_not_before
 from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.service import NotBeforeInFutureError, set_not_before
 from tests.conftest import MASTER_KEY
 from tests.support.browser import open_browser
 from tests.support.isolated import isolated
@@ -125,6 +125,6 @@ async def test_16_it_moves_forward_only(place: Place) -> None:
         row = await fetchrow(f"SELECT not_before FROM {table}")
         assert row is not None
         assert row["not_before"] == now
-        with pytest.raises(MomentToCome):
+        with pytest.raises(NotBeforeInFutureError):
             await set_not_before(client_id, clock.now() + timedelta(minutes=1))
     await execute("DELETE FROM not_before")

@@ -6,7 +6,7 @@ import jwt
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from idp.oauth.clients.registration import register_resource_server
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect

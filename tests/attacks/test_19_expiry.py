@@ -12,10 +12,10 @@ import pytest
 
 from idp import ids
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import jose, vault
-from idp.keys.ring import keyring
-from idp.oauth.token.mint import REFRESH_TOKEN_TYPE
+from idp.keys.key_set import key_set
+from idp.oauth.token.issuer import REFRESH_TOKEN_TYPE
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.hostile import assert_refused_here
@@ -111,7 +111,7 @@ async def test_19_access_token(seconds: int, client: RelyingParty, browser: Brow
     """Signed with the server's own key; its family and session live. The last case is the control."""
     claims = claims_of((await client.tokens(browser, alice.email))["access_token"])
     claims["exp"] = int(datetime.now(UTC).timestamp()) + seconds
-    token = jose.sign(keyring.signing("RS256"), "at+jwt", claims)
+    token = jose.sign(key_set.signing("RS256"), "at+jwt", claims)
     if seconds > 0:
         assert (await client.userinfo(token)).status_code == 200
         assert (await client.introspect(token))["active"] is True
@@ -236,7 +236,7 @@ async def test_19_an_expired_id_token_is_still_a_hint(make_client: MakeClient, b
     client = await make_client(post_logout_redirect_uris=["https://app.example.com/bye"])
     claims = claims_of((await client.tokens(browser, alice.email))["id_token"])
     old = claims | {"iat": claims["iat"] - 10**7, "exp": claims["exp"] - 10**7}
-    hint = jose.sign(keyring.signing("RS256"), "JWT", old)
+    hint = jose.sign(key_set.signing("RS256"), "JWT", old)
     answer = await client.authorize(browser, prompt="none", id_token_hint=hint)
     assert "code" in answer.parameters
     answer = await browser.get("/logout", id_token_hint=hint, post_logout_redirect_uri="https://app.example.com/bye")

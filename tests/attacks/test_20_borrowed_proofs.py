@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from tests.conftest import MakeUser
 from tests.support.browser import Browser, Page, as_page, open_browser
 from tests.support.mailbox import Letter, Mailbox

@@ -5,7 +5,7 @@ import secrets
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from tests.conftest import MakeUser
 from tests.federation.conftest import Add, add, github, leave, provider, sign_in
 from tests.support.browser import Browser, as_page, open_browser

@@ -8,7 +8,7 @@ import secrets
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow
 from tests.support.browser import Browser, Page, as_page, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD

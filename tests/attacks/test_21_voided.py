@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, fetchrow
-from idp.signin.machine import Step
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.signin.transitions import Step
 from tests.conftest import MakeUser
 from tests.federation.conftest import Add, add, provider, sign_in
 from tests.support.browser import Browser, as_page, open_browser

@@ -8,7 +8,7 @@ import pytest
 from idp.accounts.tables import User
 from idp.admin.api.openapi import document
 from idp.admin.roles import Role
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from tests.admin.api.conftest import Caller, make_caller
 from tests.support.server import Server
 

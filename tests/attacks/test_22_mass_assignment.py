@@ -18,7 +18,7 @@ from idp.accounts import invitations
 from idp.accounts.passwords import verify_password
 from idp.accounts.profile import FIELDS
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, Page
 from tests.support.mailbox import Mailbox

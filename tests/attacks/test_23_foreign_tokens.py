@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from tests.federation.conftest import Add, add, provider, sign_in
 from tests.support.browser import Browser, as_page
 from tests.support.stand_ins import CLIENT_ID, OpenIDProvider

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from tests.federation.conftest import Add, add, leave, provider
 from tests.support.browser import Browser, as_page, open_browser
 from tests.support.oauth import PASSWORD

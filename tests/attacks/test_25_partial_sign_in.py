@@ -14,13 +14,24 @@ import pyotp
 import pytest
 
 from idp.accounts.tables import user_by_id
-from idp.db.engine import execute, fetch, fetchrow
+from idp.http.browser_binding import BrowserBinding
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import flow as flows
 from idp.signin import passkeys, totp
 from idp.signin.csrf import form_token
 from idp.signin.flow import Flow
-from idp.signin.machine import FIRST, MULTI_FACTOR, SECOND, SINGLE_FACTOR, Done, State, Step, allowed, complete, reached
-from idp.web.binding import Binding
+from idp.signin.transitions import (
+    FIRST,
+    MULTI_FACTOR,
+    SECOND,
+    SINGLE_FACTOR,
+    CompletedStep,
+    State,
+    Step,
+    allowed,
+    complete,
+    reached,
+)
 from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator
 from tests.support.bindings import binding_of
@@ -63,9 +74,9 @@ CASES = [
 class Door(Protocol):
     """A way to talk to the engine."""
 
-    binding: Binding
+    binding: BrowserBinding
 
-    async def open(self) -> Binding:
+    async def open(self) -> BrowserBinding:
         """Begin a sign-in."""
 
     async def send(self, step: Step, fields: dict[str, str]) -> httpx.Response:
@@ -81,7 +92,7 @@ class Pages:
     def __init__(self, client: RelyingParty, case: Case, browser: Browser) -> None:
         self.client, self.case, self.browser = client, case, browser
 
-    async def open(self) -> Binding:
+    async def open(self) -> BrowserBinding:
         self.browser.cookies.clear()
         page = await self.client.authorize(self.browser, acr_values=self.case.acr)
         assert isinstance(page, Page)
@@ -110,11 +121,11 @@ class App:
     def __init__(self, client: RelyingParty, case: Case) -> None:
         self.client, self.case = client, case
 
-    async def open(self) -> Binding:
+    async def open(self) -> BrowserBinding:
         parameters = self.client.parameters(redirect_uri=None, response_type=None, state=None, acr_values=self.case.acr)
         self.answers = [await self.client.post("/challenge", **parameters)]
         self.session = self.answers[0].json()["auth_session"]
-        self.binding = Binding(*self.session.split("."))
+        self.binding = BrowserBinding(*self.session.split("."))
         return self.binding
 
     async def send(self, step: Step, fields: dict[str, str]) -> httpx.Response:
@@ -202,7 +213,9 @@ def outcome(step: Step, state: State) -> Step:
 def after(state: State, step: Step) -> State:
     """The state that a right answer leads to, by the machine alone."""
     taken = outcome(step, state)
-    state = State((*state.done, Done(taken)), state.offered, state.has, state.two_step, state.acr, state.required)
+    state = State(
+        (*state.done, CompletedStep(taken)), state.offered, state.has, state.two_step, state.acr, state.required
+    )
     if taken is Step.REGISTRATION:
         return State(state.done, state.offered, frozenset(), False, state.acr, state.required)
     if step is Step.ENROL and taken is not Step.ENROL:
@@ -273,7 +286,7 @@ async def test_25_every_way_through(
             continue
         await walker.go(prefix)
         user_id, done, finished_at = await _place(walker)
-        assert [Done.parse(text).step for text in done] == [taken.step for taken in state.done], prefix
+        assert [CompletedStep.parse(text).step for text in done] == [taken.step for taken in state.done], prefix
         assert (finished_at is not None) == complete(state) == way_in.is_in()
         if complete(state):
             (session,) = await fetch("SELECT acr FROM session WHERE user_id = $1", user_id)

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch
+from idp.http.access import Access
+from idp.infra.db.engine import fetch
 from idp.signin.csrf import form_token
-from idp.signin.machine import Step
-from idp.web.access import Access
+from idp.signin.transitions import Step
 from tests.support.bindings import binding_of
 from tests.support.browser import Browser, Redirect, as_page
 from tests.support.oauth import PASSWORD, RelyingParty

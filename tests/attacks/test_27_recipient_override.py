@@ -5,7 +5,7 @@ import secrets
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, as_page, open_browser
 from tests.support.mailbox import Mailbox

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import limits
-from idp.signin.machine import Step
+from idp.signin.transitions import Step
 from tests.support.browser import Browser, Page, as_page, open_browser, sent_to
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD

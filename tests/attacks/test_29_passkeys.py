@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch
-from idp.signin.machine import Step
+from idp.infra.db.engine import execute, fetch
+from idp.signin.transitions import Step
 from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator, encode
 from tests.support.browser import Browser, Page, as_page, open_browser

@@ -7,7 +7,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.accounts.users import disable_user
-from idp.db.engine import execute
+from idp.infra.db.engine import execute
 from idp.oauth.sign_out import sign_out_user
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, Page

@@ -10,8 +10,8 @@ import pytest
 
 from idp.accounts import passwords
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetchrow
 from idp.ids import random_token
+from idp.infra.db.engine import execute, fetchrow
 from idp.settings import settings
 from idp.signin import limits
 from tests.conftest import MakeUser

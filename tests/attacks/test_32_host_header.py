@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute
+from idp.infra.db.engine import execute
 from idp.keys import jose
-from idp.keys.ring import keyring
+from idp.keys.key_set import key_set
 from tests.conftest import MakeClient
 from tests.mail.conftest import StartSMTP, start_smtp
 from tests.support.browser import Browser, Page, sent_to
@@ -92,11 +92,11 @@ async def test_32_a_sign_in_from_its_first_redirect_to_the_tokens(
     client.issuer = server.url
     tokens = (await client.redeem(parameters["code"])).json()
     for name in ("access_token", "id_token"):
-        claims = jose.verify(tokens[name], keyring.verification(), typ=None)
+        claims = jose.verify(tokens[name], key_set.verification(), typ=None)
         assert claims["iss"] == server.issuer
         assert EVIL not in json.dumps(claims)
     refreshed = (await client.refresh(tokens["refresh_token"])).json()
-    assert jose.verify(refreshed["access_token"], keyring.verification(), typ=None)["iss"] == server.issuer
+    assert jose.verify(refreshed["access_token"], key_set.verification(), typ=None)["iss"] == server.issuer
 
 
 async def test_32_a_page_is_not_ours_because_the_request_says_so(browser: Browser, alice: User) -> None:

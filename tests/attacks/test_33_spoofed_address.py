@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute
+from idp.http.client_address import subjects
+from idp.infra.db.engine import execute
 from idp.signin import limits
-from idp.web.address import subjects
 from tests.conftest import MASTER_KEY
 from tests.support.browser import Browser, as_page, open_browser
 from tests.support.oauth import PASSWORD

@@ -11,7 +11,7 @@ from typing import Any
 import httpcore
 import pytest
 
-from idp.web import outbound
+from idp.infra import outbound
 from tests.support.elsewhere import Authority, Serve, allow, answer, drip, leads_here, redirect, resolves_to, serving
 
 PRIVATE = [
@@ -71,13 +71,13 @@ async def test_35_spellings_of_this_machine(serve: Serve, host: str) -> None:
 @pytest.mark.parametrize("address", [text for text in PRIVATE if text not in ("255.255.255.255",)])
 async def test_35_names_that_lead_inside(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     resolves_to(monkeypatch, [address])
-    with pytest.raises(outbound.Forbidden):
+    with pytest.raises(outbound.ForbiddenAddressError):
         await _get("http://innocent.example/")
 
 
 async def test_35_one_address_of_several_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     resolves_to(monkeypatch, ["93.184.216.34", "127.0.0.1"])
-    with pytest.raises(outbound.Forbidden):
+    with pytest.raises(outbound.ForbiddenAddressError):
         await _get("http://innocent.example/")
 
 
@@ -103,7 +103,7 @@ async def test_35_a_name_is_connected_to_as_it_was_checked(monkeypatch: pytest.M
     with pytest.raises(outbound.CallFailed):
         await _get("http://rebinding.example/")
     assert called == ["93.184.216.34"]
-    with pytest.raises(outbound.Forbidden):
+    with pytest.raises(outbound.ForbiddenAddressError):
         await _get("http://rebinding.example/")
     assert called == ["93.184.216.34"]
 
@@ -114,7 +114,7 @@ async def test_35_every_connection_of_a_client_is_checked(monkeypatch: pytest.Mo
     resolves_to(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
     async with outbound.client() as client:
         assert (await client.get(f"http://rebinding.example:{port}/")).text == "first"
-        with pytest.raises(outbound.Forbidden):
+        with pytest.raises(outbound.ForbiddenAddressError):
             await client.get(f"http://rebinding.example:{port}/")
 
 
@@ -123,7 +123,7 @@ async def test_35_the_refusal_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     told = set()
     for address in ("10.1.2.3", "fd00::7", "169.254.169.254"):
         resolves_to(monkeypatch, [address])
-        with pytest.raises(outbound.Forbidden) as refused:
+        with pytest.raises(outbound.ForbiddenAddressError) as refused:
             await _get("http://secret.internal:8080/")
         told.add(str(refused.value))
     assert told == {"This server is not a public one."}
@@ -137,7 +137,7 @@ async def test_35_user_names_in_addresses(monkeypatch: pytest.MonkeyPatch, serve
     called: list[bytes] = []
     port = await serve(answer(heads=called))
     allow(monkeypatch, "127.0.0.1/32")
-    with pytest.raises(outbound.Forbidden):
+    with pytest.raises(outbound.ForbiddenAddressError):
         await _get(f"{url}:{port}/")
     assert called == []
 
@@ -150,14 +150,14 @@ async def test_35_whom_the_operator_allows(monkeypatch: pytest.MonkeyPatch, serv
         resolves_to(monkeypatch, ["127.0.0.1"])
         assert await _get(f"http://sso.internal:{port}/") == b"inside"
         if "." in allowed and not allowed[0].isdigit():
-            with pytest.raises(outbound.Forbidden):
+            with pytest.raises(outbound.ForbiddenAddressError):
                 await _get(f"http://x.sso.internal:{port}/")
 
 
 async def test_35_only_with_tls(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
     port = await serve(answer(b"inside"))
     allow(monkeypatch, "127.0.0.1/32", http=False)
-    with pytest.raises(outbound.Forbidden):
+    with pytest.raises(outbound.ForbiddenAddressError):
         await _get(f"http://127.0.0.1:{port}/")
     for url in ("file:///etc/passwd", "ftp://example.com/", "gopher://127.0.0.1/", "//x", "http://", "https://\0/"):
         with pytest.raises(outbound.CallFailed):
@@ -185,7 +185,7 @@ async def test_35_redirects_to_inside(monkeypatch: pytest.MonkeyPatch, serve: Se
     port = await serve(redirect(f"http://{host}:{inside}/"))
     allow(monkeypatch, "start.example")
     leads_here(monkeypatch, "start.example")
-    with pytest.raises(outbound.Forbidden):
+    with pytest.raises(outbound.ForbiddenAddressError):
         await _get(f"http://start.example:{port}/", redirects=3)
     assert called == []
 
@@ -205,7 +205,7 @@ async def test_35_redirects_from_https_to_http(monkeypatch: pytest.MonkeyPatch, 
     port = await serve(redirect(f"http://start.example:{inside}/"), authority.context("start.example"))
     allow(monkeypatch, "start.example", outbound_ca_file=authority.file)
     leads_here(monkeypatch, "start.example")
-    with pytest.raises(outbound.Forbidden):
+    with pytest.raises(outbound.ForbiddenAddressError):
         await _get(f"https://start.example:{port}/", redirects=3)
     assert called == []
 
@@ -251,7 +251,7 @@ async def test_35_for_libraries_too(monkeypatch: pytest.MonkeyPatch, serve: Serv
     """What they make of our transport is as guarded."""
     port = await serve(answer(b"x" * 2000))
     async with outbound.client(max_bytes=1000) as client:
-        with pytest.raises(outbound.Forbidden):
+        with pytest.raises(outbound.ForbiddenAddressError):
             await client.get(f"http://127.0.0.1:{port}/")
         allow(monkeypatch, "127.0.0.1/32")
         with pytest.raises(outbound.CallFailed):

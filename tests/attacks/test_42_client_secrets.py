@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import idp
 from idp import ids
-from idp.errors import InvalidClient, InvalidRequest
+from idp.errors import InvalidClientError, InvalidRequestError
 from idp.oauth.clients.authentication import authenticate, client_secret_basic
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.registry import Client, registry
@@ -83,7 +83,7 @@ MALFORMED = [
 @pytest.mark.parametrize("authorization", MALFORMED, ids=ascii)
 def test_42_malformed_credentials_are_refused_and_never_an_error(authorization: str) -> None:
     for form in ({}, {"client_id": "client"}):
-        with pytest.raises(InvalidClient) as refused:
+        with pytest.raises(InvalidClientError) as refused:
             authenticate(authorization, form)
         assert refused.value.challenge
 
@@ -111,7 +111,7 @@ async def test_42_other_spellings_of_good_credentials_are_refused(shop: tuple[Cl
         basic(pair.encode("utf-16")),
         basic(b"\xef\xbb\xbf" + pair.encode()),
     ):
-        with pytest.raises(InvalidClient):
+        with pytest.raises(InvalidClientError):
             authenticate(other, {})
 
 
@@ -131,7 +131,7 @@ async def test_42_two_methods_at_once(shop: tuple[Client, str]) -> None:
         {"client_secret": secret},
         {"client_secret": "wrong"},
     ):
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidRequestError):
             authenticate(header, form)
 
 
@@ -142,9 +142,9 @@ async def test_42_a_public_client_has_no_secret_to_guess(db: str) -> None:
     await registry.load()
     assert authenticate(None, {"client_id": client.client_id}) == client
     for secret in ("x", "None", "\0" * 32, ids.random_token()):
-        with pytest.raises(InvalidClient):
+        with pytest.raises(InvalidClientError):
             authenticate(basic(f"{client.client_id}:{secret}"), {})
-        with pytest.raises(InvalidClient):
+        with pytest.raises(InvalidClientError):
             authenticate(None, {"client_id": client.client_id, "client_secret": secret})
 
 
@@ -167,9 +167,9 @@ async def test_42_every_secret_is_compared_in_constant_time(
     monkeypatch.setattr(hmac, "compare_digest", watch)
     assert authenticate(basic(f"{client.client_id}:{secret}"), {}) == client
     for client_id in (client.client_id, public.client_id, "no-such-client"):
-        with pytest.raises(InvalidClient):
+        with pytest.raises(InvalidClientError):
             authenticate(basic(f"{client_id}:wrong"), {})
-        with pytest.raises(InvalidClient):
+        with pytest.raises(InvalidClientError):
             authenticate(None, {"client_id": client_id, "client_secret": "wrong"})
     assert compared == [(32, 32)] * 7
 
@@ -178,7 +178,7 @@ async def test_42_every_secret_is_compared_in_constant_time(
 def test_42_no_input_is_an_internal_error(text: str, wrapped: bool, form: dict[str, str]) -> None:
     header = basic(text.encode("utf-8", "surrogatepass")) if wrapped else text
     for authorization in (header, None):
-        with pytest.raises((InvalidClient, InvalidRequest)):
+        with pytest.raises((InvalidClientError, InvalidRequestError)):
             authenticate(authorization, form)
 
 

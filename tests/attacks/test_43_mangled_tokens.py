@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow
 from idp.keys import jose
 from idp.keys.jose import InvalidJWTError
-from idp.keys.ring import keyring
-from idp.oauth.token.mint import present_refresh_token
+from idp.keys.key_set import key_set
+from idp.oauth.token.issuer import present_refresh_token
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page
 from tests.support.oauth import RelyingParty
@@ -108,7 +108,7 @@ async def test_43_every_mangled_signed_token(client: RelyingParty, browser: Brow
     """All of them, where they are verified: access tokens and ID tokens."""
     tokens = await client.tokens(browser, alice.email)
     for token, typ in ((tokens["access_token"], "at+jwt"), (tokens["id_token"], "JWT")):
-        keys = keyring.verification()
+        keys = key_set.verification()
         for mangled in (*prefixes(token), *bit_flips(token), *respelled(token)):
             with pytest.raises(InvalidJWTError):
                 jose.verify(mangled, keys, typ=typ)

@@ -10,10 +10,10 @@ import pytest
 from idp.accounts.tables import User
 from idp.admin.api.openapi import document
 from idp.admin.roles import Role
-from idp.db.engine import fetch
+from idp.infra.db.engine import fetch
 from idp.keys import jose
-from idp.keys.ring import keyring
-from idp.signin.machine import Step
+from idp.keys.key_set import key_set
+from idp.signin.transitions import Step
 from tests.admin.api.conftest import make_caller
 from tests.conftest import MASTER_KEY
 from tests.support.browser import Browser, Page
@@ -70,7 +70,7 @@ async def test_44_no_answer_holds_one(
     (user,) = await fetch("SELECT password_hash FROM users WHERE id = $1", alice.id)
     assert person.app is not None
     secrets = [MASTER_KEY, caller.secret, user["password_hash"], person.app.secret, *browser.cookies.values()]
-    secrets += [jose.to_private_jwk(key)["d"] for key in keyring.verification().values()]
+    secrets += [jose.to_private_jwk(key)["d"] for key in key_set.verification().values()]
     for path, methods in document()["paths"].items():
         if "get" not in methods or "{" in path:
             continue

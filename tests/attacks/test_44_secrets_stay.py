@@ -18,7 +18,7 @@ import pytest
 
 from idp.accounts import invitations
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, transaction
+from idp.infra.db.engine import execute, fetch, transaction
 from idp.mail import outbox
 from idp.piccolo_app import APP_CONFIG
 from tests.cli.conftest import Cli

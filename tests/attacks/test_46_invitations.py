@@ -9,7 +9,7 @@ import pytest
 
 from idp.accounts import invitations
 from idp.accounts.tables import User, user_by_email
-from idp.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, open_browser
 from tests.support.mailbox import Mailbox

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from idp.accounts.users import create_user
 from idp.admin import setup
 from idp.admin.roles import Role
-from idp.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch
 from tests.support.browser import as_page, open_browser
 from tests.support.isolated import own_database
 from tests.support.server import Server

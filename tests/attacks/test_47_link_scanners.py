@@ -15,7 +15,7 @@ import pytest
 
 from idp.accounts import invitations
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import limits
 from tests.support.browser import Browser, Page
 from tests.support.mailbox import Mailbox

@@ -9,13 +9,13 @@ import pytest
 
 from idp import ids
 from idp.accounts import invitations
-from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.import_files import Record
 from idp.accounts.imports import Batch, import_users
 from idp.accounts.tables import User, user_by_email
-from idp.accounts.users import EmailTaken, create_user
-from idp.db.engine import execute, fetchrow
-from idp.signin.imported import keep
+from idp.accounts.users import EmailTakenError, create_user
+from idp.infra.db.engine import execute, fetchrow
+from idp.signin.imported_factors import keep
 from tests.cli.conftest import Cli
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Page
@@ -135,9 +135,9 @@ async def test_48_spellings_of_one_address(people: People, make_user: MakeUser, 
     assert owner is not None
     for other in others:
         assert normalise_email(other) == owner.email
-        with pytest.raises(EmailTaken):
+        with pytest.raises(EmailTakenError):
             await create_user(other, PASSWORD)
-        with pytest.raises(EmailTaken):
+        with pytest.raises(EmailTakenError):
             await invitations.invite(other)
         batch = await _import(other)
         assert (batch.imported, batch.existing) == (0, 1)
@@ -175,7 +175,7 @@ async def test_48_what_looks_alike_is_another(people: People, make_user: MakeUse
 @pytest.mark.parametrize("unseen", UNSEEN, ids=ascii)
 def test_48_nothing_that_cannot_be_seen(unseen: str) -> None:
     for email in (f"al{unseen}ice@example.com", f"alice{unseen}@example.com", f"alice@exam{unseen}ple.com"):
-        with pytest.raises(InvalidEmail):
+        with pytest.raises(InvalidEmailError):
             normalise_email(email)
 
 
@@ -184,7 +184,7 @@ async def test_48_what_is_no_address_is_refused(people: People, make_user: MakeU
     bob, name = await make_user(), secrets.token_hex(5)
     refused = [text.replace("*", name) for text in [*REFUSED, "*\u200b@example.com", "*\u202e@example.com"]]
     for email in refused:
-        with pytest.raises(InvalidEmail):
+        with pytest.raises(InvalidEmailError):
             await create_user(email, PASSWORD)
     assert (await _import(*refused)).imported == 0
     for email in [*refused[:6], *refused[-4:], f"{name}\0@example.com"]:

@@ -5,9 +5,9 @@ import secrets
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin.csrf import form_token
-from idp.signin.machine import Step
+from idp.signin.transitions import Step
 from tests.attacks.test_29_passkeys import options_of
 from tests.conftest import MakeUser
 from tests.support.authenticator import Authenticator

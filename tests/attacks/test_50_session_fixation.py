@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch
 from idp.errors import PageError
-from idp.federation.linking import Found
+from idp.federation.linking import ExternalIdentity
+from idp.http.browser_binding import TAG_LENGTH, BrowserBinding, BrowserKey
+from idp.infra.db.engine import execute, fetch
 from idp.signin import flow as flows
 from idp.signin.csrf import form_token
-from idp.signin.flow import Finished
-from idp.web.binding import TAG_LENGTH, Binding, BrowserKey
+from idp.signin.flow import FlowFinishedError
 from tests.conftest import MakeClient, MakeUser
 from tests.support.bindings import cookie_of, waiting_of
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
@@ -181,7 +181,7 @@ def _token(browser: Browser, path: str, purpose: str = "login") -> str:
     """The form token of what a path names, as far as a browser can tell: by its key, or by any that it has."""
     named = path.split("/")[2]
     keys = [value for name, value in browser.cookies.items() if "flow" in name]
-    return form_token(Binding.derive(named, browser.cookies.get(cookie_of(named), keys[0])).secret, purpose)
+    return form_token(BrowserBinding.derive(named, browser.cookies.get(cookie_of(named), keys[0])).secret, purpose)
 
 
 @pytest.fixture
@@ -242,13 +242,16 @@ async def test_50_a_copied_key_takes_no_account_elsewhere(alice: User) -> None:
     """Whose account here is not known yet. The former address leads to the new one, which is under the new key."""
     key, new = BrowserKey.new(), BrowserKey.new()
     start = msgspec.structs.replace(await flows.load_bound(await flows.start(key, "/")), key=new)
-    kept = await flows.keep_identity(start, Found("github", "https://github.com", "alice", None, False, {}))
+    kept = await flows.keep_identity(start, ExternalIdentity("github", "https://github.com", "alice", None, False, {}))
     assert kept.binding.id[:TAG_LENGTH] == new.tag
-    with pytest.raises(Finished) as left:
+    with pytest.raises(FlowFinishedError) as left:
         await flows.load_bound(start.binding)
     assert left.value.return_to == flows.path(kept.binding)
     assert (await flows.current(start)).identity == kept.identity
-    for binding in (Binding.derive(kept.binding.id, key.secret), Binding(kept.binding.id, start.binding.secret)):
+    for binding in (
+        BrowserBinding.derive(kept.binding.id, key.secret),
+        BrowserBinding(kept.binding.id, start.binding.secret),
+    ):
         with pytest.raises(PageError, match="expired"):
             await flows.load_bound(binding)
 

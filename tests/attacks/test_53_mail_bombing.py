@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetchrow, transaction
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.mail import outbox
 from idp.signin import limits
 from tests.conftest import MakeUser

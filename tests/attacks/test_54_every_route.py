@@ -11,8 +11,8 @@ import pytest
 from idp.accounts.tables import User
 from idp.admin.api.operation import OPERATIONS, PREFIX
 from idp.admin.roles import Role
+from idp.http.access import Access
 from idp.signin.csrf import form_token
-from idp.web.access import Access
 from tests.admin.api.conftest import make_caller
 from tests.admin.console.conftest import open_desk
 from tests.attacks.test_54_never_5xx import FORM, send

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from idp.admin.roles import Role
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from tests.admin.console.conftest import Desk, open_desk
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, open_browser

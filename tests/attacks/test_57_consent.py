@@ -3,8 +3,8 @@
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetchrow, transaction
-from idp.db.notices import announce
+from idp.infra.db.cache_invalidation import announce
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth.clients.registration import register_resource_server
 from tests.conftest import MakeClient, MakeUser, until_known
 from tests.support.browser import Browser, Page, Redirect

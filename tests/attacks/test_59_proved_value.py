@@ -1,6 +1,6 @@
 """Row 59: what was proved is what is used, also when something else is kept between the proof and its use.
 
-A request that read its flow before another one changed it is played by giving :func:`idp.signin.engine.take` the flow
+A request that read its flow before another one changed it is played by giving :func:`idp.signin.service.take` the flow
 as it was. So every interleaving of two requests is tried, and none depends on timing.
 """
 
@@ -17,27 +17,27 @@ import pytest
 from litestar import Request
 
 from idp import ids
-from idp.accounts import email_change, invitations, proofs, recovery
+from idp.accounts import email_change, email_proofs, invitations, recovery
+from idp.accounts.email_proofs import Purpose
 from idp.accounts.passwords import verify_password
-from idp.accounts.proofs import Purpose
 from idp.accounts.tables import User, user_by_email, user_by_id
-from idp.db.engine import execute, fetchrow, transaction
-from idp.errors import PageError, TooManyTries
-from idp.federation.linking import Found
+from idp.errors import PageError, TooManyRequestsError
+from idp.federation.linking import ExternalIdentity
+from idp.http.browser_binding import BrowserKey
+from idp.infra.db.engine import execute, fetchrow, transaction
+from idp.infra.request_context import client_address
 from idp.mail import outbox
 from idp.oauth import consent
-from idp.oauth.authorize import waiting
+from idp.oauth.authorize import pending_request
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registry import registry
 from idp.oauth.credentials import credentials_changed
-from idp.signin import engine, passkeys, sessions, totp
 from idp.signin import flow as flows
+from idp.signin import passkeys, service, sessions, totp
 from idp.signin.flow import Flow, Registration
-from idp.signin.machine import Done, Step
 from idp.signin.sessions import SignedIn
-from idp.signin.steps import Refused, registration, upstream
-from idp.web.binding import BrowserKey
-from idp.web.context import client_address
+from idp.signin.steps import StepRefusedError, registration, upstream
+from idp.signin.transitions import CompletedStep, Step
 from tests.conftest import MakeUser
 from tests.support.authenticator import Authenticator
 from tests.support.oauth import RelyingParty
@@ -45,7 +45,7 @@ from tests.support.oauth import RelyingParty
 pytestmark = pytest.mark.fault(1)
 
 PASSWORDS = ("five odd fishes swim", "seven tired otters nap")
-PASSWORD = Done(Step.PASSWORD, ("pwd",))
+PASSWORD = CompletedStep(Step.PASSWORD, ("pwd",))
 
 
 class Letter(NamedTuple):
@@ -107,8 +107,8 @@ async def _take(flow: Flow, step: Step, **fields: str) -> None:
     """A request that read the flow as it is here; whether it succeeds is not what is asked. An app's flow stays where
     it is, so that an old request finds it.
     """
-    with suppress(Refused, PageError, TooManyTries, engine.NotNow):
-        await engine.take(_request(), flow, step, fields, browser=False)
+    with suppress(StepRefusedError, PageError, TooManyRequestsError, service.StepNotAllowedError):
+        await service.take(_request(), flow, step, fields, browser=False)
 
 
 # Registration
@@ -161,9 +161,9 @@ async def test_59_what_is_entered_belongs_to_the_mail(letters: list[Letter]) -> 
     await _take(stale, Step.REGISTRATION, username=own, password=PASSWORDS[1], name="Second")
     code = letters[-1].context["code"]
     with pytest.raises(PageError):
-        await engine.take(_request(), stale, Step.REGISTRATION, {"code": code}, browser=False)
+        await service.take(_request(), stale, Step.REGISTRATION, {"code": code}, browser=False)
     assert await user_by_email(own) is None
-    await engine.take(_request(), await _now(start), Step.REGISTRATION, {"code": code}, browser=False)
+    await service.take(_request(), await _now(start), Step.REGISTRATION, {"code": code}, browser=False)
     made = await user_by_email(own)
     assert made is not None
     assert (made.name, await verify_password(made.password_hash, PASSWORDS[1])) == ("Second", True)
@@ -177,9 +177,9 @@ async def test_59_a_mail_again_is_for_the_flow_as_it_is(letters: list[Letter]) -
     await _take(stale, Step.REGISTRATION, username=victim, password=PASSWORDS[0])
     count = len(letters)
     with pytest.raises(PageError):
-        await engine.take(_request(), stale, Step.REGISTRATION, {"action": "send"}, browser=False)
+        await service.take(_request(), stale, Step.REGISTRATION, {"action": "send"}, browser=False)
     assert len(letters) == count
-    assert await proofs.waiting(Purpose.REGISTRATION, start.binding.id) == victim
+    assert await email_proofs.waiting(Purpose.REGISTRATION, start.binding.id) == victim
 
 
 async def test_59_all_at_once(letters: list[Letter]) -> None:
@@ -203,7 +203,7 @@ async def test_59_an_invitation_is_for_its_own_address() -> None:
     row = await fetchrow("SELECT id FROM invitation WHERE email = $1", own)
     assert row is not None
     kept = Registration(email=victim, invited_email=victim, invitation_id=row["id"], password_hash="x")
-    with pytest.raises(Refused):
+    with pytest.raises(StepRefusedError):
         async with transaction():
             await registration.take(await _flow(registration=kept), kept)
     assert await user_by_email(victim) is None
@@ -219,21 +219,23 @@ async def test_59_one_live_proof(alice: User, purpose: Purpose) -> None:
     for flow_id in (f"flow-{secrets.token_hex(6)}", None):
         sent = await asyncio.gather(
             *(
-                proofs.prepare(purpose, f"{number}@example.com", lifetime=60, flow_id=flow_id, user_id=alice.id)
+                email_proofs.prepare(purpose, f"{number}@example.com", lifetime=60, flow_id=flow_id, user_id=alice.id)
                 for number in range(8)
             )
         )
-        found = [await proofs.peek_token(mail.token, purpose, flow_id) for mail in sent]
+        found = [await email_proofs.peek_token(mail.token, purpose, flow_id) for mail in sent]
         (live,) = [proof for proof in found if proof is not None]
-        taken = [await proofs.take_token(mail.token, purpose, flow_id) for mail in sent]
+        taken = [await email_proofs.take_token(mail.token, purpose, flow_id) for mail in sent]
         assert [proof for proof in taken if proof is not None] == [live]
 
 
 async def test_59_a_proof_that_was_replaced_is_no_proof(alice: User, make_user: MakeUser) -> None:
     """The row is the same one, its content is not."""
     bob, flow_id = await make_user(), f"flow-{secrets.token_hex(6)}"
-    mine = await proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, flow_id=flow_id, user_id=alice.id)
-    proved = await proofs.check_code(Purpose.PASSWORD_RESET, flow_id, mine.code)
+    mine = await email_proofs.prepare(
+        Purpose.PASSWORD_RESET, alice.email, lifetime=60, flow_id=flow_id, user_id=alice.id
+    )
+    proved = await email_proofs.check_code(Purpose.PASSWORD_RESET, flow_id, mine.code)
     assert proved is not None
     await recovery.mail_reset(bob.email, flow_id)
     assert not await recovery.reset(proved, PASSWORDS[0], credentials_changed)
@@ -259,8 +261,8 @@ async def test_59_a_new_address(alice: User, letters: list[Letter]) -> None:
     assert again.email in (alice.email, own)
 
 
-def _somebody(subject: str) -> Found:
-    return Found("test", "https://elsewhere.example.com", subject, None, False, {})
+def _somebody(subject: str) -> ExternalIdentity:
+    return ExternalIdentity("test", "https://elsewhere.example.com", subject, None, False, {})
 
 
 async def test_59_who_came_back_from_a_provider(letters: list[Letter], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +275,7 @@ async def test_59_who_came_back_from_a_provider(letters: list[Letter], monkeypat
     code = letters[-1].context["code"]
     assert await flows.keep_identity(first, _somebody("second"))
     with pytest.raises(PageError):
-        await engine.take(_request(), first, Step.UPSTREAM, {"code": code}, browser=False)
+        await service.take(_request(), first, Step.UPSTREAM, {"code": code}, browser=False)
     assert await user_by_email(own) is None
 
 
@@ -302,7 +304,7 @@ async def test_59_a_passkey_of_an_earlier_turn(alice: User) -> None:
     flow = await _flow(acr="2", required="2")
     options = passkeys.registration_options(alice, flow.challenge, [])
     later = msgspec.structs.replace(flow, turn=flow.turn + 1, user_id=alice.id)
-    with pytest.raises(passkeys.PasskeyRefused):
+    with pytest.raises(passkeys.InvalidPasskeyError):
         await passkeys.register(alice.id, "", later.challenge, Authenticator().create(options))
 
 
@@ -322,9 +324,9 @@ async def test_59_a_consent_is_of_who_gave_it(client: RelyingParty, alice: User,
     assert known is not None
     hers, his = await _session(alice), await _session(await make_user())
     first = msgspec.structs.replace(known, skip_consent=True)
-    pending = await waiting.store(BrowserKey.new(), _asked(client))
-    await waiting.mark_consented(pending, hers.user_id)
-    pending = await waiting.load_bound(pending.binding)
+    pending = await pending_request.store(BrowserKey.new(), _asked(client))
+    await pending_request.mark_consented(pending, hers.user_id)
+    pending = await pending_request.load_bound(pending.binding)
     assert not await consent.is_needed(pending.asked, first, hers, pending)
     assert await consent.is_needed(pending.asked, first, his, pending)
 

@@ -22,19 +22,19 @@ import pytest
 from idp import clock, ids
 from idp.accounts.tables import User
 from idp.accounts.users import keep_password
-from idp.admin.access import Caller, Forbidden, check_client, check_user
-from idp.admin.containment import contain_user
+from idp.admin.access import Caller, PermissionDeniedError, check_client, check_user
+from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant, revoke
-from idp.db.engine import execute, fetch, fetchrow, transaction
-from idp.oauth.clients.changes import set_admin_role
+from idp.http import cookies
+from idp.http.access import Access
+from idp.http.browser_binding import BrowserKey
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.oauth.clients.service import set_admin_role
 from idp.oauth.sign_out import end_session, sign_out_everywhere, sign_out_user
 from idp.signin import flow as flows
 from idp.signin.csrf import form_token
-from idp.signin.machine import Done, Step
 from idp.signin.sessions import SignedIn
-from idp.web import cookies
-from idp.web.access import Access
-from idp.web.binding import BrowserKey
+from idp.signin.transitions import CompletedStep, Step
 from tests.admin.console.conftest import open_desk
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, as_page, open_browser
@@ -444,7 +444,7 @@ async def test_60_the_role_of_a_target_is_part_of_the_change(
             await check_client(caller, client)
             given = set_admin_role(client, Role.OWNER)
         await asyncio.create_task(given, context=Context())
-        with pytest.raises(Forbidden):
+        with pytest.raises(PermissionDeniedError):
             await execute("UPDATE users SET name = 'changed' WHERE id = $1", bob.id)
 
     await asyncio.create_task(act())
@@ -521,7 +521,7 @@ async def test_60_a_step_up_from_a_session_that_ended(server: Server, thief: Thi
     """Neither makes a session of it nor adds a factor to the account."""
     row = await fetchrow("SELECT * FROM session WHERE id = $1", thief.session_id)
     assert row is not None
-    one_factor = (Done(Step.PASSWORD, ("pwd",)),)
+    one_factor = (CompletedStep(Step.PASSWORD, ("pwd",)),)
     session = SignedIn(row["id"], row["user_id"], row["auth_time"], one_factor, ("pwd",), "1")
     await execute("DELETE FROM totp WHERE user_id = $1", thief.user.id)
     held = []

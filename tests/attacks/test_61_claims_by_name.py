@@ -8,7 +8,7 @@ import pytest
 
 from idp.accounts.claims import TEXTS, VERIFIED
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, Page, Redirect, as_page

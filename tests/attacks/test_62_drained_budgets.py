@@ -16,15 +16,15 @@ from litestar import Request
 from idp import ids
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
-from idp.db.engine import execute, fetch
-from idp.errors import TooManyTries
-from idp.federation.linking import Found
-from idp.signin import engine, limits
+from idp.errors import TooManyRequestsError
+from idp.federation.linking import ExternalIdentity
+from idp.http.browser_binding import BrowserKey
+from idp.infra import rate_limits
+from idp.infra.db.engine import execute, fetch
+from idp.infra.request_context import client_address
+from idp.signin import limits, service
 from idp.signin.flow import Flow
-from idp.signin.machine import SECOND, Step
-from idp.web import throttle
-from idp.web.binding import BrowserKey
-from idp.web.context import client_address
+from idp.signin.transitions import SECOND, Step
 from tests.conftest import MakeUser
 from tests.support.browser import Browser, Page, as_page, open_browser
 from tests.support.mailbox import Mailbox
@@ -63,7 +63,7 @@ async def _from(address: str, act: Awaitable[Any]) -> bool:
     token = client_address.set(address)
     try:
         await act
-    except TooManyTries:
+    except TooManyRequestsError:
         return False
     finally:
         client_address.reset(token)
@@ -82,7 +82,7 @@ async def _pass(seconds: float) -> None:
 class _Budget:
     """What docs/abuse.md promises of a rate, by the clock of the test."""
 
-    def __init__(self, *rates: throttle.Rate) -> None:
+    def __init__(self, *rates: rate_limits.Rate) -> None:
         self.free_at = dict.fromkeys(rates, 0.0)
 
     def spend(self, now: float) -> bool:
@@ -144,7 +144,7 @@ class _World:
 
     async def _signed_in(self) -> None:
         """What a sign-in does: her own tries start again."""
-        person = await limits.standing.of(self.owner.id, self.own)
+        person = await limits.signin_subject.of(self.owner.id, self.own)
         assert person is not None
         await execute("DELETE FROM throttle WHERE key = ANY($1)", limits.keys_of(person, first=True, second=True))
 
@@ -199,7 +199,7 @@ async def test_62_one_host_does_not_spend_its_network(db: str) -> None:
     assert await _from(f"{network}.2", limits.step(_browser()))
     email = f"{secrets.token_hex(6)}@example.com"
     assert not await _from(f"{network}.1", limits.password(email, email, _browser()))
-    assert await throttle.spend((limits.PASSWORDS, email)) == 1
+    assert await rate_limits.spend((limits.PASSWORDS, email)) == 1
 
 
 async def test_62_a_device_has_a_budget_for_its_own_person_only(make_user: MakeUser, alice: User) -> None:
@@ -212,11 +212,11 @@ async def test_62_a_device_has_a_budget_for_its_own_person_only(make_user: MakeU
     assert limits.STEPS_OF_PERSON.burst <= sum(tries) < limits.STEPS_OF_PERSON.burst * 3
 
 
-class _Counted(Exception):
+class _CountedError(Exception):
     pass
 
 
-@pytest.mark.parametrize("step", engine.WAYS)
+@pytest.mark.parametrize("step", service.AUTHENTICATION_METHODS)
 @pytest.mark.parametrize("action", ["", "send", "totp", "passkey", "skip", "restart"])
 async def test_62_each_step_is_counted_first(
     monkeypatch: pytest.MonkeyPatch, alice: User, step: Step, action: str
@@ -224,16 +224,20 @@ async def test_62_each_step_is_counted_first(
     """Before anything is hashed, verified, mailed or refused: whichever way, whatever was sent."""
 
     async def counted(*arguments: Any) -> None:
-        raise _Counted
+        raise _CountedError
 
     for name in ("step", "mail_to", "second_step", "password"):
         monkeypatch.setattr(limits, name, counted)
     user_id: UUID | None = alice.id if step in (*SECOND, Step.ENROL) else None
-    identity = Found("google", "https://issuer", "subject", alice.email, False, {}) if step is Step.UPSTREAM else None
+    identity = (
+        ExternalIdentity("google", "https://issuer", "subject", alice.email, False, {})
+        if step is Step.UPSTREAM
+        else None
+    )
     flow = Flow(BrowserKey.new().bind(), "/", None, "", None, user_id=user_id, identity=identity)
     for username in (alice.email, "not an address"):
-        with pytest.raises(_Counted):
-            await engine.WAYS[step].check(flow, {"action": action, "username": username}, _browser())
+        with pytest.raises(_CountedError):
+            await service.AUTHENTICATION_METHODS[step].check(flow, {"action": action, "username": username}, _browser())
 
 
 async def _attack(server: Server, email: str) -> None:

@@ -10,9 +10,9 @@ from idp.accounts import imports, registration
 from idp.accounts.import_files import Record
 from idp.accounts.tables import Origin, User, user_by_email
 from idp.admin.roles import Role, grant
-from idp.db.engine import execute, fetch, fetchrow, transaction
 from idp.federation import linking
-from idp.signin.imported import keep
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.signin.imported_factors import keep
 from tests.attacks.test_21_voided import Come, _by_mail, _vouched_for
 from tests.conftest import MakeUser
 from tests.federation.conftest import Add, add, provider, sign_in
@@ -122,7 +122,9 @@ async def test_64_every_way_says_where_it_comes_from(make_user: MakeUser) -> Non
         assert made.origin == origin
     email = f"{secrets.token_hex(6)}@example.com"
     async with transaction():
-        await linking.create_user(linking.Found("up", "https://x.example", secrets.token_hex(4), email, True, {}))
+        await linking.create_user(
+            linking.ExternalIdentity("up", "https://x.example", secrets.token_hex(4), email, True, {})
+        )
     found = await user_by_email(email)
     assert found is not None
     assert found.origin == Origin.UPSTREAM

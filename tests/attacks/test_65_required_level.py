@@ -12,8 +12,8 @@ from idp.errors import OAuthError
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registry import registry
-from idp.signin.machine import ACR_VALUES, Done, Step, falls_short
 from idp.signin.sessions import SignedIn
+from idp.signin.transitions import ACR_VALUES, CompletedStep, Step, falls_short
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -98,7 +98,7 @@ async def test_65_where_the_code_is_made(make_client: MakeClient, alice: User) -
         client = registry.client(party.client_id)
         assert client is not None
         asked = AuthorizationRequest(client.client_id, party.redirect_uri, "code", scope=("openid",))
-        session = SignedIn(ids.uuid7(), alice.id, now(), (Done(Step.PASSWORD),), ("pwd",), reached)
+        session = SignedIn(ids.uuid7(), alice.id, now(), (CompletedStep(Step.PASSWORD),), ("pwd",), reached)
         if falls_short(reached, required):
             with pytest.raises(OAuthError, match="further factor"):
                 await issue_code(asked, client, session)

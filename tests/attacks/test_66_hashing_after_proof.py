@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 import idp
-from idp.accounts import passwords, proofs, recovery
-from idp.accounts.proofs import Purpose
+from idp.accounts import email_proofs, passwords, recovery
+from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import User
-from idp.errors import TooManyTries
+from idp.errors import TooManyRequestsError
+from idp.http.browser_binding import BrowserKey
+from idp.infra.request_context import client_address
 from idp.oauth.sign_out import sign_out_user
 from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.recovery import reset_by_code, reset_by_link
-from idp.web.binding import BrowserKey
-from idp.web.context import client_address
 
 pytestmark = pytest.mark.fault(8)
 
@@ -80,11 +80,11 @@ async def test_66_a_wrong_code_hashes_nothing(alice: User, hashed: list[str]) ->
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     for code in ("", "000000", "x" * 10_000):
         assert not await reset_by_code(flow, code, NEW, sign_out_user, None)
-    sent = await proofs.prepare(
+    sent = await email_proofs.prepare(
         Purpose.PASSWORD_RESET, alice.email, lifetime=60, flow_id=flow.binding.id, user_id=alice.id
     )
     wrong = f"{(int(sent.code) + 1) % 10**6:06}"
-    for _ in range(proofs.TRIES):
+    for _ in range(email_proofs.TRIES):
         assert not await reset_by_code(flow, wrong, NEW, sign_out_user, None)
     # Not the right one any more either.
     assert not await reset_by_code(flow, sent.code, NEW, sign_out_user, None)
@@ -93,11 +93,11 @@ async def test_66_a_wrong_code_hashes_nothing(alice: User, hashed: list[str]) ->
 
 @pytest.mark.usefixtures("stranger")
 async def test_66_a_dead_link_hashes_nothing(alice: User, hashed: list[str]) -> None:
-    sent = await proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
+    sent = await email_proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
     for token in ("", "x" * 43):
         assert not await reset_by_link(token, NEW, sign_out_user, None)
     assert hashed == []
-    with pytest.raises(passwords.PasswordRefused):
+    with pytest.raises(passwords.InvalidPasswordError):
         await reset_by_link(sent.token, "password", sign_out_user, None)
     assert await reset_by_link(sent.token, NEW, sign_out_user, None)
     assert hashed == ["estimate", "estimate", "hash"]
@@ -108,19 +108,19 @@ async def test_66_a_dead_link_hashes_nothing(alice: User, hashed: list[str]) -> 
 @pytest.mark.usefixtures("stranger")
 async def test_66_a_live_link_is_counted(alice: User, hashed: list[str]) -> None:
     """Its holder, who may be anybody with an account, cannot keep the threads busy with it."""
-    sent = await proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
-    refused = passwords.PasswordRefused, TooManyTries
+    sent = await email_proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
+    refused = passwords.InvalidPasswordError, TooManyRequestsError
     for _ in range(2 * limits.STEPS_OF_HOST.burst):
         with pytest.raises(refused) as error:
             await reset_by_link(sent.token, "password", sign_out_user, None)
-    assert error.type is TooManyTries
+    assert error.type is TooManyRequestsError
     assert len(hashed) <= limits.STEPS_OF_HOST.burst + 10
 
 
 async def test_66_a_used_proof_is_seen_after_the_hash_too(alice: User) -> None:
     """Two that look at once: one of them changes the password."""
-    sent = await proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
-    proved = await proofs.peek_token(sent.token, Purpose.PASSWORD_RESET)
+    sent = await email_proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
+    proved = await email_proofs.peek_token(sent.token, Purpose.PASSWORD_RESET)
     assert proved is not None
     assert await recovery.reset(proved, NEW, sign_out_user)
     assert not await recovery.reset(proved, NEW + " again", sign_out_user)

@@ -21,16 +21,16 @@ import httpx
 import pytest
 
 import idp
-from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.tables import User
 from idp.admin.roles import Role, grant
-from idp.db.engine import execute
-from idp.federation import upstreams
+from idp.federation import registry as federation_registry
+from idp.http.access import Access
+from idp.infra.db.engine import execute
 from idp.oauth.clients.registry import registry
 from idp.settings import settings
 from idp.signin import limits
-from idp.signin.machine import FIRST, Step
-from idp.web.access import Access
+from idp.signin.transitions import FIRST, Step
 from tests.conftest import MakeClient, MakeUser
 from tests.federation.conftest import until_offered
 from tests.support.browser import Browser, Cookies, Page, as_page
@@ -209,11 +209,11 @@ async def test_66_forms_of_the_sign_in(attack: Attack, make_user: MakeUser) -> N
 @pytest.fixture
 async def no_upstreams_left(server: Server) -> AsyncIterator[None]:
     """What the forms of the console made is not offered to the tests that follow."""
-    before = {upstream.id for upstream in await upstreams.stored()}
+    before = {upstream.id for upstream in await federation_registry.stored()}
     yield
-    made = {upstream.id for upstream in await upstreams.stored()} - before
+    made = {upstream.id for upstream in await federation_registry.stored()} - before
     for name in made:
-        await upstreams.delete(name)
+        await federation_registry.delete(name)
     for name in made:
         await until_offered(server.issuer, name, offered=False)
 
@@ -274,6 +274,6 @@ async def test_66_parameters_of_the_protocol(attack: Attack, client: RelyingPart
 @pytest.mark.parametrize("shape", [*SHAPES, " {}", "{}" + " " * 1000])
 def test_66_addresses_everywhere(watch: Watch, shape: str) -> None:
     """Whichever way an address comes in: by form, JSON, command or file, it is read in one place."""
-    with pytest.raises(InvalidEmail):
+    with pytest.raises(InvalidEmailError):
         normalise_email(shape.format(MARKS * (IN_JSON // 2)))
     assert watch.normalised == 0

@@ -16,20 +16,20 @@ from litestar import Request
 
 import idp
 from idp import ids
-from idp.accounts import proofs
-from idp.accounts.proofs import Purpose
+from idp.accounts import email_proofs
+from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import User
 from idp.accounts.users import disable_user, set_password
-from idp.admin.containment import contain_user
-from idp.db.engine import execute, fetchrow, transaction
-from idp.federation import attempts
+from idp.admin.incidents import contain_user
+from idp.federation import authorization_requests
+from idp.http.browser_binding import BrowserKey
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth.credentials import credentials_changed
 from idp.piccolo_app import APP_CONFIG
-from idp.signin import factors, outcome, sessions, standing, totp
+from idp.signin import completion, factors, sessions, subject, totp
 from idp.signin import flow as flows
 from idp.signin.csrf import form_token
-from idp.signin.machine import Done, Step
-from idp.web.binding import BrowserKey
+from idp.signin.transitions import CompletedStep, Step
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, as_page, open_browser
 from tests.support.mailbox import Mailbox
@@ -112,13 +112,15 @@ async def _mails(user: User) -> list[Artefact]:
     found = []
     for purpose in (purpose for purpose, what in PURPOSES.items() if what == "ended"):
         for flow_id in (f"flow-{secrets.token_hex(6)}", None):
-            sent = await proofs.prepare(purpose, user.email, lifetime=600, flow_id=flow_id, user_id=user.id)
-            found.append(Artefact(f"{purpose} {flow_id}", lambda t=sent.token, p=purpose: proofs.peek_token(t, p)))
+            sent = await email_proofs.prepare(purpose, user.email, lifetime=600, flow_id=flow_id, user_id=user.id)
+            found.append(
+                Artefact(f"{purpose} {flow_id}", lambda t=sent.token, p=purpose: email_proofs.peek_token(t, p))
+            )
     return found
 
 
 async def _session(user: User) -> Artefact:
-    begun = sessions.begun(_request(), user.id, (Done(Step.PASSWORD, ("pwd",)),), session_id=ids.uuid7())
+    begun = sessions.begun(_request(), user.id, (CompletedStep(Step.PASSWORD, ("pwd",)),), session_id=ids.uuid7())
     await sessions._BEGIN.fetchrow(**begun.values)
     session_id = begun.values["session_id"]
     await sessions.keep_challenge(session_id, b"c" * 32)  # type: ignore[arg-type]
@@ -128,15 +130,15 @@ async def _session(user: User) -> Artefact:
 async def _link(user: User) -> Artefact:
     row = await fetchrow("SELECT id FROM session WHERE user_id = $1 ORDER BY id LIMIT 1", user.id)
     assert row is not None
-    attempt = await attempts.start("test", session_id=row["id"])
-    return Artefact("link of an account elsewhere", lambda: attempts.find(attempt.state, "test"))
+    attempt = await authorization_requests.start("test", session_id=row["id"])
+    return Artefact("link of an account elsewhere", lambda: authorization_requests.find(attempt.state, "test"))
 
 
 async def _flow(user: User) -> Artefact:
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
-    person = await standing.of(user.id, _request())
+    person = await subject.of(user.id, _request())
     assert person is not None
-    assert await outcome.go_on(flow, person, Done(Step.PASSWORD, ("pwd",)))
+    assert await completion.go_on(flow, person, CompletedStep(Step.PASSWORD, ("pwd",)))
     row = "SELECT 1 FROM signin_flow WHERE id = $1 AND finished_at IS NULL"
     return Artefact("a half done sign-in", lambda: fetchrow(row, flow.binding.id))
 
@@ -156,7 +158,7 @@ async def _app(user: User) -> list[Artefact]:
     """A secret that somebody has seen and not confirmed, where there is no app yet."""
     try:
         setup = await totp.start(user.id, "thief", user.email)
-    except totp.AlreadyEnabled:
+    except totp.AlreadyEnabledError:
         return []
     return [Artefact("pending app", lambda: totp.confirm(user.id, "thief", pyotp.TOTP(setup.secret).now()))]
 
@@ -312,7 +314,7 @@ async def test_67_a_reset(server: Server, browser: Browser, party: RelyingParty,
 
 
 async def test_67_it_is_all_or_nothing(alice: User) -> None:
-    sent = await proofs.prepare(Purpose.SIGN_IN, alice.email, lifetime=600, flow_id="x", user_id=alice.id)
+    sent = await email_proofs.prepare(Purpose.SIGN_IN, alice.email, lifetime=600, flow_id="x", user_id=alice.id)
 
     async def fail() -> None:
         async with transaction():
@@ -321,4 +323,4 @@ async def test_67_it_is_all_or_nothing(alice: User) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    assert await proofs.peek_token(sent.token, Purpose.SIGN_IN) is not None
+    assert await email_proofs.peek_token(sent.token, Purpose.SIGN_IN) is not None

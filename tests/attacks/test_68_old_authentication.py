@@ -8,10 +8,10 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.admin.roles import Role, grant
-from idp.db.engine import execute, fetchrow
 from idp.federation import providers
-from idp.federation.upstream import Upstream
-from idp.signin.machine import Done, Step, auth_age
+from idp.federation.models import Upstream
+from idp.infra.db.engine import execute, fetchrow
+from idp.signin.transitions import CompletedStep, Step, auth_age
 from tests.conftest import MakeClient
 from tests.federation.conftest import Add, add, github, leave, provider, sign_in
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
@@ -261,22 +261,37 @@ async def test_68_a_session_begun_before_times_were_kept(browser: Browser, provi
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 THEN = int(AT.timestamp()) - 3600
 AGES = {
-    "here": ([Done(Step.PASSWORD), Done(Step.TOTP)], 0),
-    "elsewhere": ([Done(Step.UPSTREAM, ("fed",), THEN)], 3600),
-    "a second step does not make it fresher": ([Done(Step.UPSTREAM, ("fed",), THEN), Done(Step.TOTP)], 3600),
-    "a passkey proves all": ([Done(Step.UPSTREAM, ("fed",)), Done(Step.PASSKEY)], 0),
-    "nobody knows": ([Done(Step.UPSTREAM, ("fed",))], None),
-    "a step-up goes on with an old sign-in": ([Done(Step.PASSWORD, ("pwd",), THEN), Done(Step.TOTP)], 3600),
-    "the oldest first step counts": ([Done(Step.PASSWORD, ("pwd",), THEN), Done(Step.UPSTREAM, (), THEN + 60)], 3600),
-    "what is put off proves nothing": ([Done(Step.PASSWORD, ("pwd",), THEN), Done(Step.ENROL)], 3600),
-    "a new passkey proves nothing": ([Done(Step.PASSWORD, (), THEN), Done(Step.PASSKEY, (), THEN + 3600)], 3600),
-    "a new passkey of somebody from elsewhere": ([Done(Step.UPSTREAM), Done(Step.PASSKEY, (), THEN)], None),
-    "a passkey of an earlier sign-in": ([Done(Step.PASSKEY, (), THEN), Done(Step.TOTP)], 3600),
-    "a clock that is ahead": ([Done(Step.UPSTREAM, ("fed",), THEN + 3660)], 0),
+    "here": ([CompletedStep(Step.PASSWORD), CompletedStep(Step.TOTP)], 0),
+    "elsewhere": ([CompletedStep(Step.UPSTREAM, ("fed",), THEN)], 3600),
+    "a second step does not make it fresher": (
+        [CompletedStep(Step.UPSTREAM, ("fed",), THEN), CompletedStep(Step.TOTP)],
+        3600,
+    ),
+    "a passkey proves all": ([CompletedStep(Step.UPSTREAM, ("fed",)), CompletedStep(Step.PASSKEY)], 0),
+    "nobody knows": ([CompletedStep(Step.UPSTREAM, ("fed",))], None),
+    "a step-up goes on with an old sign-in": (
+        [CompletedStep(Step.PASSWORD, ("pwd",), THEN), CompletedStep(Step.TOTP)],
+        3600,
+    ),
+    "the oldest first step counts": (
+        [CompletedStep(Step.PASSWORD, ("pwd",), THEN), CompletedStep(Step.UPSTREAM, (), THEN + 60)],
+        3600,
+    ),
+    "what is put off proves nothing": ([CompletedStep(Step.PASSWORD, ("pwd",), THEN), CompletedStep(Step.ENROL)], 3600),
+    "a new passkey proves nothing": (
+        [CompletedStep(Step.PASSWORD, (), THEN), CompletedStep(Step.PASSKEY, (), THEN + 3600)],
+        3600,
+    ),
+    "a new passkey of somebody from elsewhere": (
+        [CompletedStep(Step.UPSTREAM), CompletedStep(Step.PASSKEY, (), THEN)],
+        None,
+    ),
+    "a passkey of an earlier sign-in": ([CompletedStep(Step.PASSKEY, (), THEN), CompletedStep(Step.TOTP)], 3600),
+    "a clock that is ahead": ([CompletedStep(Step.UPSTREAM, ("fed",), THEN + 3660)], 0),
 }
 
 
 @pytest.mark.parametrize(("done", "expected"), AGES.values(), ids=AGES)
-def test_68_ages(done: list[Done], expected: int | None) -> None:
+def test_68_ages(done: list[CompletedStep], expected: int | None) -> None:
     assert auth_age(done, AT) == expected
-    assert [Done.parse(str(taken)) for taken in done] == done
+    assert [CompletedStep.parse(str(taken)) for taken in done] == done

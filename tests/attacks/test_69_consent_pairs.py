@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from idp.oauth.clients.registration import register_resource_server
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect, as_page
@@ -106,7 +106,7 @@ async def test_69_what_was_remembered_as_a_product_is_asked_for_again(
     old = "UPDATE consent SET scope = $2, resource = $3, pairs = '{}' WHERE client_id = $1"
     await execute(old, client.client_id, ["openid", "email", "read", "write"], [calendar])
     await execute(old, plain.client_id, ["openid", "read"], [])
-    statement, *_ = import_module("idp.db.migrations.m0015_consent_pairs").STATEMENTS
+    statement, *_ = import_module("idp.infra.db.migrations.m0015_consent_pairs").STATEMENTS
     await execute(f"{statement} WHERE client_id = ANY ($1)", [client.client_id, plain.client_id])
     row = await fetchrow("SELECT pairs FROM consent WHERE client_id = $1", client.client_id)
     assert row is not None

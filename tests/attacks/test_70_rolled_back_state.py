@@ -9,7 +9,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
-from idp.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from idp.keys import lifecycle
 from idp.oauth.clients.registration import register_client
 from tests.conftest import MakeClient

@@ -6,13 +6,13 @@ import pytest
 
 from idp.accounts import email_change, invitations
 from idp.accounts.tables import User
+from idp.http.browser_binding import BrowserKey
 from idp.ids import uuid7
+from idp.infra.request_context import client_address
 from idp.mail import outbox
 from idp.mail.messages import compose
 from idp.signin import flow as flows
-from idp.signin.steps import Refused, registration
-from idp.web.binding import BrowserKey
-from idp.web.context import client_address
+from idp.signin.steps import StepRefusedError, registration
 from tests.support.browser import Browser, as_page
 from tests.support.mailbox import Mailbox
 from tests.support.mails import MAILS
@@ -103,7 +103,7 @@ async def test_72_no_such_name_is_kept(db: str, name: str) -> None:
     client_address.set(f"10.4.{secrets.randbelow(256)}.{secrets.randbelow(256)}")
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     fields = {"username": f"{secrets.token_hex(6)}@example.com", "password": PASSWORD, "name": name}
-    with pytest.raises(Refused, match="cannot be shown"):
+    with pytest.raises(StepRefusedError, match="cannot be shown"):
         await registration.check(flow, fields, None)
 
 

@@ -7,8 +7,8 @@ import pytest
 from idp.audit import checkpoints, verification
 from idp.audit.events import record
 from idp.audit.report import Report
-from idp.keys import lifecycle, notary
-from idp.keys.ring import keyring
+from idp.keys import checkpoint_signer, lifecycle
+from idp.keys.key_set import key_set
 from tests.support.isolated import empty_database, move_clock, own_database, use_master_key
 
 __all__ = ["empty_database", "move_clock", "own_database", "use_master_key"]
@@ -20,18 +20,18 @@ Trail = Callable[..., Awaitable[None]]
 async def trail(own_database: str) -> Trail:
     """Writes so many rows a checkpoint, in a database for this test alone."""
     await lifecycle.ensure_signing_key("RS256")
-    await keyring.load()
+    await key_set.load()
 
     async def write(*sizes: int) -> None:
         for size in sizes:
             for number in range(size):
                 await record("sign_in", client_id=f"client {number}", detail={"reason": "ä", "rate": 0.5, "n": 1e3})
-            assert await checkpoints.make(notary.sign) is not None
+            assert await checkpoints.make(checkpoint_signer.sign) is not None
 
     # What making the key recorded has a checkpoint of its own.
-    assert await checkpoints.make(notary.sign) is not None
+    assert await checkpoints.make(checkpoint_signer.sign) is not None
     return write
 
 
 async def verified(outside: dict[int, str] | None = None) -> Report:
-    return await verification.verify(await notary.reader(), outside)
+    return await verification.verify(await checkpoint_signer.reader(), outside)

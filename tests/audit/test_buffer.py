@@ -9,15 +9,15 @@ import msgspec
 import pytest
 
 from idp import clock, ids
-from idp.audit import activity, buffer, checkpoints, strangers
+from idp.audit import activity, buffer, checkpoints, unauthenticated_limit
 from idp.audit import trail as trail_module
 from idp.audit.buffer import token_issued
 from idp.audit.events import note, note_left_out, record
-from idp.db.engine import execute, fetch
-from idp.keys import jose, notary
-from idp.keys.ring import keyring
+from idp.infra.db.engine import execute, fetch
+from idp.infra.request_context import actor, client_address, request_id
+from idp.keys import checkpoint_signer, jose
+from idp.keys.key_set import key_set
 from idp.settings import settings
-from idp.web.context import actor, client_address, request_id
 from tests.audit.conftest import Trail, verified
 from tests.conftest import MakeClient
 from tests.support.oauth import RelyingParty
@@ -33,7 +33,7 @@ def empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(buffer, name, value)
     monkeypatch.setattr(activity, "_counts", {})
     for name in ("_seen", "_left_out"):
-        monkeypatch.setattr(strangers, name, type(getattr(strangers, name))())
+        monkeypatch.setattr(unauthenticated_limit, name, type(getattr(unauthenticated_limit, name))())
     yield
     request_id.set("")
     client_address.set("")
@@ -113,7 +113,7 @@ async def test_what_is_buffered_is_sealed(trail: Trail) -> None:
         token_issued("client_credentials", "shop", str(number))
     note("client_authentication", outcome="failure", client_id="a\0\ud800", detail={"reason": "\0"})
     await buffer.write()
-    assert await checkpoints.make(notary.sign) is not None
+    assert await checkpoints.make(checkpoint_signer.sign) is not None
     report = await verified()
     assert report.intact
     assert report.rows == 3
@@ -207,7 +207,7 @@ async def test_who_did_it() -> None:
 
 async def test_strangers_cannot_fill_the_trail(monkeypatch: pytest.MonkeyPatch) -> None:
     event, limited = ids.uuid7_text(), settings().model_copy(update={"audit_failure_limit": 50})
-    monkeypatch.setattr(strangers, "settings", lambda: limited)
+    monkeypatch.setattr(unauthenticated_limit, "settings", lambda: limited)
     for _ in range(20):
         await record(event, outcome="failure", stranger="alice")
     for number in range(100):
@@ -221,7 +221,7 @@ async def test_strangers_cannot_fill_the_trail(monkeypatch: pytest.MonkeyPatch) 
     # All of them are counted, and after a minute some are written again.
     await activity.write()
     assert (await activity.series([f"{event}:failure"], 1)) == {f"{event}:failure": [120]}
-    monkeypatch.setattr(strangers, "_since", -strangers.WINDOW_SECONDS)
+    monkeypatch.setattr(unauthenticated_limit, "_since", -unauthenticated_limit.WINDOW_SECONDS)
     await record(event, outcome="failure", stranger="alice")
     assert len(await fetch("SELECT FROM audit_event WHERE event = $1", event)) == 51
 
@@ -229,10 +229,10 @@ async def test_strangers_cannot_fill_the_trail(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(("limits", "subjects"), [(True, ("user", "203.0.113.1")), (False, ("user", "a-request"))])
 def test_whom_a_failure_concerns(monkeypatch: pytest.MonkeyPatch, limits: bool, subjects: tuple[str, str]) -> None:
     config = settings().model_copy(update={"address_limits": limits})
-    monkeypatch.setattr(strangers, "settings", lambda: config)
+    monkeypatch.setattr(unauthenticated_limit, "settings", lambda: config)
     client_address.set("203.0.113.1")
     request_id.set("a-request")
-    assert (strangers.subject("user"), strangers.subject()) == subjects
+    assert (unauthenticated_limit.subject("user"), unauthenticated_limit.subject()) == subjects
 
 
 # Counts
@@ -279,7 +279,7 @@ async def until_told(client_id: str, event: str, number: int = 1) -> list[dict[s
 async def test_what_a_client_does_is_told(client: RelyingParty, make_client: MakeClient) -> None:
     service = await make_client(grant_types=["client_credentials"], redirect_uris=[], scope="orders")
     response = await service.post("/token", grant_type="client_credentials")
-    jti = jose.verify(response.json()["access_token"], keyring.verification(), "at+jwt")["jti"]
+    jti = jose.verify(response.json()["access_token"], key_set.verification(), "at+jwt")["jti"]
     (row,) = await until_told(service.client_id, "token_issued")
     assert row["detail"]["grant_type"] == "client_credentials"
     assert [token["jti"] for token in row["detail"]["issued"]] == [jti]

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from idp.audit import checkpoints, outside, retention, seal, verification
+from idp.audit import checkpoint_export, checkpoints, retention, row_hmac, verification
+from idp.audit.checkpoint_claims import TYPE, CheckpointClaims, parse
 from idp.audit.events import note, record
-from idp.audit.statements import TYPE, Statement, parse
-from idp.db import engine
-from idp.db.engine import execute, fetch, fetchrow, transaction
-from idp.keys import jose, notary
-from idp.keys.ring import keyring
+from idp.infra.db import engine
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.infra.outbound import CallFailed
+from idp.keys import checkpoint_signer, jose
+from idp.keys.key_set import key_set
 from idp.settings import settings
-from idp.web.outbound import CallFailed
 from tests.audit.conftest import Trail, verified
 from tests.audit.receiver import Receiver
 from tests.support.isolated import MoveClock
@@ -25,7 +25,7 @@ StartServer = Callable[..., Server]
 DAY = 86400
 
 
-async def statements() -> list[Statement]:
+async def statements() -> list[CheckpointClaims]:
     rows = await fetch("SELECT statement FROM audit_checkpoint ORDER BY number")
     return [statement for row in rows if (statement := parse(row["statement"]))]
 
@@ -34,14 +34,14 @@ async def test_a_checkpoint_can_be_read_by_any_library(trail: Trail) -> None:
     await trail(3)
     row = await fetchrow("SELECT * FROM audit_checkpoint WHERE number = 2")
     assert row is not None
-    claims = jose.verify(row["statement"], keyring.verification(), TYPE)
+    claims = jose.verify(row["statement"], key_set.verification(), TYPE)
     assert claims["iss"] == settings().issuer
     assert (claims["number"], claims["first_seq"], claims["last_seq"]) == (2, 2, 4)
     assert (row["first_seq"], row["last_seq"], row["at"].timestamp()) == (2, 4, claims["iat"])
 
 
 async def test_of_nothing_no_checkpoint_is_made(trail: Trail) -> None:
-    assert await checkpoints.make(notary.sign) is None
+    assert await checkpoints.make(checkpoint_signer.sign) is None
     assert len(await statements()) == 1
 
 
@@ -53,7 +53,7 @@ async def test_when_one_is_due(trail: Trail, move_clock: MoveClock) -> None:
     # Whoever writes a time to come into the last one holds nothing up.
     await execute("UPDATE audit_checkpoint SET at = now() + interval '9 years'")
     assert await checkpoints.is_due()
-    await checkpoints.make(notary.sign)
+    await checkpoints.make(checkpoint_signer.sign)
     assert not await checkpoints.is_due()
 
 
@@ -72,7 +72,7 @@ async def test_a_row_that_came_late_is_in_the_next_one(trail: Trail) -> None:
     await trail(3)
     sealed.set()
     await task
-    assert await checkpoints.make(notary.sign) is not None
+    assert await checkpoints.make(checkpoint_signer.sign) is not None
     row = await fetchrow("SELECT seq, max(seq) OVER () AS last FROM audit_event WHERE client_id = 'slow'")
     assert row is not None
     assert row["seq"] == 5
@@ -83,7 +83,7 @@ async def test_two_at_once_leave_no_gap(trail: Trail, monkeypatch: pytest.Monkey
     monkeypatch.setattr(checkpoints, "_NEW", checkpoints._NEW.replace(str(checkpoints.MAX_ROWS), "7"))
     for _ in range(60):
         await record("sign_in")
-    await asyncio.gather(*(checkpoints.make(notary.sign) for _ in range(12)))
+    await asyncio.gather(*(checkpoints.make(checkpoint_signer.sign) for _ in range(12)))
     found = await statements()
     assert [s.number for s in found] == list(range(1, len(found) + 1))
     assert [s.rows for s in found] == [1, *[7] * 8, 4]
@@ -98,7 +98,7 @@ async def test_one_that_was_interrupted_left_nothing(trail: Trail, monkeypatch: 
         await _interrupted(step, monkeypatch)
         assert len(await statements()) == 1
         assert await fetchrow("SELECT FROM audit_event WHERE seq > 1") is None
-    assert await checkpoints.make(notary.sign) is not None
+    assert await checkpoints.make(checkpoint_signer.sign) is not None
     assert (await verified()).intact
 
 
@@ -121,7 +121,7 @@ async def _interrupted(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("announce", "fetchrow", "fetch", "execute"):
             patched.setattr(checkpoints, name, counted(getattr(checkpoints, name)))
         with pytest.raises(asyncio.CancelledError):
-            await checkpoints.make(notary.sign)
+            await checkpoints.make(checkpoint_signer.sign)
 
 
 @pytest.mark.fault(14)
@@ -131,7 +131,7 @@ async def test_a_waiting_row_is_changed_and_its_hash_removed(trail: Trail) -> No
     assert (await verified()).intact
     await execute("UPDATE audit_event SET outcome = 'failure', hash = NULL WHERE seq IS NULL AND event = 'sign_in'")
     assert [problem.kind for problem in (await verified()).problems] == ["row_changed"]
-    made = await checkpoints.make(notary.sign)
+    made = await checkpoints.make(checkpoint_signer.sign)
     assert made is not None
     assert made.unsealed == 1
     (problem,) = (await verified()).problems
@@ -141,10 +141,10 @@ async def test_a_waiting_row_is_changed_and_its_hash_removed(trail: Trail) -> No
 @pytest.mark.fault(14)
 async def test_no_row_is_written_without_the_master_key(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(seal, "_key", None)
-        with pytest.raises(seal.Locked):
+        patched.setattr(row_hmac, "_key", None)
+        with pytest.raises(row_hmac.LockedError):
             await record("sign_in")
-        with pytest.raises(seal.Locked):
+        with pytest.raises(row_hmac.LockedError):
             note("sign_in")
     assert (await verified()).waiting == 0
 
@@ -155,19 +155,19 @@ async def test_no_row_is_written_without_the_master_key(trail: Trail, monkeypatc
 async def test_a_file_of_checkpoints(trail: Trail, tmp_path: Path) -> None:
     path = tmp_path / "checkpoints"
     await trail(1, 1)
-    assert await outside.write_file(path) == 3
-    assert await outside.write_file(path) == 0
+    assert await checkpoint_export.write_file(path) == 3
+    assert await checkpoint_export.write_file(path) == 0
     await trail(2)
     # A crash in the middle of a line.
     row = await fetchrow("SELECT statement FROM audit_checkpoint WHERE number = 4")
     assert row is not None
     with path.open("a") as file:
         file.write(row["statement"][:100])
-    assert await outside.write_file(path) == 1
+    assert await checkpoint_export.write_file(path) == 1
     await trail(1)
-    assert await outside.write_file(path) == 1
+    assert await checkpoint_export.write_file(path) == 1
     with path.open() as lines:
-        known = verification.read_file(lines, await notary.reader())
+        known = verification.read_file(lines, await checkpoint_signer.reader())
     assert sorted(known) == [1, 2, 3, 4, 5]
     assert (await verified(known)).intact
 
@@ -175,43 +175,43 @@ async def test_a_file_of_checkpoints(trail: Trail, tmp_path: Path) -> None:
 async def test_two_workers_write_one_file(trail: Trail, tmp_path: Path) -> None:
     path = tmp_path / "checkpoints"
     await trail(*[1] * 20)
-    await asyncio.gather(*(outside.write_file(path) for _ in range(8)))
+    await asyncio.gather(*(checkpoint_export.write_file(path) for _ in range(8)))
     assert [s.number for line in path.read_text().splitlines() if (s := parse(line))] == list(range(1, 22))
 
 
 async def test_a_file_of_a_database_that_was_taken_back(trail: Trail, tmp_path: Path) -> None:
     path = tmp_path / "checkpoints"
     await trail(1, 1)
-    await outside.write_file(path)
+    await checkpoint_export.write_file(path)
     before = path.read_bytes()
     await execute("DELETE FROM audit_checkpoint WHERE number = 3")
-    with pytest.raises(outside.TakenBack):
-        await outside.write_file(path)
+    with pytest.raises(checkpoint_export.DatabaseRolledBackError):
+        await checkpoint_export.write_file(path)
     assert path.read_bytes() == before
 
 
 async def test_a_server_that_is_down_and_up_again(trail: Trail) -> None:
     async with Receiver() as receiver:
         await trail(1, 1)
-        assert await outside.send(receiver.url) == 3
+        assert await checkpoint_export.send(receiver.url) == 3
         receiver.status = 503
         await trail(1, 1)
         for _ in range(3):
             with pytest.raises(CallFailed):
-                await outside.send(receiver.url)
+                await checkpoint_export.send(receiver.url)
         receiver.status = 204
-        assert await outside.send(receiver.url) == 2
-        assert await outside.send(receiver.url) == 0
+        assert await checkpoint_export.send(receiver.url) == 2
+        assert await checkpoint_export.send(receiver.url) == 0
         accepted = receiver.accepted
     assert [s.number for body in accepted if (s := parse(body))] == [1, 2, 3, 4, 5]
-    known = verification.read_file((f"{body}\n" for body in accepted), await notary.reader())
+    known = verification.read_file((f"{body}\n" for body in accepted), await checkpoint_signer.reader())
     assert (await verified(known)).intact
 
 
 async def test_only_one_sends_at_a_time(trail: Trail) -> None:
     async with Receiver() as receiver:
         await trail(*[1] * 9)
-        sent = await asyncio.gather(*(outside.send(receiver.url) for _ in range(5)))
+        sent = await asyncio.gather(*(checkpoint_export.send(receiver.url) for _ in range(5)))
         assert sorted(sent) == [0, 0, 0, 0, 10]
         assert len(receiver.accepted) == 10
 
@@ -219,10 +219,10 @@ async def test_only_one_sends_at_a_time(trail: Trail) -> None:
 async def test_a_server_that_knows_more_than_the_database(trail: Trail) -> None:
     async with Receiver() as receiver:
         await trail(1, 1)
-        await outside.send(receiver.url)
+        await checkpoint_export.send(receiver.url)
         await execute("DELETE FROM audit_checkpoint WHERE number = 3")
-        with pytest.raises(outside.TakenBack):
-            await outside.send(receiver.url)
+        with pytest.raises(checkpoint_export.DatabaseRolledBackError):
+            await checkpoint_export.send(receiver.url)
 
 
 # Retention
@@ -244,8 +244,8 @@ async def test_what_is_old_is_deleted_by_whole_checkpoints(trail: Trail, move_cl
     await trail(6)
     move_clock(DAY + 60)
     await record("sign_in")
-    assert await retention.apply(notary.sign, await notary.reader()) == 10
-    assert await retention.apply(notary.sign, await notary.reader()) == 0
+    assert await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader()) == 10
+    assert await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader()) == 0
     report = await verified()
     assert report.intact
     assert (report.deleted_to, report.rows, report.checkpoints) == (10, 8, 5)
@@ -266,9 +266,9 @@ async def test_deleting_that_was_interrupted_goes_on(
     move_clock(DAY + 60)
     await trail(1)
     monkeypatch.setattr(retention, "_DELETE", retention._DELETE.replace(f"LIMIT {retention.BATCH}", "LIMIT 3"))
-    assert await retention.apply(notary.sign, await notary.reader()) == 3
+    assert await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader()) == 3
     assert (await verified()).intact
-    assert await retention.apply(notary.sign, await notary.reader()) == 3
+    assert await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader()) == 3
     assert (await verified()).intact
 
 
@@ -278,14 +278,14 @@ async def test_a_time_in_the_table_deletes_nothing(trail: Trail) -> None:
     await trail(4, 4)
     await execute("UPDATE audit_checkpoint SET at = now() - interval '9 years'")
     await execute("UPDATE audit_event SET at = now() - interval '9 years'")
-    assert await retention.apply(notary.sign, await notary.reader()) == 0
+    assert await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader()) == 0
 
 
 async def test_without_an_end_nothing_is_deleted(trail: Trail, move_clock: MoveClock, monkeypatch: Any) -> None:
     await trail(4)
     move_clock(9999 * DAY)
     monkeypatch.setattr(retention, "settings", lambda: settings().model_copy(update={"audit_retention": 0}))
-    assert await retention.apply(notary.sign, await notary.reader()) == 0
+    assert await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader()) == 0
 
 
 # Served

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from idp import ids
 from idp.audit.events import record
 from idp.audit.tables import AuditEvent
-from idp.db.engine import transaction
-from idp.web.context import client_address, request_id
+from idp.infra.db.engine import transaction
+from idp.infra.request_context import client_address, request_id
 
 pytestmark = pytest.mark.usefixtures("db")
 

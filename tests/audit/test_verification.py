@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from idp import ids
 from idp.audit import checkpoints, verification
 from idp.audit.report import Problem, Report
-from idp.db.engine import execute, fetch, fetchrow, transaction
-from idp.keys import jose, notary
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.keys import checkpoint_signer, jose
 from tests.audit.conftest import Trail, verified
 
 #: Rows of each checkpoint. The first row is about the signing key.
@@ -20,7 +20,7 @@ LAST_SEQ, CHECKPOINTS = sum(SIZES), len(SIZES)
 STARTS = [sum(SIZES[:n]) + 1 for n in range(CHECKPOINTS)]
 
 
-class Undo(Exception):
+class UndoError(Exception):
     """Takes back what an attack did."""
 
 
@@ -32,8 +32,8 @@ async def after(*statements: tuple[str, *tuple[Any, ...]], outside: dict[int, st
             for statement, *arguments in statements:
                 await execute(statement, *arguments)
             report = await verified(outside)
-            raise Undo
-    except Undo:
+            raise UndoError
+    except UndoError:
         assert report is not None
         return report
 
@@ -127,7 +127,7 @@ async def test_a_changed_row_that_is_to_be_sealed_anew() -> None:
     """Without its hash, the next checkpoint takes it; where it was stays empty."""
     async with transaction():
         await execute("UPDATE audit_event SET seq = NULL, hash = NULL, outcome = 'failure' WHERE seq = 9")
-        await checkpoints.make(notary.sign)
+        await checkpoints.make(checkpoint_signer.sign)
     report = await verified()
     assert {(p.kind, p.seq) for p in report.problems} == {("rows_missing", 9), ("rows_unsealed", LAST_SEQ + 1)}
 
@@ -235,7 +235,7 @@ async def kept() -> list[str]:
 
 
 async def outside(lines: list[str]) -> dict[int, str]:
-    return verification.read_file([f"{line}\n" for line in lines], await notary.reader())
+    return verification.read_file([f"{line}\n" for line in lines], await checkpoint_signer.reader())
 
 
 @given(number=st.integers(0, CHECKPOINTS - 1))

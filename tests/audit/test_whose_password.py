@@ -7,8 +7,8 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.accounts.users import disable_user
-from idp.audit import strangers
-from idp.db.engine import fetch
+from idp.audit import unauthenticated_limit
+from idp.infra.db.engine import fetch
 from idp.oauth.credentials import credentials_changed
 from tests.support.browser import Browser, as_page
 
@@ -53,15 +53,15 @@ async def test_how_much_is_written_does_not_go_by_whose_it_was(
     browser: Browser, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else what is left out under a flood, and so takes less time, would tell who has an account."""
-    from idp.signin import engine
+    from idp.http.browser_binding import BrowserKey
     from idp.signin import flow as flows
-    from idp.signin.machine import Step
-    from idp.signin.steps import Refused
-    from idp.web.binding import BrowserKey
+    from idp.signin import service
+    from idp.signin.steps import StepRefusedError
+    from idp.signin.transitions import Step
 
     asked: list[object] = []
-    monkeypatch.setattr(strangers, "subject", lambda known=None: asked.append(known) or "test")
+    monkeypatch.setattr(unauthenticated_limit, "subject", lambda known=None: asked.append(known) or "test")
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     for user_id in (alice.id, None):
-        await engine._note_refusal(flow, Step.PASSWORD, Refused("No.", user_id))
+        await service._note_refusal(flow, Step.PASSWORD, StepRefusedError("No.", user_id))
     assert asked == [None, None]

@@ -13,10 +13,10 @@ from playwright.async_api import Page, expect
 
 from idp.accounts import invitations
 from idp.accounts.tables import User
-from idp.db.engine import execute
+from idp.infra import rate_limits
+from idp.infra.db.engine import execute
 from idp.signin import limits
-from idp.signin.machine import Step
-from idp.web import throttle
+from idp.signin.transitions import Step
 from tests.browser.conftest import DESKTOP, HOME, PHONE, sign_in
 from tests.conftest import MakeClient, MakeUser
 from tests.federation.conftest import Add, add, provider
@@ -144,7 +144,7 @@ async def test_a_lock(page: Page, look: Look, alice: User, mailbox: Mailbox) -> 
     await sign_in(page, alice, "not it at all")
     await execute(
         "UPDATE throttle SET number = $2, free_at = now() - interval '1 second' WHERE key = $1",
-        throttle.key(limits.PASSWORDS, alice.email), limits.LOCK_AFTER - 1,
+        rate_limits.key(limits.PASSWORDS, alice.email), limits.LOCK_AFTER - 1,
     )  # fmt: skip
     await sign_in(page, alice, "nor this")
     link = (await mailbox.next(alice.email)).path

@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 from idp.accounts.tables import User
 from idp.admin.roles import Role, grant
 from idp.oauth.clients.registration import register_client, register_resource_server
-from idp.signin.machine import Step
+from idp.signin.transitions import Step
 from tests.browser.conftest import DESKTOP, PHONE
 from tests.conftest import MakeUser
 from tests.support.chromium import arrived

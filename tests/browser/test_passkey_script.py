@@ -13,8 +13,8 @@ from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, Request, Route, expect
 
 from idp.accounts.tables import User
+from idp.http.pages import content_security_policy
 from idp.signin import passkeys
-from idp.web.pages import content_security_policy
 from tests.support.authenticator import VirtualAuthenticator, virtual_authenticator
 
 pytestmark = pytest.mark.browser

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from idp.accounts.tables import User
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from tests.browser.conftest import HOME, sign_in, sign_out
 from tests.conftest import MakeClient
 from tests.support.authenticator import VirtualAuthenticator, virtual_authenticator

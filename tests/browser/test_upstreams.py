@@ -10,8 +10,8 @@ from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, expect
 
 from idp.accounts.tables import User
-from idp.db.engine import execute
-from idp.federation.upstream import Upstream
+from idp.federation.models import Upstream
+from idp.infra.db.engine import execute
 from tests.browser.conftest import HOME, sign_in
 from tests.cli.conftest import Cli
 from tests.conftest import MASTER_KEY, MakeUser

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from idp.accounts.tables import User
-from idp.db.engine import execute
+from idp.infra.db.engine import execute
 from tests.browser.conftest import HOME, sign_in, sign_out
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD

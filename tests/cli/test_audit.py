@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from idp import ids
-from idp.audit import checkpoints, outside
+from idp.audit import checkpoint_export, checkpoints
 from idp.audit.events import record
-from idp.db.engine import execute
-from idp.keys import lifecycle, notary
-from idp.keys.ring import keyring
+from idp.infra.db.engine import execute
+from idp.keys import checkpoint_signer, lifecycle
+from idp.keys.key_set import key_set
 from tests.cli.conftest import Cli, OwnCli
 from tests.support.isolated import isolated
 
@@ -23,12 +23,12 @@ async def own(own_cli: OwnCli, tmp_path: Path) -> Cli:
     cli = await own_cli()
     async with isolated(cli.settings["IDP_DATABASE_URL"]):
         await lifecycle.ensure_signing_key("RS256")
-        await keyring.load()
+        await key_set.load()
         for size in (2, 3):
             for _ in range(size):
                 await record("sign_in", client_id="=cmd|' /C calc'!A0", detail={"reason": 'a,"b"\n\'c'})
-            await checkpoints.make(notary.sign)
-        await outside.write_file(tmp_path / "checkpoints")
+            await checkpoints.make(checkpoint_signer.sign)
+        await checkpoint_export.write_file(tmp_path / "checkpoints")
     return cli
 
 

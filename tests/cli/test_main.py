@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from idp.cli.main import COMMANDS, sentence
-from idp.errors import InvalidScope
+from idp.errors import InvalidScopeError
 from tests.cli.conftest import ROOT, Cli
 
 HEAVY = {"litestar", "piccolo", "asyncpg", "pydantic", "structlog", "cryptography", "jinja2"}
@@ -87,4 +87,4 @@ def test_what_was_not_foreseen_is_one_sentence_too() -> None:
     ):
         assert words in sentence(error)
         assert "unexpected" not in sentence(error)
-    assert sentence(InvalidScope("The scope is too long.")) == "The scope is too long."
+    assert sentence(InvalidScopeError("The scope is too long.")) == "The scope is too long."

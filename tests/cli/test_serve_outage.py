@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from idp.cli.workers import FAILED_STARTS, LONGEST_WAIT, STARTED_AFTER, Restarts
-from idp.db.embedded import EmbeddedPostgres
+from idp.infra.db.embedded import EmbeddedPostgres
 from tests.conftest import MASTER_KEY
 from tests.support.processes import children, until
 from tests.support.server import Server

@@ -6,8 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from idp.db.engine import execute, fetchrow
-from idp.federation.upstreams import stored
+from idp.federation.registry import stored
+from idp.infra.db.engine import execute, fetchrow
 from tests.cli.conftest import Cli
 from tests.support.server import LOOPBACK
 from tests.support.stand_ins import GitHub, OpenIDProvider

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from idp.admin.console import snippets
-from idp.db.engine import fetchrow
+from idp.infra.db.engine import fetchrow
 from idp.settings import settings
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD, RelyingParty

@@ -11,7 +11,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.keys import jose
-from idp.keys.ring import keyring
+from idp.keys.key_set import key_set
 from idp.oauth.clients.registration import register_resource_server
 from tests.clients.conftest import JAVA, need, node, of_client, of_resource_server, program, python
 from tests.conftest import MakeClient
@@ -45,7 +45,7 @@ async def tokens(
     claims = decode(issued["access_token"].split(".")[1])
     past = int(time.time()) - 7200
 
-    def signed(key: jose.SigningKey = keyring.signing("RS256"), typ: str = kind, **changes: Any) -> str:  # noqa: B008
+    def signed(key: jose.SigningKey = key_set.signing("RS256"), typ: str = kind, **changes: Any) -> str:  # noqa: B008
         return jose.sign(key, typ, claims | changes)
 
     bad = {

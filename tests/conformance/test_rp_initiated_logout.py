@@ -8,7 +8,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.keys import jose
-from idp.keys.ring import keyring
+from idp.keys.key_set import key_set
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import RelyingParty
 
@@ -138,7 +138,7 @@ async def test_the_confirmation_cannot_be_forged(browser: Browser, rp: RelyingPa
 
 async def test_an_expired_hint_is_as_good(browser: Browser, rp: RelyingParty, hint: str) -> None:
     """Section 2: the server should accept ID tokens whose time has passed."""
-    claims = jose.verify(hint, keyring.verification(), typ="JWT")
-    old = jose.sign(keyring.signing("RS256"), "JWT", claims | {"exp": claims["iat"] - 10, "iat": claims["iat"] - 20})
+    claims = jose.verify(hint, key_set.verification(), typ="JWT")
+    old = jose.sign(key_set.signing("RS256"), "JWT", claims | {"exp": claims["iat"] - 10, "iat": claims["iat"] - 20})
     answer = await browser.get("/logout", id_token_hint=old, post_logout_redirect_uri=URI)
     assert isinstance(answer, Redirect)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute
 from idp.dev.seed import CLAIMS
+from idp.infra.db.engine import execute
 from idp.keys import jose
-from idp.keys.ring import keyring
+from idp.keys.key_set import key_set
 from idp.oauth.scopes import STANDARD_SCOPES
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
@@ -111,7 +111,7 @@ async def test_a_claim_asked_for_by_name(browser: Browser, rp: RelyingParty, per
 async def test_a_claim_asked_for_in_the_id_token(browser: Browser, rp: RelyingParty, person: User) -> None:
     wanted = '{"id_token":{"email":null,"sub":null,"iss":{"value":"evil"}}}'
     tokens = await _tokens(browser, rp, person, scope="openid", claims=wanted)
-    claims = jose.verify(tokens["id_token"], keyring.verification(), typ="JWT")
+    claims = jose.verify(tokens["id_token"], key_set.verification(), typ="JWT")
     assert claims["email"] == person.email
     assert (claims["iss"], claims["sub"]) == (rp.issuer, str(person.id))
 

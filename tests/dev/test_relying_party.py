@@ -6,7 +6,7 @@ import pytest
 
 from idp import clock
 from idp.dev import relying_party
-from idp.dev.relying_party import SignInFailed, verify_access_token, verify_id_token
+from idp.dev.relying_party import SignInFailedError, verify_access_token, verify_id_token
 from idp.dev.seed import CLIENT_ID
 from idp.keys import jose
 from idp.settings import load, settings
@@ -101,5 +101,5 @@ def test_an_access_token_that_differs_in_one_thing_is_refused(changes: dict[str,
 async def test_an_issuer_that_does_not_answer_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = load(issuer=f"http://localhost:{free_port()}")
     monkeypatch.setattr(relying_party, "settings", lambda: elsewhere)
-    with pytest.raises(SignInFailed, match="no answer at its issuer address"):
+    with pytest.raises(SignInFailedError, match="no answer at its issuer address"):
         await relying_party.begin(None)

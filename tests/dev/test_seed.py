@@ -130,7 +130,7 @@ async def test_nobody_else_may_read_the_secrets(own_database: str, tmp_path: Pat
 
 async def test_a_folder_that_cannot_be_written_to_is_named(own_database: str, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("not a folder")
-    with pytest.raises(seed.CannotKeepSecrets, match="IDP_DATA_DIR"):
+    with pytest.raises(seed.CannotKeepSecretsError, match="IDP_DATA_DIR"):
         await seed.seed(tmp_path / "data", ISSUER)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from idp.federation import upstreams
-from idp.federation.upstream import Upstream
+from idp.federation import registry
+from idp.federation.models import Upstream
 from tests.support.browser import Browser, Page, Redirect, as_page
 from tests.support.server import Server
 from tests.support.stand_ins import CLIENT_ID, CLIENT_SECRET, GitHub, OpenIDProvider
@@ -41,15 +41,15 @@ async def add(db: str, server: Server) -> AsyncIterator[Add]:
     async def add(at: Server | None = None, **values: Any) -> Upstream:
         name = f"up-{secrets.token_hex(4)}"
         given = {"id": name, "name": f"Upstream {name}", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-        upstream = upstreams.configure(**(given | values))
-        assert await upstreams.add(upstream)
+        upstream = registry.configure(**(given | values))
+        assert await registry.add(upstream)
         added.append(upstream.id)
         await until_offered((at or server).issuer, upstream.id)
         return upstream
 
     yield add
     for name in added:
-        await upstreams.disable(name)
+        await registry.disable(name)
     for name in added:
         await until_offered(server.issuer, name, offered=False)
 

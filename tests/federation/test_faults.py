@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow
 from tests.federation.conftest import Add, leave, sign_in
 from tests.support.browser import Browser, as_page, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -105,12 +105,12 @@ async def test_a_new_key(browser: Browser, provider: OpenIDProvider, add: Add) -
 
 async def test_a_disabled_one(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
     """Nobody can go there, nor come back."""
-    from idp.federation import upstreams
+    from idp.federation import registry
 
     upstream = await add(issuer=provider.issuer, trust_email=True)
     page = as_page(await browser.get("/login"))
     location = await leave(browser, page, upstream)
-    await upstreams.disable(upstream.id)
+    await registry.disable(upstream.id)
     async with asyncio.timeout(10):
         while f"upstream-{upstream.id}" in as_page(await browser.get("/login")).ids:
             await asyncio.sleep(0.02)

@@ -9,10 +9,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from idp.db.engine import fetchrow
-from idp.federation import upstreams
-from idp.federation.errors import UnfitUpstream
+from idp.federation import registry
+from idp.federation.errors import InvalidUpstreamError
 from idp.federation.providers.apple import PROVIDER as APPLE
+from idp.infra.db.engine import fetchrow
 from tests.federation.conftest import Add, sign_in
 from tests.support.browser import Browser, as_page
 from tests.support.mailbox import Mailbox
@@ -84,8 +84,8 @@ async def test_providers_without_nonce_or_pkce(
     await sign_in(browser, upstream)
     assert browser.signed_in
     for options in ({lacking: "yes"}, {lacking: "no", other: "no"}):
-        with pytest.raises(UnfitUpstream):
-            upstreams.configure(id="x", name="X", issuer=provider.issuer, client_id="x", options=options)
+        with pytest.raises(InvalidUpstreamError):
+            registry.configure(id="x", name="X", issuer=provider.issuer, client_id="x", options=options)
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -117,8 +117,8 @@ async def test_metadata_elsewhere(browser: Browser, provider: OpenIDProvider, ad
         assert "another issuer" in (await _reason(away.id))["check"]
     finally:
         other.stop()
-    with pytest.raises(UnfitUpstream):
-        upstreams.configure(id="x", name="X", issuer="https://x.example", client_id="x", options={"metadata_url": "x"})
+    with pytest.raises(InvalidUpstreamError):
+        registry.configure(id="x", name="X", issuer="https://x.example", client_id="x", options={"metadata_url": "x"})
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

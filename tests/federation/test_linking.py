@@ -4,7 +4,7 @@ import re
 from uuid import uuid4
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from tests.conftest import MakeUser
 from tests.federation.conftest import Add, sign_in, visit
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser

@@ -11,10 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from idp.db.engine import fetchrow
-from idp.federation import upstreams
+from idp.federation import registry
+from idp.federation.models import Upstream
 from idp.federation.providers import KINDS
-from idp.federation.upstream import Upstream
+from idp.infra.db.engine import fetchrow
 from tests.federation.conftest import Add, sign_in
 from tests.support.browser import Browser, Redirect, as_page
 from tests.support.oauth import RelyingParty
@@ -145,7 +145,7 @@ TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 
 
 def _microsoft(issuer: str) -> Upstream:
-    return upstreams.configure(kind="microsoft", client_id="x", client_secret="y", issuer=issuer)
+    return registry.configure(kind="microsoft", client_id="x", client_secret="y", issuer=issuer)
 
 
 @pytest.mark.parametrize(
@@ -173,5 +173,5 @@ def test_what_microsoft_calls_itself() -> None:
 
 def test_nothing_of_a_secret_is_shown() -> None:
     upstream = _microsoft("https://login.microsoftonline.com/common/v2.0")
-    assert "y" not in json.dumps(upstreams.shown(upstream)["client_id"])
-    assert "client_secret" not in upstreams.shown(upstream)
+    assert "y" not in json.dumps(registry.shown(upstream)["client_id"])
+    assert "client_secret" not in registry.shown(upstream)

@@ -8,9 +8,9 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import limits
-from idp.signin.machine import Step
+from idp.signin.transitions import Step
 from tests.conftest import MakeClient
 from tests.federation.conftest import Add, leave, sign_in
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from idp.keys import lifecycle, witness
+from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import State
 from idp.oauth.clients.registration import register_client, register_resource_server
 from tests.conftest import MASTER_KEY
@@ -112,7 +112,7 @@ async def _known(http: httpx.AsyncClient, servers: list[Server], client_id: str,
 async def _until(kid: str, state: State, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while next(key.state for key in await lifecycle.list_keys() if key.kid == kid) != state:
-        assert time.monotonic() < deadline, f"The key is not {state}. Unseen by {await witness.unseen(kid)}."
+        assert time.monotonic() < deadline, f"The key is not {state}. Unseen by {await propagation.unseen(kid)}."
         await asyncio.sleep(0.1)
 
 
@@ -123,7 +123,7 @@ async def test_ten_rotations_fail_nobody(place: Place) -> None:
     for _ in range(ROTATIONS):
         kids.append(await lifecycle.rotate("RS256", deadline=None))
         await _until(kids[-1], State.ACTIVE, 30)
-        assert await witness.unseen(kids[-1]) == []
+        assert await propagation.unseen(kids[-1]) == []
     await asyncio.sleep(1)  # some tokens of the last key too
     for member in members:
         seen = await asyncio.to_thread(member.end)
@@ -137,7 +137,7 @@ async def test_one_that_never_fetches_again_blocks_and_is_named(place: Place) ->
     members = [await place.start("pyjwt", "0"), await place.start("joserfc", "for-ever")]
     stubborn = members[1]
     kid = await lifecycle.rotate("RS256", deadline=None)
-    while await witness.unseen(kid) != [stubborn.identifier]:
+    while await propagation.unseen(kid) != [stubborn.identifier]:
         await asyncio.sleep(0.05)
     await asyncio.sleep(3)
     assert [key.state for key in await lifecycle.list_keys()] == [State.ACTIVE, State.PENDING]

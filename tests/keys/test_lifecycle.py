@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from idp import clock
-from idp.db.engine import execute, fetch, fetchrow
-from idp.errors import NoSigningKey
+from idp.errors import NoSigningKeyError
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import jose, lifecycle
-from idp.keys.lifecycle import KeyInfo, RotationPending, State, UnknownKey
-from idp.keys.ring import KeyRing
+from idp.keys.key_set import KeySet
+from idp.keys.lifecycle import KeyInfo, RotationPendingError, State, UnknownKeyError
 from idp.settings import settings
 from tests.support.isolated import MoveClock
 
@@ -40,14 +40,14 @@ async def test_the_first_key_is_made_once_and_signs_at_once() -> None:
     assert await lifecycle.ensure_signing_key(ALG)
     assert not await lifecycle.ensure_signing_key(ALG)
     assert await states() == [State.ACTIVE]
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     assert ring.signing(ALG).kid == (await keys())[0].kid
 
 
 async def test_the_first_key_is_rs256_of_2048_bits() -> None:
     await lifecycle.ensure_signing_key()
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     assert len(ring.signing("RS256").public_jwk["n"]) == 342
 
@@ -62,7 +62,7 @@ async def test_the_first_key_signs_on_a_replica_whose_clock_is_behind(
     move_clock: MoveClock,
 ) -> None:
     await lifecycle.ensure_signing_key(ALG)
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     move_clock(-lifecycle.MARGIN / 2)
     assert ring.signing(ALG)
@@ -70,7 +70,7 @@ async def test_the_first_key_signs_on_a_replica_whose_clock_is_behind(
 
 async def test_the_private_key_is_sealed() -> None:
     await lifecycle.ensure_signing_key(ALG)
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     private = jose.to_private_jwk(ring.signing(ALG))["d"].encode()
     (row,) = await fetch("SELECT * FROM signing_key")
@@ -82,7 +82,7 @@ async def test_a_new_key_is_published_before_it_signs() -> None:
     await lifecycle.ensure_signing_key(ALG)
     (first,) = await keys()
     kid = await lifecycle.rotate(ALG, deadline=3600)
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     old, new = await keys()
     assert (old.state, new.state, new.activates_at) == (State.ACTIVE, State.PENDING, None)
@@ -95,7 +95,7 @@ async def test_a_new_key_is_published_before_it_signs() -> None:
     assert await states() == [State.RETIRING, State.ACTIVE]
     assert ring.signing(ALG).kid == new.kid
     assert ring.verification().keys() == {old.kid, new.kid}
-    with pytest.raises(UnknownKey):
+    with pytest.raises(UnknownKeyError):
         await lifecycle.activate(kid)
 
 
@@ -108,7 +108,7 @@ async def test_a_key_on_hold_has_no_deadline() -> None:
 async def test_the_predecessor_outlives_every_token_that_it_signed(move_clock: MoveClock) -> None:
     await lifecycle.ensure_signing_key(ALG)
     await lifecycle.rotate(ALG, now=True)
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     old, new = await keys()
     assert old.retires_at is not None
@@ -127,7 +127,7 @@ async def test_the_predecessor_outlives_every_token_that_it_signed(move_clock: M
 async def test_the_predecessor_outlives_tokens_of_longer_lifetimes() -> None:
     """Such as those that were issued before the setting was made smaller."""
     await lifecycle.ensure_signing_key(ALG)
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     exp = clock.timestamp() + 7 * longest_token()
     ring.sign(ALG, "at+jwt", {"exp": exp})
@@ -145,7 +145,7 @@ async def test_a_rotation_waits_for_the_one_before() -> None:
     await lifecycle.rotate(ALG)
     before = await keys()
     for again in (lifecycle.rotate(ALG), lifecycle.publish(jose.generate(ALG))):
-        with pytest.raises(RotationPending, match="published already and waits"):
+        with pytest.raises(RotationPendingError, match="published already and waits"):
             await again
     assert await keys() == before
 
@@ -154,14 +154,14 @@ async def test_many_rotations_at_once_make_one_key() -> None:
     await lifecycle.ensure_signing_key(ALG)
     results = await asyncio.gather(*(lifecycle.rotate(ALG) for _ in range(10)), return_exceptions=True)
     assert sum(isinstance(result, str) for result in results) == 1
-    assert sum(isinstance(result, RotationPending) for result in results) == 9
+    assert sum(isinstance(result, RotationPendingError) for result in results) == 9
     assert await states() == [State.ACTIVE, State.PENDING]
 
 
 async def test_a_rotation_at_once() -> None:
     await lifecycle.ensure_signing_key(ALG)
     kid = await lifecycle.rotate(ALG, now=True)
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     old, new = await keys()
     assert (old.state, new.state) == (State.RETIRING, State.ACTIVE)
@@ -198,9 +198,9 @@ async def test_algorithms_rotate_alone() -> None:
 
 
 async def test_there_must_be_something_to_rotate() -> None:
-    with pytest.raises(NoSigningKey, match="no active ES256 key"):
+    with pytest.raises(NoSigningKeyError, match="no active ES256 key"):
         await lifecycle.rotate(ALG)
-    with pytest.raises(NoSigningKey):
+    with pytest.raises(NoSigningKeyError):
         await lifecycle.rotate(ALG, now=True)
 
 
@@ -211,7 +211,7 @@ async def test_every_change_is_announced_and_a_refusal_is_not() -> None:
     assert await revision() == 1
     await lifecycle.rotate(ALG)
     assert await revision() == 2
-    with pytest.raises(RotationPending):
+    with pytest.raises(RotationPendingError):
         await lifecycle.rotate(ALG)
     assert await revision() == 2
     await lifecycle.rotate(ALG, now=True)
@@ -243,7 +243,7 @@ async def test_the_event_loop_goes_on_while_a_key_is_made() -> None:
 
 async def test_revoking_the_active_key_makes_another_sign_at_once() -> None:
     await lifecycle.ensure_signing_key(ALG)
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     kid = ring.signing(ALG).kid
     token = ring.sign(ALG, "at+jwt", {"exp": clock.timestamp() + 600})
@@ -256,7 +256,7 @@ async def test_revoking_the_active_key_makes_another_sign_at_once() -> None:
     with pytest.raises(jose.InvalidJWTError):
         jose.verify(token, ring.verification(), typ="at+jwt")
     assert await states() == [State.RETIRED, State.ACTIVE]
-    with pytest.raises(UnknownKey):
+    with pytest.raises(UnknownKeyError):
         await lifecycle.revoke(kid)
 
 
@@ -277,7 +277,7 @@ async def test_revoking_a_key_that_does_not_sign_leaves_the_one_that_does(now: b
     revoked = first if now else second
     report = await lifecycle.revoke(revoked)
     assert report.successor is None
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     assert ring.verification().keys() == {first, second} - {revoked}
     assert ring.signing(ALG).kid == (second if now else first)
@@ -297,16 +297,16 @@ async def test_many_revocations_at_once_make_one_successor() -> None:
 async def test_only_a_retired_key_is_destroyed() -> None:
     await lifecycle.ensure_signing_key(ALG)
     kid = (await keys())[0].kid
-    with pytest.raises(UnknownKey):
+    with pytest.raises(UnknownKeyError):
         await lifecycle.destroy(kid)
     await lifecycle.revoke(kid)
     await lifecycle.destroy(kid)
     (row,) = await fetch("SELECT private_jwk, destroyed_at FROM signing_key WHERE kid = $1", kid)
     assert row["private_jwk"] is None
     assert await states() == [State.DESTROYED, State.ACTIVE]
-    with pytest.raises(UnknownKey):
+    with pytest.raises(UnknownKeyError):
         await lifecycle.destroy(kid)
-    with pytest.raises(UnknownKey, match="has a private part"):
+    with pytest.raises(UnknownKeyError, match="has a private part"):
         await lifecycle.export(kid, private=True)
     assert (await lifecycle.export(kid)).kid == kid
 
@@ -318,7 +318,7 @@ async def test_a_key_from_elsewhere_becomes_the_next_one() -> None:
     kid = await lifecycle.publish(jose.from_file(pem, ALG), deadline=60)
     assert kid == theirs.kid
     await lifecycle.activate(kid)
-    with pytest.raises(RotationPending, match="published before"):
+    with pytest.raises(RotationPendingError, match="published before"):
         await lifecycle.publish(theirs)
     exported = await lifecycle.export(kid, private=True)
     assert jose.to_private_jwk(exported) == jose.to_private_jwk(theirs)
@@ -350,7 +350,7 @@ async def test_an_old_schedule_is_still_kept(move_clock: MoveClock) -> None:
     await lifecycle.ensure_signing_key(ALG)
     kid = await lifecycle.rotate(ALG)
     await execute("UPDATE signing_key SET activates_at = now() + interval '100 s' WHERE kid = $1", kid)
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     assert await states() == [State.ACTIVE, State.PENDING]
     move_clock(101)

@@ -11,7 +11,7 @@ import httpx
 import jwt
 import pytest
 
-from idp.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch
 from idp.keys import lifecycle
 from idp.keys.lifecycle import State
 from idp.oauth.clients.registration import register_client, register_resource_server
@@ -184,9 +184,9 @@ async def test_a_rotation_killed_in_the_middle_is_whole_or_not_at_all(pair: Pair
 
 async def test_the_master_key_changes_while_they_serve(pair: Pair) -> None:
     server = await pair.start()
-    from idp.keys import root
+    from idp.keys import root_key
 
-    await root.rewrap(b"n" * 32)
+    await root_key.rewrap(b"n" * 32)
     before = await pair.kid(server)
     restarted = await pair.start(IDP_MASTER_KEY="bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4")
     assert await pair.kid(restarted) == await pair.kid(server) == before

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
 from idp.keys import vault
-from idp.keys.vault import VaultError
+from idp.keys.vault import SecretsError
 from idp.settings import Settings
 from tests.support.isolated import UseMasterKey
 
@@ -60,19 +60,19 @@ def test_a_new_master_key_is_read_back_and_only_its_owners(tmp_path: Path) -> No
 def test_a_master_key_is_never_replaced(tmp_path: Path) -> None:
     path = tmp_path / "master.key"
     path.write_text(TEXT)
-    with pytest.raises(VaultError, match="exists already"):
+    with pytest.raises(SecretsError, match="exists already"):
         vault.create_master_key(path)
     assert path.read_text() == TEXT
 
 
 def test_a_master_key_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(VaultError, match="cannot be written"):
+    with pytest.raises(SecretsError, match="cannot be written"):
         vault.create_master_key(tmp_path / "file" / "master.key")
 
 
 def test_a_missing_master_key_names_the_mend(tmp_path: Path) -> None:
-    with pytest.raises(VaultError, match=r"master\.key does not exist.*`idp keys init`"):
+    with pytest.raises(SecretsError, match=r"master\.key does not exist.*`idp keys init`"):
         vault.load_master_key(Settings(master_key=None, keys_dir=tmp_path))
 
 
@@ -94,14 +94,14 @@ def test_a_text_that_is_no_master_key(text: str, tmp_path: Path) -> None:
         Settings(master_key=SecretStr(text)),
         Settings(master_key=None, keys_dir=tmp_path),
     ):
-        with pytest.raises(VaultError) as raised:
+        with pytest.raises(SecretsError) as raised:
             vault.load_master_key(settings)
         assert not text or text not in str(raised.value)
 
 
 def test_an_unreadable_master_key(tmp_path: Path) -> None:
     (tmp_path / "master.key").mkdir()
-    with pytest.raises(VaultError, match="cannot be read"):
+    with pytest.raises(SecretsError, match="cannot be read"):
         vault.load_master_key(Settings(master_key=None, keys_dir=tmp_path))
 
 
@@ -121,21 +121,21 @@ def test_the_same_secret_is_sealed_differently_each_time() -> None:
 
 @pytest.mark.parametrize("context", ["", "signing_key.private_jwk:abd", "other.private_jwk:abc"])
 def test_a_secret_opens_only_in_its_place(context: str) -> None:
-    with pytest.raises(VaultError, match="damaged or misplaced"):
+    with pytest.raises(SecretsError, match="damaged or misplaced"):
         vault.open(vault.seal(b"secret", CONTEXT), context)
 
 
 def test_another_root_key_is_named_as_the_reason() -> None:
     blob = vault.seal(b"secret", CONTEXT)
     vault.unlock(bytes(32))
-    with pytest.raises(VaultError, match="sealed in another one"):
+    with pytest.raises(SecretsError, match="sealed in another one"):
         vault.open(blob, CONTEXT)
 
 
 def test_nothing_opens_before_the_root_key_does() -> None:
     blob = vault.seal(b"secret", CONTEXT)
     vault.unlock(None)
-    with pytest.raises(VaultError, match="was not opened"):
+    with pytest.raises(SecretsError, match="was not opened"):
         vault.open(blob, CONTEXT)
 
 
@@ -147,7 +147,7 @@ def test_a_root_key_opens_with_its_master_key_alone() -> None:
     assert vault.unwrap(sealed, KEY) == b"r" * 32
     assert b"r" * 32 not in sealed
     for other in (bytes(32), KEY[::-1]):
-        with pytest.raises(VaultError, match="damaged"):
+        with pytest.raises(SecretsError, match="damaged"):
             vault.unwrap(sealed, other)
 
 
@@ -157,7 +157,7 @@ def test_every_changed_or_missing_byte_is_seen() -> None:
     damaged += [blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :] for at in range(len(blob))]
     damaged.append(blob + b"\0")
     for other in damaged:
-        with pytest.raises(VaultError):
+        with pytest.raises(SecretsError):
             vault.open(other, CONTEXT)
 
 

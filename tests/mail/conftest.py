@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from idp.db.engine import fetchrow, transaction
+from idp.infra.db.engine import fetchrow, transaction
 from idp.mail import outbox
 from idp.settings import settings
 from tests.conftest import MASTER_KEY

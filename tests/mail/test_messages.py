@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import idp
+from idp.infra.templates import templates_path
 from idp.mail.messages import compose
-from idp.web.rendering import templates_path
 from tests.mail.conftest import UseSettings
 from tests.support.mails import MAILS
 

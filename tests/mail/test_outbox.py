@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from idp.db.engine import execute, fetch, fetchrow, transaction
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.mail import outbox
 from idp.mail.deliver import captured_mail
 from tests.mail.conftest import Moody, UseSettings, newest, queue
@@ -366,7 +366,7 @@ async def test_without_a_server_it_waits_for_one(own_database: str, use_settings
 
 
 async def test_it_speaks_the_language_of_who_asked(smtp: Moody) -> None:
-    from idp.web import i18n
+    from idp.infra import i18n
 
     token = i18n.locale.set("de")
     await queue()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from idp.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch
 from tests.mail.conftest import Moody, newest, queue
 from tests.support.mailbox import Mailbox
 from tests.support.server import Server

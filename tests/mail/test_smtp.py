@@ -49,7 +49,7 @@ async def test_starttls_is_used_where_it_is_offered(
 
 async def test_starttls_can_be_required(message: EmailMessage, start_smtp: StartSMTP) -> None:
     inbox = await start_smtp()
-    with pytest.raises(smtp.NotSent):
+    with pytest.raises(smtp.MailNotSentError):
         await send(message, f"smtp://localhost:{inbox.port}?starttls=require")
     assert inbox.envelopes == []
 
@@ -60,7 +60,7 @@ async def test_an_address_that_the_server_cannot_take_is_final(message: EmailMes
     del message["To"]
     message["To"] = "zoë@example.com"
     inbox = await start_smtp()
-    with pytest.raises(smtp.NotSent) as refused:
+    with pytest.raises(smtp.MailNotSentError) as refused:
         await send(message, f"smtp://localhost:{inbox.port}")
     assert refused.value.final
     able = await start_smtp(enable_SMTPUTF8=True)
@@ -71,7 +71,7 @@ async def test_an_address_that_the_server_cannot_take_is_final(message: EmailMes
 @pytest.mark.fault(27)
 async def test_starttls_that_is_missing_today_is_not_final(message: EmailMessage, start_smtp: StartSMTP) -> None:
     inbox = await start_smtp()
-    with pytest.raises(smtp.NotSent) as refused:
+    with pytest.raises(smtp.MailNotSentError) as refused:
         await send(message, f"smtp://localhost:{inbox.port}?starttls=require")
     assert not refused.value.final
 
@@ -80,7 +80,7 @@ async def test_tls_from_the_start(
     message: EmailMessage, start_smtp: StartSMTP, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inbox = await start_smtp(implicit_tls=certificate.context)
-    with pytest.raises(smtp.NotSent):
+    with pytest.raises(smtp.MailNotSentError):
         await send(message, f"smtps://localhost:{inbox.port}")
     assert inbox.envelopes == []
     # The same server, once its certificate is trusted.
@@ -97,7 +97,7 @@ async def test_credentials_are_sent_as_they_are_meant(
     await send(message, f"smtp://{LOGIN}localhost:{inbox.port}")
     assert inbox.logins == [(USERNAME.encode(), PASSWORD.encode())]
     assert len(inbox.envelopes) == 1
-    with pytest.raises(smtp.NotSent):
+    with pytest.raises(smtp.MailNotSentError):
         await send(message, f"smtp://post:wrong@localhost:{inbox.port}")
     assert len(inbox.envelopes) == 1
 

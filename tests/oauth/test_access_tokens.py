@@ -3,29 +3,29 @@
 import pytest
 
 from idp.keys import lifecycle
-from idp.keys.ring import KeyRing
+from idp.keys.key_set import KeySet
 from idp.oauth import access_tokens
 from idp.oauth.clients.registration import register_client
-from idp.oauth.token import mint
+from idp.oauth.token import issuer
 from tests.support.isolated import MoveClock
 
 
 @pytest.fixture
-async def ring(own_database: str, monkeypatch: pytest.MonkeyPatch) -> KeyRing:
+async def ring(own_database: str, monkeypatch: pytest.MonkeyPatch) -> KeySet:
     await lifecycle.ensure_signing_key("RS256")
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
-    for module in (access_tokens, mint):
+    for module in (access_tokens, issuer):
         monkeypatch.setattr(module, "keyring", ring)
     return ring
 
 
 async def _token() -> str:
     client, _ = await register_client(client_name="X", grant_types=["client_credentials"])
-    return mint.access_token(client, client.client_id, "", (), "jti")
+    return issuer.access_token(client, client.client_id, "", (), "jti")
 
 
-async def test_what_was_verified_ends_with_its_key(ring: KeyRing) -> None:
+async def test_what_was_verified_ends_with_its_key(ring: KeySet) -> None:
     """That a signature was right once counts as long as the key is there."""
     token = await _token()
     first = access_tokens.read(token)
@@ -36,14 +36,14 @@ async def test_what_was_verified_ends_with_its_key(ring: KeyRing) -> None:
     assert access_tokens.read(token) is None
 
 
-async def test_what_was_verified_expires(ring: KeyRing, move_clock: MoveClock) -> None:
+async def test_what_was_verified_expires(ring: KeySet, move_clock: MoveClock) -> None:
     token = await _token()
     assert access_tokens.read(token)
     move_clock(3600)
     assert access_tokens.read(token) is None
 
 
-async def test_what_is_changed_is_another_token(ring: KeyRing) -> None:
+async def test_what_is_changed_is_another_token(ring: KeySet) -> None:
     token = await _token()
     assert access_tokens.read(token)
     header, payload, signature = token.split(".")

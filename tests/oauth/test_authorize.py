@@ -8,7 +8,7 @@ import pytest
 
 from idp import settings as settings_module
 from idp.accounts.tables import User
-from idp.errors import InvalidRequest
+from idp.errors import InvalidRequestError
 from idp.oauth.authorize import checks
 from idp.oauth.authorize.checks import prompt_is_consistent
 from idp.oauth.clients.registry import Client
@@ -76,7 +76,7 @@ def test_no_new_account_where_registration_is_closed(registration: str, monkeypa
     closed = settings_module.load(registration=registration)
     monkeypatch.setattr(checks, "settings", lambda: closed)
     assert "create" not in checks.prompts()
-    with pytest.raises(InvalidRequest, match="cannot register themselves"):
+    with pytest.raises(InvalidRequestError, match="cannot register themselves"):
         prompt_is_consistent({"prompt": "create"}, client)
 
 

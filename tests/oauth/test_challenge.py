@@ -8,7 +8,7 @@ import pyotp
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from idp.signin import factors, totp
 from tests.conftest import MakeClient
 from tests.federation.conftest import Add, add, provider, visit

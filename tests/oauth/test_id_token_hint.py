@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetchrow, transaction
-from idp.errors import InvalidRequest
+from idp.errors import InvalidRequestError
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.keys import jose, lifecycle
-from idp.keys.ring import KeyRing, keyring
+from idp.keys.key_set import KeySet, key_set
 from idp.oauth.id_token_hint import read_id_token_hint
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect
@@ -30,14 +30,14 @@ async def rp(make_client: MakeClient) -> RelyingParty:
 
 async def _rotated(server: Server, rp: RelyingParty) -> None:
     """A new key signs, and the one before it is out of the JWKS."""
-    old = keyring.signing("RS256").kid
+    old = key_set.signing("RS256").kid
     new = await lifecycle.rotate("RS256", now=True)
     await execute("UPDATE signing_key SET retires_at = now() - interval '1 hour' WHERE kid = $1", old)
     await _until_jwks(server, rp, lambda kids: new in kids)
     # The retirement was set behind the server's back: another notice makes it look.
     await lifecycle.rotate("RS256", now=True)
     await _until_jwks(server, rp, lambda kids: old not in kids)
-    await keyring.load()
+    await key_set.load()
 
 
 async def _until_jwks(server: Server, rp: RelyingParty, holds: object) -> None:
@@ -123,8 +123,8 @@ async def test_an_address_of_nobody_is_refused_as_before(browser: Browser, rp: R
 ALG = "ES256"
 
 
-async def _ring() -> KeyRing:
-    ring = KeyRing()
+async def _ring() -> KeySet:
+    ring = KeySet()
     await ring.load()
     return ring
 
@@ -143,7 +143,7 @@ async def test_which_keys_verify_hints(own_database: str) -> None:
     assert ring.hinting().keys() == set(kids)
     await lifecycle.revoke(second)
     assert (await _ring()).hinting().keys() == {first, third, last}
-    with pytest.raises(lifecycle.UnknownKey):
+    with pytest.raises(lifecycle.UnknownKeyError):
         await lifecycle.revoke(second)
     await execute("UPDATE signing_key SET retires_at = now() - interval '91 days' WHERE kid = $1", first)
     assert (await _ring()).hinting().keys() == {third, last}
@@ -163,5 +163,5 @@ async def test_revoking_a_retired_key_changes_nothing_else(own_database: str) ->
 
 def test_what_is_no_hint() -> None:
     for text in ("", "x", "a.b.c", "e30.e30.e30"):
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidRequestError):
             read_id_token_hint(text)

@@ -6,13 +6,13 @@ import httpx
 import pytest
 from litestar import Litestar
 
+from idp.http.access import require_declaration
+from idp.http.cors import Cors
 from idp.keys import jose, lifecycle
-from idp.keys.ring import KeyRing
+from idp.keys.key_set import KeySet
 from idp.oauth import metadata
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES, describe
 from idp.settings import settings
-from idp.web.access import require_declaration
-from idp.web.cors import Cors
 from tests.support.isolated import MoveClock, isolated
 from tests.support.postgres import Cluster
 
@@ -23,29 +23,29 @@ CLIENT = "https://client.example"
 PATHS = [DISCOVERY, AUTHORIZATION_SERVER, JWKS]
 
 
-async def make_ring() -> KeyRing:
+async def make_ring() -> KeySet:
     for alg in ("ES256", "RS256"):
         await lifecycle.ensure_signing_key(alg)
-    ring = KeyRing()
+    ring = KeySet()
     await ring.load()
     return ring
 
 
 @pytest.fixture(scope="module")
-async def loaded_ring(cluster: Cluster, template: str) -> KeyRing:
+async def loaded_ring(cluster: Cluster, template: str) -> KeySet:
     """Loaded once, and its database left behind: every test here shows that none is needed."""
     async with isolated(await cluster.create_database(template)):
         return await make_ring()
 
 
 @pytest.fixture
-def ring(loaded_ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> KeyRing:
+def ring(loaded_ring: KeySet, monkeypatch: pytest.MonkeyPatch) -> KeySet:
     monkeypatch.setattr(metadata, "keyring", loaded_ring)
     return loaded_ring
 
 
 @pytest.fixture
-async def web(ring: KeyRing) -> AsyncIterator[httpx.AsyncClient]:
+async def web(ring: KeySet) -> AsyncIterator[httpx.AsyncClient]:
     app = Litestar(metadata.ROUTES, openapi_config=None, logging_config=None)
     require_declaration(app)
     transport = httpx.ASGITransport(Cors(app, lambda origin: origin == CLIENT))  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ async def test_both_documents_are_the_same(web: httpx.AsyncClient) -> None:
     assert (await web.get(DISCOVERY)).content == (await web.get(AUTHORIZATION_SERVER)).content
 
 
-async def test_the_jwks(web: httpx.AsyncClient, ring: KeyRing) -> None:
+async def test_the_jwks(web: httpx.AsyncClient, ring: KeySet) -> None:
     response = await web.get((await web.get(DISCOVERY)).json()["jwks_uri"])
     assert response.content == ring.jwks().body
     assert len(response.json()["keys"]) == 2
@@ -182,7 +182,7 @@ async def test_a_change_of_the_keys_changes_the_tags(
     assert active.json()["id_token_signing_alg_values_supported"] == ["RS256", "ES256", "EdDSA"]
 
 
-async def test_the_bytes_are_prepared_once(web: httpx.AsyncClient, ring: KeyRing) -> None:
+async def test_the_bytes_are_prepared_once(web: httpx.AsyncClient, ring: KeySet) -> None:
     await web.get(DISCOVERY)
     before = metadata._discovery.cache_info().misses, ring.jwks()
     for path in PATHS:

@@ -3,7 +3,7 @@
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
 from tests.support.oauth import RelyingParty

@@ -11,7 +11,7 @@ import pytest
 from idp import clock, ids
 from idp.accounts.tables import User
 from idp.accounts.users import disable_user
-from idp.db.engine import fetch, fetchrow, transaction
+from idp.infra.db.engine import fetch, fetchrow, transaction
 from idp.oauth.clients.registration import disable_client, register_client
 from idp.oauth.sign_out import revoke_tokens_of_client, sign_out_user
 from idp.oauth.tables import AuthorizationCode, TokenFamily

@@ -8,9 +8,9 @@ import pyotp
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import factors, recovery_codes
-from idp.signin.machine import Step
+from idp.signin.transitions import Step
 from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser

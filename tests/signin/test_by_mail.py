@@ -7,7 +7,7 @@ import pytest
 
 from idp.accounts import invitations
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from tests.conftest import MakeUser
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.mailbox import Mailbox

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch, fetchrow
-from idp.errors import TooManyTries
+from idp.errors import TooManyRequestsError
+from idp.infra import rate_limits
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import limits
-from idp.web import throttle
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, as_page, open_browser
 from tests.support.mailbox import Mailbox
@@ -23,49 +23,49 @@ def subject() -> str:
     return secrets.token_hex(8)
 
 
-async def _later(rule: throttle.Rate | throttle.Escalation, subject: str, seconds: float) -> None:
+async def _later(rule: rate_limits.Rate | rate_limits.Escalation, subject: str, seconds: float) -> None:
     """The database's clock cannot be moved; what it is compared with can."""
     await execute(
         "UPDATE throttle SET free_at = free_at - make_interval(secs => $2) WHERE key = $1",
-        throttle.key(rule, subject), float(seconds),
+        rate_limits.key(rule, subject), float(seconds),
     )  # fmt: skip
 
 
 async def test_a_rate(db: str) -> None:
     """So many at once, then one every so often; being refused makes nobody wait longer."""
-    rate, who = throttle.Rate("test", burst=3, interval=60), subject()
+    rate, who = rate_limits.Rate("test", burst=3, interval=60), subject()
     for _ in range(3):
-        await throttle.spend((rate, who))
+        await rate_limits.spend((rate, who))
     for _ in range(5):
-        with pytest.raises(TooManyTries) as refused:
-            await throttle.spend((rate, who))
+        with pytest.raises(TooManyRequestsError) as refused:
+            await rate_limits.spend((rate, who))
         assert 55 <= refused.value.retry_after <= 60
     await _later(rate, who, 60)
-    await throttle.spend((rate, who))
-    with pytest.raises(TooManyTries):
-        await throttle.spend((rate, who))
+    await rate_limits.spend((rate, who))
+    with pytest.raises(TooManyRequestsError):
+        await rate_limits.spend((rate, who))
 
 
 async def test_two_hundred_at_once(db: str) -> None:
-    rate, who, other = throttle.Rate("test", burst=7, interval=600), subject(), subject()
+    rate, who, other = rate_limits.Rate("test", burst=7, interval=600), subject(), subject()
 
     async def one(number: int) -> bool:
-        events = [(rate, who), (throttle.Rate("wide", 10_000, 1), other)]
+        events = [(rate, who), (rate_limits.Rate("wide", 10_000, 1), other)]
         try:
             # In either order: they must not wait for each other for ever.
-            await throttle.spend(*(events if number % 2 else reversed(events)))
-        except TooManyTries:
+            await rate_limits.spend(*(events if number % 2 else reversed(events)))
+        except TooManyRequestsError:
             return False
         return True
 
     assert sum(await asyncio.gather(*map(one, range(200)))) == 7
 
 
-async def _wait(rule: throttle.Escalation, subject: str) -> float:
+async def _wait(rule: rate_limits.Escalation, subject: str) -> float:
     """Count an event. Returns the wait that it is told, 0 if there is none."""
     try:
-        await throttle.spend((rule, subject))
-    except TooManyTries as error:
+        await rate_limits.spend((rule, subject))
+    except TooManyRequestsError as error:
         return error.retry_after
     return 0
 
@@ -73,45 +73,45 @@ async def _wait(rule: throttle.Escalation, subject: str) -> float:
 @pytest.mark.fault(4)
 async def test_what_one_rule_refuses_no_rule_counts(db: str) -> None:
     """Rates and escalations alike, whichever of them refuses, and whatever the order of their keys."""
-    narrow, wide, who = throttle.Rate("narrow", 1, 60), throttle.Rate("wide", 3, 60), subject()
-    escalation, other = throttle.Escalation("test", free=3, longest=600), subject()
-    assert await throttle.spend((narrow, who), (wide, who), (escalation, who)) == 1
+    narrow, wide, who = rate_limits.Rate("narrow", 1, 60), rate_limits.Rate("wide", 3, 60), subject()
+    escalation, other = rate_limits.Escalation("test", free=3, longest=600), subject()
+    assert await rate_limits.spend((narrow, who), (wide, who), (escalation, who)) == 1
     before = await fetch("SELECT * FROM throttle ORDER BY key")
     for _ in range(10):
-        with pytest.raises(TooManyTries):
-            await throttle.spend((wide, who), (escalation, who), (narrow, who), (wide, other))
+        with pytest.raises(TooManyRequestsError):
+            await rate_limits.spend((wide, who), (escalation, who), (narrow, who), (wide, other))
     assert await fetch("SELECT * FROM throttle ORDER BY key") == before
-    assert await throttle.spend((wide, who), (escalation, who)) == 2
-    assert await throttle.spend((escalation, who)) == 3
-    with pytest.raises(TooManyTries):
-        await throttle.spend((wide, who), (escalation, who))
-    await throttle.spend((wide, who))
-    with pytest.raises(TooManyTries):
-        await throttle.spend((wide, who))
+    assert await rate_limits.spend((wide, who), (escalation, who)) == 2
+    assert await rate_limits.spend((escalation, who)) == 3
+    with pytest.raises(TooManyRequestsError):
+        await rate_limits.spend((wide, who), (escalation, who))
+    await rate_limits.spend((wide, who))
+    with pytest.raises(TooManyRequestsError):
+        await rate_limits.spend((wide, who))
 
 
 @pytest.mark.fault(4)
 async def test_together_also_at_once(db: str) -> None:
     """Two hundred requests that share one limit and have a second one each: what is refused is counted nowhere."""
-    shared, own, who = throttle.Rate("shared", 7, 600), throttle.Rate("own", 1, 600), subject()
+    shared, own, who = rate_limits.Rate("shared", 7, 600), rate_limits.Rate("own", 1, 600), subject()
     subjects = [subject() for _ in range(200)]
 
     async def one(whose: str) -> bool:
         try:
-            await throttle.spend((shared, who), (own, whose))
-        except TooManyTries:
+            await rate_limits.spend((shared, who), (own, whose))
+        except TooManyRequestsError:
             return False
         return True
 
     allowed = await asyncio.gather(*map(one, subjects))
     assert sum(allowed) == 7
     for counted, whose in zip(allowed, subjects, strict=True):
-        row = await fetchrow("SELECT 1 FROM throttle WHERE key = $1", throttle.key(own, whose))
+        row = await fetchrow("SELECT 1 FROM throttle WHERE key = $1", rate_limits.key(own, whose))
         assert (row is not None) == counted
 
 
 async def test_an_escalation(db: str) -> None:
-    rule, who = throttle.Escalation("test", free=3, longest=10), subject()
+    rule, who = rate_limits.Escalation("test", free=3, longest=10), subject()
     assert [await _wait(rule, who) for _ in range(3)] == [0, 0, 0]
     waits = []
     for _ in range(4):
@@ -120,19 +120,19 @@ async def test_an_escalation(db: str) -> None:
         await _later(rule, who, wait)
         assert await _wait(rule, who) == 0
     assert waits == [2, 4, 8, 10]
-    await throttle.forget((rule, who))
-    assert await throttle.spend((rule, who)) == 1
+    await rate_limits.forget((rule, who))
+    assert await rate_limits.spend((rule, who)) == 1
 
 
 async def test_an_escalation_is_forgotten_in_time(db: str) -> None:
-    rule, who = throttle.Escalation("test", free=1, longest=10), subject()
-    await throttle.spend((rule, who))
+    rule, who = rate_limits.Escalation("test", free=1, longest=10), subject()
+    await rate_limits.spend((rule, who))
     await _later(rule, who, 25)
-    assert await throttle.spend((rule, who)) == 1
+    assert await rate_limits.spend((rule, who)) == 1
 
 
 async def test_fifty_tries_at_once_count(db: str) -> None:
-    rule, who = throttle.Escalation("test", free=5, longest=600), subject()
+    rule, who = rate_limits.Escalation("test", free=5, longest=600), subject()
     waits = await asyncio.gather(*(_wait(rule, who) for _ in range(50)))
     assert waits.count(0) == 5
 
@@ -195,7 +195,7 @@ async def test_another_way_in_lifts_it(browser: Browser, client: RelyingParty, a
 async def test_the_owner_is_told_and_can_lift_it(
     browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox
 ) -> None:
-    key = throttle.key(limits.PASSWORDS, alice.email)
+    key = rate_limits.key(limits.PASSWORDS, alice.email)
     page = await _wrong(browser, alice.email, 1)
     await execute(
         "UPDATE throttle SET number = $2, free_at = now() - interval '1 second' WHERE key = $1",
@@ -254,9 +254,9 @@ async def test_a_new_password_is_a_step(start_server: Callable[..., Server], ali
         await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
         page = as_page(await browser.get("/account/password"))
         assert as_page(await browser.submit(page, "password-save", password=alice.email)).status == 400
-        with contextlib.suppress(TooManyTries):
+        with contextlib.suppress(TooManyRequestsError):
             for _ in range(limits.STEPS_OF_PERSON.burst + 60):
-                await throttle.spend((limits.STEPS_OF_PERSON, alice.email))
+                await rate_limits.spend((limits.STEPS_OF_PERSON, alice.email))
         refused = as_page(await browser.submit(page, "password-save", password="seven tired otters nap"))
         assert refused.status == 429
         assert int(refused.response.headers["retry-after"]) > 0
@@ -279,14 +279,14 @@ async def test_what_is_refused_for_the_load_counts_as_no_try(start_server: Calla
         nobody = f"{subject()}@example.com"
         busy = asyncio.create_task(one.sign_in(pages[0], nobody, PASSWORD))
         # The try is counted just before the password is verified.
-        while await fetchrow("SELECT FROM throttle WHERE key = $1", throttle.key(limits.PASSWORDS, nobody)) is None:
+        while await fetchrow("SELECT FROM throttle WHERE key = $1", rate_limits.key(limits.PASSWORDS, nobody)) is None:
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.1)
         refused = await other.sign_in(pages[1], alice.email, PASSWORD)
         assert not busy.done()
         assert isinstance(refused, Page)
         assert (refused.response.status_code, refused.response.headers["retry-after"]) == (503, "2")
-        key = throttle.key(limits.PASSWORDS, alice.email)
+        key = rate_limits.key(limits.PASSWORDS, alice.email)
         assert await fetchrow("SELECT FROM throttle WHERE key = $1", key) is None
         # Before anything is read: it is no matter whether there is such a sign-in.
         unread = await other.client.post(f"{server.issuer}/login/none/password", headers={"Origin": server.issuer})

@@ -11,9 +11,9 @@ import cbor2
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow
 from idp.signin import passkeys
-from idp.signin.passkeys import PasskeyRefused, Verified
+from idp.signin.passkeys import InvalidPasskeyError, Verified
 from idp.signin.tables import Passkey
 from tests.conftest import MakeUser
 from tests.support.authenticator import EDDSA, ES256, RS256, Authenticator, decode, encode
@@ -122,7 +122,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("claims", WRONG.values(), ids=WRONG)
 async def test_wrong_claims_about_a_new_one(alice: User, claims: dict[str, Any]) -> None:
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await _register(alice, Authenticator().but(**claims))
     assert await passkeys.list_of(alice.id) == []
 
@@ -132,21 +132,21 @@ async def test_wrong_claims_about_a_new_one(alice: User, claims: dict[str, Any])
 async def test_wrong_claims_about_a_known_one(
     alice: User, device: Authenticator, claims: dict[str, Any], known: bool
 ) -> None:
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await _verify(device.but(**claims), alice.id if known else None)
     assert (await passkeys.list_of(alice.id))[0].last_used_at is None
     assert await _verify(device)
 
 
 async def test_a_new_one_is_no_sign_in_and_the_other_way_round(alice: User, device: Authenticator) -> None:
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await _verify(device.but(type="webauthn.create"))
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await _register(alice, Authenticator(type="webauthn.get"))
 
 
 async def test_a_key_keeps_what_it_was_made_as(device: Authenticator) -> None:
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await _verify(device.but(backup_eligible=False, backed_up=False))
 
 
@@ -156,7 +156,7 @@ async def test_each_part_is_signed(device: Authenticator, part: str) -> None:
     data = bytearray(decode(answer["response"][part]))
     # A space more in JSON is the same JSON, and the low bit of the counter the same flags; but not what was signed.
     answer["response"][part] = encode(bytes(data) + b" ") if part == "clientDataJSON" else encode(_flip(data))
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await passkeys.verify(CHALLENGE, json.dumps(answer), user_id=None)
 
 
@@ -169,30 +169,30 @@ def _flip(data: bytearray) -> bytes:
 async def test_a_key_of_ones_own(alice: User, alg: int) -> None:
     device = Authenticator(alg=alg)
     await _register(alice, device)
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await _verify(device.but(key=Authenticator(alg=alg).key))
 
 
 async def test_an_unknown_one(alice: User, device: Authenticator) -> None:
     for user_id in (None, alice.id):
-        with pytest.raises(PasskeyRefused, match="not known"):
+        with pytest.raises(InvalidPasskeyError, match="not known"):
             await _verify(device.but(credential_id=secrets.token_bytes(16)), user_id)
 
 
 async def test_somebody_elses(device: Authenticator, make_user: MakeUser) -> None:
     bob = await make_user()
-    with pytest.raises(PasskeyRefused, match="another account"):
+    with pytest.raises(InvalidPasskeyError, match="another account"):
         await _verify(device, bob.id)
 
 
 @pytest.mark.parametrize("handle", [None, b"", b"\0" * 16, b"\1" * 16, b"x" * 64])
 async def test_a_discoverable_one_must_name_its_owner(device: Authenticator, handle: bytes | None) -> None:
-    with pytest.raises(PasskeyRefused, match="another account"):
+    with pytest.raises(InvalidPasskeyError, match="another account"):
         await _verify(device.but(user_handle=handle))
 
 
 async def test_a_known_user_must_not_be_named_as_another(alice: User, device: Authenticator) -> None:
-    with pytest.raises(PasskeyRefused, match="another account"):
+    with pytest.raises(InvalidPasskeyError, match="another account"):
         await _verify(device.but(user_handle=uuid4().bytes), alice.id)
 
 
@@ -212,7 +212,7 @@ async def _clones(user: User) -> int:
 async def test_a_counter_that_does_not_grow_tells_of_a_copy(alice: User, count: int) -> None:
     device = _bound(count=5)
     await _register(alice, device)
-    with pytest.raises(PasskeyRefused, match="copy"):
+    with pytest.raises(InvalidPasskeyError, match="copy"):
         await _verify(device.but(count=count))
     assert await _clones(alice) == 1
     assert (await passkeys.list_of(alice.id))[0].sign_count == 5
@@ -241,7 +241,7 @@ async def test_those_that_do_not_count(alice: User) -> None:
     for _ in range(3):
         assert await _verify(device)
     assert await _verify(device.but(count=1))
-    with pytest.raises(PasskeyRefused, match="copy"):
+    with pytest.raises(InvalidPasskeyError, match="copy"):
         await _verify(device)
     assert await _clones(alice) == 1
 
@@ -258,7 +258,7 @@ async def test_one_answer_sent_twenty_times_counts_once(alice: User) -> None:
         *(passkeys.verify(CHALLENGE, answer, user_id=None) for _ in range(20)), return_exceptions=True
     )
     assert sum(isinstance(result, Verified) for result in results) == 1
-    assert sum(isinstance(result, PasskeyRefused) for result in results) == 19
+    assert sum(isinstance(result, InvalidPasskeyError) for result in results) == 19
 
 
 # Malformed answers
@@ -288,9 +288,9 @@ GARBAGE = [
 
 @pytest.mark.parametrize("text", GARBAGE, ids=range(len(GARBAGE)))
 async def test_garbage(alice: User, text: str) -> None:
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await passkeys.register(alice.id, "", CHALLENGE, text)
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await passkeys.verify(CHALLENGE, text, user_id=None)
 
 
@@ -311,7 +311,7 @@ async def test_every_member_of_a_new_one_replaced_by_every_kind_of_value(alice: 
         for name, answer in _replaced(_make(alice), value):
             try:
                 made = await passkeys.register(alice.id, "", CHALLENGE, answer)
-            except PasskeyRefused:
+            except InvalidPasskeyError:
                 continue
             assert name in OPTIONAL, value
             await passkeys.remove(alice.id, made.id)
@@ -322,7 +322,7 @@ async def test_every_member_of_an_answer_replaced_by_every_kind_of_value(alice: 
         for name, answer in _replaced(device.get(passkeys.authentication_options(CHALLENGE)), value):
             try:
                 await passkeys.verify(CHALLENGE, answer, user_id=alice.id)
-            except PasskeyRefused:
+            except InvalidPasskeyError:
                 continue
             assert name in OPTIONAL, value
 
@@ -358,9 +358,9 @@ async def test_odd_client_data(alice: User, device: Authenticator, change: Calla
     for answer in answers:
         values = json.loads(decode(answer["response"]["clientDataJSON"]))
         answer["response"]["clientDataJSON"] = encode(json.dumps(change(values)).encode())
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await passkeys.register(alice.id, "", CHALLENGE, json.dumps(answers[0]))
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await passkeys.verify(CHALLENGE, json.dumps(answers[1]), user_id=None)
 
 
@@ -383,20 +383,20 @@ BAD_KEYS = {
 
 @pytest.mark.parametrize("key", BAD_KEYS.values(), ids=BAD_KEYS)
 async def test_keys_that_verify_nothing(alice: User, key: bytes) -> None:
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await _register(alice, Authenticator(public_key=key or b"\xff"))
     assert await passkeys.list_of(alice.id) == []
 
 
 async def test_the_id_of_a_credential(alice: User) -> None:
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await _register(alice, Authenticator(credential_id=b"x" * 1024))
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await _register(alice, Authenticator(credential_id=b""))
     await _register(alice, Authenticator(credential_id=secrets.token_bytes(1023)))
     answer = json.loads(Authenticator().create(passkeys.registration_options(alice, CHALLENGE, [])))
     answer["id"] = answer["rawId"] = encode(b"another")
-    with pytest.raises(PasskeyRefused):
+    with pytest.raises(InvalidPasskeyError):
         await passkeys.register(alice.id, "", CHALLENGE, json.dumps(answer))
 
 
@@ -406,7 +406,7 @@ async def test_the_id_of_a_credential(alice: User) -> None:
 async def test_the_same_one_again(alice: User, device: Authenticator, make_user: MakeUser) -> None:
     bob = await make_user()
     for user in (alice, bob):
-        with pytest.raises(PasskeyRefused, match="already"):
+        with pytest.raises(InvalidPasskeyError, match="already"):
             await _register(user, device)
     (kept,) = await passkeys.list_of(alice.id)
     assert kept.credential_id == device.credential_id
@@ -419,7 +419,7 @@ async def test_no_more_than_twenty_even_at_once(alice: User) -> None:
     )
     assert sum(isinstance(result, Passkey) for result in results) == 20
     assert len(await passkeys.list_of(alice.id)) == 20
-    with pytest.raises(PasskeyRefused, match="20 passkeys"):
+    with pytest.raises(InvalidPasskeyError, match="20 passkeys"):
         await _register(alice, Authenticator())
 
 
@@ -456,7 +456,7 @@ async def test_only_ones_own_are_renamed_and_removed(alice: User, device: Authen
     assert [item.name for item in await passkeys.list_of(alice.id)] == ["Laptop"]
     assert await passkeys.remove(alice.id, own.id)
     assert not await passkeys.remove(alice.id, own.id)
-    with pytest.raises(PasskeyRefused, match="not known"):
+    with pytest.raises(InvalidPasskeyError, match="not known"):
         await _verify(device)
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import fetch
+from idp.infra.db.engine import fetch
 from idp.signin import recovery_codes
 from tests.conftest import MakeUser
 

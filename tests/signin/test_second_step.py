@@ -10,7 +10,7 @@ import pytest
 from idp import clock
 from idp.accounts.tables import User
 from idp.accounts.users import set_password
-from idp.db.engine import execute
+from idp.infra.db.engine import execute
 from idp.oauth.sign_out import sign_out_user
 from idp.signin import factors, recovery_codes, totp
 from tests.conftest import MakeClient

@@ -7,10 +7,10 @@ import pyotp
 import pytest
 
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch
+from idp.infra.rate_limits import Escalation, key
 from idp.signin import factors, limits
-from idp.signin.machine import Step
-from idp.web.throttle import Escalation, key
+from idp.signin.transitions import Step
 from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser

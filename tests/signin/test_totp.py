@@ -10,7 +10,7 @@ import pytest
 
 from idp import clock
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from idp.keys import vault
 from idp.signin import totp
 from tests.conftest import MakeUser
@@ -76,7 +76,7 @@ async def test_started_in_two_tabs_at_once(alice: User) -> None:
 
 async def test_another_app_needs_the_first_one_off(alice: User) -> None:
     secret = await _enable(alice)
-    with pytest.raises(totp.AlreadyEnabled):
+    with pytest.raises(totp.AlreadyEnabledError):
         await totp.start(alice.id, HOLDER, alice.email)
     assert not await totp.confirm(alice.id, HOLDER, _code(secret))
     assert await totp.disable(alice.id)
@@ -172,5 +172,5 @@ async def test_the_secret_is_sealed_for_its_row(alice: User, make_user: MakeUser
     bob = await make_user()
     await _enable(bob)
     await execute("UPDATE totp SET secret = $2 WHERE user_id = $1", bob.id, row["secret"])
-    with pytest.raises(vault.VaultError):
+    with pytest.raises(vault.SecretsError):
         await totp.verify(bob.id, _code(secret))

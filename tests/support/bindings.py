@@ -1,7 +1,7 @@
 """What a browser holds of the flows that it began, for tests that take it apart."""
 
-from idp.db.engine import fetchrow
-from idp.web.binding import TAG_LENGTH, Binding
+from idp.http.browser_binding import TAG_LENGTH, BrowserBinding
+from idp.infra.db.engine import fetchrow
 from tests.support.browser import Browser
 
 PREFIX = "__Host-flow."
@@ -12,9 +12,9 @@ def cookie_of(flow_id: str) -> str:
     return f"{PREFIX}{flow_id[:TAG_LENGTH]}"
 
 
-def binding_of(browser: Browser, flow_id: str) -> Binding:
+def binding_of(browser: Browser, flow_id: str) -> BrowserBinding:
     """The binding of a flow or a waiting authorization request of this browser."""
-    return Binding.derive(flow_id, browser.cookies[cookie_of(flow_id)])
+    return BrowserBinding.derive(flow_id, browser.cookies[cookie_of(flow_id)])
 
 
 async def waiting_of(flow_id: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from idp.keys import jose
-from idp.keys.ring import keyring
+from idp.keys.key_set import key_set
 
 #: RFC 6749 sections 4.1.2.1 and 5.2: no double quote, no backslash, nothing but ASCII.
 ERROR_DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]+")
@@ -52,7 +52,7 @@ def check_token_response(response: httpx.Response) -> dict[str, Any]:
 
 def check_id_token(token: str, *, issuer: str, client_id: str, nonce: str | None) -> dict[str, Any]:
     """An ID token as section 0 of the plans wants it: right, and lean."""
-    claims = jose.verify(token, keyring.verification(), typ="JWT")
+    claims = jose.verify(token, key_set.verification(), typ="JWT")
     jose.check_times(claims)
     assert claims["iss"] == issuer
     assert claims["aud"] == client_id

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from idp.infra import outbound
 from idp.settings import settings
-from idp.web import outbound
 
 #: Gets the head of a request, and writes the answer.
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from idp import clock
-from idp.db import engine
-from idp.keys import root, vault
+from idp.infra.db import engine
+from idp.keys import root_key as keys_root_key
+from idp.keys import vault
 from idp.settings import settings
 from tests.support.postgres import Cluster
 
@@ -28,7 +29,7 @@ async def isolated(dsn: str, *, migrated: bool = True) -> AsyncIterator[str]:
         if migrated:
             # As a start would, but without a trace in the revisions, which tests count.
             async with engine.connected():
-                await root.unlock()
+                await keys_root_key.unlock()
                 await engine.execute("DELETE FROM revision")
         async with engine.connected(size=10):
             yield dsn

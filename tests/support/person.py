@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import pyotp
 
 from idp.accounts.tables import User
-from idp.db.engine import execute
+from idp.infra.db.engine import execute
 from idp.signin import factors, passkeys, recovery_codes, totp
-from idp.signin.machine import Step
+from idp.signin.transitions import Step
 from tests.support.authenticator import Authenticator
 
 _CHALLENGE = b"a challenge of thirty-two bytes.."

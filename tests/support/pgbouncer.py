@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from idp.db.account import Account
+from idp.infra.db.os_user import OSUser
 from tests.support.server import free_port
 
 START_WITHIN_SECONDS = 20
@@ -34,7 +34,7 @@ class PgBouncer:
         folder.mkdir(parents=True, exist_ok=True)
         parts, port = urlsplit(dsn), free_port()
         self.dsn = f"postgresql://postgres@127.0.0.1:{port}{parts.path}"
-        account, parent = Account.for_server(), os.getpid()
+        account, parent = OSUser.for_server(), os.getpid()
         account.own(folder)
         config = folder / "pgbouncer.ini"
         config.write_text(

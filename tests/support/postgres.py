@@ -5,7 +5,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from idp.db.embedded import EmbeddedPostgres
+from idp.infra.db.embedded import EmbeddedPostgres
 
 TEMPLATE = "idp_template"
 

@@ -9,8 +9,8 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from idp import app
+from idp.http.access import Access
 from idp.settings import settings
-from idp.web.access import Access
 
 
 class Route(NamedTuple):

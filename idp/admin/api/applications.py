@@ -12,9 +12,9 @@ from idp.admin.access import check_client, check_scope
 from idp.admin.api import models
 from idp.admin.api.models import reader
 from idp.admin.api.operation import Call, Result, listed, one, operation
-from idp.admin.containment import Report, contain_client
+from idp.admin.incidents import Report, contain_client
 from idp.admin.roles import Permission
-from idp.oauth.clients import changes, registration
+from idp.oauth.clients import registration, service
 from idp.settings import settings
 
 _read_client = reader(models.Client)
@@ -66,14 +66,14 @@ async def update_client(call: Call) -> models.Client:
     client = await _client(call)
     values: dict[str, Any] = msgspec.to_builtins(call.body)
     check_scope(call.caller, values.get("scope", "").split())
-    await changes.update_client(client.client_id, call.current.updated_at, **values)
+    await service.update_client(client.client_id, call.current.updated_at, **values)
     return await show_client(call)
 
 
 @operation("DELETE", "/clients/{client_id}", Permission.CLIENTS_WRITE, "Delete a client", current=show_client)
 async def delete_client(call: Call) -> None:
     client = await _client(call)
-    await changes.delete_client(client.client_id, call.current.updated_at)
+    await service.delete_client(client.client_id, call.current.updated_at)
 
 
 @operation(
@@ -106,7 +106,7 @@ async def enable_client(call: Call) -> models.Client:
 )  # fmt: skip
 async def set_not_before(call: Call) -> models.Client:
     client = await _client(call)
-    await changes.set_not_before(client.client_id, call.body.not_before or clock.now())
+    await service.set_not_before(client.client_id, call.body.not_before or clock.now())
     return await show_client(call)
 
 
@@ -118,7 +118,7 @@ async def set_not_before(call: Call) -> models.Client:
     body=models.NotBeforeChange,
 )
 async def set_not_before_of_all(call: Call) -> None:
-    await changes.set_not_before(None, call.body.not_before or clock.now())
+    await service.set_not_before(None, call.body.not_before or clock.now())
 
 
 @operation(
@@ -126,7 +126,7 @@ async def set_not_before_of_all(call: Call) -> None:
     body=models.ClientRole, content=models.Client, current=show_client,
 )  # fmt: skip
 async def set_admin_role(call: Call) -> models.Client:
-    await changes.set_admin_role(call.params["client_id"], call.body.role, call.current.updated_at)
+    await service.set_admin_role(call.params["client_id"], call.body.role, call.current.updated_at)
     return await show_client(call)
 
 
@@ -165,7 +165,7 @@ async def create_resource_server(call: Call) -> Result:
 )  # fmt: skip
 async def update_resource_server(call: Call) -> models.ResourceServer:
     server: models.ResourceServer = call.current
-    await changes.update_resource_server(server.identifier, server.updated_at, **msgspec.to_builtins(call.body))
+    await service.update_resource_server(server.identifier, server.updated_at, **msgspec.to_builtins(call.body))
     return await show_resource_server(call)
 
 
@@ -175,4 +175,4 @@ async def update_resource_server(call: Call) -> models.ResourceServer:
 )  # fmt: skip
 async def delete_resource_server(call: Call) -> None:
     server: models.ResourceServer = call.current
-    await changes.delete_resource_server(server.identifier, server.updated_at)
+    await service.delete_resource_server(server.identifier, server.updated_at)

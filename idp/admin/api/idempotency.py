@@ -11,8 +11,8 @@ from http import HTTPStatus
 
 import msgspec
 
-from idp.admin.api.problems import Answer, Refused
-from idp.db.engine import execute, fetchrow, transaction
+from idp.admin.api.problems import Answer, ProblemError
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.keys import vault
 
 #: Seconds for which an answer is kept.
@@ -36,7 +36,7 @@ async def repeatable(name: str, body: bytes, perform: Callable[[], Awaitable[Ans
         name: of caller, operation and key.
 
     Raises:
-        Refused: 422, the key was used for another request.
+        ProblemError: 422, the key was used for another request.
     """
     key, request_hash = sha256(name.encode()).digest(), sha256(body).digest()
     place = f"idempotent_answer.body:{key.hex()}"
@@ -48,6 +48,8 @@ async def repeatable(name: str, body: bytes, perform: Callable[[], Awaitable[Ans
             return status, headers, content
     row = await fetchrow(_FIND, key)
     if row is None or not compare_digest(bytes(row["request_hash"]), request_hash):
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "key-used", "This Idempotency-Key was used for another request.")
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "key-used", "This Idempotency-Key was used for another request."
+        )
     headers = msgspec.json.decode(row["headers"], type=dict[str, str])
     return HTTPStatus(row["status"]), headers, vault.open(bytes(row["body"]), place)

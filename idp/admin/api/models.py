@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from idp.admin.roles import Role
 from idp.keys.lifecycle import KeyInfo
-from idp.keys.witness import Witness
+from idp.keys.propagation import Witness
 from idp.oauth.allowance import Pair
 
 

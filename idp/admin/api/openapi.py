@@ -12,9 +12,9 @@ from idp.admin.access import api_resource
 from idp.admin.api.operation import OPERATIONS, PREFIX, Operation
 from idp.admin.api.problems import Problem
 from idp.admin.roles import Permission
-from idp.db.listing import DEFAULT_LIMIT, MAX_LIMIT, Listing
+from idp.http.access import Access
+from idp.infra.db.listing import DEFAULT_LIMIT, MAX_LIMIT, Listing
 from idp.settings import settings
-from idp.web.access import Access
 
 TEMPLATE = "#/components/schemas/{name}"
 ERRORS = {

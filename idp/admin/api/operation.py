@@ -14,22 +14,23 @@ import msgspec
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from idp.admin.access import Caller, Forbidden, api_resource, hold_client, hold_roles, person
+from idp.admin.access import Caller, PermissionDeniedError, api_resource, hold_client, hold_roles, person
 from idp.admin.api import problems
 from idp.admin.api.idempotency import repeatable
-from idp.admin.api.problems import Refused
+from idp.admin.api.problems import ProblemError
 from idp.admin.roles import PERMISSIONS, Permission, Role
-from idp.db.engine import authority
-from idp.db.listing import DEFAULT_LIMIT, Listing, UnfitQuery, find, list_page
-from idp.errors import InsufficientAuthentication, InsufficientScope, InvalidToken, MissingToken
+from idp.errors import InsufficientScopeError, InsufficientUserAuthenticationError, InvalidTokenError, MissingTokenError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.headers import request_header
+from idp.infra import request_context
+from idp.infra.db.engine import authority
+from idp.infra.db.listing import DEFAULT_LIMIT, InvalidQueryError, Listing, find, list_page
 from idp.oauth import access_tokens
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients.registry import registry
 from idp.settings import settings
-from idp.signin.machine import ACR_VALUES
-from idp.web import context, forms
-from idp.web.access import Access
-from idp.web.headers import request_header
+from idp.signin.transitions import ACR_VALUES
 
 PREFIX = "/admin/api/v1"
 AnyRequest = Request[Any, Any, Any]
@@ -124,7 +125,7 @@ def listed(
         query = dict(call.query)
         limit = query.pop("limit", str(DEFAULT_LIMIT))
         if not limit.isascii() or not limit.isdigit() or len(limit) > 4:
-            raise UnfitQuery("limit", "limit must be a number.")
+            raise InvalidQueryError("limit", "limit must be a number.")
         sort, cursor = query.pop("sort", None), query.pop("cursor", None)
         page = await list_page(listing, query, sort=sort, cursor=cursor, limit=int(limit))
         return Page([read(row) for row in page.rows], page.next_cursor)
@@ -136,7 +137,7 @@ async def one(listing: Listing, read: Callable[[Any], Any], **key: str) -> Any:
     """The record that has this key.
 
     Raises:
-        Refused: 404, there is none.
+        ProblemError: 404, there is none.
     """
     row = await find(listing, **key)
     if row is None:
@@ -144,8 +145,8 @@ async def one(listing: Listing, read: Callable[[Any], Any], **key: str) -> Any:
     return read(row)
 
 
-def not_found() -> Refused:
-    return Refused(HTTPStatus.NOT_FOUND, "not-found", "There is no such record.")
+def not_found() -> ProblemError:
+    return ProblemError(HTTPStatus.NOT_FOUND, "not-found", "There is no such record.")
 
 
 def tag_of(content: Any) -> str:
@@ -158,28 +159,28 @@ async def authorize(request: AnyRequest, permission: Permission | None) -> Calle
 
     Raises:
         BearerError: the token is missing, not valid, not for the admin API, or lacks the scope.
-        Forbidden: no role of the caller allows it.
+        PermissionDeniedError: no role of the caller allows it.
     """
     scheme, _, token = (request_header(request.scope, b"authorization") or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise MissingToken
-    live = await access_tokens.judge(token.strip())
+        raise MissingTokenError
+    live = await access_tokens.validate(token.strip())
     if live is None or api_resource().identifier not in _audience(live.claims):
-        raise InvalidToken
+        raise InvalidTokenError
     if live.row is not None:
         if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):
-            raise InsufficientAuthentication(settings().admin_acr)
+            raise InsufficientUserAuthenticationError(settings().admin_acr)
         caller = await person(live.row["id"])
     else:
         caller = _client(live.claims["client_id"])
     scope = frozenset(live.claims["scope"].split())
     caller = msgspec.structs.replace(caller, allowed=frozenset(p for p in caller.allowed if p in scope))
-    context.actor.set(caller.actor)
+    request_context.actor.set(caller.actor)
     authority.set(partial(_hold, live, caller))
     if permission is None:
         return caller
     if permission not in scope:
-        raise InsufficientScope(permission)
+        raise InsufficientScopeError(permission)
     caller.require(permission)
     return caller
 
@@ -188,15 +189,15 @@ async def _hold(live: LiveAccessToken, caller: Caller) -> None:
     """Check that a token counts and its roles are held, and keep it so for the rest of the transaction.
 
     Raises:
-        InvalidToken: the token was revoked meanwhile.
-        Forbidden: a role was taken meanwhile.
+        InvalidTokenError: the token was revoked meanwhile.
+        PermissionDeniedError: a role was taken meanwhile.
     """
     if not await access_tokens.hold(live):
-        raise InvalidToken
+        raise InvalidTokenError
     if caller.user_id is not None:
         await hold_roles(caller)
     elif not await hold_client(caller):
-        raise Forbidden("Your role was taken meanwhile.")
+        raise PermissionDeniedError("Your role was taken meanwhile.")
 
 
 def _audience(claims: Mapping[str, Any]) -> list[str]:
@@ -218,7 +219,7 @@ async def _answer(operation: Operation, request: AnyRequest) -> problems.Answer:
     call = Call(caller, request.path_params, forms.query(request), await _body(operation, request))
     if operation.method == "POST" and (key := request_header(request.scope, b"idempotency-key")) is not None:
         if not 1 <= len(key) <= MAX_KEY_LENGTH:
-            raise Refused(HTTPStatus.BAD_REQUEST, "invalid-key", f"A key has 1 to {MAX_KEY_LENGTH} characters.")
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid-key", f"A key has 1 to {MAX_KEY_LENGTH} characters.")
         name = f"{caller.actor}\0{request.scope['path']}\0{key}"
         return await repeatable(name, await request.body(), lambda: _perform(operation, call, request))
     return await _perform(operation, call, request)
@@ -255,11 +256,11 @@ def _check_match(request: AnyRequest, tag: str) -> None:
     """Refuse a change of something that the caller has not seen as it is (RFC 9110 section 13.1.1, RFC 6585)."""
     given = request_header(request.scope, b"if-match")
     if given is None:
-        raise Refused(
+        raise ProblemError(
             HTTPStatus.PRECONDITION_REQUIRED, "if-match-required", "Send If-Match with the ETag that you have seen."
         )
     if given.strip() != "*" and tag not in [each.strip() for each in given.split(",")]:
-        raise Refused(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
 
 
 async def _body(operation: Operation, request: AnyRequest) -> Any:
@@ -267,11 +268,11 @@ async def _body(operation: Operation, request: AnyRequest) -> Any:
         return None
     content = await request.body()
     if not request.headers.get("content-type", "").startswith("application/json"):
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "Send JSON, as application/json.")
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "Send JSON, as application/json.")
     try:
         plain = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not JSON.") from error
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not JSON.") from error
     _check_text(plain)
     return msgspec.convert(plain, operation.body)
 
@@ -279,7 +280,7 @@ async def _body(operation: Operation, request: AnyRequest) -> Any:
 def _check_text(value: Any) -> None:
     """PostgreSQL stores no NUL, in values as in names of members."""
     if isinstance(value, str) and "\0" in value:
-        raise Refused(HTTPStatus.BAD_REQUEST, "malformed-json", "A text has a character that cannot be kept.")
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", "A text has a character that cannot be kept.")
     for inner in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():
         _check_text(inner)
 

@@ -13,10 +13,10 @@ from idp.admin.access import check_user
 from idp.admin.api import models
 from idp.admin.api.models import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
-from idp.admin.api.problems import Refused
-from idp.admin.containment import Report, contain_user
+from idp.admin.api.problems import ProblemError
+from idp.admin.incidents import Report, contain_user
 from idp.admin.roles import Permission
-from idp.db.engine import transaction
+from idp.infra.db.engine import transaction
 from idp.mail import outbox
 from idp.oauth import consent, sign_out
 from idp.oauth.allowance import Pair
@@ -68,8 +68,8 @@ async def _user(call: Call) -> User:
     """The user of the path, on whom the caller may act.
 
     Raises:
-        Refused: there is none.
-        Forbidden: only an owner may.
+        ProblemError: there is none.
+        PermissionDeniedError: only an owner may.
     """
     user = await user_by_id(_id(call.params["user_id"]))
     if user is None:
@@ -98,7 +98,7 @@ async def create_user(call: Call) -> Result:
     names = {name: getattr(asked, name) for name in ("name", "given_name", "family_name")}
     for name, value in names.items():
         if value is not None and (len(value) > users.MAX_NAME_LENGTH or not value.isprintable()):
-            raise profile.ProfileRefused(name, "That is too long, or has signs that cannot be shown.")
+            raise profile.InvalidProfileError(name, "That is too long, or has signs that cannot be shown.")
     async with transaction():
         user = await users.create_user(asked.email, None, **names)
         if asked.send_mail:
@@ -120,7 +120,7 @@ async def update_user(call: Call) -> models.User:
     entered = kept | {f"address.{name}": text for name, text in address.items()}
     entered |= {name: value or "" for name, value in changes.items()}
     if not await profile.update_profile(user, entered):
-        raise Refused(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
     return await show_user(call)
 
 
@@ -177,7 +177,7 @@ async def end_all_of_user(call: Call) -> Report:
 async def invite(call: Call) -> None:
     name = call.body.name
     if name is not None and (len(name) > users.MAX_NAME_LENGTH or not name.isprintable()):
-        raise profile.ProfileRefused("name", "That is too long, or has signs that cannot be shown.")
+        raise profile.InvalidProfileError("name", "That is too long, or has signs that cannot be shown.")
     await invitations.invite(call.body.email, name)
 
 
@@ -221,7 +221,7 @@ async def show_mail(call: Call) -> models.Mail:
 async def retry_mail(call: Call) -> models.Mail:
     if not await outbox.retry(_id(call.params["mail_id"])):
         await show_mail(call)
-        raise Refused(HTTPStatus.CONFLICT, "wrong-state", "The mail is not deferred.")
+        raise ProblemError(HTTPStatus.CONFLICT, "wrong-state", "The mail is not deferred.")
     return await show_mail(call)
 
 

@@ -5,36 +5,36 @@ from http import HTTPStatus
 import msgspec
 import structlog
 
-from idp.accounts.addresses import InvalidEmail
-from idp.accounts.owners import LastOwnerError
-from idp.accounts.passwords import PasswordRefused
-from idp.accounts.profile import ProfileRefused
-from idp.accounts.users import EmailTaken
-from idp.admin.access import Forbidden
-from idp.admin.containment import UnknownSubject
-from idp.db.listing import UnfitQuery
+from idp.accounts.addresses import InvalidEmailError
+from idp.accounts.last_owner import LastOwnerError
+from idp.accounts.passwords import InvalidPasswordError
+from idp.accounts.profile import InvalidProfileError
+from idp.accounts.users import EmailTakenError
+from idp.admin.access import PermissionDeniedError
+from idp.admin.incidents import UnknownSubjectError
 from idp.errors import (
     BearerError,
-    InvalidRequest,
-    NoSigningKey,
+    InvalidRequestError,
+    NoSigningKeyError,
     OAuthError,
-    Overloaded,
-    TooManyTries,
+    OverloadedError,
+    TooManyRequestsError,
 )
-from idp.federation.errors import UnfitUpstream
+from idp.federation.errors import InvalidUpstreamError
+from idp.http.exception_handlers import bearer_challenge, database_outage
+from idp.infra.db.listing import InvalidQueryError
+from idp.infra.request_context import request_id
 from idp.keys.jose import InvalidKeyError, UnsupportedAlgorithmError
-from idp.keys.lifecycle import RotationPending, UnknownKey
-from idp.oauth.clients.changes import MomentToCome, Outdated, UnknownResourceServer
-from idp.oauth.clients.registration import UnknownClient
-from idp.web.context import request_id
-from idp.web.failures import bearer_challenge, database_outage
+from idp.keys.lifecycle import RotationPendingError, UnknownKeyError
+from idp.oauth.clients.registration import UnknownClientError
+from idp.oauth.clients.service import NotBeforeInFutureError, UnknownResourceServerError, VersionConflictError
 
 log = structlog.get_logger()
 
 _S = HTTPStatus
 
 
-class Refused(Exception):
+class ProblemError(Exception):
     """A request that is not answered as asked.
 
     Attributes:
@@ -67,20 +67,20 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 #: What the services refuse, with the status and the name of the error.
 KINDS: dict[type[Exception], tuple[HTTPStatus, str]] = {
-    Forbidden: (_S.FORBIDDEN, "forbidden"),
-    UnknownSubject: (_S.NOT_FOUND, "not-found"),
-    UnknownClient: (_S.NOT_FOUND, "not-found"),
-    UnknownResourceServer: (_S.NOT_FOUND, "not-found"),
-    UnknownKey: (_S.CONFLICT, "wrong-state"),
-    NoSigningKey: (_S.CONFLICT, "wrong-state"),
-    RotationPending: (_S.CONFLICT, "rotation-pending"),
-    MomentToCome: (_S.UNPROCESSABLE_ENTITY, "moment-to-come"),
-    Outdated: (_S.PRECONDITION_FAILED, "outdated"),
-    EmailTaken: (_S.CONFLICT, "email-taken"),
+    PermissionDeniedError: (_S.FORBIDDEN, "forbidden"),
+    UnknownSubjectError: (_S.NOT_FOUND, "not-found"),
+    UnknownClientError: (_S.NOT_FOUND, "not-found"),
+    UnknownResourceServerError: (_S.NOT_FOUND, "not-found"),
+    UnknownKeyError: (_S.CONFLICT, "wrong-state"),
+    NoSigningKeyError: (_S.CONFLICT, "wrong-state"),
+    RotationPendingError: (_S.CONFLICT, "rotation-pending"),
+    NotBeforeInFutureError: (_S.UNPROCESSABLE_ENTITY, "moment-to-come"),
+    VersionConflictError: (_S.PRECONDITION_FAILED, "outdated"),
+    EmailTakenError: (_S.CONFLICT, "email-taken"),
     LastOwnerError: (_S.CONFLICT, "last-owner"),
-    InvalidEmail: (_S.UNPROCESSABLE_ENTITY, "invalid-email"),
-    PasswordRefused: (_S.UNPROCESSABLE_ENTITY, "invalid-password"),
-    UnfitUpstream: (_S.UNPROCESSABLE_ENTITY, "invalid-upstream"),
+    InvalidEmailError: (_S.UNPROCESSABLE_ENTITY, "invalid-email"),
+    InvalidPasswordError: (_S.UNPROCESSABLE_ENTITY, "invalid-password"),
+    InvalidUpstreamError: (_S.UNPROCESSABLE_ENTITY, "invalid-upstream"),
     UnsupportedAlgorithmError: (_S.UNPROCESSABLE_ENTITY, "unsupported-algorithm"),
     InvalidKeyError: (_S.UNPROCESSABLE_ENTITY, "invalid-key"),
     msgspec.ValidationError: (_S.UNPROCESSABLE_ENTITY, "invalid-body"),
@@ -109,16 +109,16 @@ def of(error: Exception) -> Answer | None:
     if isinstance(error, BearerError):
         headers = {"WWW-Authenticate": bearer_challenge(error)}
         return problem(HTTPStatus(error.status), error.error, error.description, headers=headers)
-    if isinstance(error, Refused):
+    if isinstance(error, ProblemError):
         return problem(error.status, error.name, str(error))
-    if isinstance(error, UnfitQuery):
+    if isinstance(error, InvalidQueryError):
         return problem(_S.BAD_REQUEST, "invalid-query", str(error), errors={error.parameter: str(error)})
-    if isinstance(error, ProfileRefused):
+    if isinstance(error, InvalidProfileError):
         return problem(_S.UNPROCESSABLE_ENTITY, "invalid-profile", str(error), errors={error.field: str(error)})
-    if isinstance(error, TooManyTries | Overloaded):
-        status = _S.TOO_MANY_REQUESTS if isinstance(error, TooManyTries) else _S.SERVICE_UNAVAILABLE
+    if isinstance(error, TooManyRequestsError | OverloadedError):
+        status = _S.TOO_MANY_REQUESTS if isinstance(error, TooManyRequestsError) else _S.SERVICE_UNAVAILABLE
         return _try_later(status, error.retry_after)
-    if isinstance(error, InvalidRequest):
+    if isinstance(error, InvalidRequestError):
         return problem(_S.BAD_REQUEST, "invalid-query", error.description)
     if isinstance(error, OAuthError):
         return problem(_S.UNPROCESSABLE_ENTITY, error.error, error.description)

@@ -9,12 +9,12 @@ from idp.admin import lists
 from idp.admin.api import models
 from idp.admin.api.models import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
-from idp.admin.api.problems import Refused
+from idp.admin.api.problems import ProblemError
 from idp.admin.configuration import settings_in_effect
-from idp.admin.containment import Report, contain_key, contain_upstream
+from idp.admin.incidents import Report, contain_key, contain_upstream
 from idp.admin.roles import Permission
-from idp.federation import upstreams
-from idp.keys import lifecycle, witness
+from idp.federation import registry
+from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import KeyInfo
 
 _read_event = reader(models.AuditEvent, "detail")
@@ -73,7 +73,7 @@ async def show_key(call: Call) -> models.Key:
     found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
     if found is None:
         raise not_found()
-    return models.Key(key=found, witnesses=await witness.view(kid))
+    return models.Key(key=found, witnesses=await propagation.view(kid))
 
 
 @operation(
@@ -83,20 +83,20 @@ async def show_key(call: Call) -> models.Key:
 async def rotate_key(call: Call) -> Result:
     asked: models.Rotation = call.body
     if asked.deadline is not None and not 0 <= asked.deadline <= 365 * 86400:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-body", "The deadline is up to a year.")
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-body", "The deadline is up to a year.")
     kid = await lifecycle.rotate(asked.alg, asked.size, now=asked.now, deadline=asked.deadline)
     return Result(await _key(kid), HTTPStatus.CREATED, f"/keys/{kid}")
 
 
 async def _key(kid: str) -> models.Key:
     found = next(key for key in await lifecycle.list_keys() if key.kid == kid)
-    return models.Key(key=found, witnesses=await witness.view(kid))
+    return models.Key(key=found, witnesses=await propagation.view(kid))
 
 
 @operation("POST", "/keys/{kid}/activate", Permission.KEYS_WRITE, "Let a key that waits sign now", content=models.Key)
 async def activate_key(call: Call) -> models.Key:
     key = await show_key(call)
-    await lifecycle.activate(key.key.kid, unseen=tuple(await witness.unseen(key.key.kid)))
+    await lifecycle.activate(key.key.kid, unseen=tuple(await propagation.unseen(key.key.kid)))
     return await show_key(call)
 
 
@@ -139,9 +139,9 @@ async def show_upstream(call: Call) -> models.Upstream:
     body=models.NewUpstream, content=models.Upstream, status=HTTPStatus.CREATED,
 )  # fmt: skip
 async def add_upstream(call: Call) -> Result:
-    upstream = upstreams.configure(**msgspec.to_builtins(call.body))
-    if not await upstreams.add(upstream):
-        raise Refused(HTTPStatus.CONFLICT, "id-taken", "There is an upstream with this id already.")
+    upstream = registry.configure(**msgspec.to_builtins(call.body))
+    if not await registry.add(upstream):
+        raise ProblemError(HTTPStatus.CONFLICT, "id-taken", "There is an upstream with this id already.")
     content = await one(lists.UPSTREAMS, _read_upstream, id=upstream.id)
     return Result(content, HTTPStatus.CREATED, f"/upstreams/{upstream.id}")
 
@@ -152,8 +152,8 @@ async def add_upstream(call: Call) -> Result:
 )  # fmt: skip
 async def update_upstream(call: Call) -> models.Upstream:
     found: models.Upstream = call.current
-    if await upstreams.update(found.id, found.updated_at, **msgspec.to_builtins(call.body)) is None:
-        raise Refused(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+    if await registry.update(found.id, found.updated_at, **msgspec.to_builtins(call.body)) is None:
+        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
     return await show_upstream(call)
 
 
@@ -162,8 +162,8 @@ async def update_upstream(call: Call) -> models.Upstream:
 )
 async def delete_upstream(call: Call) -> None:
     found: models.Upstream = call.current
-    if not await upstreams.delete(found.id, found.updated_at):
-        raise Refused(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+    if not await registry.delete(found.id, found.updated_at):
+        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
 
 
 @operation(
@@ -174,7 +174,7 @@ async def delete_upstream(call: Call) -> None:
     content=models.Upstream,
 )
 async def disable_upstream(call: Call) -> models.Upstream:
-    await upstreams.disable(call.params["upstream_id"])
+    await registry.disable(call.params["upstream_id"])
     return await show_upstream(call)
 
 
@@ -182,13 +182,13 @@ async def disable_upstream(call: Call) -> models.Upstream:
     "POST", "/upstreams/{upstream_id}/enable", Permission.UPSTREAMS_WRITE, "Enable an upstream", content=models.Upstream
 )
 async def enable_upstream(call: Call) -> models.Upstream:
-    await upstreams.enable(call.params["upstream_id"])
+    await registry.enable(call.params["upstream_id"])
     return await show_upstream(call)
 
 
 @operation("PUT", "/upstreams", Permission.UPSTREAMS_WRITE, "Put upstreams in order", body=models.Order)
 async def order_upstreams(call: Call) -> None:
-    await upstreams.order(call.body.ids)
+    await registry.order(call.body.ids)
 
 
 @operation(

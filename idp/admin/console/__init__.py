@@ -1,7 +1,7 @@
 """The console: screens for people. Each file declares those of its part."""
 
 from idp.admin.console import admins, audit, clients, keys, overview, resource_servers, setup, upstreams, users
-from idp.admin.console.frame import ROUTES as SCREENS
+from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = ["ROUTES", "admins", "audit", "clients", "keys", "overview", "resource_servers", "upstreams", "users"]
 

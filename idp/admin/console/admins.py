@@ -7,16 +7,16 @@ from litestar import Response
 
 from idp.admin import lists, roles
 from idp.admin.configuration import settings_in_effect
-from idp.admin.console import acts
-from idp.admin.console.acts import Confirmed
-from idp.admin.console.frame import HOME, Visit, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, text, when
+from idp.admin.console import actions
+from idp.admin.console.actions import Confirmed
+from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, text, when
+from idp.admin.console.screen import HOME, AdminRequest, screen, show
 from idp.admin.roles import Permission, Role
 from idp.mail import outbox
 
 
 @screen("GET", "/admins", Permission.ADMINS_READ)
-async def list_admins(visit: Visit) -> Response[str]:
+async def list_admins(visit: AdminRequest) -> Response[str]:
     found = await asked_page(visit, lists.ADMINS)
     may = Permission.ADMINS_WRITE in visit.caller.allowed
     rows = [
@@ -37,13 +37,13 @@ async def list_admins(visit: Visit) -> Response[str]:
 
 
 @screen("GET", "/admins/{admin_id}", Permission.ADMINS_READ)
-async def show_admin(visit: Visit) -> Response[str]:
+async def show_admin(visit: AdminRequest) -> Response[str]:
     row = await one(lists.ADMINS, id=visit.params["admin_id"])
     shown = {"Role": row["role"].replace("_", " "), "Given by": row["granted_by"], "Since": row["granted_at"]}
     return show(visit, "record", section="admins", heading=row["email"], facts=facts(shown))
 
 
-async def _revoke(visit: Visit, admin_id: str) -> tuple[str, str]:
+async def _revoke(visit: AdminRequest, admin_id: str) -> tuple[str, str]:
     row = await one(lists.ADMINS, id=admin_id)
     await roles.revoke(UUID(str(row["user_id"])), Role(row["role"]))
     return "/admins", "revoked"
@@ -54,7 +54,7 @@ async def _named_admin(admin_id: str) -> dict[str, Any]:
     return {"Email address": row["email"], "Role": row["role"].replace("_", " ")}
 
 
-acts.declare(
+actions.declare(
     "admins",
     "admin_id",
     _named_admin,
@@ -63,7 +63,7 @@ acts.declare(
 
 
 @screen("GET", "/outbox", Permission.OUTBOX_READ)
-async def list_mails(visit: Visit) -> Response[str]:
+async def list_mails(visit: AdminRequest) -> Response[str]:
     found = await asked_page(visit, lists.MAILS)
     rows = [
         [
@@ -91,7 +91,7 @@ async def list_mails(visit: Visit) -> Response[str]:
 
 
 @screen("GET", "/outbox/{mail_id}", Permission.OUTBOX_READ)
-async def show_mail(visit: Visit) -> Response[str]:
+async def show_mail(visit: AdminRequest) -> Response[str]:
     row = await one(lists.MAILS, id=visit.params["mail_id"])
     shown = {
         "Mail": row["template"].replace("_", " "),
@@ -103,11 +103,11 @@ async def show_mail(visit: Visit) -> Response[str]:
         "Finished": when(row["finished_at"], "not yet"),
     }
     retry = row["state"] == "deferred" and Permission.OUTBOX_WRITE in visit.caller.allowed
-    buttons = [Act("Try again now", f"{HOME}/outbox/{row['id']}/retry")] if retry else []
+    buttons = [Action("Try again now", f"{HOME}/outbox/{row['id']}/retry")] if retry else []
     return show(visit, "record", section="outbox", heading=row["recipient"], facts=facts(shown), acts=buttons)
 
 
-async def _retry(_visit: Visit, mail_id: str) -> tuple[str, str]:
+async def _retry(_visit: AdminRequest, mail_id: str) -> tuple[str, str]:
     row = await one(lists.MAILS, id=mail_id)
     await outbox.retry(row["id"])
     return f"/outbox/{row['id']}", "retried"
@@ -118,7 +118,7 @@ async def _named_mail(mail_id: str) -> dict[str, Any]:
     return {"Recipient": row["recipient"], "Mail": row["template"].replace("_", " "), "Written": row["created_at"]}
 
 
-acts.declare(
+actions.declare(
     "outbox",
     "mail_id",
     _named_mail,
@@ -132,7 +132,7 @@ acts.declare(
 
 
 @screen("GET", "/settings", Permission.SETTINGS_READ)
-async def show_settings(visit: Visit) -> Response[str]:
+async def show_settings(visit: AdminRequest) -> Response[str]:
     rows = [
         [Cell(row["name"]), text(row["value"]), text(row["default"]), Cell(row["help"])] for row in settings_in_effect()
     ]

@@ -8,20 +8,20 @@ from litestar import Response
 from litestar.response import Stream
 
 from idp.admin import lists
-from idp.admin.console.frame import HOME, Visit, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, exactly, facts, next_url, one, text
+from idp.admin.console.components import Action, Cell, Field, asked_page, exactly, facts, next_url, one, text
+from idp.admin.console.screen import HOME, AdminRequest, screen, show
 from idp.admin.roles import Permission
 from idp.audit import trail
 from idp.audit.events import record
-from idp.db.listing import UnfitQuery, list_page
 from idp.errors import PageError
+from idp.infra.db.listing import InvalidQueryError, list_page
 
 FORMATS = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
 LABELS = {"jsonl": "JSON lines", "csv": "CSV"}
 
 
 @screen("GET", "/audit", Permission.AUDIT_READ)
-async def list_events(visit: Visit) -> Response[str]:
+async def list_events(visit: AdminRequest) -> Response[str]:
     found = await asked_page(visit, lists.AUDIT)
     rows = [
         [
@@ -36,7 +36,7 @@ async def list_events(visit: Visit) -> Response[str]:
         for row in found.rows
     ]
     query = visit.request.scope["query_string"].decode("ascii", "replace")
-    exports = [Act(f"Export as {LABELS[name]}", f"{HOME}/audit/export/{name}?{query}") for name in FORMATS]
+    exports = [Action(f"Export as {LABELS[name]}", f"{HOME}/audit/export/{name}?{query}") for name in FORMATS]
     outcomes = [("", "All"), *((each, each) for each in lists.AUDIT.filters["outcome"].choices)]
     filters = [
         Field("event", "Event", visit.query.get("event", ""), help="As sign_in or key_activated."),
@@ -55,7 +55,7 @@ async def list_events(visit: Visit) -> Response[str]:
 
 
 @screen("GET", "/audit/{event_id}", Permission.AUDIT_READ)
-async def show_event(visit: Visit) -> Response[str]:
+async def show_event(visit: AdminRequest) -> Response[str]:
     row = await one(lists.AUDIT, id=visit.params["event_id"])
     shown: dict[str, Any] = {
         name.replace("_", " "): row[name] for name in trail.COLUMNS if name not in ("detail", "seq")
@@ -72,13 +72,13 @@ async def show_event(visit: Visit) -> Response[str]:
 
 
 @screen("GET", "/audit/export/{form}", Permission.AUDIT_READ)
-async def export(visit: Visit) -> Response[Any]:
+async def export(visit: AdminRequest) -> Response[Any]:
     """What the filters show, as a file, page by page: nothing of it is held in memory."""
     form = visit.params["form"] if visit.params["form"] in FORMATS else "jsonl"
     known = {name: value for name, value in visit.query.items() if name in lists.AUDIT.filters and value}
     try:
         await list_page(lists.AUDIT, known, limit=1)
-    except UnfitQuery as error:
+    except InvalidQueryError as error:
         # An empty file would say that nothing happened.
         raise PageError("Nothing was exported", "A filter has a value that it cannot have.") from error
     await record("audit_exported", detail={"format": form, **known})

@@ -7,16 +7,28 @@ from litestar import Response
 from idp import clock
 from idp.admin import lists
 from idp.admin.access import check_client, check_scope
-from idp.admin.console import acts, reports, snippets
-from idp.admin.console.acts import Confirmed
-from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, seen, text, version, when
-from idp.admin.containment import contain_client
+from idp.admin.console import actions, reports, snippets
+from idp.admin.console.actions import Confirmed
+from idp.admin.console.components import (
+    Action,
+    Cell,
+    Field,
+    asked_page,
+    facts,
+    next_url,
+    one,
+    seen,
+    text,
+    version,
+    when,
+)
+from idp.admin.console.screen import HOME, AdminRequest, done, not_found, screen, show
+from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
 from idp.errors import OAuthError
-from idp.oauth.clients import changes, logos, registration
-from idp.oauth.clients.kinds import KINDS
+from idp.oauth.clients import logos, registration, service
 from idp.oauth.clients.metadata import AUTH_METHODS, GRANT_TYPES
+from idp.oauth.clients.presets import KINDS
 
 TITLES = {
     "web": ("Web application", "It has a server, which keeps a secret."),
@@ -76,7 +88,7 @@ LABELS = {
 
 
 @screen("GET", "/clients", Permission.CLIENTS_READ)
-async def list_clients(visit: Visit) -> Response[str]:
+async def list_clients(visit: AdminRequest) -> Response[str]:
     found = await asked_page(visit, lists.CLIENTS)
     rows = [
         [
@@ -90,7 +102,7 @@ async def list_clients(visit: Visit) -> Response[str]:
     ]
     create = []
     if Permission.CLIENTS_WRITE in visit.caller.allowed:
-        create = [Act(f"New {title.lower()}", f"{HOME}/clients/new/{kind}") for kind, (title, _) in TITLES.items()]
+        create = [Action(f"New {title.lower()}", f"{HOME}/clients/new/{kind}") for kind, (title, _) in TITLES.items()]
     return show(
         visit, "list", section="clients", heading="Clients", path=f"{HOME}/clients", acts=create,
         intro="The applications that people sign in to, and the services that act in their own name.",
@@ -99,7 +111,7 @@ async def list_clients(visit: Visit) -> Response[str]:
     )  # fmt: skip
 
 
-def _filters(visit: Visit) -> list[Field]:
+def _filters(visit: AdminRequest) -> list[Field]:
     states = (("", "All"), ("false", "enabled"), ("true", "disabled"))
     grants = (("", "All"), *((grant, grant) for grant in GRANT_TYPES))
     return [
@@ -114,11 +126,11 @@ def _state(row: Any) -> Cell:
 
 
 @screen("GET", "/clients/new/{kind}", Permission.CLIENTS_WRITE)
-async def new_client(visit: Visit) -> Response[str]:
+async def new_client(visit: AdminRequest) -> Response[str]:
     return _creation(visit)
 
 
-def _creation(visit: Visit, error: str | None = None) -> Response[str]:
+def _creation(visit: AdminRequest, error: str | None = None) -> Response[str]:
     kind = visit.params["kind"]
     if kind not in TITLES:
         raise not_found()
@@ -141,7 +153,7 @@ def _creation(visit: Visit, error: str | None = None) -> Response[str]:
 
 
 @screen("POST", "/clients/new/{kind}", Permission.CLIENTS_WRITE, fresh=True)
-async def create_client(visit: Visit) -> Response[Any]:
+async def create_client(visit: AdminRequest) -> Response[Any]:
     kind = visit.params["kind"]
     if kind not in TITLES:
         raise not_found()
@@ -167,11 +179,11 @@ def _lines(entered: str) -> Any:
 
 
 @screen("GET", "/clients/{client_id}", Permission.CLIENTS_READ)
-async def show_client(visit: Visit) -> Response[str]:
+async def show_client(visit: AdminRequest) -> Response[str]:
     return await _record(visit, visit.params["client_id"])
 
 
-async def _record(visit: Visit, client_id: str, secret: str | None = None) -> Response[str]:
+async def _record(visit: AdminRequest, client_id: str, secret: str | None = None) -> Response[str]:
     row = await one(lists.CLIENTS, client_id=client_id)
     shown = {
         "client_id": row["client_id"],
@@ -190,29 +202,29 @@ async def _record(visit: Visit, client_id: str, secret: str | None = None) -> Re
     )  # fmt: skip
 
 
-def _acts(visit: Visit, row: Any) -> list[Act]:
+def _acts(visit: AdminRequest, row: Any) -> list[Action]:
     if Permission.CLIENTS_WRITE not in visit.caller.allowed:
         return []
     path = f"{HOME}/clients/{row['client_id']}"
-    found = [Act("Change", f"{path}/change"), Act("Upload a logo", f"{path}/logo")]
+    found = [Action("Change", f"{path}/change"), Action("Upload a logo", f"{path}/logo")]
     if row["logo_uri"]:
-        found.append(Act("Remove the logo", f"{path}/remove_logo"))
+        found.append(Action("Remove the logo", f"{path}/remove_logo"))
     if row[METHOD] != "none":
-        found.append(Act("New secret", f"{path}/rotate_secret"))
+        found.append(Action("New secret", f"{path}/rotate_secret"))
     found.append(
-        Act("Enable", f"{path}/enable") if row["disabled_at"] else Act("Disable", f"{path}/disable", danger=True)
+        Action("Enable", f"{path}/enable") if row["disabled_at"] else Action("Disable", f"{path}/disable", danger=True)
     )
-    found.append(Act("Refuse what was issued", f"{path}/not_before", danger=True))
-    return [*found, Act("Contain", f"{path}/contain", danger=True), Act("Delete", f"{path}/delete", danger=True)]
+    found.append(Action("Refuse what was issued", f"{path}/not_before", danger=True))
+    return [*found, Action("Contain", f"{path}/contain", danger=True), Action("Delete", f"{path}/delete", danger=True)]
 
 
 @screen("GET", "/clients/{client_id}/change", Permission.CLIENTS_WRITE)
-async def change_client(visit: Visit) -> Response[str]:
+async def change_client(visit: AdminRequest) -> Response[str]:
     row = await one(lists.CLIENTS, client_id=visit.params["client_id"])
     return _change(visit, dict(row))
 
 
-def _change(visit: Visit, values: dict[str, Any], error: str | None = None) -> Response[str]:
+def _change(visit: AdminRequest, values: dict[str, Any], error: str | None = None) -> Response[str]:
     fields = [Field(name, LABELS[name], values[name] or "") for name in TEXTS[:2]]
     fields += [Field(name, LABELS[name], "\n".join(values[name] or ()), "lines") for name in LINES]
     fields += [Field(name, LABELS[name], values[name] or "") for name in TEXTS[2:]]
@@ -234,7 +246,7 @@ def _change(visit: Visit, values: dict[str, Any], error: str | None = None) -> R
 
 
 @screen("POST", "/clients/{client_id}/change", Permission.CLIENTS_WRITE, fresh=True)
-async def save_client(visit: Visit) -> Response[Any]:
+async def save_client(visit: AdminRequest) -> Response[Any]:
     client_id = visit.params["client_id"]
     row = await one(lists.CLIENTS, client_id=client_id)
     await check_client(visit.caller, client_id)
@@ -246,19 +258,19 @@ async def save_client(visit: Visit) -> Response[Any]:
     entered["client_name"], entered["scope"] = entered["client_name"] or "", entered["scope"] or ""
     check_scope(visit.caller, entered["scope"].split())
     try:
-        await changes.update_client(client_id, seen(visit, row), **entered)
-    except (OAuthError, changes.Outdated) as error:
+        await service.update_client(client_id, seen(visit, row), **entered)
+    except (OAuthError, service.VersionConflictError) as error:
         return _change(visit, entered, getattr(error, "description", str(error)))
     return done(f"/clients/{client_id}")
 
 
 @screen("GET", "/clients/{client_id}/logo", Permission.CLIENTS_WRITE)
-async def ask_for_logo(visit: Visit) -> Response[str]:
+async def ask_for_logo(visit: AdminRequest) -> Response[str]:
     row = await one(lists.CLIENTS, client_id=visit.params["client_id"])
     return await _logo(visit, row["client_id"])
 
 
-async def _logo(visit: Visit, client_id: str, error: str | None = None) -> Response[str]:
+async def _logo(visit: AdminRequest, client_id: str, error: str | None = None) -> Response[str]:
     path = f"{HOME}/clients/{client_id}"
     size = logos.MAX_BYTES // 1024
     hint = f"PNG, JPEG, GIF or WebP, up to {size} KiB. SVG can run scripts, and is not taken."
@@ -271,7 +283,7 @@ async def _logo(visit: Visit, client_id: str, error: str | None = None) -> Respo
 
 
 @screen("POST", "/clients/{client_id}/logo", Permission.CLIENTS_WRITE, upload=True)
-async def upload_logo(visit: Visit) -> Response[Any]:
+async def upload_logo(visit: AdminRequest) -> Response[Any]:
     client_id = await _allowed(visit, visit.params["client_id"])
     try:
         await logos.keep_logo(client_id, visit.file)
@@ -283,44 +295,44 @@ async def upload_logo(visit: Visit) -> Response[Any]:
 # What can be done
 
 
-async def _allowed(visit: Visit, client_id: str) -> str:
+async def _allowed(visit: AdminRequest, client_id: str) -> str:
     await one(lists.CLIENTS, client_id=client_id)
     await check_client(visit.caller, client_id)
     return client_id
 
 
-async def _rotate(visit: Visit, client_id: str) -> Response[str]:
+async def _rotate(visit: AdminRequest, client_id: str) -> Response[str]:
     secret = await registration.rotate_secret(await _allowed(visit, client_id))
     return await _record(visit, client_id, secret)
 
 
-async def _remove_logo(visit: Visit, client_id: str) -> tuple[str, str]:
+async def _remove_logo(visit: AdminRequest, client_id: str) -> tuple[str, str]:
     await logos.remove_logo(await _allowed(visit, client_id))
     return f"/clients/{client_id}", "saved"
 
 
-async def _disable(visit: Visit, client_id: str) -> tuple[str, str]:
+async def _disable(visit: AdminRequest, client_id: str) -> tuple[str, str]:
     await registration.disable_client(await _allowed(visit, client_id))
     return f"/clients/{client_id}", "disabled"
 
 
-async def _enable(visit: Visit, client_id: str) -> tuple[str, str]:
+async def _enable(visit: AdminRequest, client_id: str) -> tuple[str, str]:
     await registration.enable_client(await _allowed(visit, client_id))
     return f"/clients/{client_id}", "enabled"
 
 
-async def _not_before(visit: Visit, client_id: str) -> tuple[str, str]:
-    await changes.set_not_before(await _allowed(visit, client_id), clock.now())
+async def _not_before(visit: AdminRequest, client_id: str) -> tuple[str, str]:
+    await service.set_not_before(await _allowed(visit, client_id), clock.now())
     return f"/clients/{client_id}", "saved"
 
 
-async def _contain(visit: Visit, client_id: str) -> Response[str]:
+async def _contain(visit: AdminRequest, client_id: str) -> Response[str]:
     report = await contain_client(await _allowed(visit, client_id))
     return reports.show_report(visit, "clients", report, f"{HOME}/clients/{client_id}")
 
 
-async def _delete(visit: Visit, client_id: str) -> tuple[str, str]:
-    await changes.delete_client(await _allowed(visit, client_id))
+async def _delete(visit: AdminRequest, client_id: str) -> tuple[str, str]:
+    await service.delete_client(await _allowed(visit, client_id))
     return "/clients", "deleted"
 
 
@@ -330,7 +342,7 @@ async def _named(client_id: str) -> dict[str, Any]:
 
 
 _WRITE = Permission.CLIENTS_WRITE
-acts.declare(
+actions.declare(
     "clients",
     "client_id",
     _named,

@@ -4,15 +4,15 @@ from typing import Any
 
 from litestar import Response
 
-from idp.admin.console import acts, reports
-from idp.admin.console.acts import Confirmed
-from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
-from idp.admin.console.view import Act, Cell, Field, Table, facts, text, when
-from idp.admin.containment import contain_key
+from idp.admin.console import actions, reports
+from idp.admin.console.actions import Confirmed
+from idp.admin.console.components import Action, Cell, Field, Table, facts, text, when
+from idp.admin.console.screen import HOME, AdminRequest, done, not_found, screen, show
+from idp.admin.incidents import contain_key
 from idp.admin.roles import Permission
-from idp.errors import NoSigningKey
-from idp.keys import jose, lifecycle, witness
-from idp.keys.lifecycle import KeyInfo, RotationPending, State
+from idp.errors import NoSigningKeyError
+from idp.keys import jose, lifecycle, propagation
+from idp.keys.lifecycle import KeyInfo, RotationPendingError, State
 from idp.settings import DAY, HOUR
 
 _WRITE = Permission.KEYS_WRITE
@@ -26,7 +26,7 @@ DEADLINES = (
 
 
 @screen("GET", "/keys", Permission.KEYS_READ)
-async def list_keys(visit: Visit) -> Response[str]:
+async def list_keys(visit: AdminRequest) -> Response[str]:
     rows = [
         [
             Cell(key.kid, f"{HOME}/keys/{key.kid}"),
@@ -38,7 +38,7 @@ async def list_keys(visit: Visit) -> Response[str]:
         ]
         for key in reversed(await lifecycle.list_keys())
     ]
-    buttons = [Act("Rotate", f"{HOME}/keys/rotate")] if _WRITE in visit.caller.allowed else []
+    buttons = [Action("Rotate", f"{HOME}/keys/rotate")] if _WRITE in visit.caller.allowed else []
     return show(
         visit, "list", section="keys", heading="Keys", path=f"{HOME}/keys", acts=buttons,
         intro="A new key is published first, and signs when every resource server was seen fetching it.",
@@ -47,11 +47,11 @@ async def list_keys(visit: Visit) -> Response[str]:
 
 
 @screen("GET", "/keys/rotate", _WRITE, fresh=True)
-async def ask_to_rotate(visit: Visit) -> Response[str]:
+async def ask_to_rotate(visit: AdminRequest) -> Response[str]:
     return _rotation(visit)
 
 
-def _rotation(visit: Visit, error: str | None = None) -> Response[str]:
+def _rotation(visit: AdminRequest, error: str | None = None) -> Response[str]:
     fields = [
         Field("alg", "Algorithm", "RS256", "choice", choices=[(alg, alg) for alg in jose.ALGORITHMS]),
         Field(
@@ -67,14 +67,14 @@ def _rotation(visit: Visit, error: str | None = None) -> Response[str]:
 
 
 @screen("POST", "/keys/rotate", _WRITE, fresh=True)
-async def rotate(visit: Visit) -> Response[Any]:
+async def rotate(visit: AdminRequest) -> Response[Any]:
     alg, wanted = visit.form.get("alg", ""), visit.form.get("deadline", "")
     deadlines = {name: seconds for name, _, seconds in DEADLINES}
     if alg not in jose.ALGORITHMS or wanted not in deadlines:
         raise not_found()
     try:
         kid = await lifecycle.rotate(alg, deadline=deadlines[wanted])
-    except (RotationPending, NoSigningKey) as error:
+    except (RotationPendingError, NoSigningKeyError) as error:
         return _rotation(visit, str(error))
     return done(f"/keys/{kid}", "published")
 
@@ -87,7 +87,7 @@ async def _key(kid: str) -> KeyInfo:
 
 
 @screen("GET", "/keys/{kid}", Permission.KEYS_READ)
-async def show_key(visit: Visit) -> Response[str]:
+async def show_key(visit: AdminRequest) -> Response[str]:
     key = await _key(visit.params["kid"])
     shown = {
         "Key id (kid)": key.kid,
@@ -103,7 +103,7 @@ async def show_key(visit: Visit) -> Response[str]:
         "The last one expires": key.last_token_expires_at,
     }
     kept = {name: value for name, value in shown.items() if value is not None}
-    seen = [_witness(server) for server in await witness.view(key.kid)]
+    seen = [_witness(server) for server in await propagation.view(key.kid)]
     columns = ("Resource server", "Has seen it", "Fetched last", "Fetches every", "Machines")
     table = Table("Who has seen it", columns, seen, "No resource server is registered for this algorithm.")
     return show(
@@ -112,7 +112,7 @@ async def show_key(visit: Visit) -> Response[str]:
     )  # fmt: skip
 
 
-def _witness(server: witness.Witness) -> list[Cell]:
+def _witness(server: propagation.Witness) -> list[Cell]:
     if not server.witnessed:
         state = Cell("not waited for", mood="plain")
     else:
@@ -124,39 +124,41 @@ def _witness(server: witness.Witness) -> list[Cell]:
     return [text(server.name), state, when(server.last_at), Cell(period), Cell(machines)]
 
 
-def _acts(key: KeyInfo) -> list[Act]:
+def _acts(key: KeyInfo) -> list[Action]:
     path = f"{HOME}/keys/{key.kid}"
     if key.state == State.PENDING:
-        return [Act("Let it sign now", f"{path}/activate"), Act("Revoke", f"{path}/contain", danger=True)]
+        return [Action("Let it sign now", f"{path}/activate"), Action("Revoke", f"{path}/contain", danger=True)]
     if key.state in (State.ACTIVE, State.RETIRING):
-        return [Act("Revoke", f"{path}/contain", danger=True)]
-    acts = [] if key.revoked_at else [Act("Revoke", f"{path}/contain", danger=True)]
+        return [Action("Revoke", f"{path}/contain", danger=True)]
+    actions = [] if key.revoked_at else [Action("Revoke", f"{path}/contain", danger=True)]
     return (
-        [*acts, Act("Erase its private part", f"{path}/destroy", danger=True)] if key.state == State.RETIRED else acts
+        [*actions, Action("Erase its private part", f"{path}/destroy", danger=True)]
+        if key.state == State.RETIRED
+        else actions
     )
 
 
-async def _activate(_visit: Visit, kid: str) -> tuple[str, str]:
+async def _activate(_visit: AdminRequest, kid: str) -> tuple[str, str]:
     key = await _key(kid)
     try:
-        await lifecycle.activate(kid, unseen=tuple(await witness.unseen(kid)))
-    except lifecycle.UnknownKey:
+        await lifecycle.activate(kid, unseen=tuple(await propagation.unseen(kid)))
+    except lifecycle.UnknownKeyError:
         return f"/keys/{key.kid}", ""
     return f"/keys/{kid}", "activated"
 
 
-async def _contain(visit: Visit, kid: str) -> tuple[str, str] | Response[str]:
+async def _contain(visit: AdminRequest, kid: str) -> tuple[str, str] | Response[str]:
     key = await _key(kid)
     if key.revoked_at is not None:
         return f"/keys/{kid}", ""
     return reports.show_report(visit, "keys", await contain_key(kid), f"{HOME}/keys")
 
 
-async def _destroy(_visit: Visit, kid: str) -> tuple[str, str]:
+async def _destroy(_visit: AdminRequest, kid: str) -> tuple[str, str]:
     key = await _key(kid)
     try:
         await lifecycle.destroy(key.kid)
-    except lifecycle.UnknownKey:
+    except lifecycle.UnknownKeyError:
         return f"/keys/{kid}", ""
     return f"/keys/{kid}", "destroyed"
 
@@ -166,7 +168,7 @@ async def _named(kid: str) -> dict[str, Any]:
     return {"Key id (kid)": key.kid, "Algorithm": key.alg, "State": key.state}
 
 
-acts.declare(
+actions.declare(
     "keys",
     "kid",
     _named,

@@ -5,12 +5,12 @@ from typing import Any
 from litestar import Response
 
 from idp import clock
-from idp.admin.console.frame import HOME, Visit, screen, show
-from idp.admin.console.view import Cell, facts
+from idp.admin.console.components import Cell, facts
+from idp.admin.console.screen import HOME, AdminRequest, screen, show
 from idp.admin.roles import Permission
 from idp.audit import activity
-from idp.db.engine import fetch
-from idp.keys import lifecycle, witness
+from idp.infra.db.engine import fetch
+from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import State
 from idp.oauth.token.endpoint import GRANTS
 from idp.settings import settings
@@ -31,7 +31,7 @@ SELECT (SELECT count(*) FROM (SELECT FROM users LIMIT 10001) AS u) AS users,
 
 
 @screen("GET", "", None)
-async def overview(visit: Visit) -> Response[str]:
+async def overview(visit: AdminRequest) -> Response[str]:
     await activity.write()  # so that one sees what one has just done, as far as this worker knows it
     (state,) = await fetch(_STATE)
     keys = [key for key in await lifecycle.list_keys() if key.state in (State.ACTIVE, State.PENDING)]
@@ -70,7 +70,7 @@ async def _charts() -> list[dict[str, Any]]:
     return charts
 
 
-async def _warnings(visit: Visit, state: Any, keys: list[lifecycle.KeyInfo]) -> list[tuple[str, str]]:
+async def _warnings(visit: AdminRequest, state: Any, keys: list[lifecycle.KeyInfo]) -> list[tuple[str, str]]:
     found = []
     if not settings().sends_mail:
         href = f"{HOME}/settings" if Permission.SETTINGS_READ in visit.caller.allowed else HOME
@@ -81,7 +81,7 @@ async def _warnings(visit: Visit, state: Any, keys: list[lifecycle.KeyInfo]) -> 
         found.append(("There is one owner. If that account is lost, so is the way in. Add another.", f"{HOME}/admins"))
     if Permission.KEYS_READ in visit.caller.allowed:
         for key in keys:
-            if key.state == State.PENDING and (unseen := await witness.unseen(key.kid)):
+            if key.state == State.PENDING and (unseen := await propagation.unseen(key.kid)):
                 waited = (clock.now() - key.created_at).total_seconds() / 3600
                 text = f"A new {key.alg} key has waited {waited:.0f} h for {', '.join(unseen[:3])}."
                 found.append((text, f"{HOME}/keys/{key.kid}"))

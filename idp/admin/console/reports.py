@@ -4,12 +4,12 @@ from http import HTTPStatus
 
 from litestar import Response
 
-from idp.admin.console.frame import Visit, show
-from idp.admin.console.view import Act, Cell, Table, when
-from idp.admin.containment import Report
+from idp.admin.console.components import Action, Cell, Table, when
+from idp.admin.console.screen import AdminRequest, show
+from idp.admin.incidents import Report
 
 
-def show_report(visit: Visit, section: str, report: Report, back: str) -> Response[str]:
+def show_report(visit: AdminRequest, section: str, report: Report, back: str) -> Response[str]:
     """The report as a page. It is not kept; the audit trail has the counts."""
     ended = [[Cell(name.replace("_", " ")), Cell(str(count))] for name, count in report.ended.items()]
     usable = [
@@ -28,5 +28,5 @@ def show_report(visit: Visit, section: str, report: Report, back: str) -> Respon
             Table("What ended", ("What", "How many"), ended),
             Table("What goes on", ("What", "Where", "Until"), usable, "Nothing. It is all over."),
         ],
-        acts=[Act("Back", back)],
+        acts=[Action("Back", back)],
     )

@@ -5,15 +5,15 @@ from typing import Any
 from litestar import Response
 
 from idp.admin import lists
-from idp.admin.console import acts, snippets
-from idp.admin.console.acts import Confirmed
-from idp.admin.console.frame import HOME, Visit, done, screen, show
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, next_url, one, seen, version, when
+from idp.admin.console import actions, snippets
+from idp.admin.console.actions import Confirmed
+from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, seen, version, when
+from idp.admin.console.screen import HOME, AdminRequest, done, screen, show
 from idp.admin.roles import Permission
 from idp.errors import OAuthError
 from idp.keys import jose
-from idp.oauth.clients import changes, registration
-from idp.oauth.token_kinds import ACCESS_TOKEN_TYPES
+from idp.oauth.clients import registration, service
+from idp.oauth.token_types import ACCESS_TOKEN_TYPES
 from idp.settings import settings
 
 SECTION = "resource_servers"
@@ -21,7 +21,7 @@ _WRITE = Permission.RESOURCE_SERVERS_WRITE
 
 
 @screen("GET", "/resource_servers", Permission.RESOURCE_SERVERS_READ)
-async def list_servers(visit: Visit) -> Response[str]:
+async def list_servers(visit: AdminRequest) -> Response[str]:
     found = await asked_page(visit, lists.RESOURCE_SERVERS)
     rows = [
         [
@@ -33,7 +33,7 @@ async def list_servers(visit: Visit) -> Response[str]:
         ]
         for row in found.rows
     ]
-    create = [Act("New resource server", f"{HOME}/{SECTION}/new")] if _WRITE in visit.caller.allowed else []
+    create = [Action("New resource server", f"{HOME}/{SECTION}/new")] if _WRITE in visit.caller.allowed else []
     return show(
         visit, "list", section=SECTION, heading="Resource servers", path=f"{HOME}/{SECTION}", acts=create,
         intro="The services that accept our access tokens. New keys sign when all of them were seen fetching them.",
@@ -47,7 +47,9 @@ def _period(row: Any) -> Cell:
     return Cell(f"{row['jwks_period']:.0f} s") if row["jwks_period"] is not None else Cell("not known")
 
 
-def _form(visit: Visit, path: str, values: dict[str, Any], error: str | None = None, *, new: bool) -> Response[str]:
+def _form(
+    visit: AdminRequest, path: str, values: dict[str, Any], error: str | None = None, *, new: bool
+) -> Response[str]:
     algorithms = [(alg, alg) for alg in jose.ALGORITHMS]
     fields = [Field("name", "Name, as the consent page shows it", values.get("name") or "", required=True)]
     if new:
@@ -79,7 +81,7 @@ def _form(visit: Visit, path: str, values: dict[str, Any], error: str | None = N
     )  # fmt: skip
 
 
-def _entered(visit: Visit) -> dict[str, Any]:
+def _entered(visit: AdminRequest) -> dict[str, Any]:
     return {
         "name": visit.form.get("name", "").strip(),
         "scope": visit.form.get("scope", "").strip(),
@@ -92,12 +94,12 @@ def _entered(visit: Visit) -> dict[str, Any]:
 
 
 @screen("GET", "/resource_servers/new", _WRITE)
-async def new_server(visit: Visit) -> Response[str]:
+async def new_server(visit: AdminRequest) -> Response[str]:
     return _form(visit, f"{HOME}/{SECTION}/new", {"witnessed": True}, new=True)
 
 
 @screen("POST", "/resource_servers/new", _WRITE, fresh=True)
-async def create_server(visit: Visit) -> Response[Any]:
+async def create_server(visit: AdminRequest) -> Response[Any]:
     entered, identifier = _entered(visit), visit.form.get("identifier", "").strip()
     try:
         server = await registration.register_resource_server(identifier, **entered)
@@ -108,7 +110,7 @@ async def create_server(visit: Visit) -> Response[Any]:
 
 
 @screen("GET", "/resource_servers/{jwks_id}", Permission.RESOURCE_SERVERS_READ)
-async def show_server(visit: Visit) -> Response[str]:
+async def show_server(visit: AdminRequest) -> Response[str]:
     row = await one(lists.RESOURCE_SERVERS, jwks_id=visit.params["jwks_id"])
     shown = {
         "Identifier (aud)": row["identifier"],
@@ -124,7 +126,7 @@ async def show_server(visit: Visit) -> Response[str]:
         "Introspects as": row["client_id"],
     }
     path = f"{HOME}/{SECTION}/{row['jwks_id']}"
-    buttons = [Act("Change", f"{path}/change"), Act("Delete", f"{path}/delete", danger=True)]
+    buttons = [Action("Change", f"{path}/change"), Action("Delete", f"{path}/delete", danger=True)]
     return show(
         visit, "record", section=SECTION, heading=row["name"], facts=facts(shown),
         acts=buttons if _WRITE in visit.caller.allowed else [], snippets=snippets.of_resource_server(row),
@@ -132,26 +134,26 @@ async def show_server(visit: Visit) -> Response[str]:
 
 
 @screen("GET", "/resource_servers/{jwks_id}/change", _WRITE)
-async def change_server(visit: Visit) -> Response[str]:
+async def change_server(visit: AdminRequest) -> Response[str]:
     row = await one(lists.RESOURCE_SERVERS, jwks_id=visit.params["jwks_id"])
     return _form(visit, f"{HOME}/{SECTION}/{row['jwks_id']}/change", dict(row), new=False)
 
 
 @screen("POST", "/resource_servers/{jwks_id}/change", _WRITE, fresh=True)
-async def save_server(visit: Visit) -> Response[Any]:
+async def save_server(visit: AdminRequest) -> Response[Any]:
     row = await one(lists.RESOURCE_SERVERS, jwks_id=visit.params["jwks_id"])
     entered = _entered(visit)
     try:
-        await changes.update_resource_server(row["identifier"], seen(visit, row), **entered)
-    except (OAuthError, changes.Outdated) as error:
+        await service.update_resource_server(row["identifier"], seen(visit, row), **entered)
+    except (OAuthError, service.VersionConflictError) as error:
         path = f"{HOME}/{SECTION}/{row['jwks_id']}/change"
         return _form(visit, path, entered, getattr(error, "description", str(error)), new=False)
     return done(f"/{SECTION}/{row['jwks_id']}")
 
 
-async def _delete(_visit: Visit, jwks_id: str) -> tuple[str, str]:
+async def _delete(_visit: AdminRequest, jwks_id: str) -> tuple[str, str]:
     row = await one(lists.RESOURCE_SERVERS, jwks_id=jwks_id)
-    await changes.delete_resource_server(row["identifier"])
+    await service.delete_resource_server(row["identifier"])
     return f"/{SECTION}", "deleted"
 
 
@@ -160,7 +162,7 @@ async def _named(jwks_id: str) -> dict[str, Any]:
     return {"Name": row["name"], "Identifier (aud)": row["identifier"]}
 
 
-acts.declare(
+actions.declare(
     SECTION,
     "jwks_id",
     _named,

@@ -5,20 +5,20 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 
-from idp.accounts.addresses import InvalidEmail, normalise_email
-from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password, verify_password
+from idp.accounts.addresses import InvalidEmailError, normalise_email
+from idp.accounts.passwords import InvalidPasswordError, check_new_password, hash_password, verify_password
 from idp.accounts.tables import Origin, User, user_by_email
 from idp.accounts.users import MAX_NAME_LENGTH, add_user
 from idp.admin import setup
-from idp.admin.console.frame import HOME
-from idp.db.engine import transaction
+from idp.admin.console.screen import HOME
 from idp.errors import PageError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.pages import page, see_other
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import locale
 from idp.signin import limits
 from idp.signin.csrf import check_form_token, form_token
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.i18n import locale
-from idp.web.pages import page, see_other
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -67,9 +67,9 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
     email, name = form.get("email", ""), form.get("name", "").strip()
     try:
         user = await _user(normalise_email(email), name, form.get("password", ""))
-    except InvalidEmail:
+    except InvalidEmailError:
         return _page(token, "Enter your email address, such as name@example.com.", email=email, name=name)
-    except PasswordRefused as error:
+    except InvalidPasswordError as error:
         return _page(token, str(error), email=email, name=name)
     if user is None:
         return _page(token, "There is an account with this address, with another password.", email=email, name=name)
@@ -87,14 +87,14 @@ async def _user(email: str, name: str, password: str) -> User | None:
     """The user to be: a new one, or one that is there, if the password is theirs.
 
     Raises:
-        PasswordRefused: the password of a new one is too weak.
+        InvalidPasswordError: the password of a new one is too weak.
     """
     known = await user_by_email(email)
     if known is not None:
         right = await verify_password(known.password_hash, password)
         return known if right and known.disabled_at is None else None
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise PasswordRefused("Enter a name of one line.")
+        raise InvalidPasswordError("Enter a name of one line.")
     await check_new_password(password, user_inputs=[email, name])
     # Whoever has the token is the operator; nobody else could have confirmed the address yet.
     return User(email=email, name=name, password_hash=await hash_password(password), email_verified=True)

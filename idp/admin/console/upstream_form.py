@@ -5,9 +5,9 @@ from typing import Any
 
 from litestar import Response
 
-from idp.admin.console.frame import HOME, Visit, show
-from idp.admin.console.view import Field, version
-from idp.federation.errors import UnfitUpstream
+from idp.admin.console.components import Field, version
+from idp.admin.console.screen import HOME, AdminRequest, show
+from idp.federation.errors import InvalidUpstreamError
 from idp.federation.providers import KINDS
 from idp.federation.providers.oidc import SWITCHES
 
@@ -23,7 +23,7 @@ _PAIRS = ("required_claims", "claims")
 
 
 def show_form(
-    visit: Visit, path: str, kind: str, config: Mapping[str, Any] | None, error: str | None = None
+    visit: AdminRequest, path: str, kind: str, config: Mapping[str, Any] | None, error: str | None = None
 ) -> Response[str]:
     """The form: empty, with a configuration, or as it was sent, with what was wrong.
 
@@ -95,10 +95,10 @@ def _as_text(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def configuration(form: Mapping[str, str], kind: str) -> dict[str, Any]:
-    """What was entered, as :func:`idp.federation.upstreams.configure` takes it. What was left empty is None.
+    """What was entered, as :func:`idp.federation.registry.configure` takes it. What was left empty is None.
 
     Raises:
-        UnfitUpstream: a line is not as it must be.
+        InvalidUpstreamError: a line is not as it must be.
     """
     entered = {name: value.strip() for name, value in form.items()}
     values: dict[str, Any] = {name: entered.get(name) or None for name in _TEXTS if name in entered}
@@ -118,5 +118,5 @@ def configuration(form: Mapping[str, str], kind: str) -> dict[str, Any]:
 def _pairs(text: str) -> dict[str, str]:
     pairs = [line.partition("=") for line in text.splitlines() if line.strip()]
     if any(not (name.strip() and sign and value.strip()) for name, sign, value in pairs):
-        raise UnfitUpstream("A claim is one line, written as name=value.")
+        raise InvalidUpstreamError("A claim is one line, written as name=value.")
     return {name.strip(): value.strip() for name, _, value in pairs}

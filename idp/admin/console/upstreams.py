@@ -6,24 +6,24 @@ import msgspec
 from litestar import Response
 
 from idp.admin import lists
-from idp.admin.console import acts, reports
-from idp.admin.console.acts import Confirmed
-from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
+from idp.admin.console import actions, reports
+from idp.admin.console.actions import Confirmed
+from idp.admin.console.components import Action, Cell, Field, asked_page, facts, one, seen, when
+from idp.admin.console.screen import HOME, AdminRequest, done, not_found, screen, show
 from idp.admin.console.upstream_form import CHECKS, SECTION, configuration, show_form
-from idp.admin.console.view import Act, Cell, Field, asked_page, facts, one, seen, when
-from idp.admin.containment import contain_upstream
+from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Permission
-from idp.federation import upstreams
-from idp.federation.errors import UnfitUpstream
+from idp.federation import registry
+from idp.federation.errors import InvalidUpstreamError
 from idp.federation.providers import KINDS
-from idp.oauth.clients.changes import Outdated
+from idp.oauth.clients.service import VersionConflictError
 from idp.settings import settings
 
 _WRITE = Permission.UPSTREAMS_WRITE
 
 
 @screen("GET", "/upstreams", Permission.UPSTREAMS_READ)
-async def list_upstreams(visit: Visit) -> Response[str]:
+async def list_upstreams(visit: AdminRequest) -> Response[str]:
     found = await asked_page(visit, lists.UPSTREAMS)
     rows = []
     for row in found.rows:
@@ -34,10 +34,10 @@ async def list_upstreams(visit: Visit) -> Response[str]:
         )
     rows += [
         [Cell(each.name), Cell(each.id), Cell(each.issuer), Cell("by the settings", mood="plain")]
-        for each in upstreams.of_settings(settings())
+        for each in registry.of_settings(settings())
     ]
     may = _WRITE in visit.caller.allowed
-    create = [Act(f"Add {kind}", f"{HOME}/{SECTION}/new/{kind}") for kind in sorted(KINDS)] if may else []
+    create = [Action(f"Add {kind}", f"{HOME}/{SECTION}/new/{kind}") for kind in sorted(KINDS)] if may else []
     order = {
         "heading": "The order in which people see them",
         "action": f"{HOME}/{SECTION}",
@@ -52,10 +52,10 @@ async def list_upstreams(visit: Visit) -> Response[str]:
 
 
 @screen("POST", "/upstreams", _WRITE)
-async def order_upstreams(visit: Visit) -> Response[Any]:
+async def order_upstreams(visit: AdminRequest) -> Response[Any]:
     try:
-        await upstreams.order(visit.form.get("ids", "").split())
-    except UnfitUpstream as error:
+        await registry.order(visit.form.get("ids", "").split())
+    except InvalidUpstreamError as error:
         return show(
             visit, "form", section=SECTION, heading="The order in which people see them", error=str(error), status=400,
             fields=[Field("ids", "Ids, one a line", visit.form.get("ids", ""), "lines")],
@@ -64,7 +64,7 @@ async def order_upstreams(visit: Visit) -> Response[Any]:
     return done(f"/{SECTION}")
 
 
-def _kind(visit: Visit) -> str:
+def _kind(visit: AdminRequest) -> str:
     kind = visit.params["kind"]
     if kind not in KINDS:
         raise not_found()
@@ -72,25 +72,25 @@ def _kind(visit: Visit) -> str:
 
 
 @screen("GET", "/upstreams/new/{kind}", _WRITE)
-async def new_upstream(visit: Visit) -> Response[str]:
+async def new_upstream(visit: AdminRequest) -> Response[str]:
     kind = _kind(visit)
     return show_form(visit, f"{HOME}/{SECTION}/new/{kind}", kind, None)
 
 
 @screen("POST", "/upstreams/new/{kind}", _WRITE, fresh=True)
-async def add_upstream(visit: Visit) -> Response[Any]:
+async def add_upstream(visit: AdminRequest) -> Response[Any]:
     kind = _kind(visit)
     try:
-        upstream = upstreams.configure(kind=kind, **configuration(visit.form, kind))
-        if not await upstreams.add(upstream):
-            raise UnfitUpstream("There is an upstream with this id already.")
-    except UnfitUpstream as error:
+        upstream = registry.configure(kind=kind, **configuration(visit.form, kind))
+        if not await registry.add(upstream):
+            raise InvalidUpstreamError("There is an upstream with this id already.")
+    except InvalidUpstreamError as error:
         return show_form(visit, f"{HOME}/{SECTION}/new/{kind}", kind, None, str(error))
     return done(f"/{SECTION}/{upstream.id}")
 
 
 @screen("GET", "/upstreams/{upstream_id}", Permission.UPSTREAMS_READ)
-async def show_upstream(visit: Visit) -> Response[str]:
+async def show_upstream(visit: AdminRequest) -> Response[str]:
     row = await one(lists.UPSTREAMS, id=visit.params["upstream_id"])
     config = msgspec.json.decode(row["config"])
     shown = {
@@ -115,12 +115,14 @@ async def show_upstream(visit: Visit) -> Response[str]:
         "Since": when(row["created_at"]),
     }
     path = f"{HOME}/{SECTION}/{row['id']}"
-    switch = Act("Enable", f"{path}/enable") if row["disabled_at"] else Act("Disable", f"{path}/disable", danger=True)
+    switch = (
+        Action("Enable", f"{path}/enable") if row["disabled_at"] else Action("Disable", f"{path}/disable", danger=True)
+    )
     buttons = [
-        Act("Change", f"{path}/change"),
+        Action("Change", f"{path}/change"),
         switch,
-        Act("Contain", f"{path}/contain", danger=True),
-        Act("Delete", f"{path}/delete", danger=True),
+        Action("Contain", f"{path}/contain", danger=True),
+        Action("Delete", f"{path}/delete", danger=True),
     ]
     return show(
         visit, "record", section=SECTION, heading=config["name"], facts=facts(shown),
@@ -129,47 +131,47 @@ async def show_upstream(visit: Visit) -> Response[str]:
 
 
 @screen("GET", "/upstreams/{upstream_id}/change", _WRITE)
-async def change_upstream(visit: Visit) -> Response[str]:
+async def change_upstream(visit: AdminRequest) -> Response[str]:
     return _change(visit, await one(lists.UPSTREAMS, id=visit.params["upstream_id"]))
 
 
-def _change(visit: Visit, row: Any, error: str | None = None) -> Response[str]:
+def _change(visit: AdminRequest, row: Any, error: str | None = None) -> Response[str]:
     config = msgspec.json.decode(row["config"]) | {"updated_at": row["updated_at"]}
     return show_form(visit, f"{HOME}/{SECTION}/{row['id']}/change", config["kind"], config, error)
 
 
 @screen("POST", "/upstreams/{upstream_id}/change", _WRITE, fresh=True)
-async def save_upstream(visit: Visit) -> Response[Any]:
+async def save_upstream(visit: AdminRequest) -> Response[Any]:
     row = await one(lists.UPSTREAMS, id=visit.params["upstream_id"])
     kind = msgspec.json.decode(row["config"])["kind"]
     try:
-        if await upstreams.update(row["id"], seen(visit, row), **configuration(visit.form, kind)) is None:
-            raise Outdated
-    except (UnfitUpstream, Outdated) as error:
+        if await registry.update(row["id"], seen(visit, row), **configuration(visit.form, kind)) is None:
+            raise VersionConflictError
+    except (InvalidUpstreamError, VersionConflictError) as error:
         return _change(visit, row, str(error))
     return done(f"/{SECTION}/{row['id']}")
 
 
-async def _disable(_visit: Visit, upstream_id: str) -> tuple[str, str]:
+async def _disable(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
     row = await one(lists.UPSTREAMS, id=upstream_id)
-    await upstreams.disable(row["id"])
+    await registry.disable(row["id"])
     return f"/{SECTION}/{row['id']}", "saved"
 
 
-async def _enable(_visit: Visit, upstream_id: str) -> tuple[str, str]:
+async def _enable(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
     row = await one(lists.UPSTREAMS, id=upstream_id)
-    await upstreams.enable(row["id"])
+    await registry.enable(row["id"])
     return f"/{SECTION}/{row['id']}", "enabled"
 
 
-async def _contain(visit: Visit, upstream_id: str) -> Response[str]:
+async def _contain(visit: AdminRequest, upstream_id: str) -> Response[str]:
     row = await one(lists.UPSTREAMS, id=upstream_id)
     return reports.show_report(visit, SECTION, await contain_upstream(row["id"]), f"{HOME}/{SECTION}")
 
 
-async def _delete(_visit: Visit, upstream_id: str) -> tuple[str, str]:
+async def _delete(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
     row = await one(lists.UPSTREAMS, id=upstream_id)
-    await upstreams.delete(row["id"])
+    await registry.delete(row["id"])
     return f"/{SECTION}", "deleted"
 
 
@@ -179,7 +181,7 @@ async def _named(upstream_id: str) -> dict[str, Any]:
     return {"Name": config["name"], "Id": row["id"], "Issuer": config["issuer"]}
 
 
-acts.declare(
+actions.declare(
     SECTION,
     "upstream_id",
     _named,

@@ -6,26 +6,38 @@ from uuid import UUID
 from litestar import Response
 
 from idp.accounts import invitations, profile, recovery, users
-from idp.accounts.addresses import InvalidEmail
+from idp.accounts.addresses import InvalidEmailError
 from idp.accounts.tables import User, user_by_id
-from idp.accounts.users import EmailTaken
+from idp.accounts.users import EmailTakenError
 from idp.admin import lists
 from idp.admin.access import check_user
-from idp.admin.console import acts, reports
-from idp.admin.console.acts import Confirmed
-from idp.admin.console.frame import HOME, Visit, done, not_found, screen, show
-from idp.admin.console.view import Act, Cell, Field, Table, asked_page, exactly, facts, next_url, one, text, when
-from idp.admin.containment import contain_user
+from idp.admin.console import actions, reports
+from idp.admin.console.actions import Confirmed
+from idp.admin.console.components import (
+    Action,
+    Cell,
+    Field,
+    Table,
+    asked_page,
+    exactly,
+    facts,
+    next_url,
+    one,
+    text,
+    when,
+)
+from idp.admin.console.screen import HOME, AdminRequest, done, not_found, screen, show
+from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant
-from idp.db.engine import fetch
-from idp.db.listing import list_page
 from idp.federation import linking
+from idp.infra.db.engine import fetch
+from idp.infra.db.listing import list_page
 from idp.oauth import consent, sign_out
 from idp.oauth.allowance import Pair
 from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin import factors, passkeys, recovery_codes
-from idp.signin.machine import Step
+from idp.signin.transitions import Step
 
 _MAILS = """
 SELECT id, template, state, response, created_at FROM mail WHERE recipient = $1 ORDER BY created_at DESC LIMIT 10
@@ -33,7 +45,7 @@ SELECT id, template, state, response, created_at FROM mail WHERE recipient = $1 
 
 
 @screen("GET", "/users", Permission.USERS_READ)
-async def list_users(visit: Visit) -> Response[str]:
+async def list_users(visit: AdminRequest) -> Response[str]:
     found = await asked_page(visit, lists.USERS)
     rows = [
         [
@@ -78,11 +90,11 @@ def _state(row: Any) -> Cell:
 
 
 @screen("POST", "/invitations", Permission.USERS_WRITE, page="/users")
-async def invite(visit: Visit) -> Response[Any]:
+async def invite(visit: AdminRequest) -> Response[Any]:
     name = visit.form.get("name", "")[: users.MAX_NAME_LENGTH] or None
     try:
         await invitations.invite(visit.form.get("email", ""), name)
-    except (InvalidEmail, EmailTaken) as error:
+    except (InvalidEmailError, EmailTakenError) as error:
         return show(
             visit, "form", section="users", status=400, heading="Invite somebody", error=str(error),
             action=f"{HOME}/invitations", label="Send the invitation", back=f"{HOME}/users",
@@ -105,7 +117,7 @@ async def _user(text_id: str) -> User:
 
 
 @screen("GET", "/users/{user_id}", Permission.USERS_READ)
-async def show_user(visit: Visit) -> Response[str]:
+async def show_user(visit: AdminRequest) -> Response[str]:
     user = await _user(visit.params["user_id"])
     own = await factors.factors_of(user.id)
     has = own.has if own else frozenset()
@@ -138,25 +150,27 @@ async def show_user(visit: Visit) -> Response[str]:
     )
 
 
-def _acts(visit: Visit, user: User) -> list[Act]:
+def _acts(visit: AdminRequest, user: User) -> list[Action]:
     path = f"{HOME}/users/{user.id}"
     found = []
     if Permission.USERS_WRITE in visit.caller.allowed:
         found += [
-            *([Act("Mail a password reset", f"{path}/reset_password")] if settings().sends_mail else []),
-            Act("Reset second factors", f"{path}/reset_factors"),
-            Act("Enable", f"{path}/enable") if user.disabled_at else Act("Disable", f"{path}/disable", danger=True),
+            *([Action("Mail a password reset", f"{path}/reset_password")] if settings().sends_mail else []),
+            Action("Reset second factors", f"{path}/reset_factors"),
+            Action("Enable", f"{path}/enable")
+            if user.disabled_at
+            else Action("Disable", f"{path}/disable", danger=True),
         ]
     if Permission.SESSIONS_WRITE in visit.caller.allowed:
-        found.append(Act("Sign out everywhere", f"{path}/sign_out"))
+        found.append(Action("Sign out everywhere", f"{path}/sign_out"))
     if Permission.ADMINS_WRITE in visit.caller.allowed:
-        found.append(Act("Give a role", f"{path}/role"))
+        found.append(Action("Give a role", f"{path}/role"))
     if Permission.USERS_WRITE in visit.caller.allowed:
-        found += [Act("Contain", f"{path}/contain", danger=True), Act("Delete", f"{path}/delete", danger=True)]
+        found += [Action("Contain", f"{path}/contain", danger=True), Action("Delete", f"{path}/delete", danger=True)]
     return found
 
 
-async def _sessions(visit: Visit, user: User) -> Table:
+async def _sessions(visit: AdminRequest, user: User) -> Table:
     page = await list_page(lists.SESSIONS, {"user_id": str(user.id)}, limit=20)
     may_end = Permission.SESSIONS_WRITE in visit.caller.allowed
     rows = []
@@ -169,7 +183,7 @@ async def _sessions(visit: Visit, user: User) -> Table:
     return Table("Sessions", ("Last used", "From", "By", "Browser", ""), rows, "Never signed in.")
 
 
-async def _applications(visit: Visit, user: User) -> Table | None:
+async def _applications(visit: AdminRequest, user: User) -> Table | None:
     if Permission.CONSENTS_READ not in visit.caller.allowed:
         return None
     rows = [
@@ -196,7 +210,7 @@ async def _identities(user: User) -> Table:
     return Table("Accounts elsewhere", ("Provider", "Subject", "Email address", "Last used"), rows)
 
 
-async def _mails(visit: Visit, user: User) -> Table | None:
+async def _mails(visit: AdminRequest, user: User) -> Table | None:
     if Permission.OUTBOX_READ not in visit.caller.allowed:
         return None
     rows = [
@@ -224,48 +238,48 @@ async def _events(user: User) -> Table:
 # What can be done
 
 
-async def _allowed(visit: Visit, user_id: str) -> User:
+async def _allowed(visit: AdminRequest, user_id: str) -> User:
     user = await _user(user_id)
     await check_user(visit.caller, user.id)
     return user
 
 
-async def _disable(visit: Visit, user_id: str) -> tuple[str, str]:
+async def _disable(visit: AdminRequest, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
     await users.disable_user(user.id, credentials_changed)
     return f"/users/{user.id}", "disabled"
 
 
-async def _enable(visit: Visit, user_id: str) -> tuple[str, str]:
+async def _enable(visit: AdminRequest, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
     await users.enable_user(user.id)
     return f"/users/{user.id}", "enabled"
 
 
-async def _sign_out(visit: Visit, user_id: str) -> tuple[str, str]:
+async def _sign_out(visit: AdminRequest, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
     await sign_out.sign_out_everywhere(user.id, "signed_out_by_admin")
     return f"/users/{user.id}", "signed-out"
 
 
-async def _reset_factors(visit: Visit, user_id: str) -> tuple[str, str]:
+async def _reset_factors(visit: AdminRequest, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
     await factors.remove_all(user.id, credentials_changed)
     return f"/users/{user.id}", "reset"
 
 
-async def _reset_password(visit: Visit, user_id: str) -> tuple[str, str]:
+async def _reset_password(visit: AdminRequest, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
     await recovery.mail_reset_to(user)
     return f"/users/{user.id}", "mailed"
 
 
-async def _contain(visit: Visit, user_id: str) -> Response[str]:
+async def _contain(visit: AdminRequest, user_id: str) -> Response[str]:
     user = await _allowed(visit, user_id)
     return reports.show_report(visit, "users", await contain_user(user.id), f"{HOME}/users/{user.id}")
 
 
-async def _delete(visit: Visit, user_id: str) -> tuple[str, str]:
+async def _delete(visit: AdminRequest, user_id: str) -> tuple[str, str]:
     user = await _allowed(visit, user_id)
     await profile.delete_user(user.id)
     return "/users", "deleted"
@@ -277,7 +291,7 @@ async def _named(user_id: str) -> dict[str, Any]:
 
 
 _WRITE = Permission.USERS_WRITE
-acts.declare(
+actions.declare(
     "users",
     "user_id",
     _named,
@@ -308,7 +322,7 @@ acts.declare(
 
 
 @screen("GET", "/users/{user_id}/sessions/{sid}/end", Permission.SESSIONS_WRITE)
-async def ask_to_end_session(visit: Visit) -> Response[str]:
+async def ask_to_end_session(visit: AdminRequest) -> Response[str]:
     row = await one(lists.SESSIONS, sid=visit.params["sid"], user_id=visit.params["user_id"])
     back = f"{HOME}/users/{row['user_id']}"
     named = await _named(str(row["user_id"])) | {"From": row["ip_address"], "Browser": row["user_agent"][:60]}
@@ -321,7 +335,7 @@ async def ask_to_end_session(visit: Visit) -> Response[str]:
 
 
 @screen("POST", "/users/{user_id}/sessions/{sid}/end", Permission.SESSIONS_WRITE)
-async def end_session(visit: Visit) -> Response[Any]:
+async def end_session(visit: AdminRequest) -> Response[Any]:
     user = await _allowed(visit, visit.params["user_id"])
     try:
         sid = UUID(visit.params["sid"])
@@ -332,7 +346,7 @@ async def end_session(visit: Visit) -> Response[Any]:
 
 
 @screen("GET", "/users/{user_id}/role", Permission.ADMINS_WRITE, fresh=True)
-async def ask_for_role(visit: Visit) -> Response[str]:
+async def ask_for_role(visit: AdminRequest) -> Response[str]:
     user = await _user(visit.params["user_id"])
     choices = [(role.value, role.replace("_", " ")) for role in Role]
     return show(
@@ -344,7 +358,7 @@ async def ask_for_role(visit: Visit) -> Response[str]:
 
 
 @screen("POST", "/users/{user_id}/role", Permission.ADMINS_WRITE, fresh=True)
-async def give_role(visit: Visit) -> Response[Any]:
+async def give_role(visit: AdminRequest) -> Response[Any]:
     user = await _user(visit.params["user_id"])
     role = visit.form.get("role", "")
     if role not in set(Role):

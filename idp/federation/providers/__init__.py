@@ -3,8 +3,8 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
+from idp.federation.models import Upstream
 from idp.federation.providers.base import Provider
-from idp.federation.upstream import Upstream
 
 #: Every kind by its name.
 KINDS: dict[str, Provider] = {

@@ -4,9 +4,9 @@ import json
 from typing import Any, ClassVar
 
 from idp import clock
-from idp.federation.errors import UnfitUpstream
+from idp.federation.errors import InvalidUpstreamError
+from idp.federation.models import AuthorizationRequest, Upstream
 from idp.federation.providers.oidc import OpenIDProvider
-from idp.federation.upstream import Trip, Upstream
 from idp.keys import jose
 
 #: Seconds for which one of our assertions counts; made anew for each sign-in.
@@ -28,11 +28,13 @@ class Apple(OpenIDProvider):
     def check(self, upstream: Upstream) -> None:
         super().check(upstream)
         if not {"team_id", "key_id"} <= upstream.options.keys():
-            raise UnfitUpstream("Apple needs the options team_id and key_id.")
+            raise InvalidUpstreamError("Apple needs the options team_id and key_id.")
         try:
             self.client_secret(upstream)
         except (jose.InvalidKeyError, jose.UnsupportedAlgorithmError) as error:
-            raise UnfitUpstream("The client secret must be the private key that Apple gave you, as PEM.") from error
+            raise InvalidUpstreamError(
+                "The client secret must be the private key that Apple gave you, as PEM."
+            ) from error
 
     def client_secret(self, upstream: Upstream) -> str | None:
         """A JWT signed with the key that Apple gave us (ES256)."""
@@ -46,7 +48,7 @@ class Apple(OpenIDProvider):
         }
         return jose.sign_assertion(upstream.client_secret or "", "ES256", upstream.options["key_id"], claims)
 
-    def authorization_parameters(self, upstream: Upstream, trip: Trip) -> dict[str, str]:
+    def authorization_parameters(self, upstream: Upstream, trip: AuthorizationRequest) -> dict[str, str]:
         # It insists on form_post as soon as a name or an address is asked for.
         return {"response_mode": "form_post"}
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from authlib.deprecate import AuthlibDeprecationWarning
 
-from idp.federation.upstream import Person, Trip, Upstream
-from idp.web import outbound
+from idp.federation.models import AuthorizationRequest, Upstream, UserInfo
+from idp.infra import outbound
 
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -31,17 +31,17 @@ class Provider(Protocol):
         """Whether it can work like this.
 
         Raises:
-            UnfitUpstream: it cannot.
+            InvalidUpstreamError: it cannot.
         """
 
-    async def authorization_url(self, upstream: Upstream, trip: Trip) -> str:
+    async def authorization_url(self, upstream: Upstream, trip: AuthorizationRequest) -> str:
         """Where to send the browser.
 
         Raises:
             UpstreamError: the provider does not say where.
         """
 
-    async def identify(self, upstream: Upstream, trip: Trip, parameters: dict[str, str]) -> Person:
+    async def identify(self, upstream: Upstream, trip: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
         """Who came back, from the parameters of the callback (RFC 6749 section 4.1.2).
 
         Raises:

@@ -9,10 +9,17 @@ import msgspec
 from authlib.common.errors import AuthlibBaseError
 
 from idp.federation import claims as mapping
-from idp.federation.errors import Cancelled, Denied, Outside, Unavailable, UnfitUpstream, Untrusted
+from idp.federation.errors import (
+    AccessDeniedError,
+    InvalidUpstreamError,
+    NotInAllowedOrganizationError,
+    SignInCancelledError,
+    UntrustedResponseError,
+    UpstreamUnavailableError,
+)
+from idp.federation.models import AuthorizationRequest, Upstream, UserInfo
 from idp.federation.providers.base import SECONDS, oauth_client
-from idp.federation.upstream import Person, Trip, Upstream
-from idp.web import outbound
+from idp.infra import outbound
 
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -43,9 +50,9 @@ class GitHub:
 
     def check(self, upstream: Upstream) -> None:
         if upstream.required_claims:
-            raise UnfitUpstream("GitHub tells no claims to require. Name organizations instead.")
+            raise InvalidUpstreamError("GitHub tells no claims to require. Name organizations instead.")
 
-    async def authorization_url(self, upstream: Upstream, trip: Trip) -> str:
+    async def authorization_url(self, upstream: Upstream, trip: AuthorizationRequest) -> str:
         async with _client(upstream) as client:
             url, _ = client.create_authorization_url(
                 f"{upstream.issuer}/login/oauth/authorize",
@@ -56,13 +63,13 @@ class GitHub:
             )
         return str(url)
 
-    async def identify(self, upstream: Upstream, trip: Trip, parameters: dict[str, str]) -> Person:
+    async def identify(self, upstream: Upstream, trip: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
         if parameters.get("iss", upstream.issuer) not in (upstream.issuer, f"{upstream.issuer}/login/oauth"):
-            raise Untrusted("The answer is another issuer's.")
+            raise UntrustedResponseError("The answer is another issuer's.")
         if parameters.get("error") == "access_denied":
-            raise Cancelled("The person did not go on.")
+            raise SignInCancelledError("The person did not go on.")
         if "error" in parameters or "code" not in parameters:
-            raise Denied("The provider sent an error.")
+            raise AccessDeniedError("The provider sent an error.")
         try:
             async with asyncio.timeout(SECONDS), _client(upstream) as client:
                 tokens = await client.fetch_token(
@@ -73,24 +80,24 @@ class GitHub:
                 )
                 return await self._person(upstream, client, dict(tokens))
         except AuthlibBaseError as error:
-            raise Denied("The provider would not redeem the code.") from error
+            raise AccessDeniedError("The provider would not redeem the code.") from error
         except (TimeoutError, outbound.CallFailed, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Unavailable("The provider does not answer as it should.") from error
+            raise UpstreamUnavailableError("The provider does not answer as it should.") from error
 
-    async def _person(self, upstream: Upstream, client: "AsyncOAuth2Client", tokens: dict[str, Any]) -> Person:
+    async def _person(self, upstream: Upstream, client: "AsyncOAuth2Client", tokens: dict[str, Any]) -> UserInfo:
         told = await self._get(upstream, client, "/user")
         number = told["id"]
         if type(number) is not int:
-            raise Untrusted("The provider does not say who the person is.")
+            raise UntrustedResponseError("The provider does not say who the person is.")
         if upstream.organizations and not await self._is_member(upstream, client):
-            raise Outside("The person is not of those who may sign in.")
+            raise NotInAllowedOrganizationError("The person is not of those who may sign in.")
         emails = await self._emails(upstream, client)
         # Its public address need not be a verified one, so it is not looked at.
         verified = [entry for entry in emails if entry["verified"] is True]
         chosen = next((entry["email"] for entry in verified if entry["primary"] is True), None)
         told["email"] = chosen
         email = mapping.email_of(upstream, told)
-        return Person(
+        return UserInfo(
             upstream.issuer,
             str(number),
             email,
@@ -131,7 +138,7 @@ class GitHub:
         try:
             await outbound.get(f"{_api(upstream)}/meta", HEADERS, max_bytes=outbound.MAX_BYTES)
         except outbound.CallFailed as error:
-            raise Unavailable("The API does not answer.") from error
+            raise UpstreamUnavailableError("The API does not answer.") from error
         return [f"The API at {_api(upstream)} answers.", f"People are sent to {upstream.issuer}/login/oauth/authorize."]
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any, ClassVar
 
+from idp.federation.models import AuthorizationRequest, Upstream
 from idp.federation.providers.oidc import OpenIDProvider
-from idp.federation.upstream import Trip, Upstream
 
 
 class Google(OpenIDProvider):
@@ -18,7 +18,7 @@ class Google(OpenIDProvider):
     OPTIONS: ClassVar[dict[str, str]] = {}
     reauthenticates = False
 
-    def authorization_parameters(self, upstream: Upstream, trip: Trip) -> dict[str, str]:
+    def authorization_parameters(self, upstream: Upstream, trip: AuthorizationRequest) -> dict[str, str]:
         asked = {"login_hint": trip.login_hint} if trip.login_hint else {}
         if trip.choose:
             asked["prompt"] = "select_account"

@@ -3,9 +3,9 @@
 import re
 from typing import Any, ClassVar
 
-from idp.federation.errors import UnfitUpstream
+from idp.federation.errors import InvalidUpstreamError
+from idp.federation.models import Upstream
 from idp.federation.providers.oidc import OpenIDProvider
-from idp.federation.upstream import Upstream
 
 #: An issuer for people of any organisation, of any, or of none.
 _SHARED = re.compile(r"(https://[^/]+)/(common|organizations|consumers)/v2\.0")
@@ -26,7 +26,7 @@ class Microsoft(OpenIDProvider):
     def check(self, upstream: Upstream) -> None:
         super().check(upstream)
         if upstream.trust_email and _SHARED.fullmatch(upstream.issuer):
-            raise UnfitUpstream("Addresses can be trusted only of one tenant: put its id into the issuer.")
+            raise InvalidUpstreamError("Addresses can be trusted only of one tenant: put its id into the issuer.")
 
     def published_issuer(self, upstream: Upstream) -> str:
         # That of consumers is published under the tenant's id that all of them share.

@@ -12,11 +12,18 @@ from authlib.common.errors import AuthlibBaseError
 from idp import clock
 from idp.federation import claims as mapping
 from idp.federation import metadata as published
-from idp.federation.errors import Cancelled, Denied, Outside, Unavailable, UnfitUpstream, Untrusted
+from idp.federation.errors import (
+    AccessDeniedError,
+    InvalidUpstreamError,
+    NotInAllowedOrganizationError,
+    SignInCancelledError,
+    UntrustedResponseError,
+    UpstreamUnavailableError,
+)
+from idp.federation.models import AuthorizationRequest, Upstream, UserInfo
 from idp.federation.providers.base import LEEWAY, SECONDS, oauth_client
-from idp.federation.upstream import Person, Trip, Upstream
+from idp.infra import outbound
 from idp.keys import jose
-from idp.web import outbound
 
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -48,16 +55,18 @@ class OpenIDProvider:
 
     def check(self, upstream: Upstream) -> None:
         if any(upstream.options.get(name, "no") != "no" for name in SWITCHES):
-            raise UnfitUpstream(f"The only value of the options {', '.join(SWITCHES)} is no.")
+            raise InvalidUpstreamError(f"The only value of the options {', '.join(SWITCHES)} is no.")
         if upstream.lacks("nonce") and upstream.lacks("pkce"):
-            raise UnfitUpstream("One of PKCE and nonce is needed: without both a stolen code is as good as one's own.")
+            raise InvalidUpstreamError(
+                "One of PKCE and nonce is needed: without both a stolen code is as good as one's own."
+            )
         if not published.is_url(upstream.options.get("metadata_url", upstream.issuer)):
-            raise UnfitUpstream("The option metadata_url must be a URL.")
+            raise InvalidUpstreamError("The option metadata_url must be a URL.")
         parts = urlsplit(upstream.issuer)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
-            raise UnfitUpstream("The issuer must be a URL without query and fragment.")
+            raise InvalidUpstreamError("The issuer must be a URL without query and fragment.")
         if "openid" not in upstream.scope.split():
-            raise UnfitUpstream("The scope must have openid in it.")
+            raise InvalidUpstreamError("The scope must have openid in it.")
 
     def published_issuer(self, upstream: Upstream) -> str:
         """What its metadata calls the issuer."""
@@ -71,7 +80,7 @@ class OpenIDProvider:
         """What proves that we are the client."""
         return upstream.client_secret
 
-    def authorization_parameters(self, upstream: Upstream, trip: Trip) -> dict[str, str]:
+    def authorization_parameters(self, upstream: Upstream, trip: AuthorizationRequest) -> dict[str, str]:
         """What the authorization request asks for besides what every one does."""
         asked = {"login_hint": trip.login_hint, "acr_values": trip.acr or ""}
         if trip.max_age is not None:
@@ -99,7 +108,7 @@ class OpenIDProvider:
         where = upstream.options.get("metadata_url")
         return await published.metadata(upstream.issuer, self.published_issuer(upstream), where)
 
-    async def authorization_url(self, upstream: Upstream, trip: Trip) -> str:
+    async def authorization_url(self, upstream: Upstream, trip: AuthorizationRequest) -> str:
         found = await self._metadata(upstream)
         bound = {} if upstream.lacks("nonce") else {"nonce": trip.nonce}
         bound |= {} if upstream.lacks("pkce") else {"code_verifier": trip.code_verifier}
@@ -112,23 +121,23 @@ class OpenIDProvider:
             )
         return str(url)
 
-    async def identify(self, upstream: Upstream, trip: Trip, parameters: dict[str, str]) -> Person:
+    async def identify(self, upstream: Upstream, trip: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
         try:
             async with asyncio.timeout(SECONDS):
                 return await self._identify(upstream, trip, parameters)
         except TimeoutError as error:
-            raise Unavailable("The provider takes too long.") from error
+            raise UpstreamUnavailableError("The provider takes too long.") from error
 
-    async def _identify(self, upstream: Upstream, trip: Trip, parameters: dict[str, str]) -> Person:
+    async def _identify(self, upstream: Upstream, trip: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
         found = await self._metadata(upstream)
         self._check_answer(found, parameters)
         tokens = await self._redeem(upstream, found, trip, parameters["code"])
         token = await self._id_token(upstream, found, trip, tokens)
         told = self.sent_along(parameters) | await self._userinfo(upstream, found, tokens, token) | token
         if not self.is_member(upstream, told):
-            raise Outside("The person is not of those who may sign in.")
+            raise NotInAllowedOrganizationError("The person is not of those who may sign in.")
         email = mapping.email_of(upstream, told)
-        return Person(
+        return UserInfo(
             token["iss"],
             token["sub"],
             email,
@@ -144,25 +153,29 @@ class OpenIDProvider:
         """RFC 6749 section 4.1.2.1, RFC 9207 section 2.4."""
         issuer = parameters.get("iss")
         if issuer is None and found.get("authorization_response_iss_parameter_supported") is True:
-            raise Untrusted("The answer does not say whose it is.")
+            raise UntrustedResponseError("The answer does not say whose it is.")
         if issuer is not None and issuer != found["issuer"]:
-            raise Untrusted("The answer is another issuer's.")
+            raise UntrustedResponseError("The answer is another issuer's.")
         error = parameters.get("error")
         if error in ("access_denied", "user_cancelled_authorize", "login_required", "interaction_required"):
-            raise Cancelled("The person did not go on.")
+            raise SignInCancelledError("The person did not go on.")
         if error is not None or "code" not in parameters:
-            raise Denied("The provider sent an error.")
+            raise AccessDeniedError("The provider sent an error.")
 
-    async def _redeem(self, upstream: Upstream, found: dict[str, Any], trip: Trip, code: str) -> dict[str, Any]:
+    async def _redeem(
+        self, upstream: Upstream, found: dict[str, Any], trip: AuthorizationRequest, code: str
+    ) -> dict[str, Any]:
         try:
             async with self._client(upstream, found) as client:
                 verifier = {} if upstream.lacks("pkce") else {"code_verifier": trip.code_verifier}
                 tokens = await client.fetch_token(found["token_endpoint"], code=code, **verifier)
         except AuthlibBaseError as error:
             known = isinstance(error.error, str) and _ERROR_CODE.fullmatch(error.error)
-            raise Denied(f"The provider would not redeem the code: {error.error if known else 'no reason'}.") from error
+            raise AccessDeniedError(
+                f"The provider would not redeem the code: {error.error if known else 'no reason'}."
+            ) from error
         except (outbound.CallFailed, ValueError, TypeError, AttributeError) as error:
-            raise Unavailable("The token endpoint does not answer as it should.") from error
+            raise UpstreamUnavailableError("The token endpoint does not answer as it should.") from error
         return dict(tokens)
 
     def _client(self, upstream: Upstream, found: dict[str, Any]) -> "AsyncOAuth2Client":
@@ -173,28 +186,28 @@ class OpenIDProvider:
         return oauth_client(upstream, secret, method)
 
     async def _id_token(
-        self, upstream: Upstream, found: dict[str, Any], trip: Trip, tokens: dict[str, Any]
+        self, upstream: Upstream, found: dict[str, Any], trip: AuthorizationRequest, tokens: dict[str, Any]
     ) -> dict[str, Any]:
         """The claims of the ID token, checked as OpenID Connect Core section 3.1.3.7 says."""
         text = tokens.get("id_token")
         if not isinstance(text, str):
-            raise Untrusted("There is no ID token.")
+            raise UntrustedResponseError("There is no ID token.")
         try:
             token = await published.verify(text, found["jwks_uri"], _algorithms(found))
             jose.check_times(token, LEEWAY, fractions=True)
             _check_at_hash(text, token, tokens.get("access_token"))
         except (jose.InvalidJWTError, jose.UnsupportedAlgorithmError) as error:
-            raise Untrusted(f"The ID token is not right: {error}") from error
+            raise UntrustedResponseError(f"The ID token is not right: {error}") from error
         except UnicodeError as error:
-            raise Untrusted("The access token that came with the ID token is not ASCII.") from error
+            raise UntrustedResponseError("The access token that came with the ID token is not ASCII.") from error
         if token.get("iss") != self.expected_issuer(upstream, token):
-            raise Untrusted("The ID token is another issuer's.")
+            raise UntrustedResponseError("The ID token is another issuer's.")
         _check_audience(token, upstream.client_id)
         if not (upstream.lacks("nonce") and "nonce" not in token) and not _same(token.get("nonce"), trip.nonce):
-            raise Untrusted("The ID token is of another sign-in.")
+            raise UntrustedResponseError("The ID token is of another sign-in.")
         subject = token.get("sub")
         if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
-            raise Untrusted("The ID token does not say who it is about.")
+            raise UntrustedResponseError("The ID token does not say who it is about.")
         return token
 
     async def _userinfo(
@@ -220,11 +233,11 @@ class OpenIDProvider:
             else:
                 told = answer.json()
         except (outbound.CallFailed, AuthlibBaseError, ValueError) as error:
-            raise Unavailable("The userinfo endpoint does not answer as it should.") from error
+            raise UpstreamUnavailableError("The userinfo endpoint does not answer as it should.") from error
         if told is None:
             return {}
         if not isinstance(told, dict) or told.get("sub") != token["sub"]:
-            raise Untrusted("The userinfo endpoint speaks of somebody else.")
+            raise UntrustedResponseError("The userinfo endpoint speaks of somebody else.")
         return told
 
     async def _signed_userinfo(
@@ -258,7 +271,7 @@ class OpenIDProvider:
         found = await self._metadata(upstream)
         keys = (await published.fetch(found["jwks_uri"])).get("keys")
         if not isinstance(keys, list) or not keys:
-            raise Unavailable("It publishes no keys.")
+            raise UpstreamUnavailableError("It publishes no keys.")
         return [
             f"It is the issuer {found['issuer']}.",
             f"It publishes {len(keys)} keys.",
@@ -282,9 +295,9 @@ def _check_audience(token: dict[str, Any], client_id: str) -> None:
     audience, party = token.get("aud"), token.get("azp")
     audiences = audience if isinstance(audience, list) else [audience]
     if client_id not in audiences:
-        raise Untrusted("The ID token is for another client.")
+        raise UntrustedResponseError("The ID token is for another client.")
     if (len(audiences) > 1 or party is not None) and party != client_id:
-        raise Untrusted("The ID token was issued to another client.")
+        raise UntrustedResponseError("The ID token was issued to another client.")
 
 
 def _check_at_hash(text: str, token: dict[str, Any], access_token: object) -> None:
@@ -292,7 +305,7 @@ def _check_at_hash(text: str, token: dict[str, Any], access_token: object) -> No
         return
     expected = jose.left_half_hash(str(access_token), jose.algorithm_of(text))
     if not _same(token["at_hash"], expected):
-        raise Untrusted("The access token is not the one that the ID token came with.")
+        raise UntrustedResponseError("The access token is not the one that the ID token came with.")
 
 
 def _auth_time(token: dict[str, Any]) -> int | None:

@@ -1,7 +1,7 @@
 """The authorization challenge endpoint: sign-in by an app of the operator's own, without a browser.
 
 OAuth 2.0 for First-Party Applications (draft-ietf-oauth-first-party-apps). The steps, what they need and what they
-prove are those of the pages: :mod:`idp.signin.engine` takes them, whoever asks.
+prove are those of the pages: :mod:`idp.signin.service` takes them, whoever asks.
 """
 
 from typing import Any, NamedTuple
@@ -10,33 +10,33 @@ from urllib.parse import urlencode
 import msgspec
 from litestar import MediaType, Request, Response, post
 
-from idp.accounts.addresses import InvalidEmail
-from idp.accounts.passwords import PasswordRefused
-from idp.db.engine import transaction
-from idp.errors import InvalidRequest, InvalidScope, OAuthError, PageError, UnauthorizedClient
-from idp.federation.upstreams import upstreams
+from idp.accounts.addresses import InvalidEmailError
+from idp.accounts.passwords import InvalidPasswordError
+from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, PageError, UnauthorizedClientError
+from idp.federation.registry import upstreams
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.browser_binding import BrowserBinding
+from idp.http.exception_handlers import NO_STORE
+from idp.http.headers import request_header
+from idp.infra.db.engine import transaction
 from idp.oauth import consent
-from idp.oauth.authorize import levels, waiting
+from idp.oauth.authorize import acr, pending_request
 from idp.oauth.authorize.checks import CHECKS
 from idp.oauth.authorize.code import issue_code
+from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import read, within_registration
-from idp.oauth.authorize.waiting import Waiting
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
 from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
-from idp.signin import engine, limits, machine
 from idp.signin import flow as flows
+from idp.signin import limits, service, transitions
 from idp.signin.flow import Flow
-from idp.signin.machine import Step
 from idp.signin.recovery import ask, reset_by_code
 from idp.signin.sessions import SignedIn
-from idp.signin.steps import Refused, passkey
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.binding import Binding
-from idp.web.failures import NO_STORE
-from idp.web.headers import request_header
+from idp.signin.steps import StepRefusedError, passkey
+from idp.signin.transitions import Step
 
 AnyRequest = Request[Any, Any, Any]
 CLIENT = {"access": Access.CLIENT}
@@ -46,7 +46,7 @@ class _Asking(NamedTuple):
     """An app in the middle of a sign-in."""
 
     client: Client
-    pending: Waiting
+    pending: PendingRequest
     flow: Flow
     form: dict[str, str]
 
@@ -65,10 +65,12 @@ async def challenge(request: AnyRequest) -> Response[Any]:
     if step is Step.UPSTREAM:
         return _to_upstream(asking)
     try:
-        taken = await engine.take(request, asking.flow, step, asking.form | {"code": _code(asking.form)}, browser=False)
-    except engine.NotNow:
+        taken = await service.take(
+            request, asking.flow, step, asking.form | {"code": _code(asking.form)}, browser=False
+        )
+    except service.StepNotAllowedError:
         return await _insufficient(request, asking, "This step cannot be taken now. Take one of those named.")
-    except Refused:
+    except StepRefusedError:
         return await _insufficient(request, asking, "What was entered is not right.")
     except PageError as error:
         raise _invalid_session() from error
@@ -85,8 +87,8 @@ async def forgot(request: AnyRequest) -> Response[Any]:
     asking = await _load(request)
     try:
         await ask(asking.flow, asking.form.get("username", ""), None)
-    except InvalidEmail as error:
-        raise InvalidRequest("username must be an email address.") from error
+    except InvalidEmailError as error:
+        raise InvalidRequestError("username must be an email address.") from error
     return _answer({"auth_session": asking.auth_session})
 
 
@@ -98,7 +100,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
         changed = await reset_by_code(
             asking.flow, _code(asking.form), asking.form.get("password", ""), credentials_changed, None
         )
-    except PasswordRefused as error:
+    except InvalidPasswordError as error:
         raise OAuthError("invalid_password", "The password is too short, too long or too easy to guess.") from error
     if not changed:
         return await _insufficient(request, asking, "The code is not right, or it is too old.")
@@ -114,20 +116,20 @@ async def _load(request: AnyRequest) -> _Asking:
     form = await forms.form_or_json(request)
     client = authenticate(request_header(request.scope, b"authorization"), form)
     if not client.authorization_challenge:
-        raise UnauthorizedClient("This client may not ask for credentials itself. Send the user to a browser.")
+        raise UnauthorizedClientError("This client may not ask for credentials itself. Send the user to a browser.")
     if "auth_session" not in form:
         return await _begin(client, form)
     flow_id, _, secret = form["auth_session"].partition(".")
-    binding = Binding(flow_id, secret)
+    binding = BrowserBinding(flow_id, secret)
     try:
-        pending, flow = await waiting.load_bound(binding), await flows.load_bound(binding)
+        pending, flow = await pending_request.load_bound(binding), await flows.load_bound(binding)
     except PageError as error:
         raise _invalid_session() from error
     if pending.asked.client_id != client.client_id:
         raise _invalid_session()
     pending = msgspec.structs.replace(pending, asked=within_registration(pending.asked, client))
     if not pending.asked.scope:
-        raise InvalidScope("None of the requested scopes is allowed to this client any more.")
+        raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
     return _Asking(client, pending, flow, form)
 
 
@@ -137,13 +139,13 @@ async def _begin(client: Client, form: dict[str, str]) -> _Asking:
         check(parameters, client)
     # There is no redirect; the code is bound to the client and to its code_challenge.
     asked = read(parameters, client, "")
-    wanted = levels.wanted(asked, client)
+    wanted = acr.wanted(asked, client)
     key = await limits.begin(None)
     async with transaction():
-        pending = await waiting.store(key, asked)
+        pending = await pending_request.store(key, asked)
         await flows.start(
             key,
-            waiting.path(pending),
+            pending_request.path(pending),
             login_hint=asked.login_hint,
             display=consent.display(client, asked.ui_locales),
             acr=wanted.acr,
@@ -159,7 +161,7 @@ def _step(asking: _Asking) -> Step | None:
     form = asking.form
     if "step" in form:
         if form["step"] not in set(Step):
-            raise InvalidRequest("step must be one of those named in the answer.")
+            raise InvalidRequestError("step must be one of those named in the answer.")
         return Step(form["step"])
     if "credential" in form:
         return Step.PASSKEY
@@ -178,7 +180,7 @@ async def _insufficient(
     """What is still missing (section 5.2.2 of the draft)."""
     try:
         flow = await flows.load_bound(asking.flow.binding)
-        steps = machine.allowed(await engine.state_of(None, flow))
+        steps = transitions.allowed(await service.state_of(None, flow))
     except PageError as error:
         raise _invalid_session() from error
     answer: dict[str, Any] = {"auth_session": asking.auth_session, "steps": steps} | (more or {})
@@ -197,9 +199,9 @@ def _to_upstream(asking: _Asking) -> Response[Any]:
     asked, client, form = asking.pending.asked, asking.client, asking.form
     redirect_uri = form.get("redirect_uri", client.redirect_uris[0])
     if redirect_uri not in client.redirect_uris:
-        raise InvalidRequest("redirect_uri is not registered for this client.")
+        raise InvalidRequestError("redirect_uri is not registered for this client.")
     if form.get("upstream", "") not in {upstream.id for upstream in upstreams.allowed(client.upstreams)}:
-        raise InvalidRequest("upstream must be one of those that this client may use.")
+        raise InvalidRequestError("upstream must be one of those that this client may use.")
     parameters = {
         "client_id": client.client_id,
         "redirect_uri": redirect_uri,
@@ -230,7 +232,7 @@ async def _grant(asking: _Asking, session: SignedIn, more: dict[str, Any]) -> Re
     if asked.subject is not None and asked.subject != str(session.user_id):
         raise OAuthError("login_required", "Another user signed in than the one asked for.")
     async with transaction():
-        await waiting.finish(asking.pending)
+        await pending_request.finish(asking.pending)
         code = await issue_code(asked, asking.client, session)
     return _answer({"authorization_code": code} | more)
 

@@ -6,7 +6,7 @@ They run after the client and its redirect URI are known to be good, so that eac
 import contextlib
 from collections.abc import Callable
 
-from idp.errors import InvalidRequest, InvalidScope, InvalidTarget, OAuthError, UnauthorizedClient
+from idp.errors import InvalidRequestError, InvalidScopeError, InvalidTargetError, OAuthError, UnauthorizedClientError
 from idp.keys import jose
 from idp.oauth.authorize.request import MAX_LENGTH, Parameters, granted_scope, words
 from idp.oauth.clients.registry import Client, registry
@@ -48,30 +48,30 @@ def request_object_is_not_used(parameters: Parameters, client: Client) -> None:
 def response_type_is_code(parameters: Parameters, client: Client) -> None:
     """RFC 6749 section 3.1.1."""
     if "response_type" not in parameters:
-        raise InvalidRequest("response_type is missing.")
+        raise InvalidRequestError("response_type is missing.")
     if parameters["response_type"] != "code":
         raise OAuthError("unsupported_response_type", "The only response_type is code.")
     if "authorization_code" not in client.grant_types:
-        raise UnauthorizedClient("This client is not registered for the authorization_code grant.")
+        raise UnauthorizedClientError("This client is not registered for the authorization_code grant.")
 
 
 def response_mode_is_known(parameters: Parameters, client: Client) -> None:
     """OAuth 2.0 Multiple Response Types section 2.1, Form Post Response Mode section 2."""
     if parameters.get("response_mode", "query") not in RESPONSE_MODES:
-        raise InvalidRequest("response_mode must be query, fragment or form_post.")
+        raise InvalidRequestError("response_mode must be query, fragment or form_post.")
 
 
 def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
     """What we store and echo has a limit."""
     for name in ("state", "nonce", "scope", "login_hint", "acr_values", "ui_locales", "resource"):
         if len(parameters.get(name, "")) > MAX_LENGTH:
-            raise InvalidRequest(f"{name} is too long.")
+            raise InvalidRequestError(f"{name} is too long.")
 
 
 def scope_is_known(parameters: Parameters, client: Client) -> None:
     """RFC 6749 section 3.3: what the client may not have is left out; a request for nothing else is refused."""
     if not granted_scope(parameters, client):
-        raise InvalidScope("None of the requested scopes is known and allowed to this client.")
+        raise InvalidScopeError("None of the requested scopes is known and allowed to this client.")
 
 
 def pkce_is_s256(parameters: Parameters, client: Client) -> None:
@@ -79,30 +79,30 @@ def pkce_is_s256(parameters: Parameters, client: Client) -> None:
     challenge = parameters.get("code_challenge")
     if challenge is None:
         if client.require_pkce or client.public or "code_challenge_method" in parameters:
-            raise InvalidRequest("code_challenge is missing: PKCE is required.")
+            raise InvalidRequestError("code_challenge is missing: PKCE is required.")
         return
     if parameters.get("code_challenge_method") != "S256":
-        raise InvalidRequest("code_challenge_method must be S256.")
+        raise InvalidRequestError("code_challenge_method must be S256.")
     if len(challenge) != CODE_CHALLENGE_LENGTH or not set(challenge) <= BASE64URL:
-        raise InvalidRequest("code_challenge must be the base64url of a SHA-256.")
+        raise InvalidRequestError("code_challenge must be the base64url of a SHA-256.")
 
 
 def prompt_is_consistent(parameters: Parameters, client: Client) -> None:
     """OpenID Connect Core section 3.1.2.1, Initiating User Registration via OpenID Connect section 4.1."""
     prompt = set(words(parameters, "prompt"))
     if "create" in prompt and "create" not in prompts():
-        raise InvalidRequest("prompt create is not possible: people cannot register themselves here.")
+        raise InvalidRequestError("prompt create is not possible: people cannot register themselves here.")
     if not prompt <= set(prompts()):
-        raise InvalidRequest("prompt has an unknown value.")
+        raise InvalidRequestError("prompt has an unknown value.")
     if "none" in prompt and len(prompt) > 1:
-        raise InvalidRequest("prompt none cannot be combined with others.")
+        raise InvalidRequestError("prompt none cannot be combined with others.")
 
 
 def resources_are_registered(parameters: Parameters, client: Client) -> None:
     """RFC 8707 section 2."""
     for resource in words(parameters, "resource"):
         if registry.resource_server(resource) is None:
-            raise InvalidTarget("The resource is not registered.")
+            raise InvalidTargetError("The resource is not registered.")
 
 
 CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (

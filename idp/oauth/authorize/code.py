@@ -3,9 +3,9 @@
 import msgspec
 
 from idp import ids
-from idp.db.engine import execute
 from idp.errors import OAuthError
-from idp.oauth.authorize import levels
+from idp.infra.db.engine import execute
+from idp.oauth.authorize import acr
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registry import Client
 from idp.settings import settings
@@ -34,7 +34,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
         OAuthError: the sign-in does not reach it.
         PageError: the session ended meanwhile.
     """
-    if not levels.reaches(session.acr, levels.wanted(asked, client).essential):
+    if not acr.reaches(session.acr, acr.wanted(asked, client).essential):
         raise OAuthError("unmet_authentication_requirements", "The user must show a further factor.")
     code = ids.random_token()
     claims = msgspec.json.encode(asked.claims).decode() if asked.claims.userinfo or asked.claims.id_token else None

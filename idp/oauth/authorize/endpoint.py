@@ -6,29 +6,29 @@ from typing import Any
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
-from idp.db.engine import transaction
-from idp.errors import InvalidScope, OAuthError, PageError
+from idp.errors import InvalidScopeError, OAuthError, PageError
 from idp.federation.providers.base import LEEWAY
-from idp.federation.upstreams import upstreams
+from idp.federation.registry import upstreams
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.browser_binding import BrowserKey
+from idp.http.pages import see_other
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import gettext as _
+from idp.infra.request_context import Refusal, refusal
 from idp.oauth import consent
-from idp.oauth.authorize import levels, waiting
+from idp.oauth.authorize import acr, pending_request
 from idp.oauth.authorize.checks import CHECKS, response_mode
 from idp.oauth.authorize.code import issue_code
+from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest, Parameters, read, within_registration
 from idp.oauth.authorize.respond import respond, respond_with_error
-from idp.oauth.authorize.waiting import Waiting
 from idp.oauth.clients import redirects
 from idp.oauth.clients.registry import Client, registry
 from idp.signin import flow as flows
 from idp.signin import limits, sessions
-from idp.signin.machine import Step
 from idp.signin.sessions import SignedIn
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.binding import BrowserKey
-from idp.web.context import Refusal, refusal
-from idp.web.i18n import gettext as _
-from idp.web.pages import see_other
+from idp.signin.transitions import Step
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -81,7 +81,7 @@ async def authorize(request: AnyRequest) -> Response[Any]:
     if request.method == HttpMethod.POST:
         # Another site's POST arrives without our SameSite cookies; the GET that follows it brings them.
         await limits.begin(request)
-        return see_other(await waiting.store_unclaimed(asked))
+        return see_other(await pending_request.store_unclaimed(asked))
     return await _proceed(request, asked, None)
 
 
@@ -89,16 +89,16 @@ async def authorize(request: AnyRequest) -> Response[Any]:
 async def resume(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """Go on with a request that waited, for the sign-in or for the GET after a POST."""
     key = BrowserKey.of(request)
-    if (claimed := await waiting.claim(key, request_id)) is not None:
+    if (claimed := await pending_request.claim(key, request_id)) is not None:
         return see_other(claimed, key.cookies())
-    pending = await waiting.load(request, request_id)
+    pending = await pending_request.load(request, request_id)
     return await _proceed(request, pending.asked, pending)
 
 
 @get("/authorize/{request_id:str}/cancel", opt={"access": Access.PAGE})
 async def cancel(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """The person does not want to sign in."""
-    pending = await waiting.load(request, request_id)
+    pending = await pending_request.load(request, request_id)
     _still_registered(pending.asked)
     return await _refuse(pending.asked, pending, OAuthError("access_denied", "The user cancelled the sign-in."))
 
@@ -117,15 +117,15 @@ def _still_registered(asked: AuthorizationRequest) -> Client:
     return client
 
 
-async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Waiting | None) -> Response[Any]:
+async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: PendingRequest | None) -> Response[Any]:
     """Answer the request, or send the browser to what is still missing."""
     client = _still_registered(asked)
     asked = within_registration(asked, client)
     session = await sessions.current(request)
     try:
         if not asked.scope:
-            raise InvalidScope("None of the requested scopes is allowed to this client any more.")
-        wanted = levels.wanted(asked, client)
+            raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
+        wanted = acr.wanted(asked, client)
         if session is None or not _signed_in_as_asked(asked, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending)
         if not _level_is_met(asked, wanted, session, pending):
@@ -138,26 +138,26 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Wa
 
 
 def _level_is_met(
-    asked: AuthorizationRequest, wanted: levels.Wanted, session: SignedIn, pending: Waiting | None
+    asked: AuthorizationRequest, wanted: acr.Wanted, session: SignedIn, pending: PendingRequest | None
 ) -> bool:
     """Whether this session satisfies the acr that is asked for.
 
     Raises:
         OAuthError: it does not, and nobody may be asked for more.
     """
-    if not levels.reaches(session.acr, wanted.essential):
+    if not acr.reaches(session.acr, wanted.essential):
         if "none" in asked.prompt:
             raise OAuthError("interaction_required", "The user must show a further factor.")
         return False
     offered = "none" in asked.prompt or _signed_in_for(pending, session)
-    return offered or levels.reaches(session.acr, wanted.voluntary)
+    return offered or acr.reaches(session.acr, wanted.voluntary)
 
 
-def _signed_in_for(pending: Waiting | None, session: SignedIn) -> bool:
+def _signed_in_for(pending: PendingRequest | None, session: SignedIn) -> bool:
     return pending is not None and session.auth_time >= pending.created_at
 
 
-def _signed_in_as_asked(asked: AuthorizationRequest, session: SignedIn, pending: Waiting | None) -> bool:
+def _signed_in_as_asked(asked: AuthorizationRequest, session: SignedIn, pending: PendingRequest | None) -> bool:
     """Whether this session satisfies prompt, max_age and the subject that was named.
 
     Raises:
@@ -181,19 +181,19 @@ async def _send_to_login(
     request: AnyRequest,
     asked: AuthorizationRequest,
     client: Client,
-    wanted: levels.Wanted,
-    pending: Waiting | None,
+    wanted: acr.Wanted,
+    pending: PendingRequest | None,
     *,
     step_up: SignedIn | None = None,
 ) -> Response[Any]:
     if "none" in asked.prompt:
         raise OAuthError("login_required", "The user must sign in.")
     key = await limits.begin(request)
-    pending = pending or await waiting.store(key, asked)
+    pending = pending or await pending_request.store(key, asked)
     binding = await flows.start(
         key,
-        waiting.path(pending),
-        cancel_to=f"{waiting.path(pending)}/cancel",
+        pending_request.path(pending),
+        cancel_to=f"{pending_request.path(pending)}/cancel",
         login_hint=asked.login_hint,
         display=consent.display(client, asked.ui_locales),
         acr=wanted.acr,
@@ -209,29 +209,31 @@ async def _send_to_login(
     return see_other(path, key.cookies())
 
 
-async def _send_to_consent(request: AnyRequest, asked: AuthorizationRequest, pending: Waiting | None) -> Response[Any]:
+async def _send_to_consent(
+    request: AnyRequest, asked: AuthorizationRequest, pending: PendingRequest | None
+) -> Response[Any]:
     if "none" in asked.prompt:
         raise OAuthError("consent_required", "The user must consent.")
     if pending is not None:
         return see_other(f"/consent/{pending.binding.id}")
     key = await limits.begin(request)
-    pending = await waiting.store(key, asked)
+    pending = await pending_request.store(key, asked)
     return see_other(f"/consent/{pending.binding.id}", key.cookies())
 
 
-async def _refuse(asked: AuthorizationRequest, pending: Waiting | None, error: OAuthError) -> Response[Any]:
+async def _refuse(asked: AuthorizationRequest, pending: PendingRequest | None, error: OAuthError) -> Response[Any]:
     if pending is not None:
-        await waiting.finish(pending)
+        await pending_request.finish(pending)
     return respond_with_error(asked.redirect_uri, asked.response_mode, error, asked.state)
 
 
 async def _grant(
-    asked: AuthorizationRequest, client: Client, session: SignedIn, pending: Waiting | None
+    asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
 ) -> Response[Any]:
     """End the request with a code."""
     async with transaction():
         if pending is not None:
-            await waiting.finish(pending)
+            await pending_request.finish(pending)
         code = await issue_code(asked, client, session)
     return respond(asked.redirect_uri, asked.response_mode, {"code": code}, asked.state)
 

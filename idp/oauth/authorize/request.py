@@ -9,7 +9,7 @@ from typing import Any, Self
 import msgspec
 import structlog
 
-from idp.errors import InvalidRequest, OAuthError
+from idp.errors import InvalidRequestError, OAuthError
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
@@ -105,7 +105,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
     """Type the parameters of a request that passed the checks.
 
     Raises:
-        InvalidRequest: a value is malformed.
+        InvalidRequestError: a value is malformed.
     """
     claims, scope = _read_claims(parameters), granted_scope(parameters, client)
     asked = AuthorizationRequest(
@@ -160,7 +160,7 @@ def _read_max_age(parameters: Parameters) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 10):
-        raise InvalidRequest("max_age must be a number of seconds.")
+        raise InvalidRequestError("max_age must be a number of seconds.")
     return int(text)
 
 
@@ -170,13 +170,13 @@ def _read_claims(parameters: Parameters) -> ClaimsRequest:
     if text is None:
         return ClaimsRequest()
     if len(text) > MAX_LENGTH:
-        raise InvalidRequest("claims is too long.")
+        raise InvalidRequestError("claims is too long.")
     if "\\u0000" in text:
-        raise InvalidRequest("claims contains a NUL character.")
+        raise InvalidRequestError("claims contains a NUL character.")
     try:
         return msgspec.json.decode(text, type=ClaimsRequest)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise InvalidRequest("claims must be a JSON object as in OpenID Connect Core section 5.5.") from error
+        raise InvalidRequestError("claims must be a JSON object as in OpenID Connect Core section 5.5.") from error
 
 
 def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
@@ -194,7 +194,7 @@ def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
     if "id_token_hint" in parameters:
         try:
             return str(read_id_token_hint(parameters["id_token_hint"])["sub"])
-        except InvalidRequest as error:
+        except InvalidRequestError as error:
             if "none" in words(parameters, "prompt"):
                 raise OAuthError("login_required", error.description, reason=error.reason) from error
             log.info("id_token_hint_ignored", reason=error.reason)

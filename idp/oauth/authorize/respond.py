@@ -9,8 +9,8 @@ from litestar import Response
 from litestar.datastructures import Cookie
 
 from idp.errors import OAuthError
+from idp.http.pages import navigate, page, see_other
 from idp.settings import settings
-from idp.web.pages import navigate, page, see_other
 
 
 def respond(

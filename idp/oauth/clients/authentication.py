@@ -8,11 +8,11 @@ from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 from idp import ids
-from idp.audit import strangers
+from idp.audit import unauthenticated_limit
 from idp.audit.events import note
-from idp.errors import InvalidClient, InvalidRequest
+from idp.errors import InvalidClientError, InvalidRequestError
+from idp.infra.request_context import actor
 from idp.oauth.clients.registry import Client, registry
-from idp.web.context import actor
 
 Form = Mapping[str, str]
 #: Says whether a client's proof of who it is holds. Of no client it says no, after the same work.
@@ -79,20 +79,20 @@ def authenticate(authorization: str | None, form: Form) -> Client:
         form: the parameters of the body.
 
     Raises:
-        InvalidClient: it is unknown or disabled, or its proof does not hold. Which of it is not told.
-        InvalidRequest: the request uses more than one method, or names two clients.
+        InvalidClientError: it is unknown or disabled, or its proof does not hold. Which of it is not told.
+        InvalidRequestError: the request uses more than one method, or names two clients.
     """
     challenge = authorization is not None
     attempts = [
         (name, attempt) for name, method in METHODS.items() if (attempt := method(authorization, form)) is not None
     ]
     if len(attempts) > 1:
-        raise InvalidRequest("The request uses more than one client authentication method.")
+        raise InvalidRequestError("The request uses more than one client authentication method.")
     if not attempts:
-        raise InvalidClient("The request names no client.")
+        raise InvalidClientError("The request names no client.")
     ((method, attempt),) = attempts
     if form.get("client_id", attempt.client_id) != attempt.client_id:
-        raise InvalidRequest("The client_id in the body is not the one in the Authorization header.")
+        raise InvalidRequestError("The client_id in the body is not the one in the Authorization header.")
     client = registry.client(attempt.client_id)
     proven = attempt.proof(client)
     if client is None or not proven or method not in client.auth_methods:
@@ -104,10 +104,10 @@ def authenticate(authorization: str | None, form: Form) -> Client:
             outcome="failure",
             client_id=known,
             detail={"reason": reason},
-            stranger=strangers.subject(known),
+            stranger=unauthenticated_limit.subject(known),
         )
         whose = f" of {known}" if known else ""
-        raise InvalidClient(challenge=challenge, reason=f"Client authentication{whose} failed: {reason}.")
+        raise InvalidClientError(challenge=challenge, reason=f"Client authentication{whose} failed: {reason}.")
     actor.set(f"client:{client.client_id}")
     return client
 
@@ -139,15 +139,17 @@ def _knows(secret: str) -> Proof:
     return proof
 
 
-def _malformed(problem: str) -> InvalidClient:
-    return InvalidClient(challenge=True, reason=f"Client authentication failed: the Authorization header {problem}.")
+def _malformed(problem: str) -> InvalidClientError:
+    return InvalidClientError(
+        challenge=True, reason=f"Client authentication failed: the Authorization header {problem}."
+    )
 
 
 def _decode_basic(authorization: str) -> Credentials:
     """Decode an Authorization header.
 
     Raises:
-        InvalidClient: it is not of the Basic scheme, or not well-formed.
+        InvalidClientError: it is not of the Basic scheme, or not well-formed.
     """
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "basic":
@@ -162,7 +164,7 @@ def _decode_base64(text: str) -> str:
     """Decode strictly: one string has one encoding.
 
     Raises:
-        InvalidClient: it is not base64 of UTF-8.
+        InvalidClientError: it is not base64 of UTF-8.
     """
     try:
         data = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
@@ -177,7 +179,7 @@ def _decode_form(text: str) -> str:
     """Decode what RFC 6749 wants encoded twice: both halves of the credentials are form-encoded.
 
     Raises:
-        InvalidClient: a half is not form-encoded UTF-8.
+        InvalidClientError: a half is not form-encoded UTF-8.
     """
     if "%" not in text and "+" not in text:
         return text

@@ -13,11 +13,11 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from idp.audit.events import record
-from idp.db.engine import execute, fetchrow
+from idp.http.access import Access
+from idp.infra.db.engine import execute, fetchrow
 from idp.oauth.clients.metadata import invalid_metadata
-from idp.oauth.clients.registration import UnknownClient, change
+from idp.oauth.clients.registration import UnknownClientError, change
 from idp.settings import settings
-from idp.web.access import Access
 
 #: Bytes; a logo is shown at 52 pixels.
 MAX_BYTES = 48 * 1024
@@ -57,13 +57,13 @@ async def keep_logo(client_id: str, content: bytes) -> None:
     """Keep the logo of a client and show it from now on.
 
     Raises:
-        UnknownClient: there is none.
+        UnknownClientError: there is none.
         OAuthError: ``invalid_client_metadata``, it is not a picture that we take.
     """
     kind, version = media_type(content), sha256(content).hexdigest()[:8]
     async with change():
         if await fetchrow(_KNOWN, client_id) is None:
-            raise UnknownClient("There is no client with this id.")
+            raise UnknownClientError("There is no client with this id.")
         await execute(_KEEP, client_id, kind, content)
         await execute(_SHOW, client_id, f"{settings().issuer}/logos/{client_id}?v={version}")
         await record("client_updated", client_id=client_id, detail={"changed": ["logo_uri"]})
@@ -73,12 +73,12 @@ async def remove_logo(client_id: str) -> None:
     """Show no logo of a client any more, wherever it was from.
 
     Raises:
-        UnknownClient: there is none.
+        UnknownClientError: there is none.
     """
     async with change():
         await execute(_FORGET, client_id)
         if not await execute(_SHOW, client_id, None):
-            raise UnknownClient("There is no client with this id.")
+            raise UnknownClientError("There is no client with this id.")
         await record("client_updated", client_id=client_id, detail={"changed": ["logo_uri"]})
 
 

@@ -10,8 +10,8 @@ import msgspec
 
 from idp.errors import OAuthError
 from idp.keys import jose
-from idp.oauth.clients.uris import UnfitURI, check_link, check_redirect_uri, origin_of
-from idp.signin.machine import ACR_VALUES
+from idp.oauth.clients.uris import InvalidURIError, check_link, check_redirect_uri, origin_of
+from idp.signin.transitions import ACR_VALUES
 
 APPLICATION_TYPES = ("web", "native")
 #: The ways to send a secret. A client that did not register one strictly may use either.
@@ -153,7 +153,7 @@ def redirect_uris_are_fit(metadata: ClientMetadata) -> None:
     for uri in metadata.redirect_uris:
         try:
             check_redirect_uri(uri, metadata.application_type)
-        except UnfitURI as error:
+        except InvalidURIError as error:
             raise OAuthError("invalid_redirect_uri", f"A redirect URI {error}.") from error
 
 
@@ -162,7 +162,7 @@ def post_logout_redirect_uris_are_fit(metadata: ClientMetadata) -> None:
     for uri in metadata.post_logout_redirect_uris:
         try:
             check_redirect_uri(uri, metadata.application_type)
-        except UnfitURI as error:
+        except InvalidURIError as error:
             raise invalid_metadata(f"A post-logout redirect URI {error}.") from error
 
 
@@ -179,7 +179,7 @@ def links_are_fit(metadata: ClientMetadata) -> None:
         try:
             if uri is not None:
                 check_link(uri)
-        except UnfitURI as error:
+        except InvalidURIError as error:
             raise invalid_metadata(f"{name} {error}.") from error
 
 

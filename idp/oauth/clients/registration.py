@@ -14,16 +14,16 @@ import msgspec
 
 from idp import ids
 from idp.audit.events import record
-from idp.db.engine import execute, transaction
-from idp.db.notices import announce
 from idp.errors import OAuthError
+from idp.infra.db.cache_invalidation import announce
+from idp.infra.db.engine import execute, transaction
 from idp.keys import jose, lifecycle
 from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope, validate
 from idp.oauth.clients.registry import Client, ResourceServer, registry
 from idp.oauth.clients.tables import ClientRow, ResourceServerRow
-from idp.oauth.clients.uris import UnfitURI, check_identifier
+from idp.oauth.clients.uris import InvalidURIError, check_identifier
 from idp.oauth.sign_out import revoke_tokens_of_client
-from idp.oauth.token_kinds import ACCESS_TOKEN_TYPES
+from idp.oauth.token_types import ACCESS_TOKEN_TYPES
 from idp.settings import settings
 
 TOPIC = "clients"
@@ -42,7 +42,7 @@ UPDATE client SET disabled_at = NULL, updated_at = now() WHERE client_id = $1 AN
 """
 
 
-class UnknownClient(Exception):
+class UnknownClientError(Exception):
     """There is no such client, or it has no secret: one plain sentence."""
 
 
@@ -97,12 +97,12 @@ async def rotate_secret(client_id: str) -> str:
     """Give a client a new secret and return it. The old one ends at once.
 
     Raises:
-        UnknownClient: there is no client with a secret by this id.
+        UnknownClientError: there is no client with a secret by this id.
     """
     secret = ids.random_token()
     async with change():
         if not await execute(_ROTATE_SECRET, client_id, ids.digest(secret)):
-            raise UnknownClient("There is no client with this id that has a secret.")
+            raise UnknownClientError("There is no client with this id that has a secret.")
         await record("client_secret_rotated", client_id=client_id)
     return secret
 
@@ -134,7 +134,7 @@ def check_resource_server(server: ResourceServer) -> None:
     """
     try:
         check_identifier(server.identifier)
-    except UnfitURI as error:
+    except InvalidURIError as error:
         raise OAuthError("invalid_target", f"The identifier {error}.") from error
     # The issuer is the audience of tokens for nobody else, which a resource server of that name could introspect.
     own = server.identifier.rstrip("/").lower() == settings().issuer.rstrip("/").lower()

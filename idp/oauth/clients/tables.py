@@ -7,9 +7,9 @@ from piccolo.columns import Array, Boolean, Bytea, ForeignKey, OnDelete, Text, T
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
-from idp.db.columns import all_columns
-from idp.db.engine import engine, fetch, fetchrow
 from idp.ids import uuid7_text
+from idp.infra.db.columns import all_columns
+from idp.infra.db.engine import engine, fetch, fetchrow
 
 
 class ClientRow(Table, tablename="client", db=engine):

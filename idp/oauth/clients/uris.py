@@ -53,7 +53,7 @@ REFUSED_SCHEMES = frozenset(" ".join((_SCRIPTS, _BROWSERS, _PROTOCOLS, _MESSAGES
 _WINDOWS, _WINDOWS_APPS = "ms-", ("ms-app", "ms-appx-web")
 
 
-class UnfitURI(ValueError):
+class InvalidURIError(ValueError):
     """A URI may not be registered: the end of a sentence that begins with what it is for."""
 
 
@@ -61,7 +61,7 @@ def check_redirect_uri(uri: str, application_type: str) -> None:
     """Refuse what no browser may be sent to (RFC 6749 section 3.1.2, RFC 8252 section 7, RFC 9700 section 2.1).
 
     Raises:
-        UnfitURI: why.
+        InvalidURIError: why.
     """
     parts = _split(uri)
     if application_type == "native" and parts.scheme not in ("https", "http"):
@@ -70,14 +70,14 @@ def check_redirect_uri(uri: str, application_type: str) -> None:
         _check_web(parts)
     names = {name.strip() for name, _ in parse_qsl(parts.query.replace(";", "&"), keep_blank_values=True)}
     if names & RESPONSE_PARAMETERS:
-        raise UnfitURI("must not have a parameter of our responses, such as code or state, in its query")
+        raise InvalidURIError("must not have a parameter of our responses, such as code or state, in its query")
 
 
 def check_link(uri: str) -> None:
     """Refuse what no page may link to or load a picture from.
 
     Raises:
-        UnfitURI: why.
+        InvalidURIError: why.
     """
     _check_web(_split(uri))
 
@@ -86,26 +86,26 @@ def check_identifier(uri: str) -> None:
     """Refuse what does not identify a resource server: an absolute URI without fragment (RFC 8707 section 2).
 
     Raises:
-        UnfitURI: why.
+        InvalidURIError: why.
     """
     parts = _split(uri)
     if not parts.scheme or not (parts.netloc or parts.path):
-        raise UnfitURI("must be an absolute URI")
+        raise InvalidURIError("must be an absolute URI")
 
 
 def _split(uri: str) -> SplitResult:
     if len(uri) > MAX_LENGTH:
-        raise UnfitURI(f"must not be longer than {MAX_LENGTH} characters")
+        raise InvalidURIError(f"must not be longer than {MAX_LENGTH} characters")
     if "#" in uri:
-        raise UnfitURI("must not have a fragment")
+        raise InvalidURIError("must not have a fragment")
     if "*" in uri:
-        raise UnfitURI("must not have a wildcard")
+        raise InvalidURIError("must not have a wildcard")
     if not _CHARACTERS.fullmatch(uri):
-        raise UnfitURI("must be an absolute URI in ASCII, without spaces or backslashes")
+        raise InvalidURIError("must be an absolute URI in ASCII, without spaces or backslashes")
     try:
         return urlsplit(uri)
     except ValueError as error:
-        raise UnfitURI("must be an absolute URI") from error
+        raise InvalidURIError("must be an absolute URI") from error
 
 
 def _check_app(uri: str, parts: SplitResult) -> None:
@@ -113,23 +113,25 @@ def _check_app(uri: str, parts: SplitResult) -> None:
     scheme = parts.scheme
     ours = scheme.startswith(_WINDOWS) and scheme not in _WINDOWS_APPS
     if not _SCHEME.fullmatch(scheme) or scheme in REFUSED_SCHEMES or ours:
-        raise UnfitURI("must have a scheme of the app's own, as com.example.app:/callback has, or be an https URI")
+        raise InvalidURIError(
+            "must have a scheme of the app's own, as com.example.app:/callback has, or be an https URI"
+        )
     if not uri[len(scheme) + 1 :].startswith("/"):
-        raise UnfitURI("must have a slash after its scheme, as com.example.app:/callback has")
+        raise InvalidURIError("must have a slash after its scheme, as com.example.app:/callback has")
     if "@" in parts.netloc:
-        raise UnfitURI("must not have a user or password")
+        raise InvalidURIError("must not have a user or password")
 
 
 def _check_web(parts: SplitResult) -> None:
     if "@" in parts.netloc:
-        raise UnfitURI("must not have a user or password")
+        raise InvalidURIError("must not have a user or password")
     authority = _AUTHORITY.fullmatch(parts.netloc)
     if parts.scheme not in ("https", "http") or authority is None or not _is_host(authority["host"]):
-        raise UnfitURI("must be an absolute https URI")
+        raise InvalidURIError("must be an absolute https URI")
     if int(authority["port"] or 0) > 65535:
-        raise UnfitURI("must have a port up to 65535")
+        raise InvalidURIError("must have a port up to 65535")
     if parts.scheme == "http" and authority["host"].lower() not in LOOPBACK_HOSTS:
-        raise UnfitURI("must be https, unless its host is localhost, 127.0.0.1 or [::1]")
+        raise InvalidURIError("must be https, unless its host is localhost, 127.0.0.1 or [::1]")
 
 
 def _is_host(host: str) -> bool:

@@ -8,11 +8,10 @@ from hashlib import sha256
 from msgspec import UNSET
 
 from idp import clock, ids
-from idp.db.engine import execute, fetchrow, transaction
-from idp.errors import InvalidGrant, InvalidRequest, InvalidTarget
+from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth.authorize.request import words
 from idp.oauth.clients.registry import Client, registry
-from idp.oauth.families import revoke_family
 from idp.oauth.statements import (
     CODE_FOR_OTHER_RESOURCES,
     END_EARLIER_CODES,
@@ -20,7 +19,8 @@ from idp.oauth.statements import (
     REVOKE_EARLIER_FAMILIES,
     REVOKE_REPLAYED_CODE,
 )
-from idp.oauth.token.mint import Grant, NewRefreshToken, TokenResponse, new_refresh_token, respond
+from idp.oauth.token.issuer import Grant, NewRefreshToken, TokenResponse, new_refresh_token, respond
+from idp.oauth.token_families import revoke_family
 from idp.settings import settings
 
 #: RFC 7636 section 4.1: unreserved characters.
@@ -32,7 +32,7 @@ def _challenge(verifier: str | None) -> str | None:
     if verifier is None:
         return None
     if not VERIFIER.fullmatch(verifier):
-        raise InvalidGrant("code_verifier is not 43 to 128 unreserved characters.")
+        raise InvalidGrantError("code_verifier is not 43 to 128 unreserved characters.")
     return urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
@@ -44,17 +44,17 @@ async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
     whatever became of the first answer (docs/decisions/0040-how-long-a-lost-answer-can-be-repeated.md).
     """
     if "code" not in form:
-        raise InvalidRequest("code is missing.")
+        raise InvalidRequestError("code is missing.")
     if "redirect_uri" not in form and not client.authorization_challenge:
-        raise InvalidRequest("redirect_uri is missing.")
+        raise InvalidRequestError("redirect_uri is missing.")
     code_hash, resource = ids.digest(form["code"]), words(form, "resource")
     refresh = new_refresh_token(ids.uuid7()) if "refresh_token" in client.grant_types else None
     grant = await _consume(client, form, code_hash, refresh, resource)
     if grant is None:
         if resource and await fetchrow(CODE_FOR_OTHER_RESOURCES, code_hash, client.client_id, resource):
-            raise InvalidTarget("The resource is not one of those granted.")
+            raise InvalidTargetError("The resource is not one of those granted.")
         await revoke_family(REVOKE_REPLAYED_CODE, code_hash, client.client_id, reason="authorization_code_reuse")
-        raise InvalidGrant("The code is not valid for this client, redirect_uri and code_verifier, or was used.")
+        raise InvalidGrantError("The code is not valid for this client, redirect_uri and code_verifier, or was used.")
     return await respond(
         client, grant, refresh.token if refresh else UNSET, grant_type="authorization_code", resource=resource
     )

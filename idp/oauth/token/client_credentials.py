@@ -4,11 +4,11 @@ import secrets
 from functools import lru_cache
 
 from idp.audit.buffer import token_issued
-from idp.errors import InvalidScope, InvalidTarget
+from idp.errors import InvalidScopeError, InvalidTargetError
 from idp.oauth.authorize.request import words
 from idp.oauth.clients.registry import Client, registry
 from idp.oauth.scopes import STANDARD_SCOPES
-from idp.oauth.token.mint import TokenResponse, access_token
+from idp.oauth.token.issuer import TokenResponse, access_token
 from idp.settings import settings
 
 
@@ -22,16 +22,16 @@ async def issue(client: Client, form: dict[str, str]) -> TokenResponse:
     """Issue an access token whose subject is the client itself. There is no user, so no ID token and no refresh token.
 
     Raises:
-        InvalidScope: a scope is not the client's, or speaks of a user.
-        InvalidTarget: a resource is not registered.
+        InvalidScopeError: a scope is not the client's, or speaks of a user.
+        InvalidTargetError: a resource is not registered.
     """
     allowed = _own_scopes(client.scope)
     wanted = words(form, "scope") if "scope" in form else allowed
     if not set(wanted) <= set(allowed):
-        raise InvalidScope("A scope is unknown, not allowed to this client, or only for users.")
+        raise InvalidScopeError("A scope is unknown, not allowed to this client, or only for users.")
     resource = words(form, "resource") or registry.audience(wanted)
     if any(registry.resource_server(identifier) is None for identifier in resource):
-        raise InvalidTarget("The resource is not registered.")
+        raise InvalidTargetError("The resource is not registered.")
     scope, jti = " ".join(wanted), secrets.token_urlsafe(16)
     token_issued("client_credentials", client.client_id, jti)
     return TokenResponse(

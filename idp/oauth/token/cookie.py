@@ -7,11 +7,11 @@ from litestar import Request
 from litestar.datastructures import Cookie
 from msgspec import UNSET
 
-from idp.errors import InvalidRequest
+from idp.errors import InvalidRequestError
+from idp.http import cookies
 from idp.oauth.clients.registry import Client
-from idp.oauth.token.mint import TokenResponse
+from idp.oauth.token.issuer import TokenResponse
 from idp.settings import settings
-from idp.web import cookies
 
 
 def _name(client: Client) -> str:
@@ -22,21 +22,21 @@ def check_origin(request: Request[Any, Any, Any], client: Client) -> None:
     """A cookie is sent by the browser, not by the client: only the client's own pages may make use of it.
 
     Raises:
-        InvalidRequest: the request comes from elsewhere.
+        InvalidRequestError: the request comes from elsewhere.
     """
     if request.headers.get("origin") not in client.origins:
-        raise InvalidRequest("The Origin header must name a web origin of this client.")
+        raise InvalidRequestError("The Origin header must name a web origin of this client.")
 
 
 def take(request: Request[Any, Any, Any], client: Client, form: dict[str, str]) -> dict[str, str]:
     """The parameters with the refresh token from the cookie in its place.
 
     Raises:
-        InvalidRequest: the request comes from elsewhere, or carries a refresh token in its body.
+        InvalidRequestError: the request comes from elsewhere, or carries a refresh token in its body.
     """
     check_origin(request, client)
     if "refresh_token" in form:
-        raise InvalidRequest("This client's refresh token comes in a cookie.")
+        raise InvalidRequestError("This client's refresh token comes in a cookie.")
     token = cookies.read(request, _name(client))
     return form | {"refresh_token": token} if token else form
 

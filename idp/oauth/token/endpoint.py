@@ -7,16 +7,16 @@ import msgspec
 from litestar import Request, post
 
 from idp.audit.events import note
-from idp.errors import InvalidGrant, InvalidRequest, OAuthError, UnauthorizedClient
+from idp.errors import InvalidGrantError, InvalidRequestError, OAuthError, UnauthorizedClientError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.exception_handlers import NO_STORE
+from idp.http.fast_path import FAST_PATH, Answer
+from idp.http.headers import encode, request_header
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import Client
 from idp.oauth.token import authorization_code, client_credentials, cookie, refresh_token
-from idp.oauth.token.mint import TokenResponse
-from idp.web import forms
-from idp.web.access import Access
-from idp.web.direct import DIRECT, Answer
-from idp.web.failures import NO_STORE
-from idp.web.headers import encode, request_header
+from idp.oauth.token.issuer import TokenResponse
 
 #: RFC 6749 section 5.1.
 HEADERS = encode({"Content-Type": "application/json"} | NO_STORE)
@@ -29,19 +29,19 @@ GRANTS: dict[str, Callable[[Client, dict[str, str]], Awaitable[TokenResponse]]] 
 }
 
 
-@post("/token", opt={"access": Access.CLIENT} | DIRECT, status_code=200)
+@post("/token", opt={"access": Access.CLIENT} | FAST_PATH, status_code=200)
 async def token(request: Request[Any, Any, Any]) -> Answer:
     """Answer a token request."""
     form = await forms.form(request)
     client = authenticate(request_header(request.scope, b"authorization"), form)
     grant_type = form.get("grant_type")
     if grant_type is None:
-        raise InvalidRequest("grant_type is missing.")
+        raise InvalidRequestError("grant_type is missing.")
     grant = GRANTS.get(grant_type)
     if grant is None:
         raise OAuthError("unsupported_grant_type", "This grant_type is not supported.")
     if grant_type not in client.grant_types:
-        raise UnauthorizedClient("This client is not registered for this grant_type.")
+        raise UnauthorizedClientError("This client is not registered for this grant_type.")
     in_cookie = client.refresh_token_cookie
     if in_cookie and grant_type == "refresh_token":
         form = cookie.take(request, client, form)
@@ -49,7 +49,7 @@ async def token(request: Request[Any, Any, Any]) -> Answer:
         cookie.check_origin(request, client)
     try:
         response = await grant(client, form)
-    except InvalidGrant as error:
+    except InvalidGrantError as error:
         note(
             "token_refused",
             outcome="failure",

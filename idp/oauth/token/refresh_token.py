@@ -5,12 +5,11 @@ from uuid import UUID
 import structlog
 
 from idp.accounts.tables import user_by_id
-from idp.db.engine import fetchrow, transaction
-from idp.errors import InvalidGrant, InvalidRequest, InvalidScope, InvalidTarget
+from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError, InvalidTargetError
+from idp.infra.db.engine import fetchrow, transaction
 from idp.mail import outbox
 from idp.oauth.authorize.request import words
 from idp.oauth.clients.registry import Client, registry
-from idp.oauth.families import revoke_family
 from idp.oauth.statements import (
     FAMILY_OF_REFRESH_TOKEN,
     KNOWN_ANCESTOR,
@@ -19,7 +18,7 @@ from idp.oauth.statements import (
     REVOKE_REUSED_REFRESH_TOKEN,
     ROTATE_REFRESH_TOKEN,
 )
-from idp.oauth.token.mint import (
+from idp.oauth.token.issuer import (
     Grant,
     PresentedRefreshToken,
     TokenResponse,
@@ -28,6 +27,7 @@ from idp.oauth.token.mint import (
     respond,
     stored_refresh_jwt,
 )
+from idp.oauth.token_families import revoke_family
 from idp.settings import settings
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
     database has lost is served as the one that it came from.
     """
     if "refresh_token" not in form:
-        raise InvalidRequest("refresh_token is missing.")
+        raise InvalidRequestError("refresh_token is missing.")
     presented = present_refresh_token(form["refresh_token"])
     if presented is None:
         raise _refused()
@@ -52,9 +52,9 @@ async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
             LIVE_REFRESH_TOKEN, presented.jti, presented.hash, client.client_id, registry.not_before(client)
         )
         if live and not set(scope) <= set(live["scope"].split()):
-            raise InvalidScope("The scope exceeds what was granted.")
+            raise InvalidScopeError("The scope exceeds what was granted.")
         if live and resource:
-            raise InvalidTarget("The resource is not one of those granted.")
+            raise InvalidTargetError("The resource is not one of those granted.")
         rotated = None if live else await _rotate_ancestor(client, presented, scope, resource)
     if rotated is None:
         await _revoke_if_reused(client, presented)
@@ -65,8 +65,8 @@ async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
     )
 
 
-def _refused() -> InvalidGrant:
-    return InvalidGrant("The refresh token is not valid for this client, has expired or was revoked.")
+def _refused() -> InvalidGrantError:
+    return InvalidGrantError("The refresh token is not valid for this client, has expired or was revoked.")
 
 
 async def _rotate(

@@ -1,6 +1,6 @@
 """One file a way to sign in.
 
-Each module has the three functions of :class:`Way`, and its place in :mod:`idp.signin.machine`.
+Each module has the three functions of :class:`AuthenticationMethod`, and its place in :mod:`idp.signin.transitions`.
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from uuid import UUID
 from litestar import Request
 
 from idp.signin.flow import Flow
-from idp.signin.machine import Done
-from idp.signin.standing import Standing
+from idp.signin.subject import SignInSubject
+from idp.signin.transitions import CompletedStep
 
 Browser = Request[Any, Any, Any]
 #: What the person entered, or an application sent for them.
 Fields = Mapping[str, str]
 
 
-class Refused(Exception):
+class StepRefusedError(Exception):
     """What was entered does not prove anything. The message is one plain sentence for the person.
 
     Attributes:
@@ -40,13 +40,13 @@ class Proof(NamedTuple):
     """
 
     user_id: UUID
-    done: Done
-    by: Standing | None = None
+    done: CompletedStep
+    by: SignInSubject | None = None
     flow: Flow | None = None
     codes: tuple[str, ...] = ()
 
 
-class Way(Protocol):
+class AuthenticationMethod(Protocol):
     """A way to sign in."""
 
     async def show(self, flow: Flow, /) -> dict[str, Any]:
@@ -62,13 +62,13 @@ class Way(Protocol):
             browser: the request of a browser; None where an app asks.
 
         Raises:
-            Refused: what was entered cannot be right.
-            TooManyTries: there were too many.
+            StepRefusedError: what was entered cannot be right.
+            TooManyRequestsError: there were too many.
         """
 
     async def take(self, flow: Flow, checked: Any, /) -> Proof | None:
         """The part that is done once, in the transaction that notes the step. None: there is more to do in this step.
 
         Raises:
-            Refused: it is not right. What was counted is kept nevertheless.
+            StepRefusedError: it is not right. What was counted is kept nevertheless.
         """

@@ -7,18 +7,18 @@ open it too: the page that it shows has a button.
 from typing import Any
 from uuid import UUID
 
-from idp.accounts import proofs
-from idp.accounts.addresses import InvalidEmail, normalise_email
-from idp.accounts.proofs import Proved, Purpose
+from idp.accounts import email_proofs
+from idp.accounts.addresses import InvalidEmailError, normalise_email
+from idp.accounts.email_proofs import Proved, Purpose
 from idp.accounts.tables import user_by_email
-from idp.db.engine import execute, transaction
+from idp.infra.db.engine import execute, transaction
+from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.settings import settings
 from idp.signin import limits
 from idp.signin.flow import Flow, path
-from idp.signin.machine import Done, Step
-from idp.signin.steps import Browser, Fields, Proof, Refused
-from idp.web.i18n import gettext as _
+from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.transitions import CompletedStep, Step
 
 # The address is proved by this, and must be theirs still.
 _STILL_HOLDS = """
@@ -28,13 +28,13 @@ _STILL_HOLDS = """
 
 async def show(flow: Flow) -> dict[str, Any]:
     """The address that a code was sent to, if one was."""
-    return {"sent_to": await proofs.waiting(Purpose.SIGN_IN, flow.binding.id)}
+    return {"sent_to": await email_proofs.waiting(Purpose.SIGN_IN, flow.binding.id)}
 
 
 async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
     """Send a mail, where one is asked for."""
     if fields.get("action") == "send":
-        sent_to = await proofs.waiting(Purpose.SIGN_IN, flow.binding.id)
+        sent_to = await email_proofs.waiting(Purpose.SIGN_IN, flow.binding.id)
         await send(flow, fields.get("username") or sent_to or "", browser)
     else:
         await limits.step(browser)
@@ -48,7 +48,7 @@ async def take(flow: Flow, checked: Fields) -> Proof | None:
     proved = await use(Purpose.SIGN_IN, flow, checked)
     if proved.user_id is None or not await confirm(proved.user_id, proved.email):
         raise wrong_code()
-    return Proof(proved.user_id, Done(Step.EMAIL_CODE, ("otp",)))
+    return Proof(proved.user_id, CompletedStep(Step.EMAIL_CODE, ("otp",)))
 
 
 async def confirm(user_id: UUID, email: str) -> bool:
@@ -60,12 +60,12 @@ async def use(purpose: Purpose, flow: Flow, fields: Fields) -> Proved:
     """The address that the code or the link in these fields proves.
 
     Raises:
-        Refused: neither does.
+        StepRefusedError: neither does.
     """
     if token := fields.get("token"):
-        proved = await proofs.take_token(token, purpose, flow.binding.id)
+        proved = await email_proofs.take_token(token, purpose, flow.binding.id)
     else:
-        proved = await proofs.try_code(purpose, flow.binding.id, fields.get("code", ""))
+        proved = await email_proofs.try_code(purpose, flow.binding.id, fields.get("code", ""))
     if proved is None:
         raise wrong_code()
     return proved
@@ -75,21 +75,21 @@ async def send(flow: Flow, username: str, browser: Browser | None) -> None:
     """Mail a code to an address; nothing tells whether anybody has it.
 
     Raises:
-        Refused: it is no address.
-        TooManyTries: there were too many mails.
+        StepRefusedError: it is no address.
+        TooManyRequestsError: there were too many mails.
     """
     try:
         email = normalise_email(username)
-    except InvalidEmail as error:
+    except InvalidEmailError as error:
         await limits.step(browser)
-        raise Refused(_("Enter your email address, such as name@example.com.")) from error
+        raise StepRefusedError(_("Enter your email address, such as name@example.com.")) from error
     await limits.mail_to(email, browser)
     user = await user_by_email(email)
     if user is not None and user.disabled_at is not None:
         user = None
     lifetime, flow_id = settings().email_code_lifetime, flow.binding.id
     async with transaction():
-        sent = await proofs.prepare(
+        sent = await email_proofs.prepare(
             Purpose.SIGN_IN, email, lifetime=lifetime, flow_id=flow_id, user_id=user and user.id, void=user is None
         )
         await outbox.queue(
@@ -109,5 +109,5 @@ def link(flow: Flow, step: Step, token: str) -> str:
     return f"{settings().issuer}{path(flow.binding)}/{step}?token={token}"
 
 
-def wrong_code() -> Refused:
-    return Refused(_("That code is not right, or it is too old. Check it, or ask for a new one."))
+def wrong_code() -> StepRefusedError:
+    return StepRefusedError(_("That code is not right, or it is too old. Check it, or ask for a new one."))

@@ -5,13 +5,13 @@ from typing import Any
 from idp import clock
 from idp.accounts.tables import user_by_id
 from idp.audit.events import record
+from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.signin import factors, limits, passkeys, recovery_codes, totp
 from idp.signin import flow as flows
 from idp.signin.flow import Flow
-from idp.signin.machine import PHISHING_RESISTANT, Done, State, Step, falls_short
-from idp.signin.steps import Browser, Fields, Proof, Refused
-from idp.web.i18n import gettext as _
+from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.transitions import PHISHING_RESISTANT, CompletedStep, State, Step, falls_short
 
 
 async def show(flow: Flow) -> dict[str, Any]:
@@ -42,7 +42,7 @@ async def _setup(flow: Flow, account_name: str) -> totp.Setup | None:
         return None
     try:
         return await totp.start(flow.user_id, flow.binding.id, account_name)
-    except totp.AlreadyEnabled:
+    except totp.AlreadyEnabledError:
         # In another tab, meanwhile.
         return None
 
@@ -71,27 +71,27 @@ async def take(flow: Flow, checked: Fields) -> Proof:
         case "passkey":
             return await _add_passkey(flow, checked.get("credential", ""), checked.get("name", ""))
         case "skip" if _may_skip(flow):
-            return Proof(flow.user_id, Done(Step.ENROL))
-    raise Refused(_("Choose how you want to protect your account."), flow.user_id)
+            return Proof(flow.user_id, CompletedStep(Step.ENROL))
+    raise StepRefusedError(_("Choose how you want to protect your account."), flow.user_id)
 
 
 async def _enable_totp(flow: Flow, code: str) -> Proof:
     assert flow.user_id is not None  # noqa: S101
     if not await totp.confirm(flow.user_id, flow.binding.id, code):
-        raise Refused(_("That code is not right. Wait for the next one and try again."), flow.user_id)
+        raise StepRefusedError(_("That code is not right. Wait for the next one and try again."), flow.user_id)
     await factors.set_two_step(flow.user_id, True)
     await _tell(flow, "totp_enabled")
-    return Proof(flow.user_id, Done(Step.TOTP, ("otp",), clock.timestamp()), codes=await _codes(flow))
+    return Proof(flow.user_id, CompletedStep(Step.TOTP, ("otp",), clock.timestamp()), codes=await _codes(flow))
 
 
 async def _add_passkey(flow: Flow, credential: str, name: str) -> Proof:
     assert flow.user_id is not None  # noqa: S101
     try:
         passkey = await passkeys.register(flow.user_id, name, flow.challenge, credential)
-    except passkeys.PasskeyRefused as error:
-        raise Refused(str(error), flow.user_id) from error
+    except passkeys.InvalidPasskeyError as error:
+        raise StepRefusedError(str(error), flow.user_id) from error
     await _tell(flow, "passkey_added")
-    done = Done(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user"), clock.timestamp())
+    done = CompletedStep(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user"), clock.timestamp())
     return Proof(flow.user_id, done, codes=await _codes(flow))
 
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from idp.infra.i18n import gettext as _
 from idp.signin import limits, passkeys
 from idp.signin.flow import Flow
-from idp.signin.machine import Done, Step
-from idp.signin.steps import Browser, Fields, Proof, Refused
-from idp.web.i18n import gettext as _
+from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.transitions import CompletedStep, Step
 
 
 async def show(flow: Flow) -> dict[str, Any]:
@@ -23,7 +23,7 @@ async def options(flow: Flow) -> str:
 async def check(flow: Flow, fields: Fields, browser: Browser | None) -> str:
     await limits.step(browser)
     if not fields.get("credential"):
-        raise Refused(_("Your browser sent no passkey. Try again, or sign in another way."))
+        raise StepRefusedError(_("Your browser sent no passkey. Try again, or sign in another way."))
     return fields["credential"]
 
 
@@ -31,6 +31,6 @@ async def take(flow: Flow, checked: str) -> Proof:
     """Verify the signature over this flow's challenge."""
     try:
         verified = await passkeys.verify(flow.challenge, checked, user_id=flow.user_id)
-    except passkeys.PasskeyRefused as error:
-        raise Refused(str(error), flow.user_id) from error
-    return Proof(verified.user_id, Done(Step.PASSKEY, tuple(passkeys.amr(verified))))
+    except passkeys.InvalidPasskeyError as error:
+        raise StepRefusedError(str(error), flow.user_id) from error
+    return Proof(verified.user_id, CompletedStep(Step.PASSKEY, tuple(passkeys.amr(verified))))

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from idp.accounts.addresses import InvalidEmail, normalise_email
+from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.passwords import needs_rehash, rehash_password, verify_password
-from idp.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetchrow
+from idp.infra.i18n import gettext as _
 from idp.signin import limits
 from idp.signin.flow import Flow
-from idp.signin.machine import Done, Step
-from idp.signin.standing import Standing
-from idp.signin.steps import Browser, Fields, Proof, Refused
-from idp.web.i18n import gettext as _
+from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.subject import SignInSubject
+from idp.signin.transitions import CompletedStep, Step
 
 #: Of what is no address, so much is looked at.
 MAX_LENGTH = 254
@@ -30,7 +30,7 @@ async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Proof:
     if person is None or not matches:
         # Whose account was tried is for the audit trail alone.
         raise _refused(person)
-    return Proof(person.user_id, Done(Step.PASSWORD, ("pwd",)), person)
+    return Proof(person.user_id, CompletedStep(Step.PASSWORD, ("pwd",)), person)
 
 
 async def take(flow: Flow, checked: Proof) -> Proof:
@@ -41,22 +41,22 @@ async def take(flow: Flow, checked: Proof) -> Proof:
     return checked._replace(by=None)
 
 
-def _refused(person: Standing | None) -> Refused:
-    return Refused(_("That email and password do not match."), person.user_id if person is not None else None)
+def _refused(person: SignInSubject | None) -> StepRefusedError:
+    return StepRefusedError(_("That email and password do not match."), person.user_id if person is not None else None)
 
 
-async def _matching(username: str, password: str, browser: Browser | None) -> tuple[Standing | None, bool]:
+async def _matching(username: str, password: str, browser: Browser | None) -> tuple[SignInSubject | None, bool]:
     """Whose account this is, if anyone's, and whether the password is theirs.
 
     Unknown, disabled and passwordless users cost the same time as known ones: a password is always verified.
 
     Raises:
-        Overloaded: too many passwords are being verified.
-        TooManyTries: at this account.
+        OverloadedError: too many passwords are being verified.
+        TooManyRequestsError: at this account.
     """
     try:
         email: str | None = normalise_email(username)
-    except InvalidEmail:
+    except InvalidEmailError:
         email = None
     person = await limits.password(email, email or username[:MAX_LENGTH], browser)
     matches = await verify_password(person.password_hash if person else None, password)
@@ -65,7 +65,7 @@ async def _matching(username: str, password: str, browser: Browser | None) -> tu
     return await _upgraded(person, password) if needs_rehash(person.password_hash) else person, True
 
 
-async def _upgraded(person: Standing, password: str) -> Standing:
+async def _upgraded(person: SignInSubject, password: str) -> SignInSubject:
     """Keep the hash at today's parameters, unless the password was changed meanwhile."""
     upgraded = await rehash_password(password)
     done = await execute(_UPGRADE, person.user_id, person.password_hash, upgraded)

@@ -3,12 +3,12 @@
 from typing import Any
 
 from idp.accounts.tables import user_by_id
+from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.signin import limits, recovery_codes
 from idp.signin.flow import Flow
-from idp.signin.machine import Done, Step
-from idp.signin.steps import Browser, Fields, Proof, Refused
-from idp.web.i18n import gettext as _
+from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.transitions import CompletedStep, Step
 
 
 async def show(flow: Flow) -> dict[str, Any]:
@@ -25,10 +25,10 @@ async def take(flow: Flow, checked: str) -> Proof:
     """Use a code, once, and tell its owner."""
     assert flow.user_id is not None  # noqa: S101
     if not await recovery_codes.use(flow.user_id, checked):
-        raise Refused(_("That recovery code is not right, or was used before."), flow.user_id)
+        raise StepRefusedError(_("That recovery code is not right, or was used before."), flow.user_id)
     user = await user_by_id(flow.user_id)
     if user is not None:
         await outbox.queue(
             user.email, "recovery_code_used", name=user.name, left=await recovery_codes.left(flow.user_id)
         )
-    return Proof(flow.user_id, Done(Step.RECOVERY_CODE, ("otp",)))
+    return Proof(flow.user_id, CompletedStep(Step.RECOVERY_CODE, ("otp",)))

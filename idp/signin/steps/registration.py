@@ -5,27 +5,27 @@ from uuid import UUID
 
 import msgspec
 
-from idp.accounts import invitations, profile, proofs
+from idp.accounts import email_proofs, invitations, profile
 from idp.accounts import registration as accounts
-from idp.accounts.addresses import InvalidEmail, normalise_email
-from idp.accounts.passwords import PasswordRefused, check_new_password, hash_password
-from idp.accounts.proofs import Purpose
+from idp.accounts.addresses import InvalidEmailError, normalise_email
+from idp.accounts.email_proofs import Purpose
+from idp.accounts.passwords import InvalidPasswordError, check_new_password, hash_password
 from idp.accounts.users import MAX_NAME_LENGTH
+from idp.infra.i18n import gettext as _
 from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.flow import Flow, Registration
-from idp.signin.machine import Done, Step
-from idp.signin.steps import Browser, Fields, Proof, Refused
+from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
 from idp.signin.steps.email_code import link, use, wrong_code
-from idp.web.i18n import gettext as _
+from idp.signin.transitions import CompletedStep, Step
 
-DONE = Done(Step.REGISTRATION, ("otp",))
+DONE = CompletedStep(Step.REGISTRATION, ("otp",))
 
 
 async def show(flow: Flow) -> dict[str, Any]:
     """Either what to enter, or the address to which a code was sent."""
     kept = flow.registration or Registration()
-    sent_to = await proofs.waiting(Purpose.REGISTRATION, flow.binding.id) if kept.password_hash else None
+    sent_to = await email_proofs.waiting(Purpose.REGISTRATION, flow.binding.id) if kept.password_hash else None
     return {"registration": kept, "sent_to": sent_to}
 
 
@@ -41,19 +41,19 @@ async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Registra
     await limits.step(browser)
     try:
         email = normalise_email(fields.get("username", ""))
-    except InvalidEmail as error:
-        raise Refused(_("Enter your email address, such as name@example.com.")) from error
+    except InvalidEmailError as error:
+        raise StepRefusedError(_("Enter your email address, such as name@example.com.")) from error
     if kept.invited_email and email != kept.invited_email:
-        raise Refused(_("This invitation is for another address."))
+        raise StepRefusedError(_("This invitation is for another address."))
     name = " ".join(fields.get("name", "")[: 4 * MAX_NAME_LENGTH].split()) or None
     if name is not None and profile.FIELDS["name"](name) is None:
-        raise Refused(_("That is too long, or has signs that cannot be shown."))
+        raise StepRefusedError(_("That is too long, or has signs that cannot be shown."))
     password = fields.get("password", "")
     try:
         await check_new_password(password, user_inputs=[email, name or ""])
         password_hash = await hash_password(password)
-    except PasswordRefused as error:
-        raise Refused(str(error)) from error
+    except InvalidPasswordError as error:
+        raise StepRefusedError(str(error)) from error
     if email != kept.invited_email:
         await limits.mail_to(email, browser)
     return msgspec.structs.replace(kept, email=email, password_hash=password_hash, name=name)
@@ -91,7 +91,7 @@ async def _mail(flow: Flow, kept: Registration) -> None:
 async def _create_invited(kept: Registration, invitation_id: UUID) -> Proof:
     email = await invitations.use(invitation_id)
     if email is None:
-        raise Refused(_("This invitation was used already, or is too old. Ask for a new one."))
+        raise StepRefusedError(_("This invitation was used already, or is too old. Ask for a new one."))
     return await _create(email, kept)
 
 
@@ -101,5 +101,5 @@ async def _create(email: str, kept: Registration) -> Proof:
         raise wrong_code()
     user_id = await accounts.create(email, kept.password_hash, kept.name, invited=kept.invitation_id is not None)
     if user_id is None:
-        raise Refused(_("There is an account with this address by now. Sign in with it."))
+        raise StepRefusedError(_("There is an account with this address by now. Sign in with it."))
     return Proof(user_id, DONE)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from idp.infra.i18n import gettext as _
 from idp.signin import limits, totp
 from idp.signin.flow import Flow
-from idp.signin.machine import Done, Step
-from idp.signin.steps import Browser, Fields, Proof, Refused
-from idp.web.i18n import gettext as _
+from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.transitions import CompletedStep, Step
 
 
 async def show(flow: Flow) -> dict[str, Any]:
@@ -23,5 +23,5 @@ async def take(flow: Flow, checked: str) -> Proof:
     """Use the code of the moment, once."""
     assert flow.user_id is not None  # noqa: S101
     if not await totp.verify(flow.user_id, checked):
-        raise Refused(_("That code is not right. Wait for the next one and try again."), flow.user_id)
-    return Proof(flow.user_id, Done(Step.TOTP, ("otp",)))
+        raise StepRefusedError(_("That code is not right. Wait for the next one and try again."), flow.user_id)
+    return Proof(flow.user_id, CompletedStep(Step.TOTP, ("otp",)))

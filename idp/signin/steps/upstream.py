@@ -10,30 +10,30 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from idp.accounts import proofs
-from idp.accounts.addresses import InvalidEmail, normalise_email
-from idp.accounts.proofs import Purpose
+from idp.accounts import email_proofs
+from idp.accounts.addresses import InvalidEmailError, normalise_email
+from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import user_by_email, user_by_id
-from idp.audit import strangers
+from idp.audit import unauthenticated_limit
 from idp.audit.events import record
-from idp.db.engine import transaction
-from idp.federation import attempts, errors, linking, providers
-from idp.federation.attempts import Attempt
+from idp.federation import authorization_requests, errors, linking, providers
+from idp.federation.authorization_requests import Attempt
 from idp.federation.errors import UpstreamError
-from idp.federation.linking import Found
+from idp.federation.linking import ExternalIdentity
+from idp.federation.models import Upstream, UserInfo
 from idp.federation.providers.base import LEEWAY
-from idp.federation.upstream import Person, Upstream
-from idp.federation.upstreams import upstreams
+from idp.federation.registry import upstreams
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.flow import Flow
-from idp.signin.machine import Done, Step
-from idp.signin.steps import Browser, Fields, Proof, Refused
+from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
 from idp.signin.steps.email_code import confirm, use
 from idp.signin.steps.email_code import link as mail_link
-from idp.web.i18n import gettext as _
+from idp.signin.transitions import CompletedStep, Step
 
 log = structlog.get_logger()
 
@@ -54,44 +54,44 @@ def _allowed(flow: Flow) -> list[Upstream]:
 
 async def show(flow: Flow) -> dict[str, Any]:
     """The providers; or, for somebody who came back from one, the address that is to be proved."""
-    sent_to = await proofs.waiting(Purpose.UPSTREAM, flow.binding.id) if flow.identity else None
+    sent_to = await email_proofs.waiting(Purpose.UPSTREAM, flow.binding.id) if flow.identity else None
     return {"identity": flow.identity, "sent_to": sent_to}
 
 
-async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Found | Fields:
+async def check(flow: Flow, fields: Fields, browser: Browser | None) -> ExternalIdentity | Fields:
     """Who came back; or else the fields as they are, after a mail where one is asked for."""
     if fields.get("action") == "send" and "state" not in fields and flow.identity is not None:
-        sent_to = await proofs.waiting(Purpose.UPSTREAM, flow.binding.id)
+        sent_to = await email_proofs.waiting(Purpose.UPSTREAM, flow.binding.id)
         await _send(flow, fields.get("username") or sent_to or "", browser)
         return fields
     await limits.step(browser)
     if "state" in fields:
         return await identified(fields, flow_id=flow.binding.id)
     if flow.identity is None:
-        raise Refused(_("Choose where you want to sign in."))
+        raise StepRefusedError(_("Choose where you want to sign in."))
     return fields
 
 
-async def identified(fields: Fields, *, flow_id: str | None = None, session_id: UUID | None = None) -> Found:
+async def identified(fields: Fields, *, flow_id: str | None = None, session_id: UUID | None = None) -> ExternalIdentity:
     """Who came back from a provider. The way back counts once.
 
     Args:
         flow_id, session_id: whose it must be: that of a sign-in, or that of a session.
 
     Raises:
-        Refused: nobody did, in plain words.
+        StepRefusedError: nobody did, in plain words.
     """
     provider = upstreams.get(fields.get("upstream", ""))
-    attempt = await attempts.find(fields["state"], provider.id) if provider else None
+    attempt = await authorization_requests.find(fields["state"], provider.id) if provider else None
     its_own = attempt is not None and (attempt.flow_id, attempt.session_id) == (flow_id, session_id)
-    if provider is None or attempt is None or not its_own or not await attempts.take(attempt):
-        raise Refused(_("This sign-in was used already, or took too long. Start again."))
+    if provider is None or attempt is None or not its_own or not await authorization_requests.take(attempt):
+        raise StepRefusedError(_("This sign-in was used already, or took too long. Start again."))
     try:
         person = await providers.KINDS[provider.kind].identify(provider, attempt.trip, dict(fields))
         _check_fresh(attempt, person)
     except UpstreamError as error:
         await note(provider, error)
-        raise Refused(sentence(error, provider.name)) from error
+        raise StepRefusedError(sentence(error, provider.name)) from error
     return linking.found(provider.id, person, keep_tokens=provider.keep_tokens)
 
 
@@ -99,35 +99,35 @@ async def note(provider: Upstream, error: UpstreamError) -> None:
     """Tell the operator why somebody was not signed in: the event has the kind of it, the log the check that failed."""
     log.warning("upstream_failed", reason=error.reason, error=str(error), host=urlsplit(provider.issuer).hostname)
     detail = {"upstream": provider.id, "reason": error.reason, "check": str(error)}
-    await record("upstream_failed", outcome="failure", detail=detail, stranger=strangers.subject())
+    await record("upstream_failed", outcome="failure", detail=detail, stranger=unauthenticated_limit.subject())
 
 
-def _check_fresh(attempt: Attempt, person: Person) -> None:
+def _check_fresh(attempt: Attempt, person: UserInfo) -> None:
     if attempt.auth_after is None:
         return
     if person.auth_time is None or person.auth_time < attempt.auth_after.timestamp() - LEEWAY:
-        raise errors.NotAnew("The person did not sign in there anew.")
+        raise errors.NotReauthenticatedError("The person did not sign in there anew.")
 
 
 def sentence(error: UpstreamError, name: str) -> str:
     """What to tell the person."""
     match error:
-        case errors.Cancelled():
+        case errors.SignInCancelledError():
             return _("You did not sign in with %(upstream)s. Choose how to go on.") % {"upstream": name}
-        case errors.Outside():
+        case errors.NotInAllowedOrganizationError():
             return _("Your account at %(upstream)s is not one of those that may sign in here.") % {"upstream": name}
-        case errors.NotAnew():
+        case errors.NotReauthenticatedError():
             return _("%(upstream)s did not ask you to sign in again. Choose another way.") % {"upstream": name}
-        case errors.Unavailable():
+        case errors.UpstreamUnavailableError():
             return _("%(upstream)s does not answer just now. Choose another way, or try again later.") % {
                 "upstream": name
             }
     return _("Signing in with %(upstream)s did not work. Choose another way, or try again.") % {"upstream": name}
 
 
-async def take(flow: Flow, checked: Found | Fields) -> Proof | None:
+async def take(flow: Flow, checked: ExternalIdentity | Fields) -> Proof | None:
     """Find the account, make it, or keep who it is until the person has proved more."""
-    if isinstance(checked, Found):
+    if isinstance(checked, ExternalIdentity):
         return await _resolve(flow, checked, mailed=False)
     if checked.get("action") == "send" or flow.identity is None:
         return None
@@ -137,7 +137,7 @@ async def take(flow: Flow, checked: Found | Fields) -> Proof | None:
     )
 
 
-async def _resolve(flow: Flow, somebody: Found, *, mailed: bool) -> Proof | None:
+async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> Proof | None:
     """The account of somebody who came back.
 
     Args:
@@ -146,11 +146,13 @@ async def _resolve(flow: Flow, somebody: Found, *, mailed: bool) -> Proof | None
     Returns:
         None where more is to be proved; who it is is kept meanwhile.
     """
-    done = Done(Step.UPSTREAM, ("fed", "mfa") if somebody.two_factors else ("fed",), somebody.auth_time)
+    done = CompletedStep(Step.UPSTREAM, ("fed", "mfa") if somebody.two_factors else ("fed",), somebody.auth_time)
     try:
         user_id = await linking.known(somebody)
-    except linking.Barred as error:
-        raise Refused(_("There is no account for you here. Ask those who run this service for one.")) from error
+    except linking.AccountDisabledError as error:
+        raise StepRefusedError(
+            _("There is no account for you here. Ask those who run this service for one.")
+        ) from error
     if user_id is not None:
         return Proof(user_id, done)
     if somebody.email is None or not somebody.email_verified:
@@ -159,15 +161,15 @@ async def _resolve(flow: Flow, somebody: Found, *, mailed: bool) -> Proof | None
     if (owner := await linking.owner_of(somebody.email)) is not None:
         flow = await flows.keep_identity(flow, somebody)
         by_mail = mailed and settings().email_code_sign_in and await confirm(owner, somebody.email)
-        return Proof(owner, Done(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
+        return Proof(owner, CompletedStep(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
     provider = upstreams.get(somebody.upstream_id)
     allowed = provider.creates_accounts if provider else None
     if not (settings().registration == "open" if allowed is None else allowed):
-        raise Refused(_("There is no account for you here. Ask those who run this service for one."))
+        raise StepRefusedError(_("There is no account for you here. Ask those who run this service for one."))
     await linking.void(somebody.email)
     user_id = await linking.create_user(somebody)
     if user_id is None:
-        raise Refused(_("There is an account with this address by now. Sign in with it."))
+        raise StepRefusedError(_("There is an account with this address by now. Sign in with it."))
     return Proof(user_id, done)
 
 
@@ -187,13 +189,13 @@ async def link(flow: Flow, user_id: UUID) -> None:
 async def _send(flow: Flow, username: str, browser: Browser | None) -> None:
     try:
         email = normalise_email(username)
-    except InvalidEmail as error:
+    except InvalidEmailError as error:
         await limits.step(browser)
-        raise Refused(_("Enter your email address, such as name@example.com.")) from error
+        raise StepRefusedError(_("Enter your email address, such as name@example.com.")) from error
     await limits.mail_to(email, browser)
     lifetime, owner = settings().email_code_lifetime, await user_by_email(email)
     async with transaction():
-        sent = await proofs.prepare(
+        sent = await email_proofs.prepare(
             Purpose.UPSTREAM, email, lifetime=lifetime, flow_id=flow.binding.id, user_id=owner.id if owner else None
         )
         await outbox.queue(

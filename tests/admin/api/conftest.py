@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from idp.admin.roles import Permission, Role
-from idp.oauth.clients.changes import set_admin_role
 from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.service import set_admin_role
 from tests.support.server import Server
 
 API = "/admin/api/v1"

@@ -12,9 +12,9 @@ import pytest
 from idp.accounts.tables import User
 from idp.admin.api import problems
 from idp.admin.roles import Permission, Role, grant
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.mail import outbox
-from idp.signin.machine import Step
+from idp.signin.transitions import Step
 from tests.admin.api.conftest import API, Caller
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, Page, Redirect

@@ -9,7 +9,7 @@ from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.admin.roles import Role, grant
 from idp.ids import uuid7_text
-from idp.signin.machine import Step
+from idp.signin.transitions import Step
 from tests.support.browser import Browser, Page, open_browser
 from tests.support.oauth import PASSWORD
 from tests.support.person import Person, equip

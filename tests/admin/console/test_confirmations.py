@@ -5,16 +5,16 @@ import re
 import pytest
 
 from idp.accounts.tables import User
-from idp.admin.console import frame
+from idp.admin.console import screen
 from idp.admin.roles import Role, grant
 from idp.audit.events import record
-from idp.db.engine import fetchrow, transaction
-from idp.federation import upstreams
+from idp.federation import registry
 from idp.ids import uuid7_text
+from idp.infra import i18n
+from idp.infra.db.engine import fetchrow, transaction
 from idp.keys import lifecycle
 from idp.mail import outbox
 from idp.oauth.clients.registration import register_client, register_resource_server
-from idp.web import i18n
 from tests.admin.console.conftest import Desk
 from tests.conftest import MakeUser
 from tests.support.browser import Browser, as_page
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.fault(46)
 SHOWN = re.compile(r"/(?:new/.*|change|rotate|export/.*)$")
 ASKING = sorted(
     path
-    for route in frame.ROUTES
+    for route in screen.ROUTES
     for path in route.paths
     if "GET" in {str(method) for method in route.http_methods}
     and re.search(r"}/[a-z_]+$", path)
@@ -51,11 +51,11 @@ async def names(alice: User, browser: Browser, make_user: MakeUser) -> Names:
         await outbox.queue("named@example.com", "account_deleted", name="Named")
     mail = await fetchrow("SELECT id FROM mail WHERE recipient = 'named@example.com' ORDER BY created_at DESC")
     key = (await lifecycle.list_keys())[0]
-    provider = upstreams.configure(
+    provider = registry.configure(
         kind="oidc", id=f"named{uuid7_text()[-8:]}", name="Named provider", issuer="https://named.example",
         client_id="x", client_secret="y",
     )  # fmt: skip
-    assert await upstreams.add(provider)
+    assert await registry.add(provider)
     assert session is not None
     assert server is not None
     assert role is not None

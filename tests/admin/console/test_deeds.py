@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from idp.accounts.tables import User
 from idp.admin.console import snippets
 from idp.admin.roles import Role
-from idp.db.engine import execute, fetch, fetchrow
-from idp.federation import upstreams
+from idp.federation import registry
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import lifecycle
 from idp.keys.lifecycle import State
-from idp.oauth.clients.kinds import KINDS
+from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.registration import register_client, register_resource_server
 from tests.admin.console.conftest import Desk
 from tests.conftest import MASTER_KEY, MakeUser
@@ -178,8 +178,8 @@ async def test_a_form_that_is_outdated_overwrites_nothing(owner: Desk) -> None:
     name = f"u{secrets.token_hex(4)}"
     client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
     server = await register_resource_server(f"https://{name}.example", "Shop")
-    provider = upstreams.configure(kind="oidc", id=name, name="Shop", issuer="https://op.example.com", client_id="x")
-    await upstreams.add(provider)
+    provider = registry.configure(kind="oidc", id=name, name="Shop", issuer="https://op.example.com", client_id="x")
+    await registry.add(provider)
     uris = {"grant_types": "authorization_code", "redirect_uris": "https://shop.example/cb", "scope": "openid"}
     uris |= {"id_token_signed_response_alg": "RS256", "require_pkce": "on"}
     for path, field, more in (
@@ -258,12 +258,12 @@ async def test_what_kinds_of_upstreams_need_can_be_entered(owner: Desk) -> None:
     assert (await owner.confirm("/admin/upstreams/new/apple", **entered | {"option_key_id": ""})).status == 400
     answer = await owner.confirm("/admin/upstreams/new/apple", **entered)
     assert "TEAM" in answer.text
-    before = next(each for each in await upstreams.stored() if each.id == name)
+    before = next(each for each in await registry.stored() if each.id == name)
     assert before.options == {"team_id": "TEAM", "key_id": "KEY"}
     assert before.required_claims == {"groups": ("staff", "admins"), "hd": ("example.com",)}
     assert (before.claims, before.creates_accounts) == ({"given_name": "profile.first"}, False)
     await owner.confirm(f"/admin/upstreams/{name}/change", **entered | {"name": "Apple Inc", "required_claims": ""})
-    after = next(each for each in await upstreams.stored() if each.id == name)
+    after = next(each for each in await registry.stored() if each.id == name)
     assert after == msgspec.structs.replace(before, name="Apple Inc", required_claims={})
 
 

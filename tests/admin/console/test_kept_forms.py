@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from idp.admin.console import frame
+from idp.admin.console import screen
 from idp.admin.roles import Role
-from idp.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from tests.admin.console.conftest import Desk, open_desk
 from tests.support.browser import Browser, Page, as_page
 from tests.support.oauth import PASSWORD
@@ -39,7 +39,7 @@ async def test_what_was_entered_is_there_again(desk: Desk, owner: Desk) -> None:
     await _become_old(desk)
     page = await _sign_in_again(desk, as_page(await desk.browser.post(form.action, entered)))
     assert page.path == form.action
-    assert frame.SIGNED_IN_AGAIN in page.text
+    assert screen.SIGNED_IN_AGAIN in page.text
     assert await fetch("SELECT FROM client WHERE client_name = 'Typed <for> long'") == []
     (form,) = (form for form in page.forms if form.action == "/admin/clients/new/web")
     assert form.fields["client_name"] == "Typed <for> long"
@@ -99,13 +99,13 @@ async def test_a_deed_keeps_nothing(desk: Desk) -> None:
     page = await _sign_in_again(desk, as_page(await desk.browser.submit(page, "confirm")))
     assert "kept=" not in page.url
     assert "Reset second factors?" in page.text
-    assert frame.SIGNED_IN_AGAIN not in page.text
+    assert screen.SIGNED_IN_AGAIN not in page.text
 
 
 def test_every_form_has_a_page_to_come_back_to() -> None:
     """A sign-in comes back by GET: a form whose own path has none names the page that it stands on."""
     paths = {method: set[str]() for method in ("GET", "POST")}
-    for route in frame.ROUTES:
+    for route in screen.ROUTES:
         for method in route.http_methods:
             paths[str(method)] |= set(route.paths)
     assert paths["POST"] - paths["GET"] == {"/admin/invitations"}

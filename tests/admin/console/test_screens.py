@@ -6,16 +6,16 @@ from typing import Any
 import pyotp
 import pytest
 
-from idp.admin.console.frame import ROUTES
+from idp.admin.console.screen import ROUTES
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.audit.events import record
-from idp.db.engine import execute, fetch, fetchrow
-from idp.federation import upstreams
+from idp.federation import registry
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import lifecycle
 from idp.mail import outbox
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.signin import recovery_codes
-from idp.signin.machine import Step
+from idp.signin.transitions import Step
 from tests.admin.console.conftest import Desk, open_desk
 from tests.conftest import MakeUser
 from tests.support.browser import Browser, Page
@@ -38,10 +38,10 @@ async def records(desks: dict[Role, Desk], db: str) -> dict[str, str]:
     """One record of each kind, by the name that paths have for it."""
     client, _ = await register_client(client_name="Shown", redirect_uris=["https://shown.example/cb"])
     server = await register_resource_server(f"https://{secrets.token_hex(4)}.example", "Shown")
-    provider = upstreams.configure(
+    provider = registry.configure(
         kind="oidc", id=f"u{secrets.token_hex(4)}", name="Shown", issuer="https://op.example.com", client_id="x"
     )
-    await upstreams.add(provider)
+    await registry.add(provider)
     auditor = desks[Role.AUDITOR].user
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)

@@ -5,11 +5,11 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from idp.errors import InvalidClient, InvalidRequest
+from idp.errors import InvalidClientError, InvalidRequestError
 from idp.oauth.clients.authentication import METHODS, authenticate
-from idp.oauth.clients.changes import update_client
 from idp.oauth.clients.registration import disable_client, register_client, rotate_secret
 from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.service import update_client
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -43,7 +43,7 @@ async def test_a_secret_is_accepted_by_either_method(registered: tuple[Client, s
         if (method == "none") == client.public:
             assert authenticate(header, form) == client
         else:
-            with pytest.raises(InvalidClient) as refused:
+            with pytest.raises(InvalidClientError) as refused:
                 authenticate(header, form)
             assert refused.value.challenge == (header is not None)
 
@@ -63,7 +63,7 @@ async def test_by_the_registered_method_only_where_it_is_strict(strict: str) -> 
         if method == strict:
             assert authenticate(header, form) == client
         else:
-            with pytest.raises(InvalidClient):
+            with pytest.raises(InvalidClientError):
                 authenticate(header, form)
 
 
@@ -76,12 +76,12 @@ async def test_an_empty_basic_secret_is_that_of_a_public_client(registered: tupl
         if client.public:
             assert authenticate(header, form) == client
         else:
-            with pytest.raises(InvalidClient) as refused:
+            with pytest.raises(InvalidClientError) as refused:
                 authenticate(header, form)
             assert refused.value.challenge
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequestError):
         authenticate(header, {"client_secret": "x"})
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequestError):
         authenticate(header, {"client_id": "another"})
 
 
@@ -91,7 +91,7 @@ async def test_the_operator_learns_why(registered: tuple[Client, str]) -> None:
     client, secret = registered
 
     def refused(method: str, client_id: str, secret: str) -> str:
-        with pytest.raises(InvalidClient) as refused:
+        with pytest.raises(InvalidClientError) as refused:
             authenticate(*credentials(method, client_id, secret))
         assert refused.value.description == "Client authentication failed."
         return refused.value.reason
@@ -107,7 +107,7 @@ async def test_the_operator_learns_why(registered: tuple[Client, str]) -> None:
     await update_client(client.client_id, strict_auth_method=True)
     await registry.load()
     assert f"strictly for {strict}, but used {other}" in refused(other, client.client_id, secret)
-    with pytest.raises(InvalidClient) as malformed:
+    with pytest.raises(InvalidClientError) as malformed:
         authenticate("Basic !", {})
     assert "is not base64" in malformed.value.reason
 
@@ -118,12 +118,12 @@ async def test_only_the_present_secret(registered: tuple[Client, str]) -> None:
     if client.public:
         return
     for wrong in (secret[:-1], secret + "A", secret.swapcase(), "", " " + secret, secret + "\0"):
-        with pytest.raises(InvalidClient):
+        with pytest.raises(InvalidClientError):
             authenticate(*credentials(method, client.client_id, wrong))
     fresh = await rotate_secret(client.client_id)
     await registry.load()
     assert authenticate(*credentials(method, client.client_id, fresh)).client_id == client.client_id
-    with pytest.raises(InvalidClient):
+    with pytest.raises(InvalidClientError):
         authenticate(*credentials(method, client.client_id, secret))
 
 
@@ -132,9 +132,9 @@ async def test_a_disabled_client_is_as_unknown(registered: tuple[Client, str]) -
     request = credentials(client.token_endpoint_auth_method, client.client_id, secret)
     await disable_client(client.client_id)
     await registry.load()
-    with pytest.raises(InvalidClient) as disabled:
+    with pytest.raises(InvalidClientError) as disabled:
         authenticate(*request)
-    with pytest.raises(InvalidClient) as unknown:
+    with pytest.raises(InvalidClientError) as unknown:
         authenticate(*credentials(client.token_endpoint_auth_method, "no-such-client", secret))
     assert disabled.value.description == unknown.value.description
 
@@ -147,14 +147,14 @@ async def test_one_clients_secret_is_not_anothers(registered: tuple[Client, str]
         token_endpoint_auth_method="client_secret_post",
     )
     await registry.load()
-    with pytest.raises(InvalidClient):
+    with pytest.raises(InvalidClientError):
         authenticate(*credentials("client_secret_post", other.client_id, secret))
     assert client.client_id != other.client_id
 
 
 def test_a_request_that_names_nobody() -> None:
     for form in ({}, {"grant_type": "authorization_code"}, {"client_secret": "x"}):
-        with pytest.raises(InvalidClient):
+        with pytest.raises(InvalidClientError):
             authenticate(None, form)
 
 
@@ -163,5 +163,5 @@ async def test_the_body_may_repeat_who_the_header_names() -> None:
     await registry.load()
     header, _ = credentials("client_secret_basic", client.client_id, secret or "")
     assert authenticate(header, {"client_id": client.client_id}) == client
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequestError):
         authenticate(header, {"client_id": "another"})

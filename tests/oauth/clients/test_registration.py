@@ -8,11 +8,11 @@ import pytest
 
 from idp import ids
 from idp.audit.tables import AuditEvent
-from idp.db.tables import Revision
 from idp.errors import OAuthError
+from idp.infra.db.tables import Revision
 from idp.oauth.clients import authentication, metadata
 from idp.oauth.clients.registration import (
-    UnknownClient,
+    UnknownClientError,
     disable_client,
     enable_client,
     register_client,
@@ -189,7 +189,7 @@ async def test_a_new_secret_replaces_the_old_one() -> None:
 async def test_no_secret_for_those_that_have_none() -> None:
     client, _ = await register_client(**PUBLIC)
     for client_id in (client.client_id, "no-such-client"):
-        with pytest.raises(UnknownClient):
+        with pytest.raises(UnknownClientError):
             await rotate_secret(client_id)
 
 

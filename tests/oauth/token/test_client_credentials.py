@@ -3,8 +3,8 @@
 import pytest
 
 from idp.keys import jose
-from idp.keys.ring import keyring
-from idp.oauth.token.mint import family_of
+from idp.keys.key_set import key_set
+from idp.oauth.token.issuer import family_of
 from tests.conftest import MakeClient
 from tests.support.oauth import RelyingParty
 
@@ -30,7 +30,7 @@ async def test_an_access_token_and_nothing_else(service: RelyingParty) -> None:
     assert set(body) == {"access_token", "expires_in", "scope", "token_type"}
     assert (body["token_type"], body["expires_in"]) == ("Bearer", 600)
     assert body["scope"] == "orders:read orders:write"
-    claims = jose.verify(body["access_token"], keyring.verification(), typ="at+jwt")
+    claims = jose.verify(body["access_token"], key_set.verification(), typ="at+jwt")
     assert claims["sub"] == claims["client_id"] == service.client_id
     assert claims["aud"] == service.issuer
     assert family_of(claims["jti"]) is None
@@ -39,7 +39,7 @@ async def test_an_access_token_and_nothing_else(service: RelyingParty) -> None:
 
 async def test_each_has_an_id_of_its_own(service: RelyingParty) -> None:
     tokens = [(await _issue(service))[1]["access_token"] for _ in range(3)]
-    assert len({jose.verify(token, keyring.verification(), typ="at+jwt")["jti"] for token in tokens}) == 3
+    assert len({jose.verify(token, key_set.verification(), typ="at+jwt")["jti"] for token in tokens}) == 3
 
 
 @pytest.mark.parametrize("scope", ["orders:read", "orders:write orders:read", "orders:read orders:read"])

@@ -9,9 +9,9 @@ import pytest
 
 from idp import ids
 from idp.accounts.tables import User
-from idp.db.engine import fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow
 from idp.keys import jose, vault
-from idp.oauth.token.mint import REFRESH_TOKEN_TYPE
+from idp.oauth.token.issuer import REFRESH_TOKEN_TYPE
 from tests.conftest import MakeClient
 from tests.support.browser import open_browser
 from tests.support.proxy import proxy_to

@@ -7,9 +7,9 @@ import pytest
 
 from idp import ids
 from idp.accounts.tables import User
-from idp.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from idp.keys import jose
-from idp.keys.ring import keyring
+from idp.keys.key_set import key_set
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
 from tests.support.mailbox import Mailbox
@@ -42,7 +42,7 @@ async def _family(token: str) -> dict[str, object]:
 
 
 def _claims(token: str) -> dict[str, object]:
-    return jose.verify(token, keyring.verification(), typ=None)
+    return jose.verify(token, key_set.verification(), typ=None)
 
 
 async def test_a_use_yields_a_successor_and_new_tokens(browser: Browser, client: RelyingParty, alice: User) -> None:
@@ -203,7 +203,7 @@ def _forgeries(tokens: dict[str, str]) -> dict[str, str]:
     real = tokens["refresh_token"]
     header, payload, signature = real.split(".")
     claims = decode(payload)
-    key = keyring.signing("RS256")
+    key = key_set.signing("RS256")
     without = encode({"alg": "none", "typ": "rt+jwt"})
     return {
         "without its signature": f"{header}.{payload}.",

@@ -1,0 +1,271 @@
+"""Password hashes that other systems made, as their frameworks and directories write them.
+
+They verify until the next sign-in, which replaces them by ours. What it costs to verify one is bounded when it is
+imported, to about two seconds and 256 MiB: it asks for its own costs, and nobody may ask so much of the server.
+"""
+
+import hashlib
+import hmac
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+
+import bcrypt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from idp.accounts import crypt_hashes
+
+#: Whether a password, in bytes, is the one of a hash.
+Verifier = Callable[[bytes], bool]
+
+MAX_LENGTH = 1024
+MAX_BCRYPT_COST = 14
+MAX_PBKDF2_ITERATIONS = 2_000_000
+#: N * r * 128 is the memory of scrypt in bytes, and N * r * p its time.
+MAX_SCRYPT_MEMORY = 128 * 1024 * 1024
+MAX_SCRYPT_WORK = 1 << 21
+#: In KiB, and in KiB times passes.
+MAX_ARGON2_MEMORY, MAX_ARGON2_WORK, MAX_ARGON2_LANES = 262_144, 1 << 20, 16
+#: Of SHA-2 by crypt(3), whose default is 5,000 and passlib's 656,000; and of phpass, as a power of two.
+MAX_CRYPT_ROUNDS, MAX_PHPASS_ROUNDS = 1_000_000, 1 << 18
+MIN_DIGEST, MAX_DIGEST = 16, 128
+
+_NUMBER = "([1-9][0-9]{0,8})"
+_BASE64 = "([A-Za-z0-9+/=]+)"
+#: passlib leaves out the padding and writes "." for "+". Keycloak, whose hashes are easily put like that, does not.
+_AB64 = "([A-Za-z0-9+/.=]+)"
+_UNPADDED = "([A-Za-z0-9+/]+)"
+
+
+class UnsupportedHashError(ValueError):
+    """A hash is of an unknown kind, malformed, or asks for too much work: one plain sentence."""
+
+
+def check(hash: str) -> str:
+    """A hash as it is kept, less what directories and frameworks write in front of one that says its kind itself.
+
+    Raises:
+        UnsupportedHashError: it is neither an Argon2 one, nor one that :func:`matches` can verify.
+    """
+    kept = _LDAP_PBKDF2.sub(_as_passlib, _PREFIX.sub("", hash))
+    if kept.startswith("$argon2"):
+        _check_argon2(kept)
+    else:
+        _verifier(kept)
+    return kept
+
+
+def _as_passlib(found: re.Match[str]) -> str:
+    """How OpenLDAP writes PBKDF2, without a name SHA-1, as passlib does."""
+    name = (found[1] or "").lower()
+    return f"$pbkdf2{'' if name in ('', '-sha1') else name}$"
+
+
+def matches(hash: str, password: bytes) -> bool:
+    """Whether this is the password of a hash of another kind than Argon2. What is malformed is nobody's."""
+    # To bcrypt a NUL is the end, and to HMAC NULs at the end are nothing: others would be the password, too.
+    if b"\0" in password:
+        return False
+    try:
+        return _verifier(hash)(password)
+    except ValueError:
+        return False
+
+
+def _verifier(hash: str) -> Verifier:
+    if len(hash) <= MAX_LENGTH:
+        for pattern, read in _KINDS:
+            if found := re.fullmatch(pattern, hash, re.ASCII):
+                return read(*found.groups())
+    raise UnsupportedHashError("The password hash is of no kind that is known here.")
+
+
+def _check_argon2(hash: str) -> None:
+    found = re.fullmatch(
+        rf"\$argon2(?:id|i|d)(?:\$v=(?:16|19))?\$m={_NUMBER},t={_NUMBER},p={_NUMBER}\${_UNPADDED}\${_UNPADDED}", hash
+    )
+    if found is None or len(hash) > MAX_LENGTH:
+        raise UnsupportedHashError("The Argon2 hash is malformed.")
+    memory, passes, lanes = map(int, found.groups()[:3])
+    _refuse_costs(memory > MAX_ARGON2_MEMORY or memory * passes > MAX_ARGON2_WORK or lanes > MAX_ARGON2_LANES)
+    if len(_decoded(found[4])) < 8 or memory < 8 * lanes:
+        raise UnsupportedHashError("The Argon2 hash is malformed.")
+    _digest(_decoded(found[5]))
+
+
+def _bcrypt(hash: str, cost: str) -> Verifier:
+    _refuse_costs(int(cost) > MAX_BCRYPT_COST)
+    # bcrypt reads 72 bytes, and where this hash was made the rest was dropped without a word.
+    return lambda password: bcrypt.checkpw(password[:72], hash.encode())
+
+
+def _pbkdf2(algorithm: str, iterations: int, salt: bytes, digest: bytes) -> Verifier:
+    expected = _digest(digest)
+    # Whatever is longer than the hash function's own digest costs the iterations once more.
+    blocks = -(-len(expected) // hashlib.new(algorithm).digest_size)
+    _refuse_costs(iterations * blocks > MAX_PBKDF2_ITERATIONS)
+    return lambda password: hmac.compare_digest(
+        hashlib.pbkdf2_hmac(algorithm, password, salt, iterations, len(expected)), expected
+    )
+
+
+def _django_pbkdf2(algorithm: str, iterations: str, salt: str, digest: str) -> Verifier:
+    return _pbkdf2(algorithm, int(iterations), salt.encode(), _decoded(digest))
+
+
+def _passlib_pbkdf2(algorithm: str | None, iterations: str, salt: str, digest: str) -> Verifier:
+    return _pbkdf2(algorithm or "sha1", int(iterations), _decoded(salt), _decoded(digest))
+
+
+def _werkzeug_pbkdf2(algorithm: str, iterations: str, salt: str, digest: str) -> Verifier:
+    return _pbkdf2(algorithm, int(iterations), salt.encode(), bytes.fromhex(digest))
+
+
+def _phc_pbkdf2(algorithm: str, iterations: str, length: str | None, salt: str, digest: str) -> Verifier:
+    stored = _decoded(digest)
+    if length is not None and int(length) != len(stored):
+        raise UnsupportedHashError("The password hash is malformed: its length is not the one that it names.")
+    return _pbkdf2(algorithm, int(iterations), _decoded(salt), stored)
+
+
+def _aspnet_identity(text: str) -> Verifier:
+    """ASP.NET Core Identity v3: a marker, the hash function, the iterations, the salt's length, salt, digest."""
+    data = _decoded(text)
+    function, iterations, length = (int.from_bytes(data[at : at + 4]) for at in (1, 5, 9))
+    if data[0] != 1 or function >= len(_ASPNET_FUNCTIONS) or iterations < 1 or not 8 <= length <= 64:
+        raise UnsupportedHashError("The password hash is malformed.")
+    return _pbkdf2(_ASPNET_FUNCTIONS[function], iterations, data[13 : 13 + length], data[13 + length :])
+
+
+_ASPNET_FUNCTIONS = ("sha1", "sha256", "sha512")
+
+
+def _django_bcrypt_sha256(hash: str, cost: str) -> Verifier:
+    verify = _bcrypt(hash, cost)
+    return lambda password: verify(hashlib.sha256(password).hexdigest().encode())
+
+
+def _wordpress(hash: str, cost: str) -> Verifier:
+    """WordPress since 6.8."""
+    verify = _bcrypt(hash, cost)
+    return lambda password: verify(b64encode(hmac.digest(b"wp-sha384", password, "sha384")))
+
+
+def _phpass(cost: str, salt: str, digest: str) -> Verifier:
+    rounds = 1 << crypt_hashes.ALPHABET.index(cost)
+    _refuse_costs(rounds > MAX_PHPASS_ROUNDS)
+    return lambda password: _same(crypt_hashes.phpass(password, salt.encode(), rounds), digest)
+
+
+def _sha_crypt(kind: str, rounds: str | None, salt: str, digest: str) -> Verifier:
+    # Fewer than 1,000 are 1,000, by its definition.
+    asked = max(int(rounds or 5000), 1000)
+    _refuse_costs(asked > MAX_CRYPT_ROUNDS)
+    name = {"5": "sha256", "6": "sha512"}[kind]
+    return lambda password: _same(crypt_hashes.sha_crypt(name, password, salt.encode(), asked), digest)
+
+
+def _salted_sha(bits: str, text: str) -> Verifier:
+    """Salted SHA of directories: the digest, and behind it the salt."""
+    name = f"sha{bits or 1}"
+    data, size = _decoded(text), hashlib.new(name).digest_size
+    digest, salt = data[:size], data[size:]
+    if not 4 <= len(salt) <= 64:
+        raise UnsupportedHashError("The password hash is malformed: its salt is too short or too long.")
+    return lambda password: hmac.compare_digest(hashlib.new(name, password + salt).digest(), digest)
+
+
+def _same(computed: str, expected: str) -> bool:
+    return hmac.compare_digest(computed.encode(), expected.encode())
+
+
+def _scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes) -> Verifier:
+    derive, expected = _scrypt_key(n, r, p, salt), _digest(digest)
+    return lambda password: hmac.compare_digest(derive(password, len(expected)), expected)
+
+
+def _scrypt_key(n: int, r: int, p: int, salt: bytes) -> Callable[[bytes, int], bytes]:
+    """What derives a key of some length from a password."""
+    _refuse_costs(n * r * 128 > MAX_SCRYPT_MEMORY or n * r * p > MAX_SCRYPT_WORK)
+    if n < 2 or n & (n - 1):
+        raise UnsupportedHashError("The scrypt hash is malformed: N is not a power of two.")
+    return lambda password, length: hashlib.scrypt(
+        password, salt=salt, n=n, r=r, p=p, maxmem=2 * MAX_SCRYPT_MEMORY, dklen=length
+    )
+
+
+def _passlib_scrypt(ln: str, r: str, p: str, salt: str, digest: str) -> Verifier:
+    # Ory Kratos writes N itself in that place, which as a logarithm nobody could compute.
+    n = 1 << int(ln) if int(ln) <= 32 else int(ln)
+    return _scrypt(n, int(r), int(p), _decoded(salt), _decoded(digest))
+
+
+def _django_scrypt(n: str, salt: str, r: str, p: str, digest: str) -> Verifier:
+    return _scrypt(int(n), int(r), int(p), salt.encode(), _decoded(digest))
+
+
+def _firebase_scrypt(ln: str, r: str, p: str, *rest: str) -> Verifier:
+    """Firebase: the key of a password encrypts the key of the project (AES-256 in counter mode)."""
+    salt, digest, separator, signer = map(_decoded, rest)
+    derive, expected = _scrypt_key(1 << min(int(ln), 32), int(r), int(p), salt + separator), _digest(digest)
+
+    def verify(password: bytes) -> bool:
+        encryptor = Cipher(algorithms.AES(derive(password, 64)[:32]), modes.CTR(bytes(16))).encryptor()
+        return hmac.compare_digest(encryptor.update(signer), expected)
+
+    return verify
+
+
+def _werkzeug_scrypt(n: str, r: str, p: str, salt: str, digest: str) -> Verifier:
+    return _scrypt(int(n), int(r), int(p), salt.encode(), bytes.fromhex(digest))
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        text = text.rstrip("=").replace(".", "+")
+        return b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:
+        raise UnsupportedHashError("The password hash is malformed: it is not base64.") from error
+
+
+def _digest(digest: bytes) -> bytes:
+    if not MIN_DIGEST <= len(digest) <= MAX_DIGEST:
+        raise UnsupportedHashError("The password hash is malformed: it is too short or too long.")
+    return digest
+
+
+def _refuse_costs(too_high: bool) -> None:
+    if too_high:
+        raise UnsupportedHashError("The password hash asks for more work than is allowed here.")
+
+
+#: What says in front of a hash no more than the hash does: as directories write it, and Django.
+_PREFIX = re.compile(r"\A(?:(?i:\{(?:CRYPT|BCRYPT|ARGON2)\}(?=\$))|argon2(?=\$argon2)|bcrypt\$(?=\$2))")
+_LDAP_PBKDF2 = re.compile(r"\A(?i:\{PBKDF2(-SHA1|-SHA256|-SHA512)?\})(?=[0-9])")
+_BCRYPT = r"(\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31})"
+_CRYPT64 = "[./A-Za-z0-9]"
+
+_KINDS: tuple[tuple[str, Callable[..., Verifier]], ...] = (
+    (_BCRYPT, _bcrypt),
+    (rf"bcrypt_sha256\${_BCRYPT}", _django_bcrypt_sha256),
+    (rf"\$wp{_BCRYPT}", _wordpress),
+    (rf"pbkdf2_(sha1|sha256|sha512)\${_NUMBER}\$([^$]+)\${_BASE64}", _django_pbkdf2),
+    (rf"\$pbkdf2(?:-(sha256|sha512))?\${_NUMBER}\${_AB64}\${_AB64}", _passlib_pbkdf2),
+    (rf"pbkdf2:(sha1|sha256|sha512):{_NUMBER}\$([^$]+)\$((?:[0-9a-f]{{2}})+)", _werkzeug_pbkdf2),
+    (
+        rf"\$pbkdf2-(sha1|sha256|sha512)\$(?:v=1\$)?i={_NUMBER}(?:,l={_NUMBER})?\${_UNPADDED}\${_UNPADDED}",
+        _phc_pbkdf2,
+    ),
+    (r"(AQAAA[A-Za-z0-9+/]{40,240}={0,2})", _aspnet_identity),
+    (rf"\$[PH]\$({_CRYPT64})({_CRYPT64}{{8}})({_CRYPT64}{{22}})", _phpass),
+    (rf"\$(6)\$(?:rounds={_NUMBER}\$)?([^$]{{1,16}})\$({_CRYPT64}{{86}})", _sha_crypt),
+    (rf"\$(5)\$(?:rounds={_NUMBER}\$)?([^$]{{1,16}})\$({_CRYPT64}{{43}})", _sha_crypt),
+    (rf"\{{(?i:SSHA)(256|384|512)?\}}{_BASE64}", _salted_sha),
+    (rf"scrypt\${_NUMBER}\$([^$]+)\${_NUMBER}\${_NUMBER}\${_BASE64}", _django_scrypt),
+    (
+        rf"\$firescrypt\$ln={_NUMBER},r={_NUMBER},p={_NUMBER}\${_BASE64}\${_BASE64}\${_BASE64}\${_BASE64}",
+        _firebase_scrypt,
+    ),
+    (rf"\$scrypt\$ln={_NUMBER},r={_NUMBER},p={_NUMBER}\${_AB64}\${_AB64}", _passlib_scrypt),
+    (rf"scrypt:{_NUMBER}:{_NUMBER}:{_NUMBER}\$([^$]+)\$((?:[0-9a-f]{{2}})+)", _werkzeug_scrypt),
+)

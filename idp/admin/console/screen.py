@@ -1,0 +1,287 @@
+"""What all screens of the console do: see who is there, start the sign-in where it is not strong or fresh enough,
+refuse whatever no role allows, and check that a form is ours.
+
+A screen is declared with the permission that it needs, so none can be without.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+from litestar import HttpMethod, Request, Response, route
+from litestar.datastructures import UploadFile
+from litestar.handlers import HTTPRouteHandler
+
+from idp.accounts.last_owner import LastOwnerError
+from idp.accounts.tables import User, user_by_id
+from idp.admin.access import Caller, PermissionDeniedError, hold_roles, person
+from idp.admin.roles import Permission
+from idp.errors import PageError
+from idp.http import cookies, forms
+from idp.http.access import Access
+from idp.http.pages import page, see_other
+from idp.infra import request_context
+from idp.infra.db.engine import authority
+from idp.infra.i18n import locale
+from idp.settings import settings
+from idp.signin import flow as flows
+from idp.signin import limits, sessions
+from idp.signin.csrf import check_form_token, form_token
+from idp.signin.sessions import SignedIn
+from idp.signin.transitions import ACR_VALUES
+
+AnyRequest = Request[Any, Any, Any]
+HOME = "/admin"
+#: The parameter that names the sign-in which keeps what was entered.
+KEPT = "kept"
+SIGNED_IN_AGAIN = (
+    "You signed in again, and nothing is saved yet. Below is what you had entered; secrets must be entered again."
+)
+
+#: The tabs, each with the permission to see it.
+TABS: tuple[tuple[str, str, Permission], ...] = (
+    ("users", "Users", Permission.USERS_READ),
+    ("clients", "Clients", Permission.CLIENTS_READ),
+    ("resource_servers", "Resource servers", Permission.RESOURCE_SERVERS_READ),
+    ("keys", "Keys", Permission.KEYS_READ),
+    ("upstreams", "Upstreams", Permission.UPSTREAMS_READ),
+    ("outbox", "Mail", Permission.OUTBOX_READ),
+    ("audit", "Audit", Permission.AUDIT_READ),
+    ("admins", "Admins", Permission.ADMINS_READ),
+    ("settings", "Settings", Permission.SETTINGS_READ),
+)
+
+
+class AdminRequest(msgspec.Struct, frozen=True):
+    """An admin at a screen.
+
+    Attributes:
+        params: what the path names.
+        query: the parameters of the query.
+        form: what was posted, by our own page.
+        kept: what was entered in this form before the sign-in that it led to.
+        file: what was uploaded with it.
+    """
+
+    request: AnyRequest
+    caller: Caller
+    user: User
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    form: Mapping[str, str]
+    kept: Mapping[str, str]
+    file: bytes = b""
+
+
+Screen = Callable[[AdminRequest], Awaitable[Response[Any]]]
+ROUTES: list[HTTPRouteHandler] = []
+
+
+def screen(
+    method: str,
+    path: str,
+    permission: Permission | None,
+    *,
+    fresh: bool = False,
+    upload: bool = False,
+    page: str = "",
+) -> Callable[[Screen], Screen]:
+    """Declare a screen.
+
+    Args:
+        path: after ``/admin``.
+        permission: what the admin needs; None: only to be one.
+        fresh: the sign-in must not be long ago. For all that gives power away, or cannot be undone.
+        upload: a file comes with the form, as ``file``.
+        page: where the form stands, after ``/admin``, if that is not its own path.
+    """
+
+    def declare(function: Screen) -> Screen:
+        async def endpoint(request: AnyRequest) -> Response[Any]:
+            visit = await _admit(request, permission, fresh=fresh, upload=upload, page=page)
+            if isinstance(visit, Response):
+                return visit
+            try:
+                return await function(visit)
+            except PermissionDeniedError as error:
+                raise _forbidden(str(error)) from error
+            except LastOwnerError as error:
+                raise PageError("One owner has to stay", str(error), status=HTTPStatus.CONFLICT) from error
+
+        opt = {"access": Access.PAGE, "permission": permission}
+        full = HOME + path.replace("}", ":str}")
+        endpoint.__name__ = function.__name__
+        ROUTES.append(route(full, http_method=[HttpMethod(method)], opt=opt, status_code=200)(endpoint))
+        return function
+
+    return declare
+
+
+async def _admit(
+    request: AnyRequest, permission: Permission | None, *, fresh: bool, upload: bool, page: str
+) -> AdminRequest | Response[Any]:
+    """Who is there; or the way to a sign-in that is good enough, which comes back here with what was entered.
+
+    Raises:
+        PageError: whoever is there is no admin, or their role does not allow it, or the form is not ours.
+    """
+    # The console speaks English, its dates too (docs/decisions/0021).
+    locale.set("en")
+    back = f"{HOME}{page}" if page else _back_to(request)
+    session = await sessions.current(request)
+    if session is None:
+        return await _sign_in(request, back, max_age=settings().reauthentication_lifetime if fresh else None)
+    user = await user_by_id(session.user_id)
+    caller = await person(session.user_id)
+    if user is None or not caller.roles:
+        raise _forbidden("This part is for admins. Sign in with an account that has a role.")
+    if permission is not None and permission not in caller.allowed:
+        raise _forbidden("Your role does not allow this.")
+    form, file = dict[str, str](), b""
+    if request.method == HttpMethod.POST:
+        form, file = await _uploaded(request) if upload else (await forms.form(request), b"")
+        check_form_token(form, _secret(request), "admin")
+    if fresh and session.age() > settings().reauthentication_lifetime:
+        return await _sign_in(request, back, login_hint=user.email, max_age=0, form=form)
+    if ACR_VALUES.index(session.acr) < ACR_VALUES.index(settings().admin_acr):
+        return await _sign_in(request, back, step_up=session, login_hint=user.email, form=form)
+    authority.set(partial(_hold, session, caller, fresh=fresh))
+    request_context.actor.set(caller.actor)
+    query = forms.query(request)
+    kept = await flows.kept_form(query[KEPT], user.id) if KEPT in query else {}
+    return AdminRequest(request, caller, user, request.path_params, query, form, kept, file)
+
+
+async def _hold(session: SignedIn, caller: Caller, *, fresh: bool) -> None:
+    await sessions.hold(session, fresh=fresh)
+    await hold_roles(caller)
+
+
+async def _uploaded(request: AnyRequest) -> tuple[dict[str, str], bytes]:
+    """A form with a file (RFC 7578)."""
+    parts = await request.form()
+    file = parts.get("file")
+    form = {name: value for name, value in parts.items() if isinstance(value, str)}
+    return form, await file.read() if isinstance(file, UploadFile) else b""
+
+
+def _back_to(request: AnyRequest) -> str:
+    """Where to come back to after the sign-in: this page, or the one that the form was on."""
+    # It goes into a header: written anew, so that nothing in it ends the line.
+    path, query = quote(str(request.scope["path"])), urlencode(forms.query(request))
+    return f"{path}?{query}" if query and request.method != HttpMethod.POST else path
+
+
+async def _sign_in(
+    request: AnyRequest,
+    back: str,
+    *,
+    step_up: SignedIn | None = None,
+    login_hint: str = "",
+    max_age: int | None = None,
+    form: Mapping[str, str] | None = None,
+) -> Response[Any]:
+    """The way to a sign-in.
+
+    Args:
+        form: what was posted. It is there again when the sign-in comes back.
+    """
+    key = await limits.begin(request)
+    binding = key.bind()
+    entered = {name: value for name, value in (form or {}).items() if name != "csrf_token"}
+    if entered:
+        back = f"{back}?{urlencode({KEPT: binding.id})}"
+    await flows.start(
+        key,
+        back,
+        cancel_to="/account",
+        acr=settings().admin_acr,
+        required=settings().admin_acr,
+        max_age=max_age,
+        step_up=step_up,
+        login_hint=login_hint,
+        binding=binding,
+    )
+    if entered:
+        await flows.keep_form(binding, entered)
+    return see_other(flows.path(binding), key.cookies())
+
+
+def _forbidden(message: str) -> PageError:
+    return PageError("This is not for you", message, status=HTTPStatus.FORBIDDEN)
+
+
+def not_found() -> PageError:
+    """There is no record by this name."""
+    return PageError("There is no such record", "It may have been deleted meanwhile.", status=HTTPStatus.NOT_FOUND)
+
+
+def _secret(request: AnyRequest) -> str:
+    return cookies.read(request, cookies.SESSION) or ""
+
+
+#: What a screen need not have.
+_NOTHING: dict[str, Any] = dict.fromkeys(
+    (
+        *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty"),
+        *("facts", "tables", "snippets", "secret", "danger", "multipart", "version"),
+    )
+)
+
+
+def show(
+    visit: AdminRequest, template: str, *, section: str = "", status: int = HTTPStatus.OK, **values: Any
+) -> Response[str]:
+    """A screen. ``done`` of the query says what was done just before. A form shows what was entered before it led to a
+    sign-in.
+    """
+    if visit.kept and template == "form":
+        values["fields"] = [_entered(field, visit.kept) for field in values["fields"]]
+        values["version"] = visit.kept.get("version") or values.get("version")
+        values["intro"] = f"{SIGNED_IN_AGAIN} {values.get('intro') or ''}".rstrip()
+    return page(
+        f"admin/{template}.html",
+        status=status,
+        scripts=True,
+        csrf_token=form_token(_secret(visit.request), "admin"),
+        section=section,
+        tabs=[(name, label) for name, label, permission in TABS if permission in visit.caller.allowed],
+        user=visit.user,
+        roles=sorted(visit.caller.roles),
+        may=visit.caller.allowed,
+        done=DONE.get(visit.query.get("done", "")),
+        **(_NOTHING | values),
+    )
+
+
+def _entered(field: Any, kept: Mapping[str, str]) -> Any:
+    """A :class:`idp.admin.console.components.Field` with the entered value. Secrets and files are not shown again."""
+    return field if field.kind in ("password", "file") else field._replace(value=kept.get(field.name, ""))
+
+
+def done(path: str, what: str = "saved") -> Response[bytes]:
+    """Go on to a screen that says that something was done."""
+    return see_other(f"{HOME}{path}?{urlencode({'done': what})}")
+
+
+DONE = {
+    "saved": "Saved.",
+    "invited": "The invitation is on its way.",
+    "mailed": "The mail is on its way.",
+    "disabled": "Disabled. All that was given ended.",
+    "enabled": "Enabled again.",
+    "signed-out": "Signed out everywhere.",
+    "ended": "The session has ended.",
+    "reset": "All second factors are removed.",
+    "deleted": "Deleted.",
+    "granted": "The role is given.",
+    "revoked": "The role is taken.",
+    "retried": "It is tried again now.",
+    "published": "The new key is published. It signs when all have seen it.",
+    "activated": "The key signs from now on.",
+    "destroyed": "The private part of the key is erased.",
+    "withdrawn": "The consent is withdrawn.",
+}

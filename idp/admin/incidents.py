@@ -1,0 +1,244 @@
+"""One action when a user, a client, a key or an upstream may be in wrong hands.
+
+It ends in one transaction all that was given, and says what is still usable anywhere, and until when: what others
+validate by themselves cannot be called back.
+"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from idp import clock
+from idp.accounts import users
+from idp.accounts.last_owner import check_owner_remains
+from idp.audit.events import record
+from idp.federation import registry
+from idp.infra.db.engine import execute, fetch, transaction
+from idp.keys import lifecycle
+from idp.oauth.clients import registration, service
+from idp.oauth.clients.registration import UnknownClientError
+from idp.oauth.credentials import credentials_changed
+from idp.oauth.sign_out import revoke_tokens_of_client
+from idp.settings import settings
+
+
+class StillUsable(msgspec.Struct, frozen=True):
+    """Something that goes on, because nobody can call it back.
+
+    Attributes:
+        what: in plain words.
+        where: the resource servers or applications that accept it.
+        until: the latest moment; None: we cannot know.
+    """
+
+    what: str
+    where: list[str]
+    until: datetime | None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What was ended, and what goes on.
+
+    Attributes:
+        kind: ``user``, ``client``, ``key`` or ``upstream``.
+        ended: how many of each kind of record.
+        still_usable: empty where nothing is left.
+        alone: for an upstream, how many people have no other way to sign in.
+    """
+
+    kind: str
+    id: str
+    ended: dict[str, int]
+    still_usable: list[StillUsable]
+    alone: int = 0
+
+
+class UnknownSubjectError(Exception):
+    """There is nothing of this kind by this id."""
+
+    def __init__(self, kind: str, message: str = "") -> None:
+        super().__init__(message or f"There is no {kind} with this id.")
+
+
+_LIVE = "f.revoked_at IS NULL AND f.expires_at > now()"
+_RESOURCES_OF_USER = f"""
+SELECT DISTINCT unnest(CASE WHEN f.resource = '{{}}' THEN ARRAY[''] ELSE f.resource END) AS resource
+FROM token_family AS f WHERE f.user_id = $1 AND {_LIVE}
+"""  # noqa: S608
+_RESOURCES_OF_CLIENT = _RESOURCES_OF_USER.replace("f.user_id", "f.client_id")
+_CLIENTS_OF_USER = f"""
+SELECT DISTINCT c.client_name FROM token_family AS f JOIN client AS c USING (client_id)
+WHERE f.user_id = $1 AND {_LIVE} ORDER BY 1
+"""  # noqa: S608
+
+_CONSENTS_OF_USER = "DELETE FROM consent WHERE user_id = $1"
+_CONSENTS_OF_CLIENT = "DELETE FROM consent WHERE client_id = $1"
+_INVITATIONS_OF_USER = """
+UPDATE invitation SET consumed_at = now()
+WHERE consumed_at IS NULL AND email = (SELECT email FROM users WHERE id = $1)
+"""
+_REQUESTS_OF_CLIENT = """
+UPDATE authorization_request SET finished_at = now() WHERE client_id = $1 AND finished_at IS NULL
+"""
+_ATTEMPTS_OF_UPSTREAM = """
+UPDATE upstream_attempt SET consumed_at = now() WHERE upstream_id = $1 AND consumed_at IS NULL
+"""
+_FLOWS_OF_UPSTREAM = """
+UPDATE signin_flow SET finished_at = now()
+WHERE finished_at IS NULL AND (identity ->> 'upstream_id' = $1
+   OR (user_id IN (SELECT user_id FROM identity WHERE upstream_id = $1)
+       AND EXISTS (SELECT FROM unnest(done) AS step WHERE step LIKE 'upstream%')))
+"""
+_TOKENS_OF_UPSTREAM = "UPDATE identity SET tokens = NULL WHERE upstream_id = $1 AND tokens IS NOT NULL"
+# Whoever has an account at the upstream and signed in by an account elsewhere.
+_SESSIONS_OF_UPSTREAM = """
+SELECT s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
+AND EXISTS (SELECT FROM unnest(s.steps) AS step WHERE step LIKE 'upstream%')
+AND EXISTS (SELECT FROM identity AS i WHERE i.user_id = s.user_id AND i.upstream_id = $1)
+"""
+_END_SESSIONS = "UPDATE session SET ended_at = now() WHERE id = ANY ($1::uuid[]) AND ended_at IS NULL"
+_END_CODES = """
+UPDATE authorization_code SET consumed_at = now() WHERE session_id = ANY ($1::uuid[]) AND consumed_at IS NULL
+"""
+_REVOKE_FAMILIES = """
+UPDATE token_family SET revoked_at = now(), revoked_reason = 'upstream_contained'
+WHERE session_id = ANY ($1::uuid[]) AND revoked_at IS NULL
+"""
+_ALONE = """
+SELECT count(*) FROM users AS u WHERE EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id = $1)
+AND u.password_hash IS NULL AND NOT EXISTS (SELECT FROM passkey WHERE user_id = u.id)
+AND NOT EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id <> $1)
+"""
+
+
+async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool = True) -> Report:
+    """End all that a user's sign-ins gave and what is under way for them.
+
+    Args:
+        disable: nobody signs in as this user until an admin allows it again.
+        keep_owner: as of :func:`idp.accounts.users.disable_user`.
+
+    Raises:
+        UnknownSubjectError: there is no such user.
+        LastOwnerError: this is the last owner, who would be disabled.
+    """
+    async with transaction():
+        if disable and keep_owner:
+            # Before the lock of the row, so that locks are taken in one order.
+            await check_owner_remains(user_id)
+        if not await fetch("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id):
+            raise UnknownSubjectError("user")
+        # Locked as an update of it would, so that a redemption that refers to it goes on, and ends, before.
+        applications = [row["client_name"] for row in await fetch(_CLIENTS_OF_USER, user_id)]
+        usable = _tokens([row["resource"] for row in await fetch(_RESOURCES_OF_USER, user_id)])
+        usable += _own_sessions(applications)
+        if disable:
+            await users.disable_user(user_id, _nothing, keep_owner=False)
+        ended = await credentials_changed(user_id, "user_contained")
+        ended["consents"] = await execute(_CONSENTS_OF_USER, user_id)
+        ended["invitations"] = await execute(_INVITATIONS_OF_USER, user_id)
+        await record("user_contained", user_id=user_id, detail={"ended": ended, "disabled": disable})
+    return Report("user", str(user_id), dict(ended), usable)
+
+
+async def _nothing(_user_id: UUID, _reason: str) -> None:
+    """What disabling would end is ended here, and counted."""
+
+
+async def contain_client(client_id: str, *, disable: bool = True) -> Report:
+    """Revoke all that was issued to a client, forget what people allowed it, and refuse what it still holds.
+
+    Raises:
+        UnknownSubjectError: there is no such client.
+    """
+    async with transaction():
+        try:
+            await service.set_not_before(client_id, clock.now())
+        except UnknownClientError as error:
+            raise UnknownSubjectError("client") from error
+        usable = _tokens([row["resource"] for row in await fetch(_RESOURCES_OF_CLIENT, client_id)])
+        usable += _own_sessions([client_id])
+        ended = await revoke_tokens_of_client(client_id, "client_contained")
+        if disable:
+            await registration.disable_client(client_id)
+        ended["consents"] = await execute(_CONSENTS_OF_CLIENT, client_id)
+        ended["authorization_requests"] = await execute(_REQUESTS_OF_CLIENT, client_id)
+        await record("client_contained", client_id=client_id, detail={"ended": ended, "disabled": disable})
+    return Report("client", client_id, dict(ended), usable)
+
+
+async def contain_key(kid: str) -> Report:
+    """Revoke a signing key; see :func:`idp.keys.lifecycle.revoke`.
+
+    Raises:
+        UnknownSubjectError: no published key has this ``kid``.
+    """
+    try:
+        revoked = await lifecycle.revoke(kid)
+    except lifecycle.UnknownKeyError as error:
+        raise UnknownSubjectError("published key") from error
+    # Not until its last token expires: whoever has the key may sign others, for any time.
+    usable = [
+        StillUsable(
+            "What it signed or will sign, until the service fetches the JWKS again"
+            + (f", which it does every {server.period:.0f} s" if server.period else ""),
+            [server.identifier],
+            None,
+        )
+        for server in revoked.services
+    ]
+    usable.append(StillUsable("ID tokens that it signed, until an application fetches the JWKS again", [], None))
+    return Report("key", kid, {"keys": 1}, usable)
+
+
+async def contain_upstream(upstream_id: str) -> Report:
+    """Let nobody sign in with a provider, and end what sign-ins with it gave.
+
+    Raises:
+        UnknownSubjectError: there is no such provider, or it is one of the settings.
+    """
+    async with transaction():
+        if upstream_id in {known.id for known in registry.of_settings(settings())}:
+            raise UnknownSubjectError("upstream", "It is one of the settings: unset its client id and restart.")
+        if upstream_id not in {known.id for known in await registry.stored()}:
+            raise UnknownSubjectError("upstream")
+        await registry.disable(upstream_id)
+        sessions = [row["id"] for row in await fetch(_SESSIONS_OF_UPSTREAM, upstream_id)]
+        ended = Counter[str]()
+        ended["upstream_attempts"] = await execute(_ATTEMPTS_OF_UPSTREAM, upstream_id)
+        ended["signin_flows"] = await execute(_FLOWS_OF_UPSTREAM, upstream_id)
+        ended["codes"] = await execute(_END_CODES, sessions)
+        ended["sessions"] = await execute(_END_SESSIONS, sessions)
+        ended["token_families"] = await execute(_REVOKE_FAMILIES, sessions)
+        ended["upstream_tokens"] = await execute(_TOKENS_OF_UPSTREAM, upstream_id)
+        (row,) = await fetch(_ALONE, upstream_id)
+        await record("upstream_contained", detail={"upstream": upstream_id, "ended": ended})
+    return Report("upstream", upstream_id, dict(ended), _tokens([]) if sessions else [], row["count"])
+
+
+def _tokens(resources: list[str]) -> list[StillUsable]:
+    """Tokens that others validate by themselves, whose last ones may have been issued a moment ago.
+
+    Args:
+        resources: whom they are for, as far as that is known. An empty name stands for this server, which asks itself.
+    """
+    now = clock.now()
+    where = sorted({resource for resource in resources if resource}) or ["services that validate by themselves"]
+    return [
+        StillUsable(
+            "Access tokens, at services that do not ask us",
+            where,
+            now + timedelta(seconds=settings().access_token_lifetime),
+        ),
+        StillUsable(
+            "ID tokens, at applications that have them", [], now + timedelta(seconds=settings().id_token_lifetime)
+        ),
+    ]
+
+
+def _own_sessions(applications: list[str]) -> list[StillUsable]:
+    if not applications:
+        return []
+    return [StillUsable("Sessions of applications, which they keep themselves", applications, None)]

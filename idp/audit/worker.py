@@ -1,0 +1,93 @@
+"""What the audit trail needs done all the time: writing, sealing, delivering outside, deleting what is old.
+
+Every worker of every replica does this; each checkpoint is made and sent by one of them.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from idp.audit import activity, buffer, checkpoint_export, checkpoints, retention
+from idp.audit.checkpoint_claims import Read, Sign
+from idp.audit.events import note_left_out
+from idp.infra.logs import exception_fields
+from idp.settings import settings
+
+log = structlog.get_logger()
+
+WRITE_SECONDS = 0.5
+#: How often it is looked whether a checkpoint is due, at the most; and what is tried outside after a failure.
+LOOK_SECONDS, LONGEST_WAIT = 5.0, 300.0
+RETENTION_SECONDS = 600.0
+
+
+async def run(sign: Sign, reader: Callable[[], Awaitable[Read]]) -> None:
+    """Do all of it for ever; what was noted is written before the end.
+
+    Args:
+        sign: signs statements (:func:`idp.keys.checkpoint_signer.sign`).
+        reader: loads what reads them (:func:`idp.keys.checkpoint_signer.reader`).
+    """
+
+    async def delete() -> None:
+        await retention.apply(sign, await reader())
+        await activity.forget()
+
+    look = min(LOOK_SECONDS, settings().audit_checkpoint_interval)
+    try:
+        await asyncio.gather(
+            _every(WRITE_SECONDS, buffer.write),
+            _every(LOOK_SECONDS, _count),
+            _every(look, lambda: _seal(sign)),
+            _deliver(look),
+            _every(RETENTION_SECONDS, delete),
+        )
+    finally:
+        note_left_out()
+        with suppress(Exception):
+            await buffer.write()
+            await activity.write()
+
+
+async def _every(seconds: float, do: Callable[[], Awaitable[object]]) -> None:
+    """Do something again and again, whatever becomes of it. Workers do not all work at once."""
+    failing = False
+    while True:
+        await asyncio.sleep(random.uniform(0.8, 1.2) * seconds)  # noqa: S311
+        try:
+            await do()
+            failing = False
+        except Exception as error:
+            if not failing:
+                log.warning("audit_keeper_failed", **exception_fields(error))
+            failing = True
+
+
+async def _count() -> None:
+    note_left_out()
+    await activity.write()
+
+
+async def _seal(sign: Sign) -> None:
+    """Make checkpoints until nothing is left."""
+    if not await checkpoints.is_due():
+        return
+    while True:
+        made = await checkpoints.make(sign)
+        if made is None or made.rows < checkpoints.MAX_ROWS:
+            return
+
+
+async def _deliver(seconds: float) -> None:
+    wait = seconds
+    while True:
+        await asyncio.sleep(random.uniform(0.8, 1.2) * wait)  # noqa: S311
+        try:
+            fine = await checkpoint_export.deliver()
+        except Exception as error:
+            log.warning("audit_keeper_failed", **exception_fields(error))
+            fine = False
+        wait = seconds if fine else min(wait * 2, LONGEST_WAIT)

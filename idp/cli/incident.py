@@ -1,0 +1,86 @@
+"""`idp contain`: when something may be in wrong hands."""
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import rich_click as click
+
+from idp.cli.database import with_database
+from idp.cli.options import KeyCommand
+from idp.cli.output import json_option, print_json, print_table, text
+
+if TYPE_CHECKING:
+    from idp.admin.incidents import Report
+
+
+@click.group()
+def contain() -> None:
+    """When something may be in wrong hands: end at once all that it gave."""
+
+
+_keep = click.option("--keep-enabled", is_flag=True, help="It may sign in, or be used, again at once.")
+_confirm = click.confirmation_option(prompt="All that was given ends now. Go on?")
+
+
+@contain.command()
+@click.argument("user_id", type=click.UUID)
+@_keep
+@_confirm
+@json_option
+@with_database
+async def user(user_id: UUID, keep_enabled: bool, as_json: bool) -> None:
+    """Sign a user out everywhere, withdraw what they allowed, and lock the account."""
+    from idp.admin.incidents import contain_user
+
+    _print(await contain_user(user_id, disable=not keep_enabled, keep_owner=False), as_json)
+
+
+@contain.command()
+@click.argument("client_id")
+@_keep
+@_confirm
+@json_option
+@with_database
+async def client(client_id: str, keep_enabled: bool, as_json: bool) -> None:
+    """Revoke all that a client was given, and disable it."""
+    from idp.admin.incidents import contain_client
+
+    _print(await contain_client(client_id, disable=not keep_enabled), as_json)
+
+
+@contain.command(cls=KeyCommand)
+@click.argument("kid")
+@_confirm
+@json_option
+@with_database
+async def key(kid: str, as_json: bool) -> None:
+    """Take a signing key out of the JWKS; if it signs, another one does from now on."""
+    from idp.admin.incidents import contain_key
+
+    _print(await contain_key(kid), as_json)
+
+
+@contain.command()
+@click.argument("upstream_id")
+@_confirm
+@json_option
+@with_database
+async def upstream(upstream_id: str, as_json: bool) -> None:
+    """End what sign-ins with a provider gave, and disable it."""
+    from idp.admin.incidents import contain_upstream
+
+    _print(await contain_upstream(upstream_id), as_json)
+
+
+def _print(report: "Report", as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+        return
+    print_table(("Ended", "How many"), [(name.replace("_", " "), count) for name, count in report.ended.items()])
+    if report.alone:
+        click.echo(f"{report.alone} people have no other way to sign in.")
+    for usable in report.still_usable:
+        until = f"until {text(usable.until)}" if usable.until else "until they end by themselves"
+        click.echo(f"Still usable, {until}: {usable.what}." + "".join(f"\n  {place}" for place in usable.where))
+    if not report.still_usable:
+        click.echo("Nothing of it is usable any more.")

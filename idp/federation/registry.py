@@ -1,0 +1,230 @@
+"""The upstream providers that people may sign in with, in memory, as every request uses them."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from idp.accounts import profile
+from idp.audit.events import record
+from idp.federation import providers
+from idp.federation.errors import InvalidUpstreamError
+from idp.federation.models import Upstream
+from idp.infra.db import cache_invalidation
+from idp.infra.db.engine import execute, fetch, transaction
+from idp.keys import vault
+from idp.settings import Settings, settings
+
+TOPIC = "upstreams"
+
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+_ALL = "SELECT id, config, client_secret, disabled_at FROM upstream ORDER BY position, created_at, id"
+_INSERT = """
+    INSERT INTO upstream (id, config, client_secret, position, created_at)
+    VALUES ($1, $2, $3, (SELECT coalesce(max(position), 0) + 1 FROM upstream), now()) ON CONFLICT (id) DO NOTHING
+"""
+_ORDER = """
+    UPDATE upstream SET position = given.place FROM unnest($1::text[]) WITH ORDINALITY AS given (id, place)
+    WHERE upstream.id = given.id
+"""
+_UPDATE = """
+    UPDATE upstream SET config = $2, client_secret = coalesce($3, client_secret), updated_at = now()
+    WHERE id = $1 AND ($4::timestamptz IS NULL OR updated_at = $4)
+"""
+_DELETE = "DELETE FROM upstream WHERE id = $1 AND ($2::timestamptz IS NULL OR updated_at = $2)"
+_DISABLE = "UPDATE upstream SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
+_ENABLE = """
+    UPDATE upstream SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL
+"""
+
+
+def configure(**values: Any) -> Upstream:
+    """Check a configuration, with the defaults of its kind.
+
+    Raises:
+        InvalidUpstreamError: something is missing or not allowed.
+    """
+    given = {name: value for name, value in values.items() if value not in (None, (), {})}
+    kind = given.get("kind", "oidc")
+    if kind not in providers.KINDS:
+        raise InvalidUpstreamError(f"kind must be one of {', '.join(sorted(providers.KINDS))}.")
+    defaults = {"id": kind, "kind": kind} | providers.KINDS[kind].DEFAULTS
+    try:
+        upstream = msgspec.convert(defaults | given, Upstream)
+    except msgspec.ValidationError as error:
+        raise InvalidUpstreamError(f"The configuration of the upstream is not right: {error}.") from error
+    if not _ID.fullmatch(upstream.id):
+        raise InvalidUpstreamError("The id must be of small letters, digits and hyphens, 31 at most.")
+    if not upstream.name.strip() or not upstream.name.isprintable() or len(upstream.name) > 60:
+        raise InvalidUpstreamError("The name must be one line of up to 60 characters.")
+    if unknown := upstream.claims.keys() - profile.FIELDS.keys() - {"email"}:
+        raise InvalidUpstreamError(f"There are no such claims: {', '.join(sorted(unknown))}.")
+    providers.KINDS[kind].check(upstream)
+    return upstream
+
+
+def of_settings(config: Settings) -> list[Upstream]:
+    """Those that settings alone configure."""
+    found = []
+    if config.google_client_id:
+        found.append(
+            configure(
+                kind="google",
+                client_id=config.google_client_id,
+                client_secret=_revealed(config.google_client_secret),
+                required_claims={"hd": config.google_domains} if config.google_domains else {},
+            )
+        )
+    if config.github_client_id:
+        found.append(
+            configure(
+                kind="github",
+                client_id=config.github_client_id,
+                client_secret=_revealed(config.github_client_secret),
+                organizations=config.github_organizations,
+            )
+        )
+    return found
+
+
+def _revealed(secret: Any) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
+
+
+def _context(upstream_id: str) -> str:
+    return f"upstream.client_secret:{upstream_id}"
+
+
+async def stored() -> list[Upstream]:
+    """Those that were added, disabled ones too, in the operator's order."""
+    found = []
+    for row in await fetch(_ALL):
+        config = msgspec.json.decode(row["config"], type=dict[str, Any])
+        if row["client_secret"] is not None:
+            config["client_secret"] = vault.open(bytes(row["client_secret"]), _context(row["id"])).decode()
+        config["disabled"] = row["disabled_at"] is not None
+        found.append(msgspec.convert(config, Upstream))
+    return found
+
+
+def shown(upstream: Upstream) -> dict[str, Any]:
+    """All that may be seen of one: not its secret."""
+    config: dict[str, Any] = msgspec.to_builtins(upstream)
+    del config["client_secret"]
+    return config | {"redirect_uri": upstream.redirect_uri}
+
+
+def _stored(upstream: Upstream) -> tuple[str, bytes | None]:
+    """The configuration without its secret, and that one sealed."""
+    config, secret = shown(upstream), upstream.client_secret
+    del config["redirect_uri"]
+    sealed = vault.seal(secret.encode(), _context(upstream.id)) if secret else None
+    return msgspec.json.encode(config).decode(), sealed
+
+
+async def add(upstream: Upstream) -> bool:
+    """Keep a new provider. Returns False when there is one of this id."""
+    config, sealed = _stored(upstream)
+    async with transaction():
+        await cache_invalidation.announce(TOPIC)
+        if upstream.id in {known.id for known in of_settings(settings())} or not await execute(
+            _INSERT, upstream.id, config, sealed
+        ):
+            return False
+        await record("upstream_added", detail={"upstream": upstream.id})
+    return True
+
+
+async def update(upstream_id: str, expected: datetime | None = None, **changes: Any) -> Upstream | None:
+    """Change a provider. Who somebody is there hangs on its id, kind and issuer, so these stay what they are.
+
+    Args:
+        expected: the ``updated_at`` that the caller has seen.
+        changes: as :func:`configure` takes them; None for what its kind has by default.
+
+    Returns:
+        What it is now; None when there is none, or it was changed since.
+
+    Raises:
+        InvalidUpstreamError: what it would be is not allowed.
+    """
+    async with transaction():
+        # First, because it makes whoever else changes one wait: what is read stays true until it is written.
+        await cache_invalidation.announce(TOPIC)
+        known = next((known for known in await stored() if known.id == upstream_id), None)
+        if known is None:
+            return None
+        upstream = configure(**msgspec.structs.asdict(known) | changes)
+        if (known.id, known.kind, known.issuer) != (upstream.id, upstream.kind, upstream.issuer):
+            raise InvalidUpstreamError("Its id, its kind and its issuer cannot be changed. Add another one.")
+        if not await execute(_UPDATE, upstream_id, *_stored(upstream), expected):
+            return None
+        await record("upstream_updated", detail={"upstream": upstream_id})
+    return upstream
+
+
+async def delete(upstream_id: str, expected: datetime | None = None) -> bool:
+    """Remove a provider. Who somebody is there stays known, should it be added again. Returns whether this did it."""
+    async with transaction():
+        await cache_invalidation.announce(TOPIC)
+        if not await execute(_DELETE, upstream_id, expected):
+            return False
+        await record("upstream_deleted", detail={"upstream": upstream_id})
+    return True
+
+
+async def order(upstream_ids: Sequence[str]) -> None:
+    """Put providers first, in this order.
+
+    Raises:
+        InvalidUpstreamError: one of them is unknown. Nothing has changed.
+    """
+    async with transaction():
+        await cache_invalidation.announce(TOPIC)
+        others = [known.id for known in await stored() if known.id not in upstream_ids]
+        if await execute(_ORDER, [*upstream_ids, *others]) != len(upstream_ids) + len(others):
+            raise InvalidUpstreamError("One of them was not added, or is named twice.")
+        await record("upstreams_ordered", detail={"upstreams": list(upstream_ids)})
+
+
+async def disable(upstream_id: str) -> bool:
+    """Let nobody sign in with it. Returns whether this call did it."""
+    return await _switch(_DISABLE, upstream_id, "upstream_disabled")
+
+
+async def enable(upstream_id: str) -> bool:
+    """Let people sign in with it again. Returns whether this call did it."""
+    return await _switch(_ENABLE, upstream_id, "upstream_enabled")
+
+
+async def _switch(statement: str, upstream_id: str, event: str) -> bool:
+    async with transaction():
+        await cache_invalidation.announce(TOPIC)
+        if not await execute(statement, upstream_id):
+            return False
+        await record(event, detail={"upstream": upstream_id})
+    return True
+
+
+class Upstreams:
+    """Those that may be used now, those of the settings first."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Upstream] = {}
+
+    async def load(self) -> None:
+        """Read everything again. On failure all stays as it was."""
+        found = [*of_settings(settings()), *await stored()]
+        self._by_id = {upstream.id: upstream for upstream in found if not upstream.disabled}
+
+    def get(self, upstream_id: str) -> Upstream | None:
+        return self._by_id.get(upstream_id)
+
+    def allowed(self, only: tuple[str, ...] | None) -> list[Upstream]:
+        """Those that an application lets its people use. None: all."""
+        return [upstream for upstream in self._by_id.values() if only is None or upstream.id in only]
+
+
+upstreams = Upstreams()

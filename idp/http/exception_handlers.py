@@ -1,0 +1,218 @@
+"""Turns every exception into a response, in one place: JSON for programs, a page for people."""
+
+import math
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from idp.errors import (
+    BearerError,
+    InsufficientScopeError,
+    InsufficientUserAuthenticationError,
+    InvalidClientError,
+    InvalidRequestError,
+    MissingTokenError,
+    NoSigningKeyError,
+    OAuthError,
+    OverloadedError,
+    PageError,
+    TooManyRequestsError,
+)
+from idp.http.access import Access
+from idp.http.pages import page
+from idp.infra.db import outages
+from idp.infra.db.outages import DatabaseUnavailableError
+from idp.infra.i18n import gettext as _
+from idp.infra.i18n import ngettext
+from idp.infra.logs import exception_fields
+from idp.infra.request_context import Refusal, actor, refusal
+
+log = structlog.get_logger()
+AnyRequest = Request[Any, Any, Any]
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+def error_page(error: PageError) -> Response[str]:
+    """The page that tells a person what went wrong and how to go on."""
+    return page(
+        error.template,
+        status=error.status,
+        title=error.title,
+        message=error.message,
+        error=error.error,
+        way_out=error.way_out or [(_("Go to the start page"), "/")],
+    )
+
+
+def json_error(
+    error: str, description: str, status: int, headers: dict[str, str] | None = None
+) -> Response[dict[str, str]]:
+    """An error response in the form of RFC 6749 section 5.2."""
+    return Response(
+        {"error": error, "error_description": description},
+        status_code=status,
+        media_type=MediaType.JSON,
+        headers=NO_STORE | (headers or {}),
+    )
+
+
+def _wants_page(request: AnyRequest) -> bool:
+    """A route for browsers is answered with pages; where no route was found, the Accept header decides."""
+    handler = request.scope.get("route_handler")
+    access = handler.opt.get("access") if handler is not None else None
+    if access is None:
+        return "text/html" in request.headers.get("accept", "")
+    return access in (Access.ENTRY, Access.PAGE)
+
+
+def bearer_challenge(error: BearerError) -> str:
+    """What the client lacks (RFC 6750 section 3, RFC 9470 section 3)."""
+    values = {"realm": "idp"}
+    if not isinstance(error, MissingTokenError):
+        values |= {"error": error.error, "error_description": error.description}
+    if isinstance(error, InsufficientScopeError):
+        values["scope"] = error.scope
+    if isinstance(error, InsufficientUserAuthenticationError):
+        values["acr_values"] = error.acr_values
+    return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in values.items())
+
+
+def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
+    kind, _colon, client_id = actor.get().partition(":")
+    refusal.set(Refusal(error.error, error.reason, client_id if kind == "client" else None))
+    if _wants_page(request):
+        return error_page(
+            PageError(_("This request cannot be answered"), error.description, error=error.error, status=error.status)
+        )
+    headers: dict[str, str] = {}
+    if isinstance(error, InvalidClientError) and error.challenge:
+        headers["WWW-Authenticate"] = 'Basic realm="idp", charset="UTF-8"'
+    elif isinstance(error, BearerError):
+        headers["WWW-Authenticate"] = bearer_challenge(error)
+    return json_error(error.error, error.description, error.status, headers)
+
+
+def _page_error(request: AnyRequest, error: PageError) -> Response[Any]:
+    if error.error is not None and error.reason is not None:
+        refusal.set(Refusal(error.error, error.reason))
+    if _wants_page(request):
+        return error_page(error)
+    return json_error(error.error or "invalid_request", error.message, error.status)
+
+
+def wait_sentence(error: TooManyRequestsError) -> str:
+    """How long to wait, in words."""
+    minutes = math.ceil(error.retry_after / 60)
+    if minutes <= 1:
+        return _("That was too often. Wait a minute and try again.")
+    return ngettext(
+        "That was too often. Wait %(count)s minute and try again.",
+        "That was too often. Wait %(count)s minutes and try again.",
+        minutes,
+    )
+
+
+def slowed_down(response: Response[Any], error: TooManyRequestsError) -> Response[Any]:
+    """Make an answer that tells a person to wait tell a program too (RFC 6585 section 4)."""
+    response.status_code = HTTPStatus.TOO_MANY_REQUESTS
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _too_many_tries(request: AnyRequest, error: TooManyRequestsError) -> Response[Any]:
+    if _wants_page(request):
+        return slowed_down(error_page(PageError(_("Please wait a little"), wait_sentence(error))), error)
+    description = "This was asked for too often. Try again later."
+    return slowed_down(json_error("temporarily_unavailable", description, HTTPStatus.TOO_MANY_REQUESTS), error)
+
+
+def _unavailable(request: AnyRequest, message: str, retry_after: int) -> Response[Any]:
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    if _wants_page(request):
+        response: Response[Any] = error_page(PageError(_("Please try again in a moment"), message, status=status))
+    else:
+        response = json_error("temporarily_unavailable", message, status)
+    response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _overloaded(request: AnyRequest, error: OverloadedError) -> Response[Any]:
+    return _unavailable(request, _("The server has more to do than it can do at once."), error.retry_after)
+
+
+def database_outage(error: Exception) -> outages.Outage | None:
+    """What follows from an error of the database that passes by itself, which is logged; None for any other error."""
+    found = outages.outage(error)
+    if found is not None:
+        outages.observe(found)
+        log.error("database_unavailable", reason=found.reason, **exception_fields(error.__cause__ or error))
+    return found
+
+
+def _database_error(request: AnyRequest, error: Exception) -> Response[Any]:
+    found = database_outage(error)
+    if found is None:
+        return _unexpected(request, error)
+    return _unavailable(request, _("The server cannot use its database just now."), found.retry_after)
+
+
+def _no_signing_key(request: AnyRequest, error: NoSigningKeyError) -> Response[Any]:
+    log.error("no_signing_key", **exception_fields(error))
+    return _unavailable(request, _("The server has no key to sign with just now."), 5)
+
+
+def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
+    """What Litestar itself refuses: an unknown path, a wrong method, a body that is too large."""
+    status = HTTPStatus(error.status_code)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _unexpected(request, error)
+    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "connection")}
+    if _wants_page(request):
+        title = _("There is no such page") if status == HTTPStatus.NOT_FOUND else _("This request cannot be answered")
+        response: Response[Any] = error_page(PageError(title, f"{status.phrase}.", status=status))
+        response.headers.update(headers)
+        return response
+    return json_error("invalid_request", f"{status.phrase}.", status, headers)
+
+
+def _unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
+    log.error("unexpected_error", **exception_fields(error))
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    message = _("Something went wrong on our side. It was recorded under the number below.")
+    if _wants_page(request):
+        return error_page(PageError(_("Something went wrong"), message, status=status))
+    return json_error("server_error", "Something went wrong on our side.", status)
+
+
+def _not_storable(request: AnyRequest, _: Exception) -> Response[Any]:
+    return _oauth_error(request, InvalidRequestError("A value has a character that cannot be stored."))
+
+
+HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]] = {
+    OAuthError: _oauth_error,
+    PageError: _page_error,
+    OverloadedError: _overloaded,
+    TooManyRequestsError: _too_many_tries,
+    # A text with a NUL character, or half of a surrogate pair: nothing of ours writes one.
+    asyncpg.CharacterNotInRepertoireError: _not_storable,
+    asyncpg.UntranslatableCharacterError: _not_storable,
+    DatabaseUnavailableError: _database_error,
+    asyncpg.PostgresError: _database_error,
+    asyncpg.InterfaceError: _database_error,
+    asyncpg.InternalClientError: _database_error,
+    NoSigningKeyError: _no_signing_key,
+    HTTPException: _http_error,
+    Exception: _unexpected,
+}
+
+
+def answer(request: AnyRequest, error: Exception) -> Response[Any]:
+    """What is answered where an exception ended a request: by the class nearest to its own."""
+    handler = next(HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS)
+    return handler(request, error)

@@ -1,0 +1,79 @@
+"""Reading parameters: from a query string or an application/x-www-form-urlencoded body."""
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request
+
+from idp.errors import InvalidRequestError
+from idp.http.body import body_of
+from idp.http.headers import request_header
+
+MAX_FIELDS = 100
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+#: The one parameter that may be repeated (RFC 8707 section 2). Its values are URIs, so a space can part them.
+REPEATABLE = "resource"
+
+
+def parse(data: bytes) -> dict[str, str]:
+    """Read parameters as RFC 6749 section 3.1 says: one without a value counts as absent, none may be repeated.
+
+    Raises:
+        InvalidRequestError: a parameter is repeated, is not UTF-8 or contains a NUL.
+    """
+    try:
+        pairs = parse_qsl(data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise InvalidRequestError("The parameters are not form-encoded UTF-8, or too many.") from error
+    values: dict[str, str] = {}
+    seen: set[str] = set()
+    for name, value in pairs:
+        if name in seen and name != REPEATABLE:
+            raise InvalidRequestError("A parameter is repeated.")
+        seen.add(name)
+        if "\0" in name or "\0" in value:
+            raise InvalidRequestError("A parameter contains a NUL character.")
+        if value:
+            values[name] = f"{values[name]} {value}" if name in values else value
+    return values
+
+
+def query(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The parameters of the query string."""
+    return parse(request.scope["query_string"])
+
+
+async def form(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The parameters of the body.
+
+    Raises:
+        InvalidRequestError: the body is of another type, or :func:`parse` refuses it.
+    """
+    if _content_type(request) != FORM:
+        raise InvalidRequestError("The body must be application/x-www-form-urlencoded.")
+    return parse(await body_of(request).read())
+
+
+async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The parameters of the body, which may also be a JSON object of strings.
+
+    Raises:
+        InvalidRequestError: the body is of another type, or is refused as :func:`parse` would.
+    """
+    if _content_type(request) != JSON:
+        return await form(request)
+    try:
+        values = msgspec.json.decode(await body_of(request).read(), type=dict[str, str])
+        text = "".join([*values, *values.values()]).encode()
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise InvalidRequestError("The body must be a JSON object whose members are strings.") from error
+    if b"\0" in text or len(values) > MAX_FIELDS:
+        raise InvalidRequestError("A parameter contains a NUL character, or there are too many.")
+    return {name: value for name, value in values.items() if value}
+
+
+def _content_type(request: Request[Any, Any, Any]) -> str:
+    return (request_header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()

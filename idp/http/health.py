@@ -1,0 +1,79 @@
+"""Health checks for whoever runs the server."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from litestar import Response, get
+
+from idp.http.access import Access
+from idp.infra.db import cache_invalidation, outages
+from idp.infra.db.engine import fetchrow
+from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
+from idp.settings import settings
+
+READY_TIMEOUT_SECONDS = 2.0
+NO_STORE = {"Cache-Control": "no-store"}
+
+#: What is in memory is too old when it was not known to be current for so many intervals, and seconds.
+STALE_INTERVALS, STALE_SECONDS = 3, 10.0
+#: A clock that differs by more seconds from the database's is spoken of.
+SKEW_SECONDS = 5.0
+#: For how long after a request failed for want of disk, memory or connections the server counts as not ready.
+LACKING_SECONDS = 15.0
+
+#: What else must hold, by the reason that is told where it does not. The application names them.
+CHECKS: dict[str, Callable[[], bool]] = {}
+#: What an operator should look at, by the warning that is told where it is so. The application names them.
+WARNINGS: dict[str, Callable[[], bool]] = {}
+
+_WRITABLE = "SELECT current_setting('transaction_read_only') = 'off' AS writable"
+
+
+@get("/health/live", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
+async def live() -> Response[dict[str, str]]:
+    """The process answers. If not, restart it."""
+    return Response({"status": "ok"}, headers=NO_STORE)
+
+
+@get("/health/ready", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
+async def ready() -> Response[dict[str, Any]]:
+    """The process can serve sign-ins and tokens. If not, send traffic elsewhere, and wait.
+
+    ``reasons`` say why it is not ready, ``warnings`` what an operator should look at meanwhile.
+    """
+    reasons = await _database_reasons()
+    reasons += [reason for reason, holds in CHECKS.items() if not holds()]
+    warnings = [warning for warning, holds in WARNINGS.items() if holds()]
+    details: dict[str, float] = {}
+    watch = cache_invalidation.current()
+    if watch is not None:
+        if watch.age > STALE_SECONDS + STALE_INTERVALS * settings().reload_interval:
+            reasons.append("reload")
+        if watch.listening is False:
+            warnings.append("notices")
+        skew = watch.skew.total_seconds()
+        if abs(skew) > SKEW_SECONDS:
+            warnings.append("clock")
+        details = {"reload_age": round(watch.age, 1), "clock_skew": round(skew, 1)}
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+    answer = {"status": "unavailable" if reasons else "ok", "reasons": reasons, "warnings": warnings, **details}
+    return Response(answer, status_code=status, headers=NO_STORE)
+
+
+async def _database_reasons() -> list[str]:
+    try:
+        readiness.require({})
+        row = await asyncio.wait_for(fetchrow(_WRITABLE), READY_TIMEOUT_SECONDS)
+    except Exception as error:
+        found = outages.outage(error) or outages.LOST
+        return [found.reason]
+    if row is None or not row["writable"]:
+        return [outages.READ_ONLY.reason]
+    if outages.observed(outages.RESOURCES, LACKING_SECONDS):
+        return [outages.RESOURCES.reason]
+    return []
+
+
+ROUTES = [live, ready]

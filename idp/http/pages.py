@@ -1,0 +1,97 @@
+"""Answering with a page, or by sending the browser on."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from litestar import MediaType, Response
+from litestar.datastructures import Cookie
+
+from idp.infra.request_context import request_id
+from idp.infra.templates import templates
+from idp.settings import settings
+
+#: What stands for itself in a URI (RFC 3986 section 2), and the percent sign of what is quoted already.
+URI = "%:/?#[]@!$&'()*+,;=-._~"
+
+
+def content_security_policy(nonce: str | None = None, *, scripts: bool = False) -> str:
+    """The policy of one page. Nothing runs and nothing loads but our own styles and pictures.
+
+    Forms may be sent to our own origin only. The form_post page is the exception: browsers apply ``form-action`` to
+    every redirect that follows a POST, and where a client's redirect URI redirects to is unknown here.
+
+    Args:
+        nonce: allows the inline script of the form_post page, and its form to be sent to the client.
+        scripts: allows our own script files.
+    """
+    directives = [
+        "default-src 'none'",
+        "style-src 'self'",
+        "img-src 'self' https: data:",
+        "font-src 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ]
+    if nonce is not None:
+        directives.append(f"script-src 'nonce-{nonce}'")
+    else:
+        directives.append("form-action 'self'")
+    if scripts:
+        # They may ask our own pages, as the search of the console does.
+        directives += ["script-src 'self'", "connect-src 'self'"]
+    return "; ".join(directives)
+
+
+def page(
+    template: str,
+    *,
+    status: int = HTTPStatus.OK,
+    cookies: Sequence[Cookie] = (),
+    nonce: str | None = None,
+    scripts: bool = False,
+    **context: Any,
+) -> Response[str]:
+    """Render a template. A page belongs to one person at one moment, so it is never stored by a cache."""
+    return Response(
+        templates().render(template, status=int(status), request_id=request_id.get(), nonce=nonce, **context),
+        media_type=MediaType.HTML,
+        status_code=status,
+        cookies=list(cookies),
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Security-Policy": content_security_policy(nonce, scripts=scripts),
+        },
+    )
+
+
+def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
+    """Send the browser on with a GET, whatever it came with (RFC 9110 section 15.4.4).
+
+    The location is one of our own paths, or a URI that was validated against the client's registration.
+    """
+    if location.startswith("/"):
+        # Two slashes would begin a host.
+        location = f"{settings().path}/{location.lstrip('/')}"
+    return Response(
+        b"",
+        media_type=MediaType.TEXT,
+        status_code=HTTPStatus.SEE_OTHER,
+        # A path of ours may hold what the request brought, beyond what a header can.
+        headers={"Location": quote(location, safe=URI), "Cache-Control": "no-store"},
+        cookies=list(cookies),
+    )
+
+
+def navigate(location: str, cookies: Sequence[Cookie] = ()) -> Response[str]:
+    """Send the browser on by a page that navigates, with a link for browsers that do not follow by themselves.
+
+    For the answer to a form from which the browser may leave our origin, and for the URI of a native app. A redirect
+    would belong to the form: browsers apply ``form-action`` to each redirect that follows a POST, also to those of
+    other servers, and stop silently at one that is not allowed (Content Security Policy Level 3, section 6.4.2).
+
+    Args:
+        location: as for :func:`see_other`.
+    """
+    return page("continue.html", cookies=cookies, location=location)

@@ -1,0 +1,33 @@
+"""Serving the static files of the pages, from memory."""
+
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
+
+from idp.http.access import Access
+from idp.infra.db.readiness import WITHOUT_DATABASE
+from idp.infra.templates import templates
+
+
+@get("/static/{name:path}", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
+async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
+    """One of the known files; there is no path to traverse."""
+    asset = templates().assets.get(name.removeprefix("/"))
+    if asset is None:
+        raise NotFoundException
+    headers = asset.headers(request.query_params.get("v"))
+    if request.headers.get("if-none-match") == asset.etag:
+        return Response(b"", status_code=304, headers=headers)
+    return Response(asset.content, media_type=asset.media_type, headers=headers)
+
+
+@get("/favicon.ico", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
+async def favicon() -> Response[bytes]:
+    """Where browsers look when no page told them better, as for a JSON answer."""
+    asset = templates().assets["favicon.svg"]
+    return Response(asset.content, media_type=asset.media_type, headers=asset.headers(None))
+
+
+ROUTES = [static_file, favicon]

@@ -1,0 +1,1 @@
+"""Infrastructure that every domain may use and that knows no domain."""

@@ -1,0 +1,220 @@
+"""Tells every worker of every replica that records which it keeps in memory have changed.
+
+Each topic has a revision number, raised in the transaction of the change. Every worker reads the numbers once in
+``reload_interval`` seconds, on the connections that requests use: where requests are answered, the numbers are read.
+A notice (LISTEN/NOTIFY) makes it read them at once, and is no more than that: poolers lose notices, and some engines
+refuse LISTEN.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from idp import clock
+from idp.infra.db import outages
+from idp.infra.db.engine import engine, execute, fetch, lines
+from idp.settings import settings
+
+log = structlog.get_logger()
+
+Handler = Callable[[], Awaitable[None]]
+
+CHANNEL = "idp"
+#: Waits between attempts to connect for notices: the first, doubled up to the last.
+FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
+#: Wait after LISTEN was refused.
+REFUSED_WAIT = 300.0
+#: No answer for so long counts as a lost connection.
+TIMEOUT_SECONDS = 5.0
+
+_ANNOUNCE = """
+WITH raised AS (
+    INSERT INTO revision (topic, number) VALUES ($1, 1)
+    ON CONFLICT (topic) DO UPDATE SET number = revision.number + 1
+)
+SELECT pg_notify($2, $1)
+"""
+_POLL = """
+SELECT r.topic, r.number, current_setting('transaction_read_only') = 'on' AS read_only, clock_timestamp() AS now
+FROM (VALUES (1)) AS one LEFT JOIN revision AS r ON true
+"""
+
+
+async def announce(topic: str) -> None:
+    """Say in the current transaction that the records of a topic change.
+
+    Until the transaction ends, others that announce the same topic wait: announced first, it makes
+    changes of the topic happen one after the other.
+    """
+    await execute(_ANNOUNCE, topic, CHANNEL)
+
+
+class Watch:
+    """What one worker has seen of the revision numbers, and of the database while it read them.
+
+    Attributes:
+        failing: topics whose records could not be read.
+        listening: whether notices arrive; None while that is not known.
+        read_only: whether the database accepted no writes at the last look.
+        skew: how far the clock of this machine is before that of the database.
+    """
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self.handlers = handlers
+        self.seen: dict[str, int] = {}
+        self.failing: set[str] = set()
+        self.listening: bool | None = None
+        self.read_only = False
+        self.skew = timedelta()
+        self._woken = asyncio.Event()
+        self._current_at = time.monotonic()
+        self._polling = True
+        #: Whether another server may answer next, with the same numbers for other records.
+        self._doubt = False
+
+    @property
+    def age(self) -> float:
+        """Seconds since all that is in memory was known to be current."""
+        return time.monotonic() - self._current_at
+
+    async def run(self) -> None:
+        """Poll, and listen, until cancelled."""
+        tasks = [asyncio.create_task(self._poll_for_ever())]
+        if settings().database_prepared_statements:
+            # Otherwise there is a pooler, which gives nobody a session of its own.
+            tasks.append(asyncio.create_task(self._listen_for_ever()))
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _poll_for_ever(self) -> None:
+        while True:
+            try:
+                await self._poll()
+                if not self._polling:
+                    log.info("polling_resumed")
+                self._polling = True
+            except outages.ERRORS as error:
+                if self._polling:
+                    log.warning("polling_interrupted", error=type(error).__name__)
+                self._polling, self._doubt = False, True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(settings().reload_interval):
+                    await self._woken.wait()
+
+    async def _poll(self) -> None:
+        self._woken.clear()
+        if self._doubt:
+            self.seen.clear()
+        self._doubt = False
+        asked = clock.system()
+        rows = await asyncio.wait_for(fetch(_POLL), TIMEOUT_SECONDS)
+        self.skew = asked + (clock.system() - asked) / 2 - rows[0]["now"]
+        self._doubt = self.read_only = rows[0]["read_only"]
+        if self.read_only:
+            await lines().read_only()
+        numbers = {row["topic"]: row["number"] for row in rows}
+        for topic in self.handlers:
+            number = numbers.get(topic, 0)
+            if self.seen.get(topic) != number and await self._handled(topic):
+                self.seen[topic] = number
+        if not self.failing:
+            self._current_at = time.monotonic()
+
+    async def _handled(self, topic: str) -> bool:
+        try:
+            await self.handlers[topic]()
+        except Exception as error:
+            if topic not in self.failing:
+                # Without the text of the exception, which may quote anything.
+                log.error("reload_failed", topic=topic, error=type(error).__name__)  # noqa: TRY400
+            self.failing.add(topic)
+            return False
+        self.failing.discard(topic)
+        return True
+
+    async def _listen_for_ever(self) -> None:
+        wait = FIRST_WAIT
+        while True:
+            connection: Any = None
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    # One of its own: one from the pool would be missing there for good.
+                    connection = await engine.get_new_connection()
+                await self._listen(connection)
+                wait = FIRST_WAIT
+            except _RefusedError:
+                wait = REFUSED_WAIT
+            except outages.ERRORS as error:
+                self._not_listening("notices_interrupted", error)
+            finally:
+                if connection is not None:
+                    with suppress(Exception):
+                        await connection.close(timeout=1)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, max(wait, LONGEST_WAIT))
+
+    async def _listen(self, connection: Any) -> None:
+        """Be woken by notices until the connection ends.
+
+        Raises:
+            _RefusedError: there are none here.
+            OSError: it has ended.
+        """
+        ended = asyncio.Event()
+        connection.add_termination_listener(lambda _: ended.set())
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
+        except outages.ERRORS as error:
+            self._not_listening("notices_refused", error)
+            raise _RefusedError from error
+        if self.listening is False:
+            log.info("notices_resumed")
+        self.listening = True
+        # For what was announced before.
+        self._woken.set()
+        await ended.wait()
+        self._doubt = True
+        self._woken.set()
+        raise ConnectionResetError
+
+    def _not_listening(self, event: str, error: Exception) -> None:
+        if self.listening is not False:
+            log.warning(event, error=type(error.__cause__ or error).__name__)
+        self.listening = False
+
+
+class _RefusedError(Exception):
+    """LISTEN was refused."""
+
+
+#: The watch of this process.
+_current: Watch | None = None
+
+
+def current() -> Watch | None:
+    """What this process has seen, while it watches."""
+    return _current
+
+
+async def watch(handlers: Mapping[str, Handler]) -> None:
+    """Call the handler of a topic whenever its records may have changed, until cancelled.
+
+    All handlers are called at first, and again whenever the database was away, so that no change is missed. A handler
+    that raises is called again at the next poll.
+    """
+    global _current  # noqa: PLW0603
+    _current = Watch(handlers)
+    try:
+        await _current.run()
+    finally:
+        _current = None

@@ -1,0 +1,132 @@
+"""Statements that answer many requests at once.
+
+While such a statement is under way, the requests that want the same gather, and its next run answers all of them: one
+round trip and one commit for many (docs/decisions/0026-requests-share-statements.md). Where nobody else asks, nobody
+waits.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import asyncpg
+
+from idp.infra.db.connections import HeldConnections
+from idp.infra.db.engine import engine, fetch, lines
+from idp.infra.db.named_queries import in_order
+from idp.infra.db.outages import outage
+
+#: As many runs of one statement are under way in one process: one is answered while the next one starts.
+MAX_RUNS = 2
+#: As many requests share one run.
+MAX_SHARING = 64
+
+Values = tuple[Any, ...]
+Row = dict[str, Any]
+
+
+class CoalescedQuery:
+    """A statement for many requests, of which each gets at most one row.
+
+    It reads what they ask for from a table ``asked``, a row for each, and returns with each row the ``number`` of the
+    request that it is for. What it does for one must not depend on the others.
+
+    Args:
+        columns: of ``asked``, with their types, as in ``jti uuid, scope text``. None is an array. By the first one
+            requests are put in order, so that no two runs lock the same rows in different orders.
+        text: begins with ``WITH`` or ``SELECT``.
+    """
+
+    def __init__(self, columns: str, text: str) -> None:
+        types = dict(column.split() for column in columns.split(","))
+        self.names = tuple(types)
+        # As subqueries, or the plan would depend on the number of requests, and be made anew for each run.
+        arrays = ", ".join(f"(SELECT ${number}::{kind}[])" for number, kind in enumerate(types.values(), start=1))
+        asked = f"SELECT * FROM unnest({arrays}) WITH ORDINALITY AS asked ({', '.join(types)}, number)"  # noqa: S608
+        first, _, rest = text.strip().partition(" ")
+        #: As PostgreSQL wants it.
+        self.text = f"WITH asked AS MATERIALIZED ({asked}){', ' if first == 'WITH' else f' {first} '}{rest}"
+        self._queue: _Queue | None = None
+
+    async def fetchrow(self, **values: Any) -> Row | None:
+        """Run it, perhaps for other requests too, and return the row of this one. There is a value for each column.
+
+        Inside a transaction it is part of that, and shared with nobody.
+        """
+        request = in_order(self.names, values)
+        if engine.current_transaction.get() is not None:
+            return _by_number(await fetch(self.text, *([value] for value in request))).get(1)
+        pool = lines()
+        if self._queue is None or self._queue.pool is not pool:
+            # With a pool ends what waits for it.
+            self._queue = _Queue(self.text, pool)
+        return await self._queue.ask(request)
+
+
+def _by_number(rows: Iterable[asyncpg.Record]) -> dict[int, Row]:
+    found = [dict(row) for row in rows]
+    return {row.pop("number"): row for row in found}
+
+
+_Request = tuple[Values, asyncio.Future[Row | None]]
+
+
+class _Queue:
+    """The requests that want one statement of one pool."""
+
+    def __init__(self, statement: str, pool: HeldConnections) -> None:
+        self.pool = pool
+        self._statement = statement
+        self._waiting: list[_Request] = []
+        self._runs: set[asyncio.Task[None]] = set()
+
+    async def ask(self, values: Values) -> Row | None:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Row | None] = loop.create_future()
+        self._waiting.append((values, answer))
+        if len(self._runs) < MAX_RUNS:
+            # A task of its own: whoever asked first may stop waiting.
+            run = loop.create_task(self._run())
+            self._runs.add(run)
+            run.add_done_callback(self._runs.discard)
+        return await answer
+
+    async def _run(self) -> None:
+        while self._waiting:
+            requests, self._waiting = self._waiting[:MAX_SHARING], self._waiting[MAX_SHARING:]
+            await self._answer(requests)
+
+    async def _answer(self, requests: list[_Request]) -> None:
+        try:
+            requests.sort(key=lambda request: request[0][0])
+            found = _by_number(await self._fetch([values for values, _ in requests]))
+        except Exception as error:
+            if len(requests) > 1 and _was_refused(error):
+                # It may be the fault of one of them, which shall not be that of the others.
+                await asyncio.gather(*(self._answer([request]) for request in requests))
+            else:
+                _fail(requests, error)
+        else:
+            for number, (_, answer) in enumerate(requests, start=1):
+                if not answer.done():
+                    answer.set_result(found.get(number))
+
+    async def _fetch(self, asked: list[Values]) -> list[asyncpg.Record]:
+        async with self.pool.line() as line:
+            rows, _ = await line.fetch(self._statement, tuple(zip(*asked, strict=True)))
+        return rows
+
+
+def _was_refused(error: Exception) -> bool:
+    """Whether PostgreSQL says that nothing was done, and may say otherwise to each alone.
+
+    Of a connection that was lost, nobody knows what was done.
+    """
+    found = outage(error)
+    return isinstance(error, asyncpg.PostgresError) and (found is None or not found.discard)
+
+
+def _fail(requests: list[_Request], error: Exception) -> None:
+    for _, answer in requests:
+        if not answer.done():
+            answer.set_exception(error)

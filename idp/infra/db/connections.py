@@ -1,0 +1,241 @@
+"""Connections that are held between statements, with the statements prepared on them.
+
+To lend a connection of the pool for one statement, and to take it back, costs more than the statement itself. So most
+connections are borrowed once and kept here; the rest stay in the pool, for Piccolo's queries.
+
+A connection is replaced at the age of ``lifetime`` seconds, and as soon as it says that PostgreSQL is read-only: after
+a fail-over the old primary may be alive, and the name or the list of hosts leads to another one by then.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from typing import Any
+
+import asyncpg
+
+from idp.infra.db.outages import ERRORS, READ_ONLY, DatabaseUnavailableError, outage
+
+#: As many statements are kept prepared on a connection. There are fewer; this only bounds a mistake.
+MAX_STATEMENTS = 500
+#: A server that stays read-only is connected to again no more often, in seconds.
+EXPIRE_AT_MOST_EVERY = 1.0
+#: For how long a statement waits for a connection. They are all taken for long only where PostgreSQL does not answer.
+WAIT_SECONDS = 15.0
+#: For how long a connection may take to end what was cancelled. After that it is closed.
+RELEASE_SECONDS = 2.0
+
+
+#: Errors after which nobody knows what a connection is doing.
+_DOUBTS = (asyncio.CancelledError, OSError)
+
+#: For each statement whose prepared form a migration made stale, another text of the same meaning. A pooler may keep
+#: one prepared statement for each text, and would answer the same text by the stale one.
+_renewed: dict[str, str] = {}
+
+
+def text_of(statement: str) -> str:
+    """The statement as it is prepared."""
+    return _renewed.get(statement, statement)
+
+
+def renew(statement: str, stale: str) -> None:
+    """Prepare a statement by a new text from now on, unless that was done since the stale text was used."""
+    if text_of(statement) == stale:
+        _renewed[statement] = f"{statement} /* {secrets.token_hex(4)} */"
+
+
+#: Errors after which one statement outside a transaction has done nothing, and is run once more.
+REPEATED = (asyncpg.InvalidCachedStatementError, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+
+Result = tuple[list[asyncpg.Record], str]
+
+
+class HeldConnection:
+    """One connection.
+
+    Args:
+        prepared: whether a statement stays prepared between two uses.
+        age: of the pool's connections when this one was made.
+    """
+
+    __slots__ = ("age", "connection", "prepared", "statements")
+
+    def __init__(self, connection: Any, *, prepared: bool = True, age: int = 0) -> None:
+        self.connection = connection
+        self.prepared = prepared
+        self.age = age
+        #: Each with the text by which it was prepared.
+        self.statements: dict[str, tuple[str, Any]] = {}
+
+    async def fetch(self, statement: str, arguments: tuple[object, ...]) -> Result:
+        """Run a statement. Returns its rows and its status, as ``UPDATE 1``.
+
+        Raises:
+            DatabaseUnavailableError: no answer came.
+        """
+        run = self._fetch if self.prepared else self._fetch_unprepared
+        try:
+            try:
+                return await run(statement, arguments)
+            except REPEATED as error:
+                if isinstance(error, asyncpg.InvalidCachedStatementError):
+                    text, _ = self.statements.pop(statement, (text_of(statement), None))
+                    renew(statement, text)
+                if self.connection.is_in_transaction():
+                    raise
+                return await run(statement, arguments)
+        except OSError as error:  # TimeoutError too
+            raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
+
+    async def _fetch(self, statement: str, arguments: tuple[object, ...]) -> Result:
+        found = self.statements.get(statement)
+        _, prepared = found or await self._prepare(statement)
+        return await prepared.fetch(*arguments), prepared.get_statusmsg()
+
+    async def _prepare(self, statement: str) -> tuple[str, Any]:
+        if len(self.statements) >= MAX_STATEMENTS:
+            self.statements.clear()
+        text = text_of(statement)
+        found = self.statements[statement] = text, await self.connection.prepare(text)
+        return found
+
+    async def _fetch_unprepared(self, statement: str, arguments: tuple[object, ...]) -> Result:
+        async with in_transaction(self.connection):
+            prepared = await self.connection.prepare(text_of(statement), name="")
+            return await prepared.fetch(*arguments), prepared.get_statusmsg()
+
+
+def in_transaction(connection: Any) -> Any:
+    """A transaction if there is none. Parsing and running a statement are two messages, which a pooler sends to the
+    same server only then.
+    """
+    return contextlib.nullcontext() if connection.is_in_transaction() else connection.transaction()
+
+
+class HeldConnections:
+    """The connections that are held of one pool.
+
+    Args:
+        lifetime: seconds after which a connection is replaced.
+        prepared: whether statements stay prepared on them.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, *, lifetime: float = 3600, prepared: bool = True) -> None:
+        self._pool = pool
+        self._prepared = prepared
+        self._free: list[HeldConnection] = []
+        self._closed = False
+        self._lifetime = lifetime
+        #: How often all connections were replaced, and when last.
+        self._age = 0
+        self._renewed_at = time.monotonic()
+        size = pool.get_max_size()
+        self._places = asyncio.Semaphore(max(1, size - max(1, size // 4)))
+
+    def line(self) -> "_Lease":
+        """One to use alone, for the length of a block."""
+        return _Lease(self)
+
+    async def take(self) -> HeldConnection:
+        """One that nobody uses; waits for one.
+
+        Raises:
+            DatabaseUnavailableError: no connection could be made, or none became free in time.
+        """
+        if self._places.locked():
+            try:
+                await asyncio.wait_for(self._places.acquire(), WAIT_SECONDS)
+            except TimeoutError as error:
+                raise DatabaseUnavailableError("All connections to PostgreSQL are in use.") from error
+        else:
+            await self._places.acquire()
+        try:
+            if time.monotonic() - self._renewed_at > self._lifetime:
+                await self.expire()
+            while self._free:
+                line = self._free.pop()
+                if line.age == self._age and _open(line):
+                    return line
+                await self._release(line)
+            age = self._age
+            return HeldConnection(await self._pool.acquire(), prepared=self._prepared, age=age)
+        except OSError as error:
+            self._places.release()
+            raise DatabaseUnavailableError("PostgreSQL cannot be reached.") from error
+        except BaseException:
+            self._places.release()
+            raise
+
+    async def put_back(self, line: HeldConnection, error: BaseException | None) -> None:
+        """Take back what :meth:`take` gave. If what happened leaves it in doubt, it goes to the pool, which resets or
+        replaces it; so do all once this is closed, because the pool ends when it has all.
+
+        Args:
+            error: what its use ended with.
+        """
+        try:
+            if error is not None:
+                await self.after(error)
+            if self._closed or line.age != self._age or (error is not None and _doubtful(line, error)):
+                await self._release(line)
+            else:
+                self._free.append(line)
+        finally:
+            self._places.release()
+
+    async def after(self, error: BaseException) -> None:
+        """Replace all connections if an error says that they lead to a server that is read-only."""
+        if outage(error) is READ_ONLY:
+            await self.read_only()
+
+    async def read_only(self) -> None:
+        """Replace all connections, because PostgreSQL is read-only; unless that was just done."""
+        if time.monotonic() - self._renewed_at > EXPIRE_AT_MOST_EVERY:
+            await self.expire()
+
+    async def expire(self) -> None:
+        """Replace every connection, those in use and the pool's own too, when it is used next."""
+        self._age += 1
+        self._renewed_at = time.monotonic()
+        await self._pool.expire_connections()
+
+    async def close(self) -> None:
+        """Give all of them back, those in use as soon as that ends."""
+        self._closed = True
+        while self._free:
+            await self._release(self._free.pop())
+
+    async def _release(self, line: HeldConnection) -> None:
+        """Give a connection to the pool, which closes one that it cannot reset in time."""
+        with contextlib.suppress(*ERRORS):
+            await self._pool.release(line.connection, timeout=RELEASE_SECONDS)
+
+
+def _open(line: HeldConnection) -> bool:
+    try:
+        return not line.connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool has noticed its end already
+        return False
+
+
+def _doubtful(line: HeldConnection, error: BaseException) -> bool:
+    found = outage(error)
+    return isinstance(error, _DOUBTS) or (found is not None and found.discard) or line.connection.is_in_transaction()
+
+
+class _Lease:
+    """A class, because a generator would cost every statement some microseconds."""
+
+    __slots__ = ("_line", "_lines")
+
+    def __init__(self, lines: HeldConnections) -> None:
+        self._lines = lines
+
+    async def __aenter__(self) -> HeldConnection:
+        self._line = await self._lines.take()
+        return self._line
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        await self._lines.put_back(self._line, error)

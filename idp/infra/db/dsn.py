@@ -1,0 +1,95 @@
+"""The database URL: several hosts, and what libpq's parameters in it mean to asyncpg.
+
+Hosted databases put libpq's parameters into the URLs that they show (PostgreSQL documentation, section 34.1.2). asyncpg
+sends those that it does not know to the server as settings, which refuses them.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+import structlog
+
+from idp.infra.db import outages
+from idp.settings import SettingsError
+
+log = structlog.get_logger()
+
+#: Seconds in which one host must answer, unless ``connect_timeout`` says otherwise.
+CONNECT_SECONDS = 10.0
+
+#: Parameters without a counterpart in asyncpg, which connects as safely without them.
+_IGNORED = frozenset(
+    {
+        *("channel_binding", "client_encoding", "fallback_application_name", "gssencmode", "gssdelegation"),
+        *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"),
+        *("load_balance_hosts", "max_protocol_version", "min_protocol_version", "sslcertmode", "sslcompression"),
+        *("sslcrldir", "sslkeylogfile", "sslsni"),
+        *("connection_limit", "pgbouncer", "pool_timeout"),  # Prisma's, which hosted databases show too
+    }
+)
+#: Parameters that demand what asyncpg cannot do: to ignore them would connect less safely than was asked for, or
+#: elsewhere.
+_REFUSED = frozenset({"hostaddr", "replication", "require_auth", "requirepeer"})
+
+
+def connect_options(dsn: str) -> dict[str, Any]:
+    """Arguments of :func:`connect` for a URL. A malformed one is left for asyncpg to refuse.
+
+    Raises:
+        SettingsError: a parameter demands what cannot be done.
+    """
+    try:
+        parts = urlsplit(dsn)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        timeout = float(query.pop("connect_timeout", "") or 0)
+    except ValueError:
+        return {"dsn": dsn, "timeout": CONNECT_SECONDS}
+    _refuse(query)
+    ignored = _IGNORED & query.keys()
+    if ignored:
+        log.debug("database_parameters_ignored", reason=", ".join(sorted(ignored)))
+    query = {name: value for name, value in query.items() if name not in ignored}
+    application_name = query.pop("application_name", "") or "idp"
+    if "," in parts.netloc or "," in query.get("host", ""):
+        # One of them is a standby most of the time.
+        query.setdefault("target_session_attrs", "read-write")
+    return {
+        "dsn": urlunsplit(parts._replace(query=urlencode(query))),
+        # libpq takes one for two, and 0 for ever, which nobody here waits.
+        "timeout": max(timeout, 2.0) if timeout > 0 else CONNECT_SECONDS,
+        "server_settings": {"application_name": application_name},
+    }
+
+
+def _refuse(query: dict[str, str]) -> None:
+    refused = sorted(_REFUSED & query.keys()) + (["gssencmode=require"] if query.get("gssencmode") == "require" else [])
+    if refused:
+        raise SettingsError(f"IDP_DATABASE_URL: {', '.join(refused)} cannot be used here. Remove it from the URL.")
+
+
+def _one_by_one(dsn: str) -> Iterable[str]:
+    """The same URL for each of its hosts."""
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:
+        return [dsn]
+    user, at, hosts = parts.netloc.rpartition("@")
+    return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
+
+
+async def connect(dsn: str, **options: Any) -> Any:
+    """Connect to the first host that answers in time and is what ``target_session_attrs`` asks for.
+
+    In place of asyncpg's own loop over hosts, whose time-out is for all of them together: a host that swallows packets
+    would use it up.
+    """
+    error: Exception | None = None
+    for url in _one_by_one(dsn):
+        try:
+            return await asyncpg.connect(dsn=url, **options)
+        except outages.ERRORS as failure:
+            error = failure
+    assert error is not None  # noqa: S101 -- there is one URL at least
+    raise error

@@ -1,0 +1,236 @@
+"""The connection to PostgreSQL: one engine, one pool a process.
+
+Tables and everyday queries go through Piccolo; the few hot statements go straight to asyncpg by :func:`fetchrow`
+and its kin, on connections that are held (:mod:`idp.infra.db.connections`). Both take part in a transaction opened with
+:func:`transaction`.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, cast
+
+import asyncpg
+from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
+from piccolo.querystring import QueryString
+
+from idp.infra.db import outages
+from idp.infra.db.connections import HeldConnection, HeldConnections, in_transaction, renew, text_of
+from idp.infra.db.dsn import connect, connect_options
+from idp.infra.db.outages import DatabaseUnavailableError
+from idp.settings import settings
+
+#: Checks what allows the changes of the current request: called first in each of its transactions, it locks what must
+#: stay true until the commit, and raises to refuse (docs/decisions/0029-authority-is-part-of-the-change.md).
+authority: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("authority", default=None)
+
+
+class _Engine(PostgresEngine):
+    """Piccolo's engine, less the connection that it makes when it is created: importing must not connect."""
+
+    async def check_version(self) -> None: ...
+
+    async def prep_database(self) -> None: ...
+
+    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
+        if self.current_transaction.get() is not None or not _needs_authority(str(querystring)):
+            return await super().run_querystring(querystring, in_pool)
+        async with transaction():
+            return await super().run_querystring(querystring, in_pool)
+
+    #: The connections that :func:`fetchrow` and its kin use, of the pool that is open.
+    lines: HeldConnections | None = None
+
+    async def get_new_connection(self) -> Any:
+        return await connect(**self.config)
+
+    async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
+        try:
+            return await super()._run_in_pool(query, args)
+        except OSError as error:
+            raise DatabaseUnavailableError("PostgreSQL cannot be reached.") from error
+        except asyncpg.PostgresError as error:
+            if self.lines is not None:
+                await self.lines.after(error)
+            raise
+
+
+engine = _Engine(config={})
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection given back to the pool without the round trip of a reset: nothing that we set on it outlives us.
+
+    Piccolo's statements run by :meth:`fetch`, transactions begin and end by :meth:`execute`.
+    """
+
+    def get_reset_query(self) -> str:
+        # A request cancelled between BEGIN and COMMIT is the one thing that may be left over.
+        return "ROLLBACK" if self.is_in_transaction() else ""
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        text = text_of(query)
+        try:
+            return await self._fetch_on_one_server(text, *args, **options)
+        except asyncpg.InvalidCachedStatementError:
+            # asyncpg has prepared the same text again, behind a pooler in vain.
+            renew(query, text)
+            if self.is_in_transaction():
+                raise
+            return await self._fetch_on_one_server(text_of(query), *args, **options)
+        except OSError as error:  # TimeoutError too
+            raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
+
+    async def _fetch_on_one_server(self, query: str, *args: Any, **options: Any) -> Any:
+        if settings().database_prepared_statements:
+            return await super().fetch(query, *args, **options)
+        async with in_transaction(self):
+            return await super().fetch(query, *args, **options)
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().execute(query, *args, **options)
+        except OSError as error:
+            raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
+
+
+def configure(dsn: str) -> None:
+    """Name the database that every table and statement uses from now on.
+
+    Raises:
+        SettingsError: the URL is malformed.
+    """
+    engine.config = {
+        **connect_options(dsn),
+        "connection_class": _Connection,
+        "statement_cache_size": 100 if settings().database_prepared_statements else 0,
+    }
+
+
+async def open_pool(size: int) -> None:
+    """Connect.
+
+    Raises:
+        DatabaseUnavailableError: no connection could be made.
+    """
+    try:
+        await engine.start_connection_pool(min_size=1, max_size=size, connect=connect, command_timeout=30)
+    except ValueError as error:
+        # The text of the error may quote the password.
+        raise DatabaseUnavailableError(
+            "PostgreSQL cannot be reached: the URL is not one such as postgresql://user:password@host/database."
+        ) from error
+    except outages.ERRORS as error:
+        raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {str(error).rstrip('.')}.") from error
+    engine.lines = HeldConnections(
+        engine.pool,
+        lifetime=settings().database_connection_lifetime,
+        prepared=settings().database_prepared_statements,
+    )
+
+
+async def close_pool() -> None:
+    if engine.lines is not None:
+        await engine.lines.close()
+        engine.lines = None
+    if engine.pool is not None:
+        await engine.close_connection_pool()
+
+
+@asynccontextmanager
+async def connected(size: int = 2) -> AsyncIterator[None]:
+    """A pool for the length of a block: for commands, which live shortly."""
+    await open_pool(size)
+    try:
+        yield
+    finally:
+        await close_pool()
+
+
+class _Transaction(PostgresTransaction):
+    """A transaction on a line, which Piccolo's queries take part in."""
+
+    def __init__(self, line: HeldConnection) -> None:
+        super().__init__(engine)
+        self.line = line
+        self.connection = line.connection
+
+
+@asynccontextmanager
+async def transaction_on(line: HeldConnection) -> AsyncIterator[None]:
+    """A transaction on a connection that the caller holds."""
+    async with line.connection.transaction():
+        token = engine.current_transaction.set(_Transaction(line))
+        try:
+            yield
+        finally:
+            engine.current_transaction.reset(token)
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[None]:
+    """One transaction for all statements inside, Piccolo's and our own; rolled back if the block raises.
+
+    Inside another one it is part of that. It begins with a check of :data:`authority`.
+    """
+    if engine.current_transaction.get() is not None:
+        yield
+        return
+    async with lines().line() as line, transaction_on(line):
+        if (check := authority.get()) is not None:
+            await check()
+        yield
+
+
+def _needs_authority(statement: str) -> bool:
+    """Whether a statement on its own has to be in a transaction with a check of :data:`authority`: it may change
+    something, and the request has one.
+    """
+    return authority.get() is not None and not statement.lstrip().upper().startswith("SELECT")
+
+
+@asynccontextmanager
+async def long_transaction() -> AsyncIterator[None]:
+    """A transaction on a connection of its own: the pool's end a statement that takes long."""
+    connection = await engine.get_new_connection()
+    try:
+        async with transaction_on(HeldConnection(connection)):
+            yield
+    finally:
+        await connection.close()
+
+
+def lines() -> HeldConnections:
+    if engine.lines is None:
+        raise DatabaseUnavailableError("The database is not open.")
+    return engine.lines
+
+
+async def _run(statement: str, arguments: tuple[object, ...]) -> tuple[list[asyncpg.Record], str]:
+    current = cast(_Transaction | None, engine.current_transaction.get())
+    if current is not None:
+        return await current.line.fetch(statement, arguments)
+    if _needs_authority(statement):
+        async with transaction():
+            return await _run(statement, arguments)
+    async with lines().line() as line:
+        return await line.fetch(statement, arguments)
+
+
+async def fetchrow(statement: str, *arguments: object) -> asyncpg.Record | None:
+    """Run one statement and return its first row, if any."""
+    rows, _ = await _run(statement, arguments)
+    return rows[0] if rows else None
+
+
+async def fetch(statement: str, *arguments: object) -> list[asyncpg.Record]:
+    """Run one statement and return its rows."""
+    rows, _ = await _run(statement, arguments)
+    return rows
+
+
+async def execute(statement: str, *arguments: object) -> int:
+    """Run one statement and return how many rows it changed."""
+    _, status = await _run(statement, arguments)
+    count = status.rpartition(" ")[2]
+    return int(count) if count.isdigit() else 0

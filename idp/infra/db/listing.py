@@ -1,0 +1,173 @@
+"""Lists of records, a page at a time: filtered and sorted by what the list declares, continued by a cursor.
+
+A cursor names the last row that was shown, so that a page costs the same wherever it is, and nothing is shown twice or
+left out when rows come and go meanwhile. All SQL stands in the declaration; only values come from outside.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+
+import asyncpg
+import msgspec
+
+from idp.infra.db.engine import fetch
+
+MAX_LIMIT = 200
+DEFAULT_LIMIT = 50
+
+
+class InvalidQueryError(ValueError):
+    """What was asked of a list cannot be answered.
+
+    Attributes:
+        parameter: the name of the query parameter.
+    """
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """What a list can be narrowed by.
+
+    Attributes:
+        sql: a predicate with ``{}`` in the place of the value.
+        type: the PostgreSQL type of the value.
+        help: one line for the API's documentation.
+        choices: the only values that it has, if there are few.
+    """
+
+    sql: str
+    type: str = "text"
+    help: str = ""
+    choices: tuple[str, ...] = ()
+
+
+class Sort(msgspec.Struct, frozen=True):
+    """What a list can be sorted by: an expression that is never NULL, and its PostgreSQL type."""
+
+    sql: str
+    type: str = "timestamptz"
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """A list that can be asked for.
+
+    Attributes:
+        source: what stands after FROM.
+        columns: what stands after SELECT.
+        key: the expression that tells rows apart, and its type.
+        sorts: by name; every one has an index that serves it.
+        default_sort: a name of these, with ``-`` before it for the last first.
+    """
+
+    source: str
+    columns: str
+    key: Sort
+    sorts: Mapping[str, Sort]
+    default_sort: str
+    filters: Mapping[str, Filter] = {}
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Rows, and the cursor that continues after them; None at the end."""
+
+    rows: list[asyncpg.Record]
+    next_cursor: str | None
+
+
+class _Cursor(msgspec.Struct, frozen=True, array_like=True):
+    sort: str
+    value: str
+    key: str
+
+
+async def list_page(
+    listing: Listing,
+    filters: Mapping[str, str] | None = None,
+    *,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Page:
+    """One page of a list.
+
+    Args:
+        filters: values by the names that the list declares. All must hold.
+        sort: a name that the list declares, with ``-`` before it for the last first.
+        cursor: from the page before, of the same sort.
+        limit: how many rows, up to :data:`MAX_LIMIT`.
+
+    Raises:
+        InvalidQueryError: a name, a value or the cursor is not one of this list.
+    """
+    sort = sort or listing.default_sort
+    order = listing.sorts.get(sort.removeprefix("-"))
+    if order is None:
+        raise InvalidQueryError(
+            "sort", f"sort must be one of {', '.join(listing.sorts)}, with - before it to turn it round."
+        )
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidQueryError("limit", f"limit must be from 1 to {MAX_LIMIT}.")
+    where, values = _where(listing, filters or {})
+    if cursor is not None:
+        last = _read(cursor, sort)
+        values += [last.value, last.key]
+        sign = "<" if sort.startswith("-") else ">"
+        where.append(
+            f"({order.sql}, {listing.key.sql}) {sign}"
+            f" (${len(values) - 1}::text::{order.type}, ${len(values)}::text::{listing.key.type})"
+        )
+    direction = "DESC" if sort.startswith("-") else "ASC"
+    statement = (
+        f"SELECT {listing.columns}, ({order.sql})::text AS _sort, ({listing.key.sql})::text AS _key"  # noqa: S608
+        f" FROM {listing.source}" + (f" WHERE {' AND '.join(where)}" if where else "")
+        + f" ORDER BY {order.sql} {direction}, {listing.key.sql} {direction} LIMIT {limit + 1}"
+    )  # fmt: skip
+    try:
+        rows = await fetch(statement, *values)
+    except asyncpg.DataError as error:
+        raise InvalidQueryError(
+            "cursor" if cursor else "filter", "A value is not of the kind that it should be."
+        ) from error
+    if len(rows) <= limit:
+        return Page(rows, None)
+    end = rows[limit - 1]
+    return Page(rows[:limit], _write(_Cursor(sort, end["_sort"], end["_key"])))
+
+
+async def find(listing: Listing, **key: str) -> asyncpg.Record | None:
+    """The row of a list that has this key; None if there is none, or the key is not of its kind."""
+    try:
+        rows = (await list_page(listing, key, limit=1)).rows
+    except InvalidQueryError:
+        return None
+    return rows[0] if rows else None
+
+
+def _where(listing: Listing, filters: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    where, values = [], []
+    for name, value in filters.items():
+        known = listing.filters.get(name)
+        if known is None:
+            raise InvalidQueryError(name, f"There is no filter {name!r}. There are: {', '.join(listing.filters)}.")
+        if (known.choices and value not in known.choices) or "\0" in value:
+            raise InvalidQueryError(name, f"{name} must be one of {', '.join(known.choices) or 'what can be kept'}.")
+        values.append(value)
+        where.append("(" + known.sql.replace("{}", f"${len(values)}::text::{known.type}") + ")")
+    return where, values
+
+
+def _write(cursor: _Cursor) -> str:
+    return urlsafe_b64encode(msgspec.json.encode(cursor)).rstrip(b"=").decode()
+
+
+def _read(text: str, sort: str) -> _Cursor:
+    try:
+        cursor = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Cursor)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise InvalidQueryError("cursor", "The cursor is not one of this list.") from error
+    if cursor.sort != sort or "\0" in cursor.value + cursor.key:
+        raise InvalidQueryError("cursor", "The cursor is not one of this list and this order.")
+    return cursor

@@ -1,0 +1,59 @@
+"""Whether a pooler stands before PostgreSQL, and drops the statements that are prepared on it.
+
+In transaction mode each transaction, and each statement outside one, may go to another connection to PostgreSQL. There
+a prepared statement does not exist, unless the pooler keeps them itself, as PgBouncer does since 1.21 with
+``max_prepared_statements``. With few clients most statements still find theirs, so that trouble begins under load.
+"""
+
+import secrets
+from contextlib import suppress
+
+import asyncpg
+
+from idp.infra.db import outages
+from idp.infra.db.engine import engine
+from idp.infra.db.outages import DatabaseUnavailableError
+from idp.settings import settings
+
+#: Seconds for one step. A pooler with one connection to PostgreSQL lets the second client wait.
+STEP_SECONDS = 2.0
+
+
+class UnsupportedPoolerError(Exception):
+    """A pooler drops prepared statements: one plain sentence with its mend."""
+
+
+async def check_prepared_statements() -> None:
+    """Refuse a pooler that drops prepared statements.
+
+    Raises:
+        UnsupportedPoolerError: there is one, and statements are prepared.
+    """
+    if settings().database_prepared_statements:
+        name = f"idp_{secrets.token_hex(8)}"
+        first = await engine.get_new_connection()
+        try:
+            second = await engine.get_new_connection()
+            try:
+                await _provoke(first, second, name)
+            finally:
+                with suppress(*outages.ERRORS):
+                    await second.close(timeout=STEP_SECONDS)
+        except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError) as error:
+            raise UnsupportedPoolerError(f"{outages.NOT_PREPARED.words}.") from error
+        finally:
+            with suppress(*outages.ERRORS):
+                await first.close(timeout=STEP_SECONDS)
+
+
+async def _provoke(first: asyncpg.Connection, second: asyncpg.Connection, name: str) -> None:
+    """Two clients prepare a statement by the same name: on one connection to PostgreSQL they would meet, on two the
+    first would not find its own while the second keeps the connection that has it.
+    """
+    prepared = await first.prepare("SELECT 1", name=name, timeout=STEP_SECONDS)
+    # It ends the exchange, and with it the first client's hold on the connection to PostgreSQL.
+    await prepared.fetch(timeout=STEP_SECONDS)
+    with suppress(DatabaseUnavailableError, TimeoutError):
+        async with second.transaction():
+            await second.prepare("SELECT 1", name=name, timeout=STEP_SECONDS)
+            await prepared.fetch(timeout=STEP_SECONDS)

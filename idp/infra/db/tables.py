@@ -1,0 +1,13 @@
+"""The revision numbers behind :mod:`idp.infra.db.cache_invalidation`."""
+
+from piccolo.columns import BigInt, Text
+from piccolo.table import Table
+
+from idp.infra.db.engine import engine
+
+
+class Revision(Table, tablename="revision", db=engine):
+    """How often the records of one topic were changed."""
+
+    topic = Text(primary_key=True)
+    number = BigInt(default=0)

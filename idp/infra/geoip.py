@@ -1,0 +1,55 @@
+"""Where and with what somebody signed in, in words."""
+
+import ipaddress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from idp.infra.i18n import gettext as _
+from idp.infra.i18n import locale
+from idp.infra.lazy import lazy
+from idp.settings import settings
+
+if TYPE_CHECKING:
+    import maxminddb
+    import ua_parser
+else:
+    maxminddb, ua_parser = lazy("maxminddb"), lazy("ua_parser")
+
+
+def device(user_agent: str) -> str:
+    """A browser and its system, as ``Firefox on Windows``."""
+    found = ua_parser.parse(user_agent)
+    browser = found.user_agent.family if found.user_agent else None
+    system = found.os.family if found.os else None
+    if browser and system:
+        return _("%(browser)s on %(system)s", browser=browser, system=system)
+    return browser or system or _("An application")
+
+
+@cache
+def _database() -> "maxminddb.Reader | None":
+    path = settings().geoip_database
+    return maxminddb.open_database(path) if path is not None else None
+
+
+def place(address: str) -> str:
+    """Where an address is, as ``Lisbon, Portugal``, as far as the operator's database knows; else the address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if parsed.is_loopback:
+        return _("This computer")
+    if parsed.is_private:
+        return _("A private network")
+    database = _database()
+    found = database.get(address) if database is not None else None
+    if not isinstance(found, dict):
+        return address
+    names = [_name(found.get(part)) for part in ("city", "country")]
+    return ", ".join(name for name in names if name) or address
+
+
+def _name(part: Any) -> str:
+    names = part.get("names", {}) if isinstance(part, dict) else {}
+    return str(names.get(locale.get()) or names.get("en") or "")

@@ -1,0 +1,286 @@
+"""The one HTTP client with which the server calls others.
+
+An address in a setting, in a provider's metadata or in a client's registration may name anything, our own network
+too. So where a connection goes is decided when it is made, by the very address that it is made to: a name that is
+public when it is looked at and private a moment later gains nothing.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from idp.settings import settings
+
+TIMEOUT_SECONDS = 10.0
+#: The longest answer that is read where the caller names no other.
+MAX_BYTES = 1024 * 1024
+
+#: What a call raises that got no answer, or one of failure.
+CallFailed = httpx.HTTPError
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+#: Of IPv6, addresses of the internet are given out only from here (RFC 4291 section 2.4). So not from here: those that
+#: are IPv4-compatible, local to a site, or made by a NAT64 for its own network (RFC 8215).
+_UNICAST = ipaddress.ip_network("2000::/3")
+#: IPv4 addresses as IPv6-only networks write them (RFC 6052).
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: What Python may take for public, depending on its release.
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "192.0.0.0/24",  # protocols of the IETF: some of its addresses are the nearest router
+        "192.88.99.0/24",  # relays of 6to4
+        "2001::/23",  # as 192.0.0.0/24, and Teredo: IPv4 addresses are written inside
+        "2002::/16",  # 6to4: likewise
+        "3fff::/20",  # for documentation (RFC 9637)
+        "168.63.129.16/32",  # looks public, but in Azure it is the host of the virtual machine
+    )
+)
+
+
+class ForbiddenAddressError(httpx.ConnectError):
+    """This server may not be called."""
+
+
+def is_public(address: IPAddress) -> bool:
+    """Whether an address is one of the internet. One that stands for an IPv4 address is judged as that."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(address.packed[-4:]))
+        if address not in _UNICAST:
+            return False
+    return address.is_global and not address.is_multicast and not any(address in network for network in _NOT_PUBLIC)
+
+
+def _is_allowed(host: str, address: IPAddress) -> bool:
+    if is_public(address):
+        return True
+    for allowed in settings().outbound_allowed_hosts:
+        try:
+            if address in ipaddress.ip_network(allowed):
+                return True
+        except ValueError:
+            if allowed.lower() == host.lower():
+                return True
+    return False
+
+
+class _Guard(httpcore.AsyncNetworkBackend):
+    """Connects to the addresses that it has checked, and to no name."""
+
+    def __init__(self, own: bool) -> None:
+        issuer = urlsplit(settings().issuer)
+        self._own = (issuer.hostname, issuer.port or {"https": 443, "http": 80}[issuer.scheme]) if own else None
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 -- the interface is httpcore's
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        addresses = await _resolve(host, port)
+        if (host, port) != self._own and not all(_is_allowed(host, address) for address in addresses):
+            raise ForbiddenAddressError("This server is not a public one.")
+        # One that swallows everything must leave time for the others.
+        timeout = timeout and timeout / len(addresses)
+        for address in addresses[:-1]:
+            try:
+                return await self._network.connect_tcp(str(address), port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return await self._network.connect_tcp(str(addresses[-1]), port, timeout, local_address, socket_options)
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        raise ForbiddenAddressError("Only servers of the network may be called.")
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+async def _resolve(host: str, port: int) -> list[IPAddress]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # A zone (RFC 4007) is only ever that of a link-local address.
+        return list(dict.fromkeys(ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in found))
+    except (OSError, ValueError, UnicodeError) as error:
+        raise httpx.ConnectError("The server's name leads nowhere.") from error
+
+
+class _Transport(httpx.AsyncHTTPTransport):
+    """Calls with TLS, reads only so many bytes for only so long, and unpacks nothing."""
+
+    def __init__(self, max_bytes: int, timeout_seconds: float, own: bool) -> None:
+        tls = _tls(settings().outbound_ca_file)
+        super().__init__(verify=tls, retries=0, trust_env=False)
+        self._max_bytes = max_bytes
+        self._timeout_seconds = timeout_seconds
+        self._own = settings().origin if own else None
+        self._pool = httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=_Guard(own), retries=0)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._check(request.url)
+        # A short answer must not become a long one.
+        request.headers["Accept-Encoding"] = "identity"
+        # Libraries keep those of earlier answers.
+        request.headers.pop("cookie", None)
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        try:
+            async with asyncio.timeout_at(deadline):
+                response = await super().handle_async_request(request)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("There was no answer in time.") from error
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            await response.aclose()
+            raise httpx.RemoteProtocolError("The answer is packed, though nobody asked for that.")
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 -- that is what an async transport gives
+        response.stream = _Bounded(response.stream, self._max_bytes, deadline)
+        return response
+
+    def _check(self, url: httpx.URL) -> None:
+        """What can be said of an address before its name is looked up."""
+        if url.userinfo:
+            raise ForbiddenAddressError("An address with a user name or a password in it is not called.")
+        origin = f"{url.scheme}://{url.netloc.decode()}"
+        if url.scheme != "https" and not settings().outbound_allow_http and origin != self._own:
+            raise ForbiddenAddressError("Other servers are called with https only.")
+
+
+class _Bounded(httpx.AsyncByteStream):
+    """A body that may not be longer than so many bytes, nor come later than a time of the loop's clock."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, max_bytes: int, deadline: float) -> None:
+        self._stream = stream
+        self._left = max_bytes
+        self._deadline = deadline
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        chunks = aiter(self._stream)
+        while (chunk := await self._next(chunks)) is not None:
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise httpx.RemoteProtocolError("The answer is too long.")
+            yield chunk
+
+    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await anext(chunks, None)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("The answer did not end in time.") from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def transport(
+    *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: bool = False
+) -> httpx.AsyncHTTPTransport:
+    """The transport for libraries that bring an httpx client of their own.
+
+    What it refuses or cuts short raises :data:`CallFailed`. No cookies are sent.
+
+    Args:
+        max_bytes: the longest body that is read.
+        timeout_seconds: for each request, from looking up the name to the last byte of the answer.
+        own: our own issuer may be called, wherever it is. For the demo client of development mode.
+    """
+    return _Transport(max_bytes, timeout_seconds, own)
+
+
+def client(
+    *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: bool = False
+) -> httpx.AsyncClient:
+    """A client with :func:`transport` that follows no redirects and takes nothing from proxy variables or netrc."""
+    return httpx.AsyncClient(
+        transport=transport(max_bytes=max_bytes, timeout_seconds=timeout_seconds, own=own),
+        timeout=timeout_seconds,
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+async def get(
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    max_bytes: int,
+    redirects: int = 0,
+) -> bytes:
+    """The body of an answer.
+
+    Args:
+        timeout_seconds: for the whole call, from looking up the name to the last byte.
+        max_bytes: the longest body that is read.
+        redirects: how many redirects are followed at most. Each is as guarded as the first address.
+
+    Raises:
+        ForbiddenAddressError: this server may not be called, or not in this way.
+        CallFailed: no answer in time, one of failure, or too long a one.
+    """
+    try:
+        async with (
+            asyncio.timeout(timeout_seconds),
+            client(max_bytes=max_bytes, timeout_seconds=timeout_seconds) as http,
+        ):
+            response = await http.get(url, headers=dict(headers))
+            while redirects and response.next_request is not None:
+                redirects -= 1
+                if response.url.scheme == "https" != response.next_request.url.scheme:
+                    raise ForbiddenAddressError("A redirect away from https is not followed.")
+                response = await http.send(response.next_request)
+            response.raise_for_status()
+            return response.content
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("There was no answer in time.") from error
+    except httpx.InvalidURL as error:
+        raise httpx.UnsupportedProtocol("The address is no URL.") from error
+
+
+async def post(url: str, body: bytes, content_type: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Send something to a server that shall only accept it.
+
+    Args:
+        timeout_seconds: for the whole call, from looking up the name to the last byte.
+
+    Raises:
+        ForbiddenAddressError: this server may not be called, or not in this way.
+        CallFailed: no answer in time, or none of success.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds), client(timeout_seconds=timeout_seconds) as http:
+            response = await http.post(url, content=body, headers={"Content-Type": content_type})
+            if not response.is_success:
+                raise httpx.HTTPStatusError("It was not accepted.", request=response.request, response=response)
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("There was no answer in time.") from error
+    except httpx.InvalidURL as error:
+        raise httpx.UnsupportedProtocol("The address is no URL.") from error
+
+
+@cache
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    """Reading the certificates of the authorities takes long: once is enough."""
+    context = httpx.create_ssl_context(trust_env=False)
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context

@@ -1,0 +1,104 @@
+"""Rate limits, decided in PostgreSQL for all replicas together.
+
+Two kinds of limit. A :class:`Rate` lets a burst of events through, and then one every so often (generic cell rate
+algorithm). An :class:`Escalation` lets a few events through, and after each further one makes the next wait longer.
+
+Every limit that a request is subject to is decided in one call of the SQL function ``throttle_decide`` (migration
+0018): if one of them refuses, none is counted. Call :func:`spend` outside of transactions: what was counted must stay
+counted when the caller rolls back.
+"""
+
+import math
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import asyncpg
+import msgspec
+
+from idp.errors import TooManyRequestsError
+from idp.infra.db.engine import execute, fetchrow
+
+
+class Rate(NamedTuple):
+    """At most ``burst`` events at once, and then one every ``interval`` seconds."""
+
+    name: str
+    burst: int
+    interval: float
+
+
+class Escalation(NamedTuple):
+    """``free`` events, then waits that double from two seconds up to ``longest`` seconds.
+
+    After a wait of ``longest`` without an event, counting starts again.
+    """
+
+    name: str
+    free: int
+    longest: float
+
+
+Limit = Rate | Escalation
+#: What is counted, and for whom.
+Event = tuple[Limit, str]
+
+#: The FROM item that decides, with the expression for the events (:func:`encode`) in braces. :func:`decided` reads
+#: its columns.
+DECIDE = "throttle_decide({}) AS decision"
+_SPEND = f"SELECT over, counted FROM {DECIDE.format('$1::jsonb')}"  # noqa: S608
+_FORGET = "DELETE FROM throttle WHERE key = ANY($1)"
+
+
+def key(rule: Limit, subject: str) -> bytes:
+    """The row of a subject."""
+    return sha256(text(rule, subject)).digest()
+
+
+def text(rule: Limit, subject: str) -> bytes:
+    """What :func:`key` is the hash of."""
+    return f"{rule.name}\0{subject}".encode()
+
+
+def _values(rule: Limit, subject: str) -> dict[str, Any]:
+    escalates = isinstance(rule, Escalation)
+    return {
+        "key": key(rule, subject).hex(),
+        "rule": rule.name,
+        "escalates": escalates,
+        "free": rule.free if isinstance(rule, Escalation) else rule.burst,
+        "seconds": rule.longest if isinstance(rule, Escalation) else rule.interval,
+    }
+
+
+def encode(*events: Event) -> str:
+    """The events as the function reads them. At most one of them escalates."""
+    return msgspec.json.encode([_values(rule, subject) for rule, subject in events]).decode()
+
+
+def decided(row: asyncpg.Record) -> int:
+    """The number of the escalation, starting at 1; 0 if no event escalates.
+
+    Raises:
+        TooManyRequestsError: a limit refuses, and nothing was counted.
+    """
+    if row["over"] > 0:
+        raise TooManyRequestsError(math.ceil(row["over"]))
+    return row["counted"] or 0
+
+
+async def spend(*events: Event) -> int:
+    """Count all of the events, or none. Returns the number of the escalation among them, 0 if there is none.
+
+    Raises:
+        TooManyRequestsError: one of the limits refuses. A refusal does not make the wait longer.
+    """
+    if not events:
+        return 0
+    row = await fetchrow(_SPEND, encode(*events))
+    assert row is not None  # noqa: S101 -- the function returns one row
+    return decided(row)
+
+
+async def forget(*counts: Event) -> None:
+    """Start counting again for each rule and subject."""
+    await execute(_FORGET, sorted(key(rule, subject) for rule, subject in counts))

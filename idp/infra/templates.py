@@ -1,0 +1,233 @@
+"""Pages and mails from templates, and the static files that pages refer to.
+
+Templates are looked for in the operator's folder first, then among those shipped with the server;
+static files (in the folder ``static`` of either) likewise. Only plain-text mails are not escaped.
+"""
+
+import asyncio
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from idp.infra import i18n
+from idp.settings import settings
+
+#: The kinds of file that are served. A file of another kind in a ``static`` folder is not.
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+
+
+class Theme(msgspec.Struct, frozen=True):
+    """How the operator's server presents itself.
+
+    Attributes:
+        product_name: the name on every page and in every mail.
+        logo_url: a logo in place of ours.
+        color: of buttons and links, as ``#0f5568``.
+    """
+
+    product_name: str = "idp"
+    logo_url: str | None = None
+    color: str | None = None
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """A static file, held in memory.
+
+    Attributes:
+        version: the beginning of its SHA-256; a URL that names it may be cached for ever.
+        etag: a strong validator (RFC 9110 section 8.8.3).
+    """
+
+    content: bytes
+    media_type: str
+    version: str
+    etag: str
+
+    def headers(self, version: str | None) -> dict[str, str]:
+        """The caching headers for a request that asked for ``?v=version``.
+
+        While a new release is rolled out, one server may be asked for the version of another:
+        what it answers then must not be kept under that name. Without a version, as from within a
+        style sheet, an hour is the compromise.
+        """
+        if version is None:
+            caching = "public, max-age=3600"
+        elif version == self.version:
+            caching = "public, max-age=31536000, immutable"
+        else:
+            caching = "no-cache"
+        return {"Cache-Control": caching, "ETag": self.etag}
+
+
+#: Seconds before the first template and between two, for those who wait meanwhile.
+COMPILE_AFTER, COMPILE_PAUSE = 1.0, 0.02
+
+
+def templates_path() -> Path:
+    """The shipped templates: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "templates"
+    return installed if installed.is_dir() else package.parent / "templates"
+
+
+def load_assets(*folders: Path) -> dict[str, Asset]:
+    """Read the static files by name; an earlier folder's file takes the place of a later one's."""
+    assets: dict[str, Asset] = {}
+    for folder in reversed(folders):
+        for path in sorted(folder.rglob("*")):
+            media_type = MEDIA_TYPES.get(path.suffix)
+            if media_type is None or not path.is_file():
+                continue
+            assets[path.relative_to(folder).as_posix()] = _asset(path.read_bytes(), media_type)
+    return assets
+
+
+def _asset(content: bytes, media_type: str) -> Asset:
+    digest = hashlib.sha256(content).hexdigest()
+    return Asset(content, media_type, digest[:8], f'"{digest[:32]}"')
+
+
+def color_css(color: str) -> str:
+    """A style sheet that takes one colour for buttons and links, lighter in the dark, with text on it that stands out.
+
+    Args:
+        color: as ``#0f5568``.
+    """
+    red, green, blue = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    linear = [(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in (red, green, blue)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    # White and black stand out equally on a luminance of 0.179 (WCAG 2.2, contrast ratio).
+    on_color = "#fff" if luminance < 0.179 else "#101c22"
+    return f"""
+:root:not([data-theme]) {{
+  --accent: {color};
+  --accent-strong: color-mix(in srgb, {color} 80%, #000);
+  --accent-soft: color-mix(in srgb, {color} 12%, #fff);
+  --on-accent: {on_color};
+}}
+@media (prefers-color-scheme: dark) {{
+  :root:not([data-theme]) {{
+    --accent: color-mix(in srgb, {color} 45%, #fff);
+    --accent-strong: color-mix(in srgb, {color} 30%, #fff);
+    --accent-soft: color-mix(in srgb, {color} 30%, #000);
+    --on-accent: #101c22;
+  }}
+}}
+"""
+
+
+#: Where a page names a path of ours. Values are escaped, so that nothing but an attribute looks like one.
+_LINKS = re.compile(r'(?<=\s)((?:href|src|action|formaction)="|content="\d+; ?url=)(?=/(?!/))')
+
+
+def web_url(value: str | None) -> str | None:
+    """The value if it is an http(s) URL or a path here, else None.
+
+    Clients register their own links, and escaping does not make ``javascript:`` harmless.
+    """
+    # Browsers leave out tabs and line ends and read a backslash as a slash: ``/<tab>/evil.example`` is another host.
+    if value is None or not value.isprintable() or "\\" in value:
+        return None
+    is_path = value.startswith("/") and not value.startswith("//")
+    return value if is_path or value.lower().startswith(("https://", "http://")) else None
+
+
+class Templates:
+    """The templates and static files of one server, ready to use.
+
+    Attributes:
+        assets: the static files by name, to be served at ``/static/<name>``.
+    """
+
+    def __init__(self, theme: Theme, *, overrides: Path | None = None, dev: bool = False, path: str = "") -> None:
+        """Load the static files, and compile the operator's templates: one that does not compile stops the start.
+
+        Args:
+            theme: the operator's looks.
+            overrides: the operator's own templates.
+            dev: notice changed templates without a restart.
+            path: that of the issuer, which every link to a path of ours gets.
+
+        Raises:
+            jinja2.TemplateSyntaxError: a template of the operator's does not compile.
+            NotADirectoryError: there is no such folder of the operator's.
+        """
+        if overrides is not None and not overrides.is_dir():
+            raise NotADirectoryError(f"there is no folder of templates at {overrides}")
+        self._path = path
+        folders = [folder for folder in (overrides, templates_path()) if folder is not None]
+        self.assets = load_assets(*(folder / "static" for folder in folders))
+        if theme.color is not None:
+            self.assets["color.css"] = _asset(color_css(theme.color).encode(), MEDIA_TYPES[".css"])
+        self._environment = Environment(
+            loader=FileSystemLoader(folders),
+            autoescape=select_autoescape(disabled_extensions=("txt",), default=True),
+            undefined=StrictUndefined,
+            auto_reload=dev,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
+        )
+        self._environment.policies["ext.i18n.trimmed"] = True
+        self._environment.install_gettext_callables(  # type: ignore[attr-defined]
+            i18n.translate, i18n.translate_plural, newstyle=True
+        )
+        self._environment.filters["when"] = i18n.moment
+        self._environment.filters["exactly"] = i18n.second
+        self._environment.filters["web_url"] = web_url
+        self._environment.globals |= {
+            "product_name": theme.product_name,
+            "logo_url": theme.logo_url,
+            "request_id": "",
+            "assets": self.assets,
+            "static_url": self.static_url,
+        }
+        self._names = self._environment.list_templates(extensions=("html", "txt"))
+        for name in self._names:
+            if overrides is not None and (overrides / name).is_file():
+                self._environment.get_template(name)
+
+    async def compile(self) -> None:
+        """Compile what is not compiled yet, one after the other between requests, so that no page has to wait for it.
+
+        Not before the server answers: it takes a good part of the time of a start.
+        """
+        await asyncio.sleep(COMPILE_AFTER)
+        for name in self._names:
+            self._environment.get_template(name)
+            await asyncio.sleep(COMPILE_PAUSE)
+
+    def static_url(self, name: str) -> str:
+        """The URL of a static file, which changes with its content."""
+        return f"/static/{name}?v={self.assets[name].version}"
+
+    def render(self, template: str, /, **context: Any) -> str:
+        """Fill in a template. Its links to paths of ours need not know the path of the issuer.
+
+        Raises:
+            jinja2.UndefinedError: the template needs a value that is not given.
+        """
+        language = {"lang": i18n.locale.get(), "dir": i18n.direction()}
+        text = self._environment.get_template(template).render(language | context)
+        return _LINKS.sub(rf"\g<1>{self._path}", text) if self._path else text
+
+
+@cache
+def templates() -> Templates:
+    """The templates of this process, loaded once."""
+    theme = Theme(settings().product_name, settings().logo_url, settings().theme_color)
+    return Templates(theme, overrides=settings().templates_dir, dev=settings().dev, path=settings().path)

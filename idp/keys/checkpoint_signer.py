@@ -1,0 +1,42 @@
+"""Statements that are to be checked long after the key that signed them has retired: checkpoints of the audit trail."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from idp.infra.db.engine import fetch
+from idp.keys import jose
+from idp.keys.jose import SigningKey
+from idp.keys.key_set import key_set
+
+# Public keys stay in the table for ever.
+_ALL = "SELECT public_jwk FROM signing_key"
+
+
+def sign(typ: str, claims: Mapping[str, Any]) -> str:
+    """A JWS by the active key, which need not stay published for it.
+
+    Raises:
+        NoSigningKeyError: there is none.
+    """
+    return jose.sign(key_set.signing(jose.DEFAULT_ALGORITHM), typ, claims)
+
+
+async def reader() -> Callable[[str, str], Mapping[str, Any] | None]:
+    """What reads a JWS of a ``typ`` that any key of ours has signed, of today or before; of any other it says None."""
+    keys: dict[str, SigningKey] = {}
+    for row in await fetch(_ALL):
+        # What somebody has put there in its place has signed nothing of ours.
+        with suppress(jose.InvalidKeyError, jose.UnsupportedAlgorithmError, msgspec.MsgspecError, TypeError):
+            key = jose.from_public_jwk(msgspec.json.decode(row["public_jwk"], type=dict[str, str]))
+            keys[key.kid] = key
+
+    def read(typ: str, jws: str) -> Mapping[str, Any] | None:
+        try:
+            return jose.verify(jws, keys, typ)
+        except jose.InvalidJWTError:
+            return None
+
+    return read

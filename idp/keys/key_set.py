@@ -1,0 +1,219 @@
+"""The signing keys in memory, as every request uses them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from idp import clock
+from idp.errors import NoSigningKeyError
+from idp.infra.db.engine import execute, fetch
+from idp.keys import jose, vault
+from idp.keys.jose import SigningKey
+from idp.settings import settings
+
+_NOT_RETIRED = """
+SELECT kid, private_jwk, activates_at, retires_at, clock_timestamp() AS now FROM signing_key
+WHERE retires_at IS NULL OR retires_at > now()
+ORDER BY activates_at NULLS LAST, kid
+"""
+# Keys that signed what somebody may still hold. A revoked key is not among them: it may be in wrong hands.
+# $1 seconds since their retirement
+_RETIRED = """
+SELECT public_jwk FROM signing_key
+WHERE retires_at <= now() AND retires_at > now() - make_interval(secs => $1) AND activates_at IS NOT NULL
+  AND revoked_at IS NULL
+"""
+# $1 kid  $2 tokens  $3 when the last of them expires
+_NOTE_USE = """
+UPDATE signing_key SET signed = signed + $2, last_token_expires_at = greatest(last_token_expires_at, $3) WHERE kid = $1
+"""
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A JSON document ready to be sent, with its strong entity tag (RFC 9110 section 8.8.3)."""
+
+    body: bytes
+    etag: str
+
+
+def prepare(value: Any) -> Document:
+    """Encode a document."""
+    body = msgspec.json.encode(value)
+    return Document(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A key and its times; the same rule as in :class:`idp.keys.tables.SigningKeyRow`."""
+
+    key: SigningKey
+    activates_at: datetime | None
+    retires_at: datetime | None
+
+    def signs(self, now: datetime) -> bool:
+        """Whether it may sign; it does unless a younger one may too."""
+        return self.activates_at is not None and self.activates_at <= now and self.published(now)
+
+    def published(self, now: datetime) -> bool:
+        return self.retires_at is None or now < self.retires_at
+
+
+class _Use(msgspec.Struct):
+    """What a key signed since that was written down last."""
+
+    tokens: int = 0
+    expires_at: int = 0
+
+
+class _Published:
+    """What follows from the set of keys that are published together."""
+
+    def __init__(self, keys: tuple[SigningKey, ...]) -> None:
+        self.keys = keys
+        self.by_kid = {key.kid: key for key in keys}
+        self.jwks = prepare({"keys": [key.public_jwk for key in keys]})
+        self.kids = " ".join(self.by_kid)
+
+
+def _context(kid: str) -> str:
+    return f"signing_key.private_jwk:{kid}"
+
+
+def seal_private_key(key: SigningKey) -> bytes:
+    """What is stored of a key."""
+    return vault.seal(msgspec.json.encode(jose.to_private_jwk(key)), _context(key.kid))
+
+
+def open_private_key(kid: str, sealed: bytes) -> SigningKey:
+    """Read what is stored of a key.
+
+    Raises:
+        SecretsError: the master key is not the one that sealed it, or the row is damaged.
+    """
+    jwk = msgspec.json.decode(vault.open(sealed, _context(kid)), type=dict[str, str])
+    return jose.from_own_jwk(jwk)
+
+
+class KeySet:
+    """The keys that are not retired. Their states follow from the clock, without a reload.
+
+    It is the database's clock: by that of a machine which is behind, a key that was just activated would not sign yet.
+    """
+
+    def __init__(self) -> None:
+        self._entries: tuple[Entry, ...] = ()
+        self._current = _Published(())
+        self._used: dict[str, _Use] = {}
+        self._retired: dict[str, SigningKey] = {}
+        #: How far this machine's clock is before the database's.
+        self._skew = timedelta()
+
+    async def load(self) -> None:
+        """Read the keys again. On failure the ring stays as it was.
+
+        Raises:
+            SecretsError: the master key is not the one that sealed them.
+        """
+        asked = clock.system()
+        rows = await fetch(_NOT_RETIRED)
+        if rows:
+            # As if the answer had taken no time, so that what is active there is active here.
+            self._skew = asked - rows[0]["now"]
+        opened = {entry.key.kid: entry.key for entry in self._entries if entry.key.key.is_private}
+        longest = max(settings().session_lifetime, settings().refresh_token_family_lifetime)
+        retired = [jose.from_public_jwk(msgspec.json.decode(row[0])) for row in await fetch(_RETIRED, float(longest))]
+        # Replaced as a whole, so that no request sees half of a change.
+        self._entries = tuple(
+            Entry(
+                opened.get(row["kid"]) or open_private_key(row["kid"], row["private_jwk"]),
+                row["activates_at"],
+                row["retires_at"],
+            )
+            for row in rows
+        )
+        self._retired = {key.kid: key for key in retired}
+
+    def _now(self) -> datetime:
+        return clock.now() - self._skew
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The keys with their times, in the order in which they activate."""
+        return self._entries
+
+    def show(self, entries: Sequence[Entry]) -> None:
+        """Publish keys of which only the public parts are known, until the next :meth:`load`."""
+        self._entries = tuple(entries)
+
+    def signing(self, alg: str) -> SigningKey:
+        """The key to sign with: the youngest active one of the algorithm.
+
+        Raises:
+            NoSigningKeyError: there is none.
+        """
+        now = self._now()
+        for entry in reversed(self._entries):
+            if entry.key.alg == alg and entry.signs(now):
+                return entry.key
+        raise NoSigningKeyError(alg)
+
+    def sign(self, alg: str, typ: str, claims: Mapping[str, Any]) -> str:
+        """Issue a token: signed by the active key of the algorithm, which stays published until ``exp`` at least.
+
+        Raises:
+            NoSigningKeyError: there is none.
+        """
+        key = self.signing(alg)
+        use = self._used.get(key.kid) or self._used.setdefault(key.kid, _Use())
+        use.tokens += 1
+        use.expires_at = max(use.expires_at, claims["exp"])
+        return jose.sign(key, typ, claims)
+
+    async def write_use(self) -> None:
+        """Write down what the keys signed. What cannot be written is kept for the next time."""
+        taken, self._used = self._used, {}
+        for kid, use in taken.items():
+            try:
+                await execute(_NOTE_USE, kid, use.tokens, datetime.fromtimestamp(use.expires_at, UTC))
+            except BaseException:
+                newer = self._used.setdefault(kid, _Use())
+                newer.tokens += use.tokens
+                newer.expires_at = max(newer.expires_at, use.expires_at)
+                raise
+
+    def verification(self) -> Mapping[str, SigningKey]:
+        """Every published key by its ``kid``, those that are not active yet too."""
+        return self._published().by_kid
+
+    def hinting(self) -> Mapping[str, SigningKey]:
+        """Every key that may have signed an ID token of a session that lives: retired ones too, but no revoked one.
+
+        For hints alone, which say who is meant and prove nothing. A retired key verifies nothing else.
+        """
+        return self._retired | {entry.key.kid: entry.key for entry in self._entries}
+
+    def algorithms(self) -> tuple[str, ...]:
+        """The algorithms that :meth:`signing` has a key for, RS256 first."""
+        now = self._now()
+        active = {entry.key.alg for entry in self._entries if entry.signs(now)}
+        return tuple(alg for alg in jose.ALGORITHMS if alg in active)
+
+    def jwks(self) -> Document:
+        """The JWK Set (RFC 7517 section 5) of the published keys."""
+        return self._published().jwks
+
+    def kids(self) -> str:
+        """The keys in :meth:`jwks`, parted by spaces."""
+        return self._published().kids
+
+    def _published(self) -> _Published:
+        now = self._now()
+        keys = tuple([entry.key for entry in self._entries if entry.published(now)])
+        if keys != self._current.keys:
+            self._current = _Published(keys)
+        return self._current
+
+
+key_set = KeySet()

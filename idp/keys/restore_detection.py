@@ -1,0 +1,215 @@
+"""The mark outside the database of how far it has come, by which a restored backup is recognised.
+
+The database counts the seconds in which it is in use. Each host keeps the highest number that it has seen in a file
+next to the master key. A database that says less is an older one. A restore that was dealt with begins an epoch, which
+counts for more than any number. Several processes and hosts may write; a mark that is behind only notices less.
+
+The mark keeps the number at which its epoch began. A database of an earlier epoch that has come further than that is
+no backup: it is in use beside the one that wrote the mark, and the two share a folder by mistake.
+"""
+
+import asyncio
+import fcntl
+import hmac
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from idp.infra.db.engine import fetchrow
+from idp.infra.logs import exception_fields
+from idp.keys import vault
+from idp.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = structlog.get_logger()
+
+#: Seconds of operation after which the number rises by one.
+STEP_SECONDS = 5
+#: A database may lack so many, a minute: a replica that lagged and took over lost the last moments, and is no backup.
+TOLERATED = 12
+
+_FIND = "SELECT epoch, begun, number, at, restored_at FROM database_mark WHERE id = 1"
+# A clock that was set back must not stop it.
+_ADVANCE = f"""
+INSERT INTO database_mark AS m (id, epoch, number, at) VALUES (1, 0, 1, now())
+ON CONFLICT (id) DO UPDATE SET number = m.number + 1, at = now()
+WHERE m.at < now() - interval '{STEP_SECONDS} seconds' OR m.at > now()
+RETURNING epoch, begun, number, at, restored_at
+"""  # noqa: S608
+# $1 epoch  $2 number
+_BEGIN_EPOCH = """
+INSERT INTO database_mark AS m (id, epoch, begun, number, at, restored_at) VALUES (1, $1, $2, $2, now(), now())
+ON CONFLICT (id) DO UPDATE SET epoch = greatest(m.epoch + 1, $1), begun = greatest(m.number, $2),
+                               number = greatest(m.number, $2), at = now(), restored_at = now()
+RETURNING epoch, begun, number, at, restored_at
+"""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far a database has come.
+
+    Attributes:
+        begun: the number at which the epoch began.
+        at: when it last rose, by the database's clock.
+        restored_at: when a restore was last dealt with.
+    """
+
+    epoch: int
+    begun: int
+    number: int
+    at: datetime
+    restored_at: datetime | None = None
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What is written outside.
+
+    Attributes:
+        lineage: the database and all its copies.
+        begun: the number at which the epoch began.
+    """
+
+    lineage: str
+    epoch: int
+    number: int
+    at: datetime
+    begun: int = 0
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return self.epoch, self.number
+
+
+def lineage() -> str:
+    """What a database has in common with its backups: its root key. It says nothing about that."""
+    return vault.derive("lineage")[:8].hex()
+
+
+async def position() -> Position | None:
+    """How far the database has come; None if it has never been in use."""
+    row = await fetchrow(_FIND)
+    return Position(**row) if row is not None else None
+
+
+async def advance() -> Position | None:
+    """Let the number rise, if it is time. Whoever comes first does it. Returns the position."""
+    row = await fetchrow(_ADVANCE)
+    return Position(**row) if row is not None else await position()
+
+
+async def begin_epoch(beyond: Mark | None) -> Position:
+    """Begin an epoch, in the caller's transaction: no mark of today is beyond the database any more."""
+    row = await fetchrow(_BEGIN_EPOCH, beyond.epoch + 1 if beyond else 1, beyond.number if beyond else 0)
+    assert row is not None  # noqa: S101
+    return Position(**row)
+
+
+def is_behind(found: Position | None, mark: Mark | None) -> bool:
+    """Whether a database is older than the mark."""
+    if mark is None or mark.lineage != lineage():
+        return False
+    if found is None:
+        return True
+    if found.epoch < mark.epoch:
+        return found.number + TOLERATED < mark.begun
+    return found.epoch == mark.epoch and found.number + TOLERATED < mark.number
+
+
+def is_beside(found: Position | None, mark: Mark | None) -> bool:
+    """Whether a database is in use beside another one of its lineage, which wrote the mark.
+
+    It is of an earlier epoch, but went on after the later one began.
+    """
+    if found is None or mark is None or mark.lineage != lineage():
+        return False
+    return found.epoch < mark.epoch and not is_behind(found, mark)
+
+
+class Keeper:
+    """The mark of this host, in its file; and in memory, where the file cannot be written.
+
+    Attributes:
+        foreign: the mark is that of another database of the lineage, which is in use too.
+    """
+
+    def __init__(self) -> None:
+        self._seen: Mark | None = None
+        self._told = False
+        self.foreign = False
+
+    async def known(self) -> Mark | None:
+        """The mark of this database that has come furthest."""
+        written = await asyncio.to_thread(_read, settings().database_mark_path)
+        marks = [mark for mark in (written, self._seen) if mark is not None and mark.lineage == lineage()]
+        return max(marks, key=lambda mark: mark.order, default=None)
+
+    async def keep(self, found: Position) -> None:
+        """Remember how far the database has come. A folder that cannot be written is logged once."""
+        mark = Mark(lineage(), found.epoch, found.number, found.at, found.begun)
+        if self._seen == mark:
+            return
+        self._seen = mark
+        try:
+            await asyncio.to_thread(_write, settings().database_mark_path, mark)
+            self._told = False
+        except OSError as error:
+            if not self._told:
+                log.warning("database_mark_not_written", **exception_fields(error))
+            self._told = True
+
+
+keeper = Keeper()
+
+
+def _mac(content: bytes) -> bytes:
+    return hmac.digest(vault.derive_outside("database-mark"), content, sha256).hex().encode()
+
+
+def _read(path: Path) -> Mark | None:
+    """The mark in a file; None if there is none, or it is not ours."""
+    try:
+        mac, _, content = path.read_bytes().partition(b"\n")
+        return msgspec.json.decode(content, type=Mark) if hmac.compare_digest(mac, _mac(content)) else None
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+@contextmanager
+def _locked(folder: Path) -> "Iterator[None]":
+    """Alone among the processes that write to a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, mark: Mark) -> None:
+    """Replace the mark in a file as a whole, unless that has come further."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(path.parent):
+        written = _read(path)
+        if written is not None and written.lineage == mark.lineage and written.order >= mark.order:
+            return
+        content = msgspec.json.encode(mark)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(_mac(content) + b"\n" + content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except OSError:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise

@@ -1,0 +1,141 @@
+"""What happens to keys by itself: activation when all have seen a new one, rotation by age, destruction in the end.
+
+Every worker of every replica does this; each change is made by the one whose statement comes first.
+"""
+
+import asyncio
+import random
+import time
+from contextlib import suppress
+
+import structlog
+
+from idp.errors import NoSigningKeyError
+from idp.infra.db import outages
+from idp.infra.db.cache_invalidation import announce
+from idp.infra.db.engine import fetch, transaction
+from idp.infra.logs import exception_fields
+from idp.keys import lifecycle, propagation
+from idp.keys.key_set import key_set
+from idp.keys.lifecycle import MARGIN, TOPIC, RotationPendingError, UnknownKeyError
+from idp.settings import settings
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 1.0
+#: How often use is written, old keys are looked for, and a key that waits is spoken of.
+USE_SECONDS, AGE_SECONDS, REMIND_SECONDS = 5.0, 60.0, 3600.0
+
+# $1 seconds for which a key is published before it signs, at the least
+_DUE = f"""
+SELECT k.kid, coalesce(k.deadline_at <= now(), false) AS overdue,
+       coalesce(k.deadline_at <= now(), false)
+       OR NOT EXISTS (SELECT FROM resource_server AS s WHERE {propagation.CONCERNED} AND NOT {propagation.SEEN}) AS due
+FROM signing_key AS k
+WHERE k.activates_at IS NULL AND k.retires_at IS NULL
+  AND (k.created_at + make_interval(secs => $1) <= now() OR k.deadline_at <= now())
+"""  # noqa: S608
+# A key that a slower worker signed with after its successor took over, or under longer lifetimes, stays
+# for its tokens.
+_STAY = f"""
+UPDATE signing_key SET retires_at = last_token_expires_at + make_interval(secs => {MARGIN})
+WHERE retires_at > now() AND revoked_at IS NULL
+  AND retires_at < last_token_expires_at + make_interval(secs => {MARGIN})
+RETURNING kid
+"""  # noqa: S608
+# The algorithms whose active key is old, with no successor that waits. $1 seconds
+_OLD = """
+SELECT k.alg FROM signing_key AS k
+WHERE k.retires_at IS NULL AND k.activates_at < now() - make_interval(secs => $1)
+  AND NOT EXISTS (SELECT FROM signing_key AS n WHERE n.alg = k.alg AND n.retires_at IS NULL
+                  AND (n.activates_at IS NULL OR n.activates_at > k.activates_at))
+"""
+# $1 seconds
+_OBSOLETE = """
+SELECT kid FROM signing_key WHERE destroyed_at IS NULL AND retires_at < now() - make_interval(secs => $1)
+"""
+
+
+def publication() -> int:
+    """Seconds for which a new key is published before it signs, at the least: what others cache has run out by then."""
+    given = settings().key_publication
+    return settings().jwks_max_age + MARGIN if given is None else given
+
+
+async def activate_due() -> None:
+    """Activate the keys that nobody waits for any more, or that have waited long enough."""
+    for row in await fetch(_DUE, publication()):
+        unseen = await propagation.unseen(row["kid"])
+        if row["due"]:
+            with suppress(UnknownKeyError):  # another one was first
+                await lifecycle.activate(row["kid"], unseen=tuple(unseen))
+                if unseen:
+                    log.warning("key_activated_unseen", kid=row["kid"], resource_servers=unseen)
+        elif _to_be_said(row["kid"]):
+            log.warning("key_waits", kid=row["kid"], resource_servers=unseen)
+
+
+_said: dict[str, float] = {}
+
+
+def _to_be_said(kid: str) -> bool:
+    """Whether it is time to speak of a key that waits."""
+    now = time.monotonic()
+    if now - _said.get(kid, -REMIND_SECONDS) < REMIND_SECONDS:
+        return False
+    _said[kid] = now
+    return True
+
+
+async def write_use() -> None:
+    """Write down what the keys signed, and keep those published whose tokens live longer than was foreseen."""
+    await key_set.write_use()
+    async with transaction():
+        if await fetch(_STAY):
+            await announce(TOPIC)
+
+
+async def rotate_old() -> None:
+    """Publish successors for keys that have reached their age."""
+    interval = settings().key_rotation_interval
+    if not interval:
+        return
+    for row in await fetch(_OLD, interval):
+        with suppress(RotationPendingError, NoSigningKeyError):  # another one was first
+            kid = await lifecycle.rotate(
+                row["alg"], key_set.signing(row["alg"]).size, deadline=settings().key_rotation_deadline
+            )
+            log.info("key_rotation_started", kid=kid, alg=row["alg"])
+
+
+async def destroy_obsolete() -> None:
+    """Erase the private parts of keys that retired long ago."""
+    for row in await fetch(_OBSOLETE, settings().key_kept):
+        with suppress(UnknownKeyError):  # another one was first
+            await lifecycle.destroy(row["kid"])
+
+
+async def run() -> None:
+    """Look after the keys for ever; what was noted is written before the end."""
+    used = aged = time.monotonic()
+    try:
+        while True:
+            await asyncio.sleep(random.uniform(0.8, 1.2) * POLL_SECONDS)  # noqa: S311
+            now = time.monotonic()
+            try:
+                await propagation.write()
+                await activate_due()
+                if now - used >= USE_SECONDS:
+                    used = now
+                    await write_use()
+                if now - aged >= AGE_SECONDS:
+                    aged = now
+                    await rotate_old()
+                    await destroy_obsolete()
+                    await propagation.forget()
+            except outages.ERRORS as error:
+                log.warning("keeper_failed", **exception_fields(error))
+    finally:
+        with suppress(*outages.ERRORS):
+            await propagation.write()
+            await key_set.write_use()

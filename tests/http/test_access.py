@@ -1,0 +1,157 @@
+"""A route that does not say who may call it does not start."""
+
+from typing import Any
+
+import pytest
+from litestar import Litestar, WebSocket, get, route, websocket
+
+from idp.http.access import Access, require_declaration
+from idp.settings import settings
+from tests.support.routes import application, posts_of_pages, routes
+
+#: Who may call what. A new route, or one that is opened up, must be written down here too.
+DECLARED = {
+    "/": "page",
+    "/.well-known/jwks.json": "public",
+    "/jwks/{jwks_id:str}": "public",
+    "/logos/{client_id:str}": "public",
+    "/.well-known/oauth-authorization-server": "public",
+    "/.well-known/openid-configuration": "public",
+    "/account": "page",
+    "/account/apps": "page",
+    "/account/apps/{client_id:str}/revoke": "page",
+    "/account/data": "page",
+    "/account/data/delete": "page",
+    "/account/data/download": "page",
+    "/account/email": "page",
+    "/account/passkeys": "page",
+    "/account/passkeys/{passkey_id:uuid}": "page",
+    "/account/password": "page",
+    "/account/recovery-codes": "page",
+    "/account/security": "page",
+    "/account/sessions": "page",
+    "/account/sessions/end": "page",
+    "/account/sessions/{session_id:uuid}/end": "page",
+    "/account/totp": "page",
+    "/account/totp/remove": "page",
+    "/account/two-step": "page",
+    "/account/upstreams/{identity_id:uuid}/unlink": "page",
+    "/account/upstreams/{upstream_id:str}/link": "page",
+    "/authorize": "entry",
+    "/authorize/{request_id:str}": "page",
+    "/authorize/{request_id:str}/cancel": "page",
+    "/challenge": "client",
+    "/challenge/forgot": "client",
+    "/challenge/reset": "client",
+    "/consent/{request_id:str}": "page",
+    "/favicon.ico": "public",
+    "/health/live": "public",
+    "/health/ready": "public",
+    "/introspect": "client",
+    "/invitation": "page",
+    "/login": "page",
+    "/login/{flow_id:str}": "page",
+    "/login/{flow_id:str}/forgot": "page",
+    "/login/{flow_id:str}/to/{upstream_id:str}": "page",
+    "/login/{flow_id:str}/{step:str}": "page",
+    "/logout": "entry",
+    "/logout/confirm": "page",
+    "/logout/return": "entry",
+    "/reset": "page",
+    "/revoke": "client",
+    "/static/{name:path}": "public",
+    "/token": "client",
+    "/unlock": "page",
+    "/upstreams/{upstream_id:str}/callback": "entry",
+    "/userinfo": "bearer",
+}
+
+
+async def _answer() -> None: ...
+
+
+def _app(**options: Any) -> Litestar:
+    return Litestar([get("/undeclared", **options)(_answer)], openapi_config=None, logging_config=None)
+
+
+@pytest.mark.parametrize("options", [{}, {"opt": {}}, {"opt": {"access": None}}, {"opt": {"access": "everybody"}}])
+def test_an_undeclared_route_does_not_start(options: dict[str, Any]) -> None:
+    with pytest.raises(RuntimeError, match="/undeclared does not declare who may call it"):
+        require_declaration(_app(**options))
+
+
+@pytest.mark.parametrize("access", Access)
+def test_a_declared_route_starts(access: Access) -> None:
+    require_declaration(_app(opt={"access": access}))
+
+
+def test_every_method_of_a_path_must_declare() -> None:
+    declared = get("/path", opt={"access": Access.PUBLIC})(_answer)
+    undeclared = route("/path", http_method=["PUT"])(_answer)
+    with pytest.raises(RuntimeError, match="/path"):
+        require_declaration(Litestar([declared, undeclared], openapi_config=None, logging_config=None))
+
+
+def test_neither_does_an_undeclared_websocket() -> None:
+    @websocket("/socket")
+    async def listen(socket: WebSocket[Any, Any, Any]) -> None: ...
+
+    with pytest.raises(RuntimeError, match="/socket"):
+        require_declaration(Litestar([listen], openapi_config=None, logging_config=None))
+
+
+def test_the_application_checks_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from idp import app
+    from idp.http import health
+
+    monkeypatch.setattr(app, "configure_logs", lambda _: None)
+    monkeypatch.setattr(health, "ROUTES", [*health.ROUTES, get("/forgotten")(_answer)])
+    with pytest.raises(RuntimeError, match="/forgotten"):
+        app.create_app()
+
+
+def test_every_route_of_the_application_declares() -> None:
+    declared = {route.path: str(route.access) for route in routes()}
+    admin = {path: access for path, access in declared.items() if path.startswith("/admin")}
+    assert {path: access for path, access in declared.items() if path not in admin} == DECLARED
+    document = "/admin/api/v1/openapi.json"
+    assert admin.pop(document) == "public"
+    for path, access in admin.items():
+        assert access == ("bearer" if path.startswith("/admin/api/") else "page"), path
+    require_declaration(application())
+
+
+def test_development_mode_adds_only_its_own() -> None:
+    added = {route.path for route in routes(dev=True)} - {route.path for route in routes()}
+    assert added
+    assert all(path.startswith(("/demo", "/dev/")) for path in added)
+    assert not settings().dev
+
+
+def test_what_pages_post_is_found() -> None:
+    """The tests of row 51 go by this list."""
+    assert {str(route) for route in posts_of_pages()} == {
+        "POST /account",
+        "POST /account/apps/{client_id:str}/revoke",
+        "POST /account/data/delete",
+        "POST /account/data/download",
+        "POST /account/email",
+        "POST /account/passkeys",
+        "POST /account/passkeys/{passkey_id:uuid}",
+        "POST /account/password",
+        "POST /account/recovery-codes",
+        "POST /account/sessions/end",
+        "POST /account/sessions/{session_id:uuid}/end",
+        "POST /account/totp",
+        "POST /account/totp/remove",
+        "POST /account/two-step",
+        "POST /account/upstreams/{identity_id:uuid}/unlink",
+        "POST /consent/{request_id:str}",
+        "POST /invitation",
+        "POST /login/{flow_id:str}",
+        "POST /login/{flow_id:str}/forgot",
+        "POST /login/{flow_id:str}/{step:str}",
+        "POST /logout/confirm",
+        "POST /reset",
+        "POST /unlock",
+    }

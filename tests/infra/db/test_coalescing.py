@@ -1,0 +1,144 @@
+"""Statements that answer many requests at once: each gets its own answer, and none is harmed by another."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from idp.infra.db import engine
+from idp.infra.db.coalescing import MAX_RUNS, MAX_SHARING, CoalescedQuery
+from idp.infra.db.engine import fetch, fetchrow, transaction
+from tests.support.isolated import own_database
+
+__all__ = ["own_database"]
+
+pytestmark = pytest.mark.usefixtures("own_database")
+
+#: Of even numbers their half, and the moment at which the run began. Of zero nothing: it fails.
+HALF = CoalescedQuery(
+    "even int", "SELECT number, 2 / even AS none, even / 2 AS half, now() AS run FROM asked WHERE even % 2 = 0"
+)
+SLOW = CoalescedQuery("name text", "SELECT number, name, now() AS run, pg_sleep(0.2) FROM asked")
+PLACE = CoalescedQuery("value int", "SELECT number, number AS place FROM asked")
+_REVOKE = """
+WITH revoked AS (
+    INSERT INTO revoked_access_token (jti, expires_at) SELECT jti, now() FROM asked{slowly}
+    ON CONFLICT DO NOTHING RETURNING jti
+)
+SELECT number, revoked.jti FROM asked JOIN revoked USING (jti)
+"""
+REVOKE = CoalescedQuery("jti text", _REVOKE.format(slowly=""))
+REVOKE_SLOWLY = CoalescedQuery("jti text", _REVOKE.format(slowly=", pg_sleep(1)"))
+
+
+async def test_each_gets_its_own_answer() -> None:
+    rows = await asyncio.gather(*(HALF.fetchrow(even=even) for even in range(1, 100)))
+    assert [row and row["half"] for row in rows] == [even // 2 if even % 2 == 0 else None for even in range(1, 100)]
+
+
+async def test_requests_share_runs() -> None:
+    """The first ones start at once; those that come meanwhile go together."""
+    first = []
+    for _ in range(MAX_RUNS):
+        first.append(asyncio.create_task(SLOW.fetchrow(name="first")))
+        await asyncio.sleep(0.05)
+    rows = await asyncio.gather(*(SLOW.fetchrow(name="later") for _ in range(MAX_SHARING)))
+    begun = {row["run"] for row in await asyncio.gather(*first) if row}
+    assert len(begun) == MAX_RUNS
+    assert len({row["run"] for row in rows if row} - begun) == 1
+    rows = await asyncio.gather(*(HALF.fetchrow(even=2) for _ in range(MAX_SHARING)))
+    assert len({row["run"] for row in rows if row}) == 1
+    rows = await asyncio.gather(*(HALF.fetchrow(even=2) for _ in range(MAX_SHARING * 3)))
+    assert len({row["run"] for row in rows if row}) == 3
+
+
+async def test_requests_are_put_in_order() -> None:
+    """So that no two runs lock the same rows in different orders, and wait for each other."""
+    rows = await asyncio.gather(*(PLACE.fetchrow(value=value) for value in (5, 3, 9)))
+    assert [row and row["place"] for row in rows] == [2, 1, 3]
+
+
+async def test_nobody_waits_for_more_to_come() -> None:
+    async with asyncio.timeout(5):
+        for _ in range(20):
+            assert await HALF.fetchrow(even=2)
+
+
+async def test_what_fails_is_not_the_fault_of_the_others() -> None:
+    asked = [2, 0, 4, 0, 6]
+    answers = await asyncio.gather(*(HALF.fetchrow(even=even) for even in asked), return_exceptions=True)
+    found = [answer["half"] if isinstance(answer, dict) else type(answer) for answer in answers]
+    failed = asyncpg.DivisionByZeroError
+    assert found == [1, failed, 2, failed, 3]
+
+
+async def test_a_mistake_is_told_to_all_that_share_a_run() -> None:
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(HALF.fetchrow(even=2), HALF.fetchrow(even="two"), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [TypeError, TypeError]
+
+
+async def test_whoever_stops_waiting_does_not_stop_the_others() -> None:
+    async with asyncio.timeout(5):
+        impatient = asyncio.create_task(SLOW.fetchrow(name="impatient"))
+        patient = asyncio.create_task(SLOW.fetchrow(name="patient"))
+        await asyncio.sleep(0.05)
+        impatient.cancel()
+        row = await patient
+        assert row is not None
+        assert row["name"] == "patient"
+        assert await SLOW.fetchrow(name="next")
+
+
+async def test_what_is_asked_for_twice_at_once_is_given_once() -> None:
+    rows = await asyncio.gather(*(REVOKE.fetchrow(jti=jti) for jti in ["a", "b", "a", "a"]))
+    assert len([row for row in rows if row and row["jti"] == "b"]) == 1
+    assert await fetchrow("SELECT count(*) FROM revoked_access_token") == (2,)
+
+
+async def _revoke_and_fail() -> None:
+    async with transaction():
+        assert await REVOKE.fetchrow(jti="a")
+        raise ZeroDivisionError
+
+
+async def test_inside_a_transaction_it_is_part_of_that() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await _revoke_and_fail()
+    assert await fetch("SELECT FROM revoked_access_token") == []
+
+
+async def test_a_plan_serves_any_number_of_requests() -> None:
+    """Or each run would be planned anew, which costs more than the run."""
+    one = await fetch("EXPLAIN " + HALF.text.replace("$1", "ARRAY[2]"))
+    many = await fetch("EXPLAIN " + HALF.text.replace("$1", "ARRAY[2, 4, 6]"))
+    assert one == many
+
+
+async def test_what_may_have_been_done_is_not_done_again() -> None:
+    """A connection is lost in the middle: all that share the run are told so, and PostgreSQL goes on with it."""
+    async with asyncio.timeout(20):
+        sharing = [asyncio.create_task(REVOKE_SLOWLY.fetchrow(jti=jti)) for jti in "abc"]
+        await asyncio.sleep(0.2)
+        for holder in engine.lines()._pool._holders:
+            if holder._con is not None:
+                holder._con._transport.abort()
+        answers = await asyncio.gather(*sharing, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [asyncpg.ConnectionDoesNotExistError] * 3
+        while await fetchrow("SELECT count(*) FROM revoked_access_token") != (3,):
+            await asyncio.sleep(0.1)
+        assert await HALF.fetchrow(even=2)
+
+
+async def test_a_pool_that_is_closed_leaves_nothing_to_the_next() -> None:
+    assert await HALF.fetchrow(even=2)
+    await engine.close_pool()
+    with pytest.raises(engine.DatabaseUnavailableError):
+        await HALF.fetchrow(even=2)
+    await engine.open_pool(4)
+    assert await HALF.fetchrow(even=2)
+
+
+async def test_its_columns_are_named() -> None:
+    with pytest.raises(TypeError, match="odd"):
+        await HALF.fetchrow(even=2, odd=1)

@@ -1,0 +1,207 @@
+"""Connections that are held: statements prepared once, nothing left behind, nobody waits for ever."""
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from idp.accounts.tables import User
+from idp.infra.db import connections as lines_module
+from idp.infra.db import engine
+from idp.infra.db.connections import HeldConnection
+from idp.infra.db.engine import close_pool, execute, fetch, fetchrow, lines, transaction
+from idp.infra.db.outages import DatabaseUnavailableError
+from idp.infra.db.tables import Revision
+from tests.support.isolated import own_database
+from tests.support.postgres import Cluster
+
+__all__ = ["own_database"]
+
+pytestmark = pytest.mark.usefixtures("own_database")
+
+PID = "SELECT pg_backend_pid() AS pid"
+
+
+async def test_a_statement_is_prepared_once() -> None:
+    for _ in range(3):
+        await fetchrow("SELECT 1 + $1::int", 1)
+    rows = await fetch("SELECT statement FROM pg_prepared_statements WHERE statement LIKE 'SELECT 1 +%'")
+    assert len(rows) == 1
+
+
+async def test_what_a_migration_changes_is_noticed() -> None:
+    """By a statement that was prepared before, and inside a transaction from the next one on."""
+    await execute("INSERT INTO revoked_access_token (jti, expires_at) VALUES ('a', now())")
+    statement = "SELECT * FROM revoked_access_token WHERE jti = $1"
+    before = await fetchrow(statement, "a")
+    await execute("ALTER TABLE revoked_access_token ADD COLUMN more int DEFAULT 1")
+    after = await fetchrow(statement, "a")
+    assert before is not None
+    assert after is not None
+    assert set(after.keys()) - set(before.keys()) == {"more"}
+    await execute("ALTER TABLE revoked_access_token DROP COLUMN more")
+    with pytest.raises(asyncpg.InvalidCachedStatementError):
+        async with transaction():
+            await fetchrow(statement, "a")
+    assert await fetchrow(statement, "a") == before
+
+
+async def test_a_lost_connection_is_replaced() -> None:
+    row = await fetchrow(PID)
+    assert row is not None
+    async with engine.engine.pool.acquire() as other:  # type: ignore[union-attr]
+        await other.execute("SELECT pg_terminate_backend($1)", row["pid"])
+    async with asyncio.timeout(10):
+        for _ in range(100):
+            try:
+                assert await fetchrow(PID) != row
+                break
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                """The news had not arrived."""
+
+
+async def test_one_that_is_in_use_when_all_are_given_back_is_not_kept() -> None:
+    """By a statement that requests share, say, which outlives them. The pool waits for it, and for nothing else."""
+    async with lines().line():
+        closing = asyncio.create_task(close_pool())
+        await asyncio.sleep(0.1)
+        assert not closing.done()
+    await asyncio.wait_for(closing, 10)
+
+
+async def _delete_and_linger() -> None:
+    async with transaction():
+        await execute("DELETE FROM users")
+        await fetchrow("SELECT pg_sleep(5)")
+
+
+async def _insert_and_fail() -> None:
+    async with transaction():
+        async with transaction():
+            await User.insert(User(email="alice@example.com"))
+        raise ZeroDivisionError
+
+
+async def test_whoever_stops_waiting_leaves_nothing_behind() -> None:
+    for _ in range(30):
+        for waiting in (fetchrow("SELECT pg_sleep(5)"), _delete_and_linger()):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(waiting, 0.01)
+    async with asyncio.timeout(10):
+        assert await fetch("SELECT 1 FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'") == []
+        assert await fetchrow("SELECT 1") is not None
+
+
+async def test_many_at_once() -> None:
+    """More than there are connections, of either kind, and of both in one transaction."""
+
+    async def one(number: int) -> None:
+        await fetchrow("SELECT pg_sleep(0.005)")
+        await User.count()
+        async with transaction():
+            await execute("SELECT 1")
+            await User.insert(User(email=f"{number}@example.com"))
+            await fetchrow("SELECT pg_sleep(0.005)")
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*map(one, range(100)))
+    assert await User.count() == 100
+
+
+async def test_a_transaction_inside_another_is_part_of_it() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await _insert_and_fail()
+    assert await User.count() == 0
+
+
+async def test_without_a_database() -> None:
+    lines, engine.engine.lines = engine.engine.lines, None
+    try:
+        with pytest.raises(engine.DatabaseUnavailableError):
+            await fetchrow("SELECT 1")
+    finally:
+        engine.engine.lines = lines
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("how", ["held", "Piccolo's"])
+async def test_connections_to_a_server_that_became_read_only_are_replaced(
+    cluster: Cluster, own_database: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """As after a fail-over that leaves the old primary alive: the sessions stay read-only, the next ones are not."""
+    monkeypatch.setattr(lines_module, "EXPIRE_AT_MOST_EVERY", 0.0)
+    name = urlsplit(own_database).path.strip("/")
+    await cluster.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await lines().expire()
+
+    async def write() -> None:
+        if how == "held":
+            await execute("INSERT INTO revision (topic, number) VALUES ('a', 1)")
+        else:
+            await Revision.insert(Revision(topic="a", number=1))
+
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await write()
+    await cluster.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+    # Whichever connection it was: all are replaced.
+    with suppress(asyncpg.ReadOnlySQLTransactionError):
+        await write()
+    await execute("DELETE FROM revision")
+    await write()
+
+
+@pytest.mark.fault(18)
+async def test_a_connection_is_replaced_at_its_age() -> None:
+    before = await fetchrow(PID)
+    assert await fetchrow(PID) == before
+    lines()._lifetime = 0.0
+    after = await fetchrow(PID)
+    assert after != before
+    lines()._lifetime = 3600.0
+    assert await fetchrow(PID) == after
+
+
+@pytest.mark.fault(41)
+async def test_nobody_waits_for_a_connection_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines_module, "WAIT_SECONDS", 0.05)
+    async with AsyncExitStack() as held:
+        for _ in range(8):  # all but a quarter of ten
+            await held.enter_async_context(lines().line())
+        for _ in range(3):
+            with pytest.raises(DatabaseUnavailableError, match="in use"):
+                await fetchrow(PID)
+    assert await fetchrow(PID) is not None
+
+
+class _FailsOnce:
+    """A connection whose first statement ends with an error."""
+
+    def __init__(self, error: Exception, *, transaction: bool = False) -> None:
+        self.errors = [error]
+        self.transaction = transaction
+
+    def is_in_transaction(self) -> bool:
+        return self.transaction
+
+    async def prepare(self, text: str) -> "_FailsOnce":
+        return self
+
+    async def fetch(self, *_: object) -> list[asyncpg.Record]:
+        if self.errors:
+            raise self.errors.pop()
+        return []
+
+    def get_statusmsg(self) -> str:
+        return "SELECT 0"
+
+
+@pytest.mark.fault(41)
+async def test_a_statement_that_lost_a_deadlock_is_run_again() -> None:
+    """Nothing of it was done, so one that is alone succeeds in the end; a transaction is left to its caller."""
+    failing = _FailsOnce(asyncpg.DeadlockDetectedError("deadlock detected"))
+    assert await HeldConnection(failing).fetch("SELECT 1", ()) == ([], "SELECT 0")
+    failing = _FailsOnce(asyncpg.DeadlockDetectedError("deadlock detected"), transaction=True)
+    with pytest.raises(asyncpg.DeadlockDetectedError):
+        await HeldConnection(failing).fetch("SELECT 1", ())

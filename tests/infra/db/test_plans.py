@@ -1,0 +1,176 @@
+"""How PostgreSQL runs statements on full tables: by indexes alone, without a sort (docs/performance.md).
+
+Every statement that is a constant is looked at, wherever it is. A few may read a table as a whole, and are listed.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
+from pkgutil import walk_packages
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+import idp
+from bench.large import Scale, fill
+from idp.housekeeping import EXPIRING
+from idp.infra.db.coalescing import CoalescedQuery
+from idp.infra.db.engine import execute, fetch
+from idp.infra.db.named_queries import NamedQuery
+from idp.oauth.clients.registration import register_client
+from tests.support.isolated import isolated
+from tests.support.postgres import Cluster
+
+VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
+#: What no server runs.
+ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.piccolo")
+#: A few rows each, of which some statements want all.
+SMALL = {
+    "admin_role", "client", "client_logo", "jwks_fetch", "not_before", "resource_server", "revision", "root_key",
+    "setup", "signing_key", "upstream",
+}  # fmt: skip
+#: What may read a table as a whole or sort many rows, by how its name begins: it is seldom run.
+WHOLE = (
+    # What an admin asks for who contains something, or looks at how much there is of everything.
+    "idp.admin.incidents.",
+    "idp.admin.console.overview.",
+    # Most of all, where most belong to one client.
+    "idp.oauth.sign_out._END_CODES_OF_CLIENT",
+    "idp.oauth.sign_out._REVOKE_FAMILIES_OF_CLIENT",
+    # The flows of a user whose password changes, among those of two hours.
+    "idp.signin.flow._ABANDON",
+    # The same of trips to providers.
+    "idp.oauth.credentials._LINKS",
+    # Checking the trail; and a checkpoint puts all its rows in order.
+    "idp.audit.verification.",
+    "idp.audit.trail._PROOF",
+    "idp.audit.checkpoints._NEW",
+    # Batches, which are much of a table here and little of a large one; that of mail is planned for its size each time.
+    "idp.audit.retention._DELETE",
+    "idp.mail.outbox._CLAIM",
+)
+#: More rows than are sorted by the way.
+MANY = 100
+
+
+def _statements() -> dict[str, str]:
+    """Every statement that is a constant of a module."""
+    found: dict[str, str] = {}
+    for module in walk_packages(idp.__path__, "idp."):
+        if not module.name.startswith(ELSEWHERE):
+            for name, value in vars(import_module(module.name)).items():
+                statement = value.text if isinstance(value, NamedQuery | CoalescedQuery) else value
+                if name.isupper() and isinstance(statement, str) and _is_whole(statement):
+                    # Where it is imported too, it is the same one.
+                    found.setdefault(statement, f"{module.name}.{name}")
+    return {name: statement for statement, name in found.items()}
+
+
+def _is_whole(text: str) -> bool:
+    """Whether it is a statement, and no part of a :class:`NamedQuery` one."""
+    return text.lstrip().startswith(VERBS) and not NamedQuery(text).names
+
+
+STATEMENTS = _statements() | {
+    "user by email": "SELECT * FROM users WHERE email = $1",
+    "passkeys of a user": "SELECT * FROM passkey WHERE user_id = $1 ORDER BY created_at",
+}
+STATEMENTS |= {f"clean-up: {table.name}: found": table.find for table in EXPIRING}
+STATEMENTS |= {f"clean-up: {table.name}: deleted": table.delete for table in EXPIRING}
+
+#: A value for a column that must have one, by its name or else its type.
+BY_NAME = {"user_id": "s.user_id", "session_id": "s.id", "client_id": "$1"}
+BY_TYPE = {
+    "uuid": "uuidv7()",
+    "text": "s.id::text",
+    "bytea": "s.token_hash",
+    "boolean": "false",
+    "ARRAY": "'{}'",
+    "jsonb": "'{}'",
+    "timestamp with time zone": "now() + interval '1 minute'",
+}
+
+
+async def _fill_others(client_id: str) -> None:
+    """As many rows as there are sessions into every table that has none and is not small."""
+    for name in [row["table_name"] for row in await fetch(_TABLES)]:
+        if name in SMALL or await fetch(f"SELECT FROM {name} LIMIT 1"):
+            continue
+        columns = {row["column_name"]: row["data_type"] for row in await fetch(_COLUMNS, name)}
+        values = [BY_NAME.get(column) or BY_TYPE.get(kind, "row_number() OVER ()") for column, kind in columns.items()]
+        await execute(
+            f"INSERT INTO {name} ({', '.join(columns)}) SELECT {', '.join(values)} FROM session AS s"
+            " WHERE $1::text IS NOT NULL",
+            client_id,
+        )
+
+
+_TABLES = """
+SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() AND table_name <> 'migration'
+"""
+_COLUMNS = """
+SELECT column_name, data_type FROM information_schema.columns
+WHERE table_schema = current_schema() AND table_name = $1 AND is_nullable = 'NO'
+"""
+
+
+@pytest.fixture(scope="module")
+async def full(cluster: Cluster, template: str) -> AsyncIterator[asyncpg.Connection]:
+    """A database in which a scan of a table costs more than a look into an index."""
+    async with isolated(await cluster.create_database(template)) as dsn:
+        client, _ = await register_client(client_name="Large", redirect_uris=["https://client.example/callback"])
+        await fill(dsn, client.client_id, Scale().of(0.005))
+        await _fill_others(client.client_id)
+        await execute("ANALYZE")
+        connection = await asyncpg.connect(dsn, statement_cache_size=0)
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        yield connection
+        await connection.close()
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from _nodes(inner)
+
+
+async def _plan(connection: asyncpg.Connection, statement: str) -> list[dict[str, Any]]:
+    """The plan for whatever is asked, as a server that asks often gets it."""
+    number = max(map(int, re.findall(r"\$([0-9]+)", statement)), default=0)
+    await connection.execute(f"DEALLOCATE ALL; PREPARE hot AS {statement}")
+    arguments = f"({', '.join(['NULL'] * number)})" if number else ""
+    text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot{arguments}")
+    return list(_nodes(msgspec.json.decode(text)[0]["Plan"]))
+
+
+@pytest.mark.parametrize("name", [name for name in STATEMENTS if not name.startswith(WHOLE)])
+async def test_by_indexes_alone(full: asyncpg.Connection, name: str) -> None:
+    nodes = await _plan(full, STATEMENTS[name])
+    assert {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"} <= SMALL
+    assert [node for node in nodes if "Sort" in node["Node Type"] and node["Plan Rows"] > MANY] == []
+
+
+@pytest.mark.parametrize("start", WHOLE)
+def test_what_may_be_read_as_a_whole_still_exists(start: str) -> None:
+    assert [name for name in STATEMENTS if name.startswith(start)]
+
+
+async def test_what_is_deleted_with_a_row_is_found_by_an_index(full: asyncpg.Connection) -> None:
+    """PostgreSQL looks for it once for every row that the clean-up deletes."""
+    rows = await full.fetch(_WITHOUT_INDEX, [table.name for table in EXPIRING])
+    assert [tuple(row) for row in rows] == []
+
+
+_WITHOUT_INDEX = """
+SELECT conrelid::regclass::text, attname FROM pg_constraint JOIN pg_attribute
+    ON attrelid = conrelid AND attnum = conkey[1]
+WHERE contype = 'f' AND confrelid::regclass::text = ANY ($1)
+  AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = conkey[1])
+"""
+
+
+async def test_a_scan_would_be_seen(full: asyncpg.Connection) -> None:
+    nodes = await _plan(full, "SELECT FROM users WHERE name = $1 ORDER BY created_at")
+    assert {"Seq Scan", "Sort"} <= {node["Node Type"] for node in nodes}

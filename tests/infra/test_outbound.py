@@ -1,0 +1,293 @@
+"""The one client for calls to other servers. What strangers might try with it is in tests/attacks/test_35_ssrf.py."""
+
+import ast
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from authlib.integrations.httpx_client import AsyncOAuth2Client
+
+from idp.infra import outbound
+from idp.settings import SettingsError, load
+from tests.support.elsewhere import Authority, Serve, allow, answer, drip, leads_here, redirect, resolves_to, serving
+from tests.test_architecture import modules
+
+HERE = "127.0.0.1/32"
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    async with serving() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+async def get(url: str, headers: dict[str, str] | None = None, **options: Any) -> bytes:
+    return await outbound.get(url, headers or {}, **({"timeout_seconds": 5, "max_bytes": 10_000} | options))
+
+
+# TLS
+
+
+async def test_an_authority_of_ones_own(monkeypatch: pytest.MonkeyPatch, serve: Serve, authority: Authority) -> None:
+    """The connection goes to the address that was checked; the certificate must be of the name."""
+    port = await serve(answer(b"hello"), authority.context("sso.internal"))
+    allow(monkeypatch, "sso.internal", http=False, outbound_ca_file=authority.file)
+    leads_here(monkeypatch, "sso.internal")
+    assert await get(f"https://sso.internal:{port}/") == b"hello"
+
+
+async def test_another_name_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, authority: Authority
+) -> None:
+    port = await serve(answer(b"hello"), authority.context("other.internal"))
+    allow(monkeypatch, HERE, outbound_ca_file=authority.file)
+    leads_here(monkeypatch, "sso.internal")
+    for host in ("sso.internal", "127.0.0.1"):
+        with pytest.raises(outbound.CallFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            await get(f"https://{host}:{port}/")
+
+
+async def test_authorities_that_nobody_named(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, authority: Authority
+) -> None:
+    """Only the setting names any, no variable of the environment."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    outbound._tls.cache_clear()
+    port = await serve(answer(b"hello"), authority.context("sso.internal"))
+    allow(monkeypatch, HERE)
+    leads_here(monkeypatch, "sso.internal")
+    with pytest.raises(outbound.CallFailed, match="CERTIFICATE_VERIFY_FAILED"):
+        await get(f"https://sso.internal:{port}/")
+
+
+# Names and addresses
+
+
+async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    """Where nobody answers at the first one."""
+    port = await serve(answer(b"hello"))
+    allow(monkeypatch, "127.0.0.0/8", "::1")
+    resolves_to(monkeypatch, ["127.0.0.9", "127.0.0.1"])
+    assert await get(f"http://example.com:{port}/") == b"hello"
+
+
+@pytest.mark.parametrize("found", [OSError("none"), UnicodeError("label too long")])
+async def test_names_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch, found: Exception) -> None:
+    async def getaddrinfo(*_: object, **__: object) -> None:
+        raise found
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    with pytest.raises(outbound.CallFailed, match="leads nowhere"):
+        await get("https://example.com/")
+
+
+@pytest.mark.parametrize("path", ["", pytest.param("/auth", marks=pytest.mark.fault(29))])
+async def test_our_own_issuer_for_the_demo(path: str, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    """Its very host and port, and only where that is asked for."""
+    port, other = await serve(answer(b"us")), await serve(answer(b"a neighbour"))
+    allow(monkeypatch, http=False, issuer=f"http://127.0.0.1:{port}{path}")
+    async with outbound.client(own=True) as client:
+        assert (await client.get(f"http://127.0.0.1:{port}/")).text == "us"
+        for url in (f"http://127.0.0.1:{other}/", f"https://127.0.0.1:{other}/"):
+            with pytest.raises(outbound.ForbiddenAddressError):
+                await client.get(url)
+    with pytest.raises(outbound.ForbiddenAddressError):
+        await get(f"http://127.0.0.1:{port}/")
+
+
+# Redirects
+
+
+async def test_redirects_are_followed_if_wished(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    allow(monkeypatch, HERE)
+    port = await serve(answer(b"there"))
+    for hops in (1, 2):
+        port = await serve(redirect(f"http://127.0.0.1:{port}/"))
+        assert await get(f"http://127.0.0.1:{port}/", redirects=hops) == b"there"
+        with pytest.raises(outbound.CallFailed):
+            await get(f"http://127.0.0.1:{port}/", redirects=hops - 1)
+
+
+async def test_redirects_in_a_circle(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    allow(monkeypatch, HERE)
+    heads: list[bytes] = []
+    port = await serve(redirect("/", heads=heads))
+    with pytest.raises(outbound.CallFailed):
+        await get(f"http://127.0.0.1:{port}/", redirects=3)
+    assert len(heads) == 4
+
+
+async def test_credentials_stay_with_their_server(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    allow(monkeypatch, HERE)
+    heads: list[bytes] = []
+    port = await serve(redirect(f"http://127.0.0.1:{await serve(answer(heads=heads))}/", heads=heads))
+    await get(f"http://127.0.0.1:{port}/", {"Authorization": "Bearer secret"}, redirects=1)
+    assert [b"secret" in head for head in heads] == [True, False]
+
+
+# Time and size
+
+
+async def _hang(_: bytes, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(30)
+
+
+async def _promise(_: bytes, writer: asyncio.StreamWriter) -> None:
+    """Never anything but 103 Early Hints."""
+    for _nr in range(600):
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+def _by_get(url: str) -> Awaitable[object]:
+    return get(url, timeout_seconds=0.4)
+
+
+async def _by_client(url: str) -> object:
+    async with outbound.client(timeout_seconds=0.4) as client:
+        return await client.get(url)
+
+
+async def _by_library(url: str) -> object:
+    """One that would wait for ever itself."""
+    async with AsyncOAuth2Client(transport=outbound.transport(timeout_seconds=0.4), timeout=None) as client:
+        return await client.request("GET", url, withhold_token=True)
+
+
+@pytest.mark.parametrize("call", [_by_get, _by_client, _by_library])
+@pytest.mark.parametrize("handler", [drip, _hang, _promise])
+async def test_a_call_ends_in_time(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, handler: Any, call: Callable[[str], Awaitable[object]]
+) -> None:
+    """However a library waits: each byte may come soon, the last one does not."""
+    allow(monkeypatch, HERE)
+    port, started = await serve(handler), time.monotonic()
+    with pytest.raises(outbound.CallFailed):
+        await call(f"http://127.0.0.1:{port}/")
+    assert 0.3 < time.monotonic() - started < 3
+
+
+async def test_resolvers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(*_: object, **__: object) -> None:
+        await asyncio.sleep(30)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    started = time.monotonic()
+    with pytest.raises(outbound.CallFailed):
+        await get("https://example.com/", timeout_seconds=0.3)
+    assert time.monotonic() - started < 3
+
+
+async def test_redirects_do_not_begin_the_time_anew(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    allow(monkeypatch, HERE)
+
+    async def late(_: bytes, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        await redirect("/")(_, writer)
+
+    started = time.monotonic()
+    with pytest.raises(httpx.TimeoutException):
+        await get(f"http://127.0.0.1:{await serve(late)}/", redirects=50, timeout_seconds=0.5)
+    assert time.monotonic() - started < 3
+
+
+async def test_exactly_so_many_bytes(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    """Also for whoever reads piece by piece."""
+    allow(monkeypatch, HERE)
+    port = await serve(answer(b"x" * 1000))
+    async with outbound.client(max_bytes=1000) as client:
+        assert len((await client.get(f"http://127.0.0.1:{port}/")).content) == 1000
+    async with outbound.client(max_bytes=999) as client, client.stream("GET", f"http://127.0.0.1:{port}/") as response:
+        with pytest.raises(outbound.CallFailed):
+            [_ async for _ in response.aiter_raw(10)]
+
+
+# What is not sent along
+
+
+async def test_no_cookies(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    allow(monkeypatch, HERE)
+    heads: list[bytes] = []
+    port = await serve(answer(b"", "Set-Cookie: crumb=1; Path=/", heads=heads))
+    async with outbound.client() as client:
+        for _ in range(2):
+            await client.get(f"http://127.0.0.1:{port}/")
+    assert len(heads) == 2
+    assert not any(b"cookie" in head for head in heads)
+
+
+async def test_no_netrc(monkeypatch: pytest.MonkeyPatch, serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login alice password secret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    allow(monkeypatch, HERE)
+    heads: list[bytes] = []
+    await get(f"http://127.0.0.1:{await serve(answer(heads=heads))}/")
+    assert b"authorization" not in heads[0]
+
+
+# Settings
+
+
+def test_nothing_is_allowed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor by development mode."""
+    for name in ("IDP_OUTBOUND_ALLOW_HTTP", "IDP_OUTBOUND_ALLOWED_HOSTS"):
+        monkeypatch.delenv(name)
+    for found in (load(), load(dev=True)):
+        assert (found.outbound_allow_http, found.outbound_allowed_hosts, found.outbound_ca_file) == (False, (), None)
+
+
+def test_hosts_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDP_OUTBOUND_ALLOWED_HOSTS", "sso.internal, Keycloak,10.1.0.0/16, fd00::/8,::1, 3com.internal")
+    expected = ("sso.internal", "Keycloak", "10.1.0.0/16", "fd00::/8", "::1", "3com.internal")
+    assert load().outbound_allowed_hosts == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10.1.0.5/16", "10.1.0.300", "*.internal", "sso.internal:443", "https://sso.internal", "a b", "bücher", "."],
+)
+def test_hosts_that_would_never_match(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("IDP_OUTBOUND_ALLOWED_HOSTS", f"sso.internal,{text}")
+    with pytest.raises(SettingsError, match="IDP_OUTBOUND_ALLOWED_HOSTS"):
+        load()
+
+
+def test_the_file_of_authorities(monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path) -> None:
+    """What is wrong with it is said at the start, not at the first call."""
+    (tmp_path / "empty.pem").write_text("no certificate\n")
+    for path in (tmp_path / "missing.pem", tmp_path / "empty.pem", tmp_path):
+        monkeypatch.setenv("IDP_OUTBOUND_CA_FILE", str(path))
+        with pytest.raises(SettingsError, match="IDP_OUTBOUND_CA_FILE"):
+            load()
+    monkeypatch.setenv("IDP_OUTBOUND_CA_FILE", str(authority.file))
+    assert load().outbound_ca_file == authority.file
+
+
+# Libraries
+
+
+def test_libraries_call_through_it() -> None:
+    """Whoever makes one of Authlib's clients gives it our transport, and it is a client of the same httpx."""
+    assert issubclass(AsyncOAuth2Client, httpx.AsyncClient)
+    made = [
+        (name, {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords})
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("OAuth2Client")
+    ]
+    assert made
+    for name, given in made:
+        assert given.get("transport", "").startswith("outbound.transport("), name
+        assert given.get("trust_env") == "False", name
+        assert "follow_redirects" not in given, name
