@@ -59,7 +59,7 @@ from tests.support.browser import Browser, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
 from tests.support.postgres import TEMPLATE, Cluster
-from tests.support.server import Server
+from tests.support.server import TLS, Server
 
 
 @pytest.hookimpl(wrapper=True)
@@ -163,7 +163,7 @@ def start_server(db: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=30, verify=TLS) as client:
         yield client
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from idp.cli.workers import OTHER_FILES, connection_limit
 from idp.settings import load
-from tests.support.server import Server
+from tests.support.server import TLS, Server
 
 pytestmark = pytest.mark.fault(5)
 
@@ -79,7 +79,7 @@ async def test_63_others_are_answered_meanwhile(held: Server) -> None:
                 reader, writer = await _connect(held, text)
                 stack.callback(writer.close)
                 readers.append(reader)
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=30, verify=TLS))
         for path in ("/health/live", "/health/ready", "/.well-known/jwks.json"):
             # Each on a connection of its own.
             answer = await http.get(f"{held.url}{path}", headers={"Connection": "close"})
@@ -163,5 +163,5 @@ async def test_63_beyond_the_limit_others_wait_their_turn(start_server: Callable
         for _ in range(200):
             _, writer = await _connect(server, "")
             stack.callback(writer.close)
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, verify=TLS))
         assert (await http.get(f"{server.url}/health/live")).status_code == 200

@@ -11,7 +11,7 @@ import pytest
 from idp.federation import registry
 from idp.federation.models import Upstream
 from tests.support.browser import Browser, Page, Redirect, as_page
-from tests.support.server import Server
+from tests.support.server import TLS, Server
 from tests.support.stand_ins import CLIENT_ID, CLIENT_SECRET, GitHub, OpenIDProvider
 
 Add = Callable[..., Awaitable[Upstream]]
@@ -56,7 +56,7 @@ async def add(db: str, server: Server) -> AsyncIterator[Add]:
 
 async def until_offered(issuer: str, upstream_id: str, *, offered: bool = True) -> None:
     """Wait until the server has heard of an upstream that another process added or disabled."""
-    async with httpx.AsyncClient(follow_redirects=True) as client, asyncio.timeout(10):
+    async with httpx.AsyncClient(follow_redirects=True, verify=TLS) as client, asyncio.timeout(10):
         # The cookie of a flow is Secure; over http this client does not send it.
         while True:
             first = await client.get(f"{issuer}/login", follow_redirects=False)
@@ -76,7 +76,7 @@ async def leave(browser: Browser, page: Page, upstream: Upstream) -> str:
 
 async def visit(location: str) -> str:
     """What the person's browser does at the upstream."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=TLS) as client:
         answer = await client.get(location)
     assert answer.has_redirect_location, answer.text
     return answer.headers["location"]

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
 
+from tests.support.server import TLS
+
 NAVIGATION = re.compile(r'<meta http-equiv="refresh" content="0; url=([^"]*)">')
 
 
@@ -164,5 +166,5 @@ class Browser:
 async def open_browser(issuer: str) -> AsyncIterator[Browser]:
     """A fresh browser."""
     cookies = Cookies()
-    async with httpx.AsyncClient(auth=cookies, timeout=30) as client:
+    async with httpx.AsyncClient(auth=cookies, timeout=30, verify=TLS) as client:
         yield Browser(issuer, client, cookies.values)
