@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench bench-compare profile check format lock migration messages clean
+.PHONY: help run test coverage bench bench-compare profile check format audit hooks lock dist migration messages clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,12 @@ run: $(VENV)/.run ## Start the server with sample data on an embedded PostgreSQL
 
 test: $(VENV)/.dev ## Run all tests; ARGS='-k name' for some
 	@exec $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
+
+coverage: $(VENV)/.dev ## Run the tests, servers included, and report the lines that no test ran; ARGS as for test
+	@rm -f .coverage .coverage.*
+	@COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
+	@COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 bench: $(VENV)/.dev ## Measure every figure of docs/performance.md; ARGS='--scale 0.1' for a smaller large database
 	@exec $(BIN)/python -m bench $(ARGS)
@@ -35,11 +41,21 @@ format: $(VENV)/.dev ## Format, and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(VENV)/.dev ## Choose versions anew and write the lock files
-	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra embedded --output-file requirements.txt pyproject.toml requirements-build.in
-	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra embedded --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml requirements-build.in
+audit: $(VENV)/.dev ## Compare the locked dependencies with published advisories
+	@.ci/audit $(ARGS)
 
-LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
+hooks: $(VENV)/.dev ## Install Git hooks: make check, and the length of a commit's subject
+	@$(BIN)/pre-commit install
+
+lock: $(VENV)/.dev ## Write the lock files from pyproject.toml; ARGS=--upgrade chooses the newest versions
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) $(ARGS) --extra embedded --output-file requirements.txt pyproject.toml requirements-build.in
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) $(ARGS) --extra embedded --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml requirements-build.in
+
+LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
+
+dist: $(VENV)/.run ## Build the wheel and the sdist into dist/
+	@rm -rf dist
+	@$(BIN)/hatchling build
 
 migration: $(VENV)/.run ## Generate a migration from the tables; NAME=what_changes
 	PICCOLO_CONF=idp.piccolo_conf $(BIN)/piccolo migrations new idp --auto --desc="$(NAME)"
