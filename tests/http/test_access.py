@@ -129,7 +129,7 @@ def test_development_mode_adds_only_its_own() -> None:
 
 
 def test_what_pages_post_is_found() -> None:
-    """The tests of row 51 go by this list."""
+    """The tests of attack row 51 (tests/attacks/README.md) use this list."""
     assert {str(route) for route in posts_of_pages()} == {
         "POST /account",
         "POST /account/apps/{client_id:str}/revoke",

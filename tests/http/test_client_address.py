@@ -148,7 +148,7 @@ def test_ipv4_in_ipv6_is_ipv4() -> None:
 
 
 def test_nobody_else_decides() -> None:
-    """Attack row 33: no other module reads the peer's address or a forwarded one."""
+    """Attack row 33 (tests/attacks/README.md): no other module reads the peer's address or a forwarded one."""
     root = Path(idp.__file__).parent
     # As headers and scope keys, and as Litestar's attribute.
     reads = re.compile(

@@ -52,7 +52,7 @@ async def test_a_user_is_found_disabled_and_enabled(owner: Desk, browser: Browse
 
 
 async def test_one_session_is_ended(owner: Desk, browser: Browser, alice: User) -> None:
-    """Row 15: the next use of its cookie is a stranger's."""
+    """Attack row 15 (tests/attacks/README.md): the next use of its cookie is a stranger's."""
     page = await browser.get("/login")
     assert isinstance(page, Page)
     await browser.sign_in(page, alice.email, PASSWORD)

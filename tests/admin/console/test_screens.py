@@ -103,7 +103,7 @@ async def test_a_role_changes_no_more_than_it_may(role: Role, desks: dict[Role, 
 
 
 async def test_no_form_of_another_site_is_taken(owner: Desk, records: dict[str, str]) -> None:
-    """Row 51, for the console: neither another origin nor a form that we did not make."""
+    """Attack row 51 (tests/attacks/README.md), for the console: no form of another origin or without its token."""
     for path, _ in POSTS:
         for origin, token in (("https://evil.example", "x"), (None, "x"), ("own", ""), ("own", "x")):
             answer = await owner.browser.post(url(path, records), {"csrf_token": token}, origin=origin)
@@ -176,7 +176,7 @@ async def test_one_factor_is_not_enough(server: Server, browser: Browser, make_u
 async def test_what_gives_power_away_needs_a_fresh_sign_in(
     path: str, server: Server, browser: Browser, alice: Any
 ) -> None:
-    """Row 49: an hour later the password is asked for once more, and then the same screen comes."""
+    """Attack row 49: an hour later the password is asked for once more, and then the same screen comes."""
     desk = await open_desk(server, browser, Role.OWNER)
     await execute("UPDATE session SET auth_time = auth_time - interval '1 hour' WHERE user_id = $1", desk.user.id)
     where = path.replace("{user_id}", str(alice.id))
@@ -202,7 +202,7 @@ async def test_a_role_that_is_taken_ends_at_once(server: Server, browser: Browse
 
 
 async def test_support_does_not_get_at_admins(desks: dict[Role, Desk], make_user: MakeUser) -> None:
-    """Row 45: whoever resets the second factor of an owner is the owner."""
+    """Attack row 45: whoever resets the second factor of an owner is the owner."""
     support, victim = desks[Role.SUPPORT], desks[Role.AUDITOR].user
     for act in ("disable", "reset_factors", "reset_password", "sign_out", "contain", "delete"):
         answer = await support.confirm(f"/admin/users/{victim.id}/{act}")
