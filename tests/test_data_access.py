@@ -1,0 +1,208 @@
+"""Who reads and writes which table: only the ``repository.py`` of the package that declares it.
+
+docs/decisions/0045-repositories.md says why, and what may be read across packages.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from tests.test_architecture import modules, package
+
+#: Modules that still have statements outside a repository. The list only gets shorter.
+NOT_YET: frozenset[str] = frozenset(
+    {
+        "idp.accounts.email_change",
+        "idp.accounts.email_proofs",
+        "idp.accounts.imports",
+        "idp.accounts.invitations",
+        "idp.accounts.last_owner",
+        "idp.accounts.profile",
+        "idp.accounts.recovery",
+        "idp.accounts.tables",
+        "idp.accounts.users",
+        "idp.admin.access",
+        "idp.admin.api.idempotency",
+        "idp.admin.console.overview",
+        "idp.admin.console.users",
+        "idp.admin.incidents",
+        "idp.admin.lists",
+        "idp.admin.restore",
+        "idp.admin.roles",
+        "idp.admin.setup",
+        "idp.audit.activity",
+        "idp.audit.buffer",
+        "idp.audit.checkpoint_export",
+        "idp.audit.checkpoints",
+        "idp.audit.events",
+        "idp.audit.retention",
+        "idp.audit.trail",
+        "idp.audit.verification",
+        "idp.cli.clients",
+        "idp.cli.mail",
+        "idp.cli.users",
+        "idp.dev.seed",
+        "idp.federation.authorization_requests",
+        "idp.federation.linking",
+        "idp.federation.registry",
+        "idp.federation.sign_out",
+        "idp.housekeeping",
+        "idp.http.health",
+        "idp.keys.checkpoint_signer",
+        "idp.keys.key_set",
+        "idp.keys.lifecycle",
+        "idp.keys.propagation",
+        "idp.keys.restore_detection",
+        "idp.keys.root_key",
+        "idp.keys.rotation_job",
+        "idp.mail.outbox",
+        "idp.oauth.authorize.code",
+        "idp.oauth.authorize.pending_request",
+        "idp.oauth.clients.logos",
+        "idp.oauth.clients.registration",
+        "idp.oauth.clients.service",
+        "idp.oauth.clients.tables",
+        "idp.oauth.consent",
+        "idp.oauth.credentials",
+        "idp.oauth.sign_out",
+        "idp.oauth.statements",
+        "idp.selfservice.data",
+        "idp.selfservice.devices",
+        "idp.signin.completion",
+        "idp.signin.devices",
+        "idp.signin.factors",
+        "idp.signin.flow",
+        "idp.signin.limits",
+        "idp.signin.passkeys",
+        "idp.signin.recovery_codes",
+        "idp.signin.sessions",
+        "idp.signin.steps.email_code",
+        "idp.signin.steps.password",
+        "idp.signin.subject",
+        "idp.signin.totp",
+    }
+)
+
+#: Tables of packages below that a repository reads in a join, because one round trip needs both.
+READ_ACROSS: frozenset[tuple[str, str]] = frozenset()
+
+_VERB = re.compile(
+    r"\s*(?:SELECT|INSERT\s+INTO|UPDATE|DELETE\s+FROM|WITH)\s+\S|.*\((?:SELECT|INSERT|UPDATE|DELETE)\s", re.DOTALL
+)
+_WRITTEN = re.compile(r"(?:INSERT\s+INTO|\bUPDATE|DELETE\s+FROM)\s+(\w+)")
+_READ = re.compile(r"(?:\bFROM|\bJOIN|\bUSING)\s+(\w+)|,\s*(\w+)\s+AS\s+\w")
+_QUERIES = {"select", "insert", "update", "delete", "objects", "raw", "exists", "count"}
+_WRITES = {"insert", "update", "delete", "raw"}
+
+
+@cache
+def tables() -> dict[str, tuple[str, str]]:
+    """By the name of its class, the package and the SQL name of each table."""
+    found = {}
+    for module, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                for keyword in node.keywords:
+                    if keyword.arg == "tablename" and isinstance(keyword.value, ast.Constant):
+                        found[node.name] = (package(module), keyword.value.value)
+    return found
+
+
+@cache
+def owners() -> dict[str, str]:
+    """By its SQL name, the package of each table."""
+    return {name: owner for owner, name in tables().values()}
+
+
+def _docstrings(tree: ast.Module) -> set[int]:
+    return {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+
+
+def texts(tree: ast.Module) -> Iterator[str]:
+    """The string constants of a module, f-strings with their fields left out, without docstrings."""
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    skipped = inside | _docstrings(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield " ".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.value
+
+
+def queries(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """The queries by Piccolo's builder in a module: the class of the table, and the method."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in tables():
+            yield node.value.id, node.attr
+
+
+def has_statements(tree: ast.Module) -> bool:
+    return any(_VERB.match(text) for text in texts(tree)) or any(name in _QUERIES for _, name in queries(tree))
+
+
+def written(tree: ast.Module) -> set[str]:
+    """The tables that a module writes, by their SQL names."""
+    found = {name for text in texts(tree) for name in _WRITTEN.findall(text)} & owners().keys()
+    return found | {tables()[table][1] for table, method in queries(tree) if method in _WRITES}
+
+
+def read(tree: ast.Module) -> set[str]:
+    """The tables that a module reads, by their SQL names."""
+    found = {name for text in texts(tree) for names in _READ.findall(text) for name in names} & owners().keys()
+    return found | {tables()[table][1] for table, method in queries(tree) if method in _QUERIES - _WRITES}
+
+
+def repositories() -> list[str]:
+    return sorted(name for name in modules() if name.rpartition(".")[2] == "repository")
+
+
+def test_statements_stand_in_repositories() -> None:
+    """Whoever asks which code touches a table finds one place. `idp.infra` is what repositories are made with."""
+    found = {
+        name
+        for name, tree in modules().items()
+        if package(name) != "infra" and name not in repositories() and has_statements(tree)
+    }
+    assert found == NOT_YET, f"new: {sorted(found - NOT_YET)}; take off the list: {sorted(NOT_YET - found)}"
+
+
+@pytest.mark.parametrize("name", repositories())
+def test_a_repository_writes_the_tables_of_its_package(name: str) -> None:
+    assert {table for table in written(modules()[name]) if owners()[table] != package(name)} == set()
+
+
+def test_reads_across_packages_are_listed() -> None:
+    found = {
+        (name, table) for name in repositories() for table in read(modules()[name]) if owners()[table] != package(name)
+    }
+    assert found == READ_ACROSS
+
+
+@pytest.mark.parametrize(
+    ("source", "statement"),
+    [
+        ('x = "SELECT 1"', True),
+        ('x = f"""\n  UPDATE users SET {y}"""', True),
+        ('x = f"EXISTS (SELECT FROM users WHERE {y})"', True),
+        ("User.select(User.id)", True),
+        ('"""SELECT is a word."""', False),
+        ('x = {}; x.update(a=1); y = "Select a person"', False),
+    ],
+)
+def test_statements_are_recognised(source: str, statement: bool) -> None:
+    assert has_statements(ast.parse(source)) == statement
+
+
+def test_tables_are_recognised() -> None:
+    tree = ast.parse('a = "WITH x AS (UPDATE consent SET a = 1) SELECT FROM client AS c, users AS u JOIN session ON 1"')
+    assert written(tree) == {"consent"}
+    assert read(tree) == {"client", "users", "session"}
