@@ -1,4 +1,4 @@
-"""`idp contain`: when something may be in wrong hands."""
+"""`idp incident`: the response to a compromised user, client, key or upstream. `idp contain` is the older name."""
 
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -14,59 +14,64 @@ if TYPE_CHECKING:
 
 
 @click.group()
-def contain() -> None:
-    """When something may be in wrong hands: end at once all that it gave."""
+def incident() -> None:
+    """Respond to a compromised user, client, key or upstream."""
 
 
-_keep = click.option("--keep-enabled", is_flag=True, help="It may sign in, or be used, again at once.")
-_confirm = click.confirmation_option(prompt="All that was given ends now. Go on?")
+@incident.group()
+def revoke() -> None:
+    """End all sessions, tokens and consents that came from it, at once."""
 
 
-@contain.command()
+_keep = click.option("--keep-enabled", is_flag=True, help="Do not disable it: it can be used again at once.")
+_confirm = click.confirmation_option(prompt="All of its sessions, tokens and consents end now. Continue?")
+
+
+@revoke.command()
 @click.argument("user_id", type=click.UUID)
 @_keep
 @_confirm
 @json_option
 @with_database
 async def user(user_id: UUID, keep_enabled: bool, as_json: bool) -> None:
-    """Sign a user out everywhere, withdraw what they allowed, and lock the account."""
+    """Sign a user out everywhere, withdraw their consents and disable the account."""
     from idp.admin.incidents import contain_user
 
     _print(await contain_user(user_id, disable=not keep_enabled, keep_owner=False), as_json)
 
 
-@contain.command()
+@revoke.command()
 @click.argument("client_id")
 @_keep
 @_confirm
 @json_option
 @with_database
 async def client(client_id: str, keep_enabled: bool, as_json: bool) -> None:
-    """Revoke all that a client was given, and disable it."""
+    """Revoke all tokens and consents of a client and disable it."""
     from idp.admin.incidents import contain_client
 
     _print(await contain_client(client_id, disable=not keep_enabled), as_json)
 
 
-@contain.command(cls=KeyCommand)
+@revoke.command(cls=KeyCommand)
 @click.argument("kid")
 @_confirm
 @json_option
 @with_database
 async def key(kid: str, as_json: bool) -> None:
-    """Take a signing key out of the JWKS; if it signs, another one does from now on."""
+    """Remove a signing key from the JWKS. If it is active, another key signs from now on."""
     from idp.admin.incidents import contain_key
 
     _print(await contain_key(kid), as_json)
 
 
-@contain.command()
+@revoke.command()
 @click.argument("upstream_id")
 @_confirm
 @json_option
 @with_database
 async def upstream(upstream_id: str, as_json: bool) -> None:
-    """End what sign-ins with a provider gave, and disable it."""
+    """End the sessions and tokens of sign-ins with an upstream and disable it."""
     from idp.admin.incidents import contain_upstream
 
     _print(await contain_upstream(upstream_id), as_json)
@@ -78,9 +83,9 @@ def _print(report: "Report", as_json: bool) -> None:
         return
     print_table(("Ended", "How many"), [(name.replace("_", " "), count) for name, count in report.ended.items()])
     if report.alone:
-        click.echo(f"{report.alone} people have no other way to sign in.")
+        click.echo(f"{report.alone} users have no other way to sign in.")
     for usable in report.still_usable:
-        until = f"until {text(usable.until)}" if usable.until else "until they end by themselves"
+        until = f"until {text(usable.until)}" if usable.until else "until they expire"
         click.echo(f"Still usable, {until}: {usable.what}." + "".join(f"\n  {place}" for place in usable.where))
     if not report.still_usable:
         click.echo("Nothing of it is usable any more.")

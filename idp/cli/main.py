@@ -20,9 +20,12 @@ COMMANDS = {
     "users": ("The people who sign in.", "idp.cli.users:users"),
     "audit": ("The trail of what happened, and whether it is whole.", "idp.cli.audit:audit"),
     "admins": ("Who may administrate this server.", "idp.cli.admins:admins"),
-    "contain": ("When something may be in wrong hands.", "idp.cli.incident:contain"),
+    "incident": ("Respond to a compromised user, client, key or upstream.", "idp.cli.incident:incident"),
     "settings": ("Every setting, its value and what it means.", "idp.cli.settings:show_settings"),
 }
+
+#: Older names of commands. They work, and the help does not list them.
+ALIASES = {"contain": ("Older name of `idp incident revoke`.", "idp.cli.incident:revoke")}
 
 
 class Commands(click.RichGroup):
@@ -32,8 +35,9 @@ class Commands(click.RichGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """As much of a command as help and completion need."""
-        return click.RichCommand(name=cmd_name, help=COMMANDS[cmd_name][0]) if cmd_name in COMMANDS else None
+        """The name and help of a command, which is all that help and completion need."""
+        command = (COMMANDS | ALIASES).get(cmd_name)
+        return click.RichCommand(name=cmd_name, help=command[0]) if command else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -41,7 +45,7 @@ class Commands(click.RichGroup):
         name, found, rest = super().resolve_command(ctx, args)
         if name is None or found is None:
             return name, found, rest
-        module, _, attribute = COMMANDS[name][1].partition(":")
+        module, _, attribute = (COMMANDS | ALIASES)[name][1].partition(":")
         return name, getattr(importlib.import_module(module), attribute), rest
 
     def invoke(self, ctx: click.Context) -> Any:

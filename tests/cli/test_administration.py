@@ -1,4 +1,4 @@
-"""`idp admins`, `idp contain`, and what clients and resource servers have for it."""
+"""`idp admins`, `idp incident revoke`, and what clients and resource servers have for it."""
 
 from tests.cli.conftest import OwnCli
 
@@ -18,19 +18,20 @@ async def test_admins(own_cli: OwnCli) -> None:
     assert len(cli("admins", "list", "--json").json) == 1
 
 
-async def test_contain(own_cli: OwnCli) -> None:
+async def test_incident_revoke(own_cli: OwnCli) -> None:
     cli = await own_cli()
     user = cli("users", "create", "a@example.com", "--generate", "--no-mail", "--json").json
-    out = cli("contain", "user", user["id"], "--yes").out
+    out = cli("incident", "revoke", "user", user["id"], "--yes").out
     assert "token families" in out
     cli("clients", "create", "--name", "X", "--type", "service", "--id", "x")
-    report = cli("contain", "client", "x", "--yes", "--json").json
+    report = cli("incident", "revoke", "client", "x", "--yes", "--json").json
     assert report["kind"] == "client"
-    assert "no client with this id" in cli.fails("contain", "client", "y", "--yes")
+    assert "no client with this id" in cli.fails("incident", "revoke", "client", "y", "--yes")
     (key,) = cli("keys", "list", "--json").json
-    assert "Still usable" in cli("contain", "key", key["kid"], "--yes").out
-    assert "no upstream with this id" in cli.fails("contain", "upstream", "z", "--yes")
-    cli("contain", "client", "x", code=1)  # nobody there to confirm it
+    assert "Still usable" in cli("incident", "revoke", "key", key["kid"], "--yes").out
+    assert "no upstream with this id" in cli.fails("incident", "revoke", "upstream", "z", "--yes")
+    cli("incident", "revoke", "client", "x", code=1)  # no terminal to confirm on
+    assert cli("contain", "client", "x", "--yes", "--json").json["kind"] == "client"  # the older name
 
 
 async def test_clients_and_resource_servers(own_cli: OwnCli) -> None:

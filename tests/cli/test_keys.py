@@ -115,7 +115,7 @@ async def test_a_key_whose_id_begins_with_a_hyphen(own_cli: OwnCli, tmp_path: Pa
     assert "PUBLIC" in cli("keys", "export", "--", key.kid).out
     assert "is revoked" in cli("keys", "revoke", key.kid, "--yes").out
     assert "is erased" in cli("keys", "destroy", "--yes", key.kid).out
-    assert "no published key" in cli.fails("contain", "key", key.kid, "--yes")
+    assert "no published key" in cli.fails("incident", "revoke", "key", key.kid, "--yes")
     assert "No such option" in cli("keys", "show", "-x", code=2).err
 
 
