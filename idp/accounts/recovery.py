@@ -56,7 +56,7 @@ async def _mail(email: str, user: User | None, flow_id: str | None) -> None:
             minutes=lifetime // 60,
         )
         # Of nobody too, so that it costs the same.
-        await record("password_reset_requested", user_id=user.id if user else None, stranger=email)
+        await record("password_reset_requested", user_id=user.id if user else None, limit_key=email)
 
 
 async def reset(proved: Proved, password: str, sign_out: SignOut) -> bool:

@@ -31,7 +31,7 @@ async def record(
     client_id: str | None = None,
     session_id: UUID | None = None,
     detail: dict[str, Any] | None = None,
-    stranger: str | None = None,
+    limit_key: str | None = None,
 ) -> None:
     """Record an event in the caller's transaction: with the change that it speaks of, or not at all.
 
@@ -41,8 +41,8 @@ async def record(
         event: what happened, as ``sign_in`` or ``token_family_revoked``.
         outcome: ``success``, ``failure`` or ``denied``.
         detail: what else to know, JSON only. No secrets: it is kept for long and shown to many.
-        stranger: for what anybody may cause without having signed in: whom it concerns, as an account or an address.
-            Of one only so many a minute are written (:mod:`idp.audit.unauthenticated_limit`).
+        limit_key: for an event that can be caused without signing in: whom it concerns, such as an account or an
+            address. Only a limited number per key and minute is written (:mod:`idp.audit.unauthenticated_limit`).
 
     Raises:
         LockedError: the master key is missing.
@@ -54,7 +54,7 @@ async def record(
         client_id=client_id,
         session_id=session_id,
         detail=detail,
-        stranger=stranger,
+        limit_key=limit_key,
     )
     if row is not None:
         await _RECORD.fetchrow(**values(row))
@@ -68,7 +68,7 @@ def note(
     client_id: str | None = None,
     session_id: UUID | None = None,
     detail: dict[str, Any] | None = None,
-    stranger: str | None = None,
+    limit_key: str | None = None,
 ) -> None:
     """Record an event that no change goes with, within a second. Arguments as of :func:`record`."""
     row = _row(
@@ -78,14 +78,14 @@ def note(
         client_id=client_id,
         session_id=session_id,
         detail=detail,
-        stranger=stranger,
+        limit_key=limit_key,
     )
     if row is not None:
         buffer.add(row)
 
 
 def note_left_out() -> None:
-    """Say how much of what strangers tried was not written down."""
+    """Record how many events of unauthenticated requests were left out."""
     for event, number in unauthenticated_limit.left_out().items():
         note("events_left_out", detail={"event": event, "number": number})
 
@@ -98,11 +98,11 @@ def _row(
     client_id: str | None,
     session_id: UUID | None,
     detail: dict[str, Any] | None,
-    stranger: str | None,
+    limit_key: str | None,
 ) -> Row | None:
     """The row to write, if it is to be written."""
     activity.count(f"{event}:{outcome}")
-    if stranger is not None and not unauthenticated_limit.admitted(event, stranger):
+    if limit_key is not None and not unauthenticated_limit.admitted(event, limit_key):
         return None
     row = make(event, outcome=outcome, user_id=user_id, client_id=client_id, session_id=session_id, detail=detail or {})
     _log(row, detail.get("reason") if detail else None)

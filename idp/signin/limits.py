@@ -174,7 +174,7 @@ async def _tell_owner(email: str, person: SignInSubject | None) -> None:
             name=person.name if person else None,
             link=f"{settings().issuer}/unlock?token={sent.token}",
         )
-        await record("account_locked", outcome="denied", user_id=user_id, stranger=email)
+        await record("account_locked", outcome="denied", user_id=user_id, limit_key=email)
 
 
 async def second_step(user_id: UUID, browser: Browser | None) -> None:

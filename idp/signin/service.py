@@ -152,7 +152,7 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
             outcome="denied",
             user_id=flow.user_id,
             detail=detail,
-            stranger=unauthenticated_limit.subject(flow.user_id),
+            limit_key=unauthenticated_limit.limit_key(flow.user_id),
         )
         raise
     await _note_refusal(flow, step, refused)
@@ -182,7 +182,7 @@ async def _note_refusal(flow: Flow, step: Step, refused: StepRefusedError) -> No
         outcome="failure",
         user_id=refused.user_id,
         detail={"reason": f"{step} refused"},
-        stranger=unauthenticated_limit.subject(flow.user_id),
+        limit_key=unauthenticated_limit.limit_key(flow.user_id),
     )
 
 

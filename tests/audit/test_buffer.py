@@ -209,9 +209,9 @@ async def test_strangers_cannot_fill_the_trail(monkeypatch: pytest.MonkeyPatch) 
     event, limited = ids.uuid7_text(), settings().model_copy(update={"audit_failure_limit": 50})
     monkeypatch.setattr(unauthenticated_limit, "settings", lambda: limited)
     for _ in range(20):
-        await record(event, outcome="failure", stranger="alice")
+        await record(event, outcome="failure", limit_key="alice")
     for number in range(100):
-        await record(event, outcome="failure", stranger=f"somebody {number}")
+        await record(event, outcome="failure", limit_key=f"somebody {number}")
     assert len(await fetch("SELECT FROM audit_event WHERE event = $1", event)) == 50
     note_left_out()
     note_left_out()
@@ -222,7 +222,7 @@ async def test_strangers_cannot_fill_the_trail(monkeypatch: pytest.MonkeyPatch) 
     await activity.write()
     assert (await activity.series([f"{event}:failure"], 1)) == {f"{event}:failure": [120]}
     monkeypatch.setattr(unauthenticated_limit, "_since", -unauthenticated_limit.WINDOW_SECONDS)
-    await record(event, outcome="failure", stranger="alice")
+    await record(event, outcome="failure", limit_key="alice")
     assert len(await fetch("SELECT FROM audit_event WHERE event = $1", event)) == 51
 
 
@@ -232,7 +232,7 @@ def test_whom_a_failure_concerns(monkeypatch: pytest.MonkeyPatch, limits: bool, 
     monkeypatch.setattr(unauthenticated_limit, "settings", lambda: config)
     client_address.set("203.0.113.1")
     request_id.set("a-request")
-    assert (unauthenticated_limit.subject("user"), unauthenticated_limit.subject()) == subjects
+    assert (unauthenticated_limit.limit_key("user"), unauthenticated_limit.limit_key()) == subjects
 
 
 # Counts

@@ -104,7 +104,7 @@ def authenticate(authorization: str | None, form: Form) -> Client:
             outcome="failure",
             client_id=known,
             detail={"reason": reason},
-            stranger=unauthenticated_limit.subject(known),
+            limit_key=unauthenticated_limit.limit_key(known),
         )
         whose = f" of {known}" if known else ""
         raise InvalidClientError(challenge=challenge, reason=f"Client authentication{whose} failed: {reason}.")

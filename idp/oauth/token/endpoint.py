@@ -55,7 +55,7 @@ async def token(request: Request[Any, Any, Any]) -> Answer:
             outcome="failure",
             client_id=client.client_id,
             detail={"grant_type": grant_type, "reason": error.error},
-            stranger=client.client_id,
+            limit_key=client.client_id,
         )
         raise
     response, cookies = cookie.deliver(client, response) if in_cookie else (response, [])

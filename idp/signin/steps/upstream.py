@@ -99,7 +99,7 @@ async def note(provider: Upstream, error: UpstreamError) -> None:
     """Tell the operator why somebody was not signed in: the event has the kind of it, the log the check that failed."""
     log.warning("upstream_failed", reason=error.reason, error=str(error), host=urlsplit(provider.issuer).hostname)
     detail = {"upstream": provider.id, "reason": error.reason, "check": str(error)}
-    await record("upstream_failed", outcome="failure", detail=detail, stranger=unauthenticated_limit.subject())
+    await record("upstream_failed", outcome="failure", detail=detail, limit_key=unauthenticated_limit.limit_key())
 
 
 def _check_fresh(attempt: Attempt, person: UserInfo) -> None:
