@@ -43,9 +43,8 @@ from idp.oauth.token import endpoint as token
 from idp.selfservice import apps, data, email, identities, invitation, passkeys, profile, recovery, security, totp
 from idp.selfservice import devices as account_devices
 from idp.settings import Settings, settings
-from idp.signin import home
+from idp.signin import home, upstream_pages
 from idp.signin import pages as signin
-from idp.signin import upstreams as upstream_pages
 
 log = structlog.get_logger()
 

@@ -117,7 +117,7 @@ async def _load(request: AnyRequest, request_id: str) -> _Asking | Response[Any]
     session = await sessions.current(request)
     if client is None or session is None:
         return navigate(pending_request.path(pending))
-    sessions.protect(session)
+    sessions.guard_changes(session)
     asked = within_registration(pending.asked, client)
     return _Asking(msgspec.structs.replace(pending, asked=asked), client, session)
 
@@ -169,7 +169,7 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
             await record("consent", outcome="denied", user_id=session.user_id, client_id=client.client_id)
             return navigate(f"{pending_request.path(pending)}/cancel")
         case "switch":
-            key = await limits.begin(request)
+            key = await limits.count_flow(request)
             binding = await flows.start(
                 key,
                 pending_request.path(pending),

@@ -24,14 +24,14 @@ async def credentials_changed(user_id: UUID, reason: str) -> Counter[str]:
     """End mails that lead in, factors and links half made, sessions with their passkey challenges, sign-ins under way,
     trust in browsers, codes and token families of a user. In the transaction of the change.
 
-    A session that goes on is begun again after this, by :func:`idp.signin.sessions.begin_again`.
+    A session that goes on is begun again after this, by :func:`idp.signin.sessions.restart`.
 
     Returns:
         how many of each were ended.
     """
     ended = Counter[str]()
     ended["email_proofs"] = await email_proofs.withdraw_of_user(user_id)
-    ended["pending_totp"] = await totp.forget_pending(user_id)
+    ended["pending_totp"] = await totp.delete_pending(user_id)
     ended["upstream_attempts"] = await execute(_LINKS, user_id)
     ended.update(await sign_out_user(user_id, reason))
     return ended

@@ -35,8 +35,8 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     Returns:
         how many of each were ended.
     """
-    await flows.abandon(user_id)
-    await devices.distrust(user_id)
+    await flows.cancel_flows(user_id)
+    await devices.distrust_all(user_id)
     ended = Counter[str]()
     ended["sessions"] = await execute(_END_SESSIONS, user_id)
     ended["codes"] = await execute(_END_CODES_OF_USER, user_id)

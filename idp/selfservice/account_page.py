@@ -42,12 +42,12 @@ async def visit(request: AnyRequest, path: str, *, fresh: bool = False) -> Accou
     if session is None or (fresh and session.age() > settings().reauthentication_lifetime):
         user = await user_by_id(session.user_id) if session else None
         oldest = 0 if session else settings().reauthentication_lifetime if fresh else None
-        key = await limits.begin(request)
+        key = await limits.count_flow(request)
         binding = await flows.start(
             key, path, cancel_to="/account" if session else None, login_hint=user.email if user else "", max_age=oldest
         )
         return see_other(flows.path(binding), key.cookies())
-    sessions.protect(session, fresh=fresh)
+    sessions.guard_changes(session, fresh=fresh)
     user = await user_by_id(session.user_id)
     assert user is not None  # noqa: S101 -- a session goes when its user does
     return AccountRequest(user, session)
@@ -75,7 +75,7 @@ async def end_others(request: AnyRequest, visitor: AccountRequest, reason: str) 
     In the transaction of the change. Returns the cookie to set.
     """
     await credentials_changed(visitor.user.id, reason)
-    return await sessions.begin_again(request, visitor.session)
+    return await sessions.restart(request, visitor.session)
 
 
 def _secret(request: AnyRequest) -> str:

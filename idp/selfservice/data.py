@@ -76,7 +76,7 @@ async def export(user: User) -> dict[str, Any]:
         "created_at": user.created_at,
         "passkeys": [
             {"name": key.name, "created_at": key.created_at, "last_used_at": key.last_used_at}
-            for key in await passkeys.list_of(user.id)
+            for key in await passkeys.passkeys_of(user.id)
         ],
         "identities": [
             {name: identity[name] for name in ("issuer", "email", "created_at", "last_used_at")}

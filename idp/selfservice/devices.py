@@ -71,7 +71,7 @@ async def end_others(request: AnyRequest) -> Response[Any]:
     async with transaction():
         await sign_out_user(visitor.user.id, "signed_out_by_user")
         await record("signed_out_everywhere", user_id=visitor.user.id)
-        cookie = await sessions.begin_again(request, visitor.session)
+        cookie = await sessions.restart(request, visitor.session)
     return see_other(f"{PATH}?done=sessions", [cookie])
 
 

@@ -65,7 +65,7 @@ async def change_email(request: AnyRequest) -> Response[Any]:
             token=form.get("token", ""),
         )
         if what == "email_changed":
-            cookies.append(await sessions.begin_again(request, visitor.session))
+            cookies.append(await sessions.restart(request, visitor.session))
     if what is None:
         return await _page(
             request, visitor, error=_("That code is not right, or it is too old. Check it, or ask for a new one.")
@@ -81,7 +81,7 @@ async def _send(request: AnyRequest, visitor: AccountRequest, entered: str) -> R
             request, visitor, entered=entered, error=_("Enter your email address, such as name@example.com.")
         )
     try:
-        await limits.mail_to(email, request)
+        await limits.count_mail(email, request)
     except TooManyRequestsError as error:
         return slowed_down(await _page(request, visitor, entered=entered, error=wait_sentence(error)), error)
     await email_change.mail_confirmation(visitor.user, email, visitor.session.id)

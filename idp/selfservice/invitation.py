@@ -40,7 +40,7 @@ async def show_invitation(request: AnyRequest) -> Response[Any]:
 async def accept_invitation(request: AnyRequest) -> Response[Any]:
     """Start the sign-in that may create the account. The invitation is used up when the account is made."""
     invited = await _invited((await forms.form(request)).get("token", ""))
-    key = await limits.begin(request)
+    key = await limits.count_flow(request)
     binding = await flows.start(
         key,
         "/",

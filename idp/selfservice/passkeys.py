@@ -23,8 +23,8 @@ PATH = "/account/passkeys"
 
 async def _page(request: AnyRequest, visitor: AccountRequest, error: str | None = None) -> Response[Any]:
     challenge = secrets.token_bytes(32)
-    await sessions.keep_challenge(visitor.session.id, challenge)
-    options = passkeys.registration_options(visitor.user, challenge, await passkeys.list_of(visitor.user.id))
+    await sessions.store_challenge(visitor.session.id, challenge)
+    options = passkeys.registration_options(visitor.user, challenge, await passkeys.passkeys_of(visitor.user.id))
     return account_page(request, "passkey", visitor, error=error, action=PATH, passkey_options=options, scripts=True)
 
 
@@ -44,7 +44,7 @@ async def add(request: AnyRequest) -> Response[Any]:
     visitor, form = asked
     try:
         async with transaction():
-            challenge = await sessions.take_challenge(visitor.session.id)
+            challenge = await sessions.consume_challenge(visitor.session.id)
             if challenge is None:
                 return await _page(request, visitor, _("This page was open for too long. Try again."))
             await passkeys.register(visitor.user.id, form.get("name", ""), challenge, form.get("credential", ""))
@@ -60,7 +60,7 @@ async def ask_to_remove(request: AnyRequest, passkey_id: FromPath[UUID]) -> Resp
     visitor = await visit(request, SECURITY, fresh=True)
     if isinstance(visitor, Response):
         return visitor
-    name = next((own.name for own in await passkeys.list_of(visitor.user.id) if own.id == passkey_id), None)
+    name = next((own.name for own in await passkeys.passkeys_of(visitor.user.id) if own.id == passkey_id), None)
     if name is None:
         return see_other(SECURITY)
     return await ask(

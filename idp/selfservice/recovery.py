@@ -22,7 +22,7 @@ from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.flow import Flow
-from idp.signin.recovery import ask, reset_by_code, reset_by_link
+from idp.signin.password_reset import request_reset, reset_by_code, reset_by_link
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -60,7 +60,7 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     if form.get("action") == "send":
         username = form.get("username") or waiting or ""
         try:
-            await ask(flow, username, request)
+            await request_reset(flow, username, request)
         except InvalidEmailError:
             return _forgot_page(flow, username, None, _("Enter your email address, such as name@example.com."))
         except TooManyRequestsError as error:

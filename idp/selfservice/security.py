@@ -39,9 +39,9 @@ async def show_security(request: AnyRequest) -> Response[Any]:
         "security",
         visitor,
         **await identities.shown(request, visitor),
-        passkeys=await passkeys.list_of(user.id),
+        passkeys=await passkeys.passkeys_of(user.id),
         totp=Step.TOTP in has,
-        codes_left=await recovery_codes.left(user.id),
+        codes_left=await recovery_codes.count_unused(user.id),
         factors=bool(has),
     )
 
@@ -62,7 +62,7 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     visitor, form = asked
     user, password = visitor.user, form.get("password", "")
     try:
-        await limits.step(request)
+        await limits.count_step(request)
     except TooManyRequestsError as error:
         return slowed_down(account_page(request, "password", visitor, error=wait_sentence(error)), error)
     try:
@@ -73,7 +73,7 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     async with transaction():
         await keep_password(user.id, password_hash, credentials_changed)
         await changed(user, "password_changed")
-        cookie = await sessions.begin_again(request, visitor.session)
+        cookie = await sessions.restart(request, visitor.session)
     return see_other(f"{PATH}?done=password", [cookie])
 
 
@@ -130,7 +130,7 @@ async def make_recovery_codes(request: AnyRequest) -> Response[Any]:
 async def show_new_codes(request: AnyRequest, visitor: AccountRequest) -> Response[Any]:
     """Make recovery codes and show them, once."""
     async with transaction():
-        codes = await recovery_codes.make(visitor.user.id)
+        codes = await recovery_codes.generate(visitor.user.id)
         await changed(visitor.user, "recovery_codes_made")
     return account_page(request, "recovery_codes", visitor, codes=codes)
 

@@ -23,7 +23,7 @@ PATH = "/account/totp"
 
 async def _page(request: AnyRequest, visitor: AccountRequest, error: str | None = None) -> Response[Any]:
     try:
-        setup = await totp.start(visitor.user.id, str(visitor.session.id), visitor.user.email)
+        setup = await totp.start_setup(visitor.user.id, str(visitor.session.id), visitor.user.email)
     except totp.AlreadyEnabledError:
         return see_other(SECURITY)
     return account_page(request, "totp", visitor, setup=setup, error=error, action=PATH)
@@ -45,14 +45,14 @@ async def confirm_totp(request: AnyRequest) -> Response[Any]:
     visitor, form = asked
     user = visitor.user
     try:
-        await limits.second_step(user.id, request)
+        await limits.count_second_step(user.id, request)
     except TooManyRequestsError as error:
         return slowed_down(await _page(request, visitor, wait_sentence(error)), error)
     async with transaction():
         confirmed = await totp.confirm(user.id, str(visitor.session.id), form.get("code", ""))
         if confirmed:
             await factors.set_two_step(user.id, True)
-            await devices.distrust(user.id)
+            await devices.distrust_all(user.id)
             await changed(user, "totp_enabled")
     if not confirmed:
         return await _page(request, visitor, _("That code is not right. Wait for the next one and try again."))

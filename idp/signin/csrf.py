@@ -4,9 +4,9 @@ import hmac
 from collections.abc import Mapping
 
 from idp.errors import PageError
-from idp.http.browser_binding import csrf_token
 from idp.infra.i18n import gettext as _
 from idp.keys import vault
+from idp.signin.browser import csrf_token
 
 
 def form_token(secret: str, purpose: str) -> str:

@@ -59,7 +59,7 @@ class Known(NamedTuple):
     second_step: bool
 
 
-async def known(
+async def find_known(
     request: Request[Any, Any, Any] | None, *, user_id: UUID | None = None, email: str | None = None
 ) -> Known | None:
     """Whether a person signed in at this browser before.
@@ -102,6 +102,6 @@ def remembered(browser: Request[Any, Any, Any] | None, *, trust: bool, second_st
     return Remembered(values, cookies.make(COOKIE, token, max_age=LIFETIME))
 
 
-async def distrust(user_id: UUID) -> None:
+async def distrust_all(user_id: UUID) -> None:
     """Ask for the second factor everywhere again. The browsers stay known. In the caller's transaction."""
     await execute(_DISTRUST, user_id)

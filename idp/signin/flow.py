@@ -16,7 +16,6 @@ from litestar import Request
 from idp import clock
 from idp.errors import PageError
 from idp.federation.linking import ExternalIdentity
-from idp.http.browser_binding import BrowserBinding, BrowserKey, sends_keys
 from idp.infra import i18n
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.named_queries import NamedQuery
@@ -24,6 +23,7 @@ from idp.infra.i18n import gettext as _
 from idp.keys import vault
 from idp.settings import settings
 from idp.signin import transitions
+from idp.signin.browser import BrowserBinding, BrowserKey, sends_keys
 from idp.signin.factors import factors_of
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import SINGLE_FACTOR, CompletedStep, State
@@ -149,7 +149,7 @@ async def start(
     """Start a flow. Send the browser to :func:`path` with the cookies of its key.
 
     Args:
-        key: of the browser, from :func:`idp.signin.limits.begin`.
+        key: of the browser, from :func:`idp.signin.limits.count_flow`.
         acr, required: the level that is asked for, and the one without which the flow does not end.
         max_age: how many seconds old a proof may be, that of an account elsewhere too. 0: it is given now. None: any.
         step_up: a session whose steps count already, so that only what is missing is asked for. They stay as old as
@@ -270,7 +270,7 @@ def moving(flow: Flow) -> tuple[BrowserBinding, dict[str, object]]:
     return binding or flow.binding, values
 
 
-async def current(flow: Flow) -> Flow:
+async def reload(flow: Flow) -> Flow:
     """A flow as it is by now, where it moved to too.
 
     Raises:
@@ -291,7 +291,7 @@ async def _keep(statement: NamedQuery, flow: Flow, kept: msgspec.Struct | None) 
     return msgspec.structs.replace(flow, binding=binding, turn=flow.turn + 1)
 
 
-async def keep_registration(flow: Flow, registration: Registration | None) -> Flow:
+async def store_registration(flow: Flow, registration: Registration | None) -> Flow:
     """Keep what somebody entered to get an account, or forget it. In the transaction of the mail that is for it.
 
     Raises:
@@ -300,7 +300,7 @@ async def keep_registration(flow: Flow, registration: Registration | None) -> Fl
     return msgspec.structs.replace(await _keep(_REGISTER, flow, registration), registration=registration)
 
 
-async def keep_identity(flow: Flow, somebody: ExternalIdentity) -> Flow:
+async def store_identity(flow: Flow, somebody: ExternalIdentity) -> Flow:
     """Keep who somebody is elsewhere, until they have proved whose account here is theirs.
 
     Raises:
@@ -319,18 +319,18 @@ async def finish(flow: Flow) -> None:
         raise finished()
 
 
-async def abandon(user_id: UUID) -> None:
+async def cancel_flows(user_id: UUID) -> None:
     """End what was begun with steps that count no more: a changed password, a removed factor."""
     await execute(_ABANDON, user_id)
 
 
-async def keep_form(binding: BrowserBinding, form: Mapping[str, str]) -> None:
+async def store_form(binding: BrowserBinding, form: Mapping[str, str]) -> None:
     """Keep a form that could not be taken without the sign-in that now begins. It may hold secrets, so it is sealed."""
     sealed = vault.seal(msgspec.json.encode(form), f"signin_flow.kept_form:{binding.id}")
     await execute(_KEEP_FORM, binding.id, binding.hash, sealed)
 
 
-async def kept_form(id: str, user_id: UUID) -> dict[str, str]:
+async def stored_form(id: str, user_id: UUID) -> dict[str, str]:
     """The form that a sign-in kept which this user finished; empty if there is none."""
     row = await fetchrow(_KEPT_FORM, id, user_id)
     if row is None or row["kept_form"] is None:

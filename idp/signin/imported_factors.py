@@ -8,9 +8,9 @@ from idp.federation import linking
 from idp.signin import totp
 
 
-async def keep(user_id: UUID, totp_secret: str | None, identities: Sequence[Identity]) -> None:
+async def store(user_id: UUID, totp_secret: str | None, identities: Sequence[Identity]) -> None:
     """Keep it for a user who was just made, in the caller's transaction."""
     if totp_secret is not None:
-        await totp.keep(user_id, totp_secret)
+        await totp.import_secret(user_id, totp_secret)
     for identity in identities:
         await linking.keep(user_id, identity.issuer, identity.subject, identity.upstream)

@@ -12,7 +12,6 @@ from litestar import Request
 from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
 from idp.audit.events import record
-from idp.http.browser_binding import BrowserKey
 from idp.http.client_address import subjects
 from idp.infra.db.engine import transaction
 from idp.infra.db.named_queries import NamedQuery
@@ -22,6 +21,7 @@ from idp.mail import outbox
 from idp.settings import DAY, HOUR, MINUTE, settings
 from idp.signin import devices
 from idp.signin import subject as signin_subject
+from idp.signin.browser import BrowserKey
 from idp.signin.subject import SignInSubject
 
 Browser = Request[Any, Any, Any]
@@ -65,7 +65,7 @@ _TRY_PASSWORD = NamedQuery(f"""
 """)  # noqa: S608
 
 
-async def step(browser: Browser | None) -> None:
+async def count_step(browser: Browser | None) -> None:
     """Count a step for which nothing else is counted.
 
     Args:
@@ -74,7 +74,7 @@ async def step(browser: Browser | None) -> None:
     Raises:
         TooManyRequestsError: there were too many from this host or network, or from the person's own browsers.
     """
-    known = await devices.known(browser)
+    known = await devices.find_known(browser)
     await spend(*_steps(known and known.email))
 
 
@@ -88,7 +88,7 @@ def _steps(person: str | None) -> list[Event]:
     return [(STEPS_OF_HOST, host), (STEPS_OF_NETWORK, network)]
 
 
-async def begin(browser: Browser | None) -> BrowserKey:
+async def count_flow(browser: Browser | None) -> BrowserKey:
     """Count a sign-in, an authorization request or a trip to a provider that is about to be stored.
 
     Args:
@@ -101,14 +101,14 @@ async def begin(browser: Browser | None) -> BrowserKey:
         TooManyRequestsError: too many were begun from this host or network, or from the person's own browsers.
     """
     if settings().address_limits:
-        known = await devices.known(browser)
+        known = await devices.find_known(browser)
         host, network = subjects(client_address.get())
         by_address: tuple[Event, ...] = ((FLOWS_OF_HOST, host), (FLOWS_OF_NETWORK, network))
         await spend(*(((FLOWS_OF_PERSON, known.email),) if known else by_address))
     return BrowserKey.of(browser) if browser is not None else BrowserKey.new()
 
 
-async def mail_to(email: str, browser: Browser | None) -> None:
+async def count_mail(email: str, browser: Browser | None) -> None:
     """Count a mail to an address and the step that causes it. Unknown addresses are counted as known ones.
 
     Args:
@@ -117,7 +117,7 @@ async def mail_to(email: str, browser: Browser | None) -> None:
     Raises:
         TooManyRequestsError: there were too many.
     """
-    if await devices.known(browser, email=email) is not None:
+    if await devices.find_known(browser, email=email) is not None:
         await spend((MAILS_TO_PERSON, email), (MAILS_TO_PERSON_A_DAY, email), *_steps(email))
         return
     events: list[Event] = [(MAILS_TO_ADDRESS, email), (MAILS_TO_ADDRESS_A_DAY, email), *_steps(None)]
@@ -127,7 +127,7 @@ async def mail_to(email: str, browser: Browser | None) -> None:
     await spend(*events)
 
 
-async def password(email: str | None, entered: str, browser: Browser | None) -> SignInSubject | None:
+async def count_password(email: str | None, entered: str, browser: Browser | None) -> SignInSubject | None:
     """Count a try of a password at an account, before it is verified, and the step.
 
     A browser that its user signed in with before is counted by itself: tries elsewhere do not lock it out.
@@ -177,7 +177,7 @@ async def _tell_owner(email: str, person: SignInSubject | None) -> None:
         await record("account_locked", outcome="denied", user_id=user_id, limit_key=email)
 
 
-async def second_step(user_id: UUID, browser: Browser | None) -> None:
+async def count_second_step(user_id: UUID, browser: Browser | None) -> None:
     """Count a try of a code at an account, in whichever flow, and the step.
 
     A browser is counted by itself if the person used a second factor there before. A password alone would make any
@@ -186,7 +186,7 @@ async def second_step(user_id: UUID, browser: Browser | None) -> None:
     Raises:
         TooManyRequestsError: the next one is not allowed yet.
     """
-    known = await devices.known(browser, user_id=user_id)
+    known = await devices.find_known(browser, user_id=user_id)
     subject = _subject(user_id, known.id if known is not None and known.second_step else None)
     await spend((SECOND_STEPS, subject), *_steps(known and known.email))
 

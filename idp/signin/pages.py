@@ -9,13 +9,13 @@ from litestar.params import FromPath
 from idp.errors import PageError, TooManyRequestsError
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.browser_binding import BrowserBinding
 from idp.http.exception_handlers import slowed_down, wait_sentence
 from idp.http.pages import navigate, page, see_other
 from idp.infra.i18n import gettext as _
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits, service, sessions, transitions
+from idp.signin.browser import BrowserBinding
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.flow import Flow, FlowFinishedError
 from idp.signin.service import AUTHENTICATION_METHODS, StepNotAllowedError, StepResult
@@ -32,7 +32,7 @@ async def start_login(request: AnyRequest) -> Response[Any]:
     """Sign in for its own sake: the person ends at their account."""
     if await sessions.current(request) is not None:
         return see_other("/")
-    key = await limits.begin(request)
+    key = await limits.count_flow(request)
     return see_other(flows.path(await flows.start(key, "/")), key.cookies())
 
 
@@ -102,7 +102,7 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     if wanted is None:
         return see_other(flows.path(flow.binding))
     try:
-        taken = await service.take(request, flow, wanted, form)
+        taken = await service.take_step(request, flow, wanted, form)
     except StepNotAllowedError:
         return see_other(flows.path(flow.binding))
     except StepRefusedError as error:
@@ -171,7 +171,7 @@ async def _show(
     """A page of the flow. What was entered is shown again, but for secrets."""
     allowed = transitions.allowed(state)
     entered = entered or {}
-    context = await AUTHENTICATION_METHODS[step].show(flow)
+    context = await AUTHENTICATION_METHODS[step].context(flow)
     if Step.PASSKEY in allowed and step is Step.PASSWORD:
         context["passkey_options"] = await passkey.options(flow)
     return page(

@@ -86,7 +86,7 @@ class InvalidPasskeyError(Exception):
     """What the browser sent is not accepted. The message is one plain sentence for the person."""
 
 
-class Verified(NamedTuple):
+class VerifiedPasskey(NamedTuple):
     """Who has shown which passkey."""
 
     user_id: UUID
@@ -174,7 +174,7 @@ async def register(user_id: UUID, name: str, challenge: bytes, response_json: st
         )  # fmt: skip
     if row is not None:
         return Passkey(**row)
-    if len(await list_of(user_id)) >= MAX_PASSKEYS:
+    if len(await passkeys_of(user_id)) >= MAX_PASSKEYS:
         raise InvalidPasskeyError(
             _("You have %(count)s passkeys already. Remove one that you no longer use.", count=MAX_PASSKEYS)
         )
@@ -246,7 +246,7 @@ def authentication_options(challenge: bytes, passkeys: Sequence[Passkey] | None 
 
 async def verify(
     challenge: bytes, response_json: str, *, user_id: UUID | None, require_user_verification: bool = True
-) -> Verified:
+) -> VerifiedPasskey:
     """Verify that somebody holds a passkey (section 7.2), and note its use.
 
     Args:
@@ -286,7 +286,7 @@ async def verify(
     if not used["grows"]:
         detail = {"passkey_id": str(row["id"]), "before": used["before"], "count": verified.new_sign_count}
         await record("passkey_count_fell", user_id=owner, detail=detail)
-    return Verified(owner, row["id"], verified.user_verified, row["backup_eligible"])
+    return VerifiedPasskey(owner, row["id"], verified.user_verified, row["backup_eligible"])
 
 
 def _authentication(response_json: str) -> "structs.AuthenticationCredential":
@@ -296,7 +296,7 @@ def _authentication(response_json: str) -> "structs.AuthenticationCredential":
     return credential
 
 
-def amr(verified: Verified) -> list[str]:
+def amr(verified: VerifiedPasskey) -> list[str]:
     """The authentication methods that a passkey amounts to (RFC 8176).
 
     A key that may be copied to other devices by its owner's provider is held by software. ``user`` is a test of
@@ -308,7 +308,7 @@ def amr(verified: Verified) -> list[str]:
 # Keeping them
 
 
-async def list_of(user_id: UUID) -> list[Passkey]:
+async def passkeys_of(user_id: UUID) -> list[Passkey]:
     """The passkeys of a user, the oldest first."""
     return await Passkey.objects().where(Passkey.user_id == user_id).order_by(Passkey.created_at)
 

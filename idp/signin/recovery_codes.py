@@ -30,7 +30,7 @@ def _hash(user_id: UUID, code: str) -> bytes:
     return hmac.digest(vault.derive("recovery-code"), user_id.bytes + code.encode(), "sha256")
 
 
-async def make(user_id: UUID) -> list[str]:
+async def generate(user_id: UUID) -> list[str]:
     """Make new codes in place of all earlier ones. They are shown now and never again."""
     codes = ["".join(secrets.choice(_ALPHABET) for _ in range(LENGTH)) for _ in range(COUNT)]
     hashes = [_hash(user_id, code) for code in codes]
@@ -42,7 +42,7 @@ async def make(user_id: UUID) -> list[str]:
     return [f"{code[:5]}-{code[5:]}" for code in codes]
 
 
-async def use(user_id: UUID, text: str) -> bool:
+async def consume(user_id: UUID, text: str) -> bool:
     """Use a code, once, however it was typed: in capitals, with spaces, with o for 0, with i or l for 1."""
     code = typed_codes.characters(text).translate(_LOOKALIKES)
     if len(code) != LENGTH or not set(code) <= set(_ALPHABET):
@@ -50,11 +50,11 @@ async def use(user_id: UUID, text: str) -> bool:
     return bool(await execute(_USE, user_id, _hash(user_id, code)))
 
 
-async def left(user_id: UUID) -> int:
+async def count_unused(user_id: UUID) -> int:
     """How many codes can still be used."""
     row = await fetchrow(_LEFT, user_id)
     return row["count"] if row is not None else 0
 
 
-async def remove(user_id: UUID) -> None:
+async def delete_all(user_id: UUID) -> None:
     await execute(_REMOVE, user_id)

@@ -10,19 +10,19 @@ from idp.accounts import passwords
 from idp.audit import unauthenticated_limit
 from idp.audit.events import record
 from idp.errors import TooManyRequestsError
-from idp.http.browser_binding import BrowserKey
 from idp.infra.db.engine import transaction
 from idp.settings import settings
 from idp.signin import completion, sessions, subject, transitions
 from idp.signin import flow as flows
+from idp.signin.browser import BrowserKey
 from idp.signin.factors import Factors
 from idp.signin.flow import Flow
 from idp.signin.sessions import SignedIn
 from idp.signin.steps import (
     AuthenticationMethod,
     Fields,
-    Proof,
     StepRefusedError,
+    VerifiedStep,
     email_code,
     enrol,
     passkey,
@@ -108,7 +108,7 @@ def check_load(step: Step | None) -> None:
         passwords.check_load()
 
 
-async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, browser: bool = True) -> StepResult:
+async def take_step(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, browser: bool = True) -> StepResult:
     """Take a step with what was entered.
 
     Args:
@@ -129,13 +129,13 @@ async def take(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, b
         flow = msgspec.structs.replace(flow, key=BrowserKey.renewed(request))
     way, refused = AUTHENTICATION_METHODS[step], None
     try:
-        checked = await way.check(flow, fields, request if browser else None)
+        checked = await way.verify(flow, fields, request if browser else None)
         if _stands_alone(checked, flow) and (taken := await _go_on(request, flow, checked, fields, browser)):
             return taken
         async with transaction():
             await _hold_session(flow)
             try:
-                proof = await way.take(flow, checked)
+                proof = await way.complete(flow, checked)
             except StepRefusedError as error:
                 # Not out of the transaction: the try is counted there.
                 refused = error
@@ -167,7 +167,7 @@ async def _hold_session(flow: Flow) -> None:
     """
     if flow.session_id is None or flow.user_id is None:
         return
-    if not await sessions.is_live(flow.user_id, flow.session_id):
+    if not await sessions.lock_live(flow.user_id, flow.session_id):
         raise flows.expired()
 
 
@@ -186,20 +186,20 @@ async def _note_refusal(flow: Flow, step: Step, refused: StepRefusedError) -> No
     )
 
 
-def _stands_alone(checked: Any, flow: Flow) -> TypeGuard[Proof]:
+def _stands_alone(checked: Any, flow: Flow) -> TypeGuard[VerifiedStep]:
     """Whether a step is proved already and nothing else takes part in what it leads to: no transaction is needed."""
-    if not isinstance(checked, Proof) or checked.by is None:
+    if not isinstance(checked, VerifiedStep) or checked.by is None:
         return False
     return flow.identity is None and flow.session_id is None and checked.by.session_id is None
 
 
 async def _go_on(
-    request: AnyRequest, flow: Flow, proof: Proof | None, fields: Fields, browser: bool
+    request: AnyRequest, flow: Flow, proof: VerifiedStep | None, fields: Fields, browser: bool
 ) -> StepResult | None:
     """Note the step, and end the flow with a session if nothing is missing any more. None: something has changed."""
     cookies = tuple(flow.key.cookies()) if flow.key is not None else ()
     if proof is None:
-        now = await flows.current(flow)
+        now = await flows.reload(flow)
         return StepResult(now, cookies=cookies if now.binding != flow.binding else ())
     flow = proof.flow or flow
     person = proof.by or await subject.of(proof.user_id, request if browser else None)
@@ -217,5 +217,5 @@ async def _go_on(
     ended = await completion.end(request, flow, person, proof.done, browser=browser, trust=trust)
     if ended is None:
         return None
-    await upstream.link(ended.flow, person.user_id)
+    await upstream.link_identity(ended.flow, person.user_id)
     return StepResult(ended.flow, ended.session, (*ended.cookies, *cookies), proof.codes)

@@ -120,7 +120,7 @@ async def current(request: AnyRequest) -> SignedIn | None:
     return SignedIn(row["id"], row["user_id"], row["auth_time"], done, tuple(row["amr"]), row["acr"])
 
 
-async def hold(session: SignedIn, *, fresh: bool = False) -> None:
+async def lock(session: SignedIn, *, fresh: bool = False) -> None:
     """Check that a session is live and its user not disabled, and keep it so for the rest of the transaction.
 
     Args:
@@ -138,8 +138,8 @@ async def hold(session: SignedIn, *, fresh: bool = False) -> None:
         raise ended()
 
 
-async def is_live(user_id: UUID, session_id: UUID) -> bool:
-    """As :func:`hold`, for who knows what to say."""
+async def lock_live(user_id: UUID, session_id: UUID) -> bool:
+    """As :func:`lock`, for who knows what to say."""
     return await fetchrow(_HOLD, user_id, session_id) is not None
 
 
@@ -152,9 +152,9 @@ def ended() -> PageError:
     )
 
 
-def protect(session: SignedIn, *, fresh: bool = False) -> None:
-    """Let a request change something only while its session lives; arguments as of :func:`hold`."""
-    authority.set(partial(hold, session, fresh=fresh))
+def guard_changes(session: SignedIn, *, fresh: bool = False) -> None:
+    """Let a request change something only while its session lives; arguments as of :func:`lock`."""
+    authority.set(partial(lock, session, fresh=fresh))
 
 
 class Begun(NamedTuple):
@@ -200,25 +200,25 @@ def begun(
     return Begun(values, cookies.make(cookies.SESSION, token, max_age=settings().session_lifetime))
 
 
-async def begin_again(request: AnyRequest, session: SignedIn) -> Cookie:
+async def restart(request: AnyRequest, session: SignedIn) -> Cookie:
     """Go on with a session under a new cookie, after every one of the user's was ended. Nobody signed in by this.
 
-    Runs in the caller's transaction, which began while the session was live (:func:`protect`).
+    Runs in the caller's transaction, which began while the session was live (:func:`guard_changes`).
     """
     session_id = ids.uuid7()
     new = begun(request, session.user_id, session.done, session_id=session_id, auth_time=session.auth_time)
     await _BEGIN.fetchrow(**new.values)
-    protect(msgspec.structs.replace(session, id=session_id))
+    guard_changes(msgspec.structs.replace(session, id=session_id))
     await record("sign_in", user_id=session.user_id, session_id=session_id, detail={"amr": session.amr})
     return new.cookie
 
 
-async def keep_challenge(session_id: UUID, challenge: bytes) -> None:
+async def store_challenge(session_id: UUID, challenge: bytes) -> None:
     """Keep what a new passkey of this session must answer."""
     await execute("UPDATE session SET challenge = $2 WHERE id = $1", session_id, challenge)
 
 
-async def take_challenge(session_id: UUID) -> bytes | None:
+async def consume_challenge(session_id: UUID) -> bytes | None:
     """What a new passkey must answer, once, while the session lives. In the transaction that keeps the passkey."""
     row = await fetchrow(_TAKE_CHALLENGE, session_id)
     return bytes(row["challenge"]) if row is not None else None

@@ -71,7 +71,7 @@ def _context(row_id: UUID) -> str:
     return f"totp.secret:{row_id}"
 
 
-async def start(user_id: UUID, holder: str, account_name: str) -> Setup:
+async def start_setup(user_id: UUID, holder: str, account_name: str) -> Setup:
     """Draw a secret for an app; for an hour, the same one again. It counts once a code has confirmed it.
 
     Args:
@@ -103,7 +103,7 @@ async def confirm(user_id: UUID, holder: str, code: str) -> bool:
     return await _accept(_CONFIRM, await fetchrow(_FIND_PENDING, user_id, holder), code)
 
 
-async def keep(user_id: UUID, secret: str) -> None:
+async def import_secret(user_id: UUID, secret: str) -> None:
     """Enable an app whose secret another system drew, of a user who was just made. In the caller's transaction."""
     row_id = ids.uuid7()
     await execute(_KEEP, row_id, user_id, vault.seal(secret.encode(), _context(row_id)))
@@ -132,7 +132,7 @@ def _step_of(secret: str, code: str) -> int | None:
     return max((step for step in steps if hmac.compare_digest(hotp.at(step), digits)), default=None)
 
 
-async def forget_pending(user_id: UUID) -> int:
+async def delete_pending(user_id: UUID) -> int:
     """Forget a secret that no code has confirmed. Returns how many there were."""
     return await execute(_FORGET_PENDING, user_id)
 

@@ -23,7 +23,7 @@ from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import totp
-from idp.signin.imported_factors import keep
+from idp.signin.imported_factors import store
 from tests.support.imports import PASSWORD
 from tests.support.isolated import own_database
 
@@ -58,7 +58,7 @@ def _run(folder: Path, heading: str, files: dict[str, str], **environment: str) 
 
 async def _import(data: bytes, *, csv: bool = False) -> list[Refusal]:
     records = read_csv(io.BytesIO(data), COLUMNS) if csv else read_json_lines(io.BytesIO(data))
-    return [refusal async for batch in import_users(records, keep) for refusal in batch.refused]
+    return [refusal async for batch in import_users(records, store) for refusal in batch.refused]
 
 
 async def _known(email: str) -> User:

@@ -47,15 +47,15 @@ def test_spellings(spell: Callable[[str], str]) -> None:
 async def test_everywhere(alice: User, spell: Callable[[str], str]) -> None:
     """In mails, from an app, on paper."""
     sent = await email_proofs.prepare(email_proofs.Purpose.SIGN_IN, alice.email, lifetime=60, flow_id=str(alice.id))
-    app = pyotp.TOTP((await totp.start(alice.id, "test", alice.email)).secret)
-    code = (await recovery_codes.make(alice.id))[0]
+    app = pyotp.TOTP((await totp.start_setup(alice.id, "test", alice.email)).secret)
+    code = (await recovery_codes.generate(alice.id))[0]
     for text in WRONG[:4]:
         assert await email_proofs.try_code(email_proofs.Purpose.SIGN_IN, str(alice.id), text) is None
         assert not await totp.confirm(alice.id, "test", text)
-        assert not await recovery_codes.use(alice.id, text)
+        assert not await recovery_codes.consume(alice.id, text)
     assert await email_proofs.try_code(email_proofs.Purpose.SIGN_IN, str(alice.id), spell(sent.code)) is not None
     assert await totp.confirm(alice.id, "test", spell(app.at(int(time.time()))))
-    assert await recovery_codes.use(alice.id, spell(code))
+    assert await recovery_codes.consume(alice.id, spell(code))
 
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: ascii(text)[:12])

@@ -14,10 +14,10 @@ import pyotp
 import pytest
 
 from idp.accounts.tables import user_by_id
-from idp.http.browser_binding import BrowserBinding
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import flow as flows
 from idp.signin import passkeys, totp
+from idp.signin.browser import BrowserBinding
 from idp.signin.csrf import form_token
 from idp.signin.flow import Flow
 from idp.signin.transitions import (
@@ -186,7 +186,7 @@ class Walker:
         if flow.acr == MULTI_FACTOR:
             if await totp.enabled(user.id):
                 return {"action": "totp", "code": await self.person.otp()}
-            setup = await totp.start(user.id, flow.binding.id, user.email)
+            setup = await totp.start_setup(user.id, flow.binding.id, user.email)
             return {"action": "totp", "code": pyotp.TOTP(setup.secret).now()}
         options = passkeys.registration_options(user, flow.challenge, [])
         return {"action": "passkey", "credential": Authenticator(origin=self.origin).create(options)}

@@ -15,7 +15,7 @@ from idp.accounts.imports import Batch, import_users
 from idp.accounts.tables import User, user_by_email
 from idp.accounts.users import EmailTakenError, create_user
 from idp.infra.db.engine import execute, fetchrow
-from idp.signin.imported_factors import keep
+from idp.signin.imported_factors import store
 from tests.cli.conftest import Cli
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Page
@@ -119,7 +119,7 @@ def people(browser: Browser, client: RelyingParty, mailbox: Mailbox) -> People:
 
 async def _import(*emails: str) -> Batch:
     records = [Record(line, {"email": email}) for line, email in enumerate(emails, 1)]
-    (batch,) = [batch async for batch in import_users(iter(records), keep)]
+    (batch,) = [batch async for batch in import_users(iter(records), store)]
     return batch
 
 

@@ -12,9 +12,9 @@ import pytest
 from idp.accounts.tables import User
 from idp.errors import PageError
 from idp.federation.linking import ExternalIdentity
-from idp.http.browser_binding import TAG_LENGTH, BrowserBinding, BrowserKey
 from idp.infra.db.engine import execute, fetch
 from idp.signin import flow as flows
+from idp.signin.browser import TAG_LENGTH, BrowserBinding, BrowserKey
 from idp.signin.csrf import form_token
 from idp.signin.flow import FlowFinishedError
 from tests.conftest import MakeClient, MakeUser
@@ -242,12 +242,12 @@ async def test_50_a_copied_key_takes_no_account_elsewhere(alice: User) -> None:
     """Whose account here is not known yet. The former address leads to the new one, which is under the new key."""
     key, new = BrowserKey.new(), BrowserKey.new()
     start = msgspec.structs.replace(await flows.load_bound(await flows.start(key, "/")), key=new)
-    kept = await flows.keep_identity(start, ExternalIdentity("github", "https://github.com", "alice", None, False, {}))
+    kept = await flows.store_identity(start, ExternalIdentity("github", "https://github.com", "alice", None, False, {}))
     assert kept.binding.id[:TAG_LENGTH] == new.tag
     with pytest.raises(FlowFinishedError) as left:
         await flows.load_bound(start.binding)
     assert left.value.return_to == flows.path(kept.binding)
-    assert (await flows.current(start)).identity == kept.identity
+    assert (await flows.reload(start)).identity == kept.identity
     for binding in (
         BrowserBinding.derive(kept.binding.id, key.secret),
         BrowserBinding(kept.binding.id, start.binding.secret),

@@ -1,7 +1,7 @@
 """Row 59: what was proved is what is used, also when something else is kept between the proof and its use.
 
-A request that read its flow before another one changed it is played by giving :func:`idp.signin.service.take` the flow
-as it was. So every interleaving of two requests is tried, and none depends on timing.
+A request that read its flow before another one changed it is simulated by passing the old flow to
+:func:`idp.signin.service.take_step`. So every interleaving of two requests is tried, and none depends on timing.
 """
 
 import asyncio
@@ -23,7 +23,6 @@ from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email, user_by_id
 from idp.errors import PageError, TooManyRequestsError
 from idp.federation.linking import ExternalIdentity
-from idp.http.browser_binding import BrowserKey
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.infra.request_context import client_address
 from idp.mail import outbox
@@ -34,6 +33,7 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.credentials import credentials_changed
 from idp.signin import flow as flows
 from idp.signin import passkeys, service, sessions, totp
+from idp.signin.browser import BrowserKey
 from idp.signin.flow import Flow, Registration
 from idp.signin.sessions import SignedIn
 from idp.signin.steps import StepRefusedError, registration, upstream
@@ -108,7 +108,7 @@ async def _take(flow: Flow, step: Step, **fields: str) -> None:
     it is, so that an old request finds it.
     """
     with suppress(StepRefusedError, PageError, TooManyRequestsError, service.StepNotAllowedError):
-        await service.take(_request(), flow, step, fields, browser=False)
+        await service.take_step(_request(), flow, step, fields, browser=False)
 
 
 # Registration
@@ -161,9 +161,9 @@ async def test_59_what_is_entered_belongs_to_the_mail(letters: list[Letter]) -> 
     await _take(stale, Step.REGISTRATION, username=own, password=PASSWORDS[1], name="Second")
     code = letters[-1].context["code"]
     with pytest.raises(PageError):
-        await service.take(_request(), stale, Step.REGISTRATION, {"code": code}, browser=False)
+        await service.take_step(_request(), stale, Step.REGISTRATION, {"code": code}, browser=False)
     assert await user_by_email(own) is None
-    await service.take(_request(), await _now(start), Step.REGISTRATION, {"code": code}, browser=False)
+    await service.take_step(_request(), await _now(start), Step.REGISTRATION, {"code": code}, browser=False)
     made = await user_by_email(own)
     assert made is not None
     assert (made.name, await verify_password(made.password_hash, PASSWORDS[1])) == ("Second", True)
@@ -177,7 +177,7 @@ async def test_59_a_mail_again_is_for_the_flow_as_it_is(letters: list[Letter]) -
     await _take(stale, Step.REGISTRATION, username=victim, password=PASSWORDS[0])
     count = len(letters)
     with pytest.raises(PageError):
-        await service.take(_request(), stale, Step.REGISTRATION, {"action": "send"}, browser=False)
+        await service.take_step(_request(), stale, Step.REGISTRATION, {"action": "send"}, browser=False)
     assert len(letters) == count
     assert await email_proofs.waiting(Purpose.REGISTRATION, start.binding.id) == victim
 
@@ -205,7 +205,7 @@ async def test_59_an_invitation_is_for_its_own_address() -> None:
     kept = Registration(email=victim, invited_email=victim, invitation_id=row["id"], password_hash="x")
     with pytest.raises(StepRefusedError):
         async with transaction():
-            await registration.take(await _flow(registration=kept), kept)
+            await registration.complete(await _flow(registration=kept), kept)
     assert await user_by_email(victim) is None
     assert await invitations.use(row["id"]) == own
 
@@ -270,12 +270,12 @@ async def test_59_who_came_back_from_a_provider(letters: list[Letter], monkeypat
     monkeypatch.setattr(upstream, "available", lambda flow: [flow])
     own = _address()
     start = await _flow()
-    first = await flows.keep_identity(start, _somebody("first"))
+    first = await flows.store_identity(start, _somebody("first"))
     await _take(first, Step.UPSTREAM, action="send", username=own)
     code = letters[-1].context["code"]
-    assert await flows.keep_identity(first, _somebody("second"))
+    assert await flows.store_identity(first, _somebody("second"))
     with pytest.raises(PageError):
-        await service.take(_request(), first, Step.UPSTREAM, {"code": code}, browser=False)
+        await service.take_step(_request(), first, Step.UPSTREAM, {"code": code}, browser=False)
     assert await user_by_email(own) is None
 
 
@@ -284,8 +284,8 @@ async def test_59_who_came_back_from_a_provider(letters: list[Letter], monkeypat
 
 async def test_59_an_app_is_the_one_that_was_shown_here(alice: User) -> None:
     """A thief with the password opens the page first; the owner confirms a secret that only she has seen."""
-    theirs = pyotp.TOTP((await totp.start(alice.id, "their flow", alice.email)).secret)
-    own = pyotp.TOTP((await totp.start(alice.id, "her session", alice.email)).secret)
+    theirs = pyotp.TOTP((await totp.start_setup(alice.id, "their flow", alice.email)).secret)
+    own = pyotp.TOTP((await totp.start_setup(alice.id, "her session", alice.email)).secret)
     assert own.secret != theirs.secret
     for holder in ("their flow", "her session"):
         assert not await totp.confirm(alice.id, holder, theirs.now())
@@ -295,9 +295,9 @@ async def test_59_an_app_is_the_one_that_was_shown_here(alice: User) -> None:
 
 async def test_59_a_passkey_of_a_session_that_has_ended(alice: User) -> None:
     session = await _session(alice)
-    await sessions.keep_challenge(session.id, b"c" * 32)
+    await sessions.store_challenge(session.id, b"c" * 32)
     await sessions.end(session)
-    assert await sessions.take_challenge(session.id) is None
+    assert await sessions.consume_challenge(session.id) is None
 
 
 async def test_59_a_passkey_of_an_earlier_turn(alice: User) -> None:

@@ -27,11 +27,11 @@ from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant, revoke
 from idp.http import cookies
 from idp.http.access import Access
-from idp.http.browser_binding import BrowserKey
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.oauth.clients.service import set_admin_role
 from idp.oauth.sign_out import end_session, sign_out_everywhere, sign_out_user
 from idp.signin import flow as flows
+from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import CompletedStep, Step

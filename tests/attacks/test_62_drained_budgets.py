@@ -18,11 +18,11 @@ from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.errors import TooManyRequestsError
 from idp.federation.linking import ExternalIdentity
-from idp.http.browser_binding import BrowserKey
 from idp.infra import rate_limits
 from idp.infra.db.engine import execute, fetch
 from idp.infra.request_context import client_address
 from idp.signin import limits, service
+from idp.signin.browser import BrowserKey
 from idp.signin.flow import Flow
 from idp.signin.transitions import SECOND, Step
 from tests.conftest import MakeUser
@@ -110,11 +110,11 @@ class _World:
     async def strangers(self, kind: str, host: int, times: int) -> None:
         """One host does something over and over, until it is refused. The refusal changes nothing."""
         acts: dict[str, Callable[[], Awaitable[Any]]] = {
-            "mail": lambda: limits.mail_to(self.owner.email, _browser()),
-            "mails to anybody": lambda: limits.mail_to(f"{secrets.token_hex(4)}@example.com", _browser()),
-            "password": lambda: limits.password(self.owner.email, self.owner.email, _browser()),
-            "second step": lambda: limits.second_step(self.owner.id, _browser()),
-            "step": lambda: limits.step(_browser()),
+            "mail": lambda: limits.count_mail(self.owner.email, _browser()),
+            "mails to anybody": lambda: limits.count_mail(f"{secrets.token_hex(4)}@example.com", _browser()),
+            "password": lambda: limits.count_password(self.owner.email, self.owner.email, _browser()),
+            "second step": lambda: limits.count_second_step(self.owner.id, _browser()),
+            "step": lambda: limits.count_step(_browser()),
         }
         # The first host is the owner's own, as in an office or behind a provider's NAT.
         address = f"{self.network}.{host}"
@@ -128,10 +128,10 @@ class _World:
     async def owns(self, kind: str) -> None:
         """The owner does something at her browser, if what the documentation promises allows it."""
         acts: dict[str, Callable[[], Awaitable[Any]]] = {
-            "mail": lambda: limits.mail_to(self.owner.email, self.own),
-            "password": lambda: limits.password(self.owner.email, self.owner.email, self.own),
-            "second step": lambda: limits.second_step(self.owner.id, self.own),
-            "step": lambda: limits.step(self.own),
+            "mail": lambda: limits.count_mail(self.owner.email, self.own),
+            "password": lambda: limits.count_password(self.owner.email, self.owner.email, self.own),
+            "second step": lambda: limits.count_second_step(self.owner.id, self.own),
+            "step": lambda: limits.count_step(self.own),
         }
         budget = self.mails if kind == "mail" else self.steps
         if not budget.spend(self.now):
@@ -183,32 +183,32 @@ async def test_62_the_owner_is_never_locked_out(db: str, actions: list[tuple[Any
 async def test_62_refused_mails_do_not_spend_those_of_the_day(alice: User) -> None:
     """22 requests within two seconds once took all mail from a person for an hour and a half."""
     own, network = await _own_browser(alice), _network()
-    asked = [await _from(f"{network}.{number}", limits.mail_to(alice.email, _browser())) for number in range(22)]
+    asked = [await _from(f"{network}.{number}", limits.count_mail(alice.email, _browser())) for number in range(22)]
     assert asked == [True] * 3 + [False] * 19
-    assert await _from(f"{network}.99", limits.mail_to(alice.email, own))
+    assert await _from(f"{network}.99", limits.count_mail(alice.email, own))
     await _pass(limits.MAILS_TO_ADDRESS.interval)
-    assert await _from(f"{network}.99", limits.mail_to(alice.email, _browser()))
+    assert await _from(f"{network}.99", limits.count_mail(alice.email, _browser()))
 
 
 async def test_62_one_host_does_not_spend_its_network(db: str) -> None:
     """What is refused to a host is not counted for the network around it, nor is a person counted anywhere."""
     network = _network()
-    allowed = [await _from(f"{network}.1", limits.step(_browser())) for _ in range(700)]
+    allowed = [await _from(f"{network}.1", limits.count_step(_browser())) for _ in range(700)]
     # Some seconds pass while they try, in which a few more become free.
     assert limits.STEPS_OF_HOST.burst <= sum(allowed) < limits.STEPS_OF_NETWORK.burst / 4
-    assert await _from(f"{network}.2", limits.step(_browser()))
+    assert await _from(f"{network}.2", limits.count_step(_browser()))
     email = f"{secrets.token_hex(6)}@example.com"
-    assert not await _from(f"{network}.1", limits.password(email, email, _browser()))
+    assert not await _from(f"{network}.1", limits.count_password(email, email, _browser()))
     assert await rate_limits.spend((limits.PASSWORDS, email)) == 1
 
 
 async def test_62_a_device_has_a_budget_for_its_own_person_only(make_user: MakeUser, alice: User) -> None:
     """Mallory's own browser is known, to Mallory's account: at others' it is a stranger's. And it has bounds too."""
     own, network = await _own_browser(await make_user()), _network()
-    asked = [await _from(f"{network}.1", limits.mail_to(alice.email, own)) for _ in range(4)]
+    asked = [await _from(f"{network}.1", limits.count_mail(alice.email, own)) for _ in range(4)]
     assert asked == [True] * 3 + [False]
-    assert await _from(f"{network}.2", limits.mail_to(alice.email, await _own_browser(alice)))
-    tries = [await _from(f"{network}.1", limits.step(own)) for _ in range(limits.STEPS_OF_PERSON.burst * 3)]
+    assert await _from(f"{network}.2", limits.count_mail(alice.email, await _own_browser(alice)))
+    tries = [await _from(f"{network}.1", limits.count_step(own)) for _ in range(limits.STEPS_OF_PERSON.burst * 3)]
     assert limits.STEPS_OF_PERSON.burst <= sum(tries) < limits.STEPS_OF_PERSON.burst * 3
 
 

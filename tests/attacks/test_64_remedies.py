@@ -12,7 +12,7 @@ from idp.accounts.tables import Origin, User, user_by_email
 from idp.admin.roles import Role, grant
 from idp.federation import linking
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
-from idp.signin.imported_factors import keep
+from idp.signin.imported_factors import store
 from tests.attacks.test_21_voided import Come, _by_mail, _vouched_for
 from tests.conftest import MakeUser
 from tests.federation.conftest import Add, add, provider, sign_in
@@ -129,7 +129,7 @@ async def test_64_every_way_says_where_it_comes_from(make_user: MakeUser) -> Non
     assert found is not None
     assert found.origin == Origin.UPSTREAM
     email = f"{secrets.token_hex(6)}@example.com"
-    assert [batch.imported async for batch in imports.import_users([Record(1, {"email": email})], keep)] == [1]
+    assert [batch.imported async for batch in imports.import_users([Record(1, {"email": email})], store)] == [1]
     imported = await user_by_email(email)
     assert imported is not None
     assert imported.origin == Origin.IMPORT

@@ -12,12 +12,12 @@ from idp.accounts import email_proofs, passwords, recovery
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import User
 from idp.errors import TooManyRequestsError
-from idp.http.browser_binding import BrowserKey
 from idp.infra.request_context import client_address
 from idp.oauth.sign_out import sign_out_user
 from idp.signin import flow as flows
 from idp.signin import limits
-from idp.signin.recovery import reset_by_code, reset_by_link
+from idp.signin.browser import BrowserKey
+from idp.signin.password_reset import reset_by_code, reset_by_link
 
 pytestmark = pytest.mark.fault(8)
 

@@ -22,12 +22,12 @@ from idp.accounts.tables import User
 from idp.accounts.users import disable_user, set_password
 from idp.admin.incidents import contain_user
 from idp.federation import authorization_requests
-from idp.http.browser_binding import BrowserKey
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth.credentials import credentials_changed
 from idp.piccolo_app import APP_CONFIG
 from idp.signin import completion, factors, sessions, subject, totp
 from idp.signin import flow as flows
+from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
 from idp.signin.transitions import CompletedStep, Step
 from tests.conftest import MakeClient
@@ -123,8 +123,8 @@ async def _session(user: User) -> Artefact:
     begun = sessions.begun(_request(), user.id, (CompletedStep(Step.PASSWORD, ("pwd",)),), session_id=ids.uuid7())
     await sessions._BEGIN.fetchrow(**begun.values)
     session_id = begun.values["session_id"]
-    await sessions.keep_challenge(session_id, b"c" * 32)  # type: ignore[arg-type]
-    return Artefact("challenge of a passkey", lambda: sessions.take_challenge(session_id))  # type: ignore[arg-type]
+    await sessions.store_challenge(session_id, b"c" * 32)  # type: ignore[arg-type]
+    return Artefact("challenge of a passkey", lambda: sessions.consume_challenge(session_id))  # type: ignore[arg-type]
 
 
 async def _link(user: User) -> Artefact:
@@ -157,7 +157,7 @@ async def _device(user: User) -> Artefact:
 async def _app(user: User) -> list[Artefact]:
     """A secret that somebody has seen and not confirmed, where there is no app yet."""
     try:
-        setup = await totp.start(user.id, "thief", user.email)
+        setup = await totp.start_setup(user.id, "thief", user.email)
     except totp.AlreadyEnabledError:
         return []
     return [Artefact("pending app", lambda: totp.confirm(user.id, "thief", pyotp.TOTP(setup.secret).now()))]

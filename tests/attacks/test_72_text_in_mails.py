@@ -6,12 +6,12 @@ import pytest
 
 from idp.accounts import email_change, invitations
 from idp.accounts.tables import User
-from idp.http.browser_binding import BrowserKey
 from idp.ids import uuid7
 from idp.infra.request_context import client_address
 from idp.mail import outbox
 from idp.mail.messages import compose
 from idp.signin import flow as flows
+from idp.signin.browser import BrowserKey
 from idp.signin.steps import StepRefusedError, registration
 from tests.support.browser import Browser, as_page
 from tests.support.mailbox import Mailbox
@@ -86,7 +86,7 @@ async def test_72_unproved_addresses_are_told_no_name(alice: User, context: dict
     email = f"{secrets.token_hex(6)}@example.com"
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     fields = {"username": email, "password": PASSWORD, "name": "Ada"}
-    await registration.take(flow, await registration.check(flow, fields, None))
+    await registration.complete(flow, await registration.verify(flow, fields, None))
     await email_change.mail_confirmation(alice, f"new-{email}", uuid7())
     assert context.keys() == {"verify_email", "email_change_confirm"}
     assert all("name" not in given for given in context.values())
@@ -104,7 +104,7 @@ async def test_72_no_such_name_is_kept(db: str, name: str) -> None:
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     fields = {"username": f"{secrets.token_hex(6)}@example.com", "password": PASSWORD, "name": name}
     with pytest.raises(StepRefusedError, match="cannot be shown"):
-        await registration.check(flow, fields, None)
+        await registration.verify(flow, fields, None)
 
 
 async def test_72_the_mail_that_arrives(browser: Browser, mailbox: Mailbox) -> None:

@@ -53,9 +53,9 @@ async def test_how_much_is_written_does_not_go_by_whose_it_was(
     browser: Browser, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else what is left out under a flood, and so takes less time, would tell who has an account."""
-    from idp.http.browser_binding import BrowserKey
     from idp.signin import flow as flows
     from idp.signin import service
+    from idp.signin.browser import BrowserKey
     from idp.signin.steps import StepRefusedError
     from idp.signin.transitions import Step
 

@@ -98,14 +98,14 @@ async def _press(page: Page) -> str:
 
 
 async def _make(show: Show, user: User) -> None:
-    options = passkeys.registration_options(user, CHALLENGE, await passkeys.list_of(user.id))
+    options = passkeys.registration_options(user, CHALLENGE, await passkeys.passkeys_of(user.id))
     await passkeys.register(user.id, "", CHALLENGE, await _press(await show("create", options)))
 
 
 async def test_making_one_and_signing_in_with_it(show: Show, device: VirtualAuthenticator, alice: User) -> None:
     await _make(show, alice)
     assert len(await device.credentials()) == 1
-    (own,) = await passkeys.list_of(alice.id)
+    (own,) = await passkeys.passkeys_of(alice.id)
     for known in (None, [own]):
         page = await show("get", passkeys.authentication_options(CHALLENGE, known))
         verified = await passkeys.verify(CHALLENGE, await _press(page), user_id=alice.id if known else None)
@@ -132,7 +132,7 @@ async def test_a_press_ends_the_waiting_of_autofill(
 
 async def test_the_device_that_has_one_makes_no_second(show: Show, device: VirtualAuthenticator, alice: User) -> None:
     await _make(show, alice)
-    page = await show("create", passkeys.registration_options(alice, CHALLENGE, await passkeys.list_of(alice.id)))
+    page = await show("create", passkeys.registration_options(alice, CHALLENGE, await passkeys.passkeys_of(alice.id)))
     await page.click("button")
     await expect(page.get_by_role("alert")).to_have_text("That failed.")
 

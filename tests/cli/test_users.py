@@ -149,7 +149,7 @@ async def test_an_invitation(cli: Cli) -> None:
 async def test_factors_that_were_lost(cli: Cli, make_user: MakeUser) -> None:
     alice = await make_user()
     assert "had no second factor" in cli("users", "remove-factors", alice.email).out
-    await recovery_codes.make(alice.id)
+    await recovery_codes.generate(alice.id)
     await factors.set_two_step(alice.id, True)
     assert "no second factor any more" in cli("users", "remove-factors", alice.email).out
     found = await factors.factors_of(alice.id)

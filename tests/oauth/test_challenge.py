@@ -89,7 +89,7 @@ async def test_what_may_follow_is_told(app: RelyingParty, alice: User) -> None:
 
 
 async def test_a_second_step(app: RelyingParty, alice: User) -> None:
-    setup = await totp.start(alice.id, "test", alice.email)
+    setup = await totp.start_setup(alice.id, "test", alice.email)
     assert await totp.confirm(alice.id, "test", pyotp.TOTP(setup.secret).now())
     await execute("UPDATE totp SET last_step = 0 WHERE user_id = $1", alice.id)
     await factors.set_two_step(alice.id, True)

@@ -11,12 +11,12 @@ from litestar import Request
 
 from idp import ids
 from idp.accounts.tables import User
-from idp.http.browser_binding import BrowserBinding, BrowserKey
 from idp.infra import rate_limits
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.settings import settings
 from idp.signin import completion, devices, limits, sessions, subject
 from idp.signin import flow as flows
+from idp.signin.browser import BrowserBinding, BrowserKey
 from idp.signin.completion import Ended
 from idp.signin.flow import Flow
 from idp.signin.subject import SignInSubject
@@ -116,7 +116,7 @@ async def test_a_browser_that_is_trusted_no_more(alice: User, monkeypatch: pytes
     request = _request(device=str(first.cookies[1].value))
     person = await _person(alice, request)
     assert person.trusted
-    await devices.distrust(alice.id)
+    await devices.distrust_all(alice.id)
     assert await _end(request, await _flow(), person) is None
     assert not (await _person(alice, request)).trusted
 
@@ -139,7 +139,7 @@ async def test_a_device_cookie_that_was_copied_before(
     for user in (alice, mallory):
         person = await _person(user, copy)
         assert (person.known, person.trusted) == (False, False)
-        assert await devices.known(copy, user_id=user.id) is None
+        assert await devices.find_known(copy, user_id=user.id) is None
         assert (await _person(user, second)).known
     # Another sign-in without the wish leaves the trust, under a third cookie.
     again = await _end(second, await _flow(), await _person(alice, second))

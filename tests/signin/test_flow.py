@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from idp.accounts.tables import User
-from idp.http.browser_binding import MAX_KEYS
 from idp.infra.db.engine import execute, fetchrow
 from idp.signin import limits
+from idp.signin.browser import MAX_KEYS
 from tests.conftest import MakeClient, MakeUser
 from tests.support.bindings import waiting_of
 from tests.support.browser import Browser, Page, Redirect, open_browser

@@ -13,7 +13,7 @@ import pytest
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetch, fetchrow
 from idp.signin import passkeys
-from idp.signin.passkeys import InvalidPasskeyError, Verified
+from idp.signin.passkeys import InvalidPasskeyError, VerifiedPasskey
 from idp.signin.tables import Passkey
 from tests.conftest import MakeUser
 from tests.support.authenticator import EDDSA, ES256, RS256, Authenticator, decode, encode
@@ -22,11 +22,11 @@ CHALLENGE = b"a challenge of thirty-two bytes.."
 
 
 async def _register(user: User, device: Authenticator, name: str = "") -> Passkey:
-    options = passkeys.registration_options(user, CHALLENGE, await passkeys.list_of(user.id))
+    options = passkeys.registration_options(user, CHALLENGE, await passkeys.passkeys_of(user.id))
     return await passkeys.register(user.id, name, CHALLENGE, device.create(options))
 
 
-async def _verify(device: Authenticator, user_id: UUID | None = None, **arguments: Any) -> Verified:
+async def _verify(device: Authenticator, user_id: UUID | None = None, **arguments: Any) -> VerifiedPasskey:
     options = passkeys.authentication_options(CHALLENGE)
     return await passkeys.verify(CHALLENGE, device.get(options), user_id=user_id, **arguments)
 
@@ -43,7 +43,7 @@ async def device(alice: User) -> Authenticator:
 
 
 async def test_asking_for_a_new_one(alice: User, device: Authenticator) -> None:
-    own = await passkeys.list_of(alice.id)
+    own = await passkeys.passkeys_of(alice.id)
     options = json.loads(passkeys.registration_options(alice, CHALLENGE, own))
     assert options["rp"] == {"id": "localhost", "name": "idp"}
     assert UUID(bytes=decode(options["user"]["id"])) == alice.id
@@ -64,7 +64,7 @@ async def test_asking_for_any_or_for_those_of_a_user(alice: User, device: Authen
     assert anyones["allowCredentials"] == []
     assert anyones["userVerification"] == "required"
     assert (anyones["rpId"], decode(anyones["challenge"])) == ("localhost", CHALLENGE)
-    hers = json.loads(passkeys.authentication_options(CHALLENGE, await passkeys.list_of(alice.id)))
+    hers = json.loads(passkeys.authentication_options(CHALLENGE, await passkeys.passkeys_of(alice.id)))
     assert [item["id"] for item in hers["allowCredentials"]] == [encode(device.credential_id)]
 
 
@@ -78,8 +78,8 @@ async def test_making_and_using_one(alice: User, alg: int, known: bool) -> None:
     made = await _register(alice, device, "My phone")
     assert (made.name, made.sign_count, made.last_used_at) == ("My phone", 7, None)
     verified = await _verify(device, alice.id if known else None)
-    assert verified == Verified(alice.id, made.id, user_verified=True, backup_eligible=True)
-    (kept,) = await passkeys.list_of(alice.id)
+    assert verified == VerifiedPasskey(alice.id, made.id, user_verified=True, backup_eligible=True)
+    (kept,) = await passkeys.passkeys_of(alice.id)
     assert kept.sign_count == 8
     assert kept.last_used_at is not None
 
@@ -124,7 +124,7 @@ WRONG: dict[str, dict[str, Any]] = {
 async def test_wrong_claims_about_a_new_one(alice: User, claims: dict[str, Any]) -> None:
     with pytest.raises(InvalidPasskeyError):
         await _register(alice, Authenticator().but(**claims))
-    assert await passkeys.list_of(alice.id) == []
+    assert await passkeys.passkeys_of(alice.id) == []
 
 
 @pytest.mark.parametrize("claims", WRONG.values(), ids=WRONG)
@@ -134,7 +134,7 @@ async def test_wrong_claims_about_a_known_one(
 ) -> None:
     with pytest.raises(InvalidPasskeyError):
         await _verify(device.but(**claims), alice.id if known else None)
-    assert (await passkeys.list_of(alice.id))[0].last_used_at is None
+    assert (await passkeys.passkeys_of(alice.id))[0].last_used_at is None
     assert await _verify(device)
 
 
@@ -215,7 +215,7 @@ async def test_a_counter_that_does_not_grow_tells_of_a_copy(alice: User, count: 
     with pytest.raises(InvalidPasskeyError, match="copy"):
         await _verify(device.but(count=count))
     assert await _clones(alice) == 1
-    assert (await passkeys.list_of(alice.id))[0].sign_count == 5
+    assert (await passkeys.passkeys_of(alice.id))[0].sign_count == 5
     assert await _verify(device)
 
 
@@ -257,7 +257,7 @@ async def test_one_answer_sent_twenty_times_counts_once(alice: User) -> None:
     results = await asyncio.gather(
         *(passkeys.verify(CHALLENGE, answer, user_id=None) for _ in range(20)), return_exceptions=True
     )
-    assert sum(isinstance(result, Verified) for result in results) == 1
+    assert sum(isinstance(result, VerifiedPasskey) for result in results) == 1
     assert sum(isinstance(result, InvalidPasskeyError) for result in results) == 19
 
 
@@ -385,7 +385,7 @@ BAD_KEYS = {
 async def test_keys_that_verify_nothing(alice: User, key: bytes) -> None:
     with pytest.raises(InvalidPasskeyError):
         await _register(alice, Authenticator(public_key=key or b"\xff"))
-    assert await passkeys.list_of(alice.id) == []
+    assert await passkeys.passkeys_of(alice.id) == []
 
 
 async def test_the_id_of_a_credential(alice: User) -> None:
@@ -408,9 +408,9 @@ async def test_the_same_one_again(alice: User, device: Authenticator, make_user:
     for user in (alice, bob):
         with pytest.raises(InvalidPasskeyError, match="already"):
             await _register(user, device)
-    (kept,) = await passkeys.list_of(alice.id)
+    (kept,) = await passkeys.passkeys_of(alice.id)
     assert kept.credential_id == device.credential_id
-    assert await passkeys.list_of(bob.id) == []
+    assert await passkeys.passkeys_of(bob.id) == []
 
 
 async def test_no_more_than_twenty_even_at_once(alice: User) -> None:
@@ -418,7 +418,7 @@ async def test_no_more_than_twenty_even_at_once(alice: User) -> None:
         *(_register(alice, Authenticator(alg=EDDSA)) for _ in range(26)), return_exceptions=True
     )
     assert sum(isinstance(result, Passkey) for result in results) == 20
-    assert len(await passkeys.list_of(alice.id)) == 20
+    assert len(await passkeys.passkeys_of(alice.id)) == 20
     with pytest.raises(InvalidPasskeyError, match="20 passkeys"):
         await _register(alice, Authenticator())
 
@@ -449,11 +449,11 @@ async def test_an_unnamed_one_is_named_after_where_it_is_kept(alice: User) -> No
 
 async def test_only_ones_own_are_renamed_and_removed(alice: User, device: Authenticator, make_user: MakeUser) -> None:
     bob = await make_user()
-    (own,) = await passkeys.list_of(alice.id)
+    (own,) = await passkeys.passkeys_of(alice.id)
     assert not await passkeys.rename(bob.id, own.id, "Bob's")
     assert not await passkeys.remove(bob.id, own.id)
     assert await passkeys.rename(alice.id, own.id, "Laptop")
-    assert [item.name for item in await passkeys.list_of(alice.id)] == ["Laptop"]
+    assert [item.name for item in await passkeys.passkeys_of(alice.id)] == ["Laptop"]
     assert await passkeys.remove(alice.id, own.id)
     assert not await passkeys.remove(alice.id, own.id)
     with pytest.raises(InvalidPasskeyError, match="not known"):

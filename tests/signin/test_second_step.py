@@ -23,7 +23,7 @@ from tests.support.tokens import claims_of
 @pytest.fixture
 async def app(alice: User) -> pyotp.TOTP:
     """Alice's authenticator app."""
-    setup = await totp.start(alice.id, "test", alice.email)
+    setup = await totp.start_setup(alice.id, "test", alice.email)
     app = pyotp.TOTP(setup.secret)
     assert await totp.confirm(alice.id, "test", app.now())
     await factors.set_two_step(alice.id, True)
@@ -65,12 +65,12 @@ async def test_a_user_who_wants_it_is_asked(
 
 
 async def test_a_recovery_code_stands_in(browser: Browser, client: RelyingParty, alice: User, app: pyotp.TOTP) -> None:
-    codes = await recovery_codes.make(alice.id)
+    codes = await recovery_codes.generate(alice.id)
     page = await _password(browser, client, alice)
     other = await browser.get(f"{page.path.rpartition('/password')[0] or page.path}/recovery_code")
     assert isinstance(other, Page)
     await _finish(browser, await browser.submit(other, "recovery-submit", code=codes[0]))
-    assert await recovery_codes.left(alice.id) == len(codes) - 1
+    assert await recovery_codes.count_unused(alice.id) == len(codes) - 1
 
 
 async def test_a_half_done_sign_in_is_none(
@@ -126,7 +126,7 @@ async def test_who_has_no_second_factor_gets_one(browser: Browser, make_client: 
     assert onward
     claims = await _claims(strict, await _finish(browser, await browser.get(onward[1])))
     assert claims["acr"] == "2"
-    assert await recovery_codes.use(alice.id, codes[0])
+    assert await recovery_codes.consume(alice.id, codes[0])
     found = await factors.factors_of(alice.id)
     assert found is not None
     assert found.two_step

@@ -199,7 +199,7 @@ async def test_putting_it_off_gives_no_tries_of_passwords_back(
     """To whoever holds a session and guesses the password."""
     await _signed_in(browser, alice, 0)
     for _ in range(3):
-        await limits.password(alice.email, alice.email, None)
+        await limits.count_password(alice.email, alice.email, None)
     page = as_page(await client.authorize(browser, acr_values="2"))
     await _claims(client, await browser.submit(page, "enrol-skip"))
     assert await _tries(limits.PASSWORDS, alice.email, alice) == [3]

@@ -35,13 +35,13 @@ def _code(secret: str, steps: int = 0) -> str:
 
 async def _enable(user: User) -> str:
     """Give a user an app; the code of the step before this one is used up."""
-    secret = (await totp.start(user.id, HOLDER, user.email)).secret
+    secret = (await totp.start_setup(user.id, HOLDER, user.email)).secret
     assert await totp.confirm(user.id, HOLDER, _code(secret, -1))
     return secret
 
 
 async def test_setting_up(alice: User) -> None:
-    setup = await totp.start(alice.id, HOLDER, alice.email)
+    setup = await totp.start_setup(alice.id, HOLDER, alice.email)
     app = pyotp.parse_uri(setup.uri)
     assert (app.secret, app.name, app.issuer) == (setup.secret, alice.email, "idp")
     assert len(setup.secret) == 32
@@ -52,44 +52,44 @@ async def test_setting_up(alice: User) -> None:
 
 
 async def test_the_picture_needs_no_style_and_no_script(alice: User) -> None:
-    svg = (await totp.start(alice.id, HOLDER, alice.email)).qr_svg
+    svg = (await totp.start_setup(alice.id, HOLDER, alice.email)).qr_svg
     assert svg.startswith("<svg ")
     assert not re.search(r"<script|<style|style=|\son\w+=|href", svg)
     assert 'fill="#fff"' in svg
 
 
 async def test_a_pending_secret_stays_for_an_hour(alice: User) -> None:
-    first = await totp.start(alice.id, HOLDER, alice.email)
-    assert await totp.start(alice.id, HOLDER, alice.email) == first
+    first = await totp.start_setup(alice.id, HOLDER, alice.email)
+    assert await totp.start_setup(alice.id, HOLDER, alice.email) == first
     await execute("UPDATE totp SET created_at = now() - interval '61 minutes' WHERE user_id = $1", alice.id)
-    second = await totp.start(alice.id, HOLDER, alice.email)
+    second = await totp.start_setup(alice.id, HOLDER, alice.email)
     assert second.secret != first.secret
     assert not await totp.confirm(alice.id, HOLDER, _code(first.secret))
-    assert await totp.start(alice.id, HOLDER, alice.email) == second
+    assert await totp.start_setup(alice.id, HOLDER, alice.email) == second
     assert await totp.confirm(alice.id, HOLDER, _code(second.secret))
 
 
 async def test_started_in_two_tabs_at_once(alice: User) -> None:
-    setups = await asyncio.gather(*(totp.start(alice.id, HOLDER, alice.email) for _ in range(8)))
+    setups = await asyncio.gather(*(totp.start_setup(alice.id, HOLDER, alice.email) for _ in range(8)))
     assert len(set(setups)) == 1
 
 
 async def test_another_app_needs_the_first_one_off(alice: User) -> None:
     secret = await _enable(alice)
     with pytest.raises(totp.AlreadyEnabledError):
-        await totp.start(alice.id, HOLDER, alice.email)
+        await totp.start_setup(alice.id, HOLDER, alice.email)
     assert not await totp.confirm(alice.id, HOLDER, _code(secret))
     assert await totp.disable(alice.id)
     assert not await totp.disable(alice.id)
     assert not await totp.enabled(alice.id)
     assert not await totp.verify(alice.id, _code(secret))
-    assert (await totp.start(alice.id, HOLDER, alice.email)).secret != secret
+    assert (await totp.start_setup(alice.id, HOLDER, alice.email)).secret != secret
 
 
 async def test_taking_off_what_was_only_begun(alice: User) -> None:
-    first = await totp.start(alice.id, HOLDER, alice.email)
+    first = await totp.start_setup(alice.id, HOLDER, alice.email)
     assert not await totp.disable(alice.id)
-    assert await totp.start(alice.id, HOLDER, alice.email) != first
+    assert await totp.start_setup(alice.id, HOLDER, alice.email) != first
 
 
 async def test_a_code_counts_once(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ async def test_a_code_counts_once(alice: User, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_the_code_that_confirmed_is_used_up(alice: User) -> None:
-    setup = await totp.start(alice.id, HOLDER, alice.email)
+    setup = await totp.start_setup(alice.id, HOLDER, alice.email)
     assert await totp.confirm(alice.id, HOLDER, _code(setup.secret))
     assert not await totp.verify(alice.id, _code(setup.secret))
 
@@ -129,7 +129,7 @@ async def test_a_race_has_one_winner(alice: User) -> None:
 
 
 async def test_a_race_to_confirm_has_one_winner(alice: User) -> None:
-    setup = await totp.start(alice.id, HOLDER, alice.email)
+    setup = await totp.start_setup(alice.id, HOLDER, alice.email)
     answers = await asyncio.gather(*(totp.confirm(alice.id, HOLDER, _code(setup.secret)) for _ in range(20)))
     assert answers.count(True) == 1
 

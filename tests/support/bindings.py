@@ -1,7 +1,7 @@
 """What a browser holds of the flows that it began, for tests that take it apart."""
 
-from idp.http.browser_binding import TAG_LENGTH, BrowserBinding
 from idp.infra.db.engine import fetchrow
+from idp.signin.browser import TAG_LENGTH, BrowserBinding
 from tests.support.browser import Browser
 
 PREFIX = "__Host-flow."

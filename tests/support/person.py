@@ -45,10 +45,10 @@ async def equip(user: User, origin: str, has: Iterable[Step], *, two_step: bool)
     """
     person = Person(user)
     if Step.TOTP in has:
-        person.app = pyotp.TOTP((await totp.start(user.id, "test", user.email)).secret)
+        person.app = pyotp.TOTP((await totp.start_setup(user.id, "test", user.email)).secret)
         assert await totp.confirm(user.id, "test", person.app.now())
     if Step.RECOVERY_CODE in has:
-        person.codes = await recovery_codes.make(user.id)
+        person.codes = await recovery_codes.generate(user.id)
     if Step.PASSKEY in has:
         device = Authenticator()
         options = passkeys.registration_options(user, _CHALLENGE, [])

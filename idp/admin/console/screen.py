@@ -151,12 +151,12 @@ async def _admit(
     authority.set(partial(_hold, session, caller, fresh=fresh))
     request_context.actor.set(caller.actor)
     query = forms.query(request)
-    kept = await flows.kept_form(query[KEPT], user.id) if KEPT in query else {}
+    kept = await flows.stored_form(query[KEPT], user.id) if KEPT in query else {}
     return AdminRequest(request, caller, user, request.path_params, query, form, kept, file)
 
 
 async def _hold(session: SignedIn, caller: Caller, *, fresh: bool) -> None:
-    await sessions.hold(session, fresh=fresh)
+    await sessions.lock(session, fresh=fresh)
     await hold_roles(caller)
 
 
@@ -189,7 +189,7 @@ async def _sign_in(
     Args:
         form: what was posted. It is there again when the sign-in comes back.
     """
-    key = await limits.begin(request)
+    key = await limits.count_flow(request)
     binding = key.bind()
     entered = {name: value for name, value in (form or {}).items() if name != "csrf_token"}
     if entered:
@@ -206,7 +206,7 @@ async def _sign_in(
         binding=binding,
     )
     if entered:
-        await flows.keep_form(binding, entered)
+        await flows.store_form(binding, entered)
     return see_other(flows.path(binding), key.cookies())
 
 

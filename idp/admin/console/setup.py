@@ -60,7 +60,7 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
     locale.set("en")
     form = await forms.form(request)
     token = form.get("token", "")
-    await limits.step(None)
+    await limits.count_step(None)
     if not await setup.is_open(token):
         raise _shut()
     check_form_token(form, token, "setup")

@@ -16,7 +16,6 @@ from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, PageE
 from idp.federation.registry import upstreams
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.browser_binding import BrowserBinding
 from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import request_header
 from idp.infra.db.engine import transaction
@@ -32,8 +31,9 @@ from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits, service, transitions
+from idp.signin.browser import BrowserBinding
 from idp.signin.flow import Flow
-from idp.signin.recovery import ask, reset_by_code
+from idp.signin.password_reset import request_reset, reset_by_code
 from idp.signin.sessions import SignedIn
 from idp.signin.steps import StepRefusedError, passkey
 from idp.signin.transitions import Step
@@ -65,7 +65,7 @@ async def challenge(request: AnyRequest) -> Response[Any]:
     if step is Step.UPSTREAM:
         return _to_upstream(asking)
     try:
-        taken = await service.take(
+        taken = await service.take_step(
             request, asking.flow, step, asking.form | {"code": _code(asking.form)}, browser=False
         )
     except service.StepNotAllowedError:
@@ -86,7 +86,7 @@ async def forgot(request: AnyRequest) -> Response[Any]:
     """Mail a code to choose a new password. The answer is the same whether anybody has the address."""
     asking = await _load(request)
     try:
-        await ask(asking.flow, asking.form.get("username", ""), None)
+        await request_reset(asking.flow, asking.form.get("username", ""), None)
     except InvalidEmailError as error:
         raise InvalidRequestError("username must be an email address.") from error
     return _answer({"auth_session": asking.auth_session})
@@ -140,7 +140,7 @@ async def _begin(client: Client, form: dict[str, str]) -> _Asking:
     # There is no redirect; the code is bound to the client and to its code_challenge.
     asked = read(parameters, client, "")
     wanted = acr.wanted(asked, client)
-    key = await limits.begin(None)
+    key = await limits.count_flow(None)
     async with transaction():
         pending = await pending_request.store(key, asked)
         await flows.start(

@@ -11,7 +11,6 @@ from idp.federation.providers.base import LEEWAY
 from idp.federation.registry import upstreams
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.browser_binding import BrowserKey
 from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
@@ -27,6 +26,7 @@ from idp.oauth.clients import redirects
 from idp.oauth.clients.registry import Client, registry
 from idp.signin import flow as flows
 from idp.signin import limits, sessions
+from idp.signin.browser import BrowserKey
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import Step
 
@@ -80,7 +80,7 @@ async def authorize(request: AnyRequest) -> Response[Any]:
         return respond_with_error(redirect_uri, response_mode(parameters), error, parameters.get("state"))
     if request.method == HttpMethod.POST:
         # Another site's POST arrives without our SameSite cookies; the GET that follows it brings them.
-        await limits.begin(request)
+        await limits.count_flow(request)
         return see_other(await pending_request.store_unclaimed(asked))
     return await _proceed(request, asked, None)
 
@@ -188,7 +188,7 @@ async def _send_to_login(
 ) -> Response[Any]:
     if "none" in asked.prompt:
         raise OAuthError("login_required", "The user must sign in.")
-    key = await limits.begin(request)
+    key = await limits.count_flow(request)
     pending = pending or await pending_request.store(key, asked)
     binding = await flows.start(
         key,
@@ -216,7 +216,7 @@ async def _send_to_consent(
         raise OAuthError("consent_required", "The user must consent.")
     if pending is not None:
         return see_other(f"/consent/{pending.binding.id}")
-    key = await limits.begin(request)
+    key = await limits.count_flow(request)
     pending = await pending_request.store(key, asked)
     return see_other(f"/consent/{pending.binding.id}", key.cookies())
 

@@ -8,7 +8,6 @@ import msgspec
 from litestar import Request
 
 from idp import ids
-from idp.http.browser_binding import BrowserBinding, BrowserKey
 from idp.infra import i18n
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.i18n import gettext as _
@@ -17,6 +16,7 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.clients.uris import origin_of
 from idp.settings import settings
 from idp.signin import flow as flows
+from idp.signin.browser import BrowserBinding, BrowserKey
 
 
 class PendingRequest(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ class StepRefusedError(Exception):
         self.user_id = user_id
 
 
-class Proof(NamedTuple):
+class VerifiedStep(NamedTuple):
     """That a step was taken, and by whom.
 
     Attributes:
@@ -49,11 +49,11 @@ class Proof(NamedTuple):
 class AuthenticationMethod(Protocol):
     """A way to sign in."""
 
-    async def show(self, flow: Flow, /) -> dict[str, Any]:
+    async def context(self, flow: Flow, /) -> dict[str, Any]:
         """What the page of this step needs besides the flow."""
 
-    async def check(self, flow: Flow, fields: Fields, browser: Browser | None, /) -> Any:
-        """The part that takes long or counts, outside of any transaction. It may be a :class:`Proof` at once.
+    async def verify(self, flow: Flow, fields: Fields, browser: Browser | None, /) -> Any:
+        """The part that takes long or counts, outside of any transaction. It may be a :class:`VerifiedStep` at once.
 
         It counts the step before it does anything else: by one function of :mod:`idp.signin.limits`, which decides
         all limits of the step together.
@@ -66,7 +66,7 @@ class AuthenticationMethod(Protocol):
             TooManyRequestsError: there were too many.
         """
 
-    async def take(self, flow: Flow, checked: Any, /) -> Proof | None:
+    async def complete(self, flow: Flow, entered: Any, /) -> VerifiedStep | None:
         """The part that is done once, in the transaction that notes the step. None: there is more to do in this step.
 
         Raises:

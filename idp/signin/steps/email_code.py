@@ -17,7 +17,7 @@ from idp.mail import outbox
 from idp.settings import settings
 from idp.signin import limits
 from idp.signin.flow import Flow, path
-from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import CompletedStep, Step
 
 # The address is proved by this, and must be theirs still.
@@ -26,37 +26,37 @@ _STILL_HOLDS = """
 """
 
 
-async def show(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow) -> dict[str, Any]:
     """The address that a code was sent to, if one was."""
     return {"sent_to": await email_proofs.waiting(Purpose.SIGN_IN, flow.binding.id)}
 
 
-async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
+async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
     """Send a mail, where one is asked for."""
     if fields.get("action") == "send":
         sent_to = await email_proofs.waiting(Purpose.SIGN_IN, flow.binding.id)
-        await send(flow, fields.get("username") or sent_to or "", browser)
+        await send_code(flow, fields.get("username") or sent_to or "", browser)
     else:
-        await limits.step(browser)
+        await limits.count_step(browser)
     return fields
 
 
-async def take(flow: Flow, checked: Fields) -> Proof | None:
+async def complete(flow: Flow, entered: Fields) -> VerifiedStep | None:
     """Use the code or the link."""
-    if checked.get("action") == "send":
+    if entered.get("action") == "send":
         return None
-    proved = await use(Purpose.SIGN_IN, flow, checked)
-    if proved.user_id is None or not await confirm(proved.user_id, proved.email):
+    proved = await proved_address(Purpose.SIGN_IN, flow, entered)
+    if proved.user_id is None or not await confirm_email(proved.user_id, proved.email):
         raise wrong_code()
-    return Proof(proved.user_id, CompletedStep(Step.EMAIL_CODE, ("otp",)))
+    return VerifiedStep(proved.user_id, CompletedStep(Step.EMAIL_CODE, ("otp",)))
 
 
-async def confirm(user_id: UUID, email: str) -> bool:
+async def confirm_email(user_id: UUID, email: str) -> bool:
     """Note that a user reads their address. In the caller's transaction. Returns False where it is theirs no more."""
     return bool(await execute(_STILL_HOLDS, user_id, email))
 
 
-async def use(purpose: Purpose, flow: Flow, fields: Fields) -> Proved:
+async def proved_address(purpose: Purpose, flow: Flow, fields: Fields) -> Proved:
     """The address that the code or the link in these fields proves.
 
     Raises:
@@ -71,7 +71,7 @@ async def use(purpose: Purpose, flow: Flow, fields: Fields) -> Proved:
     return proved
 
 
-async def send(flow: Flow, username: str, browser: Browser | None) -> None:
+async def send_code(flow: Flow, username: str, browser: Browser | None) -> None:
     """Mail a code to an address; nothing tells whether anybody has it.
 
     Raises:
@@ -81,9 +81,9 @@ async def send(flow: Flow, username: str, browser: Browser | None) -> None:
     try:
         email = normalise_email(username)
     except InvalidEmailError as error:
-        await limits.step(browser)
+        await limits.count_step(browser)
         raise StepRefusedError(_("Enter your email address, such as name@example.com.")) from error
-    await limits.mail_to(email, browser)
+    await limits.count_mail(email, browser)
     user = await user_by_email(email)
     if user is not None and user.disabled_at is not None:
         user = None
@@ -99,12 +99,12 @@ async def send(flow: Flow, username: str, browser: Browser | None) -> None:
             void=user is None,
             name=user.name if user else None,
             code=sent.code,
-            link=link(flow, Step.EMAIL_CODE, sent.token),
+            link=mail_link(flow, Step.EMAIL_CODE, sent.token),
             minutes=lifetime // 60,
         )
 
 
-def link(flow: Flow, step: Step, token: str) -> str:
+def mail_link(flow: Flow, step: Step, token: str) -> str:
     """What the mail links to."""
     return f"{settings().issuer}{path(flow.binding)}/{step}?token={token}"
 

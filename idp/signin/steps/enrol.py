@@ -10,16 +10,16 @@ from idp.mail import outbox
 from idp.signin import factors, limits, passkeys, recovery_codes, totp
 from idp.signin import flow as flows
 from idp.signin.flow import Flow
-from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import PHISHING_RESISTANT, CompletedStep, State, Step, falls_short
 
 
-async def show(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow) -> dict[str, Any]:
     """An app's secret to scan where that is enough, and what the browser needs to make a passkey."""
     assert flow.user_id is not None  # noqa: S101 -- the machine puts a first step before this one
     user = await user_by_id(flow.user_id)
     assert user is not None  # noqa: S101 -- the flow goes when its user does
-    own = await passkeys.list_of(flow.user_id)
+    own = await passkeys.passkeys_of(flow.user_id)
     return {
         "setup": await _setup(flow, user.email),
         "passkey_options": passkeys.registration_options(user, flow.challenge, own),
@@ -41,50 +41,50 @@ async def _setup(flow: Flow, account_name: str) -> totp.Setup | None:
     if _target(flow) == PHISHING_RESISTANT:
         return None
     try:
-        return await totp.start(flow.user_id, flow.binding.id, account_name)
+        return await totp.start_setup(flow.user_id, flow.binding.id, account_name)
     except totp.AlreadyEnabledError:
         # In another tab, meanwhile.
         return None
 
 
-async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
+async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
     assert flow.user_id is not None  # noqa: S101
     if fields.get("action") == "totp":
-        await limits.second_step(flow.user_id, browser)
+        await limits.count_second_step(flow.user_id, browser)
     else:
-        await limits.step(browser)
+        await limits.count_step(browser)
     return fields
 
 
-async def take(flow: Flow, checked: Fields) -> Proof:
+async def complete(flow: Flow, entered: Fields) -> VerifiedStep:
     """Keep the new factor, or note that it was put off.
 
     A new factor reaches its level, but says nothing of who made it: it has a time, so that it makes no proof fresher.
     """
     assert flow.user_id is not None  # noqa: S101
-    match checked.get("action"):
+    match entered.get("action"):
         case "totp" | "passkey" if flow.session_id is not None and not flows.may_enrol(flow.done):
             # The session that this goes on with became old meanwhile.
             raise flows.expired()
         case "totp" if _target(flow) != PHISHING_RESISTANT:
-            return await _enable_totp(flow, checked.get("code", ""))
+            return await _enable_totp(flow, entered.get("code", ""))
         case "passkey":
-            return await _add_passkey(flow, checked.get("credential", ""), checked.get("name", ""))
+            return await _add_passkey(flow, entered.get("credential", ""), entered.get("name", ""))
         case "skip" if _may_skip(flow):
-            return Proof(flow.user_id, CompletedStep(Step.ENROL))
+            return VerifiedStep(flow.user_id, CompletedStep(Step.ENROL))
     raise StepRefusedError(_("Choose how you want to protect your account."), flow.user_id)
 
 
-async def _enable_totp(flow: Flow, code: str) -> Proof:
+async def _enable_totp(flow: Flow, code: str) -> VerifiedStep:
     assert flow.user_id is not None  # noqa: S101
     if not await totp.confirm(flow.user_id, flow.binding.id, code):
         raise StepRefusedError(_("That code is not right. Wait for the next one and try again."), flow.user_id)
     await factors.set_two_step(flow.user_id, True)
     await _tell(flow, "totp_enabled")
-    return Proof(flow.user_id, CompletedStep(Step.TOTP, ("otp",), clock.timestamp()), codes=await _codes(flow))
+    return VerifiedStep(flow.user_id, CompletedStep(Step.TOTP, ("otp",), clock.timestamp()), codes=await _codes(flow))
 
 
-async def _add_passkey(flow: Flow, credential: str, name: str) -> Proof:
+async def _add_passkey(flow: Flow, credential: str, name: str) -> VerifiedStep:
     assert flow.user_id is not None  # noqa: S101
     try:
         passkey = await passkeys.register(flow.user_id, name, flow.challenge, credential)
@@ -92,15 +92,15 @@ async def _add_passkey(flow: Flow, credential: str, name: str) -> Proof:
         raise StepRefusedError(str(error), flow.user_id) from error
     await _tell(flow, "passkey_added")
     done = CompletedStep(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user"), clock.timestamp())
-    return Proof(flow.user_id, done, codes=await _codes(flow))
+    return VerifiedStep(flow.user_id, done, codes=await _codes(flow))
 
 
 async def _codes(flow: Flow) -> tuple[str, ...]:
     """Recovery codes for whoever has none: without them, a lost phone locks its owner out."""
     assert flow.user_id is not None  # noqa: S101
-    if await recovery_codes.left(flow.user_id):
+    if await recovery_codes.count_unused(flow.user_id):
         return ()
-    codes = await recovery_codes.make(flow.user_id)
+    codes = await recovery_codes.generate(flow.user_id)
     await _tell(flow, "recovery_codes_made")
     return tuple(codes)
 

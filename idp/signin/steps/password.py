@@ -8,7 +8,7 @@ from idp.infra.db.engine import execute, fetchrow
 from idp.infra.i18n import gettext as _
 from idp.signin import limits
 from idp.signin.flow import Flow
-from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
 from idp.signin.subject import SignInSubject
 from idp.signin.transitions import CompletedStep, Step
 
@@ -19,26 +19,26 @@ _STILL_HOLDS = "SELECT FROM users WHERE id = $1 AND password_hash = $2 AND disab
 _UPGRADE = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
 
 
-async def show(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow) -> dict[str, Any]:
     """The page asks for both at once; a passkey may answer it too."""
     return {}
 
 
-async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Proof:
+async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> VerifiedStep:
     """Whose address and password these are."""
     person, matches = await _matching(fields.get("username", ""), fields.get("password", ""), browser)
     if person is None or not matches:
         # Whose account was tried is for the audit trail alone.
         raise _refused(person)
-    return Proof(person.user_id, CompletedStep(Step.PASSWORD, ("pwd",)), person)
+    return VerifiedStep(person.user_id, CompletedStep(Step.PASSWORD, ("pwd",)), person)
 
 
-async def take(flow: Flow, checked: Proof) -> Proof:
-    """Whether what was checked still holds. Checking takes a while, in which it may have changed."""
-    verified = checked.by.password_hash if checked.by is not None else None
-    if await fetchrow(_STILL_HOLDS, checked.user_id, verified) is None:
-        raise _refused(checked.by)
-    return checked._replace(by=None)
+async def complete(flow: Flow, entered: VerifiedStep) -> VerifiedStep:
+    """Whether what was entered still holds. Checking takes a while, in which it may have changed."""
+    verified = entered.by.password_hash if entered.by is not None else None
+    if await fetchrow(_STILL_HOLDS, entered.user_id, verified) is None:
+        raise _refused(entered.by)
+    return entered._replace(by=None)
 
 
 def _refused(person: SignInSubject | None) -> StepRefusedError:
@@ -58,7 +58,7 @@ async def _matching(username: str, password: str, browser: Browser | None) -> tu
         email: str | None = normalise_email(username)
     except InvalidEmailError:
         email = None
-    person = await limits.password(email, email or username[:MAX_LENGTH], browser)
+    person = await limits.count_password(email, email or username[:MAX_LENGTH], browser)
     matches = await verify_password(person.password_hash if person else None, password)
     if person is None or person.password_hash is None or person.disabled or not matches:
         return person, False

@@ -7,28 +7,28 @@ from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.signin import limits, recovery_codes
 from idp.signin.flow import Flow
-from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import CompletedStep, Step
 
 
-async def show(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow) -> dict[str, Any]:
     return {}
 
 
-async def check(flow: Flow, fields: Fields, browser: Browser | None) -> str:
+async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> str:
     assert flow.user_id is not None  # noqa: S101 -- the machine puts a first step before this one
-    await limits.second_step(flow.user_id, browser)
+    await limits.count_second_step(flow.user_id, browser)
     return fields.get("code", "")
 
 
-async def take(flow: Flow, checked: str) -> Proof:
+async def complete(flow: Flow, entered: str) -> VerifiedStep:
     """Use a code, once, and tell its owner."""
     assert flow.user_id is not None  # noqa: S101
-    if not await recovery_codes.use(flow.user_id, checked):
+    if not await recovery_codes.consume(flow.user_id, entered):
         raise StepRefusedError(_("That recovery code is not right, or was used before."), flow.user_id)
     user = await user_by_id(flow.user_id)
     if user is not None:
         await outbox.queue(
-            user.email, "recovery_code_used", name=user.name, left=await recovery_codes.left(flow.user_id)
+            user.email, "recovery_code_used", name=user.name, left=await recovery_codes.count_unused(flow.user_id)
         )
-    return Proof(flow.user_id, CompletedStep(Step.RECOVERY_CODE, ("otp",)))
+    return VerifiedStep(flow.user_id, CompletedStep(Step.RECOVERY_CODE, ("otp",)))

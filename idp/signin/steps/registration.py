@@ -15,30 +15,30 @@ from idp.infra.i18n import gettext as _
 from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.flow import Flow, Registration
-from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
-from idp.signin.steps.email_code import link, use, wrong_code
+from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
+from idp.signin.steps.email_code import mail_link, proved_address, wrong_code
 from idp.signin.transitions import CompletedStep, Step
 
 DONE = CompletedStep(Step.REGISTRATION, ("otp",))
 
 
-async def show(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow) -> dict[str, Any]:
     """Either what to enter, or the address to which a code was sent."""
     kept = flow.registration or Registration()
     sent_to = await email_proofs.waiting(Purpose.REGISTRATION, flow.binding.id) if kept.password_hash else None
     return {"registration": kept, "sent_to": sent_to}
 
 
-async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Registration | Fields:
+async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> Registration | Fields:
     """What was entered to get an account; or else the fields as they are."""
     kept = flow.registration or Registration()
     if kept.password_hash and not fields.get("password"):
         if fields.get("action") == "send":
-            await limits.mail_to(kept.email, browser)
+            await limits.count_mail(kept.email, browser)
         else:
-            await limits.step(browser)
+            await limits.count_step(browser)
         return fields
-    await limits.step(browser)
+    await limits.count_step(browser)
     try:
         email = normalise_email(fields.get("username", ""))
     except InvalidEmailError as error:
@@ -55,51 +55,51 @@ async def check(flow: Flow, fields: Fields, browser: Browser | None) -> Registra
     except InvalidPasswordError as error:
         raise StepRefusedError(str(error)) from error
     if email != kept.invited_email:
-        await limits.mail_to(email, browser)
+        await limits.count_mail(email, browser)
     return msgspec.structs.replace(kept, email=email, password_hash=password_hash, name=name)
 
 
-async def take(flow: Flow, checked: Registration | Fields) -> Proof | None:
+async def complete(flow: Flow, entered: Registration | Fields) -> VerifiedStep | None:
     """Keep what was entered and mail a code, or use the code.
 
     Each mail raises the flow's turn in its transaction. So the code that is live belongs to what the flow keeps at this
     turn, and the statement that notes the step finds nothing if that was changed meanwhile.
     """
-    if isinstance(checked, Registration):
-        if checked.invitation_id is not None:
-            return await _create_invited(checked, checked.invitation_id)
-        await _mail(await flows.keep_registration(flow, checked), checked)
+    if isinstance(entered, Registration):
+        if entered.invitation_id is not None:
+            return await _create_invited(entered, entered.invitation_id)
+        await _mail(await flows.store_registration(flow, entered), entered)
         return None
     kept = flow.registration
     if kept is None:
         raise wrong_code()
-    match checked.get("action"):
+    match entered.get("action"):
         case "send":
-            await _mail(await flows.keep_registration(flow, kept), kept)
+            await _mail(await flows.store_registration(flow, kept), kept)
             return None
         case "restart":
-            await flows.keep_registration(flow, msgspec.structs.replace(kept, password_hash=""))
+            await flows.store_registration(flow, msgspec.structs.replace(kept, password_hash=""))
             return None
-    proved = await use(Purpose.REGISTRATION, flow, checked)
+    proved = await proved_address(Purpose.REGISTRATION, flow, entered)
     return await _create(proved.email, kept)
 
 
 async def _mail(flow: Flow, kept: Registration) -> None:
-    await accounts.mail_proof(kept.email, flow.binding.id, link(flow, Step.REGISTRATION, ""))
+    await accounts.mail_proof(kept.email, flow.binding.id, mail_link(flow, Step.REGISTRATION, ""))
 
 
-async def _create_invited(kept: Registration, invitation_id: UUID) -> Proof:
+async def _create_invited(kept: Registration, invitation_id: UUID) -> VerifiedStep:
     email = await invitations.use(invitation_id)
     if email is None:
         raise StepRefusedError(_("This invitation was used already, or is too old. Ask for a new one."))
     return await _create(email, kept)
 
 
-async def _create(email: str, kept: Registration) -> Proof:
+async def _create(email: str, kept: Registration) -> VerifiedStep:
     """The account of an address that was proved, by the code or by the invitation."""
     if email != kept.email:
         raise wrong_code()
     user_id = await accounts.create(email, kept.password_hash, kept.name, invited=kept.invitation_id is not None)
     if user_id is None:
         raise StepRefusedError(_("There is an account with this address by now. Sign in with it."))
-    return Proof(user_id, DONE)
+    return VerifiedStep(user_id, DONE)

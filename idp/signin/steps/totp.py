@@ -5,23 +5,23 @@ from typing import Any
 from idp.infra.i18n import gettext as _
 from idp.signin import limits, totp
 from idp.signin.flow import Flow
-from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
+from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import CompletedStep, Step
 
 
-async def show(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow) -> dict[str, Any]:
     return {}
 
 
-async def check(flow: Flow, fields: Fields, browser: Browser | None) -> str:
+async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> str:
     assert flow.user_id is not None  # noqa: S101 -- the machine puts a first step before this one
-    await limits.second_step(flow.user_id, browser)
+    await limits.count_second_step(flow.user_id, browser)
     return fields.get("code", "")
 
 
-async def take(flow: Flow, checked: str) -> Proof:
+async def complete(flow: Flow, entered: str) -> VerifiedStep:
     """Use the code of the moment, once."""
     assert flow.user_id is not None  # noqa: S101
-    if not await totp.verify(flow.user_id, checked):
+    if not await totp.verify(flow.user_id, entered):
         raise StepRefusedError(_("That code is not right. Wait for the next one and try again."), flow.user_id)
-    return Proof(flow.user_id, CompletedStep(Step.TOTP, ("otp",)))
+    return VerifiedStep(flow.user_id, CompletedStep(Step.TOTP, ("otp",)))

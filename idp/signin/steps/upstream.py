@@ -30,9 +30,8 @@ from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.flow import Flow
-from idp.signin.steps import Browser, Fields, Proof, StepRefusedError
-from idp.signin.steps.email_code import confirm, use
-from idp.signin.steps.email_code import link as mail_link
+from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
+from idp.signin.steps.email_code import confirm_email, mail_link, proved_address
 from idp.signin.transitions import CompletedStep, Step
 
 log = structlog.get_logger()
@@ -52,27 +51,27 @@ def _allowed(flow: Flow) -> list[Upstream]:
     return upstreams.allowed(flow.display.upstreams if flow.display else None)
 
 
-async def show(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow) -> dict[str, Any]:
     """The providers; or, for somebody who came back from one, the address that is to be proved."""
     sent_to = await email_proofs.waiting(Purpose.UPSTREAM, flow.binding.id) if flow.identity else None
     return {"identity": flow.identity, "sent_to": sent_to}
 
 
-async def check(flow: Flow, fields: Fields, browser: Browser | None) -> ExternalIdentity | Fields:
+async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> ExternalIdentity | Fields:
     """Who came back; or else the fields as they are, after a mail where one is asked for."""
     if fields.get("action") == "send" and "state" not in fields and flow.identity is not None:
         sent_to = await email_proofs.waiting(Purpose.UPSTREAM, flow.binding.id)
         await _send(flow, fields.get("username") or sent_to or "", browser)
         return fields
-    await limits.step(browser)
+    await limits.count_step(browser)
     if "state" in fields:
-        return await identified(fields, flow_id=flow.binding.id)
+        return await identify(fields, flow_id=flow.binding.id)
     if flow.identity is None:
         raise StepRefusedError(_("Choose where you want to sign in."))
     return fields
 
 
-async def identified(fields: Fields, *, flow_id: str | None = None, session_id: UUID | None = None) -> ExternalIdentity:
+async def identify(fields: Fields, *, flow_id: str | None = None, session_id: UUID | None = None) -> ExternalIdentity:
     """Who came back from a provider. The way back counts once.
 
     Args:
@@ -90,12 +89,12 @@ async def identified(fields: Fields, *, flow_id: str | None = None, session_id: 
         person = await providers.KINDS[provider.kind].identify(provider, attempt.trip, dict(fields))
         _check_fresh(attempt, person)
     except UpstreamError as error:
-        await note(provider, error)
-        raise StepRefusedError(sentence(error, provider.name)) from error
+        await record_failure(provider, error)
+        raise StepRefusedError(failure_message(error, provider.name)) from error
     return linking.found(provider.id, person, keep_tokens=provider.keep_tokens)
 
 
-async def note(provider: Upstream, error: UpstreamError) -> None:
+async def record_failure(provider: Upstream, error: UpstreamError) -> None:
     """Tell the operator why somebody was not signed in: the event has the kind of it, the log the check that failed."""
     log.warning("upstream_failed", reason=error.reason, error=str(error), host=urlsplit(provider.issuer).hostname)
     detail = {"upstream": provider.id, "reason": error.reason, "check": str(error)}
@@ -109,7 +108,7 @@ def _check_fresh(attempt: Attempt, person: UserInfo) -> None:
         raise errors.NotReauthenticatedError("The person did not sign in there anew.")
 
 
-def sentence(error: UpstreamError, name: str) -> str:
+def failure_message(error: UpstreamError, name: str) -> str:
     """What to tell the person."""
     match error:
         case errors.SignInCancelledError():
@@ -125,19 +124,19 @@ def sentence(error: UpstreamError, name: str) -> str:
     return _("Signing in with %(upstream)s did not work. Choose another way, or try again.") % {"upstream": name}
 
 
-async def take(flow: Flow, checked: ExternalIdentity | Fields) -> Proof | None:
+async def complete(flow: Flow, entered: ExternalIdentity | Fields) -> VerifiedStep | None:
     """Find the account, make it, or keep who it is until the person has proved more."""
-    if isinstance(checked, ExternalIdentity):
-        return await _resolve(flow, checked, mailed=False)
-    if checked.get("action") == "send" or flow.identity is None:
+    if isinstance(entered, ExternalIdentity):
+        return await _resolve(flow, entered, mailed=False)
+    if entered.get("action") == "send" or flow.identity is None:
         return None
-    proved = await use(Purpose.UPSTREAM, flow, checked)
+    proved = await proved_address(Purpose.UPSTREAM, flow, entered)
     return await _resolve(
         flow, msgspec.structs.replace(flow.identity, email=proved.email, email_verified=True), mailed=True
     )
 
 
-async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> Proof | None:
+async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> VerifiedStep | None:
     """The account of somebody who came back.
 
     Args:
@@ -154,14 +153,14 @@ async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> P
             _("There is no account for you here. Ask those who run this service for one.")
         ) from error
     if user_id is not None:
-        return Proof(user_id, done)
+        return VerifiedStep(user_id, done)
     if somebody.email is None or not somebody.email_verified:
-        await flows.keep_identity(flow, somebody)
+        await flows.store_identity(flow, somebody)
         return None
     if (owner := await linking.owner_of(somebody.email)) is not None:
-        flow = await flows.keep_identity(flow, somebody)
-        by_mail = mailed and settings().email_code_sign_in and await confirm(owner, somebody.email)
-        return Proof(owner, CompletedStep(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
+        flow = await flows.store_identity(flow, somebody)
+        by_mail = mailed and settings().email_code_sign_in and await confirm_email(owner, somebody.email)
+        return VerifiedStep(owner, CompletedStep(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
     provider = upstreams.get(somebody.upstream_id)
     allowed = provider.creates_accounts if provider else None
     if not (settings().registration == "open" if allowed is None else allowed):
@@ -170,10 +169,10 @@ async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> P
     user_id = await linking.create_user(somebody)
     if user_id is None:
         raise StepRefusedError(_("There is an account with this address by now. Sign in with it."))
-    return Proof(user_id, done)
+    return VerifiedStep(user_id, done)
 
 
-async def link(flow: Flow, user_id: UUID) -> None:
+async def link_identity(flow: Flow, user_id: UUID) -> None:
     """Join what somebody brought from elsewhere to the account that they then signed in to, if its address is the one
     that was proved. In the transaction that ends the sign-in.
     """
@@ -190,9 +189,9 @@ async def _send(flow: Flow, username: str, browser: Browser | None) -> None:
     try:
         email = normalise_email(username)
     except InvalidEmailError as error:
-        await limits.step(browser)
+        await limits.count_step(browser)
         raise StepRefusedError(_("Enter your email address, such as name@example.com.")) from error
-    await limits.mail_to(email, browser)
+    await limits.count_mail(email, browser)
     lifetime, owner = settings().email_code_lifetime, await user_by_email(email)
     async with transaction():
         sent = await email_proofs.prepare(

@@ -169,7 +169,7 @@ async def test_one_factor_is_not_enough(server: Server, browser: Browser, make_u
     # The first owner too has a way back without the phone.
     assert codes.text.count("<li><code>") == recovery_codes.COUNT
     assert 'href="/admin/keys"' in codes.text
-    assert await recovery_codes.left(user.id) == recovery_codes.COUNT
+    assert await recovery_codes.count_unused(user.id) == recovery_codes.COUNT
 
 
 @pytest.mark.parametrize("path", ["/admin/keys/rotate", "/admin/users/{user_id}/delete", "/admin/clients/new/web"])

@@ -9,7 +9,7 @@ from idp.signin.flow import Flow
 from idp.signin.limits import Browser
 
 
-async def ask(flow: Flow, username: str, browser: Browser | None) -> None:
+async def request_reset(flow: Flow, username: str, browser: Browser | None) -> None:
     """Mail a code and a link to choose a new password.
 
     Args:
@@ -20,7 +20,7 @@ async def ask(flow: Flow, username: str, browser: Browser | None) -> None:
         TooManyRequestsError: there were too many mails.
     """
     email = normalise_email(username)
-    await limits.mail_to(email, browser)
+    await limits.count_mail(email, browser)
     await recovery.mail_reset(email, flow.binding.id)
 
 
@@ -34,7 +34,7 @@ async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut,
         InvalidPasswordError: the password is not good enough. The code can be used again.
         TooManyRequestsError: from this address.
     """
-    await limits.step(browser)
+    await limits.count_step(browser)
     proved = await email_proofs.check_code(Purpose.PASSWORD_RESET, flow.binding.id, code)
     return proved is not None and await recovery.reset(proved, password, sign_out)
 
@@ -46,6 +46,6 @@ async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: B
         InvalidPasswordError: the password is not good enough. The link can be used again.
         TooManyRequestsError: from this address.
     """
-    await limits.step(browser)
+    await limits.count_step(browser)
     proved = await email_proofs.peek_token(token, Purpose.PASSWORD_RESET)
     return proved is not None and await recovery.reset(proved, password, sign_out)

@@ -13,13 +13,13 @@ from idp.federation.errors import UpstreamError
 from idp.federation.registry import upstreams
 from idp.http import cookies, forms
 from idp.http.access import Access
-from idp.http.browser_binding import BrowserBinding
 from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits, pages, service, sessions, transitions
+from idp.signin.browser import BrowserBinding
 from idp.signin.csrf import check_form_token
 from idp.signin.service import StepNotAllowedError
 from idp.signin.sessions import SignedIn
@@ -45,7 +45,7 @@ async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPa
     if chosen is None or Step.UPSTREAM not in transitions.allowed(await service.state_of(request, flow)):
         return see_other(flows.path(flow.binding))
     # Each trip is a row, as each flow is.
-    await limits.begin(request)
+    await limits.count_flow(request)
     attempt = await authorization_requests.start(
         chosen.id,
         flow_id=flow.binding.id,
@@ -57,8 +57,8 @@ async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPa
     try:
         return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, trip))
     except UpstreamError as error:
-        await step.note(chosen, error)
-        return await pages.show_error(request, flow, step.sentence(error, chosen.name))
+        await step.record_failure(chosen, error)
+        return await pages.show_error(request, flow, step.failure_message(error, chosen.name))
 
 
 @get("/account/upstreams/{upstream_id:str}/link", opt=PAGE)
@@ -66,7 +66,7 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
     """Send somebody who is signed in to a provider, whose account shall become one of theirs."""
     session, chosen = await _fresh(request), upstreams.get(upstream_id)
     if session is None:
-        key = await limits.begin(request)
+        key = await limits.count_flow(request)
         binding = await flows.start(key, "/account/security", cancel_to="/account", max_age=0)
         return see_other(flows.path(binding), key.cookies())
     if chosen is None:
@@ -77,8 +77,8 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
     try:
         return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, attempt.trip))
     except UpstreamError as error:
-        await step.note(chosen, error)
-        raise _not_linked(step.sentence(error, chosen.name)) from error
+        await step.record_failure(chosen, error)
+        raise _not_linked(step.failure_message(error, chosen.name)) from error
 
 
 @route(
@@ -112,7 +112,7 @@ def _answer(parameters: dict[str, str]) -> dict[str, str]:
 async def _sign_in(request: AnyRequest, flow_id: str, answer: dict[str, str]) -> Response[Any]:
     flow = await flows.load(request, flow_id)
     try:
-        taken = await service.take(request, flow, Step.UPSTREAM, answer)
+        taken = await service.take_step(request, flow, Step.UPSTREAM, answer)
     except StepNotAllowedError:
         return see_other(flows.path(flow.binding))
     except StepRefusedError as error:
@@ -127,7 +127,7 @@ async def _fresh(request: AnyRequest) -> SignedIn | None:
     session = await sessions.current(request)
     if session is None or session.age() > settings().reauthentication_lifetime:
         return None
-    sessions.protect(session, fresh=True)
+    sessions.guard_changes(session, fresh=True)
     return session
 
 
@@ -136,7 +136,7 @@ async def _link(request: AnyRequest, attempt: Attempt, answer: dict[str, str]) -
     if session is None or session.id != attempt.session_id:
         raise _not_linked(_("You were signed out meanwhile, or did it in another browser. Try again."))
     try:
-        somebody = await step.identified(answer, session_id=session.id)
+        somebody = await step.identify(answer, session_id=session.id)
     except StepRefusedError as error:
         raise _not_linked(str(error)) from error
     chosen = upstreams.get(attempt.upstream_id)
