@@ -31,7 +31,8 @@ from idp.infra.db.engine import close_pool, configure, open_pool
 from idp.infra.db.readiness import readiness
 from idp.infra.logs import configure_logs, exception_fields
 from idp.infra.templates import templates
-from idp.keys import checkpoint_signer, jose, jwks_snapshot, restore_detection, root_key, rotation_job
+from idp.keys import checkpoint_signer, jwks_snapshot, restore_detection, root_key, rotation_job
+from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
@@ -210,7 +211,7 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
         configure(config.database_url.get_secret_value())
     registry.build_in(api_resource())
     health.WARNINGS["database_mark"] = lambda: restore_detection.keeper.foreign
-    health.CHECKS["keys"] = lambda: jose.DEFAULT_ALGORITHM in key_set.algorithms()
+    health.CHECKS["keys"] = lambda: DEFAULT_ALGORITHM in key_set.algorithms()
     handlers = [handler for module in MODULES for handler in module.ROUTES]
     if config.dev:
         from idp.dev import routes as dev

@@ -124,7 +124,7 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
 @pytest.mark.parametrize(
     ("library", "only"),
     [
-        ("joserfc", {"idp.keys.jose"}),
+        ("joserfc", {f"idp.keys.jose.{part}" for part in ("claims", "keys", "registries", "signing", "verification")}),
         ("httpcore", {"idp.infra.outbound"}),
         ("httpx", {"idp.infra.outbound"}),
         ("httpx2", set()),

@@ -7,6 +7,7 @@ import rich_click as click
 from idp.cli.database import with_database
 from idp.cli.options import DURATION, SIGNING_ALGORITHM, KeyCommand
 from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.keys.algorithms import DEFAULT_ALGORITHM
 
 if TYPE_CHECKING:
     from idp.keys.lifecycle import Revocation
@@ -106,7 +107,7 @@ def _print_witnesses(seen: "list[Witness]") -> None:
 
 
 @keys.command()
-@click.option("--alg", type=SIGNING_ALGORITHM, default="RS256", show_default=True, help="Algorithm.")
+@click.option("--alg", type=SIGNING_ALGORITHM, default=DEFAULT_ALGORITHM, show_default=True, help="Algorithm.")
 @click.option("--size", type=int, default=2048, show_default=True, help="Bits of an RSA key.")
 @with_database
 async def generate(alg: str, size: int) -> None:
@@ -119,7 +120,7 @@ async def generate(alg: str, size: int) -> None:
 
 
 @keys.command()
-@click.option("--alg", type=SIGNING_ALGORITHM, default="RS256", show_default=True, help="Algorithm.")
+@click.option("--alg", type=SIGNING_ALGORITHM, default=DEFAULT_ALGORITHM, show_default=True, help="Algorithm.")
 @click.option("--size", type=int, default=2048, show_default=True, help="Bits of an RSA key.")
 @click.option(
     "--now", is_flag=True, help="It signs at once, whoever has not seen it. One that waits is brought forward."
@@ -210,7 +211,7 @@ async def destroy(kid: str) -> None:
 
 @keys.command("import")
 @click.argument("file", type=click.File("rb"))
-@click.option("--alg", type=SIGNING_ALGORITHM, default="RS256", show_default=True, help="Algorithm.")
+@click.option("--alg", type=SIGNING_ALGORITHM, default=DEFAULT_ALGORITHM, show_default=True, help="Algorithm.")
 @click.option("--hold", is_flag=True, help="It waits for all resource servers, however long.")
 @click.option("--deadline", type=DURATION, default="24h", show_default=True, help="As for `rotate`.")
 @with_database

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import rich_click as click
 
-#: :data:`idp.keys.jose.ALGORITHMS`, by name, because importing that module would make every `--help` slow.
-SIGNING_ALGORITHM = click.Choice(["RS256", "PS256", "ES256", "EdDSA", "Ed25519"])
+from idp.keys.algorithms import SIGNING_ALGORITHMS
+
+SIGNING_ALGORITHM = click.Choice(SIGNING_ALGORITHMS)
 #: A ``kid`` that looks like an option, as one of 64 does: RFC 7638 thumbprints are base64url.
 _HYPHENATED = re.compile(r"-[A-Za-z0-9_-]{42}")
 

@@ -7,6 +7,7 @@ import rich_click as click
 from idp.cli.database import with_database
 from idp.cli.options import SIGNING_ALGORITHM, given, together
 from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.keys.algorithms import DEFAULT_ALGORITHM
 
 
 @click.group()
@@ -19,7 +20,7 @@ _METADATA = together(
     click.option("--scope", help="The scopes that it defines, parted by spaces."),
     click.option(
         "--alg", "access_token_signed_response_alg", type=SIGNING_ALGORITHM,
-        help="Algorithm that signs its access tokens; RS256, unless you say another.",
+        help=f"Algorithm that signs its access tokens. Default: {DEFAULT_ALGORITHM}.",
     ),
     click.option(
         "--token-type", "access_token_type", type=click.Choice(["at+jwt", "JWT"]),

@@ -239,7 +239,8 @@ async def _prepare(config: Settings) -> None:
     from idp.admin import restore
     from idp.infra.db import migrate, pooler
     from idp.infra.db.engine import connected
-    from idp.keys import jose, lifecycle, root_key
+    from idp.keys import lifecycle, root_key
+    from idp.keys.algorithms import DEFAULT_ALGORITHM
     from idp.keys.key_set import key_set
 
     async with connected():
@@ -251,7 +252,7 @@ async def _prepare(config: Settings) -> None:
             raise CannotServeError("The database is not up to date. Run: idp db upgrade.")
         await root_key.unlock()
         await restore.look(thoroughly=True)
-        await lifecycle.ensure_signing_key(jose.DEFAULT_ALGORITHM)
+        await lifecycle.ensure_signing_key(DEFAULT_ALGORITHM)
         await key_set.load()
         await _open_the_door(config)
         if config.dev:

@@ -8,6 +8,7 @@ import msgspec
 
 from idp.infra.db.engine import fetch
 from idp.keys import jose
+from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.jose import SigningKey
 from idp.keys.key_set import key_set
 
@@ -21,7 +22,7 @@ def sign(typ: str, claims: Mapping[str, Any]) -> str:
     Raises:
         NoSigningKeyError: there is none.
     """
-    return jose.sign(key_set.signing(jose.DEFAULT_ALGORITHM), typ, claims)
+    return jose.sign(key_set.signing(DEFAULT_ALGORITHM), typ, claims)
 
 
 async def reader() -> Callable[[str, str], Mapping[str, Any] | None]:

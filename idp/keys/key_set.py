@@ -11,6 +11,7 @@ from idp import clock
 from idp.errors import NoSigningKeyError
 from idp.infra.db.engine import execute, fetch
 from idp.keys import jose, vault
+from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.keys.jose import SigningKey
 from idp.settings import settings
 
@@ -198,7 +199,7 @@ class KeySet:
         """The algorithms that :meth:`signing` has a key for, RS256 first."""
         now = self._now()
         active = {entry.key.alg for entry in self._entries if entry.signs(now)}
-        return tuple(alg for alg in jose.ALGORITHMS if alg in active)
+        return tuple(alg for alg in SIGNING_ALGORITHMS if alg in active)
 
     def jwks(self) -> Document:
         """The JWK Set (RFC 7517 section 5) of the published keys."""

@@ -19,6 +19,7 @@ from idp.errors import NoSigningKeyError
 from idp.infra.db.cache_invalidation import announce
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.keys import jose, propagation
+from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.jose import SigningKey
 from idp.keys.key_set import open_private_key, seal_private_key
 from idp.settings import settings
@@ -163,7 +164,7 @@ def _values(key: SigningKey) -> tuple[str, str, str, bytes]:
     return key.alg, key.kid, msgspec.json.encode(key.public_jwk).decode(), seal_private_key(key)
 
 
-async def ensure_signing_key(alg: str = jose.DEFAULT_ALGORITHM, size: int = 2048) -> bool:
+async def ensure_signing_key(alg: str = DEFAULT_ALGORITHM, size: int = 2048) -> bool:
     """Create the first key of an algorithm, unless there is one; all replicas may call it at once.
 
     It signs at once: nobody can have cached a key that it replaces.

@@ -11,6 +11,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.keys import jose
+from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.keys.key_set import key_set
 from idp.oauth.clients.registration import register_resource_server
 from tests.clients.conftest import JAVA, need, node, of_client, of_resource_server, program, python
@@ -165,7 +166,7 @@ async def test_spring_security(tmp_path: Path, server: Server, tokens: Tokens, m
 
 
 async def test_a_snippet_is_there_for_every_algorithm(db: str) -> None:
-    for alg in jose.ALGORITHMS:
+    for alg in SIGNING_ALGORITHMS:
         api = f"https://{secrets.token_hex(4)}.example.com"
         await register_resource_server(api, "API", access_token_signed_response_alg=alg)
         found = await of_resource_server(api, "https://id.example.com")

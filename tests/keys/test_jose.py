@@ -4,20 +4,24 @@ import base64
 import hashlib
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from joserfc.errors import JoseError
 
 from idp import clock
 from idp.keys import jose
-from idp.keys.jose import InvalidJWTError, SigningKey
+from idp.keys.algorithms import SIGNING_ALGORITHMS, VERIFICATION_ALGORITHMS
+from idp.keys.jose import InvalidJWTError, SigningKey, registries
+from idp.keys.jose.claims import MAX_TIMESTAMP
 from tests.support.tokens import decode, encode
 from tests.support.tokens import key as key_of
 
-KEYS = {alg: key_of(alg) for alg in jose.ALGORITHMS}
+KEYS = {alg: key_of(alg) for alg in SIGNING_ALGORITHMS}
 CLAIMS = {"iss": "https://id.example.com", "sub": "alice", "name": "Zoë"}
 SYMMETRIC = bytes(range(32))
 #: PyJWT knows EdDSA only by its old name.
@@ -28,7 +32,7 @@ def by_kid(*keys: SigningKey) -> dict[str, SigningKey]:
     return {key.kid: key for key in keys}
 
 
-@pytest.mark.parametrize("alg", jose.ALGORITHMS)
+@pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
 def test_a_token_verifies_and_names_its_key_and_kind(alg: str) -> None:
     key = KEYS[alg]
     token = jose.sign(key, "at+jwt", CLAIMS)
@@ -36,7 +40,7 @@ def test_a_token_verifies_and_names_its_key_and_kind(alg: str) -> None:
     assert jose.verify(token, by_kid(key), typ="at+jwt") == CLAIMS
 
 
-@pytest.mark.parametrize("alg", [alg for alg in jose.ALGORITHMS if alg not in PYJWT_ALGORITHMS])
+@pytest.mark.parametrize("alg", [alg for alg in SIGNING_ALGORITHMS if alg not in PYJWT_ALGORITHMS])
 def test_an_independent_library_verifies_with_the_public_jwk(alg: str) -> None:
     key = KEYS[alg]
     public = jwt.PyJWK(key.public_jwk)
@@ -57,7 +61,7 @@ def test_signing_warns_of_nothing() -> None:
             jose.verify(jose.sign(key, "JWT", CLAIMS), by_kid(key), typ="JWT")
 
 
-@pytest.mark.parametrize("alg", jose.ALGORITHMS)
+@pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
 def test_the_public_jwk_is_complete_and_only_public(alg: str) -> None:
     jwk = KEYS[alg].public_jwk
     members = {"RS256": {"n", "e"}, "PS256": {"n", "e"}, "ES256": {"crv", "x", "y"}}
@@ -72,14 +76,14 @@ def test_the_kid_is_the_rfc_7638_thumbprint() -> None:
     assert KEYS["RS256"].kid == encode(hashlib.sha256(canonical.encode()).digest())
 
 
-@pytest.mark.parametrize("alg", jose.ALGORITHMS)
+@pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
 def test_a_private_jwk_round_trips(alg: str) -> None:
     again = jose.from_private_jwk(jose.to_private_jwk(KEYS[alg]))
     assert (again.kid, again.alg, again.public_jwk) == (KEYS[alg].kid, alg, KEYS[alg].public_jwk)
     assert jose.verify(jose.sign(again, "JWT", CLAIMS), by_kid(KEYS[alg]), typ="JWT") == CLAIMS
 
 
-@pytest.mark.parametrize("alg", jose.ALGORITHMS)
+@pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
 def test_what_is_kept_of_a_key_is_the_whole_key(alg: str) -> None:
     """It is not checked again, so what it signs is."""
     key = jose.from_own_jwk(jose.to_private_jwk(KEYS[alg]))
@@ -268,7 +272,7 @@ def test_any_json_is_refused_the_same_way(header: Any, payload: Any, signature: 
         jose.verify(token, by_kid(*KEYS.values()), typ=None)
 
 
-@pytest.mark.parametrize("alg", jose.ALGORITHMS)
+@pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
 @given(signature=st.binary(max_size=600))
 def test_any_signature_is_refused_the_same_way(alg: str, signature: bytes) -> None:
     key = KEYS[alg]
@@ -286,3 +290,98 @@ def test_every_prefix_and_changed_character_is_refused() -> None:
     for other in changed:
         with pytest.raises(InvalidJWTError):
             jose.verify(other, by_kid(key), typ="JWT")
+
+
+JWKS: list[dict[str, Any]] = [dict(key.public_jwk) for key in KEYS.values()]
+_HEADER_MEMBERS = st.dictionaries(
+    st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jwk", "jku", "x5u", "x5c", "cty", "zip"]) | st.text(), _JSON
+)
+_HEADERS = st.builds(
+    lambda key, members: {"alg": key.alg, "kid": key.kid, "typ": "JWT"} | members,
+    st.sampled_from(list(KEYS.values())),
+    _HEADER_MEMBERS,
+)
+
+
+def _refused(token: str) -> None:
+    """By every function that reads a token; the last two do not verify, and may read it."""
+    keys = by_kid(*KEYS.values())
+    for typ in (None, "JWT"):
+        with pytest.raises(InvalidJWTError):
+            jose.verify(token, keys, typ)
+    with pytest.raises(InvalidJWTError):
+        jose.verify_symmetric(token, SYMMETRIC, "rt+jwt")
+    for algorithms in (VERIFICATION_ALGORITHMS, ["RS256"], set[str](), frozenset({"none", "HS256"})):
+        with pytest.raises(InvalidJWTError):
+            jose.verify_foreign(token, JWKS, algorithms)
+    for read in (jose.algorithm_of, jose.unverified_claims):
+        with suppress(InvalidJWTError):
+            read(token)
+
+
+@given(st.binary(max_size=400).map(lambda data: data.decode("latin-1")) | st.text())
+def test_any_bytes_are_refused_by_one_error(token: str) -> None:
+    _refused(token)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=600))
+def test_any_three_parts_are_refused_by_one_error(header: bytes, payload: bytes, signature: bytes) -> None:
+    _refused(f"{encode(header)}.{encode(payload)}.{encode(signature)}")
+
+
+@given(header=_HEADERS | _HEADER_MEMBERS, payload=_JSON, signature=st.binary(max_size=600))
+def test_any_header_is_refused_by_one_error(header: Any, payload: Any, signature: bytes) -> None:
+    _refused(f"{encode(header)}.{encode(payload)}.{encode(signature)}")
+
+
+@given(claims=st.dictionaries(st.sampled_from(["exp", "nbf", "iat"]), _JSON), fractions=st.booleans())
+def test_any_times_are_valid_or_refused_by_one_error(claims: dict[str, Any], fractions: bool) -> None:
+    with suppress(InvalidJWTError):
+        jose.check_times(claims, fractions=fractions)
+        assert isinstance(claims["exp"], int | float)
+        assert clock.timestamp() - 1 < claims["exp"] <= MAX_TIMESTAMP
+
+
+@given(jwk=st.dictionaries(st.sampled_from(["kty", "crv", "n", "e", "x", "y", "use", "alg", "kid"]), _JSON))
+def test_any_published_key_is_refused_by_one_error(jwk: dict[str, Any]) -> None:
+    """One that fits the token by its type, and one that does not."""
+    for key in (KEYS["ES256"], KEYS["RS256"], KEYS["EdDSA"]):
+        token = jose.sign(key, "JWT", CLAIMS)
+        fitting = {name: value for name, value in key.public_jwk.items() if name in ("kty", "crv")}
+        for published in (jwk, jwk | fitting):
+            with pytest.raises(InvalidJWTError):
+                jose.verify_foreign(token, [published], VERIFICATION_ALGORITHMS)
+
+
+def test_deep_json_is_refused() -> None:
+    for part in ("[" * 700, '{"a":' * 180):
+        _refused(f"{encode(part.encode())}.{encode(part.encode())}.{encode(b'x')}")
+    _refused(f"{encode({'alg': 'ES256'})}.{encode(b'[' * 9000)}.{encode(b'x')}")
+    _refused(f"{encode(b'[' * 9000)}..")
+
+
+# What joserfc must keep
+
+
+def test_the_registries_hold_joserfc_to_our_lists() -> None:
+    """Class attributes of ``JWSRegistry`` replace its default header members and sizes."""
+    assert registries.OWN.header_registry.keys() == {"alg", "kid", "typ"}
+    assert registries.FOREIGN.header_registry.keys() == {"alg", "crit"}
+    assert (registries.OWN.max_header_length, registries.FOREIGN.max_header_length) == (1024, 12 * 1024)
+    for registry, names in (
+        (registries.OWN, SIGNING_ALGORITHMS),
+        (registries.FOREIGN, VERIFICATION_ALGORITHMS),
+        (registries.SYMMETRIC, ("HS256",)),
+    ):
+        for name in (*VERIFICATION_ALGORITHMS, "HS256", "HS384", "HS512", "none", "ES256K", "Ed448", "es256", ""):
+            if name in names:
+                assert registry.get_alg(name).name == name
+            else:
+                with pytest.raises(JoseError):
+                    registry.get_alg(name)
+
+
+def test_the_algorithms_of_our_own_are_those_that_joserfc_uses() -> None:
+    """``JWSRegistry.register`` replaces an algorithm of the same name."""
+    for name in ("ES256", "EdDSA"):
+        assert type(registries.FOREIGN.get_alg(name)).__module__ == registries.__name__

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from idp.admin.roles import Role
+from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.lifecycle import KeyInfo
 from idp.keys.propagation import Witness
 from idp.oauth.allowance import Pair
@@ -143,7 +144,7 @@ class NewClient(Sent):
     redirect_uris: list[str] = []
     post_logout_redirect_uris: list[str] = []
     scope: str = "openid"
-    id_token_signed_response_alg: str = "RS256"
+    id_token_signed_response_alg: str = DEFAULT_ALGORITHM
     client_uri: str | None = None
     logo_uri: str | None = None
     policy_uri: str | None = None
@@ -230,7 +231,7 @@ class NewResourceServer(Sent):
     identifier: str
     name: str
     scope: str = ""
-    access_token_signed_response_alg: str = "RS256"
+    access_token_signed_response_alg: str = DEFAULT_ALGORITHM
     access_token_type: Literal["at+jwt", "JWT"] = "at+jwt"
     client_id: str | None = None
     witnessed: bool = True
@@ -263,7 +264,7 @@ class Rotation(Sent):
     not wait at all.
     """
 
-    alg: str = "RS256"
+    alg: str = DEFAULT_ALGORITHM
     size: Literal[2048, 3072, 4096] = 2048
     deadline: int | None = 86400
     now: bool = False

@@ -11,7 +11,8 @@ from idp.admin.console.screen import HOME, AdminRequest, done, not_found, screen
 from idp.admin.incidents import contain_key
 from idp.admin.roles import Permission
 from idp.errors import NoSigningKeyError
-from idp.keys import jose, lifecycle, propagation
+from idp.keys import lifecycle, propagation
+from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
 from idp.keys.lifecycle import KeyInfo, RotationPendingError, State
 from idp.settings import DAY, HOUR
 
@@ -53,7 +54,7 @@ async def ask_to_rotate(visit: AdminRequest) -> Response[str]:
 
 def _rotation(visit: AdminRequest, error: str | None = None) -> Response[str]:
     fields = [
-        Field("alg", "Algorithm", "RS256", "choice", choices=[(alg, alg) for alg in jose.ALGORITHMS]),
+        Field("alg", "Algorithm", DEFAULT_ALGORITHM, "choice", choices=[(alg, alg) for alg in SIGNING_ALGORITHMS]),
         Field(
             "deadline", "The new key waits for all resource servers", "day", "choice",
             choices=[(name, label) for name, label, _ in DEADLINES],
@@ -70,7 +71,7 @@ def _rotation(visit: AdminRequest, error: str | None = None) -> Response[str]:
 async def rotate(visit: AdminRequest) -> Response[Any]:
     alg, wanted = visit.form.get("alg", ""), visit.form.get("deadline", "")
     deadlines = {name: seconds for name, _, seconds in DEADLINES}
-    if alg not in jose.ALGORITHMS or wanted not in deadlines:
+    if alg not in SIGNING_ALGORITHMS or wanted not in deadlines:
         raise not_found()
     try:
         kid = await lifecycle.rotate(alg, deadline=deadlines[wanted])

@@ -11,7 +11,7 @@ from idp.admin.console.components import Action, Cell, Field, asked_page, facts,
 from idp.admin.console.screen import HOME, AdminRequest, done, screen, show
 from idp.admin.roles import Permission
 from idp.errors import OAuthError
-from idp.keys import jose
+from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
 from idp.oauth.clients import registration, service
 from idp.oauth.token_types import ACCESS_TOKEN_TYPES
 from idp.settings import settings
@@ -50,7 +50,7 @@ def _period(row: Any) -> Cell:
 def _form(
     visit: AdminRequest, path: str, values: dict[str, Any], error: str | None = None, *, new: bool
 ) -> Response[str]:
-    algorithms = [(alg, alg) for alg in jose.ALGORITHMS]
+    algorithms = [(alg, alg) for alg in SIGNING_ALGORITHMS]
     fields = [Field("name", "Name, as the consent page shows it", values.get("name") or "", required=True)]
     if new:
         hint = "The URI that clients name as resource and tokens carry as aud."
@@ -59,7 +59,7 @@ def _form(
         Field("scope", "Scopes that it defines", values.get("scope") or "", help="Parted by spaces."),
         Field(
             "access_token_signed_response_alg", "Algorithm of its tokens",
-            values.get("access_token_signed_response_alg") or "RS256", "choice", choices=algorithms,
+            values.get("access_token_signed_response_alg") or DEFAULT_ALGORITHM, "choice", choices=algorithms,
         ),
         Field(
             "access_token_type", "Type (typ) of its tokens", values.get("access_token_type") or "at+jwt", "choice",
@@ -85,7 +85,7 @@ def _entered(visit: AdminRequest) -> dict[str, Any]:
     return {
         "name": visit.form.get("name", "").strip(),
         "scope": visit.form.get("scope", "").strip(),
-        "access_token_signed_response_alg": visit.form.get("access_token_signed_response_alg", "RS256"),
+        "access_token_signed_response_alg": visit.form.get("access_token_signed_response_alg", DEFAULT_ALGORITHM),
         "access_token_type": visit.form.get("access_token_type", "at+jwt"),
         "witnessed": "witnessed" in visit.form,
         "networks": tuple(line.strip() for line in visit.form.get("networks", "").splitlines() if line.strip()),

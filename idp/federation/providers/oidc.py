@@ -24,6 +24,7 @@ from idp.federation.models import AuthorizationRequest, Upstream, UserInfo
 from idp.federation.providers.base import LEEWAY, SECONDS, oauth_client
 from idp.infra import outbound
 from idp.keys import jose
+from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -284,7 +285,7 @@ def _algorithms(found: dict[str, Any], what: str = "id_token") -> tuple[str, ...
     named = found.get(f"{what}_signing_alg_values_supported")
     if not isinstance(named, list):
         return USUAL_ALGORITHMS if what == "id_token" else _algorithms(found)
-    return tuple(alg for alg in jose.FOREIGN_ALGORITHMS if alg in named)
+    return tuple(alg for alg in VERIFICATION_ALGORITHMS if alg in named)
 
 
 def _same(told: object, expected: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from idp.errors import OAuthError
-from idp.keys import jose
+from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
 from idp.oauth.clients.uris import InvalidURIError, check_link, check_redirect_uri, origin_of
 from idp.signin.transitions import ACR_VALUES
 
@@ -49,7 +49,7 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     redirect_uris: tuple[str, ...] = ()
     post_logout_redirect_uris: tuple[str, ...] = ()
     scope: str = "openid"
-    id_token_signed_response_alg: str = jose.DEFAULT_ALGORITHM
+    id_token_signed_response_alg: str = DEFAULT_ALGORITHM
     client_uri: str | None = None
     logo_uri: str | None = None
     policy_uri: str | None = None
@@ -115,8 +115,8 @@ def values_are_known(metadata: ClientMetadata) -> None:
         raise invalid_metadata("application_type must be web or native.")
     if metadata.token_endpoint_auth_method not in AUTH_METHODS:
         raise invalid_metadata(f"token_endpoint_auth_method must be one of {', '.join(AUTH_METHODS)}.")
-    if metadata.id_token_signed_response_alg not in jose.ALGORITHMS:
-        raise invalid_metadata(f"id_token_signed_response_alg must be one of {', '.join(jose.ALGORITHMS)}.")
+    if metadata.id_token_signed_response_alg not in SIGNING_ALGORITHMS:
+        raise invalid_metadata(f"id_token_signed_response_alg must be one of {', '.join(SIGNING_ALGORITHMS)}.")
     if not set(metadata.default_acr_values) <= set(ACR_VALUES):
         raise invalid_metadata(f"default_acr_values must be some of {', '.join(ACR_VALUES)}.")
     if not is_scope(metadata.scope):

@@ -17,7 +17,8 @@ from idp.audit.events import record
 from idp.errors import OAuthError
 from idp.infra.db.cache_invalidation import announce
 from idp.infra.db.engine import execute, transaction
-from idp.keys import jose, lifecycle
+from idp.keys import lifecycle
+from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
 from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope, validate
 from idp.oauth.clients.registry import Client, ResourceServer, registry
 from idp.oauth.clients.tables import ClientRow, ResourceServerRow
@@ -140,7 +141,7 @@ def check_resource_server(server: ResourceServer) -> None:
     own = server.identifier.rstrip("/").lower() == settings().issuer.rstrip("/").lower()
     if own or registry.builtin(server.identifier) is not None:
         raise OAuthError("invalid_target", "This identifier is our own.")
-    known_alg = server.access_token_signed_response_alg in jose.ALGORITHMS
+    known_alg = server.access_token_signed_response_alg in SIGNING_ALGORITHMS
     if not is_name(server.name) or not is_scope(server.scope) or not known_alg:
         raise invalid_metadata("The name, the scope or the algorithm is not valid.")
     if server.access_token_type not in ACCESS_TOKEN_TYPES:
@@ -158,7 +159,7 @@ async def register_resource_server(
     name: str,
     *,
     scope: str = "",
-    access_token_signed_response_alg: str = jose.DEFAULT_ALGORITHM,
+    access_token_signed_response_alg: str = DEFAULT_ALGORITHM,
     access_token_type: str = ACCESS_TOKEN_TYPES[0],
     client_id: str | None = None,
     witnessed: bool = True,

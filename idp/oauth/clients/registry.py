@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from idp import ids
-from idp.keys import jose
+from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.tables import enabled_clients, not_before, resource_servers
 from idp.oauth.scopes import STANDARD_SCOPES
@@ -46,7 +46,7 @@ class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
     identifier: str
     name: str
     scope: str = ""
-    access_token_signed_response_alg: str = jose.DEFAULT_ALGORITHM
+    access_token_signed_response_alg: str = DEFAULT_ALGORITHM
     access_token_type: str = "at+jwt"
     client_id: str | None = None
     jwks_id: str = msgspec.field(default_factory=ids.uuid7_text)

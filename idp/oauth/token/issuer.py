@@ -16,6 +16,7 @@ from idp.accounts.claims import claims_of
 from idp.accounts.tables import user_by_id
 from idp.audit.buffer import token_issued
 from idp.keys import jose, vault
+from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.clients.registry import Client, registry
@@ -109,7 +110,7 @@ def access_token(client: Client, subject: str, scope: str, resource: Sequence[st
         audience.append(settings().issuer)
     server = registry.resource_server(audience[0])
     return key_set.sign(
-        server.access_token_signed_response_alg if server else jose.DEFAULT_ALGORITHM,
+        server.access_token_signed_response_alg if server else DEFAULT_ALGORITHM,
         server.access_token_type if server else "at+jwt",
         {
             "iss": settings().issuer,

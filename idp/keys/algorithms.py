@@ -1,0 +1,48 @@
+"""The signature algorithms, listed once (RFC 7518 section 3.1, RFC 8037 section 3.1, RFC 9864).
+
+Discovery, validation, the command line and the console read this list. It imports no cryptography, so that every
+command can read it and still start quickly.
+"""
+
+from collections.abc import Callable
+from hashlib import sha256, sha384, sha512
+from typing import Any, Final, NamedTuple
+
+
+class Algorithm(NamedTuple):
+    """A signature algorithm with a public key.
+
+    Attributes:
+        kty: key type of its keys (RFC 7518 section 6.1).
+        crv: their curve; None for RSA.
+        digest: hash of the claims ``at_hash`` and ``c_hash``. That of Ed25519 is the one inside it (RFC 8032).
+        signs: our keys may have it. Tokens of other issuers may have any algorithm of the list.
+    """
+
+    kty: str
+    crv: str | None
+    digest: Callable[[bytes], Any]
+    signs: bool = False
+
+
+ALGORITHMS: Final = {
+    "RS256": Algorithm("RSA", None, sha256, signs=True),
+    "RS384": Algorithm("RSA", None, sha384),
+    "RS512": Algorithm("RSA", None, sha512),
+    "PS256": Algorithm("RSA", None, sha256, signs=True),
+    "PS384": Algorithm("RSA", None, sha384),
+    "PS512": Algorithm("RSA", None, sha512),
+    "ES256": Algorithm("EC", "P-256", sha256, signs=True),
+    "ES384": Algorithm("EC", "P-384", sha384),
+    "ES512": Algorithm("EC", "P-521", sha512),
+    "EdDSA": Algorithm("OKP", "Ed25519", sha512, signs=True),
+    "Ed25519": Algorithm("OKP", "Ed25519", sha512, signs=True),
+}
+#: Names of the algorithms that tokens of other issuers may have.
+VERIFICATION_ALGORITHMS: Final = tuple(ALGORITHMS)
+#: Names of the algorithms that a signing key may have.
+SIGNING_ALGORITHMS: Final = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.signs)
+#: The one that every OpenID provider and client must support (OpenID Connect Core section 15.1).
+DEFAULT_ALGORITHM: Final = "RS256"
+#: Sizes that our RSA keys may have, in bits.
+RSA_SIZES: Final = (2048, 3072, 4096)

@@ -1,0 +1,62 @@
+"""JOSE: keys, signed JWTs and their claims (RFC 7515, 7517, 7518, 7519).
+
+The only package that imports joserfc or touches a private key. A token is verified with the key that its ``kid`` names,
+by the one algorithm of that key. Keys, certificates and URLs in a header are never used, and a header with ``crit`` is
+refused.
+
+joserfc imports keys, checks headers and times, and makes and verifies signatures. JSON is decoded here, because joserfc
+accepts repeated members. Tokens are assembled here, because that is faster (docs/decisions/0043-jose-by-joserfc.md).
+"""
+
+from idp.keys.jose.claims import check_times, foreign_time, left_half_hash
+from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, UnknownKeyError, UnsupportedAlgorithmError
+from idp.keys.jose.keys import (
+    SigningKey,
+    from_file,
+    from_own_jwk,
+    from_private_jwk,
+    from_public_jwk,
+    generate,
+    to_pem,
+    to_private_jwk,
+)
+from idp.keys.jose.registries import MAX_HEADER_LENGTH
+from idp.keys.jose.signing import sign, sign_assertion, sign_symmetric
+from idp.keys.jose.verification import (
+    MAX_TOKEN_LENGTH,
+    Claims,
+    algorithm_of,
+    unverified_claims,
+    verify,
+    verify_foreign,
+    verify_symmetric,
+)
+
+__all__ = [
+    "MAX_HEADER_LENGTH",
+    "MAX_TOKEN_LENGTH",
+    "Claims",
+    "InvalidJWTError",
+    "InvalidKeyError",
+    "SigningKey",
+    "UnknownKeyError",
+    "UnsupportedAlgorithmError",
+    "algorithm_of",
+    "check_times",
+    "foreign_time",
+    "from_file",
+    "from_own_jwk",
+    "from_private_jwk",
+    "from_public_jwk",
+    "generate",
+    "left_half_hash",
+    "sign",
+    "sign_assertion",
+    "sign_symmetric",
+    "to_pem",
+    "to_private_jwk",
+    "unverified_claims",
+    "verify",
+    "verify_foreign",
+    "verify_symmetric",
+]

@@ -1,0 +1,76 @@
+"""Claims: times (RFC 7519 section 4.1) and hashes (OpenID Connect Core section 3.1.3.6)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from joserfc.errors import ExpiredTokenError, JoseError
+from joserfc.jwt import JWTClaimsRegistry
+from joserfc.util import urlsafe_b64encode
+
+from idp import clock
+from idp.keys.algorithms import ALGORITHMS
+from idp.keys.jose.errors import InvalidJWTError, UnsupportedAlgorithmError
+
+#: Largest accepted time, in seconds: the end of the year 9999, which is the last that a datetime can hold.
+MAX_TIMESTAMP = 253_402_300_799
+#: Seconds by which the clocks of our replicas may differ.
+LEEWAY = 10
+
+
+class _TimesRegistry(JWTClaimsRegistry):
+    """Times of a token. The leeway is for ``nbf`` and ``iat``, not for ``exp``."""
+
+    def validate_exp(self, value: Any) -> None:
+        if value <= self.now:
+            raise ExpiredTokenError("exp")
+
+
+def _timestamp(claims: Mapping[str, Any], name: str, *, fractions: bool) -> float | None:
+    """A NumericDate claim (RFC 7519 section 2), None where there is none. Ours have no fractions."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    if type(value) not in ((int, float) if fractions else (int,)) or not 0 <= value <= MAX_TIMESTAMP:
+        raise InvalidJWTError(f"The claim {name} is not a time in seconds.")
+    return float(value)
+
+
+def foreign_time(claims: Mapping[str, Any], name: str) -> float | None:
+    """A time that another issuer wrote, perhaps with a fraction; None where there is none.
+
+    Raises:
+        InvalidJWTError: it is not a time.
+    """
+    return _timestamp(claims, name, fractions=True)
+
+
+def check_times(claims: Mapping[str, Any], leeway: int = LEEWAY, *, fractions: bool = False) -> None:
+    """Refuse a token outside its times (RFC 7519 sections 4.1.4 to 4.1.6). ``exp`` is required.
+
+    Args:
+        leeway: seconds that ``nbf`` and ``iat`` may be ahead of our clock.
+        fractions: accept fractions of seconds, which other issuers may write.
+
+    Raises:
+        InvalidJWTError: it has expired, is not valid yet, or one of the claims is not a time.
+    """
+    times = {name: _timestamp(claims, name, fractions=fractions) for name in ("exp", "nbf", "iat") if name in claims}
+    try:
+        _TimesRegistry(clock.timestamp(), leeway, exp={"essential": True}).validate(times)
+    except JoseError as error:
+        raise InvalidJWTError(f"The token is not valid now: {error.description}.") from error
+
+
+def left_half_hash(value: str, alg: str) -> str:
+    """The ``at_hash`` or ``c_hash`` of a value in an ID token (OpenID Connect Core section 3.1.3.6).
+
+    Args:
+        alg: the algorithm of the ID token.
+
+    Raises:
+        UnsupportedAlgorithmError: its hash is not known. The claim is never left out instead.
+    """
+    if alg not in ALGORITHMS:
+        raise UnsupportedAlgorithmError(f"The algorithm must be one of {', '.join(ALGORITHMS)}.")
+    digest = ALGORITHMS[alg].digest(value.encode("ascii")).digest()
+    return urlsafe_b64encode(digest[: len(digest) // 2]).decode("ascii")

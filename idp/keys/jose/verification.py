@@ -1,0 +1,195 @@
+"""Verifying JWTs (RFC 7515 section 5.2)."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import ExceededSizeError, JoseError
+from joserfc.jwk import GuestProtocol, KeyFlexible, RSAKey
+from joserfc.jws import CompactSignature, JWSRegistry
+from joserfc.util import urlsafe_b64decode
+
+from idp.keys.algorithms import ALGORITHMS
+from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, UnknownKeyError
+from idp.keys.jose.keys import Key, SigningKey, import_key
+from idp.keys.jose.registries import FOREIGN, OWN, SYMMETRIC
+from idp.keys.jose.signing import encoded_header, symmetric_key
+
+Claims = dict[str, Any]
+
+#: Longest accepted token, in characters. Ours are below 2 KiB.
+MAX_TOKEN_LENGTH = 16 * 1024
+#: Sizes that an RSA key of another issuer may have, in bits.
+FOREIGN_RSA_SIZES = range(2048, 8192 + 1)
+#: Members of public JWKs; certificates and other members are not used.
+_PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> Claims:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is repeated")
+    return members
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_members, parse_constant=_no_constant)
+
+
+def _decode_object(data: bytes) -> Claims:
+    """Decode a JSON object in UTF-8 without repeated members (RFC 7515 section 4)."""
+    try:
+        value = _DECODER.decode(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidJWTError("A part of the token is not a JSON object.") from error
+    if not isinstance(value, dict):
+        raise InvalidJWTError("A part of the token is not a JSON object.")
+    return value
+
+
+@lru_cache(maxsize=128)
+def _decode_header(segment: bytes) -> Claims:
+    """Decode a header; cached, because all tokens that a key signed have the same."""
+    return _decode_object(urlsafe_b64decode(segment))
+
+
+def _parse(token: str, registry: JWSRegistry) -> CompactSignature:
+    """Split and decode a token. Nothing is verified yet."""
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise InvalidJWTError("The token is too long.")
+    try:
+        header, payload, signature = token.encode("ascii").split(b".")
+        registry.validate_header_size(header)
+        parsed = CompactSignature(_decode_header(header), urlsafe_b64decode(payload))
+    except ExceededSizeError as error:
+        raise InvalidJWTError("The header of the token is too long.") from error
+    except ValueError as error:
+        raise InvalidJWTError("The token does not have the three parts of a signed JWT.") from error
+    parsed.segments.update({"header": header, "payload": payload, "signature": signature})
+    return parsed
+
+
+def _verified(token: CompactSignature, key: KeyFlexible, registry: JWSRegistry) -> Claims:
+    """Check header and signature, and return the claims. ``key`` may be a function of a token whose header is valid."""
+    try:
+        valid = jws.validate_compact(token, key, registry=registry)
+    # A TypeError comes from a `crit` that is not a list.
+    except (JoseError, ValueError, TypeError) as error:
+        raise InvalidJWTError("The header or the signature of the token is not valid.") from error
+    if not valid:
+        raise InvalidJWTError("The signature is not valid.")
+    return _decode_object(token.payload)
+
+
+def _media_type(typ: str) -> str:
+    """A ``typ`` for comparison; ``application/`` may be left out of it (RFC 7515 section 4.1.9)."""
+    return typ.lower().removeprefix("application/")
+
+
+def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claims:
+    """The claims of a JWT that one of these keys signed.
+
+    The caller checks times (:func:`check_times`), issuer and audience.
+
+    Args:
+        keys: by ``kid``. The token must name one of them.
+        typ: the required ``typ`` of the header. None accepts any, or none.
+
+    Raises:
+        InvalidJWTError: for every reason; nothing else is raised, whatever the token is.
+    """
+
+    def key_of(candidate: GuestProtocol) -> Key:
+        header = candidate.headers()
+        key = keys.get(header.get("kid", ""))
+        if key is None:
+            raise InvalidJWTError("The token names no key of ours.")
+        if header["alg"] != key.alg:
+            raise InvalidJWTError("The algorithm of the token is not that of its key.")
+        if typ is not None and _media_type(header.get("typ", "")) != _media_type(typ):
+            raise InvalidJWTError("The token is of another type.")
+        return key.key
+
+    return _verified(_parse(token, OWN), key_of, OWN)
+
+
+def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
+    """The claims of a JWT of :func:`sign_symmetric`, whose header must be byte for byte the one that we write.
+
+    Raises:
+        InvalidJWTError: for every reason.
+    """
+    parsed = _parse(token, SYMMETRIC)
+    if parsed.segments["header"] != encoded_header(alg="HS256", typ=typ):
+        raise InvalidJWTError("The header of the token is not one that we write.")
+    return _verified(parsed, symmetric_key(key), SYMMETRIC)
+
+
+def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Collection[str]) -> Claims:
+    """The claims of a JWT of another issuer, signed by one of the keys that it publishes.
+
+    Args:
+        jwks: the keys of its JWK Set (RFC 7517 section 5).
+        algorithms: those that the token may have.
+
+    Raises:
+        UnknownKeyError: no key fits, or more than one.
+        InvalidJWTError: for every other reason; nothing else is raised, whatever the token is.
+    """
+
+    def key_of(candidate: GuestProtocol) -> Key:
+        header = candidate.headers()
+        if header["alg"] not in algorithms:
+            raise InvalidJWTError("The algorithm of the token is not one that may be used.")
+        return _published_key(jwks, header["alg"], header.get("kid"))
+
+    return _verified(_parse(token, FOREIGN), key_of, FOREIGN)
+
+
+def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> Key:
+    """The one key that fits. The issuer need not name algorithms, nor a key where it publishes only one."""
+    algorithm = ALGORITHMS[alg]
+    fitting = [
+        jwk
+        for jwk in jwks
+        if (kid is None or jwk.get("kid") == kid)
+        and jwk.get("kty") == algorithm.kty
+        and jwk.get("crv") == algorithm.crv
+        and jwk.get("alg", alg) == alg
+        and jwk.get("use", "sig") == "sig"
+    ]
+    if len(fitting) != 1:
+        raise UnknownKeyError("The issuer publishes no key, or more than one, that can have signed the token.")
+    try:
+        key = import_key({name: value for name, value in fitting[0].items() if name in _PUBLIC_MEMBERS}, algorithm.kty)
+    except InvalidKeyError as error:
+        raise InvalidJWTError("The key of the token cannot be used.") from error
+    if isinstance(key, RSAKey) and key.raw_value.key_size not in FOREIGN_RSA_SIZES:
+        raise InvalidJWTError("The key of the token is too short or too long.")
+    return key
+
+
+def algorithm_of(token: str) -> str:
+    """The algorithm in the header of another issuer's token, which counts only once the token is verified.
+
+    Raises:
+        InvalidJWTError: there is none.
+    """
+    alg = _parse(token, FOREIGN).headers().get("alg")
+    if not isinstance(alg, str):
+        raise InvalidJWTError("The header of the token names no algorithm.")
+    return alg
+
+
+def unverified_claims(token: str) -> Claims:
+    """The claims of a JWT whose signature is not checked. Nothing in them may be trusted.
+
+    Raises:
+        InvalidJWTError: it is too long, encrypted, or not a JWT.
+    """
+    return _decode_object(_parse(token, OWN).payload)
