@@ -1,4 +1,7 @@
-"""Options that repeat a list from elsewhere, to be quick, repeat it whole."""
+"""Options that read a list from elsewhere."""
+
+import subprocess
+import sys
 
 from idp.cli.options import SIGNING_ALGORITHM
 from idp.keys.algorithms import SIGNING_ALGORITHMS
@@ -6,3 +9,9 @@ from idp.keys.algorithms import SIGNING_ALGORITHMS
 
 def test_every_signing_algorithm_can_be_chosen() -> None:
     assert tuple(SIGNING_ALGORITHM.choices) == SIGNING_ALGORITHMS
+
+
+def test_the_list_of_algorithms_loads_no_cryptography() -> None:
+    """Every command reads it, also ``--help``."""
+    program = "import sys, idp.cli.options; assert not {'joserfc', 'cryptography'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
