@@ -16,7 +16,7 @@ async def ring(own_database: str, monkeypatch: pytest.MonkeyPatch) -> KeySet:
     ring = KeySet()
     await ring.load()
     for module in (access_tokens, issuer):
-        monkeypatch.setattr(module, "keyring", ring)
+        monkeypatch.setattr(module, "key_set", ring)
     return ring
 
 

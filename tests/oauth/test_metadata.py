@@ -40,7 +40,7 @@ async def loaded_ring(cluster: Cluster, template: str) -> KeySet:
 
 @pytest.fixture
 def ring(loaded_ring: KeySet, monkeypatch: pytest.MonkeyPatch) -> KeySet:
-    monkeypatch.setattr(metadata, "keyring", loaded_ring)
+    monkeypatch.setattr(metadata, "key_set", loaded_ring)
     return loaded_ring
 
 
@@ -168,7 +168,7 @@ async def test_a_change_of_the_keys_changes_the_tags(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ring = await make_ring()
-    monkeypatch.setattr(metadata, "keyring", ring)
+    monkeypatch.setattr(metadata, "key_set", ring)
     before = [(await web.get(path)).headers["etag"] for path in (DISCOVERY, JWKS)]
     kid = await lifecycle.publish(jose.generate("EdDSA"))
     await ring.load()
