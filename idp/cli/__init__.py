@@ -1,1 +1,1 @@
-"""The `idp` command, one file a command group."""
+"""The `idp` command, one file per command group."""

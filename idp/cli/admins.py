@@ -1,4 +1,4 @@
-"""`idp admins`: who may administrate this server."""
+"""`idp admins`: the administrators of this server and their roles."""
 
 from typing import TYPE_CHECKING
 
@@ -14,19 +14,19 @@ ROLES = click.Choice(["owner", "key_admin", "client_admin", "support", "auditor"
 
 
 class UnknownAdminError(Exception):
-    """Nobody has this address, or this role: one plain sentence."""
+    """No user has this email address, or the user does not have this role."""
 
 
 @click.group()
 def admins() -> None:
-    """Who may administrate this server."""
+    """The administrators of this server and their roles."""
 
 
 @admins.command("list")
 @json_option
 @with_database
 async def list_admins(as_json: bool) -> None:
-    """List those who have a role."""
+    """List the users that have a role."""
     from idp.admin.lists import ADMINS
     from idp.infra.db.listing import MAX_LIMIT, list_page
 
@@ -45,7 +45,7 @@ async def list_admins(as_json: bool) -> None:
 @click.option("--role", type=ROLES, default="owner", show_default=True, help="What they may do.")
 @with_database
 async def add(email: str, role: str) -> None:
-    """Give a user a role. With the first one, the set-up link in the log ends."""
+    """Give a user a role. The first role given disables the set-up link in the log."""
     from idp.admin import setup
     from idp.admin.roles import Role
     from idp.infra.request_context import actor
@@ -60,7 +60,7 @@ async def add(email: str, role: str) -> None:
 @click.option("--role", type=ROLES, required=True, help="The role to take.")
 @with_database
 async def remove(email: str, role: str) -> None:
-    """Take a role from a user. The last owner stays."""
+    """Remove a role from a user. The last owner cannot be removed."""
     from idp.admin.roles import Role, revoke
 
     user = await _user(email)

@@ -1,4 +1,4 @@
-"""`idp audit`: the trail of what happened."""
+"""`idp audit`: the audit trail."""
 
 import sys
 from datetime import datetime
@@ -14,12 +14,12 @@ TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 
 class NotAuditedError(Exception):
-    """A file that was named cannot be used: one plain sentence."""
+    """The named file cannot be read or written."""
 
 
 @click.group()
 def audit() -> None:
-    """The trail of what happened, and whether it is whole."""
+    """List, export and verify the audit trail."""
 
 
 def _filters(command: Any) -> Any:
@@ -61,7 +61,7 @@ def _given(filters: dict[str, Any]) -> dict[str, str]:
 async def list_events(
     since: datetime | None, until: datetime | None, limit: int, as_json: bool, **filters: Any
 ) -> None:
-    """List the last events, the newest first."""
+    """List the most recent events, newest first."""
     from idp.audit import trail
 
     rows = await trail.latest(_given(filters), limit=limit, **_times(since, until))
@@ -86,7 +86,7 @@ async def list_events(
 async def export(
     since: datetime | None, until: datetime | None, kind: str, output: Path | None, **filters: Any
 ) -> None:
-    """Write events of a time, the oldest first. That they were exported is an event too."""
+    """Export events, oldest first. The export itself is recorded in the trail."""
     from contextlib import ExitStack
 
     from idp.audit import trail
@@ -119,7 +119,7 @@ async def export(
 @json_option
 @with_database
 async def verify(path: Path | None, as_json: bool) -> None:
-    """Find out whether the trail is as it was written. Ends with code 1 if it is not, and says where."""
+    """Verify that the trail is unchanged. Exits with 1 and lists the problems if it is not."""
     from idp.audit import verification
     from idp.keys import checkpoint_signer
 
@@ -141,7 +141,7 @@ async def verify(path: Path | None, as_json: bool) -> None:
 
 
 def _tell(report: Any, outside: int) -> None:
-    """A report in words."""
+    """Print a report."""
     click.echo(f"{report.rows} rows in {report.checkpoints} checkpoints, and {report.waiting} rows that wait for one.")
     if report.last_at is not None:
         click.echo(f"The last checkpoint was made at {report.last_at:%Y-%m-%d %H:%M:%S} UTC.")

@@ -1,4 +1,4 @@
-"""`idp clients`: the applications that people sign in to."""
+"""`idp clients`: register and change OAuth clients."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ def clients() -> None:
     """The applications that people sign in to."""
 
 
-#: What is registered of a client and can be changed.
+#: Client metadata that `create` and `update` accept.
 _METADATA = together(
     click.option(
         "--auth-method", "token_endpoint_auth_method",
@@ -32,7 +32,7 @@ _METADATA = together(
         "--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True,
         help="Where people return to after signing out. May be repeated.",
     ),
-    click.option("--scope", help="The scopes that it may ask for, parted by spaces."),
+    click.option("--scope", help="The scopes that it may ask for, separated by spaces."),
     click.option("--grant-type", "grant_types", multiple=True, help="In place of those of its type. May be repeated."),
     click.option(
         "--id-token-alg", "id_token_signed_response_alg", type=SIGNING_ALGORITHM,
@@ -88,7 +88,7 @@ _METADATA = together(
 @json_option
 @with_database
 async def create(*, kind: str, client_id: str | None, as_json: bool, **options: Any) -> None:
-    """Register a client. Its secret is shown once: only a hash of it is kept."""
+    """Register a client. Its secret is shown once; only its hash is stored."""
     from idp.oauth.clients.registration import register_client
 
     client, secret = await register_client(client_id, **KINDS[kind] | _metadata(options))
@@ -103,9 +103,9 @@ async def create(*, kind: str, client_id: str | None, as_json: bool, **options: 
 @json_option
 @with_database
 async def update(client_id: str, as_json: bool, **options: Any) -> None:
-    """Change what is registered of a client.
+    """Change the metadata of a client.
 
-    What is not named stays. What is named replaces what was there; an empty value, as --tos-uri "", removes it.
+    Options that are not given keep their value. An empty value, as in --tos-uri "", removes it.
     """
     from idp.oauth.clients.service import update_client
 
@@ -131,7 +131,7 @@ def _metadata(options: dict[str, Any]) -> dict[str, Any]:
 @json_option
 @with_database
 async def list_clients(as_json: bool) -> None:
-    """List the clients, the newest last."""
+    """List the clients, newest last."""
     from idp.oauth.clients.tables import ClientRow
 
     found = await ClientRow.select(exclude_secrets=True).order_by(ClientRow.created_at)
@@ -159,7 +159,7 @@ async def list_clients(as_json: bool) -> None:
 @json_option
 @with_database
 async def show(client_id: str, as_json: bool) -> None:
-    """Show all that is registered of a client, but its secret, which nobody knows."""
+    """Show the metadata of a client. Its secret is not stored and cannot be shown."""
     await _show(client_id, as_json)
 
 
@@ -180,7 +180,7 @@ async def _show(client_id: str, as_json: bool) -> None:
 @click.argument("client_id")
 @with_database
 async def disable(client_id: str) -> None:
-    """Refuse a client, and revoke all tokens that were issued to it."""
+    """Disable a client and revoke all tokens issued to it."""
     from idp.oauth.clients.registration import disable_client
 
     await _tell(client_id, await disable_client(client_id), "is disabled", "was disabled already")
@@ -190,7 +190,7 @@ async def disable(client_id: str) -> None:
 @click.argument("client_id")
 @with_database
 async def enable(client_id: str) -> None:
-    """Accept a client again. Its people sign in anew."""
+    """Enable a client. Its users have to sign in again."""
     from idp.oauth.clients.registration import enable_client
 
     await _tell(client_id, await enable_client(client_id), "is enabled", "was not disabled")
@@ -201,7 +201,7 @@ async def enable(client_id: str) -> None:
 @json_option
 @with_database
 async def rotate_client_secret(client_id: str, as_json: bool) -> None:
-    """Give a client a new secret, shown once. The old one ends at once."""
+    """Replace the secret of a client. The new one is shown once; the old one stops working immediately."""
     from idp.oauth.clients.registration import rotate_secret
 
     secret = await rotate_secret(client_id)
@@ -214,7 +214,7 @@ async def rotate_client_secret(client_id: str, as_json: bool) -> None:
 @click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S"]), help="A moment in UTC; by default now.")
 @with_database
 async def not_before(client_id: str | None, everybody: bool, at: datetime | None) -> None:
-    """Refuse what was issued to a client before a moment. It is only ever moved forward."""
+    """Reject tokens issued to a client before a time. The time can only move forward."""
     from idp import clock
     from idp.oauth.clients.service import set_not_before
 
@@ -230,7 +230,7 @@ async def not_before(client_id: str | None, everybody: bool, at: datetime | None
 @click.argument("role", type=click.Choice(["owner", "key_admin", "client_admin", "support", "auditor", "none"]))
 @with_database
 async def admin_role(client_id: str, role: str) -> None:
-    """Say what a client may do at the admin API in its own name."""
+    """Set the role of a client for its own access to the admin API."""
     from idp.oauth.clients.service import set_admin_role
 
     await set_admin_role(client_id, None if role == "none" else role)
@@ -242,7 +242,7 @@ async def admin_role(client_id: str, role: str) -> None:
 @click.confirmation_option(prompt="All that was issued to it ends. Delete it?")
 @with_database
 async def delete(client_id: str) -> None:
-    """Remove a client with all that was issued to it."""
+    """Delete a client and everything issued to it."""
     from idp.oauth.clients.service import delete_client
 
     await delete_client(client_id)

@@ -1,6 +1,6 @@
-"""The database as commands use it: opened, looked at, closed again.
+"""Opens the database for a command.
 
-What takes long to import is imported when it is needed, here and in every command: help shall come at once.
+Here and in every command, slow imports stand inside functions, so that `--help` answers at once.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 
 class NoDatabaseError(Exception):
-    """There is no database, or it is not up to date: one plain sentence with its mend."""
+    """There is no database, or its schema is out of date. The message names the command that fixes it."""
 
 
 @asynccontextmanager
 async def database(*, migrated: bool = True, create: bool = False) -> AsyncIterator[None]:
-    """The database of the settings; without one the embedded PostgreSQL, started unless it runs already.
+    """Connect to the database of the settings, or else to the embedded PostgreSQL, which is started if needed.
 
     Args:
-        migrated: it must be up to date.
-        create: make the embedded one where there is none yet.
+        migrated: require an up-to-date schema.
+        create: create the embedded database if there is none.
 
     Raises:
-        NoDatabaseError: there is none, or it is not up to date.
+        NoDatabaseError: there is none, or its schema is out of date.
         DatabaseUnavailableError: it cannot be reached.
         EmbeddedError: the embedded PostgreSQL cannot be started.
     """
@@ -59,7 +59,7 @@ async def database(*, migrated: bool = True, create: bool = False) -> AsyncItera
 
 
 def _say_who_acts() -> None:
-    """The audit trail names the user of the system."""
+    """Record the operating system's user as the actor of audit events."""
     import getpass
     import os
 
@@ -67,7 +67,7 @@ def _say_who_acts() -> None:
 
     try:
         actor.set(f"cli:{getpass.getuser()}")
-    except (KeyError, OSError):  # a container has users without a name
+    except (KeyError, OSError):  # a container can have users without a name
         actor.set(f"cli:{os.getuid()}")
 
 
@@ -79,7 +79,7 @@ async def _write_what_waits() -> None:
 
 
 async def _unlock() -> None:
-    """Open the root key. Commands that need no secrets do without; others say themselves what is wrong."""
+    """Open the root key if there is a master key. Commands that need secrets report a missing one themselves."""
     from idp.keys import root_key, vault
 
     try:
@@ -103,7 +103,7 @@ def _embedded(config: "Settings", stack: ExitStack, *, create: bool) -> str:
 
 
 def _log_for_people(config: "Settings") -> None:
-    """Commands say themselves what they did; a log of it would only be in the way."""
+    """Log warnings only, unless the settings say otherwise: a command prints its own result."""
     from idp.infra.logs import configure_logs
 
     level = config.log_level if "log_level" in config.model_fields_set else "warning"
@@ -111,7 +111,7 @@ def _log_for_people(config: "Settings") -> None:
 
 
 def with_database(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """Make an asynchronous command one that click can call, with the database open."""
+    """Run an asynchronous command with the database open."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""`idp db`: the state of the database."""
+"""`idp db`: migrations, and recovery after a restored backup."""
 
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ def db() -> None:
 def upgrade() -> None:
     """Apply the pending migrations.
 
-    Several may do so at once, and while the server runs.
+    It is safe to run this several times at once, and while the server runs.
     """
     import asyncio
 
@@ -45,14 +45,14 @@ async def _upgrade() -> list[str]:
 @json_option
 @with_database
 async def restored(keep_keys: bool, as_json: bool) -> None:
-    """After a backup was restored: end whatever may have been revoked or used since it was made.
+    """Revoke everything that may have been revoked or used since a restored backup was made.
 
-    A start does the same by itself where it notices that the database is older than the mark next to the master key.
+    The server does this at start if the database is older than the mark next to the master key.
     """
     from idp.admin import restore as recovery
     from idp.keys import vault
 
-    # The mark and the new signing keys need it, and say so.
+    # The mark and the new signing keys need the master key and report a missing one.
     vault.root_key()
     report = await recovery.restored(keep_keys=keep_keys)
     if as_json:
@@ -68,7 +68,7 @@ async def restored(keep_keys: bool, as_json: bool) -> None:
 @db.command()
 @json_option
 def status(as_json: bool) -> None:
-    """List the migrations and when they were applied."""
+    """List the migrations with the times they were applied."""
     import asyncio
 
     found = asyncio.run(_status())

@@ -1,5 +1,6 @@
-"""The address of `idp serve --dev`. Commands on the same embedded database use it, so that the links that they print
-and mail lead to the server that runs, whatever its port.
+"""The address of a running `idp serve --dev`.
+
+Commands on the same embedded database use it as the issuer, so that the links they print and mail lead to that server.
 """
 
 import contextlib
@@ -14,14 +15,14 @@ def _file(config: Settings) -> Path:
 
 
 def remember(config: Settings, issuer: str) -> None:
-    """Keep the address that development mode chose. A folder that cannot be written to is told by what needs it."""
+    """Store the address of development mode. An unwritable folder is ignored here: what needs it reports it."""
     with contextlib.suppress(OSError):
         config.data_dir.mkdir(parents=True, exist_ok=True)
         _file(config).write_text(issuer, encoding="ascii")
 
 
 def adopt() -> None:
-    """Use that address as the issuer, unless the settings name one, or a database of their own."""
+    """Use the stored address as the issuer, unless the settings name an issuer or a database."""
     config = load()
     if "issuer" in config.model_fields_set or config.database_url is not None:
         return

@@ -1,4 +1,4 @@
-"""`idp keys`: the master key, and the keys that sign tokens."""
+"""`idp keys`: the master key and the signing keys."""
 
 from typing import IO, TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class KeyCommandError(Exception):
-    """What was asked for cannot be done as things are: one plain sentence with its mend."""
+    """The command cannot be carried out. The message says why and how to fix it."""
 
 
 @click.group()
@@ -26,9 +26,9 @@ def keys() -> None:
 @keys.command()
 @click.option("--if-missing", is_flag=True, help="Leave one that exists, without an error.")
 def init(if_missing: bool) -> None:
-    """Make the master key, which protects all that is secret in the database.
+    """Create the master key, which encrypts the secrets in the database.
 
-    Keep a copy of the file somewhere else: without it the signing keys are lost.
+    Keep a copy of the file in another place: without it the signing keys are lost.
     """
     from idp.keys.vault import create_master_key
     from idp.settings import settings
@@ -71,7 +71,7 @@ def _waits(deadline_at: object) -> str:
 @json_option
 @with_database
 async def show(kid: str, as_json: bool) -> None:
-    """Show a signing key, and which resource servers have seen it.
+    """Show a signing key and the resource servers that have fetched it.
 
     KID is its id, as `idp keys list` prints it.
     """
@@ -111,7 +111,7 @@ def _print_witnesses(seen: "list[Witness]") -> None:
 @click.option("--size", type=int, default=2048, show_default=True, help="Bits of an RSA key.")
 @with_database
 async def generate(alg: str, size: int) -> None:
-    """Make the first signing key of an algorithm. It signs at once."""
+    """Create the first signing key of an algorithm. It is active immediately."""
     from idp.keys import lifecycle
 
     if not await lifecycle.ensure_signing_key(alg, size):
@@ -122,20 +122,18 @@ async def generate(alg: str, size: int) -> None:
 @keys.command()
 @click.option("--alg", type=SIGNING_ALGORITHM, default=DEFAULT_ALGORITHM, show_default=True, help="Algorithm.")
 @click.option("--size", type=int, default=2048, show_default=True, help="Bits of an RSA key.")
-@click.option(
-    "--now", is_flag=True, help="It signs at once, whoever has not seen it. One that waits is brought forward."
-)
-@click.option("--hold", is_flag=True, help="It waits for all resource servers, however long.")
+@click.option("--now", is_flag=True, help="Activate it immediately, even if resource servers have not fetched it.")
+@click.option("--hold", is_flag=True, help="Wait for all resource servers without a deadline.")
 @click.option(
     "--deadline", type=DURATION, default="24h", show_default=True,
-    help="How long it waits for resource servers that do not fetch it, as 90m, 24h, 7d.",
+    help="How long to wait for resource servers that do not fetch it: 90m, 24h, 7d.",
 )  # fmt: skip
 @with_database
 async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> None:
     """Replace the signing key of an algorithm.
 
-    The new key is published now and signs when every resource server was seen fetching it. What the old one signed
-    stays valid until it expires.
+    The new key is published now and becomes active when every resource server has fetched it. Tokens that the old
+    key signed stay valid until they expire.
     """
     from idp.keys import lifecycle, propagation
 
@@ -155,7 +153,7 @@ async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> N
 @click.argument("kid")
 @with_database
 async def activate(kid: str) -> None:
-    """Let a key that waits sign from now on, whoever has not seen it."""
+    """Activate a published key now, even if resource servers have not fetched it."""
     from idp.keys import lifecycle, propagation
 
     unseen = await propagation.unseen(kid)
@@ -171,9 +169,9 @@ async def activate(kid: str) -> None:
 @json_option
 @with_database
 async def revoke(kid: str, as_json: bool) -> None:
-    """Take a key out of the JWKS at once: it may be in wrong hands.
+    """Remove a compromised key from the JWKS immediately.
 
-    If it signs, another key signs from now on. The report says what that hits.
+    If it is active, another key signs from now on. The report lists the affected tokens and services.
     """
     from idp.keys import lifecycle
 
@@ -212,13 +210,13 @@ async def destroy(kid: str) -> None:
 @keys.command("import")
 @click.argument("file", type=click.File("rb"))
 @click.option("--alg", type=SIGNING_ALGORITHM, default=DEFAULT_ALGORITHM, show_default=True, help="Algorithm.")
-@click.option("--hold", is_flag=True, help="It waits for all resource servers, however long.")
+@click.option("--hold", is_flag=True, help="Wait for all resource servers without a deadline.")
 @click.option("--deadline", type=DURATION, default="24h", show_default=True, help="As for `rotate`.")
 @with_database
 async def import_key(file: IO[bytes], alg: str, hold: bool, deadline: int) -> None:
-    """Publish a private key that was made elsewhere, as the next one to sign.
+    """Publish an existing private key as the next signing key.
 
-    FILE is PEM without a passphrase, or a JWK; - is standard input.
+    FILE is an unencrypted PEM file or a JWK; - reads standard input.
     """
     from idp.keys import jose, lifecycle
 
@@ -229,9 +227,9 @@ async def import_key(file: IO[bytes], alg: str, hold: bool, deadline: int) -> No
 
 @keys.command(cls=KeyCommand)
 @click.argument("kid")
-@click.option("--private", is_flag=True, help="With its private part. This is recorded.")
+@click.option("--private", is_flag=True, help="Include the private part. The export is recorded in the audit trail.")
 @click.option("--format", "form", type=click.Choice(["pem", "jwk"]), default="pem", show_default=True, help="Format.")
-@click.option("--output", type=click.Path(dir_okay=False), help="Write to a new file that only you can read.")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write to a new file that only its owner can read.")
 @with_database
 async def export(kid: str, private: bool, form: str, output: str | None) -> None:
     """Print a key, or write it to a file."""
@@ -262,13 +260,13 @@ def _write_private(path: str, content: bytes) -> None:
 
 
 @keys.command()
-@click.option("--finish", is_flag=True, help="Let only the master key of now open the database.")
+@click.option("--finish", is_flag=True, help="Revoke the access of all older master keys.")
 @with_database
 async def rewrap(finish: bool) -> None:
-    """Change the master key while everything runs.
+    """Replace the master key without downtime.
 
-    The new one takes the place of the file; the old one is kept beside it, and opens the database too until
-    `idp keys rewrap --finish`. Before that, give the new file to all machines and restart at leisure.
+    The new key replaces the file; the old key is kept beside it. Both open the database until
+    `idp keys rewrap --finish`. Copy the new file to all machines and restart them before that.
     """
     from idp.keys import root_key
     from idp.settings import settings

@@ -1,4 +1,4 @@
-"""`idp mail`: the messages in the outbox."""
+"""`idp mail`: the mail outbox."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ STATES = ("queued", "sending", "sent", "deferred", "dead")
 
 
 class MailNotDeferredError(Exception):
-    """There is no message that waits by this id."""
+    """There is no deferred message with this id."""
 
     def __init__(self) -> None:
         super().__init__("There is no deferred message with this id.")
@@ -23,13 +23,13 @@ def mail() -> None:
 
 
 @mail.command("list")
-@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
-@click.option("--to", "recipient", help="Only those to this address.")
-@click.option("--limit", default=100, show_default=True, help="List no more than so many.")
+@click.option("--state", type=click.Choice(STATES), help="Only messages in this state.")
+@click.option("--to", "recipient", help="Only messages to this address.")
+@click.option("--limit", default=100, show_default=True, help="Maximum number of messages.")
 @json_option
 @with_database
 async def list_mail(state: str | None, recipient: str | None, limit: int, as_json: bool) -> None:
-    """List what was sent, waits or was given up, the newest first, with the SMTP server's words."""
+    """List messages, newest first, with their state and the SMTP server's response."""
     from idp.mail.tables import Mail
 
     columns = (
@@ -59,7 +59,7 @@ async def list_mail(state: str | None, recipient: str | None, limit: int, as_jso
 @click.argument("id", type=click.UUID)
 @with_database
 async def retry(id: UUID) -> None:
-    """Try a deferred message again now."""
+    """Retry a deferred message now."""
     from idp.mail import outbox
 
     if not await outbox.retry(id):

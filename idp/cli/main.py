@@ -1,4 +1,4 @@
-"""The `idp` command itself: its groups, imported when they are called, and how it fails."""
+"""The `idp` command: its subcommands, imported when called, and its error output."""
 
 import importlib
 from typing import Any
@@ -8,7 +8,7 @@ from click.exceptions import Abort, ClickException, Exit
 
 from idp import __version__
 
-#: Every command: its line of help, and where it is. Importing them all would make `idp --help` slow.
+#: Every command: its help line and its location. Importing all of them would make `idp --help` slow.
 COMMANDS = {
     "serve": ("Run the server.", "idp.cli.serve:serve"),
     "db": ("Bring the database up to date.", "idp.cli.db:db"),
@@ -18,8 +18,8 @@ COMMANDS = {
     "upstreams": ("The providers that people may sign in with.", "idp.cli.upstreams:upstreams"),
     "mail": ("The messages in the outbox.", "idp.cli.mail:mail"),
     "users": ("The people who sign in.", "idp.cli.users:users"),
-    "audit": ("The trail of what happened, and whether it is whole.", "idp.cli.audit:audit"),
-    "admins": ("Who may administrate this server.", "idp.cli.admins:admins"),
+    "audit": ("List, export and verify the audit trail.", "idp.cli.audit:audit"),
+    "admins": ("The administrators of this server and their roles.", "idp.cli.admins:admins"),
     "incident": ("Respond to a compromised user, client, key or upstream.", "idp.cli.incident:incident"),
     "settings": ("Every setting, its value and what it means.", "idp.cli.settings:show_settings"),
 }
@@ -29,7 +29,7 @@ ALIASES = {"contain": ("Older name of `idp incident revoke`.", "idp.cli.incident
 
 
 class Commands(click.RichGroup):
-    """The outermost group."""
+    """The top-level group. It imports a command when the command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -49,7 +49,7 @@ class Commands(click.RichGroup):
         return name, getattr(importlib.import_module(module), attribute), rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command. What it could not do becomes one plain sentence."""
+        """Run a command and print an error as one sentence, without a traceback."""
         try:
             return super().invoke(ctx)
         except (ClickException, Abort, Exit, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""What options of several commands have in common."""
+"""Options and parameter types that several commands share."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,12 +9,12 @@ import rich_click as click
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 
 SIGNING_ALGORITHM = click.Choice(SIGNING_ALGORITHMS)
-#: A ``kid`` that looks like an option, as one of 64 does: RFC 7638 thumbprints are base64url.
+#: A ``kid`` that begins with a hyphen. One of 64 does: RFC 7638 thumbprints are base64url.
 _HYPHENATED = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 
 class KeyCommand(click.RichCommand):
-    """A command that takes a ``kid``, also one that begins with a hyphen."""
+    """A command whose ``kid`` argument may begin with a hyphen."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         kids = [word for word in args if _HYPHENATED.fullmatch(word)]
@@ -24,7 +24,7 @@ class KeyCommand(click.RichCommand):
 
 
 class _Duration(click.ParamType[int]):
-    """A length of time, as 90s, 30m, 24h, 7d; in seconds."""
+    """A duration such as 90s, 30m, 24h or 7d, converted to seconds."""
 
     name = "duration"
     _UNITS: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -42,7 +42,7 @@ DURATION = _Duration()
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options as one decorator, in the order in which the help shows them."""
+    """Combine several options into one decorator, in the order in which the help shows them."""
 
     def decorate(function: Any) -> Any:
         for option in reversed(options):
@@ -53,7 +53,7 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were named. An empty value stands for nothing: an empty list, or no text."""
+    """Return the options that were given. An empty value becomes an empty tuple or None, which clears the field."""
     named = {name: value for name, value in options.items() if value not in (None, ())}
     return {
         name: tuple(filter(None, value)) if isinstance(value, tuple) else None if value == "" else value

@@ -1,4 +1,4 @@
-"""How commands print: tables for people, JSON for programs."""
+"""Output of commands: tables for people, JSON for programs."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,19 +9,19 @@ import rich_click as click
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
-#: Where there is no terminal to tell the width: wide enough for ids and URIs.
+#: Width without a terminal: enough for ids and URIs.
 PIPE_WIDTH = 180
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON, indented."""
+    """Print a value as indented JSON."""
     import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their headings. Long values are folded, never cut."""
+    """Print rows under their headings. Long values are wrapped, never truncated."""
     from rich import box
     from rich.table import Table
 
@@ -34,7 +34,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def print_details(values: Mapping[str, object]) -> None:
-    """Print names and values, one under the other. What is empty is left out."""
+    """Print one name and value per line. Empty values are left out."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
@@ -59,7 +59,7 @@ def _cell(value: object) -> Any:
 
 
 def text(value: object) -> str:
-    """A value in words. Names come from anywhere, and must not speak to the terminal."""
+    """Format a value as text. Unprintable characters are replaced: a name must not send control sequences."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""`idp resources`: the services that accept our access tokens."""
+"""`idp resources`: register and change resource servers."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ def resources() -> None:
     """The services that accept our access tokens (resource servers)."""
 
 
-#: What is registered of a resource server and can be changed.
+#: Resource server metadata that `create` and `update` accept.
 _METADATA = together(
-    click.option("--scope", help="The scopes that it defines, parted by spaces."),
+    click.option("--scope", help="The scopes that it defines, separated by spaces."),
     click.option(
         "--alg", "access_token_signed_response_alg", type=SIGNING_ALGORITHM,
         help=f"Algorithm that signs its access tokens. Default: {DEFAULT_ALGORITHM}.",
@@ -47,7 +47,7 @@ _METADATA = together(
 async def create(*, identifier: str, name: str, as_json: bool, **options: Any) -> None:
     """Register a resource server.
 
-    IDENTIFIER is the URI that clients name as `resource`, and that tokens carry as `aud`.
+    IDENTIFIER is the URI that clients send as `resource` and that tokens carry as `aud`.
     """
     from idp.oauth.clients.registration import register_resource_server
 
@@ -61,9 +61,9 @@ async def create(*, identifier: str, name: str, as_json: bool, **options: Any) -
 @json_option
 @with_database
 async def update(*, identifier: str, as_json: bool, **options: Any) -> None:
-    """Change what is registered of a resource server.
+    """Change the metadata of a resource server.
 
-    What is not named stays. What is named replaces what was there; an empty value, as --network "", removes it.
+    Options that are not given keep their value. An empty value, as in --network "", removes it.
     """
     from idp.oauth.clients.service import update_resource_server
 
@@ -116,7 +116,7 @@ async def list_resources(as_json: bool) -> None:
 @click.confirmation_option(prompt="Tokens for it are not issued any more. Delete it?")
 @with_database
 async def delete(identifier: str) -> None:
-    """Remove a resource server."""
+    """Delete a resource server."""
     from idp.oauth.clients.service import delete_resource_server
 
     await delete_resource_server(identifier)
@@ -124,7 +124,7 @@ async def delete(identifier: str) -> None:
 
 
 def jwks_uri(jwks_id: str) -> str:
-    """Where a resource server fetches the keys, so that we know that it has seen them."""
+    """Return the resource server's own JWKS URL, by which its fetches are recognised."""
     from idp.settings import settings
 
     return f"{settings().issuer}/jwks/{jwks_id}"

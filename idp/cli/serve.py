@@ -24,12 +24,12 @@ from idp.settings import Settings, SettingsError, load, service_links, settings
 
 log = structlog.get_logger()
 
-#: How long `serve` waits for a command that uses the embedded database.
+#: Seconds that `serve` waits for a command that uses the embedded database.
 OTHERS_END_WITHIN_SECONDS = 5
 
 
 class CannotServeError(Exception):
-    """The server cannot start. The message is one plain sentence with its mend."""
+    """The server cannot start. The message says why and how to fix it."""
 
 
 @click.command()
@@ -42,12 +42,12 @@ class CannotServeError(Exception):
 def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> None:
     """Run the server.
 
-    Without `IDP_DATABASE_URL` it starts the embedded PostgreSQL, and stops it when it ends.
+    Without `IDP_DATABASE_URL` it starts the embedded PostgreSQL and stops it at the end.
     """
-    # What a start makes is there to stay: the collector would walk through all of it several times, for nothing.
+    # Objects made at start live as long as the process. Collections during the start would free nothing.
     gc.disable()
     asked_to_stop = _leave_when_asked()
-    # The workers read the same environment, so options become settings of it.
+    # The workers read the environment, so options are passed on as variables.
     options = {"IDP_DEV": "1" if dev else None, "IDP_HOST": host, "IDP_PORT": port, "IDP_WORKERS": count}
     os.environ |= {name: str(value) for name, value in options.items() if value is not None}
     config = load()
@@ -71,16 +71,16 @@ def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> N
 
 
 def _leave_when_asked() -> list[int]:
-    """Until the workers run, leave by the way of every clean-up when a signal says so.
+    """Until the workers run, exit on a signal through all clean-up handlers.
 
     Returns:
-        the signals that came, as they come: an exception that is raised in the middle of some clean-up is lost.
+        the list of signals received so far. An exception raised during a clean-up would be lost.
     """
     came: list[int] = []
 
     def leave(number: int, _: FrameType | None) -> None:
         came.append(number)
-        # What is interrupted just before it is awaited never will be, and that is right.
+        # A coroutine interrupted before it is awaited is never awaited; the warning would be misleading.
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         sys.exit(0)
 
@@ -91,10 +91,10 @@ def _leave_when_asked() -> list[int]:
 
 
 def check_production(config: Settings) -> None:
-    """Refuse what would be unsafe, or could not work, outside development mode.
+    """Check the settings that production needs. Development mode skips this.
 
     Raises:
-        SettingsError: with the mend of each problem.
+        SettingsError: lists each problem and its fix.
     """
     from idp.infra.db import embedded
 
@@ -118,7 +118,7 @@ def check_production(config: Settings) -> None:
 
 
 def _development(config: Settings) -> Settings:
-    """What development mode sets by itself: an issuer on its own port, readable logs, a master key."""
+    """Set the defaults of development mode: an issuer on its own port, readable logs, a master key."""
     from idp.keys import vault
 
     if "issuer" not in config.model_fields_set:
@@ -128,7 +128,7 @@ def _development(config: Settings) -> Settings:
         os.environ["IDP_LOG_FORMAT"] = "console"
     if "log_level" not in config.model_fields_set:
         os.environ["IDP_LOG_LEVEL"] = "warning"
-    # The demo client keeps its state in memory, and captured mail is one folder: one worker serves both.
+    # The demo client keeps its state in memory, so there is one worker.
     os.environ["IDP_WORKERS"] = "1"
     if config.master_key is None and not config.master_key_path.exists():
         vault.create_master_key(config.master_key_path)
@@ -136,10 +136,10 @@ def _development(config: Settings) -> Settings:
 
 
 def _check_templates() -> None:
-    """Compile the operator's templates now: a worker could only fail, again and again.
+    """Compile the operator's templates before the workers start, so that an error is reported once.
 
     Raises:
-        CannotServeError: one does not compile, or there is no such folder.
+        CannotServeError: a template does not compile, or the folder does not exist.
     """
     import jinja2
 
@@ -156,10 +156,10 @@ def _check_templates() -> None:
 
 
 def _check_port(config: Settings) -> None:
-    """Find out now, not after the database has started.
+    """Check that the address is free before the database starts.
 
     Raises:
-        CannotServeError: another program listens there, or we may not.
+        CannotServeError: another program listens there, or the process has no permission to listen.
     """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -183,7 +183,7 @@ def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
     server = EmbeddedPostgres.start(config.data_dir / "postgres")
     deadline = time.monotonic() + OTHERS_END_WITHIN_SECONDS
     while not server.owned and time.monotonic() < deadline:
-        # A command that started it stops it when it ends, and would stop it under us.
+        # A command that started it will stop it. Wait until this process owns it.
         time.sleep(0.1)
         server = EmbeddedPostgres.start(config.data_dir / "postgres")
     if not server.owned:
@@ -196,10 +196,10 @@ def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
 
 
 def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None]]) -> bool:
-    """Prepare the database now, unless it cannot be reached and there are keys to publish meanwhile.
+    """Prepare the database. If it is unreachable and a snapshot of the public keys exists, start without it.
 
     Raises:
-        DatabaseUnavailableError: it cannot be reached, and no server of this folder has ever published a key.
+        DatabaseUnavailableError: it is unreachable, and there is no snapshot of the public keys.
     """
     from idp.infra.db.engine import configure
     from idp.infra.db.outages import DatabaseUnavailableError
@@ -208,7 +208,7 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
     settings.cache_clear()
     configure_logs(config)
     if service_links:
-        # Kubernetes set them.
+        # Kubernetes sets them.
         log.debug("service_links_ignored", reason=", ".join(sorted(service_links)))
     assert config.database_url is not None  # noqa: S101 -- given, or the embedded one's
     configure(config.database_url.get_secret_value())
@@ -224,7 +224,7 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
 
 
 def _warn(config: Settings) -> None:
-    """Log what does not stop a start, but is probably not what the operator wants."""
+    """Log settings that do not prevent a start but are probably a mistake."""
     from idp.keys import vault
 
     master_key_file = Path(os.environ.get("IDP_MASTER_KEY_FILE") or config.master_key_path)
@@ -235,7 +235,7 @@ def _warn(config: Settings) -> None:
 
 
 async def _prepare(config: Settings) -> None:
-    """Bring the database and the keys to where the workers expect them."""
+    """Migrate the database and make sure that there is a signing key, as the workers expect."""
     from idp.admin import restore
     from idp.infra.db import migrate, pooler
     from idp.infra.db.engine import connected
@@ -262,7 +262,7 @@ async def _prepare(config: Settings) -> None:
 
 
 async def _open_the_door(config: Settings) -> None:
-    """Say where the first admin is made, while there never was one. Only who reads the log of this server knows."""
+    """Log the link that creates the first admin, until there is one. Only readers of the log know it."""
     from idp.admin import setup
 
     link = await setup.open_door()

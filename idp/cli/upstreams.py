@@ -1,4 +1,4 @@
-"""`idp upstreams`: the providers that people may sign in with."""
+"""`idp upstreams`: the upstream identity providers."""
 
 from typing import Any
 
@@ -15,21 +15,21 @@ def upstreams() -> None:
 
 
 def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
-    """What ``name=value`` options say; None when there was none of them."""
+    """Parse ``name=value`` options. Returns None if there are none."""
     pairs = [value.partition("=") for value in values if value]
     if any(not sign for _, sign, _ in pairs):
         raise click.BadParameter("write it as NAME=VALUE.", context, option)
     return {name: value for name, _, value in pairs} if values else None
 
 
-#: What is configured of an upstream and can be changed.
+#: Upstream configuration that `add` and `update` accept.
 _CONFIGURATION = together(
-    click.option("--name", help="What its button says."),
+    click.option("--name", help="The label of its button."),
     click.option(
         "--client-secret-file", type=click.File(),
         help="Our secret there, or Apple's private key as PEM; - for the standard input.",
     ),
-    click.option("--scope", help="The scopes to ask it for, parted by spaces."),
+    click.option("--scope", help="The scopes to ask it for, separated by spaces."),
     click.option("--trust-email/--no-trust-email", default=None, help="Whether its email_verified counts."),
     click.option(
         "--creates-accounts/--no-creates-accounts", default=None,
@@ -52,7 +52,7 @@ _CONFIGURATION = together(
 
 
 def _configuration(values: dict[str, Any]) -> dict[str, Any]:
-    """What was said, as :func:`idp.federation.registry.configure` takes it. What was emptied is None."""
+    """Return the options as arguments of :func:`idp.federation.registry.configure`. A cleared option is None."""
     secret = values.pop("client_secret_file")
     named = given(values)
     if required := named.get("required_claims"):
@@ -69,9 +69,9 @@ def _configuration(values: dict[str, Any]) -> dict[str, Any]:
 @json_option
 @with_database
 async def add(*, as_json: bool, **values: Any) -> None:
-    """Let people sign in with a provider. Register the redirect URI there that this prints.
+    """Add a provider. Register the printed redirect URI with it.
 
-    The secret is asked for where no file holds it.
+    Without --client-secret-file the command prompts for the secret.
     """
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
@@ -96,9 +96,10 @@ async def add(*, as_json: bool, **values: Any) -> None:
 @json_option
 @with_database
 async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
-    """Change what is configured of a provider that was added.
+    """Change the configuration of a provider.
 
-    What is not named stays, the secret too. An empty value, as --require "", brings back what its kind has by default.
+    Options that are not given keep their value, the secret included. An empty value, as in --require "", restores the
+    default of its kind.
     """
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
@@ -120,7 +121,7 @@ async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
 @click.confirmation_option(prompt="Nobody can sign in with it any more. Delete it?")
 @with_database
 async def delete(upstream_id: str) -> None:
-    """Remove a provider. Who somebody is there stays known, should it be added again."""
+    """Delete a provider. The linked identities are kept in case it is added again."""
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
 
@@ -151,7 +152,7 @@ async def list_upstreams(as_json: bool) -> None:
 @click.argument("upstream_id", metavar="ID")
 @with_database
 async def test(upstream_id: str) -> None:
-    """See whether a provider answers as it should, as far as that can be seen without a person."""
+    """Check the provider's metadata and keys, as far as possible without a user."""
     from idp.federation import providers
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
@@ -169,7 +170,7 @@ async def test(upstream_id: str) -> None:
 @click.argument("upstream_id", metavar="ID")
 @with_database
 async def disable(upstream_id: str) -> None:
-    """Let nobody sign in with a provider. Who is signed in stays so."""
+    """Disable sign-in with a provider. Existing sessions continue."""
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
 
@@ -181,7 +182,7 @@ async def disable(upstream_id: str) -> None:
 @click.argument("upstream_id", metavar="ID")
 @with_database
 async def enable(upstream_id: str) -> None:
-    """Let people sign in with a provider again."""
+    """Enable sign-in with a provider again."""
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
 
@@ -193,7 +194,7 @@ async def enable(upstream_id: str) -> None:
 @click.argument("upstream_ids", metavar="ID...", nargs=-1, required=True)
 @with_database
 async def order(upstream_ids: tuple[str, ...]) -> None:
-    """Put the buttons of providers in an order. Those of the settings stay first, those not named come last."""
+    """Set the order of the providers' buttons. Those from the settings come first, those not named last."""
     from idp.federation import registry as known
 
     await known.order(upstream_ids)

@@ -1,4 +1,4 @@
-"""`idp users`: the people who sign in."""
+"""`idp users`: create and change users."""
 
 import secrets
 import sys
@@ -13,12 +13,12 @@ from idp.cli.users_import import import_command
 if TYPE_CHECKING:
     from idp.accounts.tables import User
 
-#: Characters of a generated password, less those that look alike: 20 of them are over 110 bits.
+#: Characters of a generated password, without those that look alike. 20 of them have more than 110 bits.
 ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 GENERATED_LENGTH = 20
 
 stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-generate_option = click.option("--generate", is_flag=True, help="Make up a password and print it.")
+generate_option = click.option("--generate", is_flag=True, help="Generate a password and print it.")
 
 
 class UnknownUserError(Exception):
@@ -42,7 +42,7 @@ users.add_command(import_command)
 @json_option
 @with_database
 async def invite(*, email: str, name: str | None, as_json: bool) -> None:
-    """Mail somebody an invitation to create an account. The link is printed too."""
+    """Mail an invitation to create an account and print its link."""
     from idp.accounts import invitations
     from idp.mail import outbox
 
@@ -59,10 +59,10 @@ async def invite(*, email: str, name: str | None, as_json: bool) -> None:
 @click.option("--name", help="Full name.")
 @click.option("--given-name", help="First name.")
 @click.option("--family-name", help="Last name.")
-@click.option("--email-verified", is_flag=True, help="The address is known to be theirs.")
+@click.option("--email-verified", is_flag=True, help="Mark the email address as verified.")
 @stdin_option
 @generate_option
-@click.option("--no-mail", is_flag=True, help="Send no mail to welcome them.")
+@click.option("--no-mail", is_flag=True, help="Do not send the welcome mail.")
 @json_option
 @with_database
 async def create(
@@ -77,7 +77,7 @@ async def create(
     no_mail: bool,
     as_json: bool,
 ) -> None:
-    """Add a user. Asks for their password unless told otherwise."""
+    """Create a user. Prompts for the password by default."""
     from idp.accounts.passwords import check_new_password
     from idp.accounts.users import create_user
     from idp.infra.db.engine import transaction
@@ -106,7 +106,7 @@ async def create(
 @json_option
 @with_database
 async def list_users(limit: int, as_json: bool) -> None:
-    """List the users, the newest first."""
+    """List the users, newest first."""
     from idp.accounts.tables import User
 
     columns = (User.id, User.email, User.email_verified, User.name, User.created_at, User.disabled_at)
@@ -124,9 +124,9 @@ async def list_users(limit: int, as_json: bool) -> None:
 @click.argument("user")
 @with_database
 async def disable(user: str) -> None:
-    """Lock a user out. USER is an email address or an id.
+    """Disable a user. USER is an email address or an id.
 
-    Their sessions end and every token that was issued in their name is revoked.
+    All sessions of the user end and all their tokens are revoked.
     """
     from idp.accounts.users import disable_user
     from idp.oauth.credentials import credentials_changed
@@ -140,7 +140,7 @@ async def disable(user: str) -> None:
 @click.argument("user")
 @with_database
 async def enable(user: str) -> None:
-    """Let a user sign in again. USER is an email address or an id."""
+    """Enable a user. USER is an email address or an id."""
     from idp.accounts.users import enable_user
 
     found = await _find(user)
@@ -152,14 +152,13 @@ async def enable(user: str) -> None:
 @click.argument("user")
 @stdin_option
 @generate_option
-@click.option("--no-mail", is_flag=True, help="Do not tell them by mail.")
+@click.option("--no-mail", is_flag=True, help="Do not notify the user by mail.")
 @json_option
 @with_database
 async def set_password(user: str, password_stdin: bool, generate: bool, no_mail: bool, as_json: bool) -> None:
-    """Give a user a new password. USER is an email address or an id.
+    """Set the password of a user. USER is an email address or an id.
 
-    Whoever is signed in as this user is signed out everywhere: sessions end and every token is revoked, those for
-    offline access too.
+    All sessions of the user end and all their tokens are revoked, including those for offline access.
     """
     from idp.accounts import users as service
     from idp.accounts.passwords import check_new_password
@@ -184,10 +183,10 @@ async def set_password(user: str, password_stdin: bool, generate: bool, no_mail:
 @click.argument("user")
 @with_database
 async def remove_factors(user: str) -> None:
-    """Remove the authenticator app, passkeys and recovery codes of somebody who has lost them.
+    """Remove the authenticator app, passkeys and recovery codes of a user who has lost them.
 
-    USER is an email address or an id. They are signed out everywhere. Make sure
-    who is asking: from now on the password alone signs in.
+    USER is an email address or an id. All sessions of the user end. Verify the identity of the person who asks: the
+    password alone is enough to sign in afterwards.
     """
     from idp.oauth.credentials import credentials_changed
     from idp.signin import factors
@@ -218,7 +217,7 @@ async def _find(user: str) -> "User":
 
 
 def _new_password(from_stdin: bool, generate: bool) -> str:
-    """A password from where it was asked for. Never from an argument, which other processes can read."""
+    """Read, generate or prompt for a password. It is never an argument: other processes can read arguments."""
     if from_stdin and generate:
         raise click.UsageError("Choose one of --password-stdin and --generate.")
     if generate:

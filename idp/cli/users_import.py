@@ -1,4 +1,4 @@
-"""`idp users import`: many users at once, from a file."""
+"""`idp users import`: import users from a file."""
 
 import csv
 import json
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from idp.accounts.imports import Refusal
 
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-#: Refused lines that are shown. More of them make no one wiser.
+#: Maximum number of refused lines to print.
 SHOWN = 20
 
 
 class UnknownFormatError(Exception):
-    """The name of the file does not tell its format."""
+    """The format cannot be derived from the name of the file."""
 
     def __init__(self) -> None:
         super().__init__("The format cannot be told from the name of the file: use --format csv or --format jsonl.")
 
 
 class ReportNotWrittenError(Exception):
-    """The report cannot be written: one plain sentence."""
+    """The report file cannot be written."""
 
 
 @click.command("import")
@@ -43,12 +43,11 @@ class ReportNotWrittenError(Exception):
 async def import_command(
     file: BinaryIO, format_: str | None, dry_run: bool, report: Path | None, as_json: bool
 ) -> None:
-    """Add users from FILE: CSV with the names of columns in its first line, or JSON lines.
+    """Import users from FILE: CSV with a header line, or JSON lines.
 
     Columns are the standard claims of OpenID Connect, password_hash, totp_secret, identities and disabled; email is
-    needed. Whoever is there
-    already is left as they are, so the same file can be given again after an interruption. Ends with 1 when a line
-    was refused.
+    required. Existing users are left unchanged, so an interrupted import can be repeated with the same file. Exits
+    with 1 if a line was refused.
     """
     from idp.accounts.import_files import read_csv, read_json_lines
     from idp.accounts.imports import COLUMNS, import_users
@@ -85,7 +84,7 @@ async def import_command(
 
 @contextmanager
 def _report(path: Path | None, file: BinaryIO) -> "Iterator[Callable[[list[Refusal]], None]]":
-    """Writes refused lines as JSON lines, or as CSV where the name asks for it. A new file is its owner's only."""
+    """Writes refused lines as JSON lines, or as CSV for a name that ends in .csv. Only the owner can read the file."""
     if path is None:
         yield lambda refused: None
         return
@@ -95,7 +94,7 @@ def _report(path: Path | None, file: BinaryIO) -> "Iterator[Callable[[list[Refus
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         raise ReportNotWrittenError(f"The report cannot be written: {error.strerror}.") from error
-    # What was not UTF-8 in the file is written as an escape.
+    # Bytes that were not UTF-8 are written as escapes.
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="") as report:
         if path.suffix.lower() == ".csv":
             table = csv.writer(report)
@@ -107,7 +106,7 @@ def _report(path: Path | None, file: BinaryIO) -> "Iterator[Callable[[list[Refus
 
 @contextmanager
 def _progress(file: BinaryIO) -> "Iterator[Callable[[int], None]]":
-    """Shows on a terminal how far the file is read."""
+    """Shows the progress on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

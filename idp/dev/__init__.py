@@ -1,8 +1,8 @@
-"""What exists only in `--dev` mode: seed data, the start page, the demo client, captured mail."""
+"""Development mode (`--dev`) only: seed data, the start page, the demo client, captured mail."""
 
 import warnings
 
 from authlib.deprecate import AuthlibDeprecationWarning
 
-# Authlib prefers the successor of httpx. Both work, and ours is the one that the rest of the server uses.
+# Authlib prefers httpx2 if it is installed. The rest of the server uses httpx.
 warnings.filterwarnings("ignore", "The httpx module is deprecated", AuthlibDeprecationWarning)

@@ -20,7 +20,7 @@ from idp.settings import settings
 AnyRequest = Request[Any, Any, Any]
 
 COOKIE = "demo"
-#: Browsers that are remembered. Development mode has one worker, so memory will do.
+#: Maximum number of browsers kept in memory. Development mode has one worker.
 MAX_VISITORS = 100
 MAX_ATTEMPTS = 10
 
@@ -39,7 +39,7 @@ STEPS_AFTER = [
 
 
 class Visitor(msgspec.Struct):
-    """One browser at the demo client: the sign-ins that it started, by state, and what the last one gave."""
+    """One browser at the demo client: its pending sign-ins by state, and the result of the last one."""
 
     csrf_token: str
     attempts: OrderedDict[str, SignIn]
@@ -51,7 +51,7 @@ _visitors: OrderedDict[str, Visitor] = OrderedDict()
 
 
 def _visitor(request: AnyRequest) -> tuple[Visitor, list[Cookie]]:
-    """This browser's visitor, and the cookie that makes it one if it is new."""
+    """Return the visitor of this browser, and the cookie to set if it is new."""
     key = cookies.read(request, COOKIE)
     if key is not None and key in _visitors:
         _visitors.move_to_end(key)
@@ -93,7 +93,7 @@ async def demo(request: AnyRequest) -> Response[Any]:
 
 @get("/demo/login", opt={"access": Access.ENTRY})
 async def login(request: AnyRequest) -> Response[Any]:
-    """Start a sign-in, with the ``prompt`` of the query if there is one."""
+    """Start a sign-in, passing on a ``prompt`` from the query."""
     visitor, new = _visitor(request)
     prompt = forms.query(request).get("prompt")
     try:
@@ -124,7 +124,7 @@ async def callback(request: AnyRequest) -> Response[Any]:
 
 @post("/demo/refresh", opt={"access": Access.PAGE})
 async def refresh(request: AnyRequest) -> Response[Any]:
-    """Get new tokens."""
+    """Refresh the tokens."""
     visitor = await _posting_visitor(request)
     if visitor.signed_in is not None:
         try:
@@ -136,7 +136,7 @@ async def refresh(request: AnyRequest) -> Response[Any]:
 
 @post("/demo/logout", opt={"access": Access.PAGE})
 async def logout(request: AnyRequest) -> Response[Any]:
-    """Forget the tokens, and sign out at the server too."""
+    """Drop the tokens and sign out at the server."""
     visitor = await _posting_visitor(request)
     signed_in, visitor.signed_in = visitor.signed_in, None
     if signed_in is None:

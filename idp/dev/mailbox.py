@@ -1,4 +1,4 @@
-"""Captured mail: what the server would have sent."""
+"""Captured mail: the messages that the server would have sent."""
 
 import asyncio
 import mailbox
@@ -31,17 +31,17 @@ def _parse(raw: bytes) -> EmailMessage:
 
 
 def _header(message: EmailMessage, name: str) -> str:
-    """A header on one line, empty if there is none. One that cannot be parsed is given as it stands."""
+    """Return a header on one line, or an empty string. A header that cannot be parsed is returned unchanged."""
     try:
         value = str(message[name] or "")
     except Exception:
-        # The parser of the standard library fails on malformed headers with whatever error it runs into.
+        # The parser of the standard library raises arbitrary errors on malformed headers.
         value = next(str(value) for found, value in message.raw_items() if found.lower() == name.lower())
     return " ".join(value.encode(errors="surrogateescape").decode(errors="replace").split())
 
 
 def _text(message: EmailMessage, raw: bytes) -> str:
-    """What a message says. One without plain text, or malformed, is given whole."""
+    """Return the plain text of a message. Without one, or if malformed, the whole message."""
     try:
         body = message.get_body(("plain",))
         return str(body.get_content()) if body is not None else raw.decode(errors="replace")
@@ -50,7 +50,7 @@ def _text(message: EmailMessage, raw: bytes) -> str:
 
 
 def _all() -> list[tuple[str, str, str, str]]:
-    """Id, recipient, subject and time of each message, the newest first."""
+    """Return id, recipient, subject and time of each message, newest first."""
     box = _maildir()
     if box is None:
         return []
@@ -65,7 +65,7 @@ def _all() -> list[tuple[str, str, str, str]]:
 
 
 def _one(id: str) -> bytes:
-    """A message as it was sent, looked up among those that there are: the id never becomes part of a path."""
+    """Return a message as it was sent. The id is compared with the known files and never becomes part of a path."""
     box = _maildir()
     if box is None or id not in list(box.keys()):
         raise NotFoundException

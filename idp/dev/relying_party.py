@@ -1,4 +1,4 @@
-"""The protocol side of the demo client: what any client of this server does, over HTTP like any other."""
+"""The protocol side of the demo client. It talks to this server over HTTP, as any client does."""
 
 import hmac
 import json
@@ -24,11 +24,11 @@ Claims = dict[str, Any]
 
 
 class SignInFailedError(Exception):
-    """The sign-in did not end with tokens that hold. The message is for the person who tries the demo."""
+    """The sign-in did not end with valid tokens. The message is for the person who tries the demo."""
 
 
 class SignIn(msgspec.Struct):
-    """A sign-in under way: what must come back."""
+    """A pending sign-in: the values that the response must match."""
 
     state: str
     nonce: str
@@ -36,7 +36,7 @@ class SignIn(msgspec.Struct):
 
 
 class Token(msgspec.Struct):
-    """A token to show. ``verified`` is said only of one whose signature and claims were checked."""
+    """A token to display. ``verified`` is true only if its signature and claims were checked."""
 
     title: str
     verified: bool
@@ -47,7 +47,7 @@ class Token(msgspec.Struct):
 
 
 class SignedIn(msgspec.Struct):
-    """What a finished sign-in gave, and what the last refresh replaced."""
+    """The tokens of a finished sign-in, and those that the last refresh replaced."""
 
     id_token: Token
     access_token: Token
@@ -59,13 +59,13 @@ class SignedIn(msgspec.Struct):
 
     @property
     def tokens(self) -> list[Token]:
-        """Every token to show, the new ones first."""
+        """Return every token to display, new ones first."""
         return [self.id_token, self.access_token, self.refresh_token, *self.replaced]
 
 
 @contextmanager
 def _in_plain_words() -> Iterator[None]:
-    """Whatever can go wrong between a client and its provider, as the one error of this module."""
+    """Raise every failure between client and provider as :class:`SignInFailedError`."""
     try:
         yield
     except OAuthError as error:
@@ -113,10 +113,10 @@ async def _metadata() -> dict[str, Any]:
 
 
 async def begin(prompt: str | None) -> tuple[str, SignIn]:
-    """The address to send the browser to, and what to remember meanwhile.
+    """Return the authorization URL and the values to remember until the response.
 
     Raises:
-        SignInFailedError: in plain words, as everything here.
+        SignInFailedError: the provider cannot be reached.
     """
     attempt = SignIn(generate_token(32), generate_token(32), generate_token(48))
     extra = {"prompt": prompt} if prompt else {}
@@ -134,7 +134,7 @@ async def begin(prompt: str | None) -> tuple[str, SignIn]:
 
 
 async def complete(attempt: SignIn, parameters: dict[str, str]) -> SignedIn:
-    """Check the response to the attempt of its ``state``, redeem the code, verify what comes."""
+    """Check the response against the pending sign-in, redeem the code and verify the tokens."""
     if parameters.get("iss") != settings().issuer:
         raise SignInFailedError("The response is another issuer's (RFC 9207).")
     if "error" in parameters:
@@ -154,7 +154,7 @@ async def refresh(before: SignedIn) -> SignedIn:
         found = await _metadata()
         async with _client() as client:
             answer = await client.refresh_token(found["token_endpoint"], refresh_token=before.refresh_token.raw)
-        # OpenID Connect Core section 12.2: the same person, by the same act of signing in.
+        # OpenID Connect Core section 12.2: the same subject and the same authentication.
         after = await _signed_in(found, answer, {name: before.id_claims[name] for name in ("sub", "auth_time")})
     after.refresh_count = before.refresh_count + 1
     after.replaced = (
@@ -165,7 +165,7 @@ async def refresh(before: SignedIn) -> SignedIn:
 
 
 async def end_session_url(signed_in: SignedIn) -> str:
-    """Where to send the browser to sign out (OpenID Connect RP-Initiated Logout section 2)."""
+    """Return the URL that signs the browser out (OpenID Connect RP-Initiated Logout section 2)."""
     parameters = {
         "id_token_hint": signed_in.id_token.raw,
         "post_logout_redirect_uri": f"{settings().issuer}/demo",
@@ -196,7 +196,7 @@ def verify_id_token(token: str, access_token: str, keys: dict[str, jose.SigningK
     """OpenID Connect Core sections 3.1.3.7 and 3.1.3.8.
 
     Args:
-        expected: claims besides ``iss`` and ``aud`` that must be these.
+        expected: required values of claims other than ``iss`` and ``aud``.
 
     Raises:
         InvalidJWTError: it does not hold.

@@ -1,4 +1,4 @@
-"""Every route that exists in development mode only."""
+"""The routes of development mode."""
 
 from typing import Any
 

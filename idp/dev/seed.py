@@ -1,4 +1,4 @@
-"""Sample data: a person, a web client, a service, and an API that both may call."""
+"""Sample data: a user, a web client, a service, and an API that both may call."""
 
 import hmac
 import secrets
@@ -23,7 +23,7 @@ CLIENT_ID = "demo"
 SERVICE_CLIENT_ID = "demo-service"
 API = "https://api.example.com"
 
-#: Every standard claim, so that each scope has something to show.
+#: Every standard claim, so that each scope returns something.
 CLAIMS: dict[str, Any] = {
     "email_verified": True,
     "name": "Dana Demo Example",
@@ -57,7 +57,7 @@ UPDATE client SET redirect_uris = $2, post_logout_redirect_uris = $3, client_uri
 
 
 class Demo(msgspec.Struct):
-    """What a developer needs to know of the sample data. The server itself keeps only hashes of the secrets."""
+    """The credentials of the sample data. The server itself stores only hashes of the secrets."""
 
     password: str
     client_secret: str
@@ -65,16 +65,16 @@ class Demo(msgspec.Struct):
 
 
 class CannotKeepSecretsError(Exception):
-    """The secrets of the sample data cannot be written: one plain sentence with its mend."""
+    """The secrets of the sample data cannot be written to the data folder."""
 
 
 async def seed(data_dir: Path, issuer: str) -> Demo:
-    """Make what is missing of the sample data. Secrets that are lost, or hold no more, are made anew.
+    """Create missing sample data. Secrets that are lost or no longer valid are replaced.
 
     Raises:
-        CannotKeepSecretsError: the folder cannot be written to.
+        CannotKeepSecretsError: the folder is not writable.
     """
-    # An empty secret never holds.
+    # An empty secret is never valid.
     kept = load(data_dir) or Demo("", "", "")
     demo = Demo(
         await _user(kept.password),
@@ -90,7 +90,7 @@ async def seed(data_dir: Path, issuer: str) -> Demo:
 def _save(path: Path, demo: Demo) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A new file, because one that is there may be open to others.
+        # A new file: the permissions of an existing one may be too wide.
         path.unlink(missing_ok=True)
         path.touch(mode=0o600, exist_ok=False)
         path.write_bytes(msgspec.json.encode(demo))
@@ -101,7 +101,7 @@ def _save(path: Path, demo: Demo) -> None:
 
 
 def load(data_dir: Path) -> Demo | None:
-    """The secrets of the sample data, if this server made some."""
+    """Return the secrets of the sample data, or None if there are none."""
     try:
         return msgspec.json.decode((data_dir / "demo.json").read_bytes(), type=Demo)
     except (OSError, msgspec.MsgspecError):
@@ -121,7 +121,7 @@ async def _user(kept: str) -> str:
 
 
 async def _client(client_id: str, kept: str, **metadata: Any) -> str:
-    """Register a client unless it is there. Returns a secret that holds: the kept one, if it does."""
+    """Register a client if it is missing. Returns a valid secret: the stored one if it still works."""
     row = await ClientRow.objects().where(ClientRow.client_id == client_id).first()
     if row is None:
         _, secret = await register_client(client_id, **metadata)
@@ -147,7 +147,7 @@ async def _web_client(kept: str, issuer: str) -> str:
 
 
 async def _follow(issuer: str) -> None:
-    """The demo client lives on this server, wherever that is today."""
+    """Set the demo client's redirect URIs to the current address of this server."""
     async with transaction():
         await announce("clients")
         await execute(_FOLLOW, CLIENT_ID, [f"{issuer}/demo/callback"], [f"{issuer}/demo"], f"{issuer}/demo")
@@ -172,7 +172,7 @@ async def _api() -> None:
 
 
 def service_token_command(demo: Demo, issuer: str) -> str:
-    """A command that gets a token when it is pasted."""
+    """Return a shell command that requests a token."""
     return (
         f"curl -s {issuer}/token -u {SERVICE_CLIENT_ID}:{demo.service_client_secret}"
         f" -d grant_type=client_credentials -d resource={API}"
@@ -180,7 +180,7 @@ def service_token_command(demo: Demo, issuer: str) -> str:
 
 
 def banner(demo: Demo, issuer: str) -> str:
-    """What `make run` prints when the server is up."""
+    """Return the text that `make run` prints once the server is up."""
     return f"""
   idp is running.
 

@@ -1,4 +1,4 @@
-"""The start page of development mode: what is running, and what to try."""
+"""The start page of development mode."""
 
 import shutil
 import sys
@@ -28,7 +28,7 @@ def _endpoints(issuer: str) -> list[tuple[str, str, str]]:
 
 
 def _idp() -> str:
-    """How to call the command from the folder in which the server was started."""
+    """Return the `idp` command as it is called from the folder in which the server was started."""
     if shutil.which("idp"):
         return "idp"
     command = Path(sys.executable).with_name("idp")
@@ -50,7 +50,7 @@ def _commands(demo: seed.Demo, issuer: str) -> list[tuple[str, str]]:
 
 @get("/", opt={"access": Access.PAGE})
 async def start() -> Response[Any]:
-    """Explain what is running."""
+    """Describe what is running and what to try."""
     issuer, demo = settings().issuer, seed.load(settings().data_dir)
     return page(
         "dev/start.html",
