@@ -1,4 +1,4 @@
-"""Statements that are to be checked long after the key that signed them has retired: checkpoints of the audit trail."""
+"""Signs and verifies checkpoints of the audit trail, which are verified long after their key has retired."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +17,7 @@ _ALL = "SELECT public_jwk FROM signing_key"
 
 
 def sign(typ: str, claims: Mapping[str, Any]) -> str:
-    """A JWS by the active key, which need not stay published for it.
+    """Sign with the active key. The key need not stay published for it.
 
     Raises:
         NoSigningKeyError: there is none.
@@ -26,10 +26,10 @@ def sign(typ: str, claims: Mapping[str, Any]) -> str:
 
 
 async def reader() -> Callable[[str, str], Mapping[str, Any] | None]:
-    """What reads a JWS of a ``typ`` that any key of ours has signed, of today or before; of any other it says None."""
+    """A function that verifies a JWS of a ``typ`` with any key of ours, retired ones too, or returns None."""
     keys: dict[str, SigningKey] = {}
     for row in await fetch(_ALL):
-        # What somebody has put there in its place has signed nothing of ours.
+        # A row that was tampered with holds no key of ours.
         with suppress(jose.InvalidKeyError, jose.UnsupportedAlgorithmError, msgspec.MsgspecError, TypeError):
             key = jose.from_public_jwk(msgspec.json.decode(row["public_jwk"], type=dict[str, str]))
             keys[key.kid] = key

@@ -1,7 +1,7 @@
-"""The public keys as they were read last, kept on disk for a worker that starts while the database is down.
+"""A snapshot of the public keys on disk, for a worker that starts while the database is down.
 
-The file holds nothing secret. A MAC under the master key keeps others from publishing a key of theirs by it. Every
-worker writes it after every load, so it is as new as the last change that any worker of this folder has seen.
+The file holds no secrets. A MAC under the master key prevents others from adding a key of theirs. Every worker writes
+the file after every load, so it is as new as the last change that any worker of this folder has loaded.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ def _mac(content: bytes) -> bytes:
 
 
 async def keep(ring: KeySet) -> None:
-    """Write what a ring publishes. A folder that cannot be written is logged."""
+    """Write the published keys of a key set. A folder that cannot be written is logged."""
     keys = [_Key(entry.key.public_jwk, entry.activates_at, entry.retires_at) for entry in ring.entries]
     content = msgspec.json.encode(_Known(settings().issuer, keys))
     try:
@@ -57,7 +57,7 @@ async def keep(ring: KeySet) -> None:
 
 
 def _write(target: Path, content: bytes) -> None:
-    """Replace a file as a whole, unless it holds this already."""
+    """Replace a file atomically, unless it has this content already."""
     with suppress(FileNotFoundError):
         if target.read_bytes() == content:
             return
@@ -75,7 +75,7 @@ def _write(target: Path, content: bytes) -> None:
 
 
 def read() -> list[Entry]:
-    """The keys that were written last; none if nothing was, or it is not ours."""
+    """The keys of the snapshot. Empty if there is none, its MAC is wrong, or it is of another issuer."""
     try:
         with path().open("rb") as file:
             mac, _, content = file.read(MAX_BYTES).partition(b"\n")

@@ -1,4 +1,4 @@
-"""The signing keys in memory, as every request uses them."""
+"""The signing keys in memory, which every request uses."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ SELECT kid, private_jwk, activates_at, retires_at, clock_timestamp() AS now FROM
 WHERE retires_at IS NULL OR retires_at > now()
 ORDER BY activates_at NULLS LAST, kid
 """
-# Keys that signed what somebody may still hold. A revoked key is not among them: it may be in wrong hands.
+# Keys whose tokens may still be presented as hints. A revoked key is not among them: it may be compromised.
 # $1 seconds since their retirement
 _RETIRED = """
 SELECT public_jwk FROM signing_key
@@ -47,14 +47,14 @@ def prepare(value: Any) -> Document:
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A key and its times; the same rule as in :class:`idp.keys.tables.SigningKeyRow`."""
+    """A key and its times, with the rule of :class:`idp.keys.tables.SigningKeyRow`."""
 
     key: SigningKey
     activates_at: datetime | None
     retires_at: datetime | None
 
     def signs(self, now: datetime) -> bool:
-        """Whether it may sign; it does unless a younger one may too."""
+        """Whether it may sign. Of several such keys the one activated last signs."""
         return self.activates_at is not None and self.activates_at <= now and self.published(now)
 
     def published(self, now: datetime) -> bool:
@@ -62,14 +62,14 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class _Use(msgspec.Struct):
-    """What a key signed since that was written down last."""
+    """Tokens that a key has signed since the last write."""
 
     tokens: int = 0
     expires_at: int = 0
 
 
 class _Published:
-    """What follows from the set of keys that are published together."""
+    """Values calculated from a set of published keys."""
 
     def __init__(self, keys: tuple[SigningKey, ...]) -> None:
         self.keys = keys
@@ -83,12 +83,12 @@ def _context(kid: str) -> str:
 
 
 def seal_private_key(key: SigningKey) -> bytes:
-    """What is stored of a key."""
+    """Encrypt a key for the database."""
     return vault.seal(msgspec.json.encode(jose.to_private_jwk(key)), _context(key.kid))
 
 
 def open_private_key(kid: str, sealed: bytes) -> SigningKey:
-    """Read what is stored of a key.
+    """Decrypt a key from the database.
 
     Raises:
         SecretsError: the master key is not the one that sealed it, or the row is damaged.
@@ -100,7 +100,7 @@ def open_private_key(kid: str, sealed: bytes) -> SigningKey:
 class KeySet:
     """The keys that are not retired. Their states follow from the clock, without a reload.
 
-    It is the database's clock: by that of a machine which is behind, a key that was just activated would not sign yet.
+    The clock is the database's: on a machine whose clock is behind, a key just activated would not sign yet.
     """
 
     def __init__(self) -> None:
@@ -108,11 +108,11 @@ class KeySet:
         self._current = _Published(())
         self._used: dict[str, _Use] = {}
         self._retired: dict[str, SigningKey] = {}
-        #: How far this machine's clock is before the database's.
+        #: By how much this machine's clock is ahead of the database's.
         self._skew = timedelta()
 
     async def load(self) -> None:
-        """Read the keys again. On failure the ring stays as it was.
+        """Load the keys. On failure the set stays as it was.
 
         Raises:
             SecretsError: the master key is not the one that sealed them.
@@ -120,7 +120,7 @@ class KeySet:
         asked = clock.system()
         rows = await fetch(_NOT_RETIRED)
         if rows:
-            # As if the answer had taken no time, so that what is active there is active here.
+            # The duration of the query is ignored, so that a key that is active in the database is active here.
             self._skew = asked - rows[0]["now"]
         opened = {entry.key.kid: entry.key for entry in self._entries if entry.key.key.is_private}
         longest = max(settings().session_lifetime, settings().refresh_token_family_lifetime)
@@ -141,7 +141,7 @@ class KeySet:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The keys with their times, in the order in which they activate."""
+        """The keys with their times, in order of activation."""
         return self._entries
 
     def show(self, entries: Sequence[Entry]) -> None:
@@ -149,7 +149,7 @@ class KeySet:
         self._entries = tuple(entries)
 
     def signing(self, alg: str) -> SigningKey:
-        """The key to sign with: the youngest active one of the algorithm.
+        """The active key of the algorithm: of those that may sign, the one activated last.
 
         Raises:
             NoSigningKeyError: there is none.
@@ -161,7 +161,7 @@ class KeySet:
         raise NoSigningKeyError(alg)
 
     def sign(self, alg: str, typ: str, claims: Mapping[str, Any]) -> str:
-        """Issue a token: signed by the active key of the algorithm, which stays published until ``exp`` at least.
+        """Sign a token with the active key of the algorithm. The key stays published at least until ``exp``.
 
         Raises:
             NoSigningKeyError: there is none.
@@ -173,7 +173,7 @@ class KeySet:
         return jose.sign(key, typ, claims)
 
     async def write_use(self) -> None:
-        """Write down what the keys signed. What cannot be written is kept for the next time."""
+        """Write how many tokens the keys have signed. What cannot be written is kept for the next write."""
         taken, self._used = self._used, {}
         for kid, use in taken.items():
             try:
@@ -185,13 +185,13 @@ class KeySet:
                 raise
 
     def verification(self) -> Mapping[str, SigningKey]:
-        """Every published key by its ``kid``, those that are not active yet too."""
+        """Every published key by its ``kid``, pending ones included."""
         return self._published().by_kid
 
     def hinting(self) -> Mapping[str, SigningKey]:
-        """Every key that may have signed an ID token of a session that lives: retired ones too, but no revoked one.
+        """Every key that may have signed an ID token of a live session: retired ones too, but no revoked one.
 
-        For hints alone, which say who is meant and prove nothing. A retired key verifies nothing else.
+        Only for ``id_token_hint``, which names a user and proves nothing. Retired keys verify nothing else.
         """
         return self._retired | {entry.key.kid: entry.key for entry in self._entries}
 
@@ -206,7 +206,7 @@ class KeySet:
         return self._published().jwks
 
     def kids(self) -> str:
-        """The keys in :meth:`jwks`, parted by spaces."""
+        """The ``kid`` of each key in :meth:`jwks`, separated by spaces."""
         return self._published().kids
 
     def _published(self) -> _Published:

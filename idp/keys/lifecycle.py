@@ -1,9 +1,9 @@
-"""The life of a signing key: published, then signing, then retiring, then retired, then destroyed.
+"""The life cycle of a signing key: pending, active, retiring, retired, destroyed.
 
-Others cache our JWKS, so a key is published before it signs: until every resource server that we know was seen
-fetching it (:mod:`idp.keys.propagation`), or until its deadline. It stays published until everything that it signed has
-expired. Each change is one transaction that starts with its notice, by which changes on all replicas happen one after
-the other (:func:`idp.infra.db.cache_invalidation.announce`).
+Other servers cache the JWKS, so a pending key is published before it signs: until every known resource server has
+fetched it (:mod:`idp.keys.propagation`), or until its deadline. A retiring key stays published until all its tokens
+have expired. Each change is one transaction. It starts with its notice, which takes a lock, so that changes by several
+replicas run one after the other (:func:`idp.infra.db.cache_invalidation.announce`).
 """
 
 import asyncio
@@ -26,11 +26,10 @@ from idp.settings import settings
 
 TOPIC = "keys"
 
-#: Seconds added to every wait here: clocks differ between machines, and a reply is on its way for
-#: a while before the time for which it may be cached begins.
+#: Seconds added to every wait: clocks differ between machines, and a response is cached from when it arrives.
 MARGIN = 60
 
-# The time of the statement, not now(): a transaction begins before it has waited for its turn.
+# statement_timestamp(), because now() is the start of the transaction, before it has waited for the lock.
 _ACTIVE = (
     "alg = $1 AND activates_at <= statement_timestamp() AND (retires_at IS NULL OR retires_at > statement_timestamp())"
 )
@@ -93,15 +92,15 @@ FROM signing_key ORDER BY alg, activates_at NULLS LAST, created_at
 
 
 class RotationPendingError(Exception):
-    """A key of the algorithm is published already and waits for its time: one plain sentence."""
+    """A key of the algorithm is pending already. The message is a sentence for the operator."""
 
 
 class UnknownKeyError(Exception):
-    """There is no such key, or it is not in the state that this needs: one plain sentence."""
+    """No such key, or not in the required state. The message is a sentence for the operator."""
 
 
 class State(StrEnum):
-    """Where a key is in its life. Pending, active and retiring ones are in the JWKS."""
+    """State of a key. Pending, active and retiring keys are in the JWKS."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -111,14 +110,14 @@ class State(StrEnum):
 
 
 class KeyInfo(msgspec.Struct, frozen=True):
-    """What may be shown of a key.
+    """A key without its private part.
 
     Attributes:
-        deadline_at: when a pending key signs whoever has not seen it; None: it waits for all.
-        retires_at: when it leaves the JWKS; None while it has no successor.
-        revoked_at: when it was taken out of the JWKS before its time.
-        signed: how many tokens it has signed, but for the last seconds.
-        last_token_expires_at: when the last of them expires.
+        deadline_at: when a pending key becomes active even if not all resource servers have fetched it. None: never.
+        retires_at: when it leaves the JWKS. None while it has no successor.
+        revoked_at: when it was removed from the JWKS early.
+        signed: number of tokens that it has signed. Those of the last seconds are missing.
+        last_token_expires_at: when the last of these tokens expires.
     """
 
     kid: str
@@ -135,15 +134,15 @@ class KeyInfo(msgspec.Struct, frozen=True):
 
 
 class Revocation(msgspec.Struct, frozen=True):
-    """What revoking a key hit.
+    """The effects of revoking a key.
 
     Attributes:
         was: its state before.
-        successor: the ``kid`` of the key that signs now; None if the revoked one did not sign.
-        signed: how many tokens the key has signed, but for the last seconds.
-        last_token_expires_at: when the last of them expires. Until then they are refused by us, and by each service
-            from the moment at which it fetches the JWKS again.
-        services: the resource servers whose tokens the key signs, with what each has seen of the successor.
+        successor: the ``kid`` of the key that signs now. None if the revoked key was not active.
+        signed: number of tokens that the key has signed. Those of the last seconds are missing.
+        last_token_expires_at: when the last of these tokens expires. This server refuses them from now on, and each
+            resource server once it has fetched the JWKS again.
+        services: the resource servers whose tokens the key signs, and whether each has fetched the successor.
     """
 
     kid: str
@@ -156,7 +155,7 @@ class Revocation(msgspec.Struct, frozen=True):
 
 
 def _overlap() -> int:
-    """Seconds for which a key stays published after its successor took over."""
+    """Seconds for which a key stays published after its successor has become active."""
     return max(settings().access_token_lifetime, settings().id_token_lifetime) + MARGIN
 
 
@@ -165,9 +164,9 @@ def _values(key: SigningKey) -> tuple[str, str, str, bytes]:
 
 
 async def ensure_signing_key(alg: str = DEFAULT_ALGORITHM, size: int = 2048) -> bool:
-    """Create the first key of an algorithm, unless there is one; all replicas may call it at once.
+    """Create the first key of an algorithm, if there is none. Several replicas may call it at the same time.
 
-    It signs at once: nobody can have cached a key that it replaces.
+    The key is active at once, because there is no cached JWKS with a predecessor.
 
     Args:
         size: bits of an RSA key.
@@ -176,14 +175,14 @@ async def ensure_signing_key(alg: str = DEFAULT_ALGORITHM, size: int = 2048) -> 
         whether this call created it.
 
     Raises:
-        UnsupportedAlgorithmError: we do not use this algorithm or size.
+        UnsupportedAlgorithmError: the algorithm or size is not supported.
     """
     if await fetchrow(_FIND_ACTIVE, alg) is not None:
         return False
     key = await asyncio.to_thread(jose.generate, alg, size)
     async with transaction():
         await announce(TOPIC)
-        # Active for a while already, so that a replica whose clock is behind can sign with it too.
+        # Active since a minute ago, so that a replica whose clock is behind can sign with it too.
         if not await execute(_CREATE_FIRST, *_values(key)):
             return False
         await record("key_activated", detail={"kid": key.kid, "alg": alg})
@@ -191,13 +190,13 @@ async def ensure_signing_key(alg: str = DEFAULT_ALGORITHM, size: int = 2048) -> 
 
 
 async def publish(key: SigningKey, *, deadline: int | None = None) -> str:
-    """Publish a key, which signs when all that must have seen it were seen fetching it. Returns its ``kid``.
+    """Publish a key and return its ``kid``. It becomes active once every resource server has fetched it.
 
     Args:
-        deadline: seconds after which it signs in any case; None: it waits for all, however long.
+        deadline: seconds after which it becomes active in any case. None: never.
 
     Raises:
-        RotationPendingError: another key of the algorithm still waits, or this one was published before.
+        RotationPendingError: another key of the algorithm is pending, or this one was published before.
     """
     async with transaction():
         await announce(TOPIC)
@@ -212,14 +211,14 @@ async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int
 
     Args:
         size: bits of an RSA key.
-        now: the new key signs at once; until others fetch the JWKS again, they cannot verify what it signs. One that
-            waits is brought forward.
+        now: the new key is active at once, and so is one that is pending. Resource servers cannot verify its tokens
+            until they fetch the JWKS again.
         deadline: see :func:`publish`.
 
     Raises:
         NoSigningKeyError: there is no key to replace.
-        RotationPendingError: a new key still waits.
-        UnsupportedAlgorithmError: we do not use this size.
+        RotationPendingError: a new key is pending already.
+        UnsupportedAlgorithmError: the size is not supported.
     """
     if await fetchrow(_FIND_ACTIVE, alg) is None:
         raise NoSigningKeyError(alg)
@@ -238,10 +237,10 @@ async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int
 
 
 async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
-    """Let a pending key sign from now on. Its predecessor only verifies, until its last token has expired.
+    """Make a pending key the active one. Its predecessor is for verification until its last token has expired.
 
     Args:
-        unseen: the resource servers that were not seen fetching it, for the audit trail.
+        unseen: the resource servers that have not fetched it, for the audit trail.
 
     Raises:
         UnknownKeyError: no pending key has this ``kid``.
@@ -256,7 +255,7 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
 
 
 async def revoke(kid: str) -> Revocation:
-    """Take a key out of the JWKS at once, because it may be in wrong hands. If it signs, another one signs from now on.
+    """Remove a key from the JWKS at once, because it may be compromised. If it is active, another key replaces it.
 
     A retired key still verifies hints (:meth:`idp.keys.key_set.KeySet.hinting`). A revoked key does not.
 
@@ -265,8 +264,8 @@ async def revoke(kid: str) -> Revocation:
     """
     found = next((key for key in await list_keys() if key.kid == kid), None)
     if found is None or found.revoked_at is not None:
-        raise UnknownKeyError("There is no key with this id that is not revoked yet.")
-    # Made before the transaction that may need it: RSA takes its time, and others wait for the lock.
+        raise UnknownKeyError("There is no key with this id, or it is revoked already.")
+    # Made before the transaction that may need it: an RSA key takes long, and other changes wait for the lock.
     gone = found.state in (State.RETIRED, State.DESTROYED)
     spare = None if gone else await asyncio.to_thread(jose.generate, found.alg)
     async with transaction():
@@ -275,7 +274,7 @@ async def revoke(kid: str) -> Revocation:
         signs = active is not None and active["kid"] == kid
         successor = await _successor(found.alg, spare) if signs and spare is not None else None
         if not await execute(_REVOKE, kid):
-            raise UnknownKeyError("There is no key with this id that is not revoked yet.")
+            raise UnknownKeyError("There is no key with this id, or it is revoked already.")
         await record("key_revoked", detail={"kid": kid, "alg": found.alg, "successor": successor})
         services = await propagation.view(successor or kid)
     return Revocation(
@@ -284,7 +283,7 @@ async def revoke(kid: str) -> Revocation:
 
 
 async def _successor(alg: str, spare: SigningKey) -> str:
-    """Let another key sign: one that is published already, since some have seen it; else the spare one."""
+    """Activate another key: the pending one, which some servers have fetched already, or else the spare one."""
     pending = await fetchrow(_FIND_PENDING, alg)
     successor = str(pending["kid"]) if pending is not None else await publish(spare)
     await activate(successor)
@@ -300,12 +299,12 @@ async def destroy(kid: str) -> None:
     async with transaction():
         await announce(TOPIC)
         if not await execute(_DESTROY, kid):
-            raise UnknownKeyError("There is no retired key with this id whose private part still exists.")
+            raise UnknownKeyError("There is no retired key with this id that has a private part.")
         await record("key_destroyed", detail={"kid": kid})
 
 
 async def export(kid: str, *, private: bool = False) -> SigningKey:
-    """A key to be written elsewhere. That its private part was taken out is recorded.
+    """A key for export. The export of a private part is recorded.
 
     Raises:
         UnknownKeyError: there is no such key, or its private part is destroyed.
@@ -342,11 +341,11 @@ def _state(row: asyncpg.Record, signing: str | None, now: datetime) -> State:
 
 
 def info(row: asyncpg.Record) -> KeyInfo:
-    """What may be shown of a row that says in ``signing`` which key of its algorithm signs."""
+    """A key without its private part, from a row whose ``signing`` is the active key of its algorithm."""
     values = {name: row[name] for name in KeyInfo.__struct_fields__ if name != "state"}
     return KeyInfo(state=_state(row, row["signing"], clock.now()), **values)
 
 
 async def list_keys() -> list[KeyInfo]:
-    """Every key ever made, by algorithm, oldest first."""
+    """All keys, destroyed ones too, by algorithm, oldest first."""
     return [info(row) for row in await fetch(_LIST, clock.now())]

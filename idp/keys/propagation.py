@@ -1,7 +1,7 @@
-"""Who has seen which key: every fetch of the JWKS by a resource server that we know, counted and remembered.
+"""JWKS propagation: which resource server has fetched which key.
 
-Fetches are counted in memory and written in batches, never one write a request. Machines of one resource server are
-told apart by address and user agent; each must have seen a key, as long as it is there at all.
+Fetches are counted in memory and written in batches, not once a request. Instances of a resource server are
+distinguished by address and user agent. A key has propagated once every live instance has fetched it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,22 +12,22 @@ import msgspec
 from idp import clock, ids
 from idp.infra.db.engine import execute, fetch
 
-#: Most instances that are remembered until the next write, and most of one resource server that are kept.
+#: Maximum of instances held until the next write, and of instances stored for one resource server.
 MAX_NOTES, MAX_INSTANCES = 10_000, 1_000
-#: As much of a User-Agent tells instances apart.
+#: Length to which a User-Agent is cut.
 MAX_USER_AGENT = 120
 
-# An instance that has been silent for three of its periods, and for an hour, is gone, or asks before it next verifies.
-# Of one that was seen once no period is known: it counts for a day.
+# An instance that has fetched nothing for three of its periods, and for an hour, is gone, or fetches before it next
+# verifies. One that has fetched once has no known period and counts as live for a day.
 _LIVE = "f.last_at > now() - make_interval(secs => coalesce(greatest(3 * f.period, 3600), 86400))"
 _OF_SERVER = "f.resource_server = s.identifier"
 
-#: Whether the resource server ``s`` has seen the key ``k``: an instance of it has, and none that is there has not.
+#: Whether the resource server ``s`` has fetched the key ``k``: an instance has, and every live one has.
 SEEN = f"""(
     EXISTS (SELECT FROM jwks_fetch AS f WHERE {_OF_SERVER} AND k.kid = ANY (f.kids))
     AND NOT EXISTS (SELECT FROM jwks_fetch AS f WHERE {_OF_SERVER} AND NOT k.kid = ANY (f.kids) AND {_LIVE})
 )"""  # noqa: S608
-#: Whether the key ``k`` signs for the resource server ``s``, which can hold it up.
+#: Whether the key ``k`` waits for the resource server ``s``, because it signs tokens for it.
 CONCERNED = "s.witnessed AND s.access_token_signed_response_alg = k.alg"
 
 _UNSEEN = f"""
@@ -44,12 +44,12 @@ SELECT f.resource_server, f.address, f.user_agent, f.kids, f.fetches, f.period, 
 FROM jwks_fetch AS f WHERE f.resource_server = ANY ($1::text[]) ORDER BY f.last_at DESC
 """  # noqa: S608
 
-#: Seconds between the fetches since the last write, on the average.
+#: Average seconds between the fetches since the last write.
 _OBSERVED = "extract(epoch FROM excluded.last_at - f.last_at)::float8 / excluded.fetches"
 
-# $1 id  $2 resource_server  $3 instance  $4 address  $5 user_agent  $6 kids, parted by spaces  $7 fetches
-# $8 first_at  $9 last_at; arrays, one element an instance. What a slower worker saw earlier does not undo what is
-# known.
+# $1 id  $2 resource_server  $3 instance  $4 address  $5 user_agent  $6 kids, separated by spaces  $7 fetches
+# $8 first_at  $9 last_at; arrays, one element an instance. An older fetch, written later by a slower worker, does not
+# replace a newer one.
 _WRITE = f"""
 INSERT INTO jwks_fetch AS f (id, resource_server, instance, address, user_agent, kids, fetches, period, first_at,
                              last_at)
@@ -70,7 +70,7 @@ ON CONFLICT (resource_server, instance) DO UPDATE SET
 """  # noqa: S608
 
 
-#: A row stands for nothing any more after 90 days; whoever never fetches again has not seen new keys anyway.
+#: After 90 days a row is of no use: an instance that never fetches again is not live.
 _FORGET = """
 DELETE FROM jwks_fetch AS f WHERE f.last_at < now() - interval '90 days'
    OR NOT EXISTS (SELECT FROM resource_server AS s WHERE s.identifier = f.resource_server)
@@ -78,12 +78,12 @@ DELETE FROM jwks_fetch AS f WHERE f.last_at < now() - interval '90 days'
 
 
 class Instance(msgspec.Struct, frozen=True):
-    """One machine of a resource server.
+    """One instance of a resource server.
 
     Attributes:
-        fetches: how often it fetched the JWKS.
-        period: seconds between its fetches, smoothed: how long it caches. None until there were two.
-        live: whether a new key waits for it; not if it has been silent for long.
+        fetches: number of its fetches of the JWKS.
+        period: smoothed seconds between its fetches, which is how long it caches. None before the second.
+        live: whether a new key waits for it. False after a long time without a fetch.
     """
 
     address: str
@@ -97,11 +97,11 @@ class Instance(msgspec.Struct, frozen=True):
 
 
 class Witness(msgspec.Struct, frozen=True):
-    """What a resource server has seen of one key.
+    """Whether one key has reached one resource server.
 
     Attributes:
-        witnessed: whether the key waits for it.
-        seen: an instance of it has fetched the key, and none that is there has not.
+        witnessed: whether new keys wait for it.
+        seen: an instance has fetched the key, and every live one has.
     """
 
     identifier: str
@@ -112,12 +112,12 @@ class Witness(msgspec.Struct, frozen=True):
 
     @property
     def last_at(self) -> datetime | None:
-        """When it fetched last; None: never."""
+        """Time of its last fetch; None if there was none."""
         return max((instance.last_at for instance in self.instances), default=None)
 
     @property
     def period(self) -> float | None:
-        """Seconds for which it caches, at the longest; None: not known yet."""
+        """Longest cache time of its instances, in seconds; None while not known."""
         return max((instance.period for instance in self.instances if instance.period is not None), default=None)
 
 
@@ -134,11 +134,11 @@ _notes: dict[tuple[str, str, str], _Note] = {}
 
 
 def note(identifiers: Iterable[str], address: str, user_agent: str, kids: str) -> None:
-    """Remember that resource servers fetched the JWKS just now.
+    """Note that resource servers have fetched the JWKS now.
 
     Args:
-        identifiers: those that the fetch may be of.
-        kids: the keys in the JWKS, parted by spaces.
+        identifiers: the resource servers that the fetch may come from.
+        kids: the ``kid`` of each key in the JWKS, separated by spaces.
     """
     now = clock.now()
     agent = "".join(c for c in user_agent[:MAX_USER_AGENT] if " " <= c <= "~")
@@ -153,7 +153,7 @@ def note(identifiers: Iterable[str], address: str, user_agent: str, kids: str) -
 
 
 async def write() -> None:
-    """Write what was noted. What cannot be written is kept for the next time."""
+    """Write the noted fetches. What cannot be written is kept for the next write."""
     if not _notes:
         return
     taken = dict(_notes)
@@ -180,7 +180,7 @@ def _columns(notes: dict[tuple[str, str, str], _Note]) -> Sequence[list[object]]
 
 
 async def forget() -> None:
-    """Forget who fetched nothing for long, and resource servers that are not there any more."""
+    """Delete instances without a fetch for 90 days, and those of deleted resource servers."""
     await execute(_FORGET)
 
 
@@ -190,9 +190,9 @@ async def unseen(kid: str) -> list[str]:
 
 
 async def view(kid: str) -> list[Witness]:
-    """Every resource server whose tokens the key signs, or will sign, with what it has seen.
+    """Every resource server whose tokens the key signs or will sign, and whether it has fetched the key.
 
-    Empty for a ``kid`` that nobody knows.
+    Empty for an unknown ``kid``.
     """
     servers = await fetch(_VIEW, kid)
     instances: dict[str, list[Instance]] = {row["identifier"]: [] for row in servers}

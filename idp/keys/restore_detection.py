@@ -1,11 +1,12 @@
-"""The mark outside the database of how far it has come, by which a restored backup is recognised.
+"""Detection of a restored backup, by a mark outside the database.
 
-The database counts the seconds in which it is in use. Each host keeps the highest number that it has seen in a file
-next to the master key. A database that says less is an older one. A restore that was dealt with begins an epoch, which
-counts for more than any number. Several processes and hosts may write; a mark that is behind only notices less.
+The database has a number that rises while it is in use. Each host keeps the highest number that it has seen, the mark,
+in a file next to the master key. A database with a lower number than the mark is an older state. A restore that was
+dealt with begins an epoch, and epochs are compared before numbers. Several processes and hosts may write marks; a mark
+that lags detects less.
 
-The mark keeps the number at which its epoch began. A database of an earlier epoch that has come further than that is
-no backup: it is in use beside the one that wrote the mark, and the two share a folder by mistake.
+The mark also holds the number at which its epoch began. A database of an earlier epoch with a higher number than that
+is not a backup: it is in use beside the database that wrote the mark, and the two share a folder by mistake.
 """
 
 import asyncio
@@ -34,11 +35,11 @@ log = structlog.get_logger()
 
 #: Seconds of operation after which the number rises by one.
 STEP_SECONDS = 5
-#: A database may lack so many, a minute: a replica that lagged and took over lost the last moments, and is no backup.
+#: Steps that a database may lack, one minute: a lagging replica that took over has lost them, and is not a backup.
 TOLERATED = 12
 
 _FIND = "SELECT epoch, begun, number, at, restored_at FROM database_mark WHERE id = 1"
-# A clock that was set back must not stop it.
+# The second condition is for a clock that was set back.
 _ADVANCE = f"""
 INSERT INTO database_mark AS m (id, epoch, number, at) VALUES (1, 0, 1, now())
 ON CONFLICT (id) DO UPDATE SET number = m.number + 1, at = now()
@@ -55,11 +56,11 @@ RETURNING epoch, begun, number, at, restored_at
 
 
 class Position(msgspec.Struct, frozen=True):
-    """How far a database has come.
+    """Epoch and number of a database.
 
     Attributes:
         begun: the number at which the epoch began.
-        at: when it last rose, by the database's clock.
+        at: when the number last rose, by the database's clock.
         restored_at: when a restore was last dealt with.
     """
 
@@ -71,10 +72,10 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What is written outside.
+    """The content of the file.
 
     Attributes:
-        lineage: the database and all its copies.
+        lineage: identifies the database and all its copies.
         begun: the number at which the epoch began.
     """
 
@@ -90,24 +91,24 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def lineage() -> str:
-    """What a database has in common with its backups: its root key. It says nothing about that."""
+    """An identifier that a database shares with its backups. It reveals nothing of the root key."""
     return vault.derive("lineage")[:8].hex()
 
 
 async def position() -> Position | None:
-    """How far the database has come; None if it has never been in use."""
+    """The position of the database; None if it has never been in use."""
     row = await fetchrow(_FIND)
     return Position(**row) if row is not None else None
 
 
 async def advance() -> Position | None:
-    """Let the number rise, if it is time. Whoever comes first does it. Returns the position."""
+    """Raise the number, unless another worker has in the last seconds. Returns the position."""
     row = await fetchrow(_ADVANCE)
     return Position(**row) if row is not None else await position()
 
 
 async def begin_epoch(beyond: Mark | None) -> Position:
-    """Begin an epoch, in the caller's transaction: no mark of today is beyond the database any more."""
+    """Begin an epoch, in the caller's transaction. No existing mark is ahead of the database after it."""
     row = await fetchrow(_BEGIN_EPOCH, beyond.epoch + 1 if beyond else 1, beyond.number if beyond else 0)
     assert row is not None  # noqa: S101
     return Position(**row)
@@ -127,7 +128,7 @@ def is_behind(found: Position | None, mark: Mark | None) -> bool:
 def is_beside(found: Position | None, mark: Mark | None) -> bool:
     """Whether a database is in use beside another one of its lineage, which wrote the mark.
 
-    It is of an earlier epoch, but went on after the later one began.
+    It is of an earlier epoch, but was used after the later epoch began.
     """
     if found is None or mark is None or mark.lineage != lineage():
         return False
@@ -135,10 +136,10 @@ def is_beside(found: Position | None, mark: Mark | None) -> bool:
 
 
 class Keeper:
-    """The mark of this host, in its file; and in memory, where the file cannot be written.
+    """The mark of this host, in its file, and in memory where the file cannot be written.
 
     Attributes:
-        foreign: the mark is that of another database of the lineage, which is in use too.
+        foreign: the mark is of another database of the lineage that is in use.
     """
 
     def __init__(self) -> None:
@@ -147,13 +148,13 @@ class Keeper:
         self.foreign = False
 
     async def known(self) -> Mark | None:
-        """The mark of this database that has come furthest."""
+        """The highest known mark of this database."""
         written = await asyncio.to_thread(_read, settings().database_mark_path)
         marks = [mark for mark in (written, self._seen) if mark is not None and mark.lineage == lineage()]
         return max(marks, key=lambda mark: mark.order, default=None)
 
     async def keep(self, found: Position) -> None:
-        """Remember how far the database has come. A folder that cannot be written is logged once."""
+        """Write the mark. A folder that cannot be written is logged once."""
         mark = Mark(lineage(), found.epoch, found.number, found.at, found.begun)
         if self._seen == mark:
             return
@@ -175,7 +176,7 @@ def _mac(content: bytes) -> bytes:
 
 
 def _read(path: Path) -> Mark | None:
-    """The mark in a file; None if there is none, or it is not ours."""
+    """The mark in a file; None if there is none, or its MAC is wrong."""
     try:
         mac, _, content = path.read_bytes().partition(b"\n")
         return msgspec.json.decode(content, type=Mark) if hmac.compare_digest(mac, _mac(content)) else None
@@ -185,7 +186,7 @@ def _read(path: Path) -> Mark | None:
 
 @contextmanager
 def _locked(folder: Path) -> "Iterator[None]":
-    """Alone among the processes that write to a folder."""
+    """Lock a folder against other processes."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -195,7 +196,7 @@ def _locked(folder: Path) -> "Iterator[None]":
 
 
 def _write(path: Path, mark: Mark) -> None:
-    """Replace the mark in a file as a whole, unless that has come further."""
+    """Replace the mark in a file atomically, unless it is higher."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path.parent):
         written = _read(path)

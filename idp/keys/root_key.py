@@ -1,4 +1,4 @@
-"""The root key of the database: made once, opened by the master key at every start, sealed anew when that changes."""
+"""The root key of the database: made once, decrypted at start, encrypted again under each new master key."""
 
 import os
 import secrets
@@ -15,12 +15,12 @@ _FIND = "SELECT sealed FROM root_key WHERE master_key_id = $1"
 _INSERT = "INSERT INTO root_key (master_key_id, sealed, created_at) VALUES ($1, $2, now()) ON CONFLICT DO NOTHING"
 _EXISTS = "SELECT FROM root_key LIMIT 1"
 _FORGET_OTHERS = "DELETE FROM root_key WHERE master_key_id <> $1 RETURNING master_key_id"
-# What was sealed before there were root keys was sealed by keys derived from the master key itself.
+# Secrets older than the first root key are encrypted under keys derived from the master key itself.
 _SEALED_BEFORE = "SELECT FROM signing_key LIMIT 1"
 
 
 async def unlock() -> None:
-    """Open the root key of the database for this process; make it, if there is none yet.
+    """Decrypt the root key of the database for this process, or make it if there is none.
 
     Raises:
         SecretsError: there is no master key, or it is not one that opens this database.
@@ -35,7 +35,7 @@ async def unlock() -> None:
 
 
 async def _make(key: bytes) -> asyncpg.Record | None:
-    """Make the root key, unless there is one. Replicas that start together take turns, and one makes it."""
+    """Make the root key, if there is none. A lock lets only one of several starting replicas do it."""
     async with transaction():
         await announce("root_key")
         if await fetchrow(_EXISTS) is None:
@@ -45,9 +45,9 @@ async def _make(key: bytes) -> asyncpg.Record | None:
 
 
 async def rewrap(key: bytes) -> None:
-    """Let another master key open the database too. The one of now still does, until :func:`forget_others`.
+    """Add a master key. The current one stays valid until :func:`forget_others`.
 
-    Servers that run are not concerned: they hold the root key itself.
+    Running servers are not affected: they hold the root key itself.
 
     Raises:
         SecretsError: no master key has opened the root key.
@@ -60,9 +60,9 @@ async def rewrap(key: bytes) -> None:
 
 
 async def replace_master_key(path: Path) -> Path:
-    """Put a new master key into the place of the one in this file, and return where the old one is now.
+    """Replace the master key in this file, and return the path of the old one.
 
-    Killed at any moment, it leaves a file that opens the database: the new key is let in before it takes its place.
+    The new key is added before the file is replaced, so the file always holds a valid key, even after a crash.
 
     Raises:
         SecretsError: the files cannot be written, or a replacement was begun before.
@@ -81,10 +81,10 @@ async def replace_master_key(path: Path) -> Path:
 
 
 async def forget_others() -> int:
-    """Let no master key open the database but that of this process. Returns how many others did.
+    """Remove all master keys but that of this process. Returns how many were removed.
 
     Raises:
-        SecretsError: that of this process does not open it.
+        SecretsError: the master key of this process is not valid.
     """
     await unlock()
     async with transaction():

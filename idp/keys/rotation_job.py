@@ -1,6 +1,6 @@
-"""What happens to keys by itself: activation when all have seen a new one, rotation by age, destruction in the end.
+"""The rotation job: activates keys that have propagated, rotates old keys, destroys retired keys.
 
-Every worker of every replica does this; each change is made by the one whose statement comes first.
+It runs in every worker of every replica. Each change is one conditional statement, so only the first worker makes it.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from idp.settings import settings
 log = structlog.get_logger()
 
 POLL_SECONDS = 1.0
-#: How often use is written, old keys are looked for, and a key that waits is spoken of.
+#: Seconds between writes of use, between searches for old keys, and between log lines about a pending key.
 USE_SECONDS, AGE_SECONDS, REMIND_SECONDS = 5.0, 60.0, 3600.0
 
-# $1 seconds for which a key is published before it signs, at the least
+# $1 minimum seconds for which a key is published before it signs
 _DUE = f"""
 SELECT k.kid, coalesce(k.deadline_at <= now(), false) AS overdue,
        coalesce(k.deadline_at <= now(), false)
@@ -35,15 +35,15 @@ FROM signing_key AS k
 WHERE k.activates_at IS NULL AND k.retires_at IS NULL
   AND (k.created_at + make_interval(secs => $1) <= now() OR k.deadline_at <= now())
 """  # noqa: S608
-# A key that a slower worker signed with after its successor took over, or under longer lifetimes, stays
-# for its tokens.
+# A key stays published for tokens that a slower worker signed with it after its successor became active, or that
+# live longer because a lifetime setting was changed.
 _STAY = f"""
 UPDATE signing_key SET retires_at = last_token_expires_at + make_interval(secs => {MARGIN})
 WHERE retires_at > now() AND revoked_at IS NULL
   AND retires_at < last_token_expires_at + make_interval(secs => {MARGIN})
 RETURNING kid
 """  # noqa: S608
-# The algorithms whose active key is old, with no successor that waits. $1 seconds
+# Algorithms whose active key is old and has no pending successor. $1 seconds
 _OLD = """
 SELECT k.alg FROM signing_key AS k
 WHERE k.retires_at IS NULL AND k.activates_at < now() - make_interval(secs => $1)
@@ -57,17 +57,17 @@ SELECT kid FROM signing_key WHERE destroyed_at IS NULL AND retires_at < now() - 
 
 
 def publication() -> int:
-    """Seconds for which a new key is published before it signs, at the least: what others cache has run out by then."""
+    """Minimum seconds for which a new key is published before it signs: by then, cached JWKS have expired."""
     given = settings().key_publication
     return settings().jwks_max_age + MARGIN if given is None else given
 
 
 async def activate_due() -> None:
-    """Activate the keys that nobody waits for any more, or that have waited long enough."""
+    """Activate the keys that have propagated, or whose deadline has passed."""
     for row in await fetch(_DUE, publication()):
         unseen = await propagation.unseen(row["kid"])
         if row["due"]:
-            with suppress(UnknownKeyError):  # another one was first
+            with suppress(UnknownKeyError):  # another worker was first
                 await lifecycle.activate(row["kid"], unseen=tuple(unseen))
                 if unseen:
                     log.warning("key_activated_unseen", kid=row["kid"], resource_servers=unseen)
@@ -79,7 +79,7 @@ _said: dict[str, float] = {}
 
 
 def _to_be_said(kid: str) -> bool:
-    """Whether it is time to speak of a key that waits."""
+    """Whether to log now that a key is pending."""
     now = time.monotonic()
     if now - _said.get(kid, -REMIND_SECONDS) < REMIND_SECONDS:
         return False
@@ -88,7 +88,7 @@ def _to_be_said(kid: str) -> bool:
 
 
 async def write_use() -> None:
-    """Write down what the keys signed, and keep those published whose tokens live longer than was foreseen."""
+    """Write how many tokens the keys have signed, and keep keys published until their last token has expired."""
     await key_set.write_use()
     async with transaction():
         if await fetch(_STAY):
@@ -96,12 +96,12 @@ async def write_use() -> None:
 
 
 async def rotate_old() -> None:
-    """Publish successors for keys that have reached their age."""
+    """Publish successors of keys that have reached the rotation interval."""
     interval = settings().key_rotation_interval
     if not interval:
         return
     for row in await fetch(_OLD, interval):
-        with suppress(RotationPendingError, NoSigningKeyError):  # another one was first
+        with suppress(RotationPendingError, NoSigningKeyError):  # another worker was first
             kid = await lifecycle.rotate(
                 row["alg"], key_set.signing(row["alg"]).size, deadline=settings().key_rotation_deadline
             )
@@ -111,12 +111,12 @@ async def rotate_old() -> None:
 async def destroy_obsolete() -> None:
     """Erase the private parts of keys that retired long ago."""
     for row in await fetch(_OBSOLETE, settings().key_kept):
-        with suppress(UnknownKeyError):  # another one was first
+        with suppress(UnknownKeyError):  # another worker was first
             await lifecycle.destroy(row["kid"])
 
 
 async def run() -> None:
-    """Look after the keys for ever; what was noted is written before the end."""
+    """Run for ever; on cancellation, write what was noted."""
     used = aged = time.monotonic()
     try:
         while True:
@@ -134,7 +134,7 @@ async def run() -> None:
                     await destroy_obsolete()
                     await propagation.forget()
             except outages.ERRORS as error:
-                log.warning("keeper_failed", **exception_fields(error))
+                log.warning("rotation_job_failed", **exception_fields(error))
     finally:
         with suppress(*outages.ERRORS):
             await propagation.write()

@@ -1,4 +1,4 @@
-"""Signing keys at rest, the root key that seals them, and who has seen them."""
+"""Tables of signing keys, of the root key that encrypts them, and of JWKS fetches."""
 
 from piccolo.columns import JSONB, UUID, Array, BigInt, Bytea, DoublePrecision, SmallInt, Text, Timestamptz
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
@@ -10,7 +10,7 @@ from idp.infra.db.engine import engine
 
 
 class RootKey(Table, tablename="root_key", db=engine):
-    """The root key of this database, sealed by a master key. Two rows while one master key takes over from another."""
+    """The root key of this database, encrypted under a master key. Two rows while the master key is being replaced."""
 
     master_key_id = Bytea(primary_key=True)
     sealed = Bytea(secret=True)
@@ -20,10 +20,10 @@ class RootKey(Table, tablename="root_key", db=engine):
 class SigningKeyRow(Table, tablename="signing_key", db=engine):
     """A signing key. Its state follows from its times, so every replica switches at the same moment.
 
-    Published and pending while ``activates_at`` is unset or to come; signing until a younger key of its algorithm
-    activates; published for verification until ``retires_at``. ``deadline_at`` is when it activates whoever has not
-    seen it; unset, it waits for all. ``signed`` counts its tokens, of which the last expires at
-    ``last_token_expires_at``. Once it is destroyed, its private part is gone.
+    It is pending while ``activates_at`` is unset or in the future, then active until another key of its algorithm is
+    activated, then retiring until ``retires_at``; until then it is published. At ``deadline_at`` it is activated even
+    if not all resource servers have fetched it; unset, it waits for all. ``signed`` counts its tokens, the last of
+    which expires at ``last_token_expires_at``. A destroyed key has no private part.
     """
 
     kid = Text(primary_key=True)
@@ -41,10 +41,10 @@ class SigningKeyRow(Table, tablename="signing_key", db=engine):
 
 
 class JwksFetch(Table, tablename="jwks_fetch", db=engine):
-    """What one instance of a resource server fetched of the JWKS: when, and which keys it has seen since.
+    """Fetches of the JWKS by one instance of a resource server: when, and which keys the last one contained.
 
-    ``instance`` tells the machines of a resource server apart, by address and user agent. ``period`` is the time
-    between its fetches, in seconds, smoothed; unset until there were two.
+    ``instance`` is address and user agent. ``period`` is the smoothed time between its fetches in seconds, unset before
+    the second.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -62,10 +62,10 @@ class JwksFetch(Table, tablename="jwks_fetch", db=engine):
 
 
 class DatabaseMark(Table, tablename="database_mark", db=engine):
-    """One row: how far this database has come. A restored backup has come less far than the marks outside say.
+    """One row: epoch and number of this database. Those of a restored backup are lower than the marks outside.
 
-    ``epoch`` rises each time a backup was restored, at ``restored_at``, from the number ``begun`` on; ``number`` rises
-    every few seconds of operation.
+    ``number`` rises every few seconds of operation. ``epoch`` rises after each restore of a backup: it began at
+    ``restored_at`` with the number ``begun``.
     """
 
     id = SmallInt(primary_key=True, default=1)

@@ -1,7 +1,7 @@
-"""Secrets at rest, under the root key of the database, which only the master key opens.
+"""Secrets at rest, under the root key of the database, which is encrypted under the master key.
 
-Neither encrypts anything of ours: every use has a key of its own, derived from the root key by HKDF. What is sealed
-opens only in the place that it was sealed for. The master key can be changed without touching what is sealed
+Each purpose has its own key, derived from the root key by HKDF. A sealed secret is bound to its table, column and row
+(associated data). The master key can be changed without touching the sealed secrets
 (:mod:`idp.keys.root_key`, docs/decisions/0022-a-root-key-under-the-master-key.md).
 """
 
@@ -23,7 +23,7 @@ from idp.settings import Settings, settings
 
 KEY_BYTES = 32
 
-# What a sealed secret consists of: version, id of the root key, nonce, ciphertext with its tag.
+# A sealed secret: version, id of the root key, nonce, ciphertext with its tag.
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 8
 _NONCE_BYTES = 12
@@ -31,7 +31,7 @@ _HEADER_BYTES = len(_VERSION) + _KEY_ID_BYTES + _NONCE_BYTES
 
 
 class SecretsError(Exception):
-    """The master key is missing or wrong, or a sealed secret is damaged: one plain sentence."""
+    """The master key is missing or wrong, or a sealed secret is damaged. The message is for the operator."""
 
 
 # The master key
@@ -39,7 +39,7 @@ class SecretsError(Exception):
 
 def _parse(text: str, source: str) -> bytes:
     text = text.strip().rstrip("=")
-    # 32 bytes are 43 characters of base64url; the last one has two bits to spare.
+    # 32 bytes are 43 characters of base64url; the last one has two unused bits.
     if not re.fullmatch(r"[A-Za-z0-9_-]{43}", text):
         raise SecretsError(f"{source} does not hold a master key: 32 bytes in base64url.")
     return base64.urlsafe_b64decode(text + "=")
@@ -75,7 +75,7 @@ def read_master_key(path: Path) -> bytes:
 
 
 def readable_by_others(path: Path) -> bool:
-    """Whether others than the owner of a file may read it."""
+    """Whether group or others may read a file."""
     try:
         return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except OSError:
@@ -118,7 +118,7 @@ def master_key() -> bytes:
 
 
 def master_key_id(key: bytes) -> bytes:
-    """What tells master keys apart, and nothing else about them."""
+    """An identifier of a master key, which reveals nothing about it."""
     return _derive(key, "key-id")[:_KEY_ID_BYTES]
 
 
@@ -128,7 +128,7 @@ _root_key: bytes | None = None
 
 
 def unlock(root_key: bytes | None) -> None:
-    """Use this root key from now on; see :func:`idp.keys.root_key.unlock`. None: none any more."""
+    """Set the root key of this process; see :func:`idp.keys.root_key.unlock`. None removes it."""
     global _root_key  # noqa: PLW0603 -- one server a process (docs/decisions/0008-one-server-a-process.md)
     _root_key = root_key
     audit_seal.use(_derive(root_key, "audit") if root_key is not None else None)
@@ -141,23 +141,23 @@ def root_key() -> bytes:
         SecretsError: no master key has opened it.
     """
     if _root_key is None:
-        # Says better what is wrong, where there is no master key at all.
+        # Raises the better message if there is no master key.
         master_key()
         raise SecretsError("The root key of the database was not opened.")
     return _root_key
 
 
 def wrap(root_key: bytes, master_key: bytes) -> bytes:
-    """Seal a root key under a master key."""
+    """Encrypt a root key under a master key."""
     nonce = secrets.token_bytes(_NONCE_BYTES)
     return nonce + AESGCM(_derive(master_key, "root-key")).encrypt(nonce, root_key, b"root_key.sealed")
 
 
 def unwrap(sealed: bytes, master_key: bytes) -> bytes:
-    """Open a root key.
+    """Decrypt a root key.
 
     Raises:
-        SecretsError: another master key sealed it, or it is damaged.
+        SecretsError: it was encrypted under another master key, or it is damaged.
     """
     nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
     try:
@@ -181,7 +181,7 @@ def derive(purpose: str) -> bytes:
 
 
 def derive_outside(purpose: str) -> bytes:
-    """A key of 32 bytes for what is kept outside the database: derived from the master key itself.
+    """A key of 32 bytes for data outside the database, derived from the master key itself.
 
     Raises:
         SecretsError: there is no master key, or it cannot be read.
@@ -197,7 +197,7 @@ def _key_id() -> bytes:
 
 
 def seal(plaintext: bytes, context: str) -> bytes:
-    """Encrypt a secret (AES-256-GCM) so that it opens only with the same context.
+    """Encrypt a secret (AES-256-GCM). Decrypting needs the same context.
 
     Args:
         context: names table, column and row, such as ``signing_key.private_jwk:<kid>``.
@@ -211,7 +211,7 @@ def open(blob: bytes, context: str) -> bytes:  # noqa: A001
     """Decrypt what :func:`seal` made for this context.
 
     Raises:
-        SecretsError: it is of another database, it is damaged, or it belongs elsewhere.
+        SecretsError: it is of another database, damaged, or of another context.
     """
     header, ciphertext = blob[:_HEADER_BYTES], blob[_HEADER_BYTES:]
     if len(header) < _HEADER_BYTES or not header.startswith(_VERSION):
