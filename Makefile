@@ -57,8 +57,8 @@ dist: $(VENV)/.run ## Build the wheel and the sdist into dist/
 	@rm -rf dist
 	@$(BIN)/hatchling build
 
-migration: $(VENV)/.run ## Generate a migration from the tables; NAME=what_changes
-	PICCOLO_CONF=idp.piccolo_conf $(BIN)/piccolo migrations new idp --auto --desc="$(NAME)"
+migration: $(VENV)/.run ## Write an empty migration (docs/migrations.md); NAME=what_changes
+	@$(BIN)/python -m idp.infra.db.new_migration "$(NAME)"
 
 messages: $(VENV)/.dev ## Collect the texts for translation into idp/locales
 	$(BIN)/pybabel -q extract -F babel.cfg --no-location --sort-output --no-wrap -o .messages.pot .

@@ -40,8 +40,8 @@ class Scale(msgspec.Struct, frozen=True):
 
 _USERS = """
 INSERT INTO users (id, email, email_verified, password_hash, name, created_at, updated_at, phone_number_verified,
-                   two_step)
-SELECT uuidv7(), 'person' || n || '@large.example', true, $2::text, 'Person ' || n, now(), now(), false, false
+                   two_step, origin)
+SELECT uuidv7(), 'person' || n || '@large.example', true, $2::text, 'Person ' || n, now(), now(), false, false, 'import'
 FROM generate_series(1, $1::int) AS n
 """
 _SESSIONS = """
@@ -52,9 +52,9 @@ SELECT uuidv7(), sha256(id::text::bytea), id, now(), '{password:pwd}', '{pwd}', 
 FROM users
 """
 _FAMILIES = """
-INSERT INTO token_family (id, client_id, user_id, session_id, scope, resource, offline_access, auth_time, amr, acr,
-                          created_at, expires_at)
-SELECT uuidv7(), $1, user_id, id, 'openid profile email', '{}', false, now(), '{pwd}', '1', now(),
+INSERT INTO token_family (id, client_id, user_id, session_id, scope, resource, offline_access, auth_time, auth_age,
+                          amr, acr, created_at, expires_at)
+SELECT uuidv7(), $1, user_id, id, 'openid profile email', '{}', false, now(), 0, '{pwd}', '1', now(),
        now() + interval '90 days'
 FROM session
 """
@@ -66,8 +66,8 @@ FROM token_family AS f, generate_series(1, $1::int) AS n
 """
 # With places in the trail, before all others: as long as they had none, the server would be busy giving them some.
 _AUDIT_EVENTS = """
-INSERT INTO audit_event (id, at, event, outcome, user_id, client_id, ip_address, request_id, detail, seq)
-SELECT uuidv7(), now(), 'sign_in', 'success', u.id, NULL, '192.0.2.1', 'large', '{"amr": ["pwd"]}',
+INSERT INTO audit_event (id, at, event, outcome, actor, user_id, client_id, ip_address, request_id, detail, seq)
+SELECT uuidv7(), now(), 'sign_in', 'success', '', u.id, NULL, '192.0.2.1', 'large', '{"amr": ["pwd"]}',
        -row_number() OVER ()
 FROM users AS u, generate_series(1, $1::int)
 """

@@ -74,10 +74,12 @@ async def people(number: int) -> list[tuple[UUID, str]]:
     made = [(ids.uuid7(), f"{secrets.token_hex(8)}@example.com") for _ in range(number)]
     columns = """
         id email email_verified password_hash name created_at updated_at
-        phone_number_verified two_step
+        phone_number_verified two_step origin
     """
     now = clock.now()
-    rows = [(user, email, True, password_hash, "Alice Example", now, now, False, False) for user, email in made]
+    rows = [
+        (user, email, True, password_hash, "Alice Example", now, now, False, False, "import") for user, email in made
+    ]
     await copy("users", columns, rows)
     return made
 
@@ -105,7 +107,7 @@ async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
     now, tokens = clock.now(), [ids.random_token() for _ in users]
     columns = """
         code_hash family_id client_id user_id session_id redirect_uri code_challenge nonce
-        scope resource offline_access auth_time amr acr created_at expires_at
+        scope resource offline_access auth_time auth_age amr acr created_at expires_at
     """
     later = now + timedelta(hours=1)
     await copy(
@@ -113,7 +115,7 @@ async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
         columns,
         [
             (ids.digest(token), ids.uuid7(), sample.client_id, user, session, REDIRECT_URI, CHALLENGE, "n-0S6_WzA2Mj",
-             SCOPE, [], False, now, AMR, ACR, now, later)
+             SCOPE, [], False, now, 0, AMR, ACR, now, later)
             for token, user, session in zip(tokens, users, await _sessions(users), strict=True)
         ],
     )  # fmt: skip
@@ -126,7 +128,7 @@ async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]
     now, families = clock.now(), [ids.uuid7() for _ in users]
     made = [new_refresh_token(family) for family in families]
     columns = """
-        id client_id user_id session_id scope resource offline_access auth_time amr
+        id client_id user_id session_id scope resource offline_access auth_time auth_age amr
         acr created_at expires_at
     """
     later = now + timedelta(days=90)
@@ -134,7 +136,7 @@ async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]
         "token_family",
         columns,
         [
-            (family, sample.client_id, user, session, SCOPE, [], False, now, AMR, ACR, now, later)
+            (family, sample.client_id, user, session, SCOPE, [], False, now, 0, AMR, ACR, now, later)
             for family, user, session in zip(families, users, await _sessions(users), strict=True)
         ],
     )
@@ -150,12 +152,12 @@ async def sign_ins(issuer: str, emails: Sequence[str]) -> list[Request]:
     """The POST of the password form for each address, each in a sign-in and from a host of its own."""
     now, keys = clock.now(), [BrowserKey.new() for _ in emails]
     bindings = [key.bind() for key in keys]
-    columns = "id browser_hash return_to login_hint acr insist done turn created_at expires_at"
+    columns = "id browser_hash return_to login_hint acr required_acr done turn created_at expires_at"
     later = now + timedelta(hours=1)
     await copy(
         "signin_flow",
         columns,
-        [(binding.id, binding.hash, "/", "", "1", False, [], 0, now, later) for binding in bindings],
+        [(binding.id, binding.hash, "/", "", "1", "1", [], 0, now, later) for binding in bindings],
     )
     requests = []
     for number, (key, binding, email) in enumerate(zip(keys, bindings, emails, strict=True)):

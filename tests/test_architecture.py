@@ -30,8 +30,6 @@ ASSEMBLY = frozenset({"__main__", "app", "housekeeping", "piccolo_app", "piccolo
 
 #: Arrows that point the wrong way, each with its reason. There shall be no more of them.
 DEVIATIONS = {
-    # The names of all our tables, of which the assembly has the only list; Piccolo looks there too.
-    ("idp.infra.db.migrate", "idp.piccolo_app"),
     # `idp serve` starts what the assembly made.
     ("idp.cli.workers", "idp.app"),
 }

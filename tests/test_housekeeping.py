@@ -57,28 +57,50 @@ class Fill:
     def row(self, table: str, expires_at: datetime, **values: Any) -> Table:
         now, random = clock.now(), ids.random_token()
         signed_in = {"user_id": self.user, "auth_time": now, "amr": ["pwd"], "acr": "1"}
-        granted = signed_in | {"client_id": "c", "session_id": self.session, "scope": "openid", "resource": []}
+        granted = signed_in | {
+            "client_id": "c", "session_id": self.session, "scope": "openid", "resource": [], "offline_access": False,
+        }  # fmt: skip
         makers: dict[str, tuple[type[Table], dict[str, Any]]] = {
-            "signin_flow": (Flow, {"id": random, "browser_hash": b"", "return_to": "/"}),
+            "signin_flow": (
+                Flow,
+                {
+                    "id": random,
+                    "browser_hash": b"",
+                    "return_to": "/",
+                    "login_hint": "",
+                    "acr": "1",
+                    "required_acr": "1",
+                    "done": [],
+                },
+            ),
             "authorization_request": (
                 AuthorizationRequestRow,
-                {"id": random, "browser_hash": b"", "client_id": "c", "request": "{}"},
+                {"id": random, "client_id": "c", "request": "{}"},
             ),
             "authorization_code": (
                 AuthorizationCode,
-                granted | {"code_hash": random.encode(), "redirect_uri": "https://app.example.com/cb"},
+                granted
+                | {
+                    "code_hash": random.encode(),
+                    "family_id": ids.uuid7(),
+                    "redirect_uri": "https://app.example.com/cb",
+                },
             ),
             "refresh_token": (RefreshToken, {"family_id": self.family, "token_hash": b"", "issued_at": now}),
             "token_family": (TokenFamily, granted),
             "revoked_access_token": (RevokedAccessToken, {"jti": random}),
-            "session": (Session, signed_in | {"token_hash": random.encode()}),
+            "session": (
+                Session,
+                signed_in
+                | {"token_hash": random.encode(), "steps": [], "user_agent": "", "ip_address": "", "last_seen_at": now},
+            ),
             "email_proof": (EmailProof, {"purpose": "sign_in", "email": "a@example.com"}),
             "invitation": (Invitation, {"email": "a@example.com", "token_hash": random.encode()}),
             "device": (Device, {"user_id": self.user, "token_hash": random.encode()}),
-            "mail": (Mail, {"recipient": "a@example.com", "template": "welcome"}),
+            "mail": (Mail, {"recipient": "a@example.com", "template": "welcome", "state": "queued", "response": ""}),
             "upstream_attempt": (Attempt, {"state_hash": random.encode(), "upstream_id": "google"}),
-            "idempotent_answer": (IdempotentAnswer, {"id": random.encode(), "request_hash": b""}),
-            "throttle": (Throttle, {"key": random.encode(), "rule": "r"}),
+            "idempotent_answer": (IdempotentAnswer, {"id": random.encode(), "request_hash": b"", "headers": "{}"}),
+            "throttle": (Throttle, {"key": random.encode(), "rule": "r", "number": 1}),
         }
         kind, defaults = makers[table]
         return kind(**({TABLES[table].expiry: expires_at} | defaults | values))

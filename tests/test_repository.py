@@ -71,6 +71,7 @@ def test_the_wheel_has_the_licence_the_version_and_the_types(wheel: zipfile.ZipF
     assert metadata.get_all("License-File") == ["LICENSE"]
     assert wheel.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
     assert {"idp/py.typed", "idp/templates/base.html"} <= set(wheel.namelist())
+    assert "idp/infra/db/migrations/m0001_first_schema.sql" in wheel.namelist()
     assert [name for name in wheel.namelist() if not name.startswith(("idp/", info))] == []
 
 

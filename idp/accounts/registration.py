@@ -59,8 +59,9 @@ async def create(email: str, password_hash: str | None, name: str | None, *, inv
         password_hash=password_hash,
         name=name,
         locale=locale.get(),
+        origin=Origin.INVITATION if invited else Origin.REGISTRATION,
     )
-    if not await add_user(user, Origin.INVITATION if invited else Origin.REGISTRATION):
+    if not await add_user(user):
         return None
     await outbox.queue(email, "welcome", name=name)
     return user.id

@@ -4,12 +4,21 @@ import uuid
 from enum import StrEnum
 
 import asyncpg
-from piccolo.columns import JSONB, UUID, Boolean, Bytea, ForeignKey, OnDelete, SmallInt, Text, Timestamptz
-from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
 from idp.ids import uuid7
-from idp.infra.db.columns import all_columns
+from idp.infra.db.columns import (
+    JSONB,
+    UUID,
+    Boolean,
+    Bytea,
+    ForeignKey,
+    SmallInt,
+    Text,
+    Timestamptz,
+    TimestamptzNow,
+    all_columns,
+)
 from idp.infra.db.engine import engine, fetchrow
 
 
@@ -22,8 +31,6 @@ class Origin(StrEnum):
     #: By command, console, admin API or set-up.
     OPERATOR = "operator"
     IMPORT = "import"
-    #: It was made before this was recorded.
-    UNKNOWN = "unknown"
 
 
 class User(Table, tablename="users", db=engine):
@@ -35,29 +42,29 @@ class User(Table, tablename="users", db=engine):
     id = UUID(primary_key=True, default=uuid7)
     email = Text(unique=True)
     email_verified = Boolean(default=False)
-    password_hash = Text(null=True, default=None, secret=True)
-    name = Text(null=True, default=None)
-    given_name = Text(null=True, default=None)
-    family_name = Text(null=True, default=None)
-    middle_name = Text(null=True, default=None)
-    nickname = Text(null=True, default=None)
-    preferred_username = Text(null=True, default=None)
-    profile = Text(null=True, default=None)
-    picture = Text(null=True, default=None)
-    website = Text(null=True, default=None)
-    gender = Text(null=True, default=None)
-    birthdate = Text(null=True, default=None)
-    zoneinfo = Text(null=True, default=None)
-    locale = Text(null=True, default=None)
-    phone_number = Text(null=True, default=None)
+    password_hash = Text(null=True, secret=True)
+    name = Text(null=True)
+    given_name = Text(null=True)
+    family_name = Text(null=True)
+    middle_name = Text(null=True)
+    nickname = Text(null=True)
+    preferred_username = Text(null=True)
+    profile = Text(null=True)
+    picture = Text(null=True)
+    website = Text(null=True)
+    gender = Text(null=True)
+    birthdate = Text(null=True)
+    zoneinfo = Text(null=True)
+    locale = Text(null=True)
+    phone_number = Text(null=True)
     phone_number_verified = Boolean(default=False)
-    address = JSONB(null=True, default=None)
+    address = JSONB(null=True)
     two_step = Boolean(default=False)
-    origin = Text(default="unknown")
-    password_changed_at = Timestamptz(null=True, default=None)
+    origin = Text()
+    password_changed_at = Timestamptz(null=True)
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
-    disabled_at = Timestamptz(null=True, default=None)
+    disabled_at = Timestamptz(null=True)
 
 
 class EmailProof(Table, tablename="email_proof", db=engine):
@@ -70,15 +77,15 @@ class EmailProof(Table, tablename="email_proof", db=engine):
 
     id = UUID(primary_key=True, default=uuid7)
     purpose = Text()
-    flow_id = Text(null=True, default=None, index=True)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=True, index=True)
+    flow_id = Text(null=True, index=True)
+    user_id = ForeignKey(User, null=True, index=True)
     email = Text()
-    code_hash = Bytea(null=True, default=None, secret=True)
-    token_hash = Bytea(null=True, default=None, secret=True, unique=True)
+    code_hash = Bytea(null=True, secret=True)
+    token_hash = Bytea(null=True, secret=True, unique=True)
     tries = SmallInt(default=0)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
-    consumed_at = Timestamptz(null=True, default=None)
+    consumed_at = Timestamptz(null=True)
 
 
 class Invitation(Table, tablename="invitation", db=engine):
@@ -86,11 +93,11 @@ class Invitation(Table, tablename="invitation", db=engine):
 
     id = UUID(primary_key=True, default=uuid7)
     email = Text(index=True)
-    name = Text(null=True, default=None)
+    name = Text(null=True)
     token_hash = Bytea(secret=True, unique=True)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
-    consumed_at = Timestamptz(null=True, default=None)
+    consumed_at = Timestamptz(null=True)
 
 
 _BY_EMAIL = f"SELECT {all_columns(User)} FROM users WHERE email = $1"  # noqa: S608

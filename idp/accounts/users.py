@@ -45,20 +45,19 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
         InvalidPasswordError: the password is too short or too long.
         OverloadedError: too many passwords are being hashed.
     """
-    user = User(email=normalise_email(email), **_columns(claims))
+    user = User(email=normalise_email(email), origin=Origin.OPERATOR, **_columns(claims))
     # What is known of another spelling says nothing of this one.
     user.email_verified = user.email_verified and is_as_told(email.strip(), user.email)
     if password is not None:
         user.password_hash = await hash_password(password)
     async with transaction():
-        if not await add_user(user, Origin.OPERATOR):
+        if not await add_user(user):
             raise EmailTakenError
     return user
 
 
-async def add_user(user: User, origin: Origin) -> bool:
+async def add_user(user: User) -> bool:
     """Keep a new user, in the caller's transaction. Returns False when somebody has the address."""
-    user.origin = origin
     added = await User.insert(user).on_conflict(target=User.email, action="DO NOTHING").returning(User.id)
     if added:
         await record("user_created", user_id=user.id)

@@ -28,7 +28,7 @@ UPDATE setup SET completed_at = now() WHERE token_hash = $1 AND completed_at IS 
 AND NOT EXISTS (SELECT FROM admin_role) RETURNING id
 """
 _SHUT = """
-INSERT INTO setup (id, token_hash, created_at, completed_at) VALUES (1, '', now(), now())
+INSERT INTO setup (id, created_at, completed_at) VALUES (1, now(), now())
 ON CONFLICT (id) DO UPDATE SET completed_at = coalesce(setup.completed_at, now())
 """
 

@@ -1,12 +1,11 @@
 """Admins, the set-up that makes the first one, and answers that the admin API can repeat."""
 
-from piccolo.columns import UUID, Bytea, ForeignKey, Integer, OnDelete, SmallInt, Text, Timestamptz
-from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.accounts.tables import User
 from idp.ids import uuid7
+from idp.infra.db.columns import UUID, Bytea, ForeignKey, Integer, SmallInt, Text, Timestamptz, TimestamptzNow
 from idp.infra.db.engine import engine
 
 
@@ -14,9 +13,9 @@ class AdminRole(Table, tablename="admin_role", db=engine):
     """A role of :class:`idp.admin.roles.Role` that a user has."""
 
     id = UUID(primary_key=True, default=uuid7)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=False)
+    user_id = ForeignKey(User)
     role = Text()
-    granted_by = Text(default="")
+    granted_by = Text()
     granted_at = Timestamptz(default=TimestamptzNow())
 
     one_each = Unique([user_id, role])
@@ -25,10 +24,10 @@ class AdminRole(Table, tablename="admin_role", db=engine):
 class Setup(Table, tablename="setup", db=engine):
     """The door to the first admin: one row. Once it is completed, it never opens again."""
 
-    id = SmallInt(primary_key=True, default=1)
-    token_hash = Bytea(secret=True)
+    id = SmallInt(primary_key=True)
+    token_hash = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
-    completed_at = Timestamptz(null=True, default=None)
+    completed_at = Timestamptz(null=True)
 
 
 class IdempotentAnswer(Table, tablename="idempotent_answer", db=engine):
@@ -36,8 +35,8 @@ class IdempotentAnswer(Table, tablename="idempotent_answer", db=engine):
 
     id = Bytea(primary_key=True)
     request_hash = Bytea()
-    status = Integer(null=True, default=None)
-    headers = Text(default="{}")
-    body = Bytea(null=True, default=None, secret=True)
+    status = Integer(null=True)
+    headers = Text()
+    body = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)

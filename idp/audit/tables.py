@@ -1,10 +1,9 @@
 """The audit trail at rest."""
 
-from piccolo.columns import JSONB, UUID, BigInt, Bytea, Text, Timestamptz
-from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
 from idp.ids import uuid7
+from idp.infra.db.columns import JSONB, UUID, BigInt, Bytea, Text, Timestamptz
 from idp.infra.db.engine import engine
 
 
@@ -17,18 +16,18 @@ class AuditEvent(Table, tablename="audit_event", db=engine):
     """
 
     id = UUID(primary_key=True, default=uuid7)
-    at = Timestamptz(default=TimestamptzNow(), index=True)
+    at = Timestamptz(index=True)
     event = Text()
     outcome = Text()
-    actor = Text(default="")
-    user_id = UUID(null=True, default=None, index=True)
-    client_id = Text(null=True, default=None)
-    session_id = UUID(null=True, default=None)
-    ip_address = Text(default="")
-    request_id = Text(default="")
-    detail = JSONB(default="{}")
-    hash = Bytea(null=True, default=None)
-    seq = BigInt(null=True, default=None, unique=True)
+    actor = Text()
+    user_id = UUID(null=True, index=True)
+    client_id = Text(null=True)
+    session_id = UUID(null=True)
+    ip_address = Text()
+    request_id = Text()
+    detail = JSONB()
+    hash = Bytea(null=True)
+    seq = BigInt(null=True, unique=True)
 
 
 class AuditCheckpoint(Table, tablename="audit_checkpoint", db=engine):
@@ -38,11 +37,11 @@ class AuditCheckpoint(Table, tablename="audit_checkpoint", db=engine):
     """
 
     number = BigInt(primary_key=True)
-    at = Timestamptz(default=TimestamptzNow())
+    at = Timestamptz()
     first_seq = BigInt()
     last_seq = BigInt()
     root = Bytea()
-    previous = Bytea(null=True, default=None)
+    previous = Bytea(null=True)
     statement = Text()
 
 
@@ -52,4 +51,4 @@ class Activity(Table, tablename="activity", db=engine):
     id = Text(primary_key=True)
     hour = Timestamptz(index=True)
     kind = Text()
-    number = BigInt(default=0)
+    number = BigInt()

@@ -141,8 +141,8 @@ async def create_user(somebody: ExternalIdentity) -> UUID | None:
     """
     assert somebody.email is not None and somebody.email_verified  # noqa: S101, PT018
     claims: dict[str, Any] = {"locale": locale.get()} | somebody.claims
-    user = User(email=somebody.email, email_verified=True, **claims)
-    if not await add_user(user, Origin.UPSTREAM):
+    user = User(email=somebody.email, email_verified=True, origin=Origin.UPSTREAM, **claims)
+    if not await add_user(user):
         return None
     await outbox.queue(somebody.email, "welcome", name=user.name)
     await link(user.id, somebody)

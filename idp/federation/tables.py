@@ -1,12 +1,11 @@
 """Upstream providers and who is who there, at rest."""
 
-from piccolo.columns import JSONB, UUID, Bytea, ForeignKey, Integer, OnDelete, Text, Timestamptz
-from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.accounts.tables import User
 from idp.ids import uuid7
+from idp.infra.db.columns import JSONB, UUID, Bytea, ForeignKey, Integer, Text, Timestamptz, TimestamptzNow
 from idp.infra.db.engine import engine
 
 
@@ -18,11 +17,11 @@ class UpstreamRow(Table, tablename="upstream", db=engine):
 
     id = Text(primary_key=True)
     config = JSONB()
-    client_secret = Bytea(null=True, default=None, secret=True)
-    position = Integer(default=0)
+    client_secret = Bytea(null=True, secret=True)
+    position = Integer()
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
-    disabled_at = Timestamptz(null=True, default=None)
+    disabled_at = Timestamptz(null=True)
 
 
 class Identity(Table, tablename="identity", db=engine):
@@ -35,12 +34,12 @@ class Identity(Table, tablename="identity", db=engine):
     id = UUID(primary_key=True, default=uuid7)
     issuer = Text()
     subject = Text()
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    user_id = ForeignKey(User, index=True)
     upstream_id = Text()
-    email = Text(null=True, default=None)
-    tokens = Bytea(null=True, default=None, secret=True)
+    email = Text(null=True)
+    tokens = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
-    last_used_at = Timestamptz(null=True, default=None)
+    last_used_at = Timestamptz(null=True)
 
     one_user_each = Unique([issuer, subject])
 
@@ -55,10 +54,10 @@ class Attempt(Table, tablename="upstream_attempt", db=engine):
 
     state_hash = Bytea(primary_key=True, secret=True)
     upstream_id = Text()
-    flow_id = Text(null=True, default=None)
-    session_id = UUID(null=True, default=None)
-    acr = Text(null=True, default=None)
-    auth_after = Timestamptz(null=True, default=None)
+    flow_id = Text(null=True)
+    session_id = UUID(null=True)
+    acr = Text(null=True)
+    auth_after = Timestamptz(null=True)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
-    consumed_at = Timestamptz(null=True, default=None)
+    consumed_at = Timestamptz(null=True)

@@ -3,8 +3,8 @@
 Two kinds of limit. A :class:`Rate` lets a burst of events through, and then one every so often (generic cell rate
 algorithm). An :class:`Escalation` lets a few events through, and after each further one makes the next wait longer.
 
-Every limit that a request is subject to is decided in one call of the SQL function ``throttle_decide`` (migration
-0018): if one of them refuses, none is counted. Call :func:`spend` outside of transactions: what was counted must stay
+Every limit that a request is subject to is decided in one call of the SQL function ``throttle_decide``: if one of
+them refuses, none is counted. Call :func:`spend` outside of transactions: what was counted must stay
 counted when the caller rolls back.
 """
 

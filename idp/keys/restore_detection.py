@@ -41,7 +41,7 @@ TOLERATED = 12
 _FIND = "SELECT epoch, begun, number, at, restored_at FROM database_mark WHERE id = 1"
 # The second condition is for a clock that was set back.
 _ADVANCE = f"""
-INSERT INTO database_mark AS m (id, epoch, number, at) VALUES (1, 0, 1, now())
+INSERT INTO database_mark AS m (id, epoch, begun, number, at) VALUES (1, 0, 0, 1, now())
 ON CONFLICT (id) DO UPDATE SET number = m.number + 1, at = now()
 WHERE m.at < now() - interval '{STEP_SECONDS} seconds' OR m.at > now()
 RETURNING epoch, begun, number, at, restored_at

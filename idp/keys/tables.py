@@ -1,11 +1,21 @@
 """Tables of signing keys, of the root key that encrypts them, and of JWKS fetches."""
 
-from piccolo.columns import JSONB, UUID, Array, BigInt, Bytea, DoublePrecision, SmallInt, Text, Timestamptz
-from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.ids import uuid7
+from idp.infra.db.columns import (
+    JSONB,
+    UUID,
+    Array,
+    BigInt,
+    Bytea,
+    DoublePrecision,
+    SmallInt,
+    Text,
+    Timestamptz,
+    TimestamptzNow,
+)
 from idp.infra.db.engine import engine
 
 
@@ -29,15 +39,15 @@ class SigningKeyRow(Table, tablename="signing_key", db=engine):
     kid = Text(primary_key=True)
     alg = Text(index=True)
     public_jwk = JSONB()
-    private_jwk = Bytea(null=True, default=None, secret=True)
+    private_jwk = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
-    deadline_at = Timestamptz(null=True, default=None)
-    activates_at = Timestamptz(null=True, default=None)
-    retires_at = Timestamptz(null=True, default=None)
-    revoked_at = Timestamptz(null=True, default=None)
-    destroyed_at = Timestamptz(null=True, default=None)
+    deadline_at = Timestamptz(null=True)
+    activates_at = Timestamptz(null=True)
+    retires_at = Timestamptz(null=True)
+    revoked_at = Timestamptz(null=True)
+    destroyed_at = Timestamptz(null=True)
     signed = BigInt(default=0)
-    last_token_expires_at = Timestamptz(null=True, default=None)
+    last_token_expires_at = Timestamptz(null=True)
 
 
 class JwksFetch(Table, tablename="jwks_fetch", db=engine):
@@ -50,13 +60,13 @@ class JwksFetch(Table, tablename="jwks_fetch", db=engine):
     id = UUID(primary_key=True, default=uuid7)
     resource_server = Text(index=True)
     instance = Text()
-    address = Text(default="")
-    user_agent = Text(default="")
+    address = Text()
+    user_agent = Text()
     kids = Array(Text())
-    fetches = BigInt(default=0)
-    period = DoublePrecision(null=True, default=None)
-    first_at = Timestamptz(default=TimestamptzNow())
-    last_at = Timestamptz(default=TimestamptzNow(), index=True)
+    fetches = BigInt()
+    period = DoublePrecision(null=True)
+    first_at = Timestamptz()
+    last_at = Timestamptz(index=True)
 
     one_per_instance = Unique([resource_server, instance])
 
@@ -68,9 +78,9 @@ class DatabaseMark(Table, tablename="database_mark", db=engine):
     ``restored_at`` with the number ``begun``.
     """
 
-    id = SmallInt(primary_key=True, default=1)
-    epoch = BigInt(default=0)
-    begun = BigInt(default=0)
-    number = BigInt(default=0)
-    at = Timestamptz(default=TimestamptzNow())
-    restored_at = Timestamptz(null=True, default=None)
+    id = SmallInt(primary_key=True)
+    epoch = BigInt()
+    begun = BigInt()
+    number = BigInt()
+    at = Timestamptz()
+    restored_at = Timestamptz(null=True)

@@ -1,10 +1,9 @@
 """The outbox."""
 
-from piccolo.columns import UUID, Bytea, SmallInt, Text, Timestamptz
-from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
 from idp.ids import uuid7
+from idp.infra.db.columns import UUID, Bytea, SmallInt, Text, Timestamptz, TimestamptzNow
 from idp.infra.db.engine import engine
 
 
@@ -19,11 +18,11 @@ class Mail(Table, tablename="mail", db=engine):
     id = UUID(primary_key=True, default=uuid7)
     recipient = Text(index=True)
     template = Text()
-    content = Bytea(null=True, default=None, secret=True)
-    state = Text(default="queued")
+    content = Bytea(null=True, secret=True)
+    state = Text()
     attempts = SmallInt(default=0)
-    response = Text(default="")
+    response = Text()
     created_at = Timestamptz(default=TimestamptzNow())
-    next_attempt_at = Timestamptz(null=True, default=TimestamptzNow(), index=True)
+    next_attempt_at = Timestamptz(null=True, index=True)
     expires_at = Timestamptz(index=True)
-    finished_at = Timestamptz(null=True, default=None)
+    finished_at = Timestamptz(null=True)

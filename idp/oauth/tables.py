@@ -1,6 +1,11 @@
 """Authorization requests, codes, token families, refresh tokens and consents."""
 
-from piccolo.columns import (
+from piccolo.constraints import Unique
+from piccolo.table import Table
+
+from idp.accounts.tables import User
+from idp.ids import uuid7
+from idp.infra.db.columns import (
     JSONB,
     UUID,
     Array,
@@ -12,13 +17,8 @@ from piccolo.columns import (
     SmallInt,
     Text,
     Timestamptz,
+    TimestamptzNow,
 )
-from piccolo.columns.defaults.timestamptz import TimestamptzNow
-from piccolo.constraints import Unique
-from piccolo.table import Table
-
-from idp.accounts.tables import User
-from idp.ids import uuid7
 from idp.infra.db.engine import engine
 from idp.oauth.clients.tables import ClientRow
 from idp.signin.tables import Session
@@ -27,19 +27,18 @@ from idp.signin.tables import Session
 class AuthorizationRequestRow(Table, tablename="authorization_request", db=engine):
     """A validated authorization request that waits for its user, bound to one browser.
 
-    ``consented_by`` is the user who said yes to this very request. ``consented`` is written for servers of the release
-    before.
+    ``browser_hash`` is null for a request that came by POST, until a browser claims it. ``consented_by`` is the user
+    who consented to this very request.
     """
 
     id = Text(primary_key=True)
-    browser_hash = Bytea(secret=True)
-    client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, index=False)
+    browser_hash = Bytea(null=True, secret=True)
+    client_id = ForeignKey(ClientRow)
     request = JSONB()
-    consented = Boolean(default=False)
-    consented_by = UUID(null=True, default=None)
+    consented_by = UUID(null=True)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
-    finished_at = Timestamptz(null=True, default=None)
+    finished_at = Timestamptz(null=True)
 
 
 class AuthorizationCode(Table, tablename="authorization_code", db=engine):
@@ -53,24 +52,24 @@ class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     """
 
     code_hash = Bytea(primary_key=True, secret=True)
-    family_id = UUID(default=uuid7)
-    client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, index=False)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
-    session_id = ForeignKey(Session, on_delete=OnDelete.cascade, null=False, index=True)
+    family_id = UUID()
+    client_id = ForeignKey(ClientRow)
+    user_id = ForeignKey(User, index=True)
+    session_id = ForeignKey(Session, index=True)
     redirect_uri = Text()
-    code_challenge = Text(null=True, default=None)
-    nonce = Text(null=True, default=None)
+    code_challenge = Text(null=True)
+    nonce = Text(null=True)
     scope = Text()
     resource = Array(Text())
-    claims = JSONB(null=True, default=None)
-    offline_access = Boolean(default=False)
+    claims = JSONB(null=True)
+    offline_access = Boolean()
     auth_time = Timestamptz()
-    auth_age = Integer(null=True, default=0)
+    auth_age = Integer(null=True)
     amr = Array(Text())
     acr = Text()
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
-    consumed_at = Timestamptz(null=True, default=None)
+    consumed_at = Timestamptz(null=True)
 
 
 class TokenFamily(Table, tablename="token_family", db=engine):
@@ -81,21 +80,21 @@ class TokenFamily(Table, tablename="token_family", db=engine):
     """
 
     id = UUID(primary_key=True, default=uuid7)
-    client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, index=True)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    client_id = ForeignKey(ClientRow, index=True)
+    user_id = ForeignKey(User, index=True)
     session_id = ForeignKey(Session, on_delete=OnDelete.set_null, null=True, index=True)
     scope = Text()
     resource = Array(Text())
-    claims = JSONB(null=True, default=None)
-    offline_access = Boolean(default=False)
+    claims = JSONB(null=True)
+    offline_access = Boolean()
     auth_time = Timestamptz()
-    auth_age = Integer(null=True, default=0)
+    auth_age = Integer(null=True)
     amr = Array(Text())
     acr = Text()
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
-    revoked_at = Timestamptz(null=True, default=None)
-    revoked_reason = Text(null=True, default=None)
+    revoked_at = Timestamptz(null=True)
+    revoked_reason = Text(null=True)
 
 
 class RefreshToken(Table, tablename="refresh_token", db=engine):
@@ -105,12 +104,12 @@ class RefreshToken(Table, tablename="refresh_token", db=engine):
     """
 
     jti = UUID(primary_key=True, default=uuid7)
-    family_id = ForeignKey(TokenFamily, on_delete=OnDelete.cascade, null=False, index=True)
+    family_id = ForeignKey(TokenFamily, index=True)
     token_hash = Bytea(secret=True)
     issued_at = Timestamptz()
     expires_at = Timestamptz(index=True)
-    rotated_at = Timestamptz(null=True, default=None)
-    successor = UUID(null=True, default=None)
+    rotated_at = Timestamptz(null=True)
+    successor = UUID(null=True)
 
 
 class RevokedAccessToken(Table, tablename="revoked_access_token", db=engine):
@@ -123,22 +122,19 @@ class RevokedAccessToken(Table, tablename="revoked_access_token", db=engine):
 class NotBefore(Table, tablename="not_before", db=engine):
     """One row: tokens of any client that were issued before ``not_before`` count no more."""
 
-    id = SmallInt(primary_key=True, default=1)
+    id = SmallInt(primary_key=True)
     not_before = Timestamptz()
 
 
 class Consent(Table, tablename="consent", db=engine):
     """What a user has allowed a client: :class:`idp.oauth.allowance.Allowance`.
 
-    ``documents_hash`` stands for the policy and terms that were shown. ``scope`` and ``resource`` belong to the release
-    before, which knew no pairs; nothing reads them.
+    ``documents_hash`` stands for the policy and terms that were shown.
     """
 
     id = UUID(primary_key=True, default=uuid7)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=False)
-    client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, index=True)
-    scope = Array(Text())
-    resource = Array(Text())
+    user_id = ForeignKey(User)
+    client_id = ForeignKey(ClientRow, index=True)
     pairs = Array(Text())
     claims = Array(Text())
     documents_hash = Bytea()

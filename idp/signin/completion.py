@@ -35,7 +35,7 @@ _NOTE = """
                            {then}
     FROM person WHERE id = :flow_id AND browser_hash = :browser_hash AND turn = :turn
     AND finished_at IS NULL AND expires_at > now() AND (user_id IS NULL OR user_id = :user_id)
-    RETURNING identity, user_id AS whose, kept_form, created_at, expires_at
+    RETURNING identity, acr, required_acr, user_id AS whose, kept_form, created_at, expires_at
 """
 _GO_ON = NamedQuery(f"""
     WITH person AS ({_PERSON}), flow AS ({_NOTE.format(then=flows.MOVE)}), here AS ({flows.LEAVE})

@@ -87,16 +87,13 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 _INSERT = """
-    INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, acr, insist,
-                             required_acr, max_age, user_id, session_id, done, registration, turn, created_at,
-                             expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $7::text = $8::text, $8, $9, $10, $11, $12, $13, 0, now(),
-            now() + make_interval(secs => $14))
+    INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, acr, required_acr,
+                             max_age, user_id, session_id, done, registration, turn, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, now(), now() + make_interval(secs => $14))
 """
 _FIND = """
-    SELECT return_to, cancel_to, login_hint, display, acr, max_age, user_id, session_id, done, turn, registration,
-           identity, created_at, coalesce(required_acr, CASE WHEN insist THEN acr END) AS required,
-           finished_at IS NOT NULL AS finished, expires_at > now() AS live
+    SELECT return_to, cancel_to, login_hint, display, acr, required_acr, max_age, user_id, session_id, done, turn,
+           registration, identity, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
 _IS_LIVE = "SELECT 1 FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
@@ -108,8 +105,9 @@ _FINISH = """
 #: it returns is followed by :data:`LEAVE`, which leaves a finished one at the former address that leads there.
 MOVE = "id = coalesce(:new_id::text, id), browser_hash = coalesce(:new_hash::bytea, browser_hash)"
 LEAVE = """
-    INSERT INTO signin_flow (id, browser_hash, return_to, done, user_id, kept_form, created_at, expires_at, finished_at)
-    SELECT :flow_id, :browser_hash, :new_path::text, ARRAY[]::text[],
+    INSERT INTO signin_flow (id, browser_hash, return_to, login_hint, acr, required_acr, done, user_id, kept_form,
+                             created_at, expires_at, finished_at)
+    SELECT :flow_id, :browser_hash, :new_path::text, '', acr, required_acr, ARRAY[]::text[],
            CASE WHEN kept_form IS NOT NULL THEN whose END, kept_form, created_at, expires_at, now()
     FROM flow WHERE :new_id::text IS NOT NULL
 """
@@ -117,7 +115,8 @@ _KEEP = f"""
     WITH flow AS (
         UPDATE signin_flow SET {{column}} = :kept, turn = turn + 1, {MOVE}
         WHERE id = :flow_id AND browser_hash = :browser_hash AND turn = :turn
-        AND finished_at IS NULL AND expires_at > now() RETURNING user_id AS whose, kept_form, created_at, expires_at
+        AND finished_at IS NULL AND expires_at > now()
+        RETURNING acr, required_acr, user_id AS whose, kept_form, created_at, expires_at
     ), here AS ({LEAVE}) SELECT FROM flow
 """  # noqa: S608
 _REGISTER, _IDENTIFY = (NamedQuery(_KEEP.format(column=column)) for column in ("registration", "identity"))
@@ -238,7 +237,7 @@ async def load_bound(binding: BrowserBinding | None) -> Flow:
         row["login_hint"],
         display,
         row["acr"],
-        row["required"] or SINGLE_FACTOR,
+        row["required_acr"],
         row["max_age"],
         row["user_id"],
         row["session_id"],

@@ -1,6 +1,11 @@
 """Browser sessions and sign-in flows, and the queries on them."""
 
-from piccolo.columns import (
+from piccolo.constraints import Unique
+from piccolo.table import Table
+
+from idp.accounts.tables import User
+from idp.ids import uuid7
+from idp.infra.db.columns import (
     JSONB,
     UUID,
     Array,
@@ -9,16 +14,10 @@ from piccolo.columns import (
     Bytea,
     ForeignKey,
     Integer,
-    OnDelete,
     Text,
     Timestamptz,
+    TimestamptzNow,
 )
-from piccolo.columns.defaults.timestamptz import TimestamptzNow
-from piccolo.constraints import Unique
-from piccolo.table import Table
-
-from idp.accounts.tables import User
-from idp.ids import uuid7
 from idp.infra.db.engine import engine
 
 
@@ -31,18 +30,18 @@ class Session(Table, tablename="session", db=engine):
 
     id = UUID(primary_key=True, default=uuid7)
     token_hash = Bytea(unique=True, secret=True)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    user_id = ForeignKey(User, index=True)
     auth_time = Timestamptz()
     steps = Array(Text())
     amr = Array(Text())
     acr = Text()
-    user_agent = Text(default="")
-    ip_address = Text(default="")
-    challenge = Bytea(null=True, default=None, secret=True)
+    user_agent = Text()
+    ip_address = Text()
+    challenge = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
-    last_seen_at = Timestamptz(default=TimestamptzNow())
+    last_seen_at = Timestamptz()
     expires_at = Timestamptz(index=True)
-    ended_at = Timestamptz(null=True, default=None)
+    ended_at = Timestamptz(null=True)
 
 
 class Flow(Table, tablename="signin_flow", db=engine):
@@ -61,24 +60,22 @@ class Flow(Table, tablename="signin_flow", db=engine):
     id = Text(primary_key=True)
     browser_hash = Bytea(secret=True)
     return_to = Text()
-    cancel_to = Text(null=True, default=None)
-    login_hint = Text(default="")
-    acr = Text(default="1")
-    #: Written for servers of the release before, which know no ``required_acr``: whether that is ``acr``.
-    insist = Boolean(default=False)
-    max_age = BigInt(null=True, default=None)
-    required_acr = Text(null=True, default=None)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=True, index=False)
-    session_id = ForeignKey(Session, on_delete=OnDelete.cascade, null=True, index=False)
+    cancel_to = Text(null=True)
+    login_hint = Text()
+    acr = Text()
+    max_age = BigInt(null=True)
+    required_acr = Text()
+    user_id = ForeignKey(User, null=True)
+    session_id = ForeignKey(Session, null=True)
     done = Array(Text())
     turn = Integer(default=0)
-    registration = JSONB(null=True, default=None, secret=True)
-    identity = JSONB(null=True, default=None, secret=True)
-    display = JSONB(null=True, default=None)
-    kept_form = Bytea(null=True, default=None, secret=True)
+    registration = JSONB(null=True, secret=True)
+    identity = JSONB(null=True, secret=True)
+    display = JSONB(null=True)
+    kept_form = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
-    finished_at = Timestamptz(null=True, default=None)
+    finished_at = Timestamptz(null=True)
 
 
 class Device(Table, tablename="device", db=engine):
@@ -91,10 +88,10 @@ class Device(Table, tablename="device", db=engine):
 
     id = UUID(primary_key=True, default=uuid7)
     token_hash = Bytea(secret=True)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    user_id = ForeignKey(User, index=True)
     created_at = Timestamptz(default=TimestamptzNow())
-    trusted_until = Timestamptz(null=True, default=None)
-    second_step_at = Timestamptz(null=True, default=None)
+    trusted_until = Timestamptz(null=True)
+    second_step_at = Timestamptz(null=True)
     expires_at = Timestamptz(index=True)
 
     one_per_user = Unique([token_hash, user_id])
@@ -108,36 +105,36 @@ class Totp(Table, tablename="totp", db=engine):
     """
 
     id = UUID(primary_key=True, default=uuid7)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, unique=True)
+    user_id = ForeignKey(User, unique=True)
     secret = Bytea(secret=True)
-    holder = Text(null=True, default=None)
+    holder = Text(null=True)
     last_step = BigInt(default=0)
     created_at = Timestamptz(default=TimestamptzNow())
-    confirmed_at = Timestamptz(null=True, default=None)
-    last_used_at = Timestamptz(null=True, default=None)
+    confirmed_at = Timestamptz(null=True)
+    last_used_at = Timestamptz(null=True)
 
 
 class RecoveryCode(Table, tablename="recovery_code", db=engine):
     """A code that stands in for a lost second factor, once."""
 
     id = UUID(primary_key=True, default=uuid7)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    user_id = ForeignKey(User, index=True)
     code_hash = Bytea(secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
-    used_at = Timestamptz(null=True, default=None)
+    used_at = Timestamptz(null=True)
 
 
 class Passkey(Table, tablename="passkey", db=engine):
     """A WebAuthn credential. ``backup_eligible`` says whether it may be on several devices of its owner."""
 
     id = UUID(primary_key=True, default=uuid7)
-    user_id = ForeignKey(User, on_delete=OnDelete.cascade, null=False, index=True)
+    user_id = ForeignKey(User, index=True)
     credential_id = Bytea(unique=True)
     public_key = Bytea(secret=True)
-    sign_count = BigInt(default=0)
+    sign_count = BigInt()
     transports = Array(Text())
-    aaguid = UUID(default=uuid7)
-    backup_eligible = Boolean(default=False)
+    aaguid = UUID()
+    backup_eligible = Boolean()
     name = Text()
     created_at = Timestamptz(default=TimestamptzNow())
-    last_used_at = Timestamptz(null=True, default=None)
+    last_used_at = Timestamptz(null=True)

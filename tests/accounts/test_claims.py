@@ -8,6 +8,7 @@ from idp.accounts.tables import User
 from idp.infra.db.engine import fetchrow
 from idp.oauth.scopes import STANDARD_SCOPES
 from tests.conftest import MakeUser
+from tests.support.rows import user_row
 
 EVERY_CLAIM = [claim for claims in STANDARD_SCOPES.values() for claim in claims]
 
@@ -52,7 +53,7 @@ async def test_both_kinds_of_row_say_the_same(make_user: MakeUser) -> None:
 
 
 def test_what_is_empty_is_left_out() -> None:
-    user = User(email="a@example.com", name="", address="{}", updated_at=datetime(2026, 1, 2, tzinfo=UTC))
+    user = user_row(name="", address="{}", updated_at=datetime(2026, 1, 2, tzinfo=UTC))
     assert claims_of(user, EVERY_CLAIM) == {
         "email": "a@example.com",
         "email_verified": False,
@@ -61,13 +62,13 @@ def test_what_is_empty_is_left_out() -> None:
 
 
 def test_only_what_was_asked_for_and_is_a_claim() -> None:
-    user = User(email="a@example.com", name="Alice", password_hash="$argon2id$", profile="https://a.example")
+    user = user_row(name="Alice", password_hash="$argon2id$", profile="https://a.example")
     assert claims_of(user, ["name"]) == {"name": "Alice"}
     assert claims_of(user, ["password_hash", "id", "created_at", "disabled_at", "sub", "nonsense", ""]) == {}
     assert claims_of(user, []) == {}
 
 
 def test_an_address_holds_the_members_of_the_specification() -> None:
-    user = User(email="a@example.com", address='{"country": "FR", "region": "", "secret": "x"}')
+    user = user_row(address='{"country": "FR", "region": "", "secret": "x"}')
     assert claims_of(user, ["address"]) == {"address": {"country": "FR"}}
     assert "street_address" in ADDRESS_MEMBERS

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -17,6 +16,7 @@ from idp.audit.tables import AuditEvent
 from idp.signin.tables import Session
 from tests.conftest import MakeUser
 from tests.support.oauth import PASSWORD
+from tests.support.rows import session_row
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -30,14 +30,7 @@ async def end_sessions(user_id: UUID, reason: str) -> None:
 
 
 async def session_of(user: User) -> Session:
-    session = Session(
-        token_hash=ids.digest(ids.random_token()),
-        user_id=user.id,
-        auth_time=clock.now(),
-        amr=["pwd"],
-        acr="1",
-        expires_at=clock.now() + timedelta(hours=1),
-    )
+    session = session_row(user.id)
     await session.save()
     return session
 

@@ -67,8 +67,9 @@ async def _sessions() -> int:
 async def _session() -> None:
     user = await create_user(f"{random.random()}@example.com", None)
     await execute(
-        "INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, expires_at)"
-        " VALUES (gen_random_uuid(), $1, $2, now(), '{}', '{}', '1', now() + interval '1 day')",
+        "INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, user_agent, ip_address,"
+        " last_seen_at, expires_at)"
+        " VALUES (gen_random_uuid(), $1, $2, now(), '{}', '{}', '1', '', '', now(), now() + interval '1 day')",
         random.randbytes(8),
         user.id,
     )

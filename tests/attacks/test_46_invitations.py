@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from idp.accounts import invitations
-from idp.accounts.tables import User, user_by_email
+from idp.accounts.tables import user_by_email
+from idp.accounts.users import create_user
 from idp.infra.db.engine import execute, fetch
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, open_browser
@@ -129,7 +130,7 @@ async def test_46_the_form_cannot_say_whom_it_invites(browser: Browser, newcomer
 async def test_46_not_for_who_has_an_account(browser: Browser, newcomer: str) -> None:
     """The account that came into being meanwhile stays as it is, and nobody is let in."""
     page = await _accept(browser, await _link(newcomer))
-    await User(email=newcomer, name="First").save()
+    await create_user(newcomer, None, name="First")
     answer = await _register(browser, page)
     assert answer.status == 400
     assert not _signed_in(browser)

@@ -25,7 +25,7 @@ __all__ = ["add", "provider"]
 pytestmark = pytest.mark.fault(6)
 
 #: Whose accounts no stranger can have made.
-OTHERS = [Origin.OPERATOR, Origin.IMPORT, Origin.INVITATION, Origin.UNKNOWN]
+OTHERS = [Origin.OPERATOR, Origin.IMPORT, Origin.INVITATION]
 STRANGERS = [Origin.REGISTRATION, Origin.UPSTREAM]
 
 

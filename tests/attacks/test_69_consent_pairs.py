@@ -1,12 +1,10 @@
 """Row 69: consent to two things at two services is not consent to each at both."""
 
 import secrets
-from importlib import import_module
 
 import pytest
 
 from idp.accounts.tables import User
-from idp.infra.db.engine import execute, fetchrow
 from idp.oauth.clients.registration import register_resource_server
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect, as_page
@@ -93,23 +91,3 @@ async def test_69_the_account_page_tells_each_service(
         form = next(form for form in page.forms if client.client_id in form.action)
         await browser.post(form.action, form.fields)
         assert client.client_id not in as_page(await browser.get("/account/apps")).text
-
-
-async def test_69_what_was_remembered_as_a_product_is_asked_for_again(
-    services: tuple[str, str], browser: Browser, make_client: MakeClient, alice: User
-) -> None:
-    """The migration keeps only what cannot have been anything else."""
-    calendar, _ = services
-    client, plain = await make_client(scope=SCOPE), await make_client(scope=SCOPE)
-    await client.sign_in(browser, alice.email, scope=SCOPE, resource=calendar)
-    await plain.sign_in(browser, alice.email, scope="openid read")
-    old = "UPDATE consent SET scope = $2, resource = $3, pairs = '{}' WHERE client_id = $1"
-    await execute(old, client.client_id, ["openid", "email", "read", "write"], [calendar])
-    await execute(old, plain.client_id, ["openid", "read"], [])
-    statement, *_ = import_module("idp.infra.db.migrations.m0015_consent_pairs").STATEMENTS
-    await execute(f"{statement} WHERE client_id = ANY ($1)", [client.client_id, plain.client_id])
-    row = await fetchrow("SELECT pairs FROM consent WHERE client_id = $1", client.client_id)
-    assert row is not None
-    assert sorted(row["pairs"]) == ["email", "openid"]
-    assert await is_asked(browser, client, "openid read", calendar)
-    assert not await is_asked(browser, plain, "openid read", None)

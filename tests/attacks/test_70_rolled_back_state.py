@@ -190,7 +190,7 @@ async def test_70_a_server_that_runs_notices_too(
     """Somebody restores a backup and does not restart it."""
     dsn = await cluster.create_database(template)
     async with isolated(dsn):
-        await execute("INSERT INTO database_mark (id, number) VALUES (1, 1000)")
+        await execute("INSERT INTO database_mark (id, epoch, begun, number, at) VALUES (1, 0, 0, 1000, now())")
     server = await asyncio.to_thread(start_server, IDP_DATABASE_URL=dsn)
     published = await _kids(server)
     async with isolated(dsn):

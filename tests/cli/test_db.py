@@ -1,8 +1,10 @@
 """`idp db`, and what other commands say of a database that is not ready."""
 
+import asyncpg
 import pytest
 
 from tests.cli.conftest import Cli, OwnCli
+from tests.support.server import free_port
 
 
 async def test_upgrading_an_empty_database(own_cli: OwnCli) -> None:
@@ -16,6 +18,28 @@ async def test_upgrading_an_empty_database(own_cli: OwnCli) -> None:
     assert cli("db", "upgrade").out == "The database is up to date.\n"
     assert "pending" not in cli("db", "status").out
     assert cli("users", "list", "--json").json == []
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_a_database_of_a_version_that_was_never_released(own_cli: OwnCli, fresh: bool) -> None:
+    """Every command refuses it by the same sentence, and changes nothing."""
+    cli = await own_cli(migrated=not fresh)
+    connection = await asyncpg.connect(cli.settings["IDP_DATABASE_URL"])
+    try:
+        await connection.execute(
+            """
+            CREATE TABLE IF NOT EXISTS migration (id serial, name text, app_name text, ran_on timestamp);
+            INSERT INTO migration (name, app_name, ran_on) VALUES ('2026-11-23T05:25:37:201635', 'idp', now());
+            """
+        )
+        tables = await connection.fetch("SELECT tablename FROM pg_tables ORDER BY 1")
+        for command in (("db", "status"), ("db", "upgrade"), ("users", "list"), ("serve", "--port", str(free_port()))):
+            problem = cli.fails(*command)
+            assert problem.startswith("This database was made by another version of idp: ")
+            assert "2026-11-23T05:25:37:201635" in problem
+        assert await connection.fetch("SELECT tablename FROM pg_tables ORDER BY 1") == tables
+    finally:
+        await connection.close()
 
 
 def test_the_embedded_database(bare: Cli) -> None:

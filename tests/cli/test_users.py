@@ -5,9 +5,8 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
 
-from idp import clock, ids
+from idp import ids
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email
 from idp.mail.tables import Mail
@@ -15,6 +14,7 @@ from idp.signin import factors, recovery_codes
 from idp.signin.tables import Session
 from tests.cli.conftest import ROOT, Cli
 from tests.conftest import MakeUser
+from tests.support.rows import session_row
 from tests.support.server import clean_environment
 
 PASSWORD = "a good long password"
@@ -52,14 +52,7 @@ async def test_the_life_of_a_user(cli: Cli) -> None:
 
 async def test_a_new_password_ends_sessions(cli: Cli, make_user: MakeUser) -> None:
     alice = await make_user()
-    session = Session(
-        token_hash=ids.digest(ids.random_token()),
-        user_id=alice.id,
-        auth_time=clock.now(),
-        amr=["pwd"],
-        acr="1",
-        expires_at=clock.now() + timedelta(hours=1),
-    )
+    session = session_row(alice.id)
     await session.save()
     changed = cli("users", "set-password", alice.email, "--generate", "--json").json
     assert len(changed["password"]) == 20

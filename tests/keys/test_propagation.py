@@ -219,7 +219,8 @@ async def test_fetches_are_written_in_batches(pending: str) -> None:
 async def test_strangers_cannot_fill_the_memory_or_the_table(pending: str, monkeypatch: pytest.MonkeyPatch) -> None:
     server = await api()
     await execute(
-        "INSERT INTO jwks_fetch (id, resource_server, instance) SELECT gen_random_uuid(), $1, n::text"
+        "INSERT INTO jwks_fetch (id, resource_server, instance, address, user_agent, kids, fetches, first_at, last_at)"
+        " SELECT gen_random_uuid(), $1, n::text, '', '', '{}', 1, now(), now()"
         " FROM generate_series(1, $2::int) AS n",
         server,
         propagation.MAX_INSTANCES,

@@ -15,8 +15,8 @@ from idp.infra.db.engine import fetch, fetchrow, transaction
 from idp.oauth.clients.registration import disable_client, register_client
 from idp.oauth.sign_out import revoke_tokens_of_client, sign_out_user
 from idp.oauth.tables import AuthorizationCode, TokenFamily
-from idp.signin.tables import Session
 from tests.conftest import MakeUser
+from tests.support.rows import session_row
 
 
 class Access(NamedTuple):
@@ -31,11 +31,16 @@ async def give_access(user: User, client_id: str) -> Access:
     """A session with a code not redeemed yet and two families, one of them with offline access."""
     now = clock.now()
     proof = {"auth_time": now, "amr": ["pwd"], "acr": "1", "expires_at": now + timedelta(hours=1)}
-    session = Session(token_hash=ids.digest(ids.random_token()), user_id=user.id, **proof)
+    session = session_row(user.id, expires_at=proof["expires_at"])
     await session.save()
     grant = {"client_id": client_id, "user_id": user.id, "session_id": session.id, "scope": "openid", "resource": []}
     code = AuthorizationCode(
-        code_hash=ids.digest(ids.random_token()), redirect_uri="https://shop.example/cb", **grant, **proof
+        family_id=ids.uuid7(),
+        code_hash=ids.digest(ids.random_token()),
+        redirect_uri="https://shop.example/cb",
+        offline_access=False,
+        **grant,
+        **proof,
     )
     families = [TokenFamily(offline_access=offline, **grant, **proof) for offline in (False, True)]
     await AuthorizationCode.insert(code)

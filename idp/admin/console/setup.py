@@ -77,7 +77,7 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
         # Whoever was registered under this address meanwhile is somebody else.
         known = await user_by_email(user.email)
         if known is None:
-            await add_user(user, Origin.OPERATOR)
+            await add_user(user)
         if (known is not None and known.id != user.id) or not await setup.complete(token, user):
             raise _shut()
     return see_other(HOME)
@@ -97,7 +97,8 @@ async def _user(email: str, name: str, password: str) -> User | None:
         raise InvalidPasswordError("Enter a name of one line.")
     await check_new_password(password, user_inputs=[email, name])
     # Whoever has the token is the operator; nobody else could have confirmed the address yet.
-    return User(email=email, name=name, password_hash=await hash_password(password), email_verified=True)
+    password_hash = await hash_password(password)
+    return User(email=email, name=name, password_hash=password_hash, email_verified=True, origin=Origin.OPERATOR)
 
 
 ROUTES = [show_setup, do_setup]

@@ -1,14 +1,97 @@
-"""The columns of a table by name, for statements that read them all.
+"""The columns of our tables: Piccolo's, without the defaults that it gives them; and their names for SQL.
 
-``*`` has no place in a prepared statement: a migration that adds a column changes what it returns, and PostgreSQL
-refuses every prepared form of it, which poolers keep for long.
+Piccolo fills a column that was forgotten with ``''``, ``b''``, ``0`` or the time. These columns have no default unless
+one is given, so a table that is built without a value for one that is not null raises ``ValueError``.
 """
 
+from typing import Any
+
+from piccolo import columns
+from piccolo.columns.base import OnDelete, OnUpdate
+from piccolo.columns.defaults.timestamptz import TimestamptzNow
+from piccolo.columns.reference import LazyTableReference
 from piccolo.table import Table
+
+__all__ = [
+    "JSONB", "UUID", "Array", "BigInt", "Boolean", "Bytea", "DoublePrecision", "ForeignKey", "Integer", "OnDelete",
+    "SmallInt", "Text", "Timestamptz", "TimestamptzNow", "all_columns",
+]  # fmt: skip
+
+
+class Array(columns.Array):
+    def __init__(self, base_column: columns.Column, default: Any = None, **options: Any) -> None:
+        super().__init__(base_column, default=default, **options)
+
+
+class BigInt(columns.BigInt):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
+
+
+class Boolean(columns.Boolean):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
+
+
+class Bytea(columns.Bytea):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
+
+
+class DoublePrecision(columns.DoublePrecision):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
+
+
+class ForeignKey(columns.ForeignKey[Any]):
+    """Not null unless told otherwise. Keys never change, so nothing is done ON UPDATE."""
+
+    def __init__(
+        self,
+        references: type[Table] | LazyTableReference | str,
+        on_delete: OnDelete = OnDelete.cascade,
+        null: bool = False,
+        **options: Any,
+    ) -> None:
+        options = {"on_update": OnUpdate.no_action} | options
+        super().__init__(references, on_delete=on_delete, null=null, **options)
+
+
+class Integer(columns.Integer):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
+
+
+class JSONB(columns.JSONB):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
+
+
+class SmallInt(columns.SmallInt):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
+
+
+class Text(columns.Text):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
+
+
+class Timestamptz(columns.Timestamptz):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
+
+
+class UUID(columns.UUID):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
 
 
 def all_columns(table: type[Table], alias: str = "") -> str:
-    """Every column that this release knows, parted by commas.
+    """The names of all columns of a table, separated by commas, for statements that read every column.
+
+    A prepared statement must not use ``*``: a migration that adds a column changes its result, and PostgreSQL then
+    refuses every prepared form of it, which poolers keep for a long time.
 
     Args:
         alias: of the table in the statement.

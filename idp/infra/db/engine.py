@@ -200,6 +200,31 @@ async def long_transaction() -> AsyncIterator[None]:
         await connection.close()
 
 
+class _StatementConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection on which Piccolo's statements run by themselves, in one message each.
+
+    Preparing a statement first is another message, which needs a transaction behind a pooler. Returns no rows.
+    """
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        await self.execute(query, *args, **options)
+        return []
+
+
+@asynccontextmanager
+async def outside_transactions() -> AsyncIterator[None]:
+    """A connection of its own on which each statement of Piccolo runs outside of transactions, without a time limit."""
+    connection = await connect(**engine.config | {"connection_class": _StatementConnection})
+    try:
+        token = engine.current_transaction.set(_Transaction(HeldConnection(connection)))
+        try:
+            yield
+        finally:
+            engine.current_transaction.reset(token)
+    finally:
+        await connection.close()
+
+
 def lines() -> HeldConnections:
     if engine.lines is None:
         raise DatabaseUnavailableError("The database is not open.")

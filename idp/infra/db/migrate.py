@@ -1,9 +1,10 @@
 """Brings the tables of a database up to date.
 
-The migrations are Piccolo's, and so is the table in which it records them; only running them is
-ours: all that are pending in one transaction, under a lock, so that replicas may start together.
-A migration may name ``INDEXES`` of large tables, by name with what follows it in CREATE INDEX: they
-are built before it, without blocking those who write.
+The migrations are Piccolo's, and so is the table that records them, so ``piccolo migrations forwards idp`` works too.
+:func:`upgrade` adds a lock, so that replicas may start together, and a limit on how long a migration waits for a table.
+
+Each migration is one transaction. A migration whose ``MigrationManager`` has ``wrap_in_transaction=False`` runs outside
+of transactions, statement by statement, for ``CREATE INDEX CONCURRENTLY``. docs/migrations.md says how to write them.
 """
 
 import asyncio
@@ -17,12 +18,17 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
-from idp.infra.db.engine import engine, execute, fetch, fetchrow, long_transaction
+from idp.infra.db.engine import engine, execute, fetch, fetchrow, long_transaction, outside_transactions
 from idp.infra.db.outages import DatabaseUnavailableError
+
+if TYPE_CHECKING:
+    # It takes long to import, and is not needed where nothing is pending.
+    from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 MIN_VERSION = 15
 #: How long a migration waits for a table that is in use before it gives up, so that the requests
@@ -36,17 +42,19 @@ ADVISORY_LOCK = int.from_bytes(b"idp")
 _FOLDER = Path(__file__).parent / "migrations"
 _APP = "idp"
 
-# $1 names of our tables
-_CONSTANT_DEFAULTS = """
-SELECT format('ALTER TABLE %I ALTER COLUMN %I DROP DEFAULT', table_name, column_name) AS statement
-FROM information_schema.columns
-WHERE table_schema = current_schema() AND table_name = ANY($1)
-  AND data_type = 'uuid' AND column_default LIKE '%::uuid'
-"""
-
 
 class MigrationFailedError(Exception):
-    """A migration was not applied, and changed nothing: one plain sentence."""
+    """A migration was not applied: one plain sentence."""
+
+
+class UnknownMigrationError(Exception):
+    """The database was made by a version that this one does not continue."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"This database was made by another version of idp: its migration {key} is not part of this one. "
+            "It cannot be upgraded. Use that version, or a new database."
+        )
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -72,10 +80,21 @@ def _shipped() -> dict[str, str]:
 
 
 async def _applied() -> dict[str, datetime]:
+    """When each migration was applied.
+
+    Migrations that are newer than ours are those of a later release, and work with this one while replicas are
+    replaced. Other unknown ones mean that the tables have another history.
+
+    Raises:
+        UnknownMigrationError: they do.
+    """
     exists = await fetchrow("SELECT to_regclass('migration') IS NOT NULL AS yes")
     if exists is None or not exists["yes"]:
         return {}
-    rows = await fetch("SELECT name, ran_on FROM migration WHERE app_name = $1", _APP)
+    rows = await fetch("SELECT name, ran_on FROM migration WHERE app_name = $1 ORDER BY name", _APP)
+    for row in rows:
+        if row["name"] not in _shipped() and row["name"] < max(_shipped()):
+            raise UnknownMigrationError(row["name"])
     # Piccolo's column has no time zone; we write UTC.
     return {row["name"]: row["ran_on"].replace(tzinfo=UTC) for row in rows}
 
@@ -87,7 +106,11 @@ async def status() -> list[Migration]:
 
 
 async def pending() -> list[str]:
-    """The ids of the migrations that are not applied yet, oldest first."""
+    """The ids of the migrations that are not applied yet, oldest first.
+
+    Raises:
+        UnknownMigrationError: the database was made by a version that this one does not continue.
+    """
     applied = await _applied()
     return [key for key in _shipped() if key not in applied]
 
@@ -105,31 +128,19 @@ async def check_version() -> None:
 
 
 async def upgrade() -> list[str]:
-    """Apply what is pending and return the ids. Whoever comes second waits and finds nothing to do.
-
-    All is one transaction, which begins anew before each migration that builds indexes on tables that may be large:
-    those are built before it, outside of transactions, while others write.
+    """Apply the pending migrations and return their ids. A second process waits, and then finds none.
 
     Raises:
-        MigrationFailedError: PostgreSQL refused, or a table was in use for too long.
+        MigrationFailedError: PostgreSQL refused one, or a table was in use for too long. Those before it stay applied.
+        UnknownMigrationError: see :func:`pending`.
     """
     if not await pending():
         return []
-    try:
-        async with _alone():
-            found, together = await pending(), list[str]()
-            for key in found:
-                if indexes := getattr(_module(key), "INDEXES", None):
-                    await _apply(together)
-                    await _build(indexes)
-                    together = []
-                together.append(key)
-            await _apply(together)
-            return found
-    except asyncpg.LockNotAvailableError as error:
-        raise MigrationFailedError("A table is in use, so a migration changed nothing. Try again.") from error
-    except asyncpg.PostgresError as error:
-        raise MigrationFailedError(f"The migration that failed changed nothing. PostgreSQL says: {error}.") from error
+    async with _alone():
+        found = await pending()
+        for key in found:
+            await _apply(key)
+        return found
 
 
 @contextlib.asynccontextmanager
@@ -157,59 +168,50 @@ async def _alone() -> AsyncIterator[None]:
         await connection.close()
 
 
-async def _build(indexes: dict[str, str]) -> None:
-    """Build indexes while others write. What an attempt before left of one is dropped."""
-    connection = await engine.get_new_connection()
+async def _apply(key: str) -> None:
+    """Apply one migration and record it.
+
+    Raises:
+        MigrationFailedError: it was not recorded. What it did in a transaction is undone.
+    """
+    name = _shipped()[key]
+    manager = await _module(name).forwards()
     try:
-        for name, definition in indexes.items():
-            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-            await connection.execute(f"CREATE INDEX CONCURRENTLY {name} {definition}")
-    finally:
-        await connection.close()
+        if not manager.wrap_in_transaction:
+            async with outside_transactions():
+                await _run(manager)
+        async with long_transaction():
+            await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+            if manager.wrap_in_transaction:
+                await _run(manager)
+            await _record(key)
+    except asyncpg.LockNotAvailableError as error:
+        raise MigrationFailedError(f"A table is in use, so the migration {name} changed nothing. Try again.") from error
+    except asyncpg.PostgresError as error:
+        changed = "changed nothing" if manager.wrap_in_transaction else "starts from its beginning at the next attempt"
+        reason = str(error).partition("\n")[0]
+        raise MigrationFailedError(f"The migration {name} failed and {changed}. PostgreSQL says: {reason}.") from error
 
 
-async def _apply(keys: list[str]) -> None:
-    """Apply migrations in one transaction, on a connection of its own: the pool's end a statement that takes long."""
-    if not keys:
-        return
-    async with long_transaction():
-        await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-        for key in keys:
-            await _apply_one(key)
-        await _drop_constant_defaults()
-
-
-def _module(key: str) -> ModuleType:
+def _module(name: str) -> ModuleType:
     # Piccolo's migrations look their engine up in this module.
     os.environ["PICCOLO_CONF"] = "idp.piccolo_conf"
-    return importlib.import_module(f"idp.infra.db.migrations.{_shipped()[key]}")
+    return importlib.import_module(f"idp.infra.db.migrations.{name}")
 
 
-async def _apply_one(key: str) -> None:
-    module = _module(key)
+async def _run(manager: "MigrationManager") -> None:
+    # Piccolo prints its progress; the caller reports it instead.
+    with contextlib.redirect_stdout(io.StringIO()):
+        await manager.run()
+
+
+async def _record(key: str) -> None:
     from piccolo.apps.migrations.tables import Migration as Applied
 
-    # Piccolo prints its progress; what there is to say, the caller says.
-    with contextlib.redirect_stdout(io.StringIO()):
-        await Applied.create_table(if_not_exists=True)
-        manager = await module.forwards()
-        await manager.run()
-    # Not through Piccolo, which would write the time of this machine's time zone.
+    await Applied.create_table(if_not_exists=True)
+    # Not through Piccolo, which would write the local time of this machine.
     await execute(
         "INSERT INTO migration (name, app_name, ran_on) VALUES ($1, $2, now() AT TIME ZONE 'UTC')",
         key,
         _APP,
     )
-
-
-async def _drop_constant_defaults() -> None:
-    """Take back the default that Piccolo gives a UUID column.
-
-    It calls the Python default once, when the migration runs, and makes that value the column's
-    default, so that all rows inserted without a value would get the same one.
-    """
-    from idp.piccolo_app import APP_CONFIG
-
-    names = [table._meta.tablename for table in APP_CONFIG.table_classes]
-    for row in await fetch(_CONSTANT_DEFAULTS, names):
-        await execute(row["statement"])

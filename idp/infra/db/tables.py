@@ -1,8 +1,8 @@
 """The revision numbers behind :mod:`idp.infra.db.cache_invalidation`."""
 
-from piccolo.columns import BigInt, Text
 from piccolo.table import Table
 
+from idp.infra.db.columns import BigInt, Text
 from idp.infra.db.engine import engine
 
 
@@ -10,4 +10,4 @@ class Revision(Table, tablename="revision", db=engine):
     """How often the records of one topic were changed."""
 
     topic = Text(primary_key=True)
-    number = BigInt(default=0)
+    number = BigInt()

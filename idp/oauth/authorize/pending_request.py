@@ -29,15 +29,13 @@ class PendingRequest(msgspec.Struct, frozen=True):
 
 
 _INSERT = """
-    INSERT INTO authorization_request (id, browser_hash, client_id, request, consented, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, false, now(), now() + make_interval(secs => $5)) RETURNING created_at
+    INSERT INTO authorization_request (id, browser_hash, client_id, request, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, now(), now() + make_interval(secs => $5)) RETURNING created_at
 """
-#: The hash of a request that came by POST and is bound to no browser yet.
-_UNCLAIMED = b""
 # The request of this browser begins here: a sign-in before that is none for it.
 _CLAIM = """
     UPDATE authorization_request SET id = $2, browser_hash = $3, created_at = now()
-    WHERE id = $1 AND browser_hash = $4 AND finished_at IS NULL AND expires_at > now()
+    WHERE id = $1 AND browser_hash IS NULL AND finished_at IS NULL AND expires_at > now()
 """
 _FIND = """
     SELECT request, consented_by, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
@@ -46,7 +44,7 @@ _FIND = """
 _IS_LIVE = "SELECT 1 FROM authorization_request WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
 _STILL_WAITS = "id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()"
 _FINISH = f"UPDATE authorization_request SET finished_at = now() WHERE {_STILL_WAITS}"  # noqa: S608
-_CONSENT = f"UPDATE authorization_request SET consented = true, consented_by = $3 WHERE {_STILL_WAITS}"  # noqa: S608
+_CONSENT = f"UPDATE authorization_request SET consented_by = $3 WHERE {_STILL_WAITS}"  # noqa: S608
 
 
 async def store(key: BrowserKey, asked: AuthorizationRequest) -> PendingRequest:
@@ -58,7 +56,7 @@ async def store(key: BrowserKey, asked: AuthorizationRequest) -> PendingRequest:
 async def store_unclaimed(asked: AuthorizationRequest) -> str:
     """Keep a request that came by POST, without our cookies. Returns the path of the GET that :func:`claim` binds."""
     request_id = ids.random_token()
-    await _insert(request_id, _UNCLAIMED, asked)
+    await _insert(request_id, None, asked)
     return f"/authorize/{request_id}"
 
 
@@ -68,11 +66,11 @@ async def claim(key: BrowserKey, request_id: str) -> str | None:
     Whoever has the address could as well send the browser to the request itself.
     """
     binding = key.bind()
-    claimed = await execute(_CLAIM, request_id, binding.id, binding.hash, _UNCLAIMED)
+    claimed = await execute(_CLAIM, request_id, binding.id, binding.hash)
     return f"/authorize/{binding.id}" if claimed else None
 
 
-async def _insert(id: str, browser_hash: bytes, asked: AuthorizationRequest) -> datetime:
+async def _insert(id: str, browser_hash: bytes | None, asked: AuthorizationRequest) -> datetime:
     row = await fetchrow(_INSERT, id, browser_hash, asked.client_id, asked.to_json(), settings().flow_lifetime)
     assert row is not None  # noqa: S101 -- INSERT … RETURNING gives its row
     created_at: datetime = row["created_at"]

@@ -3,12 +3,10 @@
 from datetime import datetime
 
 import asyncpg
-from piccolo.columns import Array, Boolean, Bytea, ForeignKey, OnDelete, Text, Timestamptz
-from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.table import Table
 
 from idp.ids import uuid7_text
-from idp.infra.db.columns import all_columns
+from idp.infra.db.columns import Array, Boolean, Bytea, ForeignKey, Text, Timestamptz, TimestamptzNow, all_columns
 from idp.infra.db.engine import engine, fetch, fetchrow
 
 
@@ -21,38 +19,38 @@ class ClientRow(Table, tablename="client", db=engine):
 
     client_id = Text(primary_key=True)
     client_name = Text()
-    client_secret_hash = Bytea(null=True, default=None, secret=True)
-    application_type = Text(default="web")
-    token_endpoint_auth_method = Text(default="client_secret_basic")
-    strict_auth_method = Boolean(default=False)
+    client_secret_hash = Bytea(null=True, secret=True)
+    application_type = Text()
+    token_endpoint_auth_method = Text()
+    strict_auth_method = Boolean()
     grant_types = Array(Text())
     redirect_uris = Array(Text())
     post_logout_redirect_uris = Array(Text())
-    scope = Text(default="openid")
-    id_token_signed_response_alg = Text(default="RS256")
-    client_uri = Text(null=True, default=None)
-    logo_uri = Text(null=True, default=None)
-    policy_uri = Text(null=True, default=None)
-    tos_uri = Text(null=True, default=None)
+    scope = Text()
+    id_token_signed_response_alg = Text()
+    client_uri = Text(null=True)
+    logo_uri = Text(null=True)
+    policy_uri = Text(null=True)
+    tos_uri = Text(null=True)
     default_acr_values = Array(Text())
-    upstreams = Array(Text(), null=True, default=None)
-    authorization_challenge = Boolean(default=False)
-    require_pkce = Boolean(default=True)
-    skip_consent = Boolean(default=False)
-    single_session = Boolean(default=False)
-    refresh_token_cookie = Boolean(default=False)
-    scope_claims_in_id_token = Boolean(default=False)
-    admin_role = Text(null=True, default=None)
-    not_before = Timestamptz(null=True, default=None)
+    upstreams = Array(Text(), null=True)
+    authorization_challenge = Boolean()
+    require_pkce = Boolean()
+    skip_consent = Boolean()
+    single_session = Boolean()
+    refresh_token_cookie = Boolean()
+    scope_claims_in_id_token = Boolean()
+    admin_role = Text(null=True)
+    not_before = Timestamptz(null=True)
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
-    disabled_at = Timestamptz(null=True, default=None)
+    disabled_at = Timestamptz(null=True)
 
 
 class ClientLogo(Table, tablename="client_logo", db=engine):
     """A logo that was uploaded for a client."""
 
-    client_id = ForeignKey(ClientRow, on_delete=OnDelete.cascade, null=False, primary_key=True)
+    client_id = ForeignKey(ClientRow, primary_key=True)
     media_type = Text()
     content = Bytea()
     updated_at = Timestamptz(default=TimestamptzNow())
@@ -68,14 +66,14 @@ class ResourceServerRow(Table, tablename="resource_server", db=engine):
 
     identifier = Text(primary_key=True)
     name = Text()
-    scope = Text(default="")
-    access_token_signed_response_alg = Text(default="RS256")
-    access_token_type = Text(default="at+jwt")
-    client_id = Text(null=True, default=None)
+    scope = Text()
+    access_token_signed_response_alg = Text()
+    access_token_type = Text()
+    client_id = Text(null=True)
     jwks_id = Text(default=uuid7_text, unique=True)
-    witnessed = Boolean(default=True)
+    witnessed = Boolean()
     networks = Array(Text())
-    user_agent = Text(null=True, default=None)
+    user_agent = Text(null=True)
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from idp.accounts.tables import User
+from idp.accounts.tables import Origin, User
 from idp.infra.db import connections as lines_module
 from idp.infra.db import engine
 from idp.infra.db.connections import HeldConnection
@@ -80,7 +80,7 @@ async def _delete_and_linger() -> None:
 async def _insert_and_fail() -> None:
     async with transaction():
         async with transaction():
-            await User.insert(User(email="alice@example.com"))
+            await User.insert(User(email="alice@example.com", origin=Origin.OPERATOR))
         raise ZeroDivisionError
 
 
@@ -102,7 +102,7 @@ async def test_many_at_once() -> None:
         await User.count()
         async with transaction():
             await execute("SELECT 1")
-            await User.insert(User(email=f"{number}@example.com"))
+            await User.insert(User(email=f"{number}@example.com", origin=Origin.OPERATOR))
             await fetchrow("SELECT pg_sleep(0.005)")
 
     async with asyncio.timeout(30):

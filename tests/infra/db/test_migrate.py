@@ -2,21 +2,29 @@
 
 import asyncio
 import os
+import re
+import secrets
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from idp.accounts.tables import User
+from idp.accounts.tables import Origin, User
 from idp.audit.tables import AuditEvent
-from idp.infra.db import migrate
+from idp.infra.db import migrate, migrations, new_migration
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.outages import DatabaseUnavailableError
+from idp.oauth.clients.metadata import ClientMetadata
+from idp.oauth.clients.registration import columns
 from idp.oauth.clients.tables import ClientRow
 from idp.piccolo_app import APP_CONFIG
+from tests.support.isolated import isolated
+from tests.support.postgres import Cluster
 
 TABLES = {table._meta.tablename for table in APP_CONFIG.table_classes}
 
@@ -107,19 +115,66 @@ async def test_a_failing_migration_changes_nothing(empty_database: str) -> None:
     assert await migrate.upgrade()
 
 
+def migration(number: int, *statements: str, transaction: bool = True) -> str:
+    """A migration as `make migration` writes it, filled in."""
+    source = new_migration.TEMPLATE.format(title="Test", name="test", id=f"9999-01-{number:02}T00:00:00:000000")
+    source = source.replace("STATEMENTS = ()", f"STATEMENTS = {statements!r}")
+    return source.replace("wrap_in_transaction=True", f"wrap_in_transaction={transaction}")
+
+
+def concurrent(then: str = "SELECT 1", kind: str = "INDEX") -> str:
+    """A migration outside of transactions."""
+    return migration(
+        1,
+        "DROP INDEX CONCURRENTLY IF EXISTS audit_event_outcome",
+        f"CREATE {kind} CONCURRENTLY audit_event_outcome ON audit_event (outcome)",
+        then,
+        transaction=False,
+    )
+
+
+def ordinary(value: str) -> str:
+    """A migration that is a transaction."""
+    return migration(2, "CREATE TABLE colour (name text PRIMARY KEY)", f"INSERT INTO colour VALUES ({value})")
+
+
+AddMigration = Callable[[str], str]
+
+
+@pytest.fixture
+def add_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddMigration:
+    """Adds a migration to those that are shipped, or replaces one of the same ID. Returns its ID."""
+    shipped = dict(migrate._shipped())
+    monkeypatch.setattr(migrate, "_shipped", lambda: shipped)
+    monkeypatch.setattr(migrations, "__path__", [*migrations.__path__, str(tmp_path)])
+
+    def add(source: str) -> str:
+        (found,) = re.findall(r'^ID = "(.+)"$', source, re.MULTILINE)
+        shipped[found] = f"m_{secrets.token_hex(8)}"
+        (tmp_path / f"{shipped[found]}.py").write_text(source)
+        return str(found)
+
+    return add
+
+
+async def invalid_indexes() -> list[str]:
+    rows = await fetch("SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid")
+    return [row["name"] for row in rows]
+
+
 @pytest.mark.fault(45)
 async def test_indexes_of_large_tables_are_built_while_others_write(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
+    own_database: str, add_migration: AddMigration
 ) -> None:
     """The build waits for a transaction that has written, and nobody who writes meanwhile waits for the build."""
-    shipped = migrate._shipped()
-    monkeypatch.setattr(migrate, "_shipped", lambda: dict(list(shipped.items())[:5]))
-    assert len(await migrate.upgrade()) == 5
-    monkeypatch.setattr(migrate, "_shipped", lambda: shipped)
+    ids = [add_migration(concurrent()), add_migration(ordinary("'red'"))]
     # What an attempt that was interrupted leaves.
-    await execute("CREATE INDEX audit_event_without_seq ON audit_event (id)")
-    write = "INSERT INTO audit_event (id, event, outcome) VALUES (gen_random_uuid(), 'test', 'success')"
-    early, late = await asyncpg.connect(empty_database), await asyncpg.connect(empty_database)
+    await execute("CREATE INDEX audit_event_outcome ON audit_event (id)")
+    write = (
+        "INSERT INTO audit_event (id, at, event, outcome, actor, ip_address, request_id, detail)"
+        " VALUES (gen_random_uuid(), now(), 'test', 'success', '', '', '', '{}')"
+    )
+    early, late = await asyncpg.connect(own_database), await asyncpg.connect(own_database)
     try:
         upgrading = None
         async with early.transaction():
@@ -134,15 +189,82 @@ async def test_indexes_of_large_tables_are_built_while_others_write(
                     await asyncio.sleep(0.01)
             await late.execute("SET lock_timeout = '10s'")
             await late.execute(write)
-        assert len(await asyncio.wait_for(upgrading, 60)) == len(shipped) - 5
+        assert await asyncio.wait_for(upgrading, 60) == ids
     finally:
         await early.close()
         await late.close()
-    rows = await fetch("SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid")
-    assert rows == []
-    row = await fetchrow("SELECT indexdef FROM pg_indexes WHERE indexname = 'audit_event_without_seq'")
+    assert await invalid_indexes() == []
+    row = await fetchrow("SELECT indexdef FROM pg_indexes WHERE indexname = 'audit_event_outcome'")
     assert row is not None
-    assert "seq IS NULL" in row["indexdef"]
+    assert "(outcome)" in row["indexdef"]
+    assert await migrate.pending() == []
+
+
+@pytest.mark.fault(45)
+async def test_outside_of_transactions_an_attempt_that_failed_starts_again(
+    own_database: str, add_migration: AddMigration
+) -> None:
+    """The index of the first attempt is invalid, which does not block the next one."""
+    for _ in range(2):
+        await execute(
+            "INSERT INTO audit_event (id, at, event, outcome, actor, ip_address, request_id, detail)"
+            " VALUES (gen_random_uuid(), now(), 'test', 'success', '', '', '', '{}')"
+        )
+    key = add_migration(concurrent(kind="UNIQUE INDEX"))
+    with pytest.raises(migrate.MigrationFailedError, match="starts from its beginning at the next attempt"):
+        await migrate.upgrade()
+    assert await invalid_indexes() == ["audit_event_outcome"]
+    assert await migrate.pending() == [key]
+    add_migration(concurrent("SELECT 1 / 0"))
+    with pytest.raises(migrate.MigrationFailedError, match="division by zero"):
+        await migrate.upgrade()
+    assert await migrate.pending() == [key]
+    add_migration(concurrent())
+    assert await migrate.upgrade() == [key]
+    assert await invalid_indexes() == []
+
+
+async def test_in_a_transaction_an_attempt_that_failed_changed_nothing(
+    own_database: str, add_migration: AddMigration
+) -> None:
+    """What was applied before it stays."""
+    first, second = add_migration(concurrent()), add_migration(ordinary("1 / 0"))
+    with pytest.raises(migrate.MigrationFailedError, match=r"changed nothing\..*: division by zero\.$"):
+        await migrate.upgrade()
+    assert "colour" not in await tables()
+    assert await migrate.pending() == [second]
+    assert [found.id for found in await migrate.status() if found.applied_at is not None][-1] == first
+
+
+async def test_a_database_of_another_version_is_refused(own_database: str) -> None:
+    """Its tables have another history, as those that were made before the first release."""
+    await execute("INSERT INTO migration (name, app_name, ran_on) VALUES ('2026-11-23T05:25:37:201635', 'idp', now())")
+    for call in (migrate.pending, migrate.upgrade, migrate.status):
+        with pytest.raises(migrate.UnknownMigrationError, match="2026-11-23T05:25:37:201635 is not part of this one"):
+            await call()
+
+
+async def test_a_database_of_a_later_release_is_not(own_database: str) -> None:
+    """While replicas are replaced one by one, one of the release before may start."""
+    await execute("INSERT INTO migration (name, app_name, ran_on) VALUES ('9999-01-01T00:00', 'idp', now())")
+    assert await migrate.pending() == []
+
+
+async def test_piccolo_s_own_command_makes_the_same(cluster: Cluster, template: str, tmp_path: Path) -> None:
+    """`piccolo migrations forwards idp`."""
+    dsn = await cluster.create_database(template=None)
+    await asyncio.to_thread(
+        subprocess.run,
+        [Path(sys.executable).parent / "piccolo", "migrations", "forwards", "idp"],
+        env=os.environ | {"PICCOLO_CONF": "idp.piccolo_conf", "IDP_DATABASE_URL": dsn},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    async with isolated(dsn, migrated=False):
+        assert await migrate.pending() == []
+        assert await tables() == TABLES | {"migration"}
 
 
 async def test_a_table_in_use_is_not_waited_for_long(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,46 +282,6 @@ async def test_a_table_in_use_is_not_waited_for_long(empty_database: str, monkey
     assert await tables() == set()
 
 
-async def test_the_migrations_make_what_the_tables_say(own_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If this fails, a table was changed without `piccolo migrations new idp --auto`."""
-    monkeypatch.setenv("PICCOLO_CONF", "idp.piccolo_conf")
-    from piccolo.apps.migrations.commands.new import AutoMigrationManager
-
-    path = sys.path.copy()
-    try:
-        differences = await AutoMigrationManager(auto_input="y").get_alter_statements(APP_CONFIG)
-    finally:
-        sys.path[:] = path
-    assert [statement for found in differences for statement in found.statements] == []
-
-
-async def test_every_index_and_reference_is_there(own_database: str) -> None:
-    rows = await fetch("SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()")
-    indexes = {row["indexname"] for row in rows}
-    rows = await fetch("SELECT conname FROM pg_constraint WHERE contype = 'f'")
-    references = {row["conname"] for row in rows}
-    for table in APP_CONFIG.table_classes:
-        name = table._meta.tablename
-        assert f"{name}_pkey" in indexes
-        for column in table._meta.columns:
-            if column._meta.index:
-                assert f"{name}_{column._meta.name}" in indexes
-            if column._meta.unique:
-                assert f"{name}_{column._meta.name}_key" in indexes
-        for column in table._meta.foreign_key_columns:
-            assert f"{name}_{column._meta.name}_fkey" in references
-    assert "one_per_client" in indexes
-
-
-async def test_no_column_has_one_uuid_for_all_rows(own_database: str) -> None:
-    rows = await fetch(
-        "SELECT table_name, column_name FROM information_schema.columns "
-        "WHERE table_schema = current_schema() "
-        "AND data_type = 'uuid' AND column_default IS NOT NULL"
-    )
-    assert rows == []
-
-
 async def test_an_old_postgresql_is_refused(own_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     await migrate.check_version()
     monkeypatch.setattr(migrate, "MIN_VERSION", 99)
@@ -208,17 +290,20 @@ async def test_an_old_postgresql_is_refused(own_database: str, monkeypatch: pyte
 
 
 async def test_json_and_arrays_round_trip(own_database: str) -> None:
-    user = User(email="a@example.com", address={"formatted": 'Zoë "Street"', "country": None})
+    address = {"formatted": 'Zoë "Street"', "country": None}
+    user = User(email="a@example.com", origin=Origin.OPERATOR, address=address)
     await user.save()
     again = await User.objects().output(load_json=True).where(User.id == user.id).first()
     assert again is not None
-    assert again.to_dict()["address"] == {"formatted": 'Zoë "Street"', "country": None}
-    await AuditEvent(event="test", outcome="success").save()
+    assert again.to_dict()["address"] == address
+    event = {"event": "test", "outcome": "success", "actor": "", "ip_address": "", "request_id": ""}
+    await AuditEvent(at=datetime.now(UTC), detail={}, **event).save()
     row = await fetchrow("SELECT detail, jsonb_typeof(detail) AS kind FROM audit_event")
     assert row is not None
     assert (row["detail"], row["kind"]) == ("{}", "object")
     uris = ["https://a.example/cb", 'x:"{,}\\', ""]
-    await ClientRow(client_id="c", redirect_uris=uris).save()
+    metadata = ClientMetadata(client_name="C", redirect_uris=tuple(uris), grant_types=())
+    await ClientRow(client_id="c", **columns(metadata)).save()
     client = await ClientRow.objects().get(ClientRow.client_id == "c")
     assert client is not None
     assert (client.redirect_uris, client.grant_types) == (uris, [])

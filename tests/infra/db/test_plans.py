@@ -28,8 +28,8 @@ VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.piccolo")
 #: A few rows each, of which some statements want all.
 SMALL = {
-    "admin_role", "client", "client_logo", "jwks_fetch", "not_before", "resource_server", "revision", "root_key",
-    "setup", "signing_key", "upstream",
+    "admin_role", "client", "client_logo", "database_mark", "jwks_fetch", "not_before", "resource_server", "revision",
+    "root_key", "setup", "signing_key", "upstream",
 }  # fmt: skip
 #: What may read a table as a whole or sort many rows, by how its name begins: it is seldom run.
 WHOLE = (

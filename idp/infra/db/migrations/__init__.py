@@ -1,1 +1,1 @@
-"""The migrations, as Piccolo generates them. Forward only: expand first, contract a release later."""
+"""The migrations, run by Piccolo. Forward only: expand first, contract a release later (docs/migrations.md)."""

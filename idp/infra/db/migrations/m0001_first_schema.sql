@@ -1,0 +1,686 @@
+-- The first schema, grouped by the package that owns each table.
+--
+-- Until the first release this file is edited in place; its migration then gets a new ID. After the release it is
+-- history, and changes are further migrations (docs/migrations.md).
+--
+-- Rules, which tests/infra/db/test_schema.py checks:
+--   * The columns are those of the Piccolo tables in tables.py of each package.
+--   * A column has a default only where the moment of the insert (now()), a counter that starts at 0 or a flag that
+--     starts as false is meant. Whatever identifies, proves or permits something has none: a forgotten column is an
+--     error.
+--   * Secrets and tokens are stored as SHA-256 (…_hash) or encrypted (the comment says "encrypted").
+--
+-- Storage: tables whose rows are updated and deleted all the time are vacuumed after 2 % of dead rows instead of 20 %
+-- (autovacuum_*_scale_factor). fillfactor 90 leaves room on each page for the new version of a row, which then needs
+-- no new index entries (HOT updates).
+
+
+-- infra -------------------------------------------------------------------------------------------------------------
+
+-- The revision number of one kind of record ("topic"). Raised by every change, so that workers reload their caches.
+CREATE TABLE revision (
+    topic  text PRIMARY KEY,
+    number bigint NOT NULL
+);
+
+-- A rate limit or escalation of one subject. "key" is a digest of rule and subject, so no address is stored.
+-- "free_at" is when the next event is free (generic cell rate algorithm).
+CREATE TABLE throttle (
+    key     bytea PRIMARY KEY,
+    rule    text NOT NULL,
+    number  integer NOT NULL,
+    free_at timestamptz NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+CREATE INDEX throttle_free_at ON throttle (free_at);
+
+-- Decides several limits together: counts all of them, or none if one refuses.
+--
+-- It is a function because the rows must be read again after they were locked; one statement would see them as they
+-- were before it waited. Keys are locked in order, so that two calls cannot deadlock.
+--
+-- events:   a list of objects: key (hex), rule, escalates, free, seconds. For a rate, "free" is the burst and "seconds"
+--           the interval. For an escalation, "free" tries have no wait and "seconds" is the longest wait.
+-- over:     the longest wait in seconds among the limits that refuse; 0 if none does.
+-- counted:  the number of the escalation.
+CREATE FUNCTION throttle_decide(events jsonb, OUT over float8, OUT counted integer) LANGUAGE plpgsql AS $$
+DECLARE
+    event record;
+    at timestamptz;
+BEGIN
+    FOR event IN SELECT decode(e ->> 'key', 'hex') AS key, e ->> 'rule' AS rule
+                 FROM jsonb_array_elements(events) AS e ORDER BY 1 LOOP
+        LOOP
+            PERFORM FROM throttle AS t WHERE t.key = event.key FOR UPDATE;
+            EXIT WHEN FOUND;
+            INSERT INTO throttle (key, rule, number, free_at) VALUES (event.key, event.rule, 0, clock_timestamp())
+            ON CONFLICT DO NOTHING;
+        END LOOP;
+    END LOOP;
+    at := clock_timestamp();
+    SELECT coalesce(greatest(0, max(CASE
+               WHEN NOT (e ->> 'escalates')::boolean
+               THEN extract(epoch FROM t.free_at - at)
+                    - (e ->> 'seconds')::float8 * ((e ->> 'free')::integer - 1)
+               WHEN t.number >= (e ->> 'free')::integer THEN extract(epoch FROM t.free_at - at)
+           END)), 0),
+           max(t.number) FILTER (WHERE (e ->> 'escalates')::boolean)
+    INTO over, counted
+    FROM jsonb_array_elements(events) AS e JOIN throttle AS t ON t.key = decode(e ->> 'key', 'hex');
+    IF over > 0 THEN
+        -- A refused event leaves no row behind.
+        DELETE FROM throttle AS t USING jsonb_array_elements(events) AS e
+        WHERE t.key = decode(e ->> 'key', 'hex') AND t.number = 0;
+        RETURN;
+    END IF;
+    WITH changed AS (
+        UPDATE throttle AS t SET
+            number = CASE WHEN (e ->> 'escalates')::boolean
+                               AND t.free_at < at - make_interval(secs => (e ->> 'seconds')::float8) THEN 1
+                          ELSE t.number + 1 END,
+            free_at = CASE
+                WHEN NOT (e ->> 'escalates')::boolean
+                THEN greatest(t.free_at, at) + make_interval(secs => (e ->> 'seconds')::float8)
+                WHEN t.free_at < at - make_interval(secs => (e ->> 'seconds')::float8)
+                     OR t.number < (e ->> 'free')::integer - 1 THEN at
+                ELSE at + make_interval(secs => least(
+                    (e ->> 'seconds')::float8, power(2, least(t.number - (e ->> 'free')::integer + 2, 30))))
+            END
+        FROM jsonb_array_elements(events) AS e WHERE t.key = decode(e ->> 'key', 'hex')
+        RETURNING t.number, (e ->> 'escalates')::boolean AS escalates
+    )
+    SELECT max(changed.number) FILTER (WHERE changed.escalates) INTO counted FROM changed;
+END $$;
+
+
+-- keys --------------------------------------------------------------------------------------------------------------
+
+-- The root key of this database, encrypted by a master key. Two rows while one master key replaces another.
+CREATE TABLE root_key (
+    master_key_id bytea PRIMARY KEY,
+    sealed        bytea NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now()
+);
+
+-- A signing key. Its state follows from its times, so every replica switches at the same moment. "private_jwk" is
+-- encrypted, and null once the key is destroyed. "signed" counts its tokens.
+CREATE TABLE signing_key (
+    kid                   text PRIMARY KEY,
+    alg                   text NOT NULL,
+    public_jwk            jsonb NOT NULL,
+    private_jwk           bytea,
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    deadline_at           timestamptz,
+    activates_at          timestamptz,
+    retires_at            timestamptz,
+    revoked_at            timestamptz,
+    destroyed_at          timestamptz,
+    signed                bigint NOT NULL DEFAULT 0,
+    last_token_expires_at timestamptz
+);
+
+CREATE INDEX signing_key_alg ON signing_key (alg);
+
+-- One instance of a resource server and the keys that it has fetched from the JWKS URL. "period" is the smoothed time
+-- in seconds between its fetches; null until there were two.
+CREATE TABLE jwks_fetch (
+    id              uuid PRIMARY KEY,
+    resource_server text NOT NULL,
+    instance        text NOT NULL,
+    address         text NOT NULL,
+    user_agent      text NOT NULL,
+    kids            text[] NOT NULL,
+    fetches         bigint NOT NULL,
+    period          double precision,
+    first_at        timestamptz NOT NULL,
+    last_at         timestamptz NOT NULL,
+    CONSTRAINT one_per_instance UNIQUE (resource_server, instance)
+);
+
+CREATE INDEX jwks_fetch_resource_server ON jwks_fetch (resource_server);
+CREATE INDEX jwks_fetch_last_at ON jwks_fetch (last_at);
+
+-- One row: how far this database has come. A restored backup is behind the mark that is stored outside.
+CREATE TABLE database_mark (
+    id          smallint PRIMARY KEY CHECK (id = 1),
+    epoch       bigint NOT NULL,
+    begun       bigint NOT NULL,
+    number      bigint NOT NULL,
+    at          timestamptz NOT NULL,
+    restored_at timestamptz
+);
+
+
+-- audit -------------------------------------------------------------------------------------------------------------
+
+-- One security-relevant event. Rows are only added; "seq" and "hash" are set once by the next checkpoint.
+-- No foreign keys: an event outlives the user and the client that it names.
+CREATE TABLE audit_event (
+    id         uuid PRIMARY KEY,
+    at         timestamptz NOT NULL,
+    event      text NOT NULL,
+    outcome    text NOT NULL,
+    actor      text NOT NULL,
+    user_id    uuid,
+    client_id  text,
+    session_id uuid,
+    ip_address text NOT NULL,
+    request_id text NOT NULL,
+    detail     jsonb NOT NULL,
+    hash       bytea,
+    seq        bigint UNIQUE
+);
+
+CREATE INDEX audit_event_at ON audit_event (at);
+CREATE INDEX audit_event_user_id ON audit_event (user_id);
+CREATE INDEX audit_event_client ON audit_event (client_id, at, id);
+CREATE INDEX audit_event_event ON audit_event (event, at, id);
+-- What the next checkpoint covers.
+CREATE INDEX audit_event_without_seq ON audit_event (id) WHERE seq IS NULL;
+
+-- A signed checkpoint over the events first_seq to last_seq. "root" is the root of their Merkle tree, "previous" the
+-- hash of the checkpoint before it, "statement" the JWS.
+CREATE TABLE audit_checkpoint (
+    number    bigint PRIMARY KEY,
+    at        timestamptz NOT NULL,
+    first_seq bigint NOT NULL,
+    last_seq  bigint NOT NULL,
+    root      bytea NOT NULL,
+    previous  bytea,
+    statement text NOT NULL
+);
+
+-- How often something happened within one hour, for the dashboard.
+CREATE TABLE activity (
+    id     text PRIMARY KEY,
+    hour   timestamptz NOT NULL,
+    kind   text NOT NULL,
+    number bigint NOT NULL
+);
+
+CREATE INDEX activity_hour ON activity (hour);
+
+
+-- mail --------------------------------------------------------------------------------------------------------------
+
+-- A message to a person, written in the transaction of the change that it tells of. "content" is encrypted, and null
+-- once the message is sent or given up. "next_attempt_at" is null once there is nothing left to do.
+CREATE TABLE mail (
+    id              uuid PRIMARY KEY,
+    recipient       text NOT NULL,
+    template        text NOT NULL,
+    content         bytea,
+    state           text NOT NULL,
+    attempts        smallint NOT NULL DEFAULT 0,
+    response        text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    next_attempt_at timestamptz,
+    expires_at      timestamptz NOT NULL,
+    finished_at     timestamptz
+);
+
+CREATE INDEX mail_recipient ON mail (recipient);
+CREATE INDEX mail_next_attempt_at ON mail (next_attempt_at);
+CREATE INDEX mail_expires_at ON mail (expires_at);
+CREATE INDEX mail_created_at ON mail (created_at, id);
+
+
+-- accounts ----------------------------------------------------------------------------------------------------------
+
+-- A person. The claims have the names of OpenID Connect Core section 5.1; "id" is the "sub" claim. "origin" says who
+-- made the account (idp.accounts.tables.Origin). "password_hash" is Argon2id, or an imported format.
+CREATE TABLE users (
+    id                    uuid PRIMARY KEY,
+    email                 text NOT NULL UNIQUE,
+    email_verified        boolean NOT NULL DEFAULT false,
+    password_hash         text,
+    name                  text,
+    given_name            text,
+    family_name           text,
+    middle_name           text,
+    nickname              text,
+    preferred_username    text,
+    profile               text,
+    picture               text,
+    website               text,
+    gender                text,
+    birthdate             text,
+    zoneinfo              text,
+    locale                text,
+    phone_number          text,
+    phone_number_verified boolean NOT NULL DEFAULT false,
+    address               jsonb,
+    two_step              boolean NOT NULL DEFAULT false,
+    origin                text NOT NULL,
+    password_changed_at   timestamptz,
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    updated_at            timestamptz NOT NULL DEFAULT now(),
+    disabled_at           timestamptz
+);
+
+CREATE INDEX users_created_at ON users (created_at, id);
+-- Search by prefix, whatever the collation of the database.
+CREATE INDEX users_email_prefix ON users (email text_pattern_ops);
+CREATE INDEX users_name_prefix ON users (lower(name) text_pattern_ops, id);
+CREATE INDEX users_family_name_prefix ON users (lower(family_name) text_pattern_ops, id);
+
+-- A mail that proves control of an address, by a code, a link or either; single-use. A proof belongs to the sign-in
+-- flow or session "flow_id" whose browser asked for it, or else to a user. Without either it has neither code nor link:
+-- it stands for an address without an account, and fails as others do.
+CREATE TABLE email_proof (
+    id          uuid PRIMARY KEY,
+    purpose     text NOT NULL,
+    flow_id     text,
+    user_id     uuid REFERENCES users ON DELETE CASCADE,
+    email       text NOT NULL,
+    code_hash   bytea,
+    token_hash  bytea UNIQUE,
+    tries       smallint NOT NULL DEFAULT 0,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    expires_at  timestamptz NOT NULL,
+    consumed_at timestamptz,
+    CONSTRAINT email_proof_flow CHECK (flow_id <> ''),
+    -- A code is entered in its flow.
+    CONSTRAINT email_proof_code CHECK (code_hash IS NULL OR flow_id IS NOT NULL),
+    -- A link leads to a user, or into a flow.
+    CONSTRAINT email_proof_link CHECK (token_hash IS NULL OR flow_id IS NOT NULL OR user_id IS NOT NULL)
+);
+
+CREATE INDEX email_proof_flow_id ON email_proof (flow_id);
+CREATE INDEX email_proof_user_id ON email_proof (user_id);
+CREATE INDEX email_proof_expires_at ON email_proof (expires_at);
+-- One live proof for each purpose, of a flow or of a user.
+CREATE UNIQUE INDEX email_proof_one_of_flow ON email_proof (purpose, flow_id)
+    WHERE consumed_at IS NULL AND flow_id IS NOT NULL;
+CREATE UNIQUE INDEX email_proof_one_of_user ON email_proof (purpose, user_id)
+    WHERE consumed_at IS NULL AND flow_id IS NULL;
+
+-- Permission to create an account for the person who reads mail at "email"; single-use.
+CREATE TABLE invitation (
+    id          uuid PRIMARY KEY,
+    email       text NOT NULL,
+    name        text,
+    token_hash  bytea NOT NULL UNIQUE,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    expires_at  timestamptz NOT NULL,
+    consumed_at timestamptz
+);
+
+CREATE INDEX invitation_email ON invitation (email);
+CREATE INDEX invitation_expires_at ON invitation (expires_at);
+
+
+-- federation --------------------------------------------------------------------------------------------------------
+
+-- An upstream provider. "config" is its configuration (idp.federation.upstreams); "client_secret" is encrypted.
+CREATE TABLE upstream (
+    id            text PRIMARY KEY,
+    config        jsonb NOT NULL,
+    client_secret bytea,
+    position      integer NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    updated_at    timestamptz NOT NULL DEFAULT now(),
+    disabled_at   timestamptz
+);
+
+-- A user's account at an upstream provider. Issuer and subject identify it, and nothing else does. "email" is the last
+-- one that the provider sent, for display. "tokens" are the provider's, encrypted.
+CREATE TABLE identity (
+    id           uuid PRIMARY KEY,
+    issuer       text NOT NULL,
+    subject      text NOT NULL,
+    user_id      uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    upstream_id  text NOT NULL,
+    email        text,
+    tokens       bytea,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_used_at timestamptz,
+    CONSTRAINT one_user_each UNIQUE (issuer, subject)
+);
+
+CREATE INDEX identity_user_id ON identity (user_id);
+
+-- An authorization request that we sent to an upstream provider; single-use. It belongs to a sign-in flow, or to a
+-- session that links an account. "auth_after" is the moment after which the person must have signed in there.
+CREATE TABLE upstream_attempt (
+    state_hash  bytea PRIMARY KEY,
+    upstream_id text NOT NULL,
+    flow_id     text,
+    session_id  uuid,
+    acr         text,
+    auth_after  timestamptz,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    expires_at  timestamptz NOT NULL,
+    consumed_at timestamptz
+);
+
+CREATE INDEX upstream_attempt_expires_at ON upstream_attempt (expires_at);
+
+
+-- signin ------------------------------------------------------------------------------------------------------------
+
+-- A person signed in at one browser. "id" is the "sid" claim; "steps" are the completed sign-in steps. "challenge" is
+-- what a new passkey must sign next (WebAuthn section 13.4.3).
+CREATE TABLE session (
+    id           uuid PRIMARY KEY,
+    token_hash   bytea NOT NULL UNIQUE,
+    user_id      uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    auth_time    timestamptz NOT NULL,
+    steps        text[] NOT NULL,
+    amr          text[] NOT NULL,
+    acr          text NOT NULL,
+    user_agent   text NOT NULL,
+    ip_address   text NOT NULL,
+    challenge    bytea,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz NOT NULL,
+    expires_at   timestamptz NOT NULL,
+    ended_at     timestamptz
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+CREATE INDEX session_user_id ON session (user_id);
+CREATE INDEX session_expires_at ON session (expires_at);
+
+-- One attempt to sign in, named in the URL and bound to one browser. "acr" is the level to reach, "required_acr" the
+-- one without which the sign-in does not end, "max_age" the age in seconds up to which a step counts. "turn" is raised
+-- by every step, so that each counts once. "session_id" is the session whose steps it continues. "registration" and
+-- "identity" hold an account that is not made or not known yet; "kept_form" (encrypted) the form to return to.
+CREATE TABLE signin_flow (
+    id           text PRIMARY KEY,
+    browser_hash bytea NOT NULL,
+    return_to    text NOT NULL,
+    cancel_to    text,
+    login_hint   text NOT NULL,
+    acr          text NOT NULL,
+    required_acr text NOT NULL,
+    max_age      bigint,
+    user_id      uuid REFERENCES users ON DELETE CASCADE,
+    session_id   uuid REFERENCES session ON DELETE CASCADE,
+    done         text[] NOT NULL,
+    turn         integer NOT NULL DEFAULT 0,
+    registration jsonb,
+    identity     jsonb,
+    display      jsonb,
+    kept_form    bytea,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz NOT NULL,
+    finished_at  timestamptz
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+CREATE INDEX signin_flow_expires_at ON signin_flow (expires_at);
+-- The clean-up deletes sessions, and with each the flows that continue it.
+CREATE INDEX signin_flow_session ON signin_flow (session_id) WHERE session_id IS NOT NULL;
+
+-- A browser that a user has signed in with, known by a cookie. Until "trusted_until" it skips the second factor.
+-- "second_step_at" is when the user last used a second factor there.
+CREATE TABLE device (
+    id             uuid PRIMARY KEY,
+    token_hash     bytea NOT NULL,
+    user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    trusted_until  timestamptz,
+    second_step_at timestamptz,
+    expires_at     timestamptz NOT NULL,
+    CONSTRAINT one_per_user UNIQUE (token_hash, user_id)
+);
+
+CREATE INDEX device_user_id ON device (user_id);
+CREATE INDEX device_expires_at ON device (expires_at);
+
+-- A user's authenticator app (RFC 6238). "secret" is encrypted; "last_step" is the latest time step that was used.
+-- It counts once "confirmed_at" is set; until then only the flow or session "holder" may confirm it.
+CREATE TABLE totp (
+    id           uuid PRIMARY KEY,
+    user_id      uuid NOT NULL UNIQUE REFERENCES users ON DELETE CASCADE,
+    secret       bytea NOT NULL,
+    holder       text,
+    last_step    bigint NOT NULL DEFAULT 0,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    confirmed_at timestamptz,
+    last_used_at timestamptz
+);
+
+-- A code that replaces a lost second factor, once.
+CREATE TABLE recovery_code (
+    id         uuid PRIMARY KEY,
+    user_id    uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    code_hash  bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    used_at    timestamptz
+);
+
+CREATE INDEX recovery_code_user_id ON recovery_code (user_id);
+
+-- A passkey (WebAuthn credential). "backup_eligible": it may be on several devices.
+CREATE TABLE passkey (
+    id              uuid PRIMARY KEY,
+    user_id         uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    credential_id   bytea NOT NULL UNIQUE,
+    public_key      bytea NOT NULL,
+    sign_count      bigint NOT NULL,
+    transports      text[] NOT NULL,
+    aaguid          uuid NOT NULL,
+    backup_eligible boolean NOT NULL,
+    name            text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    last_used_at    timestamptz
+);
+
+CREATE INDEX passkey_user_id ON passkey (user_id);
+
+
+-- oauth: clients ----------------------------------------------------------------------------------------------------
+
+-- A client. Its metadata has the names of RFC 7591 and OpenID Connect Dynamic Client Registration. "admin_role" is its
+-- role at the admin API. Tokens issued to it before "not_before" are not accepted.
+CREATE TABLE client (
+    client_id                    text PRIMARY KEY,
+    client_name                  text NOT NULL,
+    client_secret_hash           bytea,
+    application_type             text NOT NULL,
+    token_endpoint_auth_method   text NOT NULL,
+    strict_auth_method           boolean NOT NULL,
+    grant_types                  text[] NOT NULL,
+    redirect_uris                text[] NOT NULL,
+    post_logout_redirect_uris    text[] NOT NULL,
+    scope                        text NOT NULL,
+    id_token_signed_response_alg text NOT NULL,
+    client_uri                   text,
+    logo_uri                     text,
+    policy_uri                   text,
+    tos_uri                      text,
+    default_acr_values           text[] NOT NULL,
+    upstreams                    text[],
+    authorization_challenge      boolean NOT NULL,
+    require_pkce                 boolean NOT NULL,
+    skip_consent                 boolean NOT NULL,
+    single_session               boolean NOT NULL,
+    refresh_token_cookie         boolean NOT NULL,
+    scope_claims_in_id_token     boolean NOT NULL,
+    admin_role                   text,
+    not_before                   timestamptz,
+    created_at                   timestamptz NOT NULL DEFAULT now(),
+    updated_at                   timestamptz NOT NULL DEFAULT now(),
+    disabled_at                  timestamptz
+);
+
+-- The uploaded logo of a client.
+CREATE TABLE client_logo (
+    client_id  text PRIMARY KEY REFERENCES client ON DELETE CASCADE,
+    media_type text NOT NULL,
+    content    bytea NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- A service that accepts our access tokens. "identifier" is the "resource" and "aud" value (RFC 8707). "client_id" is
+-- the client that introspects tokens for it. New signing keys wait until it has fetched them, if it is "witnessed".
+CREATE TABLE resource_server (
+    identifier                       text PRIMARY KEY,
+    name                             text NOT NULL,
+    scope                            text NOT NULL,
+    access_token_signed_response_alg text NOT NULL,
+    access_token_type                text NOT NULL,
+    client_id                        text,
+    jwks_id                          text NOT NULL UNIQUE,
+    witnessed                        boolean NOT NULL,
+    networks                         text[] NOT NULL,
+    user_agent                       text,
+    created_at                       timestamptz NOT NULL DEFAULT now(),
+    updated_at                       timestamptz NOT NULL DEFAULT now()
+);
+
+
+-- oauth -------------------------------------------------------------------------------------------------------------
+
+-- A validated authorization request that waits for its user. "browser_hash" binds it to one browser. It is null for a
+-- request that came by POST, until a browser claims it; before that nobody can consent to it or finish it.
+-- "consented_by" is the user who consented to this very request.
+CREATE TABLE authorization_request (
+    id           text PRIMARY KEY,
+    browser_hash bytea,
+    client_id    text NOT NULL REFERENCES client ON DELETE CASCADE,
+    request      jsonb NOT NULL,
+    consented_by uuid,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz NOT NULL,
+    finished_at  timestamptz,
+    CONSTRAINT authorization_request_claimed
+        CHECK (browser_hash IS NOT NULL OR (consented_by IS NULL AND finished_at IS NULL))
+);
+
+CREATE INDEX authorization_request_expires_at ON authorization_request (expires_at);
+
+-- An authorization code (RFC 6749 section 4.1.2) with everything that its tokens will say. "auth_time" is when the
+-- person signed in here; "auth_age" by how many seconds the proof was older (null: unknown). "family_id" becomes a
+-- token family at redemption. A consumed code stays until it expires, so that a second use is noticed.
+CREATE TABLE authorization_code (
+    code_hash      bytea PRIMARY KEY,
+    family_id      uuid NOT NULL,
+    client_id      text NOT NULL REFERENCES client ON DELETE CASCADE,
+    user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    session_id     uuid NOT NULL REFERENCES session ON DELETE CASCADE,
+    redirect_uri   text NOT NULL,
+    code_challenge text,
+    nonce          text,
+    scope          text NOT NULL,
+    resource       text[] NOT NULL,
+    claims         jsonb,
+    offline_access boolean NOT NULL,
+    auth_time      timestamptz NOT NULL,
+    auth_age       integer,
+    amr            text[] NOT NULL,
+    acr            text NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    expires_at     timestamptz NOT NULL,
+    consumed_at    timestamptz
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+CREATE INDEX authorization_code_user_id ON authorization_code (user_id);
+CREATE INDEX authorization_code_session_id ON authorization_code (session_id);
+CREATE INDEX authorization_code_expires_at ON authorization_code (expires_at);
+
+-- Everything issued from one authorization: revoking the family revokes all of it. Its id opens the "jti" of each of
+-- its access tokens. Without "offline_access" it ends with the session.
+CREATE TABLE token_family (
+    id             uuid PRIMARY KEY,
+    client_id      text NOT NULL REFERENCES client ON DELETE CASCADE,
+    user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    session_id     uuid REFERENCES session ON DELETE SET NULL,
+    scope          text NOT NULL,
+    resource       text[] NOT NULL,
+    claims         jsonb,
+    offline_access boolean NOT NULL,
+    auth_time      timestamptz NOT NULL,
+    auth_age       integer,
+    amr            text[] NOT NULL,
+    acr            text NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    expires_at     timestamptz NOT NULL,
+    revoked_at     timestamptz,
+    revoked_reason text
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+CREATE INDEX token_family_client_id ON token_family (client_id);
+CREATE INDEX token_family_user_id ON token_family (user_id);
+CREATE INDEX token_family_session_id ON token_family (session_id);
+CREATE INDEX token_family_expires_at ON token_family (expires_at);
+
+-- One refresh token of a family; "jti" is the claim of its JWT. "issued_at" and "expires_at" are whole seconds, so
+-- that the JWT can be made again, byte for byte.
+CREATE TABLE refresh_token (
+    jti        uuid PRIMARY KEY,
+    family_id  uuid NOT NULL REFERENCES token_family ON DELETE CASCADE,
+    token_hash bytea NOT NULL,
+    issued_at  timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    rotated_at timestamptz,
+    successor  uuid
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+CREATE INDEX refresh_token_family_id ON refresh_token (family_id);
+CREATE INDEX refresh_token_expires_at ON refresh_token (expires_at);
+
+-- An access token that was revoked alone, by its "jti" (RFC 7009); kept until it would have expired.
+CREATE TABLE revoked_access_token (
+    jti        text PRIMARY KEY,
+    expires_at timestamptz NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+CREATE INDEX revoked_access_token_expires_at ON revoked_access_token (expires_at);
+
+-- One row: tokens of any client that were issued before "not_before" are not accepted.
+CREATE TABLE not_before (
+    id         smallint PRIMARY KEY CHECK (id = 1),
+    not_before timestamptz NOT NULL
+);
+
+-- What a user has allowed a client: scope@resource pairs and claims (idp.oauth.allowance). "documents_hash" stands for
+-- the policy and the terms that were shown.
+CREATE TABLE consent (
+    id             uuid PRIMARY KEY,
+    user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    client_id      text NOT NULL REFERENCES client ON DELETE CASCADE,
+    pairs          text[] NOT NULL,
+    claims         text[] NOT NULL,
+    documents_hash bytea NOT NULL,
+    granted_at     timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT one_per_client UNIQUE (user_id, client_id)
+);
+
+CREATE INDEX consent_client_id ON consent (client_id);
+
+
+-- admin -------------------------------------------------------------------------------------------------------------
+
+-- A role of a user (idp.admin.roles.Role).
+CREATE TABLE admin_role (
+    id         uuid PRIMARY KEY,
+    user_id    uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    role       text NOT NULL,
+    granted_by text NOT NULL,
+    granted_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT one_each UNIQUE (user_id, role)
+);
+
+-- One row: the link that makes the first admin. Once completed, it never opens again. "token_hash" is null if an admin
+-- was made in another way before there was a link.
+CREATE TABLE setup (
+    id           smallint PRIMARY KEY CHECK (id = 1),
+    token_hash   bytea,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    completed_at timestamptz,
+    CONSTRAINT setup_token CHECK (token_hash IS NOT NULL OR completed_at IS NOT NULL)
+);
+
+-- The answer to a request with an Idempotency-Key. "body" is encrypted; "status" is null until the request is done.
+CREATE TABLE idempotent_answer (
+    id           bytea PRIMARY KEY,
+    request_hash bytea NOT NULL,
+    status       integer,
+    headers      text NOT NULL,
+    body         bytea,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz NOT NULL
+);
+
+CREATE INDEX idempotent_answer_expires_at ON idempotent_answer (expires_at);

@@ -1,0 +1,110 @@
+"""How migrations are written (docs/migrations.md): checks of their source."""
+
+import ast
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from idp.infra.db import migrate, new_migration
+
+FIRST = "m0001_first_schema"
+#: Tables that stay small in every installation. An index on any other is built concurrently.
+SMALL = {
+    "admin_role", "client", "client_logo", "database_mark", "jwks_fetch", "not_before", "resource_server", "revision",
+    "root_key", "setup", "signing_key", "upstream",
+}  # fmt: skip
+
+_INDEX = re.compile(
+    r"\bCREATE\s+(?:UNIQUE\s+)?INDEX\s+(?P<concurrently>CONCURRENTLY\s+)?(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>\w+)\s+"
+    r"ON\s+(?:ONLY\s+)?(?P<table>\w+)",
+    re.IGNORECASE,
+)
+# What builds an index as a side effect, unless it is USING INDEX.
+_CONSTRAINT = re.compile(
+    r"\bALTER\s+TABLE\s+(?:ONLY\s+)?(?P<table>\w+)[^;]*\bADD\b[^;]*\b(?:UNIQUE|PRIMARY\s+KEY)\b(?!\s+USING\s+INDEX)",
+    re.IGNORECASE,
+)
+_NEW = re.compile(r"\bCREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)", re.IGNORECASE)
+
+
+def sources() -> dict[str, str]:
+    """The text of every migration by its name, that of its SQL file included."""
+    found: dict[str, str] = {}
+    for path in sorted(migrate._FOLDER.glob("m*")):
+        if path.suffix in {".py", ".sql"}:
+            found[path.stem] = found.get(path.stem, "") + path.read_text(encoding="utf-8")
+    return found
+
+
+def problems(source: str) -> list[str]:
+    """What blocks those who write to a large table, or the next attempt, in a migration after the first."""
+    found, new = [], set(_NEW.findall(source))
+    for index in _INDEX.finditer(source):
+        name, table = index["name"], index["table"]
+        if not index["concurrently"] and table not in SMALL | new:
+            found.append(f"{name}: {table} may be large. CREATE INDEX CONCURRENTLY, wrap_in_transaction=False.")
+        if index["concurrently"] and "wrap_in_transaction=False" not in source:
+            found.append(f"{name}: CONCURRENTLY needs wrap_in_transaction=False.")
+        drop = rf"DROP\s+INDEX\s+CONCURRENTLY\s+IF\s+EXISTS\s+{name}\b"
+        if index["concurrently"] and not re.search(drop, source[: index.start()], re.IGNORECASE):
+            found.append(f"{name}: DROP INDEX CONCURRENTLY IF EXISTS {name} comes first, for an attempt that failed.")
+    for constraint in _CONSTRAINT.finditer(source):
+        if constraint["table"] not in SMALL | new:
+            found.append(f"{constraint['table']} may be large. Build the index first, then ADD … USING INDEX.")
+    return found
+
+
+def test_no_migration_blocks_a_large_table() -> None:
+    found = {name: problems(source) for name, source in sources().items() if name != FIRST}
+    assert {name: each for name, each in found.items() if each} == {}
+    assert problems(sources()[FIRST].replace("CREATE TABLE", "")) != []
+
+
+@pytest.mark.parametrize(
+    ("source", "number"),
+    [
+        ("CREATE INDEX a ON users (email)", 1),
+        ("create unique index if not exists a on only users (email)", 1),
+        ("CREATE INDEX a ON client (client_name)", 0),
+        ("CREATE TABLE colour (name text); CREATE INDEX a ON colour (name)", 0),
+        ("CREATE INDEX CONCURRENTLY a ON users (email)", 2),
+        ("wrap_in_transaction=False CREATE INDEX CONCURRENTLY a ON users (email)", 1),
+        ("wrap_in_transaction=False DROP INDEX CONCURRENTLY IF EXISTS b; CREATE INDEX CONCURRENTLY a ON users (x)", 1),
+        ("wrap_in_transaction=False DROP INDEX CONCURRENTLY IF EXISTS a; CREATE INDEX CONCURRENTLY a ON users (x)", 0),
+        ("ALTER TABLE users ADD COLUMN code text UNIQUE", 1),
+        ("ALTER TABLE users ADD CONSTRAINT a UNIQUE (name)", 1),
+        ("ALTER TABLE users ADD CONSTRAINT a UNIQUE USING INDEX b", 0),
+        ("ALTER TABLE users ADD COLUMN code text", 0),
+        ("ALTER TABLE client ADD PRIMARY KEY (client_name)", 0),
+    ],
+)
+def test_what_blocks_is_found(source: str, number: int) -> None:
+    assert len(problems(source)) == number, problems(source)
+
+
+@pytest.mark.parametrize("path", sorted(migrate._FOLDER.glob("m*.py")), ids=lambda path: path.stem)
+def test_they_import_no_living_code(path: Path) -> None:
+    """A migration does the same in ten years. It imports Piccolo and the standard library."""
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(str(node.module).partition(".")[0])
+    assert imported - {"piccolo", "pathlib"} == set()
+
+
+def test_a_new_one_is_the_next_and_runs_last(tmp_path: Path) -> None:
+    (tmp_path / "m0041_before.py").touch()
+    path = new_migration.create("add_phone_number", tmp_path)
+    assert path.name == "m0042_add_phone_number.py"
+    module = runpy.run_path(str(path))
+    assert module["ID"] > max(migrate._shipped())
+    assert module["DESCRIPTION"] == "add_phone_number"
+    assert problems(path.read_text()) == []
+    for name in ("", "Add", "add-it", "../add", "1st"):
+        with pytest.raises(ValueError, match="is not a name such as"):
+            new_migration.create(name, tmp_path)
