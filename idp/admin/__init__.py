@@ -1,1 +1,1 @@
-"""Administration: who may do it, its API and its console. Thin; the domains do the work."""
+"""Administration: roles, the admin API and the console. The domain packages do the work."""

@@ -1,4 +1,4 @@
-"""Who is at the administration, and what they may do there: the same for the API and for the console."""
+"""Authorization of administrators, shared by the admin API and the console."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -13,23 +13,23 @@ from idp.settings import settings
 
 _HOLD_ROLES = "SELECT role FROM admin_role WHERE user_id = $1 FOR SHARE"
 _HOLD_CLIENT = "SELECT FROM client WHERE client_id = $1 AND admin_role = ANY($2) AND disabled_at IS NULL FOR SHARE"
-# Whatever makes an admin of a user or client takes the same lock (idp.admin.roles.grant, changes of clients).
+# Granting a role to a user or client takes the same lock (idp.admin.roles.grant, changes of clients).
 _LOCK_CLIENT = "SELECT scope, admin_role FROM client WHERE client_id = $1 FOR NO KEY UPDATE"
 
-#: What the scopes of the admin API begin with.
+#: Prefix of the scopes of the admin API.
 SCOPE_PREFIX = "admin:"
 
 
 class PermissionDeniedError(Exception):
-    """The caller may not do this: one plain sentence."""
+    """The caller's roles do not allow this. The message is one sentence."""
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """A person, or a client in its own name.
+    """An administrator: a user, or a client acting for itself.
 
     Attributes:
-        roles: those of now.
-        allowed: what they may do here: at the API, no more than the scope of the token.
+        roles: the current roles.
+        allowed: the permissions of the roles; at the API, limited to the scope of the token.
     """
 
     user_id: UUID | None
@@ -39,7 +39,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def actor(self) -> str:
-        """As the audit trail names it."""
+        """Name of the caller in the audit trail."""
         return f"user:{self.user_id}" if self.user_id else f"client:{self.client_id}"
 
     @property
@@ -47,33 +47,33 @@ class Caller(msgspec.Struct, frozen=True):
         return Role.OWNER in self.roles
 
     def require(self, permission: Permission) -> None:
-        """Refuse whatever no role allows.
+        """Check that a role of the caller allows this.
 
         Raises:
-            PermissionDeniedError: this is not allowed.
+            PermissionDeniedError: no role allows it.
         """
         if permission not in self.allowed:
             raise PermissionDeniedError("Your role does not allow this.")
 
 
 async def person(user_id: UUID) -> Caller:
-    """A person with all that their roles allow; of most people, that is nothing."""
+    """Return a user with the permissions of their roles. Most users have none."""
     roles = await roles_of(user_id)
     return Caller(user_id, None, roles, permissions(roles))
 
 
 async def hold_roles(caller: Caller) -> None:
-    """Check that a person has the roles that they had, and keep it so for the rest of the transaction.
+    """Check that a user still has these roles and lock them until the end of the transaction.
 
     Raises:
-        PermissionDeniedError: one was taken meanwhile.
+        PermissionDeniedError: a role was revoked meanwhile.
     """
     if not caller.roles <= {row["role"] for row in await fetch(_HOLD_ROLES, caller.user_id)}:
         raise PermissionDeniedError("Your role was taken meanwhile.")
 
 
 async def hold_client(caller: Caller) -> bool:
-    """Whether a client still has the role that it had; if so, for the rest of the transaction."""
+    """Return whether a client still has this role, and lock it until the end of the transaction."""
     return await fetchrow(_HOLD_CLIENT, caller.client_id, list(caller.roles)) is not None
 
 
@@ -88,9 +88,9 @@ def api_resource() -> ResourceServer:
 
 
 async def check_user(caller: Caller, user_id: UUID) -> None:
-    """Only an owner acts on somebody who has a role: nobody else may get into the account of an admin.
+    """Check that only an owner acts on a user with a role, so that others cannot take over an admin's account.
 
-    It holds now, and is checked in each transaction of the request from here on.
+    The check is repeated in each later transaction of the request.
 
     Raises:
         PermissionDeniedError: the user has a role.
@@ -106,9 +106,9 @@ async def _lock_user(user_id: UUID) -> None:
 
 
 async def check_client(caller: Caller, client_id: str) -> None:
-    """Only an owner acts on a client that can administrate.
+    """Check that only an owner acts on a client with access to the admin API.
 
-    It holds now, and is checked in each transaction of the request from here on.
+    The check is repeated in each later transaction of the request.
 
     Raises:
         PermissionDeniedError: the client has a role, or scopes of the admin API.
@@ -117,7 +117,7 @@ async def check_client(caller: Caller, client_id: str) -> None:
 
 
 async def _from_now_on(check: Callable[[], Awaitable[None]]) -> None:
-    """Check what is acted on, after who acts, and make it part of :data:`idp.infra.db.engine.authority`."""
+    """Add a check of the target to :data:`idp.infra.db.engine.authority`, after the check of the caller."""
     await check()
     before = authority.get()
 
@@ -138,10 +138,10 @@ async def _lock_client(caller: Caller, client_id: str) -> None:
 
 
 def check_scope(caller: Caller, scopes: Iterable[str]) -> None:
-    """Only an owner lets a client ask for scopes of the admin API.
+    """Check that only an owner gives a client scopes of the admin API.
 
     Raises:
-        PermissionDeniedError: there is one among them.
+        PermissionDeniedError: the scope contains one, and the caller is not an owner.
     """
     if any(scope.startswith(SCOPE_PREFIX) for scope in scopes):
         _owners_only(caller)

@@ -1,4 +1,4 @@
-"""The settings in effect, as admins and the command line see them: secrets are masked."""
+"""The settings in effect with masked secrets, for the console, the API and the command line."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ MASK = "***"
 
 
 def settings_in_effect() -> list[dict[str, Any]]:
-    """Every setting: its name, value, default and meaning, and whether it is a secret, which is never shown."""
+    """Return name, value, default and meaning of every setting. Values of secrets are masked."""
     return [
         {
             "name": PREFIX + name.upper(),

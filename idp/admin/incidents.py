@@ -1,7 +1,7 @@
-"""One action when a user, a client, a key or an upstream may be in wrong hands.
+"""Containment of a compromised user, client, key or upstream.
 
-It ends in one transaction all that was given, and says what is still usable anywhere, and until when: what others
-validate by themselves cannot be called back.
+One transaction revokes everything that it was issued. The report lists what stays usable and until when: tokens that
+resource servers validate offline cannot be revoked.
 """
 
 from collections import Counter
@@ -25,12 +25,12 @@ from idp.settings import settings
 
 
 class StillUsable(msgspec.Struct, frozen=True):
-    """Something that goes on, because nobody can call it back.
+    """Something that stays usable because it cannot be revoked.
 
     Attributes:
-        what: in plain words.
+        what: a description.
         where: the resource servers or applications that accept it.
-        until: the latest moment; None: we cannot know.
+        until: the latest expiry; None: unknown.
     """
 
     what: str
@@ -39,13 +39,13 @@ class StillUsable(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was ended, and what goes on.
+    """The result of a containment.
 
     Attributes:
         kind: ``user``, ``client``, ``key`` or ``upstream``.
-        ended: how many of each kind of record.
-        still_usable: empty where nothing is left.
-        alone: for an upstream, how many people have no other way to sign in.
+        ended: the number of revoked records of each kind.
+        still_usable: what stays usable.
+        alone: for an upstream, the number of users without another authentication method.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class UnknownSubjectError(Exception):
-    """There is nothing of this kind by this id."""
+    """There is no record of this kind with this id."""
 
     def __init__(self, kind: str, message: str = "") -> None:
         super().__init__(message or f"There is no {kind} with this id.")
@@ -92,7 +92,7 @@ WHERE finished_at IS NULL AND (identity ->> 'upstream_id' = $1
        AND EXISTS (SELECT FROM unnest(done) AS step WHERE step LIKE 'upstream%')))
 """
 _TOKENS_OF_UPSTREAM = "UPDATE identity SET tokens = NULL WHERE upstream_id = $1 AND tokens IS NOT NULL"
-# Whoever has an account at the upstream and signed in by an account elsewhere.
+# Users with an identity at the upstream who signed in with an upstream.
 _SESSIONS_OF_UPSTREAM = """
 SELECT s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
 AND EXISTS (SELECT FROM unnest(s.steps) AS step WHERE step LIKE 'upstream%')
@@ -114,23 +114,23 @@ AND NOT EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id <> $1)
 
 
 async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool = True) -> Report:
-    """End all that a user's sign-ins gave and what is under way for them.
+    """Revoke everything issued to a user and end their pending flows.
 
     Args:
-        disable: nobody signs in as this user until an admin allows it again.
-        keep_owner: as of :func:`idp.accounts.users.disable_user`.
+        disable: also disable the user.
+        keep_owner: see :func:`idp.accounts.users.disable_user`.
 
     Raises:
         UnknownSubjectError: there is no such user.
-        LastOwnerError: this is the last owner, who would be disabled.
+        LastOwnerError: the last owner would be disabled.
     """
     async with transaction():
         if disable and keep_owner:
-            # Before the lock of the row, so that locks are taken in one order.
+            # Before the row lock, so that locks are always taken in the same order (no deadlock).
             await check_owner_remains(user_id)
         if not await fetch("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id):
             raise UnknownSubjectError("user")
-        # Locked as an update of it would, so that a redemption that refers to it goes on, and ends, before.
+        # The lock of an UPDATE without key change: a concurrent redemption that references the row can finish first.
         applications = [row["client_name"] for row in await fetch(_CLIENTS_OF_USER, user_id)]
         usable = _tokens([row["resource"] for row in await fetch(_RESOURCES_OF_USER, user_id)])
         usable += _own_sessions(applications)
@@ -144,11 +144,11 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
 
 
 async def _nothing(_user_id: UUID, _reason: str) -> None:
-    """What disabling would end is ended here, and counted."""
+    """Passed to disabling as its callback: this function has revoked and counted everything itself."""
 
 
 async def contain_client(client_id: str, *, disable: bool = True) -> Report:
-    """Revoke all that was issued to a client, forget what people allowed it, and refuse what it still holds.
+    """Revoke everything issued to a client, delete its consents and reject its remaining tokens.
 
     Raises:
         UnknownSubjectError: there is no such client.
@@ -179,7 +179,7 @@ async def contain_key(kid: str) -> Report:
         revoked = await lifecycle.revoke(kid)
     except lifecycle.UnknownKeyError as error:
         raise UnknownSubjectError("published key") from error
-    # Not until its last token expires: whoever has the key may sign others, for any time.
+    # Not the expiry of its last token: the holder of a stolen key can sign tokens of any lifetime.
     usable = [
         StillUsable(
             "What it signed or will sign, until the service fetches the JWKS again"
@@ -194,10 +194,10 @@ async def contain_key(kid: str) -> Report:
 
 
 async def contain_upstream(upstream_id: str) -> Report:
-    """Let nobody sign in with a provider, and end what sign-ins with it gave.
+    """Disable an upstream and revoke everything that came from sign-ins with it.
 
     Raises:
-        UnknownSubjectError: there is no such provider, or it is one of the settings.
+        UnknownSubjectError: there is no such upstream, or it is configured by settings.
     """
     async with transaction():
         if upstream_id in {known.id for known in registry.of_settings(settings())}:
@@ -219,10 +219,10 @@ async def contain_upstream(upstream_id: str) -> Report:
 
 
 def _tokens(resources: list[str]) -> list[StillUsable]:
-    """Tokens that others validate by themselves, whose last ones may have been issued a moment ago.
+    """Return the access tokens that resource servers validate offline, with their latest expiry.
 
     Args:
-        resources: whom they are for, as far as that is known. An empty name stands for this server, which asks itself.
+        resources: the known audiences. An empty name stands for this server, which checks revocation itself.
     """
     now = clock.now()
     where = sorted({resource for resource in resources if resource}) or ["services that validate by themselves"]

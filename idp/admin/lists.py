@@ -1,4 +1,4 @@
-"""The lists that admins look at, for the API and the console alike. None of them has a secret in its columns."""
+"""The lists of the admin API and the console. No column holds a secret."""
 
 from idp.infra.db.listing import Filter, Listing, Sort
 
@@ -6,11 +6,11 @@ _ID = "uuid"
 
 
 def _prefix(expression: str) -> str:
-    """Begins with, in the order of bytes, by the indexes that end in ``_prefix``; nothing in the value is special."""
+    """Return a prefix condition in byte order for the indexes ending in ``_prefix``. The value has no wildcards."""
     return f"{expression} ~>=~ lower({{}}) AND {expression} ~<~ (lower({{}}) || chr(1114111))"
 
 
-#: How many matches of each kind are looked at: enough to choose from, however short the prefix is.
+#: Maximum number of matches of each kind to examine.
 _MATCHES = 300
 _SEARCH = f"""u.id IN (
     (SELECT id FROM users WHERE {_prefix("email")} ORDER BY email USING ~<~ LIMIT {_MATCHES})

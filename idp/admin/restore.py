@@ -1,8 +1,9 @@
-"""After an older backup was restored: end whatever may have been revoked, used or changed since it was made.
+"""Revocation after an older backup was restored.
 
-A restored database does not know what happened after the backup: a revoked key is published again, a used code can be
-used again, a session that ended goes on. Nobody can tell which, so all of them end. What cannot be found out from the
-database at all, as who was disabled since, the report names (docs/decisions/0041-a-mark-outside-the-database.md).
+A restored database does not know what happened after the backup: a revoked key is published again, a used code is
+valid again, an ended session continues. They cannot be told from others, so all keys, codes and sessions end. The
+report names what the database cannot know, such as users disabled since
+(docs/decisions/0041-a-mark-outside-the-database.md).
 """
 
 import asyncio
@@ -28,10 +29,10 @@ from idp.settings import settings
 log = structlog.get_logger()
 
 TOPIC = "restored"
-#: A checkpoint outside may be later than the database by so much: clocks differ, and a replica that took over lagged.
+#: Tolerated lead of an exported checkpoint, in seconds: clocks differ, and a promoted replica may lag.
 TOLERATED = timedelta(seconds=restore_detection.TOLERATED * restore_detection.STEP_SECONDS)
 
-#: What ends, and how. Codes come before the families that they would give.
+#: The statements that revoke, by kind. Codes come before the token families that they would create.
 _END = {
     "codes": "UPDATE authorization_code SET consumed_at = now() WHERE consumed_at IS NULL",
     "sessions": "UPDATE session SET ended_at = now() WHERE ended_at IS NULL",
@@ -43,7 +44,7 @@ _END = {
     "email_proofs": "UPDATE email_proof SET consumed_at = now() WHERE consumed_at IS NULL",
     "invitations": "UPDATE invitation SET consumed_at = now() WHERE consumed_at IS NULL",
     "trusted_browsers": "UPDATE device SET trusted_until = NULL WHERE trusted_until IS NOT NULL",
-    # They were sent since, or are about what has ended.
+    # These messages were sent since, or concern sessions and tokens that have ended.
     "mails": "UPDATE mail SET state = 'dead', response = 'The database was restored.', content = NULL,"
     " next_attempt_at = NULL, finished_at = now() WHERE next_attempt_at IS NOT NULL",
 }
@@ -53,7 +54,7 @@ _SHARED = (
     " own. Until then a restore of this database may not be noticed."
 )
 
-#: What the report asks people to look after, because the database cannot know it.
+#: What the report asks the operator to check, because the database cannot know it.
 TO_CHECK = (
     "users and clients that were disabled or deleted since then: they are there again, and enabled",
     "admin roles that were taken away",
@@ -64,14 +65,14 @@ TO_CHECK = (
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was done after a restore.
+    """The result of a revocation after a restore.
 
     Attributes:
-        since: what changed after this moment is not in the database; None: it has no idea.
-        until: up to when a mark or checkpoint outside knows of operation; None: there is none.
-        ended: how many of each kind of record.
-        keys: the ``kid`` of each signing key that was revoked.
-        to_check: what else may have changed, in plain words.
+        since: changes after this time are missing from the database; None: unknown.
+        until: the last time of operation known from a mark or checkpoint; None: unknown.
+        ended: the number of revoked records of each kind.
+        keys: the ``kid`` of each revoked signing key.
+        to_check: what else may have changed, as sentences.
     """
 
     since: datetime | None
@@ -81,28 +82,28 @@ class Report(msgspec.Struct, frozen=True):
     to_check: tuple[str, ...] = TO_CHECK
 
 
-async def restored(*, keep_keys: bool = False) -> Report:
-    """End all that may have been revoked, used or changed since the backup that was restored was made.
+async def revoke_after_restore(*, keep_keys: bool = False) -> Report:
+    """Revoke everything that may have been revoked, used or changed since the backup was made.
 
     Args:
-        keep_keys: the signing keys stay: somebody knows that none was revoked since.
+        keep_keys: keep the signing keys, because none was revoked since.
     """
     async with long_transaction():
-        # Others that notice the same wait, and then find an epoch.
+        # Other workers that detect the same restore wait here and then find the new epoch.
         await announce(TOPIC)
         return await _recover(
             await restore_detection.position(), await restore_detection.keeper.known(), None, keep_keys=keep_keys
         )
 
 
-async def look(*, thoroughly: bool = False) -> Report | None:
-    """Compare the database with the mark; then let both go on.
+async def check(*, thoroughly: bool = False) -> Report | None:
+    """Compare the database with the mark outside it, and advance both.
 
     Args:
-        thoroughly: compare with the checkpoints of the audit trail in a file outside, too.
+        thoroughly: also compare with the exported checkpoints of the audit trail.
 
     Returns:
-        what was done, if the database is an older one.
+        the report, if an older database was detected.
     """
     if await _older(thoroughly=thoroughly) is None:
         await _go_on()
@@ -114,13 +115,13 @@ async def look(*, thoroughly: bool = False) -> Report | None:
             return None
         found, known, until = older
         report = await _recover(found, known, until, keep_keys=False)
-    log.error("database_restored", reason=sentence(report), count=sum(report.ended.values()))
+    log.error("database_restored", reason=summary(report), count=sum(report.ended.values()))
     return report
 
 
 async def _go_on() -> None:
-    """Let the number rise, and keep the mark, unless another database that is in use keeps its own there."""
-    # The mark first: the database has come as far as any mark that it wrote before.
+    """Advance the position and write the mark, unless another live database owns the mark."""
+    # The mark is read first: the database is at least as far as any mark that it wrote.
     known = await restore_detection.keeper.known()
     found = await restore_detection.advance()
     if restore_detection.is_beside(found, known):
@@ -134,12 +135,12 @@ async def _go_on() -> None:
 
 
 async def _older(*, thoroughly: bool) -> tuple[Position | None, Mark | None, datetime | None] | None:
-    """The database's position, the mark and the last moment known outside, if the database is an older one."""
+    """Return position, mark and last known time if the database is older than the mark; otherwise None."""
     known, found = await restore_detection.keeper.known(), await restore_detection.position()
     if restore_detection.is_behind(found, known):
         return found, known, known.at if known else None
     path = settings().audit_checkpoint_file
-    # Of two databases that share a folder, either may have written the checkpoints.
+    # If two databases share a folder, either may have written the checkpoints.
     if not thoroughly or path is None or restore_detection.is_beside(found, known):
         return None
     statement = await checkpoint_export.last_written(path)
@@ -167,9 +168,9 @@ async def _recover(
 
 
 async def _replace_keys() -> list[str]:
-    """Revoke every key: retired ones too, which verify hints until they are revoked.
+    """Revoke every key, including retired ones, which verify hints until they are revoked.
 
-    Those that sign come last, so that none of the others takes their place.
+    Active keys come last, so that no other old key replaces them.
     """
     keys = [key for key in await lifecycle.list_keys() if key.revoked_at is None]
     keys.sort(key=lambda key: key.state is State.ACTIVE)
@@ -182,8 +183,8 @@ def _text(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else None
 
 
-def sentence(report: Report) -> str:
-    """What happened, in plain words."""
+def summary(report: Report) -> str:
+    """Describe a report in one sentence."""
     since = _text(report.since) or "an unknown time"
     keys = f" {len(report.keys)} signing keys were revoked." if report.keys else ""
     return (
@@ -194,12 +195,12 @@ def sentence(report: Report) -> str:
 
 
 async def watch() -> None:
-    """Compare again and again, for ever: a backup may be restored while the server runs."""
+    """Repeat the comparison forever: a backup may be restored while the server runs."""
     failing = False
     while True:
         await asyncio.sleep(random.uniform(0.8, 1.2) * restore_detection.STEP_SECONDS)  # noqa: S311
         try:
-            await look()
+            await check()
             failing = False
         except Exception as error:
             if not failing:

@@ -1,7 +1,7 @@
-"""What an admin may do: roles, the permissions that each has, and which user or client has which role.
+"""Roles of administrators, their permissions, and who has which role.
 
-A permission is also a scope of the admin API, so what a token may do is what both its role and its scope allow. What no
-role names, nobody may do.
+A permission is also a scope of the admin API: a token may do what both the role and the scope allow. Without a role
+there is no permission.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 
 
 class Permission(StrEnum):
-    """To look at, or to change, one kind of record. The value is the scope."""
+    """Permission to read or change one kind of record. The value is the scope."""
 
     USERS_READ = "admin:users:read"
     USERS_WRITE = "admin:users:write"
@@ -39,7 +39,7 @@ class Permission(StrEnum):
 
 
 class Role(StrEnum):
-    """What a person or a service is to this server."""
+    """A role of an administrator."""
 
     OWNER = "owner"
     KEY_ADMIN = "key_admin"
@@ -81,22 +81,22 @@ _REVOKE = "DELETE FROM admin_role WHERE user_id = $1 AND role = $2"
 
 
 def permissions(roles: Collection[Role]) -> frozenset[Permission]:
-    """All that these roles allow together."""
+    """Return the union of the permissions of these roles."""
     return frozenset[Permission]().union(*(PERMISSIONS[role] for role in roles))
 
 
 async def roles_of(user_id: UUID) -> frozenset[Role]:
-    """The roles of a user; almost everybody has none. Asked anew for every request, so that none outlives its end."""
+    """Return the roles of a user. Read for every request, so that a revoked role ends at once."""
     return frozenset(Role(row["role"]) for row in await fetch(_ROLES_OF, user_id))
 
 
 async def lock_user(user_id: UUID) -> None:
-    """Let nobody be given a role for the rest of the transaction. Asked for their roles after that, they keep."""
+    """Lock the roles of a user until the end of the transaction. Read the roles after that."""
     await fetchrow(_LOCK_USER, user_id)
 
 
 async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
-    """Give a user a role. Returns whether this call did it."""
+    """Give a user a role. Returns False if the user had it already."""
     async with transaction():
         await lock_user(user_id)
         if not await execute(_GRANT, user_id, role, granted_by):
@@ -106,7 +106,7 @@ async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
 
 
 async def revoke(user_id: UUID, role: Role) -> bool:
-    """Take a role from a user. Returns whether this call did it.
+    """Revoke a role of a user. Returns False if the user did not have it.
 
     Raises:
         LastOwnerError: this is the last owner.

@@ -1,7 +1,7 @@
-"""The door to the first admin. It opens once, with the token of a link in the log, and then never again.
+"""Set-up of the first admin with a one-time link that the server logs.
 
-Every start of a server writes a new token as long as the door was not used; the link printed last is the one that
-works. The row that says that it was used outlives whoever used it.
+Until the first admin exists, every start of a server stores a new token; only the latest link works. The row that
+records the completed set-up is never deleted.
 """
 
 from idp import ids
@@ -12,7 +12,7 @@ from idp.settings import settings
 
 PATH = "/admin/setup"
 
-# An admin made by the command line shuts it as well.
+# An admin created by the command line closes it as well.
 _OPEN = """
 INSERT INTO setup (id, token_hash, created_at)
 SELECT 1, $1, now() WHERE NOT EXISTS (SELECT FROM admin_role)
@@ -33,33 +33,33 @@ ON CONFLICT (id) DO UPDATE SET completed_at = coalesce(setup.completed_at, now()
 """
 
 
-async def open_door() -> str | None:
-    """The link by which the first admin is made; None once there was one."""
+async def create_setup_link() -> str | None:
+    """Create the link for the first admin. Returns None once the set-up was completed."""
     token = ids.random_token()
     row = await fetchrow(_OPEN, ids.digest(token))
     return f"{settings().issuer}{PATH}?token={token}" if row is not None else None
 
 
-async def is_open(token: str) -> bool:
-    """Whether this token would open the door."""
+async def is_valid_token(token: str) -> bool:
+    """Return whether this token is valid."""
     return await fetchrow(_IS_OPEN, ids.digest(token)) is not None
 
 
 async def complete(token: str, user: User) -> bool:
-    """Make a user the first owner, in the caller's transaction. Of many that try at once, one does it."""
+    """Make a user the first owner, in the caller's transaction. Of concurrent calls, one succeeds."""
     if await fetchrow(_COMPLETE, ids.digest(token)) is None:
         return False
     await grant(user.id, Role.OWNER, granted_by="setup")
     return True
 
 
-async def shut() -> None:
-    """Shut the door for ever: an admin was made in another way. In the caller's transaction."""
+async def close() -> None:
+    """Close the set-up permanently, because an admin was created in another way. In the caller's transaction."""
     await execute(_SHUT)
 
 
 async def add_admin(user: User, role: Role, granted_by: str) -> bool:
-    """Give a user a role, by the command line. Returns whether this call did it."""
+    """Give a user a role by the command line. Returns False if the user had it already."""
     async with transaction():
-        await shut()
+        await close()
         return await grant(user.id, role, granted_by=granted_by)

@@ -1,4 +1,4 @@
-"""Admins, the set-up that makes the first one, and answers that the admin API can repeat."""
+"""Tables of admin roles, the set-up and idempotent responses."""
 
 from piccolo.constraints import Unique
 from piccolo.table import Table
@@ -22,7 +22,7 @@ class AdminRole(Table, tablename="admin_role", db=engine):
 
 
 class Setup(Table, tablename="setup", db=engine):
-    """The door to the first admin: one row. Once it is completed, it never opens again."""
+    """The set-up of the first admin: one row. Once completed, it stays closed."""
 
     id = SmallInt(primary_key=True)
     token_hash = Bytea(null=True, secret=True)
@@ -31,7 +31,7 @@ class Setup(Table, tablename="setup", db=engine):
 
 
 class IdempotentAnswer(Table, tablename="idempotent_answer", db=engine):
-    """What was answered to a request with an ``Idempotency-Key``. The body is sealed: it may hold a new secret."""
+    """The response to a request with an ``Idempotency-Key``. The body is encrypted: it may contain a new secret."""
 
     id = Bytea(primary_key=True)
     request_hash = Bytea()

@@ -54,11 +54,11 @@ async def restored(keep_keys: bool, as_json: bool) -> None:
 
     # The mark and the new signing keys need the master key and report a missing one.
     vault.root_key()
-    report = await recovery.restored(keep_keys=keep_keys)
+    report = await recovery.revoke_after_restore(keep_keys=keep_keys)
     if as_json:
         print_json(report)
         return
-    click.echo(f"{recovery.sentence(report)}\n")
+    click.echo(f"{recovery.summary(report)}\n")
     print_table(("Ended", "How many"), [(name.replace("_", " "), count) for name, count in report.ended.items()])
     click.echo("\nThe database cannot know the following. Compare with your logs and your records:")
     for line in report.to_check:

@@ -251,21 +251,21 @@ async def _prepare(config: Settings) -> None:
         elif await migrate.pending():
             raise CannotServeError("The database is not up to date. Run: idp db upgrade.")
         await root_key.unlock()
-        await restore.look(thoroughly=True)
+        await restore.check(thoroughly=True)
         await lifecycle.ensure_signing_key(DEFAULT_ALGORITHM)
         await key_set.load()
-        await _open_the_door(config)
+        await _log_setup_link(config)
         if config.dev:
             from idp.dev import seed
 
             await seed.seed(config.data_dir, config.issuer)
 
 
-async def _open_the_door(config: Settings) -> None:
+async def _log_setup_link(config: Settings) -> None:
     """Log the link that creates the first admin, until there is one. Only readers of the log know it."""
     from idp.admin import setup
 
-    link = await setup.open_door()
+    link = await setup.create_setup_link()
     if link is not None and config.dev:
         click.echo(f"\n  The console has no admin yet. Make the first one: {link}")
     elif link is not None:

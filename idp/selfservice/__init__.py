@@ -1,1 +1,1 @@
-"""What people do with their own account: its pages, and the ways back into it."""
+"""The account pages: profile, security, sessions, applications, data, and account recovery."""

@@ -1,4 +1,4 @@
-"""What all pages of the account have in common: who sees them, how fresh the sign-in must be, their forms."""
+"""Shared by all account pages: authentication, re-authentication, CSRF and rendering."""
 
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -20,23 +20,24 @@ from idp.signin.sessions import SignedIn
 AnyRequest = Request[Any, Any, Any]
 
 
-#: Pages that stand under another one's tab.
+#: Pages that belong to the tab of another page.
 SECTIONS = dict.fromkeys(("password", "email", "passkey", "totp", "recovery_codes", "ask"), "security")
 
 
 class AccountRequest(NamedTuple):
-    """A person at a page of their own account."""
+    """The authenticated user of an account page."""
 
     user: User
     session: SignedIn
 
 
-async def visit(request: AnyRequest, path: str, *, fresh: bool = False) -> AccountRequest | Response[Any]:
-    """Who is there; or the way to the sign-in, which comes back to ``path``. What the request then changes, it changes
-    only while the session lives.
+async def require_session(request: AnyRequest, path: str, *, fresh: bool = False) -> AccountRequest | Response[Any]:
+    """Return the user of the session, or redirect to a sign-in that returns to ``path``.
+
+    Every later transaction of the request checks that the session is still live.
 
     Args:
-        fresh: the sign-in must not be long ago. For all that protects the account, or gives it away.
+        fresh: whether a recent sign-in is required. For changes of credentials and of what gives access.
     """
     session = await sessions.current(request)
     if session is None or (fresh and session.age() > settings().reauthentication_lifetime):
@@ -53,29 +54,29 @@ async def visit(request: AnyRequest, path: str, *, fresh: bool = False) -> Accou
     return AccountRequest(user, session)
 
 
-async def posted(
+async def require_form(
     request: AnyRequest, path: str, *, fresh: bool = False
 ) -> tuple[AccountRequest, dict[str, str]] | Response[Any]:
-    """As :func:`visit`, for a form of the account's pages, with what was entered.
+    """Like :func:`require_session`, and return the posted form.
 
     Raises:
-        PageError: no page of ours showed this form to this browser.
+        PageError: the CSRF token is wrong.
     """
-    visitor = await visit(request, path, fresh=fresh)
-    if isinstance(visitor, Response):
-        return visitor
+    account = await require_session(request, path, fresh=fresh)
+    if isinstance(account, Response):
+        return account
     form = await forms.form(request)
     check_form_token(form, _secret(request), "account")
-    return visitor, form
+    return account, form
 
 
-async def end_others(request: AnyRequest, visitor: AccountRequest, reason: str) -> Cookie:
-    """End all that was given before a credential of the visitor changed, but for this browser, which stays signed in.
+async def end_other_sessions(request: AnyRequest, account: AccountRequest, reason: str) -> Cookie:
+    """Revoke everything issued before a credential changed, except this browser's session.
 
-    In the transaction of the change. Returns the cookie to set.
+    Runs in the transaction of the change. Returns the cookie to set.
     """
-    await credentials_changed(visitor.user.id, reason)
-    return await sessions.restart(request, visitor.session)
+    await credentials_changed(account.user.id, reason)
+    return await sessions.restart(request, account.session)
 
 
 def _secret(request: AnyRequest) -> str:
@@ -85,14 +86,14 @@ def _secret(request: AnyRequest) -> str:
 def account_page(
     request: AnyRequest,
     template: str,
-    visitor: AccountRequest,
+    account: AccountRequest,
     *,
     error: str | None = None,
     cookies: tuple[Cookie, ...] = (),
     scripts: bool = False,
     **context: Any,
 ) -> Response[str]:
-    """A page of the account. ``done`` of the query says what was done just before."""
+    """Render an account page. The query parameter ``done`` selects a notice."""
     return page(
         f"account/{template}.html",
         status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
@@ -100,33 +101,33 @@ def account_page(
         scripts=scripts,
         csrf_token=form_token(_secret(request), "account"),
         section=SECTIONS.get(template, template),
-        user=visitor.user,
+        user=account.user,
         error=error,
         done=None if error else _sentence(forms.query(request).get("done")),
         **context,
     )
 
 
-async def ask(
+async def confirmation_page(
     request: AnyRequest, action: str, *, heading: str, text: str, label: str, fields: dict[str, str] | None = None
 ) -> Response[Any]:
-    """A page that asks before something about what protects the account is taken away.
+    """Render a page that asks for confirmation.
 
     Args:
-        action: where the answer yes is posted, and the page's own path.
-        text: what goes, in a sentence or two.
-        label: of the button that does it.
-        fields: what the form holds besides.
+        action: the path of the page, to which the confirmation is posted.
+        text: what will be removed, in a sentence or two.
+        label: the label of the button.
+        fields: hidden fields of the form.
     """
-    visitor = await visit(request, action, fresh=True)
-    if isinstance(visitor, Response):
-        return visitor
+    account = await require_session(request, action, fresh=True)
+    if isinstance(account, Response):
+        return account
     return account_page(
-        request, "ask", visitor, heading=heading, text=text, label=label, action=action, fields=fields or {}
+        request, "ask", account, heading=heading, text=text, label=label, action=action, fields=fields or {}
     )
 
 
-#: What was done that signed the person out everywhere else.
+#: Changes that signed the user out everywhere else.
 _ENDING_OTHERS = frozenset({"email", "passkey-removed", "totp-removed", "unlinked"})
 
 

@@ -1,4 +1,4 @@
-"""`/account/apps`: which applications one has let in, and taking that back."""
+"""`/account/apps`: the applications with access, and withdrawing consent."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from idp.http.pages import see_other
 from idp.oauth import consent
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import describe, describe_claim
-from idp.selfservice.account_page import account_page, posted, visit
+from idp.selfservice.account_page import account_page, require_form, require_session
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -20,16 +20,16 @@ PATH = "/account/apps"
 
 @get(PATH, opt=PAGE)
 async def show_apps(request: AnyRequest) -> Response[Any]:
-    """Every application that was allowed something, or holds tokens."""
-    visitor = await visit(request, PATH)
-    if isinstance(visitor, Response):
-        return visitor
-    apps = [_shown(app) for app in await consent.granted_by(visitor.user.id)]
-    return account_page(request, "apps", visitor, apps=apps)
+    """Show every application with a consent or with tokens."""
+    account = await require_session(request, PATH)
+    if isinstance(account, Response):
+        return account
+    apps = [_shown(app) for app in await consent.granted_by(account.user.id)]
+    return account_page(request, "apps", account, apps=apps)
 
 
 def _shown(app: consent.Granted) -> dict[str, Any]:
-    """An application in words: what it may do here, and at each other service."""
+    """Describe what an application may do here and at each resource server."""
     at: dict[str | None, list[str]] = {}
     for pair in app.grants:
         if pair.scope != "openid":
@@ -46,8 +46,8 @@ def _name(resource: str) -> str:
 
 @post(f"{PATH}/{{client_id:str}}/revoke", opt=PAGE)
 async def revoke_app(request: AnyRequest, client_id: FromPath[str]) -> Response[Any]:
-    """Take back the consent, with all tokens that came of it."""
-    asked = await posted(request, PATH)
+    """Withdraw the consent and revoke all tokens that came from it."""
+    asked = await require_form(request, PATH)
     if isinstance(asked, Response):
         return asked
     await consent.withdraw(asked[0].user.id, client_id)

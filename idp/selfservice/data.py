@@ -1,4 +1,4 @@
-"""`/account/data`: taking one's data along, and going for good."""
+"""`/account/data`: export of personal data, and deletion of the account."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.oauth import consent
 from idp.oauth.scopes import CLAIMS
-from idp.selfservice.account_page import AccountRequest, account_page, posted, visit
-from idp.selfservice.security_mails import changed
+from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
+from idp.selfservice.security_mails import notify_change
 from idp.settings import settings
 from idp.signin import passkeys
 
@@ -42,21 +42,21 @@ _EVENTS = """
 
 @get(PATH, opt=PAGE)
 async def show_data(request: AnyRequest) -> Response[Any]:
-    """Both ways out."""
-    visitor = await visit(request, PATH)
-    return visitor if isinstance(visitor, Response) else account_page(request, "data", visitor)
+    """Show export and deletion."""
+    account = await require_session(request, PATH)
+    return account if isinstance(account, Response) else account_page(request, "data", account)
 
 
 @post(f"{PATH}/download", opt=PAGE, status_code=200)
 async def download(request: AnyRequest) -> Response[Any]:
-    """All that is kept of a person, but what protects the account, as one JSON file."""
-    asked = await posted(request, PATH, fresh=True)
+    """Download all personal data except credentials, as one JSON file."""
+    asked = await require_form(request, PATH, fresh=True)
     if isinstance(asked, Response):
         return asked
-    visitor, _form = asked
+    account, _form = asked
     async with transaction():
-        content = await export(visitor.user)
-        await changed(visitor.user, "data_exported")
+        content = await export(account.user)
+        await notify_change(account.user, "data_exported")
     return Response(
         msgspec.json.format(msgspec.json.encode(content), indent=2),
         media_type="application/json",
@@ -68,7 +68,7 @@ async def download(request: AnyRequest) -> Response[Any]:
 
 
 async def export(user: User) -> dict[str, Any]:
-    """All that is kept of a person, but what protects the account."""
+    """Return all personal data except credentials."""
     return {
         "issuer": settings().issuer,
         "exported_at": clock.now(),
@@ -90,30 +90,30 @@ async def export(user: User) -> dict[str, Any]:
 
 @post(f"{PATH}/delete", opt=PAGE)
 async def delete_account(request: AnyRequest) -> Response[Any]:
-    """Delete the account, once its address was typed to show that it is meant."""
-    asked = await posted(request, PATH, fresh=True)
+    """Delete the account. The user types the email address to confirm."""
+    asked = await require_form(request, PATH, fresh=True)
     if isinstance(asked, Response):
         return asked
-    visitor, form = asked
-    if not _is_meant(visitor, form.get("email", "")):
+    account, form = asked
+    if not _is_meant(account, form.get("email", "")):
         return account_page(
-            request, "data", visitor, error=_("Type your email address as it is shown, to delete the account.")
+            request, "data", account, error=_("Type your email address as it is shown, to delete the account.")
         )
-    user = visitor.user
+    user = account.user
     try:
         async with transaction():
             await delete_user(user.id)
-            await record("sign_out", user_id=user.id, session_id=visitor.session.id)
+            await record("sign_out", user_id=user.id, session_id=account.session.id)
             await outbox.queue(user.email, "account_deleted", name=user.name)
     except LastOwnerError:
         error = _("You are the last owner of this server. Make somebody else an owner first.")
-        return account_page(request, "data", visitor, error=error)
+        return account_page(request, "data", account, error=error)
     return page("account_deleted.html", cookies=[cookies.delete(cookies.SESSION)])
 
 
-def _is_meant(visitor: AccountRequest, typed: str) -> bool:
+def _is_meant(account: AccountRequest, typed: str) -> bool:
     try:
-        return normalise_email(typed) == visitor.user.email
+        return normalise_email(typed) == account.user.email
     except InvalidEmailError:
         return False
 

@@ -1,4 +1,4 @@
-"""`/account/sessions`: where one is signed in, and signing out there."""
+"""`/account/sessions`: the user's sessions, and signing out of them."""
 
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from idp.infra.db.engine import fetch, transaction
 from idp.infra.geoip import device, place
 from idp.oauth import sign_out
 from idp.oauth.sign_out import sign_out_user
-from idp.selfservice.account_page import account_page, posted, visit
+from idp.selfservice.account_page import account_page, require_form, require_session
 from idp.settings import settings
 from idp.signin import sessions
 
@@ -31,11 +31,11 @@ _LIST = """
 
 @get(PATH, opt=PAGE)
 async def show_sessions(request: AnyRequest) -> Response[Any]:
-    """Every browser that is signed in, this one marked."""
-    visitor = await visit(request, PATH)
-    if isinstance(visitor, Response):
-        return visitor
-    rows = await fetch(_LIST, visitor.user.id, settings().session_idle_lifetime)
+    """Show every session and mark the current one."""
+    account = await require_session(request, PATH)
+    if isinstance(account, Response):
+        return account
+    rows = await fetch(_LIST, account.user.id, settings().session_idle_lifetime)
     found = [
         {
             "id": row["id"],
@@ -43,35 +43,35 @@ async def show_sessions(request: AnyRequest) -> Response[Any]:
             "place": place(row["ip_address"]),
             "last_seen_at": row["last_seen_at"],
             "auth_time": row["auth_time"],
-            "this_one": row["id"] == visitor.session.id,
+            "this_one": row["id"] == account.session.id,
         }
         for row in rows
     ]
-    return account_page(request, "sessions", visitor, sessions=found)
+    return account_page(request, "sessions", account, sessions=found)
 
 
 @post(f"{PATH}/{{session_id:uuid}}/end", opt=PAGE)
 async def end_session(request: AnyRequest, session_id: FromPath[UUID]) -> Response[Any]:
-    """Sign out one browser, with what applications were given there."""
-    asked = await posted(request, PATH)
+    """End one session and revoke the tokens issued in it."""
+    asked = await require_form(request, PATH)
     if isinstance(asked, Response):
         return asked
-    visitor, _ = asked
-    await sign_out.end_session(session_id, visitor.user.id, "signed_out_by_user")
+    account, _ = asked
+    await sign_out.end_session(session_id, account.user.id, "signed_out_by_user")
     return see_other(f"{PATH}?done=session")
 
 
 @post(f"{PATH}/end", opt=PAGE)
 async def end_others(request: AnyRequest) -> Response[Any]:
-    """Sign out everywhere else: every other browser, and every application."""
-    asked = await posted(request, PATH)
+    """End all other sessions and revoke the tokens of all applications."""
+    asked = await require_form(request, PATH)
     if isinstance(asked, Response):
         return asked
-    visitor, _ = asked
+    account, _ = asked
     async with transaction():
-        await sign_out_user(visitor.user.id, "signed_out_by_user")
-        await record("signed_out_everywhere", user_id=visitor.user.id)
-        cookie = await sessions.restart(request, visitor.session)
+        await sign_out_user(account.user.id, "signed_out_by_user")
+        await record("signed_out_everywhere", user_id=account.user.id)
+        cookie = await sessions.restart(request, account.session)
     return see_other(f"{PATH}?done=sessions", [cookie])
 
 

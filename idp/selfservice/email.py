@@ -1,4 +1,4 @@
-"""`/account/email`: changing one's address."""
+"""`/account/email`: changing the email address."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
-from idp.selfservice.account_page import AccountRequest, account_page, posted, visit
+from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
 from idp.signin import limits, sessions
 
 AnyRequest = Request[Any, Any, Any]
@@ -25,66 +25,66 @@ PATH = "/account/email"
 
 async def _page(
     request: AnyRequest,
-    visitor: AccountRequest,
+    account: AccountRequest,
     *,
     entered: str = "",
     token: str | None = None,
     error: str | None = None,
 ) -> Response[str]:
-    sent_to = await email_proofs.waiting(Purpose.EMAIL_CHANGE, str(visitor.session.id))
+    sent_to = await email_proofs.waiting(Purpose.EMAIL_CHANGE, str(account.session.id))
     return account_page(
-        request, "email", visitor, error=error, entered=entered, token=token, sent_to=sent_to, action=PATH
+        request, "email", account, error=error, entered=entered, token=token, sent_to=sent_to, action=PATH
     )
 
 
 @get(PATH, opt=PAGE)
 async def show_email(request: AnyRequest) -> Response[Any]:
-    """The form for the new address, then for its code; where the mail's link leads, a page with a button."""
-    visitor = await visit(request, PATH, fresh=True)
-    if isinstance(visitor, Response):
-        return visitor
-    return await _page(request, visitor, token=forms.query(request).get("token"))
+    """Show the form for the new address, then for its code; for the mail's link, a page with a button."""
+    account = await require_session(request, PATH, fresh=True)
+    if isinstance(account, Response):
+        return account
+    return await _page(request, account, token=forms.query(request).get("token"))
 
 
 @post(PATH, opt=PAGE)
 async def change_email(request: AnyRequest) -> Response[Any]:
-    """Send the mail to the new address, or take its code or link."""
-    asked = await posted(request, PATH, fresh=True)
+    """Send the mail to the new address, or verify its code or link."""
+    asked = await require_form(request, PATH, fresh=True)
     if isinstance(asked, Response):
         return asked
-    visitor, form = asked
+    account, form = asked
     if form.get("action") == "send":
-        return await _send(request, visitor, form.get("email", ""))
+        return await _send(request, account, form.get("email", ""))
     cookies = []
     async with transaction():
         what = await email_change.confirm(
-            visitor.user,
-            visitor.session.id,
+            account.user,
+            account.session.id,
             credentials_changed,
             code=form.get("code", ""),
             token=form.get("token", ""),
         )
         if what == "email_changed":
-            cookies.append(await sessions.restart(request, visitor.session))
+            cookies.append(await sessions.restart(request, account.session))
     if what is None:
         return await _page(
-            request, visitor, error=_("That code is not right, or it is too old. Check it, or ask for a new one.")
+            request, account, error=_("That code is not right, or it is too old. Check it, or ask for a new one.")
         )
     return see_other(f"/account/security?done={'email' if cookies else 'email-verified'}", cookies)
 
 
-async def _send(request: AnyRequest, visitor: AccountRequest, entered: str) -> Response[Any]:
+async def _send(request: AnyRequest, account: AccountRequest, entered: str) -> Response[Any]:
     try:
         email = normalise_email(entered)
     except InvalidEmailError:
         return await _page(
-            request, visitor, entered=entered, error=_("Enter your email address, such as name@example.com.")
+            request, account, entered=entered, error=_("Enter your email address, such as name@example.com.")
         )
     try:
         await limits.count_mail(email, request)
     except TooManyRequestsError as error:
-        return slowed_down(await _page(request, visitor, entered=entered, error=wait_sentence(error)), error)
-    await email_change.mail_confirmation(visitor.user, email, visitor.session.id)
+        return slowed_down(await _page(request, account, entered=entered, error=wait_sentence(error)), error)
+    await email_change.mail_confirmation(account.user, email, account.session.id)
     return see_other(f"{PATH}?done=email-sent")
 
 

@@ -1,4 +1,4 @@
-"""Accounts elsewhere, on the page of what protects the account: which are connected, and parting with one."""
+"""Upstream identities on the security page: listing, linking and unlinking."""
 
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,13 @@ from idp.http.access import Access
 from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
-from idp.selfservice.account_page import AccountRequest, ask, end_others, posted, visit
+from idp.selfservice.account_page import (
+    AccountRequest,
+    confirmation_page,
+    end_other_sessions,
+    require_form,
+    require_session,
+)
 from idp.settings import settings
 from idp.signin.csrf import form_token
 
@@ -21,9 +27,9 @@ AnyRequest = Request[Any, Any, Any]
 PATH = "/account/security"
 
 
-async def shown(request: AnyRequest, visitor: AccountRequest) -> dict[str, Any]:
-    """What is connected, and what could be, with the way there."""
-    own = await linking.identities_of(visitor.user.id)
+async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
+    """Return the linked identities and the upstreams that can be linked."""
+    own = await linking.identities_of(account.user.id)
     secret = cookies.read(request, cookies.SESSION) or ""
     connected = {identity["upstream_id"] for identity in own}
     return {
@@ -47,15 +53,15 @@ def _name(upstream_id: str) -> str:
 
 @get("/account/upstreams/{identity_id:uuid}/unlink", opt={"access": Access.PAGE})
 async def ask_to_unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[Any]:
-    """Ask before an account elsewhere is disconnected."""
-    visitor = await visit(request, PATH, fresh=True)
-    if isinstance(visitor, Response):
-        return visitor
-    own = await linking.identities_of(visitor.user.id)
+    """Ask for confirmation before an identity is unlinked."""
+    account = await require_session(request, PATH, fresh=True)
+    if isinstance(account, Response):
+        return account
+    own = await linking.identities_of(account.user.id)
     name = next((_name(identity["upstream_id"]) for identity in own if identity["id"] == identity_id), None)
     if name is None:
         return see_other(PATH)
-    return await ask(
+    return await confirmation_page(
         request,
         f"/account/upstreams/{identity_id}/unlink",
         heading=_("Disconnect %(upstream)s?", upstream=name),
@@ -66,16 +72,16 @@ async def ask_to_unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Res
 
 @post("/account/upstreams/{identity_id:uuid}/unlink", opt={"access": Access.PAGE})
 async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[Any]:
-    """Part with an account elsewhere, unless it is the last way to sign in."""
-    asked = await posted(request, PATH, fresh=True)
+    """Unlink an identity, unless it is the last authentication method."""
+    asked = await require_form(request, PATH, fresh=True)
     if isinstance(asked, Response):
         return asked
-    visitor, cookies = asked[0], []
-    user = visitor.user
+    account, cookies = asked[0], []
+    user = account.user
     async with transaction():
         parted = await linking.unlink(user.id, identity_id, by_mail=settings().email_code_sign_in)
         if parted is not None:
-            cookies.append(await end_others(request, visitor, "identity_unlinked"))
+            cookies.append(await end_other_sessions(request, account, "identity_unlinked"))
             await linking.tell(user.id, "identity_unlinked", _name(parted))
     return see_other(f"{PATH}?done={'unlinked' if parted else 'last-way'}", cookies)
 

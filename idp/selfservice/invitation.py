@@ -1,4 +1,4 @@
-"""Taking up an invitation: its link leads into a sign-in flow that may create the account."""
+"""Accepting an invitation: its link starts a sign-in flow that may create the account."""
 
 from typing import Any
 
@@ -31,14 +31,14 @@ async def _invited(token: str) -> Invited:
 
 @get("/invitation", opt=PAGE)
 async def show_invitation(request: AnyRequest) -> Response[Any]:
-    """Where the link leads. Looking at it changes nothing."""
+    """Show the target of the link. It changes nothing."""
     token = forms.query(request).get("token", "")
     return page("invitation.html", token=token, invited=await _invited(token))
 
 
 @post("/invitation", opt=PAGE)
 async def accept_invitation(request: AnyRequest) -> Response[Any]:
-    """Start the sign-in that may create the account. The invitation is used up when the account is made."""
+    """Start the sign-in that may create the account. Creating the account consumes the invitation."""
     invited = await _invited((await forms.form(request)).get("token", ""))
     key = await limits.count_flow(request)
     binding = await flows.start(

@@ -1,4 +1,4 @@
-"""`/account/passkeys`: adding, naming and removing passkeys."""
+"""`/account/passkeys`: adding, renaming and removing passkeys."""
 
 import secrets
 from typing import Any
@@ -11,9 +11,16 @@ from idp.http.access import Access
 from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
-from idp.selfservice.account_page import AccountRequest, account_page, ask, end_others, posted, visit
+from idp.selfservice.account_page import (
+    AccountRequest,
+    account_page,
+    confirmation_page,
+    end_other_sessions,
+    require_form,
+    require_session,
+)
 from idp.selfservice.security import PATH as SECURITY
-from idp.selfservice.security_mails import changed
+from idp.selfservice.security_mails import notify_change
 from idp.signin import factors, passkeys, sessions
 
 AnyRequest = Request[Any, Any, Any]
@@ -21,49 +28,49 @@ PAGE = {"access": Access.PAGE}
 PATH = "/account/passkeys"
 
 
-async def _page(request: AnyRequest, visitor: AccountRequest, error: str | None = None) -> Response[Any]:
+async def _page(request: AnyRequest, account: AccountRequest, error: str | None = None) -> Response[Any]:
     challenge = secrets.token_bytes(32)
-    await sessions.store_challenge(visitor.session.id, challenge)
-    options = passkeys.registration_options(visitor.user, challenge, await passkeys.passkeys_of(visitor.user.id))
-    return account_page(request, "passkey", visitor, error=error, action=PATH, passkey_options=options, scripts=True)
+    await sessions.store_challenge(account.session.id, challenge)
+    options = passkeys.registration_options(account.user, challenge, await passkeys.passkeys_of(account.user.id))
+    return account_page(request, "passkey", account, error=error, action=PATH, passkey_options=options, scripts=True)
 
 
 @get(PATH, opt=PAGE)
 async def show_add(request: AnyRequest) -> Response[Any]:
-    """The page that lets the browser make a passkey."""
-    visitor = await visit(request, PATH, fresh=True)
-    return visitor if isinstance(visitor, Response) else await _page(request, visitor)
+    """Show the page on which the browser creates a passkey."""
+    account = await require_session(request, PATH, fresh=True)
+    return account if isinstance(account, Response) else await _page(request, account)
 
 
 @post(PATH, opt=PAGE)
 async def add(request: AnyRequest) -> Response[Any]:
-    """Keep the passkey that the browser made for this page's challenge."""
-    asked = await posted(request, PATH, fresh=True)
+    """Store the passkey that the browser created for the page's challenge."""
+    asked = await require_form(request, PATH, fresh=True)
     if isinstance(asked, Response):
         return asked
-    visitor, form = asked
+    account, form = asked
     try:
         async with transaction():
-            challenge = await sessions.consume_challenge(visitor.session.id)
+            challenge = await sessions.consume_challenge(account.session.id)
             if challenge is None:
-                return await _page(request, visitor, _("This page was open for too long. Try again."))
-            await passkeys.register(visitor.user.id, form.get("name", ""), challenge, form.get("credential", ""))
-            await changed(visitor.user, "passkey_added")
+                return await _page(request, account, _("This page was open for too long. Try again."))
+            await passkeys.register(account.user.id, form.get("name", ""), challenge, form.get("credential", ""))
+            await notify_change(account.user, "passkey_added")
     except passkeys.InvalidPasskeyError as error:
-        return await _page(request, visitor, str(error))
+        return await _page(request, account, str(error))
     return see_other(f"{SECURITY}?done=passkey")
 
 
 @get(f"{PATH}/{{passkey_id:uuid}}", opt=PAGE)
 async def ask_to_remove(request: AnyRequest, passkey_id: FromPath[UUID]) -> Response[Any]:
-    """Ask before a passkey is removed, by its name."""
-    visitor = await visit(request, SECURITY, fresh=True)
-    if isinstance(visitor, Response):
-        return visitor
-    name = next((own.name for own in await passkeys.passkeys_of(visitor.user.id) if own.id == passkey_id), None)
+    """Ask for confirmation before a passkey is removed."""
+    account = await require_session(request, SECURITY, fresh=True)
+    if isinstance(account, Response):
+        return account
+    name = next((own.name for own in await passkeys.passkeys_of(account.user.id) if own.id == passkey_id), None)
     if name is None:
         return see_other(SECURITY)
-    return await ask(
+    return await confirmation_page(
         request,
         f"{PATH}/{passkey_id}",
         heading=_("Remove the passkey “%(name)s”?", name=name),
@@ -75,12 +82,12 @@ async def ask_to_remove(request: AnyRequest, passkey_id: FromPath[UUID]) -> Resp
 
 @post(f"{PATH}/{{passkey_id:uuid}}", opt=PAGE)
 async def change(request: AnyRequest, passkey_id: FromPath[UUID]) -> Response[Any]:
-    """Give a passkey another name, or remove it."""
-    asked = await posted(request, SECURITY, fresh=True)
+    """Rename or remove a passkey."""
+    asked = await require_form(request, SECURITY, fresh=True)
     if isinstance(asked, Response):
         return asked
-    visitor, form = asked
-    user = visitor.user
+    account, form = asked
+    user = account.user
     if form.get("action") != "remove":
         await passkeys.rename(user.id, passkey_id, form.get("name", ""))
         return see_other(f"{SECURITY}?done=passkey-renamed")
@@ -88,8 +95,8 @@ async def change(request: AnyRequest, passkey_id: FromPath[UUID]) -> Response[An
     async with transaction():
         if await passkeys.remove(user.id, passkey_id):
             await factors.forget_two_step_without_factors(user.id)
-            cookies.append(await end_others(request, visitor, "passkey_removed"))
-            await changed(user, "passkey_removed")
+            cookies.append(await end_other_sessions(request, account, "passkey_removed"))
+            await notify_change(user, "passkey_removed")
     return see_other(f"{SECURITY}?done=passkey-removed", cookies)
 
 

@@ -1,4 +1,4 @@
-"""`/account`: what one says of oneself."""
+"""`/account`: the user's profile."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from idp.accounts.profile import FIELDS, InvalidProfileError, time_zones, update
 from idp.accounts.tables import User
 from idp.http.access import Access
 from idp.http.pages import see_other
-from idp.selfservice.account_page import AccountRequest, account_page, posted, visit
+from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -23,31 +23,31 @@ def _values(user: User) -> dict[str, str]:
     return values | {f"address.{name}": address.get(name, "") for name in ADDRESS_MEMBERS}
 
 
-def _page(request: AnyRequest, visitor: AccountRequest, values: dict[str, str], **context: Any) -> Response[str]:
-    return account_page(request, "profile", visitor, values=values, time_zones=sorted(time_zones()), **context)
+def _page(request: AnyRequest, account: AccountRequest, values: dict[str, str], **context: Any) -> Response[str]:
+    return account_page(request, "profile", account, values=values, time_zones=sorted(time_zones()), **context)
 
 
 @get(PATH, opt=PAGE)
 async def show_profile(request: AnyRequest) -> Response[Any]:
-    """The form, filled in."""
-    visitor = await visit(request, PATH)
-    if isinstance(visitor, Response):
-        return visitor
-    return _page(request, visitor, _values(visitor.user))
+    """Show the form with the current values."""
+    account = await require_session(request, PATH)
+    if isinstance(account, Response):
+        return account
+    return _page(request, account, _values(account.user))
 
 
 @post(PATH, opt=PAGE)
 async def save_profile(request: AnyRequest) -> Response[Any]:
-    """Keep what was entered."""
-    asked = await posted(request, PATH)
+    """Store the profile."""
+    asked = await require_form(request, PATH)
     if isinstance(asked, Response):
         return asked
-    visitor, form = asked
+    account, form = asked
     try:
-        await update_profile(visitor.user, form)
+        await update_profile(account.user, form)
     except InvalidProfileError as error:
-        values = {name: form.get(name, "") for name in _values(visitor.user)}
-        return _page(request, visitor, values, error=str(error), wrong=error.field)
+        values = {name: form.get(name, "") for name in _values(account.user)}
+        return _page(request, account, values, error=str(error), wrong=error.field)
     return see_other(f"{PATH}?done=profile")
 
 

@@ -1,4 +1,4 @@
-"""The ways back into an account: a forgotten password, and a lock that somebody else's tries brought on."""
+"""Account recovery: a forgotten password, and a lock caused by failed attempts of others."""
 
 from http import HTTPStatus
 from typing import Any
@@ -45,14 +45,14 @@ def _forgot_page(flow: Flow, username: str, sent_to: str | None, error: str | No
 
 @get("/login/{flow_id:str}/forgot", opt=PAGE)
 async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
-    """Ask for the address; once the mail is sent, for the code and a new password."""
+    """Ask for the address and, once the mail is sent, for the code and a new password."""
     flow = await flows.load(request, flow_id)
     return _forgot_page(flow, flow.login_hint, await email_proofs.waiting(Purpose.PASSWORD_RESET, flow.binding.id))
 
 
 @post("/login/{flow_id:str}/forgot", opt=PAGE)
 async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
-    """Send the mail, or take its code with a new password."""
+    """Send the mail, or verify its code and set the new password."""
     flow = await flows.load(request, flow_id)
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, "login")
@@ -81,8 +81,8 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     return page("password_reset.html", login=flows.path(flow.binding))
 
 
-# The link counts in any browser: people read mail where they did not ask for it. It only lets them choose a password,
-# which does not sign anybody in. So there is no cookie to bind its form to, and none is needed: the token is the proof.
+# The link works in any browser: people read mail on other devices. It only lets them choose a password, which does not
+# sign them in. So the form is not bound to a cookie: the token is the proof.
 
 
 def _too_old() -> PageError:
@@ -103,7 +103,7 @@ def _reset_page(token: str, email: str, error: str | None = None) -> Response[st
 
 @get("/reset", opt=PAGE)
 async def show_reset(request: AnyRequest) -> Response[Any]:
-    """Where the link leads. Looking at it changes nothing."""
+    """Show the target of the link. It changes nothing."""
     token = forms.query(request).get("token", "")
     proved = await email_proofs.peek_token(token, Purpose.PASSWORD_RESET)
     if proved is None:
@@ -113,7 +113,7 @@ async def show_reset(request: AnyRequest) -> Response[Any]:
 
 @post("/reset", opt=PAGE)
 async def reset(request: AnyRequest) -> Response[Any]:
-    """Take the new password."""
+    """Set the new password."""
     form = await forms.form(request)
     token = form.get("token", "")
     proved = await email_proofs.peek_token(token, Purpose.PASSWORD_RESET)
@@ -130,7 +130,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
 
 @get("/unlock", opt=PAGE)
 async def show_unlock(request: AnyRequest) -> Response[Any]:
-    """Where the link leads that an account's owner is mailed when somebody tries too many passwords."""
+    """Show the target of the unlock link, which is mailed after too many failed passwords."""
     token = forms.query(request).get("token", "")
     if await email_proofs.peek_token(token, Purpose.UNLOCK) is None:
         raise _too_old()
@@ -139,7 +139,7 @@ async def show_unlock(request: AnyRequest) -> Response[Any]:
 
 @post("/unlock", opt=PAGE)
 async def unlock(request: AnyRequest) -> Response[Any]:
-    """Lift the lock."""
+    """Unlock the account."""
     proved = await email_proofs.take_token((await forms.form(request)).get("token", ""), Purpose.UNLOCK)
     if proved is None:
         raise _too_old()

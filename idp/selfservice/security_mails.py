@@ -1,4 +1,4 @@
-"""Telling people by mail what was changed about how their account is protected."""
+"""Mails that notify users about changes to their credentials."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from idp.audit.events import record
 from idp.mail import outbox
 
 
-async def changed(user: User, what: str, **context: Any) -> None:
-    """Record a change and mail it to its owner, in the transaction of the change.
+async def notify_change(user: User, what: str, **context: Any) -> None:
+    """Record a change and queue a mail to the user, in the transaction of the change.
 
     Args:
-        what: the name of the event and of the mail, as ``passkey_added``.
-        context: what the mail says besides.
+        what: the name of the event and of the mail, such as ``passkey_added``.
+        context: further values for the mail's template.
     """
     await record(what, user_id=user.id)
     await outbox.queue(user.email, what, name=user.name, **context)

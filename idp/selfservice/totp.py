@@ -1,4 +1,4 @@
-"""`/account/totp`: setting up an authenticator app, and removing it."""
+"""`/account/totp`: setting up and removing an authenticator app."""
 
 from typing import Any
 
@@ -10,10 +10,17 @@ from idp.http.exception_handlers import slowed_down, wait_sentence
 from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
-from idp.selfservice.account_page import AccountRequest, account_page, ask, end_others, posted, visit
+from idp.selfservice.account_page import (
+    AccountRequest,
+    account_page,
+    confirmation_page,
+    end_other_sessions,
+    require_form,
+    require_session,
+)
 from idp.selfservice.security import PATH as SECURITY
 from idp.selfservice.security import show_new_codes
-from idp.selfservice.security_mails import changed
+from idp.selfservice.security_mails import notify_change
 from idp.signin import devices, factors, limits, totp
 
 AnyRequest = Request[Any, Any, Any]
@@ -21,48 +28,48 @@ PAGE = {"access": Access.PAGE}
 PATH = "/account/totp"
 
 
-async def _page(request: AnyRequest, visitor: AccountRequest, error: str | None = None) -> Response[Any]:
+async def _page(request: AnyRequest, account: AccountRequest, error: str | None = None) -> Response[Any]:
     try:
-        setup = await totp.start_setup(visitor.user.id, str(visitor.session.id), visitor.user.email)
+        setup = await totp.start_setup(account.user.id, str(account.session.id), account.user.email)
     except totp.AlreadyEnabledError:
         return see_other(SECURITY)
-    return account_page(request, "totp", visitor, setup=setup, error=error, action=PATH)
+    return account_page(request, "totp", account, setup=setup, error=error, action=PATH)
 
 
 @get(PATH, opt=PAGE)
 async def show_totp(request: AnyRequest) -> Response[Any]:
-    """The secret to scan. It is the same one until it is confirmed."""
-    visitor = await visit(request, PATH, fresh=True)
-    return visitor if isinstance(visitor, Response) else await _page(request, visitor)
+    """Show the secret to scan. It stays the same until it is confirmed."""
+    account = await require_session(request, PATH, fresh=True)
+    return account if isinstance(account, Response) else await _page(request, account)
 
 
 @post(PATH, opt=PAGE)
 async def confirm_totp(request: AnyRequest) -> Response[Any]:
-    """Take the first code of the app. From now on a second factor is asked for."""
-    asked = await posted(request, PATH, fresh=True)
+    """Verify the first code of the app and switch two-step sign-in on."""
+    asked = await require_form(request, PATH, fresh=True)
     if isinstance(asked, Response):
         return asked
-    visitor, form = asked
-    user = visitor.user
+    account, form = asked
+    user = account.user
     try:
         await limits.count_second_step(user.id, request)
     except TooManyRequestsError as error:
-        return slowed_down(await _page(request, visitor, wait_sentence(error)), error)
+        return slowed_down(await _page(request, account, wait_sentence(error)), error)
     async with transaction():
-        confirmed = await totp.confirm(user.id, str(visitor.session.id), form.get("code", ""))
+        confirmed = await totp.confirm(user.id, str(account.session.id), form.get("code", ""))
         if confirmed:
             await factors.set_two_step(user.id, True)
             await devices.distrust_all(user.id)
-            await changed(user, "totp_enabled")
+            await notify_change(user, "totp_enabled")
     if not confirmed:
-        return await _page(request, visitor, _("That code is not right. Wait for the next one and try again."))
-    return await show_new_codes(request, visitor)
+        return await _page(request, account, _("That code is not right. Wait for the next one and try again."))
+    return await show_new_codes(request, account)
 
 
 @get(f"{PATH}/remove", opt=PAGE)
 async def ask_to_remove_totp(request: AnyRequest) -> Response[Any]:
-    """Ask before the app is forgotten."""
-    return await ask(
+    """Ask for confirmation before the app is removed."""
+    return await confirmation_page(
         request,
         f"{PATH}/remove",
         heading=_("Remove the authenticator app?"),
@@ -73,17 +80,17 @@ async def ask_to_remove_totp(request: AnyRequest) -> Response[Any]:
 
 @post(f"{PATH}/remove", opt=PAGE)
 async def remove_totp(request: AnyRequest) -> Response[Any]:
-    """Forget the app."""
-    asked = await posted(request, SECURITY, fresh=True)
+    """Remove the app."""
+    asked = await require_form(request, SECURITY, fresh=True)
     if isinstance(asked, Response):
         return asked
-    visitor, cookies = asked[0], []
-    user = visitor.user
+    account, cookies = asked[0], []
+    user = account.user
     async with transaction():
         if await totp.disable(user.id):
             await factors.forget_two_step_without_factors(user.id)
-            cookies.append(await end_others(request, visitor, "totp_disabled"))
-            await changed(user, "totp_disabled")
+            cookies.append(await end_other_sessions(request, account, "totp_disabled"))
+            await notify_change(user, "totp_disabled")
     return see_other(f"{SECURITY}?done=totp-removed", cookies)
 
 

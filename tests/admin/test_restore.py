@@ -54,9 +54,9 @@ async def _set_back(numbers: int) -> None:
 
 async def _in_use(numbers: int = 100) -> None:
     """A mark of a database that has been in use for a while."""
-    await restore.look()
+    await restore.check()
     await execute("UPDATE database_mark SET number = number + $1", numbers)
-    assert await restore.look() is None
+    assert await restore.check() is None
 
 
 async def _sessions() -> int:
@@ -80,7 +80,7 @@ async def test_a_backup_is_recognised_and_everything_ends_once() -> None:
     await _session()
     (key,) = await lifecycle.list_keys()
     await _set_back(50)
-    report = await restore.look()
+    report = await restore.check()
     assert report is not None
     assert report.since is not None
     assert report.until is not None
@@ -95,7 +95,7 @@ async def test_a_backup_is_recognised_and_everything_ends_once() -> None:
     assert msgspec.json.decode(row["keys"]) == [key.kid]
     # Once, here and at a host whose mark is from before.
     await _session()
-    assert await restore.look() is None
+    assert await restore.check() is None
     assert await _sessions() == 1
 
 
@@ -106,7 +106,7 @@ async def test_every_published_key_is_replaced() -> None:
     await lifecycle.rotate("RS256")
     before = {key.kid for key in await lifecycle.list_keys()}
     assert len(before) == 4
-    assert set((await restore.restored()).keys) == before
+    assert set((await restore.revoke_after_restore()).keys) == before
     alive = {(key.alg, key.state) for key in await lifecycle.list_keys() if key.kid not in before}
     assert alive == {("RS256", State.ACTIVE), ("ES256", State.ACTIVE)}
 
@@ -121,7 +121,7 @@ async def test_a_key_that_was_retired_verifies_no_hint_either() -> None:
     )
     await key_set.load()
     assert old.kid in key_set.hinting()
-    assert old.kid in (await restore.restored()).keys
+    assert old.kid in (await restore.revoke_after_restore()).keys
     await key_set.load()
     assert old.kid not in key_set.hinting()
 
@@ -154,7 +154,7 @@ async def test_two_databases_that_share_a_mark_do_not_revoke_each_other(
         for name in ("copy", "original"):
             async with at(name):
                 await execute("UPDATE database_mark SET number = number + 20, at = now() - interval '1 hour'")
-                ended += [name] if await restore.look(thoroughly=True) is not None else []
+                ended += [name] if await restore.check(thoroughly=True) is not None else []
     assert ended == ["copy"]
     assert capsys.readouterr().out.count("database_mark_shared") == 1
     application()
@@ -171,12 +171,12 @@ async def test_two_databases_that_share_a_mark_do_not_revoke_each_other(
         await _in_use()
         assert not restore_detection.keeper.foreign
         await _set_back(50)
-        assert await restore.look() is not None
+        assert await restore.check() is not None
 
 
 async def test_keys_that_nobody_revoked_may_stay() -> None:
     before = await lifecycle.list_keys()
-    assert (await restore.restored(keep_keys=True)).keys == []
+    assert (await restore.revoke_after_restore(keep_keys=True)).keys == []
     assert [key.kid for key in await lifecycle.list_keys()] == [key.kid for key in before]
 
 
@@ -184,14 +184,14 @@ async def test_a_replica_that_lagged_is_no_backup() -> None:
     await _in_use()
     await _session()
     await _set_back(TOLERATED - 2)
-    assert await restore.look() is None
+    assert await restore.check() is None
     assert await _sessions() == 1
 
 
 async def test_of_many_that_notice_one_acts() -> None:
     await _in_use()
     await _set_back(50)
-    reports = await asyncio.gather(*(restore.look() for _ in range(5)))
+    reports = await asyncio.gather(*(restore.check() for _ in range(5)))
     assert len([report for report in reports if report is not None]) == 1
     row = await fetchrow("SELECT epoch FROM database_mark")
     assert row is not None
@@ -203,13 +203,13 @@ async def test_a_mark_that_was_written_before_the_restore_does_not_count_again(k
     await _in_use()
     elsewhere = (keys_dir / "database.mark").read_bytes()
     await _set_back(50)
-    assert await restore.look() is not None
+    assert await restore.check() is not None
     (keys_dir / "database.mark").write_bytes(elsewhere)
     restore_detection.keeper = restore_detection.Keeper()
-    assert await restore.look() is None
+    assert await restore.check() is None
     # A second restore, of a backup from before the first one, is noticed all the same.
     await execute("UPDATE database_mark SET epoch = 0, number = number - 50")
-    assert await restore.look() is not None
+    assert await restore.check() is not None
 
 
 async def test_a_mark_of_another_database_or_of_somebody_else_says_nothing(
@@ -217,12 +217,12 @@ async def test_a_mark_of_another_database_or_of_somebody_else_says_nothing(
 ) -> None:
     await _in_use(1000)
     async with isolated(await cluster.create_database(template)):
-        assert await restore.look() is None
+        assert await restore.check() is None
     path = keys_dir / "database.mark"
     path.write_bytes(path.read_bytes().replace(b'"number":', b'"number":9'))
     restore_detection.keeper = restore_detection.Keeper()
     assert await restore_detection.keeper.known() is None
-    assert await restore.look() is None
+    assert await restore.check() is None
 
 
 async def test_a_folder_that_cannot_be_written(keys_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +231,7 @@ async def test_a_folder_that_cannot_be_written(keys_dir: Path, capsys: pytest.Ca
     await _in_use()
     assert capsys.readouterr().out.count("database_mark_not_written") == 1
     await _set_back(50)
-    assert await restore.look() is not None
+    assert await restore.check() is not None
 
 
 async def test_checkpoints_outside_tell_it_too(keys_dir: Path, tmp_path: Path) -> None:
@@ -240,19 +240,19 @@ async def test_checkpoints_outside_tell_it_too(keys_dir: Path, tmp_path: Path) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IDP_AUDIT_CHECKPOINT_FILE", str(path))
         settings.cache_clear()
-        assert await restore.look(thoroughly=True) is None
+        assert await restore.check(thoroughly=True) is None
         await checkpoints.make(checkpoint_signer.sign)
         await checkpoint_export.write_file(path)
-        assert await restore.look(thoroughly=True) is None
+        assert await restore.check(thoroughly=True) is None
         await execute("DELETE FROM audit_checkpoint")
         await _set_back(0)
         (keys_dir / "database.mark").unlink()
         restore_detection.keeper = restore_detection.Keeper()
-        report = await restore.look(thoroughly=True)
+        report = await restore.check(thoroughly=True)
         assert report is not None
         assert report.until is not None
         assert clock.now() - report.until < timedelta(minutes=5)
-        assert await restore.look(thoroughly=True) is None
+        assert await restore.check(thoroughly=True) is None
     settings.cache_clear()
 
 

@@ -58,45 +58,45 @@ async def test_46_to_look_at_the_page_changes_nothing_and_no_guess_opens_it(
     start_server: Start,
 ) -> None:
     server = start_server(IDP_DATABASE_URL=own_database)
-    token = _token(await setup.open_door())
+    token = _token(await setup.create_setup_link())
     for _ in range(3):
         assert await _status(server.issuer, token) == 200
     for guess in ("", token[:-1], token + "A", "A" * len(token), token.swapcase()):
         assert await _status(server.issuer, guess) == 404
-    assert await setup.is_open(token)
+    assert await setup.is_valid_token(token)
     assert await _owners() == []
 
 
 async def test_46_only_the_link_printed_last_opens_it(own_database: str) -> None:
-    first, second = _token(await setup.open_door()), _token(await setup.open_door())
-    assert not await setup.is_open(first)
-    assert await setup.is_open(second)
+    first, second = _token(await setup.create_setup_link()), _token(await setup.create_setup_link())
+    assert not await setup.is_valid_token(first)
+    assert await setup.is_valid_token(second)
 
 
 async def test_46_it_stays_shut_when_the_first_admin_is_gone(own_database: str) -> None:
-    token = _token(await setup.open_door())
+    token = _token(await setup.create_setup_link())
     user = await create_user("first@example.com", PASSWORD)
     assert await setup.complete(token, user)
     await execute("DELETE FROM users WHERE id = $1", user.id)
     assert await _owners() == []
-    assert await setup.open_door() is None
-    assert not await setup.is_open(token)
+    assert await setup.create_setup_link() is None
+    assert not await setup.is_valid_token(token)
     assert not await setup.complete(token, await create_user("second@example.com", PASSWORD))
 
 
 async def test_46_an_admin_by_the_command_line_shuts_it_for_ever(own_database: str) -> None:
-    token = _token(await setup.open_door())
+    token = _token(await setup.create_setup_link())
     user = await create_user("by-command@example.com", PASSWORD)
     assert await setup.add_admin(user, Role.AUDITOR, "cli:root")
     await execute("DELETE FROM users WHERE id = $1", user.id)
-    assert await setup.open_door() is None
-    assert not await setup.is_open(token)
+    assert await setup.create_setup_link() is None
+    assert not await setup.is_valid_token(token)
 
 
 async def test_46_nobody_takes_over_an_account_without_its_password(own_database: str, start_server: Start) -> None:
     server = start_server(IDP_DATABASE_URL=own_database)
     await create_user("there@example.com", PASSWORD)
-    token = _token(await setup.open_door())
+    token = _token(await setup.create_setup_link())
     async with open_browser(server.issuer) as browser:
         page = as_page(await browser.get(setup.PATH, token=token))
         fields = {"email": "there@example.com", "name": "Mallory", "password": "another long one of mine"}

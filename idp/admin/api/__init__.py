@@ -1,4 +1,4 @@
-"""The admin API. The files of the resources declare its operations; the routes are made of them."""
+"""The admin API. One file per resource declares the operations; routes and OpenAPI are generated from them."""
 
 from idp.admin.api import applications, people, server
 from idp.admin.api.openapi import openapi

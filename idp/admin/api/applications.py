@@ -1,4 +1,4 @@
-"""Clients and resource servers."""
+"""Operations on clients and resource servers."""
 
 from http import HTTPStatus
 from typing import Any
@@ -41,7 +41,7 @@ async def show_client(call: Call) -> models.Client:
 
 
 async def _client(call: Call) -> models.Client:
-    """The client of the path, on which the caller may act."""
+    """Return the client named in the path, after checking that the caller may act on it."""
     await check_client(call.caller, call.params["client_id"])
     return await show_client(call)
 

@@ -1,7 +1,7 @@
-"""Requests that may be sent again: ``Idempotency-Key``, after draft-ietf-httpapi-idempotency-key-header.
+"""Idempotent requests: ``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header).
 
-The key is taken in the transaction of the change, so that of many equal requests one does it, and the others wait for
-that one and get its answer.
+The key is inserted in the transaction of the change. Of concurrent equal requests one makes the change; the others
+wait for it and get the same response.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from idp.admin.api.problems import Answer, ProblemError
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.keys import vault
 
-#: Seconds for which an answer is kept.
+#: Seconds for which a response is kept.
 KEPT = 86400
 
 _TAKE = """
@@ -30,20 +30,20 @@ _FIND = "SELECT request_hash, status, headers, body FROM idempotent_answer WHERE
 
 
 async def repeatable(name: str, body: bytes, perform: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Do something once, however often it is asked for under one name.
+    """Run an operation once per name and return the stored response for repetitions.
 
     Args:
-        name: of caller, operation and key.
+        name: identifies caller, operation and key.
 
     Raises:
-        ProblemError: 422, the key was used for another request.
+        ProblemError: 422, the key was used with another request.
     """
     key, request_hash = sha256(name.encode()).digest(), sha256(body).digest()
     place = f"idempotent_answer.body:{key.hex()}"
     async with transaction():
         if await fetchrow(_TAKE, key, request_hash, KEPT) is not None:
             status, headers, content = await perform()
-            sealed = vault.seal(content, place)  # it may hold a new secret
+            sealed = vault.seal(content, place)  # It may contain a new secret.
             await execute(_KEEP, key, int(status), msgspec.json.encode(headers).decode(), sealed)
             return status, headers, content
     row = await fetchrow(_FIND, key)

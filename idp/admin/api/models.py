@@ -1,4 +1,4 @@
-"""What the admin API shows and takes. Only what stands here can leave or enter: no secret has a field to show it."""
+"""Request and response bodies of the admin API. Only these fields enter or leave: no response has a stored secret."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -16,15 +16,15 @@ from idp.oauth.allowance import Pair
 
 
 class Shown(msgspec.Struct):
-    """A record as it is shown."""
+    """Base of response bodies."""
 
 
 class Sent(msgspec.Struct, forbid_unknown_fields=True):
-    """What a caller sends. Unknown members are refused, so that nothing is changed that is not named here."""
+    """Base of request bodies. Unknown members are rejected (mass assignment)."""
 
 
 def reader(kind: type[Shown], *json: str) -> Any:
-    """What makes a record of a row; the columns named are JSON."""
+    """Return a function that converts a row to a struct. The named columns hold JSON."""
 
     def read(row: asyncpg.Record) -> Shown:
         values = dict(row)
@@ -51,7 +51,7 @@ class User(Shown):
 
 
 class NewUser(Sent):
-    """``send_mail``: a mail lets them choose a password."""
+    """``send_mail``: send a mail with a link to choose a password."""
 
     email: str
     name: str | None = None
@@ -61,7 +61,7 @@ class NewUser(Sent):
 
 
 class ProfileChange(Sent):
-    """Standard claims (OpenID Connect Core section 5.1); null removes one, what is left out stays."""
+    """Standard claims (OpenID Connect Core section 5.1). Null removes a claim; absent members keep their value."""
 
     name: str | UnsetType | None = UNSET
     given_name: str | UnsetType | None = UNSET
@@ -133,7 +133,7 @@ class Client(Shown):
 
 
 class NewClient(Sent):
-    """Metadata by the names of RFC 7591. What is left out has the default of its kind."""
+    """Client metadata with the names of RFC 7591. Absent members get the default of the application type."""
 
     client_name: str
     client_id: str | None = None
@@ -160,10 +160,10 @@ class NewClient(Sent):
 
 
 class ClientChange(Sent):
-    """What is left out stays.
+    """Absent members keep their value.
 
-    A client that changes to ``none`` loses its secret and all that it was issued. One that changes from ``none`` gets
-    its secret by ``rotate_secret``.
+    A client that changes to ``none`` loses its secret, and everything issued to it is revoked. One that changes from
+    ``none`` gets a secret with ``rotate_secret``.
     """
 
     client_name: str | UnsetType = UNSET
@@ -189,26 +189,26 @@ class ClientChange(Sent):
 
 
 class NewSecret(Shown):
-    """A client with its secret, which is shown this once and never again; null for public clients."""
+    """A client with its secret, which is shown only this once. Null for public clients."""
 
     client_id: str
     client_secret: str | None
 
 
 class ClientRole(Sent):
-    """What the client may do here in its own name; null: nothing."""
+    """The role of the client at the admin API. Null: none."""
 
     role: Role | None
 
 
 class NotBeforeChange(Sent):
-    """A moment before which what was issued counts no more; null: now."""
+    """Tokens issued before this time are rejected. Null: the current time."""
 
     not_before: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class ResourceServer(Shown):
-    """``jwks_uri`` is the JWKS URL by which it is known; ``jwks_period`` how long it caches, in seconds."""
+    """``jwks_uri`` is the server's own JWKS URL; ``jwks_period`` is how long it caches the JWKS, in seconds."""
 
     identifier: str
     jwks_id: str
@@ -240,7 +240,7 @@ class NewResourceServer(Sent):
 
 
 class ResourceServerChange(Sent):
-    """What is left out stays."""
+    """Absent members keep their value."""
 
     name: str | UnsetType = UNSET
     scope: str | UnsetType = UNSET
@@ -253,15 +253,15 @@ class ResourceServerChange(Sent):
 
 
 class Key(Shown):
-    """A signing key with who has seen it."""
+    """A signing key with the resource servers that have fetched it."""
 
     key: KeyInfo
     witnesses: list[Witness]
 
 
 class Rotation(Sent):
-    """``deadline``: seconds that the new key waits for those who do not fetch it; null: for ever. ``now``: it does
-    not wait at all.
+    """``deadline``: seconds that the new key waits for resource servers that do not fetch it; null: no limit. ``now``:
+    activate it immediately.
     """
 
     alg: str = DEFAULT_ALGORITHM
@@ -302,7 +302,7 @@ class NewUpstream(Sent):
 
 
 class UpstreamChange(Sent):
-    """What is left out stays."""
+    """Absent members keep their value."""
 
     name: str | UnsetType = UNSET
     client_id: str | UnsetType = UNSET
@@ -320,13 +320,13 @@ class UpstreamChange(Sent):
 
 
 class Order(Sent):
-    """The ids of upstreams, in the order in which people see them."""
+    """The ids of upstreams in display order."""
 
     ids: list[str]
 
 
 class Consent(Shown):
-    """Each of ``grants`` is a scope at a resource; null is this server. ``claims`` were asked for by name."""
+    """Each of ``grants`` is a scope at a resource; null is this server. ``claims`` were requested by name."""
 
     id: UUID
     user_id: UUID
@@ -352,7 +352,7 @@ class Mail(Shown):
 
 
 class AuditEvent(Shown):
-    """``seq`` is its place in the trail; null until the next checkpoint."""
+    """``seq`` is the position in the trail; null until the next checkpoint."""
 
     id: UUID
     at: datetime
@@ -369,7 +369,7 @@ class AuditEvent(Shown):
 
 
 class Setting(Shown):
-    """A setting in effect. The value of a secret is never shown."""
+    """A setting in effect. Values of secrets are masked."""
 
     name: str
     value: str
@@ -400,6 +400,6 @@ class WhoAmI(Shown):
 
 
 class Containment(Sent):
-    """``disable``: it cannot be used again until an admin allows it."""
+    """``disable``: also disable it until an admin enables it."""
 
     disable: bool = True

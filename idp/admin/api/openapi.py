@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the admin API, made from its table of operations."""
+"""The OpenAPI 3.1 document of the admin API, generated from the table of operations."""
 
 import re
 from functools import cache
@@ -43,7 +43,7 @@ def _schemas() -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
 
 @cache
 def document() -> dict[str, Any]:
-    """The document. A permission is the scope that an operation needs, besides the role that allows it."""
+    """Return the document. Each operation names the scope it needs, in addition to the role."""
     schemas, components = _schemas()
     paths: dict[str, dict[str, Any]] = {}
     for each in OPERATIONS:
@@ -161,5 +161,5 @@ def _query(listing: Listing) -> list[dict[str, Any]]:
 
 @get(f"{PREFIX}/openapi.json", opt={"access": Access.PUBLIC})
 async def openapi() -> Response[bytes]:
-    """What can be asked, for tools. It holds nothing that is not in the documentation."""
+    """Serve the document. It contains nothing that the public documentation does not."""
     return Response(msgspec.json.encode(document()), media_type="application/json")

@@ -1,6 +1,6 @@
-"""What an operation of the admin API is, and what all of them do: check the token, read, answer, refuse.
+"""Declares the operations of the admin API, checks the token and reads the request.
 
-Operations are declared in one table, from which both the routes and the OpenAPI document are made.
+Routes and OpenAPI document are generated from one table of operations.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -41,10 +41,10 @@ class Call(msgspec.Struct, frozen=True):
     """One call of an operation.
 
     Attributes:
-        params: what the path names.
+        params: the parameters of the path.
         query: the parameters of the query.
-        body: what was sent, as the operation declares it.
-        current: the record as ``If-Match`` was held against it; a change fails if it is not so any more.
+        body: the decoded body, of the declared type.
+        current: the record that ``If-Match`` was compared with. A change fails if the record has changed since.
     """
 
     caller: Caller
@@ -55,7 +55,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What an operation answers. ``created`` is where a new record is, as the rest of its path."""
+    """The result of an operation. ``created`` is the path of a new record, relative to the prefix."""
 
     content: Any = None
     status: HTTPStatus = HTTPStatus.OK
@@ -67,15 +67,15 @@ H = TypeVar("H", bound=Handler)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that can be asked.
+    """One operation.
 
     Attributes:
-        path: after :data:`PREFIX`, with ``{name}`` for what varies.
-        permission: what the caller needs; None: only to be an admin.
-        body: the type of what is sent, if something is.
-        content: the type of the answer; None: it has none.
-        listing: for lists, what they can be filtered and sorted by.
-        current: what the operation changes, as GET shows it: then ``If-Match`` is required.
+        path: the path after :data:`PREFIX`, with ``{name}`` for parameters.
+        permission: the required permission; None: any admin.
+        body: the type of the request body; None: no body.
+        content: the type of the response body; None: no body.
+        listing: for lists, the filters and sort orders.
+        current: loads the record that the operation changes. If set, ``If-Match`` is required.
     """
 
     method: str
@@ -95,7 +95,7 @@ OPERATIONS: list[Operation] = []
 
 
 def operation(method: str, path: str, permission: Permission | None, summary: str, **more: Any) -> Callable[[H], H]:
-    """Declare an operation; its tag is the first part of its path."""
+    """Declare an operation. Its tag is the first segment of its path."""
 
     def declare(handler: H) -> H:
         tag = path.split("/")[1]
@@ -110,7 +110,7 @@ def operation(method: str, path: str, permission: Permission | None, summary: st
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A page of a list. ``next_cursor`` continues it; it is null at the end."""
+    """A page of a list. ``next_cursor`` continues the list; it is null on the last page."""
 
     items: list[Any]
     next_cursor: str | None
@@ -119,7 +119,7 @@ class Page(msgspec.Struct, frozen=True):
 def listed(
     path: str, permission: Permission, summary: str, *, listing: Listing, read: Callable[[Any], Any], item: Any
 ) -> None:
-    """Declare the operation that lists records; ``read`` makes an ``item`` of a row."""
+    """Declare an operation that lists records. ``read`` converts a row to an ``item``."""
 
     async def handler(call: Call) -> Page:
         query = dict(call.query)
@@ -134,10 +134,10 @@ def listed(
 
 
 async def one(listing: Listing, read: Callable[[Any], Any], **key: str) -> Any:
-    """The record that has this key.
+    """Return the record with this key.
 
     Raises:
-        ProblemError: 404, there is none.
+        ProblemError: 404, there is no such record.
     """
     row = await find(listing, **key)
     if row is None:
@@ -150,12 +150,12 @@ def not_found() -> ProblemError:
 
 
 def tag_of(content: Any) -> str:
-    """The strong entity tag of a record (RFC 9110 section 8.8.3)."""
+    """Return the strong entity tag of a record (RFC 9110 section 8.8.3)."""
     return f'"{sha256(msgspec.json.encode(content)).hexdigest()[:32]}"'
 
 
 async def authorize(request: AnyRequest, permission: Permission | None) -> Caller:
-    """Who calls, if the token and the roles of whom it stands for allow it.
+    """Authenticate the caller and check that both token and roles allow the operation.
 
     Raises:
         BearerError: the token is missing, not valid, not for the admin API, or lacks the scope.
@@ -186,11 +186,11 @@ async def authorize(request: AnyRequest, permission: Permission | None) -> Calle
 
 
 async def _hold(live: LiveAccessToken, caller: Caller) -> None:
-    """Check that a token counts and its roles are held, and keep it so for the rest of the transaction.
+    """Check that the token is still valid and lock the caller's roles until the end of the transaction.
 
     Raises:
         InvalidTokenError: the token was revoked meanwhile.
-        PermissionDeniedError: a role was taken meanwhile.
+        PermissionDeniedError: a role was revoked meanwhile.
     """
     if not await access_tokens.hold(live):
         raise InvalidTokenError
@@ -245,7 +245,7 @@ async def _perform(operation: Operation, call: Call, request: AnyRequest) -> pro
 
 
 def _link(request: AnyRequest, call: Call, page: Page) -> dict[str, str]:
-    """Where the next page is (RFC 8288)."""
+    """Return the ``Link`` header to the next page (RFC 8288)."""
     if page.next_cursor is None:
         return {}
     query = urlencode({**call.query, "cursor": page.next_cursor})
@@ -253,7 +253,7 @@ def _link(request: AnyRequest, call: Call, page: Page) -> dict[str, str]:
 
 
 def _check_match(request: AnyRequest, tag: str) -> None:
-    """Refuse a change of something that the caller has not seen as it is (RFC 9110 section 13.1.1, RFC 6585)."""
+    """Require an ``If-Match`` with the current entity tag (RFC 9110 section 13.1.1, RFC 6585 section 3)."""
     given = request_header(request.scope, b"if-match")
     if given is None:
         raise ProblemError(
@@ -278,7 +278,7 @@ async def _body(operation: Operation, request: AnyRequest) -> Any:
 
 
 def _check_text(value: Any) -> None:
-    """PostgreSQL stores no NUL, in values as in names of members."""
+    """Return whether a value contains a NUL, which PostgreSQL cannot store, also in names of members."""
     if isinstance(value, str) and "\0" in value:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", "A text has a character that cannot be kept.")
     for inner in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -286,7 +286,7 @@ def _check_text(value: Any) -> None:
 
 
 def route_of(operation: Operation) -> HTTPRouteHandler:
-    """The route that answers to an operation."""
+    """Return the route of an operation."""
 
     async def endpoint(request: AnyRequest) -> Response[bytes]:
         try:

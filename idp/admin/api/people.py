@@ -1,4 +1,4 @@
-"""Users, sessions, consents, mail and admins."""
+"""Operations on users, sessions, consents, mail and admins."""
 
 from http import HTTPStatus
 from uuid import UUID
@@ -65,11 +65,11 @@ def _id(text: str) -> UUID:
 
 
 async def _user(call: Call) -> User:
-    """The user of the path, on whom the caller may act.
+    """Return the user named in the path, after checking that the caller may act on them.
 
     Raises:
-        ProblemError: there is none.
-        PermissionDeniedError: only an owner may.
+        ProblemError: 404, there is no such user.
+        PermissionDeniedError: only an owner may act on this user.
     """
     user = await user_by_id(_id(call.params["user_id"]))
     if user is None:

@@ -49,12 +49,12 @@ class ProblemError(Exception):
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An error (RFC 9457 section 3).
+    """Problem details (RFC 9457 section 3).
 
     Attributes:
-        type: tells errors apart.
-        instance: the request, as logs and the audit trail name it.
-        errors: for what was asked wrongly, by the name of the parameter.
+        type: a URI that identifies the kind of problem.
+        instance: the request id, as in the log and the audit trail.
+        errors: validation errors by the name of the parameter.
     """
 
     type: str

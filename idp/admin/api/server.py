@@ -1,4 +1,4 @@
-"""The server itself: keys, upstreams, the audit trail, settings, and who the caller is."""
+"""Operations on keys, upstreams, the audit trail and settings, and ``whoami``."""
 
 from http import HTTPStatus
 
@@ -113,7 +113,11 @@ async def revoke_key(call: Call) -> lifecycle.Revocation:
 
 
 @operation(
-    "POST", "/keys/{kid}/contain", Permission.KEYS_WRITE, "The same, with what goes on and until when", content=Report
+    "POST",
+    "/keys/{kid}/contain",
+    Permission.KEYS_WRITE,
+    "The same, with what goes on and until when",
+    content=Report,
 )
 async def end_all_of_key(call: Call) -> Report:
     return await contain_key(call.params["kid"])

@@ -1,4 +1,4 @@
-"""The console: screens for people. Each file declares those of its part."""
+"""The admin console. Each file declares the screens of one section."""
 
 from idp.admin.console import admins, audit, clients, keys, overview, resource_servers, setup, upstreams, users
 from idp.admin.console.screen import ROUTES as SCREENS

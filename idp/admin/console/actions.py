@@ -1,7 +1,7 @@
-"""Screens for what is done with one confirmation: a page that says what will happen, and the form that does it.
+"""Actions with a confirmation page.
 
-The page is a GET and the deed a POST to the same address, so that both work without a script, and a sign-in that has
-become old is renewed in between.
+GET shows what will happen; POST to the same path does it. So both work without JavaScript, and a sign-in that is too
+old is renewed in between.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,57 +11,57 @@ import msgspec
 from litestar import Response
 
 from idp.admin.console.components import facts
-from idp.admin.console.screen import HOME, AdminRequest, done, screen, show
+from idp.admin.console.screen import HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 
-#: Does the deed. Returns where to go and what to say, or an answer of its own.
+#: Carries out an action. Returns the next path and the name of a notice, or a response.
 ActionHandler = Callable[[AdminRequest, str], Awaitable[tuple[str, str] | Response[str]]]
 
-#: Whom or what a deed is done to, given the part of the path: facts that tell it from all others. Raises the page of
+#: Returns the facts that identify the target of an action, given the key in the path. Raises
 #: :func:`idp.admin.console.screen.not_found` if there is no such record.
 Subject = Callable[[str], Awaitable[Mapping[str, Any]]]
 
 
-class Confirmed(msgspec.Struct, frozen=True):
-    """A deed.
+class ConfirmedAction(msgspec.Struct, frozen=True):
+    """An action with a confirmation page.
 
     Attributes:
-        name: the last part of its address.
-        title: of the page and of its button.
+        name: the last segment of its path.
+        title: the title of the page and of its button.
         explanation: what will happen.
-        fresh: the sign-in must not be long ago.
+        fresh: whether a recent sign-in is required.
     """
 
     name: str
     title: str
     explanation: str
     permission: Permission
-    deed: ActionHandler
+    handler: ActionHandler
     danger: bool = True
     fresh: bool = True
 
 
-def declare(section: str, parameter: str, subject: Subject, deeds: list[Confirmed]) -> None:
-    """Declare the screens of the deeds that can be done to a record.
+def declare_actions(section: str, parameter: str, subject: Subject, actions: list[ConfirmedAction]) -> None:
+    """Declare the confirmation pages of the actions on a kind of record.
 
     Args:
-        section: the part of the console, as ``users``.
-        parameter: what the path calls the record.
-        subject: what the page that asks names.
+        section: the section of the console, such as ``users``.
+        parameter: the name of the path parameter with the key of the record.
+        subject: returns the facts that the confirmation page shows.
     """
-    for each in deeds:
+    for each in actions:
         _declare(section, parameter, subject, each)
 
 
-def _declare(section: str, parameter: str, subject: Subject, each: Confirmed) -> None:
+def _declare(section: str, parameter: str, subject: Subject, each: ConfirmedAction) -> None:
     path = f"/{section}/{{{parameter}}}/{each.name}"
 
     @screen("GET", path, each.permission, fresh=each.fresh)
-    async def ask(visit: AdminRequest) -> Response[str]:
-        record = visit.params[parameter]
+    async def ask(request: AdminRequest) -> Response[str]:
+        record = request.params[parameter]
         named = await subject(record)
-        return show(
-            visit,
+        return render(
+            request,
             "form",
             section=section,
             heading=f"{each.title}?",
@@ -75,6 +75,6 @@ def _declare(section: str, parameter: str, subject: Subject, each: Confirmed) ->
         )
 
     @screen("POST", path, each.permission, fresh=each.fresh)
-    async def act(visit: AdminRequest) -> Response[str] | Response[bytes]:
-        answer = await each.deed(visit, visit.params[parameter])
-        return answer if isinstance(answer, Response) else done(*answer)
+    async def act(request: AdminRequest) -> Response[str] | Response[bytes]:
+        answer = await each.handler(request, request.params[parameter])
+        return answer if isinstance(answer, Response) else redirect_with_notice(*answer)

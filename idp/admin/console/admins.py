@@ -1,4 +1,4 @@
-"""Admins, the outbox and the settings: short screens."""
+"""Screens of admins, the mail outbox and the settings."""
 
 from typing import Any
 from uuid import UUID
@@ -8,17 +8,17 @@ from litestar import Response
 from idp.admin import lists, roles
 from idp.admin.configuration import settings_in_effect
 from idp.admin.console import actions
-from idp.admin.console.actions import Confirmed
+from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, text, when
-from idp.admin.console.screen import HOME, AdminRequest, screen, show
+from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission, Role
 from idp.mail import outbox
 
 
 @screen("GET", "/admins", Permission.ADMINS_READ)
-async def list_admins(visit: AdminRequest) -> Response[str]:
-    found = await asked_page(visit, lists.ADMINS)
-    may = Permission.ADMINS_WRITE in visit.caller.allowed
+async def list_admins(request: AdminRequest) -> Response[str]:
+    found = await asked_page(request, lists.ADMINS)
+    may = Permission.ADMINS_WRITE in request.caller.allowed
     rows = [
         [
             Cell(row["email"], f"{HOME}/users/{row['user_id']}"),
@@ -29,21 +29,21 @@ async def list_admins(visit: AdminRequest) -> Response[str]:
         ]
         for row in found.rows
     ]
-    return show(
-        visit, "list", section="admins", heading="Admins", path=f"{HOME}/admins",
+    return render(
+        request, "list", section="admins", heading="Admins", path=f"{HOME}/admins",
         intro="Who may look at this server and change it. To give somebody a role, find them under Users.",
-        columns=("Email address", "Role", "Given by", "Since", ""), rows=rows, next=next_url(visit, found),
+        columns=("Email address", "Role", "Given by", "Since", ""), rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
 
 @screen("GET", "/admins/{admin_id}", Permission.ADMINS_READ)
-async def show_admin(visit: AdminRequest) -> Response[str]:
-    row = await one(lists.ADMINS, id=visit.params["admin_id"])
+async def show_admin(request: AdminRequest) -> Response[str]:
+    row = await one(lists.ADMINS, id=request.params["admin_id"])
     shown = {"Role": row["role"].replace("_", " "), "Given by": row["granted_by"], "Since": row["granted_at"]}
-    return show(visit, "record", section="admins", heading=row["email"], facts=facts(shown))
+    return render(request, "record", section="admins", heading=row["email"], facts=facts(shown))
 
 
-async def _revoke(visit: AdminRequest, admin_id: str) -> tuple[str, str]:
+async def _revoke(request: AdminRequest, admin_id: str) -> tuple[str, str]:
     row = await one(lists.ADMINS, id=admin_id)
     await roles.revoke(UUID(str(row["user_id"])), Role(row["role"]))
     return "/admins", "revoked"
@@ -54,17 +54,17 @@ async def _named_admin(admin_id: str) -> dict[str, Any]:
     return {"Email address": row["email"], "Role": row["role"].replace("_", " ")}
 
 
-actions.declare(
+actions.declare_actions(
     "admins",
     "admin_id",
     _named_admin,
-    [Confirmed("revoke", "Take the role", "They lose what it allows at once.", Permission.ADMINS_WRITE, _revoke)],
+    [ConfirmedAction("revoke", "Take the role", "They lose what it allows at once.", Permission.ADMINS_WRITE, _revoke)],
 )
 
 
 @screen("GET", "/outbox", Permission.OUTBOX_READ)
-async def list_mails(visit: AdminRequest) -> Response[str]:
-    found = await asked_page(visit, lists.MAILS)
+async def list_mails(request: AdminRequest) -> Response[str]:
+    found = await asked_page(request, lists.MAILS)
     rows = [
         [
             Cell(row["recipient"], f"{HOME}/outbox/{row['id']}"),
@@ -77,22 +77,22 @@ async def list_mails(visit: AdminRequest) -> Response[str]:
     ]
     states = lists.MAILS.filters["state"].choices
     filters = [
-        Field("recipient", "Recipient", visit.query.get("recipient", "")),
+        Field("recipient", "Recipient", request.query.get("recipient", "")),
         Field(
-            "state", "State", visit.query.get("state", ""), "choice",
+            "state", "State", request.query.get("state", ""), "choice",
             choices=(("", "All"), *((state, state) for state in states)),
         ),
     ]  # fmt: skip
-    return show(
-        visit, "list", section="outbox", heading="Mail", path=f"{HOME}/outbox", filters=filters,
+    return render(
+        request, "list", section="outbox", heading="Mail", path=f"{HOME}/outbox", filters=filters,
         intro="What was written to people, and what became of it. What a mail says cannot be read here.",
-        columns=("Recipient", "Mail", "State", "The server says", "Written"), rows=rows, next=next_url(visit, found),
+        columns=("Recipient", "Mail", "State", "The server says", "Written"), rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
 
 @screen("GET", "/outbox/{mail_id}", Permission.OUTBOX_READ)
-async def show_mail(visit: AdminRequest) -> Response[str]:
-    row = await one(lists.MAILS, id=visit.params["mail_id"])
+async def show_mail(request: AdminRequest) -> Response[str]:
+    row = await one(lists.MAILS, id=request.params["mail_id"])
     shown = {
         "Mail": row["template"].replace("_", " "),
         "State": row["state"],
@@ -102,9 +102,9 @@ async def show_mail(visit: AdminRequest) -> Response[str]:
         "Next attempt": when(row["next_attempt_at"], "none"),
         "Finished": when(row["finished_at"], "not yet"),
     }
-    retry = row["state"] == "deferred" and Permission.OUTBOX_WRITE in visit.caller.allowed
+    retry = row["state"] == "deferred" and Permission.OUTBOX_WRITE in request.caller.allowed
     buttons = [Action("Try again now", f"{HOME}/outbox/{row['id']}/retry")] if retry else []
-    return show(visit, "record", section="outbox", heading=row["recipient"], facts=facts(shown), acts=buttons)
+    return render(request, "record", section="outbox", heading=row["recipient"], facts=facts(shown), acts=buttons)
 
 
 async def _retry(_visit: AdminRequest, mail_id: str) -> tuple[str, str]:
@@ -118,12 +118,12 @@ async def _named_mail(mail_id: str) -> dict[str, Any]:
     return {"Recipient": row["recipient"], "Mail": row["template"].replace("_", " "), "Written": row["created_at"]}
 
 
-actions.declare(
+actions.declare_actions(
     "outbox",
     "mail_id",
     _named_mail,
     [
-        Confirmed(
+        ConfirmedAction(
             "retry", "Try again now", "A mail that was deferred is tried again.", Permission.OUTBOX_WRITE, _retry,
             danger=False, fresh=False,
         )
@@ -132,12 +132,12 @@ actions.declare(
 
 
 @screen("GET", "/settings", Permission.SETTINGS_READ)
-async def show_settings(visit: AdminRequest) -> Response[str]:
+async def show_settings(request: AdminRequest) -> Response[str]:
     rows = [
         [Cell(row["name"]), text(row["value"]), text(row["default"]), Cell(row["help"])] for row in settings_in_effect()
     ]
-    return show(
-        visit, "list", section="settings", heading="Settings", path=f"{HOME}/settings",
+    return render(
+        request, "list", section="settings", heading="Settings", path=f"{HOME}/settings",
         intro="As this worker reads them from its environment. Secrets are masked.",
         columns=("Name", "Value", "Default", "Meaning"), rows=rows,
     )  # fmt: skip

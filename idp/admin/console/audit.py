@@ -1,4 +1,4 @@
-"""The audit trail: filters, one event, export."""
+"""Screens of the audit trail: the filtered list, one event, export."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +9,7 @@ from litestar.response import Stream
 
 from idp.admin import lists
 from idp.admin.console.components import Action, Cell, Field, asked_page, exactly, facts, next_url, one, text
-from idp.admin.console.screen import HOME, AdminRequest, screen, show
+from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.audit import trail
 from idp.audit.events import record
@@ -21,8 +21,8 @@ LABELS = {"jsonl": "JSON lines", "csv": "CSV"}
 
 
 @screen("GET", "/audit", Permission.AUDIT_READ)
-async def list_events(visit: AdminRequest) -> Response[str]:
-    found = await asked_page(visit, lists.AUDIT)
+async def list_events(admin_request: AdminRequest) -> Response[str]:
+    found = await asked_page(admin_request, lists.AUDIT)
     rows = [
         [
             exactly(row["at"]),
@@ -35,28 +35,29 @@ async def list_events(visit: AdminRequest) -> Response[str]:
         ]
         for row in found.rows
     ]
-    query = visit.request.scope["query_string"].decode("ascii", "replace")
+    query = admin_request.http.scope["query_string"].decode("ascii", "replace")
     exports = [Action(f"Export as {LABELS[name]}", f"{HOME}/audit/export/{name}?{query}") for name in FORMATS]
     outcomes = [("", "All"), *((each, each) for each in lists.AUDIT.filters["outcome"].choices)]
     filters = [
-        Field("event", "Event", visit.query.get("event", ""), help="As sign_in or key_activated."),
-        Field("outcome", "Outcome", visit.query.get("outcome", ""), "choice", choices=outcomes),
-        Field("user_id", "User id", visit.query.get("user_id", "")),
-        Field("client_id", "client_id", visit.query.get("client_id", "")),
-        Field("actor", "Actor", visit.query.get("actor", "")),
-        Field("request_id", "Request id", visit.query.get("request_id", "")),
-        Field("since", "Since", visit.query.get("since", ""), help="As 2026-11-23 or 2026-11-23T17:00:00Z."),
-        Field("until", "Until", visit.query.get("until", "")),
+        Field("event", "Event", admin_request.query.get("event", ""), help="As sign_in or key_activated."),
+        Field("outcome", "Outcome", admin_request.query.get("outcome", ""), "choice", choices=outcomes),
+        Field("user_id", "User id", admin_request.query.get("user_id", "")),
+        Field("client_id", "client_id", admin_request.query.get("client_id", "")),
+        Field("actor", "Actor", admin_request.query.get("actor", "")),
+        Field("request_id", "Request id", admin_request.query.get("request_id", "")),
+        Field("since", "Since", admin_request.query.get("since", ""), help="As 2026-11-23 or 2026-11-23T17:00:00Z."),
+        Field("until", "Until", admin_request.query.get("until", "")),
     ]
-    return show(
-        visit, "list", section="audit", heading="Audit", path=f"{HOME}/audit", filters=filters, acts=exports,
-        columns=("When", "Event", "Outcome", "By", "User", "Client", "From"), rows=rows, next=next_url(visit, found),
+    return render(
+        admin_request, "list", section="audit", heading="Audit", path=f"{HOME}/audit", filters=filters, acts=exports,
+        columns=("When", "Event", "Outcome", "By", "User", "Client", "From"), rows=rows,
+        next=next_url(admin_request, found),
     )  # fmt: skip
 
 
 @screen("GET", "/audit/{event_id}", Permission.AUDIT_READ)
-async def show_event(visit: AdminRequest) -> Response[str]:
-    row = await one(lists.AUDIT, id=visit.params["event_id"])
+async def show_event(admin_request: AdminRequest) -> Response[str]:
+    row = await one(lists.AUDIT, id=admin_request.params["event_id"])
     shown: dict[str, Any] = {
         name.replace("_", " "): row[name] for name in trail.COLUMNS if name not in ("detail", "seq")
     }
@@ -68,18 +69,18 @@ async def show_event(visit: AdminRequest) -> Response[str]:
         shown["checkpoint"], shown["checkpoint at"] = str(proof["number"]), exactly(proof["at"])
     for name, value in msgspec.json.decode(row["detail"]).items():
         shown[name] = msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
-    return show(visit, "record", section="audit", heading=row["event"].replace("_", " "), facts=facts(shown))
+    return render(admin_request, "record", section="audit", heading=row["event"].replace("_", " "), facts=facts(shown))
 
 
 @screen("GET", "/audit/export/{form}", Permission.AUDIT_READ)
-async def export(visit: AdminRequest) -> Response[Any]:
-    """What the filters show, as a file, page by page: nothing of it is held in memory."""
-    form = visit.params["form"] if visit.params["form"] in FORMATS else "jsonl"
-    known = {name: value for name, value in visit.query.items() if name in lists.AUDIT.filters and value}
+async def export(admin_request: AdminRequest) -> Response[Any]:
+    """Stream the filtered events as a file, page by page."""
+    form = admin_request.params["form"] if admin_request.params["form"] in FORMATS else "jsonl"
+    known = {name: value for name, value in admin_request.query.items() if name in lists.AUDIT.filters and value}
     try:
         await list_page(lists.AUDIT, known, limit=1)
     except InvalidQueryError as error:
-        # An empty file would say that nothing happened.
+        # An empty file would suggest that there are no events.
         raise PageError("Nothing was exported", "A filter has a value that it cannot have.") from error
     await record("audit_exported", detail={"format": form, **known})
     return Stream(

@@ -1,4 +1,4 @@
-"""Clients: guided creation, what is registered of them, and what can be done to them."""
+"""Screens of clients: guided creation, metadata and actions."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from idp import clock
 from idp.admin import lists
 from idp.admin.access import check_client, check_scope
 from idp.admin.console import actions, reports, snippets
-from idp.admin.console.actions import Confirmed
+from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import (
     Action,
     Cell,
@@ -22,7 +22,7 @@ from idp.admin.console.components import (
     version,
     when,
 )
-from idp.admin.console.screen import HOME, AdminRequest, done, not_found, screen, show
+from idp.admin.console.screen import HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
 from idp.errors import OAuthError
@@ -36,7 +36,7 @@ TITLES = {
     "native": ("Native app", "On a phone or a desktop."),
     "service": ("Service", "A program that calls APIs in its own name, without people."),
 }
-#: Fields that are lists, one entry a line.
+#: Fields with a list of values, one per line.
 LINES = ("redirect_uris", "post_logout_redirect_uris", "grant_types", "default_acr_values", "upstreams")
 CHECKS = (
     "strict_auth_method",
@@ -47,7 +47,7 @@ CHECKS = (
     "refresh_token_cookie",
     "authorization_challenge",
 )
-#: What a new client is asked, by its kind, with the usual answer.
+#: Options that a new client is asked for, by application type, with their defaults.
 ASKED = {
     "web": {"require_pkce": True, "scope_claims_in_id_token": False},
     "spa": {"refresh_token_cookie": False, "scope_claims_in_id_token": False},
@@ -88,8 +88,8 @@ LABELS = {
 
 
 @screen("GET", "/clients", Permission.CLIENTS_READ)
-async def list_clients(visit: AdminRequest) -> Response[str]:
-    found = await asked_page(visit, lists.CLIENTS)
+async def list_clients(request: AdminRequest) -> Response[str]:
+    found = await asked_page(request, lists.CLIENTS)
     rows = [
         [
             Cell(row["client_name"], f"{HOME}/clients/{row['client_id']}"),
@@ -101,23 +101,23 @@ async def list_clients(visit: AdminRequest) -> Response[str]:
         for row in found.rows
     ]
     create = []
-    if Permission.CLIENTS_WRITE in visit.caller.allowed:
+    if Permission.CLIENTS_WRITE in request.caller.allowed:
         create = [Action(f"New {title.lower()}", f"{HOME}/clients/new/{kind}") for kind, (title, _) in TITLES.items()]
-    return show(
-        visit, "list", section="clients", heading="Clients", path=f"{HOME}/clients", acts=create,
+    return render(
+        request, "list", section="clients", heading="Clients", path=f"{HOME}/clients", acts=create,
         intro="The applications that people sign in to, and the services that act in their own name.",
-        filters=_filters(visit),
-        columns=("Name", "client_id", "Grants", "State", "Since"), rows=rows, next=next_url(visit, found),
+        filters=_filters(request),
+        columns=("Name", "client_id", "Grants", "State", "Since"), rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
 
-def _filters(visit: AdminRequest) -> list[Field]:
+def _filters(request: AdminRequest) -> list[Field]:
     states = (("", "All"), ("false", "enabled"), ("true", "disabled"))
     grants = (("", "All"), *((grant, grant) for grant in GRANT_TYPES))
     return [
-        Field("q", "Part of the name, or the client_id", visit.query.get("q", ""), "search"),
-        Field("disabled", "State", visit.query.get("disabled", ""), "choice", choices=states),
-        Field("grant_type", "Grant", visit.query.get("grant_type", ""), "choice", choices=grants),
+        Field("q", "Part of the name, or the client_id", request.query.get("q", ""), "search"),
+        Field("disabled", "State", request.query.get("disabled", ""), "choice", choices=states),
+        Field("grant_type", "Grant", request.query.get("grant_type", ""), "choice", choices=grants),
     ]
 
 
@@ -126,48 +126,49 @@ def _state(row: Any) -> Cell:
 
 
 @screen("GET", "/clients/new/{kind}", Permission.CLIENTS_WRITE)
-async def new_client(visit: AdminRequest) -> Response[str]:
-    return _creation(visit)
+async def new_client(request: AdminRequest) -> Response[str]:
+    return _creation(request)
 
 
-def _creation(visit: AdminRequest, error: str | None = None) -> Response[str]:
-    kind = visit.params["kind"]
+def _creation(request: AdminRequest, error: str | None = None) -> Response[str]:
+    kind = request.params["kind"]
     if kind not in TITLES:
         raise not_found()
     title, explanation = TITLES[kind]
-    fields = [Field("client_name", "Name, as people see it", visit.form.get("client_name", ""), required=True)]
+    fields = [Field("client_name", "Name, as people see it", request.form.get("client_name", ""), required=True)]
     if kind != "service":
-        uris, hint = visit.form.get("redirect_uris", ""), "Exactly as it sends them, one a line, such as "
+        uris, hint = request.form.get("redirect_uris", ""), "Exactly as it sends them, one a line, such as "
         if kind == "native":
             hint += "com.example.app:/callback or http://localhost/callback, which stands for any port"
         else:
             hint += "https://app.example.com/callback"
         fields.append(Field("redirect_uris", "Redirect URIs", uris, "lines", hint, required=True))
-    scope = visit.form.get("scope", KINDS[kind]["scope"])
+    scope = request.form.get("scope", KINDS[kind]["scope"])
     fields.append(Field("scope", "Scopes that it may ask for", scope, help="Parted by spaces."))
-    fields += [_check(name, name in visit.form if visit.form else usual) for name, usual in ASKED[kind].items()]
-    return show(
-        visit, "form", section="clients", heading=f"New {title.lower()}", intro=explanation, fields=fields, error=error,
+    fields += [_check(name, name in request.form if request.form else usual) for name, usual in ASKED[kind].items()]
+    return render(
+        request, "form", section="clients", heading=f"New {title.lower()}", intro=explanation, fields=fields,
+        error=error,
         action=f"{HOME}/clients/new/{kind}", label="Register", back=f"{HOME}/clients", status=400 if error else 200,
     )  # fmt: skip
 
 
 @screen("POST", "/clients/new/{kind}", Permission.CLIENTS_WRITE, fresh=True)
-async def create_client(visit: AdminRequest) -> Response[Any]:
-    kind = visit.params["kind"]
+async def create_client(request: AdminRequest) -> Response[Any]:
+    kind = request.params["kind"]
     if kind not in TITLES:
         raise not_found()
-    scope = visit.form.get("scope", "").strip()
-    check_scope(visit.caller, scope.split())
-    given: dict[str, Any] = {"client_name": visit.form.get("client_name", "").strip(), "scope": scope}
+    scope = request.form.get("scope", "").strip()
+    check_scope(request.caller, scope.split())
+    given: dict[str, Any] = {"client_name": request.form.get("client_name", "").strip(), "scope": scope}
     if kind != "service":
-        given["redirect_uris"] = _lines(visit.form.get("redirect_uris", ""))
-    given |= {name: name in visit.form for name in ASKED[kind]}
+        given["redirect_uris"] = _lines(request.form.get("redirect_uris", ""))
+    given |= {name: name in request.form for name in ASKED[kind]}
     try:
         client, secret = await registration.register_client(**(KINDS[kind] | given))
     except OAuthError as error:
-        return _creation(visit, error.description)
-    return await _record(visit, client.client_id, secret)
+        return _creation(request, error.description)
+    return await _record(request, client.client_id, secret)
 
 
 def _check(name: str, on: bool) -> Field:
@@ -179,11 +180,11 @@ def _lines(entered: str) -> Any:
 
 
 @screen("GET", "/clients/{client_id}", Permission.CLIENTS_READ)
-async def show_client(visit: AdminRequest) -> Response[str]:
-    return await _record(visit, visit.params["client_id"])
+async def show_client(request: AdminRequest) -> Response[str]:
+    return await _record(request, request.params["client_id"])
 
 
-async def _record(visit: AdminRequest, client_id: str, secret: str | None = None) -> Response[str]:
+async def _record(request: AdminRequest, client_id: str, secret: str | None = None) -> Response[str]:
     row = await one(lists.CLIENTS, client_id=client_id)
     shown = {
         "client_id": row["client_id"],
@@ -196,14 +197,14 @@ async def _record(visit: AdminRequest, client_id: str, secret: str | None = None
         "Since": row["created_at"],
         "Changed": row["updated_at"],
     }
-    return show(
-        visit, "record", section="clients", heading=row["client_name"], facts=facts(shown), secret=secret,
-        acts=_acts(visit, row), snippets=snippets.of_client(row, secret or "THE_SECRET"),
+    return render(
+        request, "record", section="clients", heading=row["client_name"], facts=facts(shown), secret=secret,
+        acts=_acts(request, row), snippets=snippets.of_client(row, secret or "THE_SECRET"),
     )  # fmt: skip
 
 
-def _acts(visit: AdminRequest, row: Any) -> list[Action]:
-    if Permission.CLIENTS_WRITE not in visit.caller.allowed:
+def _acts(request: AdminRequest, row: Any) -> list[Action]:
+    if Permission.CLIENTS_WRITE not in request.caller.allowed:
         return []
     path = f"{HOME}/clients/{row['client_id']}"
     found = [Action("Change", f"{path}/change"), Action("Upload a logo", f"{path}/logo")]
@@ -219,12 +220,12 @@ def _acts(visit: AdminRequest, row: Any) -> list[Action]:
 
 
 @screen("GET", "/clients/{client_id}/change", Permission.CLIENTS_WRITE)
-async def change_client(visit: AdminRequest) -> Response[str]:
-    row = await one(lists.CLIENTS, client_id=visit.params["client_id"])
-    return _change(visit, dict(row))
+async def change_client(request: AdminRequest) -> Response[str]:
+    row = await one(lists.CLIENTS, client_id=request.params["client_id"])
+    return _change(request, dict(row))
 
 
-def _change(visit: AdminRequest, values: dict[str, Any], error: str | None = None) -> Response[str]:
+def _change(request: AdminRequest, values: dict[str, Any], error: str | None = None) -> Response[str]:
     fields = [Field(name, LABELS[name], values[name] or "") for name in TEXTS[:2]]
     fields += [Field(name, LABELS[name], "\n".join(values[name] or ()), "lines") for name in LINES]
     fields += [Field(name, LABELS[name], values[name] or "") for name in TEXTS[2:]]
@@ -237,45 +238,45 @@ def _change(visit: AdminRequest, values: dict[str, Any], error: str | None = Non
         )
     )  # fmt: skip
     fields += [_check(name, values[name]) for name in CHECKS]
-    path = f"{HOME}/clients/{visit.params['client_id']}"
-    return show(
-        visit, "form", section="clients", heading=f"Change {values['client_name']}", fields=fields, error=error,
+    path = f"{HOME}/clients/{request.params['client_id']}"
+    return render(
+        request, "form", section="clients", heading=f"Change {values['client_name']}", fields=fields, error=error,
         action=f"{path}/change", label="Save", back=path, status=400 if error else 200,
-        version=version(visit, values.get("updated_at")),
+        version=version(request, values.get("updated_at")),
     )  # fmt: skip
 
 
 @screen("POST", "/clients/{client_id}/change", Permission.CLIENTS_WRITE, fresh=True)
-async def save_client(visit: AdminRequest) -> Response[Any]:
-    client_id = visit.params["client_id"]
+async def save_client(request: AdminRequest) -> Response[Any]:
+    client_id = request.params["client_id"]
     row = await one(lists.CLIENTS, client_id=client_id)
-    await check_client(visit.caller, client_id)
-    entered: dict[str, Any] = {name: visit.form.get(name, "").strip() or None for name in TEXTS}
-    entered |= {name: _lines(visit.form.get(name, "")) for name in LINES}
-    entered |= {name: name in visit.form for name in CHECKS}
-    entered[METHOD] = visit.form.get(METHOD, row[METHOD])
+    await check_client(request.caller, client_id)
+    entered: dict[str, Any] = {name: request.form.get(name, "").strip() or None for name in TEXTS}
+    entered |= {name: _lines(request.form.get(name, "")) for name in LINES}
+    entered |= {name: name in request.form for name in CHECKS}
+    entered[METHOD] = request.form.get(METHOD, row[METHOD])
     entered["upstreams"] = entered["upstreams"] or None
     entered["client_name"], entered["scope"] = entered["client_name"] or "", entered["scope"] or ""
-    check_scope(visit.caller, entered["scope"].split())
+    check_scope(request.caller, entered["scope"].split())
     try:
-        await service.update_client(client_id, seen(visit, row), **entered)
+        await service.update_client(client_id, seen(request, row), **entered)
     except (OAuthError, service.VersionConflictError) as error:
-        return _change(visit, entered, getattr(error, "description", str(error)))
-    return done(f"/clients/{client_id}")
+        return _change(request, entered, getattr(error, "description", str(error)))
+    return redirect_with_notice(f"/clients/{client_id}")
 
 
 @screen("GET", "/clients/{client_id}/logo", Permission.CLIENTS_WRITE)
-async def ask_for_logo(visit: AdminRequest) -> Response[str]:
-    row = await one(lists.CLIENTS, client_id=visit.params["client_id"])
-    return await _logo(visit, row["client_id"])
+async def ask_for_logo(request: AdminRequest) -> Response[str]:
+    row = await one(lists.CLIENTS, client_id=request.params["client_id"])
+    return await _logo(request, row["client_id"])
 
 
-async def _logo(visit: AdminRequest, client_id: str, error: str | None = None) -> Response[str]:
+async def _logo(request: AdminRequest, client_id: str, error: str | None = None) -> Response[str]:
     path = f"{HOME}/clients/{client_id}"
     size = logos.MAX_BYTES // 1024
     hint = f"PNG, JPEG, GIF or WebP, up to {size} KiB. SVG can run scripts, and is not taken."
-    return show(
-        visit, "form", section="clients", heading="Upload a logo", multipart=True,
+    return render(
+        request, "form", section="clients", heading="Upload a logo", multipart=True,
         subject=facts(await _named(client_id)), error=error, action=f"{path}/logo",
         fields=[Field("file", "Picture", kind="file", help=hint, required=True)], label="Upload", back=path,
         status=400 if error else 200,
@@ -283,56 +284,56 @@ async def _logo(visit: AdminRequest, client_id: str, error: str | None = None) -
 
 
 @screen("POST", "/clients/{client_id}/logo", Permission.CLIENTS_WRITE, upload=True)
-async def upload_logo(visit: AdminRequest) -> Response[Any]:
-    client_id = await _allowed(visit, visit.params["client_id"])
+async def upload_logo(request: AdminRequest) -> Response[Any]:
+    client_id = await _allowed(request, request.params["client_id"])
     try:
-        await logos.keep_logo(client_id, visit.file)
+        await logos.keep_logo(client_id, request.file)
     except OAuthError as error:
-        return await _logo(visit, client_id, error.description)
-    return done(f"/clients/{client_id}")
+        return await _logo(request, client_id, error.description)
+    return redirect_with_notice(f"/clients/{client_id}")
 
 
-# What can be done
+# Actions
 
 
-async def _allowed(visit: AdminRequest, client_id: str) -> str:
+async def _allowed(request: AdminRequest, client_id: str) -> str:
     await one(lists.CLIENTS, client_id=client_id)
-    await check_client(visit.caller, client_id)
+    await check_client(request.caller, client_id)
     return client_id
 
 
-async def _rotate(visit: AdminRequest, client_id: str) -> Response[str]:
-    secret = await registration.rotate_secret(await _allowed(visit, client_id))
-    return await _record(visit, client_id, secret)
+async def _rotate(request: AdminRequest, client_id: str) -> Response[str]:
+    secret = await registration.rotate_secret(await _allowed(request, client_id))
+    return await _record(request, client_id, secret)
 
 
-async def _remove_logo(visit: AdminRequest, client_id: str) -> tuple[str, str]:
-    await logos.remove_logo(await _allowed(visit, client_id))
+async def _remove_logo(request: AdminRequest, client_id: str) -> tuple[str, str]:
+    await logos.remove_logo(await _allowed(request, client_id))
     return f"/clients/{client_id}", "saved"
 
 
-async def _disable(visit: AdminRequest, client_id: str) -> tuple[str, str]:
-    await registration.disable_client(await _allowed(visit, client_id))
+async def _disable(request: AdminRequest, client_id: str) -> tuple[str, str]:
+    await registration.disable_client(await _allowed(request, client_id))
     return f"/clients/{client_id}", "disabled"
 
 
-async def _enable(visit: AdminRequest, client_id: str) -> tuple[str, str]:
-    await registration.enable_client(await _allowed(visit, client_id))
+async def _enable(request: AdminRequest, client_id: str) -> tuple[str, str]:
+    await registration.enable_client(await _allowed(request, client_id))
     return f"/clients/{client_id}", "enabled"
 
 
-async def _not_before(visit: AdminRequest, client_id: str) -> tuple[str, str]:
-    await service.set_not_before(await _allowed(visit, client_id), clock.now())
+async def _not_before(request: AdminRequest, client_id: str) -> tuple[str, str]:
+    await service.set_not_before(await _allowed(request, client_id), clock.now())
     return f"/clients/{client_id}", "saved"
 
 
-async def _contain(visit: AdminRequest, client_id: str) -> Response[str]:
-    report = await contain_client(await _allowed(visit, client_id))
-    return reports.show_report(visit, "clients", report, f"{HOME}/clients/{client_id}")
+async def _contain(request: AdminRequest, client_id: str) -> Response[str]:
+    report = await contain_client(await _allowed(request, client_id))
+    return reports.show_report(request, "clients", report, f"{HOME}/clients/{client_id}")
 
 
-async def _delete(visit: AdminRequest, client_id: str) -> tuple[str, str]:
-    await service.delete_client(await _allowed(visit, client_id))
+async def _delete(request: AdminRequest, client_id: str) -> tuple[str, str]:
+    await service.delete_client(await _allowed(request, client_id))
     return "/clients", "deleted"
 
 
@@ -342,23 +343,29 @@ async def _named(client_id: str) -> dict[str, Any]:
 
 
 _WRITE = Permission.CLIENTS_WRITE
-actions.declare(
+actions.declare_actions(
     "clients",
     "client_id",
     _named,
     [
-        Confirmed(
+        ConfirmedAction(
             "rotate_secret", "New secret", "The old one ends at once. The new one is shown once.", _WRITE, _rotate
         ),
-        Confirmed("remove_logo", "Remove the logo", "Pages show its name alone.", _WRITE, _remove_logo, danger=False),
-        Confirmed("disable", "Disable", "It is refused, and all tokens that it has are revoked.", _WRITE, _disable),
-        Confirmed("enable", "Enable", "It is accepted again. Its people sign in anew.", _WRITE, _enable, danger=False),
-        Confirmed(
+        ConfirmedAction(
+            "remove_logo", "Remove the logo", "Pages show its name alone.", _WRITE, _remove_logo, danger=False
+        ),
+        ConfirmedAction(
+            "disable", "Disable", "It is refused, and all tokens that it has are revoked.", _WRITE, _disable
+        ),
+        ConfirmedAction(
+            "enable", "Enable", "It is accepted again. Its people sign in anew.", _WRITE, _enable, danger=False
+        ),
+        ConfirmedAction(
             "not_before", "Refuse what was issued", "What it was issued before now counts no more.", _WRITE, _not_before
         ),
-        Confirmed(
+        ConfirmedAction(
             "contain", "Contain", "It may be in wrong hands: disabled, and all that it has ends.", _WRITE, _contain
         ),
-        Confirmed("delete", "Delete", "It goes with all that it has. This cannot be undone.", _WRITE, _delete),
+        ConfirmedAction("delete", "Delete", "It goes with all that it has. This cannot be undone.", _WRITE, _delete),
     ],
 )

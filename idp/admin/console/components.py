@@ -1,4 +1,4 @@
-"""What the screens are made of: plain values, which three templates know how to show."""
+"""The components of screens: plain values that three templates render."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,9 +16,9 @@ class Cell(NamedTuple):
     """A value in a table or a list of facts.
 
     Attributes:
-        mood: as a badge: ``good``, ``bad`` or ``plain``.
-        at: a moment, shown in the reader's words.
-        exact: shows date and time of the moment, to the second, instead.
+        mood: style of a badge: ``good``, ``bad`` or ``plain``.
+        at: a time, shown relative to now.
+        exact: show date and time to the second instead.
     """
 
     text: str = ""
@@ -33,7 +33,7 @@ class Field(NamedTuple):
 
     Attributes:
         kind: ``text``, ``lines``, ``check``, ``choice``, ``email``, ``password``, ``file`` or ``number``.
-        choices: value and label, for a choice.
+        choices: values and labels of a choice.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Field(NamedTuple):
 
 
 class Action(NamedTuple):
-    """Something that can be done from a screen: a link to its form or to the page that asks once more."""
+    """An action offered on a screen: a link to its form or confirmation page."""
 
     label: str
     href: str
@@ -67,12 +67,12 @@ def when(at: datetime | None, otherwise: str = "never") -> Cell:
 
 
 def exactly(at: datetime) -> Cell:
-    """A moment to the second, as what happened is put in order by it."""
+    """A cell with a time to the second."""
     return Cell(at=at, exact=True)
 
 
 def text(value: Any) -> Cell:
-    """A value in words."""
+    """Format a value as text."""
     if isinstance(value, datetime):
         return Cell(at=value)
     if isinstance(value, bool):
@@ -83,48 +83,55 @@ def text(value: Any) -> Cell:
 
 
 def facts(values: Mapping[str, Any]) -> list[tuple[str, Cell]]:
-    """Names and values, each value in words."""
+    """Format names and values as a list of facts."""
     return [(name, value if isinstance(value, Cell) else text(value)) for name, value in values.items()]
 
 
-async def asked_page(visit: AdminRequest, listing: Listing, **fixed: str) -> Page:
-    """The page of a list that the query asks for; what it cannot be asked for is left out."""
-    known = {name: value for name, value in visit.query.items() if name in listing.filters and value}
+async def asked_page(admin_request: AdminRequest, listing: Listing, **fixed: str) -> Page:
+    """Return the page of a list that the query selects. Unknown filters and sort orders are ignored."""
+    known = {name: value for name, value in admin_request.query.items() if name in listing.filters and value}
     try:
         return await list_page(
-            listing, known | fixed, sort=visit.query.get("sort"), cursor=visit.query.get("cursor"), limit=50
+            listing,
+            known | fixed,
+            sort=admin_request.query.get("sort"),
+            cursor=admin_request.query.get("cursor"),
+            limit=50,
         )
     except InvalidQueryError:
         return await list_page(listing, fixed, limit=50)
 
 
-def next_url(visit: AdminRequest, page: Page) -> str | None:
-    """Where the list goes on."""
+def next_url(admin_request: AdminRequest, page: Page) -> str | None:
+    """Return the URL of the next page, or None."""
     if page.next_cursor is None:
         return None
-    kept = {name: value for name, value in visit.query.items() if name not in ("cursor", "done")}
-    return f"{visit.request.scope['path']}?{urlencode(kept | {'cursor': page.next_cursor})}"
+    kept = {name: value for name, value in admin_request.query.items() if name not in ("cursor", "done")}
+    return f"{admin_request.http.scope['path']}?{urlencode(kept | {'cursor': page.next_cursor})}"
 
 
-def version(visit: AdminRequest, updated_at: datetime | None = None) -> str | None:
-    """Which state of a record a form shows: after an error, still the one that it began with."""
-    return visit.form.get("version") or (updated_at.isoformat() if updated_at is not None else None)
+def version(admin_request: AdminRequest, updated_at: datetime | None = None) -> str | None:
+    """Return the version of the record that a form shows. After an error it is still the first one."""
+    return admin_request.form.get("version") or (updated_at.isoformat() if updated_at is not None else None)
 
 
-def seen(visit: AdminRequest, row: Any) -> datetime:
-    """The ``updated_at`` to hold a change against.
+def seen(admin_request: AdminRequest, row: Any) -> datetime:
+    """Return the ``updated_at`` that the record must still have.
 
     Raises:
-        VersionConflictError: the form showed another state of the record than the one that is there.
+        VersionConflictError: the record has changed since the form was shown.
     """
     updated_at: datetime = row["updated_at"]
-    if visit.form.get("version") != updated_at.isoformat():
+    if admin_request.form.get("version") != updated_at.isoformat():
         raise VersionConflictError
     return updated_at
 
 
 async def one(listing: Listing, **key: str) -> Any:
-    """The record of a list that has this key, or the page that says that there is none."""
+    """Return the record with this key.
+
+    Raises:
+        PageError: there is no such record."""
     row = await find(listing, **key)
     if row is None:
         raise not_found()

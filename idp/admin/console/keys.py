@@ -1,13 +1,13 @@
-"""Signing keys: their states, who has seen the next one, and what an admin can do."""
+"""Screens of signing keys: states, propagation and actions."""
 
 from typing import Any
 
 from litestar import Response
 
 from idp.admin.console import actions, reports
-from idp.admin.console.actions import Confirmed
+from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, Table, facts, text, when
-from idp.admin.console.screen import HOME, AdminRequest, done, not_found, screen, show
+from idp.admin.console.screen import HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_key
 from idp.admin.roles import Permission
 from idp.errors import NoSigningKeyError
@@ -27,7 +27,7 @@ DEADLINES = (
 
 
 @screen("GET", "/keys", Permission.KEYS_READ)
-async def list_keys(visit: AdminRequest) -> Response[str]:
+async def list_keys(request: AdminRequest) -> Response[str]:
     rows = [
         [
             Cell(key.kid, f"{HOME}/keys/{key.kid}"),
@@ -39,20 +39,20 @@ async def list_keys(visit: AdminRequest) -> Response[str]:
         ]
         for key in reversed(await lifecycle.list_keys())
     ]
-    buttons = [Action("Rotate", f"{HOME}/keys/rotate")] if _WRITE in visit.caller.allowed else []
-    return show(
-        visit, "list", section="keys", heading="Keys", path=f"{HOME}/keys", acts=buttons,
+    buttons = [Action("Rotate", f"{HOME}/keys/rotate")] if _WRITE in request.caller.allowed else []
+    return render(
+        request, "list", section="keys", heading="Keys", path=f"{HOME}/keys", acts=buttons,
         intro="A new key is published first, and signs when every resource server was seen fetching it.",
         columns=("Key id", "Algorithm", "State", "Signs from", "Published until", "Tokens"), rows=rows,
     )  # fmt: skip
 
 
 @screen("GET", "/keys/rotate", _WRITE, fresh=True)
-async def ask_to_rotate(visit: AdminRequest) -> Response[str]:
-    return _rotation(visit)
+async def ask_to_rotate(request: AdminRequest) -> Response[str]:
+    return _rotation(request)
 
 
-def _rotation(visit: AdminRequest, error: str | None = None) -> Response[str]:
+def _rotation(request: AdminRequest, error: str | None = None) -> Response[str]:
     fields = [
         Field("alg", "Algorithm", DEFAULT_ALGORITHM, "choice", choices=[(alg, alg) for alg in SIGNING_ALGORITHMS]),
         Field(
@@ -60,24 +60,24 @@ def _rotation(visit: AdminRequest, error: str | None = None) -> Response[str]:
             choices=[(name, label) for name, label, _ in DEADLINES],
         ),
     ]  # fmt: skip
-    return show(
-        visit, "form", section="keys", heading="Rotate a key", fields=fields, action=f"{HOME}/keys/rotate",
+    return render(
+        request, "form", section="keys", heading="Rotate a key", fields=fields, action=f"{HOME}/keys/rotate",
         intro="The new key is published now. What the old one signed stays valid until it expires.",
         label="Publish a new key", back=f"{HOME}/keys", error=error, status=400 if error else 200,
     )  # fmt: skip
 
 
 @screen("POST", "/keys/rotate", _WRITE, fresh=True)
-async def rotate(visit: AdminRequest) -> Response[Any]:
-    alg, wanted = visit.form.get("alg", ""), visit.form.get("deadline", "")
+async def rotate(request: AdminRequest) -> Response[Any]:
+    alg, wanted = request.form.get("alg", ""), request.form.get("deadline", "")
     deadlines = {name: seconds for name, _, seconds in DEADLINES}
     if alg not in SIGNING_ALGORITHMS or wanted not in deadlines:
         raise not_found()
     try:
         kid = await lifecycle.rotate(alg, deadline=deadlines[wanted])
     except (RotationPendingError, NoSigningKeyError) as error:
-        return _rotation(visit, str(error))
-    return done(f"/keys/{kid}", "published")
+        return _rotation(request, str(error))
+    return redirect_with_notice(f"/keys/{kid}", "published")
 
 
 async def _key(kid: str) -> KeyInfo:
@@ -88,8 +88,8 @@ async def _key(kid: str) -> KeyInfo:
 
 
 @screen("GET", "/keys/{kid}", Permission.KEYS_READ)
-async def show_key(visit: AdminRequest) -> Response[str]:
-    key = await _key(visit.params["kid"])
+async def show_key(request: AdminRequest) -> Response[str]:
+    key = await _key(request.params["kid"])
     shown = {
         "Key id (kid)": key.kid,
         "State": Cell(key.state, mood=_MOODS.get(key.state, "plain")),
@@ -107,9 +107,9 @@ async def show_key(visit: AdminRequest) -> Response[str]:
     seen = [_witness(server) for server in await propagation.view(key.kid)]
     columns = ("Resource server", "Has seen it", "Fetched last", "Fetches every", "Machines")
     table = Table("Who has seen it", columns, seen, "No resource server is registered for this algorithm.")
-    return show(
-        visit, "record", section="keys", heading=f"Key {key.kid[:8]}…", facts=facts(kept), tables=[table],
-        acts=_acts(key) if _WRITE in visit.caller.allowed else [],
+    return render(
+        request, "record", section="keys", heading=f"Key {key.kid[:8]}…", facts=facts(kept), tables=[table],
+        acts=_acts(key) if _WRITE in request.caller.allowed else [],
     )  # fmt: skip
 
 
@@ -148,11 +148,11 @@ async def _activate(_visit: AdminRequest, kid: str) -> tuple[str, str]:
     return f"/keys/{kid}", "activated"
 
 
-async def _contain(visit: AdminRequest, kid: str) -> tuple[str, str] | Response[str]:
+async def _contain(request: AdminRequest, kid: str) -> tuple[str, str] | Response[str]:
     key = await _key(kid)
     if key.revoked_at is not None:
         return f"/keys/{kid}", ""
-    return reports.show_report(visit, "keys", await contain_key(kid), f"{HOME}/keys")
+    return reports.show_report(request, "keys", await contain_key(kid), f"{HOME}/keys")
 
 
 async def _destroy(_visit: AdminRequest, kid: str) -> tuple[str, str]:
@@ -169,20 +169,20 @@ async def _named(kid: str) -> dict[str, Any]:
     return {"Key id (kid)": key.kid, "Algorithm": key.alg, "State": key.state}
 
 
-actions.declare(
+actions.declare_actions(
     "keys",
     "kid",
     _named,
     [
-        Confirmed(
+        ConfirmedAction(
             "activate", "Let it sign now",
             "Resource servers that have not fetched it refuse its tokens until they do.", _WRITE, _activate,
         ),
-        Confirmed(
+        ConfirmedAction(
             "contain", "Revoke",
             "It leaves the JWKS at once, and another key signs. What it signed is refused by us now, and by each"
             " service when it fetches the keys again. For emergencies.", _WRITE, _contain,
         ),
-        Confirmed("destroy", "Erase its private part", "This cannot be undone.", _WRITE, _destroy),
+        ConfirmedAction("destroy", "Erase its private part", "This cannot be undone.", _WRITE, _destroy),
     ],
 )  # fmt: skip

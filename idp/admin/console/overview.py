@@ -1,4 +1,4 @@
-"""`/admin`: how things are."""
+"""`/admin`: the overview."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from litestar import Response
 
 from idp import clock
 from idp.admin.console.components import Cell, facts
-from idp.admin.console.screen import HOME, AdminRequest, screen, show
+from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.audit import activity
 from idp.infra.db.engine import fetch
@@ -16,7 +16,7 @@ from idp.oauth.token.endpoint import GRANTS
 from idp.settings import settings
 
 HOURS = 24
-#: Pixels of the highest bar.
+#: Height of the highest bar, in pixels.
 HEIGHT = 44
 
 _STATE = """
@@ -31,12 +31,12 @@ SELECT (SELECT count(*) FROM (SELECT FROM users LIMIT 10001) AS u) AS users,
 
 
 @screen("GET", "", None)
-async def overview(visit: AdminRequest) -> Response[str]:
-    await activity.write()  # so that one sees what one has just done, as far as this worker knows it
+async def overview(request: AdminRequest) -> Response[str]:
+    await activity.write()  # Includes events that this worker has not written yet.
     (state,) = await fetch(_STATE)
     keys = [key for key in await lifecycle.list_keys() if key.state in (State.ACTIVE, State.PENDING)]
     shown: dict[str, Any] = {
-        # Many are not counted, but estimated, so that the page comes at once.
+        # Large tables are estimated, not counted, so that the page stays fast.
         "Users": f"{state['users']:,}" if state["users"] <= 10_000 else f"about {state['many']:,}",
         "Clients": f"{state['clients']:,}",
         "Mail waiting": str(state["waiting"]),
@@ -44,12 +44,12 @@ async def overview(visit: AdminRequest) -> Response[str]:
     for key in keys:
         mood = "good" if key.state == State.ACTIVE else "plain"
         shown[f"{key.alg} key {key.kid[:8]}…"] = Cell(key.state, mood=mood)
-    return show(
-        visit,
+    return render(
+        request,
         "overview",
         heading="Overview",
         charts=await _charts(),
-        warnings=await _warnings(visit, state, keys),
+        warnings=await _warnings(request, state, keys),
         facts=facts(shown),
     )
 
@@ -70,16 +70,16 @@ async def _charts() -> list[dict[str, Any]]:
     return charts
 
 
-async def _warnings(visit: AdminRequest, state: Any, keys: list[lifecycle.KeyInfo]) -> list[tuple[str, str]]:
+async def _warnings(request: AdminRequest, state: Any, keys: list[lifecycle.KeyInfo]) -> list[tuple[str, str]]:
     found = []
     if not settings().sends_mail:
-        href = f"{HOME}/settings" if Permission.SETTINGS_READ in visit.caller.allowed else HOME
+        href = f"{HOME}/settings" if Permission.SETTINGS_READ in request.caller.allowed else HOME
         found.append(("Mail is not configured (IDP_SMTP_URL): codes, resets and invitations do not leave.", href))
-    if state["dead"] and Permission.OUTBOX_READ in visit.caller.allowed:
+    if state["dead"] and Permission.OUTBOX_READ in request.caller.allowed:
         found.append((f"{state['dead']} mails of the last day could not be sent.", f"{HOME}/outbox?state=dead"))
-    if state["owners"] == 1 and visit.caller.owner:
+    if state["owners"] == 1 and request.caller.owner:
         found.append(("There is one owner. If that account is lost, so is the way in. Add another.", f"{HOME}/admins"))
-    if Permission.KEYS_READ in visit.caller.allowed:
+    if Permission.KEYS_READ in request.caller.allowed:
         for key in keys:
             if key.state == State.PENDING and (unseen := await propagation.unseen(key.kid)):
                 waited = (clock.now() - key.created_at).total_seconds() / 3600

@@ -1,4 +1,4 @@
-"""Resource servers: how each is recognised, and when it fetched the keys."""
+"""Screens of resource servers: metadata, and when each fetched the keys."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from litestar import Response
 
 from idp.admin import lists
 from idp.admin.console import actions, snippets
-from idp.admin.console.actions import Confirmed
+from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, seen, version, when
-from idp.admin.console.screen import HOME, AdminRequest, done, screen, show
+from idp.admin.console.screen import HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 from idp.errors import OAuthError
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
@@ -21,8 +21,8 @@ _WRITE = Permission.RESOURCE_SERVERS_WRITE
 
 
 @screen("GET", "/resource_servers", Permission.RESOURCE_SERVERS_READ)
-async def list_servers(visit: AdminRequest) -> Response[str]:
-    found = await asked_page(visit, lists.RESOURCE_SERVERS)
+async def list_servers(request: AdminRequest) -> Response[str]:
+    found = await asked_page(request, lists.RESOURCE_SERVERS)
     rows = [
         [
             Cell(row["name"], f"{HOME}/{SECTION}/{row['jwks_id']}"),
@@ -33,13 +33,13 @@ async def list_servers(visit: AdminRequest) -> Response[str]:
         ]
         for row in found.rows
     ]
-    create = [Action("New resource server", f"{HOME}/{SECTION}/new")] if _WRITE in visit.caller.allowed else []
-    return show(
-        visit, "list", section=SECTION, heading="Resource servers", path=f"{HOME}/{SECTION}", acts=create,
+    create = [Action("New resource server", f"{HOME}/{SECTION}/new")] if _WRITE in request.caller.allowed else []
+    return render(
+        request, "list", section=SECTION, heading="Resource servers", path=f"{HOME}/{SECTION}", acts=create,
         intro="The services that accept our access tokens. New keys sign when all of them were seen fetching them.",
-        filters=[Field("q", "Part of name or identifier", visit.query.get("q", ""), "search")],
+        filters=[Field("q", "Part of name or identifier", request.query.get("q", ""), "search")],
         columns=("Name", "Identifier (aud)", "Algorithm", "Fetched the keys", "Fetches every"),
-        rows=rows, next=next_url(visit, found),
+        rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def _period(row: Any) -> Cell:
 
 
 def _form(
-    visit: AdminRequest, path: str, values: dict[str, Any], error: str | None = None, *, new: bool
+    request: AdminRequest, path: str, values: dict[str, Any], error: str | None = None, *, new: bool
 ) -> Response[str]:
     algorithms = [(alg, alg) for alg in SIGNING_ALGORITHMS]
     fields = [Field("name", "Name, as the consent page shows it", values.get("name") or "", required=True)]
@@ -75,43 +75,43 @@ def _form(
     ]  # fmt: skip
     heading = "New resource server" if new else f"Change {values.get('name')}"
     back = path.rpartition("/")[0]
-    return show(
-        visit, "form", section=SECTION, heading=heading, fields=fields, action=path, label="Save", back=back,
-        error=error, status=400 if error else 200, version=version(visit, values.get("updated_at")),
+    return render(
+        request, "form", section=SECTION, heading=heading, fields=fields, action=path, label="Save", back=back,
+        error=error, status=400 if error else 200, version=version(request, values.get("updated_at")),
     )  # fmt: skip
 
 
-def _entered(visit: AdminRequest) -> dict[str, Any]:
+def _entered(request: AdminRequest) -> dict[str, Any]:
     return {
-        "name": visit.form.get("name", "").strip(),
-        "scope": visit.form.get("scope", "").strip(),
-        "access_token_signed_response_alg": visit.form.get("access_token_signed_response_alg", DEFAULT_ALGORITHM),
-        "access_token_type": visit.form.get("access_token_type", "at+jwt"),
-        "witnessed": "witnessed" in visit.form,
-        "networks": tuple(line.strip() for line in visit.form.get("networks", "").splitlines() if line.strip()),
-        "user_agent": visit.form.get("user_agent", "").strip() or None,
+        "name": request.form.get("name", "").strip(),
+        "scope": request.form.get("scope", "").strip(),
+        "access_token_signed_response_alg": request.form.get("access_token_signed_response_alg", DEFAULT_ALGORITHM),
+        "access_token_type": request.form.get("access_token_type", "at+jwt"),
+        "witnessed": "witnessed" in request.form,
+        "networks": tuple(line.strip() for line in request.form.get("networks", "").splitlines() if line.strip()),
+        "user_agent": request.form.get("user_agent", "").strip() or None,
     }
 
 
 @screen("GET", "/resource_servers/new", _WRITE)
-async def new_server(visit: AdminRequest) -> Response[str]:
-    return _form(visit, f"{HOME}/{SECTION}/new", {"witnessed": True}, new=True)
+async def new_server(request: AdminRequest) -> Response[str]:
+    return _form(request, f"{HOME}/{SECTION}/new", {"witnessed": True}, new=True)
 
 
 @screen("POST", "/resource_servers/new", _WRITE, fresh=True)
-async def create_server(visit: AdminRequest) -> Response[Any]:
-    entered, identifier = _entered(visit), visit.form.get("identifier", "").strip()
+async def create_server(request: AdminRequest) -> Response[Any]:
+    entered, identifier = _entered(request), request.form.get("identifier", "").strip()
     try:
         server = await registration.register_resource_server(identifier, **entered)
     except OAuthError as error:
         values = entered | {"identifier": identifier}
-        return _form(visit, f"{HOME}/{SECTION}/new", values, error.description, new=True)
-    return done(f"/{SECTION}/{server.jwks_id}")
+        return _form(request, f"{HOME}/{SECTION}/new", values, error.description, new=True)
+    return redirect_with_notice(f"/{SECTION}/{server.jwks_id}")
 
 
 @screen("GET", "/resource_servers/{jwks_id}", Permission.RESOURCE_SERVERS_READ)
-async def show_server(visit: AdminRequest) -> Response[str]:
-    row = await one(lists.RESOURCE_SERVERS, jwks_id=visit.params["jwks_id"])
+async def show_server(request: AdminRequest) -> Response[str]:
+    row = await one(lists.RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
     shown = {
         "Identifier (aud)": row["identifier"],
         "Its JWKS URL": f"{settings().issuer}/jwks/{row['jwks_id']}",
@@ -127,28 +127,28 @@ async def show_server(visit: AdminRequest) -> Response[str]:
     }
     path = f"{HOME}/{SECTION}/{row['jwks_id']}"
     buttons = [Action("Change", f"{path}/change"), Action("Delete", f"{path}/delete", danger=True)]
-    return show(
-        visit, "record", section=SECTION, heading=row["name"], facts=facts(shown),
-        acts=buttons if _WRITE in visit.caller.allowed else [], snippets=snippets.of_resource_server(row),
+    return render(
+        request, "record", section=SECTION, heading=row["name"], facts=facts(shown),
+        acts=buttons if _WRITE in request.caller.allowed else [], snippets=snippets.of_resource_server(row),
     )  # fmt: skip
 
 
 @screen("GET", "/resource_servers/{jwks_id}/change", _WRITE)
-async def change_server(visit: AdminRequest) -> Response[str]:
-    row = await one(lists.RESOURCE_SERVERS, jwks_id=visit.params["jwks_id"])
-    return _form(visit, f"{HOME}/{SECTION}/{row['jwks_id']}/change", dict(row), new=False)
+async def change_server(request: AdminRequest) -> Response[str]:
+    row = await one(lists.RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
+    return _form(request, f"{HOME}/{SECTION}/{row['jwks_id']}/change", dict(row), new=False)
 
 
 @screen("POST", "/resource_servers/{jwks_id}/change", _WRITE, fresh=True)
-async def save_server(visit: AdminRequest) -> Response[Any]:
-    row = await one(lists.RESOURCE_SERVERS, jwks_id=visit.params["jwks_id"])
-    entered = _entered(visit)
+async def save_server(request: AdminRequest) -> Response[Any]:
+    row = await one(lists.RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
+    entered = _entered(request)
     try:
-        await service.update_resource_server(row["identifier"], seen(visit, row), **entered)
+        await service.update_resource_server(row["identifier"], seen(request, row), **entered)
     except (OAuthError, service.VersionConflictError) as error:
         path = f"{HOME}/{SECTION}/{row['jwks_id']}/change"
-        return _form(visit, path, entered, getattr(error, "description", str(error)), new=False)
-    return done(f"/{SECTION}/{row['jwks_id']}")
+        return _form(request, path, entered, getattr(error, "description", str(error)), new=False)
+    return redirect_with_notice(f"/{SECTION}/{row['jwks_id']}")
 
 
 async def _delete(_visit: AdminRequest, jwks_id: str) -> tuple[str, str]:
@@ -162,12 +162,12 @@ async def _named(jwks_id: str) -> dict[str, Any]:
     return {"Name": row["name"], "Identifier (aud)": row["identifier"]}
 
 
-actions.declare(
+actions.declare_actions(
     SECTION,
     "jwks_id",
     _named,
     [
-        Confirmed(
+        ConfirmedAction(
             "delete", "Delete", "Tokens for it are not issued any more, and its JWKS URL is gone.", _WRITE, _delete
         )
     ],

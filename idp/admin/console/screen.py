@@ -1,7 +1,7 @@
-"""What all screens of the console do: see who is there, start the sign-in where it is not strong or fresh enough,
-refuse whatever no role allows, and check that a form is ours.
+"""Declares and authorizes the screens of the console.
 
-A screen is declared with the permission that it needs, so none can be without.
+A screen is declared with the permission that it needs. Every request requires a session of the configured ``acr``, a
+recent sign-in where declared, a role with the permission, and a valid CSRF token for forms.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -35,13 +35,13 @@ from idp.signin.transitions import ACR_VALUES
 
 AnyRequest = Request[Any, Any, Any]
 HOME = "/admin"
-#: The parameter that names the sign-in which keeps what was entered.
+#: The query parameter with the id of the sign-in flow that stores the form.
 KEPT = "kept"
 SIGNED_IN_AGAIN = (
     "You signed in again, and nothing is saved yet. Below is what you had entered; secrets must be entered again."
 )
 
-#: The tabs, each with the permission to see it.
+#: The tabs with the permission that each needs.
 TABS: tuple[tuple[str, str, Permission], ...] = (
     ("users", "Users", Permission.USERS_READ),
     ("clients", "Clients", Permission.CLIENTS_READ),
@@ -56,17 +56,17 @@ TABS: tuple[tuple[str, str, Permission], ...] = (
 
 
 class AdminRequest(msgspec.Struct, frozen=True):
-    """An admin at a screen.
+    """An authorized request of an admin.
 
     Attributes:
-        params: what the path names.
+        params: the parameters of the path.
         query: the parameters of the query.
-        form: what was posted, by our own page.
-        kept: what was entered in this form before the sign-in that it led to.
-        file: what was uploaded with it.
+        form: the posted form. Its CSRF token is valid.
+        kept: the form as entered before a renewed sign-in.
+        file: the uploaded file.
     """
 
-    request: AnyRequest
+    http: AnyRequest
     caller: Caller
     user: User
     params: Mapping[str, str]
@@ -92,20 +92,20 @@ def screen(
     """Declare a screen.
 
     Args:
-        path: after ``/admin``.
-        permission: what the admin needs; None: only to be one.
-        fresh: the sign-in must not be long ago. For all that gives power away, or cannot be undone.
-        upload: a file comes with the form, as ``file``.
-        page: where the form stands, after ``/admin``, if that is not its own path.
+        path: the path after ``/admin``.
+        permission: the required permission; None: any admin.
+        fresh: whether a recent sign-in is required. For screens that give power away or cannot be undone.
+        upload: whether the form has a file named ``file``.
+        page: the path of the form's page after ``/admin``, if it differs.
     """
 
     def declare(function: Screen) -> Screen:
         async def endpoint(request: AnyRequest) -> Response[Any]:
-            visit = await _admit(request, permission, fresh=fresh, upload=upload, page=page)
-            if isinstance(visit, Response):
-                return visit
+            admin_request = await _authorize(request, permission, fresh=fresh, upload=upload, page=page)
+            if isinstance(admin_request, Response):
+                return admin_request
             try:
-                return await function(visit)
+                return await function(admin_request)
             except PermissionDeniedError as error:
                 raise _forbidden(str(error)) from error
             except LastOwnerError as error:
@@ -120,13 +120,13 @@ def screen(
     return declare
 
 
-async def _admit(
+async def _authorize(
     request: AnyRequest, permission: Permission | None, *, fresh: bool, upload: bool, page: str
 ) -> AdminRequest | Response[Any]:
-    """Who is there; or the way to a sign-in that is good enough, which comes back here with what was entered.
+    """Authorize a request, or redirect to a sign-in that returns here with the entered form.
 
     Raises:
-        PageError: whoever is there is no admin, or their role does not allow it, or the form is not ours.
+        PageError: the user is not an admin, no role allows it, or the CSRF token is wrong.
     """
     # The console speaks English, its dates too (docs/decisions/0021).
     locale.set("en")
@@ -161,7 +161,7 @@ async def _hold(session: SignedIn, caller: Caller, *, fresh: bool) -> None:
 
 
 async def _uploaded(request: AnyRequest) -> tuple[dict[str, str], bytes]:
-    """A form with a file (RFC 7578)."""
+    """Read a form with a file (RFC 7578)."""
     parts = await request.form()
     file = parts.get("file")
     form = {name: value for name, value in parts.items() if isinstance(value, str)}
@@ -169,8 +169,8 @@ async def _uploaded(request: AnyRequest) -> tuple[dict[str, str], bytes]:
 
 
 def _back_to(request: AnyRequest) -> str:
-    """Where to come back to after the sign-in: this page, or the one that the form was on."""
-    # It goes into a header: written anew, so that nothing in it ends the line.
+    """Return the path to return to after the sign-in: this page, or the page of the form."""
+    # Encoded again, because it goes into a header.
     path, query = quote(str(request.scope["path"])), urlencode(forms.query(request))
     return f"{path}?{query}" if query and request.method != HttpMethod.POST else path
 
@@ -184,10 +184,10 @@ async def _sign_in(
     max_age: int | None = None,
     form: Mapping[str, str] | None = None,
 ) -> Response[Any]:
-    """The way to a sign-in.
+    """Redirect to a sign-in.
 
     Args:
-        form: what was posted. It is there again when the sign-in comes back.
+        form: the posted form, stored until the sign-in returns.
     """
     key = await limits.count_flow(request)
     binding = key.bind()
@@ -215,7 +215,7 @@ def _forbidden(message: str) -> PageError:
 
 
 def not_found() -> PageError:
-    """There is no record by this name."""
+    """Return the page for a record that does not exist."""
     return PageError("There is no such record", "It may have been deleted meanwhile.", status=HTTPStatus.NOT_FOUND)
 
 
@@ -223,7 +223,7 @@ def _secret(request: AnyRequest) -> str:
     return cookies.read(request, cookies.SESSION) or ""
 
 
-#: What a screen need not have.
+#: Optional values of the templates.
 _NOTHING: dict[str, Any] = dict.fromkeys(
     (
         *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty"),
@@ -232,27 +232,25 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
 )
 
 
-def show(
-    visit: AdminRequest, template: str, *, section: str = "", status: int = HTTPStatus.OK, **values: Any
+def render(
+    admin_request: AdminRequest, template: str, *, section: str = "", status: int = HTTPStatus.OK, **values: Any
 ) -> Response[str]:
-    """A screen. ``done`` of the query says what was done just before. A form shows what was entered before it led to a
-    sign-in.
-    """
-    if visit.kept and template == "form":
-        values["fields"] = [_entered(field, visit.kept) for field in values["fields"]]
-        values["version"] = visit.kept.get("version") or values.get("version")
+    """Render a screen. The query parameter ``done`` selects a notice. A form shows the entries of before a sign-in."""
+    if admin_request.kept and template == "form":
+        values["fields"] = [_entered(field, admin_request.kept) for field in values["fields"]]
+        values["version"] = admin_request.kept.get("version") or values.get("version")
         values["intro"] = f"{SIGNED_IN_AGAIN} {values.get('intro') or ''}".rstrip()
     return page(
         f"admin/{template}.html",
         status=status,
         scripts=True,
-        csrf_token=form_token(_secret(visit.request), "admin"),
+        csrf_token=form_token(_secret(admin_request.http), "admin"),
         section=section,
-        tabs=[(name, label) for name, label, permission in TABS if permission in visit.caller.allowed],
-        user=visit.user,
-        roles=sorted(visit.caller.roles),
-        may=visit.caller.allowed,
-        done=DONE.get(visit.query.get("done", "")),
+        tabs=[(name, label) for name, label, permission in TABS if permission in admin_request.caller.allowed],
+        user=admin_request.user,
+        roles=sorted(admin_request.caller.roles),
+        may=admin_request.caller.allowed,
+        done=NOTICES.get(admin_request.query.get("done", "")),
         **(_NOTHING | values),
     )
 
@@ -262,12 +260,12 @@ def _entered(field: Any, kept: Mapping[str, str]) -> Any:
     return field if field.kind in ("password", "file") else field._replace(value=kept.get(field.name, ""))
 
 
-def done(path: str, what: str = "saved") -> Response[bytes]:
-    """Go on to a screen that says that something was done."""
+def redirect_with_notice(path: str, what: str = "saved") -> Response[bytes]:
+    """Redirect to a screen that shows a notice."""
     return see_other(f"{HOME}{path}?{urlencode({'done': what})}")
 
 
-DONE = {
+NOTICES = {
     "saved": "Saved.",
     "invited": "The invitation is on its way.",
     "mailed": "The mail is on its way.",

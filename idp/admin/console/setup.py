@@ -1,4 +1,4 @@
-"""`/admin/setup`: where the one-time link leads that makes the first owner."""
+"""`/admin/setup`: the target of the one-time link that creates the first owner."""
 
 from http import HTTPStatus
 from typing import Any
@@ -34,10 +34,10 @@ def _shut() -> PageError:
 
 @get(setup.PATH, opt=PAGE)
 async def show_setup(request: AnyRequest) -> Response[str]:
-    """The form. To look at it changes nothing."""
+    """Show the form. It changes nothing."""
     locale.set("en")
     token = forms.query(request).get("token", "")
-    if not await setup.is_open(token):
+    if not await setup.is_valid_token(token):
         raise _shut()
     return _page(token)
 
@@ -46,7 +46,7 @@ def _page(token: str, error: str | None = None, **entered: str) -> Response[str]
     return page(
         "admin/setup.html",
         status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
-        # The token itself is what a stranger's page does not have.
+        # The token protects against CSRF: another site does not know it.
         csrf_token=form_token(token, "setup"),
         token=token,
         error=error,
@@ -56,12 +56,12 @@ def _page(token: str, error: str | None = None, **entered: str) -> Response[str]
 
 @post(setup.PATH, opt=PAGE, status_code=200)
 async def do_setup(request: AnyRequest) -> Response[Any]:
-    """Make the first owner, who goes on to sign in and to get a second factor."""
+    """Create the first owner, who then signs in and enrols a second factor."""
     locale.set("en")
     form = await forms.form(request)
     token = form.get("token", "")
     await limits.count_step(None)
-    if not await setup.is_open(token):
+    if not await setup.is_valid_token(token):
         raise _shut()
     check_form_token(form, token, "setup")
     email, name = form.get("email", ""), form.get("name", "").strip()
@@ -74,7 +74,7 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
     if user is None:
         return _page(token, "There is an account with this address, with another password.", email=email, name=name)
     async with transaction():
-        # Whoever was registered under this address meanwhile is somebody else.
+        # A user registered with this address meanwhile is another person.
         known = await user_by_email(user.email)
         if known is None:
             await add_user(user)
@@ -84,10 +84,10 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
 
 
 async def _user(email: str, name: str, password: str) -> User | None:
-    """The user to be: a new one, or one that is there, if the password is theirs.
+    """Return the user to become owner: a new one, or an existing one with the right password.
 
     Raises:
-        InvalidPasswordError: the password of a new one is too weak.
+        InvalidPasswordError: the password of the new user is too weak.
     """
     known = await user_by_email(email)
     if known is not None:
@@ -96,7 +96,7 @@ async def _user(email: str, name: str, password: str) -> User | None:
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise InvalidPasswordError("Enter a name of one line.")
     await check_new_password(password, user_inputs=[email, name])
-    # Whoever has the token is the operator; nobody else could have confirmed the address yet.
+    # The holder of the token is the operator, so the address counts as verified.
     password_hash = await hash_password(password)
     return User(email=email, name=name, password_hash=password_hash, email_verified=True, origin=Origin.OPERATOR)
 

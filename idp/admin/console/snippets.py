@@ -1,6 +1,6 @@
-"""Configuration for common libraries, with the real values of a client or a resource server.
+"""Configuration snippets for common libraries, with the values of a client or resource server.
 
-Tests run each of them with the real library, or hold those of other programs against our metadata.
+Tests run each of them with the real library, or compare those of other programs with our metadata.
 """
 
 import shlex
@@ -14,7 +14,7 @@ Snippets = list[tuple[str, str]]
 
 
 def of_client(row: Any, secret: str) -> Snippets:
-    """What to paste into an application, by the kind of client."""
+    """Return the snippets for a client by its application type."""
     if "client_credentials" in row["grant_types"] and not row["redirect_uris"]:
         return _service(row, secret)
     if row["application_type"] == "native":
@@ -23,7 +23,7 @@ def of_client(row: Any, secret: str) -> Snippets:
 
 
 def _single_page(row: Any) -> Snippets:
-    # The refresh token's cookie is sent only where the library is told to, and it comes to no other site.
+    # The browser sends the refresh token's cookie only with credentials included, and only to this site.
     cookie = '\n  fetchRequestCredentials: "include",' if row["refresh_token_cookie"] else ""
     return [
         (
@@ -79,14 +79,14 @@ def _native(row: Any) -> Snippets:
 
 
 def _listen_address(uri: str) -> str:
-    """Where a program on the person's own machine waits for the redirect."""
+    """Return the loopback redirect URI of a native application."""
     parts = urlsplit(uri)
     return f"127.0.0.1:{parts.port or 8000}"
 
 
 def _service(row: Any, secret: str) -> Snippets:
     issuer = settings().issuer
-    # A scope may hold what a shell goes by, such as ' and ; (RFC 6749 section 3.3).
+    # A scope may contain characters with a meaning to the shell, such as ' and ; (RFC 6749 section 3.3).
     scope = " -d " + shlex.quote("scope=" + row["scope"]) if row["scope"] else ""
     credentials = shlex.quote(f"{row['client_id']}:{secret}")
     return [

@@ -1,4 +1,4 @@
-"""How resource servers validate our access tokens: signature, type, issuer, audience and expiry."""
+"""Snippets for resource servers: validate signature, type, issuer, audience and expiry of access tokens."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ Snippets = list[tuple[str, str]]
 
 
 def of(row: Any) -> Snippets:
-    """What to paste into a resource server, with the JWKS URL by which it is known."""
+    """Return the snippets for a resource server, with its own JWKS URL."""
     issuer, audience, kind = settings().issuer, row["identifier"], row["access_token_type"]
     alg, uri = row["access_token_signed_response_alg"], f"{issuer}/jwks/{row['jwks_id']}"
-    # Spring Security verifies no EdDSA.
+    # Spring Security does not support EdDSA.
     java = [] if alg in ("EdDSA", "Ed25519") else [("Java: Spring Security", _spring(issuer, audience, kind, alg, uri))]
     return [
         ("Python: PyJWT", _pyjwt(issuer, audience, kind, alg, uri)),
@@ -97,7 +97,7 @@ export async function claimsOf(accessToken) {{
 
 
 def _spring(issuer: str, audience: str, kind: str, alg: str, uri: str) -> str:
-    """A bean, because no property makes Spring accept `at+jwt`."""
+    """Return a bean definition: no property makes Spring Security accept `at+jwt`."""
     algorithm = f'.jwsAlgorithm(SignatureAlgorithm.from("{alg}"))'
     builder = f'NimbusJwtDecoder.withJwkSetUri("{uri}"){algorithm}'
     if kind == "JWT":

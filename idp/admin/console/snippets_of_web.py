@@ -1,4 +1,4 @@
-"""Configuration for web applications, which have a server and a secret."""
+"""Snippets for web applications with a client secret."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Snippets = list[tuple[str, str]]
 
 
 def of(row: Any, secret: str) -> Snippets:
-    """What to paste into an application, a framework or a proxy. Each sends PKCE."""
+    """Return the snippets for applications, frameworks and proxies. Each uses PKCE."""
     issuer, client_id, uri, scope = settings().issuer, row["client_id"], row["redirect_uris"][0], row["scope"]
     return [
         *_python(issuer, client_id, secret, uri, scope),
@@ -64,7 +64,7 @@ OIDC_OP_JWKS_ENDPOINT = "{issuer}/.well-known/jwks.json\"""",
 
 
 def _node(issuer: str, client_id: str, secret: str, uri: str, scope: str) -> Snippets:
-    # The library refuses http, also where it only goes to this very machine.
+    # The library refuses http, also for the loopback address.
     insecure = ", undefined, {\n  execute: [client.allowInsecureRequests],\n}" if issuer.startswith("http://") else ""
     return [
         (

@@ -1,4 +1,4 @@
-"""The form of an upstream: its configuration as text, and text as configuration."""
+"""The form of an upstream: converts its configuration to form fields and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Response
 
 from idp.admin.console.components import Field, version
-from idp.admin.console.screen import HOME, AdminRequest, show
+from idp.admin.console.screen import HOME, AdminRequest, render
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.providers import KINDS
 from idp.federation.providers.oidc import SWITCHES
@@ -23,20 +23,20 @@ _PAIRS = ("required_claims", "claims")
 
 
 def show_form(
-    visit: AdminRequest, path: str, kind: str, config: Mapping[str, Any] | None, error: str | None = None
+    request: AdminRequest, path: str, kind: str, config: Mapping[str, Any] | None, error: str | None = None
 ) -> Response[str]:
-    """The form: empty, with a configuration, or as it was sent, with what was wrong.
+    """Show the form: empty, with a configuration, or as posted with an error.
 
     Args:
-        config: of the upstream that is changed; None for a new one.
+        config: the configuration of the upstream to change; None for a new one.
     """
     new = config is None
-    values = visit.form if error else _as_text(config or KINDS[kind].DEFAULTS)
+    values = request.form if error else _as_text(config or KINDS[kind].DEFAULTS)
     heading = f"Add {kind}" if config is None else f"Change {config['name']}"
-    return show(
-        visit, "form", section=SECTION, heading=heading, fields=_fields(kind, values, new=new), action=path,
+    return render(
+        request, "form", section=SECTION, heading=heading, fields=_fields(kind, values, new=new), action=path,
         label="Save", back=f"{HOME}/{SECTION}" if new else path.rpartition("/")[0], error=error,
-        status=400 if error else 200, version=version(visit, (config or {}).get("updated_at")),
+        status=400 if error else 200, version=version(request, (config or {}).get("updated_at")),
     )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
     found = [
         field("name", "Name, as people see it", help=usual),
         field("client_id", "client_id that it gave you", required=True),
-        # Not what was entered: a secret is never sent back.
+        # A posted secret is never sent back.
         Field(
             "client_secret", "Private key that it gave you, as PEM" if key else "client_secret that it gave you", "",
             "lines" if key else "password", secret_help,
@@ -95,10 +95,10 @@ def _as_text(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def configuration(form: Mapping[str, str], kind: str) -> dict[str, Any]:
-    """What was entered, as :func:`idp.federation.registry.configure` takes it. What was left empty is None.
+    """Return the form as arguments of :func:`idp.federation.registry.configure`. Empty fields are None.
 
     Raises:
-        InvalidUpstreamError: a line is not as it must be.
+        InvalidUpstreamError: a line is malformed.
     """
     entered = {name: value.strip() for name, value in form.items()}
     values: dict[str, Any] = {name: entered.get(name) or None for name in _TEXTS if name in entered}

@@ -1,4 +1,4 @@
-"""Upstreams: the providers that people may sign in with."""
+"""Screens of upstreams: configuration, order and actions."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from litestar import Response
 
 from idp.admin import lists
 from idp.admin.console import actions, reports
-from idp.admin.console.actions import Confirmed
+from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, one, seen, when
-from idp.admin.console.screen import HOME, AdminRequest, done, not_found, screen, show
+from idp.admin.console.screen import HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.console.upstream_form import CHECKS, SECTION, configuration, show_form
 from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Permission
@@ -23,8 +23,8 @@ _WRITE = Permission.UPSTREAMS_WRITE
 
 
 @screen("GET", "/upstreams", Permission.UPSTREAMS_READ)
-async def list_upstreams(visit: AdminRequest) -> Response[str]:
-    found = await asked_page(visit, lists.UPSTREAMS)
+async def list_upstreams(request: AdminRequest) -> Response[str]:
+    found = await asked_page(request, lists.UPSTREAMS)
     rows = []
     for row in found.rows:
         config = msgspec.json.decode(row["config"])
@@ -36,7 +36,7 @@ async def list_upstreams(visit: AdminRequest) -> Response[str]:
         [Cell(each.name), Cell(each.id), Cell(each.issuer), Cell("by the settings", mood="plain")]
         for each in registry.of_settings(settings())
     ]
-    may = _WRITE in visit.caller.allowed
+    may = _WRITE in request.caller.allowed
     create = [Action(f"Add {kind}", f"{HOME}/{SECTION}/new/{kind}") for kind in sorted(KINDS)] if may else []
     order = {
         "heading": "The order in which people see them",
@@ -44,54 +44,55 @@ async def list_upstreams(visit: AdminRequest) -> Response[str]:
         "fields": [Field("ids", "Ids, one a line", "\n".join(row["id"] for row in found.rows), "lines")],
         "label": "Save the order",
     }
-    return show(
-        visit, "list", section=SECTION, heading="Upstreams", path=f"{HOME}/{SECTION}", acts=create,
+    return render(
+        request, "list", section=SECTION, heading="Upstreams", path=f"{HOME}/{SECTION}", acts=create,
         intro="Accounts elsewhere that people may sign in with.", columns=("Name", "Id", "Issuer", "State"), rows=rows,
         forms=[order] if may and len(found.rows) > 1 else [],
     )  # fmt: skip
 
 
 @screen("POST", "/upstreams", _WRITE)
-async def order_upstreams(visit: AdminRequest) -> Response[Any]:
+async def order_upstreams(request: AdminRequest) -> Response[Any]:
     try:
-        await registry.order(visit.form.get("ids", "").split())
+        await registry.order(request.form.get("ids", "").split())
     except InvalidUpstreamError as error:
-        return show(
-            visit, "form", section=SECTION, heading="The order in which people see them", error=str(error), status=400,
-            fields=[Field("ids", "Ids, one a line", visit.form.get("ids", ""), "lines")],
+        return render(
+            request, "form", section=SECTION, heading="The order in which people see them",
+            error=str(error), status=400,
+            fields=[Field("ids", "Ids, one a line", request.form.get("ids", ""), "lines")],
             action=f"{HOME}/{SECTION}", label="Save the order", back=f"{HOME}/{SECTION}",
         )  # fmt: skip
-    return done(f"/{SECTION}")
+    return redirect_with_notice(f"/{SECTION}")
 
 
-def _kind(visit: AdminRequest) -> str:
-    kind = visit.params["kind"]
+def _kind(request: AdminRequest) -> str:
+    kind = request.params["kind"]
     if kind not in KINDS:
         raise not_found()
     return kind
 
 
 @screen("GET", "/upstreams/new/{kind}", _WRITE)
-async def new_upstream(visit: AdminRequest) -> Response[str]:
-    kind = _kind(visit)
-    return show_form(visit, f"{HOME}/{SECTION}/new/{kind}", kind, None)
+async def new_upstream(request: AdminRequest) -> Response[str]:
+    kind = _kind(request)
+    return show_form(request, f"{HOME}/{SECTION}/new/{kind}", kind, None)
 
 
 @screen("POST", "/upstreams/new/{kind}", _WRITE, fresh=True)
-async def add_upstream(visit: AdminRequest) -> Response[Any]:
-    kind = _kind(visit)
+async def add_upstream(request: AdminRequest) -> Response[Any]:
+    kind = _kind(request)
     try:
-        upstream = registry.configure(kind=kind, **configuration(visit.form, kind))
+        upstream = registry.configure(kind=kind, **configuration(request.form, kind))
         if not await registry.add(upstream):
             raise InvalidUpstreamError("There is an upstream with this id already.")
     except InvalidUpstreamError as error:
-        return show_form(visit, f"{HOME}/{SECTION}/new/{kind}", kind, None, str(error))
-    return done(f"/{SECTION}/{upstream.id}")
+        return show_form(request, f"{HOME}/{SECTION}/new/{kind}", kind, None, str(error))
+    return redirect_with_notice(f"/{SECTION}/{upstream.id}")
 
 
 @screen("GET", "/upstreams/{upstream_id}", Permission.UPSTREAMS_READ)
-async def show_upstream(visit: AdminRequest) -> Response[str]:
-    row = await one(lists.UPSTREAMS, id=visit.params["upstream_id"])
+async def show_upstream(request: AdminRequest) -> Response[str]:
+    row = await one(lists.UPSTREAMS, id=request.params["upstream_id"])
     config = msgspec.json.decode(row["config"])
     shown = {
         "Id": row["id"],
@@ -124,32 +125,32 @@ async def show_upstream(visit: AdminRequest) -> Response[str]:
         Action("Contain", f"{path}/contain", danger=True),
         Action("Delete", f"{path}/delete", danger=True),
     ]
-    return show(
-        visit, "record", section=SECTION, heading=config["name"], facts=facts(shown),
-        acts=buttons if _WRITE in visit.caller.allowed else [],
+    return render(
+        request, "record", section=SECTION, heading=config["name"], facts=facts(shown),
+        acts=buttons if _WRITE in request.caller.allowed else [],
     )  # fmt: skip
 
 
 @screen("GET", "/upstreams/{upstream_id}/change", _WRITE)
-async def change_upstream(visit: AdminRequest) -> Response[str]:
-    return _change(visit, await one(lists.UPSTREAMS, id=visit.params["upstream_id"]))
+async def change_upstream(request: AdminRequest) -> Response[str]:
+    return _change(request, await one(lists.UPSTREAMS, id=request.params["upstream_id"]))
 
 
-def _change(visit: AdminRequest, row: Any, error: str | None = None) -> Response[str]:
+def _change(request: AdminRequest, row: Any, error: str | None = None) -> Response[str]:
     config = msgspec.json.decode(row["config"]) | {"updated_at": row["updated_at"]}
-    return show_form(visit, f"{HOME}/{SECTION}/{row['id']}/change", config["kind"], config, error)
+    return show_form(request, f"{HOME}/{SECTION}/{row['id']}/change", config["kind"], config, error)
 
 
 @screen("POST", "/upstreams/{upstream_id}/change", _WRITE, fresh=True)
-async def save_upstream(visit: AdminRequest) -> Response[Any]:
-    row = await one(lists.UPSTREAMS, id=visit.params["upstream_id"])
+async def save_upstream(request: AdminRequest) -> Response[Any]:
+    row = await one(lists.UPSTREAMS, id=request.params["upstream_id"])
     kind = msgspec.json.decode(row["config"])["kind"]
     try:
-        if await registry.update(row["id"], seen(visit, row), **configuration(visit.form, kind)) is None:
+        if await registry.update(row["id"], seen(request, row), **configuration(request.form, kind)) is None:
             raise VersionConflictError
     except (InvalidUpstreamError, VersionConflictError) as error:
-        return _change(visit, row, str(error))
-    return done(f"/{SECTION}/{row['id']}")
+        return _change(request, row, str(error))
+    return redirect_with_notice(f"/{SECTION}/{row['id']}")
 
 
 async def _disable(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
@@ -164,9 +165,9 @@ async def _enable(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
     return f"/{SECTION}/{row['id']}", "enabled"
 
 
-async def _contain(visit: AdminRequest, upstream_id: str) -> Response[str]:
+async def _contain(request: AdminRequest, upstream_id: str) -> Response[str]:
     row = await one(lists.UPSTREAMS, id=upstream_id)
-    return reports.show_report(visit, SECTION, await contain_upstream(row["id"]), f"{HOME}/{SECTION}")
+    return reports.show_report(request, SECTION, await contain_upstream(row["id"]), f"{HOME}/{SECTION}")
 
 
 async def _delete(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
@@ -181,14 +182,18 @@ async def _named(upstream_id: str) -> dict[str, Any]:
     return {"Name": config["name"], "Id": row["id"], "Issuer": config["issuer"]}
 
 
-actions.declare(
+actions.declare_actions(
     SECTION,
     "upstream_id",
     _named,
     [
-        Confirmed("disable", "Disable", "Nobody can sign in with it. Who is signed in stays so.", _WRITE, _disable),
-        Confirmed("enable", "Enable", "People can sign in with it again.", _WRITE, _enable, danger=False),
-        Confirmed("contain", "Contain", "It is disabled, and what sign-ins with it gave ends.", _WRITE, _contain),
-        Confirmed("delete", "Delete", "Who somebody is there stays known, should it be added again.", _WRITE, _delete),
+        ConfirmedAction(
+            "disable", "Disable", "Nobody can sign in with it. Who is signed in stays so.", _WRITE, _disable
+        ),
+        ConfirmedAction("enable", "Enable", "People can sign in with it again.", _WRITE, _enable, danger=False),
+        ConfirmedAction("contain", "Contain", "It is disabled, and what sign-ins with it gave ends.", _WRITE, _contain),
+        ConfirmedAction(
+            "delete", "Delete", "Who somebody is there stays known, should it be added again.", _WRITE, _delete
+        ),
     ],
 )

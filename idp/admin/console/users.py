@@ -1,4 +1,4 @@
-"""Users: search, one person's whole picture, and what can be done for them or to them."""
+"""Screens of users: search, one user's record, and actions."""
 
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from idp.accounts.users import EmailTakenError
 from idp.admin import lists
 from idp.admin.access import check_user
 from idp.admin.console import actions, reports
-from idp.admin.console.actions import Confirmed
+from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import (
     Action,
     Cell,
@@ -26,7 +26,7 @@ from idp.admin.console.components import (
     text,
     when,
 )
-from idp.admin.console.screen import HOME, AdminRequest, done, not_found, screen, show
+from idp.admin.console.screen import HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant
 from idp.federation import linking
@@ -45,8 +45,8 @@ SELECT id, template, state, response, created_at FROM mail WHERE recipient = $1 
 
 
 @screen("GET", "/users", Permission.USERS_READ)
-async def list_users(visit: AdminRequest) -> Response[str]:
-    found = await asked_page(visit, lists.USERS)
+async def list_users(request: AdminRequest) -> Response[str]:
+    found = await asked_page(request, lists.USERS)
     rows = [
         [
             Cell(row["email"], f"{HOME}/users/{row['id']}"),
@@ -63,23 +63,23 @@ async def list_users(visit: AdminRequest) -> Response[str]:
         "fields": [Field("email", "Email address", kind="email", required=True), Field("name", "Name")],
         "label": "Send the invitation",
     }
-    return show(
-        visit,
+    return render(
+        request,
         "list",
         section="users",
         heading="Users",
         path=f"{HOME}/users",
         filters=[
-            Field("q", "Address, name or id begins with", visit.query.get("q", ""), "search"),
+            Field("q", "Address, name or id begins with", request.query.get("q", ""), "search"),
             Field(
-                "disabled", "State", visit.query.get("disabled", ""), "choice",
+                "disabled", "State", request.query.get("disabled", ""), "choice",
                 choices=(("", "All"), ("false", "Active"), ("true", "Disabled")),
             ),
         ],
         columns=("Email", "Name", "State", "Roles", "Since"),
         rows=rows,
-        next=next_url(visit, found),
-        forms=[invite] if Permission.USERS_WRITE in visit.caller.allowed and settings().sends_mail else [],
+        next=next_url(request, found),
+        forms=[invite] if Permission.USERS_WRITE in request.caller.allowed and settings().sends_mail else [],
     )  # fmt: skip
 
 
@@ -90,20 +90,20 @@ def _state(row: Any) -> Cell:
 
 
 @screen("POST", "/invitations", Permission.USERS_WRITE, page="/users")
-async def invite(visit: AdminRequest) -> Response[Any]:
-    name = visit.form.get("name", "")[: users.MAX_NAME_LENGTH] or None
+async def invite(request: AdminRequest) -> Response[Any]:
+    name = request.form.get("name", "")[: users.MAX_NAME_LENGTH] or None
     try:
-        await invitations.invite(visit.form.get("email", ""), name)
+        await invitations.invite(request.form.get("email", ""), name)
     except (InvalidEmailError, EmailTakenError) as error:
-        return show(
-            visit, "form", section="users", status=400, heading="Invite somebody", error=str(error),
+        return render(
+            request, "form", section="users", status=400, heading="Invite somebody", error=str(error),
             action=f"{HOME}/invitations", label="Send the invitation", back=f"{HOME}/users",
             fields=[
-                Field("email", "Email address", visit.form.get("email", ""), "email", required=True),
-                Field("name", "Name", visit.form.get("name", "")),
+                Field("email", "Email address", request.form.get("email", ""), "email", required=True),
+                Field("name", "Name", request.form.get("name", "")),
             ],
         )  # fmt: skip
-    return done("/users", "invited")
+    return redirect_with_notice("/users", "invited")
 
 
 async def _user(text_id: str) -> User:
@@ -117,8 +117,8 @@ async def _user(text_id: str) -> User:
 
 
 @screen("GET", "/users/{user_id}", Permission.USERS_READ)
-async def show_user(visit: AdminRequest) -> Response[str]:
-    user = await _user(visit.params["user_id"])
+async def show_user(request: AdminRequest) -> Response[str]:
+    user = await _user(request.params["user_id"])
     own = await factors.factors_of(user.id)
     has = own.has if own else frozenset()
     shown = {
@@ -134,26 +134,26 @@ async def show_user(visit: AdminRequest) -> Response[str]:
         "Made by": user.origin,
         "Since": user.created_at,
     }
-    tables = [await _applications(visit, user), await _identities(user), await _mails(visit, user)]
-    if Permission.SESSIONS_READ in visit.caller.allowed:
-        tables.insert(0, await _sessions(visit, user))
-    if Permission.AUDIT_READ in visit.caller.allowed:
+    tables = [await _applications(request, user), await _identities(user), await _mails(request, user)]
+    if Permission.SESSIONS_READ in request.caller.allowed:
+        tables.insert(0, await _sessions(request, user))
+    if Permission.AUDIT_READ in request.caller.allowed:
         tables.append(await _events(user))
-    return show(
-        visit,
+    return render(
+        request,
         "record",
         section="users",
         heading=user.name or user.email,
         facts=facts(shown),
-        acts=_acts(visit, user),
+        acts=_acts(request, user),
         tables=[table for table in tables if table is not None],
     )
 
 
-def _acts(visit: AdminRequest, user: User) -> list[Action]:
+def _acts(request: AdminRequest, user: User) -> list[Action]:
     path = f"{HOME}/users/{user.id}"
     found = []
-    if Permission.USERS_WRITE in visit.caller.allowed:
+    if Permission.USERS_WRITE in request.caller.allowed:
         found += [
             *([Action("Mail a password reset", f"{path}/reset_password")] if settings().sends_mail else []),
             Action("Reset second factors", f"{path}/reset_factors"),
@@ -161,18 +161,18 @@ def _acts(visit: AdminRequest, user: User) -> list[Action]:
             if user.disabled_at
             else Action("Disable", f"{path}/disable", danger=True),
         ]
-    if Permission.SESSIONS_WRITE in visit.caller.allowed:
+    if Permission.SESSIONS_WRITE in request.caller.allowed:
         found.append(Action("Sign out everywhere", f"{path}/sign_out"))
-    if Permission.ADMINS_WRITE in visit.caller.allowed:
+    if Permission.ADMINS_WRITE in request.caller.allowed:
         found.append(Action("Give a role", f"{path}/role"))
-    if Permission.USERS_WRITE in visit.caller.allowed:
+    if Permission.USERS_WRITE in request.caller.allowed:
         found += [Action("Contain", f"{path}/contain", danger=True), Action("Delete", f"{path}/delete", danger=True)]
     return found
 
 
-async def _sessions(visit: AdminRequest, user: User) -> Table:
+async def _sessions(request: AdminRequest, user: User) -> Table:
     page = await list_page(lists.SESSIONS, {"user_id": str(user.id)}, limit=20)
-    may_end = Permission.SESSIONS_WRITE in visit.caller.allowed
+    may_end = Permission.SESSIONS_WRITE in request.caller.allowed
     rows = []
     for row in page.rows:
         end = Cell("End", f"{HOME}/users/{user.id}/sessions/{row['sid']}/end") if may_end else Cell("live")
@@ -183,8 +183,8 @@ async def _sessions(visit: AdminRequest, user: User) -> Table:
     return Table("Sessions", ("Last used", "From", "By", "Browser", ""), rows, "Never signed in.")
 
 
-async def _applications(visit: AdminRequest, user: User) -> Table | None:
-    if Permission.CONSENTS_READ not in visit.caller.allowed:
+async def _applications(request: AdminRequest, user: User) -> Table | None:
+    if Permission.CONSENTS_READ not in request.caller.allowed:
         return None
     rows = [
         [
@@ -210,8 +210,8 @@ async def _identities(user: User) -> Table:
     return Table("Accounts elsewhere", ("Provider", "Subject", "Email address", "Last used"), rows)
 
 
-async def _mails(visit: AdminRequest, user: User) -> Table | None:
-    if Permission.OUTBOX_READ not in visit.caller.allowed:
+async def _mails(request: AdminRequest, user: User) -> Table | None:
+    if Permission.OUTBOX_READ not in request.caller.allowed:
         return None
     rows = [
         [Cell(row["template"].replace("_", " "), f"{HOME}/outbox/{row['id']}"), text(row["state"]),
@@ -235,52 +235,52 @@ async def _events(user: User) -> Table:
     return Table("What happened", ("When", "Event", "Outcome", "From"), rows)
 
 
-# What can be done
+# Actions
 
 
-async def _allowed(visit: AdminRequest, user_id: str) -> User:
+async def _allowed(request: AdminRequest, user_id: str) -> User:
     user = await _user(user_id)
-    await check_user(visit.caller, user.id)
+    await check_user(request.caller, user.id)
     return user
 
 
-async def _disable(visit: AdminRequest, user_id: str) -> tuple[str, str]:
-    user = await _allowed(visit, user_id)
+async def _disable(request: AdminRequest, user_id: str) -> tuple[str, str]:
+    user = await _allowed(request, user_id)
     await users.disable_user(user.id, credentials_changed)
     return f"/users/{user.id}", "disabled"
 
 
-async def _enable(visit: AdminRequest, user_id: str) -> tuple[str, str]:
-    user = await _allowed(visit, user_id)
+async def _enable(request: AdminRequest, user_id: str) -> tuple[str, str]:
+    user = await _allowed(request, user_id)
     await users.enable_user(user.id)
     return f"/users/{user.id}", "enabled"
 
 
-async def _sign_out(visit: AdminRequest, user_id: str) -> tuple[str, str]:
-    user = await _allowed(visit, user_id)
+async def _sign_out(request: AdminRequest, user_id: str) -> tuple[str, str]:
+    user = await _allowed(request, user_id)
     await sign_out.sign_out_everywhere(user.id, "signed_out_by_admin")
     return f"/users/{user.id}", "signed-out"
 
 
-async def _reset_factors(visit: AdminRequest, user_id: str) -> tuple[str, str]:
-    user = await _allowed(visit, user_id)
+async def _reset_factors(request: AdminRequest, user_id: str) -> tuple[str, str]:
+    user = await _allowed(request, user_id)
     await factors.remove_all(user.id, credentials_changed)
     return f"/users/{user.id}", "reset"
 
 
-async def _reset_password(visit: AdminRequest, user_id: str) -> tuple[str, str]:
-    user = await _allowed(visit, user_id)
+async def _reset_password(request: AdminRequest, user_id: str) -> tuple[str, str]:
+    user = await _allowed(request, user_id)
     await recovery.mail_reset_to(user)
     return f"/users/{user.id}", "mailed"
 
 
-async def _contain(visit: AdminRequest, user_id: str) -> Response[str]:
-    user = await _allowed(visit, user_id)
-    return reports.show_report(visit, "users", await contain_user(user.id), f"{HOME}/users/{user.id}")
+async def _contain(request: AdminRequest, user_id: str) -> Response[str]:
+    user = await _allowed(request, user_id)
+    return reports.show_report(request, "users", await contain_user(user.id), f"{HOME}/users/{user.id}")
 
 
-async def _delete(visit: AdminRequest, user_id: str) -> tuple[str, str]:
-    user = await _allowed(visit, user_id)
+async def _delete(request: AdminRequest, user_id: str) -> tuple[str, str]:
+    user = await _allowed(request, user_id)
     await profile.delete_user(user.id)
     return "/users", "deleted"
 
@@ -291,66 +291,70 @@ async def _named(user_id: str) -> dict[str, Any]:
 
 
 _WRITE = Permission.USERS_WRITE
-actions.declare(
+actions.declare_actions(
     "users",
     "user_id",
     _named,
     [
-        Confirmed("disable", "Disable", "They cannot sign in, and all that they had ends.", _WRITE, _disable),
-        Confirmed("enable", "Enable", "They can sign in again. What ended stays ended.", _WRITE, _enable, danger=False),
-        Confirmed(
+        ConfirmedAction("disable", "Disable", "They cannot sign in, and all that they had ends.", _WRITE, _disable),
+        ConfirmedAction(
+            "enable", "Enable", "They can sign in again. What ended stays ended.", _WRITE, _enable, danger=False
+        ),
+        ConfirmedAction(
             "sign_out", "Sign out everywhere", "All sessions end, and every application loses its tokens.",
             Permission.SESSIONS_WRITE, _sign_out, fresh=False,
         ),
-        Confirmed(
+        ConfirmedAction(
             "reset_factors", "Reset second factors",
             "Authenticator app, passkeys and recovery codes are removed, and all sessions and tokens end. Make sure who"
             " is asking: from then on the password alone signs in.", _WRITE, _reset_factors,
         ),
-        Confirmed(
+        ConfirmedAction(
             "reset_password", "Mail a password reset", "They get a mail with a link to choose a new password.",
             _WRITE, _reset_password, danger=False, fresh=False,
         ),
-        Confirmed(
+        ConfirmedAction(
             "contain", "Contain",
             "Somebody else may be in this account. It is disabled, and sessions, tokens, consents and whatever is"
             " under way end at once. A report says what goes on.", _WRITE, _contain,
         ),
-        Confirmed("delete", "Delete", "The account goes with all that it had. This cannot be undone.", _WRITE, _delete),
+        ConfirmedAction(
+            "delete", "Delete", "The account goes with all that it had. This cannot be undone.", _WRITE, _delete
+        ),
     ],
 )  # fmt: skip
 
 
 @screen("GET", "/users/{user_id}/sessions/{sid}/end", Permission.SESSIONS_WRITE)
-async def ask_to_end_session(visit: AdminRequest) -> Response[str]:
-    row = await one(lists.SESSIONS, sid=visit.params["sid"], user_id=visit.params["user_id"])
+async def ask_to_end_session(request: AdminRequest) -> Response[str]:
+    row = await one(lists.SESSIONS, sid=request.params["sid"], user_id=request.params["user_id"])
     back = f"{HOME}/users/{row['user_id']}"
     named = await _named(str(row["user_id"])) | {"From": row["ip_address"], "Browser": row["user_agent"][:60]}
-    return show(
-        visit, "form", section="users", heading="End this session?", fields=[],
+    return render(
+        request, "form", section="users", heading="End this session?", fields=[],
         subject=facts(named), danger=True, label="End it", back=back,
         intro="That browser is signed out, and applications lose what they were given there.",
-        action=f"{back}/sessions/{visit.params['sid']}/end",
+        action=f"{back}/sessions/{request.params['sid']}/end",
     )  # fmt: skip
 
 
 @screen("POST", "/users/{user_id}/sessions/{sid}/end", Permission.SESSIONS_WRITE)
-async def end_session(visit: AdminRequest) -> Response[Any]:
-    user = await _allowed(visit, visit.params["user_id"])
+async def end_session(request: AdminRequest) -> Response[Any]:
+    user = await _allowed(request, request.params["user_id"])
     try:
-        sid = UUID(visit.params["sid"])
+        sid = UUID(request.params["sid"])
     except ValueError:
         raise not_found() from None
     await sign_out.end_session(sid, user.id, "signed_out_by_admin")
-    return done(f"/users/{user.id}", "ended")
+    return redirect_with_notice(f"/users/{user.id}", "ended")
 
 
 @screen("GET", "/users/{user_id}/role", Permission.ADMINS_WRITE, fresh=True)
-async def ask_for_role(visit: AdminRequest) -> Response[str]:
-    user = await _user(visit.params["user_id"])
+async def ask_for_role(request: AdminRequest) -> Response[str]:
+    user = await _user(request.params["user_id"])
     choices = [(role.value, role.replace("_", " ")) for role in Role]
-    return show(
-        visit, "form", section="users", heading=f"Give {user.email} a role", label="Give the role",
+    return render(
+        request, "form", section="users", heading=f"Give {user.email} a role", label="Give the role",
         subject=facts(await _named(str(user.id))),
         fields=[Field("role", "Role", Role.AUDITOR, "choice", choices=choices)],
         action=f"{HOME}/users/{user.id}/role", back=f"{HOME}/users/{user.id}",
@@ -358,10 +362,10 @@ async def ask_for_role(visit: AdminRequest) -> Response[str]:
 
 
 @screen("POST", "/users/{user_id}/role", Permission.ADMINS_WRITE, fresh=True)
-async def give_role(visit: AdminRequest) -> Response[Any]:
-    user = await _user(visit.params["user_id"])
-    role = visit.form.get("role", "")
+async def give_role(request: AdminRequest) -> Response[Any]:
+    user = await _user(request.params["user_id"])
+    role = request.form.get("role", "")
     if role not in set(Role):
         raise not_found()
-    await grant(user.id, Role(role), granted_by=visit.caller.actor)
-    return done("/admins", "granted")
+    await grant(user.id, Role(role), granted_by=request.caller.actor)
+    return redirect_with_notice("/admins", "granted")
