@@ -17,11 +17,11 @@ run: $(VENV)/.run ## Start the server with sample data on an embedded PostgreSQL
 test: $(VENV)/.dev ## Run all tests; ARGS='-k name' for some
 	@exec $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
-coverage: $(VENV)/.dev ## Run the tests, servers included, and report the lines that none of them ran; ARGS as for test
+coverage: export COVERAGE_FILE := $(CURDIR)/.coverage
+coverage: $(VENV)/.dev ## Run the tests and report the lines that none of them ran; ARGS as for test
 	@rm -f .coverage .coverage.*
-	@COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
-	@COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+	@status=0; $(BIN)/coverage run -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS) || status=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report $(if $(ARGS),--fail-under=0) && exit $$status
 
 bench: $(VENV)/.dev ## Measure every figure of docs/performance.md; ARGS='--scale 0.1' for a smaller large database
 	@exec $(BIN)/python -m bench $(ARGS)
