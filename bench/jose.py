@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from joserfc import jws, jwt
 from joserfc.jwa import JWS_ALGORITHMS
+from joserfc.jwk import Key, OctKey
 from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64encode
 
@@ -32,20 +33,28 @@ SECRET = bytes(range(32))
 Way = Callable[[], object]
 
 
+def _key(alg: str) -> tuple[Key, dict[str, str], Way, Callable[[str], object]]:
+    """A key, the header of its tokens, and how the product signs and verifies with it."""
+    if alg == "HS256":
+        return (
+            OctKey.import_key(SECRET),
+            {"alg": alg, "typ": "rt+jwt"},
+            lambda: jose.sign_symmetric(SECRET, "rt+jwt", CLAIMS),
+            lambda token: jose.verify_symmetric(token, SECRET, "rt+jwt"),
+        )
+    key = jose.generate(alg)
+    return (
+        key.key,
+        {"alg": alg, "kid": key.kid, "typ": "at+jwt"},
+        lambda: jose.sign(key, "at+jwt", CLAIMS),
+        lambda token: jose.verify(token, {key.kid: key}, "at+jwt"),
+    )
+
+
 def _signing(alg: str) -> list[Way]:
     model = next(model for model in JWS_ALGORITHMS if model.name == alg)
     registry = JWSRegistry(algorithms=[alg])
-    if alg == "HS256":
-        header = {"alg": alg, "typ": "rt+jwt"}
-        from joserfc.jwk import OctKey
-
-        key = OctKey.import_key(SECRET)
-        ours: Way = lambda: jose.sign_symmetric(SECRET, "rt+jwt", CLAIMS)  # noqa: E731
-    else:
-        signing_key = jose.generate(alg)
-        header = {"alg": alg, "kid": signing_key.kid, "typ": "at+jwt"}
-        key = signing_key.key  # type: ignore[assignment]
-        ours = lambda: jose.sign(signing_key, "at+jwt", CLAIMS)  # noqa: E731
+    key, header, ours, _ = _key(alg)
     encoded = urlsafe_b64encode(msgspec.json.encode(header))
 
     def signature_only() -> str:
@@ -61,20 +70,9 @@ def _signing(alg: str) -> list[Way]:
 
 def _verifying(alg: str) -> list[Way]:
     registry = JWSRegistry(algorithms=[alg])
-    if alg == "HS256":
-        from joserfc.jwk import OctKey
-
-        token, key = jose.sign_symmetric(SECRET, "rt+jwt", CLAIMS), OctKey.import_key(SECRET)
-        return [
-            lambda: jose.verify_symmetric(token, SECRET, "rt+jwt"),
-            lambda: jwt.decode(token, key, registry=registry),
-        ]
-    signing_key = jose.generate(alg)
-    signed, keys = jose.sign(signing_key, "at+jwt", CLAIMS), {signing_key.kid: signing_key}
-    return [
-        lambda: jose.verify(signed, keys, "at+jwt"),
-        lambda: jwt.decode(signed, signing_key.key, registry=registry),
-    ]
+    key, header, _, ours = _key(alg)
+    token = jws.serialize_compact(header, msgspec.json.encode(CLAIMS), key, registry=registry)
+    return [lambda: ours(token), lambda: jwt.decode(token, key, registry=registry)]
 
 
 def _medians(ways: list[Way], rounds: int = 60) -> Iterator[float]:
