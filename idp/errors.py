@@ -1,45 +1,124 @@
-"""The errors that the server can answer with, as one family of exceptions.
+"""The errors of this server, as one tree.
 
-A domain raises; :mod:`idp.http.exception_handlers` alone turns an error into a response. A description is for the
-developer who reads it. It is always one of our own sentences, never user input, and its characters stay inside the
-set of RFC 6749 section 5.2 (no double quote, no backslash, ASCII only).
+IdpError                      the root: code, description and status for the caller, reason for the operator
+|- OAuthError                 an error response of the protocol (RFC 6749)
+|  |- InvalidRequestError
+|  |- InvalidGrantError
+|  |- InvalidScopeError
+|  |- InvalidTargetError
+|  |- UnauthorizedClientError
+|  |- InvalidClientError
+|  `- BearerError             a protected resource refuses an access token (RFC 6750)
+|     |- InvalidTokenError
+|     |  `- MissingTokenError
+|     |- InsufficientScopeError
+|     `- InsufficientUserAuthenticationError
+|- PageError                  a page for the person at the browser
+|- TryLaterError              the same request may succeed later: Retry-After
+|  |- TooManyRequestsError
+|  |- OverloadedError
+|  `- NoSigningKeyError
+|- DomainError                a service refuses what its caller asks for
+|  |- ValidationError
+|  |- NotFoundError
+|  |- ConflictError
+|  `- PermissionDeniedError
+|- ProofError                 a token, a passkey, a code or a password does not prove what it should
+|- RemoteError                another server does not answer, or not as it should
+`- OperatorError              only the operator can put it right: a setting, a key, the database, a command
+
+Every domain derives its own errors from one of the families, so that a boundary translates a family and never a
+single class. The boundaries are :mod:`idp.http.exception_handlers` (protocol and pages), :mod:`idp.admin.api.problems`,
+:mod:`idp.admin.console.screen` and :mod:`idp.cli.main`. A ProofError or RemoteError is for the module that called; one
+that reaches a boundary is a fault of ours, as is any exception that is not in this tree.
+
+A description is one of our own sentences, never user input. That of an OAuthError stays inside the character set of
+RFC 6749 section 5.2 (no double quote, no backslash, ASCII only).
 """
 
 from http import HTTPStatus
+from typing import NamedTuple
+from uuid import UUID
+
+from idp.reasons import Reason
 
 
-class OAuthError(Exception):
+class IdpError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        code: the error in one word, for programs.
+        description: one plain sentence, for people.
+        status: the HTTP status.
+        reason: why, for the operator alone.
+    """
+
+    code: str | None = "server_error"
+    status: int = HTTPStatus.INTERNAL_SERVER_ERROR
+    reason: Reason | None = None
+
+    def __init__(self, description: str = "") -> None:
+        super().__init__(description)
+        self.description = description
+
+
+class Refused(NamedTuple):
+    """Why a token or a code was refused, for the operator.
+
+    Attributes:
+        user_id, family_id: whose it was and to which token family it belongs, where that is known.
+    """
+
+    reason: Reason
+    user_id: UUID | None = None
+    family_id: UUID | None = None
+
+
+class OAuthError(IdpError):
     """An error response of the protocol.
 
     Attributes:
-        error: the code, from RFC 6749, OpenID Connect Core or the specification of the endpoint.
-        description: one plain sentence.
+        code: from RFC 6749, OpenID Connect Core or the specification of the endpoint.
         status: the HTTP status where the error is answered directly and not by redirect.
-        reason: for the operator's log alone: what the answer does not tell. By default the description.
+        hint: a sentence for the operator's log alone, which may say what the answer does not. By default the
+            description.
+        refused: why a token or a code was refused, for audit and log.
     """
 
+    status: int = HTTPStatus.BAD_REQUEST
+
     def __init__(
-        self, error: str, description: str, status: int = HTTPStatus.BAD_REQUEST, *, reason: str | None = None
+        self,
+        code: str,
+        description: str,
+        status: int = HTTPStatus.BAD_REQUEST,
+        *,
+        hint: str | None = None,
+        refused: Refused | None = None,
     ) -> None:
-        super().__init__(f"{error}: {description}")
-        self.error = error
-        self.description = description
+        super().__init__(description)
+        self.code: str = code
         self.status = status
-        self.reason = reason or description
+        self.hint = hint or description
+        self.refused = refused
+        self.reason = refused.reason if refused else None
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.description}"
 
 
 class InvalidRequestError(OAuthError):
     """A parameter is missing, repeated or malformed (RFC 6749 sections 4.1.2.1 and 5.2)."""
 
-    def __init__(self, description: str, *, reason: str | None = None) -> None:
-        super().__init__("invalid_request", description, reason=reason)
+    def __init__(self, description: str, *, hint: str | None = None) -> None:
+        super().__init__("invalid_request", description, hint=hint)
 
 
 class InvalidGrantError(OAuthError):
     """The code or refresh token is not valid, or not for this client (RFC 6749 section 5.2)."""
 
-    def __init__(self, description: str) -> None:
-        super().__init__("invalid_grant", description)
+    def __init__(self, description: str, refused: Refused | None = None) -> None:
+        super().__init__("invalid_grant", description, refused=refused)
 
 
 class InvalidScopeError(OAuthError):
@@ -75,9 +154,10 @@ class InvalidClientError(OAuthError):
         description: str = "Client authentication failed.",
         *,
         challenge: bool = False,
-        reason: str | None = None,
+        hint: str | None = None,
+        refused: Refused | None = None,
     ) -> None:
-        super().__init__("invalid_client", description, HTTPStatus.UNAUTHORIZED, reason=reason)
+        super().__init__("invalid_client", description, HTTPStatus.UNAUTHORIZED, hint=hint, refused=refused)
         self.challenge = challenge
 
 
@@ -88,8 +168,8 @@ class BearerError(OAuthError):
 class InvalidTokenError(BearerError):
     """The access token is expired, revoked, malformed or otherwise invalid."""
 
-    def __init__(self, description: str = "The access token is not valid.") -> None:
-        super().__init__("invalid_token", description, HTTPStatus.UNAUTHORIZED)
+    def __init__(self, description: str = "The access token is not valid.", *, refused: Refused | None = None) -> None:
+        super().__init__("invalid_token", description, HTTPStatus.UNAUTHORIZED, refused=refused)
 
 
 class MissingTokenError(InvalidTokenError):
@@ -115,14 +195,14 @@ class InsufficientUserAuthenticationError(BearerError):
         self.acr_values = acr_values
 
 
-class PageError(Exception):
+class PageError(IdpError):
     """A problem shown to the person at the browser, as a page with a way out.
 
     Attributes:
         title, message: plain words for a person, without jargon.
-        error: the protocol's error code where one applies, else None.
+        code: the protocol's error code where one applies, else None.
         status: the HTTP status.
-        reason: for the operator's log: why, in English and in terms of the protocol.
+        hint: for the operator's log: why, in English and in terms of the protocol.
         way_out: where to go on, as pairs of label and URL; the start page if empty.
         template: the page that shows it.
     """
@@ -134,40 +214,113 @@ class PageError(Exception):
         title: str,
         message: str,
         *,
-        error: str | None = None,
+        code: str | None = None,
         status: int = HTTPStatus.BAD_REQUEST,
-        reason: str | None = None,
+        hint: str | None = None,
         way_out: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(f"{title}: {message}")
         self.title = title
         self.message = message
-        self.error = error
+        self.code = code
         self.status = status
-        self.reason = reason
+        self.hint = hint
         self.way_out = way_out
 
 
-class TooManyRequestsError(Exception):
-    """Somebody does something more often than is allowed; answered with 429 and Retry-After (RFC 6585 section 4).
+class TryLaterError(IdpError):
+    """The same request may succeed later; answered with 503 and Retry-After.
 
     Attributes:
-        retry_after: how long to wait, in seconds.
+        retry_after: seconds after which to try again.
     """
+
+    code = "temporarily_unavailable"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    retry_after: int = 5
+
+
+class TooManyRequestsError(TryLaterError):
+    """More requests than a limit allows; answered with 429 and Retry-After (RFC 6585 section 4)."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"allowed again in {retry_after} s")
         self.retry_after = max(1, retry_after)
 
 
-class OverloadedError(Exception):
-    """More work is waiting than can be done in good time; answered with 503 and Retry-After."""
+class OverloadedError(TryLaterError):
+    """More work is waiting than can be done in good time."""
 
     retry_after = 2
 
 
-class NoSigningKeyError(LookupError):
-    """There is no active key of this algorithm; answered with 503 and Retry-After."""
+class NoSigningKeyError(TryLaterError):
+    """There is no active key of this algorithm."""
 
     def __init__(self, alg: str) -> None:
         super().__init__(f"There is no active {alg} key. Create one with `idp keys generate`.")
+
+
+class DomainError(IdpError):
+    """A service refuses what its caller asks for. The description is for the caller.
+
+    Attributes:
+        title: of the page that says so.
+        field: the name of the parameter or claim that is wrong, where it is one.
+    """
+
+    code: str = "refused"
+    status: int = HTTPStatus.CONFLICT
+    title = "This cannot be done"
+    field: str | None = None
+
+
+class ValidationError(DomainError, ValueError):
+    """A value is not allowed.
+
+    Also a ValueError, because msgspec and Pydantic turn those of a validator, and no others, into errors of theirs.
+    """
+
+    code = "invalid_value"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class NotFoundError(DomainError):
+    """There is no such record."""
+
+    code = "not_found"
+    status = HTTPStatus.NOT_FOUND
+    title = "There is no such record"
+
+
+class ConflictError(DomainError):
+    """The record is not in the state that this needs, or another record stands in the way."""
+
+    code = "wrong_state"
+    status = HTTPStatus.CONFLICT
+
+
+class PermissionDeniedError(DomainError):
+    """The caller may not do this."""
+
+    code = "forbidden"
+    status = HTTPStatus.FORBIDDEN
+    title = "This is not for you"
+
+
+class ProofError(IdpError):
+    """A token, a passkey, a code or a password does not prove what it should."""
+
+    def __init__(self, description: str = "", reason: Reason | None = None) -> None:
+        super().__init__(description)
+        self.reason = reason
+
+
+class RemoteError(IdpError):
+    """Another server does not answer, or not as it should."""
+
+
+class OperatorError(IdpError):
+    """Only the operator can put it right. The description says how."""

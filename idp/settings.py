@@ -22,6 +22,8 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from idp.errors import OperatorError
+
 PREFIX = "IDP_"
 ENV_FILE = ".env"
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -29,7 +31,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """The settings do not allow a start: plain sentences, each with its mend."""
 
 

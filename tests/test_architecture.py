@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"keys", "mail", "audit"}),
     frozenset({"http"}),
     frozenset({"infra"}),
-    frozenset({"settings", "errors", "clock", "ids"}),
+    frozenset({"settings", "errors", "reasons", "clock", "ids"}),
 )
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 

@@ -5,6 +5,8 @@ import unicodedata
 from functools import cache
 from types import ModuleType
 
+from idp.errors import ValidationError
+
 # Letters and marks that are shown as nothing, or as a space: two addresses could look the same. Control and format
 # characters are refused anyway.
 _INVISIBLE = re.compile(
@@ -16,8 +18,10 @@ _INVISIBLE = re.compile(
 MAX_LENGTH = 320
 
 
-class InvalidEmailError(ValueError):
+class InvalidEmailError(ValidationError):
     """The text is not an email address: one plain sentence says why."""
+
+    code = "invalid_email"
 
 
 def _fold(text: str) -> str:

@@ -10,16 +10,18 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from idp.errors import ValidationError
+
 #: Of a line, and of a field, in bytes. Whoever leaves a quote open has so much swallowed, not the rest of the file.
 MAX_LINE = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
-class InvalidFileError(Exception):
+class InvalidFileError(ValidationError):
     """A file as a whole cannot be imported: one plain sentence."""
 
 
-class MalformedRecordError(ValueError):
+class MalformedRecordError(ValidationError):
     """One record cannot be read: one plain sentence."""
 
 

@@ -14,6 +14,7 @@ import bcrypt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from idp.accounts import crypt_hashes
+from idp.errors import ValidationError
 
 #: Whether a password, in bytes, is the one of a hash.
 Verifier = Callable[[bytes], bool]
@@ -37,7 +38,7 @@ _AB64 = "([A-Za-z0-9+/.=]+)"
 _UNPADDED = "([A-Za-z0-9+/]+)"
 
 
-class UnsupportedHashError(ValueError):
+class UnsupportedHashError(ValidationError):
     """A hash is of an unknown kind, malformed, or asks for too much work: one plain sentence."""
 
 

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from idp.errors import ConflictError
 from idp.infra.db.engine import fetch
 
 # The locks serialise two owners who remove each other at the same moment. They are taken in one order.
@@ -12,8 +13,11 @@ _OWNERS = """
 """
 
 
-class LastOwnerError(Exception):
+class LastOwnerError(ConflictError):
     """The only owner who can sign in would be lost."""
+
+    code = "last_owner"
+    title = "One owner has to stay"
 
     def __init__(self) -> None:
         super().__init__("This is the last owner. Make somebody else an owner first.")

@@ -24,7 +24,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from idp.accounts import imported_hashes, strength
 from idp.accounts.breaches import is_breached
-from idp.errors import OverloadedError
+from idp.errors import OverloadedError, ValidationError
 from idp.infra.i18n import gettext as _
 from idp.infra.thread_scheduling import threads
 from idp.settings import settings
@@ -40,8 +40,10 @@ AVERAGED = 8
 MIN_LENGTH, MAX_LENGTH = 8, 1024
 
 
-class InvalidPasswordError(ValueError):
+class InvalidPasswordError(ValidationError):
     """A new password is too short, too long, too easy to guess or known from a breach: plain sentences."""
+
+    code = "invalid_password"
 
 
 async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) -> None:

@@ -14,6 +14,7 @@ from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.tables import User
 from idp.accounts.users import MAX_NAME_LENGTH
 from idp.audit.events import record
+from idp.errors import ValidationError
 from idp.infra.db.engine import execute, transaction
 from idp.infra.i18n import gettext as _
 
@@ -30,12 +31,14 @@ _UPDATE = """
 """
 
 
-class InvalidProfileError(ValueError):
+class InvalidProfileError(ValidationError):
     """A value is not what its claim may hold: one plain sentence.
 
     Attributes:
         field: the name of the claim.
     """
+
+    code = "invalid_profile"
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)

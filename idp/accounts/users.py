@@ -12,6 +12,7 @@ from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.passwords import hash_password
 from idp.accounts.tables import Origin, User
 from idp.audit.events import record
+from idp.errors import ConflictError
 from idp.infra.db.engine import execute, transaction
 
 #: Ends, in the current transaction, all that a user's sign-ins gave, and says why. Given by the caller, because
@@ -26,8 +27,10 @@ _DISABLE = "UPDATE users SET disabled_at = now(), updated_at = now() WHERE id = 
 _ENABLE = "UPDATE users SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL"
 
 
-class EmailTakenError(Exception):
+class EmailTakenError(ConflictError):
     """Another user has this email address."""
+
+    code = "email_taken"
 
     def __init__(self) -> None:
         super().__init__("There is a user with this email address already.")

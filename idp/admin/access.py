@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from idp.admin.roles import Permission, Role, lock_user, permissions, roles_of
+from idp.errors import PermissionDeniedError
 from idp.infra.db.engine import authority, fetch, fetchrow
 from idp.oauth.clients.registry import ResourceServer
 from idp.settings import settings
@@ -18,10 +19,6 @@ _LOCK_CLIENT = "SELECT scope, admin_role FROM client WHERE client_id = $1 FOR NO
 
 #: Prefix of the scopes of the admin API.
 SCOPE_PREFIX = "admin:"
-
-
-class PermissionDeniedError(Exception):
-    """The caller's roles do not allow this. The message is one sentence."""
 
 
 class Caller(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from idp import clock
 from idp.accounts import users
 from idp.accounts.last_owner import check_owner_remains
 from idp.audit.events import record
+from idp.errors import NotFoundError
 from idp.federation import registry
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.keys import lifecycle
@@ -55,7 +56,7 @@ class Report(msgspec.Struct, frozen=True):
     alone: int = 0
 
 
-class UnknownSubjectError(Exception):
+class UnknownSubjectError(NotFoundError):
     """There is no record of this kind with this id."""
 
     def __init__(self, kind: str, message: str = "") -> None:

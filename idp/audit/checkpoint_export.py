@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from idp.audit.checkpoint_claims import CheckpointClaims, parse
+from idp.errors import OperatorError
 from idp.infra import outbound
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.logs import exception_fields
@@ -46,7 +47,7 @@ RETURNING number
 _END_LEASE = "UPDATE revision SET number = 0 WHERE topic = $1 AND number = $2"
 
 
-class DatabaseRolledBackError(Exception):
+class DatabaseRolledBackError(OperatorError):
     """There are checkpoints outside that the database does not have."""
 
     def __init__(self) -> None:

@@ -14,6 +14,7 @@ from idp import clock
 from idp.audit import row_hmac
 from idp.audit.checkpoint_claims import CheckpointClaims, Sign, encode, fingerprint, parse
 from idp.audit.row_hmac import Row
+from idp.errors import OperatorError
 from idp.infra.db.cache_invalidation import announce
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.settings import settings
@@ -47,7 +48,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 _IS_THERE_NEW = "SELECT FROM audit_event WHERE seq IS NULL LIMIT 1"
 
 
-class TrailChangedError(Exception):
+class TrailChangedError(OperatorError):
     """Rows vanished while a checkpoint was made of them. It is not made."""
 
     def __init__(self) -> None:

@@ -14,6 +14,8 @@ from uuid import UUID
 
 import msgspec
 
+from idp.errors import OperatorError
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 #: Floats as they are written, not as the nearest that the machine has.
@@ -23,7 +25,7 @@ _ENCODER = msgspec.json.Encoder(order="sorted", decimal_format="number")
 _key: bytes | None = None
 
 
-class LockedError(Exception):
+class LockedError(OperatorError):
     """Nothing can be sealed or checked: no master key has opened the root key."""
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.output import json_option, print_json, print_table
+from idp.errors import NotFoundError
 
 if TYPE_CHECKING:
     from idp.accounts.tables import User
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 ROLES = click.Choice(["owner", "key_admin", "client_admin", "support", "auditor"])
 
 
-class UnknownAdminError(Exception):
+class UnknownAdminError(NotFoundError):
     """No user has this email address, or the user does not have this role."""
 
 

@@ -9,11 +9,12 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.output import json_option, print_json, print_table
+from idp.errors import OperatorError
 
 TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 
-class NotAuditedError(Exception):
+class NotAuditedError(OperatorError):
     """The named file cannot be read or written."""
 
 

@@ -8,6 +8,8 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from idp.errors import OperatorError
+
 if TYPE_CHECKING:
     from idp.settings import Settings
 
@@ -15,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class NoDatabaseError(Exception):
+class NoDatabaseError(OperatorError):
     """There is no database, or its schema is out of date. The message names the command that fixes it."""
 
 

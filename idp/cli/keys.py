@@ -7,6 +7,7 @@ import rich_click as click
 from idp.cli.database import with_database
 from idp.cli.options import DURATION, SIGNING_ALGORITHM, KeyCommand
 from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.errors import OperatorError
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from idp.keys.propagation import Witness
 
 
-class KeyCommandError(Exception):
+class KeyCommandError(OperatorError):
     """The command cannot be carried out. The message says why and how to fix it."""
 
 

@@ -6,11 +6,12 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.output import json_option, print_json, print_table
+from idp.errors import NotFoundError
 
 STATES = ("queued", "sending", "sent", "deferred", "dead")
 
 
-class MailNotDeferredError(Exception):
+class MailNotDeferredError(NotFoundError):
     """There is no deferred message with this id."""
 
     def __init__(self) -> None:

@@ -62,11 +62,12 @@ class Commands(click.RichGroup):
 
 
 def sentence(error: Exception) -> str:
-    """What to tell the person. The exceptions of our own modules speak plainly; others were not foreseen."""
-    if type(error).__module__.partition(".")[0] == "idp":
-        # OAuthError, which prefixes its code when it is printed.
-        return str(getattr(error, "description", error))
+    """The text for the person. The errors of our own tree are plain sentences; others were not foreseen."""
+    from idp.errors import IdpError
     from idp.infra.db.outages import outage
+
+    if isinstance(error, IdpError):
+        return error.description
 
     if (found := outage(error)) is not None:
         return f"{found.words}."

@@ -18,6 +18,7 @@ import rich_click as click
 import structlog
 
 from idp.cli import development, workers
+from idp.errors import OperatorError
 from idp.infra.logs import configure_logs
 from idp.mail.smtp import connection_options
 from idp.settings import Settings, SettingsError, load, service_links, settings
@@ -28,7 +29,7 @@ log = structlog.get_logger()
 OTHERS_END_WITHIN_SECONDS = 5
 
 
-class CannotServeError(Exception):
+class CannotServeError(OperatorError):
     """The server cannot start. The message says why and how to fix it."""
 
 

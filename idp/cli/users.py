@@ -9,6 +9,7 @@ import rich_click as click
 from idp.cli.database import with_database
 from idp.cli.output import json_option, print_details, print_json, print_table
 from idp.cli.users_import import import_command
+from idp.errors import NotFoundError
 
 if TYPE_CHECKING:
     from idp.accounts.tables import User
@@ -21,7 +22,7 @@ stdin_option = click.option("--password-stdin", is_flag=True, help="Read the pas
 generate_option = click.option("--generate", is_flag=True, help="Generate a password and print it.")
 
 
-class UnknownUserError(Exception):
+class UnknownUserError(NotFoundError):
     """There is no such user."""
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ from click.exceptions import Exit
 
 from idp.cli.database import with_database
 from idp.cli.output import json_option, print_json, text
+from idp.errors import OperatorError
 
 if TYPE_CHECKING:
     from idp.accounts.imports import Refusal
@@ -22,14 +23,14 @@ FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 SHOWN = 20
 
 
-class UnknownFormatError(Exception):
+class UnknownFormatError(OperatorError):
     """The format cannot be derived from the name of the file."""
 
     def __init__(self) -> None:
         super().__init__("The format cannot be told from the name of the file: use --format csv or --format jsonl.")
 
 
-class ReportNotWrittenError(Exception):
+class ReportNotWrittenError(OperatorError):
     """The report file cannot be written."""
 
 

@@ -14,6 +14,7 @@ from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from idp.dev import seed
+from idp.errors import RemoteError
 from idp.infra import outbound
 from idp.keys import jose
 from idp.settings import settings
@@ -23,7 +24,7 @@ SCOPE = "openid profile email address phone offline_access"
 Claims = dict[str, Any]
 
 
-class SignInFailedError(Exception):
+class SignInFailedError(RemoteError):
     """The sign-in did not end with valid tokens. The message is for the person who tries the demo."""
 
 

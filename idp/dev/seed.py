@@ -10,7 +10,7 @@ import msgspec
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import user_by_email
 from idp.accounts.users import create_user, set_password
-from idp.errors import OAuthError
+from idp.errors import OAuthError, OperatorError
 from idp.ids import digest
 from idp.infra.db.cache_invalidation import announce
 from idp.infra.db.engine import execute, transaction
@@ -64,7 +64,7 @@ class Demo(msgspec.Struct):
     service_client_secret: str
 
 
-class CannotKeepSecretsError(Exception):
+class CannotKeepSecretsError(OperatorError):
     """The secrets of the sample data cannot be written to the data folder."""
 
 
@@ -167,7 +167,7 @@ async def _api() -> None:
     try:
         await register_resource_server(API, "Orders", scope="orders:read orders:write", client_id=SERVICE_CLIENT_ID)
     except OAuthError as error:
-        if error.error != "invalid_target":
+        if error.code != "invalid_target":
             raise
 
 

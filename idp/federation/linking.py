@@ -12,6 +12,7 @@ from idp import ids
 from idp.accounts.tables import Origin, User, user_by_id
 from idp.accounts.users import add_user
 from idp.audit.events import record
+from idp.errors import ProofError
 from idp.federation.models import UserInfo
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.i18n import locale
@@ -56,7 +57,7 @@ _UNLINK = """
 """
 
 
-class AccountDisabledError(Exception):
+class AccountDisabledError(ProofError):
     """The account was disabled."""
 
 

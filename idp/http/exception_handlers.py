@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException
 
 from idp.errors import (
     BearerError,
+    DomainError,
     InsufficientScopeError,
     InsufficientUserAuthenticationError,
     InvalidClientError,
@@ -45,7 +46,7 @@ def error_page(error: PageError) -> Response[str]:
         status=error.status,
         title=error.title,
         message=error.message,
-        error=error.error,
+        error=error.code,
         way_out=error.way_out or [(_("Go to the start page"), "/")],
     )
 
@@ -75,7 +76,7 @@ def bearer_challenge(error: BearerError) -> str:
     """What the client lacks (RFC 6750 section 3, RFC 9470 section 3)."""
     values = {"realm": "idp"}
     if not isinstance(error, MissingTokenError):
-        values |= {"error": error.error, "error_description": error.description}
+        values |= {"error": error.code, "error_description": error.description}
     if isinstance(error, InsufficientScopeError):
         values["scope"] = error.scope
     if isinstance(error, InsufficientUserAuthenticationError):
@@ -85,25 +86,31 @@ def bearer_challenge(error: BearerError) -> str:
 
 def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
     kind, _colon, client_id = actor.get().partition(":")
-    refusal.set(Refusal(error.error, error.reason, client_id if kind == "client" else None))
+    refusal.set(Refusal.of(error, client_id if kind == "client" else None))
     if _wants_page(request):
         return error_page(
-            PageError(_("This request cannot be answered"), error.description, error=error.error, status=error.status)
+            PageError(_("This request cannot be answered"), error.description, code=error.code, status=error.status)
         )
     headers: dict[str, str] = {}
     if isinstance(error, InvalidClientError) and error.challenge:
         headers["WWW-Authenticate"] = 'Basic realm="idp", charset="UTF-8"'
     elif isinstance(error, BearerError):
         headers["WWW-Authenticate"] = bearer_challenge(error)
-    return json_error(error.error, error.description, error.status, headers)
+    return json_error(error.code, error.description, error.status, headers)
 
 
 def _page_error(request: AnyRequest, error: PageError) -> Response[Any]:
-    if error.error is not None and error.reason is not None:
-        refusal.set(Refusal(error.error, error.reason))
+    refusal.set(Refusal.of(error, None))
     if _wants_page(request):
         return error_page(error)
-    return json_error(error.error or "invalid_request", error.message, error.status)
+    return json_error(error.code or "invalid_request", error.message, error.status)
+
+
+def _domain_error(request: AnyRequest, error: DomainError) -> Response[Any]:
+    """A refusal of a service. Only a page repeats its sentence, which need not stay inside RFC 6749's characters."""
+    if _wants_page(request):
+        return error_page(PageError(_("This request cannot be answered"), error.description, status=error.status))
+    return json_error("invalid_request", "The request cannot be answered as it is.", error.status)
 
 
 def wait_sentence(error: TooManyRequestsError) -> str:
@@ -197,6 +204,7 @@ def _not_storable(request: AnyRequest, _: Exception) -> Response[Any]:
 HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]] = {
     OAuthError: _oauth_error,
     PageError: _page_error,
+    DomainError: _domain_error,
     OverloadedError: _overloaded,
     TooManyRequestsError: _too_many_tries,
     # A text with a NUL character, or half of a surrogate pair: nothing of ours writes one.

@@ -16,8 +16,8 @@ FIELDS = frozenset(
     {
         *("event", "level", "timestamp", "request_id", "client_address"),
         *("method", "route", "status", "duration_ms"),
-        *("logger", "error", "reason", "path"),
-        *("audit_event", "outcome", "user_id", "client_id", "session_id"),
+        *("logger", "error", "reason", "hint", "path"),
+        *("audit_event", "outcome", "user_id", "client_id", "session_id", "family_id"),
         *("alg", "attempt", "count", "host", "kid", "link", "migration", "port", "resource_servers"),
         *("template", "topic", "version", "workers"),
     }

@@ -1,7 +1,9 @@
 """What belongs to the request being answered, for logs, audit events and error pages."""
 
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+from idp.errors import OAuthError, PageError
 
 
 class Refusal(NamedTuple):
@@ -9,13 +11,35 @@ class Refusal(NamedTuple):
 
     Attributes:
         error: the protocol's error code.
-        reason: one plain sentence without input.
+        hint: one plain sentence without input.
         client_id: the client, where it is known to be one of ours.
+        reason: a member of :class:`idp.reasons.Reason`.
+        user_id, family_id: whose token or code was refused, where that is known.
     """
 
     error: str
-    reason: str
+    hint: str
     client_id: str | None = None
+    reason: str | None = None
+    user_id: str | None = None
+    family_id: str | None = None
+
+    @classmethod
+    def of(cls, error: OAuthError | PageError, client_id: str | None) -> Self | None:
+        """How the log names an error of the protocol; None for one that only a person is told of."""
+        if error.code is None or error.hint is None:
+            return None
+        if not isinstance(error, OAuthError) or error.refused is None:
+            return cls(error.code, error.hint, client_id)
+        reason, user_id, family_id = error.refused
+        return cls(
+            error.code,
+            error.hint,
+            client_id,
+            reason,
+            str(user_id) if user_id else None,
+            str(family_id) if family_id else None,
+        )
 
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")

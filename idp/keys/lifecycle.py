@@ -15,7 +15,7 @@ import msgspec
 
 from idp import clock
 from idp.audit.events import record
-from idp.errors import NoSigningKeyError
+from idp.errors import ConflictError, NoSigningKeyError
 from idp.infra.db.cache_invalidation import announce
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.keys import jose, propagation
@@ -91,11 +91,13 @@ FROM signing_key ORDER BY alg, activates_at NULLS LAST, created_at
 """
 
 
-class RotationPendingError(Exception):
+class RotationPendingError(ConflictError):
     """A key of the algorithm is pending already. The message is a sentence for the operator."""
 
+    code = "rotation_pending"
 
-class UnknownKeyError(Exception):
+
+class UnknownKeyError(ConflictError):
     """No such key, or not in the required state. The message is a sentence for the operator."""
 
 

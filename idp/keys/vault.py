@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from idp.audit import row_hmac as audit_seal
+from idp.errors import OperatorError
 from idp.settings import Settings, settings
 
 KEY_BYTES = 32
@@ -30,7 +31,7 @@ _NONCE_BYTES = 12
 _HEADER_BYTES = len(_VERSION) + _KEY_ID_BYTES + _NONCE_BYTES
 
 
-class SecretsError(Exception):
+class SecretsError(OperatorError):
     """The master key is missing or wrong, or a sealed secret is damaged. The message is for the operator."""
 
 

@@ -5,12 +5,13 @@ import mailbox
 from email.message import EmailMessage
 from pathlib import Path
 
+from idp.errors import OperatorError
 from idp.mail import smtp
 from idp.mail.messages import sending_host
 from idp.settings import settings
 
 
-class MailNotConfiguredError(Exception):
+class MailNotConfiguredError(OperatorError):
     """There is no SMTP server to hand it to."""
 
     def __init__(self) -> None:

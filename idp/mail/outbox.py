@@ -19,6 +19,7 @@ import structlog
 
 from idp import ids
 from idp.audit.events import storable
+from idp.errors import RemoteError
 from idp.infra import i18n
 from idp.infra.db import outages
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -91,7 +92,7 @@ _RETRY = "UPDATE mail SET next_attempt_at = now() WHERE id = $1 AND state = 'def
 _woken = asyncio.Event()
 
 
-class MailRejectedError(Exception):
+class MailRejectedError(RemoteError):
     """The message will never be accepted, for the reason given."""
 
 

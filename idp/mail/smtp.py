@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiosmtplib
 
+from idp.errors import RemoteError
 from idp.settings import SettingsError
 
 #: For each step of the conversation.
@@ -47,7 +48,7 @@ def connection_options(url: str) -> dict[str, Any]:
     return options
 
 
-class MailNotSentError(Exception):
+class MailNotSentError(RemoteError):
     """The server did not take the message. The text is the server's own words where there are some.
 
     Attributes:

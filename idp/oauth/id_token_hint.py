@@ -30,4 +30,4 @@ def read_id_token_hint(token: str) -> dict[str, Any]:
 
 
 def _not_ours(why: str) -> InvalidRequestError:
-    return InvalidRequestError("id_token_hint is not an ID token of this server.", reason=f"id_token_hint: {why}")
+    return InvalidRequestError("id_token_hint is not an ID token of this server.", hint=f"id_token_hint: {why}")

@@ -60,7 +60,7 @@ class _LogoutRequest:
         try:
             return read_id_token_hint(parameters["id_token_hint"]), False
         except InvalidRequestError as error:
-            log.info("id_token_hint_ignored", reason=error.reason)
+            log.info("id_token_hint_ignored", hint=error.hint)
             return {}, True
 
     @staticmethod
@@ -103,8 +103,8 @@ class _LogoutRequest:
         return f"{uri}{'&' if '?' in uri else '?'}{urlencode({'state': parameters['state']})}"
 
 
-def _refused(message: str, reason: str) -> PageError:
-    return PageError(_("You were not signed out"), message, error="invalid_request", reason=reason)
+def _refused(message: str, hint: str) -> PageError:
+    return PageError(_("You were not signed out"), message, code="invalid_request", hint=hint)
 
 
 @route("/logout", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.ENTRY}, status_code=200)

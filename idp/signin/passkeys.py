@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from idp import ids
 from idp.accounts.tables import User
 from idp.audit.events import record
+from idp.errors import ProofError
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.infra.i18n import gettext as _
@@ -82,7 +83,7 @@ _REMOVE = "DELETE FROM passkey WHERE user_id = $1 AND id = $2"
 T = TypeVar("T")
 
 
-class InvalidPasskeyError(Exception):
+class InvalidPasskeyError(ProofError):
     """What the browser sent is not accepted. The message is one plain sentence for the person."""
 
 

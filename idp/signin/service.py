@@ -9,7 +9,7 @@ from litestar.datastructures import Cookie
 from idp.accounts import passwords
 from idp.audit import unauthenticated_limit
 from idp.audit.events import record
-from idp.errors import TooManyRequestsError
+from idp.errors import ConflictError, TooManyRequestsError
 from idp.infra.db.engine import transaction
 from idp.settings import settings
 from idp.signin import completion, sessions, subject, transitions
@@ -52,7 +52,7 @@ AUTHENTICATION_METHODS: dict[Step, AuthenticationMethod] = {
 NONE: Final = Factors(frozenset(), False)
 
 
-class StepNotAllowedError(Exception):
+class StepNotAllowedError(ConflictError):
     """This step may not be taken now; another one may."""
 
 

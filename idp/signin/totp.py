@@ -10,6 +10,7 @@ import pyotp
 
 from idp import clock, ids
 from idp.accounts import typed_codes
+from idp.errors import ConflictError
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.i18n import gettext as _
 from idp.infra.lazy import lazy
@@ -55,7 +56,7 @@ _FORGET_PENDING = "DELETE FROM totp WHERE user_id = $1 AND confirmed_at IS NULL"
 _DISABLE = "DELETE FROM totp WHERE user_id = $1 RETURNING confirmed_at"
 
 
-class AlreadyEnabledError(Exception):
+class AlreadyEnabledError(ConflictError):
     """The user has an authenticator app. It is taken off before there can be another one."""
 
 

@@ -59,7 +59,7 @@ def test_04_every_link_of_a_client_is_checked(name: str, uri: str) -> None:
     metadata = ClientMetadata(client_name="Portal", redirect_uris=(TRUSTED,), **{name: uri})  # type: ignore[arg-type]
     with pytest.raises(OAuthError) as refused:
         validate(metadata)
-    assert refused.value.error == "invalid_client_metadata"
+    assert refused.value.code == "invalid_client_metadata"
 
 
 @pytest.mark.parametrize("uri", LOOKS_LOCAL)

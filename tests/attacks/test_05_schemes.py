@@ -67,7 +67,7 @@ async def test_05_registration_refuses_them(member: str) -> None:
     for uri in SCRIPTS:
         with pytest.raises(OAuthError) as refused:
             await register_client(**(metadata | {member: ["https://app.example.com/callback", uri]}))
-        assert refused.value.error in ("invalid_redirect_uri", "invalid_client_metadata")
+        assert refused.value.code in ("invalid_redirect_uri", "invalid_client_metadata")
     assert await ClientRow.count() == before
 
 

@@ -22,9 +22,10 @@ import pytest
 from idp import clock, ids
 from idp.accounts.tables import User
 from idp.accounts.users import keep_password
-from idp.admin.access import Caller, PermissionDeniedError, check_client, check_user
+from idp.admin.access import Caller, check_client, check_user
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant, revoke
+from idp.errors import PermissionDeniedError
 from idp.http import cookies
 from idp.http.access import Access
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction

@@ -14,12 +14,18 @@ import msgspec
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from idp.admin.access import Caller, PermissionDeniedError, api_resource, hold_client, hold_roles, person
+from idp.admin.access import Caller, api_resource, hold_client, hold_roles, person
 from idp.admin.api import problems
 from idp.admin.api.idempotency import repeatable
 from idp.admin.api.problems import ProblemError
 from idp.admin.roles import PERMISSIONS, Permission, Role
-from idp.errors import InsufficientScopeError, InsufficientUserAuthenticationError, InvalidTokenError, MissingTokenError
+from idp.errors import (
+    InsufficientScopeError,
+    InsufficientUserAuthenticationError,
+    InvalidTokenError,
+    MissingTokenError,
+    PermissionDeniedError,
+)
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.headers import request_header

@@ -3,49 +3,28 @@
 from http import HTTPStatus
 
 import msgspec
-import structlog
 
-from idp.accounts.addresses import InvalidEmailError
-from idp.accounts.last_owner import LastOwnerError
-from idp.accounts.passwords import InvalidPasswordError
-from idp.accounts.profile import InvalidProfileError
-from idp.accounts.users import EmailTakenError
-from idp.admin.access import PermissionDeniedError
-from idp.admin.incidents import UnknownSubjectError
 from idp.errors import (
     BearerError,
+    DomainError,
     InvalidRequestError,
     NoSigningKeyError,
     OAuthError,
-    OverloadedError,
-    TooManyRequestsError,
+    TryLaterError,
 )
-from idp.federation.errors import InvalidUpstreamError
 from idp.http.exception_handlers import bearer_challenge, database_outage
-from idp.infra.db.listing import InvalidQueryError
 from idp.infra.request_context import request_id
-from idp.keys.jose import InvalidKeyError, UnsupportedAlgorithmError
-from idp.keys.lifecycle import RotationPendingError, UnknownKeyError
-from idp.oauth.clients.registration import UnknownClientError
-from idp.oauth.clients.service import NotBeforeInFutureError, UnknownResourceServerError, VersionConflictError
-
-log = structlog.get_logger()
 
 _S = HTTPStatus
 
 
-class ProblemError(Exception):
-    """A request that is not answered as asked.
+class ProblemError(DomainError):
+    """A request that is not answered as asked, for a cause that only this API knows."""
 
-    Attributes:
-        name: the error, as the last part of the problem's ``type``.
-        detail: one plain sentence.
-    """
-
-    def __init__(self, status: HTTPStatus, name: str, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, status: HTTPStatus, code: str, description: str) -> None:
+        super().__init__(description)
         self.status = status
-        self.name = name
+        self.code = code
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,26 +44,6 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: dict[str, str] = {}
 
 
-#: What the services refuse, with the status and the name of the error.
-KINDS: dict[type[Exception], tuple[HTTPStatus, str]] = {
-    PermissionDeniedError: (_S.FORBIDDEN, "forbidden"),
-    UnknownSubjectError: (_S.NOT_FOUND, "not-found"),
-    UnknownClientError: (_S.NOT_FOUND, "not-found"),
-    UnknownResourceServerError: (_S.NOT_FOUND, "not-found"),
-    UnknownKeyError: (_S.CONFLICT, "wrong-state"),
-    NoSigningKeyError: (_S.CONFLICT, "wrong-state"),
-    RotationPendingError: (_S.CONFLICT, "rotation-pending"),
-    NotBeforeInFutureError: (_S.UNPROCESSABLE_ENTITY, "moment-to-come"),
-    VersionConflictError: (_S.PRECONDITION_FAILED, "outdated"),
-    EmailTakenError: (_S.CONFLICT, "email-taken"),
-    LastOwnerError: (_S.CONFLICT, "last-owner"),
-    InvalidEmailError: (_S.UNPROCESSABLE_ENTITY, "invalid-email"),
-    InvalidPasswordError: (_S.UNPROCESSABLE_ENTITY, "invalid-password"),
-    InvalidUpstreamError: (_S.UNPROCESSABLE_ENTITY, "invalid-upstream"),
-    UnsupportedAlgorithmError: (_S.UNPROCESSABLE_ENTITY, "unsupported-algorithm"),
-    InvalidKeyError: (_S.UNPROCESSABLE_ENTITY, "invalid-key"),
-    msgspec.ValidationError: (_S.UNPROCESSABLE_ENTITY, "invalid-body"),
-}
 HEADERS = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
 
 Answer = tuple[HTTPStatus, dict[str, str], bytes]
@@ -105,29 +64,26 @@ def problem(
 
 
 def of(error: Exception) -> Answer | None:
-    """The answer to what was refused; None for what was not foreseen."""
-    if isinstance(error, BearerError):
-        headers = {"WWW-Authenticate": bearer_challenge(error)}
-        return problem(HTTPStatus(error.status), error.error, error.description, headers=headers)
-    if isinstance(error, ProblemError):
-        return problem(error.status, error.name, str(error))
-    if isinstance(error, InvalidQueryError):
-        return problem(_S.BAD_REQUEST, "invalid-query", str(error), errors={error.parameter: str(error)})
-    if isinstance(error, InvalidProfileError):
-        return problem(_S.UNPROCESSABLE_ENTITY, "invalid-profile", str(error), errors={error.field: str(error)})
-    if isinstance(error, TooManyRequestsError | OverloadedError):
-        status = _S.TOO_MANY_REQUESTS if isinstance(error, TooManyRequestsError) else _S.SERVICE_UNAVAILABLE
-        return _try_later(status, error.retry_after)
-    if isinstance(error, InvalidRequestError):
-        return problem(_S.BAD_REQUEST, "invalid-query", error.description)
-    if isinstance(error, OAuthError):
-        return problem(_S.UNPROCESSABLE_ENTITY, error.error, error.description)
-    for kind, (status, name) in KINDS.items():
-        if isinstance(error, kind):
-            return problem(status, name, str(error))
-    found = database_outage(error)
-    if found is not None:
+    """The answer to an error of one of the families of :mod:`idp.errors`; None for a fault of ours."""
+    match error:
+        case BearerError():
+            headers = {"WWW-Authenticate": bearer_challenge(error)}
+            return problem(HTTPStatus(error.status), error.code, error.description, headers=headers)
+        case InvalidRequestError():
+            return problem(_S.BAD_REQUEST, "invalid-query", error.description)
+        case OAuthError():
+            return problem(_S.UNPROCESSABLE_ENTITY, error.code, error.description)
+        case DomainError():
+            errors = {error.field: error.description} if error.field is not None else None
+            return problem(HTTPStatus(error.status), error.code.replace("_", "-"), error.description, errors=errors)
+        case msgspec.ValidationError():
+            return problem(_S.UNPROCESSABLE_ENTITY, "invalid-body", str(error))
+        case NoSigningKeyError():
+            return problem(_S.CONFLICT, "wrong-state", error.description)
+    if (found := database_outage(error)) is not None:
         return _try_later(_S.SERVICE_UNAVAILABLE, found.retry_after)
+    if isinstance(error, TryLaterError):
+        return _try_later(HTTPStatus(error.status), error.retry_after)
     return None
 
 

@@ -15,11 +15,10 @@ from litestar import HttpMethod, Request, Response, route
 from litestar.datastructures import UploadFile
 from litestar.handlers import HTTPRouteHandler
 
-from idp.accounts.last_owner import LastOwnerError
 from idp.accounts.tables import User, user_by_id
-from idp.admin.access import Caller, PermissionDeniedError, hold_roles, person
+from idp.admin.access import Caller, hold_roles, person
 from idp.admin.roles import Permission
-from idp.errors import PageError
+from idp.errors import DomainError, NotFoundError, PageError, PermissionDeniedError
 from idp.http import cookies, forms
 from idp.http.access import Access
 from idp.http.pages import page, see_other
@@ -101,15 +100,11 @@ def screen(
 
     def declare(function: Screen) -> Screen:
         async def endpoint(request: AnyRequest) -> Response[Any]:
-            admin_request = await _authorize(request, permission, fresh=fresh, upload=upload, page=page)
-            if isinstance(admin_request, Response):
-                return admin_request
             try:
-                return await function(admin_request)
-            except PermissionDeniedError as error:
-                raise _forbidden(str(error)) from error
-            except LastOwnerError as error:
-                raise PageError("One owner has to stay", str(error), status=HTTPStatus.CONFLICT) from error
+                admin_request = await _authorize(request, permission, fresh=fresh, upload=upload, page=page)
+                return admin_request if isinstance(admin_request, Response) else await function(admin_request)
+            except DomainError as error:
+                raise PageError(error.title, error.description, status=error.status) from error
 
         opt = {"access": Access.PAGE, "permission": permission}
         full = HOME + path.replace("}", ":str}")
@@ -126,7 +121,8 @@ async def _authorize(
     """Authorize a request, or redirect to a sign-in that returns here with the entered form.
 
     Raises:
-        PageError: the user is not an admin, no role allows it, or the CSRF token is wrong.
+        PermissionDeniedError: the user is not an admin, or no role allows it.
+        PageError: the CSRF token is wrong.
     """
     # The console speaks English, its dates too (docs/decisions/0021).
     locale.set("en")
@@ -137,9 +133,9 @@ async def _authorize(
     user = await user_by_id(session.user_id)
     caller = await person(session.user_id)
     if user is None or not caller.roles:
-        raise _forbidden("This part is for admins. Sign in with an account that has a role.")
+        raise PermissionDeniedError("This part is for admins. Sign in with an account that has a role.")
     if permission is not None and permission not in caller.allowed:
-        raise _forbidden("Your role does not allow this.")
+        raise PermissionDeniedError("Your role does not allow this.")
     form, file = dict[str, str](), b""
     if request.method == HttpMethod.POST:
         form, file = await _uploaded(request) if upload else (await forms.form(request), b"")
@@ -210,13 +206,9 @@ async def _sign_in(
     return see_other(flows.path(binding), key.cookies())
 
 
-def _forbidden(message: str) -> PageError:
-    return PageError("This is not for you", message, status=HTTPStatus.FORBIDDEN)
-
-
-def not_found() -> PageError:
-    """Return the page for a record that does not exist."""
-    return PageError("There is no such record", "It may have been deleted meanwhile.", status=HTTPStatus.NOT_FOUND)
+def not_found() -> NotFoundError:
+    """Return the error for a record that does not exist."""
+    return NotFoundError("It may have been deleted meanwhile.")
 
 
 def _secret(request: AnyRequest) -> str:

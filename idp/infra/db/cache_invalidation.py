@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from idp import clock
+from idp.errors import IdpError
 from idp.infra.db import outages
 from idp.infra.db.engine import engine, execute, fetch, lines
 from idp.settings import settings
@@ -193,7 +194,7 @@ class Watch:
         self.listening = False
 
 
-class _RefusedError(Exception):
+class _RefusedError(IdpError):
     """LISTEN was refused."""
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Self
 from urllib.parse import quote
 
+from idp.errors import OperatorError
 from idp.infra.db.os_user import NoOSUserError, OSUser
 
 START_SECONDS = 30.0
@@ -37,7 +38,7 @@ SOCKET = ".s.PGSQL.5432"
 MAX_SOCKET_PATH = 103
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(OperatorError):
     """The embedded PostgreSQL cannot be used. The message is one plain sentence with its mend."""
 
 

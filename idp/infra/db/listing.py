@@ -6,26 +6,31 @@ left out when rows come and go meanwhile. All SQL stands in the declaration; onl
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import asyncpg
 import msgspec
 
+from idp.errors import ValidationError
 from idp.infra.db.engine import fetch
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
 
 
-class InvalidQueryError(ValueError):
+class InvalidQueryError(ValidationError):
     """What was asked of a list cannot be answered.
 
     Attributes:
-        parameter: the name of the query parameter.
+        field: the name of the query parameter.
     """
+
+    code = "invalid_query"
+    status = HTTPStatus.BAD_REQUEST
 
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
-        self.parameter = parameter
+        self.field = parameter
 
 
 class Filter(msgspec.Struct, frozen=True):

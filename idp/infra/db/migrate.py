@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
+from idp.errors import OperatorError
 from idp.infra.db.engine import engine, execute, fetch, fetchrow, long_transaction, outside_transactions
 from idp.infra.db.outages import DatabaseUnavailableError
 
@@ -43,11 +44,11 @@ _FOLDER = Path(__file__).parent / "migrations"
 _APP = "idp"
 
 
-class MigrationFailedError(Exception):
+class MigrationFailedError(OperatorError):
     """A migration was not applied: one plain sentence."""
 
 
-class UnknownMigrationError(Exception):
+class UnknownMigrationError(OperatorError):
     """The database was made by a version that this one does not continue."""
 
     def __init__(self, key: str) -> None:

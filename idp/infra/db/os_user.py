@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Self
 
+from idp.errors import OperatorError
+
 # linux/prctl.h, linux/securebits.h, linux/capability.h
 _PR_SET_PDEATHSIG, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
 _SECBIT_NO_SETUID_FIXUP = 4
@@ -16,7 +18,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_DAC_OVERRIDE = 1
 
 
-class NoOSUserError(Exception):
+class NoOSUserError(OperatorError):
     """Root has no account to lend: one plain sentence."""
 
 

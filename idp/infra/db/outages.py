@@ -10,8 +10,10 @@ import time
 import asyncpg
 import msgspec
 
+from idp.errors import TryLaterError
 
-class DatabaseUnavailableError(Exception):
+
+class DatabaseUnavailableError(TryLaterError):
     """PostgreSQL cannot be reached, or refuses us. The message is one plain sentence."""
 
 

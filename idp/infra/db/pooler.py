@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import asyncpg
 
+from idp.errors import OperatorError
 from idp.infra.db import outages
 from idp.infra.db.engine import engine
 from idp.infra.db.outages import DatabaseUnavailableError
@@ -19,7 +20,7 @@ from idp.settings import settings
 STEP_SECONDS = 2.0
 
 
-class UnsupportedPoolerError(Exception):
+class UnsupportedPoolerError(OperatorError):
     """A pooler drops prepared statements: one plain sentence with its mend."""
 
 

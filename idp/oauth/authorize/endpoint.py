@@ -45,23 +45,23 @@ def _validated_client(parameters: Parameters) -> tuple[Client, str]:
         raise PageError(
             title,
             _("It is not registered here, or was disabled."),
-            error="invalid_client",
-            reason="client_id is missing, or names no client that is registered and enabled.",
+            code="invalid_client",
+            hint="client_id is missing, or names no client that is registered and enabled.",
         )
     redirect_uri = parameters.get("redirect_uri")
     if redirect_uri is None:
         raise PageError(
             title,
             _("It did not say where to send you afterwards."),
-            error="invalid_request",
-            reason=f"redirect_uri is missing in a request of {client.client_id}.",
+            code="invalid_request",
+            hint=f"redirect_uri is missing in a request of {client.client_id}.",
         )
     if not redirects.matches(client, redirect_uri):
         raise PageError(
             title,
             _("It asked to send you to an address that is not registered for it."),
-            error="invalid_request",
-            reason=f"redirect_uri is none of those that {client.client_id} registered. They are compared exactly.",
+            code="invalid_request",
+            hint=f"redirect_uri is none of those that {client.client_id} registered. They are compared exactly.",
         )
     return client, redirect_uri
 
@@ -76,7 +76,7 @@ async def authorize(request: AnyRequest) -> Response[Any]:
             check(parameters, client)
         asked = read(parameters, client, redirect_uri)
     except OAuthError as error:
-        refusal.set(Refusal(error.error, error.reason, client.client_id))
+        refusal.set(Refusal.of(error, client.client_id))
         return respond_with_error(redirect_uri, response_mode(parameters), error, parameters.get("state"))
     if request.method == HttpMethod.POST:
         # Another site's POST arrives without our SameSite cookies; the GET that follows it brings them.
@@ -112,7 +112,7 @@ def _still_registered(asked: AuthorizationRequest) -> Client:
     client = registry.client(asked.client_id)
     if client is None or not redirects.matches(client, asked.redirect_uri):
         raise PageError(
-            _("This application was disabled"), _("You cannot sign in to it any more."), error="invalid_client"
+            _("This application was disabled"), _("You cannot sign in to it any more."), code="invalid_client"
         )
     return client
 

@@ -196,8 +196,8 @@ def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
             return str(read_id_token_hint(parameters["id_token_hint"])["sub"])
         except InvalidRequestError as error:
             if "none" in words(parameters, "prompt"):
-                raise OAuthError("login_required", error.description, reason=error.reason) from error
-            log.info("id_token_hint_ignored", reason=error.reason)
+                raise OAuthError("login_required", error.description, hint=error.hint) from error
+            log.info("id_token_hint_ignored", hint=error.hint)
     return None
 
 

@@ -49,5 +49,5 @@ def respond_with_error(
     cookies: Sequence[Cookie] = (),
 ) -> Response[Any]:
     """Tell the client of a refusal (RFC 6749 section 4.1.2.1)."""
-    parameters = {"error": error.error, "error_description": error.description}
+    parameters = {"error": error.code, "error_description": error.description}
     return respond(redirect_uri, response_mode, parameters, state, cookies)

@@ -10,9 +10,10 @@ from urllib.parse import unquote_plus
 from idp import ids
 from idp.audit import unauthenticated_limit
 from idp.audit.events import note
-from idp.errors import InvalidClientError, InvalidRequestError
+from idp.errors import InvalidClientError, InvalidRequestError, Refused
 from idp.infra.request_context import actor
 from idp.oauth.clients.registry import Client, registry
+from idp.reasons import Reason
 
 Form = Mapping[str, str]
 #: Says whether a client's proof of who it is holds. Of no client it says no, after the same work.
@@ -96,7 +97,7 @@ def authenticate(authorization: str | None, form: Form) -> Client:
     client = registry.client(attempt.client_id)
     proven = attempt.proof(client)
     if client is None or not proven or method not in client.auth_methods:
-        reason = _why_refused(client, method)
+        reason, hint = _why_refused(client, method)
         # An id that was made up must not look like a client of ours.
         known = client.client_id if client is not None else None
         note(
@@ -107,22 +108,27 @@ def authenticate(authorization: str | None, form: Form) -> Client:
             limit_key=unauthenticated_limit.limit_key(known),
         )
         whose = f" of {known}" if known else ""
-        raise InvalidClientError(challenge=challenge, reason=f"Client authentication{whose} failed: {reason}.")
+        raise InvalidClientError(
+            challenge=challenge, hint=f"Client authentication{whose} failed: {hint}.", refused=Refused(reason)
+        )
     actor.set(f"client:{client.client_id}")
     return client
 
 
-def _why_refused(client: Client | None, method: str) -> str:
+def _why_refused(client: Client | None, method: str) -> tuple[Reason, str]:
     """For the operator: the answer does not tell."""
     if client is None:
-        return "unknown or disabled client"
+        return Reason.UNKNOWN_CLIENT, "unknown or disabled client"
+    if method in client.auth_methods and client.client_secret_hash:
+        return Reason.WRONG_SECRET, "wrong secret"
     if method in client.auth_methods:
-        return "wrong secret" if client.client_secret_hash else "the client has no secret yet"
+        return Reason.NO_SECRET_SET, "the client has no secret yet"
     if client.public:
-        return "the client is registered without a secret, but sent one"
+        return Reason.SECRET_NOT_EXPECTED, "the client is registered without a secret, but sent one"
     if method == "none":
-        return "the client has a secret, but sent none"
-    return f"the client is registered strictly for {client.token_endpoint_auth_method}, but used {method}"
+        return Reason.SECRET_NOT_SENT, "the client has a secret, but sent none"
+    registered = client.token_endpoint_auth_method
+    return Reason.WRONG_AUTH_METHOD, f"the client is registered strictly for {registered}, but used {method}"
 
 
 def _is_known(client: Client | None) -> bool:
@@ -141,7 +147,9 @@ def _knows(secret: str) -> Proof:
 
 def _malformed(problem: str) -> InvalidClientError:
     return InvalidClientError(
-        challenge=True, reason=f"Client authentication failed: the Authorization header {problem}."
+        challenge=True,
+        hint=f"Client authentication failed: the Authorization header {problem}.",
+        refused=Refused(Reason.MALFORMED),
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from idp import ids
 from idp.audit.events import record
-from idp.errors import OAuthError
+from idp.errors import NotFoundError, OAuthError
 from idp.infra.db.cache_invalidation import announce
 from idp.infra.db.engine import execute, transaction
 from idp.keys import lifecycle
@@ -43,7 +43,7 @@ UPDATE client SET disabled_at = NULL, updated_at = now() WHERE client_id = $1 AN
 """
 
 
-class UnknownClientError(Exception):
+class UnknownClientError(NotFoundError):
     """There is no such client, or it has no secret: one plain sentence."""
 
 

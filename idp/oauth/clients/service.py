@@ -4,6 +4,7 @@ Each change is one transaction with its notice and its audit event, as in :mod:`
 """
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 import asyncpg
@@ -11,6 +12,7 @@ import msgspec
 
 from idp import clock
 from idp.audit.events import record
+from idp.errors import ConflictError, NotFoundError, ValidationError
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetchrow
 from idp.keys import lifecycle
@@ -39,21 +41,26 @@ ON CONFLICT (id) DO UPDATE SET not_before = greatest(n.not_before, $1)
 """
 
 
-class VersionConflictError(Exception):
+class VersionConflictError(ConflictError):
     """Somebody else has changed it meanwhile."""
+
+    code = "outdated"
+    status = HTTPStatus.PRECONDITION_FAILED
 
     def __init__(self) -> None:
         super().__init__("It was changed by somebody else meanwhile. Look at it again.")
 
 
-class NotBeforeInFutureError(ValueError):
+class NotBeforeInFutureError(ValidationError):
     """What will be issued cannot be refused: nothing could take that back."""
+
+    code = "moment_to_come"
 
     def __init__(self) -> None:
         super().__init__("The moment must not be in the future.")
 
 
-class UnknownResourceServerError(Exception):
+class UnknownResourceServerError(NotFoundError):
     """There is no such resource server."""
 
     def __init__(self) -> None:

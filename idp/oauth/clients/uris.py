@@ -4,6 +4,8 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from idp.errors import ValidationError
+
 MAX_LENGTH = 2048
 
 #: Where plain http harms nobody (RFC 8252 section 7.3, and for development localhost by name).
@@ -53,7 +55,7 @@ REFUSED_SCHEMES = frozenset(" ".join((_SCRIPTS, _BROWSERS, _PROTOCOLS, _MESSAGES
 _WINDOWS, _WINDOWS_APPS = "ms-", ("ms-app", "ms-appx-web")
 
 
-class InvalidURIError(ValueError):
+class InvalidURIError(ValidationError):
     """A URI may not be registered: the end of a sentence that begins with what it is for."""
 
 

@@ -54,7 +54,7 @@ async def token(request: Request[Any, Any, Any]) -> Answer:
             "token_refused",
             outcome="failure",
             client_id=client.client_id,
-            detail={"grant_type": grant_type, "reason": error.error},
+            detail={"grant_type": grant_type, "reason": error.code},
             limit_key=client.client_id,
         )
         raise

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from litestar import Request
 
+from idp.errors import ProofError
 from idp.signin.flow import Flow
 from idp.signin.subject import SignInSubject
 from idp.signin.transitions import CompletedStep
@@ -18,7 +19,7 @@ Browser = Request[Any, Any, Any]
 Fields = Mapping[str, str]
 
 
-class StepRefusedError(Exception):
+class StepRefusedError(ProofError):
     """What was entered does not prove anything. The message is one plain sentence for the person.
 
     Attributes:

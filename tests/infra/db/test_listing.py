@@ -76,5 +76,5 @@ async def test_whatever_is_asked_is_answered_or_refused(filters: dict[str, str],
         rows = (await list_page(NUMBERS, filters, cursor=cursor)).rows
     except InvalidQueryError as error:
         refusal = error
-    assert refusal is None or (str(refusal) and refusal.parameter)
+    assert refusal is None or (str(refusal) and refusal.field)
     assert all(set(dict(row)) >= {"id", "value"} for row in rows)

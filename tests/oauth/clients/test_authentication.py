@@ -94,7 +94,7 @@ async def test_the_operator_learns_why(registered: tuple[Client, str]) -> None:
         with pytest.raises(InvalidClientError) as refused:
             authenticate(*credentials(method, client_id, secret))
         assert refused.value.description == "Client authentication failed."
-        return refused.value.reason
+        return refused.value.hint
 
     assert "unknown or disabled client" in refused("client_secret_basic", "no-such-client", secret)
     if client.public:
@@ -109,7 +109,7 @@ async def test_the_operator_learns_why(registered: tuple[Client, str]) -> None:
     assert f"strictly for {strict}, but used {other}" in refused(other, client.client_id, secret)
     with pytest.raises(InvalidClientError) as malformed:
         authenticate("Basic !", {})
-    assert "is not base64" in malformed.value.reason
+    assert "is not base64" in malformed.value.hint
 
 
 async def test_only_the_present_secret(registered: tuple[Client, str]) -> None:

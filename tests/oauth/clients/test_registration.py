@@ -67,7 +67,7 @@ async def test_an_id_of_ones_choice_is_given_once() -> None:
     results = await asyncio.gather(*(register_client(client_id, **WEB) for _ in range(5)), return_exceptions=True)
     assert sum(isinstance(result, tuple) for result in results) == 1
     refusals = [result for result in results if isinstance(result, OAuthError)]
-    assert {refusal.error for refusal in refusals} == {"invalid_client_metadata"}
+    assert {refusal.code for refusal in refusals} == {"invalid_client_metadata"}
     assert len(refusals) == 4
 
 
@@ -121,7 +121,7 @@ async def test_ids_that_need_care_elsewhere_are_refused(client_id: str) -> None:
 async def test_metadata_that_is_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(OAuthError) as refused:
         await register_client(**(WEB | bad))
-    assert refused.value.error == "invalid_client_metadata"
+    assert refused.value.code == "invalid_client_metadata"
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ async def test_metadata_that_is_refused(bad: dict[str, Any]) -> None:
 async def test_redirect_uris_that_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(OAuthError) as refused:
         await register_client(**bad)
-    assert refused.value.error == "invalid_redirect_uri"
+    assert refused.value.code == "invalid_redirect_uri"
 
 
 async def test_what_needs_a_secret_is_refused_without() -> None:
     for bad in ({"require_pkce": False}, {"grant_types": ["authorization_code", "client_credentials"]}):
         with pytest.raises(OAuthError) as refused:
             await register_client(**(PUBLIC | bad))
-        assert refused.value.error == "invalid_client_metadata"
+        assert refused.value.code == "invalid_client_metadata"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ class TestResourceServer:
         """RFC 8707 section 2: an absolute URI without fragment."""
         with pytest.raises(OAuthError) as refused:
             await register_resource_server(identifier, "The API")
-        assert refused.value.error == "invalid_target"
+        assert refused.value.code == "invalid_target"
 
     @pytest.mark.fault(14)
     @pytest.mark.parametrize("change", [str, lambda issuer: f"{issuer}/", str.upper])
@@ -239,7 +239,7 @@ class TestResourceServer:
         """Tokens without a resource name it as their audience, and a resource server may introspect its own."""
         with pytest.raises(OAuthError) as refused:
             await register_resource_server(change(settings().issuer), "The API")
-        assert refused.value.error == "invalid_target"
+        assert refused.value.code == "invalid_target"
 
     @pytest.mark.parametrize("identifier", ["https://api.example/v1?x=y", "urn:example:api", "http://internal:8080"])
     async def test_identifiers_that_are_accepted(self, identifier: str) -> None:

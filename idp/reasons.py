@@ -1,0 +1,68 @@
+"""Why something was refused, in one word: the ``reason`` of audit events and log lines.
+
+The answer to a caller never depends on it. docs/audit.md explains every member.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a token, a code, a sign-in or a client was refused."""
+
+    # Tokens, codes and other signed values
+    MALFORMED = "malformed"
+    BAD_SIGNATURE = "bad_signature"
+    WRONG_TYPE = "wrong_type"
+    WRONG_ISSUER = "wrong_issuer"
+    WRONG_AUDIENCE = "wrong_audience"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    UNKNOWN = "unknown"
+    MISSING = "missing"
+    ROTATED = "rotated"
+    REUSED = "reused"
+    FAMILY_EXPIRED = "family_expired"
+    ISSUED_TOO_EARLY = "issued_too_early"
+    SESSION_ENDED = "session_ended"
+    USER_DISABLED = "user_disabled"
+    CLIENT_DISABLED = "client_disabled"
+    WRONG_CLIENT = "wrong_client"
+    WRONG_REDIRECT_URI = "wrong_redirect_uri"
+    PKCE_MISMATCH = "pkce_mismatch"
+    CHANGED_MEANWHILE = "changed_meanwhile"
+
+    # Revoked, by whom
+    REVOKED = "revoked"
+    REVOKED_BY_USER = "revoked_by_user"
+    REVOKED_BY_CLIENT = "revoked_by_client"
+    REVOKED_BY_ADMIN = "revoked_by_admin"
+    REVOKED_BY_INCIDENT = "revoked_by_incident"
+    REVOKED_FOR_REUSE = "revoked_for_reuse"
+    REVOKED_BY_CREDENTIAL_CHANGE = "revoked_by_credential_change"
+    REVOKED_BY_NEWER_SIGN_IN = "revoked_by_newer_sign_in"
+    REVOKED_BY_RESTORE = "revoked_by_restore"
+
+    # Clients
+    UNKNOWN_CLIENT = "unknown_client"
+    WRONG_SECRET = "wrong_secret"
+    NO_SECRET_SET = "no_secret_set"
+    SECRET_NOT_SENT = "secret_not_sent"
+    SECRET_NOT_EXPECTED = "secret_not_expected"
+    WRONG_AUTH_METHOD = "wrong_auth_method"
+
+    # Sign-ins
+    UNKNOWN_USER = "unknown_user"
+    WRONG_PASSWORD = "wrong_password"
+    WRONG_CODE = "wrong_code"
+    WRONG_PASSKEY = "wrong_passkey"
+    INVALID_INPUT = "invalid_input"
+    TOO_MANY_TRIES = "too_many_tries"
+
+    # Sign-ins by an upstream
+    UPSTREAM_FAILED = "failed"
+    UPSTREAM_UNAVAILABLE = "unavailable"
+    UPSTREAM_UNTRUSTED = "untrusted"
+    UPSTREAM_CANCELLED = "cancelled"
+    UPSTREAM_REFUSED = "refused"
+    WRONG_ORGANIZATION = "outside"
+    NOT_REAUTHENTICATED = "not_reauthenticated"

@@ -1,0 +1,56 @@
+"""Every error of the product has its place in the tree of `idp.errors`."""
+
+import ast
+import builtins
+import inspect
+import re
+
+import pytest
+
+from idp import errors
+from idp.errors import IdpError, ValidationError
+from tests.test_architecture import modules
+
+#: What the library that it goes through has to see.
+OUTSIDE = {("idp.infra.outbound", "ForbiddenAddressError")}
+BUILT_IN = {
+    name
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and issubclass(value, BaseException) and value is not IdpError
+}
+
+
+def _children(kind: type[IdpError]) -> list[type[IdpError]]:
+    return [each for each in kind.__subclasses__() if each.__module__ == errors.__name__]
+
+
+def _drawn(kind: type[IdpError], before: str = "") -> list[str]:
+    lines = []
+    for child in _children(kind):
+        last = child is _children(kind)[-1]
+        lines.append(f"{before}{'`- ' if last else '|- '}{child.__name__}")
+        lines += _drawn(child, before + ("   " if last else "|  "))
+    return lines
+
+
+def test_the_tree_at_the_top_of_the_module_is_the_tree() -> None:
+    printed = [re.match(r"([|` -]*\w+)", line) for line in inspect.cleandoc(errors.__doc__ or "").splitlines()]
+    names = [found[1] for found in printed if found and (found[1] == "IdpError" or found[1][0] in "|`")]
+    assert names == ["IdpError", *_drawn(IdpError)]
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_every_exception_is_in_the_tree(name: str) -> None:
+    """None is derived from a built-in one, or from a library's: a boundary would not know its family."""
+    for node in ast.walk(modules()[name]):
+        if not isinstance(node, ast.ClassDef) or (name, node.name) in OUTSIDE | {("idp.errors", "IdpError")}:
+            continue
+        bases = {ast.unparse(base) for base in node.bases}
+        if bases & BUILT_IN or (node.name.endswith("Error") and not bases):
+            assert bases == {"DomainError", "ValueError"}, f"{name}.{node.name} is outside the tree."
+        assert node.name.endswith("Error") or not any(base.endswith("Error") for base in bases)
+
+
+def test_a_validator_may_raise_a_validation_error() -> None:
+    """msgspec and Pydantic make an error of theirs of a ValueError only."""
+    assert issubclass(ValidationError, ValueError)
