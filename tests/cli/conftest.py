@@ -1,9 +1,8 @@
-"""Runs the real command in a process of its own."""
+"""Runs the command in a process of its own."""
 
-import json
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,23 +10,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import MASTER_KEY
+from tests.support import prefork
 from tests.support.postgres import Cluster
 from tests.support.server import CHEAP_HASHING, clean_environment
 
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Result:
-    """What a command printed, and the code that it ended with."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @dataclass
@@ -36,22 +23,18 @@ class Cli:
 
     folder: Path
     settings: dict[str, str]
+    #: Whether it is forked from a process that has imported it. Otherwise Python starts with each command.
+    forked: bool = True
 
-    def __call__(self, *arguments: str, input: str = "", code: int = 0, **settings: str) -> Result:
+    def __call__(self, *arguments: str, input: str = "", code: int = 0, **settings: str) -> prefork.Ended:
         """Run a command, and check the code that it ends with."""
-        ended = subprocess.run(
-            [sys.executable, "-m", "idp", *arguments],
-            cwd=self.folder,
-            env=clean_environment() | {"PYTHONPATH": str(ROOT)} | CHEAP_HASHING | self.settings | settings,
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        assert "Traceback" not in ended.stderr or "--debug" in arguments
-        return Result(ended.returncode, ended.stdout, ended.stderr)
+        given = self.settings | settings
+        environment = clean_environment() | {"PYTHONPATH": str(ROOT)} | CHEAP_HASHING | given
+        run = prefork.run if self.forked and prefork.can_run(given) else _run
+        ended = run(arguments, self.folder, environment, input)
+        assert ended.code == code, ended.out + ended.err
+        assert "Traceback" not in ended.err or "--debug" in arguments
+        return ended
 
     def fails(self, *arguments: str, **options: Any) -> str:
         """Run a command that must fail, with one plain sentence. Returns it."""
@@ -61,6 +44,27 @@ class Cli:
         assert line.startswith("Error: ")
         assert line.endswith(".")
         return line.removeprefix("Error: ")
+
+
+def _run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], input: str) -> prefork.Ended:
+    """Run a command by Python."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "idp", *arguments],
+        cwd=folder,
+        env=environment,
+        input=input,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return prefork.Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Cli:
+    """The command as Python runs it, without any setting."""
+    return Cli(tmp_path, {}, forked=False)
 
 
 @pytest.fixture

@@ -42,11 +42,11 @@ async def test_a_database_of_a_version_that_was_never_released(own_cli: OwnCli, 
         await connection.close()
 
 
-def test_the_embedded_database(bare: Cli) -> None:
+def test_the_embedded_database(python: Cli) -> None:
     """Without a database in the settings, one is made on demand, started for each command and stopped again."""
-    bare("db", "upgrade")
-    assert bare("clients", "list", "--json").json == []
-    assert not (bare.folder / "data" / "postgres" / "postmaster.pid").exists()
+    python("db", "upgrade")
+    assert python("clients", "list", "--json").json == []
+    assert not (python.folder / "data" / "postgres" / "postmaster.pid").exists()
 
 
 @pytest.mark.fault(43)

@@ -11,13 +11,13 @@ from tests.conftest import MASTER_KEY
 from tests.support.server import clean_environment
 
 
-def test_a_master_key_is_made_once_and_for_its_owner_alone(bare: Cli) -> None:
-    result = bare("keys", "init")
-    path = bare.folder / "keys" / "master.key"
+def test_a_master_key_is_made_once_and_for_its_owner_alone(python: Cli) -> None:
+    result = python("keys", "init")
+    path = python.folder / "keys" / "master.key"
     assert "keys/master.key" in result.out
     assert path.read_text().strip() not in result.out
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert "exists already" in bare.fails("keys", "init")
+    assert "exists already" in python.fails("keys", "init")
 
 
 async def test_the_life_of_a_signing_key(own_cli: OwnCli) -> None:

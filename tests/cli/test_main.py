@@ -13,12 +13,17 @@ from tests.cli.conftest import ROOT, Cli
 HEAVY = {"litestar", "piccolo", "asyncpg", "pydantic", "structlog", "cryptography", "jinja2"}
 
 
-def test_help_names_every_command(bare: Cli) -> None:
-    out = bare("--help").out
+def test_help_names_every_command(python: Cli) -> None:
+    out = python("--help").out
     for name, (line, _) in COMMANDS.items():
         assert name in out
         assert line in out
-    assert bare("--version").out.startswith("idp, version ")
+    assert python("--version").out.startswith("idp, version ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_python_runs_every_command(python: Cli, name: str) -> None:
+    assert python(name, "--help").out.strip().startswith(f"Usage: idp {name} ")
 
 
 @pytest.mark.parametrize("arguments", [[], ["clients"], ["users", "create"], ["keys"], ["db"], ["resources"]])
@@ -43,13 +48,13 @@ def test_every_command_says_what_its_list_says() -> None:
         assert help_line.startswith(line.split(",")[0].rstrip(".").partition(" (")[0])
 
 
-def test_nothing_is_coloured_where_nobody_sees_it(bare: Cli) -> None:
-    assert "\x1b" not in bare("--help").out
-    assert "\x1b" not in bare("settings").out
+def test_nothing_is_coloured_where_nobody_sees_it(python: Cli) -> None:
+    assert "\x1b" not in python("--help").out
+    assert "\x1b" not in python("settings").out
 
 
-def test_a_command_that_does_not_exist(bare: Cli) -> None:
-    result = bare("user", code=2)
+def test_a_command_that_does_not_exist(python: Cli) -> None:
+    result = python("user", code=2)
     assert "No such command" in result.err
 
 
@@ -64,17 +69,17 @@ def test_a_command_that_does_not_exist(bare: Cli) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong_with_the_settings(bare: Cli, settings: dict[str, str], says: str) -> None:
-    result = bare("users", "list", code=1, **settings)
+def test_what_is_wrong_with_the_settings(python: Cli, settings: dict[str, str], says: str) -> None:
+    result = python("users", "list", code=1, **settings)
     assert result.out == ""
     assert result.err.startswith(f"Error: {says}")
     assert len(result.err.splitlines()) == 1
     assert "secret" not in result.err
-    assert list(bare.folder.iterdir()) == []
+    assert list(python.folder.iterdir()) == []
 
 
-def test_debug_shows_where(bare: Cli) -> None:
-    assert "NoDatabase" in bare("--debug", "users", "list", code=1).err
+def test_debug_shows_where(python: Cli) -> None:
+    assert "NoDatabase" in python("--debug", "users", "list", code=1).err
 
 
 def test_what_was_not_foreseen_is_one_sentence_too() -> None:

@@ -19,7 +19,7 @@ from tests.conftest import MASTER_KEY
 from tests.support.browser import Browser, Page, open_browser
 from tests.support.oauth import PASSWORD
 from tests.support.processes import alive, children, command, descendants, until
-from tests.support.server import Server, free_port
+from tests.support.server import PYTHON, TLS, Server, free_port
 
 StartServer = Callable[..., Server]
 
@@ -49,7 +49,7 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
         if data is not None:
             subprocess.run(["cp", "-a", data, tmp_path / "data"], check=True)
         # Nothing is mailed; without the setting the server would warn.
-        given = {"IDP_MASTER_KEY": MASTER_KEY, "IDP_SMTP_URL": "smtp://127.0.0.1:9"} | options
+        given = {"IDP_MASTER_KEY": MASTER_KEY, "IDP_SMTP_URL": "smtp://127.0.0.1:9", "program": PYTHON} | options
         server = Server(tmp_path, *arguments, **given)
         started.append(server)
         return server
@@ -278,11 +278,13 @@ def _socket(fd: Path) -> str:
         return ""
 
 
-@pytest.mark.parametrize("how", ["option", "setting"])
-def test_workers_share_the_load(start_server: StartServer, how: str) -> None:
-    server = start_server("--workers", "2") if how == "option" else start_server(IDP_WORKERS="2")
+@pytest.mark.parametrize(
+    ("options", "settings"), [(("--workers", "2"), {}), ((), {"IDP_WORKERS": "2"})], ids=["option", "setting"]
+)
+def test_workers_share_the_load(start_server: StartServer, options: tuple[str, ...], settings: dict[str, str]) -> None:
+    server = start_server(*options, program=PYTHON, **settings)
     assert len(_workers(server)) == 2
-    clients = [httpx.Client() for _ in range(40)]
+    clients = [httpx.Client(verify=TLS) for _ in range(40)]
     try:
         for client in clients:
             assert client.get(f"{server.url}/health/live").is_success
@@ -301,7 +303,8 @@ def _policies(pid: int) -> set[int]:
 
 def test_threads_let_others_finish(start_server: StartServer) -> None:
     """Soon after the start: a flood of requests is dearer otherwise."""
-    server = start_server("--workers", "2")
+    server = start_server("--workers", "2", program=PYTHON)
+    assert len(_workers(server)) == 2
     until(lambda: all(_policies(pid) == {os.SCHED_BATCH} for pid in _workers(server)))
 
 
@@ -315,7 +318,7 @@ def _is_ready(server: Server) -> bool:
 
 def test_a_worker_that_dies_is_replaced(start_server: StartServer) -> None:
     """And the other one goes on meanwhile."""
-    server = start_server("--workers", "2")
+    server = start_server("--workers", "2", program=PYTHON)
     # It is ready as soon as one of them is.
     until(lambda: server.log.count('"serving"') == 2)
     before = _workers(server)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.browser import Page, open_browser
 from tests.support.processes import alive, descendants
-from tests.support.server import Server, clean_environment, free_port
+from tests.support.server import PYTHON, Server, clean_environment, free_port
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _start(folder: Path, port: int | None = None) -> Server:
     # Without an issuer in its settings, as `make run`.
-    return Server(folder, "--dev", port=port, IDP_ISSUER="")
+    return Server(folder, "--dev", port=port, program=PYTHON, IDP_ISSUER="")
 
 
 def _printed(server: Server, name: str) -> str:

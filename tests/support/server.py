@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.support import prefork
+
 START_WITHIN_SECONDS = 30
 STOP_WITHIN_SECONDS = 20
 
@@ -21,6 +23,9 @@ LOOPBACK = {"IDP_OUTBOUND_ALLOW_HTTP": "true", "IDP_OUTBOUND_ALLOWED_HOSTS": "12
 
 #: Shared by the HTTP clients of the tests: each would take 30 ms to load the certificate authorities of this machine.
 TLS = httpx.create_ssl_context()
+
+#: What makes Python run `idp`.
+PYTHON = ("-m", "idp")
 
 
 def free_port() -> int:
@@ -39,7 +44,7 @@ class Server:
     """`idp serve` with the given settings, answering when the constructor returns.
 
     Args:
-        program: what Python runs.
+        program: what Python runs. By default `idp` is forked from a process that has imported it.
 
     Attributes:
         issuer: where it is.
@@ -52,7 +57,7 @@ class Server:
         *arguments: str,
         port: int | None = None,
         wait: bool = True,
-        program: tuple[str, ...] = ("-m", "idp"),
+        program: tuple[str, ...] | None = None,
         **settings: str,
     ):
         self.port = port or free_port()
@@ -61,16 +66,23 @@ class Server:
         self.log_path = folder / f"server-{self.port}-{time.monotonic_ns()}.log"
         folder.mkdir(parents=True, exist_ok=True)
         environment = clean_environment() | CHEAP_HASHING | LOOPBACK | {"IDP_ISSUER": self.issuer} | settings
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *program, "serve", "--port", str(self.port), *arguments],
-                cwd=folder,
-                env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # A group of its own: `kill` below must reach the workers and nobody else.
-                start_new_session=True,
-            )
+        command = ["serve", "--port", str(self.port), *arguments]
+        self.process: prefork.Forked | subprocess.Popen[bytes]
+        with self.log_path.open("wb") as log, Path(os.devnull).open("rb") as nothing:
+            # A group of its own either way: `kill` below must reach the workers and nobody else.
+            if program is None and prefork.can_run(settings):
+                files = (nothing.fileno(), log.fileno(), log.fileno())
+                self.process = prefork.start(command, folder, environment, files)
+            else:
+                self.process = subprocess.Popen(
+                    [sys.executable, *(program or PYTHON), *command],
+                    cwd=folder,
+                    env=environment | {"PYTHONPATH": str(prefork.ROOT)},
+                    stdin=nothing,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
         if wait:
             self.wait_until_ready()
 
