@@ -1,6 +1,6 @@
-"""What is said of a person to others: the standard claims (OpenID Connect Core section 5.1)."""
+"""The standard claims about a user (OpenID Connect Core section 5.1)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -13,34 +13,40 @@ class UserRow(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-#: The claims that are text. Each is the column of its name.
-TEXTS = frozenset(
-    [
+#: The claims about the user by their scope (sections 5.1 and 5.4). All other lists of claims derive from this one.
+CLAIMS_BY_SCOPE: Mapping[str, tuple[str, ...]] = {
+    "profile": (
         "name",
-        "given_name",
         "family_name",
+        "given_name",
         "middle_name",
         "nickname",
         "preferred_username",
         "profile",
         "picture",
         "website",
-        "email",
         "gender",
         "birthdate",
         "zoneinfo",
         "locale",
-        "phone_number",
-    ]
-)
-#: The claims that say whether another one was verified. They are left out with it.
+        "updated_at",
+    ),
+    "email": ("email", "email_verified"),
+    "address": ("address",),
+    "phone": ("phone_number", "phone_number_verified"),
+}
+#: The claims that tell whether another one was verified. If that one is empty, they are omitted too.
 VERIFIED = {"email_verified": "email", "phone_number_verified": "phone_number"}
+#: The text claims. Each is stored in the column of its name.
+TEXTS = frozenset(claim for claims in CLAIMS_BY_SCOPE.values() for claim in claims) - {
+    "address", "updated_at", *VERIFIED,
+}  # fmt: skip
 #: The members of an address (section 5.1.1).
 ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
 
 
 def claims_of(user: UserRow, names: Iterable[str]) -> dict[str, Any]:
-    """The named claims, as far as the user has them: what is empty is left out (section 5.3.2)."""
+    """The named claims of a user. Empty ones are omitted (section 5.3.2)."""
     values = {name: _claim(user, name) for name in names}
     return {name: value for name, value in values.items() if value not in (None, "", {})}
 

@@ -8,14 +8,12 @@ import msgspec
 
 from idp.admin.roles import Permission, Role, lock_user, permissions, roles_of
 from idp.errors import PermissionDeniedError
-from idp.infra.db.engine import authority, fetch, fetchrow
-from idp.oauth.clients.registry import ResourceServer
+from idp.infra.db.engine import authority, fetch
+from idp.oauth.clients import repository as clients
+from idp.oauth.clients.models import ResourceServer
 from idp.settings import settings
 
 _HOLD_ROLES = "SELECT role FROM admin_role WHERE user_id = $1 FOR SHARE"
-_HOLD_CLIENT = "SELECT FROM client WHERE client_id = $1 AND admin_role = ANY($2) AND disabled_at IS NULL FOR SHARE"
-# Granting a role to a user or client takes the same lock (idp.admin.roles.grant, changes of clients).
-_LOCK_CLIENT = "SELECT scope, admin_role FROM client WHERE client_id = $1 FOR NO KEY UPDATE"
 
 #: Prefix of the scopes of the admin API.
 SCOPE_PREFIX = "admin:"
@@ -71,7 +69,7 @@ async def hold_roles(caller: Caller) -> None:
 
 async def hold_client(caller: Caller) -> bool:
     """Return whether a client still has this role, and lock it until the end of the transaction."""
-    return await fetchrow(_HOLD_CLIENT, caller.client_id, list(caller.roles)) is not None
+    return await clients.hold_admin_role(caller.client_id, caller.roles)
 
 
 def api_resource() -> ResourceServer:
@@ -127,11 +125,12 @@ async def _from_now_on(check: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _lock_client(caller: Caller, client_id: str) -> None:
-    row = await fetchrow(_LOCK_CLIENT, client_id)
-    if row is not None and row["admin_role"] is not None:
+    # Changes that make an admin of a client take the same lock.
+    client = await clients.lock_client(client_id, "NO KEY UPDATE")
+    if client is not None and client.admin_role is not None:
         _owners_only(caller)
-    if row is not None:
-        check_scope(caller, row["scope"].split())
+    if client is not None:
+        check_scope(caller, client.scopes)
 
 
 def check_scope(caller: Caller, scopes: Iterable[str]) -> None:

@@ -18,6 +18,8 @@ from idp.errors import NotFoundError
 from idp.federation import registry
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.keys import lifecycle
+from idp.oauth import repository
+from idp.oauth.authorize.repository import finish_requests_of_client
 from idp.oauth.clients import registration, service
 from idp.oauth.clients.registration import UnknownClientError
 from idp.oauth.credentials import credentials_changed
@@ -63,25 +65,9 @@ class UnknownSubjectError(NotFoundError):
         super().__init__(message or f"There is no {kind} with this id.")
 
 
-_LIVE = "f.revoked_at IS NULL AND f.expires_at > now()"
-_RESOURCES_OF_USER = f"""
-SELECT DISTINCT unnest(CASE WHEN f.resource = '{{}}' THEN ARRAY[''] ELSE f.resource END) AS resource
-FROM token_family AS f WHERE f.user_id = $1 AND {_LIVE}
-"""  # noqa: S608
-_RESOURCES_OF_CLIENT = _RESOURCES_OF_USER.replace("f.user_id", "f.client_id")
-_CLIENTS_OF_USER = f"""
-SELECT DISTINCT c.client_name FROM token_family AS f JOIN client AS c USING (client_id)
-WHERE f.user_id = $1 AND {_LIVE} ORDER BY 1
-"""  # noqa: S608
-
-_CONSENTS_OF_USER = "DELETE FROM consent WHERE user_id = $1"
-_CONSENTS_OF_CLIENT = "DELETE FROM consent WHERE client_id = $1"
 _INVITATIONS_OF_USER = """
 UPDATE invitation SET consumed_at = now()
 WHERE consumed_at IS NULL AND email = (SELECT email FROM users WHERE id = $1)
-"""
-_REQUESTS_OF_CLIENT = """
-UPDATE authorization_request SET finished_at = now() WHERE client_id = $1 AND finished_at IS NULL
 """
 _ATTEMPTS_OF_UPSTREAM = """
 UPDATE upstream_attempt SET consumed_at = now() WHERE upstream_id = $1 AND consumed_at IS NULL
@@ -100,13 +86,6 @@ AND EXISTS (SELECT FROM unnest(s.steps) AS step WHERE step LIKE 'upstream%')
 AND EXISTS (SELECT FROM identity AS i WHERE i.user_id = s.user_id AND i.upstream_id = $1)
 """
 _END_SESSIONS = "UPDATE session SET ended_at = now() WHERE id = ANY ($1::uuid[]) AND ended_at IS NULL"
-_END_CODES = """
-UPDATE authorization_code SET consumed_at = now() WHERE session_id = ANY ($1::uuid[]) AND consumed_at IS NULL
-"""
-_REVOKE_FAMILIES = """
-UPDATE token_family SET revoked_at = now(), revoked_reason = 'upstream_contained'
-WHERE session_id = ANY ($1::uuid[]) AND revoked_at IS NULL
-"""
 _ALONE = """
 SELECT count(*) FROM users AS u WHERE EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id = $1)
 AND u.password_hash IS NULL AND NOT EXISTS (SELECT FROM passkey WHERE user_id = u.id)
@@ -132,13 +111,13 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
         if not await fetch("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id):
             raise UnknownSubjectError("user")
         # The lock of an UPDATE without key change: a concurrent redemption that references the row can finish first.
-        applications = [row["client_name"] for row in await fetch(_CLIENTS_OF_USER, user_id)]
-        usable = _tokens([row["resource"] for row in await fetch(_RESOURCES_OF_USER, user_id)])
+        applications = await repository.client_names_of_user(user_id)
+        usable = _tokens(await repository.resources_of_user(user_id))
         usable += _own_sessions(applications)
         if disable:
             await users.disable_user(user_id, _nothing, keep_owner=False)
         ended = await credentials_changed(user_id, "user_contained")
-        ended["consents"] = await execute(_CONSENTS_OF_USER, user_id)
+        ended["consents"] = await repository.delete_consents_of_user(user_id)
         ended["invitations"] = await execute(_INVITATIONS_OF_USER, user_id)
         await record("user_contained", user_id=user_id, detail={"ended": ended, "disabled": disable})
     return Report("user", str(user_id), dict(ended), usable)
@@ -159,13 +138,13 @@ async def contain_client(client_id: str, *, disable: bool = True) -> Report:
             await service.set_not_before(client_id, clock.now())
         except UnknownClientError as error:
             raise UnknownSubjectError("client") from error
-        usable = _tokens([row["resource"] for row in await fetch(_RESOURCES_OF_CLIENT, client_id)])
+        usable = _tokens(await repository.resources_of_client(client_id))
         usable += _own_sessions([client_id])
         ended = await revoke_tokens_of_client(client_id, "client_contained")
         if disable:
             await registration.disable_client(client_id)
-        ended["consents"] = await execute(_CONSENTS_OF_CLIENT, client_id)
-        ended["authorization_requests"] = await execute(_REQUESTS_OF_CLIENT, client_id)
+        ended["consents"] = await repository.delete_consents_of_client(client_id)
+        ended["authorization_requests"] = await finish_requests_of_client(client_id)
         await record("client_contained", client_id=client_id, detail={"ended": ended, "disabled": disable})
     return Report("client", client_id, dict(ended), usable)
 
@@ -210,9 +189,9 @@ async def contain_upstream(upstream_id: str) -> Report:
         ended = Counter[str]()
         ended["upstream_attempts"] = await execute(_ATTEMPTS_OF_UPSTREAM, upstream_id)
         ended["signin_flows"] = await execute(_FLOWS_OF_UPSTREAM, upstream_id)
-        ended["codes"] = await execute(_END_CODES, sessions)
+        ended["codes"] = await repository.consume_codes_of_sessions(sessions)
         ended["sessions"] = await execute(_END_SESSIONS, sessions)
-        ended["token_families"] = await execute(_REVOKE_FAMILIES, sessions)
+        ended["token_families"] = await repository.revoke_families_of_sessions(sessions, "upstream_contained")
         ended["upstream_tokens"] = await execute(_TOKENS_OF_UPSTREAM, upstream_id)
         (row,) = await fetch(_ALONE, upstream_id)
         await record("upstream_contained", detail={"upstream": upstream_id, "ended": ended})

@@ -9,7 +9,9 @@ report names what the database cannot know, such as users disabled since
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 import structlog
@@ -23,6 +25,8 @@ from idp.infra.logs import exception_fields
 from idp.keys import lifecycle, restore_detection
 from idp.keys.lifecycle import State
 from idp.keys.restore_detection import Mark, Position
+from idp.oauth import repository
+from idp.oauth.authorize.repository import finish_all_requests
 from idp.oauth.clients import service
 from idp.settings import settings
 
@@ -32,21 +36,23 @@ TOPIC = "restored"
 #: Tolerated lead of an exported checkpoint, in seconds: clocks differ, and a promoted replica may lag.
 TOLERATED = timedelta(seconds=restore_detection.TOLERATED * restore_detection.STEP_SECONDS)
 
-#: The statements that revoke, by kind. Codes come before the token families that they would create.
-_END = {
-    "codes": "UPDATE authorization_code SET consumed_at = now() WHERE consumed_at IS NULL",
-    "sessions": "UPDATE session SET ended_at = now() WHERE ended_at IS NULL",
-    "token_families": "UPDATE token_family SET revoked_at = now(), revoked_reason = 'database_restored'"
-    " WHERE revoked_at IS NULL",
-    "signin_flows": "UPDATE signin_flow SET finished_at = now() WHERE finished_at IS NULL",
-    "authorization_requests": "UPDATE authorization_request SET finished_at = now() WHERE finished_at IS NULL",
-    "upstream_attempts": "UPDATE upstream_attempt SET consumed_at = now() WHERE consumed_at IS NULL",
-    "email_proofs": "UPDATE email_proof SET consumed_at = now() WHERE consumed_at IS NULL",
-    "invitations": "UPDATE invitation SET consumed_at = now() WHERE consumed_at IS NULL",
-    "trusted_browsers": "UPDATE device SET trusted_until = NULL WHERE trusted_until IS NOT NULL",
+#: The functions that revoke, by kind. Codes come before the token families that they would create.
+_END: dict[str, Callable[[], Awaitable[int]]] = {
+    "codes": repository.consume_all_codes,
+    "sessions": partial(execute, "UPDATE session SET ended_at = now() WHERE ended_at IS NULL"),
+    "token_families": partial(repository.revoke_all_families, "database_restored"),
+    "signin_flows": partial(execute, "UPDATE signin_flow SET finished_at = now() WHERE finished_at IS NULL"),
+    "authorization_requests": finish_all_requests,
+    "upstream_attempts": partial(execute, "UPDATE upstream_attempt SET consumed_at = now() WHERE consumed_at IS NULL"),
+    "email_proofs": partial(execute, "UPDATE email_proof SET consumed_at = now() WHERE consumed_at IS NULL"),
+    "invitations": partial(execute, "UPDATE invitation SET consumed_at = now() WHERE consumed_at IS NULL"),
+    "trusted_browsers": partial(execute, "UPDATE device SET trusted_until = NULL WHERE trusted_until IS NOT NULL"),
     # These messages were sent since, or concern sessions and tokens that have ended.
-    "mails": "UPDATE mail SET state = 'dead', response = 'The database was restored.', content = NULL,"
-    " next_attempt_at = NULL, finished_at = now() WHERE next_attempt_at IS NOT NULL",
+    "mails": partial(
+        execute,
+        "UPDATE mail SET state = 'dead', response = 'The database was restored.', content = NULL,"
+        " next_attempt_at = NULL, finished_at = now() WHERE next_attempt_at IS NOT NULL",
+    ),
 }
 
 _SHARED = (
@@ -154,8 +160,8 @@ async def _recover(
     found: Position | None, known: Mark | None, until: datetime | None, *, keep_keys: bool
 ) -> Report:  # fmt: skip
     ended = Counter[str]()
-    for name, statement in _END.items():
-        ended[name] = await execute(statement)
+    for name, end in _END.items():
+        ended[name] = await end()
     await service.set_not_before(None, clock.now())
     keys = [] if keep_keys else await _replace_keys()
     await restore_detection.begin_epoch(known)

@@ -1,14 +1,18 @@
 """`idp clients`: register and change OAuth clients."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.options import SIGNING_ALGORITHM, given, together
 from idp.cli.output import json_option, print_details, print_json, print_table, text
+from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.presets import KINDS
+
+if TYPE_CHECKING:
+    from idp.oauth.clients.models import StoredClient
 
 
 @click.group()
@@ -20,7 +24,7 @@ def clients() -> None:
 _METADATA = together(
     click.option(
         "--auth-method", "token_endpoint_auth_method",
-        type=click.Choice(["client_secret_basic", "client_secret_post", "none"]),
+        type=click.Choice(AUTH_METHODS),
         help="How it authenticates. With none it keeps no secret.",
     ),
     click.option(
@@ -132,24 +136,24 @@ def _metadata(options: dict[str, Any]) -> dict[str, Any]:
 @with_database
 async def list_clients(as_json: bool) -> None:
     """List the clients, newest last."""
-    from idp.oauth.clients.tables import ClientRow
+    from idp.oauth.clients import repository
 
-    found = await ClientRow.select(exclude_secrets=True).order_by(ClientRow.created_at)
+    found = await repository.clients()
     if as_json:
-        print_json([_plain(row) for row in found])
+        print_json([_plain(client) for client in found])
         return
     print_table(
         ("Client id", "Name", "Application", "Authentication", "Grants", "Disabled"),
         [
             (
-                row["client_id"],
-                row["client_name"],
-                row["application_type"],
-                row["token_endpoint_auth_method"],
-                row["grant_types"],
-                row["disabled_at"],
+                client.client_id,
+                client.client_name,
+                client.application_type,
+                client.token_endpoint_auth_method,
+                client.grant_types,
+                client.disabled_at,
             )
-            for row in found
+            for client in found
         ],
     )
 
@@ -164,10 +168,10 @@ async def show(client_id: str, as_json: bool) -> None:
 
 
 async def _show(client_id: str, as_json: bool) -> None:
+    from idp.oauth.clients import repository
     from idp.oauth.clients.registration import UnknownClientError
-    from idp.oauth.clients.tables import ClientRow
 
-    found = await ClientRow.select(exclude_secrets=True).where(ClientRow.client_id == client_id).first()
+    found = await repository.find_client(client_id)
     if found is None:
         raise UnknownClientError("There is no client with this id.")
     if as_json:
@@ -250,17 +254,21 @@ async def delete(client_id: str) -> None:
 
 
 async def _tell(client_id: str, done: bool, did: str, nothing: str) -> None:
+    from idp.oauth.clients import repository
     from idp.oauth.clients.registration import UnknownClientError
-    from idp.oauth.clients.tables import ClientRow
 
-    if not done and not await ClientRow.exists().where(ClientRow.client_id == client_id):
+    if not done and await repository.find_client(client_id) is None:
         raise UnknownClientError("There is no client with this id.")
     click.echo(f"The client {client_id} {did if done else nothing}.")
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """What is known of a client, less the place of its secret."""
-    return {name: value for name, value in row.items() if name != "client_secret_hash"}
+def _plain(client: "StoredClient") -> dict[str, Any]:
+    """The fields of a client without the hash of its secret, its id first."""
+    import msgspec
+
+    fields = msgspec.structs.asdict(client)
+    del fields["client_secret_hash"]
+    return {"client_id": fields.pop("client_id")} | fields
 
 
 def _print_secret(shown: dict[str, str], as_json: bool) -> None:

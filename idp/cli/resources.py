@@ -93,9 +93,14 @@ def _print(server: Any, as_json: bool) -> None:
 @with_database
 async def list_resources(as_json: bool) -> None:
     """List the resource servers."""
-    from idp.oauth.clients.tables import resource_servers
+    import msgspec
 
-    found = [dict(row) | {"jwks_uri": jwks_uri(row["jwks_id"])} for row in await resource_servers()]
+    from idp.oauth.clients.repository import stored_resource_servers
+
+    found = [
+        msgspec.structs.asdict(server) | {"jwks_uri": jwks_uri(server.jwks_id)}
+        for server in await stored_resource_servers()
+    ]
     if as_json:
         print_json(found)
         return

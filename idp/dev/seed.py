@@ -12,10 +12,8 @@ from idp.accounts.tables import user_by_email
 from idp.accounts.users import create_user, set_password
 from idp.errors import OAuthError, OperatorError
 from idp.ids import digest
-from idp.infra.db.cache_invalidation import announce
-from idp.infra.db.engine import execute, transaction
-from idp.oauth.clients.registration import register_client, register_resource_server, rotate_secret
-from idp.oauth.clients.tables import ClientRow
+from idp.oauth.clients import repository
+from idp.oauth.clients.registration import change, register_client, register_resource_server, rotate_secret
 from idp.oauth.credentials import credentials_changed
 
 EMAIL = "demo@example.com"
@@ -50,10 +48,6 @@ CLAIMS: dict[str, Any] = {
         "country": "Germany",
     },
 }
-
-_FOLLOW = """
-UPDATE client SET redirect_uris = $2, post_logout_redirect_uris = $3, client_uri = $4 WHERE client_id = $1
-"""
 
 
 class Demo(msgspec.Struct):
@@ -122,11 +116,11 @@ async def _user(kept: str) -> str:
 
 async def _client(client_id: str, kept: str, **metadata: Any) -> str:
     """Register a client if it is missing. Returns a valid secret: the stored one if it still works."""
-    row = await ClientRow.objects().where(ClientRow.client_id == client_id).first()
-    if row is None:
+    client = await repository.find_client(client_id)
+    if client is None:
         _, secret = await register_client(client_id, **metadata)
         return secret or ""
-    if hmac.compare_digest(digest(kept), row.client_secret_hash or b""):
+    if hmac.compare_digest(digest(kept), client.client_secret_hash or b""):
         return kept
     return await rotate_secret(client_id)
 
@@ -148,9 +142,13 @@ async def _web_client(kept: str, issuer: str) -> str:
 
 async def _follow(issuer: str) -> None:
     """Set the demo client's redirect URIs to the current address of this server."""
-    async with transaction():
-        await announce("clients")
-        await execute(_FOLLOW, CLIENT_ID, [f"{issuer}/demo/callback"], [f"{issuer}/demo"], f"{issuer}/demo")
+    uris = {
+        "redirect_uris": [f"{issuer}/demo/callback"],
+        "post_logout_redirect_uris": [f"{issuer}/demo"],
+        "client_uri": f"{issuer}/demo",
+    }
+    async with change():
+        await repository.update_client(CLIENT_ID, uris)
 
 
 async def _service(kept: str) -> str:

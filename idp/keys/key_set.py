@@ -1,6 +1,5 @@
 """The signing keys in memory, which every request uses."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +9,7 @@ import msgspec
 from idp import clock
 from idp.errors import NoSigningKeyError
 from idp.infra.db.engine import execute, fetch
+from idp.infra.prepared_json import PreparedJSON, prepare
 from idp.keys import jose, vault
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.keys.jose import SigningKey
@@ -31,19 +31,6 @@ WHERE retires_at <= now() AND retires_at > now() - make_interval(secs => $1) AND
 _NOTE_USE = """
 UPDATE signing_key SET signed = signed + $2, last_token_expires_at = greatest(last_token_expires_at, $3) WHERE kid = $1
 """
-
-
-class Document(msgspec.Struct, frozen=True):
-    """A JSON document ready to be sent, with its strong entity tag (RFC 9110 section 8.8.3)."""
-
-    body: bytes
-    etag: str
-
-
-def prepare(value: Any) -> Document:
-    """Encode a document."""
-    body = msgspec.json.encode(value)
-    return Document(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -201,7 +188,7 @@ class KeySet:
         active = {entry.key.alg for entry in self._entries if entry.signs(now)}
         return tuple(alg for alg in SIGNING_ALGORITHMS if alg in active)
 
-    def jwks(self) -> Document:
+    def jwks(self) -> PreparedJSON:
         """The JWK Set (RFC 7517 section 5) of the published keys."""
         return self._published().jwks
 

@@ -1,7 +1,7 @@
-"""Withdrawing all that was given, or is under way, when a person's credentials change.
+"""Revoking everything that was issued or started before a change of a user's credentials.
 
-One function for every such change: a new password, a reset, a new address, a factor or an account elsewhere that is
-taken off, by the person or by an administrator, disabling and containment. So nothing is forgotten in one of them;
+One function for every such change, by the user or by an administrator: a new password, a reset, a new address, a
+removed factor or external identity, disabling, and incident response. So no change can forget a part;
 tests/attacks/test_67_outliving_artefacts.py lists every table and every purpose of a mail.
 """
 
@@ -13,7 +13,7 @@ from idp.infra.db.engine import execute
 from idp.oauth.sign_out import sign_out_user
 from idp.signin import totp
 
-# Ways to a provider that would link its account to this one.
+# Sign-ins at an upstream that would link its account to this user.
 _LINKS = """
     UPDATE upstream_attempt SET consumed_at = now()
     WHERE consumed_at IS NULL AND session_id IN (SELECT id FROM session WHERE user_id = $1 AND ended_at IS NULL)
@@ -21,10 +21,10 @@ _LINKS = """
 
 
 async def credentials_changed(user_id: UUID, reason: str) -> Counter[str]:
-    """End mails that lead in, factors and links half made, sessions with their passkey challenges, sign-ins under way,
-    trust in browsers, codes and token families of a user. In the transaction of the change.
+    """End the mail proofs, unconfirmed factors and links, sessions with their passkey challenges, unfinished sign-ins,
+    trusted browsers, codes and token families of a user. In the transaction of the change.
 
-    A session that goes on is begun again after this, by :func:`idp.signin.sessions.restart`.
+    A session that continues is started again after this, by :func:`idp.signin.sessions.restart`.
 
     Returns:
         how many of each were ended.

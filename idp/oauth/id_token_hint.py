@@ -1,4 +1,4 @@
-"""The ``id_token_hint``: an ID token of ours, handed back to say who is meant."""
+"""The ``id_token_hint``: an ID token of this server that names a user."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from idp.settings import settings
 
 
 def read_id_token_hint(token: str) -> dict[str, Any]:
-    """The claims of an ID token that we issued. One that has expired is as good as a fresh one
-    (OpenID Connect RP-Initiated Logout section 2), and so is one whose key has retired since.
+    """The claims of an ID token of this server. Expired tokens are accepted (OpenID Connect RP-Initiated Logout section
+    2), and so are tokens of retired keys.
 
-    One signed by a revoked key is refused: whoever has that key can name any person and any session.
+    A token signed by a revoked key is refused: an attacker who has the key can name any user and any session.
 
     Raises:
-        InvalidRequestError: it is not an ID token of ours.
+        InvalidRequestError: it is not an ID token of this server.
     """
     try:
         claims = jose.verify(token, key_set.hinting(), typ="JWT")

@@ -13,7 +13,8 @@ from idp.http.headers import request_header
 from idp.infra.db.engine import fetchrow
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.oauth.statements import LIVE_REFRESH_TOKEN
 from idp.oauth.token.issuer import present_refresh_token
 from idp.settings import settings
@@ -23,10 +24,10 @@ INACTIVE = {"active": False}
 
 @post("/introspect", opt={"access": Access.CLIENT} | FAST_PATH, status_code=200)
 async def introspect(request: Request[Any, Any, Any]) -> Answer:
-    """Say whether a token is active, and what it says, to those whom it concerns.
+    """Return the state and the claims of a token.
 
-    A client learns of its own tokens; a resource server, by the client that it is registered with, of the access
-    tokens meant for it. To all others every token is inactive (section 4).
+    A client may introspect its own tokens; a resource server, through its registered client, the access tokens with
+    its identifier as audience. For any other caller every token is inactive (section 4).
     """
     form = await forms.form(request)
     client = authenticate(request_header(request.scope, b"authorization"), form)
@@ -38,7 +39,7 @@ async def introspect(request: Request[Any, Any, Any]) -> Answer:
     return json(answer or INACTIVE)
 
 
-def _concerns(client: Client, claims: Mapping[str, Any]) -> bool:
+def _may_introspect(client: Client, claims: Mapping[str, Any]) -> bool:
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     servers = (registry.resource_server(identifier) for identifier in audience)
     return claims["client_id"] == client.client_id or any(
@@ -48,13 +49,13 @@ def _concerns(client: Client, claims: Mapping[str, Any]) -> bool:
 
 async def _access_token(token: str, client: Client) -> dict[str, Any] | None:
     live = await access_tokens.validate(token)
-    if live is None or not _concerns(client, live.claims):
+    if live is None or not _may_introspect(client, live.claims):
         return None
     return {"active": True, "token_type": "Bearer", **live.claims}
 
 
 async def _refresh_token(token: str, client: Client) -> dict[str, Any] | None:
-    """A refresh token concerns nobody but its client."""
+    """A refresh token may be introspected by its own client only."""
     presented = present_refresh_token(token)
     if presented is None:
         return None

@@ -17,7 +17,8 @@ from idp.http.pages import navigate, page, see_other
 from idp.infra.i18n import gettext as _
 from idp.oauth import consent
 from idp.oauth.clients import redirects
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.settings import settings
 from idp.signin import sessions

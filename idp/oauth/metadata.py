@@ -1,7 +1,7 @@
-"""What others must know of this server: discovery documents and the JWKS.
+"""Discovery documents and the JWKS.
 
-Answered from memory, so that tokens can be verified even while the database is down; by a worker that starts then, from
-the copy of the public keys on disk (:mod:`idp.keys.jwks_snapshot`).
+They are served from memory, so that tokens can be verified while the database is down. A worker that starts then reads
+the public keys from the copy on disk (:mod:`idp.keys.jwks_snapshot`).
 """
 
 from functools import lru_cache
@@ -17,12 +17,13 @@ from idp.http.fast_path import FAST_PATH, Answer
 from idp.http.headers import encode, request_header
 from idp.infra import i18n
 from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
+from idp.infra.prepared_json import PreparedJSON, prepare
 from idp.infra.request_context import client_address, head
 from idp.keys import propagation
-from idp.keys.key_set import Document, key_set, prepare
+from idp.keys.key_set import key_set
 from idp.oauth.authorize.checks import RESPONSE_MODES, prompts
 from idp.oauth.clients import jwks_consumers
-from idp.oauth.clients.authentication import METHODS as AUTH_METHODS
+from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
 from idp.oauth.token.endpoint import GRANTS
 from idp.settings import settings
@@ -62,7 +63,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "claims_supported": list(CLAIMS),
         "claims_parameter_supported": True,
         "request_parameter_supported": False,
-        # Left out, this one would mean true.
+        # The default would be true.
         "request_uri_parameter_supported": False,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
@@ -70,26 +71,26 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _discovery(issuer: str, algorithms: tuple[str, ...]) -> Document:
+def _discovery(issuer: str, algorithms: tuple[str, ...]) -> PreparedJSON:
     return prepare(_metadata(issuer, algorithms))
 
 
 @lru_cache(maxsize=16)
-def _answers(document: Document, max_age: int) -> tuple[Answer, Answer]:
-    """A document for those who do not have it, and for those who do."""
+def _answers(document: PreparedJSON, max_age: int) -> tuple[Answer, Answer]:
+    """The responses 200 and 304 of a document."""
     headers = {"Cache-Control": f"public, max-age={max_age}", "ETag": document.etag}
-    # Not application/jwk-set+json for the JWKS: some clients, and the OpenID Foundation's tests, want this.
+    # application/jwk-set+json is refused by some clients and by the tests of the OpenID Foundation.
     whole = Answer(document.body, encode(headers | {"Content-Type": "application/json"}))
     return whole, Answer(b"", encode(headers), status=HTTPStatus.NOT_MODIFIED)
 
 
 def _unchanged(if_none_match: str, etag: str) -> bool:
-    """Whether the reader has this very document (RFC 9110 section 13.1.2, weak comparison)."""
+    """Whether the caller has this document (RFC 9110 section 13.1.2, weak comparison)."""
     tags = [tag.strip() for tag in if_none_match.split(",")]
     return "*" in tags or etag in [tag.removeprefix("W/") for tag in tags]
 
 
-def _answer(request: Request[Any, Any, Any], document: Document) -> Answer:
+def _answer(request: Request[Any, Any, Any], document: PreparedJSON) -> Answer:
     if request.method == HttpMethod.OPTIONS:
         return _OPTIONS
     whole, unchanged = _answers(document, settings().jwks_max_age)
@@ -98,7 +99,7 @@ def _answer(request: Request[Any, Any, Any], document: Document) -> Answer:
 
 
 def _require_keys() -> None:
-    """Tell others to ask again rather than that there are no keys.
+    """Answer 503 rather than an empty set of keys.
 
     Raises:
         DatabaseUnavailableError: this process has not joined its database, and there is no copy of the keys on disk.
@@ -108,7 +109,7 @@ def _require_keys() -> None:
 
 
 def _fetches(request: Request[Any, Any, Any]) -> bool:
-    """Whether the answer shows the keys, or says that they are those that the reader has."""
+    """Whether the response tells the caller the current keys: a GET, with status 200 or 304."""
     return request.method == HttpMethod.GET and not head.get()
 
 
@@ -118,7 +119,7 @@ def _fetches(request: Request[Any, Any, Any]) -> bool:
     opt={"access": Access.PUBLIC} | FAST_PATH | WITHOUT_DATABASE,
 )
 async def discovery(request: Request[Any, Any, Any]) -> Answer:
-    """The metadata of this server, under the names of OpenID Connect Discovery and of RFC 8414."""
+    """The metadata of this server, at the paths of OpenID Connect Discovery and of RFC 8414."""
     _require_keys()
     return _answer(request, _discovery(settings().issuer, key_set.algorithms()))
 
@@ -139,9 +140,9 @@ async def jwks(request: Request[Any, Any, Any]) -> Answer:
 
 @route("/jwks/{jwks_id:str}", http_method=METHODS, opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
 async def jwks_of_resource_server(request: Request[Any, Any, Any], jwks_id: FromPath[str]) -> Answer:
-    """The public keys at the URL of one resource server, by which we know that it has seen them.
+    """The public keys at the URL of one resource server, which records that it has fetched them.
 
-    A worker without its database knows no resource server, and answers with the keys whatever the URL.
+    A worker without a database knows no resource servers, and answers at every such URL.
     """
     if not readiness.joined:
         _require_keys()

@@ -15,7 +15,7 @@ from idp.http.headers import encode, request_header
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.models import Client
 from idp.oauth.statements import FAMILY_OF_REFRESH_TOKEN, OWNER_OF_FAMILY, REVOKE_ACCESS_TOKEN, REVOKE_BY_CLIENT
 from idp.oauth.token import cookie
 from idp.oauth.token.issuer import present_refresh_token
@@ -26,9 +26,9 @@ DONE = encode({"Cache-Control": "no-store"})
 
 @post("/revoke", opt={"access": Access.CLIENT} | FAST_PATH, status_code=200)
 async def revoke(request: Request[Any, Any, Any]) -> Answer:
-    """Revoke a token of the client. A refresh token takes its whole family with it.
+    """Revoke a token of the client. Revoking a refresh token revokes its family.
 
-    A token that is unknown or no longer valid is answered with success: it is as the client wishes (section 2.2).
+    The response to an unknown or invalid token is success (section 2.2).
     """
     form = await forms.form(request)
     client = authenticate(request_header(request.scope, b"authorization"), form)
@@ -45,7 +45,7 @@ async def revoke(request: Request[Any, Any, Any]) -> Answer:
 
 
 async def _revoke_refresh_token(client: Client, token: str) -> bool:
-    """Whether it was a refresh token of ours. Its family goes even where the database has lost its row."""
+    """Returns False if it is not a refresh token of this server. The family is revoked even if the row is lost."""
     presented = present_refresh_token(token)
     if presented is None:
         return False

@@ -1,53 +1,24 @@
-"""The scopes and claims of OpenID Connect Core section 5, and the words for them."""
+"""The scopes and claims of OpenID Connect Core section 5, with their descriptions for people."""
 
 from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
+from idp.accounts.claims import CLAIMS_BY_SCOPE
 from idp.infra.i18n import gettext as _
 
-#: The standard scopes, each with the claims about the user that it asks for (section 5.4).
-STANDARD_SCOPES: Mapping[str, tuple[str, ...]] = {
-    "openid": (),
-    "profile": (
-        "name",
-        "family_name",
-        "given_name",
-        "middle_name",
-        "nickname",
-        "preferred_username",
-        "profile",
-        "picture",
-        "website",
-        "gender",
-        "birthdate",
-        "zoneinfo",
-        "locale",
-        "updated_at",
-    ),
-    "email": ("email", "email_verified"),
-    "address": ("address",),
-    "phone": ("phone_number", "phone_number_verified"),
-    "offline_access": (),
-}
+#: The standard scopes, each with the claims about the user that it requests (section 5.4).
+STANDARD_SCOPES: Mapping[str, tuple[str, ...]] = {"openid": (), **CLAIMS_BY_SCOPE, "offline_access": ()}
 
-#: The scope that each claim about the user belongs to. What is said of a user is in this table, or is not said.
+#: The scope of each claim about the user. No other claims about the user are released.
 SCOPE_OF_CLAIM: Mapping[str, str] = {claim: scope for scope, claims in STANDARD_SCOPES.items() for claim in claims}
 
 #: Every claim that a client may find in an ID token or at userinfo.
-CLAIMS = (
-    "sub",
-    "iss",
-    "auth_time",
-    "acr",
-    "amr",
-    "sid",
-    *SCOPE_OF_CLAIM,
-)
+CLAIMS = ("sub", "iss", "auth_time", "acr", "amr", "sid", *SCOPE_OF_CLAIM)
 
 
 class ScopeDescription(msgspec.Struct, frozen=True):
-    """How the consent page puts a scope into words, after `It will be able to`."""
+    """The text of a scope on the consent page, after `It will be able to`."""
 
     name: str
     title: str
@@ -66,7 +37,7 @@ def _descriptions() -> Mapping[str, tuple[str, ...]]:
 
 
 def describe(scope: str) -> ScopeDescription:
-    """The words for a scope. One that a resource server brought speaks by its name."""
+    """The text of a scope. A scope of a resource server is shown by its name."""
     return ScopeDescription(scope, *_descriptions().get(scope, (scope,)))
 
 
@@ -95,15 +66,15 @@ def _claim_names() -> Mapping[str, str]:
 
 
 def describe_claim(claim: str) -> str:
-    """The words for a claim that a client asks for by name."""
+    """The text of a claim that a client requests by name."""
     return _claim_names()[claim]
 
 
 def claims_of_scopes(scopes: Iterable[str]) -> list[str]:
-    """The claims that scopes ask for (section 5.4)."""
+    """The claims that scopes request (section 5.4)."""
     return [claim for scope in scopes for claim in STANDARD_SCOPES.get(scope, ())]
 
 
 def visible_claims(names: Iterable[str], scopes: Collection[str]) -> list[str]:
-    """Those of the claims asked for by name that belong to one of the scopes."""
+    """Those of the claims that belong to one of the scopes."""
     return [name for name in names if SCOPE_OF_CLAIM.get(name) in scopes]

@@ -25,7 +25,7 @@ from idp.signin.tables import Session
 
 
 class AuthorizationRequestRow(Table, tablename="authorization_request", db=engine):
-    """A validated authorization request that waits for its user, bound to one browser.
+    """A validated authorization request that waits for its user to sign in or consent, bound to one browser.
 
     ``browser_hash`` is null for a request that came by POST, until a browser claims it. ``consented_by`` is the user
     who consented to this very request.
@@ -42,13 +42,13 @@ class AuthorizationRequestRow(Table, tablename="authorization_request", db=engin
 
 
 class AuthorizationCode(Table, tablename="authorization_code", db=engine):
-    """An authorization code (RFC 6749 section 4.1.2) with all that its tokens will say.
+    """An authorization code (RFC 6749 section 4.1.2) with the content of its tokens.
 
-    ``auth_time`` is when the person signed in here, and ``auth_age`` by how many seconds their proof was older: the
-    claim ``auth_time`` is the difference, and is left out where ``auth_age`` is null.
+    ``auth_time`` is when the user signed in here, and ``auth_age`` by how many seconds their proof is older: the claim
+    ``auth_time`` is the difference, and is omitted if ``auth_age`` is null.
 
-    ``family_id`` is chosen with the code and becomes a :class:`TokenFamily` at redemption. A consumed code is kept
-    until it expires from the table, so that a second use is seen for what it is.
+    ``family_id`` is the id of the :class:`TokenFamily` that redemption creates. A consumed code stays in the table
+    for a day after it expires, so that a second use is detected.
     """
 
     code_hash = Bytea(primary_key=True, secret=True)
@@ -73,9 +73,9 @@ class AuthorizationCode(Table, tablename="authorization_code", db=engine):
 
 
 class TokenFamily(Table, tablename="token_family", db=engine):
-    """Everything issued from one authorization: revoking the family revokes it all.
+    """All tokens issued from one authorization; they are revoked together.
 
-    Its id opens the ``jti`` of each of its access tokens. Without ``offline_access`` it ends with the session.
+    The ``jti`` of each access token begins with the id. Without ``offline_access`` the family ends with the session.
     ``auth_time`` and ``auth_age`` are those of the code.
     """
 
@@ -100,7 +100,7 @@ class TokenFamily(Table, tablename="token_family", db=engine):
 class RefreshToken(Table, tablename="refresh_token", db=engine):
     """One refresh token of a family; ``jti`` is the claim of its JWT.
 
-    ``issued_at`` and ``expires_at`` are whole seconds, so that the JWT can be made again, byte for byte.
+    ``issued_at`` and ``expires_at`` are whole seconds, so that the same JWT can be made again, byte for byte.
     """
 
     jti = UUID(primary_key=True, default=uuid7)
@@ -120,16 +120,16 @@ class RevokedAccessToken(Table, tablename="revoked_access_token", db=engine):
 
 
 class NotBefore(Table, tablename="not_before", db=engine):
-    """One row: tokens of any client that were issued before ``not_before`` count no more."""
+    """One row: tokens of any client that were issued before ``not_before`` are refused."""
 
     id = SmallInt(primary_key=True)
     not_before = Timestamptz()
 
 
 class Consent(Table, tablename="consent", db=engine):
-    """What a user has allowed a client: :class:`idp.oauth.allowance.Allowance`.
+    """The consent of a user to a client (:class:`idp.oauth.consent_grant.ConsentGrant`).
 
-    ``documents_hash`` stands for the policy and terms that were shown.
+    A pair is a scope and its resource. ``documents_hash`` is a hash of the policy and terms URIs that were shown.
     """
 
     id = UUID(primary_key=True, default=uuid7)

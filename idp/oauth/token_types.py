@@ -1,14 +1,13 @@
-"""What tells the JWTs that we sign apart.
+"""Telling access tokens and ID tokens apart.
 
-The ``typ`` of the header does (RFC 8725 section 3.11), except for access tokens of a resource server that is registered
-for ``JWT``: ID tokens have that too. An access token always names its client (RFC 9068 section 2.2), an ID token never
-does by this claim.
+The ``typ`` header does (RFC 8725 section 3.11), except for a resource server that is registered for ``JWT``, which is
+the type of ID tokens too. An access token always has ``client_id`` (RFC 9068 section 2.2), an ID token never does.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-#: The types that an access token may have: that of RFC 9068, and the general one for validators that know no other.
+#: The types of access tokens: the one of RFC 9068, and the general one for validators that do not support it.
 ACCESS_TOKEN_TYPES = ("at+jwt", "JWT")
 
 

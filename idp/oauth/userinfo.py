@@ -22,7 +22,7 @@ async def _bearer_token(request: AnyRequest) -> str:
     """The access token, from the header or from a form body (RFC 6750 sections 2.1 and 2.2). Never from a query.
 
     Raises:
-        BearerError: there is none, or one in each place.
+        BearerError: there is no token, or one in both places.
     """
     scheme, _, token = (request_header(request.scope, b"authorization") or "").partition(" ")
     in_header = token.strip() if scheme.lower() == "bearer" else ""
@@ -46,7 +46,7 @@ async def _bearer_token(request: AnyRequest) -> str:
     status_code=200,
 )
 async def userinfo(request: AnyRequest) -> Answer:
-    """The claims of the user in whose name the token was issued: those of its scopes, and those asked for by name."""
+    """Return the claims of the token's user: those of its scopes, and those that the request named."""
     live = await access_tokens.validate(await _bearer_token(request), with_user=True)
     if live is None:
         raise InvalidTokenError

@@ -24,16 +24,16 @@ async def show_apps(request: AnyRequest) -> Response[Any]:
     account = await require_session(request, PATH)
     if isinstance(account, Response):
         return account
-    apps = [_shown(app) for app in await consent.granted_by(account.user.id)]
+    apps = [_shown(app) for app in await consent.authorized_applications(account.user.id)]
     return account_page(request, "apps", account, apps=apps)
 
 
-def _shown(app: consent.Granted) -> dict[str, Any]:
+def _shown(app: consent.AuthorizedApplication) -> dict[str, Any]:
     """Describe what an application may do here and at each resource server."""
     at: dict[str | None, list[str]] = {}
-    for pair in app.grants:
-        if pair.scope != "openid":
-            at.setdefault(pair.resource, []).append(describe(pair.scope).title)
+    for granted in app.grants:
+        if granted.scope != "openid":
+            at.setdefault(granted.resource, []).append(describe(granted.scope).title)
     scopes = at.pop(None, []) + [describe_claim(claim) for claim in app.claims]
     services = [(_name(resource), titles) for resource, titles in at.items() if resource is not None]
     return msgspec.structs.asdict(app) | {"scopes": scopes, "services": sorted(services)}

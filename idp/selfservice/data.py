@@ -82,7 +82,7 @@ async def export(user: User) -> dict[str, Any]:
             {name: identity[name] for name in ("issuer", "email", "created_at", "last_used_at")}
             for identity in await linking.identities_of(user.id)
         ],
-        "consents": await consent.granted_by(user.id),
+        "consents": await consent.authorized_applications(user.id),
         "sessions": [dict(row) for row in await fetch(_SESSIONS, user.id)],
         "events": [dict(row) for row in await fetch(_EVENTS, user.id)],
     }

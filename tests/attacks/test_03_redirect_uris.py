@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idp.oauth.clients.models import Client
 from idp.oauth.clients.redirects import matches
-from idp.oauth.clients.registry import Client
 from idp.oauth.clients.uris import InvalidURIError, check_redirect_uri
 
 REGISTERED = "https://app.example.com/callback"

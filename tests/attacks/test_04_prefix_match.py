@@ -3,9 +3,10 @@
 import pytest
 
 from idp.errors import OAuthError
-from idp.oauth.clients.metadata import ClientMetadata, validate
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.metadata import ClientMetadata
+from idp.oauth.clients.models import Client
 from idp.oauth.clients.uris import LOOPBACK_HOSTS, InvalidURIError, check_link, check_redirect_uri
+from idp.oauth.clients.validation import validate
 
 TRUSTED = "https://portal.example.com/signed-out"
 

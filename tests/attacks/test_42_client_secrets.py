@@ -13,8 +13,9 @@ import idp
 from idp import ids
 from idp.errors import InvalidClientError, InvalidRequestError
 from idp.oauth.clients.authentication import authenticate, client_secret_basic
+from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import register_client
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.registry import registry
 
 
 def basic(pair: str | bytes) -> str:

@@ -9,8 +9,9 @@ from idp.accounts.tables import User, user_by_email
 from idp.accounts.users import set_password
 from idp.dev import seed
 from idp.ids import digest
+from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.clients.registration import rotate_secret
-from idp.oauth.clients.registry import Client, Registry, ResourceServer
+from idp.oauth.clients.registry import Registry
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.sign_out import sign_out_user
 

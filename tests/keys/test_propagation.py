@@ -14,8 +14,9 @@ from idp.keys import lifecycle, propagation, rotation_job
 from idp.keys.key_set import key_set
 from idp.keys.lifecycle import State
 from idp.oauth.clients import jwks_consumers
+from idp.oauth.clients.models import ResourceServer
 from idp.oauth.clients.registration import register_resource_server
-from idp.oauth.clients.registry import ResourceServer, registry
+from idp.oauth.clients.registry import registry
 from idp.settings import Settings, settings
 from tests.support.routes import application
 

@@ -11,7 +11,7 @@ from idp.accounts.tables import User
 from idp.errors import InvalidRequestError
 from idp.oauth.authorize import checks
 from idp.oauth.authorize.checks import prompt_is_consistent
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.models import Client
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Redirect, as_page
 from tests.support.mailbox import Mailbox

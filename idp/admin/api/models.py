@@ -1,7 +1,7 @@
 """Request and response bodies of the admin API. Only these fields enter or leave: no response has a stored secret."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import asyncpg
@@ -12,7 +12,8 @@ from idp.admin.roles import Role
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.lifecycle import KeyInfo
 from idp.keys.propagation import Witness
-from idp.oauth.allowance import Pair
+from idp.oauth.clients.auth_methods import AUTH_METHODS
+from idp.oauth.consent_grant import ConsentedScope
 
 
 class Shown(msgspec.Struct):
@@ -99,7 +100,10 @@ class Session(Shown):
     ended_at: datetime | None
 
 
-AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
+if TYPE_CHECKING:
+    AuthMethod = str
+else:
+    AuthMethod = Literal[AUTH_METHODS]
 
 
 class Client(Shown):
@@ -333,7 +337,7 @@ class Consent(Shown):
     email: str
     client_id: str
     client_name: str
-    grants: list[Pair]
+    grants: list[ConsentedScope]
     claims: list[str]
     granted_at: datetime
 

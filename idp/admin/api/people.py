@@ -19,7 +19,7 @@ from idp.admin.roles import Permission
 from idp.infra.db.engine import transaction
 from idp.mail import outbox
 from idp.oauth import consent, sign_out
-from idp.oauth.allowance import Pair
+from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import sign_out_everywhere
 from idp.signin import factors
@@ -32,7 +32,7 @@ _read_admin = reader(models.Admin)
 
 def _read_consent(row: asyncpg.Record) -> models.Consent:
     values = dict(row)
-    values["grants"] = [Pair.read(stored) for stored in values.pop("pairs")]
+    values["grants"] = [ConsentedScope.read(stored) for stored in values.pop("pairs")]
     return msgspec.convert(values, models.Consent)
 
 

@@ -27,8 +27,9 @@ from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
 from idp.errors import OAuthError
 from idp.oauth.clients import logos, registration, service
-from idp.oauth.clients.metadata import AUTH_METHODS, GRANT_TYPES
+from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.presets import KINDS
+from idp.oauth.clients.validation import GRANT_TYPES
 
 TITLES = {
     "web": ("Web application", "It has a server, which keeps a secret."),
@@ -287,7 +288,7 @@ async def _logo(request: AdminRequest, client_id: str, error: str | None = None)
 async def upload_logo(request: AdminRequest) -> Response[Any]:
     client_id = await _allowed(request, request.params["client_id"])
     try:
-        await logos.keep_logo(client_id, request.file)
+        await logos.save_logo(client_id, request.file)
     except OAuthError as error:
         return await _logo(request, client_id, error.description)
     return redirect_with_notice(f"/clients/{client_id}")

@@ -33,7 +33,7 @@ from idp.federation import linking
 from idp.infra.db.engine import fetch
 from idp.infra.db.listing import list_page
 from idp.oauth import consent, sign_out
-from idp.oauth.allowance import Pair
+from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin import factors, passkeys, recovery_codes
@@ -193,12 +193,12 @@ async def _applications(request: AdminRequest, user: User) -> Table | None:
             when(each.granted_at),
             when(each.last_used_at),
         ]
-        for each in await consent.granted_by(user.id)
+        for each in await consent.authorized_applications(user.id)
     ]
     return Table("Applications", ("Application", "Allowed", "Since", "Last used"), rows)
 
 
-def _words(pair: Pair) -> str:
+def _words(pair: ConsentedScope) -> str:
     return pair.scope if pair.resource is None else f"{pair.scope} at {pair.resource}"
 
 

@@ -26,7 +26,7 @@ from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import read, within_registration
 from idp.oauth.clients.authentication import authenticate
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.models import Client
 from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin import flow as flows
@@ -139,7 +139,7 @@ async def _begin(client: Client, form: dict[str, str]) -> _Asking:
         check(parameters, client)
     # There is no redirect; the code is bound to the client and to its code_challenge.
     asked = read(parameters, client, "")
-    wanted = acr.wanted(asked, client)
+    wanted = acr.requested(asked, client)
     key = await limits.count_flow(None)
     async with transaction():
         pending = await pending_request.store(key, asked)

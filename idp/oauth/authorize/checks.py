@@ -1,6 +1,6 @@
-"""What an authorization request must satisfy, as an ordered list of small checks.
+"""The checks of an authorization request, in order.
 
-They run after the client and its redirect URI are known to be good, so that each refusal can be told to the client.
+They run after the client and its redirect URI are validated, so a refusal can be sent to the client.
 """
 
 import contextlib
@@ -9,7 +9,8 @@ from collections.abc import Callable
 from idp.errors import InvalidRequestError, InvalidScopeError, InvalidTargetError, OAuthError, UnauthorizedClientError
 from idp.keys import jose
 from idp.oauth.authorize.request import MAX_LENGTH, Parameters, granted_scope, words
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.settings import settings
 
 RESPONSE_MODES = ("query", "fragment", "form_post")
@@ -19,11 +20,11 @@ BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 
 
 def response_mode(parameters: Parameters) -> str:
-    """How a refusal is sent to the client.
+    """The response mode of a refusal.
 
-    A request object is refused, but a client that wrote its ``response_mode`` there alone waits for the answer in that
-    mode. It is read without verification, and nothing else is: it only chooses among the ways to reach a redirect URI
-    that was validated before. Inside the object it has precedence (OpenID Connect Core section 6.1).
+    Request objects are refused, but a client that sends ``response_mode`` only in the object expects the error in that
+    mode. This one member is read without verification: it only selects how the validated redirect URI is reached. The
+    object has precedence (OpenID Connect Core section 6.1).
     """
     mode: object = parameters.get("response_mode")
     if "request" in parameters:
@@ -33,13 +34,13 @@ def response_mode(parameters: Parameters) -> str:
 
 
 def prompts() -> tuple[str, ...]:
-    """The values of ``prompt`` that this server supports; ``create`` only where everybody may register."""
+    """The supported values of ``prompt``; ``create`` only if registration is open."""
     create = ("create",) if settings().registration == "open" else ()
     return ("none", "login", "consent", "select_account", *create)
 
 
 def request_object_is_not_used(parameters: Parameters, client: Client) -> None:
-    """OpenID Connect Core sections 6.1, 6.2 and 7.2.1: parameters that we do not support must not be ignored."""
+    """OpenID Connect Core sections 6.1, 6.2 and 7.2.1: unsupported parameters must not be ignored."""
     for name in ("request", "request_uri", "registration"):
         if name in parameters:
             raise OAuthError(f"{name}_not_supported", f"The {name} parameter is not supported.")
@@ -62,14 +63,14 @@ def response_mode_is_known(parameters: Parameters, client: Client) -> None:
 
 
 def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
-    """What we store and echo has a limit."""
+    """Values that are stored or echoed have a limit."""
     for name in ("state", "nonce", "scope", "login_hint", "acr_values", "ui_locales", "resource"):
         if len(parameters.get(name, "")) > MAX_LENGTH:
             raise InvalidRequestError(f"{name} is too long.")
 
 
 def scope_is_known(parameters: Parameters, client: Client) -> None:
-    """RFC 6749 section 3.3: what the client may not have is left out; a request for nothing else is refused."""
+    """RFC 6749 section 3.3: scopes that the client may not have are dropped; a request with no other is refused."""
     if not granted_scope(parameters, client):
         raise InvalidScopeError("None of the requested scopes is known and allowed to this client.")
 

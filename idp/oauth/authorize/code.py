@@ -4,60 +4,49 @@ import msgspec
 
 from idp import ids
 from idp.errors import OAuthError
-from idp.infra.db.engine import execute
-from idp.oauth.authorize import acr
+from idp.oauth.authorize import acr, repository
+from idp.oauth.authorize.repository import NewCode
 from idp.oauth.authorize.request import AuthorizationRequest
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.models import Client
 from idp.settings import settings
 from idp.signin import sessions
 from idp.signin.sessions import SignedIn
 
-_INSERT = """
-    INSERT INTO authorization_code (code_hash, family_id, client_id, user_id, session_id, redirect_uri, code_challenge,
-                                    nonce, scope, resource, claims, offline_access, auth_time, auth_age, amr, acr,
-                                    created_at, expires_at)
-    SELECT $1, $2, $3, s.user_id, s.id, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-           now(), now() + make_interval(secs => $17)
-    FROM users AS u, session AS s
-    WHERE u.id = $4 AND u.disabled_at IS NULL
-      AND s.id = $5 AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
-    FOR SHARE OF s
-"""
-
 
 async def issue_code(asked: AuthorizationRequest, client: Client, session: SignedIn) -> str:
-    """Make a code for what was asked, in the name of who is signed in. Only its hash is stored.
+    """Issue a code for an authorization request and the user of a session. Only its hash is stored.
 
-    Whatever way led here, the level that the client or the request requires is looked at once more.
+    The ``acr`` that the client or the request requires is checked here again, on every path.
 
     Raises:
-        OAuthError: the sign-in does not reach it.
-        PageError: the session ended meanwhile.
+        OAuthError: the session does not reach the required ``acr``.
+        PageError: the session has ended.
     """
-    if not acr.reaches(session.acr, acr.wanted(asked, client).essential):
+    if not acr.reaches(session.acr, acr.requested(asked, client).essential):
         raise OAuthError("unmet_authentication_requirements", "The user must show a further factor.")
     code = ids.random_token()
     claims = msgspec.json.encode(asked.claims).decode() if asked.claims.userinfo or asked.claims.id_token else None
-    made = await execute(
-        _INSERT,
-        ids.digest(code),
-        ids.uuid7(),
-        asked.client_id,
-        session.user_id,
-        session.id,
-        asked.redirect_uri,
-        asked.code_challenge,
-        asked.nonce,
-        " ".join(asked.scope),
-        asked.resource,
-        claims,
-        "offline_access" in asked.scope,
-        session.auth_time,
-        session.auth_age,
-        session.amr,
-        session.acr,
-        settings().authorization_code_lifetime,
+    stored = await repository.insert_code(
+        NewCode(
+            code_hash=ids.digest(code),
+            family_id=ids.uuid7(),
+            client_id=asked.client_id,
+            user_id=session.user_id,
+            session_id=session.id,
+            redirect_uri=asked.redirect_uri,
+            code_challenge=asked.code_challenge,
+            nonce=asked.nonce,
+            scope=" ".join(asked.scope),
+            resource=asked.resource,
+            claims=claims,
+            offline_access="offline_access" in asked.scope,
+            auth_time=session.auth_time,
+            auth_age=session.auth_age,
+            amr=session.amr,
+            acr=session.acr,
+            lifetime=settings().authorization_code_lifetime,
+        )
     )
-    if not made:
+    if not stored:
         raise sessions.ended()
     return code

@@ -23,7 +23,8 @@ from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest, Parameters, read, within_registration
 from idp.oauth.authorize.respond import respond, respond_with_error
 from idp.oauth.clients import redirects
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.signin import flow as flows
 from idp.signin import limits, sessions
 from idp.signin.browser import BrowserKey
@@ -125,7 +126,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
     try:
         if not asked.scope:
             raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
-        wanted = acr.wanted(asked, client)
+        wanted = acr.requested(asked, client)
         if session is None or not _signed_in_as_asked(asked, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending)
         if not _level_is_met(asked, wanted, session, pending):
@@ -138,7 +139,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
 
 
 def _level_is_met(
-    asked: AuthorizationRequest, wanted: acr.Wanted, session: SignedIn, pending: PendingRequest | None
+    asked: AuthorizationRequest, wanted: acr.AcrRequest, session: SignedIn, pending: PendingRequest | None
 ) -> bool:
     """Whether this session satisfies the acr that is asked for.
 
@@ -181,7 +182,7 @@ async def _send_to_login(
     request: AnyRequest,
     asked: AuthorizationRequest,
     client: Client,
-    wanted: acr.Wanted,
+    wanted: acr.AcrRequest,
     pending: PendingRequest | None,
     *,
     step_up: SignedIn | None = None,

@@ -1,6 +1,6 @@
-"""What an authorization request asked for, as one typed struct.
+"""An authorization request as a typed struct.
 
-Read once from the parameters, then stored and never taken from the browser again.
+It is read once from the parameters, then stored, and never taken from the browser again.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,8 @@ import msgspec
 import structlog
 
 from idp.errors import InvalidRequestError, OAuthError
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
 
@@ -19,19 +20,19 @@ log = structlog.get_logger()
 
 #: Longest value of a parameter that is echoed or stored.
 MAX_LENGTH = 2048
-#: Seconds that are longer ago than anybody signed in.
+#: A maximum age in seconds that every sign-in with a known time satisfies.
 KNOWN = 10**9
 
 
 class ClaimRequest(msgspec.Struct, frozen=True):
-    """How one claim is asked for (OpenID Connect Core section 5.5.1)."""
+    """The request for one claim (OpenID Connect Core section 5.5.1)."""
 
     essential: bool = False
     value: Any = None
     values: list[Any] | None = None
 
-    def wanted(self) -> list[Any]:
-        """The values that would do; empty when any would."""
+    def accepted(self) -> list[Any]:
+        """The acceptable values; empty: any value."""
         return self.values or ([] if self.value is None else [self.value])
 
 
@@ -43,7 +44,7 @@ class ClaimsRequest(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_json(cls, data: str | None) -> Self:
-        """The parameter as codes and token families keep it."""
+        """Parse the parameter as codes and token families store it."""
         return cls() if data is None else msgspec.json.decode(data, type=cls)
 
 
@@ -65,14 +66,14 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     ui_locales: tuple[str, ...] = ()
     claims: ClaimsRequest = ClaimsRequest()
     resource: tuple[str, ...] = ()
-    #: The upstream provider that the person is sent on to at once.
+    #: The upstream that the user is redirected to at once.
     idp_hint: str = ""
-    #: The subject that ``id_token_hint`` or a claims request for ``sub`` names: nobody else will do.
+    #: The subject that ``id_token_hint`` or a claims request for ``sub`` names; other users are refused.
     subject: str | None = None
 
     @property
     def claims_by_name(self) -> tuple[str, ...]:
-        """The claims about the user that ``claims`` asks for and that no scope of the request asks for already."""
+        """The claims about the user that ``claims`` requests and that no scope of the request includes."""
         names = dict.fromkeys((*self.claims.userinfo, *self.claims.id_token))
         return tuple(name for name in names if name in SCOPE_OF_CLAIM and SCOPE_OF_CLAIM[name] not in self.scope)
 
@@ -83,10 +84,10 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def max_proof_age(self) -> int | None:
-        """How many seconds ago the person may have proved who they are; None: any number.
+        """The maximum age of the authentication in seconds; None: any age.
 
-        ``prompt=login`` asks for a proof that is given now, ``auth_time`` as an essential claim (OpenID Connect Core
-        section 5.5.1) for one whose time is known.
+        ``prompt=login`` requires a new authentication, ``auth_time`` as an essential claim (OpenID Connect Core section
+        5.5.1) one whose time is known.
         """
         if "login" in self.prompt:
             return 0
@@ -102,7 +103,7 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def read(parameters: Parameters, client: Client, redirect_uri: str) -> AuthorizationRequest:
-    """Type the parameters of a request that passed the checks.
+    """Parse the parameters of a request that passed the checks.
 
     Raises:
         InvalidRequestError: a value is malformed.
@@ -133,8 +134,8 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
 def within_registration(asked: AuthorizationRequest, client: Client) -> AuthorizationRequest:
     """The request without the scopes and claims that its client is not registered for.
 
-    A claim about the user belongs to a scope (:data:`idp.oauth.scopes.SCOPE_OF_CLAIM`), and needs OpenID Connect. The
-    others, such as ``acr``, stay; those that we do not know go.
+    A claim about the user needs its scope (:data:`idp.oauth.scopes.SCOPE_OF_CLAIM`) and OpenID Connect. Other claims,
+    such as ``acr``, are kept; unknown claims are removed.
     """
     scope = tuple(name for name in asked.scope if name in client.scopes)
     scopes = client.scopes if "openid" in scope else frozenset[str]()
@@ -165,7 +166,7 @@ def _read_max_age(parameters: Parameters) -> int | None:
 
 
 def _read_claims(parameters: Parameters) -> ClaimsRequest:
-    """The ``claims`` parameter; members that we do not know are ignored, as section 5.5 says."""
+    """The ``claims`` parameter. Unknown members are ignored (section 5.5)."""
     text = parameters.get("claims")
     if text is None:
         return ClaimsRequest()
@@ -180,13 +181,13 @@ def _read_claims(parameters: Parameters) -> ClaimsRequest:
 
 
 def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
-    """The one subject that will do, if the client named one.
+    """The subject that the client requires, if it names one.
 
-    A hint that cannot be verified names nobody. Without it the person could be anyone, so nothing is granted silently;
-    with a page it is left out, as the browser could leave it out too: its key may have been revoked.
+    A hint that cannot be verified, such as one signed by a revoked key, is ignored: the browser could have omitted it
+    too. With ``prompt=none`` the request is refused instead, because ignoring the hint could return another user.
 
     Raises:
-        OAuthError: nothing may be asked, and the hint cannot be verified.
+        OAuthError: ``prompt`` is ``none`` and the hint cannot be verified.
     """
     requested = claims.id_token.get("sub")
     if requested is not None and isinstance(requested.value, str):
@@ -202,9 +203,9 @@ def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
 
 
 def granted_scope(parameters: Parameters, client: Client) -> tuple[str, ...]:
-    """The requested scopes that this client may have. Others are left out (RFC 6749 section 3.3).
+    """The requested scopes that the client is registered for. Others are dropped (RFC 6749 section 3.3).
 
-    Without the parameter, all of its scopes are requested, but for ``offline_access``, which must be asked for.
+    Without the parameter, all of its scopes are requested, except ``offline_access``, which must be requested by name.
     """
     asked = words(parameters, "scope") if "scope" in parameters else words({"scope": client.scope}, "scope")
     without = set() if "scope" in parameters else {"offline_access"}

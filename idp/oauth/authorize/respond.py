@@ -20,7 +20,7 @@ def respond(
     state: str | None,
     cookies: Sequence[Cookie] = (),
 ) -> Response[Any]:
-    """Send the browser back to the client with the parameters of a response."""
+    """The authorization response: redirect the browser to the client."""
     fields = parameters | ({"state": state} if state is not None else {}) | {"iss": settings().issuer}
     if response_mode == "form_post":
         form = page(
@@ -30,13 +30,13 @@ def respond(
             redirect_uri=redirect_uri,
             fields=fields,
         )
-        # Under the policy of all other pages the POST would arrive with `Origin: null`, which clients refuse.
+        # With the policy of the other pages the POST would have `Origin: null`, which clients refuse.
         form.headers["Referrer-Policy"] = "origin"
         return form
-    # The client's own query stays as it was registered, and there is no fragment in it (RFC 6749 section 3.1.2).
+    # The registered query is kept; a registered URI has no fragment (RFC 6749 section 3.1.2).
     separator = "#" if response_mode == "fragment" else "&" if "?" in redirect_uri else "?"
     location = f"{redirect_uri}{separator}{urlencode(fields)}"
-    # Browsers ask before they open another program, and may want a click for it: there must be a page to stay on.
+    # Before a browser opens an app it may ask, or need a click, so there must be a page to stay on.
     send = see_other if redirect_uri.startswith(("https:", "http:")) else navigate
     return send(location, cookies)
 
@@ -48,6 +48,6 @@ def respond_with_error(
     state: str | None,
     cookies: Sequence[Cookie] = (),
 ) -> Response[Any]:
-    """Tell the client of a refusal (RFC 6749 section 4.1.2.1)."""
+    """The authorization error response (RFC 6749 section 4.1.2.1)."""
     parameters = {"error": error.code, "error_description": error.description}
     return respond(redirect_uri, response_mode, parameters, state, cookies)

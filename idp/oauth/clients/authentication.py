@@ -12,93 +12,92 @@ from idp.audit import unauthenticated_limit
 from idp.audit.events import note
 from idp.errors import InvalidClientError, InvalidRequestError, Refused
 from idp.infra.request_context import actor
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.auth_methods import AUTH_METHODS
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.reasons import Reason
 
 Form = Mapping[str, str]
-#: Says whether a client's proof of who it is holds. Of no client it says no, after the same work.
-Proof = Callable[[Client | None], bool]
+#: Verifies the proof of a client. Returns False for an unknown client, after the same work.
+VerifyProof = Callable[[Client | None], bool]
 
 _FORM_ENCODED = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})+", re.DOTALL)
 _NO_HASH = bytes(32)
 
 
-class Attempt(NamedTuple):
-    """What a request says of its client, and the proof that it brings."""
+class ClientCredentials(NamedTuple):
+    """The client that a request names, and the verification of its proof."""
 
     client_id: str
-    proof: Proof
+    verify: VerifyProof
 
 
-class Credentials(NamedTuple):
-    """The decoded halves of Basic credentials."""
+class _BasicCredentials(NamedTuple):
+    """Decoded Basic credentials."""
 
     client_id: str
     secret: str
 
 
-def client_secret_basic(authorization: str | None, form: Form) -> Attempt | None:
+def client_secret_basic(authorization: str | None, form: Form) -> ClientCredentials | None:
     """The secret in an Authorization header (RFC 6749 section 2.3.1, RFC 7617)."""
     if authorization is None:
         return None
     sent = _decode_basic(authorization)
-    return Attempt(sent.client_id, _knows(sent.secret)) if sent.secret else None
+    return ClientCredentials(sent.client_id, _has_secret(sent.secret)) if sent.secret else None
 
 
-def client_secret_post(authorization: str | None, form: Form) -> Attempt | None:
+def client_secret_post(authorization: str | None, form: Form) -> ClientCredentials | None:
     """The secret in the body (RFC 6749 section 2.3.1)."""
     if "client_secret" not in form:
         return None
-    return Attempt(form.get("client_id", ""), _knows(form["client_secret"]))
+    return ClientCredentials(form.get("client_id", ""), _has_secret(form["client_secret"]))
 
 
-def none(authorization: str | None, form: Form) -> Attempt | None:
-    """A public client, which only says who it is.
+def none(authorization: str | None, form: Form) -> ClientCredentials | None:
+    """A public client, which sends its ``client_id`` only.
 
-    Many libraries know no client without a secret, and send an empty one: ``Authorization: Basic`` of ``client_id:``.
+    Many libraries always send a secret, and for a public client an empty one: ``Authorization: Basic`` of
+    ``client_id:``.
     """
     if authorization is not None:
         sent = _decode_basic(authorization)
-        return Attempt(sent.client_id, _is_known) if not sent.secret else None
+        return ClientCredentials(sent.client_id, _exists) if not sent.secret else None
     if "client_secret" in form or "client_id" not in form:
         return None
-    return Attempt(form["client_id"], _is_known)
+    return ClientCredentials(form["client_id"], _exists)
 
 
-METHODS: dict[str, Callable[[str | None, Form], Attempt | None]] = {
-    "client_secret_basic": client_secret_basic,
-    "client_secret_post": client_secret_post,
-    "none": none,
+METHODS: dict[str, Callable[[str | None, Form], ClientCredentials | None]] = {
+    name: globals()[name] for name in AUTH_METHODS
 }
 
 
 def authenticate(authorization: str | None, form: Form) -> Client:
-    """The client that sent a request, by a method that it may use (:attr:`Client.auth_methods`).
+    """Authenticate the client of a request by one of its methods (:attr:`Client.auth_methods`).
 
     Args:
         authorization: the value of the Authorization header, if there is one.
         form: the parameters of the body.
 
     Raises:
-        InvalidClientError: it is unknown or disabled, or its proof does not hold. Which of it is not told.
+        InvalidClientError: the client is unknown or disabled, or its proof is wrong. The response does not tell which.
         InvalidRequestError: the request uses more than one method, or names two clients.
     """
     challenge = authorization is not None
-    attempts = [
-        (name, attempt) for name, method in METHODS.items() if (attempt := method(authorization, form)) is not None
-    ]
-    if len(attempts) > 1:
+    found = [(name, sent) for name, method in METHODS.items() if (sent := method(authorization, form)) is not None]
+    if len(found) > 1:
         raise InvalidRequestError("The request uses more than one client authentication method.")
-    if not attempts:
+    if not found:
         raise InvalidClientError("The request names no client.")
-    ((method, attempt),) = attempts
-    if form.get("client_id", attempt.client_id) != attempt.client_id:
+    ((method, credentials),) = found
+    if form.get("client_id", credentials.client_id) != credentials.client_id:
         raise InvalidRequestError("The client_id in the body is not the one in the Authorization header.")
-    client = registry.client(attempt.client_id)
-    proven = attempt.proof(client)
+    client = registry.client(credentials.client_id)
+    proven = credentials.verify(client)
     if client is None or not proven or method not in client.auth_methods:
         reason, hint = _why_refused(client, method)
-        # An id that was made up must not look like a client of ours.
+        # An invented client_id must not be logged as a client.
         known = client.client_id if client is not None else None
         note(
             "client_authentication",
@@ -116,7 +115,7 @@ def authenticate(authorization: str | None, form: Form) -> Client:
 
 
 def _why_refused(client: Client | None, method: str) -> tuple[Reason, str]:
-    """For the operator: the answer does not tell."""
+    """The reason for the operator, which the response does not contain."""
     if client is None:
         return Reason.UNKNOWN_CLIENT, "unknown or disabled client"
     if method in client.auth_methods and client.client_secret_hash:
@@ -131,18 +130,18 @@ def _why_refused(client: Client | None, method: str) -> tuple[Reason, str]:
     return Reason.WRONG_AUTH_METHOD, f"the client is registered strictly for {registered}, but used {method}"
 
 
-def _is_known(client: Client | None) -> bool:
+def _exists(client: Client | None) -> bool:
     return client is not None
 
 
-def _knows(secret: str) -> Proof:
-    def proof(client: Client | None) -> bool:
+def _has_secret(secret: str) -> VerifyProof:
+    def verify(client: Client | None) -> bool:
         stored = client.client_secret_hash if client is not None else None
-        # An unknown client, and one without a secret, cost the same.
+        # The same work for an unknown client and for one without a secret.
         same = hmac.compare_digest(ids.digest(secret), stored or _NO_HASH)
         return same and stored is not None
 
-    return proof
+    return verify
 
 
 def _malformed(problem: str) -> InvalidClientError:
@@ -153,11 +152,11 @@ def _malformed(problem: str) -> InvalidClientError:
     )
 
 
-def _decode_basic(authorization: str) -> Credentials:
+def _decode_basic(authorization: str) -> _BasicCredentials:
     """Decode an Authorization header.
 
     Raises:
-        InvalidClientError: it is not of the Basic scheme, or not well-formed.
+        InvalidClientError: the scheme is not Basic, or the header is malformed.
     """
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "basic":
@@ -165,11 +164,11 @@ def _decode_basic(authorization: str) -> Credentials:
     client_id, colon, secret = _decode_base64(token.strip(" ")).partition(":")
     if not client_id or not colon:
         raise _malformed("is not client_id:client_secret")
-    return Credentials(_decode_form(client_id), _decode_form(secret))
+    return _BasicCredentials(_decode_form(client_id), _decode_form(secret))
 
 
 def _decode_base64(text: str) -> str:
-    """Decode strictly: one string has one encoding.
+    """Decode base64 strictly: only the canonical encoding of a string is accepted.
 
     Raises:
         InvalidClientError: it is not base64 of UTF-8.
@@ -184,7 +183,7 @@ def _decode_base64(text: str) -> str:
 
 
 def _decode_form(text: str) -> str:
-    """Decode what RFC 6749 wants encoded twice: both halves of the credentials are form-encoded.
+    """Decode one half of the credentials, which RFC 6749 section 2.3.1 form-encodes before base64.
 
     Raises:
         InvalidClientError: a half is not form-encoded UTF-8.

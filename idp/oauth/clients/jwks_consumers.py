@@ -1,19 +1,20 @@
-"""Which resource server fetches the JWKS: by its own URL, or at the common one by where it comes from."""
+"""Recognising the resource server that fetches the JWKS: by its own URL, or at the common URL by its address."""
 
 import ipaddress
 from collections.abc import Mapping
 from functools import lru_cache
 
-from idp.oauth.clients.registry import ResourceServer, registry
+from idp.oauth.clients.models import ResourceServer
+from idp.oauth.clients.registry import registry
 
 
 def by_jwks_id(jwks_id: str) -> ResourceServer | None:
-    """The resource server whose JWKS URL ends so."""
+    """The resource server with this JWKS URL."""
     return next((server for server in registry.resource_servers.values() if server.jwks_id == jwks_id), None)
 
 
 def by_origin(address: str, user_agent: str) -> tuple[str, ...]:
-    """The identifiers of the resource servers that a fetch of the common URL may be of.
+    """The identifiers of the resource servers that a fetch of the common URL matches.
 
     Args:
         address: of the client, as :func:`idp.http.client_address.client_address` decides.
@@ -22,7 +23,7 @@ def by_origin(address: str, user_agent: str) -> tuple[str, ...]:
 
 
 class _Origins:
-    """What identifies resource servers at the common URL, with the answers of late."""
+    """The networks and User-Agent prefixes of the resource servers, with a cache of matches."""
 
     _current: "_Origins | None" = None
 

@@ -1,15 +1,15 @@
-"""The kinds of applications, and what each registers by default."""
+"""The kinds of applications and the default metadata of each."""
 
 from typing import Any
 
-_PEOPLE = {
+_FOR_USERS = {
     "grant_types": ("authorization_code", "refresh_token"),
     "scope": "openid profile email offline_access",
 }
-#: What each kind of application registers, unless something else is said.
+#: The default metadata of each kind of application.
 KINDS: dict[str, dict[str, Any]] = {
-    "web": _PEOPLE,
-    "spa": _PEOPLE | {"token_endpoint_auth_method": "none"},
-    "native": _PEOPLE | {"token_endpoint_auth_method": "none", "application_type": "native"},
+    "web": _FOR_USERS,
+    "spa": _FOR_USERS | {"token_endpoint_auth_method": "none"},
+    "native": _FOR_USERS | {"token_endpoint_auth_method": "none", "application_type": "native"},
     "service": {"grant_types": ("client_credentials",), "scope": ""},
 }

@@ -1,27 +1,27 @@
-"""Whether a redirect URI is one of a client's."""
+"""Matching redirect URIs against those that a client registered."""
 
 import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from idp.infra.i18n import gettext as _
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.models import Client
 
 _LOOPBACK = re.compile(r"(http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::([1-9][0-9]{0,4}))?((?:[/?].*)?)", re.DOTALL)
 
 
 def matches(client: Client, redirect_uri: str) -> bool:
-    """Whether a browser may be sent there with the answer to an authorization request."""
+    """Whether an authorization response may be sent to this URI."""
     return _is_one_of(client, redirect_uri, client.redirect_uris)
 
 
 def matches_post_logout(client: Client, uri: str) -> bool:
-    """Whether a browser may be sent there after a log-out."""
+    """Whether a browser may be redirected to this URI after a log-out."""
     return _is_one_of(client, uri, client.post_logout_redirect_uris)
 
 
 def destination(redirect_uri: str) -> str:
-    """Where the browser goes after consent, in words: a site, a program, or whichever app has taken the scheme."""
+    """A sentence that tells where the browser goes after consent: a site, a local program, or the app of a scheme."""
     parts = urlsplit(redirect_uri)
     if parts.scheme not in ("https", "http"):
         app = f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
@@ -36,10 +36,10 @@ def destination(redirect_uri: str) -> str:
 
 
 def _is_one_of(client: Client, uri: str, registered: Iterable[str]) -> bool:
-    """Whether the URI is registered: the same string, byte for byte (RFC 9700 section 2.1).
+    """Whether the URI is registered, by exact string comparison (RFC 9700 section 2.1).
 
-    But a native client takes whatever port the system gives it on the loopback interface (RFC 8252 section 7.3), by
-    address or as localhost, which many clients register (section 8.3 only advises against it).
+    For a native client the port of a loopback URI is ignored (RFC 8252 section 7.3), with an address or with localhost,
+    which many clients register (section 8.3 only advises against it).
     """
     if uri in registered:
         return True
@@ -50,7 +50,7 @@ def _is_one_of(client: Client, uri: str, registered: Iterable[str]) -> bool:
 
 
 def _without_port(uri: str) -> str | None:
-    """A loopback URI less its port; None of any other."""
+    """A loopback URI without its port; None for any other URI."""
     found = _LOOPBACK.fullmatch(uri)
     if found is None or int(found[2] or 1) > 65535:
         return None

@@ -1,7 +1,7 @@
-"""Making and changing clients and resource servers.
+"""Registering clients and resource servers.
 
-Each change is one transaction with its notice to every worker and its audit event. The notice comes first, by which
-changes happen one after the other.
+Each change is one transaction with its cache invalidation and its audit event. The invalidation comes first: its lock
+serialises the changes.
 """
 
 import ipaddress
@@ -16,13 +16,15 @@ from idp import ids
 from idp.audit.events import record
 from idp.errors import NotFoundError, OAuthError
 from idp.infra.db.cache_invalidation import announce
-from idp.infra.db.engine import execute, transaction
+from idp.infra.db.engine import transaction
 from idp.keys import lifecycle
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
-from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope, validate
-from idp.oauth.clients.registry import Client, ResourceServer, registry
-from idp.oauth.clients.tables import ClientRow, ResourceServerRow
+from idp.oauth.clients import repository
+from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope
+from idp.oauth.clients.models import Client, ResourceServer
+from idp.oauth.clients.registry import registry
 from idp.oauth.clients.uris import InvalidURIError, check_identifier
+from idp.oauth.clients.validation import validate
 from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.oauth.token_types import ACCESS_TOKEN_TYPES
 from idp.settings import settings
@@ -33,33 +35,24 @@ MAX_NETWORKS = 100
 #: Safe in URLs, in Basic credentials and in the names of cookies.
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 
-_ROTATE_SECRET = """
-UPDATE client SET client_secret_hash = $2, updated_at = now()
-WHERE client_id = $1 AND token_endpoint_auth_method <> 'none'
-"""
-_DISABLE = "UPDATE client SET disabled_at = now(), updated_at = now() WHERE client_id = $1 AND disabled_at IS NULL"
-_ENABLE = """
-UPDATE client SET disabled_at = NULL, updated_at = now() WHERE client_id = $1 AND disabled_at IS NOT NULL
-"""
-
 
 class UnknownClientError(NotFoundError):
-    """There is no such client, or it has no secret: one plain sentence."""
+    """There is no such client, or it has no secret. The message is shown to people."""
 
 
 @asynccontextmanager
 async def change() -> AsyncIterator[None]:
-    """A transaction in which clients or resource servers change, one after the other."""
+    """A transaction for changes of clients or resource servers, which are serialised."""
     async with transaction():
         await announce(TOPIC)
         yield
 
 
 async def register_client(client_id: str | None = None, **metadata: Any) -> tuple[Client, str | None]:
-    """Register a client and return it with its secret. The secret is not kept and cannot be shown again.
+    """Register a client and return it with its secret. Only a hash of the secret is stored.
 
     Args:
-        client_id: an id of one's choice; by default a random one.
+        client_id: a chosen id; by default a random one.
         metadata: the fields of :class:`ClientMetadata`.
 
     Raises:
@@ -80,38 +73,30 @@ async def register_client(client_id: str | None = None, **metadata: Any) -> tupl
     )
     await lifecycle.ensure_signing_key(client.id_token_signed_response_alg)
     async with change():
-        row = ClientRow(**columns(client))
-        added = await ClientRow.insert(row).on_conflict(action="DO NOTHING").returning(ClientRow.client_id)
-        if not added:
+        if not await repository.insert_client(client):
             raise invalid_metadata("There is a client with this client_id already.")
         await record("client_registered", client_id=client.client_id)
     return client, secret
 
 
-def columns(struct: msgspec.Struct) -> dict[str, Any]:
-    """The values of a struct as its table holds them."""
-    values = msgspec.structs.asdict(struct)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
 async def rotate_secret(client_id: str) -> str:
-    """Give a client a new secret and return it. The old one ends at once.
+    """Replace the secret of a client and return the new one. The old one is refused at once.
 
     Raises:
         UnknownClientError: there is no client with a secret by this id.
     """
     secret = ids.random_token()
     async with change():
-        if not await execute(_ROTATE_SECRET, client_id, ids.digest(secret)):
+        if not await repository.replace_secret(client_id, ids.digest(secret)):
             raise UnknownClientError("There is no client with this id that has a secret.")
         await record("client_secret_rotated", client_id=client_id)
     return secret
 
 
 async def disable_client(client_id: str) -> bool:
-    """Refuse a client, and revoke all that was issued to it. Returns whether this call did it."""
+    """Disable a client and revoke its tokens. Returns False if it was not enabled."""
     async with change():
-        if not await execute(_DISABLE, client_id):
+        if not await repository.disable_client(client_id):
             return False
         await revoke_tokens_of_client(client_id, "client_disabled")
         await record("client_disabled", client_id=client_id)
@@ -119,16 +104,16 @@ async def disable_client(client_id: str) -> bool:
 
 
 async def enable_client(client_id: str) -> bool:
-    """Accept a client again. What disabling revoked stays revoked. Returns whether this call did it."""
+    """Enable a client. Tokens that disabling revoked stay revoked. Returns False if it was not disabled."""
     async with change():
-        if not await execute(_ENABLE, client_id):
+        if not await repository.enable_client(client_id):
             return False
         await record("client_enabled", client_id=client_id)
     return True
 
 
 def check_resource_server(server: ResourceServer) -> None:
-    """Hold a resource server against the rules.
+    """Validate a resource server.
 
     Raises:
         OAuthError: ``invalid_target`` or ``invalid_client_metadata``.
@@ -137,7 +122,7 @@ def check_resource_server(server: ResourceServer) -> None:
         check_identifier(server.identifier)
     except InvalidURIError as error:
         raise OAuthError("invalid_target", f"The identifier {error}.") from error
-    # The issuer is the audience of tokens for nobody else, which a resource server of that name could introspect.
+    # A resource server with the issuer as its identifier could introspect every token that names no other audience.
     own = server.identifier.rstrip("/").lower() == settings().issuer.rstrip("/").lower()
     if own or registry.builtin(server.identifier) is not None:
         raise OAuthError("invalid_target", "This identifier is our own.")
@@ -170,10 +155,10 @@ async def register_resource_server(
 
     Args:
         identifier: the ``resource`` of a request and the ``aud`` of a token: an absolute URI (RFC 8707 section 2).
-        access_token_type: the ``typ`` of its tokens: ``JWT`` where its validator refuses ``at+jwt``.
+        access_token_type: the ``typ`` of its tokens: ``JWT`` if its validator refuses ``at+jwt``.
         client_id: the client that introspects tokens for it.
-        witnessed: whether new signing keys wait until it has fetched them.
-        networks, user_agent: where it fetches the common JWKS URL from, and how its User-Agent begins.
+        witnessed: whether a new signing key waits until it has fetched the key.
+        networks, user_agent: the networks that it fetches the common JWKS URL from, and the prefix of its User-Agent.
 
     Raises:
         OAuthError: ``invalid_target`` or ``invalid_client_metadata``.
@@ -192,9 +177,7 @@ async def register_resource_server(
     check_resource_server(server)
     await lifecycle.ensure_signing_key(server.access_token_signed_response_alg)
     async with change():
-        row = ResourceServerRow(**columns(server))
-        insert = ResourceServerRow.insert(row).on_conflict(action="DO NOTHING")
-        if not await insert.returning(ResourceServerRow.identifier):
+        if not await repository.insert_resource_server(server):
             raise OAuthError("invalid_target", "There is a resource server with this identifier already.")
         await record("resource_server_registered", client_id=client_id, detail={"identifier": identifier})
     return server

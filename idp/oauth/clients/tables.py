@@ -1,20 +1,17 @@
-"""Clients and resource servers at rest, and the queries on them."""
+"""The tables of clients and resource servers."""
 
-from datetime import datetime
-
-import asyncpg
 from piccolo.table import Table
 
 from idp.ids import uuid7_text
-from idp.infra.db.columns import Array, Boolean, Bytea, ForeignKey, Text, Timestamptz, TimestamptzNow, all_columns
-from idp.infra.db.engine import engine, fetch, fetchrow
+from idp.infra.db.columns import Array, Boolean, Bytea, ForeignKey, Text, Timestamptz, TimestamptzNow
+from idp.infra.db.engine import engine
 
 
 class ClientRow(Table, tablename="client", db=engine):
     """A client. Its metadata carries the names of RFC 7591 and OpenID Connect Dynamic Client Registration.
 
-    ``admin_role`` is what it may do at the admin API in its own name. Tokens issued to it before ``not_before`` count
-    no more.
+    ``admin_role`` is its role at the admin API when it acts in its own name. Tokens issued to it before ``not_before``
+    are refused.
     """
 
     client_id = Text(primary_key=True)
@@ -59,9 +56,9 @@ class ClientLogo(Table, tablename="client_logo", db=engine):
 class ResourceServerRow(Table, tablename="resource_server", db=engine):
     """A service that accepts our access tokens. ``identifier`` is the ``resource`` and ``aud`` value (RFC 8707).
 
-    ``client_id`` names the client whose credentials it introspects with, if it does. New keys wait until it has
-    fetched them, where it is ``witnessed``: it is known by its own JWKS URL, which ends in ``jwks_id``, and at the
-    common one by its ``networks`` and how its ``user_agent`` begins.
+    ``client_id`` names the client that it introspects tokens with, if it does. If it is ``witnessed``, a new key does
+    not sign before it has fetched the key. Its fetches are recognised by its own JWKS URL, which ends in ``jwks_id``,
+    and at the common URL by its ``networks`` and the prefix ``user_agent``.
     """
 
     identifier = Text(primary_key=True)
@@ -76,20 +73,3 @@ class ResourceServerRow(Table, tablename="resource_server", db=engine):
     user_agent = Text(null=True)
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
-
-
-async def enabled_clients() -> list[asyncpg.Record]:
-    """Every client that is not disabled."""
-    return await fetch(f"SELECT {all_columns(ClientRow)} FROM client WHERE disabled_at IS NULL")  # noqa: S608
-
-
-async def resource_servers() -> list[asyncpg.Record]:
-    """Every resource server."""
-    return await fetch(f"SELECT {all_columns(ResourceServerRow)} FROM resource_server ORDER BY identifier")  # noqa: S608
-
-
-async def not_before() -> datetime | None:
-    """The moment before which whatever was issued to anybody counts no more."""
-    row = await fetchrow("SELECT not_before FROM not_before")
-    moment: datetime | None = row["not_before"] if row is not None else None
-    return moment

@@ -1,4 +1,4 @@
-"""Which URIs a client may register, and what they name."""
+"""The rules for URIs that a client may register."""
 
 import ipaddress
 import re
@@ -8,27 +8,27 @@ from idp.errors import ValidationError
 
 MAX_LENGTH = 2048
 
-#: Where plain http harms nobody (RFC 8252 section 7.3, and for development localhost by name).
+#: Hosts for which plain http is allowed (RFC 8252 section 7.3, and localhost by name for development).
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
-#: What our responses add to a redirect URI. A URI that brings one itself would let the client read the wrong value.
+#: The parameters that responses add to a redirect URI. If the URI had one itself, the client could read the wrong one.
 RESPONSE_PARAMETERS = frozenset(
     {"code", "state", "iss", "error", "error_description", "error_uri", "response", "session_state", "scope"}
     | {"access_token", "id_token", "token_type", "expires_in"}
 )
 
-# Everything that RFC 3986 allows but the fragment: no space, control character, backslash, quote, or beyond ASCII.
-# Nor an asterisk, which is legal and never anything but somebody's idea of a wildcard.
+# The characters of RFC 3986 except the fragment: no space, control character, backslash, quote or non-ASCII character.
+# No asterisk either: it is legal, but in practice always meant as a wildcard.
 _CHARACTERS = re.compile(r"(?:[A-Za-z0-9._~:/?\[\]@!$&'()+,;=-]|%[0-9A-Fa-f]{2})+")
 _LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _DNS_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>[^:\[\]@]+|\[[^\[\]@]+\])(?::(?P<port>[1-9][0-9]{0,4}))?")
-# RFC 3986 section 3.1, with single dots and at least two characters: one letter is a drive of Windows.
+# RFC 3986 section 3.1, with single dots and at least two characters: one letter is a Windows drive.
 _SCHEME = re.compile(r"(?=..)[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)*")
 
-# Schemes that run scripts or show what an attacker wrote.
+# Schemes that run scripts or show content of an attacker.
 _SCRIPTS = "javascript data vbscript livescript mocha jscript about blob filesystem jar mhtml cid mid srcdoc"
-# Pages, and parts of browsers.
+# Web pages and browser internals.
 _BROWSERS = """
 http https view-source feed pcast chrome chrome-extension chrome-untrusted devtools edge brave opera vivaldi
 moz-extension moz-icon resource wyciwyg safari-extension safari-web-extension extension res
@@ -48,22 +48,22 @@ _SYSTEM = """
 intent android-app market itms itms-apps itms-services prefs app-settings shell hcp help search search-ms
 x-apple.systempreferences x-help-action shortcuts workflow steam
 """
-#: Schemes that belong to no app of the client's. An app should use a reversed domain name (RFC 8252 section 7.1), but
-#: many use a word of their own.
+#: Schemes that do not belong to an app of the client. An app should use a reversed domain name (RFC 8252 section 7.1),
+#: but many use a single word.
 REFUSED_SCHEMES = frozenset(" ".join((_SCRIPTS, _BROWSERS, _PROTOCOLS, _MESSAGES, _SYSTEM)).split())
-#: Protocols of Windows and Office, such as ms-settings and ms-msdt, but for the two that are an app's own.
+#: Protocols of Windows and Office, such as ms-settings and ms-msdt, except the two that belong to an app.
 _WINDOWS, _WINDOWS_APPS = "ms-", ("ms-app", "ms-appx-web")
 
 
 class InvalidURIError(ValidationError):
-    """A URI may not be registered: the end of a sentence that begins with what it is for."""
+    """A URI may not be registered. The message completes a sentence whose subject is the kind of URI."""
 
 
 def check_redirect_uri(uri: str, application_type: str) -> None:
-    """Refuse what no browser may be sent to (RFC 6749 section 3.1.2, RFC 8252 section 7, RFC 9700 section 2.1).
+    """Check a redirect URI (RFC 6749 section 3.1.2, RFC 8252 section 7, RFC 9700 section 2.1).
 
     Raises:
-        InvalidURIError: why.
+        InvalidURIError: it may not be registered.
     """
     parts = _split(uri)
     if application_type == "native" and parts.scheme not in ("https", "http"):
@@ -76,19 +76,19 @@ def check_redirect_uri(uri: str, application_type: str) -> None:
 
 
 def check_link(uri: str) -> None:
-    """Refuse what no page may link to or load a picture from.
+    """Check a URI that pages link to or load an image from.
 
     Raises:
-        InvalidURIError: why.
+        InvalidURIError: it may not be registered.
     """
     _check_web(_split(uri))
 
 
 def check_identifier(uri: str) -> None:
-    """Refuse what does not identify a resource server: an absolute URI without fragment (RFC 8707 section 2).
+    """Check the identifier of a resource server: an absolute URI without fragment (RFC 8707 section 2).
 
     Raises:
-        InvalidURIError: why.
+        InvalidURIError: it may not be registered.
     """
     parts = _split(uri)
     if not parts.scheme or not (parts.netloc or parts.path):
@@ -111,7 +111,7 @@ def _split(uri: str) -> SplitResult:
 
 
 def _check_app(uri: str, parts: SplitResult) -> None:
-    """A private-use scheme of a native client (RFC 8252 section 7.1), in the forms that such apps register."""
+    """Check a private-use URI scheme of a native client (RFC 8252 section 7.1)."""
     scheme = parts.scheme
     ours = scheme.startswith(_WINDOWS) and scheme not in _WINDOWS_APPS
     if not _SCHEME.fullmatch(scheme) or scheme in REFUSED_SCHEMES or ours:
@@ -138,7 +138,7 @@ def _check_web(parts: SplitResult) -> None:
 
 def _is_host(host: str) -> bool:
     if not host.startswith("["):
-        # Names of digits and dots alone included: whatever they mean, https proves who answers.
+        # Names of digits and dots only are accepted: https authenticates the host, whatever the name means.
         return _DNS_NAME.fullmatch(host) is not None and len(host) <= 253
     try:
         address = ipaddress.IPv6Address(host[1:-1])
@@ -148,7 +148,7 @@ def _is_host(host: str) -> bool:
 
 
 def origin_of(uri: str) -> str | None:
-    """The origin of a web URI as browsers write it in an Origin header (RFC 6454 section 6.2); None of others."""
+    """The origin of a web URI as in an Origin header (RFC 6454 section 6.2); None for any other URI."""
     parts = urlsplit(uri)
     if parts.scheme not in ("https", "http") or not parts.netloc:
         return None

@@ -11,7 +11,8 @@ from idp import clock, ids
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth.authorize.request import words
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.oauth.statements import (
     CODE_FOR_OTHER_RESOURCES,
     END_EARLIER_CODES,

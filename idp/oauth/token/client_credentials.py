@@ -6,7 +6,8 @@ from functools import lru_cache
 from idp.audit.buffer import token_issued
 from idp.errors import InvalidScopeError, InvalidTargetError
 from idp.oauth.authorize.request import words
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.token.issuer import TokenResponse, access_token
 from idp.settings import settings

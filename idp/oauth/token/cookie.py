@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from idp.errors import InvalidRequestError
 from idp.http import cookies
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.models import Client
 from idp.oauth.token.issuer import TokenResponse
 from idp.settings import settings
 

@@ -14,7 +14,7 @@ from idp.http.exception_handlers import NO_STORE
 from idp.http.fast_path import FAST_PATH, Answer
 from idp.http.headers import encode, request_header
 from idp.oauth.clients.authentication import authenticate
-from idp.oauth.clients.registry import Client
+from idp.oauth.clients.models import Client
 from idp.oauth.token import authorization_code, client_credentials, cookie, refresh_token
 from idp.oauth.token.issuer import TokenResponse
 

@@ -19,7 +19,8 @@ from idp.keys import jose, vault
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.oauth.authorize.request import ClaimsRequest
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import claims_of_scopes, visible_claims
 from idp.settings import settings
 

@@ -9,7 +9,8 @@ from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError
 from idp.infra.db.engine import fetchrow, transaction
 from idp.mail import outbox
 from idp.oauth.authorize.request import words
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.oauth.statements import (
     FAMILY_OF_REFRESH_TOKEN,
     KNOWN_ANCESTOR,

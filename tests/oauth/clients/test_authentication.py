@@ -7,8 +7,9 @@ import pytest
 
 from idp.errors import InvalidClientError, InvalidRequestError
 from idp.oauth.clients.authentication import METHODS, authenticate
+from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import disable_client, register_client, rotate_secret
-from idp.oauth.clients.registry import Client, registry
+from idp.oauth.clients.registry import registry
 from idp.oauth.clients.service import update_client
 
 pytestmark = pytest.mark.usefixtures("db")

@@ -10,7 +10,7 @@ from idp import ids
 from idp.audit.tables import AuditEvent
 from idp.errors import OAuthError
 from idp.infra.db.tables import Revision
-from idp.oauth.clients import authentication, metadata
+from idp.oauth.clients import auth_methods, authentication, validation
 from idp.oauth.clients.registration import (
     UnknownClientError,
     disable_client,
@@ -256,5 +256,5 @@ class TestResourceServer:
 
 def test_what_may_be_registered_is_what_exists() -> None:
     """The names in the rules are those of the functions that do the work."""
-    assert set(metadata.AUTH_METHODS) == set(authentication.METHODS)
-    assert set(metadata.GRANT_TYPES) == set(GRANTS)
+    assert set(auth_methods.AUTH_METHODS) == set(authentication.METHODS)
+    assert set(validation.GRANT_TYPES) == set(GRANTS)

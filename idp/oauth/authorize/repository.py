@@ -1,0 +1,135 @@
+"""The statements on pending authorization requests, and the issue of authorization codes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.named_queries import NamedQuery
+from idp.infra.db.rows import one
+
+_INSERT_REQUEST = """
+INSERT INTO authorization_request (id, browser_hash, client_id, request, created_at, expires_at)
+VALUES ($1, $2, $3, $4, now(), now() + make_interval(secs => $5)) RETURNING created_at
+"""
+# The request starts now for this browser: an earlier sign-in does not count as a sign-in for it.
+_CLAIM_REQUEST = """
+UPDATE authorization_request SET id = $2, browser_hash = $3, created_at = now()
+WHERE id = $1 AND browser_hash IS NULL AND finished_at IS NULL AND expires_at > now()
+"""
+_FIND_REQUEST = """
+SELECT request, consented_by, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
+FROM authorization_request WHERE id = $1 AND browser_hash = $2
+"""
+_IS_PENDING = "SELECT FROM authorization_request WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
+_PENDING = "id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()"
+_FINISH_REQUEST = f"UPDATE authorization_request SET finished_at = now() WHERE {_PENDING}"  # noqa: S608
+_SET_CONSENTED_BY = f"""
+UPDATE authorization_request SET consented_by = $3 WHERE {_PENDING}
+"""  # noqa: S608
+_FINISH_OF_CLIENT = """
+UPDATE authorization_request SET finished_at = now() WHERE client_id = $1 AND finished_at IS NULL
+"""
+_FINISH_ALL = "UPDATE authorization_request SET finished_at = now() WHERE finished_at IS NULL"
+
+# The lock of the session makes a sign-out at the same moment wait, and then see the code.
+_INSERT_CODE = NamedQuery("""
+INSERT INTO authorization_code (code_hash, family_id, client_id, user_id, session_id, redirect_uri, code_challenge,
+                                nonce, scope, resource, claims, offline_access, auth_time, auth_age, amr, acr,
+                                created_at, expires_at)
+SELECT :code_hash, :family_id, :client_id, s.user_id, s.id, :redirect_uri, :code_challenge, :nonce, :scope, :resource,
+       :claims, :offline_access, :auth_time, :auth_age, :amr, :acr, now(), now() + make_interval(secs => :lifetime)
+FROM users AS u, session AS s
+WHERE u.id = :user_id AND u.disabled_at IS NULL
+  AND s.id = :session_id AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
+FOR SHARE OF s
+RETURNING code_hash
+""")
+
+
+class StoredRequest(msgspec.Struct, frozen=True):
+    """A stored authorization request. ``request`` is JSON."""
+
+    request: str
+    consented_by: UUID | None
+    created_at: datetime
+    finished: bool
+    live: bool
+
+
+class NewCode(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of a new authorization code. ``lifetime`` is in seconds."""
+
+    code_hash: bytes
+    family_id: UUID
+    client_id: str
+    user_id: UUID
+    session_id: UUID
+    redirect_uri: str
+    code_challenge: str | None
+    nonce: str | None
+    scope: str
+    resource: Sequence[str]
+    claims: str | None
+    offline_access: bool
+    auth_time: datetime
+    auth_age: int | None
+    amr: Sequence[str]
+    acr: str
+    lifetime: float
+
+
+async def insert_request(
+    id: str, browser_hash: bytes | None, client_id: str, request: str, lifetime: float
+) -> datetime:
+    """Store a request for ``lifetime`` seconds. Returns its ``created_at``.
+
+    Args:
+        browser_hash: None for a request that came by POST, until a browser claims it.
+    """
+    row = await fetchrow(_INSERT_REQUEST, id, browser_hash, client_id, request, lifetime)
+    assert row is not None  # noqa: S101 -- INSERT … RETURNING gives its row
+    created_at: datetime = row["created_at"]
+    return created_at
+
+
+async def claim_request(id: str, new_id: str, browser_hash: bytes) -> bool:
+    """Bind an unclaimed request to a browser under a new id. Returns False if it is not there."""
+    return bool(await execute(_CLAIM_REQUEST, id, new_id, browser_hash))
+
+
+async def find_request(id: str, browser_hash: bytes) -> StoredRequest | None:
+    """The request of a browser, expired and finished ones included."""
+    return one(StoredRequest, await fetchrow(_FIND_REQUEST, id, browser_hash))
+
+
+async def is_pending(id: str) -> bool:
+    """Whether any browser has a pending request with this id."""
+    return await fetchrow(_IS_PENDING, id) is not None
+
+
+async def finish_request(id: str, browser_hash: bytes) -> bool:
+    """Returns False if the request is finished already, or expired."""
+    return bool(await execute(_FINISH_REQUEST, id, browser_hash))
+
+
+async def set_consented_by(id: str, browser_hash: bytes, user_id: UUID) -> bool:
+    """Returns False if the request is finished, or expired."""
+    return bool(await execute(_SET_CONSENTED_BY, id, browser_hash, user_id))
+
+
+async def finish_requests_of_client(client_id: str) -> int:
+    """Returns how many requests were finished."""
+    return await execute(_FINISH_OF_CLIENT, client_id)
+
+
+async def finish_all_requests() -> int:
+    """Returns how many requests were finished."""
+    return await execute(_FINISH_ALL)
+
+
+async def insert_code(code: NewCode) -> bool:
+    """Store a code. Returns False if its user is disabled or its session has ended."""
+    return await _INSERT_CODE.fetchrow(**msgspec.structs.asdict(code)) is not None

@@ -1,0 +1,70 @@
+"""A registered client and a registered resource server."""
+
+from datetime import datetime
+
+import msgspec
+
+from idp import ids
+from idp.keys.algorithms import DEFAULT_ALGORITHM
+from idp.oauth.clients.metadata import ClientMetadata
+
+
+class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """A registered client.
+
+    Attributes:
+        client_secret_hash: the SHA-256 of its secret; None if it has no secret.
+        admin_role: its role at the admin API when it acts in its own name.
+        not_before: tokens that were issued to it earlier are refused.
+    """
+
+    client_id: str
+    client_secret_hash: bytes | None = None
+    admin_role: str | None = None
+    not_before: datetime | None = None
+
+
+class StoredClient(Client, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """A client with the times of its record. ``updated_at`` is its version."""
+
+    created_at: datetime
+    updated_at: datetime
+    disabled_at: datetime | None
+
+
+class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A service that accepts our access tokens.
+
+    Attributes:
+        identifier: the ``resource`` of a request and the ``aud`` of a token (RFC 8707).
+        access_token_type: the ``typ`` of its access tokens: ``at+jwt`` (RFC 9068), or ``JWT`` for a validator that
+            refuses it.
+        client_id: the client that introspects tokens for it, if there is one.
+        jwks_id: the last path segment of its own JWKS URL.
+        witnessed: whether a new key waits until it has fetched the key.
+        networks: the networks that it fetches the common JWKS URL from; empty: it is not recognised there.
+        user_agent: the prefix of its User-Agent there.
+    """
+
+    identifier: str
+    name: str
+    scope: str = ""
+    access_token_signed_response_alg: str = DEFAULT_ALGORITHM
+    access_token_type: str = "at+jwt"
+    client_id: str | None = None
+    jwks_id: str = msgspec.field(default_factory=ids.uuid7_text)
+    witnessed: bool = True
+    networks: tuple[str, ...] = ()
+    user_agent: str | None = None
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The scopes that it defines."""
+        return frozenset(self.scope.split())
+
+
+class StoredResourceServer(ResourceServer, frozen=True, kw_only=True):
+    """A resource server with the times of its record. ``updated_at`` is its version."""
+
+    created_at: datetime
+    updated_at: datetime

@@ -1,0 +1,60 @@
+"""What a user consented to: scopes, each at one resource, and single claims."""
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple, Self
+
+import msgspec
+
+from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.scopes import SCOPE_OF_CLAIM, STANDARD_SCOPES
+
+
+class ConsentedScope(msgspec.Struct, frozen=True):
+    """A scope at a resource; None is this server itself."""
+
+    scope: str
+    resource: str | None = None
+
+    @classmethod
+    def read(cls, stored: str) -> Self:
+        """Parse the stored form: scope and resource, separated by a space (neither has one, RFC 6749 section 3.3)."""
+        scope, _, resource = stored.partition(" ")
+        return cls(scope, resource or None)
+
+    def __str__(self) -> str:
+        return self.scope if self.resource is None else f"{self.scope} {self.resource}"
+
+
+def at_resources(scopes: Iterable[str], resources: Collection[str]) -> list[ConsentedScope]:
+    """The scopes of a token at each of its resources.
+
+    A standard scope also opens userinfo. Any other scope is for this server only if no resource is named.
+    """
+    return [
+        ConsentedScope(scope, resource)
+        for scope in scopes
+        for resource in (*([None] if scope in STANDARD_SCOPES or not resources else []), *resources)
+    ]
+
+
+class ConsentGrant(NamedTuple):
+    """The scopes and claims that a user consented to, or that a request needs consent for."""
+
+    scopes: frozenset[ConsentedScope]
+    claims: frozenset[str]
+
+    @classmethod
+    def needed(cls, asked: AuthorizationRequest) -> Self:
+        """The grant that covers a request and nothing else."""
+        return cls(frozenset(at_resources(asked.scope, asked.resource)), frozenset(asked.claims_by_name))
+
+    @classmethod
+    def read(cls, scopes: Iterable[str], claims: Iterable[str]) -> Self:
+        """Parse the stored form (:class:`idp.oauth.repository.StoredConsent`)."""
+        return cls(frozenset(map(ConsentedScope.read, scopes)), frozenset(claims))
+
+    def covers(self, other: Self) -> bool:
+        """Whether this grant includes all of the other. A scope includes its claims."""
+        return other.scopes <= self.scopes and all(
+            claim in self.claims or ConsentedScope(SCOPE_OF_CLAIM[claim]) in self.scopes for claim in other.claims
+        )
