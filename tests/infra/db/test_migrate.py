@@ -23,7 +23,9 @@ from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.repository import columns
 from idp.oauth.clients.tables import ClientRow
 from idp.piccolo_app import APP_CONFIG
+from idp.settings import settings
 from tests.support.isolated import isolated
+from tests.support.pgbouncer import PgBouncer, needs_pgbouncer
 from tests.support.postgres import Cluster
 
 TABLES = {table._meta.tablename for table in APP_CONFIG.table_classes}
@@ -234,6 +236,26 @@ async def test_in_a_transaction_an_attempt_that_failed_changed_nothing(
     assert "colour" not in await tables()
     assert await migrate.pending() == [second]
     assert [found.id for found in await migrate.status() if found.applied_at is not None][-1] == first
+
+
+@needs_pgbouncer
+async def test_behind_a_pooler_that_drops_prepared_statements(
+    cluster: Cluster, template: str, tmp_path: Path, add_migration: AddMigration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both kinds: the first schema in a transaction, and an index outside."""
+    monkeypatch.setenv("IDP_DATABASE_PREPARED_STATEMENTS", "false")
+    settings.cache_clear()
+    pooler = PgBouncer(tmp_path / "pgbouncer", await cluster.create_database(template=None))
+    try:
+        async with isolated(pooler.dsn, migrated=False):
+            add_migration(concurrent())
+            assert len(await migrate.upgrade()) == 2
+            assert await invalid_indexes() == []
+            assert await migrate.pending() == []
+    finally:
+        pooler.stop()
+        monkeypatch.undo()
+        settings.cache_clear()
 
 
 async def test_a_database_of_another_version_is_refused(own_database: str) -> None:
