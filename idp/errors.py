@@ -117,8 +117,9 @@ class InvalidRequestError(OAuthError):
 class InvalidGrantError(OAuthError):
     """The code or refresh token is not valid, or not for this client (RFC 6749 section 5.2)."""
 
-    def __init__(self, description: str, refused: Refused | None = None) -> None:
+    def __init__(self, description: str, refused: Refused) -> None:
         super().__init__("invalid_grant", description, refused=refused)
+        self.refused: Refused = refused
 
 
 class InvalidScopeError(OAuthError):
@@ -315,7 +316,8 @@ class ProofError(IdpError):
 
     def __init__(self, description: str = "", reason: Reason | None = None) -> None:
         super().__init__(description)
-        self.reason = reason
+        if reason is not None:
+            self.reason = reason
 
 
 class RemoteError(IdpError):

@@ -18,7 +18,6 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
     UNKNOWN = "unknown"
-    MISSING = "missing"
     ROTATED = "rotated"
     REUSED = "reused"
     FAMILY_EXPIRED = "family_expired"

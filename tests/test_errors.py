@@ -4,11 +4,13 @@ import ast
 import builtins
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
 from idp import errors
 from idp.errors import IdpError, ValidationError
+from idp.reasons import Reason
 from tests.test_architecture import modules
 
 #: What the library that it goes through has to see.
@@ -54,3 +56,10 @@ def test_every_exception_is_in_the_tree(name: str) -> None:
 def test_a_validator_may_raise_a_validation_error() -> None:
     """msgspec and Pydantic make an error of theirs of a ValueError only."""
     assert issubclass(ValidationError, ValueError)
+
+
+def test_the_documentation_explains_every_reason() -> None:
+    text = Path("docs/audit.md").read_text().partition("## Reasons")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    explained = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(explained) == sorted(Reason)

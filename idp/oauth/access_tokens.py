@@ -6,13 +6,16 @@ from typing import Any
 
 import msgspec
 
+from idp.errors import Refused
 from idp.infra.db.engine import fetchrow
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth.clients.registry import registry
+from idp.oauth.diagnosis import refused_access_token
 from idp.oauth.statements import CLAIMS_OF_LIVE_ACCESS_TOKEN, HOLD_ACCESS_TOKEN, IS_REVOKED, LIVE_ACCESS_TOKEN
 from idp.oauth.token.issuer import family_of
 from idp.oauth.token_types import is_access_token
+from idp.reasons import Reason
 from idp.settings import settings
 
 
@@ -52,36 +55,44 @@ def _verified(token: str, _kids: str) -> Mapping[str, Any]:
         return claims
 
 
-def read(token: str) -> Mapping[str, Any] | None:
+def read(token: str) -> Mapping[str, Any] | Refused:
     """The claims of an access token that we signed and that has not expired, revoked or not."""
     try:
         claims = _verified(token, key_set.kids())
+    except jose.InvalidJWTError as error:
+        return Refused(error.reason)
+    try:
         jose.check_times(claims)
-    except jose.InvalidJWTError:
-        return None
-    return claims if claims.get("iss") == settings().issuer else None
+    except jose.InvalidJWTError as error:
+        return Refused(error.reason, family_id=family_of(str(claims.get("jti", ""))))
+    return claims if claims.get("iss") == settings().issuer else Refused(Reason.WRONG_ISSUER)
 
 
-async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | None:
+async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | Refused:
     """The token if it still counts: neither it nor its family is revoked, its user and client are not disabled, and it
-    was not issued before what counts at all.
+    was not issued before what counts at all. Otherwise why it does not.
 
     Args:
         with_user: whether all is wanted that is known of its user.
     """
     claims = read(token)
-    client = registry.client(claims["client_id"]) if claims is not None else None
-    # To the second, in which tokens tell their time: of those of the same second, none counts.
-    if claims is None or client is None or claims["iat"] < registry.not_before(client).timestamp():
-        return None
-    jti = claims["jti"]
+    if isinstance(claims, Refused):
+        return claims
+    jti, client = claims["jti"], registry.client(claims["client_id"])
     family_id = family_of(jti)
+    if client is None:
+        return Refused(Reason.CLIENT_DISABLED, family_id=family_id)
+    # To the second, in which tokens tell their time: of those of the same second, none counts.
+    if claims["iat"] < registry.not_before(client).timestamp():
+        return Refused(Reason.ISSUED_TOO_EARLY, family_id=family_id)
     if family_id is None:
         revoked = await IS_REVOKED.fetchrow(jti=jti) is not None
-        return None if revoked else LiveAccessToken(claims, None)
+        return Refused(Reason.REVOKED_BY_CLIENT) if revoked else LiveAccessToken(claims, None)
     statement = CLAIMS_OF_LIVE_ACCESS_TOKEN if with_user else LIVE_ACCESS_TOKEN
     row = await statement.fetchrow(family_id=family_id, jti=jti)
-    return LiveAccessToken(claims, row) if row is not None else None
+    if row is None:
+        return await refused_access_token(family_id, jti, registry.not_before(client))
+    return LiveAccessToken(claims, row)
 
 
 async def hold(live: LiveAccessToken) -> bool:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from litestar import Request, post
 
-from idp.errors import InvalidClientError, InvalidRequestError
+from idp.errors import InvalidClientError, InvalidRequestError, Refused
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.fast_path import FAST_PATH, Answer, json
@@ -15,11 +16,17 @@ from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.diagnosis import refused_refresh_token
 from idp.oauth.statements import LIVE_REFRESH_TOKEN
 from idp.oauth.token.issuer import present_refresh_token
+from idp.reasons import Reason
 from idp.settings import settings
 
+log = structlog.get_logger()
+
 INACTIVE = {"active": False}
+#: Reasons for which a token may be one of the other kind, which has another key and another header.
+NOT_OF_THIS_KIND = frozenset({Reason.MALFORMED, Reason.BAD_SIGNATURE, Reason.WRONG_TYPE})
 
 
 @post("/introspect", opt={"access": Access.CLIENT} | FAST_PATH, status_code=200)
@@ -35,8 +42,21 @@ async def introspect(request: Request[Any, Any, Any]) -> Answer:
         raise InvalidClientError("Introspection needs a client that can authenticate itself.")
     if "token" not in form:
         raise InvalidRequestError("token is missing.")
-    answer = await _access_token(form["token"], client) or await _refresh_token(form["token"], client)
-    return json(answer or INACTIVE)
+    answer = await _access_token(form["token"], client)
+    if isinstance(answer, Refused) and answer.reason in NOT_OF_THIS_KIND:
+        other = await _refresh_token(form["token"], client)
+        answer = answer if isinstance(other, Refused) and other.reason in NOT_OF_THIS_KIND else other
+    if not isinstance(answer, Refused):
+        return json(answer)
+    reason, user_id, family_id = answer
+    log.info(
+        "token_inactive",
+        reason=reason,
+        client_id=client.client_id,
+        user_id=str(user_id) if user_id else None,
+        family_id=str(family_id) if family_id else None,
+    )
+    return json(INACTIVE)
 
 
 def _may_introspect(client: Client, claims: Mapping[str, Any]) -> bool:
@@ -47,23 +67,28 @@ def _may_introspect(client: Client, claims: Mapping[str, Any]) -> bool:
     )
 
 
-async def _access_token(token: str, client: Client) -> dict[str, Any] | None:
+async def _access_token(token: str, client: Client) -> dict[str, Any] | Refused:
     live = await access_tokens.validate(token)
-    if live is None or not _may_introspect(client, live.claims):
-        return None
+    if isinstance(live, Refused):
+        return live
+    if not _may_introspect(client, live.claims):
+        return Refused(Reason.WRONG_AUDIENCE, live.row["id"] if live.row is not None else None)
     return {"active": True, "token_type": "Bearer", **live.claims}
 
 
-async def _refresh_token(token: str, client: Client) -> dict[str, Any] | None:
+async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused:
     """A refresh token may be introspected by its own client only."""
     presented = present_refresh_token(token)
-    if presented is None:
-        return None
+    if isinstance(presented, Refused):
+        return presented
     row = await fetchrow(
         LIVE_REFRESH_TOKEN, presented.jti, presented.hash, client.client_id, registry.not_before(client)
     )
     if row is None:
-        return None
+        not_before = registry.not_before(client)
+        return await refused_refresh_token(
+            presented.jti, presented.hash, presented.family_id, client.client_id, not_before
+        )
     return {
         "active": True,
         "iss": settings().issuer,

@@ -7,7 +7,7 @@ from litestar import Request, post
 from litestar.datastructures import Cookie
 
 from idp.audit.events import record
-from idp.errors import InvalidRequestError
+from idp.errors import InvalidRequestError, Refused
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.fast_path import FAST_PATH, Answer
@@ -47,7 +47,7 @@ async def revoke(request: Request[Any, Any, Any]) -> Answer:
 async def _revoke_refresh_token(client: Client, token: str) -> bool:
     """Returns False if it is not a refresh token of this server. The family is revoked even if the row is lost."""
     presented = present_refresh_token(token)
-    if presented is None:
+    if isinstance(presented, Refused):
         return False
     family_id = presented.family_id
     if family_id is None:
@@ -63,7 +63,7 @@ async def _revoke_refresh_token(client: Client, token: str) -> bool:
 
 async def _revoke_access_token(client: Client, token: str) -> None:
     claims = access_tokens.read(token)
-    if claims is None:
+    if isinstance(claims, Refused):
         return
     if claims["client_id"] != client.client_id:
         raise _not_yours()

@@ -77,6 +77,40 @@ _FAMILY_LIVES = """
         SELECT FROM session AS s WHERE s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()))
 """
 
+# The state of a family ``f`` with its user ``u``, for the operator, after a statement refused.
+_FAMILY_STATE = """
+    f.id AS family_id, f.user_id, f.client_id, f.created_at, f.revoked_at IS NOT NULL AS revoked, f.revoked_reason,
+    f.expires_at <= now() AS family_expired, u.disabled_at IS NOT NULL AS user_disabled,
+    NOT f.offline_access AND NOT EXISTS (
+        SELECT FROM session AS s WHERE s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()
+    ) AS session_ended
+"""
+
+# $1 family_id (null: that of the token)  $2 jti  $3 token_hash
+STATE_OF_REFRESH_TOKEN = f"""
+SELECT {_FAMILY_STATE}, r.jti IS NOT NULL AS known, r.rotated_at IS NOT NULL AS rotated,
+       r.expires_at <= now() AS expired
+FROM token_family AS f JOIN users AS u ON u.id = f.user_id
+LEFT JOIN refresh_token AS r ON r.family_id = f.id AND r.jti = $2 AND r.token_hash = $3
+WHERE f.id = coalesce($1, (SELECT family_id FROM refresh_token WHERE jti = $2 AND token_hash = $3))
+"""  # noqa: S608
+
+# $1 family_id  $2 jti
+STATE_OF_ACCESS_TOKEN = f"""
+SELECT {_FAMILY_STATE}, EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $2) AS token_revoked
+FROM token_family AS f JOIN users AS u ON u.id = f.user_id WHERE f.id = $1
+"""  # noqa: S608
+
+# A code that was used has a family; one that was only ended has none. $1 code_hash
+STATE_OF_CODE = """
+SELECT c.user_id, c.client_id, c.redirect_uri, c.code_challenge, c.created_at, f.id AS family_id,
+       c.consumed_at IS NOT NULL AS consumed, c.expires_at <= now() AS expired,
+       u.disabled_at IS NOT NULL AS user_disabled, s.ended_at IS NOT NULL OR s.expires_at <= now() AS session_ended
+FROM authorization_code AS c JOIN users AS u ON u.id = c.user_id JOIN session AS s ON s.id = c.session_id
+LEFT JOIN token_family AS f ON f.id = c.family_id
+WHERE c.code_hash = $1
+"""
+
 # Of the token presented, and scopes and resources that it must cover, parted by spaces. new_jti and what follows: of
 # its successor. not_before: what no family may be older than.
 ROTATE_REFRESH_TOKEN = CoalescedQuery(

@@ -20,6 +20,6 @@ async def revoke_family(statement: str, *arguments: object, reason: str) -> asyn
                 user_id=family["user_id"],
                 client_id=family["client_id"],
                 session_id=family["session_id"],
-                detail={"reason": reason},
+                detail={"reason": reason, "family_id": str(family["id"])},
             )
     return family

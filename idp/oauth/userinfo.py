@@ -5,7 +5,14 @@ from typing import Any
 from litestar import HttpMethod, Request, route
 
 from idp.accounts.claims import claims_of
-from idp.errors import BearerError, InsufficientScopeError, InvalidRequestError, InvalidTokenError, MissingTokenError
+from idp.errors import (
+    BearerError,
+    InsufficientScopeError,
+    InvalidRequestError,
+    InvalidTokenError,
+    MissingTokenError,
+    Refused,
+)
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.fast_path import FAST_PATH, Answer, json
@@ -13,6 +20,7 @@ from idp.http.headers import request_header
 from idp.oauth import access_tokens
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.clients.registry import registry
+from idp.oauth.refusals import access_token_refused
 from idp.oauth.scopes import claims_of_scopes, visible_claims
 
 AnyRequest = Request[Any, Any, Any]
@@ -48,8 +56,9 @@ async def _bearer_token(request: AnyRequest) -> str:
 async def userinfo(request: AnyRequest) -> Answer:
     """Return the claims of the token's user: those of its scopes, and those that the request named."""
     live = await access_tokens.validate(await _bearer_token(request), with_user=True)
-    if live is None:
-        raise InvalidTokenError
+    if isinstance(live, Refused):
+        access_token_refused(live, None, endpoint="userinfo")
+        raise InvalidTokenError(refused=live)
     scopes = str(live.claims["scope"]).split()
     if live.row is None or "openid" not in scopes:
         raise InsufficientScopeError("openid")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from idp.errors import Refused
 from idp.keys import lifecycle
 from idp.keys.key_set import KeySet
 from idp.oauth import access_tokens
@@ -33,19 +34,19 @@ async def test_what_was_verified_ends_with_its_key(ring: KeySet) -> None:
     assert access_tokens.read(token) == first
     await lifecycle.revoke(ring.signing("RS256").kid)
     await ring.load()
-    assert access_tokens.read(token) is None
+    assert isinstance(access_tokens.read(token), Refused)
 
 
 async def test_what_was_verified_expires(ring: KeySet, move_clock: MoveClock) -> None:
     token = await _token()
-    assert access_tokens.read(token)
+    assert not isinstance(access_tokens.read(token), Refused)
     move_clock(3600)
-    assert access_tokens.read(token) is None
+    assert isinstance(access_tokens.read(token), Refused)
 
 
 async def test_what_is_changed_is_another_token(ring: KeySet) -> None:
     token = await _token()
-    assert access_tokens.read(token)
+    assert not isinstance(access_tokens.read(token), Refused)
     header, payload, signature = token.split(".")
     for changed in (f"{header}.{payload[:-2]}xx.{signature}", f"{header}.{payload}.{signature[:-4]}AAAA", f"{token}="):
-        assert access_tokens.read(changed) is None
+        assert isinstance(access_tokens.read(changed), Refused)

@@ -25,6 +25,7 @@ from idp.errors import (
     InvalidTokenError,
     MissingTokenError,
     PermissionDeniedError,
+    Refused,
 )
 from idp.http import forms
 from idp.http.access import Access
@@ -35,6 +36,8 @@ from idp.infra.db.listing import DEFAULT_LIMIT, InvalidQueryError, Listing, find
 from idp.oauth import access_tokens
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients.registry import registry
+from idp.oauth.refusals import access_token_refused
+from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin.transitions import ACR_VALUES
 
@@ -171,8 +174,11 @@ async def authorize(request: AnyRequest, permission: Permission | None) -> Calle
     if scheme.lower() != "bearer" or not token.strip():
         raise MissingTokenError
     live = await access_tokens.validate(token.strip())
-    if live is None or api_resource().identifier not in _audience(live.claims):
-        raise InvalidTokenError
+    if isinstance(live, Refused):
+        raise _refused(live, None)
+    if api_resource().identifier not in _audience(live.claims):
+        user_id = live.row["id"] if live.row is not None else None
+        raise _refused(Refused(Reason.WRONG_AUDIENCE, user_id), live.claims["client_id"])
     if live.row is not None:
         if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):
             raise InsufficientUserAuthenticationError(settings().admin_acr)
@@ -189,6 +195,11 @@ async def authorize(request: AnyRequest, permission: Permission | None) -> Calle
         raise InsufficientScopeError(permission)
     caller.require(permission)
     return caller
+
+
+def _refused(refused: Refused, client_id: str | None) -> InvalidTokenError:
+    access_token_refused(refused, client_id, endpoint="admin_api")
+    return InvalidTokenError(refused=refused)
 
 
 async def _hold(live: LiveAccessToken, caller: Caller) -> None:

@@ -3,18 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from joserfc.errors import ExpiredTokenError, JoseError
+from joserfc.errors import ExpiredTokenError, InvalidTokenError, JoseError
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64encode
 
 from idp import clock
 from idp.keys.algorithms import ALGORITHMS
 from idp.keys.jose.errors import InvalidJWTError, UnsupportedAlgorithmError
+from idp.reasons import Reason
 
 #: Largest accepted time, in seconds: the end of the year 9999, which is the last that a datetime can hold.
 MAX_TIMESTAMP = 253_402_300_799
 #: Seconds by which the clocks of our replicas may differ.
 LEEWAY = 10
+_REASONS: dict[type[JoseError], Reason] = {
+    ExpiredTokenError: Reason.EXPIRED,
+    InvalidTokenError: Reason.NOT_YET_VALID,
+}
 
 
 class _TimesRegistry(JWTClaimsRegistry):
@@ -58,7 +63,8 @@ def check_times(claims: Mapping[str, Any], leeway: int = LEEWAY, *, fractions: b
     try:
         _TimesRegistry(clock.timestamp(), leeway, exp={"essential": True}).validate(times)
     except JoseError as error:
-        raise InvalidJWTError(f"The token is not valid now: {error.description}.") from error
+        reason = _REASONS.get(type(error), Reason.MALFORMED)
+        raise InvalidJWTError(f"The token is not valid now: {error.description}.", reason) from error
 
 
 def left_half_hash(value: str, alg: str) -> str:

@@ -1,14 +1,19 @@
 """Errors of JOSE."""
 
 from idp.errors import ProofError, ValidationError
+from idp.reasons import Reason
 
 
 class InvalidJWTError(ProofError):
     """The token is malformed, not signed by one of the keys, or not valid now."""
 
+    reason: Reason = Reason.MALFORMED
+
 
 class UnknownKeyError(InvalidJWTError):
     """No published key of the issuer can have signed the token. The issuer may have published a new one since."""
+
+    reason = Reason.BAD_SIGNATURE
 
 
 class InvalidKeyError(ValidationError):

@@ -16,6 +16,7 @@ from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, UnknownKeyErr
 from idp.keys.jose.keys import Key, SigningKey, import_key
 from idp.keys.jose.registries import FOREIGN, OWN, SYMMETRIC
 from idp.keys.jose.signing import encoded_header, symmetric_key
+from idp.reasons import Reason
 
 Claims = dict[str, Any]
 
@@ -82,7 +83,7 @@ def _verified(token: CompactSignature, key: KeyFlexible, registry: JWSRegistry) 
     except (JoseError, ValueError, TypeError) as error:
         raise InvalidJWTError("The header or the signature of the token is not valid.") from error
     if not valid:
-        raise InvalidJWTError("The signature is not valid.")
+        raise InvalidJWTError("The signature is not valid.", Reason.BAD_SIGNATURE)
     return _decode_object(token.payload)
 
 
@@ -108,11 +109,11 @@ def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claim
         header = candidate.headers()
         key = keys.get(header.get("kid", ""))
         if key is None:
-            raise InvalidJWTError("The token names no key of ours.")
+            raise InvalidJWTError("The token names no key of ours.", Reason.BAD_SIGNATURE)
         if header["alg"] != key.alg:
             raise InvalidJWTError("The algorithm of the token is not that of its key.")
         if typ is not None and _media_type(header.get("typ", "")) != _media_type(typ):
-            raise InvalidJWTError("The token is of another type.")
+            raise InvalidJWTError("The token is of another type.", Reason.WRONG_TYPE)
         return key.key
 
     return _verified(_parse(token, OWN), key_of, OWN)
@@ -126,7 +127,7 @@ def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
     """
     parsed = _parse(token, SYMMETRIC)
     if parsed.segments["header"] != encoded_header(alg="HS256", typ=typ):
-        raise InvalidJWTError("The header of the token is not one that we write.")
+        raise InvalidJWTError("The header of the token is not one that we write.", Reason.WRONG_TYPE)
     return _verified(parsed, symmetric_key(key), SYMMETRIC)
 
 

@@ -8,11 +8,12 @@ from hashlib import sha256
 from msgspec import UNSET
 
 from idp import clock, ids
-from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError
+from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, Refused
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth.authorize.request import words
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.diagnosis import refused_code
 from idp.oauth.statements import (
     CODE_FOR_OTHER_RESOURCES,
     END_EARLIER_CODES,
@@ -22,6 +23,7 @@ from idp.oauth.statements import (
 )
 from idp.oauth.token.issuer import Grant, NewRefreshToken, TokenResponse, new_refresh_token, respond
 from idp.oauth.token_families import revoke_family
+from idp.reasons import Reason
 from idp.settings import settings
 
 #: RFC 7636 section 4.1: unreserved characters.
@@ -33,7 +35,7 @@ def _challenge(verifier: str | None) -> str | None:
     if verifier is None:
         return None
     if not VERIFIER.fullmatch(verifier):
-        raise InvalidGrantError("code_verifier is not 43 to 128 unreserved characters.")
+        raise InvalidGrantError("code_verifier is not 43 to 128 unreserved characters.", Refused(Reason.PKCE_MISMATCH))
     return urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
@@ -55,7 +57,16 @@ async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
         if resource and await fetchrow(CODE_FOR_OTHER_RESOURCES, code_hash, client.client_id, resource):
             raise InvalidTargetError("The resource is not one of those granted.")
         await revoke_family(REVOKE_REPLAYED_CODE, code_hash, client.client_id, reason="authorization_code_reuse")
-        raise InvalidGrantError("The code is not valid for this client, redirect_uri and code_verifier, or was used.")
+        raise InvalidGrantError(
+            "The code is not valid for this client, redirect_uri and code_verifier, or was used.",
+            await refused_code(
+                code_hash,
+                client.client_id,
+                form.get("redirect_uri", ""),
+                _challenge(form.get("code_verifier")),
+                registry.not_before(client),
+            ),
+        )
     return await respond(
         client, grant, refresh.token if refresh else UNSET, grant_type="authorization_code", resource=resource
     )

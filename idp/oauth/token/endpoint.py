@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 from litestar import Request, post
 
-from idp.audit.events import note
 from idp.errors import InvalidGrantError, InvalidRequestError, OAuthError, UnauthorizedClientError
 from idp.http import forms
 from idp.http.access import Access
@@ -15,6 +14,7 @@ from idp.http.fast_path import FAST_PATH, Answer
 from idp.http.headers import encode, request_header
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
+from idp.oauth.refusals import token_refused
 from idp.oauth.token import authorization_code, client_credentials, cookie, refresh_token
 from idp.oauth.token.issuer import TokenResponse
 
@@ -50,13 +50,7 @@ async def token(request: Request[Any, Any, Any]) -> Answer:
     try:
         response = await grant(client, form)
     except InvalidGrantError as error:
-        note(
-            "token_refused",
-            outcome="failure",
-            client_id=client.client_id,
-            detail={"grant_type": grant_type, "reason": error.code},
-            limit_key=client.client_id,
-        )
+        token_refused(error.refused, client.client_id, grant_type=grant_type)
         raise
     response, cookies = cookie.deliver(client, response) if in_cookie else (response, [])
     return Answer(msgspec.json.encode(response), HEADERS, cookies=cookies)

@@ -15,6 +15,7 @@ from idp import clock, ids
 from idp.accounts.claims import claims_of
 from idp.accounts.tables import user_by_id
 from idp.audit.buffer import token_issued
+from idp.errors import Refused
 from idp.keys import jose, vault
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
@@ -194,15 +195,18 @@ def stored_refresh_jwt(
     return token if ours else refresh_jwt(jti, issued_at, expires_at, None)
 
 
-def present_refresh_token(token: str) -> PresentedRefreshToken | None:
-    """A refresh token that we made and that has not expired; None for any other string."""
+def present_refresh_token(token: str) -> PresentedRefreshToken | Refused:
+    """A refresh token that we made and that has not expired; for any other string, why it is none."""
     try:
         claims = jose.verify_symmetric(token, vault.derive("refresh-token"), typ=REFRESH_TOKEN_TYPE)
+    except jose.InvalidJWTError as error:
+        return Refused(error.reason)
+    family_id = UUID(claims["family"]) if claims.get("family") else None
+    try:
         jose.check_times(claims)
-    except jose.InvalidJWTError:
-        return None
-    family = claims.get("family")
-    return PresentedRefreshToken(UUID(claims["jti"]), UUID(family) if family else None, ids.digest(token))
+    except jose.InvalidJWTError as error:
+        return Refused(error.reason, family_id=family_id)
+    return PresentedRefreshToken(UUID(claims["jti"]), family_id, ids.digest(token))
 
 
 async def respond(

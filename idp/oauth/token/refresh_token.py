@@ -2,15 +2,17 @@
 
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from idp.accounts.tables import user_by_id
-from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError, InvalidTargetError
+from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError, InvalidTargetError, Refused
 from idp.infra.db.engine import fetchrow, transaction
 from idp.mail import outbox
 from idp.oauth.authorize.request import words
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.diagnosis import refused_refresh_token
 from idp.oauth.statements import (
     FAMILY_OF_REFRESH_TOKEN,
     KNOWN_ANCESTOR,
@@ -29,6 +31,7 @@ from idp.oauth.token.issuer import (
     stored_refresh_jwt,
 )
 from idp.oauth.token_families import revoke_family
+from idp.reasons import Reason
 from idp.settings import settings
 
 log = structlog.get_logger()
@@ -44,8 +47,8 @@ async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
     if "refresh_token" not in form:
         raise InvalidRequestError("refresh_token is missing.")
     presented = present_refresh_token(form["refresh_token"])
-    if presented is None:
-        raise _refused()
+    if isinstance(presented, Refused):
+        raise _invalid(presented)
     scope, resource = words(form, "scope"), words(form, "resource")
     rotated = await _rotate(client, presented, scope, resource)
     if rotated is None:
@@ -58,16 +61,25 @@ async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
             raise InvalidTargetError("The resource is not one of those granted.")
         rotated = None if live else await _rotate_ancestor(client, presented, scope, resource)
     if rotated is None:
-        await _revoke_if_reused(client, presented)
-        raise _refused()
+        raise _invalid(await _why_refused(client, presented))
     grant, successor = rotated
     return await respond(
         client, grant, successor, grant_type="refresh_token", scope=" ".join(scope) or None, resource=resource
     )
 
 
-def _refused() -> InvalidGrantError:
-    return InvalidGrantError("The refresh token is not valid for this client, has expired or was revoked.")
+def _invalid(refused: Refused) -> InvalidGrantError:
+    """The same answer for every reason."""
+    return InvalidGrantError("The refresh token is not valid for this client, has expired or was revoked.", refused)
+
+
+async def _why_refused(client: Client, presented: PresentedRefreshToken) -> Refused:
+    """The reason, after the family was revoked if this was a reuse."""
+    revoked = await _revoke_if_reused(client, presented)
+    if revoked is not None:
+        return Refused(Reason.REUSED, revoked["user_id"], revoked["id"])
+    not_before = registry.not_before(client)
+    return await refused_refresh_token(presented.jti, presented.hash, presented.family_id, client.client_id, not_before)
 
 
 async def _rotate(
@@ -134,7 +146,8 @@ async def _rotate_ancestor(
     return await _rotate(client, ancestor, scope, resource)
 
 
-async def _revoke_if_reused(client: Client, presented: PresentedRefreshToken) -> None:
+async def _revoke_if_reused(client: Client, presented: PresentedRefreshToken) -> asyncpg.Record | None:
+    """Revoke the family of a token that was used before. Returns it, if this call revoked it."""
     async with transaction():
         revoked = await revoke_family(
             REVOKE_REUSED_REFRESH_TOKEN,
@@ -147,3 +160,4 @@ async def _revoke_if_reused(client: Client, presented: PresentedRefreshToken) ->
         user = await user_by_id(revoked["user_id"]) if revoked else None
         if user is not None:
             await outbox.queue(user.email, "signed_out_for_safety", name=user.name, client_name=client.client_name)
+    return revoked

@@ -99,7 +99,7 @@ async def test_after_that_time_the_family_ends(
 
     event = await fetchrow(
         "SELECT event, client_id, detail->>'reason' AS reason FROM audit_event"
-        " WHERE user_id = $1 ORDER BY at DESC LIMIT 1",
+        " WHERE user_id = $1 AND event = 'token_family_revoked' ORDER BY at DESC LIMIT 1",
         alice.id,
     )
     assert event is not None
