@@ -31,29 +31,16 @@ def mail() -> None:
 @with_database
 async def list_mail(state: str | None, recipient: str | None, limit: int, as_json: bool) -> None:
     """List messages, newest first, with their state and the SMTP server's response."""
-    from idp.mail.tables import Mail
+    from idp.mail import repository
 
-    columns = (
-        Mail.id, Mail.created_at, Mail.recipient, Mail.template, Mail.state, Mail.attempts, Mail.response,
-        Mail.next_attempt_at, Mail.finished_at,
-    )  # fmt: skip
-    query = Mail.select(*columns).order_by(Mail.id, ascending=False).limit(limit)
-    if state is not None:
-        query = query.where(Mail.state == state)
-    if recipient is not None:
-        query = query.where(Mail.recipient == recipient)
-    found = await query
+    found = await repository.latest(limit, state=state, recipient=recipient)
     if as_json:
         print_json(found)
         return
     print_table(
         ("Id", "Written", "To", "Message", "State", "Attempts", "Answer"),
-        [
-            (row["id"], row["created_at"], row["recipient"], row["template"], row["state"], row["attempts"],
-             row["response"])
-            for row in found
-        ],
-    )  # fmt: skip
+        [(m.id, m.created_at, m.recipient, m.template, m.state, m.attempts, m.response) for m in found],
+    )
 
 
 @mail.command()
@@ -61,8 +48,8 @@ async def list_mail(state: str | None, recipient: str | None, limit: int, as_jso
 @with_database
 async def retry(id: UUID) -> None:
     """Retry a deferred message now."""
-    from idp.mail import outbox
+    from idp.mail import repository
 
-    if not await outbox.retry(id):
+    if not await repository.retry(id):
         raise MailNotDeferredError
     click.echo("The message is tried again at once, where a server runs.")

@@ -1,1 +1,1 @@
-"""Messages to people."""
+"""Mail to users: composing, the outbox and SMTP."""

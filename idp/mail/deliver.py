@@ -1,4 +1,4 @@
-"""Handing one message over: to an SMTP server, or in development to a folder."""
+"""Delivers one message: to an SMTP server, or in development to a Maildir."""
 
 import asyncio
 import mailbox
@@ -12,23 +12,23 @@ from idp.settings import settings
 
 
 class MailNotConfiguredError(OperatorError):
-    """There is no SMTP server to hand it to."""
+    """No SMTP server is configured."""
 
     def __init__(self) -> None:
         super().__init__("IDP_SMTP_URL is not set.")
 
 
 async def hand_over(message: EmailMessage) -> str:
-    """Send a message and return the server's words.
+    """Send a message and return the response of the SMTP server.
 
     Raises:
-        MailNotConfiguredError: there is no server.
-        MailNotSentError: the server cannot be reached, or refuses the message.
+        MailNotConfiguredError: no SMTP server is configured.
+        MailNotSentError: the server is unreachable or rejected the message.
     """
     url = settings().smtp_url
     if url is not None:
         return await smtp.send(message, url.get_secret_value(), greeting=sending_host())
-    # A command beside a development server has the embedded database to tell it by.
+    # A command run beside a development server has no database URL: it uses the embedded database.
     if settings().dev or settings().database_url is None:
         await asyncio.to_thread(_capture, message, captured_mail())
         return "Captured"
@@ -36,12 +36,12 @@ async def hand_over(message: EmailMessage) -> str:
 
 
 def captured_mail() -> Path:
-    """The Maildir that takes the mail of a development server without SMTP."""
+    """Return the Maildir for the mail of a development server without SMTP."""
     return settings().data_dir / "mail"
 
 
 def _capture(message: EmailMessage, folder: Path) -> None:
-    # Made here, because Maildir fails where two make it at once. The mails hold codes and links that sign in.
+    # Maildir's own creation fails if two processes do it at once. The mails contain codes and sign-in links.
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     for part in ("tmp", "new", "cur"):

@@ -1,4 +1,4 @@
-"""Handing a message to an SMTP server."""
+"""Sends a message to an SMTP server."""
 
 import asyncio
 from contextlib import suppress
@@ -11,7 +11,7 @@ import aiosmtplib
 from idp.errors import RemoteError
 from idp.settings import SettingsError
 
-#: For each step of the conversation.
+#: Timeout of each step of the conversation.
 TIMEOUT_SECONDS = 15
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -20,14 +20,13 @@ _leaving: set[asyncio.Task[None]] = set()
 
 
 def connection_options(url: str) -> dict[str, Any]:
-    """What an SMTP URL means to aiosmtplib.
+    """Convert an SMTP URL to the arguments of aiosmtplib.
 
-    ``smtps://`` is TLS from the start. ``smtp://`` uses STARTTLS where the server offers it; always with
-    ``?starttls=require``, never with ``?starttls=never``. A password goes over a network only if one of the two was
-    said, or TLS is there: otherwise STARTTLS is required.
+    ``smtps://`` is implicit TLS. ``smtp://`` uses STARTTLS if the server offers it, always with ``?starttls=require``,
+    never with ``?starttls=never``. With a password and a remote host, STARTTLS is required by default.
 
     Raises:
-        SettingsError: it is not such a URL.
+        SettingsError: the URL is malformed.
     """
     parts = urlsplit(url)
     try:
@@ -42,17 +41,17 @@ def connection_options(url: str) -> dict[str, Any]:
     if parts.username is not None:
         options |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
     if parts.scheme == "smtp":
-        # None: where the server offers it.
+        # None: use STARTTLS if the server offers it.
         default = True if parts.username is not None and host not in _LOOPBACK else None
         options["start_tls"] = _STARTTLS.get(asked, default)
     return options
 
 
 class MailNotSentError(RemoteError):
-    """The server did not take the message. The text is the server's own words where there are some.
+    """The server did not accept the message. The text is the server's response, if there is one.
 
     Attributes:
-        final: it will never take this message, or for this recipient (RFC 5321 section 4.2.1).
+        final: a permanent failure for this message or recipient (RFC 5321 section 4.2.1).
     """
 
     def __init__(self, words: str, *, final: bool = False) -> None:
@@ -61,14 +60,14 @@ class MailNotSentError(RemoteError):
 
 
 async def send(message: EmailMessage, url: str, *, greeting: str) -> str:
-    """Send a message to its recipients and return the server's words.
+    """Send a message to its recipients and return the response of the server.
 
     Args:
-        greeting: the name of this machine for the server. aiosmtplib would ask DNS for it, and block.
+        greeting: the host name for EHLO. aiosmtplib's default is a blocking DNS lookup.
 
     Raises:
         SettingsError: the URL is malformed.
-        MailNotSentError: the server cannot be reached, or refuses the message.
+        MailNotSentError: the server is unreachable or rejected the message.
     """
     client = aiosmtplib.SMTP(timeout=TIMEOUT_SECONDS, local_hostname=greeting, **connection_options(url))
     try:
@@ -78,7 +77,7 @@ async def send(message: EmailMessage, url: str, *, greeting: str) -> str:
         final = all(refusal.code >= 500 for refusal in refusals)
         raise MailNotSentError("; ".join(map(_words, refusals)), final=final) from error
     except aiosmtplib.SMTPNotSupported as error:
-        # An address that needs SMTPUTF8 (RFC 6531 section 3.2). The other extensions may be on again tomorrow.
+        # An address that needs SMTPUTF8 (RFC 6531 section 3.2) fails permanently; other extensions may return.
         raise MailNotSentError(_words(error), final="SMTPUTF8" in str(error)) from error
     except aiosmtplib.SMTPException as error:
         raise MailNotSentError(_words(error)) from error
@@ -92,7 +91,7 @@ async def _converse(client: aiosmtplib.SMTP, message: EmailMessage) -> str:
         client.close()
         raise
     finally:
-        # Nobody waits for the goodbye: until the caller has noted that the message is sent, a crash sends it again.
+        # QUIT runs in the background: until the caller records the result, a crash would send the message again.
         task = asyncio.create_task(_quit(client))
         _leaving.add(task)
         task.add_done_callback(_leaving.discard)

@@ -1,4 +1,4 @@
-"""The outbox."""
+"""The table of the mail outbox."""
 
 from piccolo.table import Table
 
@@ -8,11 +8,12 @@ from idp.infra.db.engine import engine
 
 
 class Mail(Table, tablename="mail", db=engine):
-    """A message to a person, written in the transaction of what it tells of.
+    """A message to a user, stored in the transaction of the change that it reports.
 
-    ``content`` is what its templates need, sealed, because codes and links are among it; it is erased once the
-    message is sent or given up. ``state`` is queued, sending, sent, deferred or dead; ``response`` the server's words,
-    or ours. ``next_attempt_at`` is empty once there is nothing more to do; then ``expires_at`` is when the row goes.
+    ``content`` has the values of its templates. It is encrypted, because it contains codes and links, and erased when
+    the message is sent or dead. ``state`` is queued, sending, sent, deferred or dead; ``response`` is the SMTP
+    server's response or our own reason. ``next_attempt_at`` is null once the message is finished; then ``expires_at``
+    is the time of its deletion.
     """
 
     id = UUID(primary_key=True, default=uuid7)

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
-from idp.mail import outbox
+from idp.mail import outbox, repository
 from idp.mail.deliver import captured_mail
 from tests.mail.conftest import Moody, UseSettings, newest, queue
 
@@ -168,7 +168,7 @@ async def test_after_an_outage_others_note_first_what_they_sent(smtp: Moody, mon
     """A message was sent, the note failed, the lease ran out: the note comes before anybody takes the message up."""
     monkeypatch.setattr(outbox, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(outbox, "SETTLE_SECONDS", 2.0)
-    monkeypatch.setattr(outbox, "NOTE_WAITS", (0.01,) * 10_000)
+    monkeypatch.setattr(outbox, "RECORD_WAITS", (0.01,) * 10_000)
     away = False
 
     def while_it_is_there(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
@@ -179,8 +179,8 @@ async def test_after_an_outage_others_note_first_what_they_sent(smtp: Moody, mon
 
         return call
 
-    for name in ("execute", "fetch", "fetchrow"):
-        monkeypatch.setattr(outbox, name, while_it_is_there(getattr(outbox, name)))
+    for module, name in ((repository, "execute"), (repository, "fetch"), (outbox, "ping")):
+        monkeypatch.setattr(module, name, while_it_is_there(getattr(module, name)))
     smtp.answers = ["hang"]
     await queue()
     sending = asyncio.create_task(outbox.deliver_due())

@@ -17,7 +17,7 @@ from idp.admin.api.problems import ProblemError
 from idp.admin.incidents import Report, contain_user
 from idp.admin.roles import Permission
 from idp.infra.db.engine import transaction
-from idp.mail import outbox
+from idp.mail import repository as mails
 from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
@@ -219,7 +219,7 @@ async def show_mail(call: Call) -> models.Mail:
     "POST", "/outbox/{mail_id}/retry", Permission.OUTBOX_WRITE, "Try a deferred mail again now", content=models.Mail
 )
 async def retry_mail(call: Call) -> models.Mail:
-    if not await outbox.retry(_id(call.params["mail_id"])):
+    if not await mails.retry(_id(call.params["mail_id"])):
         await show_mail(call)
         raise ProblemError(HTTPStatus.CONFLICT, "wrong-state", "The mail is not deferred.")
     return await show_mail(call)

@@ -12,7 +12,7 @@ from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, text, when
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission, Role
-from idp.mail import outbox
+from idp.mail import repository as mails
 
 
 @screen("GET", "/admins", Permission.ADMINS_READ)
@@ -109,7 +109,7 @@ async def show_mail(request: AdminRequest) -> Response[str]:
 
 async def _retry(_visit: AdminRequest, mail_id: str) -> tuple[str, str]:
     row = await one(lists.MAILS, id=mail_id)
-    await outbox.retry(row["id"])
+    await mails.retry(row["id"])
     return f"/outbox/{row['id']}", "retried"
 
 

@@ -30,18 +30,14 @@ from idp.admin.console.screen import HOME, AdminRequest, not_found, redirect_wit
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant
 from idp.federation import linking
-from idp.infra.db.engine import fetch
 from idp.infra.db.listing import list_page
+from idp.mail import repository as mails
 from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin import factors, passkeys, recovery_codes
 from idp.signin.transitions import Step
-
-_MAILS = """
-SELECT id, template, state, response, created_at FROM mail WHERE recipient = $1 ORDER BY created_at DESC LIMIT 10
-"""
 
 
 @screen("GET", "/users", Permission.USERS_READ)
@@ -214,9 +210,9 @@ async def _mails(request: AdminRequest, user: User) -> Table | None:
     if Permission.OUTBOX_READ not in request.caller.allowed:
         return None
     rows = [
-        [Cell(row["template"].replace("_", " "), f"{HOME}/outbox/{row['id']}"), text(row["state"]),
-         text(row["response"]), when(row["created_at"])]
-        for row in await fetch(_MAILS, user.email)
+        [Cell(mail.template.replace("_", " "), f"{HOME}/outbox/{mail.id}"), text(mail.state), text(mail.response),
+         when(mail.created_at)]
+        for mail in await mails.latest(10, recipient=user.email)
     ]  # fmt: skip
     return Table("Mail", ("Mail", "State", "The server says", "Written"), rows)
 

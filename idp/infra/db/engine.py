@@ -254,6 +254,15 @@ async def fetch(statement: str, *arguments: object) -> list[asyncpg.Record]:
     return rows
 
 
+async def ping() -> None:
+    """Run an empty query, to see whether the database answers.
+
+    Raises:
+        DatabaseUnavailableError: it does not.
+    """
+    await fetchrow("SELECT 1")
+
+
 async def execute(statement: str, *arguments: object) -> int:
     """Run one statement and return how many rows it changed."""
     _, status = await _run(statement, arguments)

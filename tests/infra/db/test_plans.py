@@ -49,7 +49,7 @@ WHOLE = (
     "idp.audit.checkpoints._NEW",
     # Batches, which are much of a table here and little of a large one; that of mail is planned for its size each time.
     "idp.audit.retention._DELETE",
-    "idp.mail.outbox._CLAIM",
+    "idp.mail.repository._CLAIM",
 )
 #: More rows than are sorted by the way.
 MANY = 100
