@@ -8,9 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import structlog
-from litestar import Litestar
-from litestar.plugins import PluginProtocol
-from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp
 
 from idp import housekeeping
@@ -19,13 +16,11 @@ from idp.admin import console, restore
 from idp.admin.access import api_resource
 from idp.audit import worker as audit_keeper
 from idp.federation.registry import TOPIC, upstreams
-from idp.http import exception_handlers, health, static
-from idp.http.access import database_guard, require_declaration, same_origin_guard
-from idp.http.body import MAX_BODY_BYTES, read_body
-from idp.http.cors import Cors
-from idp.http.fast_path import FastPath
+from idp.http import health, static
 from idp.http.middleware import Middleware
 from idp.http.mount import Mount
+from idp.http.router import Router
+from idp.http.routes import Routes
 from idp.infra.db import cache_invalidation
 from idp.infra.db.engine import close_pool, configure, open_pool
 from idp.infra.db.readiness import readiness
@@ -90,7 +85,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 
 
 @contextlib.asynccontextmanager
-async def lifespan(_: Litestar, prepare: Prepare | None = None) -> AsyncIterator[None]:
+async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
     """Join the database, and keep what is in memory fresh while the application runs.
 
     Without a database the start succeeds too: the worker publishes the keys that were read last, answers everything
@@ -189,14 +184,6 @@ def _say_that_it_serves() -> None:
         print(seed.banner(demo, settings().issuer) if demo else "", flush=True)  # noqa: T201
 
 
-class _Application(Litestar):
-    """Litestar without its support for Pydantic and attrs, which no handler here needs: importing it takes long."""
-
-    @staticmethod
-    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
-        return [*plugins, MsgspecDIPlugin()]
-
-
 def create_app(prepare: Prepare | None = None) -> ASGIApp:
     """The ASGI application of one worker, for the settings of its environment.
 
@@ -219,16 +206,10 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
         handlers += dev.ROUTES
     else:
         handlers += home.ROUTES
-    app = _Application(
-        handlers,
-        exception_handlers=exception_handlers.HANDLERS,
-        guards=[same_origin_guard, read_body, database_guard],
-        lifespan=[partial(lifespan, prepare=prepare)],
-        logging_config=None,
-        openapi_config=None,
-        request_max_body_size=MAX_BODY_BYTES,
+    router = Router(
+        Routes(handlers),
+        Middleware(config),
+        is_client_origin=lambda origin: origin in registry.origins,
+        lifespan=partial(lifespan, prepare),
     )
-    require_declaration(app)
-    cors = Cors(app, lambda origin: origin in registry.origins)
-    direct = FastPath(app, Middleware(cors, config), cors)
-    return Mount(direct, config.path) if config.path else direct
+    return Mount(router, config.path) if config.path else router

@@ -9,7 +9,7 @@ from email.parser import BytesParser
 from typing import Any
 from urllib.parse import quote
 
-from litestar import MediaType, Response, get
+from litestar import MediaType, Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
@@ -73,13 +73,13 @@ def _one(id: str) -> bytes:
 
 
 @get("/dev/mail", opt={"access": Access.PAGE})
-async def list_mail() -> Response[Any]:
+async def list_mail(_: Request[Any, Any, Any]) -> Response[Any]:
     """All captured mail."""
     return page("dev/mail.html", messages=await asyncio.to_thread(_all))
 
 
 @get("/dev/mail/{message_id:str}", opt={"access": Access.PAGE})
-async def show_mail(message_id: FromPath[str]) -> Response[Any]:
+async def show_mail(_: Request[Any, Any, Any], message_id: FromPath[str]) -> Response[Any]:
     """One message."""
     raw = await asyncio.to_thread(_one, message_id)
     message = _parse(raw)
@@ -93,7 +93,7 @@ async def show_mail(message_id: FromPath[str]) -> Response[Any]:
 
 
 @get("/dev/mail/{message_id:str}/raw", opt={"access": Access.PAGE})
-async def raw_mail(message_id: FromPath[str]) -> Response[bytes]:
+async def raw_mail(_: Request[Any, Any, Any], message_id: FromPath[str]) -> Response[bytes]:
     """One message as it was sent."""
     raw = await asyncio.to_thread(_one, message_id)
     return Response(raw, media_type=MediaType.TEXT, headers={"Cache-Control": "no-store"})

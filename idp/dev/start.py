@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from litestar import Response, get
+from litestar import Request, Response, get
 
 from idp.dev import seed
 from idp.http.access import Access
@@ -49,7 +49,7 @@ def _commands(demo: seed.Demo, issuer: str) -> list[tuple[str, str]]:
 
 
 @get("/", opt={"access": Access.PAGE})
-async def start() -> Response[Any]:
+async def start(_: Request[Any, Any, Any]) -> Response[Any]:
     """Describe what is running and what to try."""
     issuer, demo = settings().issuer, seed.load(settings().data_dir)
     return page(

@@ -1,28 +1,31 @@
-"""Who may call a route. A route that does not say so does not start."""
+"""Who may call a route, and the guards that follow from it. A route that does not say so does not start."""
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from http import HTTPMethod
 from typing import Any
 
-from litestar import Litestar
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar import Request
 
 from idp.errors import PageError
+from idp.http.body import body_of
 from idp.http.headers import request_header
 from idp.infra.db.readiness import readiness
 from idp.infra.i18n import gettext as _
 from idp.settings import settings
 
+AnyRequest = Request[Any, Any, Any]
+#: Checks a request before its body is read. Raises what refuses it.
+Guard = Callable[[AnyRequest], None]
+
 
 class Access(StrEnum):
-    """What a route declares as ``opt={"access": …}``."""
+    """Who may call a route: ``opt={"access": ...}``."""
 
-    #: Anyone, from anywhere; nothing of the caller's is changed or shown without further proof.
+    #: Any caller, from any origin. The route changes and shows nothing of the caller's without further proof.
     PUBLIC = "public"
     #: A person's browser, which any site may send here with a GET or a POST.
     ENTRY = "entry"
-    #: A person's browser on our own pages. What it posts must come from our own pages.
+    #: A person's browser on our own pages. Every POST must come from our own pages.
     PAGE = "page"
     #: A client that the endpoint itself authenticates.
     CLIENT = "client"
@@ -30,34 +33,45 @@ class Access(StrEnum):
     BEARER = "bearer"
 
 
-def require_declaration(app: Litestar) -> None:
-    """Refuse to start with a route that declares no access.
+def same_origin(request: AnyRequest) -> None:
+    """Refuse a form that a page of another site sends to one of our pages (CSRF, login CSRF).
+
+    Every browser in use sends the Origin header with a POST; a request without it is refused too.
 
     Raises:
-        RuntimeError: naming the route.
+        PageError: the request comes from another origin.
     """
-    for route in app.routes:
-        handlers = route.route_handlers if hasattr(route, "route_handlers") else [route.route_handler]
-        for handler in handlers:
-            automatic_options = isinstance(handler, HTTPRouteHandler) and handler.http_methods == {HTTPMethod.OPTIONS}
-            if not automatic_options and handler.opt.get("access") not in set(Access):
-                raise RuntimeError(f"The route {route.path} does not declare who may call it.")
-
-
-async def same_origin_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Refuse a form that some other site's page sends to one of our pages (CSRF, login CSRF).
-
-    Every browser in use names the origin of a POST; a request that names none is refused too.
-    """
-    if handler.opt.get("access") != Access.PAGE or connection.scope.get("method") in ("GET", "HEAD"):
-        return
-    if request_header(connection.scope, b"origin") != settings().origin:
+    if request.method not in ("GET", "HEAD") and request_header(request.scope, b"origin") != settings().origin:
         raise PageError(
             _("This form came from another site"),
             _("For your safety it was not accepted. Go back to the page that you came from and try again."),
         )
 
 
-async def database_guard(_: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Refuse what needs the database while this process has none."""
-    readiness.require(handler.opt)
+#: The guards of a route, by its access. CLIENT and BEARER: the endpoint authenticates, in the form its protocol says.
+GUARDS: Mapping[Access, tuple[Guard, ...]] = {
+    Access.PUBLIC: (),
+    Access.ENTRY: (),
+    Access.PAGE: (same_origin,),
+    Access.CLIENT: (),
+    Access.BEARER: (),
+}
+
+
+async def admit(request: AnyRequest, opt: Mapping[str, Any]) -> None:
+    """Check all that has to hold before the handler of a route is called.
+
+    The body is read before the handler looks anything up (:mod:`idp.http.body`).
+
+    Args:
+        opt: of the route.
+
+    Raises:
+        PageError: a guard refuses the request.
+        HTTPException: the body is too long, too slow or malformed.
+        DatabaseUnavailableError: the route needs the database, which this process has not joined.
+    """
+    for guard in GUARDS[opt["access"]]:
+        guard(request)
+    await body_of(request).read()
+    readiness.require(opt)

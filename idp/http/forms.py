@@ -1,9 +1,11 @@
 """Reading parameters: from a query string or an application/x-www-form-urlencoded body."""
 
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+import multipart
 from litestar import Request
 
 from idp.errors import InvalidRequestError
@@ -12,6 +14,9 @@ from idp.http.headers import request_header
 
 MAX_FIELDS = 100
 FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+#: The name of the field that holds a file.
+FILE = "file"
 JSON = "application/json"
 
 #: The one parameter that may be repeated (RFC 8707 section 2). Its values are URIs, so a space can part them.
@@ -55,6 +60,29 @@ async def form(request: Request[Any, Any, Any]) -> dict[str, str]:
     if _content_type(request) != FORM:
         raise InvalidRequestError("The body must be application/x-www-form-urlencoded.")
     return parse(await body_of(request).read())
+
+
+async def form_with_file(request: Request[Any, Any, Any]) -> tuple[dict[str, str], bytes]:
+    """The fields of a multipart/form-data body (RFC 7578), and the content of its file named ``file``.
+
+    A body of another type is read by :func:`form`, without a file.
+
+    Raises:
+        InvalidRequestError: the body is malformed, or :func:`form` refuses it.
+    """
+    kind, options = multipart.parse_options_header(request_header(request.scope, b"content-type") or "")
+    if kind != MULTIPART or "boundary" not in options:
+        return await form(request), b""
+    body, fields, file = BytesIO(await body_of(request).read()), dict[str, str](), b""
+    try:
+        for part in multipart.MultipartParser(body, options["boundary"], part_limit=MAX_FIELDS):
+            if part.filename is None:
+                fields[part.name] = part.value
+            elif part.name == FILE:
+                file = part.raw
+    except (multipart.MultipartError, UnicodeError) as error:
+        raise InvalidRequestError("The form is malformed, or has too many fields.") from error
+    return fields, file
 
 
 async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from litestar import Response, get
+from litestar import Request, Response, get
 
 from idp.http.access import Access
+from idp.http.middleware import ALWAYS
 from idp.infra.db import cache_invalidation, outages
 from idp.infra.db.engine import fetchrow
 from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
@@ -31,14 +32,14 @@ WARNINGS: dict[str, Callable[[], bool]] = {}
 _WRITABLE = "SELECT current_setting('transaction_read_only') = 'off' AS writable"
 
 
-@get("/health/live", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
-async def live() -> Response[dict[str, str]]:
+@get("/health/live", opt={"access": Access.PUBLIC, "quiet": ALWAYS} | WITHOUT_DATABASE)
+async def live(_: Request[Any, Any, Any]) -> Response[dict[str, str]]:
     """The process answers. If not, restart it."""
     return Response({"status": "ok"}, headers=NO_STORE)
 
 
-@get("/health/ready", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
-async def ready() -> Response[dict[str, Any]]:
+@get("/health/ready", opt={"access": Access.PUBLIC, "quiet": ALWAYS} | WITHOUT_DATABASE)
+async def ready(_: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     """The process can serve sign-ins and tokens. If not, send traffic elsewhere, and wait.
 
     ``reasons`` say why it is not ready, ``warnings`` what an operator should look at meanwhile.

@@ -14,7 +14,7 @@ from idp.infra.templates import templates
 @get("/static/{name:path}", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
 async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
     """One of the known files; there is no path to traverse."""
-    asset = templates().assets.get(name.removeprefix("/"))
+    asset = templates().assets.get(name)
     if asset is None:
         raise NotFoundException
     headers = asset.headers(request.query_params.get("v"))
@@ -24,7 +24,7 @@ async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> R
 
 
 @get("/favicon.ico", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
-async def favicon() -> Response[bytes]:
+async def favicon(_: Request[Any, Any, Any]) -> Response[bytes]:
     """Where browsers look when no page told them better, as for a JSON answer."""
     asset = templates().assets["favicon.svg"]
     return Response(asset.content, media_type=asset.media_type, headers=asset.headers(None))

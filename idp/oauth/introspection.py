@@ -9,8 +9,9 @@ from litestar import Request, post
 from idp.errors import InvalidClientError, InvalidRequestError, Refused
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.fast_path import FAST_PATH, Answer, json
 from idp.http.headers import request_header
+from idp.http.middleware import ON_SUCCESS
+from idp.http.responses import BytesResponse, json
 from idp.infra.db.engine import fetchrow
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
@@ -29,8 +30,8 @@ INACTIVE = {"active": False}
 NOT_OF_THIS_KIND = frozenset({Reason.MALFORMED, Reason.BAD_SIGNATURE, Reason.WRONG_TYPE})
 
 
-@post("/introspect", opt={"access": Access.CLIENT} | FAST_PATH, status_code=200)
-async def introspect(request: Request[Any, Any, Any]) -> Answer:
+@post("/introspect", opt={"access": Access.CLIENT, "quiet": ON_SUCCESS}, status_code=200)
+async def introspect(request: Request[Any, Any, Any]) -> BytesResponse:
     """Return the state and the claims of a token.
 
     A client may introspect its own tokens; a resource server, through its registered client, the access tokens with

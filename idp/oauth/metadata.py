@@ -8,13 +8,15 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
-from litestar import HttpMethod, Request, route
+from litestar import Request, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from idp.http.access import Access
-from idp.http.fast_path import FAST_PATH, Answer
+from idp.http.cors import Cors
 from idp.http.headers import encode, request_header
+from idp.http.middleware import ON_SUCCESS
+from idp.http.responses import BytesResponse
 from idp.infra import i18n
 from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
 from idp.infra.prepared_json import PreparedJSON, prepare
@@ -29,9 +31,8 @@ from idp.oauth.token.endpoint import GRANTS
 from idp.settings import settings
 from idp.signin.transitions import ACR_VALUES
 
-METHODS: Final = (HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS)
-
-_OPTIONS = Answer(b"", encode({"Allow": ", ".join(METHODS)}), status=HTTPStatus.NO_CONTENT)
+#: What all routes of this file declare.
+DOCUMENT: Final = {"access": Access.PUBLIC, "cors": Cors.DOCUMENT} | WITHOUT_DATABASE
 
 
 def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
@@ -76,12 +77,12 @@ def _discovery(issuer: str, algorithms: tuple[str, ...]) -> PreparedJSON:
 
 
 @lru_cache(maxsize=16)
-def _answers(document: PreparedJSON, max_age: int) -> tuple[Answer, Answer]:
+def _answers(document: PreparedJSON, max_age: int) -> tuple[BytesResponse, BytesResponse]:
     """The responses 200 and 304 of a document."""
     headers = {"Cache-Control": f"public, max-age={max_age}", "ETag": document.etag}
     # application/jwk-set+json is refused by some clients and by the tests of the OpenID Foundation.
-    whole = Answer(document.body, encode(headers | {"Content-Type": "application/json"}))
-    return whole, Answer(b"", encode(headers), status=HTTPStatus.NOT_MODIFIED)
+    whole = BytesResponse(document.body, encode(headers | {"Content-Type": "application/json"}))
+    return whole, BytesResponse(b"", encode(headers), status=HTTPStatus.NOT_MODIFIED)
 
 
 def _unchanged(if_none_match: str, etag: str) -> bool:
@@ -90,16 +91,14 @@ def _unchanged(if_none_match: str, etag: str) -> bool:
     return "*" in tags or etag in [tag.removeprefix("W/") for tag in tags]
 
 
-def _answer(request: Request[Any, Any, Any], document: PreparedJSON) -> Answer:
-    if request.method == HttpMethod.OPTIONS:
-        return _OPTIONS
+def _answer(request: Request[Any, Any, Any], document: PreparedJSON) -> BytesResponse:
     whole, unchanged = _answers(document, settings().jwks_max_age)
     if_none_match = request_header(request.scope, b"if-none-match")
     return unchanged if if_none_match and _unchanged(if_none_match, document.etag) else whole
 
 
 def _require_keys() -> None:
-    """Answer 503 rather than an empty set of keys.
+    """BytesResponse 503 rather than an empty set of keys.
 
     Raises:
         DatabaseUnavailableError: this process has not joined its database, and there is no copy of the keys on disk.
@@ -108,38 +107,28 @@ def _require_keys() -> None:
         readiness.require({})
 
 
-def _fetches(request: Request[Any, Any, Any]) -> bool:
-    """Whether the response tells the caller the current keys: a GET, with status 200 or 304."""
-    return request.method == HttpMethod.GET and not head.get()
-
-
-@route(
+@get(
     ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"],
-    http_method=METHODS,
-    opt={"access": Access.PUBLIC} | FAST_PATH | WITHOUT_DATABASE,
+    opt=DOCUMENT | {"quiet": ON_SUCCESS},
 )
-async def discovery(request: Request[Any, Any, Any]) -> Answer:
+async def discovery(request: Request[Any, Any, Any]) -> BytesResponse:
     """The metadata of this server, at the paths of OpenID Connect Discovery and of RFC 8414."""
     _require_keys()
     return _answer(request, _discovery(settings().issuer, key_set.algorithms()))
 
 
-@route(
-    "/.well-known/jwks.json",
-    http_method=METHODS,
-    opt={"access": Access.PUBLIC} | FAST_PATH | WITHOUT_DATABASE,
-)
-async def jwks(request: Request[Any, Any, Any]) -> Answer:
+@get("/.well-known/jwks.json", opt=DOCUMENT | {"quiet": ON_SUCCESS})
+async def jwks(request: Request[Any, Any, Any]) -> BytesResponse:
     """The public keys (RFC 7517 section 5)."""
     _require_keys()
     agent = request_header(request.scope, b"user-agent") or ""
-    if _fetches(request) and (servers := jwks_consumers.by_origin(client_address.get(), agent)):
+    if not head.get() and (servers := jwks_consumers.by_origin(client_address.get(), agent)):
         propagation.note(servers, client_address.get(), agent, key_set.kids())
     return _answer(request, key_set.jwks())
 
 
-@route("/jwks/{jwks_id:str}", http_method=METHODS, opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
-async def jwks_of_resource_server(request: Request[Any, Any, Any], jwks_id: FromPath[str]) -> Answer:
+@get("/jwks/{jwks_id:str}", opt=DOCUMENT)
+async def jwks_of_resource_server(request: Request[Any, Any, Any], jwks_id: FromPath[str]) -> BytesResponse:
     """The public keys at the URL of one resource server, which records that it has fetched them.
 
     A worker without a database knows no resource servers, and answers at every such URL.
@@ -150,7 +139,7 @@ async def jwks_of_resource_server(request: Request[Any, Any, Any], jwks_id: From
     server = jwks_consumers.by_jwks_id(jwks_id)
     if server is None:
         raise NotFoundException
-    if _fetches(request):
+    if not head.get():
         agent = request_header(request.scope, b"user-agent") or ""
         propagation.note((server.identifier,), client_address.get(), agent, key_set.kids())
     return _answer(request, key_set.jwks())

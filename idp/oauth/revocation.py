@@ -10,8 +10,10 @@ from idp.audit.events import record
 from idp.errors import InvalidRequestError, Refused
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.fast_path import FAST_PATH, Answer
+from idp.http.cors import Cors
 from idp.http.headers import encode, request_header
+from idp.http.middleware import ON_SUCCESS
+from idp.http.responses import BytesResponse
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
@@ -24,8 +26,8 @@ from idp.oauth.token_families import revoke_family
 DONE = encode({"Cache-Control": "no-store"})
 
 
-@post("/revoke", opt={"access": Access.CLIENT} | FAST_PATH, status_code=200)
-async def revoke(request: Request[Any, Any, Any]) -> Answer:
+@post("/revoke", opt={"access": Access.CLIENT, "cors": Cors.CREDENTIALS, "quiet": ON_SUCCESS}, status_code=200)
+async def revoke(request: Request[Any, Any, Any]) -> BytesResponse:
     """Revoke a token of the client. Revoking a refresh token revokes its family.
 
     The response to an unknown or invalid token is success (section 2.2).
@@ -41,7 +43,7 @@ async def revoke(request: Request[Any, Any, Any]) -> Answer:
         raise InvalidRequestError("token is missing.")
     if not await _revoke_refresh_token(client, form["token"]):
         await _revoke_access_token(client, form["token"])
-    return Answer(b"", DONE, cookies=cookies)
+    return BytesResponse(b"", DONE, cookies=cookies)
 
 
 async def _revoke_refresh_token(client: Client, token: str) -> bool:

@@ -15,8 +15,10 @@ from idp.errors import (
 )
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.fast_path import FAST_PATH, Answer, json
+from idp.http.cors import Cors
 from idp.http.headers import request_header
+from idp.http.middleware import ON_SUCCESS
+from idp.http.responses import BytesResponse, json
 from idp.oauth import access_tokens
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.clients.registry import registry
@@ -50,10 +52,10 @@ async def _bearer_token(request: AnyRequest) -> str:
 @route(
     "/userinfo",
     http_method=[HttpMethod.GET, HttpMethod.POST],
-    opt={"access": Access.BEARER} | FAST_PATH,
+    opt={"access": Access.BEARER, "cors": Cors.ANY, "quiet": ON_SUCCESS},
     status_code=200,
 )
-async def userinfo(request: AnyRequest) -> Answer:
+async def userinfo(request: AnyRequest) -> BytesResponse:
     """Return the claims of the token's user: those of its scopes, and those that the request named."""
     live = await access_tokens.validate(await _bearer_token(request), with_user=True)
     if isinstance(live, Refused):

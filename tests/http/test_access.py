@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
-from litestar import Litestar, WebSocket, get, route, websocket
+from litestar import WebSocket, get, route, websocket
 
-from idp.http.access import Access, require_declaration
+from idp.http.access import GUARDS, Access
+from idp.http.cors import Cors
+from idp.http.routes import Routes
 from idp.settings import settings
-from tests.support.routes import application, posts_of_pages, routes
+from tests.support.routes import posts_of_pages, routes
 
 #: Who may call what. A new route, or one that is opened up, must be written down here too.
 DECLARED = {
@@ -67,37 +69,43 @@ DECLARED = {
 }
 
 
-async def _answer() -> None: ...
-
-
-def _app(**options: Any) -> Litestar:
-    return Litestar([get("/undeclared", **options)(_answer)], openapi_config=None, logging_config=None)
+async def _answer(_: object) -> None: ...
 
 
 @pytest.mark.parametrize("options", [{}, {"opt": {}}, {"opt": {"access": None}}, {"opt": {"access": "everybody"}}])
 def test_an_undeclared_route_does_not_start(options: dict[str, Any]) -> None:
     with pytest.raises(RuntimeError, match="/undeclared does not declare who may call it"):
-        require_declaration(_app(**options))
+        Routes([get("/undeclared", **options)(_answer)])
 
 
 @pytest.mark.parametrize("access", Access)
 def test_a_declared_route_starts(access: Access) -> None:
-    require_declaration(_app(opt={"access": access}))
+    assert [route.path for route in Routes([get("/declared", opt={"access": access})(_answer)])] == ["/declared"]
+
+
+def test_every_access_has_its_guards() -> None:
+    assert set(GUARDS) == set(Access)
+
+
+@pytest.mark.parametrize("access", [Access.PAGE, Access.ENTRY])
+def test_no_other_origin_reads_a_page(access: Access) -> None:
+    with pytest.raises(RuntimeError, match="no other origin may read it"):
+        Routes([get("/page", opt={"access": access, "cors": Cors.CLIENT})(_answer)])
 
 
 def test_every_method_of_a_path_must_declare() -> None:
     declared = get("/path", opt={"access": Access.PUBLIC})(_answer)
     undeclared = route("/path", http_method=["PUT"])(_answer)
     with pytest.raises(RuntimeError, match="/path"):
-        require_declaration(Litestar([declared, undeclared], openapi_config=None, logging_config=None))
+        Routes([declared, undeclared])
 
 
 def test_neither_does_an_undeclared_websocket() -> None:
-    @websocket("/socket")
     async def listen(socket: WebSocket[Any, Any, Any]) -> None: ...
 
-    with pytest.raises(RuntimeError, match="/socket"):
-        require_declaration(Litestar([listen], openapi_config=None, logging_config=None))
+    for declared in ({}, {"access": Access.PUBLIC}):
+        with pytest.raises(RuntimeError, match="/socket"):
+            Routes([websocket("/socket", opt=declared)(listen)])
 
 
 def test_the_application_checks_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +126,6 @@ def test_every_route_of_the_application_declares() -> None:
     assert admin.pop(document) == "public"
     for path, access in admin.items():
         assert access == ("bearer" if path.startswith("/admin/api/") else "page"), path
-    require_declaration(application())
 
 
 def test_development_mode_adds_only_its_own() -> None:

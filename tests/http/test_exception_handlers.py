@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 import pytest
 import structlog
-from litestar import HttpMethod, Litestar, Request, route
+from litestar import Request, route
 
 import idp
 from idp.errors import (
@@ -29,14 +29,13 @@ from idp.errors import (
     OverloadedError,
     PageError,
 )
-from idp.http import exception_handlers
 from idp.http.access import Access
-from idp.http.body import MAX_BODY_BYTES, read_body
-from idp.http.middleware import Middleware
+from idp.http.body import MAX_BODY_BYTES
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.infra.logs import configure_logs
-from idp.settings import load
+from idp.settings import load, settings
 from tests.support.browser import Page
+from tests.support.routes import router
 
 SECRET = "hunter2-in-the-text-of-an-exception"
 #: RFC 6749 section 5.2: printable ASCII without quotation mark and backslash.
@@ -93,10 +92,8 @@ EXCEPTIONS: dict[str, Exception] = {
 }
 
 
-async def _raise(request: Request[Any, Any, Any]) -> None:
-    if request.method == HttpMethod.POST:
-        await request.body()
-    raise EXCEPTIONS[request.path_params["name"]]
+async def _raise(request: Request[Any, Any, Any], name: str) -> None:
+    raise EXCEPTIONS[name]
 
 
 def _route(access: Access) -> Any:
@@ -116,16 +113,10 @@ def log() -> Iterator[io.StringIO]:
 
 @pytest.fixture
 async def small() -> AsyncIterator[httpx.AsyncClient]:
-    """An application with the product's edge and failures around routes that raise."""
-    app = Litestar(
-        [_route(access) for access in Access],
-        exception_handlers=exception_handlers.HANDLERS,
-        logging_config=None,
-        openapi_config=None,
-        guards=[read_body],
-    )
-    transport = httpx.ASGITransport(Middleware(app, load()))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    """An application with the product's router around routes that raise."""
+    transport = httpx.ASGITransport(router([_route(access) for access in Access]))  # type: ignore[arg-type]
+    headers = {"Origin": settings().origin}
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
         yield client
 
 

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from idp.accounts.tables import User
-from idp.http.fast_path import JSON_NO_STORE, Answer
 from idp.http.middleware import Middleware
+from idp.http.responses import JSON_NO_STORE, BytesResponse
 from idp.settings import load
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
@@ -126,7 +126,7 @@ async def test_an_empty_answer_has_no_type(http: httpx.AsyncClient, server: Serv
 @pytest.mark.fault(35)
 def test_a_direct_answer_without_a_body_cannot_have_a_type() -> None:
     with pytest.raises(ValueError, match="Content-Type"):
-        Answer(b"", JSON_NO_STORE)
+        BytesResponse(b"", JSON_NO_STORE)
 
 
 async def test_what_is_secret_is_not_stored_by_caches(http: httpx.AsyncClient, server: Server) -> None:
@@ -142,10 +142,7 @@ async def test_what_is_secret_is_not_stored_by_caches(http: httpx.AsyncClient, s
 async def test_https_is_for_good(issuer: str, expected: str | None) -> None:
     """RFC 6797: only said where it is true."""
 
-    async def app(scope: object, receive: object, send: Callable[..., object]) -> None:
-        raise AssertionError
-
-    headers = Middleware(app, load(issuer=issuer)).headers  # type: ignore[arg-type]
+    headers = Middleware(load(issuer=issuer)).headers
     found = dict(headers).get(b"strict-transport-security")
     assert (found and found.decode()) == expected
 

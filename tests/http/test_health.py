@@ -30,7 +30,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 
 
 async def _ready() -> tuple[int | None, dict[str, Any]]:
-    response = await health.ready.fn()
+    response = await health.ready.fn(None)
     return response.status_code, response.content
 
 

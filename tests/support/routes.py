@@ -1,16 +1,20 @@
 """The routes of the application, so that tests that hold for all of them leave none out."""
 
 import re
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-from litestar import Litestar
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler
 
 from idp import app
 from idp.http.access import Access
-from idp.settings import settings
+from idp.http.middleware import Middleware
+from idp.http.router import Router
+from idp.http.routes import Routes
+from idp.settings import load, settings
 
 
 class Route(NamedTuple):
@@ -29,26 +33,31 @@ class Route(NamedTuple):
 
 
 @cache
-def application(*, dev: bool = False) -> Litestar:
+def application(*, dev: bool = False) -> Router:
     """The application as it is served, but that it does not take over this process's logs."""
     config = settings().model_copy(update={"dev": dev})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "configure_logs", lambda _: None)
         patch.setattr(app, "settings", lambda: config)
-        short_way: Any = app.create_app()
-    found: Litestar = short_way.app
+        found = app.create_app()
+    assert isinstance(found, Router)
     return found
 
 
+def router(
+    handlers: Iterable[BaseRouteHandler], *, is_client_origin: Callable[[str], bool] = lambda _: False
+) -> Router:
+    """An application of these handlers alone, with all that the product puts around its own."""
+    return Router(Routes(handlers), Middleware(load()), is_client_origin, nullcontext)
+
+
 def routes(*, dev: bool = False) -> list[Route]:
-    """Every route, but the answers to OPTIONS that Litestar adds by itself."""
-    found = []
-    for route in application(dev=dev).routes:
-        for handler in getattr(route, "route_handlers", ()):
-            assert isinstance(handler, HTTPRouteHandler)
-            access = handler.opt.get("access")
-            found += [Route(route.path, str(method), Access(access)) for method in handler.http_methods if access]
-    return sorted(found)
+    """Every route, but the answers to OPTIONS that the router gives by itself."""
+    return sorted(
+        Route(route.path, method, Access(handler.opt["access"]))
+        for route in application(dev=dev).routes
+        for method, handler in route.handlers.items()
+    )
 
 
 def posts_of_pages(*, dev: bool = False) -> list[Route]:

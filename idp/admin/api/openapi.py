@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from litestar import Response, get
+from litestar import Request, Response, get
 
 from idp import __version__
 from idp.admin.access import api_resource
@@ -160,6 +160,6 @@ def _query(listing: Listing) -> list[dict[str, Any]]:
 
 
 @get(f"{PREFIX}/openapi.json", opt={"access": Access.PUBLIC})
-async def openapi() -> Response[bytes]:
+async def openapi(_: Request[Any, Any, Any]) -> Response[bytes]:
     """Serve the document. It contains nothing that the public documentation does not."""
     return Response(msgspec.json.encode(document()), media_type="application/json")

@@ -29,6 +29,7 @@ from idp.errors import (
 )
 from idp.http import forms
 from idp.http.access import Access
+from idp.http.body import body_of
 from idp.http.headers import request_header
 from idp.infra import request_context
 from idp.infra.db.engine import authority
@@ -238,7 +239,7 @@ async def _answer(operation: Operation, request: AnyRequest) -> problems.Answer:
         if not 1 <= len(key) <= MAX_KEY_LENGTH:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid-key", f"A key has 1 to {MAX_KEY_LENGTH} characters.")
         name = f"{caller.actor}\0{request.scope['path']}\0{key}"
-        return await repeatable(name, await request.body(), lambda: _perform(operation, call, request))
+        return await repeatable(name, await body_of(request).read(), lambda: _perform(operation, call, request))
     return await _perform(operation, call, request)
 
 
@@ -283,7 +284,7 @@ def _check_match(request: AnyRequest, tag: str) -> None:
 async def _body(operation: Operation, request: AnyRequest) -> Any:
     if operation.body is None:
         return None
-    content = await request.body()
+    content = await body_of(request).read()
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "Send JSON, as application/json.")
     try:
@@ -305,7 +306,7 @@ def _check_text(value: Any) -> None:
 def route_of(operation: Operation) -> HTTPRouteHandler:
     """Return the route of an operation."""
 
-    async def endpoint(request: AnyRequest) -> Response[bytes]:
+    async def endpoint(request: AnyRequest, **_: str) -> Response[bytes]:
         try:
             status, headers, body = await _answer(operation, request)
         except Exception as error:

@@ -12,7 +12,6 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 from litestar import HttpMethod, Request, Response, route
-from litestar.datastructures import UploadFile
 from litestar.handlers import HTTPRouteHandler
 
 from idp.accounts.tables import User, user_by_id
@@ -99,7 +98,7 @@ def screen(
     """
 
     def declare(function: Screen) -> Screen:
-        async def endpoint(request: AnyRequest) -> Response[Any]:
+        async def endpoint(request: AnyRequest, **_: str) -> Response[Any]:
             try:
                 admin_request = await _authorize(request, permission, fresh=fresh, upload=upload, page=page)
                 return admin_request if isinstance(admin_request, Response) else await function(admin_request)
@@ -138,7 +137,7 @@ async def _authorize(
         raise PermissionDeniedError("Your role does not allow this.")
     form, file = dict[str, str](), b""
     if request.method == HttpMethod.POST:
-        form, file = await _uploaded(request) if upload else (await forms.form(request), b"")
+        form, file = await forms.form_with_file(request) if upload else (await forms.form(request), b"")
         check_form_token(form, _secret(request), "admin")
     if fresh and session.age() > settings().reauthentication_lifetime:
         return await _sign_in(request, back, login_hint=user.email, max_age=0, form=form)
@@ -154,14 +153,6 @@ async def _authorize(
 async def _hold(session: SignedIn, caller: Caller, *, fresh: bool) -> None:
     await sessions.lock(session, fresh=fresh)
     await hold_roles(caller)
-
-
-async def _uploaded(request: AnyRequest) -> tuple[dict[str, str], bytes]:
-    """Read a form with a file (RFC 7578)."""
-    parts = await request.form()
-    file = parts.get("file")
-    form = {name: value for name, value in parts.items() if isinstance(value, str)}
-    return form, await file.read() if isinstance(file, UploadFile) else b""
 
 
 def _back_to(request: AnyRequest) -> str:

@@ -16,6 +16,7 @@ from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, PageE
 from idp.federation.registry import upstreams
 from idp.http import forms
 from idp.http.access import Access
+from idp.http.cors import Cors
 from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import request_header
 from idp.infra.db.engine import transaction
@@ -39,7 +40,7 @@ from idp.signin.steps import StepRefusedError, passkey
 from idp.signin.transitions import Step
 
 AnyRequest = Request[Any, Any, Any]
-CLIENT = {"access": Access.CLIENT}
+CLIENT = {"access": Access.CLIENT, "cors": Cors.CLIENT}
 
 
 class _Asking(NamedTuple):

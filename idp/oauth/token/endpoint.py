@@ -9,9 +9,11 @@ from litestar import Request, post
 from idp.errors import InvalidGrantError, InvalidRequestError, OAuthError, UnauthorizedClientError
 from idp.http import forms
 from idp.http.access import Access
+from idp.http.cors import Cors
 from idp.http.exception_handlers import NO_STORE
-from idp.http.fast_path import FAST_PATH, Answer
 from idp.http.headers import encode, request_header
+from idp.http.middleware import ON_SUCCESS
+from idp.http.responses import BytesResponse
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.refusals import token_refused
@@ -29,8 +31,8 @@ GRANTS: dict[str, Callable[[Client, dict[str, str]], Awaitable[TokenResponse]]] 
 }
 
 
-@post("/token", opt={"access": Access.CLIENT} | FAST_PATH, status_code=200)
-async def token(request: Request[Any, Any, Any]) -> Answer:
+@post("/token", opt={"access": Access.CLIENT, "cors": Cors.CREDENTIALS, "quiet": ON_SUCCESS}, status_code=200)
+async def token(request: Request[Any, Any, Any]) -> BytesResponse:
     """Answer a token request."""
     form = await forms.form(request)
     client = authenticate(request_header(request.scope, b"authorization"), form)
@@ -53,7 +55,7 @@ async def token(request: Request[Any, Any, Any]) -> Answer:
         token_refused(error.refused, client.client_id, grant_type=grant_type)
         raise
     response, cookies = cookie.deliver(client, response) if in_cookie else (response, [])
-    return Answer(msgspec.json.encode(response), HEADERS, cookies=cookies)
+    return BytesResponse(msgspec.json.encode(response), HEADERS, cookies=cookies)
 
 
 ROUTES = [token]
