@@ -181,7 +181,7 @@ def algorithm_of(token: str) -> str:
     Raises:
         InvalidJWTError: there is none.
     """
-    alg = _parse(token, FOREIGN).headers().get("alg")
+    alg = _parse(token, FOREIGN).protected.get("alg")
     if not isinstance(alg, str):
         raise InvalidJWTError("The header of the token names no algorithm.")
     return alg
