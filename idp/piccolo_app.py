@@ -7,7 +7,7 @@ from piccolo.conf.apps import AppConfig
 from idp.accounts.tables import EmailProof, Invitation, User
 from idp.admin.tables import AdminRole, IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent
-from idp.federation.tables import Attempt, Identity, UpstreamRow
+from idp.federation.tables import Identity, UpstreamAttempt, UpstreamRow
 from idp.infra.db.tables import Revision
 from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
@@ -30,7 +30,7 @@ APP_CONFIG = AppConfig(
     table_classes=[
         Activity,
         AdminRole,
-        Attempt,
+        UpstreamAttempt,
         AuditCheckpoint,
         AuditEvent,
         AuthorizationCode,

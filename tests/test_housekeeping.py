@@ -14,7 +14,7 @@ from idp import clock, housekeeping, ids
 from idp.accounts.tables import EmailProof, Invitation
 from idp.accounts.users import create_user
 from idp.admin.tables import IdempotentAnswer
-from idp.federation.tables import Attempt
+from idp.federation.tables import UpstreamAttempt
 from idp.infra.db.engine import engine, execute, fetch, transaction
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.infra.tables import Throttle
@@ -98,7 +98,7 @@ class Fill:
             "invitation": (Invitation, {"email": "a@example.com", "token_hash": random.encode()}),
             "device": (Device, {"user_id": self.user, "token_hash": random.encode()}),
             "mail": (Mail, {"recipient": "a@example.com", "template": "welcome", "state": "queued", "response": ""}),
-            "upstream_attempt": (Attempt, {"state_hash": random.encode(), "upstream_id": "google"}),
+            "upstream_attempt": (UpstreamAttempt, {"state_hash": random.encode(), "upstream_id": "google"}),
             "idempotent_answer": (IdempotentAnswer, {"id": random.encode(), "request_hash": b"", "headers": "{}"}),
             "throttle": (Throttle, {"key": random.encode(), "rule": "r", "number": 1}),
         }

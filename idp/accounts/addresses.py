@@ -40,7 +40,7 @@ def _validator() -> ModuleType:
     return email_validator
 
 
-def is_as_told(text: str, email: str) -> bool:
+def is_same_spelling(text: str, email: str) -> bool:
     """Whether a normalised address is the one that was told, but for the case of ASCII letters.
 
     Whoever proved another spelling, such as a full-width one, may be somebody else to their mail server: the proof says

@@ -15,9 +15,9 @@ log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 2.0
 #: Of an answer, in bytes. A padded one has about a thousand lines of 40.
-MAX_ANSWER = 256 * 1024
+MAX_RESPONSE_BYTES = 256 * 1024
 
-_ANSWER = re.compile(rb"(?:[0-9A-F]{35}:[0-9]{1,12}(?:\r?\n|\Z))*")
+_RESPONSE = re.compile(rb"(?:[0-9A-F]{35}:[0-9]{1,12}(?:\r?\n|\Z))*")
 
 
 async def is_breached(password: str) -> bool:
@@ -34,12 +34,12 @@ async def is_breached(password: str) -> bool:
     try:
         # Padding hides from whoever sees the length of the answer which range it is.
         answer = await outbound.get(
-            url + digest[:5], {"Add-Padding": "true"}, timeout_seconds=TIMEOUT_SECONDS, max_bytes=MAX_ANSWER
+            url + digest[:5], {"Add-Padding": "true"}, timeout_seconds=TIMEOUT_SECONDS, max_bytes=MAX_RESPONSE_BYTES
         )
     except outbound.CallFailed as error:
         log.warning("breach_check_failed", error=type(error).__qualname__)
         return False
-    if not _ANSWER.fullmatch(answer):
+    if not _RESPONSE.fullmatch(answer):
         log.warning("breach_check_failed", reason="The answer is not a list of hashes.")
         return False
     # Padding is lines that count 0.

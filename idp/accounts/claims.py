@@ -36,10 +36,10 @@ CLAIMS_BY_SCOPE: Mapping[str, tuple[str, ...]] = {
     "phone": ("phone_number", "phone_number_verified"),
 }
 #: The claims that tell whether another one was verified. If that one is empty, they are omitted too.
-VERIFIED = {"email_verified": "email", "phone_number_verified": "phone_number"}
+VERIFICATION_CLAIMS = {"email_verified": "email", "phone_number_verified": "phone_number"}
 #: The text claims. Each is stored in the column of its name.
-TEXTS = frozenset(claim for claims in CLAIMS_BY_SCOPE.values() for claim in claims) - {
-    "address", "updated_at", *VERIFIED,
+TEXT_CLAIMS = frozenset(claim for claims in CLAIMS_BY_SCOPE.values() for claim in claims) - {
+    "address", "updated_at", *VERIFICATION_CLAIMS,
 }  # fmt: skip
 #: The members of an address (section 5.1.1).
 ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
@@ -52,10 +52,10 @@ def claims_of(user: UserRow, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _claim(user: UserRow, name: str) -> Any:
-    if name in TEXTS:
+    if name in TEXT_CLAIMS:
         return user[name]
-    if name in VERIFIED:
-        return bool(user[name]) if user[VERIFIED[name]] else None
+    if name in VERIFICATION_CLAIMS:
+        return bool(user[name]) if user[VERIFICATION_CLAIMS[name]] else None
     if name == "updated_at":
         updated_at: datetime = user[name]
         return int(updated_at.timestamp())

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from idp.accounts import email_proofs
-from idp.accounts.email_proofs import Proved, Purpose
+from idp.accounts.email_proofs import Purpose, VerifiedEmail
 from idp.accounts.tables import User, user_by_email
 from idp.accounts.users import SignOut
 from idp.audit.events import record
@@ -20,7 +20,7 @@ _CHANGE = """
 """
 
 
-async def mail_confirmation(user: User, email: str, session_id: UUID) -> None:
+async def send_confirmation(user: User, email: str, session_id: UUID) -> None:
     """Mail a code and a link to the new address; nothing tells whether somebody has it already.
 
     The mail does not call anybody by name: who reads the address may be somebody else.
@@ -33,8 +33,8 @@ async def mail_confirmation(user: User, email: str, session_id: UUID) -> None:
     lifetime = settings().email_code_lifetime
     void = taken is not None and taken.id != user.id
     async with transaction():
-        sent = await email_proofs.prepare(
-            Purpose.EMAIL_CHANGE, email, lifetime=lifetime, flow_id=str(session_id), user_id=user.id, void=void
+        sent = await email_proofs.create(
+            Purpose.EMAIL_CHANGE, email, lifetime=lifetime, flow_id=str(session_id), user_id=user.id, decoy=void
         )
         await outbox.queue(
             email,
@@ -55,15 +55,15 @@ async def confirm(user: User, session_id: UUID, sign_out: SignOut, *, code: str 
     """
     flow_id = str(session_id)
     if token:
-        proved = await email_proofs.take_token(token, Purpose.EMAIL_CHANGE, flow_id)
+        proved = await email_proofs.consume_token(token, Purpose.EMAIL_CHANGE, flow_id)
     else:
-        proved = await email_proofs.try_code(Purpose.EMAIL_CHANGE, flow_id, code)
+        proved = await email_proofs.consume_code(Purpose.EMAIL_CHANGE, flow_id, code)
     if proved is None or proved.user_id != user.id:
         return None
     return await _change(user, proved, sign_out)
 
 
-async def _change(user: User, proved: Proved, sign_out: SignOut) -> str | None:
+async def _change(user: User, proved: VerifiedEmail, sign_out: SignOut) -> str | None:
     row = await fetchrow(_CHANGE, user.id, proved.email)
     if row is None:
         return None
@@ -72,11 +72,11 @@ async def _change(user: User, proved: Proved, sign_out: SignOut) -> str | None:
     if what == "email_changed":
         # A mail to the old address must not lead into the account any more, nor must anything else that was given.
         await sign_out(user.id, what)
-        await outbox.queue(row["before"], what, name=row["name"], email=masked(proved.email))
+        await outbox.queue(row["before"], what, name=row["name"], email=mask_email(proved.email))
     return what
 
 
-def masked(email: str) -> str:
+def mask_email(email: str) -> str:
     """An address of which only its owner sees whose it is: ``a…@example.com``."""
     local, _, domain = email.partition("@")
     return f"{local[:1]}…@{domain}"

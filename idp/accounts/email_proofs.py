@@ -4,7 +4,7 @@ A code is short, so it counts only for the one who asked (``flow_id``: a sign-in
 :data:`TRIES` times, and is kept as an HMAC. A link is long and kept as a hash. Either ends the proof.
 
 A flow has one live proof for each purpose, and so has a user without a flow: the index says so, not the code. What
-was proved is in :class:`Proved`, and callers act on that alone, never on what they keep beside it.
+was proved is in :class:`VerifiedEmail`, and callers act on that alone, never on what they keep beside it.
 """
 
 import hmac
@@ -67,17 +67,17 @@ _TAKE = f"UPDATE email_proof SET consumed_at = now() WHERE id = $1 AND {_LIVE}" 
 _WITHDRAW_OF_USER = "UPDATE email_proof SET consumed_at = now() WHERE user_id = $1 AND consumed_at IS NULL"
 
 
-class Sent(NamedTuple):
+class CodeAndToken(NamedTuple):
     """What the mail says. Neither is kept."""
 
     code: str
     token: str
 
 
-class Proved(NamedTuple):
+class VerifiedEmail(NamedTuple):
     """An address that was proved, the user whose it was when the mail was sent, and the flow that it was sent for.
 
-    ``id`` names this very proof, for :func:`take`.
+    ``id`` names this very proof, for :func:`consume`.
     """
 
     id: UUID
@@ -86,7 +86,7 @@ class Proved(NamedTuple):
     flow_id: str | None
 
     @classmethod
-    def of(cls, row: asyncpg.Record | None) -> "Proved | None":
+    def of(cls, row: asyncpg.Record | None) -> "VerifiedEmail | None":
         return cls(row["id"], row["user_id"], row["email"], row["flow_id"]) if row is not None else None
 
 
@@ -94,15 +94,15 @@ def _code_hash(purpose: Purpose, flow_id: str, code: str) -> bytes:
     return hmac.digest(vault.derive("one-time-code"), f"{purpose}\0{flow_id}\0{code}".encode(), "sha256")
 
 
-async def prepare(
+async def create(
     purpose: Purpose,
     email: str,
     *,
     lifetime: int,
     flow_id: str | None = None,
     user_id: UUID | None = None,
-    void: bool = False,
-) -> Sent:
+    decoy: bool = False,
+) -> CodeAndToken:
     """Make a code and a link for a mail. Those made before for the same end no longer count.
 
     Args:
@@ -113,48 +113,48 @@ async def prepare(
     """
     code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
     token = ids.random_token()
-    code_hash = _code_hash(purpose, flow_id, code) if flow_id is not None and not void else None
+    code_hash = _code_hash(purpose, flow_id, code) if flow_id is not None and not decoy else None
     await execute(
         _INSERT_OF_USER if flow_id is None else _INSERT_OF_FLOW,
-        ids.uuid7(), purpose, flow_id, user_id, email, code_hash, None if void else ids.digest(token), lifetime,
+        ids.uuid7(), purpose, flow_id, user_id, email, code_hash, None if decoy else ids.digest(token), lifetime,
     )  # fmt: skip
-    return Sent(code, token)
+    return CodeAndToken(code, token)
 
 
-async def waiting(purpose: Purpose, flow_id: str) -> str | None:
+async def pending_email(purpose: Purpose, flow_id: str) -> str | None:
     """The address to which a mail was sent for this flow, while its code can be used. To be shown, not to act on."""
     row = await fetchrow(_WAITING, purpose, flow_id)
     return row["email"] if row is not None else None
 
 
-async def check_code(purpose: Purpose, flow_id: str, code: str) -> Proved | None:
+async def verify_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
     """What a code proves, without using it. A wrong one counts as a try, which the caller's transaction must keep."""
-    row = await fetchrow(_TRY, purpose, flow_id, _code_hash(purpose, flow_id, typed_codes.characters(code)))
-    return Proved.of(row) if row is not None and row["proved"] else None
+    row = await fetchrow(_TRY, purpose, flow_id, _code_hash(purpose, flow_id, typed_codes.normalise_code(code)))
+    return VerifiedEmail.of(row) if row is not None and row["proved"] else None
 
 
-async def try_code(purpose: Purpose, flow_id: str, code: str) -> Proved | None:
+async def consume_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
     """Use a code, once. A wrong one counts as a try, which the caller's transaction must keep."""
-    proved = await check_code(purpose, flow_id, code)
-    return proved if proved is not None and await take(proved) else None
+    proved = await verify_code(purpose, flow_id, code)
+    return proved if proved is not None and await consume(proved) else None
 
 
-async def peek_token(token: str, purpose: Purpose, flow_id: str | None = None) -> Proved | None:
+async def verify_token(token: str, purpose: Purpose, flow_id: str | None = None) -> VerifiedEmail | None:
     """What a link is for, without using it."""
-    return Proved.of(await fetchrow(_PEEK, ids.digest(token), purpose, flow_id))
+    return VerifiedEmail.of(await fetchrow(_PEEK, ids.digest(token), purpose, flow_id))
 
 
-async def take_token(token: str, purpose: Purpose, flow_id: str | None = None) -> Proved | None:
+async def consume_token(token: str, purpose: Purpose, flow_id: str | None = None) -> VerifiedEmail | None:
     """Use a link, once."""
-    proved = await peek_token(token, purpose, flow_id)
-    return proved if proved is not None and await take(proved) else None
+    proved = await verify_token(token, purpose, flow_id)
+    return proved if proved is not None and await consume(proved) else None
 
 
-async def take(proved: Proved) -> bool:
+async def consume(proved: VerifiedEmail) -> bool:
     """Use a proof that was looked at, once. Returns whether this call did; not where another took its place."""
     return bool(await execute(_TAKE, proved.id))
 
 
-async def withdraw_of_user(user_id: UUID) -> int:
+async def revoke_for_user(user_id: UUID) -> int:
     """Let no mail that was sent for a user lead anywhere any more. Returns how many there were."""
     return await execute(_WITHDRAW_OF_USER, user_id)

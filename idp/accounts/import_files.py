@@ -13,7 +13,7 @@ import msgspec
 from idp.errors import ValidationError
 
 #: Of a line, and of a field, in bytes. Whoever leaves a quote open has so much swallowed, not the rest of the file.
-MAX_LINE = 64 * 1024
+MAX_LINE_LENGTH = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -36,7 +36,7 @@ def read_json_lines(file: BinaryIO) -> Iterator[Record]:
     """Records of JSON lines: one object a line, in UTF-8. Empty lines do not count."""
     for number, line in enumerate(_lines(file), 1):
         if line.strip():
-            yield Record(number, _object(line))
+            yield Record(number, _parse_json(line))
 
 
 def read_csv(file: BinaryIO, columns: frozenset[str]) -> Iterator[Record]:
@@ -46,7 +46,7 @@ def read_csv(file: BinaryIO, columns: frozenset[str]) -> Iterator[Record]:
     Raises:
         InvalidFileError: the first line does not name columns, each one of the given ones, and once.
     """
-    csv.field_size_limit(MAX_LINE)
+    csv.field_size_limit(MAX_LINE_LENGTH)
     # What is no UTF-8 becomes halves of surrogate pairs, and is found where the values are looked at.
     reader = csv.reader((line.decode("utf-8", "surrogateescape") for line in _lines(file)), strict=True)
     names = _header(reader, columns)
@@ -55,27 +55,27 @@ def read_csv(file: BinaryIO, columns: frozenset[str]) -> Iterator[Record]:
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            yield Record(begins, MalformedRecordError(_csv_problem(error, begins, reader.line_num)))
+            yield Record(begins, MalformedRecordError(_csv_message(error, begins, reader.line_num)))
             continue
         if fields is None:
             return
         if fields:
-            yield Record(begins, _named(names, fields))
+            yield Record(begins, _by_column(names, fields))
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     """Lines, less the byte order mark of the first. Of too long a one comes its beginning, and a NUL."""
-    line = file.readline(MAX_LINE).removeprefix(_BOM)
+    line = file.readline(MAX_LINE_LENGTH).removeprefix(_BOM)
     while line:
-        if len(line) == MAX_LINE and not line.endswith(b"\n"):
+        if len(line) == MAX_LINE_LENGTH and not line.endswith(b"\n"):
             line += b"\0"
-            while (rest := file.readline(MAX_LINE)) and not rest.endswith(b"\n"):
+            while (rest := file.readline(MAX_LINE_LENGTH)) and not rest.endswith(b"\n"):
                 pass
         yield line
-        line = file.readline(MAX_LINE)
+        line = file.readline(MAX_LINE_LENGTH)
 
 
-def _object(line: bytes) -> dict[str, Any] | MalformedRecordError:
+def _parse_json(line: bytes) -> dict[str, Any] | MalformedRecordError:
     try:
         return msgspec.json.decode(line, type=dict[str, Any])
     except UnicodeDecodeError:
@@ -105,13 +105,13 @@ def _header(reader: Iterator[list[str]], columns: frozenset[str]) -> list[str]:
     return names
 
 
-def _named(names: list[str], fields: list[str]) -> dict[str, Any] | MalformedRecordError:
+def _by_column(names: list[str], fields: list[str]) -> dict[str, Any] | MalformedRecordError:
     if len(fields) != len(names):
         return MalformedRecordError(f"There are {len(fields)} fields, but {len(names)} columns.")
     return {name: field for name, field in zip(names, fields, strict=True) if field}
 
 
-def _csv_problem(error: csv.Error, begins: int, ends: int) -> str:
+def _csv_message(error: csv.Error, begins: int, ends: int) -> str:
     if ends > begins:
         return f"The fields cannot be read up to line {ends}: a quote is not closed, or followed by more."
     return "The fields cannot be read: a quote is not closed, or followed by more, or a field is too long."

@@ -42,11 +42,11 @@ class UnsupportedHashError(ValidationError):
     """A hash is of an unknown kind, malformed, or asks for too much work: one plain sentence."""
 
 
-def check(hash: str) -> str:
+def validate(hash: str) -> str:
     """A hash as it is kept, less what directories and frameworks write in front of one that says its kind itself.
 
     Raises:
-        UnsupportedHashError: it is neither an Argon2 one, nor one that :func:`matches` can verify.
+        UnsupportedHashError: it is neither an Argon2 one, nor one that :func:`verify` can verify.
     """
     kept = _LDAP_PBKDF2.sub(_as_passlib, _PREFIX.sub("", hash))
     if kept.startswith("$argon2"):
@@ -62,7 +62,7 @@ def _as_passlib(found: re.Match[str]) -> str:
     return f"$pbkdf2{'' if name in ('', '-sha1') else name}$"
 
 
-def matches(hash: str, password: bytes) -> bool:
+def verify(hash: str, password: bytes) -> bool:
     """Whether this is the password of a hash of another kind than Argon2. What is malformed is nobody's."""
     # To bcrypt a NUL is the end, and to HMAC NULs at the end are nothing: others would be the password, too.
     if b"\0" in password:
@@ -88,34 +88,34 @@ def _check_argon2(hash: str) -> None:
     if found is None or len(hash) > MAX_LENGTH:
         raise UnsupportedHashError("The Argon2 hash is malformed.")
     memory, passes, lanes = map(int, found.groups()[:3])
-    _refuse_costs(memory > MAX_ARGON2_MEMORY or memory * passes > MAX_ARGON2_WORK or lanes > MAX_ARGON2_LANES)
-    if len(_decoded(found[4])) < 8 or memory < 8 * lanes:
+    _check_cost(memory > MAX_ARGON2_MEMORY or memory * passes > MAX_ARGON2_WORK or lanes > MAX_ARGON2_LANES)
+    if len(_decode_base64(found[4])) < 8 or memory < 8 * lanes:
         raise UnsupportedHashError("The Argon2 hash is malformed.")
-    _digest(_decoded(found[5]))
+    _check_digest(_decode_base64(found[5]))
 
 
 def _bcrypt(hash: str, cost: str) -> Verifier:
-    _refuse_costs(int(cost) > MAX_BCRYPT_COST)
+    _check_cost(int(cost) > MAX_BCRYPT_COST)
     # bcrypt reads 72 bytes, and where this hash was made the rest was dropped without a word.
     return lambda password: bcrypt.checkpw(password[:72], hash.encode())
 
 
 def _pbkdf2(algorithm: str, iterations: int, salt: bytes, digest: bytes) -> Verifier:
-    expected = _digest(digest)
+    expected = _check_digest(digest)
     # Whatever is longer than the hash function's own digest costs the iterations once more.
     blocks = -(-len(expected) // hashlib.new(algorithm).digest_size)
-    _refuse_costs(iterations * blocks > MAX_PBKDF2_ITERATIONS)
+    _check_cost(iterations * blocks > MAX_PBKDF2_ITERATIONS)
     return lambda password: hmac.compare_digest(
         hashlib.pbkdf2_hmac(algorithm, password, salt, iterations, len(expected)), expected
     )
 
 
 def _django_pbkdf2(algorithm: str, iterations: str, salt: str, digest: str) -> Verifier:
-    return _pbkdf2(algorithm, int(iterations), salt.encode(), _decoded(digest))
+    return _pbkdf2(algorithm, int(iterations), salt.encode(), _decode_base64(digest))
 
 
 def _passlib_pbkdf2(algorithm: str | None, iterations: str, salt: str, digest: str) -> Verifier:
-    return _pbkdf2(algorithm or "sha1", int(iterations), _decoded(salt), _decoded(digest))
+    return _pbkdf2(algorithm or "sha1", int(iterations), _decode_base64(salt), _decode_base64(digest))
 
 
 def _werkzeug_pbkdf2(algorithm: str, iterations: str, salt: str, digest: str) -> Verifier:
@@ -123,15 +123,15 @@ def _werkzeug_pbkdf2(algorithm: str, iterations: str, salt: str, digest: str) ->
 
 
 def _phc_pbkdf2(algorithm: str, iterations: str, length: str | None, salt: str, digest: str) -> Verifier:
-    stored = _decoded(digest)
+    stored = _decode_base64(digest)
     if length is not None and int(length) != len(stored):
         raise UnsupportedHashError("The password hash is malformed: its length is not the one that it names.")
-    return _pbkdf2(algorithm, int(iterations), _decoded(salt), stored)
+    return _pbkdf2(algorithm, int(iterations), _decode_base64(salt), stored)
 
 
 def _aspnet_identity(text: str) -> Verifier:
     """ASP.NET Core Identity v3: a marker, the hash function, the iterations, the salt's length, salt, digest."""
-    data = _decoded(text)
+    data = _decode_base64(text)
     function, iterations, length = (int.from_bytes(data[at : at + 4]) for at in (1, 5, 9))
     if data[0] != 1 or function >= len(_ASPNET_FUNCTIONS) or iterations < 1 or not 8 <= length <= 64:
         raise UnsupportedHashError("The password hash is malformed.")
@@ -154,40 +154,40 @@ def _wordpress(hash: str, cost: str) -> Verifier:
 
 def _phpass(cost: str, salt: str, digest: str) -> Verifier:
     rounds = 1 << crypt_hashes.ALPHABET.index(cost)
-    _refuse_costs(rounds > MAX_PHPASS_ROUNDS)
-    return lambda password: _same(crypt_hashes.phpass(password, salt.encode(), rounds), digest)
+    _check_cost(rounds > MAX_PHPASS_ROUNDS)
+    return lambda password: _equal(crypt_hashes.phpass(password, salt.encode(), rounds), digest)
 
 
 def _sha_crypt(kind: str, rounds: str | None, salt: str, digest: str) -> Verifier:
     # Fewer than 1,000 are 1,000, by its definition.
     asked = max(int(rounds or 5000), 1000)
-    _refuse_costs(asked > MAX_CRYPT_ROUNDS)
+    _check_cost(asked > MAX_CRYPT_ROUNDS)
     name = {"5": "sha256", "6": "sha512"}[kind]
-    return lambda password: _same(crypt_hashes.sha_crypt(name, password, salt.encode(), asked), digest)
+    return lambda password: _equal(crypt_hashes.sha_crypt(name, password, salt.encode(), asked), digest)
 
 
 def _salted_sha(bits: str, text: str) -> Verifier:
     """Salted SHA of directories: the digest, and behind it the salt."""
     name = f"sha{bits or 1}"
-    data, size = _decoded(text), hashlib.new(name).digest_size
+    data, size = _decode_base64(text), hashlib.new(name).digest_size
     digest, salt = data[:size], data[size:]
     if not 4 <= len(salt) <= 64:
         raise UnsupportedHashError("The password hash is malformed: its salt is too short or too long.")
     return lambda password: hmac.compare_digest(hashlib.new(name, password + salt).digest(), digest)
 
 
-def _same(computed: str, expected: str) -> bool:
+def _equal(computed: str, expected: str) -> bool:
     return hmac.compare_digest(computed.encode(), expected.encode())
 
 
 def _scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes) -> Verifier:
-    derive, expected = _scrypt_key(n, r, p, salt), _digest(digest)
+    derive, expected = _scrypt_key(n, r, p, salt), _check_digest(digest)
     return lambda password: hmac.compare_digest(derive(password, len(expected)), expected)
 
 
 def _scrypt_key(n: int, r: int, p: int, salt: bytes) -> Callable[[bytes, int], bytes]:
     """What derives a key of some length from a password."""
-    _refuse_costs(n * r * 128 > MAX_SCRYPT_MEMORY or n * r * p > MAX_SCRYPT_WORK)
+    _check_cost(n * r * 128 > MAX_SCRYPT_MEMORY or n * r * p > MAX_SCRYPT_WORK)
     if n < 2 or n & (n - 1):
         raise UnsupportedHashError("The scrypt hash is malformed: N is not a power of two.")
     return lambda password, length: hashlib.scrypt(
@@ -198,17 +198,17 @@ def _scrypt_key(n: int, r: int, p: int, salt: bytes) -> Callable[[bytes, int], b
 def _passlib_scrypt(ln: str, r: str, p: str, salt: str, digest: str) -> Verifier:
     # Ory Kratos writes N itself in that place, which as a logarithm nobody could compute.
     n = 1 << int(ln) if int(ln) <= 32 else int(ln)
-    return _scrypt(n, int(r), int(p), _decoded(salt), _decoded(digest))
+    return _scrypt(n, int(r), int(p), _decode_base64(salt), _decode_base64(digest))
 
 
 def _django_scrypt(n: str, salt: str, r: str, p: str, digest: str) -> Verifier:
-    return _scrypt(int(n), int(r), int(p), salt.encode(), _decoded(digest))
+    return _scrypt(int(n), int(r), int(p), salt.encode(), _decode_base64(digest))
 
 
 def _firebase_scrypt(ln: str, r: str, p: str, *rest: str) -> Verifier:
     """Firebase: the key of a password encrypts the key of the project (AES-256 in counter mode)."""
-    salt, digest, separator, signer = map(_decoded, rest)
-    derive, expected = _scrypt_key(1 << min(int(ln), 32), int(r), int(p), salt + separator), _digest(digest)
+    salt, digest, separator, signer = map(_decode_base64, rest)
+    derive, expected = _scrypt_key(1 << min(int(ln), 32), int(r), int(p), salt + separator), _check_digest(digest)
 
     def verify(password: bytes) -> bool:
         encryptor = Cipher(algorithms.AES(derive(password, 64)[:32]), modes.CTR(bytes(16))).encryptor()
@@ -221,7 +221,7 @@ def _werkzeug_scrypt(n: str, r: str, p: str, salt: str, digest: str) -> Verifier
     return _scrypt(int(n), int(r), int(p), salt.encode(), bytes.fromhex(digest))
 
 
-def _decoded(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     try:
         text = text.rstrip("=").replace(".", "+")
         return b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -229,13 +229,13 @@ def _decoded(text: str) -> bytes:
         raise UnsupportedHashError("The password hash is malformed: it is not base64.") from error
 
 
-def _digest(digest: bytes) -> bytes:
+def _check_digest(digest: bytes) -> bytes:
     if not MIN_DIGEST <= len(digest) <= MAX_DIGEST:
         raise UnsupportedHashError("The password hash is malformed: it is too short or too long.")
     return digest
 
 
-def _refuse_costs(too_high: bool) -> None:
+def _check_cost(too_high: bool) -> None:
     if too_high:
         raise UnsupportedHashError("The password hash asks for more work than is allowed here.")
 

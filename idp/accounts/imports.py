@@ -14,23 +14,23 @@ import msgspec
 
 from idp import clock, ids
 from idp.accounts import imported_hashes
-from idp.accounts.addresses import InvalidEmailError, is_as_told, normalise_email
-from idp.accounts.claims import ADDRESS_MEMBERS, TEXTS, VERIFIED
+from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalise_email
+from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.import_files import MalformedRecordError, Record
 from idp.accounts.imported_hashes import UnsupportedHashError
 from idp.accounts.tables import Origin
 from idp.audit.events import record as audit
 from idp.infra.db.engine import fetch, transaction
 
-BATCH = 500
+BATCH_SIZE = 500
 #: Of any one value, in characters.
-MAX_TEXT = 1000
+MAX_TEXT_LENGTH = 1000
 
 _IN_ADDRESS = {f"address.{member}": member for member in ADDRESS_MEMBERS}
 #: What a record may hold: standard claims by their names, and more. A password is here only to be refused.
 COLUMNS = (
-    TEXTS
-    | VERIFIED.keys()
+    TEXT_CLAIMS
+    | VERIFICATION_CLAIMS.keys()
     | _IN_ADDRESS.keys()
     | {"address", "password_hash", "disabled", "password", "sub", "totp_secret", "identities"}
 )
@@ -45,7 +45,9 @@ _URL = re.compile(r"https?://[^\s/].*")
 _BIRTHDATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?")
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 
-_STORED = ", ".join(sorted(TEXTS | VERIFIED.keys() | {"id", "address", "password_hash", "disabled_at", "two_step"}))
+_STORED = ", ".join(
+    sorted(TEXT_CLAIMS | VERIFICATION_CLAIMS.keys() | {"id", "address", "password_hash", "disabled_at", "two_step"})
+)
 # PostgreSQL reads a record by the columns of the table: a whole batch is one parameter.
 _INSERT = f"""
     INSERT INTO users ({_STORED}, origin, created_at, updated_at)
@@ -75,10 +77,10 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 #: Keeps the secret of somebody's authenticator app, and their accounts elsewhere, in the current transaction. Given by
 #: the caller, because factors and providers are the business of modules above this one.
-Keep = Callable[[UUID, str | None, Sequence[Identity]], Awaitable[object]]
+StoreRelated = Callable[[UUID, str | None, Sequence[Identity]], Awaitable[object]]
 
 
-class _New(NamedTuple):
+class _NewUser(NamedTuple):
     """Somebody to be: their row, and what stands in other tables."""
 
     line: int
@@ -87,7 +89,7 @@ class _New(NamedTuple):
     identities: list[Identity]
 
 
-class Refusal(NamedTuple):
+class RejectedRecord(NamedTuple):
     """A record that is not imported: its line, its address as it was written, and one plain sentence."""
 
     line: int
@@ -100,10 +102,10 @@ class Batch(NamedTuple):
 
     imported: int
     existing: int
-    refused: list[Refusal]
+    refused: list[RejectedRecord]
 
 
-async def import_users(records: Iterable[Record], keep: Keep, *, dry_run: bool = False) -> AsyncIterator[Batch]:
+async def import_users(records: Iterable[Record], keep: StoreRelated, *, dry_run: bool = False) -> AsyncIterator[Batch]:
     """Add users, batch by batch; each one is kept when it is told of. Nobody gets a mail.
 
     Of two records with one address the first counts. To find the second, some 200 bytes a record stay in memory.
@@ -112,21 +114,21 @@ async def import_users(records: Iterable[Record], keep: Keep, *, dry_run: bool =
         InvalidFileError: where the records come from a file that is none of users.
     """
     records, seen = iter(records), dict[int, int]()
-    while batch := list(islice(records, BATCH)):
-        found: list[_New] = []
-        refused: list[Refusal] = []
+    while batch := list(islice(records, BATCH_SIZE)):
+        found: list[_NewUser] = []
+        refused: list[RejectedRecord] = []
         for record in batch:
             try:
-                found.append(_accepted(record, seen))
+                found.append(_validate(record, seen))
             except (MalformedRecordError, InvalidEmailError, UnsupportedHashError) as error:
-                refused.append(Refusal(record.line, _written_email(record), str(error)))
-        new, taken = await _free(found)
+                refused.append(RejectedRecord(record.line, _written_email(record), str(error)))
+        new, taken = await _without_conflicts(found)
         refused = sorted([*refused, *taken])
-        imported = len(new) - await _existing(new) if dry_run else await _add(new, keep)
+        imported = len(new) - await _count_existing(new) if dry_run else await _insert(new, keep)
         yield Batch(imported, len(new) - imported, refused)
 
 
-async def _free(found: list[_New]) -> tuple[list[_New], list[Refusal]]:
+async def _without_conflicts(found: list[_NewUser]) -> tuple[list[_NewUser], list[RejectedRecord]]:
     """Those whose id and accounts elsewhere are nobody else's here, and the others."""
     identities = [identity for one in found for identity in one.identities]
     rows = await fetch(
@@ -136,19 +138,19 @@ async def _free(found: list[_New]) -> tuple[list[_New], list[Refusal]]:
         [identity.subject for identity in identities],
     )
     owners = {row["what"]: row["email"] for row in rows}
-    new: list[_New] = []
-    refused: list[Refusal] = []
+    new: list[_NewUser] = []
+    refused: list[RejectedRecord] = []
     for one in found:
         brought = [("sub", str(one.row["id"])), *(("account elsewhere", str(identity)) for identity in one.identities)]
         taken = next((what for what, name in brought if owners.get(name, one.row["email"]) != one.row["email"]), None)
         if taken is None:
             new.append(one)
         else:
-            refused.append(Refusal(one.line, one.row["email"], f"The {taken} is that of another user here."))
+            refused.append(RejectedRecord(one.line, one.row["email"], f"The {taken} is that of another user here."))
     return new, refused
 
 
-async def _add(new: list[_New], keep: Keep) -> int:
+async def _insert(new: list[_NewUser], keep: StoreRelated) -> int:
     """Keep those who are not there yet. Returns how many they are."""
     async with transaction():
         added = await fetch(_INSERT, msgspec.json.encode([one.row for one in new]).decode())
@@ -161,20 +163,20 @@ async def _add(new: list[_New], keep: Keep) -> int:
     return len(added)
 
 
-async def _existing(new: list[_New]) -> int:
+async def _count_existing(new: list[_NewUser]) -> int:
     (row,) = await fetch(_COUNT_EXISTING, [one.row["email"] for one in new])
     count: int = row["count"]
     return count
 
 
-def _accepted(record: Record, seen: dict[int, int]) -> _New:
+def _validate(record: Record, seen: dict[int, int]) -> _NewUser:
     if isinstance(record.values, MalformedRecordError):
         raise record.values
-    row = _row(record.values)
+    row = _columns(record.values)
     values = record.values
     secret = _totp_secret(values["totp_secret"]) if values.get("totp_secret") not in (None, "") else None
     row["two_step"] = secret is not None
-    new = _New(record.line, row, secret, _identities(values.get("identities")))
+    new = _NewUser(record.line, row, secret, _identities(values.get("identities")))
     unique: list[tuple[str, Any]] = [("address", row["email"])]
     if values.get("sub") not in (None, ""):
         unique.append(("sub", row["id"]))
@@ -192,7 +194,7 @@ def _written_email(record: Record) -> str | None:
     return email[:320] if isinstance(email, str) else None
 
 
-def _row(values: dict[str, Any]) -> dict[str, Any]:
+def _columns(values: dict[str, Any]) -> dict[str, Any]:
     """The columns of a new user, by their names.
 
     Raises:
@@ -205,15 +207,15 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
         raise MalformedRecordError("Passwords are not imported, only their hashes: use password_hash.")
     if "email" not in values:
         raise MalformedRecordError("There is no email address.")
-    row: dict[str, Any] = {name: _claim(name, values[name]) for name in TEXTS & values.keys() - {"email"}}
-    row |= {name: _boolean(name, values.get(name, False)) for name in VERIFIED}
+    row: dict[str, Any] = {name: _claim(name, values[name]) for name in TEXT_CLAIMS & values.keys() - {"email"}}
+    row |= {name: _boolean(name, values.get(name, False)) for name in VERIFICATION_CLAIMS}
     row["id"] = _sub(values["sub"]) if "sub" in values else ids.uuid7()
     told = _text("email", values["email"])
     row["email"] = normalise_email(told)
-    row["email_verified"] = row["email_verified"] and is_as_told(told, row["email"])
+    row["email_verified"] = row["email_verified"] and is_same_spelling(told, row["email"])
     row["address"] = _address(values)
     if "password_hash" in values:
-        row["password_hash"] = imported_hashes.check(_text("password_hash", values["password_hash"]))
+        row["password_hash"] = imported_hashes.validate(_text("password_hash", values["password_hash"]))
     if _boolean("disabled", values.get("disabled", False)):
         row["disabled_at"] = clock.now()
     return row
@@ -267,8 +269,8 @@ def _claim(name: str, value: object) -> str:
 def _text(name: str, value: object, unwanted: re.Pattern[str] = _NOT_TEXT) -> str:
     if not isinstance(value, str):
         raise MalformedRecordError(f"The {name} is not text.")
-    if len(value) > MAX_TEXT:
-        raise MalformedRecordError(f"The {name} is longer than {MAX_TEXT} characters.")
+    if len(value) > MAX_TEXT_LENGTH:
+        raise MalformedRecordError(f"The {name} is longer than {MAX_TEXT_LENGTH} characters.")
     if unwanted.search(value):
         raise MalformedRecordError(f"The {name} is not UTF-8, or holds control characters.")
     return value.strip()

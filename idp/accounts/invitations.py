@@ -28,7 +28,7 @@ _USE = """
 """
 
 
-class Invited(NamedTuple):
+class PendingInvitation(NamedTuple):
     """What an invitation says."""
 
     id: UUID
@@ -36,11 +36,11 @@ class Invited(NamedTuple):
     name: str | None
 
     @classmethod
-    def of(cls, row: asyncpg.Record | None) -> "Invited | None":
+    def of(cls, row: asyncpg.Record | None) -> "PendingInvitation | None":
         return cls(row["id"], row["email"], row["name"]) if row is not None else None
 
 
-def link(token: str) -> str:
+def invitation_url(token: str) -> str:
     return f"{settings().issuer}/invitation?token={token}"
 
 
@@ -62,18 +62,18 @@ async def invite(email: str, name: str | None = None) -> str:
         await execute(_WITHDRAW, email)
         await execute(_INSERT, ids.uuid7(), email, name, ids.digest(token), lifetime)
         await outbox.queue(
-            email, "invitation", lifetime=lifetime, name=name, link=link(token), days=max(1, lifetime // DAY)
+            email, "invitation", lifetime=lifetime, name=name, link=invitation_url(token), days=max(1, lifetime // DAY)
         )
         await record("user_invited")
-    return link(token)
+    return invitation_url(token)
 
 
-async def peek(token: str) -> Invited | None:
+async def find_pending(token: str) -> PendingInvitation | None:
     """The invitation of a link, if it can be used."""
-    return Invited.of(await fetchrow(_PEEK, ids.digest(token)))
+    return PendingInvitation.of(await fetchrow(_PEEK, ids.digest(token)))
 
 
-async def use(invitation_id: UUID) -> str | None:
+async def consume(invitation_id: UUID) -> str | None:
     """Use an invitation, once. Runs in the transaction that creates the account.
 
     Returns:

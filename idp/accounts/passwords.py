@@ -35,7 +35,7 @@ T = TypeVar("T")
 #: How far threads that hash stand back, from 0 to 19.
 NICENESS = 10
 #: Of so many hashings the time is averaged.
-AVERAGED = 8
+AVERAGED_CALLS = 8
 #: Lengths in characters (NIST SP 800-63B section 5.1.1.2). The shortest concerns only new passwords.
 MIN_LENGTH, MAX_LENGTH = 8, 1024
 
@@ -60,7 +60,7 @@ async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) 
     known = [*user_inputs, settings().product_name]
     found = await _pool().run(strength.estimate, password, known)
     if found.score < settings().password_min_score:
-        raise InvalidPasswordError(strength.refusal(found))
+        raise InvalidPasswordError(strength.explain_weakness(found))
     if await is_breached(_normalised(password)):
         raise InvalidPasswordError(_("The password is known from a data breach elsewhere. Choose another one."))
 
@@ -139,7 +139,7 @@ def _encoded(password: str) -> bytes:
 
 def _matches(hash: str, password: str) -> bool:
     """Ours are of the normalised form, those of others often of what was typed."""
-    one = _is_argon2 if hash.startswith("$argon2") else imported_hashes.matches
+    one = _is_argon2 if hash.startswith("$argon2") else imported_hashes.verify
     return any(one(hash, _encoded(form)) for form in dict.fromkeys((_normalised(password), password)))
 
 
@@ -171,7 +171,7 @@ def _decoy() -> str:
     return f"$argon2id$v=19${costs}${salt}${digest}"
 
 
-def _stand_back() -> None:
+def _lower_priority() -> None:
     """Let every other thread go first: whoever only fetches a key must not wait for a CPU that hashes."""
     if sys.platform == "linux":
         # Of this thread alone, on Linux.
@@ -190,7 +190,7 @@ class _Pool:
     def __init__(
         self, threads: int, queue: int, longest_wait: float = math.inf, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing", initializer=_stand_back)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing", initializer=_lower_priority)
         self._threads, self._queue, self._longest_wait, self._now = threads, queue, longest_wait, now
         self._lock = threading.Lock()
         #: Under way or waiting.
@@ -230,7 +230,7 @@ class _Pool:
         try:
             return function()
         finally:
-            self._seconds += (self._now() - started - self._seconds) / AVERAGED
+            self._seconds += (self._now() - started - self._seconds) / AVERAGED_CALLS
 
     def _done(self, _: Future[Any]) -> None:
         threads.computing(-1)

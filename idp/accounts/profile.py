@@ -119,8 +119,8 @@ async def update_profile(user: User, entered: Mapping[str, str]) -> bool:
     Raises:
         InvalidProfileError: a value is not fit.
     """
-    values = [_read(name, entered.get(name, "").strip()) for name in FIELDS]
-    address = _read_address(entered)
+    values = [_validate(name, entered.get(name, "").strip()) for name in FIELDS]
+    address = _validate_address(entered)
     stored = msgspec.json.encode(address).decode() if address else None
     async with transaction():
         if not await execute(_UPDATE, user.id, *values, stored, user.updated_at):
@@ -129,16 +129,16 @@ async def update_profile(user: User, entered: Mapping[str, str]) -> bool:
     return True
 
 
-def _read(name: str, text: str) -> str | None:
+def _validate(name: str, text: str) -> str | None:
     if not text:
         return None
     value = FIELDS[name](text)
     if value is None:
-        raise InvalidProfileError(name, _refusal(name))
+        raise InvalidProfileError(name, _message(name))
     return value
 
 
-def _refusal(name: str) -> str:
+def _message(name: str) -> str:
     if FIELDS[name] is _url:
         return _("A link must be a whole one, such as https://example.com/me.")
     special = {
@@ -150,7 +150,7 @@ def _refusal(name: str) -> str:
     return special.get(name) or _("That is too long, or has signs that cannot be shown.")
 
 
-def _read_address(entered: Mapping[str, str]) -> dict[str, str]:
+def _validate_address(entered: Mapping[str, str]) -> dict[str, str]:
     members = {}
     for name in ADDRESS_MEMBERS:
         text = entered.get(f"address.{name}", "").replace("\r\n", "\n").strip()

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from idp.accounts import email_proofs
-from idp.accounts.email_proofs import Proved, Purpose
+from idp.accounts.email_proofs import Purpose, VerifiedEmail
 from idp.accounts.passwords import check_new_password, hash_password
 from idp.accounts.tables import User, user_by_email
 from idp.accounts.users import SignOut
@@ -19,7 +19,7 @@ _SET_PASSWORD = """
 """
 
 
-async def mail_reset(email: str, flow_id: str) -> None:
+async def send_reset(email: str, flow_id: str) -> None:
     """Mail a link, and a code for whoever asked; nothing tells whether anybody has the address.
 
     Args:
@@ -29,7 +29,7 @@ async def mail_reset(email: str, flow_id: str) -> None:
     await _mail(email, user if user is not None and user.disabled_at is None else None, flow_id)
 
 
-async def mail_reset_to(user: User) -> None:
+async def send_reset_to_user(user: User) -> None:
     """Mail a link to a user for whom an administrator asked. There is no page to type a code on."""
     await _mail(user.email, user if user.disabled_at is None else None, None)
 
@@ -37,13 +37,13 @@ async def mail_reset_to(user: User) -> None:
 async def _mail(email: str, user: User | None, flow_id: str | None) -> None:
     lifetime = settings().password_reset_lifetime
     async with transaction():
-        sent = await email_proofs.prepare(
+        sent = await email_proofs.create(
             Purpose.PASSWORD_RESET,
             email,
             lifetime=lifetime,
             flow_id=flow_id,
             user_id=user.id if user else None,
-            void=user is None,
+            decoy=user is None,
         )
         await outbox.queue(
             email,
@@ -59,7 +59,7 @@ async def _mail(email: str, user: User | None, flow_id: str | None) -> None:
         await record("password_reset_requested", user_id=user.id if user else None, limit_key=email)
 
 
-async def reset(proved: Proved, password: str, sign_out: SignOut) -> bool:
+async def reset_password(proved: VerifiedEmail, password: str, sign_out: SignOut) -> bool:
     """Set a new password, and end all that was signed in with the old one.
 
     Args:
@@ -78,7 +78,7 @@ async def reset(proved: Proved, password: str, sign_out: SignOut) -> bool:
     await check_new_password(password, user_inputs=[proved.email])
     password_hash = await hash_password(password)
     async with transaction():
-        if not await email_proofs.take(proved):
+        if not await email_proofs.consume(proved):
             return False
         return await _set_password(proved.user_id, proved.email, password_hash, sign_out)
 

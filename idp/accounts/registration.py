@@ -8,14 +8,14 @@ from uuid import UUID
 from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import Origin, User, user_by_email
-from idp.accounts.users import add_user
+from idp.accounts.users import insert_user
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import locale
 from idp.mail import outbox
 from idp.settings import settings
 
 
-async def mail_proof(email: str, flow_id: str, link_prefix: str) -> None:
+async def send_proof(email: str, flow_id: str, link_prefix: str) -> None:
     """Mail a code and a link; to somebody who has an account, the advice to use it.
 
     The mail says nothing that was entered: who reads the address may be somebody else.
@@ -26,8 +26,8 @@ async def mail_proof(email: str, flow_id: str, link_prefix: str) -> None:
     user = await user_by_email(email)
     lifetime = settings().email_code_lifetime
     async with transaction():
-        sent = await email_proofs.prepare(
-            Purpose.REGISTRATION, email, lifetime=lifetime, flow_id=flow_id, void=user is not None
+        sent = await email_proofs.create(
+            Purpose.REGISTRATION, email, lifetime=lifetime, flow_id=flow_id, decoy=user is not None
         )
         if user is None:
             await outbox.queue(
@@ -44,7 +44,9 @@ async def mail_proof(email: str, flow_id: str, link_prefix: str) -> None:
             )
 
 
-async def create(email: str, password_hash: str | None, name: str | None, *, invited: bool = False) -> UUID | None:
+async def create_account(
+    email: str, password_hash: str | None, name: str | None, *, invited: bool = False
+) -> UUID | None:
     """Make the account of a proved address, and welcome its owner. Runs in the caller's transaction.
 
     Args:
@@ -61,7 +63,7 @@ async def create(email: str, password_hash: str | None, name: str | None, *, inv
         locale=locale.get(),
         origin=Origin.INVITATION if invited else Origin.REGISTRATION,
     )
-    if not await add_user(user):
+    if not await insert_user(user):
         return None
     await outbox.queue(email, "welcome", name=name)
     return user.id

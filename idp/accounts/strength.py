@@ -11,7 +11,7 @@ from idp.infra.i18n import gettext as _
 
 #: Characters that are looked at. The work grows with the cube of the length, and holds the interpreter's lock: a
 #: password made to be slow takes 20 ms at this length, and 1 s at 100. What begins well enough is strong enough.
-LOOKED_AT = 32
+MAX_ESTIMATED_LENGTH = 32
 
 
 class Strength(NamedTuple):
@@ -28,15 +28,15 @@ def estimate(password: str, user_inputs: Sequence[str] = ()) -> Strength:
     Args:
         user_inputs: what others may know of the person, as their address and name.
     """
-    result = zxcvbn(_plain(password), [_plain(word) for text in user_inputs for word in _words(text)])
+    result = zxcvbn(_normalise(password), [_normalise(word) for text in user_inputs for word in _words(text)])
     feedback = result.feedback
     if feedback is None:
         return Strength(int(result.score), None, ())
-    warning = _name(feedback.warning) if feedback.warning is not None else None
-    return Strength(int(result.score), warning, tuple(map(_name, feedback.suggestions)))
+    warning = _member_name(feedback.warning) if feedback.warning is not None else None
+    return Strength(int(result.score), warning, tuple(map(_member_name, feedback.suggestions)))
 
 
-def refusal(strength: Strength) -> str:
+def explain_weakness(strength: Strength) -> str:
     """Why a password is not strong enough, and what to do, in the reader's language."""
     sentences = _sentences()
     told = [strength.warning, *strength.suggestions] if strength.warning else [*strength.suggestions]
@@ -44,8 +44,8 @@ def refusal(strength: Strength) -> str:
     return " ".join([_("The password is too easy to guess."), *advice])
 
 
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).encode("utf-8", "replace").decode()[:LOOKED_AT]
+def _normalise(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).encode("utf-8", "replace").decode()[:MAX_ESTIMATED_LENGTH]
 
 
 def _words(text: str) -> set[str]:
@@ -53,7 +53,7 @@ def _words(text: str) -> set[str]:
     return {text, *re.split(r"[\W_]+", text)} - {""}
 
 
-def _name(member: object) -> str:
+def _member_name(member: object) -> str:
     # These look like members of an enumeration, but have neither a name nor a hash.
     return repr(member).rpartition(".")[2]
 

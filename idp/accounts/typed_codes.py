@@ -6,7 +6,7 @@ import unicodedata
 MAX_LENGTH = 64
 
 
-def characters(text: str) -> str:
+def normalise_code(text: str) -> str:
     """The letters and digits of a code, in lower case; empty if the text is too long for one.
 
     Digits of all scripts are ASCII digits, as full-width and Arabic-Indic ones are. Spaces, dashes, dots and marks that

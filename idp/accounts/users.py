@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from idp.accounts.addresses import is_as_told, normalise_email
-from idp.accounts.claims import ADDRESS_MEMBERS, TEXTS, VERIFIED
+from idp.accounts.addresses import is_same_spelling, normalise_email
+from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.passwords import hash_password
 from idp.accounts.tables import Origin, User
@@ -50,16 +50,16 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
     """
     user = User(email=normalise_email(email), origin=Origin.OPERATOR, **_columns(claims))
     # What is known of another spelling says nothing of this one.
-    user.email_verified = user.email_verified and is_as_told(email.strip(), user.email)
+    user.email_verified = user.email_verified and is_same_spelling(email.strip(), user.email)
     if password is not None:
         user.password_hash = await hash_password(password)
     async with transaction():
-        if not await add_user(user):
+        if not await insert_user(user):
             raise EmailTakenError
     return user
 
 
-async def add_user(user: User) -> bool:
+async def insert_user(user: User) -> bool:
     """Keep a new user, in the caller's transaction. Returns False when somebody has the address."""
     added = await User.insert(user).on_conflict(target=User.email, action="DO NOTHING").returning(User.id)
     if added:
@@ -68,7 +68,7 @@ async def add_user(user: User) -> bool:
 
 
 def _columns(claims: dict[str, Any]) -> dict[str, Any]:
-    unknown = claims.keys() - TEXTS - VERIFIED.keys() - {"address"}
+    unknown = claims.keys() - TEXT_CLAIMS - VERIFICATION_CLAIMS.keys() - {"address"}
     if unknown:
         raise TypeError(f"no such claims: {', '.join(sorted(unknown))}")
     columns = dict(claims)
@@ -78,7 +78,7 @@ def _columns(claims: dict[str, Any]) -> dict[str, Any]:
     return columns
 
 
-async def keep_password(user_id: UUID, password_hash: str, sign_out: SignOut) -> bool:
+async def change_password_hash(user_id: UUID, password_hash: str, sign_out: SignOut) -> bool:
     """Change the hash, in the caller's transaction, and end what the old password gave. Returns whether it did."""
     if not await execute(_SET_PASSWORD, user_id, password_hash):
         return False
@@ -98,7 +98,7 @@ async def set_password(user_id: UUID, password: str, sign_out: SignOut) -> bool:
     """
     password_hash = await hash_password(password)
     async with transaction():
-        if not await keep_password(user_id, password_hash, sign_out):
+        if not await change_password_hash(user_id, password_hash, sign_out):
             return False
         await record("password_changed", user_id=user_id)
     return True

@@ -180,9 +180,9 @@ async def contain_upstream(upstream_id: str) -> Report:
         UnknownSubjectError: there is no such upstream, or it is configured by settings.
     """
     async with transaction():
-        if upstream_id in {known.id for known in registry.of_settings(settings())}:
+        if upstream_id in {known.id for known in registry.from_settings(settings())}:
             raise UnknownSubjectError("upstream", "It is one of the settings: unset its client id and restart.")
-        if upstream_id not in {known.id for known in await registry.stored()}:
+        if upstream_id not in {known.id for known in await registry.load_stored()}:
             raise UnknownSubjectError("upstream")
         await registry.disable(upstream_id)
         sessions = [row["id"] for row in await fetch(_SESSIONS_OF_UPSTREAM, upstream_id)]

@@ -111,7 +111,7 @@ async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
     if upstream is None:
         raise InvalidUpstreamError(f"There is no upstream {upstream_id} that was added.")
     if as_json:
-        print_json(known.shown(upstream))
+        print_json(known.without_secret(upstream))
     else:
         click.echo(f"The upstream {upstream_id} is changed.")
 
@@ -138,9 +138,9 @@ async def list_upstreams(as_json: bool) -> None:
     from idp.federation import registry as known
     from idp.settings import settings
 
-    found = [*known.of_settings(settings()), *await known.stored()]
+    found = [*known.from_settings(settings()), *await known.load_stored()]
     if as_json:
-        print_json([known.shown(upstream) for upstream in found])
+        print_json([known.without_secret(upstream) for upstream in found])
         return
     print_table(
         ("Id", "Name", "Kind", "Issuer", "Redirect URI", "Disabled"),
@@ -158,7 +158,7 @@ async def test(upstream_id: str) -> None:
     from idp.federation.errors import InvalidUpstreamError
     from idp.settings import settings
 
-    found = {one.id: one for one in [*known.of_settings(settings()), *await known.stored()]}
+    found = {one.id: one for one in [*known.from_settings(settings()), *await known.load_stored()]}
     if upstream_id not in found:
         raise InvalidUpstreamError(f"There is no upstream {upstream_id}.")
     for sentence in await providers.KINDS[found[upstream_id].kind].test(found[upstream_id]):
@@ -197,4 +197,4 @@ async def order(upstream_ids: tuple[str, ...]) -> None:
     """Set the order of the providers' buttons. Those from the settings come first, those not named last."""
     from idp.federation import registry as known
 
-    await known.order(upstream_ids)
+    await known.reorder(upstream_ids)

@@ -16,7 +16,7 @@ from idp.cli.output import json_option, print_json, text
 from idp.errors import OperatorError
 
 if TYPE_CHECKING:
-    from idp.accounts.imports import Refusal
+    from idp.accounts.imports import RejectedRecord
 
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 #: Maximum number of refused lines to print.
@@ -59,7 +59,7 @@ async def import_command(
         raise UnknownFormatError
     records = read_csv(file, COLUMNS) if format_ == "csv" else read_json_lines(file)
     counts = {"imported": 0, "existing": 0, "refused": 0}
-    shown: list[Refusal] = []
+    shown: list[RejectedRecord] = []
     with _report(report, file) as write, _progress(file) as progress:
         async for batch in import_users(records, store, dry_run=dry_run):
             write(batch.refused)
@@ -84,7 +84,7 @@ async def import_command(
 
 
 @contextmanager
-def _report(path: Path | None, file: BinaryIO) -> "Iterator[Callable[[list[Refusal]], None]]":
+def _report(path: Path | None, file: BinaryIO) -> "Iterator[Callable[[list[RejectedRecord]], None]]":
     """Writes refused lines as JSON lines, or as CSV for a name that ends in .csv. Only the owner can read the file."""
     if path is None:
         yield lambda refused: None

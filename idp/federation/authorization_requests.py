@@ -27,7 +27,7 @@ _FIND = f"SELECT flow_id, session_id, acr, auth_after FROM upstream_attempt WHER
 _TAKE = f"UPDATE upstream_attempt SET consumed_at = now() WHERE {_LIVE}"  # noqa: S608
 
 
-class Attempt(NamedTuple):
+class StoredRequest(NamedTuple):
     """One that is under way. ``flow_id`` or ``session_id`` says whose it is."""
 
     state: str
@@ -38,7 +38,7 @@ class Attempt(NamedTuple):
     auth_after: datetime | None
 
     @property
-    def trip(self) -> AuthorizationRequest:
+    def request(self) -> AuthorizationRequest:
         """What the provider's answer must fit to."""
         nonce, verifier = _derived(self.state, "nonce"), _derived(self.state, "code_verifier")
         return AuthorizationRequest(self.state, nonce, verifier, acr=self.acr, auth_after=self.auth_after)
@@ -50,14 +50,14 @@ def _derived(state: str, purpose: str) -> str:
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-async def start(
+async def create(
     upstream_id: str,
     *,
     flow_id: str | None = None,
     session_id: UUID | None = None,
     acr: str | None = None,
     max_age: int | None = None,
-) -> Attempt:
+) -> StoredRequest:
     """Begin one.
 
     Args:
@@ -68,15 +68,15 @@ async def start(
     oldest = None if max_age is None else float(max_age)
     row = await fetchrow(_INSERT, ids.digest(state), upstream_id, flow_id, session_id, acr, oldest, float(LIFETIME))
     assert row is not None  # noqa: S101 -- INSERT … RETURNING gives its row
-    return Attempt(state, upstream_id, flow_id, session_id, acr, row["auth_after"])
+    return StoredRequest(state, upstream_id, flow_id, session_id, acr, row["auth_after"])
 
 
-async def find(state: str, upstream_id: str) -> Attempt | None:
+async def find(state: str, upstream_id: str) -> StoredRequest | None:
     """The one that a callback speaks of. Whose it is must be checked before it is taken."""
     row: asyncpg.Record | None = await fetchrow(_FIND, ids.digest(state), upstream_id)
-    return Attempt(state, upstream_id, *row) if row is not None else None
+    return StoredRequest(state, upstream_id, *row) if row is not None else None
 
 
-async def take(attempt: Attempt) -> bool:
+async def consume(attempt: StoredRequest) -> bool:
     """End it, once. Returns whether this call did."""
     return bool(await execute(_TAKE, ids.digest(attempt.state), attempt.upstream_id))

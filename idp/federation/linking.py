@@ -10,7 +10,7 @@ import msgspec
 
 from idp import ids
 from idp.accounts.tables import Origin, User, user_by_id
-from idp.accounts.users import add_user
+from idp.accounts.users import insert_user
 from idp.audit.events import record
 from idp.errors import ProofError
 from idp.federation.models import UserInfo
@@ -82,7 +82,7 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
     auth_time: int | None = None
 
 
-def found(upstream_id: str, person: UserInfo, *, keep_tokens: bool) -> ExternalIdentity:
+def external_identity(upstream_id: str, person: UserInfo, *, keep_tokens: bool) -> ExternalIdentity:
     """What is kept of a person."""
     tokens = None
     if keep_tokens and person.tokens is not None:
@@ -98,7 +98,7 @@ def _context(issuer: str, subject: str) -> str:
     return f"identity.tokens:{issuer} {subject}"
 
 
-async def known(somebody: ExternalIdentity) -> UUID | None:
+async def find_user(somebody: ExternalIdentity) -> UUID | None:
     """The user who has this identity, if there is one. Notes that it was used.
 
     Raises:
@@ -125,7 +125,7 @@ async def link(user_id: UUID, somebody: ExternalIdentity) -> bool:
     return True
 
 
-async def keep(user_id: UUID, issuer: str, subject: str, upstream_id: str | None) -> None:
+async def import_identity(user_id: UUID, issuer: str, subject: str, upstream_id: str | None) -> None:
     """Make an identity that another system knew that of a user who was just made. In the caller's transaction.
 
     Args:
@@ -143,20 +143,20 @@ async def create_user(somebody: ExternalIdentity) -> UUID | None:
     assert somebody.email is not None and somebody.email_verified  # noqa: S101, PT018
     claims: dict[str, Any] = {"locale": locale.get()} | somebody.claims
     user = User(email=somebody.email, email_verified=True, origin=Origin.UPSTREAM, **claims)
-    if not await add_user(user):
+    if not await insert_user(user):
         return None
     await outbox.queue(somebody.email, "welcome", name=user.name)
     await link(user.id, somebody)
     return user.id
 
 
-async def owner_of(email: str) -> UUID | None:
+async def find_email_owner(email: str) -> UUID | None:
     """Who has an address here: they have shown so, or the operator says so."""
     row = await fetchrow(_OWNED, email)
     return row["id"] if row is not None else None
 
 
-async def void(email: str) -> None:
+async def release_email(email: str) -> None:
     """Take an address from a stranger who claimed it and never showed that they read it.
 
     In the caller's transaction. The account is kept, disabled and with nothing to sign in by, for the operator to look
@@ -170,7 +170,7 @@ async def void(email: str) -> None:
     await record("account_voided", user_id=row["id"])
 
 
-async def identities_of(user_id: UUID) -> list[asyncpg.Record]:
+async def list_identities(user_id: UUID) -> list[asyncpg.Record]:
     """What a user has linked, the oldest first."""
     return await fetch(_LIST, user_id)
 
@@ -191,7 +191,7 @@ async def unlink(user_id: UUID, identity_id: UUID, *, by_mail: bool) -> str | No
     return str(row["upstream_id"])
 
 
-async def tell(user_id: UUID, template: str, upstream_name: str) -> None:
+async def notify(user_id: UUID, template: str, upstream_name: str) -> None:
     """Mail the owner of an account that its ways in have changed."""
     user = await user_by_id(user_id)
     if user is not None:

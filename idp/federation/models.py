@@ -66,7 +66,7 @@ class AuthorizationRequest(NamedTuple):
         auth_after: the person must have signed in there after this moment.
         max_age: the same in seconds before now, to ask the provider for. 0: it is to ask the person, whoever is signed
             in there.
-        choose: the person is signed in here, and goes there to be asked who they are.
+        select_account: the person is signed in here, and goes there to be asked who they are.
     """
 
     state: str
@@ -76,7 +76,7 @@ class AuthorizationRequest(NamedTuple):
     acr: str | None = None
     auth_after: datetime | None = None
     max_age: int | None = None
-    choose: bool = False
+    select_account: bool = False
 
 
 class UserInfo(NamedTuple):

@@ -65,7 +65,7 @@ def configure(**values: Any) -> Upstream:
     return upstream
 
 
-def of_settings(config: Settings) -> list[Upstream]:
+def from_settings(config: Settings) -> list[Upstream]:
     """Those that settings alone configure."""
     found = []
     if config.google_client_id:
@@ -73,7 +73,7 @@ def of_settings(config: Settings) -> list[Upstream]:
             configure(
                 kind="google",
                 client_id=config.google_client_id,
-                client_secret=_revealed(config.google_client_secret),
+                client_secret=_reveal(config.google_client_secret),
                 required_claims={"hd": config.google_domains} if config.google_domains else {},
             )
         )
@@ -82,14 +82,14 @@ def of_settings(config: Settings) -> list[Upstream]:
             configure(
                 kind="github",
                 client_id=config.github_client_id,
-                client_secret=_revealed(config.github_client_secret),
+                client_secret=_reveal(config.github_client_secret),
                 organizations=config.github_organizations,
             )
         )
     return found
 
 
-def _revealed(secret: Any) -> str | None:
+def _reveal(secret: Any) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
@@ -97,7 +97,7 @@ def _context(upstream_id: str) -> str:
     return f"upstream.client_secret:{upstream_id}"
 
 
-async def stored() -> list[Upstream]:
+async def load_stored() -> list[Upstream]:
     """Those that were added, disabled ones too, in the operator's order."""
     found = []
     for row in await fetch(_ALL):
@@ -109,16 +109,16 @@ async def stored() -> list[Upstream]:
     return found
 
 
-def shown(upstream: Upstream) -> dict[str, Any]:
+def without_secret(upstream: Upstream) -> dict[str, Any]:
     """All that may be seen of one: not its secret."""
     config: dict[str, Any] = msgspec.to_builtins(upstream)
     del config["client_secret"]
     return config | {"redirect_uri": upstream.redirect_uri}
 
 
-def _stored(upstream: Upstream) -> tuple[str, bytes | None]:
+def _to_row(upstream: Upstream) -> tuple[str, bytes | None]:
     """The configuration without its secret, and that one sealed."""
-    config, secret = shown(upstream), upstream.client_secret
+    config, secret = without_secret(upstream), upstream.client_secret
     del config["redirect_uri"]
     sealed = vault.seal(secret.encode(), _context(upstream.id)) if secret else None
     return msgspec.json.encode(config).decode(), sealed
@@ -126,10 +126,10 @@ def _stored(upstream: Upstream) -> tuple[str, bytes | None]:
 
 async def add(upstream: Upstream) -> bool:
     """Keep a new provider. Returns False when there is one of this id."""
-    config, sealed = _stored(upstream)
+    config, sealed = _to_row(upstream)
     async with transaction():
         await cache_invalidation.announce(TOPIC)
-        if upstream.id in {known.id for known in of_settings(settings())} or not await execute(
+        if upstream.id in {known.id for known in from_settings(settings())} or not await execute(
             _INSERT, upstream.id, config, sealed
         ):
             return False
@@ -153,13 +153,13 @@ async def update(upstream_id: str, expected: datetime | None = None, **changes: 
     async with transaction():
         # First, because it makes whoever else changes one wait: what is read stays true until it is written.
         await cache_invalidation.announce(TOPIC)
-        known = next((known for known in await stored() if known.id == upstream_id), None)
+        known = next((known for known in await load_stored() if known.id == upstream_id), None)
         if known is None:
             return None
         upstream = configure(**msgspec.structs.asdict(known) | changes)
         if (known.id, known.kind, known.issuer) != (upstream.id, upstream.kind, upstream.issuer):
             raise InvalidUpstreamError("Its id, its kind and its issuer cannot be changed. Add another one.")
-        if not await execute(_UPDATE, upstream_id, *_stored(upstream), expected):
+        if not await execute(_UPDATE, upstream_id, *_to_row(upstream), expected):
             return None
         await record("upstream_updated", detail={"upstream": upstream_id})
     return upstream
@@ -175,7 +175,7 @@ async def delete(upstream_id: str, expected: datetime | None = None) -> bool:
     return True
 
 
-async def order(upstream_ids: Sequence[str]) -> None:
+async def reorder(upstream_ids: Sequence[str]) -> None:
     """Put providers first, in this order.
 
     Raises:
@@ -183,7 +183,7 @@ async def order(upstream_ids: Sequence[str]) -> None:
     """
     async with transaction():
         await cache_invalidation.announce(TOPIC)
-        others = [known.id for known in await stored() if known.id not in upstream_ids]
+        others = [known.id for known in await load_stored() if known.id not in upstream_ids]
         if await execute(_ORDER, [*upstream_ids, *others]) != len(upstream_ids) + len(others):
             raise InvalidUpstreamError("One of them was not added, or is named twice.")
         await record("upstreams_ordered", detail={"upstreams": list(upstream_ids)})
@@ -191,15 +191,15 @@ async def order(upstream_ids: Sequence[str]) -> None:
 
 async def disable(upstream_id: str) -> bool:
     """Let nobody sign in with it. Returns whether this call did it."""
-    return await _switch(_DISABLE, upstream_id, "upstream_disabled")
+    return await _set_state(_DISABLE, upstream_id, "upstream_disabled")
 
 
 async def enable(upstream_id: str) -> bool:
     """Let people sign in with it again. Returns whether this call did it."""
-    return await _switch(_ENABLE, upstream_id, "upstream_enabled")
+    return await _set_state(_ENABLE, upstream_id, "upstream_enabled")
 
 
-async def _switch(statement: str, upstream_id: str, event: str) -> bool:
+async def _set_state(statement: str, upstream_id: str, event: str) -> bool:
     async with transaction():
         await cache_invalidation.announce(TOPIC)
         if not await execute(statement, upstream_id):
@@ -216,7 +216,7 @@ class Upstreams:
 
     async def load(self) -> None:
         """Read everything again. On failure all stays as it was."""
-        found = [*of_settings(settings()), *await stored()]
+        found = [*from_settings(settings()), *await load_stored()]
         self._by_id = {upstream.id: upstream for upstream in found if not upstream.disabled}
 
     def get(self, upstream_id: str) -> Upstream | None:

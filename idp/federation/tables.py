@@ -44,7 +44,7 @@ class Identity(Table, tablename="identity", db=engine):
     one_user_each = Unique([issuer, subject])
 
 
-class Attempt(Table, tablename="upstream_attempt", db=engine):
+class UpstreamAttempt(Table, tablename="upstream_attempt", db=engine):
     """A browser on its way to an upstream provider and back, once.
 
     It is named by the hash of ``state``; nonce and code verifier are derived from that. ``flow_id`` is the sign-in

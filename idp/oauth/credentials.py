@@ -30,7 +30,7 @@ async def credentials_changed(user_id: UUID, reason: str) -> Counter[str]:
         how many of each were ended.
     """
     ended = Counter[str]()
-    ended["email_proofs"] = await email_proofs.withdraw_of_user(user_id)
+    ended["email_proofs"] = await email_proofs.revoke_for_user(user_id)
     ended["pending_totp"] = await totp.delete_pending(user_id)
     ended["upstream_attempts"] = await execute(_LINKS, user_id)
     ended.update(await sign_out_user(user_id, reason))

@@ -80,7 +80,7 @@ async def export(user: User) -> dict[str, Any]:
         ],
         "identities": [
             {name: identity[name] for name in ("issuer", "email", "created_at", "last_used_at")}
-            for identity in await linking.identities_of(user.id)
+            for identity in await linking.list_identities(user.id)
         ],
         "consents": await consent.authorized_applications(user.id),
         "sessions": [dict(row) for row in await fetch(_SESSIONS, user.id)],

@@ -31,7 +31,7 @@ async def _page(
     token: str | None = None,
     error: str | None = None,
 ) -> Response[str]:
-    sent_to = await email_proofs.waiting(Purpose.EMAIL_CHANGE, str(account.session.id))
+    sent_to = await email_proofs.pending_email(Purpose.EMAIL_CHANGE, str(account.session.id))
     return account_page(
         request, "email", account, error=error, entered=entered, token=token, sent_to=sent_to, action=PATH
     )
@@ -84,7 +84,7 @@ async def _send(request: AnyRequest, account: AccountRequest, entered: str) -> R
         await limits.count_mail(email, request)
     except TooManyRequestsError as error:
         return slowed_down(await _page(request, account, entered=entered, error=wait_sentence(error)), error)
-    await email_change.mail_confirmation(account.user, email, account.session.id)
+    await email_change.send_confirmation(account.user, email, account.session.id)
     return see_other(f"{PATH}?done=email-sent")
 
 

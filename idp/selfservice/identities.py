@@ -29,7 +29,7 @@ PATH = "/account/security"
 
 async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
     """Return the linked identities and the upstreams that can be linked."""
-    own = await linking.identities_of(account.user.id)
+    own = await linking.list_identities(account.user.id)
     secret = cookies.read(request, cookies.SESSION) or ""
     connected = {identity["upstream_id"] for identity in own}
     return {
@@ -57,7 +57,7 @@ async def ask_to_unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Res
     account = await require_session(request, PATH, fresh=True)
     if isinstance(account, Response):
         return account
-    own = await linking.identities_of(account.user.id)
+    own = await linking.list_identities(account.user.id)
     name = next((_name(identity["upstream_id"]) for identity in own if identity["id"] == identity_id), None)
     if name is None:
         return see_other(PATH)
@@ -82,7 +82,7 @@ async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[A
         parted = await linking.unlink(user.id, identity_id, by_mail=settings().email_code_sign_in)
         if parted is not None:
             cookies.append(await end_other_sessions(request, account, "identity_unlinked"))
-            await linking.tell(user.id, "identity_unlinked", _name(parted))
+            await linking.notify(user.id, "identity_unlinked", _name(parted))
     return see_other(f"{PATH}?done={'unlinked' if parted else 'last-way'}", cookies)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, Response, get, post
 
 from idp.accounts import invitations
-from idp.accounts.invitations import Invited
+from idp.accounts.invitations import PendingInvitation
 from idp.errors import PageError
 from idp.http import forms
 from idp.http.access import Access
@@ -20,8 +20,8 @@ AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
 
 
-async def _invited(token: str) -> Invited:
-    invited = await invitations.peek(token)
+async def _invited(token: str) -> PendingInvitation:
+    invited = await invitations.find_pending(token)
     if invited is None:
         raise PageError(
             _("This invitation cannot be used any more"), _("It was used already, or is too old. Ask for a new one.")

@@ -47,7 +47,9 @@ def _forgot_page(flow: Flow, username: str, sent_to: str | None, error: str | No
 async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Ask for the address and, once the mail is sent, for the code and a new password."""
     flow = await flows.load(request, flow_id)
-    return _forgot_page(flow, flow.login_hint, await email_proofs.waiting(Purpose.PASSWORD_RESET, flow.binding.id))
+    return _forgot_page(
+        flow, flow.login_hint, await email_proofs.pending_email(Purpose.PASSWORD_RESET, flow.binding.id)
+    )
 
 
 @post("/login/{flow_id:str}/forgot", opt=PAGE)
@@ -56,7 +58,7 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     flow = await flows.load(request, flow_id)
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, "login")
-    waiting = await email_proofs.waiting(Purpose.PASSWORD_RESET, flow.binding.id)
+    waiting = await email_proofs.pending_email(Purpose.PASSWORD_RESET, flow.binding.id)
     if form.get("action") == "send":
         username = form.get("username") or waiting or ""
         try:
@@ -105,7 +107,7 @@ def _reset_page(token: str, email: str, error: str | None = None) -> Response[st
 async def show_reset(request: AnyRequest) -> Response[Any]:
     """Show the target of the link. It changes nothing."""
     token = forms.query(request).get("token", "")
-    proved = await email_proofs.peek_token(token, Purpose.PASSWORD_RESET)
+    proved = await email_proofs.verify_token(token, Purpose.PASSWORD_RESET)
     if proved is None:
         raise _too_old()
     return _reset_page(token, proved.email)
@@ -116,7 +118,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
     """Set the new password."""
     form = await forms.form(request)
     token = form.get("token", "")
-    proved = await email_proofs.peek_token(token, Purpose.PASSWORD_RESET)
+    proved = await email_proofs.verify_token(token, Purpose.PASSWORD_RESET)
     try:
         changed = await reset_by_link(token, form.get("password", ""), credentials_changed, request)
     except InvalidPasswordError as error:
@@ -132,7 +134,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
 async def show_unlock(request: AnyRequest) -> Response[Any]:
     """Show the target of the unlock link, which is mailed after too many failed passwords."""
     token = forms.query(request).get("token", "")
-    if await email_proofs.peek_token(token, Purpose.UNLOCK) is None:
+    if await email_proofs.verify_token(token, Purpose.UNLOCK) is None:
         raise _too_old()
     return page("unlock.html", token=token, done=False)
 
@@ -140,7 +142,7 @@ async def show_unlock(request: AnyRequest) -> Response[Any]:
 @post("/unlock", opt=PAGE)
 async def unlock(request: AnyRequest) -> Response[Any]:
     """Unlock the account."""
-    proved = await email_proofs.take_token((await forms.form(request)).get("token", ""), Purpose.UNLOCK)
+    proved = await email_proofs.consume_token((await forms.form(request)).get("token", ""), Purpose.UNLOCK)
     if proved is None:
         raise _too_old()
     await limits.unlock(proved.email)

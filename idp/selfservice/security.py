@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, Response, get, post
 
 from idp.accounts.passwords import InvalidPasswordError, check_new_password, hash_password
-from idp.accounts.users import keep_password
+from idp.accounts.users import change_password_hash
 from idp.errors import TooManyRequestsError
 from idp.http.access import Access
 from idp.http.exception_handlers import slowed_down, wait_sentence
@@ -71,7 +71,7 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     except InvalidPasswordError as error:
         return account_page(request, "password", account, error=str(error))
     async with transaction():
-        await keep_password(user.id, password_hash, credentials_changed)
+        await change_password_hash(user.id, password_hash, credentials_changed)
         await notify_change(user, "password_changed")
         cookie = await sessions.restart(request, account.session)
     return see_other(f"{PATH}?done=password", [cookie])

@@ -13,4 +13,4 @@ async def store(user_id: UUID, totp_secret: str | None, identities: Sequence[Ide
     if totp_secret is not None:
         await totp.import_secret(user_id, totp_secret)
     for identity in identities:
-        await linking.keep(user_id, identity.issuer, identity.subject, identity.upstream)
+        await linking.import_identity(user_id, identity.issuer, identity.subject, identity.upstream)

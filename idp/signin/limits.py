@@ -165,7 +165,7 @@ async def _tell_owner(email: str, person: SignInSubject | None) -> None:
     lifetime, void = DAY, person is None or person.disabled
     user_id = person.user_id if person else None
     async with transaction():
-        sent = await email_proofs.prepare(Purpose.UNLOCK, email, lifetime=lifetime, user_id=user_id, void=void)
+        sent = await email_proofs.create(Purpose.UNLOCK, email, lifetime=lifetime, user_id=user_id, decoy=void)
         await outbox.queue(
             email,
             "account_locked",

@@ -21,7 +21,7 @@ async def request_reset(flow: Flow, username: str, browser: Browser | None) -> N
     """
     email = normalise_email(username)
     await limits.count_mail(email, browser)
-    await recovery.mail_reset(email, flow.binding.id)
+    await recovery.send_reset(email, flow.binding.id)
 
 
 async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut, browser: Browser | None) -> bool:
@@ -35,8 +35,8 @@ async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut,
         TooManyRequestsError: from this address.
     """
     await limits.count_step(browser)
-    proved = await email_proofs.check_code(Purpose.PASSWORD_RESET, flow.binding.id, code)
-    return proved is not None and await recovery.reset(proved, password, sign_out)
+    proved = await email_proofs.verify_code(Purpose.PASSWORD_RESET, flow.binding.id, code)
+    return proved is not None and await recovery.reset_password(proved, password, sign_out)
 
 
 async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: Browser | None) -> bool:
@@ -47,5 +47,5 @@ async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: B
         TooManyRequestsError: from this address.
     """
     await limits.count_step(browser)
-    proved = await email_proofs.peek_token(token, Purpose.PASSWORD_RESET)
-    return proved is not None and await recovery.reset(proved, password, sign_out)
+    proved = await email_proofs.verify_token(token, Purpose.PASSWORD_RESET)
+    return proved is not None and await recovery.reset_password(proved, password, sign_out)

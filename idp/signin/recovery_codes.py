@@ -44,7 +44,7 @@ async def generate(user_id: UUID) -> list[str]:
 
 async def consume(user_id: UUID, text: str) -> bool:
     """Use a code, once, however it was typed: in capitals, with spaces, with o for 0, with i or l for 1."""
-    code = typed_codes.characters(text).translate(_LOOKALIKES)
+    code = typed_codes.normalise_code(text).translate(_LOOKALIKES)
     if len(code) != LENGTH or not set(code) <= set(_ALPHABET):
         return False
     return bool(await execute(_USE, user_id, _hash(user_id, code)))

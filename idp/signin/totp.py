@@ -124,7 +124,7 @@ async def _accept(statement: str, row: asyncpg.Record | None, code: str) -> bool
 
 def _step_of(secret: str, code: str) -> int | None:
     """The time step that a code belongs to, of those that are accepted now."""
-    digits = typed_codes.characters(code)
+    digits = typed_codes.normalise_code(code)
     if not re.fullmatch("[0-9]{6}", digits):
         return None
     now = clock.timestamp() // STEP

@@ -8,7 +8,7 @@ from litestar.params import FromPath
 
 from idp.errors import PageError
 from idp.federation import authorization_requests, linking, providers
-from idp.federation.authorization_requests import Attempt
+from idp.federation.authorization_requests import StoredRequest
 from idp.federation.errors import UpstreamError
 from idp.federation.registry import upstreams
 from idp.http import cookies, forms
@@ -46,16 +46,16 @@ async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPa
         return see_other(flows.path(flow.binding))
     # Each trip is a row, as each flow is.
     await limits.count_flow(request)
-    attempt = await authorization_requests.start(
+    attempt = await authorization_requests.create(
         chosen.id,
         flow_id=flow.binding.id,
         acr=chosen.mfa_acr if flow.acr != SINGLE_FACTOR else None,
         max_age=flow.max_age,
     )
     signed_in = await sessions.current(request) is not None
-    trip = attempt.trip._replace(login_hint=flow.login_hint, max_age=flow.max_age, choose=signed_in)
+    authorization = attempt.request._replace(login_hint=flow.login_hint, max_age=flow.max_age, select_account=signed_in)
     try:
-        return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, trip))
+        return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, authorization))
     except UpstreamError as error:
         await step.record_failure(chosen, error)
         return await pages.show_error(request, flow, step.failure_message(error, chosen.name))
@@ -73,9 +73,9 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
         return see_other("/account/security")
     # A link to follow, so the token stands in the URL. It lets whoever has it do no more than begin this.
     check_form_token(forms.query(request), cookies.read(request, cookies.SESSION) or "", f"link {chosen.id}")
-    attempt = await authorization_requests.start(chosen.id, session_id=session.id)
+    attempt = await authorization_requests.create(chosen.id, session_id=session.id)
     try:
-        return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, attempt.trip))
+        return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, attempt.request))
     except UpstreamError as error:
         await step.record_failure(chosen, error)
         raise _not_linked(step.failure_message(error, chosen.name)) from error
@@ -131,7 +131,7 @@ async def _fresh(request: AnyRequest) -> SignedIn | None:
     return session
 
 
-async def _link(request: AnyRequest, attempt: Attempt, answer: dict[str, str]) -> Response[Any]:
+async def _link(request: AnyRequest, attempt: StoredRequest, answer: dict[str, str]) -> Response[Any]:
     session = await _fresh(request)
     if session is None or session.id != attempt.session_id:
         raise _not_linked(_("You were signed out meanwhile, or did it in another browser. Try again."))
@@ -143,7 +143,7 @@ async def _link(request: AnyRequest, attempt: Attempt, answer: dict[str, str]) -
     async with transaction():
         linked = await linking.link(session.user_id, somebody)
         if linked and chosen is not None:
-            await linking.tell(session.user_id, "identity_linked", chosen.name)
+            await linking.notify(session.user_id, "identity_linked", chosen.name)
     if not linked:
         raise _not_linked(_("It is connected to another account here. Disconnect it there first."))
     return see_other("/account/security?done=linked")

@@ -35,9 +35,9 @@ async def test_mails_of_administrators_are_each_user_s_own(
 ) -> None:
     users = [alice, *[await make_user() for _ in range(3)]]
     for user in users:
-        await recovery.mail_reset_to(user)
+        await recovery.send_reset_to_user(user)
     for user in users:
-        proved = await email_proofs.peek_token(links[user.email], Purpose.PASSWORD_RESET)
+        proved = await email_proofs.verify_token(links[user.email], Purpose.PASSWORD_RESET)
         assert proved is not None
         assert (proved.user_id, proved.email, proved.flow_id) == (user.id, user.email, None)
 
@@ -54,19 +54,19 @@ async def test_their_mail_has_no_code() -> None:
 
 
 async def test_one_s_own_mail_takes_the_place_of_the_one_before(alice: User, links: dict[str, str]) -> None:
-    await recovery.mail_reset_to(alice)
+    await recovery.send_reset_to_user(alice)
     first = links[alice.email]
-    await recovery.mail_reset_to(alice)
-    assert await email_proofs.peek_token(first, Purpose.PASSWORD_RESET) is None
-    assert await email_proofs.peek_token(links[alice.email], Purpose.PASSWORD_RESET) is not None
+    await recovery.send_reset_to_user(alice)
+    assert await email_proofs.verify_token(first, Purpose.PASSWORD_RESET) is None
+    assert await email_proofs.verify_token(links[alice.email], Purpose.PASSWORD_RESET) is not None
 
 
 async def test_one_that_was_asked_for_in_a_sign_in_stays(alice: User, links: dict[str, str]) -> None:
-    sent = await email_proofs.prepare(
+    sent = await email_proofs.create(
         Purpose.PASSWORD_RESET, alice.email, lifetime=60, flow_id=secrets.token_hex(6), user_id=alice.id
     )
-    await recovery.mail_reset_to(alice)
-    assert await email_proofs.peek_token(sent.token, Purpose.PASSWORD_RESET) is not None
+    await recovery.send_reset_to_user(alice)
+    assert await email_proofs.verify_token(sent.token, Purpose.PASSWORD_RESET) is not None
 
 
 _INSERT = """

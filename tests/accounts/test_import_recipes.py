@@ -18,7 +18,7 @@ import pyotp
 import pytest
 
 from idp.accounts.import_files import read_csv, read_json_lines
-from idp.accounts.imports import COLUMNS, Refusal, import_users
+from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -56,7 +56,7 @@ def _run(folder: Path, heading: str, files: dict[str, str], **environment: str) 
     return (folder / "users.jsonl").read_bytes()
 
 
-async def _import(data: bytes, *, csv: bool = False) -> list[Refusal]:
+async def _import(data: bytes, *, csv: bool = False) -> list[RejectedRecord]:
     records = read_csv(io.BytesIO(data), COLUMNS) if csv else read_json_lines(io.BytesIO(data))
     return [refusal async for batch in import_users(records, store) for refusal in batch.refused]
 

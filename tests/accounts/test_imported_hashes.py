@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idp.accounts import imported_hashes
-from idp.accounts.imported_hashes import UnsupportedHashError, check
+from idp.accounts.imported_hashes import UnsupportedHashError, validate
 from idp.accounts.passwords import needs_rehash, verify_password
 from idp.accounts.tables import User, user_by_email
 from tests.conftest import MakeUser
@@ -66,7 +66,7 @@ KNOWN = [
 @pytest.mark.parametrize("kind", HASHES)
 async def test_only_the_password_itself_verifies(kind: str) -> None:
     stored = HASHES[kind]
-    stored = check(stored)
+    stored = validate(stored)
     assert needs_rehash(stored)
     assert await verify_password(stored, PASSWORD)
     for other in ("", PASSWORD[:-1], PASSWORD + " ", PASSWORD.upper(), PASSWORD + "\0", PASSWORD + "\ud800"):
@@ -75,7 +75,7 @@ async def test_only_the_password_itself_verifies(kind: str) -> None:
 
 @pytest.mark.parametrize(("password", "stored"), KNOWN, ids=[stored[:20] for _, stored in KNOWN])
 async def test_published_hashes(password: str, stored: str) -> None:
-    stored = check(stored)
+    stored = validate(stored)
     assert await verify_password(stored, password)
     assert not await verify_password(stored, password + "!")
 
@@ -93,7 +93,7 @@ async def test_the_password_is_tried_as_it_was_typed() -> None:
     """Few systems normalise. Ours does, and so did some."""
     typed, normalised = "\ufb01ve wizards", "five wizards"
     for made_of in (typed, normalised):
-        for stored in map(check, make_hashes(made_of).values()):
+        for stored in map(validate, make_hashes(made_of).values()):
             assert await verify_password(stored, typed)
             assert await verify_password(stored, normalised) is (made_of == normalised)
 
@@ -136,7 +136,7 @@ SALT, DIGEST = "c2FsdHNhbHRzYWx0", "A" * 43
 )
 async def test_no_hash_asks_for_too_much(stored: str) -> None:
     with pytest.raises(UnsupportedHashError, match="more work than is allowed"):
-        check(stored)
+        validate(stored)
     if not stored.startswith("$argon2"):
         assert not await verify_password(stored, PASSWORD)
 
@@ -190,7 +190,7 @@ async def test_no_hash_asks_for_too_much(stored: str) -> None:
 )
 async def test_what_cannot_be_kept(stored: str) -> None:
     with pytest.raises(UnsupportedHashError, match=r"^[A-Z].*\.$"):
-        check(stored)
+        validate(stored)
     if not stored.startswith("$argon2"):
         assert not await verify_password(stored, PASSWORD)
 
@@ -201,9 +201,9 @@ def test_a_mangled_hash_is_refused_or_nobodys(stored: str, data: st.DataObject) 
     at = data.draw(st.integers(0, len(stored) - 1))
     mangled = stored[:at] + data.draw(st.characters(codec="utf-8")) + stored[at + data.draw(st.integers(0, 3)) :]
     with suppress(UnsupportedHashError):
-        check(mangled)
+        validate(mangled)
     if not mangled.startswith("$argon2"):
-        imported_hashes.matches(mangled, b"another password")
+        imported_hashes.verify(mangled, b"another password")
 
 
 @pytest.mark.parametrize("kind", ["bcrypt", "django pbkdf2 sha256", "werkzeug scrypt", "argon2 I"])

@@ -16,7 +16,7 @@ from idp.accounts import import_files, imports
 from idp.accounts.addresses import normalise_email
 from idp.accounts.claims import claims_of
 from idp.accounts.import_files import InvalidFileError, read_csv, read_json_lines
-from idp.accounts.imports import COLUMNS, Refusal, import_users
+from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email
 from idp.audit.tables import AuditEvent
@@ -37,7 +37,7 @@ class Outcome:
 
     imported: int = 0
     existing: int = 0
-    refused: list[Refusal]
+    refused: list[RejectedRecord]
 
     def __init__(self) -> None:
         self.refused = []
@@ -249,7 +249,7 @@ async def test_nobody_is_imported_twice(domain: str) -> None:
     lines = [{"email": f"alice@{domain}", "name": "First"}, {"email": f" ALICE@{domain.upper()}", "name": "Second"}]
     outcome = await from_json(*lines)
     assert outcome.counts == (1, 0, 1)
-    assert outcome.refused == [Refusal(2, lines[1]["email"], "The address is the same as on line 1.")]
+    assert outcome.refused == [RejectedRecord(2, lines[1]["email"], "The address is the same as on line 1.")]
     assert (await known(f"alice@{domain}")).name == "First"
     assert (await from_json(*lines)).counts == (0, 1, 1)
 
@@ -323,7 +323,7 @@ def test_any_bytes_can_be_read(data: bytes) -> None:
     records = [*read_json_lines(io.BytesIO(data)), *read_csv(io.BytesIO(b"email,name\n" + data), COLUMNS)]
     for record in records:
         with suppress(ValueError):
-            imports._accepted(record, {})
+            imports._validate(record, {})
 
 
 async def test_a_file_is_read_as_it_is_needed(domain: str) -> None:
@@ -336,5 +336,5 @@ async def test_a_file_is_read_as_it_is_needed(domain: str) -> None:
 
     file = File(b"".join(b'{"email": "user%d@%s"}\n' % (number, domain.encode()) for number in range(2000)))
     async for _ in import_users(read_json_lines(file), store, dry_run=True):
-        assert file.lines <= imports.BATCH + 1
+        assert file.lines <= imports.BATCH_SIZE + 1
         break

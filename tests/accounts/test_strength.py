@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from idp.accounts import passwords, strength
 from idp.accounts.passwords import InvalidPasswordError, check_new_password
-from idp.accounts.strength import Strength, estimate, refusal
+from idp.accounts.strength import Strength, estimate, explain_weakness
 from idp.settings import settings as idp_settings
 
 
@@ -88,7 +88,7 @@ def test_there_is_a_sentence_for_all_that_can_be_wrong() -> None:
     }
     assert len(members) == 27
     assert strength._sentences().keys() == members
-    assert "ten most common" in refusal(estimate("password"))
+    assert "ten most common" in explain_weakness(estimate("password"))
 
 
 def test_a_password_made_to_be_slow_is_not() -> None:
@@ -105,4 +105,4 @@ def test_any_text_has_a_strength(password: str, user_inputs: list[str]) -> None:
     """Halves of surrogate pairs, NUL and all."""
     found = estimate(password, user_inputs)
     assert 0 <= found.score <= 4
-    assert refusal(found).endswith(".")
+    assert explain_weakness(found).endswith(".")

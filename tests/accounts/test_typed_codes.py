@@ -40,33 +40,33 @@ def _shifted(code: str, zero: int) -> str:
 
 @pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
 def test_spellings(spell: Callable[[str], str]) -> None:
-    assert typed_codes.characters(spell("049517")) == "049517"
+    assert typed_codes.normalise_code(spell("049517")) == "049517"
 
 
 @pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
 async def test_everywhere(alice: User, spell: Callable[[str], str]) -> None:
     """In mails, from an app, on paper."""
-    sent = await email_proofs.prepare(email_proofs.Purpose.SIGN_IN, alice.email, lifetime=60, flow_id=str(alice.id))
+    sent = await email_proofs.create(email_proofs.Purpose.SIGN_IN, alice.email, lifetime=60, flow_id=str(alice.id))
     app = pyotp.TOTP((await totp.start_setup(alice.id, "test", alice.email)).secret)
     code = (await recovery_codes.generate(alice.id))[0]
     for text in WRONG[:4]:
-        assert await email_proofs.try_code(email_proofs.Purpose.SIGN_IN, str(alice.id), text) is None
+        assert await email_proofs.consume_code(email_proofs.Purpose.SIGN_IN, str(alice.id), text) is None
         assert not await totp.confirm(alice.id, "test", text)
         assert not await recovery_codes.consume(alice.id, text)
-    assert await email_proofs.try_code(email_proofs.Purpose.SIGN_IN, str(alice.id), spell(sent.code)) is not None
+    assert await email_proofs.consume_code(email_proofs.Purpose.SIGN_IN, str(alice.id), spell(sent.code)) is not None
     assert await totp.confirm(alice.id, "test", spell(app.at(int(time.time()))))
     assert await recovery_codes.consume(alice.id, spell(code))
 
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: ascii(text)[:12])
 def test_what_is_no_code(text: str) -> None:
-    assert len(typed_codes.characters(text)) != 6
+    assert len(typed_codes.normalise_code(text)) != 6
 
 
 @given(st.text(max_size=80))
 def test_whatever_is_typed(text: str) -> None:
     """What is left can be hashed and compared: no surrogates, no marks, digits in ASCII."""
-    found = typed_codes.characters(text)
+    found = typed_codes.normalise_code(text)
     found.encode()
     assert all(character.isalnum() for character in found)
     assert all(character.isascii() for character in found if unicodedata.category(character) == "Nd")

@@ -162,7 +162,7 @@ async def test_an_upstream(alice: User) -> None:
     ended = {row["id"] for row in await fetch("SELECT id FROM session WHERE ended_at IS NOT NULL")}
     assert by_upstream in ended
     assert by_password not in ended
-    assert next(each for each in await registry.stored() if each.id == name).disabled
+    assert next(each for each in await registry.load_stored() if each.id == name).disabled
 
 
 async def test_what_is_not_there() -> None:

@@ -179,7 +179,7 @@ async def test_59_a_mail_again_is_for_the_flow_as_it_is(letters: list[Letter]) -
     with pytest.raises(PageError):
         await service.take_step(_request(), stale, Step.REGISTRATION, {"action": "send"}, browser=False)
     assert len(letters) == count
-    assert await email_proofs.waiting(Purpose.REGISTRATION, start.binding.id) == victim
+    assert await email_proofs.pending_email(Purpose.REGISTRATION, start.binding.id) == victim
 
 
 async def test_59_all_at_once(letters: list[Letter]) -> None:
@@ -207,7 +207,7 @@ async def test_59_an_invitation_is_for_its_own_address() -> None:
         async with transaction():
             await registration.complete(await _flow(registration=kept), kept)
     assert await user_by_email(victim) is None
-    assert await invitations.use(row["id"]) == own
+    assert await invitations.consume(row["id"]) == own
 
 
 # Every kind of proof by mail
@@ -219,26 +219,26 @@ async def test_59_one_live_proof(alice: User, purpose: Purpose) -> None:
     for flow_id in (f"flow-{secrets.token_hex(6)}", None):
         sent = await asyncio.gather(
             *(
-                email_proofs.prepare(purpose, f"{number}@example.com", lifetime=60, flow_id=flow_id, user_id=alice.id)
+                email_proofs.create(purpose, f"{number}@example.com", lifetime=60, flow_id=flow_id, user_id=alice.id)
                 for number in range(8)
             )
         )
-        found = [await email_proofs.peek_token(mail.token, purpose, flow_id) for mail in sent]
+        found = [await email_proofs.verify_token(mail.token, purpose, flow_id) for mail in sent]
         (live,) = [proof for proof in found if proof is not None]
-        taken = [await email_proofs.take_token(mail.token, purpose, flow_id) for mail in sent]
+        taken = [await email_proofs.consume_token(mail.token, purpose, flow_id) for mail in sent]
         assert [proof for proof in taken if proof is not None] == [live]
 
 
 async def test_59_a_proof_that_was_replaced_is_no_proof(alice: User, make_user: MakeUser) -> None:
     """The row is the same one, its content is not."""
     bob, flow_id = await make_user(), f"flow-{secrets.token_hex(6)}"
-    mine = await email_proofs.prepare(
+    mine = await email_proofs.create(
         Purpose.PASSWORD_RESET, alice.email, lifetime=60, flow_id=flow_id, user_id=alice.id
     )
-    proved = await email_proofs.check_code(Purpose.PASSWORD_RESET, flow_id, mine.code)
+    proved = await email_proofs.verify_code(Purpose.PASSWORD_RESET, flow_id, mine.code)
     assert proved is not None
-    await recovery.mail_reset(bob.email, flow_id)
-    assert not await recovery.reset(proved, PASSWORDS[0], credentials_changed)
+    await recovery.send_reset(bob.email, flow_id)
+    assert not await recovery.reset_password(proved, PASSWORDS[0], credentials_changed)
     for user in (alice, bob):
         again = await user_by_id(user.id)
         assert again is not None
@@ -247,14 +247,14 @@ async def test_59_a_proof_that_was_replaced_is_no_proof(alice: User, make_user: 
 
 async def test_59_a_new_address(alice: User, letters: list[Letter]) -> None:
     session, own, victim = await _session(alice), _address(), _address()
-    await email_change.mail_confirmation(alice, own, session.id)
+    await email_change.send_confirmation(alice, own, session.id)
     code = letters[-1].context["code"]
 
     async def confirm() -> None:
         async with transaction():
             await email_change.confirm(alice, session.id, credentials_changed, code=code)
 
-    await asyncio.gather(email_change.mail_confirmation(alice, victim, session.id), confirm())
+    await asyncio.gather(email_change.send_confirmation(alice, victim, session.id), confirm())
     await confirm()
     again = await user_by_id(alice.id)
     assert again is not None

@@ -21,7 +21,7 @@ import pytest
 
 from idp import clock, ids
 from idp.accounts.tables import User
-from idp.accounts.users import keep_password
+from idp.accounts.users import change_password_hash
 from idp.admin.access import Caller, check_client, check_user
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant, revoke
@@ -206,7 +206,7 @@ async def _end_session(thief: Thief) -> None:
 
 async def _change_password(thief: Thief) -> None:
     async with transaction():
-        await keep_password(thief.user.id, "not a hash", sign_out_user)
+        await change_password_hash(thief.user.id, "not a hash", sign_out_user)
 
 
 async def _contain(thief: Thief) -> None:

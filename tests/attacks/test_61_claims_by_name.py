@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from idp.accounts.claims import TEXTS, VERIFIED
+from idp.accounts.claims import TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetchrow
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
@@ -55,7 +55,7 @@ async def consent_page(browser: Browser, client: RelyingParty, user: User, **cha
 
 def test_61_every_claim_belongs_to_a_scope() -> None:
     """A claim that is in no scope would be given to anybody who knows its name."""
-    assert {*TEXTS, *VERIFIED, "address", "updated_at"} == SCOPE_OF_CLAIM.keys() <= set(CLAIMS)
+    assert {*TEXT_CLAIMS, *VERIFICATION_CLAIMS, "address", "updated_at"} == SCOPE_OF_CLAIM.keys() <= set(CLAIMS)
 
 
 async def test_61_outside_the_scopes_of_the_client(browser: Browser, make_client: MakeClient, alice: User) -> None:

@@ -103,9 +103,9 @@ async def test_64_what_may_be_voided(make_user: MakeUser, origin: Origin, verifi
     user = await _account(make_user, origin, role)
     await execute("UPDATE users SET email_verified = $2 WHERE id = $1", user.id, verified)
     claimed = origin in STRANGERS and not verified and role is None
-    assert (await linking.owner_of(user.email) is None) is claimed
+    assert (await linking.find_email_owner(user.email) is None) is claimed
     async with transaction():
-        await linking.void(user.email)
+        await linking.release_email(user.email)
     row = await fetchrow("SELECT email, disabled_at, password_hash FROM users WHERE id = $1", user.id)
     assert row is not None
     assert (row["email"] != user.email, row["disabled_at"] is not None, row["password_hash"] is None) == (claimed,) * 3
@@ -116,7 +116,7 @@ async def test_64_every_way_says_where_it_comes_from(make_user: MakeUser) -> Non
     for invited, origin in ((True, Origin.INVITATION), (False, Origin.REGISTRATION)):
         email = f"{secrets.token_hex(6)}@example.com"
         async with transaction():
-            await registration.create(email, None, None, invited=invited)
+            await registration.create_account(email, None, None, invited=invited)
         made = await user_by_email(email)
         assert made is not None
         assert made.origin == origin

@@ -80,7 +80,7 @@ async def test_66_a_wrong_code_hashes_nothing(alice: User, hashed: list[str]) ->
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     for code in ("", "000000", "x" * 10_000):
         assert not await reset_by_code(flow, code, NEW, sign_out_user, None)
-    sent = await email_proofs.prepare(
+    sent = await email_proofs.create(
         Purpose.PASSWORD_RESET, alice.email, lifetime=60, flow_id=flow.binding.id, user_id=alice.id
     )
     wrong = f"{(int(sent.code) + 1) % 10**6:06}"
@@ -93,7 +93,7 @@ async def test_66_a_wrong_code_hashes_nothing(alice: User, hashed: list[str]) ->
 
 @pytest.mark.usefixtures("stranger")
 async def test_66_a_dead_link_hashes_nothing(alice: User, hashed: list[str]) -> None:
-    sent = await email_proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
+    sent = await email_proofs.create(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
     for token in ("", "x" * 43):
         assert not await reset_by_link(token, NEW, sign_out_user, None)
     assert hashed == []
@@ -108,7 +108,7 @@ async def test_66_a_dead_link_hashes_nothing(alice: User, hashed: list[str]) -> 
 @pytest.mark.usefixtures("stranger")
 async def test_66_a_live_link_is_counted(alice: User, hashed: list[str]) -> None:
     """Its holder, who may be anybody with an account, cannot keep the threads busy with it."""
-    sent = await email_proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
+    sent = await email_proofs.create(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
     refused = passwords.InvalidPasswordError, TooManyRequestsError
     for _ in range(2 * limits.STEPS_OF_HOST.burst):
         with pytest.raises(refused) as error:
@@ -119,8 +119,8 @@ async def test_66_a_live_link_is_counted(alice: User, hashed: list[str]) -> None
 
 async def test_66_a_used_proof_is_seen_after_the_hash_too(alice: User) -> None:
     """Two that look at once: one of them changes the password."""
-    sent = await email_proofs.prepare(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
-    proved = await email_proofs.peek_token(sent.token, Purpose.PASSWORD_RESET)
+    sent = await email_proofs.create(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
+    proved = await email_proofs.verify_token(sent.token, Purpose.PASSWORD_RESET)
     assert proved is not None
-    assert await recovery.reset(proved, NEW, sign_out_user)
-    assert not await recovery.reset(proved, NEW + " again", sign_out_user)
+    assert await recovery.reset_password(proved, NEW, sign_out_user)
+    assert not await recovery.reset_password(proved, NEW + " again", sign_out_user)

@@ -209,9 +209,9 @@ async def test_66_forms_of_the_sign_in(attack: Attack, make_user: MakeUser) -> N
 @pytest.fixture
 async def no_upstreams_left(server: Server) -> AsyncIterator[None]:
     """What the forms of the console made is not offered to the tests that follow."""
-    before = {upstream.id for upstream in await federation_registry.stored()}
+    before = {upstream.id for upstream in await federation_registry.load_stored()}
     yield
-    made = {upstream.id for upstream in await federation_registry.stored()} - before
+    made = {upstream.id for upstream in await federation_registry.load_stored()} - before
     for name in made:
         await federation_registry.delete(name)
     for name in made:

@@ -112,9 +112,9 @@ async def _mails(user: User) -> list[Artefact]:
     found = []
     for purpose in (purpose for purpose, what in PURPOSES.items() if what == "ended"):
         for flow_id in (f"flow-{secrets.token_hex(6)}", None):
-            sent = await email_proofs.prepare(purpose, user.email, lifetime=600, flow_id=flow_id, user_id=user.id)
+            sent = await email_proofs.create(purpose, user.email, lifetime=600, flow_id=flow_id, user_id=user.id)
             found.append(
-                Artefact(f"{purpose} {flow_id}", lambda t=sent.token, p=purpose: email_proofs.peek_token(t, p))
+                Artefact(f"{purpose} {flow_id}", lambda t=sent.token, p=purpose: email_proofs.verify_token(t, p))
             )
     return found
 
@@ -130,7 +130,7 @@ async def _session(user: User) -> Artefact:
 async def _link(user: User) -> Artefact:
     row = await fetchrow("SELECT id FROM session WHERE user_id = $1 ORDER BY id LIMIT 1", user.id)
     assert row is not None
-    attempt = await authorization_requests.start("test", session_id=row["id"])
+    attempt = await authorization_requests.create("test", session_id=row["id"])
     return Artefact("link of an account elsewhere", lambda: authorization_requests.find(attempt.state, "test"))
 
 
@@ -314,7 +314,7 @@ async def test_67_a_reset(server: Server, browser: Browser, party: RelyingParty,
 
 
 async def test_67_it_is_all_or_nothing(alice: User) -> None:
-    sent = await email_proofs.prepare(Purpose.SIGN_IN, alice.email, lifetime=600, flow_id="x", user_id=alice.id)
+    sent = await email_proofs.create(Purpose.SIGN_IN, alice.email, lifetime=600, flow_id="x", user_id=alice.id)
 
     async def fail() -> None:
         async with transaction():
@@ -323,4 +323,4 @@ async def test_67_it_is_all_or_nothing(alice: User) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    assert await email_proofs.peek_token(sent.token, Purpose.SIGN_IN) is not None
+    assert await email_proofs.verify_token(sent.token, Purpose.SIGN_IN) is not None

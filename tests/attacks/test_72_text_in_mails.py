@@ -87,7 +87,7 @@ async def test_72_unproved_addresses_are_told_no_name(alice: User, context: dict
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     fields = {"username": email, "password": PASSWORD, "name": "Ada"}
     await registration.complete(flow, await registration.verify(flow, fields, None))
-    await email_change.mail_confirmation(alice, f"new-{email}", uuid7())
+    await email_change.send_confirmation(alice, f"new-{email}", uuid7())
     assert context.keys() == {"verify_email", "email_change_confirm"}
     assert all("name" not in given for given in context.values())
 

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from idp.federation.registry import stored
+from idp.federation.registry import load_stored
 from idp.infra.db.engine import execute, fetchrow
 from tests.cli.conftest import Cli
 from tests.support.server import LOOPBACK
@@ -64,9 +64,9 @@ async def test_the_life_of_one(cli: Cli, provider: OpenIDProvider) -> None:
     assert (changed["name"], changed["required_claims"], changed["trust_email"]) == ("Acme Inc", {}, False)
     assert changed["claims"] == {"given_name": "first"}
     assert "client_secret" not in changed
-    assert [one.client_secret for one in await stored() if one.id == "acme"] == ["a-secret-of-ours"]
+    assert [one.client_secret for one in await load_stored() if one.id == "acme"] == ["a-secret-of-ours"]
     cli("upstreams", "update", "acme", "--client-secret-file", "-", input="another\n")
-    assert [one.client_secret for one in await stored() if one.id == "acme"] == ["another"]
+    assert [one.client_secret for one in await load_stored() if one.id == "acme"] == ["another"]
     assert "one line" in cli.fails("upstreams", "update", "acme", "--name", "x" * 61)
     assert "no upstream none" in cli.fails("upstreams", "update", "none", "--name", "x")
     assert "is deleted" in cli("upstreams", "delete", "acme", "--yes").out

@@ -244,4 +244,4 @@ NAMES = {
 @pytest.mark.parametrize(("name", "told"), NAMES.values(), ids=NAMES)
 def test_half_a_name_of_apple(name: dict[str, Any], told: dict[str, str]) -> None:
     expected = told | ({"name": " ".join(told.values())} if told else {})
-    assert APPLE.sent_along({"user": json.dumps({"name": name})}) == expected
+    assert APPLE.callback_claims({"user": json.dumps({"name": name})}) == expected

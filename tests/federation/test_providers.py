@@ -173,5 +173,5 @@ def test_what_microsoft_calls_itself() -> None:
 
 def test_nothing_of_a_secret_is_shown() -> None:
     upstream = _microsoft("https://login.microsoftonline.com/common/v2.0")
-    assert "y" not in json.dumps(registry.shown(upstream)["client_id"])
-    assert "client_secret" not in registry.shown(upstream)
+    assert "y" not in json.dumps(registry.without_secret(upstream)["client_id"])
+    assert "client_secret" not in registry.without_secret(upstream)

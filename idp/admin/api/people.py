@@ -102,7 +102,7 @@ async def create_user(call: Call) -> Result:
     async with transaction():
         user = await users.create_user(asked.email, None, **names)
         if asked.send_mail:
-            await recovery.mail_reset_to(user)
+            await recovery.send_reset_to_user(user)
     content = await one(lists.USERS, _read_user, id=str(user.id))
     return Result(content, HTTPStatus.CREATED, f"/users/{user.id}")
 
@@ -161,7 +161,7 @@ async def reset_factors(call: Call) -> None:
 )
 async def send_password_reset(call: Call) -> None:
     user = await _user(call)
-    await recovery.mail_reset_to(user)
+    await recovery.send_reset_to_user(user)
 
 
 @operation(

@@ -192,7 +192,7 @@ async def enable_upstream(call: Call) -> models.Upstream:
 
 @operation("PUT", "/upstreams", Permission.UPSTREAMS_WRITE, "Put upstreams in order", body=models.Order)
 async def order_upstreams(call: Call) -> None:
-    await registry.order(call.body.ids)
+    await registry.reorder(call.body.ids)
 
 
 @operation(

@@ -8,7 +8,7 @@ from litestar import Request, Response, get, post
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.passwords import InvalidPasswordError, check_new_password, hash_password, verify_password
 from idp.accounts.tables import Origin, User, user_by_email
-from idp.accounts.users import MAX_NAME_LENGTH, add_user
+from idp.accounts.users import MAX_NAME_LENGTH, insert_user
 from idp.admin import setup
 from idp.admin.console.screen import HOME
 from idp.errors import PageError
@@ -77,7 +77,7 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
         # A user registered with this address meanwhile is another person.
         known = await user_by_email(user.email)
         if known is None:
-            await add_user(user)
+            await insert_user(user)
         if (known is not None and known.id != user.id) or not await setup.complete(token, user):
             raise _shut()
     return see_other(HOME)

@@ -34,7 +34,7 @@ async def list_upstreams(request: AdminRequest) -> Response[str]:
         )
     rows += [
         [Cell(each.name), Cell(each.id), Cell(each.issuer), Cell("by the settings", mood="plain")]
-        for each in registry.of_settings(settings())
+        for each in registry.from_settings(settings())
     ]
     may = _WRITE in request.caller.allowed
     create = [Action(f"Add {kind}", f"{HOME}/{SECTION}/new/{kind}") for kind in sorted(KINDS)] if may else []
@@ -54,7 +54,7 @@ async def list_upstreams(request: AdminRequest) -> Response[str]:
 @screen("POST", "/upstreams", _WRITE)
 async def order_upstreams(request: AdminRequest) -> Response[Any]:
     try:
-        await registry.order(request.form.get("ids", "").split())
+        await registry.reorder(request.form.get("ids", "").split())
     except InvalidUpstreamError as error:
         return render(
             request, "form", section=SECTION, heading="The order in which people see them",

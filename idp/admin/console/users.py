@@ -201,7 +201,7 @@ def _words(pair: ConsentedScope) -> str:
 async def _identities(user: User) -> Table:
     rows = [
         [Cell(each["upstream_id"]), Cell(each["subject"]), text(each["email"]), when(each["last_used_at"])]
-        for each in await linking.identities_of(user.id)
+        for each in await linking.list_identities(user.id)
     ]
     return Table("Accounts elsewhere", ("Provider", "Subject", "Email address", "Last used"), rows)
 
@@ -266,7 +266,7 @@ async def _reset_factors(request: AdminRequest, user_id: str) -> tuple[str, str]
 
 async def _reset_password(request: AdminRequest, user_id: str) -> tuple[str, str]:
     user = await _allowed(request, user_id)
-    await recovery.mail_reset_to(user)
+    await recovery.send_reset_to_user(user)
     return f"/users/{user.id}", "mailed"
 
 

@@ -48,19 +48,19 @@ class Apple(OpenIDProvider):
         }
         return jose.sign_assertion(upstream.client_secret or "", "ES256", upstream.options["key_id"], claims)
 
-    def authorization_parameters(self, upstream: Upstream, trip: AuthorizationRequest) -> dict[str, str]:
+    def authorization_parameters(self, upstream: Upstream, request: AuthorizationRequest) -> dict[str, str]:
         # It insists on form_post as soon as a name or an address is asked for.
         return {"response_mode": "form_post"}
 
-    def sent_along(self, parameters: dict[str, str]) -> dict[str, Any]:
+    def callback_claims(self, parameters: dict[str, str]) -> dict[str, Any]:
         """The ``user`` of the first sign-in; later ones have none."""
         try:
             name = json.loads(parameters["user"])["name"]
-            told = {"given_name": name.get("firstName"), "family_name": name.get("lastName")}
+            members = {"given_name": name.get("firstName"), "family_name": name.get("lastName")}
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             return {}
         # People may leave out either.
-        names = {claim: text for claim, text in told.items() if isinstance(text, str) and text.strip()}
+        names = {claim: text for claim, text in members.items() if isinstance(text, str) and text.strip()}
         return names | {"name": " ".join(names.values())} if names else {}
 
 

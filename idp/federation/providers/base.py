@@ -34,14 +34,14 @@ class Provider(Protocol):
             InvalidUpstreamError: it cannot.
         """
 
-    async def authorization_url(self, upstream: Upstream, trip: AuthorizationRequest) -> str:
+    async def authorization_url(self, upstream: Upstream, request: AuthorizationRequest) -> str:
         """Where to send the browser.
 
         Raises:
             UpstreamError: the provider does not say where.
         """
 
-    async def identify(self, upstream: Upstream, trip: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
+    async def identify(self, upstream: Upstream, request: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
         """Who came back, from the parameters of the callback (RFC 6749 section 4.1.2).
 
         Raises:

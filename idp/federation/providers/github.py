@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 from authlib.common.errors import AuthlibBaseError
 
-from idp.federation import claims as mapping
+from idp.federation import claims_mapping
 from idp.federation.errors import (
     AccessDeniedError,
     InvalidUpstreamError,
@@ -52,20 +52,20 @@ class GitHub:
         if upstream.required_claims:
             raise InvalidUpstreamError("GitHub tells no claims to require. Name organizations instead.")
 
-    async def authorization_url(self, upstream: Upstream, trip: AuthorizationRequest) -> str:
+    async def authorization_url(self, upstream: Upstream, request: AuthorizationRequest) -> str:
         async with _client(upstream) as client:
             url, _ = client.create_authorization_url(
                 f"{upstream.issuer}/login/oauth/authorize",
-                state=trip.state,
-                code_verifier=trip.code_verifier,
-                **({"login": trip.login_hint} if trip.login_hint else {}),
-                **({"prompt": "select_account"} if trip.choose else {}),
+                state=request.state,
+                code_verifier=request.code_verifier,
+                **({"login": request.login_hint} if request.login_hint else {}),
+                **({"prompt": "select_account"} if request.select_account else {}),
             )
         return str(url)
 
-    async def identify(self, upstream: Upstream, trip: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
+    async def identify(self, upstream: Upstream, request: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
         if parameters.get("iss", upstream.issuer) not in (upstream.issuer, f"{upstream.issuer}/login/oauth"):
-            raise UntrustedResponseError("The answer is another issuer's.")
+            raise UntrustedResponseError("The response is another issuer's.")
         if parameters.get("error") == "access_denied":
             raise SignInCancelledError("The person did not go on.")
         if "error" in parameters or "code" not in parameters:
@@ -75,7 +75,7 @@ class GitHub:
                 tokens = await client.fetch_token(
                     f"{upstream.issuer}/login/oauth/access_token",
                     code=parameters["code"],
-                    code_verifier=trip.code_verifier,
+                    code_verifier=request.code_verifier,
                     headers={"Accept": "application/json", "User-Agent": "idp"},
                 )
                 return await self._person(upstream, client, dict(tokens))
@@ -85,8 +85,8 @@ class GitHub:
             raise UpstreamUnavailableError("The provider does not answer as it should.") from error
 
     async def _person(self, upstream: Upstream, client: "AsyncOAuth2Client", tokens: dict[str, Any]) -> UserInfo:
-        told = await self._get(upstream, client, "/user")
-        number = told["id"]
+        user = await self._get(upstream, client, "/user")
+        number = user["id"]
         if type(number) is not int:
             raise UntrustedResponseError("The provider does not say who the person is.")
         if upstream.organizations and not await self._is_member(upstream, client):
@@ -95,40 +95,44 @@ class GitHub:
         # Its public address need not be a verified one, so it is not looked at.
         verified = [entry for entry in emails if entry["verified"] is True]
         chosen = next((entry["email"] for entry in verified if entry["primary"] is True), None)
-        told["email"] = chosen
-        email = mapping.email_of(upstream, told)
+        user["email"] = chosen
+        email = claims_mapping.find_email(upstream, user)
         return UserInfo(
             upstream.issuer,
             str(number),
             email,
-            mapping.tells_email(upstream, told) and upstream.trust_email,
-            mapping.claims_of(upstream, told, CLAIMS),
+            claims_mapping.is_verified_address(upstream, user) and upstream.trust_email,
+            claims_mapping.map_claims(upstream, user, CLAIMS),
             tokens=tokens,
         )
 
     async def _is_member(self, upstream: Upstream, client: "AsyncOAuth2Client") -> bool:
         for organization in upstream.organizations:
-            answer = await client.get(
+            response = await client.get(
                 f"{_api(upstream)}/user/memberships/orgs/{quote(organization, safe='')}", headers=HEADERS
             )
-            if answer.status_code == 200 and answer.json()["state"] == "active":
+            if response.status_code == 200 and response.json()["state"] == "active":
                 return True
-            if answer.status_code not in (200, 403, 404):
-                answer.raise_for_status()
+            if response.status_code not in (200, 403, 404):
+                response.raise_for_status()
         return False
 
     async def _emails(self, upstream: Upstream, client: "AsyncOAuth2Client") -> Any:
         """The person's addresses; none where an app of GitHub's may not read them: they prove one to us by a mail."""
-        answer = await client.get(f"{_api(upstream)}/user/emails", headers=HEADERS)
-        if answer.status_code in (403, 404) and "retry-after" not in answer.headers and not _limited(answer.headers):
+        response = await client.get(f"{_api(upstream)}/user/emails", headers=HEADERS)
+        if (
+            response.status_code in (403, 404)
+            and "retry-after" not in response.headers
+            and not _limited(response.headers)
+        ):
             return []
-        answer.raise_for_status()
-        return answer.json()
+        response.raise_for_status()
+        return response.json()
 
     async def _get(self, upstream: Upstream, client: "AsyncOAuth2Client", path: str) -> Any:
-        answer = await client.get(f"{_api(upstream)}{path}", headers=HEADERS)
-        answer.raise_for_status()
-        return answer.json()
+        response = await client.get(f"{_api(upstream)}{path}", headers=HEADERS)
+        response.raise_for_status()
+        return response.json()
 
     async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
         """It has no such place."""

@@ -18,9 +18,9 @@ class Google(OpenIDProvider):
     OPTIONS: ClassVar[dict[str, str]] = {}
     reauthenticates = False
 
-    def authorization_parameters(self, upstream: Upstream, trip: AuthorizationRequest) -> dict[str, str]:
-        asked = {"login_hint": trip.login_hint} if trip.login_hint else {}
-        if trip.choose:
+    def authorization_parameters(self, upstream: Upstream, request: AuthorizationRequest) -> dict[str, str]:
+        asked = {"login_hint": request.login_hint} if request.login_hint else {}
+        if request.select_account:
             asked["prompt"] = "select_account"
         domains = upstream.required_claims.get("hd", ())
         if len(domains) == 1:
@@ -28,10 +28,10 @@ class Google(OpenIDProvider):
             asked["hd"] = domains[0]
         return asked
 
-    def vouches_for_email(self, upstream: Upstream, told: dict[str, Any]) -> bool:
+    def is_email_trusted(self, upstream: Upstream, claims: dict[str, Any]) -> bool:
         # Of other domains it once sent a mail, and does not know who reads there now.
-        own = told.get("hd") is not None or str(told.get("email")).lower().endswith("@gmail.com")
-        return own and super().vouches_for_email(upstream, told)
+        own = claims.get("hd") is not None or str(claims.get("email")).lower().endswith("@gmail.com")
+        return own and super().is_email_trusted(upstream, claims)
 
 
 PROVIDER = Google()

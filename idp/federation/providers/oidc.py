@@ -10,8 +10,7 @@ import structlog
 from authlib.common.errors import AuthlibBaseError
 
 from idp import clock
-from idp.federation import claims as mapping
-from idp.federation import metadata as published
+from idp.federation import claims_mapping, discovery
 from idp.federation.errors import (
     AccessDeniedError,
     InvalidUpstreamError,
@@ -61,7 +60,7 @@ class OpenIDProvider:
             raise InvalidUpstreamError(
                 "One of PKCE and nonce is needed: without both a stolen code is as good as one's own."
             )
-        if not published.is_url(upstream.options.get("metadata_url", upstream.issuer)):
+        if not discovery.is_url(upstream.options.get("metadata_url", upstream.issuer)):
             raise InvalidUpstreamError("The option metadata_url must be a URL.")
         parts = urlsplit(upstream.issuer)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
@@ -81,82 +80,86 @@ class OpenIDProvider:
         """What proves that we are the client."""
         return upstream.client_secret
 
-    def authorization_parameters(self, upstream: Upstream, trip: AuthorizationRequest) -> dict[str, str]:
+    def authorization_parameters(self, upstream: Upstream, request: AuthorizationRequest) -> dict[str, str]:
         """What the authorization request asks for besides what every one does."""
-        asked = {"login_hint": trip.login_hint, "acr_values": trip.acr or ""}
-        if trip.max_age is not None:
-            asked["max_age"] = str(trip.max_age)
-        if (trip.choose or trip.max_age == 0) and not upstream.lacks("reauthenticates"):
+        asked = {"login_hint": request.login_hint, "acr_values": request.acr or ""}
+        if request.max_age is not None:
+            asked["max_age"] = str(request.max_age)
+        if (request.select_account or request.max_age == 0) and not upstream.lacks("reauthenticates"):
             asked["prompt"] = "login"
         return {name: value for name, value in asked.items() if value}
 
-    def sent_along(self, parameters: dict[str, str]) -> dict[str, Any]:
+    def callback_claims(self, parameters: dict[str, str]) -> dict[str, Any]:
         """What the callback itself tells of the person. It is not signed."""
         return {}
 
-    def vouches_for_email(self, upstream: Upstream, told: dict[str, Any]) -> bool:
+    def is_email_trusted(self, upstream: Upstream, claims: dict[str, Any]) -> bool:
         """Whether it has made sure that the person reads the address, and the operator trusts it in that."""
         # Some write it as a string.
-        return upstream.trust_email and told.get("email_verified") in (True, "true")
+        return upstream.trust_email and claims.get("email_verified") in (True, "true")
 
-    def is_member(self, upstream: Upstream, told: dict[str, Any]) -> bool:
+    def is_allowed(self, upstream: Upstream, claims: dict[str, Any]) -> bool:
         """Whether the person is of those whom the operator lets in."""
-        return all(mapping.values(told, name) & set(values) for name, values in upstream.required_claims.items())
+        return all(
+            claims_mapping.claim_values(claims, name) & set(values) for name, values in upstream.required_claims.items()
+        )
 
     # The protocol
 
     async def _metadata(self, upstream: Upstream) -> dict[str, Any]:
         where = upstream.options.get("metadata_url")
-        return await published.metadata(upstream.issuer, self.published_issuer(upstream), where)
+        return await discovery.provider_metadata(upstream.issuer, self.published_issuer(upstream), where)
 
-    async def authorization_url(self, upstream: Upstream, trip: AuthorizationRequest) -> str:
-        found = await self._metadata(upstream)
-        bound = {} if upstream.lacks("nonce") else {"nonce": trip.nonce}
-        bound |= {} if upstream.lacks("pkce") else {"code_verifier": trip.code_verifier}
-        async with self._client(upstream, found) as client:
+    async def authorization_url(self, upstream: Upstream, request: AuthorizationRequest) -> str:
+        metadata = await self._metadata(upstream)
+        bound = {} if upstream.lacks("nonce") else {"nonce": request.nonce}
+        bound |= {} if upstream.lacks("pkce") else {"code_verifier": request.code_verifier}
+        async with self._client(upstream, metadata) as client:
             url, _ = client.create_authorization_url(
-                found["authorization_endpoint"],
-                state=trip.state,
+                metadata["authorization_endpoint"],
+                state=request.state,
                 **bound,
-                **self.authorization_parameters(upstream, trip),
+                **self.authorization_parameters(upstream, request),
             )
         return str(url)
 
-    async def identify(self, upstream: Upstream, trip: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
+    async def identify(self, upstream: Upstream, request: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
         try:
             async with asyncio.timeout(SECONDS):
-                return await self._identify(upstream, trip, parameters)
+                return await self._identify(upstream, request, parameters)
         except TimeoutError as error:
             raise UpstreamUnavailableError("The provider takes too long.") from error
 
-    async def _identify(self, upstream: Upstream, trip: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
-        found = await self._metadata(upstream)
-        self._check_answer(found, parameters)
-        tokens = await self._redeem(upstream, found, trip, parameters["code"])
-        token = await self._id_token(upstream, found, trip, tokens)
-        told = self.sent_along(parameters) | await self._userinfo(upstream, found, tokens, token) | token
-        if not self.is_member(upstream, told):
+    async def _identify(
+        self, upstream: Upstream, request: AuthorizationRequest, parameters: dict[str, str]
+    ) -> UserInfo:
+        metadata = await self._metadata(upstream)
+        self._check_callback(metadata, parameters)
+        tokens = await self._redeem(upstream, metadata, request, parameters["code"])
+        token = await self._id_token(upstream, metadata, request, tokens)
+        claims = self.callback_claims(parameters) | await self._userinfo(upstream, metadata, tokens, token) | token
+        if not self.is_allowed(upstream, claims):
             raise NotInAllowedOrganizationError("The person is not of those who may sign in.")
-        email = mapping.email_of(upstream, told)
+        email = claims_mapping.find_email(upstream, claims)
         return UserInfo(
             token["iss"],
             token["sub"],
             email,
-            mapping.tells_email(upstream, told) and self.vouches_for_email(upstream, told),
-            mapping.claims_of(upstream, told),
+            claims_mapping.is_verified_address(upstream, claims) and self.is_email_trusted(upstream, claims),
+            claims_mapping.map_claims(upstream, claims),
             upstream.mfa_acr is not None and token.get("acr") == upstream.mfa_acr,
             tokens,
             _auth_time(token),
         )
 
     @staticmethod
-    def _check_answer(found: dict[str, Any], parameters: dict[str, str]) -> None:
+    def _check_callback(metadata: dict[str, Any], parameters: dict[str, str]) -> None:
         """RFC 6749 section 4.1.2.1, RFC 9207 section 2.4."""
         issuer = parameters.get("iss")
-        if issuer is None and found.get("authorization_response_iss_parameter_supported") is True:
-            raise UntrustedResponseError("The answer does not say whose it is.")
-        if issuer is not None and issuer != found["issuer"]:
-            raise UntrustedResponseError("The answer is another issuer's.")
+        if issuer is None and metadata.get("authorization_response_iss_parameter_supported") is True:
+            raise UntrustedResponseError("The response does not say whose it is.")
+        if issuer is not None and issuer != metadata["issuer"]:
+            raise UntrustedResponseError("The response is another issuer's.")
         error = parameters.get("error")
         if error in ("access_denied", "user_cancelled_authorize", "login_required", "interaction_required"):
             raise SignInCancelledError("The person did not go on.")
@@ -164,12 +167,12 @@ class OpenIDProvider:
             raise AccessDeniedError("The provider sent an error.")
 
     async def _redeem(
-        self, upstream: Upstream, found: dict[str, Any], trip: AuthorizationRequest, code: str
+        self, upstream: Upstream, metadata: dict[str, Any], request: AuthorizationRequest, code: str
     ) -> dict[str, Any]:
         try:
-            async with self._client(upstream, found) as client:
-                verifier = {} if upstream.lacks("pkce") else {"code_verifier": trip.code_verifier}
-                tokens = await client.fetch_token(found["token_endpoint"], code=code, **verifier)
+            async with self._client(upstream, metadata) as client:
+                verifier = {} if upstream.lacks("pkce") else {"code_verifier": request.code_verifier}
+                tokens = await client.fetch_token(metadata["token_endpoint"], code=code, **verifier)
         except AuthlibBaseError as error:
             known = isinstance(error.error, str) and _ERROR_CODE.fullmatch(error.error)
             raise AccessDeniedError(
@@ -179,22 +182,22 @@ class OpenIDProvider:
             raise UpstreamUnavailableError("The token endpoint does not answer as it should.") from error
         return dict(tokens)
 
-    def _client(self, upstream: Upstream, found: dict[str, Any]) -> "AsyncOAuth2Client":
-        methods = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    def _client(self, upstream: Upstream, metadata: dict[str, Any]) -> "AsyncOAuth2Client":
+        methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         basic = "client_secret_basic" in methods if isinstance(methods, list) else True
         secret = self.client_secret(upstream)
         method = "none" if secret is None else "client_secret_basic" if basic else "client_secret_post"
         return oauth_client(upstream, secret, method)
 
     async def _id_token(
-        self, upstream: Upstream, found: dict[str, Any], trip: AuthorizationRequest, tokens: dict[str, Any]
+        self, upstream: Upstream, metadata: dict[str, Any], request: AuthorizationRequest, tokens: dict[str, Any]
     ) -> dict[str, Any]:
         """The claims of the ID token, checked as OpenID Connect Core section 3.1.3.7 says."""
         text = tokens.get("id_token")
         if not isinstance(text, str):
             raise UntrustedResponseError("There is no ID token.")
         try:
-            token = await published.verify(text, found["jwks_uri"], _algorithms(found))
+            token = await discovery.verify_jwt(text, metadata["jwks_uri"], _algorithms(metadata))
             jose.check_times(token, LEEWAY, fractions=True)
             _check_at_hash(text, token, tokens.get("access_token"))
         except (jose.InvalidJWTError, jose.UnsupportedAlgorithmError) as error:
@@ -204,7 +207,7 @@ class OpenIDProvider:
         if token.get("iss") != self.expected_issuer(upstream, token):
             raise UntrustedResponseError("The ID token is another issuer's.")
         _check_audience(token, upstream.client_id)
-        if not (upstream.lacks("nonce") and "nonce" not in token) and not _same(token.get("nonce"), trip.nonce):
+        if not (upstream.lacks("nonce") and "nonce" not in token) and not _same(token.get("nonce"), request.nonce):
             raise UntrustedResponseError("The ID token is of another sign-in.")
         subject = token.get("sub")
         if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
@@ -212,84 +215,84 @@ class OpenIDProvider:
         return token
 
     async def _userinfo(
-        self, upstream: Upstream, found: dict[str, Any], tokens: dict[str, Any], token: dict[str, Any]
+        self, upstream: Upstream, metadata: dict[str, Any], tokens: dict[str, Any], token: dict[str, Any]
     ) -> dict[str, Any]:
         """What the userinfo endpoint adds, where the ID token is lean (section 5.3.2).
 
         The ID token says who it is: where the endpoint refuses us, or signs what nobody can verify, we do without.
         """
-        endpoint = found.get("userinfo_endpoint")
+        endpoint = metadata.get("userinfo_endpoint")
         if "email" in token or not isinstance(endpoint, str) or not isinstance(tokens.get("access_token"), str):
             return {}
         try:
-            async with self._client(upstream, found) as client:
+            async with self._client(upstream, metadata) as client:
                 client.token = tokens
-                answer = await client.get(endpoint)
-            if 400 <= answer.status_code < 500:
-                log.warning("userinfo_ignored", reason="The endpoint refuses the token.", status=answer.status_code)
+                response = await client.get(endpoint)
+            if 400 <= response.status_code < 500:
+                log.warning("userinfo_ignored", reason="The endpoint refuses the token.", status=response.status_code)
                 return {}
-            answer.raise_for_status()
-            if answer.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt":
-                told = await self._signed_userinfo(upstream, found, token, answer.text)
+            response.raise_for_status()
+            if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt":
+                claims = await self._signed_userinfo(upstream, metadata, token, response.text)
             else:
-                told = answer.json()
+                claims = response.json()
         except (outbound.CallFailed, AuthlibBaseError, ValueError) as error:
             raise UpstreamUnavailableError("The userinfo endpoint does not answer as it should.") from error
-        if told is None:
+        if claims is None:
             return {}
-        if not isinstance(told, dict) or told.get("sub") != token["sub"]:
+        if not isinstance(claims, dict) or claims.get("sub") != token["sub"]:
             raise UntrustedResponseError("The userinfo endpoint speaks of somebody else.")
-        return told
+        return claims
 
     async def _signed_userinfo(
-        self, upstream: Upstream, found: dict[str, Any], token: dict[str, Any], text: str
+        self, upstream: Upstream, metadata: dict[str, Any], token: dict[str, Any], text: str
     ) -> dict[str, Any] | None:
-        """The claims of a userinfo answer that is a JWT (section 5.3.2); None where it cannot be verified."""
+        """The claims of a userinfo response that is a JWT (section 5.3.2); None where it cannot be verified."""
         try:
-            told = await published.verify(text.strip(), found["jwks_uri"], _algorithms(found, "userinfo"))
+            claims = await discovery.verify_jwt(text.strip(), metadata["jwks_uri"], _algorithms(metadata, "userinfo"))
         except jose.InvalidJWTError as error:
             log.warning("userinfo_ignored", reason=str(error))
             return None
-        audience = told.get("aud", upstream.client_id)
+        audience = claims.get("aud", upstream.client_id)
         audiences = audience if isinstance(audience, list) else [audience]
-        if told.get("iss", token["iss"]) != token["iss"] or upstream.client_id not in audiences:
+        if claims.get("iss", token["iss"]) != token["iss"] or upstream.client_id not in audiences:
             log.warning("userinfo_ignored", reason="It is another issuer's, or for another client.")
             return None
-        return told
+        return claims
 
     # Besides signing in
 
     async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
         """RP-Initiated Logout section 2."""
-        found = await self._metadata(upstream)
-        endpoint = found.get("end_session_endpoint")
+        metadata = await self._metadata(upstream)
+        endpoint = metadata.get("end_session_endpoint")
         if not isinstance(endpoint, str):
             return None
         asked = urlencode({"client_id": upstream.client_id, "post_logout_redirect_uri": back})
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{asked}"
 
     async def test(self, upstream: Upstream) -> list[str]:
-        found = await self._metadata(upstream)
-        keys = (await published.fetch(found["jwks_uri"])).get("keys")
+        metadata = await self._metadata(upstream)
+        keys = (await discovery.fetch_json(metadata["jwks_uri"])).get("keys")
         if not isinstance(keys, list) or not keys:
             raise UpstreamUnavailableError("It publishes no keys.")
         return [
-            f"It is the issuer {found['issuer']}.",
+            f"It is the issuer {metadata['issuer']}.",
             f"It publishes {len(keys)} keys.",
-            f"People are sent to {found['authorization_endpoint']}.",
+            f"People are sent to {metadata['authorization_endpoint']}.",
         ]
 
 
-def _algorithms(found: dict[str, Any], what: str = "id_token") -> tuple[str, ...]:
+def _algorithms(metadata: dict[str, Any], what: str = "id_token") -> tuple[str, ...]:
     """What the provider says that it signs with, as far as we verify it."""
-    named = found.get(f"{what}_signing_alg_values_supported")
+    named = metadata.get(f"{what}_signing_alg_values_supported")
     if not isinstance(named, list):
-        return USUAL_ALGORITHMS if what == "id_token" else _algorithms(found)
+        return USUAL_ALGORITHMS if what == "id_token" else _algorithms(metadata)
     return tuple(alg for alg in VERIFICATION_ALGORITHMS if alg in named)
 
 
-def _same(told: object, expected: str) -> bool:
-    return hmac.compare_digest(str(told).encode("utf-8", "replace"), expected.encode())
+def _same(value: object, expected: str) -> bool:
+    return hmac.compare_digest(str(value).encode("utf-8", "replace"), expected.encode())
 
 
 def _check_audience(token: dict[str, Any], client_id: str) -> None:

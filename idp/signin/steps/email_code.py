@@ -9,7 +9,7 @@ from uuid import UUID
 
 from idp.accounts import email_proofs
 from idp.accounts.addresses import InvalidEmailError, normalise_email
-from idp.accounts.email_proofs import Proved, Purpose
+from idp.accounts.email_proofs import Purpose, VerifiedEmail
 from idp.accounts.tables import user_by_email
 from idp.infra.db.engine import execute, transaction
 from idp.infra.i18n import gettext as _
@@ -28,13 +28,13 @@ _STILL_HOLDS = """
 
 async def context(flow: Flow) -> dict[str, Any]:
     """The address that a code was sent to, if one was."""
-    return {"sent_to": await email_proofs.waiting(Purpose.SIGN_IN, flow.binding.id)}
+    return {"sent_to": await email_proofs.pending_email(Purpose.SIGN_IN, flow.binding.id)}
 
 
 async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
     """Send a mail, where one is asked for."""
     if fields.get("action") == "send":
-        sent_to = await email_proofs.waiting(Purpose.SIGN_IN, flow.binding.id)
+        sent_to = await email_proofs.pending_email(Purpose.SIGN_IN, flow.binding.id)
         await send_code(flow, fields.get("username") or sent_to or "", browser)
     else:
         await limits.count_step(browser)
@@ -56,16 +56,16 @@ async def confirm_email(user_id: UUID, email: str) -> bool:
     return bool(await execute(_STILL_HOLDS, user_id, email))
 
 
-async def proved_address(purpose: Purpose, flow: Flow, fields: Fields) -> Proved:
+async def proved_address(purpose: Purpose, flow: Flow, fields: Fields) -> VerifiedEmail:
     """The address that the code or the link in these fields proves.
 
     Raises:
         StepRefusedError: neither does.
     """
     if token := fields.get("token"):
-        proved = await email_proofs.take_token(token, purpose, flow.binding.id)
+        proved = await email_proofs.consume_token(token, purpose, flow.binding.id)
     else:
-        proved = await email_proofs.try_code(purpose, flow.binding.id, fields.get("code", ""))
+        proved = await email_proofs.consume_code(purpose, flow.binding.id, fields.get("code", ""))
     if proved is None:
         raise wrong_code()
     return proved
@@ -89,8 +89,8 @@ async def send_code(flow: Flow, username: str, browser: Browser | None) -> None:
         user = None
     lifetime, flow_id = settings().email_code_lifetime, flow.binding.id
     async with transaction():
-        sent = await email_proofs.prepare(
-            Purpose.SIGN_IN, email, lifetime=lifetime, flow_id=flow_id, user_id=user and user.id, void=user is None
+        sent = await email_proofs.create(
+            Purpose.SIGN_IN, email, lifetime=lifetime, flow_id=flow_id, user_id=user and user.id, decoy=user is None
         )
         await outbox.queue(
             email,

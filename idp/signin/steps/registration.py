@@ -25,7 +25,7 @@ DONE = CompletedStep(Step.REGISTRATION, ("otp",))
 async def context(flow: Flow) -> dict[str, Any]:
     """Either what to enter, or the address to which a code was sent."""
     kept = flow.registration or Registration()
-    sent_to = await email_proofs.waiting(Purpose.REGISTRATION, flow.binding.id) if kept.password_hash else None
+    sent_to = await email_proofs.pending_email(Purpose.REGISTRATION, flow.binding.id) if kept.password_hash else None
     return {"registration": kept, "sent_to": sent_to}
 
 
@@ -85,11 +85,11 @@ async def complete(flow: Flow, entered: Registration | Fields) -> VerifiedStep |
 
 
 async def _mail(flow: Flow, kept: Registration) -> None:
-    await accounts.mail_proof(kept.email, flow.binding.id, mail_link(flow, Step.REGISTRATION, ""))
+    await accounts.send_proof(kept.email, flow.binding.id, mail_link(flow, Step.REGISTRATION, ""))
 
 
 async def _create_invited(kept: Registration, invitation_id: UUID) -> VerifiedStep:
-    email = await invitations.use(invitation_id)
+    email = await invitations.consume(invitation_id)
     if email is None:
         raise StepRefusedError(_("This invitation was used already, or is too old. Ask for a new one."))
     return await _create(email, kept)
@@ -99,7 +99,9 @@ async def _create(email: str, kept: Registration) -> VerifiedStep:
     """The account of an address that was proved, by the code or by the invitation."""
     if email != kept.email:
         raise wrong_code()
-    user_id = await accounts.create(email, kept.password_hash, kept.name, invited=kept.invitation_id is not None)
+    user_id = await accounts.create_account(
+        email, kept.password_hash, kept.name, invited=kept.invitation_id is not None
+    )
     if user_id is None:
         raise StepRefusedError(_("There is an account with this address by now. Sign in with it."))
     return VerifiedStep(user_id, DONE)

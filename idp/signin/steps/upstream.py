@@ -17,7 +17,7 @@ from idp.accounts.tables import user_by_email, user_by_id
 from idp.audit import unauthenticated_limit
 from idp.audit.events import record
 from idp.federation import authorization_requests, errors, linking, providers
-from idp.federation.authorization_requests import Attempt
+from idp.federation.authorization_requests import StoredRequest
 from idp.federation.errors import UpstreamError
 from idp.federation.linking import ExternalIdentity
 from idp.federation.models import Upstream, UserInfo
@@ -53,14 +53,14 @@ def _allowed(flow: Flow) -> list[Upstream]:
 
 async def context(flow: Flow) -> dict[str, Any]:
     """The providers; or, for somebody who came back from one, the address that is to be proved."""
-    sent_to = await email_proofs.waiting(Purpose.UPSTREAM, flow.binding.id) if flow.identity else None
+    sent_to = await email_proofs.pending_email(Purpose.UPSTREAM, flow.binding.id) if flow.identity else None
     return {"identity": flow.identity, "sent_to": sent_to}
 
 
 async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> ExternalIdentity | Fields:
     """Who came back; or else the fields as they are, after a mail where one is asked for."""
     if fields.get("action") == "send" and "state" not in fields and flow.identity is not None:
-        sent_to = await email_proofs.waiting(Purpose.UPSTREAM, flow.binding.id)
+        sent_to = await email_proofs.pending_email(Purpose.UPSTREAM, flow.binding.id)
         await _send(flow, fields.get("username") or sent_to or "", browser)
         return fields
     await limits.count_step(browser)
@@ -83,15 +83,15 @@ async def identify(fields: Fields, *, flow_id: str | None = None, session_id: UU
     provider = upstreams.get(fields.get("upstream", ""))
     attempt = await authorization_requests.find(fields["state"], provider.id) if provider else None
     its_own = attempt is not None and (attempt.flow_id, attempt.session_id) == (flow_id, session_id)
-    if provider is None or attempt is None or not its_own or not await authorization_requests.take(attempt):
+    if provider is None or attempt is None or not its_own or not await authorization_requests.consume(attempt):
         raise StepRefusedError(_("This sign-in was used already, or took too long. Start again."))
     try:
-        person = await providers.KINDS[provider.kind].identify(provider, attempt.trip, dict(fields))
+        person = await providers.KINDS[provider.kind].identify(provider, attempt.request, dict(fields))
         _check_fresh(attempt, person)
     except UpstreamError as error:
         await record_failure(provider, error)
         raise StepRefusedError(failure_message(error, provider.name)) from error
-    return linking.found(provider.id, person, keep_tokens=provider.keep_tokens)
+    return linking.external_identity(provider.id, person, keep_tokens=provider.keep_tokens)
 
 
 async def record_failure(provider: Upstream, error: UpstreamError) -> None:
@@ -101,7 +101,7 @@ async def record_failure(provider: Upstream, error: UpstreamError) -> None:
     await record("upstream_failed", outcome="failure", detail=detail, limit_key=unauthenticated_limit.limit_key())
 
 
-def _check_fresh(attempt: Attempt, person: UserInfo) -> None:
+def _check_fresh(attempt: StoredRequest, person: UserInfo) -> None:
     if attempt.auth_after is None:
         return
     if person.auth_time is None or person.auth_time < attempt.auth_after.timestamp() - LEEWAY:
@@ -147,7 +147,7 @@ async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> V
     """
     done = CompletedStep(Step.UPSTREAM, ("fed", "mfa") if somebody.two_factors else ("fed",), somebody.auth_time)
     try:
-        user_id = await linking.known(somebody)
+        user_id = await linking.find_user(somebody)
     except linking.AccountDisabledError as error:
         raise StepRefusedError(
             _("There is no account for you here. Ask those who run this service for one.")
@@ -157,7 +157,7 @@ async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> V
     if somebody.email is None or not somebody.email_verified:
         await flows.store_identity(flow, somebody)
         return None
-    if (owner := await linking.owner_of(somebody.email)) is not None:
+    if (owner := await linking.find_email_owner(somebody.email)) is not None:
         flow = await flows.store_identity(flow, somebody)
         by_mail = mailed and settings().email_code_sign_in and await confirm_email(owner, somebody.email)
         return VerifiedStep(owner, CompletedStep(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
@@ -165,7 +165,7 @@ async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> V
     allowed = provider.creates_accounts if provider else None
     if not (settings().registration == "open" if allowed is None else allowed):
         raise StepRefusedError(_("There is no account for you here. Ask those who run this service for one."))
-    await linking.void(somebody.email)
+    await linking.release_email(somebody.email)
     user_id = await linking.create_user(somebody)
     if user_id is None:
         raise StepRefusedError(_("There is an account with this address by now. Sign in with it."))
@@ -182,7 +182,7 @@ async def link_identity(flow: Flow, user_id: UUID) -> None:
     user = await user_by_id(user_id)
     if user is not None and user.email == somebody.email and await linking.link(user_id, somebody):
         provider = upstreams.get(somebody.upstream_id)
-        await linking.tell(user_id, "identity_linked", provider.name if provider else somebody.upstream_id)
+        await linking.notify(user_id, "identity_linked", provider.name if provider else somebody.upstream_id)
 
 
 async def _send(flow: Flow, username: str, browser: Browser | None) -> None:
@@ -194,7 +194,7 @@ async def _send(flow: Flow, username: str, browser: Browser | None) -> None:
     await limits.count_mail(email, browser)
     lifetime, owner = settings().email_code_lifetime, await user_by_email(email)
     async with transaction():
-        sent = await email_proofs.prepare(
+        sent = await email_proofs.create(
             Purpose.UPSTREAM, email, lifetime=lifetime, flow_id=flow.binding.id, user_id=owner.id if owner else None
         )
         await outbox.queue(

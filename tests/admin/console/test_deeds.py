@@ -258,12 +258,12 @@ async def test_what_kinds_of_upstreams_need_can_be_entered(owner: Desk) -> None:
     assert (await owner.confirm("/admin/upstreams/new/apple", **entered | {"option_key_id": ""})).status == 400
     answer = await owner.confirm("/admin/upstreams/new/apple", **entered)
     assert "TEAM" in answer.text
-    before = next(each for each in await registry.stored() if each.id == name)
+    before = next(each for each in await registry.load_stored() if each.id == name)
     assert before.options == {"team_id": "TEAM", "key_id": "KEY"}
     assert before.required_claims == {"groups": ("staff", "admins"), "hd": ("example.com",)}
     assert (before.claims, before.creates_accounts) == ({"given_name": "profile.first"}, False)
     await owner.confirm(f"/admin/upstreams/{name}/change", **entered | {"name": "Apple Inc", "required_claims": ""})
-    after = next(each for each in await registry.stored() if each.id == name)
+    after = next(each for each in await registry.load_stored() if each.id == name)
     assert after == msgspec.structs.replace(before, name="Apple Inc", required_claims={})
 
 

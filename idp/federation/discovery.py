@@ -18,17 +18,17 @@ LIFETIME = 3600.0
 REFETCH_AFTER = 30.0
 
 
-class _Kept(msgspec.Struct):
+class _CacheEntry(msgspec.Struct):
     content: dict[str, Any]
     fetched: float
     #: Since an unknown key made us ask again.
     refetched: float = -REFETCH_AFTER
 
 
-_kept: dict[str, _Kept] = {}
+_cache: dict[str, _CacheEntry] = {}
 
 
-async def fetch(url: str) -> dict[str, Any]:
+async def fetch_json(url: str) -> dict[str, Any]:
     """A JSON object from a provider.
 
     Raises:
@@ -42,22 +42,22 @@ async def fetch(url: str) -> dict[str, Any]:
 
 
 async def _cached(url: str) -> dict[str, Any]:
-    kept, now = _kept.get(url), time.monotonic()
+    kept, now = _cache.get(url), time.monotonic()
     if kept is None or now - kept.fetched > LIFETIME:
-        kept = _kept[url] = _Kept(await fetch(url), now)
+        kept = _cache[url] = _CacheEntry(await fetch_json(url), now)
     return kept.content
 
 
-async def _again(url: str) -> dict[str, Any]:
+async def _refetched(url: str) -> dict[str, Any]:
     """As :func:`_cached`, but asked for anew where that was not just done for the same reason."""
-    kept, now = _kept.get(url), time.monotonic()
+    kept, now = _cache.get(url), time.monotonic()
     if kept is not None and now - kept.refetched < REFETCH_AFTER:
         return kept.content
-    kept = _kept[url] = _Kept(await fetch(url), now, now)
+    kept = _cache[url] = _CacheEntry(await fetch_json(url), now, now)
     return kept.content
 
 
-async def metadata(issuer: str, published_as: str | None = None, url: str | None = None) -> dict[str, Any]:
+async def provider_metadata(issuer: str, published_as: str | None = None, url: str | None = None) -> dict[str, Any]:
     """The metadata of an issuer.
 
     Args:
@@ -70,7 +70,7 @@ async def metadata(issuer: str, published_as: str | None = None, url: str | None
     url = url or f"{issuer.rstrip('/')}/.well-known/openid-configuration"
     found = await _cached(url)
     if found.get("issuer") != (published_as or issuer):
-        _kept.pop(url, None)
+        _cache.pop(url, None)
         raise UpstreamUnavailableError(f"The metadata at {url} are those of another issuer.")
     # Those that are not needed for every sign-in may be missing; none may be nonsense.
     found = {name: value for name, value in found.items() if not name.endswith("_endpoint") or is_url(value)}
@@ -91,7 +91,7 @@ def is_url(value: object) -> bool:
         return False
 
 
-async def verify(token: str, jwks_uri: str, algorithms: tuple[str, ...]) -> jose.Claims:
+async def verify_jwt(token: str, jwks_uri: str, algorithms: tuple[str, ...]) -> jose.Claims:
     """The claims of a token that one of the provider's keys signed. An unknown key makes us ask for its keys again.
 
     Raises:
@@ -101,7 +101,7 @@ async def verify(token: str, jwks_uri: str, algorithms: tuple[str, ...]) -> jose
     try:
         return jose.verify_foreign(token, _keys(await _cached(jwks_uri)), algorithms)
     except jose.UnknownKeyError:
-        return jose.verify_foreign(token, _keys(await _again(jwks_uri)), algorithms)
+        return jose.verify_foreign(token, _keys(await _refetched(jwks_uri)), algorithms)
 
 
 def _keys(jwks: dict[str, Any]) -> list[dict[str, Any]]:
@@ -109,6 +109,6 @@ def _keys(jwks: dict[str, Any]) -> list[dict[str, Any]]:
     return [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Ask everybody anew."""
-    _kept.clear()
+    _cache.clear()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from idp.accounts import profile
-from idp.accounts.addresses import InvalidEmailError, is_as_told, normalise_email
+from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalise_email
 from idp.federation.models import Upstream
 
 #: Where each of our claims is found, at a provider that uses the standard's names.
@@ -17,38 +17,42 @@ STANDARD = {
 }  # fmt: skip
 
 
-def _at(told: Any, path: str) -> Any:
+def _value_at(claims: Any, path: str) -> Any:
     """What stands at a path such as ``address.country``."""
     for name in path.split("."):
-        told = told.get(name) if isinstance(told, dict) else None
-    return told
+        claims = claims.get(name) if isinstance(claims, dict) else None
+    return claims
 
 
-def values(told: dict[str, Any], path: str) -> set[str]:
+def claim_values(claims: dict[str, Any], path: str) -> set[str]:
     """The value or values of a claim, such as the groups that somebody is in."""
-    found = _at(told, path)
+    found = _value_at(claims, path)
     return {str(value) for value in (found if isinstance(found, list) else [found]) if value not in (None, "")}
 
 
-def claims_of(upstream: Upstream, told: dict[str, Any], mapping: Mapping[str, str] = STANDARD) -> dict[str, str]:
+def map_claims(upstream: Upstream, claims: dict[str, Any], mapping: Mapping[str, str] = STANDARD) -> dict[str, str]:
     """Our claims of what a provider tells. What does not fit our rules for a profile is left out."""
-    found = {name: _at(told, path) for name, path in {**mapping, **upstream.claims}.items() if name != "email"}
+    found = {name: _value_at(claims, path) for name, path in {**mapping, **upstream.claims}.items() if name != "email"}
     fitting = {name: profile.FIELDS[name](text.strip()) for name, text in found.items() if isinstance(text, str)}
     return {name: value for name, value in fitting.items() if value}
 
 
-def tells_email(upstream: Upstream, told: dict[str, Any]) -> bool:
+def is_verified_address(upstream: Upstream, claims: dict[str, Any]) -> bool:
     """Whether what the provider has verified is the address that is used.
 
     Of another claim ``email_verified`` says nothing, nor of an address that normalising made another one.
     """
-    email = email_of(upstream, told)
-    return email is not None and upstream.claims.get("email", "email") == "email" and is_as_told(told["email"], email)
+    email = find_email(upstream, claims)
+    return (
+        email is not None
+        and upstream.claims.get("email", "email") == "email"
+        and is_same_spelling(claims["email"], email)
+    )
 
 
-def email_of(upstream: Upstream, told: dict[str, Any]) -> str | None:
+def find_email(upstream: Upstream, claims: dict[str, Any]) -> str | None:
     """The address, normalised, if there is one."""
-    text = _at(told, upstream.claims.get("email", "email"))
+    text = _value_at(claims, upstream.claims.get("email", "email"))
     try:
         return normalise_email(text) if isinstance(text, str) else None
     except InvalidEmailError:
