@@ -44,14 +44,26 @@ FROM client AS c JOIN (
 ORDER BY c.client_name, c.client_id, g.granted_at
 """
 
-_CONSUME_CODES = "UPDATE authorization_code SET consumed_at = now() WHERE consumed_at IS NULL"
-_REVOKE_FAMILIES = "UPDATE token_family SET revoked_at = now(), revoked_reason = $1 WHERE revoked_at IS NULL"
+_CONSUME_ALL_CODES = "UPDATE authorization_code SET consumed_at = now() WHERE consumed_at IS NULL"
+_CONSUME_CODES_OF_USER = f"{_CONSUME_ALL_CODES} AND user_id = $1"
+_CONSUME_CODES_OF_CLIENT = f"{_CONSUME_ALL_CODES} AND client_id = $1"
+_CONSUME_CODES_OF_CONSENT = f"{_CONSUME_ALL_CODES} AND user_id = $1 AND client_id = $2"
+_CONSUME_CODES_OF_SESSIONS = f"{_CONSUME_ALL_CODES} AND session_id = ANY ($1::uuid[])"
+_REVOKE_ALL_FAMILIES = "UPDATE token_family SET revoked_at = now(), revoked_reason = $1 WHERE revoked_at IS NULL"
+_REVOKE_FAMILIES_OF_USER = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2"
+_REVOKE_FAMILIES_OF_CLIENT = f"{_REVOKE_ALL_FAMILIES} AND client_id = $2"
+_REVOKE_FAMILIES_OF_CONSENT = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2 AND client_id = $3"
+_REVOKE_FAMILIES_OF_SESSIONS = f"{_REVOKE_ALL_FAMILIES} AND session_id = ANY ($2::uuid[])"
 
 _LIVE_FAMILY = "f.revoked_at IS NULL AND f.expires_at > now()"
 # An empty name stands for this server.
-_RESOURCES = "SELECT DISTINCT unnest(CASE WHEN f.resource = '{}' THEN ARRAY[''] ELSE f.resource END) AS resource"
-_RESOURCES_OF_USER = f"{_RESOURCES} FROM token_family AS f WHERE f.user_id = $1 AND {_LIVE_FAMILY}"
-_RESOURCES_OF_CLIENT = f"{_RESOURCES} FROM token_family AS f WHERE f.client_id = $1 AND {_LIVE_FAMILY}"
+_RESOURCE = "unnest(CASE WHEN f.resource = '{}' THEN ARRAY[''] ELSE f.resource END) AS resource"
+_RESOURCES_OF_USER = f"""
+SELECT DISTINCT {_RESOURCE} FROM token_family AS f WHERE f.user_id = $1 AND {_LIVE_FAMILY}
+"""  # noqa: S608
+_RESOURCES_OF_CLIENT = f"""
+SELECT DISTINCT {_RESOURCE} FROM token_family AS f WHERE f.client_id = $1 AND {_LIVE_FAMILY}
+"""  # noqa: S608
 _CLIENT_NAMES_OF_USER = f"""
 SELECT DISTINCT c.client_name FROM token_family AS f JOIN client AS c USING (client_id)
 WHERE f.user_id = $1 AND {_LIVE_FAMILY} ORDER BY 1
@@ -113,44 +125,44 @@ async def authorized_clients(user_id: UUID) -> list[AuthorizedClient]:
 
 async def consume_codes_of_user(user_id: UUID) -> int:
     """Returns how many codes were consumed, as do the functions after this one."""
-    return await execute(f"{_CONSUME_CODES} AND user_id = $1", user_id)
+    return await execute(_CONSUME_CODES_OF_USER, user_id)
 
 
 async def consume_codes_of_client(client_id: str) -> int:
-    return await execute(f"{_CONSUME_CODES} AND client_id = $1", client_id)
+    return await execute(_CONSUME_CODES_OF_CLIENT, client_id)
 
 
 async def consume_codes_of_consent(user_id: UUID, client_id: str) -> int:
-    return await execute(f"{_CONSUME_CODES} AND user_id = $1 AND client_id = $2", user_id, client_id)
+    return await execute(_CONSUME_CODES_OF_CONSENT, user_id, client_id)
 
 
 async def consume_codes_of_sessions(session_ids: Sequence[UUID]) -> int:
-    return await execute(f"{_CONSUME_CODES} AND session_id = ANY ($1::uuid[])", session_ids)
+    return await execute(_CONSUME_CODES_OF_SESSIONS, session_ids)
 
 
 async def consume_all_codes() -> int:
-    return await execute(_CONSUME_CODES)
+    return await execute(_CONSUME_ALL_CODES)
 
 
 async def revoke_families_of_user(user_id: UUID, reason: str) -> int:
     """Returns how many token families were revoked, as do the functions after this one."""
-    return await execute(f"{_REVOKE_FAMILIES} AND user_id = $2", reason, user_id)
+    return await execute(_REVOKE_FAMILIES_OF_USER, reason, user_id)
 
 
 async def revoke_families_of_client(client_id: str, reason: str) -> int:
-    return await execute(f"{_REVOKE_FAMILIES} AND client_id = $2", reason, client_id)
+    return await execute(_REVOKE_FAMILIES_OF_CLIENT, reason, client_id)
 
 
 async def revoke_families_of_consent(user_id: UUID, client_id: str, reason: str) -> int:
-    return await execute(f"{_REVOKE_FAMILIES} AND user_id = $2 AND client_id = $3", reason, user_id, client_id)
+    return await execute(_REVOKE_FAMILIES_OF_CONSENT, reason, user_id, client_id)
 
 
 async def revoke_families_of_sessions(session_ids: Sequence[UUID], reason: str) -> int:
-    return await execute(f"{_REVOKE_FAMILIES} AND session_id = ANY ($2::uuid[])", reason, session_ids)
+    return await execute(_REVOKE_FAMILIES_OF_SESSIONS, reason, session_ids)
 
 
 async def revoke_all_families(reason: str) -> int:
-    return await execute(_REVOKE_FAMILIES, reason)
+    return await execute(_REVOKE_ALL_FAMILIES, reason)
 
 
 async def resources_of_user(user_id: UUID) -> list[str]:

@@ -171,6 +171,8 @@ def site() -> Iterator[Path]:
     (folder / "idp" / "infra" / "db").mkdir(parents=True)
     for name in (
         "idp/__init__.py",
+        "idp/errors.py",
+        "idp/reasons.py",
         "idp/infra/__init__.py",
         "idp/infra/db/__init__.py",
         "idp/infra/db/os_user.py",

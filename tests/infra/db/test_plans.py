@@ -37,8 +37,14 @@ WHOLE = (
     "idp.admin.incidents.",
     "idp.admin.console.overview.",
     # Most of all, where most belong to one client.
-    "idp.oauth.sign_out._END_CODES_OF_CLIENT",
-    "idp.oauth.sign_out._REVOKE_FAMILIES_OF_CLIENT",
+    "idp.oauth.repository._CONSUME_CODES_OF_CLIENT",
+    "idp.oauth.repository._REVOKE_FAMILIES_OF_CLIENT",
+    "idp.oauth.repository._RESOURCES_OF_CLIENT",
+    "idp.oauth.authorize.repository._FINISH_OF_CLIENT",
+    # All of them, after a backup was restored.
+    "idp.oauth.repository._CONSUME_ALL_CODES",
+    "idp.oauth.repository._REVOKE_ALL_FAMILIES",
+    "idp.oauth.authorize.repository._FINISH_ALL",
     # The flows of a user whose password changes, among those of two hours.
     "idp.signin.flow._ABANDON",
     # The same of trips to providers.

@@ -12,6 +12,8 @@ from idp.ids import uuid7
 from idp.infra.db import migrate
 from idp.infra.db.columns import Timestamptz
 from idp.infra.db.engine import execute, fetch
+from idp.oauth.authorize import repository
+from idp.oauth.clients.registration import register_client
 from idp.oauth.tables import RefreshToken
 from idp.piccolo_app import APP_CONFIG
 
@@ -110,14 +112,27 @@ async def test_a_forgotten_column_is_an_error_in_python_and_in_the_database(db: 
         await User.insert(User(_ignore_missing=True, email="a@example.com"))
 
 
-async def test_a_request_that_no_browser_claimed_cannot_go_on(db: str) -> None:
+async def test_nobody_consents_to_a_request_that_no_browser_claimed(db: str) -> None:
     """Authorization requests that came by POST have no browser yet."""
-    for column, value in (("consented_by", "gen_random_uuid()"), ("finished_at", "now()")):
-        with pytest.raises(asyncpg.CheckViolationError, match="authorization_request_claimed"):
-            await execute(
-                f"INSERT INTO authorization_request (id, client_id, request, expires_at, {column})"
-                f" VALUES ('a', 'b', '{{}}', now(), {value})"
-            )
+    with pytest.raises(asyncpg.CheckViolationError, match="authorization_request_claimed"):
+        await execute(
+            "INSERT INTO authorization_request (id, client_id, request, expires_at, consented_by)"
+            " VALUES ('a', 'b', '{}', now(), gen_random_uuid())"
+        )
+
+
+async def test_a_request_that_no_browser_claimed_can_be_ended(own_database: str) -> None:
+    """As those of a client that is compromised, and all of them after a restore."""
+    client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
+    for name in ("a", "b"):
+        await execute(
+            "INSERT INTO authorization_request (id, client_id, request, expires_at)"
+            " VALUES ($1, $2, '{}', now() + interval '1 hour')",
+            name, client.client_id,
+        )  # fmt: skip
+        if name == "a":
+            assert await repository.finish_requests_of_client(client.client_id) == 1
+    assert await repository.finish_all_requests() == 1
 
 
 async def test_a_set_up_without_a_token_is_completed(db: str) -> None:

@@ -533,7 +533,7 @@ CREATE TABLE resource_server (
 -- oauth -------------------------------------------------------------------------------------------------------------
 
 -- A validated authorization request that waits for its user. "browser_hash" binds it to one browser. It is null for a
--- request that came by POST, until a browser claims it; before that nobody can consent to it or finish it.
+-- request that came by POST, until a browser claims it; before that nobody can consent to it.
 -- "consented_by" is the user who consented to this very request.
 CREATE TABLE authorization_request (
     id           text PRIMARY KEY,
@@ -544,8 +544,7 @@ CREATE TABLE authorization_request (
     created_at   timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz NOT NULL,
     finished_at  timestamptz,
-    CONSTRAINT authorization_request_claimed
-        CHECK (browser_hash IS NOT NULL OR (consented_by IS NULL AND finished_at IS NULL))
+    CONSTRAINT authorization_request_claimed CHECK (browser_hash IS NOT NULL OR consented_by IS NULL)
 );
 
 CREATE INDEX authorization_request_expires_at ON authorization_request (expires_at);
