@@ -18,6 +18,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.i18n import locale
 from idp.keys import vault
 from idp.mail import outbox
+from idp.reasons import Reason
 
 _USE = """
     UPDATE identity AS i SET last_used_at = now(), email = $3, tokens = coalesce($4, i.tokens), upstream_id = $5
@@ -59,6 +60,8 @@ _UNLINK = """
 
 class AccountDisabledError(ProofError):
     """The account was disabled."""
+
+    reason = Reason.USER_DISABLED
 
 
 class ExternalIdentity(msgspec.Struct, frozen=True):

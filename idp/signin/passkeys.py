@@ -21,6 +21,7 @@ from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.infra.i18n import gettext as _
 from idp.infra.lazy import lazy
+from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin.tables import Passkey
 
@@ -85,6 +86,8 @@ T = TypeVar("T")
 
 class InvalidPasskeyError(ProofError):
     """What the browser sent is not accepted. The message is one plain sentence for the person."""
+
+    reason = Reason.WRONG_PASSKEY
 
 
 class VerifiedPasskey(NamedTuple):

@@ -11,6 +11,7 @@ from idp.audit import unauthenticated_limit
 from idp.audit.events import record
 from idp.errors import ConflictError, TooManyRequestsError
 from idp.infra.db.engine import transaction
+from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import completion, sessions, subject, transitions
 from idp.signin import flow as flows
@@ -146,7 +147,7 @@ async def take_step(request: AnyRequest, flow: Flow, step: Step, fields: Fields,
     except StepRefusedError as error:
         refused = error
     except TooManyRequestsError:
-        detail = {"reason": f"{step} too often"}
+        detail = {"reason": Reason.TOO_MANY_TRIES, "step": step}
         await record(
             "sign_in",
             outcome="denied",
@@ -181,7 +182,7 @@ async def _note_refusal(flow: Flow, step: Step, refused: StepRefusedError) -> No
         "sign_in",
         outcome="failure",
         user_id=refused.user_id,
-        detail={"reason": f"{step} refused"},
+        detail={"reason": refused.reason, "step": step},
         limit_key=unauthenticated_limit.limit_key(flow.user_id),
     )
 

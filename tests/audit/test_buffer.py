@@ -289,7 +289,7 @@ async def test_what_a_client_does_is_told(client: RelyingParty, make_client: Mak
     client.client_secret = "wrong"
     assert (await client.post("/token", grant_type="client_credentials")).status_code == 401
     (row,) = await until_told(client.client_id, "client_authentication")
-    assert (row["outcome"], row["detail"]) == ("failure", {"reason": "wrong secret"})
+    assert (row["outcome"], row["detail"]) == ("failure", {"reason": "wrong_secret"})
 
 
 async def test_what_waits_is_written_when_a_server_stops(start_server: StartServer, make_client: MakeClient) -> None:

@@ -28,7 +28,7 @@ async def test_a_wrong_password_is_the_account_s(browser: Browser, alice: User) 
         page = as_page(await browser.sign_in(page, alice.email, "not it"))
     (first, second) = await _failures(alice)
     assert first["outcome"] == second["outcome"] == "failure"
-    assert "password refused" in first["detail"]
+    assert "wrong_password" in first["detail"]
 
 
 async def test_so_is_one_of_an_account_that_is_disabled(browser: Browser, alice: User) -> None:

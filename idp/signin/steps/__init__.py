@@ -10,6 +10,7 @@ from uuid import UUID
 from litestar import Request
 
 from idp.errors import ProofError
+from idp.reasons import Reason
 from idp.signin.flow import Flow
 from idp.signin.subject import SignInSubject
 from idp.signin.transitions import CompletedStep
@@ -26,8 +27,10 @@ class StepRefusedError(ProofError):
         user_id: whose account it was about, where that is known here. The person is not told.
     """
 
-    def __init__(self, message: str, user_id: UUID | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, user_id: UUID | None = None, *, reason: Reason | None = Reason.INVALID_INPUT
+    ) -> None:
+        super().__init__(message, reason)
         self.user_id = user_id
 
 

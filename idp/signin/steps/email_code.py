@@ -14,6 +14,7 @@ from idp.accounts.tables import user_by_email
 from idp.infra.db.engine import execute, transaction
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox
+from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import limits
 from idp.signin.flow import Flow, path
@@ -110,4 +111,6 @@ def mail_link(flow: Flow, step: Step, token: str) -> str:
 
 
 def wrong_code() -> StepRefusedError:
-    return StepRefusedError(_("That code is not right, or it is too old. Check it, or ask for a new one."))
+    return StepRefusedError(
+        _("That code is not right, or it is too old. Check it, or ask for a new one."), reason=Reason.WRONG_CODE
+    )

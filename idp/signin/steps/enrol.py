@@ -7,6 +7,7 @@ from idp.accounts.tables import user_by_id
 from idp.audit.events import record
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox
+from idp.reasons import Reason
 from idp.signin import factors, limits, passkeys, recovery_codes, totp
 from idp.signin import flow as flows
 from idp.signin.flow import Flow
@@ -78,7 +79,9 @@ async def complete(flow: Flow, entered: Fields) -> VerifiedStep:
 async def _enable_totp(flow: Flow, code: str) -> VerifiedStep:
     assert flow.user_id is not None  # noqa: S101
     if not await totp.confirm(flow.user_id, flow.binding.id, code):
-        raise StepRefusedError(_("That code is not right. Wait for the next one and try again."), flow.user_id)
+        raise StepRefusedError(
+            _("That code is not right. Wait for the next one and try again."), flow.user_id, reason=Reason.WRONG_CODE
+        )
     await factors.set_two_step(flow.user_id, True)
     await _tell(flow, "totp_enabled")
     return VerifiedStep(flow.user_id, CompletedStep(Step.TOTP, ("otp",), clock.timestamp()), codes=await _codes(flow))
@@ -89,7 +92,7 @@ async def _add_passkey(flow: Flow, credential: str, name: str) -> VerifiedStep:
     try:
         passkey = await passkeys.register(flow.user_id, name, flow.challenge, credential)
     except passkeys.InvalidPasskeyError as error:
-        raise StepRefusedError(str(error), flow.user_id) from error
+        raise StepRefusedError(str(error), flow.user_id, reason=error.reason) from error
     await _tell(flow, "passkey_added")
     done = CompletedStep(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user"), clock.timestamp())
     return VerifiedStep(flow.user_id, done, codes=await _codes(flow))

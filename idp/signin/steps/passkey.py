@@ -32,5 +32,5 @@ async def complete(flow: Flow, entered: str) -> VerifiedStep:
     try:
         verified = await passkeys.verify(flow.challenge, entered, user_id=flow.user_id)
     except passkeys.InvalidPasskeyError as error:
-        raise StepRefusedError(str(error), flow.user_id) from error
+        raise StepRefusedError(str(error), flow.user_id, reason=error.reason) from error
     return VerifiedStep(verified.user_id, CompletedStep(Step.PASSKEY, tuple(passkeys.amr(verified))))

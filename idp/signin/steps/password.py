@@ -6,6 +6,7 @@ from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.passwords import needs_rehash, rehash_password, verify_password
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.i18n import gettext as _
+from idp.reasons import Reason
 from idp.signin import limits
 from idp.signin.flow import Flow
 from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
@@ -42,7 +43,11 @@ async def complete(flow: Flow, entered: VerifiedStep) -> VerifiedStep:
 
 
 def _refused(person: SignInSubject | None) -> StepRefusedError:
-    return StepRefusedError(_("That email and password do not match."), person.user_id if person is not None else None)
+    message = _("That email and password do not match.")
+    if person is None:
+        return StepRefusedError(message, reason=Reason.UNKNOWN_USER)
+    reason = Reason.USER_DISABLED if person.disabled else Reason.WRONG_PASSWORD
+    return StepRefusedError(message, person.user_id, reason=reason)
 
 
 async def _matching(username: str, password: str, browser: Browser | None) -> tuple[SignInSubject | None, bool]:

@@ -5,6 +5,7 @@ from typing import Any
 from idp.accounts.tables import user_by_id
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox
+from idp.reasons import Reason
 from idp.signin import limits, recovery_codes
 from idp.signin.flow import Flow
 from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
@@ -25,7 +26,9 @@ async def complete(flow: Flow, entered: str) -> VerifiedStep:
     """Use a code, once, and tell its owner."""
     assert flow.user_id is not None  # noqa: S101
     if not await recovery_codes.consume(flow.user_id, entered):
-        raise StepRefusedError(_("That recovery code is not right, or was used before."), flow.user_id)
+        raise StepRefusedError(
+            _("That recovery code is not right, or was used before."), flow.user_id, reason=Reason.WRONG_CODE
+        )
     user = await user_by_id(flow.user_id)
     if user is not None:
         await outbox.queue(

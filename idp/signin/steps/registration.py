@@ -12,6 +12,7 @@ from idp.accounts.email_proofs import Purpose
 from idp.accounts.passwords import InvalidPasswordError, check_new_password, hash_password
 from idp.accounts.users import MAX_NAME_LENGTH
 from idp.infra.i18n import gettext as _
+from idp.reasons import Reason
 from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.flow import Flow, Registration
@@ -91,7 +92,9 @@ async def _mail(flow: Flow, kept: Registration) -> None:
 async def _create_invited(kept: Registration, invitation_id: UUID) -> VerifiedStep:
     email = await invitations.consume(invitation_id)
     if email is None:
-        raise StepRefusedError(_("This invitation was used already, or is too old. Ask for a new one."))
+        raise StepRefusedError(
+            _("This invitation was used already, or is too old. Ask for a new one."), reason=Reason.WRONG_CODE
+        )
     return await _create(email, kept)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from idp.infra.i18n import gettext as _
+from idp.reasons import Reason
 from idp.signin import limits, totp
 from idp.signin.flow import Flow
 from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
@@ -23,5 +24,7 @@ async def complete(flow: Flow, entered: str) -> VerifiedStep:
     """Use the code of the moment, once."""
     assert flow.user_id is not None  # noqa: S101
     if not await totp.verify(flow.user_id, entered):
-        raise StepRefusedError(_("That code is not right. Wait for the next one and try again."), flow.user_id)
+        raise StepRefusedError(
+            _("That code is not right. Wait for the next one and try again."), flow.user_id, reason=Reason.WRONG_CODE
+        )
     return VerifiedStep(flow.user_id, CompletedStep(Step.TOTP, ("otp",)))

@@ -26,6 +26,7 @@ from idp.federation.registry import upstreams
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox
+from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits
@@ -84,13 +85,15 @@ async def identify(fields: Fields, *, flow_id: str | None = None, session_id: UU
     attempt = await authorization_requests.find(fields["state"], provider.id) if provider else None
     its_own = attempt is not None and (attempt.flow_id, attempt.session_id) == (flow_id, session_id)
     if provider is None or attempt is None or not its_own or not await authorization_requests.consume(attempt):
-        raise StepRefusedError(_("This sign-in was used already, or took too long. Start again."))
+        raise StepRefusedError(
+            _("This sign-in was used already, or took too long. Start again."), reason=Reason.EXPIRED
+        )
     try:
         person = await providers.KINDS[provider.kind].identify(provider, attempt.request, dict(fields))
         _check_fresh(attempt, person)
     except UpstreamError as error:
         await record_failure(provider, error)
-        raise StepRefusedError(failure_message(error, provider.name)) from error
+        raise StepRefusedError(failure_message(error, provider.name), reason=error.reason) from error
     return linking.external_identity(provider.id, person, keep_tokens=provider.keep_tokens)
 
 
@@ -150,7 +153,7 @@ async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> V
         user_id = await linking.find_user(somebody)
     except linking.AccountDisabledError as error:
         raise StepRefusedError(
-            _("There is no account for you here. Ask those who run this service for one.")
+            _("There is no account for you here. Ask those who run this service for one."), reason=error.reason
         ) from error
     if user_id is not None:
         return VerifiedStep(user_id, done)
@@ -164,7 +167,9 @@ async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> V
     provider = upstreams.get(somebody.upstream_id)
     allowed = provider.creates_accounts if provider else None
     if not (settings().registration == "open" if allowed is None else allowed):
-        raise StepRefusedError(_("There is no account for you here. Ask those who run this service for one."))
+        raise StepRefusedError(
+            _("There is no account for you here. Ask those who run this service for one."), reason=Reason.UNKNOWN_USER
+        )
     await linking.release_email(somebody.email)
     user_id = await linking.create_user(somebody)
     if user_id is None:
