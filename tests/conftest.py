@@ -50,6 +50,7 @@ settings_module.Settings.model_config["env_file"] = None
 
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
+from idp.infra import logs
 from idp.infra.db import engine, migrate
 from idp.keys import lifecycle, root_key
 from idp.keys.key_set import key_set
@@ -60,6 +61,8 @@ from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
 from tests.support.postgres import TEMPLATE, Cluster
 from tests.support.server import TLS, Server
+
+logs.strict = True
 
 
 @pytest.hookimpl(wrapper=True)

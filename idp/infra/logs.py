@@ -2,12 +2,17 @@
 
 import logging
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from idp.errors import IdpError, OperatorError, RemoteError, TryLaterError
 from idp.infra.request_context import client_address, request_id
 from idp.settings import Settings
 
@@ -16,7 +21,7 @@ FIELDS = frozenset(
     {
         *("event", "level", "timestamp", "request_id", "client_address"),
         *("method", "route", "status", "duration_ms"),
-        *("logger", "error", "reason", "hint", "path"),
+        *("logger", "error", "reason", "hint", "path", "trace"),
         *("audit_event", "outcome", "user_id", "client_id", "session_id", "family_id"),
         *("alg", "attempt", "count", "host", "kid", "link", "migration", "port", "resource_servers"),
         *("template", "topic", "version", "workers"),
@@ -24,11 +29,50 @@ FIELDS = frozenset(
 )
 
 
+#: Whether a field that is not in the allow-list is an error. Tests switch it on.
+strict = False
+#: How often each such field was dropped.
+refused_fields = Counter[str]()
+
+_OURS = Path(__file__).parents[1]
+_ROOT = _OURS.parent
+#: Frames that are written of an exception, the innermost ones, and exceptions that it came from.
+MAX_FRAMES, MAX_CAUSES = 40, 10
+
 _JSON = msgspec.json.Encoder(enc_hook=repr)
+
+
+class LogFieldError(IdpError):
+    """A line has a field that is not in the allow-list."""
 
 
 def _allow_listed(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return {name: value for name, value in event.items() if name in FIELDS}
+
+
+def _check_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Drop what is not in the allow-list from a line of ours, and say so once for each event and field.
+
+    Raises:
+        LogFieldError: in tests (:data:`strict`).
+    """
+    for name in event.keys() - FIELDS:
+        hint = f"The event {event['event']} has the field {name}, which is not in the allow-list."
+        if strict:
+            raise LogFieldError(hint)
+        refused_fields[hint] += 1
+        if refused_fields[hint] == 1:
+            structlog.get_logger().error("log_field_refused", hint=hint)
+    return _allow_listed(_, __, event)
+
+
+def _exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Name the exception of ``log.exception``. Its text is not written."""
+    info = event.pop("exc_info", None)
+    error = info if isinstance(info, BaseException) else sys.exc_info()[1] if info else None
+    if error is not None:
+        event.update(exception_fields(error))
+    return event
 
 
 def _request_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -50,6 +94,17 @@ def _as_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     return _JSON.encode(event).decode()
 
 
+def _as_text() -> Processor:
+    """One line for people, and one for each frame."""
+    line = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+
+    def render(logger: WrappedLogger, name: str, event: EventDict) -> str:
+        trace = event.pop("trace", ())
+        return "\n    ".join([str(line(logger, name, event)), *trace])
+
+    return render
+
+
 def configure_logs(settings: Settings) -> None:
     """Send every log of the process, ours and the libraries', through one pipe to standard error."""
     as_text = settings.log_format == "console"
@@ -58,10 +113,10 @@ def configure_logs(settings: Settings) -> None:
         _request_context,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else _as_json
+    renderer: Processor = _as_text() if as_text else _as_json
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
-        processors=[*shared, _allow_listed, renderer],
+        processors=[*shared, _exception, _check_fields, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -78,9 +133,37 @@ def configure_logs(settings: Settings) -> None:
 
 
 def exception_fields(error: BaseException) -> dict[str, Any]:
-    """What a log says of an unexpected exception: its class and where, but not its text, which may quote input."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown"
-    return {"error": type(error).__qualname__, "path": where}
+    """What a log says of an exception: its class, where it was raised, and the frames of ours that led there.
+
+    No values and no text: they may quote input. Only an :class:`OperatorError` is told in its own words. Conditions
+    that pass, or are another server's, have no frames: they are no faults of ours.
+    """
+    fields: dict[str, Any] = {"error": type(error).__qualname__, "path": _where(error)}
+    if isinstance(error, OperatorError):
+        fields["hint"] = error.description
+    if not isinstance(error, TryLaterError | RemoteError) and (trace := list(_trace(error))):
+        fields["trace"] = trace
+    return fields
+
+
+def _where(error: BaseException) -> str:
+    frames = list(walk_tb(error.__traceback__))
+    return f"{frames[-1][0].f_code.co_filename}:{frames[-1][1]}" if frames else "unknown"
+
+
+def _trace(error: BaseException) -> Iterator[str]:
+    """The frames of ours, the outermost first, and those of the exceptions that it came from."""
+    yield from _frames(error)
+    for _ in range(MAX_CAUSES):
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if cause is None:
+            break
+        yield f"from {type(cause).__qualname__}"
+        yield from _frames(cause)
+        error = cause
+
+
+def _frames(error: BaseException) -> list[str]:
+    found = [(Path(each.f_code.co_filename), line, each.f_code.co_name) for each, line in walk_tb(error.__traceback__)]
+    ours = [f"{path.relative_to(_ROOT)}:{line} {name}" for path, line, name in found if path.is_relative_to(_OURS)]
+    return ours[-MAX_FRAMES:]

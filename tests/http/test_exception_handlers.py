@@ -29,6 +29,7 @@ from idp.errors import (
     OverloadedError,
     PageError,
 )
+from idp.http import pages
 from idp.http.access import Access
 from idp.http.body import MAX_BODY_BYTES
 from idp.infra.db.outages import DatabaseUnavailableError
@@ -93,6 +94,8 @@ EXCEPTIONS: dict[str, Exception] = {
 
 
 async def _raise(request: Request[Any, Any, Any], name: str) -> None:
+    if name == "shows_page":
+        pages.page("error.html")
     raise EXCEPTIONS[name]
 
 
@@ -237,6 +240,27 @@ async def test_nothing_leaks(small: httpx.AsyncClient, log: io.StringIO, name: s
         lines = [json.loads(line) for line in log.getvalue().splitlines()]
         reason = EXCEPTIONS[name].__cause__ or EXCEPTIONS[name]
         assert type(reason).__name__ in {line.get("error") for line in lines}
+
+
+@pytest.mark.fault(41)
+async def test_a_template_that_cannot_be_read_is_no_outage(
+    small: httpx.AsyncClient, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is anything else of the system: the log has the frames of ours, with the id of the request."""
+
+    def denied(*_: Any, **__: Any) -> None:
+        raise PermissionError(SECRET)
+
+    monkeypatch.setattr(pages, "templates", denied)
+    log.truncate(log.seek(0))
+    response = await small.get("/client/shows_page")
+    assert_json(response, 500, "server_error")
+    lines = {line["event"]: line for line in map(json.loads, log.getvalue().splitlines())}
+    assert lines.keys() == {"unexpected_error", "request"}
+    unexpected = lines["unexpected_error"]
+    assert (unexpected["error"], unexpected["request_id"]) == ("PermissionError", response.headers["x-request-id"])
+    assert re.fullmatch(r"idp/http/pages\.py:\d+ page", unexpected["trace"][-1])
+    assert SECRET not in log.getvalue()
 
 
 async def test_the_request_id_leads_from_the_page_to_the_log(small: httpx.AsyncClient, log: io.StringIO) -> None:

@@ -1,8 +1,10 @@
 """Logs are JSON lines of allowed fields, and hold nothing that would let a reader in."""
 
+import ast
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -11,8 +13,13 @@ import httpx
 import pytest
 import structlog
 
+from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.tables import User
-from idp.infra.logs import FIELDS, configure_logs, exception_fields
+from idp.audit.row_hmac import LockedError
+from idp.infra import logs
+from idp.infra.db import engine
+from idp.infra.db.outages import DatabaseUnavailableError
+from idp.infra.logs import FIELDS, LogFieldError, configure_logs, exception_fields
 from idp.infra.request_context import client_address, request_id
 from idp.settings import load
 from tests.conftest import MASTER_KEY, MakeClient
@@ -20,6 +27,7 @@ from tests.support.browser import Browser, Page, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
 from tests.support.tour import tour
+from tests.test_architecture import modules
 
 SECRET = "hunter2"
 
@@ -41,20 +49,53 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str
     root.handlers[:], root.level = handlers, level
 
 
-def test_other_fields_are_dropped(pipe: Callable[[], list[dict[str, Any]]]) -> None:
-    structlog.get_logger().info("x", client_id="c", password=SECRET, code=SECRET, token=SECRET, headers={"a": SECRET})
-    (line,) = pipe()
-    assert line.keys() == {"event", "level", "timestamp", "client_id"}
-    assert SECRET not in str(line)
+@pytest.fixture
+def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in production."""
+    monkeypatch.setattr(logs, "strict", False)
+    logs.refused_fields.clear()
 
 
-def test_bound_fields_are_no_way_around(pipe: Callable[[], list[dict[str, Any]]]) -> None:
+def test_other_fields_are_dropped(pipe: Callable[[], list[dict[str, Any]]], lenient: None) -> None:
+    """And a line names each of them, once."""
+    for _ in range(2):
+        structlog.get_logger().info("x", client_id="c", password=SECRET, headers={"a": SECRET})
+    *told, line, again = sorted(pipe(), key=lambda line: line["event"])
+    assert line.keys() == again.keys() == {"event", "level", "timestamp", "client_id"}
+    assert SECRET not in str(pipe())
+    assert {(each["event"], each["hint"]) for each in told} == {
+        ("log_field_refused", f"The event x has the field {name}, which is not in the allow-list.")
+        for name in ("password", "headers")
+    }
+    assert len(told) == 2
+    assert set(logs.refused_fields.values()) == {2}
+
+
+def test_other_fields_are_an_error_in_tests(pipe: object) -> None:
+    with pytest.raises(LogFieldError, match="password"):
+        structlog.get_logger().error("x", password=SECRET)
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_every_line_of_ours_has_allowed_fields_only(name: str) -> None:
+    for node in ast.walk(modules()[name]):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "log"
+            and node.func.attr in ("debug", "info", "warning", "error", "exception", "log", "bind")
+        ):
+            assert {keyword.arg for keyword in node.keywords} - {None} <= FIELDS, f"{name}:{node.lineno}"
+
+
+def test_bound_fields_are_no_way_around(pipe: Callable[[], list[dict[str, Any]]], lenient: None) -> None:
     structlog.get_logger().bind(client_secret=SECRET).warning("x", user_id="u")
     structlog.contextvars.bind_contextvars(cookie=SECRET)
     structlog.get_logger().error("x")
     structlog.contextvars.clear_contextvars()
     assert SECRET not in str(pipe())
-    assert [line["level"] for line in pipe()] == ["warning", "error"]
+    assert [line["level"] for line in pipe() if line["event"] == "x"] == ["warning", "error"]
 
 
 def test_libraries_go_through_the_same_pipe(pipe: Callable[[], list[dict[str, Any]]]) -> None:
@@ -78,11 +119,49 @@ def test_exceptions_are_named_and_not_quoted(pipe: Callable[[], list[dict[str, A
         structlog.get_logger().exception("x")
         structlog.get_logger().error("x", exc_info=True, **exception_fields(error))
     assert SECRET not in str(pipe())
-    library, _, ours = pipe()
-    for line in (library, ours):
+    library, named, ours = pipe()
+    for line in (library, named, ours):
         assert line["error"] == "KeyError"
         assert line["path"].startswith(f"{__file__}:")
     assert library["event"] == "Task exception was never retrieved"
+
+
+def test_a_traceback_has_our_frames_without_values(pipe: Callable[[], list[dict[str, Any]]]) -> None:
+    try:
+        normalise_email(SECRET)
+    except InvalidEmailError as error:
+        structlog.get_logger().error("x", **exception_fields(error))
+    (line,) = pipe()
+    assert SECRET not in str(line)
+    assert (line["error"], len(line["trace"])) == ("InvalidEmailError", 3)
+    first, cause, second = line["trace"]
+    assert re.fullmatch(r"idp/accounts/addresses\.py:\d+ normalise_email", first)
+    assert re.fullmatch(r"from Email\w+Error", cause)
+    assert re.fullmatch(r"idp/accounts/addresses\.py:\d+ \w+", second)
+
+
+def test_what_the_operator_can_mend_is_told(pipe: Callable[[], list[dict[str, Any]]]) -> None:
+    structlog.get_logger().error("x", **exception_fields(LockedError()))
+    assert pipe()[0]["hint"].startswith("The audit trail is")
+
+
+def test_a_condition_that_passes_has_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.engine, "lines", None)
+    with pytest.raises(DatabaseUnavailableError) as raised:
+        engine.lines()
+    assert "trace" not in exception_fields(raised.value)
+
+
+def test_a_traceback_for_people(monkeypatch: pytest.MonkeyPatch, pipe: object) -> None:
+    text = io.StringIO()
+    monkeypatch.setattr("sys.stderr", text)
+    configure_logs(load(log_format="console"))
+    structlog.configure(cache_logger_on_first_use=False)
+    try:
+        normalise_email(SECRET)
+    except InvalidEmailError as error:
+        structlog.get_logger().error("x", **exception_fields(error))
+    assert re.search(r"\n    idp/accounts/addresses\.py:\d+ normalise_email\n", text.getvalue())
 
 
 def test_no_field_is_named_for_a_secret() -> None:

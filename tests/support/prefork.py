@@ -149,6 +149,7 @@ def _import_all() -> None:
             importlib.import_module(module.name)
     for name in "granian.http", "granian.server.mp", "uvloop":
         importlib.import_module(name)
+    importlib.import_module("idp.infra.logs").strict = True  # type: ignore[attr-defined]
     # A collector that walks through all of this would copy it into every process.
     gc.disable()
     gc.freeze()

@@ -42,7 +42,10 @@ class _Engine(PostgresEngine):
     lines: HeldConnections | None = None
 
     async def get_new_connection(self) -> Any:
-        return await connect(**self.config)
+        try:
+            return await connect(**self.config)
+        except OSError as error:
+            raise DatabaseUnavailableError("PostgreSQL cannot be reached.") from error
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
         try:
