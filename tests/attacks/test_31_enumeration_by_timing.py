@@ -72,10 +72,19 @@ async def _hashing() -> float:
     return time.perf_counter() - started
 
 
+def _would_notice(times: dict[str, list[float]]) -> bool:
+    """Whether an unknown user would stand out, if no hash were verified in vain.
+
+    Of each the quickest tenth, since hashing was measured here and not in the server, where others may disturb it.
+    """
+    quick = {kind: statistics.quantiles(seconds, n=10)[0] for kind, seconds in times.items()}
+    return quick["known"] / (quick["unknown"] - quick["hashing"]) > ALLOWED_RATIO * 1.1
+
+
 async def test_31_an_unknown_user_costs_as_much_as_a_known_one(
     start_server: Callable[..., Server], known: User
 ) -> None:
-    """A thousand of each, in pairs of random order, so that whatever else the machine does falls on both alike."""
+    """Up to a thousand of each, in pairs of random order: whatever else the machine does falls on both alike."""
     server = await asyncio.to_thread(start_server, IDP_ARGON2_MEMORY_COST=str(MEMORY_COST))
     times: dict[str, list[float]] = {"known": [], "unknown": [], "hashing": []}
     async with open_browser(server.issuer) as browser:
@@ -86,11 +95,11 @@ async def test_31_an_unknown_user_costs_as_much_as_a_known_one(
                 times[kind].append(await _refusal(browser, page, known.email if kind == "known" else _unknown()))
             if attempt % 5 == 0:
                 times["hashing"].append(await _hashing())
+            # More where the machine is busy with other things: a difference that is the server's stays.
+            if (attempt + 1) % (ATTEMPTS // ROUNDS) == 0 and _are_alike(times) and _would_notice(times):
+                break
     assert _are_alike(times)
-    # The measurement would notice: without the hash that is verified in vain, this would be the time for unknown users.
-    # Of each the quickest tenth, since hashing was measured here and not in the server, where others may disturb it.
-    quick = {kind: statistics.quantiles(seconds, n=10)[0] for kind, seconds in times.items()}
-    assert quick["known"] / (quick["unknown"] - quick["hashing"]) > ALLOWED_RATIO * 1.1, quick
+    assert _would_notice(times), _medians(times)
 
 
 async def _settled(recipient: str) -> None:
