@@ -16,7 +16,7 @@ from idp import clock, ids
 from idp.accounts.passwords import hash_password
 from idp.infra.db.engine import engine
 from idp.oauth.clients.registration import register_client, register_resource_server
-from idp.oauth.token.issuer import new_refresh_token
+from idp.oauth.token.refresh_jwt import new_refresh_token
 from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
 from idp.signin.pages import PURPOSE

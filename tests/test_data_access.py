@@ -56,7 +56,6 @@ NOT_YET: frozenset[str] = frozenset(
         "idp.keys.rotation_job",
         "idp.oauth.credentials",
         "idp.oauth.sign_out",
-        "idp.oauth.statements",
         "idp.selfservice.data",
         "idp.selfservice.devices",
         "idp.signin.completion",
@@ -80,6 +79,11 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         # A code is issued only for an enabled user and a live session, in the statement that stores it.
         ("idp.oauth.authorize.repository", "session"),
         ("idp.oauth.authorize.repository", "users"),
+        # A family without offline access ends with its session, and every family while its user is disabled.
+        ("idp.oauth.repository", "session"),
+        ("idp.oauth.repository", "users"),
+        ("idp.oauth.token.repository", "session"),
+        ("idp.oauth.token.repository", "users"),
     }
 )
 

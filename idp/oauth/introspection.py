@@ -12,21 +12,19 @@ from idp.http.access import Access
 from idp.http.headers import request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
-from idp.infra.db.engine import fetchrow
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_refresh_token
-from idp.oauth.statements import LIVE_REFRESH_TOKEN
-from idp.oauth.token.issuer import present_refresh_token
+from idp.oauth.token import refresh_jwt, repository
 from idp.reasons import Reason
 from idp.settings import settings
 
 log = structlog.get_logger()
 
 INACTIVE = {"active": False}
-#: Reasons for which a token may be one of the other kind, which has another key and another header.
+#: Reasons that a token of the other kind has too, because its key and header differ.
 NOT_OF_THIS_KIND = frozenset({Reason.MALFORMED, Reason.BAD_SIGNATURE, Reason.WRONG_TYPE})
 
 
@@ -73,32 +71,28 @@ async def _access_token(token: str, client: Client) -> dict[str, Any] | Refused:
     if isinstance(live, Refused):
         return live
     if not _may_introspect(client, live.claims):
-        return Refused(Reason.WRONG_AUDIENCE, live.row["id"] if live.row is not None else None)
+        return Refused(Reason.WRONG_AUDIENCE, live.user_id)
     return {"active": True, "token_type": "Bearer", **live.claims}
 
 
 async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused:
     """A refresh token may be introspected by its own client only."""
-    presented = present_refresh_token(token)
+    presented = refresh_jwt.decode(token)
     if isinstance(presented, Refused):
         return presented
-    row = await fetchrow(
-        LIVE_REFRESH_TOKEN, presented.jti, presented.hash, client.client_id, registry.not_before(client)
-    )
-    if row is None:
-        not_before = registry.not_before(client)
-        return await refused_refresh_token(
-            presented.jti, presented.hash, presented.family_id, client.client_id, not_before
-        )
+    not_before = registry.not_before(client)
+    live = await repository.live_refresh_token(presented, client.client_id, not_before)
+    if live is None:
+        return await refused_refresh_token(presented, client.client_id, not_before)
     return {
         "active": True,
         "iss": settings().issuer,
         "client_id": client.client_id,
-        "sub": str(row["user_id"]),
-        "scope": row["scope"],
+        "sub": str(live.user_id),
+        "scope": live.scope,
         "jti": str(presented.jti),
-        "iat": int(row["issued_at"].timestamp()),
-        "exp": int(row["expires_at"].timestamp()),
+        "iat": int(live.issued_at.timestamp()),
+        "exp": int(live.expires_at.timestamp()),
     }
 
 

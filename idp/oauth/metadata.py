@@ -27,7 +27,7 @@ from idp.oauth.authorize.checks import RESPONSE_MODES, prompts
 from idp.oauth.clients import jwks_consumers
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
-from idp.oauth.token.endpoint import GRANTS
+from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
 from idp.signin.transitions import ACR_VALUES
 

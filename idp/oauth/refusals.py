@@ -1,4 +1,4 @@
-"""Writing down why a token or a code was refused, within the limit on what unauthenticated callers may have written."""
+"""Audit events of refused tokens and codes, within the limit for unauthenticated callers."""
 
 from idp.audit import unauthenticated_limit
 from idp.audit.events import note
@@ -11,7 +11,7 @@ def token_refused(refused: Refused, client_id: str, grant_type: str) -> None:
 
 
 def access_token_refused(refused: Refused, client_id: str | None, endpoint: str) -> None:
-    """Record that an endpoint refused an access token. ``client_id`` is whose it is, where that is known."""
+    """Record that an endpoint refused an access token. ``client_id`` is the client of the token, if it is known."""
     _note("access_token_refused", refused, client_id, endpoint=endpoint)
 
 

@@ -1,16 +1,20 @@
-"""The statements on consents, and those that consume codes and revoke token families.
+"""The statements on consents and access tokens, and those that consume codes and revoke token families.
 
-Redemption and rotation are in :mod:`idp.oauth.statements`, the issue of codes in
+Redemption and rotation are in :mod:`idp.oauth.token.repository`, the issue of codes in
 :mod:`idp.oauth.authorize.repository`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from idp import ids
+from idp.accounts.tables import User
+from idp.infra.db.coalescing import CoalescedQuery
+from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.rows import many, one
 
@@ -68,6 +72,75 @@ _CLIENT_NAMES_OF_USER = f"""
 SELECT DISTINCT c.client_name FROM token_family AS f JOIN client AS c USING (client_id)
 WHERE f.user_id = $1 AND {_LIVE_FAMILY} ORDER BY 1
 """  # noqa: S608
+
+
+#: Whether a family ``f`` still yields tokens: neither the family, nor its user ``u``, nor (without offline access) its
+#: session has ended.
+LIVE_FAMILY_OF_USER = """
+    f.revoked_at IS NULL AND f.expires_at > now() AND u.id = f.user_id AND u.disabled_at IS NULL
+    AND (f.offline_access OR EXISTS (
+        SELECT FROM session AS s WHERE s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()))
+"""
+_ACCESS_TOKEN_LIVES = f"""
+FROM asked AS a, token_family AS f, users AS u
+WHERE f.id = a.family_id AND {LIVE_FAMILY_OF_USER}
+  AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = a.jti)
+"""
+_LIVE_ACCESS_TOKEN = CoalescedQuery("family_id uuid, jti text", f"SELECT a.number, u.id {_ACCESS_TOKEN_LIVES}")
+# With the columns that userinfo needs.
+_LIVE_ACCESS_TOKEN_WITH_USER = CoalescedQuery(
+    "family_id uuid, jti text",
+    f"SELECT a.number, {all_columns(User, 'u')}, f.claims AS requested {_ACCESS_TOKEN_LIVES}",
+)
+
+# The user is locked first, as in all transactions.
+# $1 family_id  $2 jti
+_LOCK_ACCESS_TOKEN = f"""
+SELECT u.id FROM users AS u, token_family AS f
+WHERE f.id = $1 AND {LIVE_FAMILY_OF_USER} AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $2)
+FOR SHARE OF u FOR SHARE OF f
+"""  # noqa: S608
+
+_IS_REVOKED = CoalescedQuery("jti text", "SELECT number FROM asked JOIN revoked_access_token USING (jti)")
+
+_REVOKE_ACCESS_TOKEN = """
+INSERT INTO revoked_access_token (jti, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING
+"""
+
+
+# The state of a family ``f`` and its user ``u``, to explain a refusal.
+_FAMILY_STATE = """
+    f.id AS family_id, f.user_id, f.client_id, f.created_at, f.revoked_at IS NOT NULL AS revoked, f.revoked_reason,
+    f.expires_at <= now() AS family_expired, u.disabled_at IS NOT NULL AS user_disabled,
+    NOT f.offline_access AND NOT EXISTS (
+        SELECT FROM session AS s WHERE s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()
+    ) AS session_ended
+"""
+
+# $1 family_id (null: that of the token)  $2 jti  $3 token_hash
+_STATE_OF_REFRESH_TOKEN = f"""
+SELECT {_FAMILY_STATE}, r.jti IS NOT NULL AS known, r.rotated_at IS NOT NULL AS rotated,
+       r.expires_at <= now() AS expired
+FROM token_family AS f JOIN users AS u ON u.id = f.user_id
+LEFT JOIN refresh_token AS r ON r.family_id = f.id AND r.jti = $2 AND r.token_hash = $3
+WHERE f.id = coalesce($1, (SELECT family_id FROM refresh_token WHERE jti = $2 AND token_hash = $3))
+"""  # noqa: S608
+
+# $1 family_id  $2 jti
+_STATE_OF_ACCESS_TOKEN = f"""
+SELECT {_FAMILY_STATE}, EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $2) AS token_revoked
+FROM token_family AS f JOIN users AS u ON u.id = f.user_id WHERE f.id = $1
+"""  # noqa: S608
+
+# A redeemed code has a family; one that was consumed by a sign-out has none. $1 code_hash
+_STATE_OF_CODE = """
+SELECT c.user_id, c.client_id, c.redirect_uri, c.code_challenge, c.created_at, f.id AS family_id,
+       c.consumed_at IS NOT NULL AS consumed, c.expires_at <= now() AS expired,
+       u.disabled_at IS NOT NULL AS user_disabled, s.ended_at IS NOT NULL OR s.expires_at <= now() AS session_ended
+FROM authorization_code AS c JOIN users AS u ON u.id = c.user_id JOIN session AS s ON s.id = c.session_id
+LEFT JOIN token_family AS f ON f.id = c.family_id
+WHERE c.code_hash = $1
+"""
 
 
 class StoredConsent(msgspec.Struct, frozen=True):
@@ -178,3 +251,102 @@ async def resources_of_client(client_id: str) -> list[str]:
 async def client_names_of_user(user_id: UUID) -> list[str]:
     """The names of the clients with a live token family of a user."""
     return [row["client_name"] for row in await fetch(_CLIENT_NAMES_OF_USER, user_id)]
+
+
+class TokenUser(msgspec.Struct, frozen=True):
+    """The user of a live access token.
+
+    Attributes:
+        row: the columns of the user, by name, for :func:`idp.accounts.claims.claims_of`; only if they were asked for.
+        requested: the ``claims`` parameter of the family, as JSON.
+    """
+
+    id: UUID
+    row: Mapping[str, Any]
+    requested: str | None
+
+
+async def user_of_live_access_token(family_id: UUID, jti: str) -> UUID | None:
+    """The user of an access token; None if the token or its family is revoked or has ended."""
+    row = await _LIVE_ACCESS_TOKEN.fetchrow(family_id=family_id, jti=jti)
+    user_id: UUID | None = row["id"] if row else None
+    return user_id
+
+
+async def claims_of_live_access_token(family_id: UUID, jti: str) -> TokenUser | None:
+    """As :func:`user_of_live_access_token`, with the columns of the user and the requested claims."""
+    row = await _LIVE_ACCESS_TOKEN_WITH_USER.fetchrow(family_id=family_id, jti=jti)
+    return TokenUser(row["id"], row, row["requested"]) if row else None
+
+
+async def lock_live_access_token(family_id: UUID, jti: str) -> bool:
+    """Whether an access token is live; if so, it stays live until the end of the transaction."""
+    return await fetchrow(_LOCK_ACCESS_TOKEN, family_id, jti) is not None
+
+
+async def is_access_token_revoked(jti: str) -> bool:
+    """Whether an access token was revoked by itself (RFC 7009)."""
+    return await _IS_REVOKED.fetchrow(jti=jti) is not None
+
+
+async def revoke_access_token(jti: str, expires_at: datetime) -> bool:
+    """Returns False if it is revoked already."""
+    return bool(await execute(_REVOKE_ACCESS_TOKEN, jti, expires_at))
+
+
+class FamilyState(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a token family may yield no tokens."""
+
+    family_id: UUID
+    user_id: UUID
+    client_id: str
+    created_at: datetime
+    revoked: bool
+    revoked_reason: str | None
+    family_expired: bool
+    user_disabled: bool
+    session_ended: bool
+
+
+class RefreshTokenState(FamilyState, frozen=True, kw_only=True):
+    """The state of a family and of one of its refresh tokens. ``expired`` is None if the token is unknown."""
+
+    known: bool
+    rotated: bool
+    expired: bool | None
+
+
+class AccessTokenState(FamilyState, frozen=True, kw_only=True):
+    """The state of a family, and whether one of its access tokens was revoked by itself."""
+
+    token_revoked: bool
+
+
+class CodeState(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an authorization code may be refused."""
+
+    user_id: UUID
+    client_id: str
+    redirect_uri: str
+    code_challenge: str | None
+    created_at: datetime
+    family_id: UUID | None
+    consumed: bool
+    expired: bool
+    user_disabled: bool
+    session_ended: bool
+
+
+async def state_of_refresh_token(family_id: UUID | None, jti: UUID, token_hash: bytes) -> RefreshTokenState | None:
+    """The state of a refresh token; None if its family is unknown."""
+    return one(RefreshTokenState, await fetchrow(_STATE_OF_REFRESH_TOKEN, family_id, jti, token_hash))
+
+
+async def state_of_access_token(family_id: UUID, jti: str) -> AccessTokenState | None:
+    """The state of an access token; None if its family is unknown."""
+    return one(AccessTokenState, await fetchrow(_STATE_OF_ACCESS_TOKEN, family_id, jti))
+
+
+async def state_of_code(code_hash: bytes) -> CodeState | None:
+    """The state of a code; None if it is unknown."""
+    return one(CodeState, await fetchrow(_STATE_OF_CODE, code_hash))

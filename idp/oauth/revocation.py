@@ -1,6 +1,7 @@
 """Token revocation (RFC 7009)."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from litestar import Request, post
@@ -14,14 +15,13 @@ from idp.http.cors import Cors
 from idp.http.headers import encode, request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse
-from idp.infra.db.engine import execute, fetchrow, transaction
+from idp.infra.db.engine import transaction
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
-from idp.oauth.statements import FAMILY_OF_REFRESH_TOKEN, OWNER_OF_FAMILY, REVOKE_ACCESS_TOKEN, REVOKE_BY_CLIENT
-from idp.oauth.token import cookie
-from idp.oauth.token.issuer import present_refresh_token
-from idp.oauth.token_families import revoke_family
+from idp.oauth.repository import revoke_access_token
+from idp.oauth.token import refresh_cookie, refresh_jwt, repository
+from idp.oauth.token.families import revoke_family
 
 DONE = encode({"Cache-Control": "no-store"})
 
@@ -36,9 +36,9 @@ async def revoke(request: Request[Any, Any, Any]) -> BytesResponse:
     client = authenticate(request_header(request.scope, b"authorization"), form)
     cookies: list[Cookie] = []
     if client.refresh_token_cookie and "token" not in form:
-        form = cookie.take(request, client, form)
+        form = refresh_cookie.with_refresh_token(request, client, form)
         form["token"] = form.get("refresh_token", "")
-        cookies.append(cookie.delete(client))
+        cookies.append(refresh_cookie.delete(client))
     elif "token" not in form:
         raise InvalidRequestError("token is missing.")
     if not await _revoke_refresh_token(client, form["token"]):
@@ -48,17 +48,16 @@ async def revoke(request: Request[Any, Any, Any]) -> BytesResponse:
 
 async def _revoke_refresh_token(client: Client, token: str) -> bool:
     """Returns False if it is not a refresh token of this server. The family is revoked even if the row is lost."""
-    presented = present_refresh_token(token)
+    presented = refresh_jwt.decode(token)
     if isinstance(presented, Refused):
         return False
     family_id = presented.family_id
     if family_id is None:
-        row = await fetchrow(FAMILY_OF_REFRESH_TOKEN, presented.jti, presented.hash)
-        family_id = row["family_id"] if row else None
-    if await revoke_family(REVOKE_BY_CLIENT, family_id, client.client_id, reason="revoked_by_client"):
+        family_id = await repository.family_of_refresh_token(presented)
+    if await revoke_family(partial(repository.revoke_by_client, family_id, client.client_id), "revoked_by_client"):
         return True
-    owner = await fetchrow(OWNER_OF_FAMILY, family_id)
-    if owner is not None and owner["client_id"] != client.client_id:
+    owner = await repository.client_of_family(family_id)
+    if owner is not None and owner != client.client_id:
         raise _not_yours()
     return True
 
@@ -70,7 +69,7 @@ async def _revoke_access_token(client: Client, token: str) -> None:
     if claims["client_id"] != client.client_id:
         raise _not_yours()
     async with transaction():
-        if await execute(REVOKE_ACCESS_TOKEN, claims["jti"], datetime.fromtimestamp(claims["exp"], UTC)):
+        if await revoke_access_token(claims["jti"], datetime.fromtimestamp(claims["exp"], UTC)):
             await record("access_token_revoked", client_id=client.client_id, detail={"jti": claims["jti"]})
 
 

@@ -62,13 +62,13 @@ async def userinfo(request: AnyRequest) -> BytesResponse:
         access_token_refused(live, None, endpoint="userinfo")
         raise InvalidTokenError(refused=live)
     scopes = str(live.claims["scope"]).split()
-    if live.row is None or "openid" not in scopes:
+    if live.user is None or "openid" not in scopes:
         raise InsufficientScopeError("openid")
     names = claims_of_scopes(scopes)
     client = registry.client(live.claims["client_id"])
-    if live.row["claims"] and client is not None:
-        names += visible_claims(ClaimsRequest.from_json(live.row["claims"]).userinfo, client.scopes)
-    claims = {"sub": live.claims["sub"]} | claims_of(live.row, names)
+    if live.user.requested and client is not None:
+        names += visible_claims(ClaimsRequest.from_json(live.user.requested).userinfo, client.scopes)
+    claims = {"sub": live.claims["sub"]} | claims_of(live.user.row, names)
     return json(claims)
 
 

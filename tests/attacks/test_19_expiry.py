@@ -15,7 +15,7 @@ from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import jose, vault
 from idp.keys.key_set import key_set
-from idp.oauth.token.issuer import REFRESH_TOKEN_TYPE
+from idp.oauth.token.refresh_jwt import REFRESH_TOKEN_TYPE
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.hostile import assert_refused_here

@@ -7,7 +7,7 @@ from idp.keys import lifecycle
 from idp.keys.key_set import KeySet
 from idp.oauth import access_tokens
 from idp.oauth.clients.registration import register_client
-from idp.oauth.token import issuer
+from idp.oauth.token import access_token
 from tests.support.isolated import MoveClock
 
 
@@ -16,14 +16,14 @@ async def ring(own_database: str, monkeypatch: pytest.MonkeyPatch) -> KeySet:
     await lifecycle.ensure_signing_key("RS256")
     ring = KeySet()
     await ring.load()
-    for module in (access_tokens, issuer):
+    for module in (access_tokens, access_token):
         monkeypatch.setattr(module, "key_set", ring)
     return ring
 
 
 async def _token() -> str:
     client, _ = await register_client(client_name="X", grant_types=["client_credentials"])
-    return issuer.access_token(client, client.client_id, "", (), "jti")
+    return access_token.access_token(client, client.client_id, "", (), "jti")
 
 
 async def test_what_was_verified_ends_with_its_key(ring: KeySet) -> None:

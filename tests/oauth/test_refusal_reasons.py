@@ -9,7 +9,7 @@ import httpx
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetch
 from idp.oauth import sign_out
-from idp.oauth.token.issuer import family_of
+from idp.oauth.token.access_token import family_of
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, open_browser
 from tests.support.oauth import RelyingParty

@@ -178,12 +178,11 @@ async def authorize(request: AnyRequest, permission: Permission | None) -> Calle
     if isinstance(live, Refused):
         raise _refused(live, None)
     if api_resource().identifier not in _audience(live.claims):
-        user_id = live.row["id"] if live.row is not None else None
-        raise _refused(Refused(Reason.WRONG_AUDIENCE, user_id), live.claims["client_id"])
-    if live.row is not None:
+        raise _refused(Refused(Reason.WRONG_AUDIENCE, live.user_id), live.claims["client_id"])
+    if live.user_id is not None:
         if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):
             raise InsufficientUserAuthenticationError(settings().admin_acr)
-        caller = await person(live.row["id"])
+        caller = await person(live.user_id)
     else:
         caller = _client(live.claims["client_id"])
     scope = frozenset(live.claims["scope"].split())
@@ -210,7 +209,7 @@ async def _hold(live: LiveAccessToken, caller: Caller) -> None:
         InvalidTokenError: the token was revoked meanwhile.
         PermissionDeniedError: a role was revoked meanwhile.
     """
-    if not await access_tokens.hold(live):
+    if not await access_tokens.lock(live):
         raise InvalidTokenError
     if caller.user_id is not None:
         await hold_roles(caller)

@@ -29,7 +29,7 @@ from idp.errors import OAuthError
 from idp.oauth.clients import logos, registration, service
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.presets import KINDS
-from idp.oauth.clients.validation import GRANT_TYPES
+from idp.oauth.token.grants import GRANTS
 
 TITLES = {
     "web": ("Web application", "It has a server, which keeps a secret."),
@@ -114,7 +114,7 @@ async def list_clients(request: AdminRequest) -> Response[str]:
 
 def _filters(request: AdminRequest) -> list[Field]:
     states = (("", "All"), ("false", "enabled"), ("true", "disabled"))
-    grants = (("", "All"), *((grant, grant) for grant in GRANT_TYPES))
+    grants = (("", "All"), *((grant, grant) for grant in GRANTS))
     return [
         Field("q", "Part of the name, or the client_id", request.query.get("q", ""), "search"),
         Field("disabled", "State", request.query.get("disabled", ""), "choice", choices=states),

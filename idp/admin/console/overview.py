@@ -12,7 +12,7 @@ from idp.audit import activity
 from idp.infra.db.engine import fetch
 from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import State
-from idp.oauth.token.endpoint import GRANTS
+from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
 
 HOURS = 24

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from idp.errors import InvalidRequestError, InvalidScopeError, InvalidTargetError, OAuthError, UnauthorizedClientError
 from idp.keys import jose
-from idp.oauth.authorize.request import MAX_LENGTH, Parameters, granted_scope, words
+from idp.oauth.authorize.request import MAX_LENGTH, granted_scope
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.parameters import Parameters, words
 from idp.settings import settings
 
 RESPONSE_MODES = ("query", "fragment", "form_post")

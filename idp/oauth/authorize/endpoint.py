@@ -20,11 +20,12 @@ from idp.oauth.authorize import acr, pending_request
 from idp.oauth.authorize.checks import CHECKS, response_mode
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
-from idp.oauth.authorize.request import AuthorizationRequest, Parameters, read, within_registration
+from idp.oauth.authorize.request import AuthorizationRequest, read, within_registration
 from idp.oauth.authorize.respond import respond, respond_with_error
 from idp.oauth.clients import redirects
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.parameters import Parameters
 from idp.signin import flow as flows
 from idp.signin import limits, sessions
 from idp.signin.browser import BrowserKey

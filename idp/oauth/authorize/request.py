@@ -3,7 +3,6 @@
 It is read once from the parameters, then stored, and never taken from the browser again.
 """
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import msgspec
@@ -13,9 +12,9 @@ from idp.errors import InvalidRequestError, OAuthError
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.id_token_hint import read_id_token_hint
+from idp.oauth.parameters import Parameters, words
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
 
-Parameters = Mapping[str, str]
 log = structlog.get_logger()
 
 #: Longest value of a parameter that is echoed or stored.
@@ -148,11 +147,6 @@ def within_registration(asked: AuthorizationRequest, client: Client) -> Authoriz
         for requested in (asked.claims.userinfo, asked.claims.id_token)
     )
     return msgspec.structs.replace(asked, scope=scope, claims=ClaimsRequest(userinfo, id_token))
-
-
-def words(parameters: Parameters, name: str) -> tuple[str, ...]:
-    """A space-separated list, each word once, in order."""
-    return tuple(dict.fromkeys(parameters.get(name, "").split()))
 
 
 def _read_max_age(parameters: Parameters) -> int | None:

@@ -10,10 +10,10 @@ from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope
 from idp.oauth.clients.uris import InvalidURIError, check_link, check_redirect_uri
+from idp.oauth.token.grants import GRANTS
 from idp.signin.transitions import ACR_VALUES
 
 APPLICATION_TYPES = ("web", "native")
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
 MAX_URIS = 100
 
 
@@ -40,8 +40,8 @@ def values_are_known(metadata: ClientMetadata) -> None:
 def grants_fit_together(metadata: ClientMetadata) -> None:
     """RFC 6749 sections 4.4 and 6."""
     grants = set(metadata.grant_types)
-    if not grants or not grants <= set(GRANT_TYPES):
-        raise invalid_metadata(f"grant_types must be some of {', '.join(GRANT_TYPES)}.")
+    if not grants or not grants <= GRANTS.keys():
+        raise invalid_metadata(f"grant_types must be some of {', '.join(GRANTS)}.")
     if "refresh_token" in grants and "authorization_code" not in grants:
         raise invalid_metadata("The refresh_token grant needs the authorization_code grant beside it.")
     if metadata.authorization_challenge and "authorization_code" not in grants:

@@ -5,17 +5,18 @@ from functools import lru_cache
 
 from idp.audit.buffer import token_issued
 from idp.errors import InvalidScopeError, InvalidTargetError
-from idp.oauth.authorize.request import words
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.parameters import words
 from idp.oauth.scopes import STANDARD_SCOPES
-from idp.oauth.token.issuer import TokenResponse, access_token
+from idp.oauth.token.access_token import access_token
+from idp.oauth.token.issuer import TokenResponse
 from idp.settings import settings
 
 
 @lru_cache(maxsize=1024)
 def _own_scopes(scope: str) -> tuple[str, ...]:
-    """Those of a client's scopes that do not speak of a user."""
+    """The scopes of a client that are not about a user."""
     return tuple(sorted(set(scope.split()) - STANDARD_SCOPES.keys()))
 
 
@@ -23,7 +24,7 @@ async def issue(client: Client, form: dict[str, str]) -> TokenResponse:
     """Issue an access token whose subject is the client itself. There is no user, so no ID token and no refresh token.
 
     Raises:
-        InvalidScopeError: a scope is not the client's, or speaks of a user.
+        InvalidScopeError: the client does not have a scope, or it is about a user.
         InvalidTargetError: a resource is not registered.
     """
     allowed = _own_scopes(client.scope)

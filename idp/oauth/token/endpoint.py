@@ -1,6 +1,5 @@
 """The token endpoint: parse, authenticate, dispatch (RFC 6749 section 3.2)."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -15,20 +14,12 @@ from idp.http.headers import encode, request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse
 from idp.oauth.clients.authentication import authenticate
-from idp.oauth.clients.models import Client
 from idp.oauth.refusals import token_refused
-from idp.oauth.token import authorization_code, client_credentials, cookie, refresh_token
-from idp.oauth.token.issuer import TokenResponse
+from idp.oauth.token import refresh_cookie
+from idp.oauth.token.grants import GRANTS
 
 #: RFC 6749 section 5.1.
 HEADERS = encode({"Content-Type": "application/json"} | NO_STORE)
-
-#: Every grant: its name, and the function that answers it.
-GRANTS: dict[str, Callable[[Client, dict[str, str]], Awaitable[TokenResponse]]] = {
-    "authorization_code": authorization_code.redeem,
-    "refresh_token": refresh_token.refresh,
-    "client_credentials": client_credentials.issue,
-}
 
 
 @post("/token", opt={"access": Access.CLIENT, "cors": Cors.CREDENTIALS, "quiet": ON_SUCCESS}, status_code=200)
@@ -46,15 +37,15 @@ async def token(request: Request[Any, Any, Any]) -> BytesResponse:
         raise UnauthorizedClientError("This client is not registered for this grant_type.")
     in_cookie = client.refresh_token_cookie
     if in_cookie and grant_type == "refresh_token":
-        form = cookie.take(request, client, form)
+        form = refresh_cookie.with_refresh_token(request, client, form)
     elif in_cookie:
-        cookie.check_origin(request, client)
+        refresh_cookie.check_origin(request, client)
     try:
         response = await grant(client, form)
     except InvalidGrantError as error:
         token_refused(error.refused, client.client_id, grant_type=grant_type)
         raise
-    response, cookies = cookie.deliver(client, response) if in_cookie else (response, [])
+    response, cookies = refresh_cookie.deliver(client, response) if in_cookie else (response, [])
     return BytesResponse(msgspec.json.encode(response), HEADERS, cookies=cookies)
 
 

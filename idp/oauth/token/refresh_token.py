@@ -1,36 +1,24 @@
 """The refresh_token grant: rotation on every use, reuse detected (RFC 6749 section 6, RFC 9700 section 4.14.2)."""
 
-from uuid import UUID
+from functools import partial
 
-import asyncpg
+import msgspec
 import structlog
 
 from idp.accounts.tables import user_by_id
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError, InvalidTargetError, Refused
-from idp.infra.db.engine import fetchrow, transaction
+from idp.infra.db.engine import transaction
 from idp.mail import outbox
-from idp.oauth.authorize.request import words
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_refresh_token
-from idp.oauth.statements import (
-    FAMILY_OF_REFRESH_TOKEN,
-    KNOWN_ANCESTOR,
-    LIVE_REFRESH_TOKEN,
-    REPEAT_ROTATION,
-    REVOKE_REUSED_REFRESH_TOKEN,
-    ROTATE_REFRESH_TOKEN,
-)
-from idp.oauth.token.issuer import (
-    Grant,
-    PresentedRefreshToken,
-    TokenResponse,
-    new_refresh_token,
-    present_refresh_token,
-    respond,
-    stored_refresh_jwt,
-)
-from idp.oauth.token_families import revoke_family
+from idp.oauth.parameters import words
+from idp.oauth.token import refresh_jwt, repository
+from idp.oauth.token.families import revoke_family
+from idp.oauth.token.grant import Grant
+from idp.oauth.token.issuer import TokenResponse, issue
+from idp.oauth.token.refresh_jwt import PresentedRefreshToken, new_refresh_token
+from idp.oauth.token.repository import RepeatWindows, RevokedFamily, Rotation
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -40,31 +28,40 @@ log = structlog.get_logger()
 async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
     """Exchange a refresh token for new tokens, its successor among them.
 
-    A token that was used before yields its same successor while the answer may have been lost, so that a lost response
-    or two tabs log nobody out. After that, its whole family is revoked: somebody has a copy. A token whose row the
-    database has lost is served as the one that it came from.
+    A used token yields the same successor again for a while, so that a lost response or two tabs sign nobody out. After
+    that its family is revoked, because the token was copied. A token whose row the database has lost is replaced by its
+    youngest known ancestor.
     """
     if "refresh_token" not in form:
         raise InvalidRequestError("refresh_token is missing.")
-    presented = present_refresh_token(form["refresh_token"])
+    presented = refresh_jwt.decode(form["refresh_token"])
     if isinstance(presented, Refused):
         raise _invalid(presented)
-    scope, resource = words(form, "scope"), words(form, "resource")
-    rotated = await _rotate(client, presented, scope, resource)
+    rotation = Rotation(
+        token=presented,
+        client_id=client.client_id,
+        scope=words(form, "scope"),
+        resource=words(form, "resource"),
+        not_before=registry.not_before(client),
+    )
+    rotated = await _rotate(rotation)
     if rotated is None:
-        live = await fetchrow(
-            LIVE_REFRESH_TOKEN, presented.jti, presented.hash, client.client_id, registry.not_before(client)
-        )
-        if live and not set(scope) <= set(live["scope"].split()):
+        live = await repository.live_refresh_token(presented, client.client_id, rotation.not_before)
+        if live and not set(rotation.scope) <= set(live.scope.split()):
             raise InvalidScopeError("The scope exceeds what was granted.")
-        if live and resource:
+        if live and rotation.resource:
             raise InvalidTargetError("The resource is not one of those granted.")
-        rotated = None if live else await _rotate_ancestor(client, presented, scope, resource)
+        rotated = None if live else await _rotate_ancestor(rotation)
     if rotated is None:
-        raise _invalid(await _why_refused(client, presented))
+        raise _invalid(await _why_refused(client, rotation))
     grant, successor = rotated
-    return await respond(
-        client, grant, successor, grant_type="refresh_token", scope=" ".join(scope) or None, resource=resource
+    return await issue(
+        client,
+        grant,
+        successor,
+        grant_type="refresh_token",
+        scope=" ".join(rotation.scope) or None,
+        resource=rotation.resource,
     )
 
 
@@ -73,91 +70,59 @@ def _invalid(refused: Refused) -> InvalidGrantError:
     return InvalidGrantError("The refresh token is not valid for this client, has expired or was revoked.", refused)
 
 
-async def _why_refused(client: Client, presented: PresentedRefreshToken) -> Refused:
+async def _why_refused(client: Client, rotation: Rotation) -> Refused:
     """The reason, after the family was revoked if this was a reuse."""
-    revoked = await _revoke_if_reused(client, presented)
+    revoked = await _revoke_if_reused(client, rotation.token)
     if revoked is not None:
-        return Refused(Reason.REUSED, revoked["user_id"], revoked["id"])
-    not_before = registry.not_before(client)
-    return await refused_refresh_token(presented.jti, presented.hash, presented.family_id, client.client_id, not_before)
+        return Refused(Reason.REUSED, revoked.user_id, revoked.id)
+    return await refused_refresh_token(rotation.token, client.client_id, rotation.not_before)
 
 
-async def _rotate(
-    client: Client, presented: PresentedRefreshToken, scope: tuple[str, ...], resource: tuple[str, ...]
-) -> tuple[Grant, str] | None:
-    """Rotate, or repeat the rotation. To ask beyond the grant leaves the token as it was."""
-    family_id = presented.family_id or await _family_of(presented)
+async def _rotate(rotation: Rotation) -> tuple[Grant, str] | None:
+    """Rotate, or repeat the rotation. A request for more than was granted leaves the token unused."""
+    token = rotation.token
+    family_id = token.family_id or await repository.family_of_refresh_token(token)
     if family_id is None:
         return None
-    new, not_before = new_refresh_token(family_id), registry.not_before(client)
-    row = await ROTATE_REFRESH_TOKEN.fetchrow(
-        jti=presented.jti,
-        token_hash=presented.hash,
-        client_id=client.client_id,
-        scope=" ".join(scope),
-        resource=" ".join(resource),
-        not_before=not_before,
-        new_jti=new.jti,
-        new_hash=new.hash,
-        new_issued_at=new.issued_at,
-        new_expires_at=new.expires_at,
-    )
-    if row is not None:
-        return Grant(**row), new.token
-    row = await fetchrow(
-        REPEAT_ROTATION, presented.jti, presented.hash, client.client_id, scope, resource, not_before, *_windows()
-    )
-    if row is None:
+    new = new_refresh_token(family_id)
+    grant = await repository.rotate(rotation, new)
+    if grant is not None:
+        return grant, new.token
+    repeated = await repository.repeat_rotation(rotation, _windows())
+    if repeated is None:
         return None
-    values = dict(row)
-    successor = stored_refresh_jwt(
-        values.pop("jti"), values.pop("issued_at"), values.pop("expires_at"), values.pop("token_hash"), family_id
-    )
-    return Grant(**values), successor
+    grant, successor = repeated
+    return grant, refresh_jwt.encode_stored(successor, family_id)
 
 
-async def _family_of(presented: PresentedRefreshToken) -> UUID | None:
-    """The family of a token that does not name it."""
-    row = await fetchrow(FAMILY_OF_REFRESH_TOKEN, presented.jti, presented.hash)
-    return row["family_id"] if row else None
-
-
-def _windows() -> tuple[int, int]:
-    """Seconds for which a used token yields its successor: in any case, and while that was never used."""
+def _windows() -> RepeatWindows:
     grace = settings().refresh_token_grace
-    return grace, max(grace, settings().refresh_token_repeat)
+    return RepeatWindows(grace, max(grace, settings().refresh_token_repeat))
 
 
-async def _rotate_ancestor(
-    client: Client, presented: PresentedRefreshToken, scope: tuple[str, ...], resource: tuple[str, ...]
-) -> tuple[Grant, str] | None:
-    """Rotate the youngest token that the database knows of the chain that a token came from, which it does not know.
+async def _rotate_ancestor(rotation: Rotation) -> tuple[Grant, str] | None:
+    """Rotate the youngest known ancestor of a token that the database does not know.
 
-    We made the token, so its predecessors were used up for it; that the database lost their rotations does not matter.
-    Nothing is revoked: neither the token nor its predecessors are a sign of theft.
+    This server issued the token, so its ancestors were used; the database has lost their rotations. Neither is a sign
+    of theft, so nothing is revoked.
     """
-    if presented.family_id is None:
+    token = rotation.token
+    if token.family_id is None:
         return None
-    row = await fetchrow(KNOWN_ANCESTOR, presented.family_id, presented.jti)
-    if row is None:
+    ancestor = await repository.known_ancestor(token.family_id, token.jti)
+    if ancestor is None:
         return None
-    ancestor = PresentedRefreshToken(row["jti"], presented.family_id, bytes(row["token_hash"]))
-    log.warning("refresh_token_unknown", client_id=client.client_id)
-    return await _rotate(client, ancestor, scope, resource)
+    log.warning("refresh_token_unknown", client_id=rotation.client_id)
+    known = PresentedRefreshToken(ancestor.jti, token.family_id, ancestor.token_hash)
+    return await _rotate(msgspec.structs.replace(rotation, token=known))
 
 
-async def _revoke_if_reused(client: Client, presented: PresentedRefreshToken) -> asyncpg.Record | None:
+async def _revoke_if_reused(client: Client, presented: PresentedRefreshToken) -> RevokedFamily | None:
     """Revoke the family of a token that was used before. Returns it, if this call revoked it."""
     async with transaction():
-        revoked = await revoke_family(
-            REVOKE_REUSED_REFRESH_TOKEN,
-            presented.jti,
-            presented.hash,
-            client.client_id,
-            *_windows(),
-            reason="refresh_token_reuse",
-        )
-        user = await user_by_id(revoked["user_id"]) if revoked else None
+        revocation = partial(repository.revoke_reused, presented, client.client_id, _windows())
+        revoked = await revoke_family(revocation, "refresh_token_reuse")
+        user = await user_by_id(revoked.user_id) if revoked else None
         if user is not None:
             await outbox.queue(user.email, "signed_out_for_safety", name=user.name, client_name=client.client_name)
     return revoked

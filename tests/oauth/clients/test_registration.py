@@ -11,6 +11,7 @@ from idp.audit.tables import AuditEvent
 from idp.errors import OAuthError
 from idp.infra.db.tables import Revision
 from idp.oauth.clients import auth_methods, authentication, validation
+from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.registration import (
     UnknownClientError,
     disable_client,
@@ -20,7 +21,7 @@ from idp.oauth.clients.registration import (
     rotate_secret,
 )
 from idp.oauth.clients.tables import ClientRow
-from idp.oauth.token.endpoint import GRANTS
+from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -257,4 +258,8 @@ class TestResourceServer:
 def test_what_may_be_registered_is_what_exists() -> None:
     """The names in the rules are those of the functions that do the work."""
     assert set(auth_methods.AUTH_METHODS) == set(authentication.METHODS)
-    assert set(validation.GRANT_TYPES) == set(GRANTS)
+    for grant in GRANTS:
+        fits = ClientMetadata(client_name="X", grant_types=(grant, "authorization_code"))
+        validation.grants_fit_together(fits)
+    with pytest.raises(OAuthError):
+        validation.grants_fit_together(ClientMetadata(client_name="X", grant_types=("password",)))

@@ -4,7 +4,7 @@ import pytest
 
 from idp.keys import jose
 from idp.keys.key_set import key_set
-from idp.oauth.token.issuer import family_of
+from idp.oauth.token.access_token import family_of
 from tests.conftest import MakeClient
 from tests.support.oauth import RelyingParty
 

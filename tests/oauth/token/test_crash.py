@@ -11,7 +11,7 @@ from idp import ids
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetch, fetchrow
 from idp.keys import jose, vault
-from idp.oauth.token.issuer import REFRESH_TOKEN_TYPE
+from idp.oauth.token.refresh_jwt import REFRESH_TOKEN_TYPE
 from tests.conftest import MakeClient
 from tests.support.browser import open_browser
 from tests.support.proxy import proxy_to

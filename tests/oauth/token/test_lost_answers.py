@@ -6,7 +6,7 @@ from idp import ids
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute
 from idp.keys import jose, vault
-from idp.oauth.token.issuer import REFRESH_TOKEN_TYPE
+from idp.oauth.token.refresh_jwt import REFRESH_TOKEN_TYPE
 from tests.support.browser import Browser
 from tests.support.oauth import RelyingParty
 from tests.support.tokens import decode, jti_of

@@ -1,4 +1,4 @@
-"""Refresh tokens for browser clients: in a cookie that no script can read, and never in a body."""
+"""Refresh tokens of browser clients: in an HttpOnly cookie, never in a body."""
 
 from typing import Any
 
@@ -19,20 +19,20 @@ def _name(client: Client) -> str:
 
 
 def check_origin(request: Request[Any, Any, Any], client: Client) -> None:
-    """A cookie is sent by the browser, not by the client: only the client's own pages may make use of it.
+    """Refuse a request that does not come from a page of the client: the browser sends the cookie for any page.
 
     Raises:
-        InvalidRequestError: the request comes from elsewhere.
+        InvalidRequestError: the Origin header names no origin of the client.
     """
     if request.headers.get("origin") not in client.origins:
         raise InvalidRequestError("The Origin header must name a web origin of this client.")
 
 
-def take(request: Request[Any, Any, Any], client: Client, form: dict[str, str]) -> dict[str, str]:
-    """The parameters with the refresh token from the cookie in its place.
+def with_refresh_token(request: Request[Any, Any, Any], client: Client, form: dict[str, str]) -> dict[str, str]:
+    """The parameters, with ``refresh_token`` from the cookie.
 
     Raises:
-        InvalidRequestError: the request comes from elsewhere, or carries a refresh token in its body.
+        InvalidRequestError: the Origin header names no origin of the client, or the body has a refresh token.
     """
     check_origin(request, client)
     if "refresh_token" in form:
@@ -52,5 +52,5 @@ def deliver(client: Client, response: TokenResponse) -> tuple[TokenResponse, lis
 
 
 def delete(client: Client) -> Cookie:
-    """Remove the cookie, after revocation."""
+    """The cookie that deletes the cookie, after revocation."""
     return cookies.delete(_name(client), samesite="strict")

@@ -1,0 +1,50 @@
+"""Access tokens (RFC 9068) and the form of their ``jti``."""
+
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from idp import clock
+from idp.keys.algorithms import DEFAULT_ALGORITHM
+from idp.keys.key_set import key_set
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
+from idp.settings import settings
+
+
+def family_jti(family_id: UUID) -> str:
+    """A ``jti`` that begins with the id of the family, so that the token ends with its family."""
+    return f"{urlsafe_b64encode(family_id.bytes).rstrip(b'=').decode()}.{secrets.token_urlsafe(12)}"
+
+
+def family_of(jti: str) -> UUID | None:
+    """The family of an access token; None for a token of the client_credentials grant."""
+    family, dot, _ = jti.partition(".")
+    return UUID(bytes=urlsafe_b64decode(family + "==")) if dot else None
+
+
+def access_token(client: Client, subject: str, scope: str, resource: Sequence[str], jti: str, **claims: Any) -> str:
+    """An access token (RFC 9068 section 2) for these resource servers; without any, for this server."""
+    now = clock.timestamp()
+    audience = list(resource)
+    if not audience or "openid" in scope.split():
+        # With OpenID Connect, userinfo accepts the token too.
+        audience.append(settings().issuer)
+    server = registry.resource_server(audience[0])
+    return key_set.sign(
+        server.access_token_signed_response_alg if server else DEFAULT_ALGORITHM,
+        server.access_token_type if server else "at+jwt",
+        {
+            "iss": settings().issuer,
+            "sub": subject,
+            "aud": audience if len(audience) > 1 else audience[0],
+            "client_id": client.client_id,
+            "scope": scope,
+            "iat": now,
+            "exp": now + settings().access_token_lifetime,
+            "jti": jti,
+            **claims,
+        },
+    )

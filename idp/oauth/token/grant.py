@@ -1,0 +1,35 @@
+"""What a user authorized: the content of tokens."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """The authorization that a redeemed code or a rotated refresh token stands for.
+
+    ``auth_age`` is by how many seconds the proof was older than the sign-in at ``auth_time``; None: unknown.
+    """
+
+    family_id: UUID
+    user_id: UUID
+    session_id: UUID | None
+    scope: str
+    resource: Sequence[str]
+    claims: str | None
+    nonce: str | None
+    auth_time: datetime
+    auth_age: int | None
+    amr: Sequence[str]
+    acr: str
+
+    @property
+    def authentication_claims(self) -> dict[str, Any]:
+        """``acr``, ``amr`` and, if it is known, ``auth_time`` (OpenID Connect Core section 2)."""
+        claims = {"acr": self.acr, "amr": list(self.amr)}
+        if self.auth_age is None:
+            return claims
+        return claims | {"auth_time": int(self.auth_time.timestamp()) - self.auth_age}
