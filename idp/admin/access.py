@@ -126,7 +126,7 @@ async def _from_now_on(check: Callable[[], Awaitable[None]]) -> None:
 
 async def _lock_client(caller: Caller, client_id: str) -> None:
     # Changes that make an admin of a client take the same lock.
-    client = await clients.lock_client(client_id, "NO KEY UPDATE")
+    client = await clients.lock_client_without_key(client_id)
     if client is not None and client.admin_role is not None:
         _owners_only(caller)
     if client is not None:

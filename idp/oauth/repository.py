@@ -29,6 +29,8 @@ ON CONFLICT (user_id, client_id) DO UPDATE SET
     claims = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.claims || $5)) ELSE $5 END,
     documents_hash = $6, granted_at = now()
 """
+_DELETE_CONSENTS_OF_USER = "DELETE FROM consent WHERE user_id = $1"
+_DELETE_CONSENTS_OF_CLIENT = "DELETE FROM consent WHERE client_id = $1"
 _DELETE_CONSENT = "DELETE FROM consent WHERE user_id = $1 AND client_id = $2"
 
 # Consents, and tokens of first-party clients, which are issued without one: a row for each kind of token.
@@ -183,12 +185,12 @@ async def delete_consent(user_id: UUID, client_id: str) -> bool:
 
 async def delete_consents_of_user(user_id: UUID) -> int:
     """Returns how many consents were deleted."""
-    return await execute("DELETE FROM consent WHERE user_id = $1", user_id)
+    return await execute(_DELETE_CONSENTS_OF_USER, user_id)
 
 
 async def delete_consents_of_client(client_id: str) -> int:
     """Returns how many consents were deleted."""
-    return await execute("DELETE FROM consent WHERE client_id = $1", client_id)
+    return await execute(_DELETE_CONSENTS_OF_CLIENT, client_id)
 
 
 async def authorized_clients(user_id: UUID) -> list[AuthorizedClient]:

@@ -5,16 +5,23 @@ Changes run in a transaction of :func:`idp.oauth.clients.registration.change`, o
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from idp import clock
-from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.columns import all_columns
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.rows import many, one
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
 from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
 
+_CLIENT = f"SELECT {all_columns(ClientRow)} FROM client"  # noqa: S608
+_ENABLED_CLIENTS = f"{_CLIENT} WHERE disabled_at IS NULL"
+_LOCK_CLIENT = f"{_CLIENT} WHERE client_id = $1 FOR UPDATE"
+_LOCK_CLIENT_NO_KEY = f"{_CLIENT} WHERE client_id = $1 FOR NO KEY UPDATE"
+_RESOURCE_SERVERS = f"SELECT {all_columns(ResourceServerRow)} FROM resource_server"  # noqa: S608
+_LOCK_RESOURCE_SERVER = f"{_RESOURCE_SERVERS} WHERE identifier = $1 FOR UPDATE"
 _HOLD_ADMIN_ROLE = """
 SELECT FROM client WHERE client_id = $1 AND admin_role = ANY($2) AND disabled_at IS NULL FOR SHARE
 """
@@ -53,7 +60,7 @@ def columns(struct: msgspec.Struct, kind: type[msgspec.Struct]) -> dict[str, Any
 
 
 async def enabled_clients() -> list[Client]:
-    return many(Client, await ClientRow.select().where(ClientRow.disabled_at.is_null()))
+    return many(Client, await fetch(_ENABLED_CLIENTS))
 
 
 async def clients() -> list[StoredClient]:
@@ -66,12 +73,14 @@ async def find_client(client_id: str) -> StoredClient | None:
     return one(StoredClient, await ClientRow.select().where(ClientRow.client_id == client_id).first())
 
 
-async def lock_client(
-    client_id: str, strength: Literal["UPDATE", "NO KEY UPDATE"] = "UPDATE"
-) -> StoredClient | None:  # fmt: skip
+async def lock_client(client_id: str) -> StoredClient | None:
     """A client, locked until the end of the transaction."""
-    query = ClientRow.select().where(ClientRow.client_id == client_id)
-    return one(StoredClient, await query.first().lock_rows(strength))
+    return one(StoredClient, await fetchrow(_LOCK_CLIENT, client_id))
+
+
+async def lock_client_without_key(client_id: str) -> StoredClient | None:
+    """A client, locked until the end of the transaction; rows that reference it can still be inserted."""
+    return one(StoredClient, await fetchrow(_LOCK_CLIENT_NO_KEY, client_id))
 
 
 async def hold_admin_role(client_id: str | None, roles: Collection[str]) -> bool:
@@ -135,7 +144,7 @@ async def not_before_of_all() -> datetime | None:
 
 
 async def resource_servers() -> list[ResourceServer]:
-    return many(ResourceServer, await ResourceServerRow.select())
+    return many(ResourceServer, await fetch(_RESOURCE_SERVERS))
 
 
 async def stored_resource_servers() -> list[StoredResourceServer]:
@@ -145,8 +154,7 @@ async def stored_resource_servers() -> list[StoredResourceServer]:
 
 async def lock_resource_server(identifier: str) -> StoredResourceServer | None:
     """A resource server, locked until the end of the transaction."""
-    query = ResourceServerRow.select().where(ResourceServerRow.identifier == identifier)
-    return one(StoredResourceServer, await query.first().lock_rows("UPDATE"))
+    return one(StoredResourceServer, await fetchrow(_LOCK_RESOURCE_SERVER, identifier))
 
 
 async def insert_resource_server(server: ResourceServer) -> bool:
@@ -175,8 +183,7 @@ class Logo(msgspec.Struct, frozen=True):
 
 
 async def find_logo(client_id: str) -> Logo | None:
-    columns = (ClientLogo.media_type, ClientLogo.content)
-    return one(Logo, await ClientLogo.select(*columns).where(ClientLogo.client_id == client_id).first())
+    return one(Logo, await fetchrow("SELECT media_type, content FROM client_logo WHERE client_id = $1", client_id))
 
 
 async def save_logo(client_id: str, media_type: str, content: bytes) -> None:

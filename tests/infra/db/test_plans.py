@@ -39,6 +39,7 @@ WHOLE = (
     # Most of all, where most belong to one client.
     "idp.oauth.repository._CONSUME_CODES_OF_CLIENT",
     "idp.oauth.repository._REVOKE_FAMILIES_OF_CLIENT",
+    "idp.oauth.repository._DELETE_CONSENTS_OF_CLIENT",
     "idp.oauth.repository._RESOURCES_OF_CLIENT",
     "idp.oauth.authorize.repository._FINISH_OF_CLIENT",
     # All of them, after a backup was restored.
