@@ -1,1 +1,1 @@
-"""Signing in with accounts elsewhere."""
+"""Sign-in with external identity providers."""

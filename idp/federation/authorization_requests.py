@@ -1,4 +1,4 @@
-"""Ways to a provider and back: each once, from one browser, for one sign-in or one session."""
+"""Authorization requests sent to providers. Each is bound to one sign-in or session and used once."""
 
 import hmac
 from base64 import urlsafe_b64encode
@@ -13,7 +13,7 @@ from idp.federation.models import AuthorizationRequest
 from idp.infra.db.engine import execute, fetchrow
 from idp.keys import vault
 
-#: Seconds that a person may take there.
+#: Lifetime of a request in seconds: the time that a user may spend at the provider.
 LIFETIME = 15 * 60
 
 _INSERT = """
@@ -28,7 +28,7 @@ _TAKE = f"UPDATE upstream_attempt SET consumed_at = now() WHERE {_LIVE}"  # noqa
 
 
 class StoredRequest(NamedTuple):
-    """One that is under way. ``flow_id`` or ``session_id`` says whose it is."""
+    """A stored request. Either ``flow_id`` or ``session_id`` names its owner."""
 
     state: str
     upstream_id: str
@@ -39,13 +39,13 @@ class StoredRequest(NamedTuple):
 
     @property
     def request(self) -> AuthorizationRequest:
-        """What the provider's answer must fit to."""
+        """The request as the provider's response is checked against it."""
         nonce, verifier = _derived(self.state, "nonce"), _derived(self.state, "code_verifier")
         return AuthorizationRequest(self.state, nonce, verifier, acr=self.acr, auth_after=self.auth_after)
 
 
 def _derived(state: str, purpose: str) -> str:
-    # Of whoever knows the state, only we can say what belongs to it; so it need not be kept.
+    # Derived from the state and a server key, so it need not be stored.
     digest = hmac.digest(vault.derive("upstream"), f"{purpose}\0{state}".encode(), "sha256")
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
@@ -58,11 +58,11 @@ async def create(
     acr: str | None = None,
     max_age: int | None = None,
 ) -> StoredRequest:
-    """Begin one.
+    """Store a new request.
 
     Args:
-        acr: what the provider is asked for.
-        max_age: how many seconds ago the person may have signed in there; None: any number.
+        acr: the ``acr`` requested from the provider.
+        max_age: maximum age of the sign-in at the provider in seconds. None: no limit.
     """
     state = ids.random_token()
     oldest = None if max_age is None else float(max_age)
@@ -72,11 +72,11 @@ async def create(
 
 
 async def find(state: str, upstream_id: str) -> StoredRequest | None:
-    """The one that a callback speaks of. Whose it is must be checked before it is taken."""
+    """Return the live request of a callback. The caller checks its owner before :func:`consume`."""
     row: asyncpg.Record | None = await fetchrow(_FIND, ids.digest(state), upstream_id)
     return StoredRequest(state, upstream_id, *row) if row is not None else None
 
 
 async def consume(attempt: StoredRequest) -> bool:
-    """End it, once. Returns whether this call did."""
+    """Consume a request. Returns False if it was already consumed or has expired."""
     return bool(await execute(_TAKE, ids.digest(attempt.state), attempt.upstream_id))

@@ -1,4 +1,4 @@
-"""What a provider tells of a person, as our own claims (OpenID Connect Core section 5.1)."""
+"""Maps the claims of a provider to standard claims (OpenID Connect Core section 5.1)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from idp.accounts import profile
 from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalise_email
 from idp.federation.models import Upstream
 
-#: Where each of our claims is found, at a provider that uses the standard's names.
+#: The default mapping from our claims to paths in the provider's claims: the same names.
 STANDARD = {
     name: name
     for name in (
@@ -18,29 +18,29 @@ STANDARD = {
 
 
 def _value_at(claims: Any, path: str) -> Any:
-    """What stands at a path such as ``address.country``."""
+    """Return the value at a path such as ``address.country``."""
     for name in path.split("."):
         claims = claims.get(name) if isinstance(claims, dict) else None
     return claims
 
 
 def claim_values(claims: dict[str, Any], path: str) -> set[str]:
-    """The value or values of a claim, such as the groups that somebody is in."""
+    """Return the values of a claim as a set of strings. A single value is a set of one."""
     found = _value_at(claims, path)
     return {str(value) for value in (found if isinstance(found, list) else [found]) if value not in (None, "")}
 
 
 def map_claims(upstream: Upstream, claims: dict[str, Any], mapping: Mapping[str, str] = STANDARD) -> dict[str, str]:
-    """Our claims of what a provider tells. What does not fit our rules for a profile is left out."""
+    """Map claims. Values that the profile does not accept are omitted."""
     found = {name: _value_at(claims, path) for name, path in {**mapping, **upstream.claims}.items() if name != "email"}
     fitting = {name: profile.FIELDS[name](text.strip()) for name, text in found.items() if isinstance(text, str)}
     return {name: value for name, value in fitting.items() if value}
 
 
 def is_verified_address(upstream: Upstream, claims: dict[str, Any]) -> bool:
-    """Whether what the provider has verified is the address that is used.
+    """Return whether ``email_verified`` is about the address that :func:`find_email` returns.
 
-    Of another claim ``email_verified`` says nothing, nor of an address that normalising made another one.
+    It is not if the address comes from another claim, or if normalisation changed it.
     """
     email = find_email(upstream, claims)
     return (
@@ -51,7 +51,7 @@ def is_verified_address(upstream: Upstream, claims: dict[str, Any]) -> bool:
 
 
 def find_email(upstream: Upstream, claims: dict[str, Any]) -> str | None:
-    """The address, normalised, if there is one."""
+    """Return the normalised address, or None if there is no valid one."""
     text = _value_at(claims, upstream.claims.get("email", "email"))
     try:
         return normalise_email(text) if isinstance(text, str) else None

@@ -1,4 +1,4 @@
-"""What OpenID providers publish: their metadata and keys, kept for a while (OpenID Connect Discovery section 4)."""
+"""Fetches and caches the metadata and keys of OpenID providers (OpenID Connect Discovery section 4)."""
 
 import time
 from typing import Any
@@ -12,16 +12,16 @@ from idp.keys import jose
 
 SECONDS = 5.0
 MAX_BYTES = 256 * 1024
-#: How long an answer is used.
+#: Lifetime of a cache entry in seconds.
 LIFETIME = 3600.0
-#: Keys are not fetched more often than that, however many tokens name unknown ones.
+#: Minimum number of seconds between two fetches that are caused by unknown keys.
 REFETCH_AFTER = 30.0
 
 
 class _CacheEntry(msgspec.Struct):
     content: dict[str, Any]
     fetched: float
-    #: Since an unknown key made us ask again.
+    #: Time of the last fetch that was caused by an unknown key.
     refetched: float = -REFETCH_AFTER
 
 
@@ -29,10 +29,10 @@ _cache: dict[str, _CacheEntry] = {}
 
 
 async def fetch_json(url: str) -> dict[str, Any]:
-    """A JSON object from a provider.
+    """Fetch a JSON object from a provider.
 
     Raises:
-        UpstreamUnavailableError: there is no answer, or another one.
+        UpstreamUnavailableError: the request failed, or the response is not a JSON object.
     """
     try:
         body = await outbound.get(url, {"Accept": "application/json"}, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
@@ -49,7 +49,7 @@ async def _cached(url: str) -> dict[str, Any]:
 
 
 async def _refetched(url: str) -> dict[str, Any]:
-    """As :func:`_cached`, but asked for anew where that was not just done for the same reason."""
+    """As :func:`_cached`, but fetched again unless that happened within ``REFETCH_AFTER`` seconds."""
     kept, now = _cache.get(url), time.monotonic()
     if kept is not None and now - kept.refetched < REFETCH_AFTER:
         return kept.content
@@ -58,21 +58,21 @@ async def _refetched(url: str) -> dict[str, Any]:
 
 
 async def provider_metadata(issuer: str, published_as: str | None = None, url: str | None = None) -> dict[str, Any]:
-    """The metadata of an issuer.
+    """Return the metadata of an issuer.
 
     Args:
-        url: where they are, if not where OpenID Connect Discovery section 4 says.
-        published_as: what the metadata calls the issuer, where that is not its own name.
+        url: the URL of the metadata, if it differs from OpenID Connect Discovery section 4.
+        published_as: the expected ``issuer`` in the metadata, if it differs from ``issuer``.
 
     Raises:
-        UpstreamUnavailableError: it publishes none, or that of somebody else (section 4.3).
+        UpstreamUnavailableError: there is no valid metadata, or it names another issuer (section 4.3).
     """
     url = url or f"{issuer.rstrip('/')}/.well-known/openid-configuration"
     found = await _cached(url)
     if found.get("issuer") != (published_as or issuer):
         _cache.pop(url, None)
         raise UpstreamUnavailableError(f"The metadata at {url} are those of another issuer.")
-    # Those that are not needed for every sign-in may be missing; none may be nonsense.
+    # Optional endpoints may be absent. An invalid URL counts as absent.
     found = {name: value for name, value in found.items() if not name.endswith("_endpoint") or is_url(value)}
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
         if not is_url(found.get(name)):
@@ -81,7 +81,7 @@ async def provider_metadata(issuer: str, published_as: str | None = None, url: s
 
 
 def is_url(value: object) -> bool:
-    """Whether a browser or a client can be sent there; whether it may is decided when it is."""
+    """Return whether a value is a valid HTTP URL. Whether it may be fetched is decided by :mod:`idp.infra.outbound`."""
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
         return False
     try:
@@ -92,11 +92,11 @@ def is_url(value: object) -> bool:
 
 
 async def verify_jwt(token: str, jwks_uri: str, algorithms: tuple[str, ...]) -> jose.Claims:
-    """The claims of a token that one of the provider's keys signed. An unknown key makes us ask for its keys again.
+    """Verify a JWT with the provider's keys and return its claims. For an unknown key the keys are fetched again.
 
     Raises:
-        InvalidJWTError: it is not right.
-        UpstreamUnavailableError: the keys cannot be had.
+        InvalidJWTError: the token is not valid.
+        UpstreamUnavailableError: the keys cannot be fetched.
     """
     try:
         return jose.verify_foreign(token, _keys(await _cached(jwks_uri)), algorithms)
@@ -110,5 +110,5 @@ def _keys(jwks: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def clear_cache() -> None:
-    """Ask everybody anew."""
+    """Empty the cache. For tests."""
     _cache.clear()

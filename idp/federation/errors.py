@@ -1,52 +1,52 @@
-"""Why a sign-in elsewhere led nowhere. Each is told to the person in plain words, and to the operator by an event."""
+"""Errors of sign-ins with providers. Pages show a sentence for each; the audit event has its reason."""
 
 from idp.errors import RemoteError, ValidationError
 from idp.reasons import Reason
 
 
 class InvalidUpstreamError(ValidationError):
-    """A provider cannot be configured like this: one plain sentence says why."""
+    """The configuration of a provider is not valid. The message is one sentence."""
 
     code = "invalid_upstream"
 
 
 class UpstreamError(RemoteError):
-    """The provider did not tell us who the person is."""
+    """The provider did not identify the user."""
 
     reason = Reason.UPSTREAM_FAILED
 
 
 class UpstreamUnavailableError(UpstreamError):
-    """It did not answer, or not with what its protocol says."""
+    """The provider did not respond, or its response violates the protocol."""
 
     reason = Reason.UPSTREAM_UNAVAILABLE
 
 
 class UntrustedResponseError(UpstreamError):
-    """What it answered is not signed, meant or dated as it must be."""
+    """The response has a wrong signature, audience, issuer, nonce or time."""
 
     reason = Reason.UPSTREAM_UNTRUSTED
 
 
 class SignInCancelledError(UpstreamError):
-    """The person did not go on there."""
+    """The user cancelled the sign-in at the provider."""
 
     reason = Reason.UPSTREAM_CANCELLED
 
 
 class AccessDeniedError(UpstreamError):
-    """It sent the person back with an error, or would not redeem the code."""
+    """The provider returned an error, or rejected the code."""
 
     reason = Reason.UPSTREAM_REFUSED
 
 
 class NotInAllowedOrganizationError(UpstreamError):
-    """The person is not of those whom the operator lets in."""
+    """The user does not have the required claims or organisation."""
 
     reason = Reason.WRONG_ORGANIZATION
 
 
 class NotReauthenticatedError(UpstreamError):
-    """The person was to sign in there anew, and did not."""
+    """The user had to reauthenticate at the provider and did not."""
 
     reason = Reason.NOT_REAUTHENTICATED

@@ -1,4 +1,4 @@
-"""Whose account a person of a provider has here. It goes by issuer and subject; an address never joins two people."""
+"""Links identities at providers to users, by issuer and subject. An email address never links an existing account."""
 
 import json
 from typing import Any
@@ -35,8 +35,8 @@ _KEEP = """
 """
 _OWNER = "SELECT user_id FROM identity WHERE issuer = $1 AND subject = $2"
 _LIST = "SELECT id, upstream_id, issuer, email, created_at, last_used_at FROM identity WHERE user_id = $1 ORDER BY id"
-# An account that a stranger can have made, with the address of somebody else. Whatever the operator made, imported, or
-# gave a role is none, nor is one whose owner has shown that they read the address.
+# Accounts that anybody could have created with an address that they do not own. Accounts that the operator created,
+# imported or gave a role are excluded, and so are accounts with a verified address.
 _CLAIMED = f"""
     NOT u.email_verified AND u.origin IN ('{Origin.REGISTRATION}', '{Origin.UPSTREAM}')
     AND NOT EXISTS (SELECT FROM admin_role WHERE user_id = u.id)
@@ -47,7 +47,7 @@ _VOID = f"""
     SET email = u.id || '@voided.invalid', disabled_at = coalesce(u.disabled_at, now()), password_hash = NULL
     WHERE u.email = $1 AND {_CLAIMED} RETURNING u.id
 """  # noqa: S608
-# The last way to sign in stays. The row of the user is held, so that two ways cannot go at the same moment.
+# The last way to sign in is not removed. The user is locked, so that two concurrent calls do not remove both.
 _UNLINK = """
     WITH held AS (SELECT id, password_hash, email_verified FROM users WHERE id = $1 FOR UPDATE)
     DELETE FROM identity AS i USING held WHERE i.id = $2 AND i.user_id = held.id AND (
@@ -59,19 +59,19 @@ _UNLINK = """
 
 
 class AccountDisabledError(ProofError):
-    """The account was disabled."""
+    """The account is disabled."""
 
     reason = Reason.USER_DISABLED
 
 
 class ExternalIdentity(msgspec.Struct, frozen=True):
-    """Somebody whom a provider vouches for, kept while they prove the rest.
+    """An identity that a provider confirmed, stored in the flow until the sign-in completes.
 
     Attributes:
-        email: what is known of their address.
-        email_verified: it was proved that they read it: by the provider, where it is trusted, or by a mail of ours.
-        tokens: sealed, where they are to be kept.
-        auth_time: when they signed in there, in seconds since the epoch, where the provider says so.
+        email: the address, verified or not.
+        email_verified: the address was verified by a trusted provider or by our mail.
+        tokens: the provider's tokens, encrypted, if they are to be stored.
+        auth_time: time of the sign-in at the provider in seconds since the epoch, if the provider reports it.
     """
 
     upstream_id: str
@@ -86,10 +86,10 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
 
 
 def external_identity(upstream_id: str, person: UserInfo, *, keep_tokens: bool) -> ExternalIdentity:
-    """What is kept of a person."""
+    """Return the part of a provider's response that is stored."""
     tokens = None
     if keep_tokens and person.tokens is not None:
-        # Whatever they are: unlike msgspec's, this JSON is ASCII.
+        # json escapes lone surrogates, which msgspec cannot encode.
         tokens = vault.seal(json.dumps(person.tokens).encode(), _context(person.issuer, person.subject))
     return ExternalIdentity(
         upstream_id, person.issuer, person.subject, person.email, person.email_verified, person.claims,
@@ -102,10 +102,10 @@ def _context(issuer: str, subject: str) -> str:
 
 
 async def find_user(somebody: ExternalIdentity) -> UUID | None:
-    """The user who has this identity, if there is one. Notes that it was used.
+    """Return the user of an identity, or None, and record that it was used.
 
     Raises:
-        AccountDisabledError: they may not sign in.
+        AccountDisabledError: the user is disabled.
     """
     row = await fetchrow(_USE, somebody.issuer, somebody.subject, somebody.email, somebody.tokens, somebody.upstream_id)
     if row is None:
@@ -116,7 +116,7 @@ async def find_user(somebody: ExternalIdentity) -> UUID | None:
 
 
 async def link(user_id: UUID, somebody: ExternalIdentity) -> bool:
-    """Make an identity a user's own, and tell them. In the caller's transaction. Returns False when it is another's."""
+    """Link an identity to a user, in the caller's transaction. Returns False if another user has it."""
     inserted = await execute(
         _INSERT, ids.uuid7(), somebody.issuer, somebody.subject, user_id, somebody.upstream_id, somebody.email,
         somebody.tokens,
@@ -129,19 +129,19 @@ async def link(user_id: UUID, somebody: ExternalIdentity) -> bool:
 
 
 async def import_identity(user_id: UUID, issuer: str, subject: str, upstream_id: str | None) -> None:
-    """Make an identity that another system knew that of a user who was just made. In the caller's transaction.
+    """Link an imported identity to a new user, in the caller's transaction.
 
     Args:
-        upstream_id: None: it is called after the issuer's host, until somebody signs in with it.
+        upstream_id: None: the host of the issuer is shown as the name until the first sign-in.
     """
     name = upstream_id or urlsplit(issuer).hostname or issuer
     await execute(_KEEP, ids.uuid7(), issuer, subject, user_id, name)
 
 
 async def create_user(somebody: ExternalIdentity) -> UUID | None:
-    """Make an account for somebody whose address is proved, with what the provider told of them.
+    """Create a user with a verified address and the provider's claims, and link the identity.
 
-    In the caller's transaction. Returns None when somebody has the address by now.
+    Runs in the caller's transaction. Returns None if another user has the address.
     """
     assert somebody.email is not None and somebody.email_verified  # noqa: S101, PT018
     claims: dict[str, Any] = {"locale": locale.get()} | somebody.claims
@@ -154,16 +154,16 @@ async def create_user(somebody: ExternalIdentity) -> UUID | None:
 
 
 async def find_email_owner(email: str) -> UUID | None:
-    """Who has an address here: they have shown so, or the operator says so."""
+    """Return the user who owns an address: it is verified, or the operator assigned it."""
     row = await fetchrow(_OWNED, email)
     return row["id"] if row is not None else None
 
 
 async def release_email(email: str) -> None:
-    """Take an address from a stranger who claimed it and never showed that they read it.
+    """Remove an address from an account that registered with it and never verified it.
 
-    In the caller's transaction. The account is kept, disabled and with nothing to sign in by, for the operator to look
-    at: it is not joined with that of the address's owner. No other account is touched (:data:`_CLAIMED`).
+    Runs in the caller's transaction. The account stays, disabled and without credentials, so that the operator can
+    inspect it. Other accounts are not changed (:data:`_CLAIMED`).
     """
     row = await fetchrow(_VOID, email)
     if row is None:
@@ -174,18 +174,18 @@ async def release_email(email: str) -> None:
 
 
 async def list_identities(user_id: UUID) -> list[asyncpg.Record]:
-    """What a user has linked, the oldest first."""
+    """Return the identities of a user, oldest first."""
     return await fetch(_LIST, user_id)
 
 
 async def unlink(user_id: UUID, identity_id: UUID, *, by_mail: bool) -> str | None:
-    """Part with an identity, unless it is the last way to sign in. In the caller's transaction.
+    """Unlink an identity unless it is the last way to sign in. Runs in the caller's transaction.
 
     Args:
-        by_mail: people may sign in with a mailed code.
+        by_mail: sign-in by email code is enabled.
 
     Returns:
-        the id of its upstream; None when it stays.
+        the id of the upstream; None if nothing was unlinked.
     """
     row = await fetchrow(_UNLINK, user_id, identity_id, by_mail)
     if row is None:
@@ -195,7 +195,7 @@ async def unlink(user_id: UUID, identity_id: UUID, *, by_mail: bool) -> str | No
 
 
 async def notify(user_id: UUID, template: str, upstream_name: str) -> None:
-    """Mail the owner of an account that its ways in have changed."""
+    """Mail a user that an identity was linked or unlinked."""
     user = await user_by_id(user_id)
     if user is not None:
         await outbox.queue(user.email, template, name=user.name, upstream=upstream_name)

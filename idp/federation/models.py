@@ -1,4 +1,4 @@
-"""What is configured of one upstream provider, and what it tells of a person."""
+"""Structs: the configuration of a provider, an authorization request to it, and the user it identified."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -9,23 +9,23 @@ from idp.settings import settings
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One provider, as the operator configured it.
+    """The configuration of a provider.
 
     Attributes:
-        id: stands in its redirect URI.
-        kind: whose ways it has: a file of :mod:`idp.federation.providers`.
-        name: what its button says.
-        issuer: where its metadata is found, and what its ID tokens must say (OpenID Connect Discovery section 4).
-        client_secret: ours there; for a provider that wants a signed assertion, the key to sign it with.
-        trust_email: its ``email_verified`` counts as if we had sent the mail.
-        creates_accounts: a person whom nobody knows gets an account, whatever ``IDP_REGISTRATION`` says. None: as that.
-        required_claims: names and allowed values of claims; of each, the person must have one.
-        organizations: one of them the person must belong to, where the provider knows such.
-        claims: which of its claims, by path, becomes which of ours, besides what its kind maps.
-        mfa_acr: the ``acr`` by which it says that there were two factors.
-        keep_tokens: its access and refresh tokens are kept, sealed.
-        logout: who signs out here is sent there to sign out too.
-        options: what only its own kind knows.
+        id: part of its redirect URI.
+        kind: the module of :mod:`idp.federation.providers` that implements it.
+        name: label of its button.
+        issuer: base of its metadata URL and ``iss`` of its ID tokens (OpenID Connect Discovery section 4).
+        client_secret: our client secret; for providers that require a signed assertion, the private key.
+        trust_email: its ``email_verified`` is accepted without a mail of ours.
+        creates_accounts: whether unknown users get an account. None: as ``IDP_REGISTRATION`` says.
+        required_claims: names of claims with allowed values. The user must have one of the values of each claim.
+        organizations: the user must belong to one of them, at providers that have organizations.
+        claims: our claims with the path of the provider's claim, in addition to the mapping of its kind.
+        mfa_acr: the ``acr`` that reports multi-factor authentication.
+        keep_tokens: store its access and refresh tokens, encrypted.
+        logout: a sign-out here continues with a sign-out at the provider.
+        options: options of its kind.
     """
 
     id: str
@@ -47,26 +47,25 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     disabled: bool = False
 
     def lacks(self, option: str) -> bool:
-        """Whether the operator says that it does not do what OpenID providers do."""
+        """Return whether the operator switched off a feature that OpenID providers have."""
         return self.options.get(option) == "no"
 
     @property
     def redirect_uri(self) -> str:
-        """Where it sends people back to. Each has its own, so that none can pass for another (RFC 9700 section 4.4)."""
+        """The callback URL. Each provider has its own, which prevents mix-up attacks (RFC 9700 section 4.4)."""
         return f"{settings().issuer}/upstreams/{self.id}/callback"
 
 
 class AuthorizationRequest(NamedTuple):
-    """What one way there and back is bound to.
+    """The parameters of an authorization request to a provider.
 
     Attributes:
         state, nonce, code_verifier: RFC 6749 section 10.12, OpenID Connect Core section 3.1.2.1, RFC 7636.
-        login_hint: who will probably sign in.
-        acr: the level that the sign-in is to reach, as the provider calls it.
-        auth_after: the person must have signed in there after this moment.
-        max_age: the same in seconds before now, to ask the provider for. 0: it is to ask the person, whoever is signed
-            in there.
-        select_account: the person is signed in here, and goes there to be asked who they are.
+        login_hint: the expected user.
+        acr: the requested level, in the provider's terms.
+        auth_after: the user must have signed in at the provider after this time.
+        max_age: the same in seconds before now, as sent to the provider. 0: the provider must reauthenticate the user.
+        select_account: the user is already signed in here; the provider must let them select an account.
     """
 
     state: str
@@ -80,16 +79,16 @@ class AuthorizationRequest(NamedTuple):
 
 
 class UserInfo(NamedTuple):
-    """Who somebody is at a provider.
+    """A user as a provider identified them.
 
     Attributes:
-        issuer, subject: their identity, for ever. The address is none.
-        email: normalised, where there is one.
-        email_verified: the provider vouches for it, and the operator trusts it in that.
+        issuer, subject: the identity, which never changes. The email address is not part of it.
+        email: the normalised address, if there is one.
+        email_verified: the provider verified the address, and the operator trusts it.
         claims: standard claims (OpenID Connect Core section 5.1), mapped.
-        two_factors: the provider says that there were two.
-        auth_time: when they signed in there, in seconds since the epoch, where the provider says so.
-        tokens: those of the provider.
+        two_factors: the provider reports multi-factor authentication.
+        auth_time: time of the sign-in at the provider in seconds since the epoch, if the provider reports it.
+        tokens: the token response.
     """
 
     issuer: str

@@ -1,4 +1,4 @@
-"""The upstream providers that people may sign in with, in memory, as every request uses them."""
+"""Configuration of upstream providers, and the providers in memory that requests use."""
 
 import re
 from collections.abc import Sequence
@@ -41,10 +41,10 @@ _ENABLE = """
 
 
 def configure(**values: Any) -> Upstream:
-    """Check a configuration, with the defaults of its kind.
+    """Validate a configuration and add the defaults of its kind.
 
     Raises:
-        InvalidUpstreamError: something is missing or not allowed.
+        InvalidUpstreamError: a value is missing or invalid.
     """
     given = {name: value for name, value in values.items() if value not in (None, (), {})}
     kind = given.get("kind", "oidc")
@@ -66,7 +66,7 @@ def configure(**values: Any) -> Upstream:
 
 
 def from_settings(config: Settings) -> list[Upstream]:
-    """Those that settings alone configure."""
+    """Return the providers that are configured by settings."""
     found = []
     if config.google_client_id:
         found.append(
@@ -98,7 +98,7 @@ def _context(upstream_id: str) -> str:
 
 
 async def load_stored() -> list[Upstream]:
-    """Those that were added, disabled ones too, in the operator's order."""
+    """Return the providers in the database, including disabled ones, in display order."""
     found = []
     for row in await fetch(_ALL):
         config = msgspec.json.decode(row["config"], type=dict[str, Any])
@@ -110,14 +110,14 @@ async def load_stored() -> list[Upstream]:
 
 
 def without_secret(upstream: Upstream) -> dict[str, Any]:
-    """All that may be seen of one: not its secret."""
+    """Return a configuration without the client secret, for the API and the console."""
     config: dict[str, Any] = msgspec.to_builtins(upstream)
     del config["client_secret"]
     return config | {"redirect_uri": upstream.redirect_uri}
 
 
 def _to_row(upstream: Upstream) -> tuple[str, bytes | None]:
-    """The configuration without its secret, and that one sealed."""
+    """Return the configuration as JSON without the secret, and the encrypted secret."""
     config, secret = without_secret(upstream), upstream.client_secret
     del config["redirect_uri"]
     sealed = vault.seal(secret.encode(), _context(upstream.id)) if secret else None
@@ -125,7 +125,7 @@ def _to_row(upstream: Upstream) -> tuple[str, bytes | None]:
 
 
 async def add(upstream: Upstream) -> bool:
-    """Keep a new provider. Returns False when there is one of this id."""
+    """Add a provider. Returns False if the id is taken."""
     config, sealed = _to_row(upstream)
     async with transaction():
         await cache_invalidation.announce(TOPIC)
@@ -138,20 +138,20 @@ async def add(upstream: Upstream) -> bool:
 
 
 async def update(upstream_id: str, expected: datetime | None = None, **changes: Any) -> Upstream | None:
-    """Change a provider. Who somebody is there hangs on its id, kind and issuer, so these stay what they are.
+    """Change a provider. Linked identities depend on its id, kind and issuer, so these cannot change.
 
     Args:
-        expected: the ``updated_at`` that the caller has seen.
-        changes: as :func:`configure` takes them; None for what its kind has by default.
+        expected: the ``updated_at`` that the caller has read.
+        changes: arguments of :func:`configure`; None resets a value to the default of its kind.
 
     Returns:
-        What it is now; None when there is none, or it was changed since.
+        the new configuration; None if there is no such provider, or it has changed since ``expected``.
 
     Raises:
-        InvalidUpstreamError: what it would be is not allowed.
+        InvalidUpstreamError: the new configuration is invalid.
     """
     async with transaction():
-        # First, because it makes whoever else changes one wait: what is read stays true until it is written.
+        # First, because it also serialises changes: the configuration read below does not change until the commit.
         await cache_invalidation.announce(TOPIC)
         known = next((known for known in await load_stored() if known.id == upstream_id), None)
         if known is None:
@@ -166,7 +166,7 @@ async def update(upstream_id: str, expected: datetime | None = None, **changes: 
 
 
 async def delete(upstream_id: str, expected: datetime | None = None) -> bool:
-    """Remove a provider. Who somebody is there stays known, should it be added again. Returns whether this did it."""
+    """Delete a provider; its identities stay, so that it can be added again. Returns whether it existed."""
     async with transaction():
         await cache_invalidation.announce(TOPIC)
         if not await execute(_DELETE, upstream_id, expected):
@@ -176,10 +176,10 @@ async def delete(upstream_id: str, expected: datetime | None = None) -> bool:
 
 
 async def reorder(upstream_ids: Sequence[str]) -> None:
-    """Put providers first, in this order.
+    """Move providers to the front, in this order.
 
     Raises:
-        InvalidUpstreamError: one of them is unknown. Nothing has changed.
+        InvalidUpstreamError: one of them is unknown. Nothing is changed.
     """
     async with transaction():
         await cache_invalidation.announce(TOPIC)
@@ -190,12 +190,12 @@ async def reorder(upstream_ids: Sequence[str]) -> None:
 
 
 async def disable(upstream_id: str) -> bool:
-    """Let nobody sign in with it. Returns whether this call did it."""
+    """Disable sign-in with a provider. Returns whether this call changed it."""
     return await _set_state(_DISABLE, upstream_id, "upstream_disabled")
 
 
 async def enable(upstream_id: str) -> bool:
-    """Let people sign in with it again. Returns whether this call did it."""
+    """Enable sign-in with a provider. Returns whether this call changed it."""
     return await _set_state(_ENABLE, upstream_id, "upstream_enabled")
 
 
@@ -209,13 +209,13 @@ async def _set_state(statement: str, upstream_id: str, event: str) -> bool:
 
 
 class Upstreams:
-    """Those that may be used now, those of the settings first."""
+    """The enabled providers in memory, those of the settings first."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Upstream] = {}
 
     async def load(self) -> None:
-        """Read everything again. On failure all stays as it was."""
+        """Reload all providers. If that fails, the loaded ones stay."""
         found = [*from_settings(settings()), *await load_stored()]
         self._by_id = {upstream.id: upstream for upstream in found if not upstream.disabled}
 
@@ -223,7 +223,7 @@ class Upstreams:
         return self._by_id.get(upstream_id)
 
     def allowed(self, only: tuple[str, ...] | None) -> list[Upstream]:
-        """Those that an application lets its people use. None: all."""
+        """Return the providers with these ids. None: all."""
         return [upstream for upstream in self._by_id.values() if only is None or upstream.id in only]
 
 

@@ -1,4 +1,4 @@
-"""Signing out at a provider too, where the operator wants that and the provider has a way."""
+"""Sign-out at a provider, if the operator enabled it and the provider supports it."""
 
 from uuid import UUID
 
@@ -11,10 +11,10 @@ _LAST_USED = "SELECT upstream_id FROM identity WHERE user_id = $1 ORDER BY last_
 
 
 async def sign_out_url(user_id: UUID, back: str) -> str | None:
-    """Where to send somebody who signed in with an account elsewhere, so that they are signed out there too.
+    """Return the URL that signs a user out at the provider of their last used identity, or None.
 
     Args:
-        back: where the provider sends them afterwards; it must know this address.
+        back: the URL to return to, which must be registered at the provider.
     """
     row = await fetchrow(_LAST_USED, user_id)
     upstream = upstreams.get(row["upstream_id"]) if row is not None else None
@@ -23,5 +23,5 @@ async def sign_out_url(user_id: UUID, back: str) -> str | None:
     try:
         return await providers.KINDS[upstream.kind].sign_out_url(upstream, back)
     except UpstreamError:
-        # Nobody has to stay signed in here because of that.
+        # The sign-out here does not depend on the provider.
         return None

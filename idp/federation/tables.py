@@ -1,4 +1,4 @@
-"""Upstream providers and who is who there, at rest."""
+"""Tables: upstream providers, linked identities, and pending authorization requests."""
 
 from piccolo.constraints import Unique
 from piccolo.table import Table
@@ -10,9 +10,9 @@ from idp.infra.db.engine import engine
 
 
 class UpstreamRow(Table, tablename="upstream", db=engine):
-    """A provider that people may sign in with. ``config`` is that of :mod:`idp.federation.registry`.
+    """A provider. ``config`` is an :class:`idp.federation.models.Upstream` without its secret.
 
-    ``client_secret`` is sealed. ``position`` is the operator's order.
+    ``client_secret`` is encrypted. ``position`` is the display order.
     """
 
     id = Text(primary_key=True)
@@ -25,10 +25,10 @@ class UpstreamRow(Table, tablename="upstream", db=engine):
 
 
 class Identity(Table, tablename="identity", db=engine):
-    """A user's account at an upstream provider: whoever is ``subject`` at ``issuer``, and nothing else, is this user.
+    """An account of a user at a provider, identified by ``issuer`` and ``subject`` only.
 
-    ``email`` is what the provider said last, to be shown. ``tokens`` are those of the provider, sealed, where the
-    operator has them kept.
+    ``email`` is the last address that the provider reported, for display. ``tokens`` are the provider's tokens,
+    encrypted, if the operator has them stored.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -45,11 +45,11 @@ class Identity(Table, tablename="identity", db=engine):
 
 
 class UpstreamAttempt(Table, tablename="upstream_attempt", db=engine):
-    """A browser on its way to an upstream provider and back, once.
+    """An authorization request to a provider, used once.
 
-    It is named by the hash of ``state``; nonce and code verifier are derived from that. ``flow_id`` is the sign-in
-    that it belongs to, or ``session_id`` the session that wants to link what it comes back with. ``auth_after`` is the
-    moment after which the person must have signed in there, where that was asked for.
+    The key is the hash of ``state``; nonce and code verifier are derived from the state. ``flow_id`` is the sign-in
+    flow that it belongs to, or ``session_id`` the session that links an identity. ``auth_after`` is the time after
+    which the user must have signed in at the provider, if that is required.
     """
 
     state_hash = Bytea(primary_key=True, secret=True)

@@ -279,7 +279,7 @@ async def test_a_dry_run_changes_nothing(domain: str) -> None:
 
 async def test_batches_are_kept_one_by_one_each_with_its_event(domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An import that ends in the middle has kept what it told of, and is continued by running it again."""
-    monkeypatch.setattr(imports, "BATCH", 40)
+    monkeypatch.setattr(imports, "BATCH_SIZE", 40)
     lines = [json.dumps(person).encode() for person in people(100, domain)]
     records = list(read_json_lines(io.BytesIO(b"\n".join(lines))))
     async for batch in import_users(records, store):

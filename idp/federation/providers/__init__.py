@@ -1,4 +1,4 @@
-"""One file a kind of provider. To add one, add a file with a ``PROVIDER``: the kind has the name of the file."""
+"""One file per kind of provider. To add a kind, add a file with a ``PROVIDER``; the file name is the kind."""
 
 from importlib import import_module
 from pkgutil import iter_modules
@@ -6,7 +6,7 @@ from pkgutil import iter_modules
 from idp.federation.models import Upstream
 from idp.federation.providers.base import Provider
 
-#: Every kind by its name.
+#: All kinds by name.
 KINDS: dict[str, Provider] = {
     module.name: import_module(f"{__name__}.{module.name}").PROVIDER
     for module in iter_modules(__path__)
@@ -15,5 +15,5 @@ KINDS: dict[str, Provider] = {
 
 
 def reauthenticates(upstream: Upstream) -> bool:
-    """Whether it signs people in anew when it is asked to, and says when it did."""
+    """Return whether the provider reauthenticates on request and reports ``auth_time``."""
     return KINDS[upstream.kind].reauthenticates and not upstream.lacks("reauthenticates")

@@ -9,12 +9,12 @@ from idp.federation.models import AuthorizationRequest, Upstream
 from idp.federation.providers.oidc import OpenIDProvider
 from idp.keys import jose
 
-#: Seconds for which one of our assertions counts; made anew for each sign-in.
+#: Lifetime of a client assertion in seconds. Each sign-in makes a new one.
 ASSERTION_LIFETIME = 300
 
 
 class Apple(OpenIDProvider):
-    """It posts its answer, wants a JWT as the client secret, and tells the name outside of the ID token, once."""
+    """Apple posts its response, requires a JWT as client secret, and sends the name once, outside of the ID token."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "name": "Apple",
@@ -37,7 +37,7 @@ class Apple(OpenIDProvider):
             ) from error
 
     def client_secret(self, upstream: Upstream) -> str | None:
-        """A JWT signed with the key that Apple gave us (ES256)."""
+        """Return a JWT signed with the private key from Apple (ES256)."""
         now = clock.timestamp()
         claims = {
             "iss": upstream.options["team_id"],
@@ -49,17 +49,17 @@ class Apple(OpenIDProvider):
         return jose.sign_assertion(upstream.client_secret or "", "ES256", upstream.options["key_id"], claims)
 
     def authorization_parameters(self, upstream: Upstream, request: AuthorizationRequest) -> dict[str, str]:
-        # It insists on form_post as soon as a name or an address is asked for.
+        # Apple requires form_post if name or email is requested.
         return {"response_mode": "form_post"}
 
     def callback_claims(self, parameters: dict[str, str]) -> dict[str, Any]:
-        """The ``user`` of the first sign-in; later ones have none."""
+        """Return the name from ``user``, which only the first sign-in has."""
         try:
             name = json.loads(parameters["user"])["name"]
             members = {"given_name": name.get("firstName"), "family_name": name.get("lastName")}
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             return {}
-        # People may leave out either.
+        # Users may omit either name.
         names = {claim: text for claim, text in members.items() if isinstance(text, str) and text.strip()}
         return names | {"name": " ".join(names.values())} if names else {}
 

@@ -1,4 +1,4 @@
-"""What every kind of provider can do."""
+"""The interface of a kind of provider, and the OAuth client that all use."""
 
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -11,59 +11,59 @@ from idp.infra import outbound
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
-#: For everything that is asked of a provider while a person waits.
+#: Time limit in seconds for all requests to a provider during a sign-in.
 SECONDS = 10.0
-#: Seconds by which the provider's clock may be off.
+#: Accepted clock skew of a provider in seconds.
 LEEWAY = 60
 
 
 class Provider(Protocol):
-    """The ways of one kind of provider."""
+    """A kind of provider."""
 
-    #: What an upstream of this kind has where the operator says nothing.
+    #: Default configuration of an upstream of this kind.
     DEFAULTS: ClassVar[dict[str, Any]]
-    #: The options that only this kind knows, each with what it is called.
+    #: Options of this kind with their labels.
     OPTIONS: ClassVar[dict[str, str]]
-    #: Whether it signs people in anew when it is asked to, and says when it did.
+    #: Whether it reauthenticates on request and reports ``auth_time``.
     reauthenticates: ClassVar[bool]
 
     def check(self, upstream: Upstream) -> None:
-        """Whether it can work like this.
+        """Validate a configuration.
 
         Raises:
-            InvalidUpstreamError: it cannot.
+            InvalidUpstreamError: a value is invalid.
         """
 
     async def authorization_url(self, upstream: Upstream, request: AuthorizationRequest) -> str:
-        """Where to send the browser.
+        """Return the authorization URL.
 
         Raises:
-            UpstreamError: the provider does not say where.
+            UpstreamError: the provider's metadata cannot be fetched.
         """
 
     async def identify(self, upstream: Upstream, request: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
-        """Who came back, from the parameters of the callback (RFC 6749 section 4.1.2).
+        """Redeem the code of a callback (RFC 6749 section 4.1.2) and return the user.
 
         Raises:
-            UpstreamError: the provider does not say so, or not in a way that can be believed.
+            UpstreamError: the provider did not identify a user, or its response is not valid.
         """
 
     async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
-        """Where to send the browser to sign out there, if there is such a place."""
+        """Return the URL that ends the session at the provider, or None if it has none."""
 
     async def test(self, upstream: Upstream) -> list[str]:
-        """What can be found out without a person, in plain sentences.
+        """Check the provider without a user. Returns the results as sentences.
 
         Raises:
-            UpstreamError: it does not work.
+            UpstreamError: a check failed.
         """
 
 
 def oauth_client(upstream: Upstream, secret: str | None, method: str) -> "AsyncOAuth2Client":
-    """Authlib's client of a provider, which calls through our guarded transport."""
-    # Here, since loading it takes long, and not every server has upstreams.
+    """Return an Authlib client that uses the guarded transport of :mod:`idp.infra.outbound`."""
+    # Imported late: loading Authlib is slow, and not every server has upstreams.
     with warnings.catch_warnings():
-        # It prefers a successor of httpx, and would say so.
+        # The integration warns that it is deprecated in favour of another HTTP library.
         warnings.simplefilter("ignore", AuthlibDeprecationWarning)
         from authlib.integrations.httpx_client import AsyncOAuth2Client
     return AsyncOAuth2Client(

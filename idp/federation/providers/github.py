@@ -1,4 +1,4 @@
-"""GitHub (OAuth 2.0; https://docs.github.com/apps/oauth-apps), in the cloud or of one's own."""
+"""GitHub (OAuth 2.0; https://docs.github.com/apps/oauth-apps) and GitHub Enterprise Server."""
 
 import asyncio
 from collections.abc import Mapping
@@ -36,13 +36,13 @@ CLAIMS = {
 
 
 class GitHub:
-    """It knows no ID tokens: who signed in is asked of its API, with the token that was just given for it."""
+    """GitHub has no ID tokens. The user is fetched from its API with the new access token."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "name": "GitHub",
         "issuer": CLOUD,
         "scope": "read:user user:email",
-        # Only addresses that it verified are taken at all.
+        # Only verified addresses are used.
         "trust_email": True,
     }
     OPTIONS: ClassVar[dict[str, str]] = {"api": "Address of its API, where it is not the usual one"}
@@ -92,7 +92,7 @@ class GitHub:
         if upstream.organizations and not await self._is_member(upstream, client):
             raise NotInAllowedOrganizationError("The person is not of those who may sign in.")
         emails = await self._emails(upstream, client)
-        # Its public address need not be a verified one, so it is not looked at.
+        # The public address of the profile may be unverified, so it is ignored.
         verified = [entry for entry in emails if entry["verified"] is True]
         chosen = next((entry["email"] for entry in verified if entry["primary"] is True), None)
         user["email"] = chosen
@@ -118,7 +118,7 @@ class GitHub:
         return False
 
     async def _emails(self, upstream: Upstream, client: "AsyncOAuth2Client") -> Any:
-        """The person's addresses; none where an app of GitHub's may not read them: they prove one to us by a mail."""
+        """Return the addresses, or none if the app may not read them. The user then verifies one by our mail."""
         response = await client.get(f"{_api(upstream)}/user/emails", headers=HEADERS)
         if (
             response.status_code in (403, 404)
@@ -135,7 +135,7 @@ class GitHub:
         return response.json()
 
     async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
-        """It has no such place."""
+        """GitHub has no logout endpoint."""
         return None
 
     async def test(self, upstream: Upstream) -> list[str]:
@@ -153,7 +153,7 @@ def _client(upstream: Upstream) -> "AsyncOAuth2Client":
 
 
 def _limited(headers: Mapping[str, str]) -> bool:
-    """Whether a refusal is one of its limits on requests, which it answers with 403 too."""
+    """Return whether a 403 is caused by GitHub's rate limit."""
     return headers.get("x-ratelimit-remaining") == "0"
 
 

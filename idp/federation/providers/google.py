@@ -7,7 +7,7 @@ from idp.federation.providers.oidc import OpenIDProvider
 
 
 class Google(OpenIDProvider):
-    """It keeps people signed in: it lets them choose an account, and does not say when they signed in."""
+    """Google lets users select an account, but does not reauthenticate on request or report ``auth_time``."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "name": "Google",
@@ -24,12 +24,12 @@ class Google(OpenIDProvider):
             asked["prompt"] = "select_account"
         domains = upstream.required_claims.get("hd", ())
         if len(domains) == 1:
-            # Only a hint: what counts is the claim in the ID token.
+            # A hint for the account chooser. The ``hd`` claim of the ID token is what is checked.
             asked["hd"] = domains[0]
         return asked
 
     def is_email_trusted(self, upstream: Upstream, claims: dict[str, Any]) -> bool:
-        # Of other domains it once sent a mail, and does not know who reads there now.
+        # Google verified addresses of other domains once, by mail, and cannot know who owns them today.
         own = claims.get("hd") is not None or str(claims.get("email")).lower().endswith("@gmail.com")
         return own and super().is_email_trusted(upstream, claims)
 

@@ -7,19 +7,19 @@ from idp.federation.errors import InvalidUpstreamError
 from idp.federation.models import Upstream
 from idp.federation.providers.oidc import OpenIDProvider
 
-#: An issuer for people of any organisation, of any, or of none.
+#: Issuers that accept users of all tenants: everyone, organisations only, or personal accounts only.
 _SHARED = re.compile(r"(https://[^/]+)/(common|organizations|consumers)/v2\.0")
 _TENANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Microsoft(OpenIDProvider):
-    """One issuer that speaks for many: each tenant has an ``iss`` of its own, and may name any address."""
+    """Microsoft has one set of metadata for many tenants. Each tenant has its own ``iss`` and can claim any address."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "name": "Microsoft",
         "issuer": "https://login.microsoftonline.com/common/v2.0",
         "scope": "openid profile email",
-        # Whoever runs a tenant decides what its addresses are. They prove nothing.
+        # The administrator of a tenant sets the addresses, so they prove nothing.
         "trust_email": False,
     }
 
@@ -29,7 +29,7 @@ class Microsoft(OpenIDProvider):
             raise InvalidUpstreamError("Addresses can be trusted only of one tenant: put its id into the issuer.")
 
     def published_issuer(self, upstream: Upstream) -> str:
-        # That of consumers is published under the tenant's id that all of them share.
+        # All personal accounts share one tenant id.
         if shared := _SHARED.fullmatch(upstream.issuer):
             tenant = "9188040d-6c67-4c5b-b112-36a304b66dad" if shared[2] == "consumers" else "{tenantid}"
             return f"{shared[1]}/{tenant}/v2.0"

@@ -1,4 +1,4 @@
-"""Any OpenID provider, by its issuer (OpenID Connect Core section 3.1)."""
+"""OpenID providers (OpenID Connect Core section 3.1)."""
 
 import asyncio
 import hmac
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Options by which the operator says what a provider does not do.
+#: Options that switch off a feature which a provider does not support.
 SWITCHES = ("reauthenticates", "nonce", "pkce")
 MAX_SUBJECT_LENGTH = 255
-#: Of a provider whose metadata does not say what it signs with, though it must (OpenID Connect Discovery section 3).
+#: Accepted algorithms if the metadata omits them, though they are required (OpenID Connect Discovery section 3).
 USUAL_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 _ERROR_CODE = re.compile(r"[a-z_]{1,60}")
 
 
 class OpenIDProvider:
-    """The ways of every OpenID provider. Kinds with quirks override what they do otherwise."""
+    """An OpenID provider. Kinds with deviations override single methods."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"scope": "openid profile email"}
     OPTIONS: ClassVar[dict[str, str]] = {
@@ -51,7 +51,7 @@ class OpenIDProvider:
     #: Whether it signs people in anew when it is asked to, and says when it did.
     reauthenticates: ClassVar[bool] = True
 
-    # What a kind may have of its own
+    # Methods that kinds override
 
     def check(self, upstream: Upstream) -> None:
         if any(upstream.options.get(name, "no") != "no" for name in SWITCHES):
@@ -69,19 +69,19 @@ class OpenIDProvider:
             raise InvalidUpstreamError("The scope must have openid in it.")
 
     def published_issuer(self, upstream: Upstream) -> str:
-        """What its metadata calls the issuer."""
+        """Return the expected ``issuer`` of the metadata."""
         return upstream.issuer
 
     def expected_issuer(self, upstream: Upstream, token: dict[str, Any]) -> str:
-        """The ``iss`` that an ID token must have."""
+        """Return the expected ``iss`` of an ID token."""
         return upstream.issuer
 
     def client_secret(self, upstream: Upstream) -> str | None:
-        """What proves that we are the client."""
+        """Return the client secret."""
         return upstream.client_secret
 
     def authorization_parameters(self, upstream: Upstream, request: AuthorizationRequest) -> dict[str, str]:
-        """What the authorization request asks for besides what every one does."""
+        """Return additional parameters of the authorization request."""
         asked = {"login_hint": request.login_hint, "acr_values": request.acr or ""}
         if request.max_age is not None:
             asked["max_age"] = str(request.max_age)
@@ -90,16 +90,16 @@ class OpenIDProvider:
         return {name: value for name, value in asked.items() if value}
 
     def callback_claims(self, parameters: dict[str, str]) -> dict[str, Any]:
-        """What the callback itself tells of the person. It is not signed."""
+        """Return claims from the parameters of the callback. They are not signed."""
         return {}
 
     def is_email_trusted(self, upstream: Upstream, claims: dict[str, Any]) -> bool:
-        """Whether it has made sure that the person reads the address, and the operator trusts it in that."""
-        # Some write it as a string.
+        """Return whether the provider verified the address, and the operator trusts it."""
+        # Some providers send a string.
         return upstream.trust_email and claims.get("email_verified") in (True, "true")
 
     def is_allowed(self, upstream: Upstream, claims: dict[str, Any]) -> bool:
-        """Whether the person is of those whom the operator lets in."""
+        """Return whether the user has the required claims."""
         return all(
             claims_mapping.claim_values(claims, name) & set(values) for name, values in upstream.required_claims.items()
         )
@@ -192,7 +192,7 @@ class OpenIDProvider:
     async def _id_token(
         self, upstream: Upstream, metadata: dict[str, Any], request: AuthorizationRequest, tokens: dict[str, Any]
     ) -> dict[str, Any]:
-        """The claims of the ID token, checked as OpenID Connect Core section 3.1.3.7 says."""
+        """Validate the ID token (OpenID Connect Core section 3.1.3.7) and return its claims."""
         text = tokens.get("id_token")
         if not isinstance(text, str):
             raise UntrustedResponseError("There is no ID token.")
@@ -217,9 +217,10 @@ class OpenIDProvider:
     async def _userinfo(
         self, upstream: Upstream, metadata: dict[str, Any], tokens: dict[str, Any], token: dict[str, Any]
     ) -> dict[str, Any]:
-        """What the userinfo endpoint adds, where the ID token is lean (section 5.3.2).
+        """Return the claims of the userinfo endpoint if the ID token has no email (section 5.3.2).
 
-        The ID token says who it is: where the endpoint refuses us, or signs what nobody can verify, we do without.
+        The ID token identifies the user. If the endpoint rejects the token, or its signature cannot be verified, the
+        sign-in continues without these claims.
         """
         endpoint = metadata.get("userinfo_endpoint")
         if "email" in token or not isinstance(endpoint, str) or not isinstance(tokens.get("access_token"), str):
@@ -247,7 +248,7 @@ class OpenIDProvider:
     async def _signed_userinfo(
         self, upstream: Upstream, metadata: dict[str, Any], token: dict[str, Any], text: str
     ) -> dict[str, Any] | None:
-        """The claims of a userinfo response that is a JWT (section 5.3.2); None where it cannot be verified."""
+        """Return the claims of a userinfo response that is a JWT (section 5.3.2), or None if it is not valid."""
         try:
             claims = await discovery.verify_jwt(text.strip(), metadata["jwks_uri"], _algorithms(metadata, "userinfo"))
         except jose.InvalidJWTError as error:
@@ -260,7 +261,7 @@ class OpenIDProvider:
             return None
         return claims
 
-    # Besides signing in
+    # Other operations
 
     async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
         """RP-Initiated Logout section 2."""
@@ -284,7 +285,7 @@ class OpenIDProvider:
 
 
 def _algorithms(metadata: dict[str, Any], what: str = "id_token") -> tuple[str, ...]:
-    """What the provider says that it signs with, as far as we verify it."""
+    """Return the algorithms of the provider's metadata that we support."""
     named = metadata.get(f"{what}_signing_alg_values_supported")
     if not isinstance(named, list):
         return USUAL_ALGORITHMS if what == "id_token" else _algorithms(metadata)
@@ -313,7 +314,7 @@ def _check_at_hash(text: str, token: dict[str, Any], access_token: object) -> No
 
 
 def _auth_time(token: dict[str, Any]) -> int | None:
-    """When the person signed in there, where the provider says so in a way that can be true."""
+    """Return ``auth_time`` if it is a plausible time, or None."""
     try:
         auth_time = jose.foreign_time(token, "auth_time")
     except jose.InvalidJWTError:
