@@ -1,1 +1,1 @@
-"""The person's record."""
+"""Users: registration, verification of email addresses, recovery, passwords, profile and import."""

@@ -8,7 +8,7 @@ import msgspec
 
 
 class UserRow(Protocol):
-    """A row of the table of users, as Piccolo or as asyncpg gives it."""
+    """A row of the table ``users``, of Piccolo, asyncpg or a struct that is subscriptable."""
 
     def __getitem__(self, name: str, /) -> Any: ...
 

@@ -1,7 +1,7 @@
-"""The hashes of crypt(3) and phpass, which are thousands of rounds of a fast hash function.
+"""The hashes of crypt(3) and phpass: thousands of rounds of a fast hash function.
 
-Neither hashlib nor cryptography has them, Python's own module left with 3.13, and the libraries that are kept have the
-same loops in Python. The caller bounds the rounds.
+Neither hashlib nor cryptography has them, Python 3.13 removed its module, and maintained libraries use the same loops
+in Python. The caller limits the rounds.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from itertools import cycle, islice
 
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-#: How far the three places of the next group are, in the order in which a digest is written, and of how many in turn.
+#: By hash function: the step between groups of three bytes in the encoded digest, and the number of bytes in groups.
 _STEPS = {"sha512": (22, 63), "sha256": (21, 30)}
 
 
@@ -18,7 +18,7 @@ def _little_endian(value: int, length: int) -> str:
 
 
 def phpass(password: bytes, salt: bytes, rounds: int) -> str:
-    """The 22 characters of a portable hash of phpass: MD5, ``rounds`` times."""
+    """Return the 22 characters of a portable phpass hash: ``rounds`` times MD5."""
     digest = hashlib.md5(salt + password, usedforsecurity=False).digest()
     for _ in range(rounds):
         digest = hashlib.md5(digest + password, usedforsecurity=False).digest()
@@ -27,7 +27,7 @@ def phpass(password: bytes, salt: bytes, rounds: int) -> str:
 
 
 def sha_crypt(name: str, password: bytes, salt: bytes, rounds: int) -> str:
-    """The digest of sha512-crypt or sha256-crypt (https://www.akkadia.org/drepper/SHA-crypt.txt, steps 1 to 22).
+    """Return the digest of sha512-crypt or sha256-crypt (https://www.akkadia.org/drepper/SHA-crypt.txt, steps 1 to 22).
 
     Args:
         name: sha512 or sha256.
@@ -58,7 +58,7 @@ def _repeated(data: bytes, length: int) -> bytes:
 
 
 def _encoded(name: str, digest: bytes) -> str:
-    """A digest as text: groups of three bytes from all over it, and the rest."""
+    """Encode a digest: groups of three bytes in a fixed permutation, then the remaining bytes."""
     step, places = _STEPS[name]
     text = []
     group = [0, places // 3, 2 * places // 3]

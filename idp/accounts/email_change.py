@@ -1,4 +1,4 @@
-"""Changing an email address: the new one is confirmed, the old one is told."""
+"""Change of an email address: the new address is confirmed, the old one is notified."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from idp.infra.db.engine import fetchrow, transaction
 from idp.mail import outbox
 from idp.settings import settings
 
-# Somebody else may have taken the address meanwhile: then the statement finds nothing to do.
+# Changes nothing if another user has the address.
 _CHANGE = """
     UPDATE users AS u SET email = $2, email_verified = true, updated_at = now() FROM users AS old
     WHERE u.id = $1 AND old.id = u.id AND u.disabled_at IS NULL
@@ -21,13 +21,13 @@ _CHANGE = """
 
 
 async def send_confirmation(user: User, email: str, session_id: UUID) -> None:
-    """Mail a code and a link to the new address; nothing tells whether somebody has it already.
+    """Mail a code and a link to the new address. The response does not reveal whether another user has it.
 
-    The mail does not call anybody by name: who reads the address may be somebody else.
+    The mail contains no name, because the address may belong to another person.
 
     Args:
-        email: in its normalised form. One's own present address may be confirmed in the same way.
-        session_id: whose browser may type the code.
+        email: the normalised address. It may be the current address, which is then verified.
+        session_id: the session that may enter the code.
     """
     taken = await user_by_email(email)
     lifetime = settings().email_code_lifetime
@@ -48,10 +48,10 @@ async def send_confirmation(user: User, email: str, session_id: UUID) -> None:
 
 
 async def confirm(user: User, session_id: UUID, sign_out: SignOut, *, code: str = "", token: str = "") -> str | None:
-    """Change the address, with the code or the link of the mail. In the caller's transaction.
+    """Change the address, given the code or the link of the mail. Runs in the caller's transaction.
 
     Returns:
-        what happened: ``email_changed``, or ``email_verified`` for the present address. None: it was not right.
+        the event: ``email_changed``, or ``email_verified`` for the current address. None: code or link are not valid.
     """
     flow_id = str(session_id)
     if token:
@@ -70,13 +70,13 @@ async def _change(user: User, proved: VerifiedEmail, sign_out: SignOut) -> str |
     what = "email_changed" if row["before"] != proved.email else "email_verified"
     await record(what, user_id=user.id)
     if what == "email_changed":
-        # A mail to the old address must not lead into the account any more, nor must anything else that was given.
+        # Links and codes in the old mailbox, and all sessions and tokens, end.
         await sign_out(user.id, what)
         await outbox.queue(row["before"], what, name=row["name"], email=mask_email(proved.email))
     return what
 
 
 def mask_email(email: str) -> str:
-    """An address of which only its owner sees whose it is: ``a…@example.com``."""
+    """Return an address that only its owner recognises: ``a…@example.com``."""
     local, _, domain = email.partition("@")
     return f"{local[:1]}…@{domain}"

@@ -1,10 +1,10 @@
-"""Proving that somebody reads mail at an address: by typing a code from the mail, or by its link.
+"""Email proofs verify that a user reads mail at an address, by a code or a link in a mail.
 
-A code is short, so it counts only for the one who asked (``flow_id``: a sign-in flow, or a session), may be tried
-:data:`TRIES` times, and is kept as an HMAC. A link is long and kept as a hash. Either ends the proof.
+A code is short. It is valid only in the flow or session that requested it (``flow_id``), for :data:`TRIES` attempts,
+and is stored as an HMAC. The token of a link is long and stored as a hash. Using either consumes the proof.
 
-A flow has one live proof for each purpose, and so has a user without a flow: the index says so, not the code. What
-was proved is in :class:`VerifiedEmail`, and callers act on that alone, never on what they keep beside it.
+Unique indexes allow one live proof per purpose and flow, or per purpose and user if there is no flow. Callers act only
+on the :class:`VerifiedEmail` that a proof returns, never on an address from elsewhere.
 """
 
 import hmac
@@ -25,22 +25,22 @@ TRIES = 5
 
 
 class Purpose(StrEnum):
-    """What a proof may be used for."""
+    """The operation that a proof allows."""
 
     SIGN_IN = "sign_in"
     REGISTRATION = "registration"
-    #: The address of somebody who came back from an upstream provider.
+    #: Verifies the address of a user who signs in with an upstream provider.
     UPSTREAM = "upstream"
     EMAIL_CHANGE = "email_change"
     PASSWORD_RESET = "password_reset"
-    #: Lifts the lock that wrong passwords brought on an account.
+    #: Ends the lock of an account after wrong passwords.
     UNLOCK = "unlock"
 
 
-# One statement, so that two at once leave one live proof. The new id makes sure that nobody uses the new proof who
-# has only seen the one before.
+# One statement, so that concurrent calls leave one live proof. The new id makes sure that a caller who read the old
+# proof cannot consume the new one.
 def _insert(one: str) -> str:
-    """The statement that makes a proof, or replaces the live one that the unique index ``one`` finds."""
+    """Return the statement that inserts a proof or replaces the live one with the same unique key."""
     return f"""
         INSERT INTO email_proof
             (id, purpose, flow_id, user_id, email, code_hash, token_hash, tries, created_at, expires_at)
@@ -55,7 +55,7 @@ _INSERT_OF_FLOW = _insert("(purpose, flow_id) WHERE consumed_at IS NULL AND flow
 _INSERT_OF_USER = _insert("(purpose, user_id) WHERE consumed_at IS NULL AND flow_id IS NULL")
 _LIVE = "consumed_at IS NULL AND expires_at > now()"
 _WAITING = f"SELECT email FROM email_proof WHERE purpose = $1 AND flow_id = $2 AND {_LIVE}"  # noqa: S608
-# A wrong code counts in the statement that looks at it: no two tries can be made at once.
+# A wrong code is counted by the statement that compares it, so concurrent attempts cannot exceed the limit.
 _TRY = f"""
     UPDATE email_proof SET tries = tries + CASE WHEN code_hash = $3 THEN 0 ELSE 1 END
     WHERE purpose = $1 AND flow_id = $2 AND {_LIVE} AND tries < {TRIES}
@@ -68,16 +68,16 @@ _WITHDRAW_OF_USER = "UPDATE email_proof SET consumed_at = now() WHERE user_id = 
 
 
 class CodeAndToken(NamedTuple):
-    """What the mail says. Neither is kept."""
+    """The secrets of a mail. They are not stored."""
 
     code: str
     token: str
 
 
 class VerifiedEmail(NamedTuple):
-    """An address that was proved, the user whose it was when the mail was sent, and the flow that it was sent for.
+    """A verified address, the user who had it when the mail was sent, and the flow of the mail.
 
-    ``id`` names this very proof, for :func:`consume`.
+    ``id`` identifies the proof for :func:`consume`.
     """
 
     id: UUID
@@ -103,13 +103,13 @@ async def create(
     user_id: UUID | None = None,
     decoy: bool = False,
 ) -> CodeAndToken:
-    """Make a code and a link for a mail. Those made before for the same end no longer count.
+    """Create the code and the token of a mail. Earlier ones for the same purpose are replaced.
 
     Args:
         lifetime: in seconds.
-        flow_id: who may type the code. Without it there is only the link, for whoever has it.
-        user_id: whose address it is. Without ``flow_id`` there must be one, or the proof is void.
-        void: neither will ever be accepted. For an address that nobody has: what the server does must not tell.
+        flow_id: the flow or session that may enter the code. None: only the link is valid, in any browser.
+        user_id: the user who has the address. Required without ``flow_id``, unless it is a decoy.
+        decoy: neither will be accepted. Used if no account has the address, to do the same work.
     """
     code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
     token = ids.random_token()
@@ -122,39 +122,39 @@ async def create(
 
 
 async def pending_email(purpose: Purpose, flow_id: str) -> str | None:
-    """The address to which a mail was sent for this flow, while its code can be used. To be shown, not to act on."""
+    """Return the address of the flow's live proof, for display only."""
     row = await fetchrow(_WAITING, purpose, flow_id)
     return row["email"] if row is not None else None
 
 
 async def verify_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
-    """What a code proves, without using it. A wrong one counts as a try, which the caller's transaction must keep."""
+    """Verify a code without consuming it. A wrong code is counted, so the caller must commit."""
     row = await fetchrow(_TRY, purpose, flow_id, _code_hash(purpose, flow_id, typed_codes.normalise_code(code)))
     return VerifiedEmail.of(row) if row is not None and row["proved"] else None
 
 
 async def consume_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
-    """Use a code, once. A wrong one counts as a try, which the caller's transaction must keep."""
+    """Verify and consume a code. A wrong code is counted, so the caller must commit."""
     proved = await verify_code(purpose, flow_id, code)
     return proved if proved is not None and await consume(proved) else None
 
 
 async def verify_token(token: str, purpose: Purpose, flow_id: str | None = None) -> VerifiedEmail | None:
-    """What a link is for, without using it."""
+    """Verify the token of a link without consuming it."""
     return VerifiedEmail.of(await fetchrow(_PEEK, ids.digest(token), purpose, flow_id))
 
 
 async def consume_token(token: str, purpose: Purpose, flow_id: str | None = None) -> VerifiedEmail | None:
-    """Use a link, once."""
+    """Verify and consume the token of a link."""
     proved = await verify_token(token, purpose, flow_id)
     return proved if proved is not None and await consume(proved) else None
 
 
 async def consume(proved: VerifiedEmail) -> bool:
-    """Use a proof that was looked at, once. Returns whether this call did; not where another took its place."""
+    """Consume a verified proof. Returns False if it was consumed or replaced meanwhile."""
     return bool(await execute(_TAKE, proved.id))
 
 
 async def revoke_for_user(user_id: UUID) -> int:
-    """Let no mail that was sent for a user lead anywhere any more. Returns how many there were."""
+    """Invalidate all live proofs of a user. Returns their number."""
     return await execute(_WITHDRAW_OF_USER, user_id)

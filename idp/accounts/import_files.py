@@ -1,6 +1,6 @@
-"""Reading files of users, CSV or JSON lines, record by record: however long a file is, little of it is in memory.
+"""Reads users from CSV or JSON Lines files, one record at a time.
 
-What is wrong with one record is an exception in its place, and the next one is read all the same.
+A malformed record is returned as an exception in its place, and reading continues.
 """
 
 import csv
@@ -12,42 +12,41 @@ import msgspec
 
 from idp.errors import ValidationError
 
-#: Of a line, and of a field, in bytes. Whoever leaves a quote open has so much swallowed, not the rest of the file.
+#: Maximum length of a line and of a field in bytes. It limits how much an unclosed quote consumes.
 MAX_LINE_LENGTH = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
 class InvalidFileError(ValidationError):
-    """A file as a whole cannot be imported: one plain sentence."""
+    """The file cannot be imported. The message is one sentence."""
 
 
 class MalformedRecordError(ValidationError):
-    """One record cannot be read: one plain sentence."""
+    """A record cannot be read. The message is one sentence."""
 
 
 class Record(NamedTuple):
-    """The line on which a record begins, and its values by their names; or what is wrong with it."""
+    """A record: its first line, and its values by name or the error."""
 
     line: int
     values: dict[str, Any] | MalformedRecordError
 
 
 def read_json_lines(file: BinaryIO) -> Iterator[Record]:
-    """Records of JSON lines: one object a line, in UTF-8. Empty lines do not count."""
+    """Read JSON Lines: one object per line, in UTF-8. Empty lines are skipped."""
     for number, line in enumerate(_lines(file), 1):
         if line.strip():
             yield Record(number, _parse_json(line))
 
 
 def read_csv(file: BinaryIO, columns: frozenset[str]) -> Iterator[Record]:
-    """Records of comma-separated values in UTF-8 (RFC 4180). The first line names the columns. Empty fields
-    are left out.
+    """Read comma-separated values in UTF-8 (RFC 4180). The first line names the columns. Empty fields are omitted.
 
     Raises:
-        InvalidFileError: the first line does not name columns, each one of the given ones, and once.
+        InvalidFileError: the first line has an unknown or a repeated column.
     """
     csv.field_size_limit(MAX_LINE_LENGTH)
-    # What is no UTF-8 becomes halves of surrogate pairs, and is found where the values are looked at.
+    # Invalid UTF-8 becomes lone surrogates, which the validation of the values rejects.
     reader = csv.reader((line.decode("utf-8", "surrogateescape") for line in _lines(file)), strict=True)
     names = _header(reader, columns)
     while True:
@@ -64,7 +63,7 @@ def read_csv(file: BinaryIO, columns: frozenset[str]) -> Iterator[Record]:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines, less the byte order mark of the first. Of too long a one comes its beginning, and a NUL."""
+    """Yield the lines without byte order mark. A line that is too long is cut and ends in NUL."""
     line = file.readline(MAX_LINE_LENGTH).removeprefix(_BOM)
     while line:
         if len(line) == MAX_LINE_LENGTH and not line.endswith(b"\n"):

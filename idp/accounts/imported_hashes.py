@@ -1,7 +1,7 @@
-"""Password hashes that other systems made, as their frameworks and directories write them.
+"""Password hashes of other systems, in the formats of frameworks and directories.
 
-They verify until the next sign-in, which replaces them by ours. What it costs to verify one is bounded when it is
-imported, to about two seconds and 256 MiB: it asks for its own costs, and nobody may ask so much of the server.
+The next sign-in replaces them with our hash. A hash contains its own cost parameters. They are checked at import, so
+that verifying takes at most about two seconds and 256 MiB.
 """
 
 import hashlib
@@ -16,37 +16,37 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from idp.accounts import crypt_hashes
 from idp.errors import ValidationError
 
-#: Whether a password, in bytes, is the one of a hash.
+#: Returns whether a password in bytes matches the hash.
 Verifier = Callable[[bytes], bool]
 
 MAX_LENGTH = 1024
 MAX_BCRYPT_COST = 14
 MAX_PBKDF2_ITERATIONS = 2_000_000
-#: N * r * 128 is the memory of scrypt in bytes, and N * r * p its time.
+#: scrypt needs N * r * 128 bytes of memory, and time proportional to N * r * p.
 MAX_SCRYPT_MEMORY = 128 * 1024 * 1024
 MAX_SCRYPT_WORK = 1 << 21
-#: In KiB, and in KiB times passes.
+#: Argon2: memory in KiB, memory times passes, and lanes.
 MAX_ARGON2_MEMORY, MAX_ARGON2_WORK, MAX_ARGON2_LANES = 262_144, 1 << 20, 16
-#: Of SHA-2 by crypt(3), whose default is 5,000 and passlib's 656,000; and of phpass, as a power of two.
+#: SHA-2 of crypt(3) has 5,000 rounds by default, and 656,000 in passlib. Rounds of phpass are a power of two.
 MAX_CRYPT_ROUNDS, MAX_PHPASS_ROUNDS = 1_000_000, 1 << 18
 MIN_DIGEST, MAX_DIGEST = 16, 128
 
 _NUMBER = "([1-9][0-9]{0,8})"
 _BASE64 = "([A-Za-z0-9+/=]+)"
-#: passlib leaves out the padding and writes "." for "+". Keycloak, whose hashes are easily put like that, does not.
+#: passlib omits the padding and writes "." for "+". Hashes exported from Keycloak have padding and "+".
 _AB64 = "([A-Za-z0-9+/.=]+)"
 _UNPADDED = "([A-Za-z0-9+/]+)"
 
 
 class UnsupportedHashError(ValidationError):
-    """A hash is of an unknown kind, malformed, or asks for too much work: one plain sentence."""
+    """The hash is of an unknown kind, malformed, or too expensive. The message is one sentence."""
 
 
 def validate(hash: str) -> str:
-    """A hash as it is kept, less what directories and frameworks write in front of one that says its kind itself.
+    """Check a hash and return it as it is stored, without redundant prefixes of directories and frameworks.
 
     Raises:
-        UnsupportedHashError: it is neither an Argon2 one, nor one that :func:`verify` can verify.
+        UnsupportedHashError: it is neither an Argon2 hash nor one that :func:`verify` supports.
     """
     kept = _LDAP_PBKDF2.sub(_as_passlib, _PREFIX.sub("", hash))
     if kept.startswith("$argon2"):
@@ -57,14 +57,14 @@ def validate(hash: str) -> str:
 
 
 def _as_passlib(found: re.Match[str]) -> str:
-    """How OpenLDAP writes PBKDF2, without a name SHA-1, as passlib does."""
+    """Convert the PBKDF2 prefix of OpenLDAP to that of passlib. SHA-1 is the default."""
     name = (found[1] or "").lower()
     return f"$pbkdf2{'' if name in ('', '-sha1') else name}$"
 
 
 def verify(hash: str, password: bytes) -> bool:
-    """Whether this is the password of a hash of another kind than Argon2. What is malformed is nobody's."""
-    # To bcrypt a NUL is the end, and to HMAC NULs at the end are nothing: others would be the password, too.
+    """Return whether a password matches a hash other than Argon2. False if the hash is malformed."""
+    # bcrypt stops at a NUL, and HMAC ignores trailing NULs: other passwords would match too.
     if b"\0" in password:
         return False
     try:
@@ -96,13 +96,13 @@ def _check_argon2(hash: str) -> None:
 
 def _bcrypt(hash: str, cost: str) -> Verifier:
     _check_cost(int(cost) > MAX_BCRYPT_COST)
-    # bcrypt reads 72 bytes, and where this hash was made the rest was dropped without a word.
+    # bcrypt uses 72 bytes. The system that made the hash truncated the password silently.
     return lambda password: bcrypt.checkpw(password[:72], hash.encode())
 
 
 def _pbkdf2(algorithm: str, iterations: int, salt: bytes, digest: bytes) -> Verifier:
     expected = _check_digest(digest)
-    # Whatever is longer than the hash function's own digest costs the iterations once more.
+    # Each block of the digest length costs all iterations again.
     blocks = -(-len(expected) // hashlib.new(algorithm).digest_size)
     _check_cost(iterations * blocks > MAX_PBKDF2_ITERATIONS)
     return lambda password: hmac.compare_digest(
@@ -130,7 +130,7 @@ def _phc_pbkdf2(algorithm: str, iterations: str, length: str | None, salt: str, 
 
 
 def _aspnet_identity(text: str) -> Verifier:
-    """ASP.NET Core Identity v3: a marker, the hash function, the iterations, the salt's length, salt, digest."""
+    """ASP.NET Core Identity v3: marker, hash function, iterations, salt length, salt, digest."""
     data = _decode_base64(text)
     function, iterations, length = (int.from_bytes(data[at : at + 4]) for at in (1, 5, 9))
     if data[0] != 1 or function >= len(_ASPNET_FUNCTIONS) or iterations < 1 or not 8 <= length <= 64:
@@ -159,7 +159,7 @@ def _phpass(cost: str, salt: str, digest: str) -> Verifier:
 
 
 def _sha_crypt(kind: str, rounds: str | None, salt: str, digest: str) -> Verifier:
-    # Fewer than 1,000 are 1,000, by its definition.
+    # The specification raises fewer rounds to 1,000.
     asked = max(int(rounds or 5000), 1000)
     _check_cost(asked > MAX_CRYPT_ROUNDS)
     name = {"5": "sha256", "6": "sha512"}[kind]
@@ -167,7 +167,7 @@ def _sha_crypt(kind: str, rounds: str | None, salt: str, digest: str) -> Verifie
 
 
 def _salted_sha(bits: str, text: str) -> Verifier:
-    """Salted SHA of directories: the digest, and behind it the salt."""
+    """Salted SHA of directories: the digest followed by the salt."""
     name = f"sha{bits or 1}"
     data, size = _decode_base64(text), hashlib.new(name).digest_size
     digest, salt = data[:size], data[size:]
@@ -186,7 +186,7 @@ def _scrypt(n: int, r: int, p: int, salt: bytes, digest: bytes) -> Verifier:
 
 
 def _scrypt_key(n: int, r: int, p: int, salt: bytes) -> Callable[[bytes, int], bytes]:
-    """What derives a key of some length from a password."""
+    """Return a function that derives a key of a given length from a password."""
     _check_cost(n * r * 128 > MAX_SCRYPT_MEMORY or n * r * p > MAX_SCRYPT_WORK)
     if n < 2 or n & (n - 1):
         raise UnsupportedHashError("The scrypt hash is malformed: N is not a power of two.")
@@ -196,7 +196,7 @@ def _scrypt_key(n: int, r: int, p: int, salt: bytes) -> Callable[[bytes, int], b
 
 
 def _passlib_scrypt(ln: str, r: str, p: str, salt: str, digest: str) -> Verifier:
-    # Ory Kratos writes N itself in that place, which as a logarithm nobody could compute.
+    # Ory Kratos writes N itself instead of its logarithm.
     n = 1 << int(ln) if int(ln) <= 32 else int(ln)
     return _scrypt(n, int(r), int(p), _decode_base64(salt), _decode_base64(digest))
 
@@ -240,7 +240,7 @@ def _check_cost(too_high: bool) -> None:
         raise UnsupportedHashError("The password hash asks for more work than is allowed here.")
 
 
-#: What says in front of a hash no more than the hash does: as directories write it, and Django.
+#: Redundant prefixes of directories and of Django.
 _PREFIX = re.compile(r"\A(?:(?i:\{(?:CRYPT|BCRYPT|ARGON2)\}(?=\$))|argon2(?=\$argon2)|bcrypt\$(?=\$2))")
 _LDAP_PBKDF2 = re.compile(r"\A(?i:\{PBKDF2(-SHA1|-SHA256|-SHA512)?\})(?=[0-9])")
 _BCRYPT = r"(\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31})"

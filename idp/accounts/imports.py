@@ -1,7 +1,7 @@
-"""Importing many users from elsewhere, with the password hashes that they have there.
+"""Bulk import of users with the password hashes of another system.
 
-Each batch is one statement in a transaction of its own, and whoever is there already is left as they are: an import
-that was interrupted is continued by running it again.
+Each batch is one statement in its own transaction. Existing users are not changed, so an interrupted import can be
+run again.
 """
 
 import re
@@ -23,23 +23,23 @@ from idp.audit.events import record as audit
 from idp.infra.db.engine import fetch, transaction
 
 BATCH_SIZE = 500
-#: Of any one value, in characters.
+#: Maximum length of a value in characters.
 MAX_TEXT_LENGTH = 1000
 
 _IN_ADDRESS = {f"address.{member}": member for member in ADDRESS_MEMBERS}
-#: What a record may hold: standard claims by their names, and more. A password is here only to be refused.
+#: The allowed columns: standard claims by name, and others. ``password`` is rejected with its own message.
 COLUMNS = (
     TEXT_CLAIMS
     | VERIFICATION_CLAIMS.keys()
     | _IN_ADDRESS.keys()
     | {"address", "password_hash", "disabled", "password", "sub", "totp_secret", "identities"}
 )
-#: Accounts elsewhere that one person may bring along.
+#: Maximum number of identities of a user, and maximum length of a subject.
 MAX_IDENTITIES, MAX_SUBJECT_LENGTH = 20, 255
 
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_LINES = re.compile("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-#: A secret of 10 to 64 bytes as apps have it (RFC 4648 section 6), without padding.
+#: A TOTP secret of 10 to 64 bytes in base32 (RFC 4648 section 6), without padding.
 _BASE32 = re.compile("[A-Z2-7]{16,103}")
 _URL = re.compile(r"https?://[^\s/].*")
 _BIRTHDATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?")
@@ -48,14 +48,14 @@ _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 _STORED = ", ".join(
     sorted(TEXT_CLAIMS | VERIFICATION_CLAIMS.keys() | {"id", "address", "password_hash", "disabled_at", "two_step"})
 )
-# PostgreSQL reads a record by the columns of the table: a whole batch is one parameter.
+# A whole batch is one JSON parameter, which PostgreSQL converts to rows of the table.
 _INSERT = f"""
     INSERT INTO users ({_STORED}, origin, created_at, updated_at)
     SELECT {_STORED}, '{Origin.IMPORT}', now(), now() FROM jsonb_populate_recordset(NULL::users, $1::jsonb)
     ON CONFLICT DO NOTHING RETURNING id
 """  # noqa: S608
 _COUNT_EXISTING = "SELECT count(*) FROM users WHERE email = ANY($1)"
-# Who has an id, or an account elsewhere, that a record brings along. $1 ids  $2 issuers  $3 subjects
+# The users who have an id or an identity of the batch. $1 ids  $2 issuers  $3 subjects
 _TAKEN = """
     SELECT id::text AS what, email FROM users WHERE id = ANY($1)
     UNION ALL
@@ -65,7 +65,7 @@ _TAKEN = """
 
 
 class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An account elsewhere: whoever is ``subject`` at ``issuer``. ``upstream`` is the id of the upstream here."""
+    """An identity: ``subject`` at ``issuer``. ``upstream`` is the id of the upstream here."""
 
     issuer: str
     subject: str
@@ -75,13 +75,13 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.issuer} {self.subject}"
 
 
-#: Keeps the secret of somebody's authenticator app, and their accounts elsewhere, in the current transaction. Given by
-#: the caller, because factors and providers are the business of modules above this one.
+#: Stores the TOTP secret and the identities of a new user in the current transaction. A callback, because factors and
+#: identities belong to packages above this one.
 StoreRelated = Callable[[UUID, str | None, Sequence[Identity]], Awaitable[object]]
 
 
 class _NewUser(NamedTuple):
-    """Somebody to be: their row, and what stands in other tables."""
+    """A user to insert: the row, and the data of other tables."""
 
     line: int
     row: dict[str, Any]
@@ -90,7 +90,7 @@ class _NewUser(NamedTuple):
 
 
 class RejectedRecord(NamedTuple):
-    """A record that is not imported: its line, its address as it was written, and one plain sentence."""
+    """A rejected record: its line, its address as written, and the reason as one sentence."""
 
     line: int
     email: str | None
@@ -98,7 +98,7 @@ class RejectedRecord(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What became of some records. In a dry run ``imported`` are those that could be."""
+    """The result of a batch. In a dry run ``imported`` counts the users that would be imported."""
 
     imported: int
     existing: int
@@ -106,12 +106,12 @@ class Batch(NamedTuple):
 
 
 async def import_users(records: Iterable[Record], keep: StoreRelated, *, dry_run: bool = False) -> AsyncIterator[Batch]:
-    """Add users, batch by batch; each one is kept when it is told of. Nobody gets a mail.
+    """Import users. A batch is committed when it is yielded. No mail is sent.
 
-    Of two records with one address the first counts. To find the second, some 200 bytes a record stay in memory.
+    Of two records with the same address the first is used. Finding duplicates takes about 200 bytes of memory a record.
 
     Raises:
-        InvalidFileError: where the records come from a file that is none of users.
+        InvalidFileError: the file that the records are read from cannot be imported.
     """
     records, seen = iter(records), dict[int, int]()
     while batch := list(islice(records, BATCH_SIZE)):
@@ -129,7 +129,7 @@ async def import_users(records: Iterable[Record], keep: StoreRelated, *, dry_run
 
 
 async def _without_conflicts(found: list[_NewUser]) -> tuple[list[_NewUser], list[RejectedRecord]]:
-    """Those whose id and accounts elsewhere are nobody else's here, and the others."""
+    """Split users into those without conflicts, and records whose id or identity belongs to another user."""
     identities = [identity for one in found for identity in one.identities]
     rows = await fetch(
         _TAKEN,
@@ -151,7 +151,7 @@ async def _without_conflicts(found: list[_NewUser]) -> tuple[list[_NewUser], lis
 
 
 async def _insert(new: list[_NewUser], keep: StoreRelated) -> int:
-    """Keep those who are not there yet. Returns how many they are."""
+    """Insert the users that do not exist. Returns their number."""
     async with transaction():
         added = await fetch(_INSERT, msgspec.json.encode([one.row for one in new]).decode())
         ids_added = {row["id"] for row in added}
@@ -181,7 +181,7 @@ def _validate(record: Record, seen: dict[int, int]) -> _NewUser:
     if values.get("sub") not in (None, ""):
         unique.append(("sub", row["id"]))
     unique += [("account elsewhere", identity) for identity in new.identities]
-    # A hash of 64 bits in place of the address: two of a million are the same once in ten million imports.
+    # 64-bit hashes instead of the values: of a million records two collide once in ten million imports.
     for what, value in unique:
         first = seen.setdefault(hash((what, str(value))), record.line)
         if first != record.line:
@@ -195,10 +195,10 @@ def _written_email(record: Record) -> str | None:
 
 
 def _columns(values: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a new user, by their names.
+    """Validate a record and return the columns of the new user by name.
 
     Raises:
-        MalformedRecordError, InvalidEmailError, UnsupportedHashError: it cannot be imported as it is.
+        MalformedRecordError, InvalidEmailError, UnsupportedHashError: a value is not valid.
     """
     values = {name: value for name, value in values.items() if value not in (None, "")}
     if unknown := sorted(values.keys() - COLUMNS):
@@ -236,7 +236,7 @@ def _totp_secret(value: object) -> str:
 
 
 def _identities(value: object) -> list[Identity]:
-    """Accounts elsewhere: a list of objects, or its JSON."""
+    """Validate identities, given as a list of objects or as its JSON."""
     if value in (None, ""):
         return []
     try:
@@ -286,7 +286,7 @@ def _boolean(name: str, value: object) -> bool:
 
 
 def _address(values: dict[str, Any]) -> dict[str, str] | None:
-    """The address claim (OpenID Connect Core section 5.1.1): an object, its JSON, or columns of its members."""
+    """Validate an address (OpenID Connect Core section 5.1.1), given as object, JSON, or columns of members."""
     address = values.get("address", {})
     if isinstance(address, str):
         try:

@@ -1,4 +1,4 @@
-"""Invitations: leave to create an account, mailed to an address that it proves."""
+"""Invitations: mailed permission to create an account. Using one verifies the address."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -29,7 +29,7 @@ _USE = """
 
 
 class PendingInvitation(NamedTuple):
-    """What an invitation says."""
+    """An invitation that can be used."""
 
     id: UUID
     email: str
@@ -45,14 +45,14 @@ def invitation_url(token: str) -> str:
 
 
 async def invite(email: str, name: str | None = None) -> str:
-    """Invite somebody by mail. An earlier invitation to the same address no longer counts.
+    """Mail an invitation. An earlier invitation to the same address is revoked.
 
     Returns:
-        the link, which is in the mail too.
+        the link that the mail contains.
 
     Raises:
-        InvalidEmailError: it is not an address.
-        EmailTakenError: who reads it has an account already.
+        InvalidEmailError: the address is not valid.
+        EmailTakenError: a user has the address.
     """
     email = normalise_email(email)
     if await user_by_email(email) is not None:
@@ -69,15 +69,15 @@ async def invite(email: str, name: str | None = None) -> str:
 
 
 async def find_pending(token: str) -> PendingInvitation | None:
-    """The invitation of a link, if it can be used."""
+    """Return the invitation of a token, if it can be used."""
     return PendingInvitation.of(await fetchrow(_PEEK, ids.digest(token)))
 
 
 async def consume(invitation_id: UUID) -> str | None:
-    """Use an invitation, once. Runs in the transaction that creates the account.
+    """Consume an invitation, in the transaction that creates the account.
 
     Returns:
-        the address that it proves; None when it cannot be used.
+        the verified address; None if the invitation cannot be used.
     """
     row = await fetchrow(_USE, invitation_id)
     return row["email"] if row is not None else None

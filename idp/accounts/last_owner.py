@@ -1,11 +1,11 @@
-"""The rule that one owner is left: without one, nobody can administer the server by its console or API."""
+"""The last owner cannot be removed, because nobody else can administer the server by console or API."""
 
 from uuid import UUID
 
 from idp.errors import ConflictError
 from idp.infra.db.engine import fetch
 
-# The locks serialise two owners who remove each other at the same moment. They are taken in one order.
+# The locks serialise owners who remove each other concurrently. The order avoids a deadlock.
 _OWNERS = """
     SELECT r.user_id, u.disabled_at IS NULL AS enabled
     FROM admin_role AS r JOIN users AS u ON u.id = r.user_id
@@ -14,7 +14,7 @@ _OWNERS = """
 
 
 class LastOwnerError(ConflictError):
-    """The only owner who can sign in would be lost."""
+    """The user is the only enabled owner."""
 
     code = "last_owner"
     title = "One owner has to stay"
@@ -24,9 +24,9 @@ class LastOwnerError(ConflictError):
 
 
 async def check_owner_remains(user_id: UUID) -> None:
-    """Refuse to delete, disable or demote the last owner. Runs in the caller's transaction, before its change.
+    """Check that an enabled owner remains without this user. Called before the change, in its transaction.
 
-    The command line does not ask: whoever has it can make an owner at any time, and may have to contain the last one.
+    The command line does not call it: its user can create owners, and may have to disable a compromised last one.
 
     Raises:
         LastOwnerError: the user is an owner, and no other owner is enabled.

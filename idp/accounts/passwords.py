@@ -1,8 +1,8 @@
-"""Passwords: what is accepted, how they are hashed and verified.
+"""Password policy, hashing and verification.
 
-Argon2id with the parameters of the settings, in threads of its own: one hashing takes tens of milliseconds and tens
-of MiB. Threads and queue are bounded, so that a flood of sign-ins is told to come back and does not fill the memory.
-Hashes that other systems made verify too (:mod:`idp.accounts.imported_hashes`), and always need a rehash.
+Hashes are Argon2id with the parameters of the settings, computed in a thread pool: one hash takes tens of milliseconds
+and tens of MiB. Threads and queue are limited, so that a flood of sign-ins gets a 503 and does not exhaust the memory.
+Hashes of other systems are accepted (:mod:`idp.accounts.imported_hashes`) and always need a rehash.
 """
 
 import asyncio
@@ -32,25 +32,25 @@ from idp.settings import settings
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How far threads that hash stand back, from 0 to 19.
+#: Nice value of the hashing threads, 0 to 19.
 NICENESS = 10
-#: Of so many hashings the time is averaged.
+#: Number of calls over which the duration of a hash is averaged.
 AVERAGED_CALLS = 8
-#: Lengths in characters (NIST SP 800-63B section 5.1.1.2). The shortest concerns only new passwords.
+#: Lengths in characters (NIST SP 800-63B section 5.1.1.2). The minimum applies to new passwords only.
 MIN_LENGTH, MAX_LENGTH = 8, 1024
 
 
 class InvalidPasswordError(ValidationError):
-    """A new password is too short, too long, too easy to guess or known from a breach: plain sentences."""
+    """The new password is too short, too long, too weak or breached. The message is for the user."""
 
     code = "invalid_password"
 
 
 async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) -> None:
-    """Make sure that nobody guesses a password that somebody chose.
+    """Check a new password against the policy.
 
     Args:
-        user_inputs: what others may know of the person, as their address and name.
+        user_inputs: known data of the user, such as address and name, which make a password easy to guess.
 
     Raises:
         InvalidPasswordError: its length is not allowed, it is too weak, or known from a breach.
@@ -66,32 +66,32 @@ async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) 
 
 
 async def hash_password(password: str) -> str:
-    """Hash a new password, for storage.
+    """Hash a new password.
 
     Raises:
         InvalidPasswordError: its length is not allowed.
-        OverloadedError: too many hashings wait already.
+        OverloadedError: the hashing queue is full.
     """
     _check_length(password)
     return await rehash_password(password)
 
 
 async def rehash_password(password: str) -> str:
-    """Hash a password that was accepted before, whatever was asked of it then.
+    """Hash a verified password again, without checking its length.
 
     Raises:
-        OverloadedError: too many hashings wait already.
+        OverloadedError: the hashing queue is full.
     """
     return await _pool().run(_hasher().hash, _encoded(_normalised(password)))
 
 
 async def verify_password(hash: str | None, password: str) -> bool:
-    """Whether this is the password of a stored hash.
+    """Return whether a password matches a stored hash.
 
-    Without a hash the same work is done in vain, so that the time does not tell whether there is one.
+    Without a hash the same work is done, so that the response time does not reveal whether there is one.
 
     Raises:
-        OverloadedError: too many hashings wait already.
+        OverloadedError: the hashing queue is full.
     """
     if len(password) > MAX_LENGTH:
         return await verify_password(None, "")
@@ -99,16 +99,16 @@ async def verify_password(hash: str | None, password: str) -> bool:
 
 
 def check_load() -> None:
-    """Refuse now what would be refused anyhow, before anything else is done for it.
+    """Fail early if the hashing queue is full.
 
     Raises:
-        OverloadedError: too many hashings wait already.
+        OverloadedError: the hashing queue is full.
     """
     _pool().check()
 
 
 def needs_rehash(hash: str) -> bool:
-    """Whether a stored hash was made with other parameters than today's."""
+    """Return whether a hash has other parameters than the settings."""
     try:
         return _hasher().check_needs_rehash(hash)
     except InvalidHashError:
@@ -116,7 +116,7 @@ def needs_rehash(hash: str) -> bool:
 
 
 def _check_length(password: str) -> None:
-    # The longest first: normalising takes time that grows with the square of the length.
+    # The maximum first: normalisation takes time quadratic in the length.
     if len(password) > MAX_LENGTH:
         raise InvalidPasswordError(
             _("The password is too long: at most %(count)s characters are allowed.", count=MAX_LENGTH)
@@ -128,17 +128,17 @@ def _check_length(password: str) -> None:
 
 
 def _normalised(password: str) -> str:
-    """One form for the same password typed on different devices (NIST SP 800-63B: NFKC)."""
+    """Return the NFKC form, which is the same on all devices (NIST SP 800-63B)."""
     return unicodedata.normalize("NFKC", password)
 
 
 def _encoded(password: str) -> bytes:
-    # Half a surrogate pair is no text, but may be in JSON: it is just another wrong password.
+    # JSON can contain lone surrogates. Such a password is only wrong.
     return password.encode("utf-8", "surrogatepass")
 
 
 def _matches(hash: str, password: str) -> bool:
-    """Ours are of the normalised form, those of others often of what was typed."""
+    """Try the normalised form, and the typed one, which other systems often hashed."""
     one = _is_argon2 if hash.startswith("$argon2") else imported_hashes.verify
     return any(one(hash, _encoded(form)) for form in dict.fromkeys((_normalised(password), password)))
 
@@ -161,7 +161,7 @@ def _hasher_of(time_cost: int, memory_cost: int, parallelism: int) -> PasswordHa
 
 
 def _decoy() -> str:
-    """A hash with today's parameters that no password has: its digest is drawn, not computed."""
+    """Return a hash with the current parameters and a random digest, which no password matches."""
     salt, digest = (
         b64encode(secrets.token_bytes(length)).rstrip(b"=").decode()
         for length in (DEFAULT_RANDOM_SALT_LENGTH, DEFAULT_HASH_LENGTH)
@@ -172,18 +172,18 @@ def _decoy() -> str:
 
 
 def _lower_priority() -> None:
-    """Let every other thread go first: whoever only fetches a key must not wait for a CPU that hashes."""
+    """Lower the priority of this thread, so that cheap requests do not wait for hashing."""
     if sys.platform == "linux":
-        # Of this thread alone, on Linux.
+        # On Linux the priority is set per thread.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 class _Pool:
-    """Threads that hash, and a queue before them that is as long as can be worked off in time.
+    """A thread pool with a queue that is limited by length and by waiting time.
 
     Args:
-        queue: most that may wait, whatever their time: what they hold fills the memory.
-        longest_wait: seconds for which one may wait.
+        queue: maximum number of waiting calls, which limits memory.
+        longest_wait: maximum waiting time in seconds.
         now: the clock, in seconds.
     """
 
@@ -193,15 +193,15 @@ class _Pool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="hashing", initializer=_lower_priority)
         self._threads, self._queue, self._longest_wait, self._now = threads, queue, longest_wait, now
         self._lock = threading.Lock()
-        #: Under way or waiting.
+        #: Number of running and waiting calls.
         self._outstanding = 0
-        #: Seconds that one takes, averaged with more weight on the last ones.
+        #: Exponential moving average of the duration of a call, in seconds.
         self._seconds = 0.0
 
     def check(self) -> None:
         """
         Raises:
-            OverloadedError: one more would wait for too long.
+            OverloadedError: the queue is full, or the expected waiting time is too long.
         """
         before = self._outstanding - self._threads + 1
         if before > self._queue or before * self._seconds / self._threads > self._longest_wait:
@@ -211,21 +211,21 @@ class _Pool:
         """Run a function in a thread.
 
         Raises:
-            OverloadedError: it would wait for too long, or did.
+            OverloadedError: as :meth:`check`, or the actual waiting time was too long.
         """
         with self._lock:
             self.check()
             self._outstanding += 1
         threads.computing(+1)
         future = self._executor.submit(self._work, self._now(), partial(function, *args, **kwargs))
-        # Not when the caller stops waiting: a thread that hashes cannot be interrupted.
+        # Not when the caller is cancelled: the thread cannot be interrupted.
         future.add_done_callback(self._done)
         return await asyncio.wrap_future(future)
 
     def _work(self, queued_at: float, function: Callable[[], T]) -> T:
         started = self._now()
         if started - queued_at > self._longest_wait:
-            # Those before it took longer than was foreseen. Whoever waited is told now, and not after the hashing.
+            # Earlier calls took longer than expected. Fail before hashing, not after.
             raise OverloadedError
         try:
             return function()
@@ -241,10 +241,10 @@ class _Pool:
 @cache
 def _pool() -> _Pool:
     config = settings()
-    # More threads than CPUs would only take the memory, and the time, of those that hash already.
+    # More threads than CPUs would use memory without hashing faster.
     share = max(1, (os.cpu_count() or 1) // config.workers)
     return _Pool(config.hashing_threads or share, config.hashing_queue, config.hashing_wait)
 
 
-# A worker forked from a process that has hashed would wait for threads that were not forked with it.
+# Threads are not copied by fork, so a forked worker needs a new pool.
 os.register_at_fork(after_in_child=_pool.cache_clear)

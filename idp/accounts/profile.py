@@ -1,4 +1,4 @@
-"""What people say of themselves: the standard claims that are theirs to change (OpenID Connect Core section 5.1)."""
+"""The profile: standard claims that users change themselves (OpenID Connect Core section 5.1)."""
 
 import re
 import zoneinfo
@@ -21,7 +21,7 @@ from idp.infra.i18n import gettext as _
 MAX_URL_LENGTH = 500
 MAX_ADDRESS_LENGTH = 1000
 
-# A number changed by its owner is no longer a verified one.
+# A changed phone number is no longer verified.
 _UPDATE = """
     UPDATE users SET name = $2, given_name = $3, family_name = $4, middle_name = $5, nickname = $6,
         preferred_username = $7, profile = $8, picture = $9, website = $10, gender = $11, birthdate = $12,
@@ -32,7 +32,7 @@ _UPDATE = """
 
 
 class InvalidProfileError(ValidationError):
-    """A value is not what its claim may hold: one plain sentence.
+    """A value is not valid for its claim. The message is one sentence.
 
     Attributes:
         field: the name of the claim.
@@ -51,7 +51,7 @@ def _text(value: str) -> str | None:
 
 def _url(value: str) -> str | None:
     if len(value) > MAX_URL_LENGTH:
-        # Before it is split, which normalises the host.
+        # Checked first, because urlsplit normalises the host.
         return None
     try:
         parts = urlsplit(value)
@@ -62,7 +62,7 @@ def _url(value: str) -> str | None:
 
 
 def _birthdate(value: str) -> str | None:
-    """A date, a year, or a date whose year is left out as 0000."""
+    """A date, a year, or a date with the year 0000, which means unknown."""
     return value if re.fullmatch(r"\d{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01]))?", value, re.ASCII) else None
 
 
@@ -71,23 +71,23 @@ def _zone(value: str) -> str | None:
 
 
 def _language(value: str) -> str | None:
-    """BCP 47, as far as its shape goes."""
+    """A language tag with the syntax of BCP 47."""
     return value if re.fullmatch(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}", value) else None
 
 
 def _phone(value: str) -> str | None:
-    """E.164 is recommended; spaces and the like are for people."""
+    """A number in E.164 format. Spaces and punctuation are removed."""
     bare = re.sub(r"[ ().-]", "", value)
     return bare if re.fullmatch(r"\+[1-9]\d{4,14}", bare, re.ASCII) else None
 
 
 @cache
 def time_zones() -> frozenset[str]:
-    """The names of the time zone database."""
+    """Return the names of the time zone database."""
     return frozenset(zoneinfo.available_timezones())
 
 
-#: The fields in the order of the statement, each with what reads it.
+#: The claims of the profile with their validators, which return None for an invalid value.
 FIELDS: Mapping[str, Callable[[str], str | None]] = {
     "name": _text,
     "given_name": _text,
@@ -107,17 +107,17 @@ FIELDS: Mapping[str, Callable[[str], str | None]] = {
 
 
 async def update_profile(user: User, entered: Mapping[str, str]) -> bool:
-    """Keep what a person says of themselves. Whatever is not among :data:`FIELDS` and the address is ignored.
+    """Replace the profile. Names other than :data:`FIELDS` and the members of the address are ignored.
 
     Args:
-        entered: text by the names of the claims; what is missing or empty is removed. The members of the address are
-            named ``address.locality`` and so on.
+        entered: values by claim. Missing and empty claims are removed. Members of the address are named
+            ``address.locality`` and so on.
 
     Returns:
-        False when it was changed by somebody else since the user was read.
+        False if the user has changed since it was read.
 
     Raises:
-        InvalidProfileError: a value is not fit.
+        InvalidProfileError: a value is not valid.
     """
     values = [_validate(name, entered.get(name, "").strip()) for name in FIELDS]
     address = _validate_address(entered)
@@ -162,7 +162,7 @@ def _validate_address(entered: Mapping[str, str]) -> dict[str, str]:
 
 
 async def delete_user(user_id: UUID) -> bool:
-    """Delete a user with all that hangs on them. What the audit trail says of them stays, under their id.
+    """Delete a user and all rows that reference them. Their audit events stay, with the id.
 
     Raises:
         LastOwnerError: this is the last owner.

@@ -1,4 +1,4 @@
-"""A forgotten password: a mail that lets its reader choose a new one."""
+"""Password reset by mail."""
 
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from idp.infra.db.engine import fetchrow, transaction
 from idp.mail import outbox
 from idp.settings import settings
 
-# Whoever has the mail reads the address. Whoever is disabled stays so.
+# The mail verifies the address. A disabled user stays disabled.
 _SET_PASSWORD = """
     UPDATE users SET password_hash = $3, password_changed_at = now(), email_verified = true
     WHERE id = $1 AND email = $2 AND disabled_at IS NULL RETURNING name
@@ -20,17 +20,17 @@ _SET_PASSWORD = """
 
 
 async def send_reset(email: str, flow_id: str) -> None:
-    """Mail a link, and a code for whoever asked; nothing tells whether anybody has the address.
+    """Mail a link, and a code for the flow. The response does not reveal whether a user has the address.
 
     Args:
-        email: in its normalised form.
+        email: the normalised address.
     """
     user = await user_by_email(email)
     await _mail(email, user if user is not None and user.disabled_at is None else None, flow_id)
 
 
 async def send_reset_to_user(user: User) -> None:
-    """Mail a link to a user for whom an administrator asked. There is no page to type a code on."""
+    """Mail a link on behalf of an administrator. There is no code, because no flow waits for one."""
     await _mail(user.email, user if user.disabled_at is None else None, None)
 
 
@@ -55,19 +55,19 @@ async def _mail(email: str, user: User | None, flow_id: str | None) -> None:
             link=f"{settings().issuer}/reset?token={sent.token}",
             minutes=lifetime // 60,
         )
-        # Of nobody too, so that it costs the same.
+        # Recorded for unknown addresses too, so that the time is the same.
         await record("password_reset_requested", user_id=user.id if user else None, limit_key=email)
 
 
 async def reset_password(proved: VerifiedEmail, password: str, sign_out: SignOut) -> bool:
-    """Set a new password, and end all that was signed in with the old one.
+    """Set a new password, and end all sessions and tokens of the user.
 
     Args:
-        proved: by the code or the link, which is used up in the transaction of the change. Only who holds a live one
-            may make the server hash.
+        proved: the verified code or link. It is consumed in the transaction of the change. Hashing requires a live one,
+            so that others cannot use up the hashing pool.
 
     Returns:
-        False when the proof does not hold any more.
+        False if the proof is no longer valid.
 
     Raises:
         InvalidPasswordError: the password is too weak, too short or too long.

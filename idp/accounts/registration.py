@@ -1,6 +1,6 @@
-"""Registration: an account comes into being when its address is proved, and not before.
+"""Registration: the account is created when its address is verified, and not before.
 
-So nobody can hold an address that is not theirs, and what the server answers is the same whether somebody has it.
+So an address cannot be blocked by others, and the response does not reveal whether a user has it.
 """
 
 from uuid import UUID
@@ -16,12 +16,12 @@ from idp.settings import settings
 
 
 async def send_proof(email: str, flow_id: str, link_prefix: str) -> None:
-    """Mail a code and a link; to somebody who has an account, the advice to use it.
+    """Mail a code and a link. A user who has the address gets a mail that says so instead.
 
-    The mail says nothing that was entered: who reads the address may be somebody else.
+    The mail contains nothing that was entered, because the address may belong to another person.
 
     Args:
-        link_prefix: the link without its token.
+        link_prefix: the link without the token.
     """
     user = await user_by_email(email)
     lifetime = settings().email_code_lifetime
@@ -47,13 +47,13 @@ async def send_proof(email: str, flow_id: str, link_prefix: str) -> None:
 async def create_account(
     email: str, password_hash: str | None, name: str | None, *, invited: bool = False
 ) -> UUID | None:
-    """Make the account of a proved address, and welcome its owner. Runs in the caller's transaction.
+    """Create the account of a verified address, and mail a welcome. Runs in the caller's transaction.
 
     Args:
-        invited: the operator sent an invitation.
+        invited: the user registers by an invitation.
 
     Returns:
-        the new user's id; None when somebody has the address by now.
+        the id of the new user; None if another user has the address.
     """
     user = User(
         email=email,

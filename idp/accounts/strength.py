@@ -1,4 +1,4 @@
-"""How hard a password is to guess, as zxcvbn estimates it, and what to tell the person who chose it."""
+"""Estimates the strength of passwords with zxcvbn, and explains weaknesses to the user."""
 
 import re
 import unicodedata
@@ -9,13 +9,13 @@ from zxcvbn_rs_py import zxcvbn
 
 from idp.infra.i18n import gettext as _
 
-#: Characters that are looked at. The work grows with the cube of the length, and holds the interpreter's lock: a
-#: password made to be slow takes 20 ms at this length, and 1 s at 100. What begins well enough is strong enough.
+#: Number of characters that are estimated. The work is cubic in the length and holds the GIL: a worst-case password
+#: takes 20 ms at this length and 1 s at 100. A strong prefix is enough.
 MAX_ESTIMATED_LENGTH = 32
 
 
 class Strength(NamedTuple):
-    """A score from 0 to 4, and zxcvbn's names of what is wrong and what would help."""
+    """A score from 0 to 4, and the names of zxcvbn's warning and suggestions."""
 
     score: int
     warning: str | None
@@ -23,10 +23,10 @@ class Strength(NamedTuple):
 
 
 def estimate(password: str, user_inputs: Sequence[str] = ()) -> Strength:
-    """How strong a password is. This computes: it has no place in the event loop.
+    """Estimate a password. CPU-bound: call it in a thread.
 
     Args:
-        user_inputs: what others may know of the person, as their address and name.
+        user_inputs: known data of the user, such as address and name.
     """
     result = zxcvbn(_normalise(password), [_normalise(word) for text in user_inputs for word in _words(text)])
     feedback = result.feedback
@@ -37,7 +37,7 @@ def estimate(password: str, user_inputs: Sequence[str] = ()) -> Strength:
 
 
 def explain_weakness(strength: Strength) -> str:
-    """Why a password is not strong enough, and what to do, in the reader's language."""
+    """Return why a password is too weak and how to improve it, in the user's language."""
     sentences = _sentences()
     told = [strength.warning, *strength.suggestions] if strength.warning else [*strength.suggestions]
     advice = [sentences[name] for name in told if name in sentences]
@@ -49,17 +49,17 @@ def _normalise(text: str) -> str:
 
 
 def _words(text: str) -> set[str]:
-    """A text and its parts: of alice.example@example.com, "alice" is as easy to guess as the whole."""
+    """Return a text and its words: of alice.example@example.com, "alice" is as easy to guess as the whole."""
     return {text, *re.split(r"[\W_]+", text)} - {""}
 
 
 def _member_name(member: object) -> str:
-    # These look like members of an enumeration, but have neither a name nor a hash.
+    # The members of zxcvbn's enumerations have neither a name nor a hash.
     return repr(member).rpartition(".")[2]
 
 
 def _sentences() -> dict[str, str]:
-    """zxcvbn's warnings and suggestions by their names: all that it has."""
+    """Return the sentences of all of zxcvbn's warnings and suggestions by name."""
     return {
         "StraightRowsOfKeysAreEasyToGuess": _("Straight rows of keys are easy to guess."),
         "ShortKeyboardPatternsAreEasyToGuess": _("Short patterns on the keyboard are easy to guess."),

@@ -1,4 +1,4 @@
-"""Users, and the queries on them."""
+"""Tables: users, email proofs and invitations."""
 
 import uuid
 from enum import StrEnum
@@ -23,20 +23,20 @@ from idp.infra.db.engine import engine, fetchrow
 
 
 class Origin(StrEnum):
-    """Who made an account. A stranger can have made one by registration or by coming from a provider; no other."""
+    """How an account was created. Only ``registration`` and ``upstream`` are open to everybody."""
 
     REGISTRATION = "registration"
     UPSTREAM = "upstream"
     INVITATION = "invitation"
-    #: By command, console, admin API or set-up.
+    #: By the command line, console, admin API or setup.
     OPERATOR = "operator"
     IMPORT = "import"
 
 
 class User(Table, tablename="users", db=engine):
-    """A person. Its claims carry the names of OpenID Connect Core section 5.1; ``id`` is the ``sub``.
+    """A user. Claims have the names of OpenID Connect Core section 5.1; ``id`` is the ``sub``.
 
-    ``two_step``: whoever signs in by one factor is asked for a second one. ``origin`` is an :class:`Origin`.
+    ``two_step``: a sign-in requires a second factor. ``origin`` is an :class:`Origin`.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -68,11 +68,11 @@ class User(Table, tablename="users", db=engine):
 
 
 class EmailProof(Table, tablename="email_proof", db=engine):
-    """A mail on its way to prove that somebody reads an address: by a code, a link or either. Used once.
+    """The code and the token of a mail that verifies an address. Used once.
 
-    ``flow_id`` names the sign-in flow or the session to whose browser it is bound, where it is bound: that has one
-    live proof for each purpose. So has ``user_id`` where there is no flow. Without either it has no code and no link:
-    a proof for an address that nobody has fails as others do. ``purpose`` says what may be done with it.
+    ``flow_id`` is the sign-in flow or session that the code is bound to. A flow has one live proof per purpose; without
+    a flow, a user has. A decoy, for an address that no user has, has neither code nor token. ``purpose`` is a
+    :class:`idp.accounts.email_proofs.Purpose`.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -89,7 +89,7 @@ class EmailProof(Table, tablename="email_proof", db=engine):
 
 
 class Invitation(Table, tablename="invitation", db=engine):
-    """Leave to create an account, for whoever reads mail at ``email``."""
+    """Permission to create an account for ``email``."""
 
     id = UUID(primary_key=True, default=uuid7)
     email = Text(index=True)
@@ -105,7 +105,7 @@ _BY_ID = f"SELECT {all_columns(User)} FROM users WHERE id = $1"  # noqa: S608
 
 
 async def user_by_email(email: str) -> User | None:
-    """The user of a normalised email address, disabled or not."""
+    """Return the user of a normalised email address, disabled or not."""
     return _user(await fetchrow(_BY_EMAIL, email))
 
 

@@ -1,16 +1,16 @@
-"""Codes that people type: one way to read them, for every place where one is typed."""
+"""Normalisation of typed codes."""
 
 import unicodedata
 
-#: More than any code with its separators. What is longer is not looked at.
+#: Longer than any code with its separators.
 MAX_LENGTH = 64
 
 
 def normalise_code(text: str) -> str:
-    """The letters and digits of a code, in lower case; empty if the text is too long for one.
+    """Return the letters and digits of a code in lower case; an empty string if the text is too long.
 
-    Digits of all scripts are ASCII digits, as full-width and Arabic-Indic ones are. Spaces, dashes, dots and marks that
-    are not seen, as those of bidirectional text, are left out: mail programs and keyboards add them.
+    Digits of other scripts, such as full-width and Arabic-Indic digits, become ASCII digits. Spaces, dashes, dots and
+    invisible characters are removed, because mail programs and keyboards add them.
     """
     if len(text) > MAX_LENGTH:
         return ""

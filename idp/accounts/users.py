@@ -1,4 +1,4 @@
-"""Making and changing users. Each change is one transaction with its audit event."""
+"""Creates, disables and enables users, and sets passwords. Each change is one transaction with its audit event."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,11 +15,11 @@ from idp.audit.events import record
 from idp.errors import ConflictError
 from idp.infra.db.engine import execute, transaction
 
-#: Ends, in the current transaction, all that a user's sign-ins gave, and says why. Given by the caller, because
-#: sessions and tokens are the business of modules above this one.
+#: Ends all sessions and tokens of a user in the current transaction, with a reason. A callback, because sessions and
+#: tokens belong to packages above this one.
 SignOut = Callable[[UUID, str], Awaitable[object]]
 
-#: Of any one name of a person, in characters.
+#: Maximum length of a name in characters.
 MAX_NAME_LENGTH = 200
 
 _SET_PASSWORD = "UPDATE users SET password_hash = $2, password_changed_at = now() WHERE id = $1"
@@ -37,19 +37,20 @@ class EmailTakenError(ConflictError):
 
 
 async def create_user(email: str, password: str | None, **claims: Any) -> User:
-    """Add a user, for the operator. Without a password nobody can sign in as them until one is set.
+    """Create a user on behalf of the operator.
 
     Args:
-        claims: standard claims by their names (OpenID Connect Core section 5.1); the address as a dict.
+        password: None: sign-in by password is not possible until one is set.
+        claims: standard claims by name (OpenID Connect Core section 5.1); the address as a dict.
 
     Raises:
-        EmailTakenError: somebody has this address, in whatever spelling.
-        InvalidEmailError: it is not an email address.
+        EmailTakenError: a user has this address, in any spelling.
+        InvalidEmailError: the address is not valid.
         InvalidPasswordError: the password is too short or too long.
         OverloadedError: too many passwords are being hashed.
     """
     user = User(email=normalise_email(email), origin=Origin.OPERATOR, **_columns(claims))
-    # What is known of another spelling says nothing of this one.
+    # A verification of another spelling does not apply to the normalised address.
     user.email_verified = user.email_verified and is_same_spelling(email.strip(), user.email)
     if password is not None:
         user.password_hash = await hash_password(password)
@@ -60,7 +61,7 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
 
 
 async def insert_user(user: User) -> bool:
-    """Keep a new user, in the caller's transaction. Returns False when somebody has the address."""
+    """Insert a user, in the caller's transaction. Returns False if the address is taken."""
     added = await User.insert(user).on_conflict(target=User.email, action="DO NOTHING").returning(User.id)
     if added:
         await record("user_created", user_id=user.id)
@@ -79,7 +80,10 @@ def _columns(claims: dict[str, Any]) -> dict[str, Any]:
 
 
 async def change_password_hash(user_id: UUID, password_hash: str, sign_out: SignOut) -> bool:
-    """Change the hash, in the caller's transaction, and end what the old password gave. Returns whether it did."""
+    """Change the password hash and end all sessions and tokens. Returns False if there is no such user.
+
+    Runs in the caller's transaction.
+    """
     if not await execute(_SET_PASSWORD, user_id, password_hash):
         return False
     await sign_out(user_id, "password_changed")
@@ -87,10 +91,10 @@ async def change_password_hash(user_id: UUID, password_hash: str, sign_out: Sign
 
 
 async def set_password(user_id: UUID, password: str, sign_out: SignOut) -> bool:
-    """Give a user a new password. Whoever was signed in with the old one is no longer.
+    """Set the password of a user, and end all sessions and tokens.
 
     Returns:
-        whether there is such a user.
+        False if there is no such user.
 
     Raises:
         InvalidPasswordError: the password is too short or too long.
@@ -105,13 +109,13 @@ async def set_password(user_id: UUID, password: str, sign_out: SignOut) -> bool:
 
 
 async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = True) -> bool:
-    """Lock a user out: no new sign-in, and all that earlier ones gave ends. Returns whether this call did it.
+    """Disable a user, and end all sessions and tokens. Returns whether this call changed it.
 
     Args:
-        keep_owner: refuse where no other owner is left. The command line, which can make owners, does not ask for it.
+        keep_owner: check that another owner remains. False for the command line, which can create owners.
 
     Raises:
-        LastOwnerError: this is the last owner.
+        LastOwnerError: the user is the last owner.
     """
     async with transaction():
         if keep_owner:
@@ -124,7 +128,7 @@ async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = T
 
 
 async def enable_user(user_id: UUID) -> bool:
-    """Let a user sign in again. What disabling ended stays ended. Returns whether this call did it."""
+    """Enable a user. Ended sessions and tokens stay ended. Returns whether this call changed it."""
     async with transaction():
         if not await execute(_ENABLE, user_id):
             return False
