@@ -65,6 +65,11 @@ from tests.support.server import TLS, Server
 logs.strict = True
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are CPUs: a third of the time a process waits, for a server or for a lock."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Turn the garbage collector on after collection, without the objects that collection created."""

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.usefixtures("own_database")
 HALF = CoalescedQuery(
     "even int", "SELECT number, 2 / even AS none, even / 2 AS half, now() AS run FROM asked WHERE even % 2 = 0"
 )
-SLOW = CoalescedQuery("name text", "SELECT number, name, now() AS run, pg_sleep(0.2) FROM asked")
+#: A run takes 0.2 seconds, however many share it.
+SLOW = CoalescedQuery("name text", "SELECT number, name, now() AS run FROM asked, pg_sleep(0.2)")
 PLACE = CoalescedQuery("value int", "SELECT number, number AS place FROM asked")
 _REVOKE = """
 WITH revoked AS (
