@@ -2,9 +2,11 @@
 
 import asyncio
 import re
+from collections import defaultdict
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,13 +20,27 @@ SECONDS = 15.0
 class Letter:
     """A message that arrived."""
 
-    def __init__(self, recipient: str, message: EmailMessage) -> None:
+    def __init__(self, recipient: str, content: bytes) -> None:
         self.recipient = recipient
-        self.message = message
-        self.subject = str(message["subject"])
-        body = message.get_body(("plain",))
+        self._content = content
+
+    @cached_property
+    def message(self) -> EmailMessage:
+        """Read when a test asks for it: most messages are never looked at."""
+        message = message_from_bytes(self._content, policy=default)
+        assert isinstance(message, EmailMessage)
+        return message
+
+    @property
+    def subject(self) -> str:
+        return str(self.message["subject"])
+
+    @cached_property
+    def text(self) -> str:
+        body = self.message.get_body(("plain",))
         assert body is not None
-        self.text = body.get_content()
+        text: str = body.get_content()
+        return text
 
     @property
     def code(self) -> str:
@@ -51,21 +67,20 @@ class Mailbox:
     """The letters of everybody."""
 
     def __init__(self) -> None:
-        self.letters: list[Letter] = []
+        self._letters: defaultdict[str, list[Letter]] = defaultdict(list)
         port = free_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=port)
         self._controller.start()
         self.url = f"smtp://127.0.0.1:{port}"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        message = message_from_bytes(envelope.content, policy=default)
-        assert isinstance(message, EmailMessage)
-        self.letters += [Letter(recipient, message) for recipient in envelope.rcpt_tos]
+        for recipient in envelope.rcpt_tos:
+            self._letters[recipient].append(Letter(recipient, envelope.content))
         return "250 Kept"
 
     def to(self, recipient: str) -> list[Letter]:
         """What arrived for somebody so far."""
-        return [letter for letter in self.letters if letter.recipient == recipient]
+        return list(self._letters.get(recipient, ()))
 
     async def next(self, recipient: str, count: int = 1) -> Letter:
         """Wait for the nth letter to somebody."""
