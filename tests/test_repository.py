@@ -234,7 +234,7 @@ def advisories(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     pytest.importorskip("pip_audit", reason="Not in this environment. Run make check once.")
     monkeypatch.setattr(Advisories, "seen", {})
     with ThreadingHTTPServer(("127.0.0.1", 0), Advisories) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/v1/query"
         server.shutdown()
 

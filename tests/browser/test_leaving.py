@@ -39,7 +39,7 @@ class _Application(BaseHTTPRequestHandler):
 def application() -> Iterator[str]:
     """The origin at which a client is registered."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Application) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://localhost:{server.server_port}"
         server.shutdown()
 
