@@ -66,7 +66,7 @@ logs.strict = True
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are CPUs: a third of the time a process waits, for a server or for a lock."""
+    """One process more than there are CPUs: a process waits a fifth to a half of its time."""
     return len(os.sched_getaffinity(0)) + 1
 
 
