@@ -1,0 +1,67 @@
+"""The documents name files, decisions and headings that exist."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+#: A path of the repository in code font, or the target of a link.
+_PATH = re.compile(r"`((?:idp|tests|templates|docs|bench)/[\w./-]*)`")
+_MODULE = re.compile(r"`(idp(?:\.[a-z_0-9]+)+)")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def _names(page: Path) -> Iterator[str]:
+    text = page.read_text()
+    for path in _PATH.findall(text):
+        if not (ROOT / path).exists() and path != "bench/results.json":  # written by `make bench`
+            yield path
+    for module in _MODULE.findall(text):
+        parts = module.split(".")
+        # The last part may be a name in a module.
+        if not any((ROOT / Path(*parts[:n])).with_suffix(".py").exists() or (ROOT / Path(*parts[:n])).is_dir()
+                   for n in (len(parts), len(parts) - 1)):  # fmt: skip
+            yield module
+
+
+def _anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _broken(page: Path) -> Iterator[str]:
+    for target in _LINK.findall(page.read_text()):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path, _, anchor = target.partition("#")
+        found = page.parent / path if path else page
+        if not found.exists() or (anchor and found.suffix == ".md" and anchor not in _anchors(found.read_text())):
+            yield target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_exists(page: Path) -> None:
+    if page.name == "CHANGELOG.md" or "\nSucceeded by [" in page.read_text():
+        return  # history may name what is gone
+    assert list(_names(page)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    assert list(_broken(page)) == []
+
+
+def test_every_package_is_on_the_map() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    packages = {path.parent.name for path in (ROOT / "idp").glob("*/__init__.py")}
+    assert {name for name in packages if f"`idp/{name}/`" not in text} == set()
+
+
+def test_every_decision_is_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))
+    assert {path.name for path in folder.glob("0*.md")} == listed
