@@ -53,3 +53,12 @@ def test_the_bare_answer_is_the_same() -> None:
 
     response = httpx.Response(200, headers={"Date": "now", "X-A": "b", "Content-Length": "1"}, content=b"x")
     assert Answer.of(response) == Answer(200, [("x-a", "b"), ("content-length", "1")], b"x")
+
+
+def test_hops_are_counted() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.hops"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    rows = {line[:34].strip(): [int(number) for number in line[34:].split()] for line in done.stdout.splitlines()[1:]}
+    assert len(rows) == 5
+    assert all(calls >= functions >= files > 5 for calls, functions, files in rows.values())
