@@ -6,7 +6,7 @@ from piccolo.conf.apps import AppConfig
 
 from idp.accounts.tables import EmailProof, Invitation, User
 from idp.admin.tables import AdminRole, IdempotentAnswer, Setup
-from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent
+from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport
 from idp.federation.tables import Identity, UpstreamAttempt, UpstreamRow
 from idp.infra.db.tables import Revision
 from idp.infra.tables import Throttle
@@ -33,6 +33,7 @@ APP_CONFIG = AppConfig(
         UpstreamAttempt,
         AuditCheckpoint,
         AuditEvent,
+        AuditExport,
         AuthorizationCode,
         AuthorizationRequestRow,
         ClientLogo,

@@ -7,20 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from idp import clock
-from idp.infra.db.engine import execute, fetch
-
-#: How long counts are kept.
-KEPT = "90 days"
-
-# Arrays, one element a count. In order, so that two workers do not wait for each other in turn.
-_ADD = """
-INSERT INTO activity AS a (id, hour, kind, number)
-SELECT to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24') || '|' || kind, hour, kind, number
-FROM unnest($1::timestamptz[], $2::text[], $3::bigint[]) AS new (hour, kind, number) ORDER BY hour, kind
-ON CONFLICT (id) DO UPDATE SET number = a.number + excluded.number
-"""
-_SERIES = "SELECT hour, kind, number FROM activity WHERE hour >= $1 AND kind = ANY ($2::text[])"
-_FORGET = f"DELETE FROM activity WHERE hour < now() - interval '{KEPT}'"  # noqa: S608
+from idp.audit import repository
+from idp.audit.repository import HourlyCount
 
 _counts: dict[tuple[datetime, str], int] = {}
 
@@ -42,7 +30,7 @@ async def write() -> None:
     taken = dict(_counts)
     _counts.clear()
     try:
-        await execute(_ADD, [hour for hour, _ in taken], [kind for _, kind in taken], list(taken.values()))
+        await repository.add_counts([HourlyCount(hour, kind, number) for (hour, kind), number in taken.items()])
     except BaseException:
         for key, number in taken.items():
             _counts[key] = _counts.get(key, 0) + number
@@ -53,13 +41,13 @@ async def series(kinds: Sequence[str], hours: int) -> dict[str, list[int]]:
     """How often each kind happened in each of the last so many hours, the oldest first; the last one is not over."""
     now = _hour(clock.now())
     found: dict[str, list[int]] = {kind: [0] * hours for kind in kinds}
-    for row in await fetch(_SERIES, now - timedelta(hours=hours - 1), list(kinds)):
-        place = hours - 1 - (now - row["hour"]) // timedelta(hours=1)
+    for count in await repository.counts_since(now - timedelta(hours=hours - 1), kinds):
+        place = hours - 1 - (now - count.hour) // timedelta(hours=1)
         if place < hours:
-            found[row["kind"]][place] = row["number"]
+            found[count.kind][place] = count.number
     return found
 
 
 async def forget() -> None:
     """Delete counts that nobody looks at any more."""
-    await execute(_FORGET)
+    await repository.delete_old_counts()

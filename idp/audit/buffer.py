@@ -13,9 +13,8 @@ import msgspec
 import structlog
 
 from idp import clock, ids
-from idp.audit import activity, row_hmac
+from idp.audit import activity, repository, row_hmac
 from idp.audit.row_hmac import Row
-from idp.infra.db.engine import execute
 from idp.infra.request_context import client_address, request_id
 from idp.settings import settings
 
@@ -27,17 +26,6 @@ MAX_WAITING = 50_000
 BATCH, TOKENS_AN_EVENT = 250, 200
 #: Tokens that are made events at a time. Those of more clients than this share events: rows cost more than tokens.
 TOKENS, CLIENTS = 1_000, 10
-
-# Arrays, one element an event.
-_INSERT = """
-INSERT INTO audit_event (id, at, event, outcome, actor, user_id, client_id, session_id, ip_address, request_id, detail,
-                         hash)
-SELECT id, at, event, outcome, actor, user_id, client_id, session_id, ip_address, request_id, detail::jsonb, hash
-FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::uuid[],
-            $9::text[], $10::text[], $11::text[], $12::bytea[])
-     AS new (id, at, event, outcome, actor, user_id, client_id, session_id, ip_address, request_id, detail, hash)
-ON CONFLICT (id) DO NOTHING
-"""
 
 
 class _Token(NamedTuple):
@@ -54,7 +42,7 @@ class _Token(NamedTuple):
 
 
 #: Rows with their hashes.
-_rows: list[tuple[object, ...]] = []
+_rows: list[tuple[Row, bytes]] = []
 #: By grant_type.
 _tokens: dict[str, list[_Token]] = {}
 _waiting = _left_out = 0
@@ -63,7 +51,7 @@ _waiting = _left_out = 0
 def add(row: Row) -> None:
     """Write a row soon."""
     if _fits():
-        _rows.append(_sealed(row))
+        _rows.append((row, row_hmac.content_hash(row)))
 
 
 def token_issued(
@@ -99,7 +87,7 @@ async def write() -> None:
         if len(_rows) < BATCH:
             _take_tokens()
         if batch := _rows[:BATCH]:
-            await execute(_INSERT, *(list(column) for column in zip(*batch, strict=True)))
+            await repository.insert_events(batch)
             # Others have added more meanwhile, behind these.
             del _rows[: len(batch)]
             _waiting -= len(batch)
@@ -131,7 +119,7 @@ def _told_together(tokens: list[_Token]) -> list[list[_Token]]:
     return [group[i : i + TOKENS_AN_EVENT] for group in groups for i in range(0, len(group), TOKENS_AN_EVENT)]
 
 
-def _tokens_issued(grant_type: str, tokens: Sequence[_Token]) -> tuple[object, ...]:
+def _tokens_issued(grant_type: str, tokens: Sequence[_Token]) -> tuple[Row, bytes]:
     """The event. Its columns say what all of the tokens have in common."""
     first = tokens[0]
 
@@ -144,8 +132,4 @@ def _tokens_issued(grant_type: str, tokens: Sequence[_Token]) -> tuple[object, .
         ids.uuid7(), first.at, "token_issued", "success", "", common("user_id"), common("client_id"),
         common("session_id"), common("ip_address", ""), common("request_id", ""), msgspec.json.encode(detail).decode(),
     )  # fmt: skip
-    return _sealed(row, detail)
-
-
-def _sealed(row: Row, detail: object = None) -> tuple[object, ...]:
-    return (*row, row_hmac.content_hash(row, detail))
+    return row, row_hmac.content_hash(row, detail)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import structlog
 
+from idp.audit import repository
 from idp.audit.checkpoint_claims import CheckpointClaims, parse
 from idp.errors import OperatorError
 from idp.infra import outbound
-from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.logs import exception_fields
 from idp.settings import settings
 
@@ -30,21 +30,6 @@ TAIL_BYTES = 64 * 1024
 TIMEOUT_SECONDS = 10.0
 #: For so long no other worker sends.
 LEASE_SECONDS = 60
-
-_AFTER = f"SELECT number, statement FROM audit_checkpoint WHERE number > $1 ORDER BY number LIMIT {BATCH}"  # noqa: S608
-_STATEMENT = "SELECT statement FROM audit_checkpoint WHERE number = $1"
-_SENT = "SELECT number FROM revision WHERE topic = $1"
-_NOTE_SENT = """
-INSERT INTO revision AS r (topic, number) VALUES ($1, $2)
-ON CONFLICT (topic) DO UPDATE SET number = greatest(r.number, excluded.number)
-"""
-# Sending is one worker's until a time, which stands in the place of a number.
-_LEASE = """
-INSERT INTO revision AS r (topic, number) VALUES ($1, extract(epoch FROM now())::bigint + $2)
-ON CONFLICT (topic) DO UPDATE SET number = excluded.number WHERE r.number < extract(epoch FROM now())
-RETURNING number
-"""
-_END_LEASE = "UPDATE revision SET number = 0 WHERE topic = $1 AND number = $2"
 
 
 class DatabaseRolledBackError(OperatorError):
@@ -68,14 +53,12 @@ async def write_file(path: Path) -> int:
         last = await asyncio.to_thread(_last_line, path)
         statement = parse(last)
         number = statement.number if statement is not None else 0
-        if number:
-            row = await fetchrow(_STATEMENT, number)
-            if row is None or row["statement"] != last:
-                raise DatabaseRolledBackError
-        rows = await fetch(_AFTER, number)
-        if not rows:
+        if number and await repository.statement(number) != last:
+            raise DatabaseRolledBackError
+        checkpoints = await repository.statements_after(number, BATCH)
+        if not checkpoints:
             return written
-        written += await asyncio.to_thread(_append, path, last, [row["statement"] for row in rows])
+        written += await asyncio.to_thread(_append, path, last, [checkpoint.statement for checkpoint in checkpoints])
 
 
 def _last_line(path: Path) -> str:
@@ -104,8 +87,7 @@ async def last_written(path: Path) -> CheckpointClaims | None:
     statement = parse(line)
     if statement is None or not statement.is_ours():
         return None
-    row = await fetchrow(_STATEMENT, statement.number)
-    return None if row is not None and row["statement"] == line else statement
+    return None if await repository.statement(statement.number) == line else statement
 
 
 def _append(path: Path, last: str, statements: Sequence[str]) -> int:
@@ -137,23 +119,30 @@ async def send(url: str) -> int:
         DatabaseRolledBackError: it accepted some that this database does not have.
     """
     place = sha256(url.encode()).hexdigest()[:16]
-    topic, lease = f"audit_sent:{place}", f"audit_sending:{place}"
-    sent = await fetchrow(_SENT, topic)
-    if sent is not None and await fetchrow(_STATEMENT, sent["number"]) is None:
+    sent = await repository.last_sent(place)
+    if sent and await repository.statement(sent) is None:
         raise DatabaseRolledBackError
-    rows = await fetch(_AFTER, sent["number"] if sent is not None else 0)
-    held = await fetchrow(_LEASE, lease, LEASE_SECONDS) if rows else None
-    if held is None:
+    if not await repository.statements_after(sent, 1):
         return 0
-    number, until = 0, time.monotonic() + LEASE_SECONDS - TIMEOUT_SECONDS
+    lease = await repository.lease_export(place, LEASE_SECONDS)
+    if lease is None:
+        return 0
     try:
-        while number < len(rows) and time.monotonic() < until:
-            body = rows[number]["statement"].encode()
-            await outbound.post(url, body, "application/jwt", timeout_seconds=TIMEOUT_SECONDS)
-            await execute(_NOTE_SENT, topic, rows[number]["number"])
-            number += 1
+        return await _send(url, place, lease.sent)
     finally:
-        await execute(_END_LEASE, lease, held["number"])
+        await repository.end_lease(place, lease)
+
+
+async def _send(url: str, place: str, sent: int) -> int:
+    """Send the checkpoints after this one while the lease is held."""
+    until = time.monotonic() + LEASE_SECONDS - TIMEOUT_SECONDS
+    number = 0
+    for checkpoint in await repository.statements_after(sent, BATCH):
+        if time.monotonic() >= until:
+            break
+        await outbound.post(url, checkpoint.statement.encode(), "application/jwt", timeout_seconds=TIMEOUT_SECONDS)
+        await repository.set_sent(place, checkpoint.number)
+        number += 1
     return number
 
 

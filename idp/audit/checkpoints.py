@@ -7,16 +7,15 @@ forgotten. Checkpoints are made one after the other, by whichever worker comes f
 import asyncio
 from collections.abc import Sequence
 
-import asyncpg
 import structlog
 
 from idp import clock
-from idp.audit import row_hmac
+from idp.audit import repository, row_hmac
 from idp.audit.checkpoint_claims import CheckpointClaims, Sign, encode, fingerprint, parse
-from idp.audit.row_hmac import Row
+from idp.audit.repository import NewRow
 from idp.errors import OperatorError
 from idp.infra.db.cache_invalidation import announce
-from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.infra.db.engine import transaction
 from idp.settings import settings
 
 log = structlog.get_logger()
@@ -24,28 +23,6 @@ log = structlog.get_logger()
 TOPIC = "audit"
 #: Most rows of one checkpoint.
 MAX_ROWS = 5_000
-
-LAST = "SELECT number, last_seq, statement FROM audit_checkpoint ORDER BY number DESC LIMIT 1"
-# The columns of :class:`idp.audit.row_hmac.Row`.
-CONTENT = (
-    "id, trunc(extract(epoch FROM at) * 1000000)::text, event, outcome, actor, user_id, client_id, session_id,"
-    " ip_address, request_id, detail::text"
-)
-# Those without a hash come first, so that a checkpoint can say how many there were.
-_NEW = f"""
-SELECT id, hash FROM (SELECT id, hash FROM audit_event WHERE seq IS NULL ORDER BY id LIMIT {MAX_ROWS}) AS new
-ORDER BY hash IS NOT NULL, id
-"""  # noqa: S608
-_CONTENT = f"SELECT {CONTENT} FROM audit_event WHERE id = ANY ($1::uuid[])"  # noqa: S608
-_PLACE = """
-UPDATE audit_event AS e SET seq = new.seq, hash = new.hash
-FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS new (id, seq, hash) WHERE e.id = new.id AND e.seq IS NULL
-"""
-_INSERT = """
-INSERT INTO audit_checkpoint (number, at, first_seq, last_seq, root, previous, statement)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-"""
-_IS_THERE_NEW = "SELECT FROM audit_event WHERE seq IS NULL LIMIT 1"
 
 
 class TrailChangedError(OperatorError):
@@ -57,11 +34,11 @@ class TrailChangedError(OperatorError):
 
 async def is_due() -> bool:
     """Whether the last checkpoint is so old that there should be another, and there is something to put into it."""
-    last = await fetchrow(LAST)
-    made = parse(last["statement"]) if last is not None else None
+    last = await repository.last_checkpoint()
+    made = parse(last.statement) if last is not None else None
     if made is not None and 0 <= clock.timestamp() - made.iat < settings().audit_checkpoint_interval:
         return False
-    return await fetchrow(_IS_THERE_NEW) is not None
+    return await repository.has_new_events()
 
 
 async def make(sign: Sign, *, deleted_to: int = 0) -> CheckpointClaims | None:
@@ -80,25 +57,25 @@ async def make(sign: Sign, *, deleted_to: int = 0) -> CheckpointClaims | None:
     async with transaction():
         # Whoever else makes one now waits, and then finds nothing new.
         await announce(TOPIC)
-        last = await fetchrow(LAST)
-        before = parse(last["statement"]) if last is not None else None
-        rows = await fetch(_NEW)
+        last = await repository.last_checkpoint()
+        before = parse(last.statement) if last is not None else None
+        rows = await repository.new_events(MAX_ROWS)
         known = before.deleted_to if before is not None else 0
         if not rows and deleted_to <= known:
             return None
-        previous = fingerprint(last["statement"]) if last is not None else None
-        first_seq = last["last_seq"] + 1 if last is not None else 1
+        previous = fingerprint(last.statement) if last is not None else None
+        first_seq = last.last_seq + 1 if last is not None else 1
         hashes = await _place(rows, first_seq)
         root = await asyncio.to_thread(row_hmac.merkle_root, hashes)
         statement = CheckpointClaims(
             iss=settings().issuer,
             iat=clock.timestamp(),
-            number=last["number"] + 1 if last is not None else 1,
+            number=last.number + 1 if last is not None else 1,
             first_seq=first_seq,
             last_seq=first_seq + len(rows) - 1,
             root=encode(root),
             previous=encode(previous or b""),
-            unsealed=sum(row["hash"] is None for row in rows),
+            unsealed=sum(row.hash is None for row in rows),
             deleted_to=max(known, deleted_to),
         )
         await _insert(statement, statement.issue(sign), root, previous)
@@ -108,25 +85,31 @@ async def make(sign: Sign, *, deleted_to: int = 0) -> CheckpointClaims | None:
 
 
 async def _insert(statement: CheckpointClaims, jws: str, root: bytes, previous: bytes | None) -> None:
-    await execute(_INSERT, statement.number, statement.at, statement.first_seq, statement.last_seq, root, previous, jws)
+    await repository.insert_checkpoint(
+        number=statement.number,
+        at=statement.at,
+        first_seq=statement.first_seq,
+        last_seq=statement.last_seq,
+        root=root,
+        previous=previous,
+        statement=jws,
+    )
 
 
-async def _place(rows: Sequence[asyncpg.Record], first_seq: int) -> list[bytes]:
+async def _place(rows: Sequence[NewRow], first_seq: int) -> list[bytes]:
     """Give rows their places, and return their hashes, which speak of these too."""
     if not rows:
         return []
-    unsealed = [row["id"] for row in rows if row["hash"] is None]
-    contents = (
-        {row["id"]: row_hmac.content_hash(Row(*row)) for row in await fetch(_CONTENT, unsealed)} if unsealed else {}
-    )
+    unsealed = [row.id for row in rows if row.hash is None]
+    contents = await repository.contents(unsealed) if unsealed else {}
     try:
         hashes = [
-            row_hmac.placed_hash(row["hash"] or contents[row["id"]], seq)
+            row_hmac.placed_hash(row.hash or row_hmac.content_hash(contents[row.id]), seq)
             for seq, row in enumerate(rows, start=first_seq)
         ]
     except KeyError as error:
         raise TrailChangedError from error
-    ids, seqs = [row["id"] for row in rows], list(range(first_seq, first_seq + len(rows)))
-    if await execute(_PLACE, ids, seqs, hashes) != len(rows):
+    ids, seqs = [row.id for row in rows], list(range(first_seq, first_seq + len(rows)))
+    if await repository.place_events(ids, seqs, hashes) != len(rows):
         raise TrailChangedError
     return hashes

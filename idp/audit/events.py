@@ -7,9 +7,8 @@ import msgspec
 import structlog
 
 from idp import clock, ids
-from idp.audit import activity, buffer, row_hmac, unauthenticated_limit
+from idp.audit import activity, buffer, repository, row_hmac, unauthenticated_limit
 from idp.audit.row_hmac import Row
-from idp.infra.db.named_queries import NamedQuery
 from idp.infra.request_context import actor, client_address, request_id
 
 log = structlog.get_logger()
@@ -17,10 +16,8 @@ log = structlog.get_logger()
 #: As much of a client_id that somebody made up is kept.
 MAX_CLIENT_ID = 200
 
-_COLUMNS = (*Row._fields, "hash")
-#: Adds an event. Its parameters are those of :func:`values`; what it goes with may follow as a FROM.
-INSERT = f"INSERT INTO audit_event ({', '.join(_COLUMNS)}) SELECT {', '.join(f':event_{name}' for name in _COLUMNS)}"
-_RECORD = NamedQuery(INSERT)
+#: Inserts an event, as part of a statement of the caller. Its parameters are those of :func:`values`.
+INSERT = repository.INSERT_EVENT
 
 
 async def record(
@@ -57,7 +54,7 @@ async def record(
         limit_key=limit_key,
     )
     if row is not None:
-        await _RECORD.fetchrow(**values(row))
+        await repository.insert_event(row, row_hmac.content_hash(row))
 
 
 def note(
@@ -142,8 +139,7 @@ def values(row: Row) -> dict[str, object]:
     Raises:
         LockedError: the master key is missing. No row is written without its hash, so a row without one was changed.
     """
-    sealed = (*row, row_hmac.content_hash(row))
-    return {f"event_{name}": value for name, value in zip(_COLUMNS, sealed, strict=True)}
+    return repository.parameters(row, row_hmac.content_hash(row))
 
 
 def tell(row: Row) -> None:

@@ -9,10 +9,10 @@ import time
 from datetime import timedelta
 
 from idp import clock
-from idp.audit import checkpoints
+from idp.audit import checkpoints, repository
 from idp.audit.checkpoint_claims import Read, Sign, read
 from idp.audit.events import record
-from idp.infra.db.engine import execute, fetchrow, transaction
+from idp.infra.db.engine import transaction
 from idp.settings import settings
 
 #: Rows of one statement, whose locks are gone in milliseconds.
@@ -20,16 +20,6 @@ BATCH = 500
 BATCHES_A_ROUND = 200
 #: How long a pause is, in terms of the work before it.
 PAUSE = 2
-
-_LAST_OLD = """
-SELECT statement FROM audit_checkpoint WHERE at < $1 AND number < (SELECT max(number) FROM audit_checkpoint)
-ORDER BY number DESC LIMIT 1
-"""
-_DELETE = f"""
-DELETE FROM audit_event WHERE id IN (
-    SELECT id FROM audit_event WHERE seq <= $1 ORDER BY seq LIMIT {BATCH} FOR UPDATE SKIP LOCKED
-)
-"""  # noqa: S608
 
 
 async def apply(sign: Sign, read_signed: Read) -> int:
@@ -42,7 +32,7 @@ async def apply(sign: Sign, read_signed: Read) -> int:
     deleted = 0
     for _ in range(BATCHES_A_ROUND):
         started = time.perf_counter()
-        number = await execute(_DELETE, stated)
+        number = await repository.delete_events(stated, BATCH)
         deleted += number
         if number < BATCH:
             break
@@ -55,13 +45,13 @@ async def _state(sign: Sign, read_signed: Read) -> int:
 
     What is old goes by what checkpoints state, not by columns that somebody may have changed.
     """
-    last = await fetchrow(checkpoints.LAST)
-    stated = read(last["statement"], read_signed) if last is not None else None
+    last = await repository.last_checkpoint()
+    stated = read(last.statement, read_signed) if last is not None else None
     if stated is None:
         return 0
     before = clock.now() - timedelta(seconds=settings().audit_retention)
-    row = await fetchrow(_LAST_OLD, before)
-    old = read(row["statement"], read_signed) if row is not None else None
+    statement = await repository.last_statement_before(before)
+    old = read(statement, read_signed) if statement is not None else None
     if old is None or old.at >= before or old.last_seq <= stated.deleted_to:
         return stated.deleted_to
     async with transaction():

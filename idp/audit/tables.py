@@ -45,6 +45,18 @@ class AuditCheckpoint(Table, tablename="audit_checkpoint", db=engine):
     statement = Text()
 
 
+class AuditExport(Table, tablename="audit_export", db=engine):
+    """A place outside the database that checkpoints are sent to.
+
+    ``sent`` is the number of the last checkpoint that it accepted. Until ``leased_until`` only the worker with the
+    lease sends. ``place`` is a digest of the URL, which may hold a secret.
+    """
+
+    place = Text(primary_key=True)
+    sent = BigInt()
+    leased_until = Timestamptz()
+
+
 class Activity(Table, tablename="activity", db=engine):
     """How often something happened within an hour, for the dashboard. ``id`` is the hour and the kind."""
 

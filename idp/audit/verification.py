@@ -1,50 +1,26 @@
 """Is the trail as it was made? Reads all of it, and finds what was changed, removed, moved or cut off, and where."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from hmac import compare_digest
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
-
-from idp.audit import row_hmac
+from idp.audit import repository, row_hmac
 from idp.audit.checkpoint_claims import CheckpointClaims, Read, encode, fingerprint, parse, read
-from idp.audit.checkpoints import CONTENT
 from idp.audit.report import Problem, Report, ranges
-from idp.audit.row_hmac import Row
-from idp.infra.db.engine import fetch
+from idp.audit.repository import StoredCheckpoint, StoredRow
 
-#: Rows and checkpoints that are read at a time.
-PAGE = 1_000
 #: Of so many changed rows it is looked where else they may have been.
 MAX_SEARCHED = 500
 
-_CHECKPOINTS = f"""
-SELECT number, trunc(extract(epoch FROM at))::text AS at, first_seq, last_seq, root, previous, statement
-FROM audit_checkpoint WHERE number > $1 ORDER BY number LIMIT {PAGE}
-"""  # noqa: S608
-_LAST_CHECKPOINTS = "SELECT statement FROM audit_checkpoint ORDER BY number DESC LIMIT 100"
-_PLACED = f"""
-SELECT {CONTENT}, seq, hash FROM audit_event WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT {PAGE}
-"""  # noqa: S608
-# $1 the last row that a checkpoint speaks of  $2 the number of that checkpoint: of rows of another, made meanwhile,
-# nothing is said  $3 after this row
-_BEYOND = f"""
-SELECT {CONTENT}, seq, hash FROM audit_event
-WHERE (seq > $1 OR seq < 1) AND seq > $3 AND NOT EXISTS (SELECT FROM audit_checkpoint WHERE number > $2)
-ORDER BY seq LIMIT {PAGE}
-"""  # noqa: S608
-_WAITING = f"""
-SELECT {CONTENT}, seq, hash FROM audit_event WHERE seq IS NULL AND id > $1 ORDER BY id LIMIT {PAGE}
-"""  # noqa: S608
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Placed(NamedTuple):
     """A row as it is, with the hash that it should have."""
 
-    seq: int
+    seq: int | None
     id: UUID
     at: datetime | None
     content: bytes
@@ -52,12 +28,10 @@ class _Placed(NamedTuple):
     expected: bytes
 
 
-def _placed(record: asyncpg.Record) -> _Placed:
-    row = Row(*record[:-2])
-    content, seq = row_hmac.content_hash(row), record["seq"]
-    stored = bytes(record["hash"] or b"")
+def _placed(row: StoredRow) -> _Placed:
+    content, seq = row_hmac.content_hash(row.content), row.seq
     expected = row_hmac.placed_hash(content, seq) if seq is not None and seq > 0 else content
-    return _Placed(seq, row.id, _time(str(row.at)), content, stored, expected)
+    return _Placed(seq, row.content.id, _time(str(row.content.at)), content, row.hash or b"", expected)
 
 
 def _time(microseconds: str) -> datetime | None:
@@ -84,30 +58,30 @@ class _Verification:
 
     async def checkpoints(self) -> None:
         """Check every checkpoint, and the rows of each that is as it was made."""
-        while rows := await fetch(_CHECKPOINTS, self.number):
-            for row in rows:
-                statement = self._checked(row)
+        while checkpoints := await repository.checkpoints_after(self.number):
+            for checkpoint in checkpoints:
+                statement = self._checked(checkpoint)
                 if statement is not None:
                     await self._covered(statement)
                     self.trusted = statement
-                self.number, self.jws = row["number"], row["statement"]
+                self.number, self.jws = checkpoint.number, checkpoint.statement
                 self.report.checkpoints += 1
 
-    def _checked(self, row: asyncpg.Record) -> CheckpointClaims | None:
+    def _checked(self, checkpoint: StoredCheckpoint) -> CheckpointClaims | None:
         """What a checkpoint states, if that is as it was made. What its columns say besides is only compared."""
-        number, known = row["number"], row["statement"] == self.outside.get(row["number"], row["statement"])
+        number, jws = checkpoint.number, checkpoint.statement
         if number != self.number + 1:
             self.report.add(Problem(kind="checkpoint_missing", checkpoint=self.number + 1, last_checkpoint=number - 1))
-        if not known:
+        if jws != self.outside.get(number, jws):
             self.report.add(Problem(kind="file_differs", checkpoint=number))
-        statement = read(row["statement"], self.read_signed)
+        statement = read(jws, self.read_signed)
         if statement is None:
             self.report.add(Problem(kind="checkpoint_changed", checkpoint=number, columns=("statement",)))
             return None
         if statement.number != number:
             self.report.add(Problem(kind="checkpoint_moved", checkpoint=number, at=statement.at))
             return None
-        columns = _differing(row, statement)
+        columns = _differing(checkpoint, statement)
         if columns:
             self.report.add(Problem(kind="checkpoint_changed", checkpoint=number, columns=columns, at=statement.at))
         before = self.trusted
@@ -134,7 +108,7 @@ class _Verification:
             )  # fmt: skip
 
     async def _rows(self, first: int, last: int, statement: CheckpointClaims | None) -> None:
-        found = [_placed(record) async for record in _pages(first, last)]
+        found = [_placed(row) async for row in repository.placed_events(first, last)]
         self.report.rows += len(found)
         missing = sorted(set(range(max(first, self.report.deleted_to + 1), last + 1)) - {row.seq for row in found})
         number, at = (statement.number, statement.at) if statement is not None else (None, None)
@@ -164,9 +138,9 @@ class _Verification:
     async def beyond(self) -> None:
         """Check the rows after the last checkpoint, and those that wait for the next one."""
         place = -(2**63)
-        while rows := await fetch(_BEYOND, self.reached, self.number, place):
-            found = [_placed(record) for record in rows]
-            outside = [row.seq for row in found]
+        while rows := await repository.uncovered_events(self.reached, self.number, place):
+            found = [_placed(row) for row in rows]
+            outside = [row.seq for row in found if row.seq is not None]
             for begin, end in ranges(outside):
                 self.report.add(
                     Problem(kind="rows_uncovered", seq=begin, last_seq=end, at=found[outside.index(begin)].at)
@@ -176,13 +150,12 @@ class _Verification:
                     self._changed(row, None, ())
             place = outside[-1]
         after = UUID(int=0)
-        while rows := await fetch(_WAITING, after):
-            for record in rows:
-                row = _placed(record)
+        while rows := await repository.waiting_events(after):
+            for row in map(_placed, rows):
                 self.report.waiting += 1
                 if row.stored != row.expected:
                     self._changed(row, None, ())
-            after = rows[-1]["id"]
+            after = rows[-1].content.id
 
     def moved(self) -> None:
         """Of changed rows, find those that are whole but for their place."""
@@ -264,15 +237,8 @@ def read_file(lines: Iterable[str], read_signed: Read) -> dict[int, str]:
 
 
 async def _deleted_to(read_signed: Read) -> int:
-    statements = [read(row["statement"], read_signed) for row in await fetch(_LAST_CHECKPOINTS)]
+    statements = [read(jws, read_signed) for jws in await repository.last_statements()]
     return max((statement.deleted_to for statement in statements if statement is not None), default=0)
-
-
-async def _pages(first: int, last: int) -> AsyncIterator[asyncpg.Record]:
-    while rows := await fetch(_PLACED, first, last):
-        for row in rows:
-            yield row
-        first = rows[-1]["seq"] + 1
 
 
 def _root(hashes: Iterable[bytes]) -> str:
@@ -287,13 +253,13 @@ def _follows(statement: CheckpointClaims, before: CheckpointClaims, jws: str) ->
     return statement.previous == encode(fingerprint(jws)) and statement.first_seq == before.last_seq + 1
 
 
-def _differing(row: asyncpg.Record, statement: CheckpointClaims) -> tuple[str, ...]:
+def _differing(checkpoint: StoredCheckpoint, statement: CheckpointClaims) -> tuple[str, ...]:
     """The columns that do not say what the statement says."""
     same = {
-        "at": row["at"] == str(statement.iat),
-        "first_seq": row["first_seq"] == statement.first_seq,
-        "last_seq": row["last_seq"] == statement.last_seq,
-        "root": encode(bytes(row["root"])) == statement.root,
-        "previous": encode(bytes(row["previous"] or b"")) == statement.previous,
+        "at": checkpoint.at == str(statement.iat),
+        "first_seq": checkpoint.first_seq == statement.first_seq,
+        "last_seq": checkpoint.last_seq == statement.last_seq,
+        "root": encode(checkpoint.root) == statement.root,
+        "previous": encode(checkpoint.previous or b"") == statement.previous,
     }
     return tuple(name for name, equal in same.items() if not equal)

@@ -63,18 +63,18 @@ async def list_events(
     since: datetime | None, until: datetime | None, limit: int, as_json: bool, **filters: Any
 ) -> None:
     """List the most recent events, newest first."""
-    from idp.audit import trail
+    from idp.audit import repository, trail
 
-    rows = await trail.latest(_given(filters), limit=limit, **_times(since, until))
+    events = await repository.latest_events(_given(filters), limit=limit, **_times(since, until))
     if as_json:
-        print_json([trail.as_dict(row) for row in rows])
+        print_json([trail.as_dict(event) for event in events])
         return
     print_table(
         ("Time", "Event", "Outcome", "Actor", "User", "Client", "From", "Detail"),
         [
-            (row["at"], row["event"], row["outcome"], row["actor"], row["user_id"], row["client_id"],
-             row["ip_address"], row["detail"] if row["detail"] != "{}" else "")
-            for row in rows
+            (event.at, event.event, event.outcome, event.actor, event.user_id, event.client_id, event.ip_address,
+             event.detail if event.detail != "{}" else "")
+            for event in events
         ],
     )  # fmt: skip
 
@@ -90,7 +90,7 @@ async def export(
     """Export events, oldest first. The export itself is recorded in the trail."""
     from contextlib import ExitStack
 
-    from idp.audit import trail
+    from idp.audit import repository, trail
     from idp.audit.events import record
 
     number = 0
@@ -105,8 +105,8 @@ async def export(
         if kind == "csv":
             file.write(trail.csv_header())
         line = trail.csv_line if kind == "csv" else trail.jsonl
-        async for row in trail.events(_given(filters), **_times(since, until)):
-            file.write(line(row))
+        async for event in repository.events(_given(filters), **_times(since, until)):
+            file.write(line(event))
             number += 1
     await record("audit_exported", detail={"number": number, "format": kind, **_given(filters)})
     click.echo(f"{number} events.", err=True)

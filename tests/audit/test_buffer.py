@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from idp import clock, ids
-from idp.audit import activity, buffer, checkpoints, unauthenticated_limit
-from idp.audit import trail as trail_module
+from idp.audit import activity, buffer, checkpoints, repository, unauthenticated_limit
 from idp.audit.buffer import token_issued
 from idp.audit.events import note, note_left_out, record
 from idp.infra.db.engine import execute, fetch
@@ -81,9 +80,9 @@ async def test_a_token_is_found_by_its_id_and_its_user() -> None:
         token_issued("refresh_token", client_id, f"{client_id} {number}", user_id=user_id)
     await buffer.write()
     for filters in ({"jti": f"{client_id} 1"}, {"token_user_id": str(users[1])}):
-        (row,) = await trail_module.latest(filters, limit=10)
-        assert row["client_id"] == client_id
-    assert await trail_module.latest({"jti": f"{client_id} 2"}, limit=10) == []
+        (row,) = await repository.latest_events(filters, limit=10)
+        assert row.client_id == client_id
+    assert await repository.latest_events({"jti": f"{client_id} 2"}, limit=10) == []
 
 
 async def test_tokens_of_many_clients_share_events() -> None:
@@ -91,10 +90,10 @@ async def test_tokens_of_many_clients_share_events() -> None:
     for client_id in clients:
         token_issued("refresh_token", client_id, "x")
     await buffer.write()
-    rows = [await trail_module.latest({"token_client_id": client_id}, limit=2) for client_id in clients[:3]]
+    rows = [await repository.latest_events({"token_client_id": client_id}, limit=2) for client_id in clients[:3]]
     assert [len(found) for found in rows] == [1, 1, 1]
     assert rows[0] == rows[1]
-    assert rows[0][0]["client_id"] is None
+    assert rows[0][0].client_id is None
 
 
 async def test_many_tokens_are_several_events() -> None:
@@ -131,8 +130,7 @@ async def test_what_cannot_be_written_is_kept(monkeypatch: pytest.MonkeyPatch) -
         token_issued("refresh_token", client_id, str(number))
         note("token_refused", client_id=client_id)
     with monkeypatch.context() as patched:
-        patched.setattr(buffer, "execute", lost)
-        patched.setattr(activity, "execute", lost)
+        patched.setattr(repository, "execute", lost)
         for write in (buffer.write, buffer.write, activity.write):
             with pytest.raises(ConnectionResetError):
                 await write()
@@ -163,7 +161,7 @@ async def test_an_outage_is_bounded_in_tokens_too(monkeypatch: pytest.MonkeyPatc
     async def lost(*_: object) -> None:
         raise ConnectionResetError
 
-    monkeypatch.setattr(buffer, "execute", lost)
+    monkeypatch.setattr(repository, "execute", lost)
     monkeypatch.setattr(buffer, "MAX_WAITING", 3_000)
     for number in range(600):
         for _ in range(10):

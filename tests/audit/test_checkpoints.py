@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from idp.audit import checkpoint_export, checkpoints, retention, row_hmac, verification
+from idp.audit import checkpoint_export, checkpoints, repository, retention, row_hmac, verification
 from idp.audit.checkpoint_claims import TYPE, CheckpointClaims, parse
 from idp.audit.events import note, record
 from idp.infra.db import engine
@@ -80,7 +80,7 @@ async def test_a_row_that_came_late_is_in_the_next_one(trail: Trail) -> None:
 
 
 async def test_two_at_once_leave_no_gap(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_NEW", checkpoints._NEW.replace(str(checkpoints.MAX_ROWS), "7"))
+    monkeypatch.setattr(checkpoints, "MAX_ROWS", 7)
     for _ in range(60):
         await record("sign_in")
     await asyncio.gather(*(checkpoints.make(checkpoint_signer.sign) for _ in range(12)))
@@ -118,8 +118,9 @@ async def _interrupted(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return counting
 
     with monkeypatch.context() as patched:
-        for name in ("announce", "fetchrow", "fetch", "execute"):
-            patched.setattr(checkpoints, name, counted(getattr(checkpoints, name)))
+        patched.setattr(checkpoints, "announce", counted(checkpoints.announce))
+        for name in ("fetchrow", "fetch", "execute"):
+            patched.setattr(repository, name, counted(getattr(repository, name)))
         with pytest.raises(asyncio.CancelledError):
             await checkpoints.make(checkpoint_signer.sign)
 
@@ -265,7 +266,8 @@ async def test_deleting_that_was_interrupted_goes_on(
     await trail(9)
     move_clock(DAY + 60)
     await trail(1)
-    monkeypatch.setattr(retention, "_DELETE", retention._DELETE.replace(f"LIMIT {retention.BATCH}", "LIMIT 3"))
+    monkeypatch.setattr(retention, "BATCH", 3)
+    monkeypatch.setattr(retention, "BATCHES_A_ROUND", 1)
     assert await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader()) == 3
     assert (await verified()).intact
     assert await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader()) == 3

@@ -11,10 +11,12 @@ from idp.admin import lists
 from idp.admin.console.components import Action, Cell, Field, asked_page, exactly, facts, next_url, one, text
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
-from idp.audit import trail
+from idp.audit import repository, trail
 from idp.audit.events import record
+from idp.audit.repository import Event
 from idp.errors import PageError
 from idp.infra.db.listing import InvalidQueryError, list_page
+from idp.infra.db.rows import many
 
 FORMATS = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
 LABELS = {"jsonl": "JSON lines", "csv": "CSV"}
@@ -62,11 +64,11 @@ async def show_event(admin_request: AdminRequest) -> Response[str]:
         name.replace("_", " "): row[name] for name in trail.COLUMNS if name not in ("detail", "seq")
     }
     shown["at"] = exactly(row["at"])
-    proof = await trail.proof(row["id"])
+    proof = await repository.proof(row["id"])
     shown["place in the trail"] = str(row["seq"]) if row["seq"] is not None else "after the next checkpoint"
-    shown["hash"] = bytes(proof["hash"]).hex() if proof and proof["hash"] else "none"
-    if proof and proof["number"] is not None:
-        shown["checkpoint"], shown["checkpoint at"] = str(proof["number"]), exactly(proof["at"])
+    shown["hash"] = proof.hash.hex() if proof and proof.hash else "none"
+    if proof and proof.number is not None and proof.at is not None:
+        shown["checkpoint"], shown["checkpoint at"] = str(proof.number), exactly(proof.at)
     for name, value in msgspec.json.decode(row["detail"]).items():
         shown[name] = msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
     return render(admin_request, "record", section="audit", heading=row["event"].replace("_", " "), facts=facts(shown))
@@ -97,6 +99,6 @@ async def _lines(filters: dict[str, str], form: str) -> AsyncIterator[str]:
     cursor, more = None, True
     while more:
         page = await list_page(lists.AUDIT, filters, cursor=cursor, limit=200)
-        yield "".join(map(line, page.rows))
+        yield "".join(map(line, many(Event, page.rows)))
         cursor = page.next_cursor
         more = cursor is not None

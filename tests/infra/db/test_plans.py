@@ -28,8 +28,8 @@ VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.piccolo")
 #: A few rows each, of which some statements want all.
 SMALL = {
-    "admin_role", "client", "client_logo", "database_mark", "jwks_fetch", "not_before", "resource_server", "revision",
-    "root_key", "setup", "signing_key", "upstream",
+    "admin_role", "audit_export", "client", "client_logo", "database_mark", "jwks_fetch", "not_before",
+    "resource_server", "revision", "root_key", "setup", "signing_key", "upstream",
 }  # fmt: skip
 #: What may read a table as a whole or sort many rows, by how its name begins: it is seldom run.
 WHOLE = (
@@ -51,11 +51,14 @@ WHOLE = (
     # The same of trips to providers.
     "idp.oauth.credentials._LINKS",
     # Checking the trail; and a checkpoint puts all its rows in order.
-    "idp.audit.verification.",
-    "idp.audit.trail._PROOF",
-    "idp.audit.checkpoints._NEW",
+    "idp.audit.repository._PLACED",
+    "idp.audit.repository._UNCOVERED",
+    "idp.audit.repository._WAITING",
+    "idp.audit.repository._CHECKPOINTS_AFTER",
+    "idp.audit.repository._PROOF",
+    "idp.audit.repository._NEW",
     # Batches, which are much of a table here and little of a large one; that of mail is planned for its size each time.
-    "idp.audit.retention._DELETE",
+    "idp.audit.repository._DELETE_EVENTS",
     "idp.mail.repository._CLAIM",
 )
 #: More rows than are sorted by the way.

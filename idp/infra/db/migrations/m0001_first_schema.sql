@@ -190,6 +190,14 @@ CREATE TABLE audit_checkpoint (
     statement text NOT NULL
 );
 
+-- A place outside the database that checkpoints are sent to; "place" is a digest of the URL. "sent" is the number of the
+-- last checkpoint that it accepted. Until "leased_until" only the worker with the lease sends.
+CREATE TABLE audit_export (
+    place        text PRIMARY KEY,
+    sent         bigint NOT NULL,
+    leased_until timestamptz NOT NULL
+);
+
 -- How often something happened within one hour, for the dashboard.
 CREATE TABLE activity (
     id     text PRIMARY KEY,

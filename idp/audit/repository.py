@@ -1,0 +1,415 @@
+"""Every statement on the audit trail, its checkpoints and the hourly counts (docs/decisions/0045-repositories.md)."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from idp.audit.row_hmac import Row
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.named_queries import NamedQuery
+from idp.infra.db.rows import many, one
+
+#: Rows that are read at a time.
+PAGE = 1_000
+BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+
+#: The columns of an event that is not yet in a checkpoint, and their types.
+_TYPES = {
+    "id": "uuid",
+    "at": "timestamptz",
+    "event": "text",
+    "outcome": "text",
+    "actor": "text",
+    "user_id": "uuid",
+    "client_id": "text",
+    "session_id": "uuid",
+    "ip_address": "text",
+    "request_id": "text",
+    "detail": "jsonb",
+    "hash": "bytea",
+}
+_COLUMNS = ", ".join(_TYPES)
+#: Inserts an event. Its parameters are those of :func:`parameters`; a FROM clause may follow.
+INSERT_EVENT = f"INSERT INTO audit_event ({_COLUMNS}) SELECT {', '.join(f':event_{name}' for name in _TYPES)}"
+_INSERT_EVENT = NamedQuery(INSERT_EVENT)
+# Arrays, one element an event.
+_INSERT_EVENTS = f"""
+INSERT INTO audit_event ({_COLUMNS})
+SELECT * FROM unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_TYPES.values(), start=1))})
+ON CONFLICT (id) DO NOTHING
+"""  # noqa: S608
+
+# Events as they are hashed: times as PostgreSQL counts them, because it has some that Python has not.
+_AS_HASHED = {"at": "trunc(extract(epoch FROM at) * 1000000)::text AS at", "detail": "detail::text AS detail"}
+_CONTENT = ", ".join(_AS_HASHED.get(name, name) for name in _TYPES)
+_FIND_EVENTS = f"SELECT {_CONTENT} FROM audit_event WHERE id = ANY ($1::uuid[])"  # noqa: S608
+_PLACED = f"""
+SELECT {_CONTENT}, seq FROM audit_event WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT {PAGE}
+"""  # noqa: S608
+# $1 the last row of the last checkpoint  $2 its number: rows of checkpoints made meanwhile are left out  $3 after this
+# row
+_UNCOVERED = f"""
+SELECT {_CONTENT}, seq FROM audit_event
+WHERE (seq > $1 OR seq < 1) AND seq > $3 AND NOT EXISTS (SELECT FROM audit_checkpoint WHERE number > $2)
+ORDER BY seq LIMIT {PAGE}
+"""  # noqa: S608
+_WAITING = f"""
+SELECT {_CONTENT}, seq FROM audit_event WHERE seq IS NULL AND id > $1 ORDER BY id LIMIT {PAGE}
+"""  # noqa: S608
+
+# Those without a hash come first, so that a checkpoint can say how many there were.
+_NEW = """
+SELECT id, hash FROM (SELECT id, hash FROM audit_event WHERE seq IS NULL ORDER BY id LIMIT $1) AS new
+ORDER BY hash IS NOT NULL, id
+"""
+_HAS_NEW = "SELECT FROM audit_event WHERE seq IS NULL LIMIT 1"
+_PLACE = """
+UPDATE audit_event AS e SET seq = new.seq, hash = new.hash
+FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS new (id, seq, hash) WHERE e.id = new.id AND e.seq IS NULL
+"""
+_DELETE_EVENTS = """
+DELETE FROM audit_event WHERE id IN (
+    SELECT id FROM audit_event WHERE seq <= $1 ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+"""
+
+_INSERT_CHECKPOINT = """
+INSERT INTO audit_checkpoint (number, at, first_seq, last_seq, root, previous, statement)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+_LAST_CHECKPOINT = "SELECT number, last_seq, statement FROM audit_checkpoint ORDER BY number DESC LIMIT 1"
+_LAST_STATEMENTS = "SELECT statement FROM audit_checkpoint ORDER BY number DESC LIMIT 100"
+_LAST_STATEMENT_BEFORE = """
+SELECT statement FROM audit_checkpoint WHERE at < $1 AND number < (SELECT max(number) FROM audit_checkpoint)
+ORDER BY number DESC LIMIT 1
+"""
+_STATEMENT = "SELECT statement FROM audit_checkpoint WHERE number = $1"
+_STATEMENTS_AFTER = "SELECT number, statement FROM audit_checkpoint WHERE number > $1 ORDER BY number LIMIT $2"
+_CHECKPOINTS_AFTER = f"""
+SELECT number, trunc(extract(epoch FROM at))::text AS at, first_seq, last_seq, root, previous, statement
+FROM audit_checkpoint WHERE number > $1 ORDER BY number LIMIT {PAGE}
+"""  # noqa: S608
+
+_LAST_SENT = "SELECT sent FROM audit_export WHERE place = $1"
+_LEASE_EXPORT = """
+INSERT INTO audit_export AS e (place, sent, leased_until) VALUES ($1, 0, now() + make_interval(secs => $2))
+ON CONFLICT (place) DO UPDATE SET leased_until = excluded.leased_until WHERE e.leased_until <= now()
+RETURNING sent, leased_until
+"""
+# A worker whose lease has expired may still record what it sent.
+_SET_SENT = "UPDATE audit_export SET sent = greatest(sent, $2) WHERE place = $1"
+_END_LEASE = "UPDATE audit_export SET leased_until = now() WHERE place = $1 AND leased_until = $2"
+
+_EVENT = f"{_COLUMNS.removesuffix(', hash')}, seq"
+_TOKEN_ISSUED = "event = 'token_issued' AND detail -> 'issued' @>"
+#: Filters of events by name: a predicate with ``{}`` in the place of its value.
+FILTERS = {
+    "event": "event = {}",
+    "outcome": "outcome = {}",
+    "actor": "actor = {}",
+    "user_id": "user_id = {}::text::uuid",
+    "client_id": "client_id = {}",
+    "session_id": "session_id = {}::text::uuid",
+    "ip_address": "ip_address = {}",
+    "request_id": "request_id = {}",
+    # One event contains several tokens.
+    "jti": f"{_TOKEN_ISSUED} jsonb_build_array(jsonb_build_object('jti', {{}}::text))",
+    "token_client_id": f"{_TOKEN_ISSUED} jsonb_build_array(jsonb_build_object('client_id', {{}}::text))",
+    "token_user_id": f"{_TOKEN_ISSUED} jsonb_build_array(jsonb_build_object('user_id', {{}}::text))",
+}
+_EVENTS = f"SELECT {_EVENT} FROM audit_event WHERE at >= $1 AND at < $2"  # noqa: S608
+_PROOF = """
+SELECT e.hash, c.number, c.at FROM audit_event AS e
+LEFT JOIN audit_checkpoint AS c ON e.seq BETWEEN c.first_seq AND c.last_seq WHERE e.id = $1
+"""
+
+# Arrays, one element a count. Ordered, so that two workers do not deadlock.
+_ADD_COUNTS = """
+INSERT INTO activity AS a (id, hour, kind, number)
+SELECT to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24') || '|' || kind, hour, kind, number
+FROM unnest($1::timestamptz[], $2::text[], $3::bigint[]) AS new (hour, kind, number) ORDER BY hour, kind
+ON CONFLICT (id) DO UPDATE SET number = a.number + excluded.number
+"""
+_COUNTS = "SELECT hour, kind, number FROM activity WHERE hour >= $1 AND kind = ANY ($2::text[])"
+_DELETE_OLD_COUNTS = "DELETE FROM activity WHERE hour < now() - interval '90 days'"
+
+
+class StoredRow(msgspec.Struct, frozen=True):
+    """An event as it is stored, for verification.
+
+    Attributes:
+        seq: its place in the trail. None until the next checkpoint.
+        hash: None only if a person with access to the database removed it.
+    """
+
+    content: Row
+    seq: int | None
+    hash: bytes | None
+
+
+class NewRow(msgspec.Struct, frozen=True):
+    """An event that is not in a checkpoint yet."""
+
+    id: UUID
+    hash: bytes | None
+
+
+class LastCheckpoint(msgspec.Struct, frozen=True):
+    number: int
+    last_seq: int
+    statement: str
+
+
+class NumberedStatement(msgspec.Struct, frozen=True):
+    """The JWS of a checkpoint."""
+
+    number: int
+    statement: str
+
+
+class StoredCheckpoint(msgspec.Struct, frozen=True):
+    """A checkpoint with the columns that repeat its claims. ``at`` is in seconds since 1970, as text."""
+
+    number: int
+    at: str
+    first_seq: int
+    last_seq: int
+    root: bytes
+    previous: bytes | None
+    statement: str
+
+
+class ExportLease(msgspec.Struct, frozen=True):
+    """A lease on sending checkpoints to one place. ``sent`` is the number of the last one that it accepted."""
+
+    sent: int
+    leased_until: datetime
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An event for reading. ``detail`` is JSON."""
+
+    id: UUID
+    at: datetime
+    event: str
+    outcome: str
+    actor: str
+    user_id: UUID | None
+    client_id: str | None
+    session_id: UUID | None
+    ip_address: str
+    request_id: str
+    detail: str
+    seq: int | None
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """The hash of an event, and number and time of the checkpoint that covers it."""
+
+    hash: bytes | None
+    number: int | None
+    at: datetime | None
+
+
+class HourlyCount(msgspec.Struct, frozen=True):
+    hour: datetime
+    kind: str
+    number: int
+
+
+def _content(record: Mapping[str, Any]) -> Row:
+    # Not checked by type: a row that was tampered with is reported, not refused.
+    return Row(**{name: record[name] for name in Row._fields})
+
+
+def _stored(record: Mapping[str, Any]) -> StoredRow:
+    return StoredRow(_content(record), record["seq"], record["hash"])
+
+
+# Events
+
+
+def parameters(row: Row, hash: bytes) -> dict[str, object]:
+    """The parameters of :data:`INSERT_EVENT`."""
+    return {f"event_{name}": value for name, value in row._asdict().items()} | {"event_hash": hash}
+
+
+async def insert_event(row: Row, hash: bytes) -> None:
+    await _INSERT_EVENT.fetchrow(**parameters(row, hash))
+
+
+async def insert_events(rows: Sequence[tuple[Row, bytes]]) -> None:
+    """Insert events with their hashes. Those that exist are left as they are."""
+    contents = [[getattr(row, name) for row, _ in rows] for name in _TYPES if name != "hash"]
+    await execute(_INSERT_EVENTS, *contents, [row_hash for _, row_hash in rows])
+
+
+async def latest_events(
+    filters: Mapping[str, str], *, since: datetime = BEGINNING, until: datetime = END, limit: int
+) -> list[Event]:
+    """The most recent events, newest first.
+
+    Args:
+        filters: values by the names of :data:`FILTERS`. All must hold.
+        until: the first moment that is too late.
+    """
+    statement = f"{_EVENTS}{_predicates(filters, 4)} ORDER BY at DESC, id DESC LIMIT $3"
+    return many(Event, await fetch(statement, since, until, limit, *filters.values()))
+
+
+async def events(
+    filters: Mapping[str, str], *, since: datetime = BEGINNING, until: datetime = END
+) -> AsyncIterator[Event]:
+    """All events of a period, oldest first, with one page in memory at a time.
+
+    Arguments as of :func:`latest_events`.
+    """
+    statement = f"{_EVENTS}{_predicates(filters, 5)} AND (at, id) > ($3, $4) ORDER BY at, id LIMIT {PAGE}"
+    at, last = since, UUID(int=0)
+    while page := many(Event, await fetch(statement, since, until, at, last, *filters.values())):
+        for event in page:
+            yield event
+        at, last = page[-1].at, page[-1].id
+
+
+def _predicates(filters: Mapping[str, str], first: int) -> str:
+    """The predicates of filters, whose values are the parameters from this number on."""
+    return "".join(f" AND {FILTERS[name].format(f'${n}')}" for n, name in enumerate(filters, start=first))
+
+
+async def proof(event_id: UUID) -> Proof | None:
+    """The hash of an event and the checkpoint that covers it."""
+    return one(Proof, await fetchrow(_PROOF, event_id))
+
+
+async def placed_events(first_seq: int, last_seq: int) -> AsyncIterator[StoredRow]:
+    """The events from one place to another, in order."""
+    while page := [_stored(record) for record in await fetch(_PLACED, first_seq, last_seq)]:
+        for row in page:
+            yield row
+        first_seq = (page[-1].seq or 0) + 1
+
+
+async def uncovered_events(last_seq: int, checkpoint: int, after: int) -> list[StoredRow]:
+    """A page of the events with places that no checkpoint covers, in order.
+
+    Args:
+        last_seq: the last place that the last checkpoint covers.
+        checkpoint: its number. If a later one was made meanwhile, there are none.
+        after: the last place of the page before.
+    """
+    return [_stored(record) for record in await fetch(_UNCOVERED, last_seq, checkpoint, after)]
+
+
+async def waiting_events(after: UUID) -> list[StoredRow]:
+    """A page of the events that wait for the next checkpoint, by id."""
+    return [_stored(record) for record in await fetch(_WAITING, after)]
+
+
+async def delete_events(last_seq: int, limit: int) -> int:
+    """Delete some of the oldest events up to a place. Returns how many."""
+    return await execute(_DELETE_EVENTS, last_seq, limit)
+
+
+# Checkpoints
+
+
+async def has_new_events() -> bool:
+    """Whether an event waits for the next checkpoint."""
+    return await fetchrow(_HAS_NEW) is not None
+
+
+async def new_events(limit: int) -> list[NewRow]:
+    """The oldest events that wait for the next checkpoint: first those without a hash, then by id."""
+    return many(NewRow, await fetch(_NEW, limit))
+
+
+async def contents(ids: Sequence[UUID]) -> dict[UUID, Row]:
+    """The contents of events, by id."""
+    return {row.id: row for row in map(_content, await fetch(_FIND_EVENTS, ids))}
+
+
+async def place_events(ids: Sequence[UUID], seqs: Sequence[int], hashes: Sequence[bytes]) -> int:
+    """Set places and hashes of events that have no place. Returns how many were set."""
+    return await execute(_PLACE, ids, seqs, hashes)
+
+
+async def insert_checkpoint(
+    *, number: int, at: datetime, first_seq: int, last_seq: int, root: bytes, previous: bytes | None, statement: str
+) -> None:
+    await execute(_INSERT_CHECKPOINT, number, at, first_seq, last_seq, root, previous, statement)
+
+
+async def last_checkpoint() -> LastCheckpoint | None:
+    return one(LastCheckpoint, await fetchrow(_LAST_CHECKPOINT))
+
+
+async def last_statements() -> list[str]:
+    """The JWSs of the last hundred checkpoints."""
+    return [row["statement"] for row in await fetch(_LAST_STATEMENTS)]
+
+
+async def last_statement_before(moment: datetime) -> str | None:
+    """The JWS of the last checkpoint before a moment. The last one of all is left out."""
+    row = await fetchrow(_LAST_STATEMENT_BEFORE, moment)
+    return str(row["statement"]) if row is not None else None
+
+
+async def statement(number: int) -> str | None:
+    """The JWS of a checkpoint."""
+    row = await fetchrow(_STATEMENT, number)
+    return str(row["statement"]) if row is not None else None
+
+
+async def statements_after(number: int, limit: int) -> list[NumberedStatement]:
+    """The JWSs of the checkpoints after this one, in order."""
+    return many(NumberedStatement, await fetch(_STATEMENTS_AFTER, number, limit))
+
+
+async def checkpoints_after(number: int) -> list[StoredCheckpoint]:
+    """A page of the checkpoints after this one, in order."""
+    return many(StoredCheckpoint, await fetch(_CHECKPOINTS_AFTER, number))
+
+
+# Export of checkpoints
+
+
+async def last_sent(place: str) -> int:
+    """The number of the last checkpoint that a place accepted; 0 if there is none."""
+    row = await fetchrow(_LAST_SENT, place)
+    return int(row["sent"]) if row is not None else 0
+
+
+async def lease_export(place: str, seconds: float) -> ExportLease | None:
+    """Take a lease on sending checkpoints to a place. Returns None if another worker holds it."""
+    return one(ExportLease, await fetchrow(_LEASE_EXPORT, place, seconds))
+
+
+async def set_sent(place: str, number: int) -> None:
+    """Record that a place has accepted this checkpoint."""
+    await execute(_SET_SENT, place, number)
+
+
+async def end_lease(place: str, lease: ExportLease) -> None:
+    """End a lease, unless it expired and another worker took the next one."""
+    await execute(_END_LEASE, place, lease.leased_until)
+
+
+# Hourly counts
+
+
+async def add_counts(counts: Sequence[HourlyCount]) -> None:
+    columns = [[getattr(count, name) for count in counts] for name in HourlyCount.__struct_fields__]
+    await execute(_ADD_COUNTS, *columns)
+
+
+async def counts_since(moment: datetime, kinds: Sequence[str]) -> list[HourlyCount]:
+    return many(HourlyCount, await fetch(_COUNTS, moment, kinds))
+
+
+async def delete_old_counts() -> None:
+    """Delete counts older than 90 days."""
+    await execute(_DELETE_OLD_COUNTS)
