@@ -218,6 +218,7 @@ class PageError(IdpError):
         code: str | None = None,
         status: int = HTTPStatus.BAD_REQUEST,
         hint: str | None = None,
+        reason: Reason | None = None,
         way_out: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(f"{title}: {message}")
@@ -226,6 +227,7 @@ class PageError(IdpError):
         self.code = code
         self.status = status
         self.hint = hint
+        self.reason = reason
         self.way_out = way_out
 
 

@@ -30,7 +30,7 @@ class Refusal(NamedTuple):
         if error.code is None or error.hint is None:
             return None
         if not isinstance(error, OAuthError) or error.refused is None:
-            return cls(error.code, error.hint, client_id)
+            return cls(error.code, error.hint, client_id, error.reason)
         reason, user_id, family_id = error.refused
         return cls(
             error.code,

@@ -22,10 +22,9 @@ from idp.admin.console.components import (
     version,
     when,
 )
-from idp.admin.console.screen import HOME, AdminRequest, not_found, redirect_with_notice, render, screen
+from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
-from idp.errors import OAuthError
 from idp.oauth.clients import logos, registration, service
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.presets import KINDS
@@ -167,7 +166,7 @@ async def create_client(request: AdminRequest) -> Response[Any]:
     given |= {name: name in request.form for name in ASKED[kind]}
     try:
         client, secret = await registration.register_client(**(KINDS[kind] | given))
-    except OAuthError as error:
+    except FORM_ERRORS as error:
         return _creation(request, error.description)
     return await _record(request, client.client_id, secret)
 
@@ -261,8 +260,8 @@ async def save_client(request: AdminRequest) -> Response[Any]:
     check_scope(request.caller, entered["scope"].split())
     try:
         await service.update_client(client_id, seen(request, row), **entered)
-    except (OAuthError, service.VersionConflictError) as error:
-        return _change(request, entered, getattr(error, "description", str(error)))
+    except FORM_ERRORS as error:
+        return _change(request, entered, error.description)
     return redirect_with_notice(f"/clients/{client_id}")
 
 
@@ -289,7 +288,7 @@ async def upload_logo(request: AdminRequest) -> Response[Any]:
     client_id = await _allowed(request, request.params["client_id"])
     try:
         await logos.save_logo(client_id, request.file)
-    except OAuthError as error:
+    except FORM_ERRORS as error:
         return await _logo(request, client_id, error.description)
     return redirect_with_notice(f"/clients/{client_id}")
 

@@ -7,13 +7,13 @@ from litestar import Response
 from idp.admin.console import actions, reports
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, Table, facts, text, when
-from idp.admin.console.screen import HOME, AdminRequest, not_found, redirect_with_notice, render, screen
+from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_key
 from idp.admin.roles import Permission
 from idp.errors import NoSigningKeyError
 from idp.keys import lifecycle, propagation
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
-from idp.keys.lifecycle import KeyInfo, RotationPendingError, State
+from idp.keys.lifecycle import KeyInfo, State
 from idp.settings import DAY, HOUR
 
 _WRITE = Permission.KEYS_WRITE
@@ -75,8 +75,8 @@ async def rotate(request: AdminRequest) -> Response[Any]:
         raise not_found()
     try:
         kid = await lifecycle.rotate(alg, deadline=deadlines[wanted])
-    except (RotationPendingError, NoSigningKeyError) as error:
-        return _rotation(request, str(error))
+    except (*FORM_ERRORS, NoSigningKeyError) as error:
+        return _rotation(request, error.description)
     return redirect_with_notice(f"/keys/{kid}", "published")
 
 

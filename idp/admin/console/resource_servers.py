@@ -8,9 +8,8 @@ from idp.admin import lists
 from idp.admin.console import actions, snippets
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, seen, version, when
-from idp.admin.console.screen import HOME, AdminRequest, redirect_with_notice, render, screen
+from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
-from idp.errors import OAuthError
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
 from idp.oauth.clients import registration, service
 from idp.oauth.token_types import ACCESS_TOKEN_TYPES
@@ -103,7 +102,7 @@ async def create_server(request: AdminRequest) -> Response[Any]:
     entered, identifier = _entered(request), request.form.get("identifier", "").strip()
     try:
         server = await registration.register_resource_server(identifier, **entered)
-    except OAuthError as error:
+    except FORM_ERRORS as error:
         values = entered | {"identifier": identifier}
         return _form(request, f"{HOME}/{SECTION}/new", values, error.description, new=True)
     return redirect_with_notice(f"/{SECTION}/{server.jwks_id}")
@@ -145,9 +144,9 @@ async def save_server(request: AdminRequest) -> Response[Any]:
     entered = _entered(request)
     try:
         await service.update_resource_server(row["identifier"], seen(request, row), **entered)
-    except (OAuthError, service.VersionConflictError) as error:
+    except FORM_ERRORS as error:
         path = f"{HOME}/{SECTION}/{row['jwks_id']}/change"
-        return _form(request, path, entered, getattr(error, "description", str(error)), new=False)
+        return _form(request, path, entered, error.description, new=False)
     return redirect_with_notice(f"/{SECTION}/{row['jwks_id']}")
 
 

@@ -17,7 +17,15 @@ from litestar.handlers import HTTPRouteHandler
 from idp.accounts.tables import User, user_by_id
 from idp.admin.access import Caller, hold_roles, person
 from idp.admin.roles import Permission
-from idp.errors import DomainError, NotFoundError, PageError, PermissionDeniedError
+from idp.errors import (
+    ConflictError,
+    DomainError,
+    NotFoundError,
+    OAuthError,
+    PageError,
+    PermissionDeniedError,
+    ValidationError,
+)
 from idp.http import cookies, forms
 from idp.http.access import Access
 from idp.http.pages import page, see_other
@@ -73,6 +81,9 @@ class AdminRequest(msgspec.Struct, frozen=True):
     kept: Mapping[str, str]
     file: bytes = b""
 
+
+#: Errors that a form shows, with what was entered. Every other DomainError is a page (:func:`screen`).
+FORM_ERRORS = (OAuthError, ValidationError, ConflictError)
 
 Screen = Callable[[AdminRequest], Awaitable[Response[Any]]]
 ROUTES: list[HTTPRouteHandler] = []

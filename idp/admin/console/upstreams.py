@@ -9,7 +9,7 @@ from idp.admin import lists
 from idp.admin.console import actions, reports
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, one, seen, when
-from idp.admin.console.screen import HOME, AdminRequest, not_found, redirect_with_notice, render, screen
+from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.console.upstream_form import CHECKS, SECTION, configuration, show_form
 from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Permission
@@ -55,10 +55,10 @@ async def list_upstreams(request: AdminRequest) -> Response[str]:
 async def order_upstreams(request: AdminRequest) -> Response[Any]:
     try:
         await registry.reorder(request.form.get("ids", "").split())
-    except InvalidUpstreamError as error:
+    except FORM_ERRORS as error:
         return render(
             request, "form", section=SECTION, heading="The order in which people see them",
-            error=str(error), status=400,
+            error=error.description, status=400,
             fields=[Field("ids", "Ids, one a line", request.form.get("ids", ""), "lines")],
             action=f"{HOME}/{SECTION}", label="Save the order", back=f"{HOME}/{SECTION}",
         )  # fmt: skip
@@ -85,8 +85,8 @@ async def add_upstream(request: AdminRequest) -> Response[Any]:
         upstream = registry.configure(kind=kind, **configuration(request.form, kind))
         if not await registry.add(upstream):
             raise InvalidUpstreamError("There is an upstream with this id already.")
-    except InvalidUpstreamError as error:
-        return show_form(request, f"{HOME}/{SECTION}/new/{kind}", kind, None, str(error))
+    except FORM_ERRORS as error:
+        return show_form(request, f"{HOME}/{SECTION}/new/{kind}", kind, None, error.description)
     return redirect_with_notice(f"/{SECTION}/{upstream.id}")
 
 
@@ -148,8 +148,8 @@ async def save_upstream(request: AdminRequest) -> Response[Any]:
     try:
         if await registry.update(row["id"], seen(request, row), **configuration(request.form, kind)) is None:
             raise VersionConflictError
-    except (InvalidUpstreamError, VersionConflictError) as error:
-        return _change(request, row, str(error))
+    except FORM_ERRORS as error:
+        return _change(request, row, error.description)
     return redirect_with_notice(f"/{SECTION}/{row['id']}")
 
 

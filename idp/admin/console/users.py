@@ -6,9 +6,7 @@ from uuid import UUID
 from litestar import Response
 
 from idp.accounts import invitations, profile, recovery, users
-from idp.accounts.addresses import InvalidEmailError
 from idp.accounts.tables import User, user_by_id
-from idp.accounts.users import EmailTakenError
 from idp.admin import lists
 from idp.admin.access import check_user
 from idp.admin.console import actions, reports
@@ -26,7 +24,7 @@ from idp.admin.console.components import (
     text,
     when,
 )
-from idp.admin.console.screen import HOME, AdminRequest, not_found, redirect_with_notice, render, screen
+from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant
 from idp.federation import linking
@@ -90,9 +88,9 @@ async def invite(request: AdminRequest) -> Response[Any]:
     name = request.form.get("name", "")[: users.MAX_NAME_LENGTH] or None
     try:
         await invitations.invite(request.form.get("email", ""), name)
-    except (InvalidEmailError, EmailTakenError) as error:
+    except FORM_ERRORS as error:
         return render(
-            request, "form", section="users", status=400, heading="Invite somebody", error=str(error),
+            request, "form", section="users", status=400, heading="Invite somebody", error=error.description,
             action=f"{HOME}/invitations", label="Send the invitation", back=f"{HOME}/users",
             fields=[
                 Field("email", "Email address", request.form.get("email", ""), "email", required=True),

@@ -26,6 +26,7 @@ from idp.oauth.clients import redirects
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import Parameters
+from idp.reasons import Reason
 from idp.signin import flow as flows
 from idp.signin import limits, sessions
 from idp.signin.browser import BrowserKey
@@ -49,6 +50,7 @@ def _validated_client(parameters: Parameters) -> tuple[Client, str]:
             _("It is not registered here, or was disabled."),
             code="invalid_client",
             hint="client_id is missing, or names no client that is registered and enabled.",
+            reason=Reason.UNKNOWN_CLIENT,
         )
     redirect_uri = parameters.get("redirect_uri")
     if redirect_uri is None:
@@ -64,6 +66,7 @@ def _validated_client(parameters: Parameters) -> tuple[Client, str]:
             _("It asked to send you to an address that is not registered for it."),
             code="invalid_request",
             hint=f"redirect_uri is none of those that {client.client_id} registered. They are compared exactly.",
+            reason=Reason.WRONG_REDIRECT_URI,
         )
     return client, redirect_uri
 

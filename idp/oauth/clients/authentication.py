@@ -96,9 +96,9 @@ def authenticate(authorization: str | None, form: Form) -> Client:
     client = registry.client(credentials.client_id)
     proven = credentials.verify(client)
     if client is None or not proven or method not in client.auth_methods:
-        reason, hint = _why_refused(client, method)
+        reason, hint = _why_refused(client, credentials.client_id, method)
         # An invented client_id must not be logged as a client.
-        known = client.client_id if client is not None else None
+        known = credentials.client_id if client is not None or reason is Reason.CLIENT_DISABLED else None
         note(
             "client_authentication",
             outcome="failure",
@@ -114,10 +114,12 @@ def authenticate(authorization: str | None, form: Form) -> Client:
     return client
 
 
-def _why_refused(client: Client | None, method: str) -> tuple[Reason, str]:
+def _why_refused(client: Client | None, client_id: str, method: str) -> tuple[Reason, str]:
     """The reason for the operator, which the response does not contain."""
+    if client is None and registry.is_disabled(client_id):
+        return Reason.CLIENT_DISABLED, "disabled client"
     if client is None:
-        return Reason.UNKNOWN_CLIENT, "unknown or disabled client"
+        return Reason.UNKNOWN_CLIENT, "unknown client"
     if method in client.auth_methods and client.client_secret_hash:
         return Reason.WRONG_SECRET, "wrong secret"
     if method in client.auth_methods:

@@ -22,6 +22,7 @@ class _Records(msgspec.Struct, frozen=True):
     definers: Mapping[str, frozenset[str]] = {}
     origins: frozenset[str] = frozenset()
     not_before: datetime = BEGINNING
+    disabled: frozenset[str] = frozenset()
 
 
 def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]:
@@ -58,7 +59,12 @@ class Registry:
             _definers(servers),
             frozenset(origin for client in clients for origin in client.origins),
             await repository.not_before_of_all() or BEGINNING,
+            await repository.disabled_client_ids(),
         )
+
+    def is_disabled(self, client_id: str) -> bool:
+        """Whether there is such a client, and it is disabled."""
+        return client_id in self._records.disabled
 
     def client(self, client_id: str) -> Client | None:
         """The client with this id; None if it is unknown or disabled."""

@@ -63,6 +63,11 @@ async def enabled_clients() -> list[Client]:
     return many(Client, await fetch(_ENABLED_CLIENTS))
 
 
+async def disabled_client_ids() -> frozenset[str]:
+    rows = await ClientRow.select(ClientRow.client_id).where(ClientRow.disabled_at.is_not_null())
+    return frozenset(row["client_id"] for row in rows)
+
+
 async def clients() -> list[StoredClient]:
     """All clients, the newest last."""
     return many(StoredClient, await ClientRow.select().order_by(ClientRow.created_at))

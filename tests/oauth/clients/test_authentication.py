@@ -11,6 +11,7 @@ from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import disable_client, register_client, rotate_secret
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.service import update_client
+from idp.reasons import Reason
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -97,7 +98,7 @@ async def test_the_operator_learns_why(registered: tuple[Client, str]) -> None:
         assert refused.value.description == "Client authentication failed."
         return refused.value.hint
 
-    assert "unknown or disabled client" in refused("client_secret_basic", "no-such-client", secret)
+    assert "unknown client" in refused("client_secret_basic", "no-such-client", secret)
     if client.public:
         assert "registered without a secret, but sent one" in refused("client_secret_post", client.client_id, "x")
         return
@@ -138,6 +139,7 @@ async def test_a_disabled_client_is_as_unknown(registered: tuple[Client, str]) -
     with pytest.raises(InvalidClientError) as unknown:
         authenticate(*credentials(client.token_endpoint_auth_method, "no-such-client", secret))
     assert disabled.value.description == unknown.value.description
+    assert (disabled.value.reason, unknown.value.reason) == (Reason.CLIENT_DISABLED, Reason.UNKNOWN_CLIENT)
 
 
 async def test_one_clients_secret_is_not_anothers(registered: tuple[Client, str]) -> None:
