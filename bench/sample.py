@@ -19,6 +19,7 @@ from idp.oauth.clients.registration import register_client, register_resource_se
 from idp.oauth.token.refresh_jwt import new_refresh_token
 from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
+from idp.signin.http import key_cookies
 from idp.signin.pages import PURPOSE
 
 PASSWORD = "correct horse battery staple"
@@ -161,7 +162,7 @@ async def sign_ins(issuer: str, emails: Sequence[str]) -> list[Request]:
     )
     requests = []
     for number, (key, binding, email) in enumerate(zip(keys, bindings, emails, strict=True)):
-        cookie = key.cookies()[0]
+        cookie = key_cookies(key)[0]
         headers = FORM | {
             "Origin": issuer,
             "Cookie": f"{cookie.key}={cookie.value}",

@@ -23,6 +23,11 @@ IdpError                      the root: code, description and status for the cal
 |  |- NotFoundError
 |  |- ConflictError
 |  `- PermissionDeniedError
+|- FlowError                  a sign-in, or an authorization request that waits for one, cannot go on
+|  |- FlowExpiredError
+|  |- FlowNotBoundError
+|  `- FlowFinishedError
+|- SessionEndedError          the session of the request ended before it changed anything
 |- ProofError                 a token, a passkey, a code or a password does not prove what it should
 |- RemoteError                another server does not answer, or not as it should
 `- OperatorError              only the operator can put it right: a setting, a key, the database, a command
@@ -208,8 +213,6 @@ class PageError(IdpError):
         template: the page that shows it.
     """
 
-    template = "error.html"
-
     def __init__(
         self,
         title: str,
@@ -220,6 +223,7 @@ class PageError(IdpError):
         hint: str | None = None,
         reason: Reason | None = None,
         way_out: tuple[tuple[str, str], ...] = (),
+        template: str = "error.html",
     ) -> None:
         super().__init__(f"{title}: {message}")
         self.title = title
@@ -229,6 +233,7 @@ class PageError(IdpError):
         self.hint = hint
         self.reason = reason
         self.way_out = way_out
+        self.template = template
 
 
 class TryLaterError(IdpError):
@@ -328,3 +333,50 @@ class RemoteError(IdpError):
 
 class OperatorError(IdpError):
     """Only the operator can put it right. The description says how."""
+
+
+class FlowError(IdpError):
+    """A sign-in, or an authorization request that waits for one, cannot go on."""
+
+    code = "invalid_session"
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, description: str = "The auth_session is unknown, expired or finished.") -> None:
+        super().__init__(description)
+
+
+class FlowExpiredError(FlowError):
+    """It is unknown or expired, or its secret is wrong."""
+
+
+class FlowNotBoundError(FlowError):
+    """It is live, but this browser does not hold the key that binds it.
+
+    Attributes:
+        sends_keys: the browser sent other keys, so it keeps cookies.
+    """
+
+    def __init__(self, *, sends_keys: bool) -> None:
+        super().__init__()
+        self.sends_keys = sends_keys
+
+
+class FlowFinishedError(FlowError):
+    """It is finished, or went on since it was read.
+
+    Attributes:
+        return_to: the path where a sign-in led, where it is known.
+        application: name and URL of the application that has the answer, where it is known.
+    """
+
+    def __init__(self, return_to: str | None = None, *, application: tuple[str, str] | None = None) -> None:
+        super().__init__()
+        self.return_to = return_to
+        self.application = application
+
+
+class SessionEndedError(IdpError):
+    """The session of a request ended, or its sign-in became too old, before the request changed anything."""
+
+    code = "invalid_request"
+    status = HTTPStatus.FORBIDDEN

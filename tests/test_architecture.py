@@ -137,9 +137,9 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
         ("jinja2", {"idp.infra.templates", "idp.cli.serve"}),
         ("maxminddb", {"idp.infra.geoip"}),
         ("pydantic", {"idp.settings"}),
-        ("pyotp", {"idp.signin.totp"}),
-        ("segno", {"idp.signin.totp"}),
-        ("webauthn", {"idp.signin.passkeys"}),
+        ("pyotp", {"idp.signin.factors.totp"}),
+        ("segno", {"idp.signin.factors.totp"}),
+        ("webauthn", {"idp.signin.factors.passkeys"}),
         ("zxcvbn_rs_py", {"idp.accounts.strength"}),
     ],
 )

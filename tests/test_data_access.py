@@ -50,18 +50,6 @@ NOT_YET: frozenset[str] = frozenset(
         "idp.oauth.sign_out",
         "idp.selfservice.data",
         "idp.selfservice.devices",
-        "idp.signin.completion",
-        "idp.signin.devices",
-        "idp.signin.factors",
-        "idp.signin.flow",
-        "idp.signin.limits",
-        "idp.signin.passkeys",
-        "idp.signin.recovery_codes",
-        "idp.signin.sessions",
-        "idp.signin.steps.email_code",
-        "idp.signin.steps.password",
-        "idp.signin.subject",
-        "idp.signin.totp",
     }
 )
 
@@ -76,6 +64,9 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.oauth.repository", "users"),
         ("idp.oauth.token.repository", "session"),
         ("idp.oauth.token.repository", "users"),
+        # A session, a device and the factors count only while their user is not disabled.
+        ("idp.signin.repository", "users"),
+        ("idp.signin.factors.repository", "users"),
     }
 )
 

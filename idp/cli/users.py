@@ -190,7 +190,7 @@ async def remove_factors(user: str) -> None:
     password alone is enough to sign in afterwards.
     """
     from idp.oauth.credentials import credentials_changed
-    from idp.signin import factors
+    from idp.signin.factors import service as factors
 
     found = await _find(user)
     if await factors.remove_all(found.id, credentials_changed):

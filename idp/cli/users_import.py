@@ -52,7 +52,7 @@ async def import_command(
     """
     from idp.accounts.import_files import read_csv, read_json_lines
     from idp.accounts.imports import COLUMNS, import_users
-    from idp.signin.imported_factors import store
+    from idp.signin.factors.imports import store
 
     format_ = format_ or FORMATS.get(Path(file.name).suffix.lower())
     if format_ is None:

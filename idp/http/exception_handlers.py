@@ -13,6 +13,9 @@ from litestar.exceptions import HTTPException
 from idp.errors import (
     BearerError,
     DomainError,
+    FlowError,
+    FlowFinishedError,
+    FlowNotBoundError,
     InsufficientScopeError,
     InsufficientUserAuthenticationError,
     InvalidClientError,
@@ -22,6 +25,7 @@ from idp.errors import (
     OAuthError,
     OverloadedError,
     PageError,
+    SessionEndedError,
     TooManyRequestsError,
 )
 from idp.http.access import Access
@@ -111,6 +115,60 @@ def _domain_error(request: AnyRequest, error: DomainError) -> Response[Any]:
     if _wants_page(request):
         return error_page(PageError(_("This request cannot be answered"), error.description, status=error.status))
     return json_error("invalid_request", "The request cannot be answered as it is.", error.status)
+
+
+def _flow_error(request: AnyRequest, error: FlowError) -> Response[Any]:
+    if _wants_page(request):
+        return _page_error(request, flow_page(error))
+    return _oauth_error(request, OAuthError("invalid_session", error.description, error.status))
+
+
+def flow_page(error: FlowError) -> PageError:
+    """The page for a sign-in or an authorization request that cannot go on."""
+    match error:
+        case FlowFinishedError():
+            return _finished_page(error)
+        case FlowNotBoundError(sends_keys=True):
+            return PageError(
+                _("This sign-in was started in another browser"),
+                _("Go on there, or go back to the application and sign in here."),
+            )
+        case FlowNotBoundError():
+            return PageError(
+                _("Your browser did not send our cookie"),
+                _(
+                    "Signing in needs a cookie. Allow cookies for this site, or use the browser in which you started. "
+                    "Then go back to the application and sign in again."
+                ),
+            )
+    return PageError(
+        _("This sign-in has expired"),
+        _("It was open for too long, or was started in another browser. Go back to the application and sign in again."),
+    )
+
+
+def _finished_page(error: FlowFinishedError) -> PageError:
+    way_out: tuple[tuple[str, str], ...] = ()
+    if error.return_to is not None:
+        way_out = ((_("Continue"), error.return_to),)
+    elif error.application is not None:
+        name, url = error.application
+        way_out = ((_("Continue to %(application)s") % {"application": name}, url),)
+    return PageError(
+        _("This sign-in is already finished"),
+        _("You can close this tab, or go back to the application that you came from."),
+        way_out=way_out,
+        template="flow_gone.html",
+    )
+
+
+def _session_ended(request: AnyRequest, _error: SessionEndedError) -> Response[Any]:
+    page_error = PageError(
+        _("You were signed out meanwhile"),
+        _("Nothing was changed. Sign in and try again."),
+        status=HTTPStatus.FORBIDDEN,
+    )
+    return _page_error(request, page_error)
 
 
 def wait_sentence(error: TooManyRequestsError) -> str:
@@ -205,6 +263,8 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
     OAuthError: _oauth_error,
     PageError: _page_error,
     DomainError: _domain_error,
+    FlowError: _flow_error,
+    SessionEndedError: _session_ended,
     OverloadedError: _overloaded,
     TooManyRequestsError: _too_many_tries,
     # A text with a NUL character, or half of a surrogate pair: nothing of ours writes one.

@@ -29,9 +29,10 @@ from idp.oauth.consent_grant import ConsentedScope, ConsentGrant, at_resources
 from idp.oauth.repository import AuthorizedClient, StoredConsent
 from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_claims
 from idp.signin import flow as flows
-from idp.signin import limits, sessions
+from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.flow import Display
+from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
 
 AnyRequest = Request[Any, Any, Any]
@@ -79,9 +80,9 @@ class _ConsentRequest(NamedTuple):
 
 async def _load(request: AnyRequest, request_id: str) -> _ConsentRequest | Response[Any]:
     """The consent request; or a redirect back to the authorization request if the user is no longer signed in."""
-    pending = await pending_request.load(request, request_id)
+    pending = await pending_request.load(browser_of(request), request_id)
     client = registry.client(pending.asked.client_id)
-    session = await sessions.current(request)
+    session = await current_session(request)
     if client is None or session is None:
         return navigate(pending_request.path(pending))
     sessions.guard_changes(session)
@@ -136,7 +137,7 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
             await record("consent", outcome="denied", user_id=session.user_id, client_id=client.client_id)
             return navigate(f"{pending_request.path(pending)}/cancel")
         case "switch":
-            key = await limits.count_flow(request)
+            key = await new_flow_key(request)
             binding = await flows.start(
                 key,
                 pending_request.path(pending),
@@ -144,7 +145,7 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
                 display=display(client, pending.asked.ui_locales),
                 max_age=pending.asked.max_proof_age,
             )
-            return see_other(flows.path(binding), key.cookies())
+            return see_other(flows.path(binding), key_cookies(key))
     raise PageError(_("Please choose"), _("Allow or deny the request."), status=HTTPStatus.BAD_REQUEST)
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from idp.accounts import email_proofs
 from idp.infra.db.engine import execute
 from idp.oauth.sign_out import sign_out_user
-from idp.signin import totp
+from idp.signin.factors import totp
 
 # Sign-ins at an upstream that would link its account to this user.
 _LINKS = """

@@ -23,6 +23,7 @@ from idp.oauth.id_token_hint import read_id_token_hint
 from idp.settings import settings
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.http import current_session
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import Step
 
@@ -115,12 +116,13 @@ async def logout(request: AnyRequest) -> Response[Any]:
         # Another site's POST arrives without our SameSite cookies; a GET brings them.
         return see_other(f"/logout?{urlencode(_LogoutRequest(await forms.form(request)).parameters)}")
     asked = _LogoutRequest(forms.query(request))
-    session = await sessions.current(request)
+    session = await current_session(request)
     if session is None:
         return _signed_out(asked, cookies.delete(cookies.SESSION), see_other)
     elsewhere = await _elsewhere(session)
     if asked.sid == str(session.id):
-        return _leave(asked, elsewhere, await sessions.end(session), see_other)
+        await sessions.end(session)
+        return _leave(asked, elsewhere, cookies.delete(cookies.SESSION), see_other)
     secret = cookies.read(request, cookies.SESSION) or ""
     return page(
         "logout.html",
@@ -137,14 +139,15 @@ async def confirm_logout(request: AnyRequest) -> Response[Any]:
     """The person's answer. What the client asked for is validated again: it came back through the browser."""
     form = await forms.form(request)
     asked = _LogoutRequest(form)
-    session = await sessions.current(request)
+    session = await current_session(request)
     if session is None:
         return _signed_out(asked, cookies.delete(cookies.SESSION), navigate)
     check_form_token(form, cookies.read(request, cookies.SESSION) or "", "logout")
     if form.get("action") == "cancel":
         return see_other("/")
     elsewhere = await _elsewhere(session)
-    return _leave(asked, elsewhere, await sessions.end(session), navigate)
+    await sessions.end(session)
+    return _leave(asked, elsewhere, cookies.delete(cookies.SESSION), navigate)
 
 
 @get("/logout/return", opt={"access": Access.ENTRY})

@@ -13,8 +13,9 @@ from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin import flow as flows
-from idp.signin import limits, sessions
+from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key, session_cookie
 from idp.signin.sessions import SignedIn
 
 AnyRequest = Request[Any, Any, Any]
@@ -39,15 +40,15 @@ async def require_session(request: AnyRequest, path: str, *, fresh: bool = False
     Args:
         fresh: whether a recent sign-in is required. For changes of credentials and of what gives access.
     """
-    session = await sessions.current(request)
+    session = await current_session(request)
     if session is None or (fresh and session.age() > settings().reauthentication_lifetime):
         user = await user_by_id(session.user_id) if session else None
         oldest = 0 if session else settings().reauthentication_lifetime if fresh else None
-        key = await limits.count_flow(request)
+        key = await new_flow_key(request)
         binding = await flows.start(
             key, path, cancel_to="/account" if session else None, login_hint=user.email if user else "", max_age=oldest
         )
-        return see_other(flows.path(binding), key.cookies())
+        return see_other(flows.path(binding), key_cookies(key))
     sessions.guard_changes(session, fresh=fresh)
     user = await user_by_id(session.user_id)
     assert user is not None  # noqa: S101 -- a session goes when its user does
@@ -76,7 +77,7 @@ async def end_other_sessions(request: AnyRequest, account: AccountRequest, reaso
     Runs in the transaction of the change. Returns the cookie to set.
     """
     await credentials_changed(account.user.id, reason)
-    return await sessions.restart(request, account.session)
+    return session_cookie(await sessions.restart(browser_of(request), account.session))
 
 
 def _secret(request: AnyRequest) -> str:

@@ -16,6 +16,7 @@ from idp.oauth.sign_out import sign_out_user
 from idp.selfservice.account_page import account_page, require_form, require_session
 from idp.settings import settings
 from idp.signin import sessions
+from idp.signin.http import browser_of, session_cookie
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -71,7 +72,7 @@ async def end_others(request: AnyRequest) -> Response[Any]:
     async with transaction():
         await sign_out_user(account.user.id, "signed_out_by_user")
         await record("signed_out_everywhere", user_id=account.user.id)
-        cookie = await sessions.restart(request, account.session)
+        cookie = session_cookie(await sessions.restart(browser_of(request), account.session))
     return see_other(f"{PATH}?done=sessions", [cookie])
 
 

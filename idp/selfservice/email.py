@@ -17,6 +17,7 @@ from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
 from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
 from idp.signin import limits, sessions
+from idp.signin.http import browser_of, session_cookie
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -65,7 +66,7 @@ async def change_email(request: AnyRequest) -> Response[Any]:
             token=form.get("token", ""),
         )
         if what == "email_changed":
-            cookies.append(await sessions.restart(request, account.session))
+            cookies.append(session_cookie(await sessions.restart(browser_of(request), account.session)))
     if what is None:
         return await _page(
             request, account, error=_("That code is not right, or it is too old. Check it, or ask for a new one.")
@@ -81,7 +82,7 @@ async def _send(request: AnyRequest, account: AccountRequest, entered: str) -> R
             request, account, entered=entered, error=_("Enter your email address, such as name@example.com.")
         )
     try:
-        await limits.count_mail(email, request)
+        await limits.count_mail(email, browser_of(request))
     except TooManyRequestsError as error:
         return slowed_down(await _page(request, account, entered=entered, error=wait_sentence(error)), error)
     await email_change.send_confirmation(account.user, email, account.session.id)

@@ -12,8 +12,8 @@ from idp.http.access import Access
 from idp.http.pages import page, see_other
 from idp.infra.i18n import gettext as _
 from idp.signin import flow as flows
-from idp.signin import limits
 from idp.signin.flow import Registration
+from idp.signin.http import key_cookies, new_flow_key
 from idp.signin.transitions import Step
 
 AnyRequest = Request[Any, Any, Any]
@@ -40,14 +40,14 @@ async def show_invitation(request: AnyRequest) -> Response[Any]:
 async def accept_invitation(request: AnyRequest) -> Response[Any]:
     """Start the sign-in that may create the account. Creating the account consumes the invitation."""
     invited = await _invited((await forms.form(request)).get("token", ""))
-    key = await limits.count_flow(request)
+    key = await new_flow_key(request)
     binding = await flows.start(
         key,
         "/",
         login_hint=invited.email,
         registration=Registration(name=invited.name, invitation_id=invited.id, invited_email=invited.email),
     )
-    return see_other(f"{flows.path(binding)}/{Step.REGISTRATION}", key.cookies())
+    return see_other(f"{flows.path(binding)}/{Step.REGISTRATION}", key_cookies(key))
 
 
 ROUTES = [show_invitation, accept_invitation]

@@ -21,7 +21,9 @@ from idp.selfservice.account_page import (
 )
 from idp.selfservice.security import PATH as SECURITY
 from idp.selfservice.security_mails import notify_change
-from idp.signin import factors, passkeys, sessions
+from idp.signin import sessions
+from idp.signin.factors import passkeys
+from idp.signin.factors import service as factors
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}

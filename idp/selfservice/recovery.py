@@ -22,6 +22,7 @@ from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.flow import Flow
+from idp.signin.http import browser_of
 from idp.signin.password_reset import request_reset, reset_by_code, reset_by_link
 
 AnyRequest = Request[Any, Any, Any]
@@ -46,7 +47,7 @@ def _forgot_page(flow: Flow, username: str, sent_to: str | None, error: str | No
 @get("/login/{flow_id:str}/forgot", opt=PAGE)
 async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Ask for the address and, once the mail is sent, for the code and a new password."""
-    flow = await flows.load(request, flow_id)
+    flow = await flows.load(browser_of(request), flow_id)
     return _forgot_page(
         flow, flow.login_hint, await email_proofs.pending_email(Purpose.PASSWORD_RESET, flow.binding.id)
     )
@@ -55,14 +56,14 @@ async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[A
 @post("/login/{flow_id:str}/forgot", opt=PAGE)
 async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Send the mail, or verify its code and set the new password."""
-    flow = await flows.load(request, flow_id)
+    flow = await flows.load(browser_of(request), flow_id)
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, "login")
     waiting = await email_proofs.pending_email(Purpose.PASSWORD_RESET, flow.binding.id)
     if form.get("action") == "send":
         username = form.get("username") or waiting or ""
         try:
-            await request_reset(flow, username, request)
+            await request_reset(flow, username, browser_of(request))
         except InvalidEmailError:
             return _forgot_page(flow, username, None, _("Enter your email address, such as name@example.com."))
         except TooManyRequestsError as error:
@@ -70,7 +71,7 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
         return see_other(f"{flows.path(flow.binding)}/forgot")
     try:
         changed = await reset_by_code(
-            flow, form.get("code", ""), form.get("password", ""), credentials_changed, request
+            flow, form.get("code", ""), form.get("password", ""), credentials_changed, browser_of(request)
         )
     except InvalidPasswordError as error:
         return _forgot_page(flow, "", waiting, str(error))
@@ -120,7 +121,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
     token = form.get("token", "")
     proved = await email_proofs.verify_token(token, Purpose.PASSWORD_RESET)
     try:
-        changed = await reset_by_link(token, form.get("password", ""), credentials_changed, request)
+        changed = await reset_by_link(token, form.get("password", ""), credentials_changed, browser_of(request))
     except InvalidPasswordError as error:
         return _reset_page(token, proved.email if proved else "", str(error))
     except TooManyRequestsError as error:

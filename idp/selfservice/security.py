@@ -16,7 +16,10 @@ from idp.oauth.credentials import credentials_changed
 from idp.selfservice import identities
 from idp.selfservice.account_page import AccountRequest, account_page, confirmation_page, require_form, require_session
 from idp.selfservice.security_mails import notify_change
-from idp.signin import factors, limits, passkeys, recovery_codes, sessions
+from idp.signin import limits, sessions
+from idp.signin.factors import passkeys, recovery_codes
+from idp.signin.factors import service as factors
+from idp.signin.http import browser_of, session_cookie
 from idp.signin.transitions import Step
 
 AnyRequest = Request[Any, Any, Any]
@@ -62,7 +65,7 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     account, form = asked
     user, password = account.user, form.get("password", "")
     try:
-        await limits.count_step(request)
+        await limits.count_step(browser_of(request))
     except TooManyRequestsError as error:
         return slowed_down(account_page(request, "password", account, error=wait_sentence(error)), error)
     try:
@@ -73,7 +76,7 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     async with transaction():
         await change_password_hash(user.id, password_hash, credentials_changed)
         await notify_change(user, "password_changed")
-        cookie = await sessions.restart(request, account.session)
+        cookie = session_cookie(await sessions.restart(browser_of(request), account.session))
     return see_other(f"{PATH}?done=password", [cookie])
 
 

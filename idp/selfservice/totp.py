@@ -21,7 +21,10 @@ from idp.selfservice.account_page import (
 from idp.selfservice.security import PATH as SECURITY
 from idp.selfservice.security import show_new_codes
 from idp.selfservice.security_mails import notify_change
-from idp.signin import devices, factors, limits, totp
+from idp.signin import devices, limits
+from idp.signin.factors import service as factors
+from idp.signin.factors import totp
+from idp.signin.http import browser_of
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -52,7 +55,7 @@ async def confirm_totp(request: AnyRequest) -> Response[Any]:
     account, form = asked
     user = account.user
     try:
-        await limits.count_second_step(user.id, request)
+        await limits.count_second_step(user.id, browser_of(request))
     except TooManyRequestsError as error:
         return slowed_down(await _page(request, account, wait_sentence(error)), error)
     async with transaction():

@@ -1,4 +1,4 @@
-"""The start page: who is signed in here."""
+"""The start page."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from litestar import Request, Response, get
 from idp.accounts.tables import user_by_id
 from idp.http.access import Access
 from idp.http.pages import page
-from idp.signin import sessions
+from idp.signin.http import current_session
 
 
 @get("/", opt={"access": Access.PAGE})
 async def home(request: Request[Any, Any, Any]) -> Response[Any]:
-    """Show it, with the way in or out."""
-    session = await sessions.current(request)
+    """Show who is signed in, and how to sign in or out."""
+    session = await current_session(request)
     return page("home.html", user=await user_by_id(session.user_id) if session else None)
 
 

@@ -1,50 +1,44 @@
-"""Getting a new password in the middle of a sign-in, for the pages and for the JSON interface."""
+"""Resetting a password during a sign-in, for the pages and for the JSON interface."""
 
 from idp.accounts import email_proofs, recovery
 from idp.accounts.addresses import normalise_email
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.users import SignOut
 from idp.signin import limits
+from idp.signin.browser import Browser
 from idp.signin.flow import Flow
-from idp.signin.limits import Browser
 
 
-async def request_reset(flow: Flow, username: str, browser: Browser | None) -> None:
+async def request_reset(flow: Flow, username: str, browser: Browser) -> None:
     """Mail a code and a link to choose a new password.
 
-    Args:
-        browser: the request of a browser; None where an app asks.
-
     Raises:
-        InvalidEmailError: it is no address.
-        TooManyRequestsError: there were too many mails.
+        InvalidEmailError: it is not an address.
+        TooManyRequestsError: too many mails were sent.
     """
     email = normalise_email(username)
     await limits.count_mail(email, browser)
     await recovery.send_reset(email, flow.binding.id)
 
 
-async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut, browser: Browser | None) -> bool:
+async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut, browser: Browser) -> bool:
     """Set a new password with the code from the mail. Returns whether the code was right.
-
-    Args:
-        browser: the request of a browser; None where an app asks.
 
     Raises:
         InvalidPasswordError: the password is not good enough. The code can be used again.
-        TooManyRequestsError: from this address.
+        TooManyRequestsError: there were too many attempts from this address.
     """
     await limits.count_step(browser)
     proved = await email_proofs.verify_code(Purpose.PASSWORD_RESET, flow.binding.id, code)
     return proved is not None and await recovery.reset_password(proved, password, sign_out)
 
 
-async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: Browser | None) -> bool:
+async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: Browser) -> bool:
     """Set a new password with the link from the mail. Returns whether it could be used.
 
     Raises:
         InvalidPasswordError: the password is not good enough. The link can be used again.
-        TooManyRequestsError: from this address.
+        TooManyRequestsError: there were too many attempts from this address.
     """
     await limits.count_step(browser)
     proved = await email_proofs.verify_token(token, Purpose.PASSWORD_RESET)

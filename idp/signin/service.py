@@ -1,22 +1,20 @@
-"""Taking a step of a sign-in: the one way forward, for the pages and for the JSON interface."""
+"""Taking a step of a sign-in, for the pages and for the JSON interface."""
 
-from typing import Any, Final, NamedTuple, TypeGuard
+from typing import Final, NamedTuple
 
 import msgspec
-from litestar import Request
-from litestar.datastructures import Cookie
 
 from idp.accounts import passwords
+from idp.accounts.tables import lock_user
 from idp.audit import unauthenticated_limit
 from idp.audit.events import record
-from idp.errors import ConflictError, TooManyRequestsError
+from idp.errors import ConflictError, FlowExpiredError, FlowFinishedError, TooManyRequestsError
 from idp.infra.db.engine import transaction
 from idp.reasons import Reason
 from idp.settings import settings
-from idp.signin import completion, sessions, subject, transitions
+from idp.signin import completion, repository, sessions, transitions
 from idp.signin import flow as flows
-from idp.signin.browser import BrowserKey
-from idp.signin.factors import Factors
+from idp.signin.browser import Browser, BrowserKey
 from idp.signin.flow import Flow
 from idp.signin.sessions import SignedIn
 from idp.signin.steps import (
@@ -33,10 +31,8 @@ from idp.signin.steps import (
     totp,
     upstream,
 )
-from idp.signin.subject import SignInSubject
+from idp.signin.subject import Factors, SignInSubject
 from idp.signin.transitions import FIRST, SECOND, CompletedStep, State, Step
-
-AnyRequest = Request[Any, Any, Any]
 
 AUTHENTICATION_METHODS: dict[Step, AuthenticationMethod] = {
     Step.PASSWORD: password,
@@ -49,42 +45,46 @@ AUTHENTICATION_METHODS: dict[Step, AuthenticationMethod] = {
     Step.ENROL: enrol,
 }
 
-#: Of somebody who is not known yet.
-NONE: Final = Factors(frozenset(), False)
+_NO_FACTORS: Final = Factors(frozenset(), False)
 
 
 class StepNotAllowedError(ConflictError):
-    """This step may not be taken now; another one may."""
+    """This step is not one of those that may follow."""
 
 
 class StepResult(NamedTuple):
-    """What a step led to: a session and the cookies to set, or a flow that goes on. ``codes`` are shown once."""
+    """What a step led to: a session, or a flow that goes on.
+
+    Attributes:
+        session_token, device_token: for the cookies of a browser.
+        key: the key that the browser needs from now on.
+        recovery_codes: to be shown once.
+    """
 
     flow: Flow
     session: SignedIn | None = None
-    cookies: tuple[Cookie, ...] = ()
-    codes: tuple[str, ...] = ()
+    session_token: str | None = None
+    device_token: str | None = None
+    key: BrowserKey | None = None
+    recovery_codes: tuple[str, ...] = ()
 
 
-async def state_of(browser: AnyRequest | None, flow: Flow) -> State:
-    """Where a flow stands.
-
-    Args:
-        browser: a request of the browser that may be trusted; None for an app.
+async def state_of(browser: Browser, flow: Flow) -> State:
+    """The state of a flow, which decides the steps that may follow.
 
     Raises:
-        PageError: its user may not sign in any more.
+        FlowFinishedError: its user is disabled or deleted.
     """
-    person = None
-    if flow.user_id is not None:
-        person = await subject.of(flow.user_id, browser)
-        if person is None or person.disabled:
-            raise flows.finished()
+    if flow.user_id is None:
+        return _state(flow, flow.done, None)
+    person = await repository.subject_by_id(flow.user_id, browser)
+    if person is None or person.disabled:
+        raise FlowFinishedError
     return _state(flow, flow.done, person)
 
 
 def _state(flow: Flow, done: tuple[CompletedStep, ...], person: SignInSubject | None) -> State:
-    factors, trusted = (person.factors, person.trusted) if person is not None else (NONE, False)
+    factors, trusted = (person.factors, person.trusted) if person is not None else (_NO_FACTORS, False)
     return State(done, _offered(flow), factors.has, factors.two_step and not trusted, flow.acr, flow.required)
 
 
@@ -100,7 +100,7 @@ def _offered(flow: Flow) -> frozenset[Step]:
 
 
 def check_load(step: Step | None) -> None:
-    """Refuse a step now that would be refused anyhow, before anything is read or counted for it.
+    """Refuse a step early that would be refused anyway, before anything is read or counted for it.
 
     Raises:
         OverloadedError: too many passwords are being hashed.
@@ -109,74 +109,75 @@ def check_load(step: Step | None) -> None:
         passwords.check_load()
 
 
-async def take_step(request: AnyRequest, flow: Flow, step: Step, fields: Fields, *, browser: bool = True) -> StepResult:
+async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) -> StepResult:
     """Take a step with what was entered.
 
-    Args:
-        browser: whether a browser asks, whose cookies say who was there before. An app gets a session of its own.
-
     Raises:
-        StepNotAllowedError: the machine does not allow it here.
-        StepRefusedError: it was not right. The flow stands where it stood.
-        PageError: the flow went on or ended meanwhile.
-        TooManyRequestsError: from this address, or at this account.
-        OverloadedError: too many passwords are being hashed. It counts as no try.
+        StepNotAllowedError: another step must come first.
+        StepRefusedError: what was entered is not right. The flow stays as it is.
+        FlowError: the flow changed or ended since it was read.
+        TooManyRequestsError: there were too many attempts from this address, or at this account.
+        OverloadedError: too many passwords are being hashed. The attempt is not counted.
     """
     check_load(step)
-    if step not in transitions.allowed(await state_of(request if browser else None, flow)):
+    if step not in transitions.allowed(await state_of(browser, flow)):
         raise StepNotAllowedError
-    if browser and flow.user_id is None:
-        # Whoever used the browser before may hold a copy of its key, and may have begun this very flow.
-        flow = msgspec.structs.replace(flow, key=BrowserKey.renewed(request))
-    way, refused = AUTHENTICATION_METHODS[step], None
+    if browser.keeps_cookies and flow.user_id is None:
+        # Whoever used the browser before may have copied its key, and may have started this very flow.
+        flow = msgspec.structs.replace(flow, key=browser.renewed_key())
     try:
-        checked = await way.verify(flow, fields, request if browser else None)
-        if _stands_alone(checked, flow) and (taken := await _go_on(request, flow, checked, fields, browser)):
-            return taken
-        async with transaction():
-            await _hold_session(flow)
-            try:
-                proof = await way.complete(flow, checked)
-            except StepRefusedError as error:
-                # Not out of the transaction: the try is counted there.
-                refused = error
-            else:
-                if taken := await _go_on(request, flow, proof, fields, browser):
-                    return taken
-                raise flows.finished()
+        return await _take(browser, flow, step, fields)
     except StepRefusedError as error:
-        refused = error
+        await _record_refusal(flow, step, error)
+        raise
     except TooManyRequestsError:
-        detail = {"reason": Reason.TOO_MANY_TRIES, "step": step}
         await record(
             "sign_in",
             outcome="denied",
             user_id=flow.user_id,
-            detail=detail,
+            detail={"reason": Reason.TOO_MANY_TRIES, "step": step},
             limit_key=unauthenticated_limit.limit_key(flow.user_id),
         )
         raise
-    await _note_refusal(flow, step, refused)
+
+
+async def _take(browser: Browser, flow: Flow, step: Step, fields: Fields) -> StepResult:
+    method = AUTHENTICATION_METHODS[step]
+    entered = await method.verify(flow, fields, browser)
+    async with transaction():
+        await _lock(flow)
+        try:
+            verified = await method.complete(flow, entered)
+        except StepRefusedError as error:
+            # Raised after the commit: the attempt stays counted.
+            refused = error
+        else:
+            return await _note(browser, flow, verified, trust="trust_device" in fields)
     raise refused
 
 
-async def _hold_session(flow: Flow) -> None:
-    """Check that the session whose steps a flow counts is live, also for a step that only adds a factor.
+async def _lock(flow: Flow) -> None:
+    """Lock what the flow knows already: its user, and the live session whose steps it counts.
+
+    The user is locked before anything else of theirs, as by every change of a credential. Otherwise the two would
+    deadlock.
 
     Raises:
-        PageError: it ended meanwhile.
+        FlowExpiredError: the session ended. This also applies to a step that only adds a factor.
     """
-    if flow.session_id is None or flow.user_id is None:
+    if flow.user_id is None:
         return
-    if not await sessions.lock_live(flow.user_id, flow.session_id):
-        raise flows.expired()
+    if flow.session_id is None:
+        await lock_user(flow.user_id)
+    elif not await sessions.lock_live(flow.user_id, flow.session_id):
+        raise FlowExpiredError
 
 
-async def _note_refusal(flow: Flow, step: Step, refused: StepRefusedError) -> None:
-    """Write a refusal down, with whose account it was about.
+async def _record_refusal(flow: Flow, step: Step, refused: StepRefusedError) -> None:
+    """Record a refused step with the account that was tried.
 
-    How much is written goes by who is known in this flow. By whose account was tried, the time that an answer takes
-    would tell whether there is one.
+    The limit key is the user that this flow knows already. With the account that was tried as key, the time of the
+    response would tell whether it exists.
     """
     await record(
         "sign_in",
@@ -187,36 +188,30 @@ async def _note_refusal(flow: Flow, step: Step, refused: StepRefusedError) -> No
     )
 
 
-def _stands_alone(checked: Any, flow: Flow) -> TypeGuard[VerifiedStep]:
-    """Whether a step is proved already and nothing else takes part in what it leads to: no transaction is needed."""
-    if not isinstance(checked, VerifiedStep) or checked.by is None:
-        return False
-    return flow.identity is None and flow.session_id is None and checked.by.session_id is None
-
-
-async def _go_on(
-    request: AnyRequest, flow: Flow, proof: VerifiedStep | None, fields: Fields, browser: bool
-) -> StepResult | None:
-    """Note the step, and end the flow with a session if nothing is missing any more. None: something has changed."""
-    cookies = tuple(flow.key.cookies()) if flow.key is not None else ()
-    if proof is None:
+async def _note(browser: Browser, flow: Flow, verified: VerifiedStep | None, *, trust: bool) -> StepResult:
+    """Note a step, and finish the flow with a session if nothing is missing. In the caller's transaction."""
+    if verified is None:
         now = await flows.reload(flow)
-        return StepResult(now, cookies=cookies if now.binding != flow.binding else ())
-    flow = proof.flow or flow
-    person = proof.by or await subject.of(proof.user_id, request if browser else None)
+        return StepResult(now, key=flow.key if now.binding != flow.binding else None)
+    flow, step = verified.flow or flow, verified.step
+    if flow.user_id is None and not verified.user_locked:
+        await lock_user(verified.user_id)
+    # Read after the lock, so that what decides about the step does not change before the commit.
+    person = await repository.subject_by_id(verified.user_id, browser)
     if person is None or person.disabled:
-        raise flows.finished()
-    done = (*flow.done, proof.done)
+        raise FlowFinishedError
+    done = (*flow.done, step)
     if not transitions.complete(_state(flow, done, person)):
-        later = await completion.go_on(flow, person, proof.done)
-        return StepResult(later, cookies=cookies, codes=proof.codes) if later is not None else None
-    trust = (
-        "trust_device" in fields
-        and transitions.reached(done) != transitions.SINGLE_FACTOR
-        and proof.done.step in SECOND
+        later = await flows.note_step(flow, person.id, step, finish=False)
+        return StepResult(later, key=flow.key, recovery_codes=verified.recovery_codes)
+    trust = trust and transitions.reached(done) != transitions.SINGLE_FACTOR and step.step in SECOND
+    completed = await completion.complete(browser, flow, person, step, trust=trust)
+    await upstream.link_identity(completed.flow, person.id)
+    return StepResult(
+        completed.flow,
+        completed.session,
+        completed.session_token,
+        completed.device_token,
+        flow.key,
+        verified.recovery_codes,
     )
-    ended = await completion.end(request, flow, person, proof.done, browser=browser, trust=trust)
-    if ended is None:
-        return None
-    await upstream.link_identity(ended.flow, person.user_id)
-    return StepResult(ended.flow, ended.session, (*ended.cookies, *cookies), proof.codes)

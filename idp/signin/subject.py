@@ -1,98 +1,64 @@
-"""What decides how somebody's sign-in goes on, seen in one look: the person, their factors, this browser."""
+"""The user who signs in, as the decisions of a sign-in see them: their account, factors and this browser."""
 
-from typing import Any, NamedTuple
 from uuid import UUID
 
-import asyncpg
-from litestar import Request
+import msgspec
 
-from idp import ids
-from idp.http import cookies
-from idp.infra.db.named_queries import NamedQuery
 from idp.settings import settings
-from idp.signin import devices
-from idp.signin.factors import FACTORS, Factors, factors
-
-Browser = Request[Any, Any, Any]
-
-#: As a list, the factors of the user ``u`` and whether the browser is trusted. Nothing else changes what is asked for.
-SEEN = f"""
-    ARRAY[{FACTORS}, EXISTS (SELECT FROM device WHERE token_hash = :device_hash AND user_id = u.id
-                             AND expires_at > now() AND trusted_until > now())]
-"""
-_LOOK = f"""
-    SELECT u.id, u.email, u.name, u.password_hash, u.disabled_at IS NOT NULL AS disabled, {SEEN} AS seen,
-           (SELECT id FROM device
-            WHERE token_hash = :device_hash AND user_id = u.id AND expires_at > now()) AS device_id,
-           (SELECT id FROM session
-            WHERE token_hash = :session_hash AND user_id = u.id AND ended_at IS NULL AND expires_at > now()
-           ) AS session_id
-    FROM users AS u
-"""  # noqa: S608
-#: For :func:`read`, with the parameters of :class:`Tokens`.
-BY_ID, BY_EMAIL = f"{_LOOK} WHERE u.id = :user_id", f"{_LOOK} WHERE u.email = :email"
-_BY_ID = NamedQuery(BY_ID)
+from idp.signin.transitions import Step
 
 
-class Tokens(NamedTuple):
-    """Hashes of the cookies that the browser sent, whosever they are. An app has none."""
+class Factors(msgspec.Struct, frozen=True):
+    """The second steps that a user can take, and whether they are always asked for one."""
 
-    device_hash: bytes | None
-    session_hash: bytes | None
+    has: frozenset[Step]
+    two_step: bool
 
 
-class SignInSubject(NamedTuple):
-    """A person, at the browser that asks.
+class FactorColumns(msgspec.Struct, frozen=True):
+    """The columns of the factors of a user."""
+
+    two_step: bool
+    has_passkey: bool
+    has_totp: bool
+    has_recovery_code: bool
+
+    @property
+    def factors(self) -> Factors:
+        there = {
+            Step.PASSKEY: self.has_passkey,
+            Step.TOTP: self.has_totp,
+            Step.RECOVERY_CODE: self.has_recovery_code,
+        }
+        has = frozenset(step for step, present in there.items() if present)
+        # Recovery codes alone are no factor to ask for at every sign-in.
+        return Factors(frozenset() if has == {Step.RECOVERY_CODE} else has, self.two_step)
+
+
+class SignInSubject(FactorColumns, frozen=True):
+    """A user, at the browser that asks.
 
     Attributes:
-        seen: :data:`SEEN`.
-        device_id: the browser, if the person signed in there before. It stays when its cookie is replaced.
-        session_id: the session that they have here.
+        trusts_device: the user asked not to be asked for a second factor at this browser.
+        device_id: this browser, if the user signed in here before. It stays when the cookie is replaced.
+        session_id: the user's live session at this browser.
     """
 
-    user_id: UUID
+    id: UUID
     email: str
     name: str | None
     password_hash: str | None
     disabled: bool
-    seen: list[bool]
+    trusts_device: bool
     device_id: UUID | None
     session_id: UUID | None
-    tokens: Tokens
-
-    @property
-    def factors(self) -> Factors:
-        return factors(self.seen[:-1])
 
     @property
     def known(self) -> bool:
-        """Whether the person signed in at this browser before."""
+        """Whether the user signed in at this browser before."""
         return self.device_id is not None
 
     @property
     def trusted(self) -> bool:
-        """Whether the person wished to be asked for no second factor here."""
-        return self.seen[-1] and settings().trusted_device_lifetime > 0
-
-
-def tokens(browser: Browser | None) -> Tokens:
-    """What a browser brought; None where an app asks."""
-    return Tokens(_hash(browser, devices.COOKIE), _hash(browser, cookies.SESSION))
-
-
-def _hash(browser: Browser | None, name: str) -> bytes | None:
-    token = cookies.read(browser, name) if browser is not None else None
-    return ids.digest(token) if token else None
-
-
-async def of(user_id: UUID, browser: Browser | None) -> SignInSubject | None:
-    """How a user stands at a browser."""
-    brought = tokens(browser)
-    row = await _BY_ID.fetchrow(user_id=user_id, **brought._asdict())
-    return read(row, brought) if row is not None else None
-
-
-def read(row: asyncpg.Record, brought: Tokens) -> SignInSubject | None:
-    """What one of the statements found. More columns may follow."""
-    columns = tuple(row)[: len(SignInSubject._fields) - 1]
-    return SignInSubject._make((*columns, brought)) if row["id"] is not None else None
+        """Whether no second factor is asked for at this browser."""
+        return self.trusts_device and settings().trusted_device_lifetime > 0

@@ -1,4 +1,4 @@
-"""The ways to providers elsewhere and back: `/login/{id}/to/{id}` and `/upstreams/{id}/callback`."""
+"""Redirects to upstream providers and back: `/login/{id}/to/{id}` and `/upstreams/{id}/callback`."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
-from idp.errors import PageError
+from idp.errors import FlowExpiredError, PageError
 from idp.federation import authorization_requests, linking, providers
 from idp.federation.authorization_requests import StoredRequest
 from idp.federation.errors import UpstreamError
@@ -19,8 +19,8 @@ from idp.infra.i18n import gettext as _
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits, pages, service, sessions, transitions
-from idp.signin.browser import BrowserBinding
 from idp.signin.csrf import check_form_token
+from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
 from idp.signin.service import StepNotAllowedError
 from idp.signin.sessions import SignedIn
 from idp.signin.steps import StepRefusedError
@@ -30,29 +30,29 @@ from idp.signin.transitions import SINGLE_FACTOR, Step
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
 
-#: What a provider may send along (RFC 6749 section 4.1.2, RFC 9207; Apple's ``user``).
+#: Parameters of a provider's response (RFC 6749 section 4.1.2, RFC 9207; ``user`` of Apple).
 PARAMETERS = ("code", "state", "iss", "error", "user")
 MAX_LENGTH = 4096
 
 
 @get("/login/{flow_id:str}/to/{upstream_id:str}", opt=PAGE)
 async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPath[str]) -> Response[Any]:
-    """Send the person to a provider. A link, not a form: a page's policy would have to name where each one goes."""
+    """Send the user to a provider. A link, because the ``form-action`` of the page would have to name each provider."""
     flow = await pages.load_or_leave(request, flow_id)
     if isinstance(flow, Response):
         return flow
     chosen = next((known for known in step.available(flow) if known.id == upstream_id), None)
-    if chosen is None or Step.UPSTREAM not in transitions.allowed(await service.state_of(request, flow)):
+    if chosen is None or Step.UPSTREAM not in transitions.allowed(await service.state_of(browser_of(request), flow)):
         return see_other(flows.path(flow.binding))
-    # Each trip is a row, as each flow is.
-    await limits.count_flow(request)
+    # Each request to a provider is a row, like each flow.
+    await limits.count_flow(browser_of(request))
     attempt = await authorization_requests.create(
         chosen.id,
         flow_id=flow.binding.id,
         acr=chosen.mfa_acr if flow.acr != SINGLE_FACTOR else None,
         max_age=flow.max_age,
     )
-    signed_in = await sessions.current(request) is not None
+    signed_in = await current_session(request) is not None
     authorization = attempt.request._replace(login_hint=flow.login_hint, max_age=flow.max_age, select_account=signed_in)
     try:
         return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, authorization))
@@ -63,15 +63,15 @@ async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPa
 
 @get("/account/upstreams/{upstream_id:str}/link", opt=PAGE)
 async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Response[Any]:
-    """Send somebody who is signed in to a provider, whose account shall become one of theirs."""
+    """Send a signed-in user to a provider, to link their identity there to their account here."""
     session, chosen = await _fresh(request), upstreams.get(upstream_id)
     if session is None:
-        key = await limits.count_flow(request)
+        key = await new_flow_key(request)
         binding = await flows.start(key, "/account/security", cancel_to="/account", max_age=0)
-        return see_other(flows.path(binding), key.cookies())
+        return see_other(flows.path(binding), key_cookies(key))
     if chosen is None:
         return see_other("/account/security")
-    # A link to follow, so the token stands in the URL. It lets whoever has it do no more than begin this.
+    # It is a link, so the token is in the URL. It allows no more than to start this.
     check_form_token(forms.query(request), cookies.read(request, cookies.SESSION) or "", f"link {chosen.id}")
     attempt = await authorization_requests.create(chosen.id, session_id=session.id)
     try:
@@ -86,45 +86,43 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
     opt={"access": Access.ENTRY}, status_code=200,
 )  # fmt: skip
 async def come_back(request: AnyRequest, upstream_id: FromPath[str]) -> Response[Any]:
-    """Where a provider sends the person, with a code or an error."""
+    """The redirect URI at the provider: it returns with a code or an error."""
     if request.method == HttpMethod.POST:
         # Another site's POST arrives without our SameSite cookies; a GET brings them.
-        given = _answer(await forms.form(request))
+        given = _response(await forms.form(request))
         return see_other(f"/upstreams/{upstream_id}/callback?{urlencode(given)}")
-    answer = _answer(forms.query(request))
+    answer = _response(forms.query(request))
     attempt = await authorization_requests.find(answer.get("state", ""), upstream_id)
     if attempt is None:
-        raise flows.expired()
+        raise FlowExpiredError
     answer |= {"upstream": upstream_id, "state": attempt.state}
     if attempt.flow_id is None:
         return await _link(request, attempt, answer)
-    if BrowserBinding.read(request, attempt.flow_id) is None:
+    if browser_of(request).binding(attempt.flow_id) is None:
         raise PageError(
             _("Go on where you started"), _("This sign-in was started in another browser, and can only end there.")
         )
     return await _sign_in(request, attempt.flow_id, answer)
 
 
-def _answer(parameters: dict[str, str]) -> dict[str, str]:
+def _response(parameters: dict[str, str]) -> dict[str, str]:
     return {name: parameters[name][:MAX_LENGTH] for name in PARAMETERS if name in parameters}
 
 
 async def _sign_in(request: AnyRequest, flow_id: str, answer: dict[str, str]) -> Response[Any]:
-    flow = await flows.load(request, flow_id)
+    flow = await flows.load(browser_of(request), flow_id)
     try:
-        taken = await service.take_step(request, flow, Step.UPSTREAM, answer)
+        result = await service.take_step(browser_of(request), flow, Step.UPSTREAM, answer)
     except StepNotAllowedError:
         return see_other(flows.path(flow.binding))
     except StepRefusedError as error:
-        return await pages.show_error(request, await flows.load(request, flow_id), str(error))
-    return pages.after(flow, Step.UPSTREAM, taken)
+        return await pages.show_error(request, await flows.load(browser_of(request), flow_id), str(error))
+    return pages.after(flow, Step.UPSTREAM, result)
 
 
 async def _fresh(request: AnyRequest) -> SignedIn | None:
-    """The session of somebody who signed in not long ago. What the request then changes, it changes only while that is
-    so.
-    """
-    session = await sessions.current(request)
+    """The session, if its sign-in is recent. The request then changes something only while that is so."""
+    session = await current_session(request)
     if session is None or session.age() > settings().reauthentication_lifetime:
         return None
     sessions.guard_changes(session, fresh=True)

@@ -22,8 +22,8 @@ from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.signin import totp
-from idp.signin.imported_factors import store
+from idp.signin.factors import totp
+from idp.signin.factors.imports import store
 from tests.support.imports import PASSWORD
 from tests.support.isolated import own_database
 

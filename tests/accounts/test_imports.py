@@ -20,7 +20,7 @@ from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email
 from idp.audit.tables import AuditEvent
-from idp.signin.imported_factors import store
+from idp.signin.factors.imports import store
 from tests.support.imports import PASSWORD, foreign_hashes, people
 
 HASH = foreign_hashes()["bcrypt"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from idp.accounts import email_proofs, typed_codes
 from idp.accounts.tables import User
-from idp.signin import recovery_codes, totp
+from idp.signin.factors import recovery_codes, totp
 
 pytestmark = pytest.mark.fault(28)
 

@@ -16,9 +16,9 @@ import pytest
 from idp.accounts.tables import user_by_id
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import flow as flows
-from idp.signin import passkeys, totp
 from idp.signin.browser import BrowserBinding
 from idp.signin.csrf import form_token
+from idp.signin.factors import passkeys, totp
 from idp.signin.flow import Flow
 from idp.signin.transitions import (
     FIRST,

@@ -15,7 +15,7 @@ from idp.accounts.imports import Batch, import_users
 from idp.accounts.tables import User, user_by_email
 from idp.accounts.users import EmailTakenError, create_user
 from idp.infra.db.engine import execute, fetchrow
-from idp.signin.imported_factors import store
+from idp.signin.factors.imports import store
 from tests.cli.conftest import Cli
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Page

@@ -10,13 +10,12 @@ import msgspec
 import pytest
 
 from idp.accounts.tables import User
-from idp.errors import PageError
+from idp.errors import FlowExpiredError, FlowFinishedError
 from idp.federation.linking import ExternalIdentity
 from idp.infra.db.engine import execute, fetch
 from idp.signin import flow as flows
 from idp.signin.browser import TAG_LENGTH, BrowserBinding, BrowserKey
 from idp.signin.csrf import form_token
-from idp.signin.flow import FlowFinishedError
 from tests.conftest import MakeClient, MakeUser
 from tests.support.bindings import cookie_of, waiting_of
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
@@ -252,7 +251,7 @@ async def test_50_a_copied_key_takes_no_account_elsewhere(alice: User) -> None:
         BrowserBinding.derive(kept.binding.id, key.secret),
         BrowserBinding(kept.binding.id, start.binding.secret),
     ):
-        with pytest.raises(PageError, match="expired"):
+        with pytest.raises(FlowExpiredError):
             await flows.load_bound(binding)
 
 

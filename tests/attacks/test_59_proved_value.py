@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 import msgspec
 import pyotp
 import pytest
-from litestar import Request
 
-from idp import ids
 from idp.accounts import email_change, email_proofs, invitations, recovery
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email, user_by_id
-from idp.errors import PageError, TooManyRequestsError
+from idp.errors import FlowError, TooManyRequestsError
 from idp.federation.linking import ExternalIdentity
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.infra.request_context import client_address
@@ -32,8 +30,9 @@ from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registry import registry
 from idp.oauth.credentials import credentials_changed
 from idp.signin import flow as flows
-from idp.signin import passkeys, service, sessions, totp
-from idp.signin.browser import BrowserKey
+from idp.signin import service, sessions
+from idp.signin.browser import Browser, BrowserKey
+from idp.signin.factors import passkeys, totp
 from idp.signin.flow import Flow, Registration
 from idp.signin.sessions import SignedIn
 from idp.signin.steps import StepRefusedError, registration, upstream
@@ -45,6 +44,8 @@ from tests.support.oauth import RelyingParty
 pytestmark = pytest.mark.fault(1)
 
 PASSWORDS = ("five odd fishes swim", "seven tired otters nap")
+#: An app asks: its flow stays where it is, so that an old request finds it.
+APP = Browser(keeps_cookies=False)
 PASSWORD = CompletedStep(Step.PASSWORD, ("pwd",))
 
 
@@ -78,11 +79,6 @@ def far_from_others(db: str) -> Iterator[None]:
     client_address.reset(token)
 
 
-def _request() -> Request[Any, Any, Any]:
-    scope: Any = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
-    return Request(scope)
-
-
 def _address() -> str:
     return f"{secrets.token_hex(6)}@example.com"
 
@@ -96,19 +92,13 @@ async def _now(flow: Flow) -> Flow:
 
 
 async def _session(user: User) -> SignedIn:
-    begun = sessions.begun(_request(), user.id, (PASSWORD,), session_id=ids.uuid7())
-    await sessions._BEGIN.fetchrow(**begun.values)
-    row = await fetchrow("SELECT id, user_id, auth_time FROM session WHERE id = $1", begun.values["session_id"])
-    assert row is not None
-    return SignedIn(row["id"], row["user_id"], row["auth_time"], (PASSWORD,), ("pwd",), "1")
+    return (await sessions.start(Browser(), user.id, (PASSWORD,))).session
 
 
 async def _take(flow: Flow, step: Step, **fields: str) -> None:
-    """A request that read the flow as it is here; whether it succeeds is not what is asked. An app's flow stays where
-    it is, so that an old request finds it.
-    """
-    with suppress(StepRefusedError, PageError, TooManyRequestsError, service.StepNotAllowedError):
-        await service.take_step(_request(), flow, step, fields, browser=False)
+    """A request that read the flow as it is here; whether it succeeds is not what is asked."""
+    with suppress(StepRefusedError, FlowError, TooManyRequestsError, service.StepNotAllowedError):
+        await service.take_step(APP, flow, step, fields)
 
 
 # Registration
@@ -160,10 +150,10 @@ async def test_59_what_is_entered_belongs_to_the_mail(letters: list[Letter]) -> 
     stale = await _now(start)
     await _take(stale, Step.REGISTRATION, username=own, password=PASSWORDS[1], name="Second")
     code = letters[-1].context["code"]
-    with pytest.raises(PageError):
-        await service.take_step(_request(), stale, Step.REGISTRATION, {"code": code}, browser=False)
+    with pytest.raises(FlowError):
+        await service.take_step(APP, stale, Step.REGISTRATION, {"code": code})
     assert await user_by_email(own) is None
-    await service.take_step(_request(), await _now(start), Step.REGISTRATION, {"code": code}, browser=False)
+    await service.take_step(APP, await _now(start), Step.REGISTRATION, {"code": code})
     made = await user_by_email(own)
     assert made is not None
     assert (made.name, await verify_password(made.password_hash, PASSWORDS[1])) == ("Second", True)
@@ -176,8 +166,8 @@ async def test_59_a_mail_again_is_for_the_flow_as_it_is(letters: list[Letter]) -
     stale = await _now(start)
     await _take(stale, Step.REGISTRATION, username=victim, password=PASSWORDS[0])
     count = len(letters)
-    with pytest.raises(PageError):
-        await service.take_step(_request(), stale, Step.REGISTRATION, {"action": "send"}, browser=False)
+    with pytest.raises(FlowError):
+        await service.take_step(APP, stale, Step.REGISTRATION, {"action": "send"})
     assert len(letters) == count
     assert await email_proofs.pending_email(Purpose.REGISTRATION, start.binding.id) == victim
 
@@ -274,8 +264,8 @@ async def test_59_who_came_back_from_a_provider(letters: list[Letter], monkeypat
     await _take(first, Step.UPSTREAM, action="send", username=own)
     code = letters[-1].context["code"]
     assert await flows.store_identity(first, _somebody("second"))
-    with pytest.raises(PageError):
-        await service.take_step(_request(), first, Step.UPSTREAM, {"code": code}, browser=False)
+    with pytest.raises(FlowError):
+        await service.take_step(APP, first, Step.UPSTREAM, {"code": code})
     assert await user_by_email(own) is None
 
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from litestar import Request
 
 from idp import ids
 from idp.accounts.tables import User
@@ -21,28 +20,26 @@ from idp.federation.linking import ExternalIdentity
 from idp.infra import rate_limits
 from idp.infra.db.engine import execute, fetch
 from idp.infra.request_context import client_address
-from idp.signin import limits, service
-from idp.signin.browser import BrowserKey
+from idp.signin import limits, repository, service
+from idp.signin.browser import Browser, BrowserKey
 from idp.signin.flow import Flow
 from idp.signin.transitions import SECOND, Step
 from tests.conftest import MakeUser
-from tests.support.browser import Browser, Page, as_page, open_browser
+from tests.support.browser import Browser as HttpBrowser
+from tests.support.browser import Page, as_page, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
 
 pytestmark = pytest.mark.fault(4)
 
-AnyRequest = Request[Any, Any, Any]
+
+def _browser(device: str | None = None) -> Browser:
+    """A browser with this device cookie."""
+    return Browser(device_token=device)
 
 
-def _browser(device: str | None = None) -> AnyRequest:
-    """A request of a browser with this device cookie."""
-    headers = [(b"cookie", f"__Host-device={device}".encode())] if device else []
-    return Request({"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": b""})  # type: ignore[typeddict-item]
-
-
-async def _own_browser(user: User) -> AnyRequest:
+async def _own_browser(user: User) -> Browser:
     """A browser that the user signed in with before, with a second factor too."""
     device = ids.random_token()
     await execute(
@@ -95,7 +92,7 @@ class _Budget:
 class _World:
     """An owner with a browser of her own, strangers around her, and a clock."""
 
-    def __init__(self, owner: User, own: AnyRequest, network: str) -> None:
+    def __init__(self, owner: User, own: Browser, network: str) -> None:
         self.owner, self.own, self.network = owner, own, network
         self.now, self.started = 0.0, time.monotonic()
         self.steps = _Budget(limits.STEPS_OF_PERSON)
@@ -144,9 +141,9 @@ class _World:
 
     async def _signed_in(self) -> None:
         """What a sign-in does: her own tries start again."""
-        person = await limits.signin_subject.of(self.owner.id, self.own)
+        person = await repository.subject_by_id(self.owner.id, self.own)
         assert person is not None
-        await execute("DELETE FROM throttle WHERE key = ANY($1)", limits.keys_of(person, first=True, second=True))
+        await limits.forget_attempts(person, passwords=True, second_steps=True)
 
     def check(self) -> None:
         """Nor can strangers fill her mailbox."""
@@ -226,7 +223,7 @@ async def test_62_each_step_is_counted_first(
     async def counted(*arguments: Any) -> None:
         raise _CountedError
 
-    for name in ("step", "mail_to", "second_step", "password"):
+    for name in ("count_step", "count_mail", "count_second_step", "count_password"):
         monkeypatch.setattr(limits, name, counted)
     user_id: UUID | None = alice.id if step in (*SECOND, Step.ENROL) else None
     identity = (
@@ -236,8 +233,9 @@ async def test_62_each_step_is_counted_first(
     )
     flow = Flow(BrowserKey.new().bind(), "/", None, "", None, user_id=user_id, identity=identity)
     for username in (alice.email, "not an address"):
+        fields = {"action": action, "username": username}
         with pytest.raises(_CountedError):
-            await service.AUTHENTICATION_METHODS[step].check(flow, {"action": action, "username": username}, _browser())
+            await service.AUTHENTICATION_METHODS[step].verify(flow, fields, _browser())
 
 
 async def _attack(server: Server, email: str) -> None:
@@ -275,7 +273,7 @@ async def test_62_over_http(
         await execute("DELETE FROM throttle")
 
 
-async def _signed_in(browser: Browser, email: str) -> None:
+async def _signed_in(browser: HttpBrowser, email: str) -> None:
     page = await browser.sign_in(as_page(await browser.get("/login")), email, PASSWORD)
     assert isinstance(page, Page)
     assert browser.signed_in, page.text

@@ -12,7 +12,7 @@ from idp.accounts.tables import Origin, User, user_by_email
 from idp.admin.roles import Role, grant
 from idp.federation import linking
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
-from idp.signin.imported_factors import store
+from idp.signin.factors.imports import store
 from tests.attacks.test_21_voided import Come, _by_mail, _vouched_for
 from tests.conftest import MakeUser
 from tests.federation.conftest import Add, add, provider, sign_in

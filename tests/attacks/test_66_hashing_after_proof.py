@@ -16,7 +16,7 @@ from idp.infra.request_context import client_address
 from idp.oauth.sign_out import sign_out_user
 from idp.signin import flow as flows
 from idp.signin import limits
-from idp.signin.browser import BrowserKey
+from idp.signin.browser import Browser, BrowserKey
 from idp.signin.password_reset import reset_by_code, reset_by_link
 
 pytestmark = pytest.mark.fault(8)
@@ -36,9 +36,9 @@ CALLERS = {
     "cli/users.py set_password": "an operator",
     "dev/seed.py _user": "an operator",
     "selfservice/security.py change_password": "a fresh session",
-    "signin/steps/password.py _matching": "a try counted at the account",
+    "signin/steps/password.py verify": "a try counted at the account",
     "signin/steps/password.py _upgraded": "a right password",
-    "signin/steps/registration.py check": "a counted step",
+    "signin/steps/registration.py verify": "a counted step",
 }
 
 
@@ -79,15 +79,15 @@ def stranger(db: str) -> Any:
 async def test_66_a_wrong_code_hashes_nothing(alice: User, hashed: list[str]) -> None:
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     for code in ("", "000000", "x" * 10_000):
-        assert not await reset_by_code(flow, code, NEW, sign_out_user, None)
+        assert not await reset_by_code(flow, code, NEW, sign_out_user, Browser())
     sent = await email_proofs.create(
         Purpose.PASSWORD_RESET, alice.email, lifetime=60, flow_id=flow.binding.id, user_id=alice.id
     )
     wrong = f"{(int(sent.code) + 1) % 10**6:06}"
     for _ in range(email_proofs.TRIES):
-        assert not await reset_by_code(flow, wrong, NEW, sign_out_user, None)
+        assert not await reset_by_code(flow, wrong, NEW, sign_out_user, Browser())
     # Not the right one any more either.
-    assert not await reset_by_code(flow, sent.code, NEW, sign_out_user, None)
+    assert not await reset_by_code(flow, sent.code, NEW, sign_out_user, Browser())
     assert hashed == []
 
 
@@ -95,13 +95,13 @@ async def test_66_a_wrong_code_hashes_nothing(alice: User, hashed: list[str]) ->
 async def test_66_a_dead_link_hashes_nothing(alice: User, hashed: list[str]) -> None:
     sent = await email_proofs.create(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
     for token in ("", "x" * 43):
-        assert not await reset_by_link(token, NEW, sign_out_user, None)
+        assert not await reset_by_link(token, NEW, sign_out_user, Browser())
     assert hashed == []
     with pytest.raises(passwords.InvalidPasswordError):
-        await reset_by_link(sent.token, "password", sign_out_user, None)
-    assert await reset_by_link(sent.token, NEW, sign_out_user, None)
+        await reset_by_link(sent.token, "password", sign_out_user, Browser())
+    assert await reset_by_link(sent.token, NEW, sign_out_user, Browser())
     assert hashed == ["estimate", "estimate", "hash"]
-    assert not await reset_by_link(sent.token, NEW, sign_out_user, None)
+    assert not await reset_by_link(sent.token, NEW, sign_out_user, Browser())
     assert hashed == ["estimate", "estimate", "hash"]
 
 
@@ -112,7 +112,7 @@ async def test_66_a_live_link_is_counted(alice: User, hashed: list[str]) -> None
     refused = passwords.InvalidPasswordError, TooManyRequestsError
     for _ in range(2 * limits.STEPS_OF_HOST.burst):
         with pytest.raises(refused) as error:
-            await reset_by_link(sent.token, "password", sign_out_user, None)
+            await reset_by_link(sent.token, "password", sign_out_user, Browser())
     assert error.type is TooManyRequestsError
     assert len(hashed) <= limits.STEPS_OF_HOST.burst + 10
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pyotp
 import pytest
-from litestar import Request
 
 import idp
 from idp import ids
@@ -25,10 +24,13 @@ from idp.federation import authorization_requests
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth.credentials import credentials_changed
 from idp.piccolo_app import APP_CONFIG
-from idp.signin import completion, factors, sessions, subject, totp
 from idp.signin import flow as flows
+from idp.signin import sessions
+from idp.signin.browser import Browser as AnyBrowser
 from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
+from idp.signin.factors import service as factors
+from idp.signin.factors import totp
 from idp.signin.transitions import CompletedStep, Step
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, as_page, open_browser
@@ -103,11 +105,6 @@ class Artefact(NamedTuple):
     works: Callable[[], Awaitable[object]]
 
 
-def _request() -> Request[Any, Any, Any]:
-    scope: Any = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
-    return Request(scope)
-
-
 async def _mails(user: User) -> list[Artefact]:
     found = []
     for purpose in (purpose for purpose, what in PURPOSES.items() if what == "ended"):
@@ -120,11 +117,9 @@ async def _mails(user: User) -> list[Artefact]:
 
 
 async def _session(user: User) -> Artefact:
-    begun = sessions.begun(_request(), user.id, (CompletedStep(Step.PASSWORD, ("pwd",)),), session_id=ids.uuid7())
-    await sessions._BEGIN.fetchrow(**begun.values)
-    session_id = begun.values["session_id"]
-    await sessions.store_challenge(session_id, b"c" * 32)  # type: ignore[arg-type]
-    return Artefact("challenge of a passkey", lambda: sessions.consume_challenge(session_id))  # type: ignore[arg-type]
+    session = (await sessions.start(AnyBrowser(), user.id, (CompletedStep(Step.PASSWORD, ("pwd",)),))).session
+    await sessions.store_challenge(session.id, b"c" * 32)
+    return Artefact("challenge of a passkey", lambda: sessions.consume_challenge(session.id))
 
 
 async def _link(user: User) -> Artefact:
@@ -136,9 +131,7 @@ async def _link(user: User) -> Artefact:
 
 async def _flow(user: User) -> Artefact:
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
-    person = await subject.of(user.id, _request())
-    assert person is not None
-    assert await completion.go_on(flow, person, CompletedStep(Step.PASSWORD, ("pwd",)))
+    assert await flows.note_step(flow, user.id, CompletedStep(Step.PASSWORD, ("pwd",)), finish=False)
     row = "SELECT 1 FROM signin_flow WHERE id = $1 AND finished_at IS NULL"
     return Artefact("a half done sign-in", lambda: fetchrow(row, flow.binding.id))
 

@@ -11,6 +11,7 @@ from idp.infra.request_context import client_address
 from idp.mail import outbox
 from idp.mail.messages import compose
 from idp.signin import flow as flows
+from idp.signin.browser import Browser as AnyBrowser
 from idp.signin.browser import BrowserKey
 from idp.signin.steps import StepRefusedError, registration
 from tests.support.browser import Browser, as_page
@@ -86,7 +87,7 @@ async def test_72_unproved_addresses_are_told_no_name(alice: User, context: dict
     email = f"{secrets.token_hex(6)}@example.com"
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     fields = {"username": email, "password": PASSWORD, "name": "Ada"}
-    await registration.complete(flow, await registration.verify(flow, fields, None))
+    await registration.complete(flow, await registration.verify(flow, fields, AnyBrowser()))
     await email_change.send_confirmation(alice, f"new-{email}", uuid7())
     assert context.keys() == {"verify_email", "email_change_confirm"}
     assert all("name" not in given for given in context.values())
@@ -104,7 +105,7 @@ async def test_72_no_such_name_is_kept(db: str, name: str) -> None:
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     fields = {"username": f"{secrets.token_hex(6)}@example.com", "password": PASSWORD, "name": name}
     with pytest.raises(StepRefusedError, match="cannot be shown"):
-        await registration.verify(flow, fields, None)
+        await registration.verify(flow, fields, AnyBrowser())
 
 
 async def test_72_the_mail_that_arrives(browser: Browser, mailbox: Mailbox) -> None:

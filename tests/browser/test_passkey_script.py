@@ -14,7 +14,7 @@ from playwright.async_api import Page, Request, Route, expect
 
 from idp.accounts.tables import User
 from idp.http.pages import content_security_policy
-from idp.signin import passkeys
+from idp.signin.factors import passkeys
 from tests.support.authenticator import VirtualAuthenticator, virtual_authenticator
 
 pytestmark = pytest.mark.browser

@@ -10,7 +10,8 @@ from idp import ids
 from idp.accounts.passwords import verify_password
 from idp.accounts.tables import User, user_by_email
 from idp.mail.tables import Mail
-from idp.signin import factors, recovery_codes
+from idp.signin.factors import recovery_codes
+from idp.signin.factors import service as factors
 from idp.signin.tables import Session
 from tests.cli.conftest import ROOT, Cli
 from tests.conftest import MakeUser

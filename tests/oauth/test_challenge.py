@@ -9,7 +9,8 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetchrow
-from idp.signin import factors, totp
+from idp.signin.factors import service as factors
+from idp.signin.factors import totp
 from tests.conftest import MakeClient
 from tests.federation.conftest import Add, add, provider, visit
 from tests.support.authenticator import Authenticator
@@ -110,7 +111,7 @@ async def test_a_code_by_mail(app: RelyingParty, alice: User, mailbox: Mailbox) 
 
 
 async def test_a_passkey(app: RelyingParty, alice: User, server: Any) -> None:
-    from idp.signin import passkeys
+    from idp.signin.factors import passkeys
 
     authenticator = Authenticator(origin=app.issuer)
     options = passkeys.registration_options(alice, b"c" * 32, [])

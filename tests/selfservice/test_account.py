@@ -9,7 +9,8 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.signin import factors, recovery_codes
+from idp.signin.factors import recovery_codes
+from idp.signin.factors import service as factors
 from idp.signin.transitions import Step
 from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator

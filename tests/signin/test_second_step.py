@@ -12,7 +12,8 @@ from idp.accounts.tables import User
 from idp.accounts.users import set_password
 from idp.infra.db.engine import execute
 from idp.oauth.sign_out import sign_out_user
-from idp.signin import factors, recovery_codes, totp
+from idp.signin.factors import recovery_codes, totp
+from idp.signin.factors import service as factors
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty

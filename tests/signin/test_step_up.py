@@ -9,7 +9,9 @@ import pytest
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetch
 from idp.infra.rate_limits import Escalation, key
-from idp.signin import factors, limits
+from idp.signin import limits
+from idp.signin.browser import Browser as AnyBrowser
+from idp.signin.factors import service as factors
 from idp.signin.transitions import Step
 from tests.conftest import MakeClient, MakeUser
 from tests.support.authenticator import Authenticator
@@ -199,7 +201,7 @@ async def test_putting_it_off_gives_no_tries_of_passwords_back(
     """To whoever holds a session and guesses the password."""
     await _signed_in(browser, alice, 0)
     for _ in range(3):
-        await limits.count_password(alice.email, alice.email, None)
+        await limits.count_password(alice.email, alice.email, AnyBrowser())
     page = as_page(await client.authorize(browser, acr_values="2"))
     await _claims(client, await browser.submit(page, "enrol-skip"))
     assert await _tries(limits.PASSWORDS, alice.email, alice) == [3]

@@ -7,7 +7,8 @@ import pyotp
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute
-from idp.signin import factors, passkeys, recovery_codes, totp
+from idp.signin.factors import passkeys, recovery_codes, totp
+from idp.signin.factors import service as factors
 from idp.signin.transitions import Step
 from tests.support.authenticator import Authenticator
 

@@ -22,7 +22,7 @@ from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import sign_out_everywhere
-from idp.signin import factors
+from idp.signin.factors import service as factors
 
 _read_user = reader(models.User)
 _read_session = reader(models.Session)

@@ -34,8 +34,9 @@ from idp.infra.db.engine import authority
 from idp.infra.i18n import locale
 from idp.settings import settings
 from idp.signin import flow as flows
-from idp.signin import limits, sessions
+from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.http import current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import ACR_VALUES
 
@@ -137,7 +138,7 @@ async def _authorize(
     # The console speaks English, its dates too (docs/decisions/0021).
     locale.set("en")
     back = f"{HOME}{page}" if page else _back_to(request)
-    session = await sessions.current(request)
+    session = await current_session(request)
     if session is None:
         return await _sign_in(request, back, max_age=settings().reauthentication_lifetime if fresh else None)
     user = await user_by_id(session.user_id)
@@ -187,7 +188,7 @@ async def _sign_in(
     Args:
         form: the posted form, stored until the sign-in returns.
     """
-    key = await limits.count_flow(request)
+    key = await new_flow_key(request)
     binding = key.bind()
     entered = {name: value for name, value in (form or {}).items() if name != "csrf_token"}
     if entered:
@@ -205,7 +206,7 @@ async def _sign_in(
     )
     if entered:
         await flows.store_form(binding, entered)
-    return see_other(flows.path(binding), key.cookies())
+    return see_other(flows.path(binding), key_cookies(key))
 
 
 def not_found() -> NotFoundError:

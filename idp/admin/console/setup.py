@@ -19,6 +19,7 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import locale
 from idp.signin import limits
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.http import app_of
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -60,7 +61,7 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
     locale.set("en")
     form = await forms.form(request)
     token = form.get("token", "")
-    await limits.count_step(None)
+    await limits.count_step(app_of(request))
     if not await setup.is_valid_token(token):
         raise _shut()
     check_form_token(form, token, "setup")

@@ -34,7 +34,8 @@ from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
-from idp.signin import factors, passkeys, recovery_codes
+from idp.signin.factors import passkeys, recovery_codes
+from idp.signin.factors import service as factors
 from idp.signin.transitions import Step
 
 

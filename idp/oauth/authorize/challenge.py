@@ -12,7 +12,7 @@ from litestar import MediaType, Request, Response, post
 
 from idp.accounts.addresses import InvalidEmailError
 from idp.accounts.passwords import InvalidPasswordError
-from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, PageError, UnauthorizedClientError
+from idp.errors import FlowExpiredError, InvalidRequestError, InvalidScopeError, OAuthError, UnauthorizedClientError
 from idp.federation.registry import upstreams
 from idp.http import forms
 from idp.http.access import Access
@@ -32,8 +32,9 @@ from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits, service, transitions
-from idp.signin.browser import BrowserBinding
+from idp.signin.browser import Browser, BrowserBinding
 from idp.signin.flow import Flow
+from idp.signin.http import app_of
 from idp.signin.password_reset import request_reset, reset_by_code
 from idp.signin.sessions import SignedIn
 from idp.signin.steps import StepRefusedError, passkey
@@ -66,20 +67,16 @@ async def challenge(request: AnyRequest) -> Response[Any]:
     if step is Step.UPSTREAM:
         return _to_upstream(asking)
     try:
-        taken = await service.take_step(
-            request, asking.flow, step, asking.form | {"code": _code(asking.form)}, browser=False
-        )
+        result = await service.take_step(app_of(request), asking.flow, step, asking.form | {"code": _code(asking.form)})
     except service.StepNotAllowedError:
         return await _insufficient(request, asking, "This step cannot be taken now. Take one of those named.")
     except StepRefusedError:
         return await _insufficient(request, asking, "What was entered is not right.")
-    except PageError as error:
-        raise _invalid_session() from error
     # Those of a factor that was just set up, to be shown once.
-    more = {"recovery_codes": taken.codes} if taken.codes else {}
-    if taken.session is None:
-        return await _insufficient(request, asking._replace(flow=taken.flow), "A further step is needed.", more)
-    return await _grant(asking, taken.session, more)
+    more = {"recovery_codes": result.recovery_codes} if result.recovery_codes else {}
+    if result.session is None:
+        return await _insufficient(request, asking._replace(flow=result.flow), "A further step is needed.", more)
+    return await _grant(asking, result.session, more)
 
 
 @post("/challenge/forgot", opt=CLIENT, status_code=200)
@@ -87,7 +84,7 @@ async def forgot(request: AnyRequest) -> Response[Any]:
     """Mail a code to choose a new password. The answer is the same whether anybody has the address."""
     asking = await _load(request)
     try:
-        await request_reset(asking.flow, asking.form.get("username", ""), None)
+        await request_reset(asking.flow, asking.form.get("username", ""), app_of(request))
     except InvalidEmailError as error:
         raise InvalidRequestError("username must be an email address.") from error
     return _answer({"auth_session": asking.auth_session})
@@ -99,7 +96,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
     asking = await _load(request)
     try:
         changed = await reset_by_code(
-            asking.flow, _code(asking.form), asking.form.get("password", ""), credentials_changed, None
+            asking.flow, _code(asking.form), asking.form.get("password", ""), credentials_changed, app_of(request)
         )
     except InvalidPasswordError as error:
         raise OAuthError("invalid_password", "The password is too short, too long or too easy to guess.") from error
@@ -119,29 +116,27 @@ async def _load(request: AnyRequest) -> _Asking:
     if not client.authorization_challenge:
         raise UnauthorizedClientError("This client may not ask for credentials itself. Send the user to a browser.")
     if "auth_session" not in form:
-        return await _begin(client, form)
+        return await _begin(app_of(request), client, form)
     flow_id, _, secret = form["auth_session"].partition(".")
     binding = BrowserBinding(flow_id, secret)
-    try:
-        pending, flow = await pending_request.load_bound(binding), await flows.load_bound(binding)
-    except PageError as error:
-        raise _invalid_session() from error
+    pending, flow = await pending_request.load_bound(binding), await flows.load_bound(binding)
     if pending.asked.client_id != client.client_id:
-        raise _invalid_session()
+        raise FlowExpiredError
     pending = msgspec.structs.replace(pending, asked=within_registration(pending.asked, client))
     if not pending.asked.scope:
         raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
     return _Asking(client, pending, flow, form)
 
 
-async def _begin(client: Client, form: dict[str, str]) -> _Asking:
+async def _begin(browser: Browser, client: Client, form: dict[str, str]) -> _Asking:
     parameters = form | {"response_type": "code"}
     for check in CHECKS:
         check(parameters, client)
     # There is no redirect; the code is bound to the client and to its code_challenge.
     asked = read(parameters, client, "")
     wanted = acr.requested(asked, client)
-    key = await limits.count_flow(None)
+    await limits.count_flow(browser)
+    key = browser.key()
     async with transaction():
         pending = await pending_request.store(key, asked)
         await flows.start(
@@ -179,11 +174,8 @@ async def _insufficient(
     request: AnyRequest, asking: _Asking, description: str, more: dict[str, Any] | None = None
 ) -> Response[Any]:
     """What is still missing (section 5.2.2 of the draft)."""
-    try:
-        flow = await flows.load_bound(asking.flow.binding)
-        steps = transitions.allowed(await service.state_of(None, flow))
-    except PageError as error:
-        raise _invalid_session() from error
+    flow = await flows.load_bound(asking.flow.binding)
+    steps = transitions.allowed(await service.state_of(app_of(request), flow))
     answer: dict[str, Any] = {"auth_session": asking.auth_session, "steps": steps} | (more or {})
     if Step.UPSTREAM in steps:
         answer["upstreams"] = [upstream.id for upstream in upstreams.allowed(asking.client.upstreams)]
@@ -236,10 +228,6 @@ async def _grant(asking: _Asking, session: SignedIn, more: dict[str, Any]) -> Re
         await pending_request.finish(asking.pending)
         code = await issue_code(asked, asking.client, session)
     return _answer({"authorization_code": code} | more)
-
-
-def _invalid_session() -> OAuthError:
-    return OAuthError("invalid_session", "The auth_session is unknown, expired or finished.")
 
 
 def _answer(content: dict[str, Any], status: int = 200) -> Response[Any]:

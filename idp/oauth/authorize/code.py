@@ -3,13 +3,12 @@
 import msgspec
 
 from idp import ids
-from idp.errors import OAuthError
+from idp.errors import OAuthError, SessionEndedError
 from idp.oauth.authorize import acr, repository
 from idp.oauth.authorize.repository import NewCode
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.models import Client
 from idp.settings import settings
-from idp.signin import sessions
 from idp.signin.sessions import SignedIn
 
 
@@ -20,7 +19,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
 
     Raises:
         OAuthError: the session does not reach the required ``acr``.
-        PageError: the session has ended.
+        SessionEndedError: the session ended since the request began.
     """
     if not acr.reaches(session.acr, acr.requested(asked, client).essential):
         raise OAuthError("unmet_authentication_requirements", "The user must show a further factor.")
@@ -48,5 +47,5 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
         )
     )
     if not stored:
-        raise sessions.ended()
+        raise SessionEndedError
     return code

@@ -28,8 +28,8 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import Parameters
 from idp.reasons import Reason
 from idp.signin import flow as flows
-from idp.signin import limits, sessions
-from idp.signin.browser import BrowserKey
+from idp.signin import limits
+from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import Step
 
@@ -85,7 +85,7 @@ async def authorize(request: AnyRequest) -> Response[Any]:
         return respond_with_error(redirect_uri, response_mode(parameters), error, parameters.get("state"))
     if request.method == HttpMethod.POST:
         # Another site's POST arrives without our SameSite cookies; the GET that follows it brings them.
-        await limits.count_flow(request)
+        await limits.count_flow(browser_of(request))
         return see_other(await pending_request.store_unclaimed(asked))
     return await _proceed(request, asked, None)
 
@@ -93,17 +93,17 @@ async def authorize(request: AnyRequest) -> Response[Any]:
 @get("/authorize/{request_id:str}", opt={"access": Access.PAGE})
 async def resume(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """Go on with a request that waited, for the sign-in or for the GET after a POST."""
-    key = BrowserKey.of(request)
+    key = browser_of(request).key()
     if (claimed := await pending_request.claim(key, request_id)) is not None:
-        return see_other(claimed, key.cookies())
-    pending = await pending_request.load(request, request_id)
+        return see_other(claimed, key_cookies(key))
+    pending = await pending_request.load(browser_of(request), request_id)
     return await _proceed(request, pending.asked, pending)
 
 
 @get("/authorize/{request_id:str}/cancel", opt={"access": Access.PAGE})
 async def cancel(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """The person does not want to sign in."""
-    pending = await pending_request.load(request, request_id)
+    pending = await pending_request.load(browser_of(request), request_id)
     _still_registered(pending.asked)
     return await _refuse(pending.asked, pending, OAuthError("access_denied", "The user cancelled the sign-in."))
 
@@ -126,7 +126,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
     """Answer the request, or send the browser to what is still missing."""
     client = _still_registered(asked)
     asked = within_registration(asked, client)
-    session = await sessions.current(request)
+    session = await current_session(request)
     try:
         if not asked.scope:
             raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
@@ -193,7 +193,7 @@ async def _send_to_login(
 ) -> Response[Any]:
     if "none" in asked.prompt:
         raise OAuthError("login_required", "The user must sign in.")
-    key = await limits.count_flow(request)
+    key = await new_flow_key(request)
     pending = pending or await pending_request.store(key, asked)
     binding = await flows.start(
         key,
@@ -211,7 +211,7 @@ async def _send_to_login(
         path += f"/to/{asked.idp_hint}"
     elif step_up is None and "create" in asked.prompt:
         path += f"/{Step.REGISTRATION}"
-    return see_other(path, key.cookies())
+    return see_other(path, key_cookies(key))
 
 
 async def _send_to_consent(
@@ -221,9 +221,9 @@ async def _send_to_consent(
         raise OAuthError("consent_required", "The user must consent.")
     if pending is not None:
         return see_other(f"/consent/{pending.binding.id}")
-    key = await limits.count_flow(request)
+    key = await new_flow_key(request)
     pending = await pending_request.store(key, asked)
-    return see_other(f"/consent/{pending.binding.id}", key.cookies())
+    return see_other(f"/consent/{pending.binding.id}", key_cookies(key))
 
 
 async def _refuse(asked: AuthorizationRequest, pending: PendingRequest | None, error: OAuthError) -> Response[Any]:

@@ -1,22 +1,19 @@
 """Authorization requests that wait for the user to sign in or consent: validated, stored, bound to one browser."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
-from litestar import Request
 
 from idp import ids
+from idp.errors import FlowExpiredError, FlowFinishedError, FlowNotBoundError
 from idp.infra import i18n
-from idp.infra.i18n import gettext as _
 from idp.oauth.authorize import repository
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.uris import origin_of
 from idp.settings import settings
-from idp.signin import flow as flows
-from idp.signin.browser import BrowserBinding, BrowserKey
+from idp.signin.browser import Browser, BrowserBinding, BrowserKey
 
 
 class PendingRequest(msgspec.Struct, frozen=True):
@@ -59,15 +56,15 @@ def path(pending: PendingRequest) -> str:
     return f"/authorize/{pending.binding.id}"
 
 
-async def load(request: Request[Any, Any, Any], id: str) -> PendingRequest:
+async def load(browser: Browser, id: str) -> PendingRequest:
     """The pending request of this browser that the URL names.
 
     Raises:
-        PageError: it is unknown, expired, finished, or bound to another browser.
+        FlowError: it is unknown, expired, finished, or bound to another browser.
     """
-    binding = BrowserBinding.read(request, id)
+    binding = browser.binding(id)
     if binding is None and await repository.is_pending(id):
-        raise flows.unbound(request)
+        raise FlowNotBoundError(sends_keys=bool(browser.keys))
     return await load_bound(binding)
 
 
@@ -75,42 +72,40 @@ async def load_bound(binding: BrowserBinding | None) -> PendingRequest:
     """The pending request with this id and secret.
 
     Raises:
-        PageError: it is unknown, expired or finished.
+        FlowError: it is unknown, expired or finished.
     """
     stored = await repository.find_request(binding.id, binding.hash) if binding else None
     if binding is None or stored is None or not stored.live:
-        raise flows.expired()
+        raise FlowExpiredError
     asked = AuthorizationRequest.from_json(stored.request)
     if stored.finished:
-        raise flows.FlowFinishedError(way_out=_to_application(asked))
+        raise FlowFinishedError(application=_application(asked))
     i18n.prefer(asked.ui_locales)
     return PendingRequest(binding, asked, stored.created_at, stored.consented_by)
 
 
-def _to_application(asked: AuthorizationRequest) -> tuple[tuple[str, str], ...]:
-    """A link to the application of a finished request."""
+def _application(asked: AuthorizationRequest) -> tuple[str, str] | None:
+    """Name and URL of the application that has the answer to a request."""
     client = registry.client(asked.client_id)
     url = (client.client_uri if client is not None else None) or origin_of(asked.redirect_uri)
-    if client is None or url is None:
-        return ()
-    return ((_("Continue to %(application)s") % {"application": client.client_name}, url),)
+    return (client.client_name, url) if client is not None and url is not None else None
 
 
 async def finish(pending: PendingRequest) -> None:
     """Finish the request, once. In the transaction that issues the code.
 
     Raises:
-        PageError: it is finished already, or expired.
+        FlowFinishedError: it is finished already, or expired.
     """
     if not await repository.finish_request(pending.binding.id, pending.binding.hash):
-        raise flows.finished()
+        raise FlowFinishedError
 
 
 async def mark_consented(pending: PendingRequest, user_id: UUID) -> None:
     """Record that this user consented to this request. It does not count for another user who signs in here.
 
     Raises:
-        PageError: it is finished already, or expired.
+        FlowFinishedError: it is finished already, or expired.
     """
     if not await repository.set_consented_by(pending.binding.id, pending.binding.hash, user_id):
-        raise flows.finished()
+        raise FlowFinishedError

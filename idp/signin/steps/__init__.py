@@ -1,30 +1,28 @@
-"""One file a way to sign in.
+"""One file for each way to sign in.
 
-Each module has the three functions of :class:`AuthenticationMethod`, and its place in :mod:`idp.signin.transitions`.
+Each module has the three functions of :class:`AuthenticationMethod`. To add one: its file here, its step in
+:mod:`idp.signin.transitions`, and its line in :data:`idp.signin.service.AUTHENTICATION_METHODS`.
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from litestar import Request
-
 from idp.errors import ProofError
 from idp.reasons import Reason
+from idp.signin.browser import Browser
 from idp.signin.flow import Flow
-from idp.signin.subject import SignInSubject
 from idp.signin.transitions import CompletedStep
 
-Browser = Request[Any, Any, Any]
-#: What the person entered, or an application sent for them.
+#: What the user entered, or an app sent.
 Fields = Mapping[str, str]
 
 
 class StepRefusedError(ProofError):
-    """What was entered does not prove anything. The message is one plain sentence for the person.
+    """What was entered proves nothing. The message is one plain sentence for the user.
 
     Attributes:
-        user_id: whose account it was about, where that is known here. The person is not told.
+        user_id: the account that was tried, if known, for the audit trail. The user is not told.
     """
 
     def __init__(
@@ -35,44 +33,45 @@ class StepRefusedError(ProofError):
 
 
 class VerifiedStep(NamedTuple):
-    """That a step was taken, and by whom.
+    """A step that was completed, and its user.
 
     Attributes:
-        by: how they stood when it was proved, where this is all that it stands on and nothing is used up by it.
-        flow: the flow as it is by now, where the step changed what it keeps.
-        codes: recovery codes that were made with it, to be shown once.
+        flow: the flow as it is now, if the step changed it.
+        user_locked: the step locked the user already (:func:`idp.accounts.tables.lock_user`).
+        recovery_codes: codes that were generated with it, to be shown once.
     """
 
     user_id: UUID
-    done: CompletedStep
-    by: SignInSubject | None = None
+    step: CompletedStep
     flow: Flow | None = None
-    codes: tuple[str, ...] = ()
+    recovery_codes: tuple[str, ...] = ()
+    user_locked: bool = False
 
 
 class AuthenticationMethod(Protocol):
     """A way to sign in."""
 
     async def context(self, flow: Flow, /) -> dict[str, Any]:
-        """What the page of this step needs besides the flow."""
+        """What the template of the step needs besides the flow."""
 
-    async def verify(self, flow: Flow, fields: Fields, browser: Browser | None, /) -> Any:
-        """The part that takes long or counts, outside of any transaction. It may be a :class:`VerifiedStep` at once.
+    async def verify(self, flow: Flow, fields: Fields, browser: Browser, /) -> Any:
+        """Check what was entered, outside of any transaction. What is slow belongs here, such as hashing.
 
-        It counts the step before it does anything else: by one function of :mod:`idp.signin.limits`, which decides
-        all limits of the step together.
+        It first counts the attempt, by one function of :mod:`idp.signin.limits` that decides all limits together.
 
-        Args:
-            browser: the request of a browser; None where an app asks.
+        Returns:
+            what :meth:`complete` needs.
 
         Raises:
             StepRefusedError: what was entered cannot be right.
-            TooManyRequestsError: there were too many.
+            TooManyRequestsError: there were too many attempts.
         """
 
     async def complete(self, flow: Flow, entered: Any, /) -> VerifiedStep | None:
-        """The part that is done once, in the transaction that notes the step. None: there is more to do in this step.
+        """Consume the proof, in the transaction that notes the step. None if the step needs more.
+
+        The user is locked before, if the flow knows the user.
 
         Raises:
-            StepRefusedError: it is not right. What was counted is kept nevertheless.
+            StepRefusedError: it is not right. The transaction commits, so what was counted is kept.
         """

@@ -1,30 +1,25 @@
-"""Signing in by mail: with a code of six digits, or with the link beside it.
+"""Signing in by mail: with a code of six digits, or with the link next to it.
 
-Both count only in the browser that asked. Opening the link changes nothing, because programs that look for malware
-open it too: the page that it shows has a button.
+Both work only in the browser that asked. Opening the link changes nothing, because malware scanners open it too: its
+page has a button.
 """
 
 from typing import Any
-from uuid import UUID
 
 from idp.accounts import email_proofs
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.email_proofs import Purpose, VerifiedEmail
-from idp.accounts.tables import user_by_email
-from idp.infra.db.engine import execute, transaction
+from idp.accounts.tables import confirm_email, user_by_email
+from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import limits
+from idp.signin.browser import Browser
 from idp.signin.flow import Flow, path
-from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
+from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import CompletedStep, Step
-
-# The address is proved by this, and must be theirs still.
-_STILL_HOLDS = """
-    UPDATE users SET email_verified = true WHERE id = $1 AND email = $2 AND disabled_at IS NULL
-"""
 
 
 async def context(flow: Flow) -> dict[str, Any]:
@@ -32,8 +27,8 @@ async def context(flow: Flow) -> dict[str, Any]:
     return {"sent_to": await email_proofs.pending_email(Purpose.SIGN_IN, flow.binding.id)}
 
 
-async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
-    """Send a mail, where one is asked for."""
+async def verify(flow: Flow, fields: Fields, browser: Browser) -> Fields:
+    """Count the attempt, and send a mail if one is asked for."""
     if fields.get("action") == "send":
         sent_to = await email_proofs.pending_email(Purpose.SIGN_IN, flow.binding.id)
         await send_code(flow, fields.get("username") or sent_to or "", browser)
@@ -49,19 +44,14 @@ async def complete(flow: Flow, entered: Fields) -> VerifiedStep | None:
     proved = await proved_address(Purpose.SIGN_IN, flow, entered)
     if proved.user_id is None or not await confirm_email(proved.user_id, proved.email):
         raise wrong_code()
-    return VerifiedStep(proved.user_id, CompletedStep(Step.EMAIL_CODE, ("otp",)))
-
-
-async def confirm_email(user_id: UUID, email: str) -> bool:
-    """Note that a user reads their address. In the caller's transaction. Returns False where it is theirs no more."""
-    return bool(await execute(_STILL_HOLDS, user_id, email))
+    return VerifiedStep(proved.user_id, CompletedStep(Step.EMAIL_CODE, ("otp",)), user_locked=True)
 
 
 async def proved_address(purpose: Purpose, flow: Flow, fields: Fields) -> VerifiedEmail:
-    """The address that the code or the link in these fields proves.
+    """The address that the code or link in these fields proves.
 
     Raises:
-        StepRefusedError: neither does.
+        StepRefusedError: neither is valid.
     """
     if token := fields.get("token"):
         proved = await email_proofs.consume_token(token, purpose, flow.binding.id)
@@ -72,12 +62,12 @@ async def proved_address(purpose: Purpose, flow: Flow, fields: Fields) -> Verifi
     return proved
 
 
-async def send_code(flow: Flow, username: str, browser: Browser | None) -> None:
-    """Mail a code to an address; nothing tells whether anybody has it.
+async def send_code(flow: Flow, username: str, browser: Browser) -> None:
+    """Mail a code to an address. Unknown addresses cause the same work and the same answer.
 
     Raises:
-        StepRefusedError: it is no address.
-        TooManyRequestsError: there were too many mails.
+        StepRefusedError: it is not an address.
+        TooManyRequestsError: too many mails were sent.
     """
     try:
         email = normalise_email(username)
@@ -106,7 +96,7 @@ async def send_code(flow: Flow, username: str, browser: Browser | None) -> None:
 
 
 def mail_link(flow: Flow, step: Step, token: str) -> str:
-    """What the mail links to."""
+    """The link for the mail of a step."""
     return f"{settings().issuer}{path(flow.binding)}/{step}?token={token}"
 
 

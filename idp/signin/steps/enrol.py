@@ -1,25 +1,29 @@
-"""Getting a second factor in the middle of a sign-in, because the application asks for one."""
+"""Setting up a second factor during a sign-in, because the application asks for one."""
 
 from typing import Any
 
 from idp import clock
 from idp.accounts.tables import user_by_id
 from idp.audit.events import record
+from idp.errors import FlowExpiredError
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.reasons import Reason
-from idp.signin import factors, limits, passkeys, recovery_codes, totp
 from idp.signin import flow as flows
+from idp.signin import limits
+from idp.signin.browser import Browser
+from idp.signin.factors import passkeys, recovery_codes, totp
+from idp.signin.factors import service as factors
 from idp.signin.flow import Flow
-from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
+from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import PHISHING_RESISTANT, CompletedStep, State, Step, falls_short
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """An app's secret to scan where that is enough, and what the browser needs to make a passkey."""
-    assert flow.user_id is not None  # noqa: S101 -- the machine puts a first step before this one
+    """The secret for an authenticator app, if that is enough, and the options to create a passkey."""
+    assert flow.user_id is not None  # noqa: S101 -- a first step comes before this one
     user = await user_by_id(flow.user_id)
-    assert user is not None  # noqa: S101 -- the flow goes when its user does
+    assert user is not None  # noqa: S101 -- a flow is deleted with its user
     own = await passkeys.passkeys_of(flow.user_id)
     return {
         "setup": await _setup(flow, user.email),
@@ -44,11 +48,12 @@ async def _setup(flow: Flow, account_name: str) -> totp.Setup | None:
     try:
         return await totp.start_setup(flow.user_id, flow.binding.id, account_name)
     except totp.AlreadyEnabledError:
-        # In another tab, meanwhile.
+        # It was set up in another tab.
         return None
 
 
-async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
+async def verify(flow: Flow, fields: Fields, browser: Browser) -> Fields:
+    """Count the attempt: a code of a new app like one of an old app."""
     assert flow.user_id is not None  # noqa: S101
     if fields.get("action") == "totp":
         await limits.count_second_step(flow.user_id, browser)
@@ -58,15 +63,16 @@ async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> Fields:
 
 
 async def complete(flow: Flow, entered: Fields) -> VerifiedStep:
-    """Keep the new factor, or note that it was put off.
+    """Store the new factor, or note that it was skipped.
 
-    A new factor reaches its level, but says nothing of who made it: it has a time, so that it makes no proof fresher.
+    A new factor reaches its level, but does not prove who created it. Its step has a time, so that it makes no proof
+    fresher.
     """
     assert flow.user_id is not None  # noqa: S101
     match entered.get("action"):
         case "totp" | "passkey" if flow.session_id is not None and not flows.may_enrol(flow.done):
-            # The session that this goes on with became old meanwhile.
-            raise flows.expired()
+            # The session that this flow continues became too old.
+            raise FlowExpiredError
         case "totp" if _target(flow) != PHISHING_RESISTANT:
             return await _enable_totp(flow, entered.get("code", ""))
         case "passkey":
@@ -84,7 +90,8 @@ async def _enable_totp(flow: Flow, code: str) -> VerifiedStep:
         )
     await factors.set_two_step(flow.user_id, True)
     await _tell(flow, "totp_enabled")
-    return VerifiedStep(flow.user_id, CompletedStep(Step.TOTP, ("otp",), clock.timestamp()), codes=await _codes(flow))
+    step = CompletedStep(Step.TOTP, ("otp",), clock.timestamp())
+    return VerifiedStep(flow.user_id, step, recovery_codes=await _codes(flow))
 
 
 async def _add_passkey(flow: Flow, credential: str, name: str) -> VerifiedStep:
@@ -95,11 +102,11 @@ async def _add_passkey(flow: Flow, credential: str, name: str) -> VerifiedStep:
         raise StepRefusedError(str(error), flow.user_id, reason=error.reason) from error
     await _tell(flow, "passkey_added")
     done = CompletedStep(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user"), clock.timestamp())
-    return VerifiedStep(flow.user_id, done, codes=await _codes(flow))
+    return VerifiedStep(flow.user_id, done, recovery_codes=await _codes(flow))
 
 
 async def _codes(flow: Flow) -> tuple[str, ...]:
-    """Recovery codes for whoever has none: without them, a lost phone locks its owner out."""
+    """Recovery codes for a user who has none: without them, a lost phone locks its owner out."""
     assert flow.user_id is not None  # noqa: S101
     if await recovery_codes.count_unused(flow.user_id):
         return ()
@@ -109,6 +116,7 @@ async def _codes(flow: Flow) -> tuple[str, ...]:
 
 
 async def _tell(flow: Flow, what: str) -> None:
+    """Record a new factor, and mail the owner."""
     assert flow.user_id is not None  # noqa: S101
     await record(what, user_id=flow.user_id)
     user = await user_by_id(flow.user_id)

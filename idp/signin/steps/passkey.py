@@ -3,24 +3,27 @@
 from typing import Any
 
 from idp.infra.i18n import gettext as _
-from idp.signin import limits, passkeys
+from idp.signin import limits
+from idp.signin.browser import Browser
+from idp.signin.factors import passkeys
 from idp.signin.flow import Flow
-from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
+from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import CompletedStep, Step
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """What the browser's part of it needs."""
+    """The options of ``navigator.credentials.get()``."""
     return {"passkey_options": await options(flow)}
 
 
 async def options(flow: Flow) -> str:
-    """The request for a passkey, as JSON (WebAuthn section 5.5): of this user, once it is known who it is."""
+    """The request for a passkey as JSON (WebAuthn section 5.5): one of this user, if the user is known."""
     own = await passkeys.passkeys_of(flow.user_id) if flow.user_id is not None else None
     return passkeys.authentication_options(flow.challenge, own)
 
 
-async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> str:
+async def verify(flow: Flow, fields: Fields, browser: Browser) -> str:
+    """Count the attempt."""
     await limits.count_step(browser)
     if not fields.get("credential"):
         raise StepRefusedError(_("Your browser sent no passkey. Try again, or sign in another way."))
@@ -28,9 +31,10 @@ async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> str:
 
 
 async def complete(flow: Flow, entered: str) -> VerifiedStep:
-    """Verify the signature over this flow's challenge."""
+    """Verify the signature over the challenge of this flow and turn."""
     try:
         verified = await passkeys.verify(flow.challenge, entered, user_id=flow.user_id)
     except passkeys.InvalidPasskeyError as error:
         raise StepRefusedError(str(error), flow.user_id, reason=error.reason) from error
-    return VerifiedStep(verified.user_id, CompletedStep(Step.PASSKEY, tuple(passkeys.amr(verified))))
+    step = CompletedStep(Step.PASSKEY, tuple(passkeys.amr(verified)))
+    return VerifiedStep(verified.user_id, step, user_locked=True)

@@ -1,4 +1,4 @@
-"""The second step with one of the codes that were printed for the day when nothing else is at hand."""
+"""The second step with a recovery code, when no other factor is at hand."""
 
 from typing import Any
 
@@ -6,24 +6,28 @@ from idp.accounts.tables import user_by_id
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.reasons import Reason
-from idp.signin import limits, recovery_codes
+from idp.signin import limits
+from idp.signin.browser import Browser
+from idp.signin.factors import recovery_codes
 from idp.signin.flow import Flow
-from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
+from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import CompletedStep, Step
 
 
 async def context(flow: Flow) -> dict[str, Any]:
+    """Nothing."""
     return {}
 
 
-async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> str:
-    assert flow.user_id is not None  # noqa: S101 -- the machine puts a first step before this one
+async def verify(flow: Flow, fields: Fields, browser: Browser) -> str:
+    """Count the attempt."""
+    assert flow.user_id is not None  # noqa: S101 -- a first step comes before this one
     await limits.count_second_step(flow.user_id, browser)
     return fields.get("code", "")
 
 
 async def complete(flow: Flow, entered: str) -> VerifiedStep:
-    """Use a code, once, and tell its owner."""
+    """Use the code, once, and mail its owner."""
     assert flow.user_id is not None  # noqa: S101
     if not await recovery_codes.consume(flow.user_id, entered):
         raise StepRefusedError(

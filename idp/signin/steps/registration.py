@@ -1,4 +1,7 @@
-"""Creating an account, as a way to sign in: first who one is, then the code from the mail that proves it."""
+"""Creating an account, as a way to sign in.
+
+The user first enters their data, and then the code from the mail that proves their address.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -15,8 +18,9 @@ from idp.infra.i18n import gettext as _
 from idp.reasons import Reason
 from idp.signin import flow as flows
 from idp.signin import limits
+from idp.signin.browser import Browser
 from idp.signin.flow import Flow, Registration
-from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
+from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.steps.email_code import mail_link, proved_address, wrong_code
 from idp.signin.transitions import CompletedStep, Step
 
@@ -24,14 +28,14 @@ DONE = CompletedStep(Step.REGISTRATION, ("otp",))
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """Either what to enter, or the address to which a code was sent."""
+    """The data that was entered, or the address to which a code was sent."""
     kept = flow.registration or Registration()
     sent_to = await email_proofs.pending_email(Purpose.REGISTRATION, flow.binding.id) if kept.password_hash else None
     return {"registration": kept, "sent_to": sent_to}
 
 
-async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> Registration | Fields:
-    """What was entered to get an account; or else the fields as they are."""
+async def verify(flow: Flow, fields: Fields, browser: Browser) -> Registration | Fields:
+    """Check and hash what was entered for a new account, or return the fields of another request unchanged."""
     kept = flow.registration or Registration()
     if kept.password_hash and not fields.get("password"):
         if fields.get("action") == "send":
@@ -61,10 +65,10 @@ async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> Registr
 
 
 async def complete(flow: Flow, entered: Registration | Fields) -> VerifiedStep | None:
-    """Keep what was entered and mail a code, or use the code.
+    """Store what was entered and mail a code, or use the code.
 
-    Each mail raises the flow's turn in its transaction. So the code that is live belongs to what the flow keeps at this
-    turn, and the statement that notes the step finds nothing if that was changed meanwhile.
+    Each mail raises the flow's turn in its transaction. So a valid code belongs to what the flow holds at this turn,
+    and the statement that notes the step changes nothing if another request stored something else.
     """
     if isinstance(entered, Registration):
         if entered.invitation_id is not None:
@@ -99,7 +103,7 @@ async def _create_invited(kept: Registration, invitation_id: UUID) -> VerifiedSt
 
 
 async def _create(email: str, kept: Registration) -> VerifiedStep:
-    """The account of an address that was proved, by the code or by the invitation."""
+    """Create the account of an address that was proved by the code or by the invitation."""
     if email != kept.email:
         raise wrong_code()
     user_id = await accounts.create_account(

@@ -1,6 +1,6 @@
-"""Signing in with an account elsewhere, and finding out whose account here that is.
+"""Signing in with an identity at an upstream provider, and finding its account here.
 
-Only issuer and subject tell. Whoever comes for the first time proves an address, or the account that has it already.
+Only issuer and subject identify the account. A new identity must prove an address, or the account that has it already.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ import structlog
 from idp.accounts import email_proofs
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.email_proofs import Purpose
-from idp.accounts.tables import user_by_email, user_by_id
+from idp.accounts.tables import confirm_email, user_by_email, user_by_id
 from idp.audit import unauthenticated_limit
 from idp.audit.events import record
 from idp.federation import authorization_requests, errors, linking, providers
@@ -30,21 +30,22 @@ from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits
+from idp.signin.browser import Browser
 from idp.signin.flow import Flow
-from idp.signin.steps import Browser, Fields, StepRefusedError, VerifiedStep
-from idp.signin.steps.email_code import confirm_email, mail_link, proved_address
+from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
+from idp.signin.steps.email_code import mail_link, proved_address
 from idp.signin.transitions import CompletedStep, Step
 
 log = structlog.get_logger()
 
 
 def available(flow: Flow) -> list[Upstream]:
-    """The providers whose buttons the page has."""
+    """The providers that the page offers."""
     return [one for one in _allowed(flow) if one not in not_fresh(flow)]
 
 
 def not_fresh(flow: Flow) -> list[Upstream]:
-    """Those left out because nobody can tell when somebody signed in there, and that must not be long ago."""
+    """Providers left out because a recent sign-in is required, and they do not report when it took place."""
     return [one for one in _allowed(flow) if flow.max_age is not None and not providers.reauthenticates(one)]
 
 
@@ -53,13 +54,13 @@ def _allowed(flow: Flow) -> list[Upstream]:
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """The providers; or, for somebody who came back from one, the address that is to be proved."""
+    """The identity from a provider, if there is one, and the address that is to be proved."""
     sent_to = await email_proofs.pending_email(Purpose.UPSTREAM, flow.binding.id) if flow.identity else None
     return {"identity": flow.identity, "sent_to": sent_to}
 
 
-async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> ExternalIdentity | Fields:
-    """Who came back; or else the fields as they are, after a mail where one is asked for."""
+async def verify(flow: Flow, fields: Fields, browser: Browser) -> ExternalIdentity | Fields:
+    """The identity in the provider's response; or send a mail if one is asked for, and return the fields unchanged."""
     if fields.get("action") == "send" and "state" not in fields and flow.identity is not None:
         sent_to = await email_proofs.pending_email(Purpose.UPSTREAM, flow.binding.id)
         await _send(flow, fields.get("username") or sent_to or "", browser)
@@ -73,18 +74,18 @@ async def verify(flow: Flow, fields: Fields, browser: Browser | None) -> Externa
 
 
 async def identify(fields: Fields, *, flow_id: str | None = None, session_id: UUID | None = None) -> ExternalIdentity:
-    """Who came back from a provider. The way back counts once.
+    """The identity in the response of a provider. A response is accepted once.
 
     Args:
-        flow_id, session_id: whose it must be: that of a sign-in, or that of a session.
+        flow_id, session_id: the sign-in flow or the session that started the request.
 
     Raises:
-        StepRefusedError: nobody did, in plain words.
+        StepRefusedError: the response is not accepted.
     """
     provider = upstreams.get(fields.get("upstream", ""))
     attempt = await authorization_requests.find(fields["state"], provider.id) if provider else None
-    its_own = attempt is not None and (attempt.flow_id, attempt.session_id) == (flow_id, session_id)
-    if provider is None or attempt is None or not its_own or not await authorization_requests.consume(attempt):
+    expected = attempt is not None and (attempt.flow_id, attempt.session_id) == (flow_id, session_id)
+    if provider is None or attempt is None or not expected or not await authorization_requests.consume(attempt):
         raise StepRefusedError(
             _("This sign-in was used already, or took too long. Start again."), reason=Reason.EXPIRED
         )
@@ -98,7 +99,7 @@ async def identify(fields: Fields, *, flow_id: str | None = None, session_id: UU
 
 
 async def record_failure(provider: Upstream, error: UpstreamError) -> None:
-    """Tell the operator why somebody was not signed in: the event has the kind of it, the log the check that failed."""
+    """Tell the operator why an upstream sign-in failed: the kind of error, and the check that failed."""
     log.warning("upstream_failed", reason=error.reason, error=str(error), host=urlsplit(provider.issuer).hostname)
     detail = {"upstream": provider.id, "reason": error.reason, "check": str(error)}
     await record("upstream_failed", outcome="failure", detail=detail, limit_key=unauthenticated_limit.limit_key())
@@ -108,11 +109,11 @@ def _check_fresh(attempt: StoredRequest, person: UserInfo) -> None:
     if attempt.auth_after is None:
         return
     if person.auth_time is None or person.auth_time < attempt.auth_after.timestamp() - LEEWAY:
-        raise errors.NotReauthenticatedError("The person did not sign in there anew.")
+        raise errors.NotReauthenticatedError("The person did not sign in there again.")
 
 
 def failure_message(error: UpstreamError, name: str) -> str:
-    """What to tell the person."""
+    """The message for the user."""
     match error:
         case errors.SignInCancelledError():
             return _("You did not sign in with %(upstream)s. Choose how to go on.") % {"upstream": name}
@@ -128,7 +129,7 @@ def failure_message(error: UpstreamError, name: str) -> str:
 
 
 async def complete(flow: Flow, entered: ExternalIdentity | Fields) -> VerifiedStep | None:
-    """Find the account, make it, or keep who it is until the person has proved more."""
+    """Find or create the account, or store the identity until the user has proved more."""
     if isinstance(entered, ExternalIdentity):
         return await _resolve(flow, entered, mailed=False)
     if entered.get("action") == "send" or flow.identity is None:
@@ -139,58 +140,59 @@ async def complete(flow: Flow, entered: ExternalIdentity | Fields) -> VerifiedSt
     )
 
 
-async def _resolve(flow: Flow, somebody: ExternalIdentity, *, mailed: bool) -> VerifiedStep | None:
-    """The account of somebody who came back.
+async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> VerifiedStep | None:
+    """The account of an identity.
 
     Args:
-        mailed: the address was proved by a mail of ours, as an email code would have.
+        mailed: the address was proved by a mail of ours, as by an email code.
 
     Returns:
-        None where more is to be proved; who it is is kept meanwhile.
+        None if more must be proved; the identity is stored until then.
     """
-    done = CompletedStep(Step.UPSTREAM, ("fed", "mfa") if somebody.two_factors else ("fed",), somebody.auth_time)
+    done = CompletedStep(Step.UPSTREAM, ("fed", "mfa") if identity.two_factors else ("fed",), identity.auth_time)
     try:
-        user_id = await linking.find_user(somebody)
+        user_id = await linking.find_user(identity)
     except linking.AccountDisabledError as error:
         raise StepRefusedError(
             _("There is no account for you here. Ask those who run this service for one."), reason=error.reason
         ) from error
     if user_id is not None:
         return VerifiedStep(user_id, done)
-    if somebody.email is None or not somebody.email_verified:
-        await flows.store_identity(flow, somebody)
+    if identity.email is None or not identity.email_verified:
+        await flows.store_identity(flow, identity)
         return None
-    if (owner := await linking.find_email_owner(somebody.email)) is not None:
-        flow = await flows.store_identity(flow, somebody)
-        by_mail = mailed and settings().email_code_sign_in and await confirm_email(owner, somebody.email)
+    if (owner := await linking.find_email_owner(identity.email)) is not None:
+        flow = await flows.store_identity(flow, identity)
+        by_mail = mailed and settings().email_code_sign_in and await confirm_email(owner, identity.email)
         return VerifiedStep(owner, CompletedStep(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
-    provider = upstreams.get(somebody.upstream_id)
+    provider = upstreams.get(identity.upstream_id)
     allowed = provider.creates_accounts if provider else None
     if not (settings().registration == "open" if allowed is None else allowed):
         raise StepRefusedError(
             _("There is no account for you here. Ask those who run this service for one."), reason=Reason.UNKNOWN_USER
         )
-    await linking.release_email(somebody.email)
-    user_id = await linking.create_user(somebody)
+    await linking.release_email(identity.email)
+    user_id = await linking.create_user(identity)
     if user_id is None:
         raise StepRefusedError(_("There is an account with this address by now. Sign in with it."))
     return VerifiedStep(user_id, done)
 
 
 async def link_identity(flow: Flow, user_id: UUID) -> None:
-    """Join what somebody brought from elsewhere to the account that they then signed in to, if its address is the one
-    that was proved. In the transaction that ends the sign-in.
+    """Link the identity of a flow to the account that signed in, if its address is the one that was proved.
+
+    In the transaction that finishes the sign-in.
     """
-    somebody = flow.identity
-    if somebody is None or not somebody.email_verified or any(done.step is Step.UPSTREAM for done in flow.done):
+    identity = flow.identity
+    if identity is None or not identity.email_verified or any(done.step is Step.UPSTREAM for done in flow.done):
         return
     user = await user_by_id(user_id)
-    if user is not None and user.email == somebody.email and await linking.link(user_id, somebody):
-        provider = upstreams.get(somebody.upstream_id)
-        await linking.notify(user_id, "identity_linked", provider.name if provider else somebody.upstream_id)
+    if user is not None and user.email == identity.email and await linking.link(user_id, identity):
+        provider = upstreams.get(identity.upstream_id)
+        await linking.notify(user_id, "identity_linked", provider.name if provider else identity.upstream_id)
 
 
-async def _send(flow: Flow, username: str, browser: Browser | None) -> None:
+async def _send(flow: Flow, username: str, browser: Browser) -> None:
     try:
         email = normalise_email(username)
     except InvalidEmailError as error:

@@ -14,7 +14,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import lifecycle
 from idp.mail import outbox
 from idp.oauth.clients.registration import register_client, register_resource_server
-from idp.signin import recovery_codes
+from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
 from tests.admin.console.conftest import Desk, open_desk
 from tests.conftest import MakeUser

@@ -47,7 +47,7 @@ WHOLE = (
     "idp.oauth.repository._REVOKE_ALL_FAMILIES",
     "idp.oauth.authorize.repository._FINISH_ALL",
     # The flows of a user whose password changes, among those of two hours.
-    "idp.signin.flow._ABANDON",
+    "idp.signin.repository._CANCEL_FLOWS",
     # The same of trips to providers.
     "idp.oauth.credentials._LINKS",
     # Checking the trail; and a checkpoint puts all its rows in order.

@@ -1,15 +1,15 @@
-"""What people who are imported bring along to sign in with: an authenticator app, accounts elsewhere."""
+"""Imported ways to sign in: an authenticator app, identities at upstream providers."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from idp.accounts.imports import Identity
 from idp.federation import linking
-from idp.signin import totp
+from idp.signin.factors import totp
 
 
 async def store(user_id: UUID, totp_secret: str | None, identities: Sequence[Identity]) -> None:
-    """Keep it for a user who was just made, in the caller's transaction."""
+    """Store them for a new user, in the caller's transaction."""
     if totp_secret is not None:
         await totp.import_secret(user_id, totp_secret)
     for identity in identities:

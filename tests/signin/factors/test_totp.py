@@ -12,7 +12,7 @@ from idp import clock
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetchrow
 from idp.keys import vault
-from idp.signin import totp
+from idp.signin.factors import totp
 from tests.conftest import MakeUser
 
 #: The session that shows the secret.

@@ -12,8 +12,8 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetch, fetchrow
-from idp.signin import passkeys
-from idp.signin.passkeys import InvalidPasskeyError, VerifiedPasskey
+from idp.signin.factors import passkeys
+from idp.signin.factors.passkeys import InvalidPasskeyError, VerifiedPasskey
 from idp.signin.tables import Passkey
 from tests.conftest import MakeUser
 from tests.support.authenticator import EDDSA, ES256, RS256, Authenticator, decode, encode

@@ -7,7 +7,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetch
-from idp.signin import recovery_codes
+from idp.signin.factors import recovery_codes, repository
 from tests.conftest import MakeUser
 
 
@@ -87,7 +87,7 @@ async def test_only_its_owners(alice: User, make_user: MakeUser) -> None:
     code, *_ = await recovery_codes.generate(alice.id)
     await recovery_codes.generate(bob.id)
     assert not await recovery_codes.consume(bob.id, code)
-    await recovery_codes.delete_all(bob.id)
+    await repository.delete_recovery_codes(bob.id)
     assert await recovery_codes.count_unused(bob.id) == 0
     assert await recovery_codes.count_unused(alice.id) == 10
 

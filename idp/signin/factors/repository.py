@@ -1,0 +1,241 @@
+"""Every statement on passkeys, authenticator apps and recovery codes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from idp import ids
+from idp.infra.db.columns import all_columns
+from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.rows import one
+from idp.signin.subject import FactorColumns
+from idp.signin.tables import Passkey
+
+#: The columns of :class:`idp.signin.subject.FactorColumns`, for the user ``u``.
+FACTOR_COLUMNS = """
+    u.two_step, EXISTS (SELECT FROM passkey WHERE user_id = u.id) AS has_passkey,
+    EXISTS (SELECT FROM totp WHERE user_id = u.id AND confirmed_at IS NOT NULL) AS has_totp,
+    EXISTS (SELECT FROM recovery_code WHERE user_id = u.id AND used_at IS NULL) AS has_recovery_code
+"""
+_FACTORS = f"SELECT {FACTOR_COLUMNS} FROM users AS u WHERE u.id = $1 AND u.disabled_at IS NULL"  # noqa: S608
+_DELETE_FACTORS = (
+    "DELETE FROM totp WHERE user_id = $1",
+    "DELETE FROM passkey WHERE user_id = $1",
+    "DELETE FROM recovery_code WHERE user_id = $1",
+)
+
+
+async def find_factors(user_id: UUID) -> FactorColumns | None:
+    """The factors of a user; None if there is no such user or they are disabled."""
+    return one(FactorColumns, await fetchrow(_FACTORS, user_id))
+
+
+async def delete_factors(user_id: UUID) -> bool:
+    """Delete all factors of a user. Returns whether there was one."""
+    return any([await execute(statement, user_id) for statement in _DELETE_FACTORS])
+
+
+# Passkeys
+
+
+class FoundPasskey(msgspec.Struct, frozen=True):
+    """What a passkey is verified with."""
+
+    id: UUID
+    user_id: UUID
+    public_key: bytes
+    backup_eligible: bool
+
+
+class PasskeyUse(msgspec.Struct, frozen=True):
+    """A use of a passkey that was noted: the signature counter ``before``, and whether it ``grows``."""
+
+    grows: bool
+    before: int
+
+
+class NewPasskey(msgspec.Struct, frozen=True):
+    """A passkey to store."""
+
+    user_id: UUID
+    credential_id: bytes
+    public_key: bytes
+    sign_count: int
+    transports: list[str]
+    aaguid: UUID
+    backup_eligible: bool
+    name: str
+
+
+_INSERT_PASSKEY = f"""
+    INSERT INTO passkey (id, user_id, credential_id, public_key, sign_count, transports, aaguid, backup_eligible, name,
+                         created_at)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, now()
+    WHERE (SELECT count(*) FROM passkey WHERE user_id = $2) < $10
+    ON CONFLICT (credential_id) DO NOTHING
+    RETURNING {all_columns(Passkey)}
+"""  # noqa: S608
+_FIND_PASSKEY = "SELECT id, user_id, public_key, backup_eligible FROM passkey WHERE credential_id = $1"
+# WebAuthn section 7.2: a counter that does not grow points to a copy. Many passkeys do not count at all. A passkey that
+# may be backed up is on several devices, each of which may count for itself: there it is a signal. A passkey that is
+# bound to its device has no legitimate copy: there it is refused.
+_GROWS = "({row}.sign_count < $2 OR ({row}.sign_count = 0 AND $2 = 0))"
+_USE_PASSKEY = f"""
+    UPDATE passkey AS p SET sign_count = $2, last_used_at = now() FROM passkey AS old
+    WHERE p.id = $1 AND old.id = p.id AND (p.backup_eligible OR {_GROWS.format(row="p")})
+    RETURNING {_GROWS.format(row="old")} AS grows, old.sign_count AS before
+"""  # noqa: S608
+_RENAME_PASSKEY = "UPDATE passkey SET name = $3 WHERE user_id = $1 AND id = $2"
+_DELETE_PASSKEY = "DELETE FROM passkey WHERE user_id = $1 AND id = $2"
+
+
+async def passkeys_of(user_id: UUID) -> list[Passkey]:
+    """The passkeys of a user, the oldest first."""
+    return await Passkey.objects().where(Passkey.user_id == user_id).order_by(Passkey.created_at)
+
+
+async def insert_passkey(new: NewPasskey, limit: int) -> Passkey | None:
+    """Store a passkey. None if its credential is known, or the user has ``limit`` passkeys. Lock the user first."""
+    row = await fetchrow(
+        _INSERT_PASSKEY, ids.uuid7(), new.user_id, new.credential_id, new.public_key, new.sign_count, new.transports,
+        new.aaguid, new.backup_eligible, new.name, limit,
+    )  # fmt: skip
+    return Passkey(**row) if row is not None else None
+
+
+async def find_passkey(credential_id: bytes) -> FoundPasskey | None:
+    return one(FoundPasskey, await fetchrow(_FIND_PASSKEY, credential_id))
+
+
+async def use_passkey(passkey_id: UUID, sign_count: int) -> PasskeyUse | None:
+    """Note a use with the counter that the authenticator sent. None if the counter points to a copy of the passkey."""
+    return one(PasskeyUse, await fetchrow(_USE_PASSKEY, passkey_id, sign_count))
+
+
+async def rename_passkey(user_id: UUID, passkey_id: UUID, name: str) -> bool:
+    return bool(await execute(_RENAME_PASSKEY, user_id, passkey_id, name))
+
+
+async def delete_passkey(user_id: UUID, passkey_id: UUID) -> bool:
+    return bool(await execute(_DELETE_PASSKEY, user_id, passkey_id))
+
+
+# Authenticator apps (TOTP)
+
+
+class SealedSecret(msgspec.Struct, frozen=True):
+    """The encrypted secret of an app. ``id`` is part of its associated data."""
+
+    id: UUID
+    secret: bytes
+
+
+class _DeletedTotp(msgspec.Struct, frozen=True):
+    confirmed_at: datetime | None
+
+
+# A pending secret stays the same for its holder for an hour, so that the page can be reloaded after the code was
+# scanned, but nobody who once saw it can wait until it is confirmed.
+_SAME = "t.holder = EXCLUDED.holder AND t.created_at > now() - interval '1 hour'"
+_START_TOTP = f"""
+    INSERT INTO totp AS t (id, user_id, holder, secret, last_step, created_at) VALUES ($1, $2, $3, $4, 0, now())
+    ON CONFLICT (user_id) DO UPDATE SET
+        id = CASE WHEN {_SAME} THEN t.id ELSE EXCLUDED.id END,
+        holder = EXCLUDED.holder,
+        secret = CASE WHEN {_SAME} THEN t.secret ELSE EXCLUDED.secret END,
+        created_at = CASE WHEN {_SAME} THEN t.created_at ELSE EXCLUDED.created_at END
+    WHERE t.confirmed_at IS NULL
+    RETURNING id, secret
+"""  # noqa: S608
+_INSERT_TOTP = """
+    INSERT INTO totp (id, user_id, secret, last_step, created_at, confirmed_at) VALUES ($1, $2, $3, 0, now(), now())
+"""
+_FIND_PENDING_TOTP = "SELECT id, secret FROM totp WHERE user_id = $1 AND holder = $2 AND confirmed_at IS NULL"
+_CONFIRM_TOTP = """
+    UPDATE totp SET confirmed_at = now(), holder = NULL, last_step = $2 WHERE id = $1 AND confirmed_at IS NULL
+"""
+_FIND_TOTP = "SELECT id, secret FROM totp WHERE user_id = $1 AND confirmed_at IS NOT NULL"
+_USE_TOTP = """
+    UPDATE totp SET last_step = $2, last_used_at = now()
+    WHERE id = $1 AND confirmed_at IS NOT NULL AND last_step < $2
+"""
+_DELETE_PENDING_TOTP = "DELETE FROM totp WHERE user_id = $1 AND confirmed_at IS NULL"
+_DELETE_TOTP = "DELETE FROM totp WHERE user_id = $1 RETURNING confirmed_at"
+
+
+async def start_totp(id: UUID, user_id: UUID, holder: str, secret: bytes) -> SealedSecret | None:
+    """Store a pending secret, unless its holder has one that is less than an hour old. Returns the one that counts.
+
+    None if the user has a confirmed app.
+    """
+    return one(SealedSecret, await fetchrow(_START_TOTP, id, user_id, holder, secret))
+
+
+async def insert_totp(id: UUID, user_id: UUID, secret: bytes) -> None:
+    """Store a confirmed app."""
+    await execute(_INSERT_TOTP, id, user_id, secret)
+
+
+async def find_pending_totp(user_id: UUID, holder: str) -> SealedSecret | None:
+    """The pending secret that was shown to a sign-in flow or session."""
+    return one(SealedSecret, await fetchrow(_FIND_PENDING_TOTP, user_id, holder))
+
+
+async def confirm_totp(id: UUID, step: int) -> bool:
+    """Confirm a pending app with the code of a time step. Returns False if it is no longer pending."""
+    return bool(await execute(_CONFIRM_TOTP, id, step))
+
+
+async def find_totp(user_id: UUID) -> SealedSecret | None:
+    """The confirmed app of a user."""
+    return one(SealedSecret, await fetchrow(_FIND_TOTP, user_id))
+
+
+async def use_totp(id: UUID, step: int) -> bool:
+    """Use the code of a time step. Returns False if that step or a later one was used."""
+    return bool(await execute(_USE_TOTP, id, step))
+
+
+async def delete_pending_totp(user_id: UUID) -> int:
+    """Delete a pending app. Returns how many there were."""
+    return await execute(_DELETE_PENDING_TOTP, user_id)
+
+
+async def delete_totp(user_id: UUID) -> bool:
+    """Delete the app of a user, pending or not. Returns whether it was confirmed."""
+    row = one(_DeletedTotp, await fetchrow(_DELETE_TOTP, user_id))
+    return row is not None and row.confirmed_at is not None
+
+
+# Recovery codes
+
+_INSERT_RECOVERY_CODES = """
+    INSERT INTO recovery_code (id, user_id, code_hash, created_at)
+    SELECT id, $1, code_hash, now() FROM unnest($2::uuid[], $3::bytea[]) AS made (id, code_hash)
+"""
+_USE_RECOVERY_CODE = """
+    UPDATE recovery_code SET used_at = now() WHERE user_id = $1 AND code_hash = $2 AND used_at IS NULL
+"""
+_COUNT_RECOVERY_CODES = "SELECT count(*) AS count FROM recovery_code WHERE user_id = $1 AND used_at IS NULL"
+_DELETE_RECOVERY_CODES = "DELETE FROM recovery_code WHERE user_id = $1"
+
+
+async def insert_recovery_codes(user_id: UUID, hashes: Sequence[bytes]) -> None:
+    await execute(_INSERT_RECOVERY_CODES, user_id, [ids.uuid7() for _ in hashes], hashes)
+
+
+async def use_recovery_code(user_id: UUID, code_hash: bytes) -> bool:
+    """Use a code, once. Returns False if it is unknown or used."""
+    return bool(await execute(_USE_RECOVERY_CODE, user_id, code_hash))
+
+
+async def count_recovery_codes(user_id: UUID) -> int:
+    """How many codes of a user are unused."""
+    row = await fetchrow(_COUNT_RECOVERY_CODES, user_id)
+    return row["count"] if row is not None else 0
+
+
+async def delete_recovery_codes(user_id: UUID) -> None:
+    await execute(_DELETE_RECOVERY_CODES, user_id)

@@ -1,0 +1,47 @@
+"""Which second factors a user has, and whether they are always asked for one."""
+
+from uuid import UUID
+
+from idp.accounts import tables as users
+from idp.accounts.users import SignOut
+from idp.audit.events import record
+from idp.infra.db.engine import transaction
+from idp.signin.factors import repository
+from idp.signin.subject import Factors
+
+
+async def factors_of(user_id: UUID) -> Factors | None:
+    """The factors of a user; None if there is no such user or they are disabled."""
+    found = await repository.find_factors(user_id)
+    return found.factors if found is not None else None
+
+
+async def set_two_step(user_id: UUID, wanted: bool) -> bool:
+    """Ask a user for a second factor at every sign-in, or stop asking. Returns whether this is a change."""
+    return await users.set_two_step(user_id, wanted)
+
+
+async def forget_two_step_without_factors(user_id: UUID) -> None:
+    """Stop asking a user who has no second factor left. In the transaction that removes one.
+
+    Recovery codes alone are no factor to ask for at every sign-in.
+    """
+    await users.lock_user(user_id)
+    found = await repository.find_factors(user_id)
+    if found is not None and not (found.has_passkey or found.has_totp):
+        await users.set_two_step(user_id, False)
+
+
+async def remove_all(user_id: UUID, sign_out: SignOut) -> bool:
+    """Remove every second factor of a user who has lost them all. Returns whether there was one.
+
+    Everything that was proved with them ends, because somebody else may have found them.
+    """
+    async with transaction():
+        await users.lock_user(user_id)
+        removed = await repository.delete_factors(user_id)
+        await users.set_two_step(user_id, False)
+        await sign_out(user_id, "factors_removed")
+        if removed:
+            await record("factors_removed", user_id=user_id)
+    return removed

@@ -1,0 +1,124 @@
+"""One-time codes from an authenticator app (TOTP, RFC 6238): six digits by HMAC-SHA-1, a new code every 30 seconds."""
+
+import hmac
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+import pyotp
+
+from idp import clock, ids
+from idp.accounts import typed_codes
+from idp.errors import ConflictError
+from idp.infra.i18n import gettext as _
+from idp.infra.lazy import lazy
+from idp.keys import vault
+from idp.settings import settings
+from idp.signin.factors import repository
+from idp.signin.factors.repository import SealedSecret
+
+if TYPE_CHECKING:
+    import segno
+else:
+    segno = lazy("segno")
+
+STEP = 30
+#: Steps that a clock may be off, either way (RFC 6238 section 5.2).
+WINDOW = 1
+
+
+class AlreadyEnabledError(ConflictError):
+    """The user has an authenticator app, which must be removed before another one is set up."""
+
+
+class Setup(NamedTuple):
+    """A secret to enter in an app: to type, as a URI, and as a QR code of the URI."""
+
+    secret: str
+    uri: str
+    qr_svg: str
+
+
+def _context(row_id: UUID) -> str:
+    return f"totp.secret:{row_id}"
+
+
+async def start_setup(user_id: UUID, holder: str, account_name: str) -> Setup:
+    """Generate a secret for an app; within an hour, return the same one again. A code must confirm it.
+
+    Args:
+        holder: id of the sign-in flow or session that shows the secret. No other one can confirm it: otherwise an app
+            could be enabled whose secret another person has seen.
+        account_name: how the app names the account, such as the email address.
+
+    Raises:
+        AlreadyEnabledError: there is a confirmed one.
+    """
+    row_id = ids.uuid7()
+    generated = vault.seal(pyotp.random_base32().encode(), _context(row_id))
+    stored = await repository.start_totp(row_id, user_id, holder, generated)
+    if stored is None:
+        raise AlreadyEnabledError
+    secret = _open(stored)
+    uri = pyotp.TOTP(secret).provisioning_uri(name=account_name, issuer_name=settings().product_name)
+    return Setup(secret, uri, _qr_svg(uri))
+
+
+def _open(stored: SealedSecret) -> str:
+    return vault.open(stored.secret, _context(stored.id)).decode()
+
+
+def _qr_svg(text: str) -> str:
+    # Black on white with a quiet zone, in dark mode too. The style sheet sets its size.
+    code = segno.make(text, error="m", micro=False)
+    return code.svg_inline(dark="#000", light="#fff", border=4, omitsize=True, title=_("QR code for your app"))
+
+
+async def confirm(user_id: UUID, holder: str, code: str) -> bool:
+    """Enable the app whose secret the holder was shown, with a current code of it. The code is used up."""
+    return await _accept(repository.confirm_totp, await repository.find_pending_totp(user_id, holder), code)
+
+
+async def import_secret(user_id: UUID, secret: str) -> None:
+    """Enable an app whose secret comes from another system, for a new user. In the caller's transaction."""
+    row_id = ids.uuid7()
+    await repository.insert_totp(row_id, user_id, vault.seal(secret.encode(), _context(row_id)))
+
+
+async def verify(user_id: UUID, code: str) -> bool:
+    """Use a code, once. A code of the same or an earlier time step is refused after that (RFC 6238 section 5.2)."""
+    return await _accept(repository.use_totp, await repository.find_totp(user_id), code)
+
+
+async def _accept(use: Callable[[UUID, int], Awaitable[bool]], stored: SealedSecret | None, code: str) -> bool:
+    if stored is None:
+        return False
+    step = _step_of(_open(stored), code)
+    return step is not None and await use(stored.id, step)
+
+
+def _step_of(secret: str, code: str) -> int | None:
+    """The time step of a code, among those that are accepted now."""
+    digits = typed_codes.normalise_code(code)
+    if not re.fullmatch("[0-9]{6}", digits):
+        return None
+    now = clock.timestamp() // STEP
+    hotp = pyotp.HOTP(secret)
+    steps = range(now - WINDOW, now + WINDOW + 1)
+    return max((step for step in steps if hmac.compare_digest(hotp.at(step), digits)), default=None)
+
+
+async def delete_pending(user_id: UUID) -> int:
+    """Delete a secret that no code has confirmed. Returns how many there were."""
+    return await repository.delete_pending_totp(user_id)
+
+
+async def enabled(user_id: UUID) -> bool:
+    """Whether the user has a confirmed app."""
+    return await repository.find_totp(user_id) is not None
+
+
+async def disable(user_id: UUID) -> bool:
+    """Remove the app, confirmed or pending. Returns whether there was a confirmed one."""
+    return await repository.delete_totp(user_id)

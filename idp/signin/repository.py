@@ -1,0 +1,426 @@
+"""Every statement on sessions, sign-in flows and devices.
+
+Factors have a repository of their own (:mod:`idp.signin.factors.repository`). A function that changes something says
+what it changes by one conditional statement, and returns what it changed: nothing if the condition does not hold.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.rows import one
+from idp.signin.browser import Browser, BrowserBinding
+from idp.signin.factors.repository import FACTOR_COLUMNS
+from idp.signin.subject import SignInSubject
+
+# The user who signs in
+
+
+def _subject_by(column: str) -> str:
+    return f"""
+        SELECT u.id, u.email, u.name, u.password_hash, u.disabled_at IS NOT NULL AS disabled, {FACTOR_COLUMNS},
+               d.id AS device_id, coalesce(d.trusted_until > now(), false) AS trusts_device, s.id AS session_id
+        FROM users AS u
+        LEFT JOIN device AS d ON d.token_hash = $2 AND d.user_id = u.id AND d.expires_at > now()
+        LEFT JOIN session AS s
+            ON s.token_hash = $3 AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
+        WHERE u.{column} = $1
+    """  # noqa: S608
+
+
+_SUBJECT_BY_ID = _subject_by("id")
+_SUBJECT_BY_EMAIL = _subject_by("email")
+
+
+async def subject_by_id(user_id: UUID, browser: Browser) -> SignInSubject | None:
+    """A user at a browser. Lock the user first for a decision that the transaction acts upon."""
+    return one(SignInSubject, await fetchrow(_SUBJECT_BY_ID, user_id, browser.device_hash, browser.session_hash))
+
+
+async def subject_by_email(email: str | None, browser: Browser) -> SignInSubject | None:
+    """The user of a normalised email address, at a browser. None runs the statement too, so it takes the same time."""
+    return one(SignInSubject, await fetchrow(_SUBJECT_BY_EMAIL, email, browser.device_hash, browser.session_hash))
+
+
+# Sessions
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """A live session. ``stale``: ``last_seen_at`` is to be written again."""
+
+    id: UUID
+    user_id: UUID
+    auth_time: datetime
+    steps: list[str]
+    amr: list[str]
+    acr: str
+    stale: bool
+
+
+class LockedSession(msgspec.Struct, frozen=True):
+    """The sign-in of a session that is locked. ``age`` is in seconds."""
+
+    age: float
+    auth_time: datetime
+    steps: list[str]
+
+
+class NewSession(msgspec.Struct, frozen=True):
+    """A session to store. ``auth_time`` None is now; ``lifetime`` is in seconds."""
+
+    id: UUID
+    token_hash: bytes
+    user_id: UUID
+    steps: list[str]
+    amr: list[str]
+    acr: str
+    user_agent: str
+    ip_address: str
+    lifetime: float
+    auth_time: datetime | None = None
+
+
+_LIVE_SESSION = """
+    s.token_hash = $1 AND s.ended_at IS NULL AND s.expires_at > now()
+    AND s.last_seen_at > now() - make_interval(secs => $2)
+    AND u.id = s.user_id AND u.disabled_at IS NULL
+"""
+_FIND_SESSION = f"""
+    SELECT s.id, s.user_id, s.auth_time, s.steps, s.amr, s.acr, s.last_seen_at < now() - $3::interval AS stale
+    FROM session AS s, users AS u WHERE {_LIVE_SESSION}
+"""  # noqa: S608
+_TOUCH_SESSION = f"UPDATE session AS s SET last_seen_at = now() FROM users AS u WHERE {_LIVE_SESSION}"  # noqa: S608
+# The user first, as everything that locks both does. Not FOR SHARE: two requests of one person that change the user
+# would deadlock.
+_LOCK_SESSION = """
+    SELECT extract(epoch FROM now() - s.auth_time)::float8 AS age, s.auth_time, s.steps FROM users AS u, session AS s
+    WHERE u.id = $1 AND u.disabled_at IS NULL
+      AND s.id = $2 AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
+    FOR NO KEY UPDATE OF u FOR SHARE OF s
+"""
+_INSERT_SESSION = """
+    INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, user_agent, ip_address,
+                         created_at, last_seen_at, expires_at)
+    VALUES ($1, $2, $3, coalesce($4, now()), $5, $6, $7, $8, $9, now(), now(), now() + make_interval(secs => $10))
+    RETURNING auth_time
+"""
+_RENEW_SESSION = """
+    UPDATE session SET token_hash = $3, auth_time = now(), last_seen_at = now(), steps = $4, amr = $5, acr = $6
+    WHERE id = $1 AND user_id = $2 AND ended_at IS NULL AND expires_at > now()
+    RETURNING auth_time
+"""
+_END_SESSION = "UPDATE session SET ended_at = now() WHERE id = $1 AND ended_at IS NULL"
+_END_OTHER_SESSIONS = """
+    UPDATE session SET ended_at = now()
+    WHERE (token_hash = $1 OR user_id = $2) AND id <> $3 AND ended_at IS NULL
+"""
+_STORE_CHALLENGE = "UPDATE session SET challenge = $2 WHERE id = $1"
+_CONSUME_CHALLENGE = """
+    UPDATE session AS s SET challenge = NULL FROM session AS old
+    WHERE s.id = $1 AND old.id = s.id AND s.challenge IS NOT NULL AND s.ended_at IS NULL AND s.expires_at > now()
+    RETURNING old.challenge
+"""
+
+
+async def find_session(token_hash: bytes, idle_lifetime: float, precision: timedelta) -> SessionRow | None:
+    """The live session of a token.
+
+    Args:
+        idle_lifetime: seconds without use after which it ends.
+        precision: age at which ``last_seen_at`` is stale.
+    """
+    return one(SessionRow, await fetchrow(_FIND_SESSION, token_hash, idle_lifetime, precision))
+
+
+async def touch_session(token_hash: bytes, idle_lifetime: float) -> None:
+    """Note that a live session was used."""
+    await execute(_TOUCH_SESSION, token_hash, idle_lifetime)
+
+
+async def lock_session(user_id: UUID, session_id: UUID) -> LockedSession | None:
+    """Lock a live session and its user until the end of the transaction. None if it ended or the user is disabled."""
+    return one(LockedSession, await fetchrow(_LOCK_SESSION, user_id, session_id))
+
+
+async def insert_session(new: NewSession) -> datetime:
+    """Store a session. Returns its ``auth_time``."""
+    row = await fetchrow(
+        _INSERT_SESSION, new.id, new.token_hash, new.user_id, new.auth_time, new.steps, new.amr, new.acr,
+        new.user_agent, new.ip_address, new.lifetime,
+    )  # fmt: skip
+    assert row is not None  # noqa: S101 -- INSERT … RETURNING gives its row
+    auth_time: datetime = row["auth_time"]
+    return auth_time
+
+
+async def renew_session(new: NewSession) -> datetime | None:
+    """Carry on a session with a new token and a new sign-in. Returns its ``auth_time``; None if it ended."""
+    row = await fetchrow(_RENEW_SESSION, new.id, new.user_id, new.token_hash, new.steps, new.amr, new.acr)
+    return row["auth_time"] if row is not None else None
+
+
+async def end_session(session_id: UUID) -> bool:
+    """End a session. Returns whether it was live."""
+    return bool(await execute(_END_SESSION, session_id))
+
+
+async def end_other_sessions(session_id: UUID, *, token_hash: bytes | None, user_id: UUID | None) -> None:
+    """End the session of a token and all sessions of a user, where given, except for one."""
+    await execute(_END_OTHER_SESSIONS, token_hash, user_id, session_id)
+
+
+async def store_challenge(session_id: UUID, challenge: bytes) -> None:
+    """Store what the next new passkey of a session must sign."""
+    await execute(_STORE_CHALLENGE, session_id, challenge)
+
+
+async def consume_challenge(session_id: UUID) -> bytes | None:
+    """The stored challenge of a live session, once."""
+    row = await fetchrow(_CONSUME_CHALLENGE, session_id)
+    return bytes(row["challenge"]) if row is not None else None
+
+
+# Flows
+
+
+class NewFlow(msgspec.Struct, frozen=True):
+    """A flow to store. ``lifetime`` is in seconds; ``display`` and ``registration`` are JSON."""
+
+    binding: BrowserBinding
+    return_to: str
+    cancel_to: str | None
+    login_hint: str
+    display: str | None
+    acr: str
+    required: str
+    max_age: int | None
+    user_id: UUID | None
+    session_id: UUID | None
+    done: list[str]
+    registration: str | None
+    lifetime: float
+
+
+class FlowRow(msgspec.Struct, frozen=True):
+    """A flow. ``display``, ``registration`` and ``identity`` are JSON."""
+
+    return_to: str
+    cancel_to: str | None
+    login_hint: str
+    display: str | None
+    acr: str
+    required_acr: str
+    max_age: int | None
+    user_id: UUID | None
+    session_id: UUID | None
+    done: list[str]
+    turn: int
+    registration: str | None
+    identity: str | None
+    created_at: datetime
+    finished: bool
+    live: bool
+
+
+class FlowVersion(msgspec.Struct, frozen=True):
+    """A flow as a request read it: its turn is part of the condition of every change.
+
+    ``moves_to`` is the binding under which it goes on, where the change moves it to a new key.
+    """
+
+    binding: BrowserBinding
+    turn: int
+    moves_to: BrowserBinding
+
+
+class NotedStep(msgspec.Struct, frozen=True):
+    """What a flow holds after a step was added. ``identity`` is JSON."""
+
+    identity: str | None
+
+
+_INSERT_FLOW = """
+    INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, acr, required_acr,
+                             max_age, user_id, session_id, done, registration, turn, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, now(), now() + make_interval(secs => $14))
+"""
+_FIND_FLOW = """
+    SELECT return_to, cancel_to, login_hint, display, acr, required_acr, max_age, user_id, session_id, done, turn,
+           registration, identity, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
+    FROM signin_flow WHERE id = $1 AND browser_hash = $2
+"""
+_FLOW_IS_LIVE = "SELECT FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
+#: The flow of a :class:`FlowVersion`, if nothing changed or ended it meanwhile.
+_THIS_VERSION = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
+_STORE_REGISTRATION, _STORE_IDENTITY = (
+    f"UPDATE signin_flow SET {column} = $6, turn = turn + 1, id = $4, browser_hash = $5 WHERE {_THIS_VERSION}"  # noqa: S608
+    for column in ("registration", "identity")
+)
+_NOTE_STEP = f"""
+    UPDATE signin_flow SET user_id = $6, done = done || $7::text, turn = turn + 1, registration = NULL,
+                           id = $4, browser_hash = $5, finished_at = CASE WHEN $8 THEN now() END
+    WHERE {_THIS_VERSION} AND (user_id IS NULL OR user_id = $6)
+    RETURNING identity
+"""  # noqa: S608
+# At its former address, a flow that moved is finished and leads to the new one.
+_FORWARD_FLOW = """
+    INSERT INTO signin_flow (id, browser_hash, return_to, login_hint, acr, required_acr, done, user_id, kept_form,
+                             created_at, expires_at, finished_at)
+    SELECT $1, $2, $4, '', acr, required_acr, ARRAY[]::text[], CASE WHEN kept_form IS NOT NULL THEN user_id END,
+           kept_form, created_at, expires_at, now()
+    FROM signin_flow WHERE id = $3
+"""
+_FINISH_FLOW = """
+    UPDATE signin_flow SET finished_at = now()
+    WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()
+"""
+_CANCEL_FLOWS = """
+    UPDATE signin_flow SET finished_at = now() WHERE user_id = $1 AND finished_at IS NULL AND expires_at > now()
+"""
+_STORE_FORM = "UPDATE signin_flow SET kept_form = $3 WHERE id = $1 AND browser_hash = $2"
+_STORED_FORM = """
+    SELECT kept_form FROM signin_flow WHERE id = $1 AND user_id = $2 AND finished_at IS NOT NULL AND expires_at > now()
+"""
+
+
+async def insert_flow(new: NewFlow) -> None:
+    await execute(
+        _INSERT_FLOW, new.binding.id, new.binding.hash, new.return_to, new.cancel_to, new.login_hint, new.display,
+        new.acr, new.required, new.max_age, new.user_id, new.session_id, new.done, new.registration, new.lifetime,
+    )  # fmt: skip
+
+
+async def find_flow(binding: BrowserBinding) -> FlowRow | None:
+    """The flow of a binding, finished and expired ones too."""
+    return one(FlowRow, await fetchrow(_FIND_FLOW, binding.id, binding.hash))
+
+
+async def flow_is_live(id: str) -> bool:
+    """Whether there is an unfinished flow of this id, of whichever browser."""
+    return await fetchrow(_FLOW_IS_LIVE, id) is not None
+
+
+async def store_registration(flow: FlowVersion, registration: str | None) -> bool:
+    """Store what was entered to register, as JSON. Returns False if the flow changed or ended."""
+    return await _store_in_flow(_STORE_REGISTRATION, flow, registration)
+
+
+async def store_identity(flow: FlowVersion, identity: str) -> bool:
+    """Store an identity at an upstream provider, as JSON. Returns False if the flow changed or ended."""
+    return await _store_in_flow(_STORE_IDENTITY, flow, identity)
+
+
+async def _store_in_flow(statement: str, flow: FlowVersion, value: str | None) -> bool:
+    return bool(await execute(statement, *_version(flow), value))
+
+
+async def note_step(flow: FlowVersion, user_id: UUID, step: str, *, finish: bool) -> NotedStep | None:
+    """Add a completed step of a user to a flow, and finish the flow if asked to. None if it changed or ended."""
+    return one(NotedStep, await fetchrow(_NOTE_STEP, *_version(flow), user_id, step, finish))
+
+
+def _version(flow: FlowVersion) -> tuple[object, ...]:
+    return flow.binding.id, flow.binding.hash, flow.turn, flow.moves_to.id, flow.moves_to.hash
+
+
+async def forward_flow(old: BrowserBinding, new: BrowserBinding, path: str) -> None:
+    """Leave a finished flow under the former binding of one that moved, which leads to ``path``."""
+    await execute(_FORWARD_FLOW, old.id, old.hash, new.id, path)
+
+
+async def finish_flow(binding: BrowserBinding) -> bool:
+    """Finish a flow. Returns whether it was live."""
+    return bool(await execute(_FINISH_FLOW, binding.id, binding.hash))
+
+
+async def cancel_flows(user_id: UUID) -> None:
+    """Finish every unfinished flow of a user."""
+    await execute(_CANCEL_FLOWS, user_id)
+
+
+async def store_form(binding: BrowserBinding, sealed: bytes) -> None:
+    """Store an encrypted form with a flow."""
+    await execute(_STORE_FORM, binding.id, binding.hash, sealed)
+
+
+async def stored_form(id: str, user_id: UUID) -> bytes | None:
+    """The encrypted form of a flow that this user finished."""
+    row = await fetchrow(_STORED_FORM, id, user_id)
+    return bytes(row["kept_form"]) if row is not None and row["kept_form"] is not None else None
+
+
+# Devices
+
+
+class KnownDevice(msgspec.Struct, frozen=True):
+    """A browser that a user signed in with before.
+
+    Attributes:
+        id: stays when the cookie is replaced.
+        email: the user's address.
+        second_step: the user has used a second factor there.
+    """
+
+    id: UUID
+    email: str
+    second_step: bool
+
+
+class DeviceUse(msgspec.Struct, frozen=True):
+    """A sign-in at a device. Times are in seconds; ``trusted_for`` None leaves its trust as it is."""
+
+    user_id: UUID
+    token_hash: bytes
+    trusted_for: float | None
+    second_step: bool
+    lifetime: float
+
+
+_FIND_DEVICE = """
+    SELECT d.id, u.email, d.second_step_at IS NOT NULL AS second_step
+    FROM device AS d JOIN users AS u ON u.id = d.user_id
+    WHERE d.token_hash = $1 AND d.expires_at > now() AND u.disabled_at IS NULL
+    AND ($2::uuid IS NULL OR u.id = $2) AND ($3::text IS NULL OR u.email = $3)
+    ORDER BY d.id LIMIT 1
+"""
+_MOVE_DEVICE = """
+    UPDATE device SET token_hash = $2,
+           trusted_until = CASE WHEN user_id = $3
+               THEN coalesce(now() + make_interval(secs => $4), trusted_until) ELSE trusted_until END,
+           second_step_at = CASE WHEN user_id = $3 AND $5 THEN now() ELSE second_step_at END,
+           expires_at = CASE WHEN user_id = $3 THEN now() + make_interval(secs => $6) ELSE expires_at END
+    WHERE token_hash = $1 RETURNING user_id
+"""
+_INSERT_DEVICE = """
+    INSERT INTO device (id, token_hash, user_id, created_at, trusted_until, second_step_at, expires_at)
+    VALUES ($1, $2, $3, now(), now() + make_interval(secs => $4), CASE WHEN $5::boolean THEN now() END,
+            now() + make_interval(secs => $6))
+"""
+_DISTRUST_DEVICES = """
+    UPDATE device SET trusted_until = NULL, second_step_at = NULL
+    WHERE user_id = $1 AND (trusted_until IS NOT NULL OR second_step_at IS NOT NULL)
+"""
+
+
+async def find_device(token_hash: bytes, user_id: UUID | None, email: str | None) -> KnownDevice | None:
+    """The device of a token, for a user if one is given; else for the first user who signed in there."""
+    return one(KnownDevice, await fetchrow(_FIND_DEVICE, token_hash, user_id, email))
+
+
+async def move_device(token_hash: bytes, use: DeviceUse) -> bool:
+    """Move all users of a device to its new token. Returns whether the user of this sign-in is among them."""
+    rows = await fetch(
+        _MOVE_DEVICE, token_hash, use.token_hash, use.user_id, use.trusted_for, use.second_step, use.lifetime
+    )
+    return use.user_id in {row["user_id"] for row in rows}
+
+
+async def insert_device(id: UUID, use: DeviceUse) -> None:
+    await execute(_INSERT_DEVICE, id, use.token_hash, use.user_id, use.trusted_for, use.second_step, use.lifetime)
+
+
+async def distrust_devices(user_id: UUID) -> None:
+    """End the trust of a user in all their devices. The devices stay known."""
+    await execute(_DISTRUST_DEVICES, user_id)
