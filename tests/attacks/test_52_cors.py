@@ -5,11 +5,11 @@ import secrets
 import httpx
 import pytest
 
-from idp.oauth.clients.registration import disable_client
-from tests.conftest import MakeClient
+from idp.oauth.clients.registration import disable_client, register_client
+from tests.conftest import MakeClient, until_known
 from tests.support.oauth import RelyingParty
 from tests.support.routes import Route, routes
-from tests.support.server import Server
+from tests.support.server import TLS, Server
 
 OWN = "https://cors.example.com"
 #: What is not a client's origin, though a careless comparison may take it for one.
@@ -34,10 +34,19 @@ WITH_CREDENTIALS = {"/token", "/revoke"} | OPEN
 WITHOUT_CREDENTIALS = {"/challenge", "/challenge/forgot", "/challenge/reset"}
 
 
+@pytest.fixture(scope="module")
+async def registered(db: str, server: Server) -> tuple[str, str | None]:
+    """A client with an origin that the client of no other file has, which the server knows, and its secret."""
+    client, secret = await register_client(client_name="Test client", redirect_uris=[f"{OWN}/callback"], scope="openid")
+    async with httpx.AsyncClient(verify=TLS) as http:
+        await until_known(RelyingParty(server.issuer, http, client.client_id, secret))
+    return client.client_id, secret
+
+
 @pytest.fixture
-async def client(make_client: MakeClient) -> RelyingParty:
-    """A client with an origin that no other test's has."""
-    return await make_client(redirect_uris=[f"{OWN}/callback"])
+def client(server: Server, http: httpx.AsyncClient, registered: tuple[str, str | None]) -> RelyingParty:
+    """That client, without the cookies of the test before."""
+    return RelyingParty(server.issuer, http, *registered)
 
 
 async def ask(client: httpx.AsyncClient, url: str, method: str, origin: str | None) -> list[httpx.Response]:
