@@ -6,14 +6,13 @@ from uuid import UUID
 
 import msgspec
 
+from idp.admin import repository
 from idp.admin.roles import Permission, Role, lock_user, permissions, roles_of
 from idp.errors import PermissionDeniedError
-from idp.infra.db.engine import authority, fetch
+from idp.infra.db.engine import authority
 from idp.oauth.clients import repository as clients
 from idp.oauth.clients.models import ResourceServer
 from idp.settings import settings
-
-_HOLD_ROLES = "SELECT role FROM admin_role WHERE user_id = $1 FOR SHARE"
 
 #: Prefix of the scopes of the admin API.
 SCOPE_PREFIX = "admin:"
@@ -63,7 +62,7 @@ async def hold_roles(caller: Caller) -> None:
     Raises:
         PermissionDeniedError: a role was revoked meanwhile.
     """
-    if not caller.roles <= {row["role"] for row in await fetch(_HOLD_ROLES, caller.user_id)}:
+    if not caller.roles <= set(await repository.lock_roles(caller.user_id)):
         raise PermissionDeniedError("Your role was taken meanwhile.")
 
 

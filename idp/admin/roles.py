@@ -9,8 +9,9 @@ from enum import StrEnum
 from uuid import UUID
 
 from idp.accounts.last_owner import check_owner_remains
+from idp.admin import repository
 from idp.audit.events import record
-from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.infra.db.engine import fetchrow, transaction
 
 
 class Permission(StrEnum):
@@ -72,12 +73,6 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 }
 
 _LOCK_USER = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
-_ROLES_OF = "SELECT role FROM admin_role WHERE user_id = $1"
-_GRANT = """
-INSERT INTO admin_role (id, user_id, role, granted_by, granted_at) VALUES (gen_random_uuid(), $1, $2, $3, now())
-ON CONFLICT DO NOTHING
-"""
-_REVOKE = "DELETE FROM admin_role WHERE user_id = $1 AND role = $2"
 
 
 def permissions(roles: Collection[Role]) -> frozenset[Permission]:
@@ -87,7 +82,7 @@ def permissions(roles: Collection[Role]) -> frozenset[Permission]:
 
 async def roles_of(user_id: UUID) -> frozenset[Role]:
     """Return the roles of a user. Read for every request, so that a revoked role ends at once."""
-    return frozenset(Role(row["role"]) for row in await fetch(_ROLES_OF, user_id))
+    return frozenset(map(Role, await repository.roles_of(user_id)))
 
 
 async def lock_user(user_id: UUID) -> None:
@@ -99,7 +94,7 @@ async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
     """Give a user a role. Returns False if the user had it already."""
     async with transaction():
         await lock_user(user_id)
-        if not await execute(_GRANT, user_id, role, granted_by):
+        if not await repository.grant(user_id, role, granted_by):
             return False
         await record("admin_role_granted", user_id=user_id, detail={"role": role})
     return True
@@ -114,7 +109,7 @@ async def revoke(user_id: UUID, role: Role) -> bool:
     async with transaction():
         if role is Role.OWNER:
             await check_owner_remains(user_id)
-        if not await execute(_REVOKE, user_id, role):
+        if not await repository.revoke(user_id, role):
             return False
         await record("admin_role_revoked", user_id=user_id, detail={"role": role})
     return True

@@ -1,0 +1,117 @@
+"""Every statement on roles, the set-up and idempotent responses (docs/decisions/0045-repositories.md)."""
+
+from uuid import UUID
+
+import msgspec
+
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.rows import one
+
+# Roles
+
+_ROLES_OF = "SELECT role FROM admin_role WHERE user_id = $1"
+_LOCK_ROLES = "SELECT role FROM admin_role WHERE user_id = $1 FOR SHARE"
+_GRANT = """
+INSERT INTO admin_role (id, user_id, role, granted_by, granted_at) VALUES (gen_random_uuid(), $1, $2, $3, now())
+ON CONFLICT DO NOTHING
+"""
+_REVOKE = "DELETE FROM admin_role WHERE user_id = $1 AND role = $2"
+
+
+async def roles_of(user_id: UUID) -> list[str]:
+    """Return the roles of a user."""
+    return [row["role"] for row in await fetch(_ROLES_OF, user_id)]
+
+
+async def lock_roles(user_id: UUID | None) -> list[str]:
+    """Return the roles of a user and lock them until the end of the transaction."""
+    return [row["role"] for row in await fetch(_LOCK_ROLES, user_id)]
+
+
+async def grant(user_id: UUID, role: str, granted_by: str) -> bool:
+    """Give a user a role. Returns False if the user had it already."""
+    return bool(await execute(_GRANT, user_id, role, granted_by))
+
+
+async def revoke(user_id: UUID, role: str) -> bool:
+    """Revoke a role of a user. Returns False if the user did not have it."""
+    return bool(await execute(_REVOKE, user_id, role))
+
+
+# The set-up
+
+_OPEN = """
+INSERT INTO setup (id, token_hash, created_at)
+SELECT 1, $1, now() WHERE NOT EXISTS (SELECT FROM admin_role)
+ON CONFLICT (id) DO UPDATE SET token_hash = excluded.token_hash, created_at = now()
+WHERE setup.completed_at IS NULL
+RETURNING id
+"""
+_IS_OPEN = """
+SELECT id FROM setup WHERE token_hash = $1 AND completed_at IS NULL AND NOT EXISTS (SELECT FROM admin_role)
+"""
+_COMPLETE = """
+UPDATE setup SET completed_at = now() WHERE token_hash = $1 AND completed_at IS NULL
+AND NOT EXISTS (SELECT FROM admin_role) RETURNING id
+"""
+_CLOSE = """
+INSERT INTO setup (id, created_at, completed_at) VALUES (1, now(), now())
+ON CONFLICT (id) DO UPDATE SET completed_at = coalesce(setup.completed_at, now())
+"""
+
+
+async def open_setup(token_hash: bytes) -> bool:
+    """Store the hash of a new token. Returns False if the set-up is complete or there is an admin."""
+    return await fetchrow(_OPEN, token_hash) is not None
+
+
+async def is_setup_open(token_hash: bytes) -> bool:
+    """Return whether the set-up can be completed with this token."""
+    return await fetchrow(_IS_OPEN, token_hash) is not None
+
+
+async def complete_setup(token_hash: bytes) -> bool:
+    """Complete the set-up. Of concurrent calls, one returns True."""
+    return await fetchrow(_COMPLETE, token_hash) is not None
+
+
+async def close_setup() -> None:
+    """Mark the set-up as complete without a token."""
+    await execute(_CLOSE)
+
+
+# Idempotent responses
+
+_CLAIM = """
+INSERT INTO idempotent_answer (id, request_hash, headers, created_at, expires_at)
+VALUES ($1, $2, '{}', now(), now() + make_interval(secs => $3))
+ON CONFLICT (id) DO UPDATE SET request_hash = excluded.request_hash, status = NULL, body = NULL,
+    expires_at = excluded.expires_at WHERE idempotent_answer.expires_at <= now()
+RETURNING id
+"""
+_STORE = "UPDATE idempotent_answer SET status = $2, headers = $3, body = $4 WHERE id = $1"
+_FIND = "SELECT request_hash, status, headers, body FROM idempotent_answer WHERE id = $1"
+
+
+class StoredResponse(msgspec.Struct, frozen=True):
+    """The response to an earlier request with the same key. ``headers`` is JSON, ``body`` is encrypted."""
+
+    request_hash: bytes
+    status: int
+    headers: str
+    body: bytes
+
+
+async def claim_key(key: bytes, request_hash: bytes, seconds: int) -> bool:
+    """Insert an idempotency key. Waits for a concurrent transaction with the same key; False if it was used."""
+    return await fetchrow(_CLAIM, key, request_hash, seconds) is not None
+
+
+async def store_response(key: bytes, status: int, headers: str, body: bytes) -> None:
+    """Store the response of a claimed key."""
+    await execute(_STORE, key, status, headers, body)
+
+
+async def find_response(key: bytes) -> StoredResponse | None:
+    """Return the stored response of a key."""
+    return one(StoredResponse, await fetchrow(_FIND, key))
