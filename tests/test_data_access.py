@@ -44,7 +44,6 @@ NOT_YET: frozenset[str] = frozenset(
         "idp.keys.root_key",
         "idp.keys.rotation_job",
         "idp.oauth.credentials",
-        "idp.oauth.sign_out",
         "idp.selfservice.data",
         "idp.selfservice.devices",
     }

@@ -1,4 +1,4 @@
-"""Log-out at the client's wish (OpenID Connect RP-Initiated Logout 1.0)."""
+"""OpenID Connect RP-Initiated Logout 1.0."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,21 +30,21 @@ from idp.signin.transitions import Step
 AnyRequest = Request[Any, Any, Any]
 log = structlog.get_logger()
 
-#: The cookie that keeps what a client asked for while the person is at a provider, and its lifetime.
+#: The cookie that keeps the logout request while the browser is at an upstream, and its lifetime in seconds.
 RETURN, RETURN_SECONDS = "logout", 600
-#: How the browser is sent on: by a redirect, or after a form by a page (:func:`idp.http.pages.navigate`).
+#: Sends the browser on: a redirect, or a page after a form (:func:`idp.http.pages.navigate`).
 Send = Callable[[str, Sequence[Cookie]], Response[Any]]
 PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
 
 
 class _LogoutRequest:
-    """A validated log-out request (section 2).
+    """A validated logout request (section 2).
 
     Attributes:
-        client: the client that asks, if it said who it is.
-        sid: the session that the hint speaks of.
-        doubtful: the hint cannot be verified: the person is asked, as without one.
-        location: where the browser goes afterwards; None for our own page.
+        client: the client, if the request names it.
+        sid: the session that the hint names.
+        doubtful: the hint cannot be verified, so the user is asked, as without a hint.
+        location: where the browser goes afterwards; None for a page of this server.
     """
 
     def __init__(self, parameters: dict[str, str]) -> None:
@@ -56,7 +56,7 @@ class _LogoutRequest:
 
     @staticmethod
     def _hint(parameters: dict[str, str]) -> tuple[dict[str, Any], bool]:
-        """What the hint says, and whether there is one that cannot be verified: it says nothing."""
+        """The claims of the hint, and whether there is a hint that cannot be verified."""
         if "id_token_hint" not in parameters:
             return {}, False
         try:
@@ -88,7 +88,7 @@ class _LogoutRequest:
         if uri is None:
             return None
         if self.client is None and self.doubtful:
-            # Nobody is sent there, but whoever wants to sign out does.
+            # The user signs out all the same, and is not redirected.
             return None
         if self.client is None:
             raise _refused(
@@ -111,15 +111,15 @@ def _refused(message: str, hint: str) -> PageError:
 
 @route("/logout", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.ENTRY}, status_code=200)
 async def logout(request: AnyRequest) -> Response[Any]:
-    """Sign out: at once when the hint proves that the client speaks of this very session, else after a question."""
+    """Sign out: at once if the hint names this session, otherwise after the user confirms."""
     if request.method == HttpMethod.POST:
-        # Another site's POST arrives without our SameSite cookies; a GET brings them.
+        # A cross-site POST has no SameSite cookies; the GET after the redirect has them.
         return see_other(f"/logout?{urlencode(_LogoutRequest(await forms.form(request)).parameters)}")
     asked = _LogoutRequest(forms.query(request))
     session = await current_session(request)
     if session is None:
         return _signed_out(asked, cookies.delete(cookies.SESSION), see_other)
-    elsewhere = await _elsewhere(session)
+    elsewhere = await _upstream_logout(session)
     if asked.sid == str(session.id):
         await sessions.end(session)
         return _leave(asked, elsewhere, cookies.delete(cookies.SESSION), see_other)
@@ -136,7 +136,7 @@ async def logout(request: AnyRequest) -> Response[Any]:
 
 @post("/logout/confirm", opt={"access": Access.PAGE}, status_code=200)
 async def confirm_logout(request: AnyRequest) -> Response[Any]:
-    """The person's answer. What the client asked for is validated again: it came back through the browser."""
+    """Handle the user's answer. The logout request is validated again, because it came from the browser."""
     form = await forms.form(request)
     asked = _LogoutRequest(form)
     session = await current_session(request)
@@ -145,21 +145,21 @@ async def confirm_logout(request: AnyRequest) -> Response[Any]:
     check_form_token(form, cookies.read(request, cookies.SESSION) or "", "logout")
     if form.get("action") == "cancel":
         return see_other("/")
-    elsewhere = await _elsewhere(session)
+    elsewhere = await _upstream_logout(session)
     await sessions.end(session)
     return _leave(asked, elsewhere, cookies.delete(cookies.SESSION), navigate)
 
 
 @get("/logout/return", opt={"access": Access.ENTRY})
 async def return_from_upstream(request: AnyRequest) -> Response[Any]:
-    """Where a provider sends the person who signed out there too: on to where the log-out leads."""
+    """The return from the logout of an upstream: continue the logout request."""
     kept = parse_qs(cookies.read(request, RETURN) or "")
     asked = _LogoutRequest({name: values[0] for name, values in kept.items() if name in PARAMETERS})
     return _signed_out(asked, cookies.delete(RETURN), see_other)
 
 
-async def _elsewhere(session: SignedIn) -> str | None:
-    """Where somebody who signed in with an account elsewhere signs out of that."""
+async def _upstream_logout(session: SignedIn) -> str | None:
+    """The logout URL of the upstream that the user signed in with; None if there is none."""
     if all(done.step is not Step.UPSTREAM for done in session.done):
         return None
     return await sign_out_url(session.user_id, f"{settings().issuer}/logout/return")

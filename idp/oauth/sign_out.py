@@ -4,16 +4,11 @@ from collections import Counter
 from uuid import UUID
 
 from idp.audit.events import record
-from idp.infra.db.engine import execute, transaction
+from idp.infra.db.engine import transaction
 from idp.oauth import repository
 from idp.signin import devices
 from idp.signin import flow as flows
-
-# Sessions end before codes: a code that is issued at the same moment finds its session ended, or holds its lock and is
-# then seen. Families are revoked last: a redemption at the same moment finds its code consumed, or holds its lock and
-# its family is then seen.
-_END_SESSIONS = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND ended_at IS NULL"
-_END_SESSION = "UPDATE session SET ended_at = now() WHERE id = $1 AND user_id = $2 AND ended_at IS NULL"
+from idp.signin import repository as sessions
 
 
 async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
@@ -26,7 +21,10 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     await flows.cancel_flows(user_id)
     await devices.distrust_all(user_id)
     ended = Counter[str]()
-    ended["sessions"] = await execute(_END_SESSIONS, user_id)
+    # Sessions end before codes: a code that is issued at the same moment finds its session ended, or holds its lock
+    # and is then seen. Families are revoked last: a redemption at the same moment finds its code consumed, or holds
+    # its lock, and its family is then seen.
+    ended["sessions"] = await sessions.end_sessions_of_user(user_id)
     ended["codes"] = await repository.consume_codes_of_user(user_id)
     ended["token_families"] = await repository.revoke_families_of_user(user_id, reason)
     return ended
@@ -42,7 +40,7 @@ async def sign_out_everywhere(user_id: UUID, reason: str) -> None:
 async def end_session(session_id: UUID, user_id: UUID, reason: str) -> bool:
     """End one session of a user and revoke what was issued in it. Returns False if it was not live."""
     async with transaction():
-        if not await execute(_END_SESSION, session_id, user_id):
+        if not await sessions.end_session_of_user(session_id, user_id):
             return False
         await revoke_families_of_session(session_id, reason)
         await record("sign_out", user_id=user_id, session_id=session_id)

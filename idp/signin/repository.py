@@ -112,6 +112,8 @@ _RENEW_SESSION = """
     RETURNING auth_time
 """
 _END_SESSION = "UPDATE session SET ended_at = now() WHERE id = $1 AND ended_at IS NULL"
+_END_SESSION_OF_USER = f"{_END_SESSION} AND user_id = $2"
+_END_SESSIONS_OF_USER = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND ended_at IS NULL"
 _END_OTHER_SESSIONS = """
     UPDATE session SET ended_at = now()
     WHERE (token_hash = $1 OR user_id = $2) AND id <> $3 AND ended_at IS NULL
@@ -164,6 +166,16 @@ async def renew_session(new: NewSession) -> datetime | None:
 async def end_session(session_id: UUID) -> bool:
     """End a session. Returns whether it was live."""
     return bool(await execute(_END_SESSION, session_id))
+
+
+async def end_session_of_user(session_id: UUID, user_id: UUID) -> bool:
+    """End a session if it is one of this user. Returns whether it was live."""
+    return bool(await execute(_END_SESSION_OF_USER, session_id, user_id))
+
+
+async def end_sessions_of_user(user_id: UUID) -> int:
+    """End all sessions of a user. Returns how many were live."""
+    return await execute(_END_SESSIONS_OF_USER, user_id)
 
 
 async def end_other_sessions(session_id: UUID, *, token_hash: bytes | None, user_id: UUID | None) -> None:

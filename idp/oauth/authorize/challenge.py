@@ -1,7 +1,7 @@
-"""The authorization challenge endpoint: sign-in by an app of the operator's own, without a browser.
+"""The authorization challenge endpoint: sign-in in a first-party app, without a browser.
 
-OAuth 2.0 for First-Party Applications (draft-ietf-oauth-first-party-apps). The steps, what they need and what they
-prove are those of the pages: :mod:`idp.signin.service` takes them, whoever asks.
+OAuth 2.0 for First-Party Applications (draft-ietf-oauth-first-party-apps). The steps are those of the pages, by
+:mod:`idp.signin.service`.
 """
 
 from typing import Any, NamedTuple
@@ -44,8 +44,8 @@ AnyRequest = Request[Any, Any, Any]
 CLIENT = {"access": Access.CLIENT, "cors": Cors.CLIENT}
 
 
-class _Asking(NamedTuple):
-    """An app in the middle of a sign-in."""
+class _ChallengeRequest(NamedTuple):
+    """A request of an app, with its pending authorization request and sign-in flow."""
 
     client: Client
     pending: PendingRequest
@@ -59,57 +59,59 @@ class _Asking(NamedTuple):
 
 @post("/challenge", opt=CLIENT, status_code=200)
 async def challenge(request: AnyRequest) -> Response[Any]:
-    """Take a step, if the request brings one, and answer with a code or with the steps that may follow."""
-    asking = await _load(request)
-    step = _step(asking)
+    """Take the step of the request, if it has one, and answer with a code or with the next possible steps."""
+    sign_in = await _load(request)
+    step = _step(sign_in)
     if step is None:
-        return await _insufficient(request, asking, "Take one of the steps.")
+        return await _insufficient(request, sign_in, "Take one of the steps.")
     if step is Step.UPSTREAM:
-        return _to_upstream(asking)
+        return _to_upstream(sign_in)
     try:
-        result = await service.take_step(app_of(request), asking.flow, step, asking.form | {"code": _code(asking.form)})
+        result = await service.take_step(
+            app_of(request), sign_in.flow, step, sign_in.form | {"code": _code(sign_in.form)}
+        )
     except service.StepNotAllowedError:
-        return await _insufficient(request, asking, "This step cannot be taken now. Take one of those named.")
+        return await _insufficient(request, sign_in, "This step cannot be taken now. Take one of those named.")
     except StepRefusedError:
-        return await _insufficient(request, asking, "What was entered is not right.")
-    # Those of a factor that was just set up, to be shown once.
+        return await _insufficient(request, sign_in, "What was entered is not right.")
+    # The recovery codes of a new factor are shown once.
     more = {"recovery_codes": result.recovery_codes} if result.recovery_codes else {}
     if result.session is None:
-        return await _insufficient(request, asking._replace(flow=result.flow), "A further step is needed.", more)
-    return await _grant(asking, result.session, more)
+        return await _insufficient(request, sign_in._replace(flow=result.flow), "A further step is needed.", more)
+    return await _grant(sign_in, result.session, more)
 
 
 @post("/challenge/forgot", opt=CLIENT, status_code=200)
 async def forgot(request: AnyRequest) -> Response[Any]:
-    """Mail a code to choose a new password. The answer is the same whether anybody has the address."""
-    asking = await _load(request)
+    """Mail a code for a password reset. The answer is the same for an unknown address."""
+    sign_in = await _load(request)
     try:
-        await request_reset(asking.flow, asking.form.get("username", ""), app_of(request))
+        await request_reset(sign_in.flow, sign_in.form.get("username", ""), app_of(request))
     except InvalidEmailError as error:
         raise InvalidRequestError("username must be an email address.") from error
-    return _answer({"auth_session": asking.auth_session})
+    return _answer({"auth_session": sign_in.auth_session})
 
 
 @post("/challenge/reset", opt=CLIENT, status_code=200)
 async def reset(request: AnyRequest) -> Response[Any]:
-    """Set a new password with the code from the mail. The person then signs in with it."""
-    asking = await _load(request)
+    """Set a new password with the code from the mail. The user then signs in with it."""
+    sign_in = await _load(request)
     try:
         changed = await reset_by_code(
-            asking.flow, _code(asking.form), asking.form.get("password", ""), credentials_changed, app_of(request)
+            sign_in.flow, _code(sign_in.form), sign_in.form.get("password", ""), credentials_changed, app_of(request)
         )
     except InvalidPasswordError as error:
         raise OAuthError("invalid_password", "The password is too short, too long or too easy to guess.") from error
     if not changed:
-        return await _insufficient(request, asking, "The code is not right, or it is too old.")
-    return _answer({"auth_session": asking.auth_session})
+        return await _insufficient(request, sign_in, "The code is not right, or it is too old.")
+    return _answer({"auth_session": sign_in.auth_session})
 
 
-async def _load(request: AnyRequest) -> _Asking:
-    """The sign-in that ``auth_session`` names, or a new one for the authorization request that comes instead.
+async def _load(request: AnyRequest) -> _ChallengeRequest:
+    """The sign-in that ``auth_session`` names, or a new one for an authorization request.
 
     Raises:
-        OAuthError: who asks may not, or what is asked for is not right.
+        OAuthError: the client may not use this endpoint, or the request is invalid.
     """
     form = await forms.form_or_json(request)
     client = authenticate(request_header(request.scope, b"authorization"), form)
@@ -125,14 +127,14 @@ async def _load(request: AnyRequest) -> _Asking:
     pending = msgspec.structs.replace(pending, asked=within_registration(pending.asked, client))
     if not pending.asked.scope:
         raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
-    return _Asking(client, pending, flow, form)
+    return _ChallengeRequest(client, pending, flow, form)
 
 
-async def _begin(browser: Browser, client: Client, form: dict[str, str]) -> _Asking:
+async def _begin(browser: Browser, client: Client, form: dict[str, str]) -> _ChallengeRequest:
     parameters = form | {"response_type": "code"}
     for check in CHECKS:
         check(parameters, client)
-    # There is no redirect; the code is bound to the client and to its code_challenge.
+    # There is no redirect URI; the code is bound to the client and its code_challenge.
     asked = read(parameters, client, "")
     wanted = acr.requested(asked, client)
     await limits.count_flow(browser)
@@ -149,12 +151,12 @@ async def _begin(browser: Browser, client: Client, form: dict[str, str]) -> _Ask
             max_age=asked.max_proof_age,
             binding=pending.binding,
         )
-    return _Asking(client, pending, await flows.load_bound(pending.binding), form)
+    return _ChallengeRequest(client, pending, await flows.load_bound(pending.binding), form)
 
 
-def _step(asking: _Asking) -> Step | None:
-    """The step that a request takes: the one that it names, or the one that its fields speak of."""
-    form = asking.form
+def _step(sign_in: _ChallengeRequest) -> Step | None:
+    """The step of a request: the one that it names, or the one that its fields imply."""
+    form = sign_in.form
     if "step" in form:
         if form["step"] not in set(Step):
             raise InvalidRequestError("step must be one of those named in the answer.")
@@ -162,7 +164,7 @@ def _step(asking: _Asking) -> Step | None:
     if "credential" in form:
         return Step.PASSKEY
     if "otp" in form:
-        return Step.TOTP if asking.flow.done else Step.EMAIL_CODE
+        return Step.TOTP if sign_in.flow.done else Step.EMAIL_CODE
     return Step.PASSWORD if "password" in form else None
 
 
@@ -171,25 +173,25 @@ def _code(form: dict[str, str]) -> str:
 
 
 async def _insufficient(
-    request: AnyRequest, asking: _Asking, description: str, more: dict[str, Any] | None = None
+    request: AnyRequest, sign_in: _ChallengeRequest, description: str, more: dict[str, Any] | None = None
 ) -> Response[Any]:
-    """What is still missing (section 5.2.2 of the draft)."""
-    flow = await flows.load_bound(asking.flow.binding)
+    """The error response with the possible steps (section 5.2.2 of the draft)."""
+    flow = await flows.load_bound(sign_in.flow.binding)
     steps = transitions.allowed(await service.state_of(app_of(request), flow))
-    answer: dict[str, Any] = {"auth_session": asking.auth_session, "steps": steps} | (more or {})
+    answer: dict[str, Any] = {"auth_session": sign_in.auth_session, "steps": steps} | (more or {})
     if Step.UPSTREAM in steps:
-        answer["upstreams"] = [upstream.id for upstream in upstreams.allowed(asking.client.upstreams)]
+        answer["upstreams"] = [upstream.id for upstream in upstreams.allowed(sign_in.client.upstreams)]
     if steps == (Step.ENROL,):
-        # A secret to scan or a key to make: our page does that.
+        # Setting up a factor needs a page: a secret to scan, or a new passkey.
         return _refuse("redirect_to_web", "The user must set up a second factor in a browser.", answer)
     if Step.PASSKEY in steps:
         answer["passkey_options"] = await passkey.options(flow)
     return _refuse("insufficient_authorization", description, answer)
 
 
-def _to_upstream(asking: _Asking) -> Response[Any]:
-    """Where to send the browser for an account elsewhere. It comes back to the app's ``redirect_uri`` with a code."""
-    asked, client, form = asking.pending.asked, asking.client, asking.form
+def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
+    """The URL of a sign-in at an upstream. The browser returns to the app's ``redirect_uri`` with a code."""
+    asked, client, form = sign_in.pending.asked, sign_in.client, sign_in.form
     redirect_uri = form.get("redirect_uri", client.redirect_uris[0])
     if redirect_uri not in client.redirect_uris:
         raise InvalidRequestError("redirect_uri is not registered for this client.")
@@ -214,19 +216,19 @@ def _to_upstream(asking: _Asking) -> Response[Any]:
         "idp_hint": form["upstream"],
     }
     query = urlencode({name: value for name, value in parameters.items() if value})
-    answer = {"auth_session": asking.auth_session, "authorization_url": f"{settings().issuer}/authorize?{query}"}
+    answer = {"auth_session": sign_in.auth_session, "authorization_url": f"{settings().issuer}/authorize?{query}"}
     return _refuse("redirect_to_web", "The user signs in there in a browser, and comes back with a code.", answer)
 
 
-async def _grant(asking: _Asking, session: SignedIn, more: dict[str, Any]) -> Response[Any]:
-    asked = asking.pending.asked
-    if await consent.is_needed(asked, asking.client, session, None):
+async def _grant(sign_in: _ChallengeRequest, session: SignedIn, more: dict[str, Any]) -> Response[Any]:
+    asked = sign_in.pending.asked
+    if await consent.is_needed(asked, sign_in.client, session, None):
         return _refuse("redirect_to_web", "The user must consent in a browser.", more)
     if asked.subject is not None and asked.subject != str(session.user_id):
         raise OAuthError("login_required", "Another user signed in than the one asked for.")
     async with transaction():
-        await pending_request.finish(asking.pending)
-        code = await issue_code(asked, asking.client, session)
+        await pending_request.finish(sign_in.pending)
+        code = await issue_code(asked, sign_in.client, session)
     return _answer({"authorization_code": code} | more)
 
 

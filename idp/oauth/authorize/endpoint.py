@@ -1,4 +1,4 @@
-"""The authorization endpoint: take the request, find out who is there, ask for consent, issue a code."""
+"""The authorization endpoint: validate the request, find the session, ask for consent, issue a code."""
 
 from datetime import timedelta
 from typing import Any
@@ -37,10 +37,10 @@ AnyRequest = Request[Any, Any, Any]
 
 
 def _validated_client(parameters: Parameters) -> tuple[Client, str]:
-    """The client and its redirect URI. Until both are known to be good, nobody is redirected anywhere.
+    """The client and its redirect URI. Until both are validated, no browser is redirected.
 
     Raises:
-        PageError: to be shown to the person (RFC 6749 section 4.1.2.1).
+        PageError: shown to the user (RFC 6749 section 4.1.2.1).
     """
     title = _("This application sent a request that we cannot answer")
     client = registry.client(parameters.get("client_id", ""))
@@ -73,7 +73,7 @@ def _validated_client(parameters: Parameters) -> tuple[Client, str]:
 
 @route("/authorize", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.ENTRY})
 async def authorize(request: AnyRequest) -> Response[Any]:
-    """Take an authorization request (OpenID Connect Core section 3.1.2.1)."""
+    """Handle an authorization request (OpenID Connect Core section 3.1.2.1)."""
     parameters = forms.query(request) if request.method == HttpMethod.GET else await forms.form(request)
     client, redirect_uri = _validated_client(parameters)
     try:
@@ -84,7 +84,7 @@ async def authorize(request: AnyRequest) -> Response[Any]:
         refusal.set(Refusal.of(error, client.client_id))
         return respond_with_error(redirect_uri, response_mode(parameters), error, parameters.get("state"))
     if request.method == HttpMethod.POST:
-        # Another site's POST arrives without our SameSite cookies; the GET that follows it brings them.
+        # A cross-site POST has no SameSite cookies; the GET after the redirect has them.
         await limits.count_flow(browser_of(request))
         return see_other(await pending_request.store_unclaimed(asked))
     return await _proceed(request, asked, None)
@@ -92,7 +92,7 @@ async def authorize(request: AnyRequest) -> Response[Any]:
 
 @get("/authorize/{request_id:str}", opt={"access": Access.PAGE})
 async def resume(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
-    """Go on with a request that waited, for the sign-in or for the GET after a POST."""
+    """Continue a pending request after a sign-in, after consent, or with the GET after a POST."""
     key = browser_of(request).key()
     if (claimed := await pending_request.claim(key, request_id)) is not None:
         return see_other(claimed, key_cookies(key))
@@ -102,17 +102,17 @@ async def resume(request: AnyRequest, request_id: FromPath[str]) -> Response[Any
 
 @get("/authorize/{request_id:str}/cancel", opt={"access": Access.PAGE})
 async def cancel(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
-    """The person does not want to sign in."""
+    """Refuse the request: the user cancelled the sign-in."""
     pending = await pending_request.load(browser_of(request), request_id)
     _still_registered(pending.asked)
     return await _refuse(pending.asked, pending, OAuthError("access_denied", "The user cancelled the sign-in."))
 
 
 def _still_registered(asked: AuthorizationRequest) -> Client:
-    """The client of a request that may have waited.
+    """The client of a request that may have been pending.
 
     Raises:
-        PageError: it was disabled meanwhile, or gave up the redirect URI. Nobody is sent there any more.
+        PageError: it was disabled, or its redirect URI was removed, so the browser is not redirected there.
     """
     client = registry.client(asked.client_id)
     if client is None or not redirects.matches(client, asked.redirect_uri):
@@ -123,7 +123,7 @@ def _still_registered(asked: AuthorizationRequest) -> Client:
 
 
 async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: PendingRequest | None) -> Response[Any]:
-    """Answer the request, or send the browser to what is still missing."""
+    """Issue a code, or redirect the browser to the sign-in or the consent page."""
     client = _still_registered(asked)
     asked = within_registration(asked, client)
     session = await current_session(request)
@@ -131,9 +131,9 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
         if not asked.scope:
             raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
         wanted = acr.requested(asked, client)
-        if session is None or not _signed_in_as_asked(asked, session, pending):
+        if session is None or not _satisfies_request(asked, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending)
-        if not _level_is_met(asked, wanted, session, pending):
+        if not _satisfies_acr(asked, wanted, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending, step_up=session)
         if await consent.is_needed(asked, client, session, pending):
             return await _send_to_consent(request, asked, pending)
@@ -142,40 +142,40 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
         return await _refuse(asked, pending, error)
 
 
-def _level_is_met(
+def _satisfies_acr(
     asked: AuthorizationRequest, wanted: acr.AcrRequest, session: SignedIn, pending: PendingRequest | None
 ) -> bool:
-    """Whether this session satisfies the acr that is asked for.
+    """Whether this session satisfies the requested acr.
 
     Raises:
-        OAuthError: it does not, and nobody may be asked for more.
+        OAuthError: it does not, and ``prompt`` is ``none``.
     """
     if not acr.reaches(session.acr, wanted.essential):
         if "none" in asked.prompt:
             raise OAuthError("interaction_required", "The user must show a further factor.")
         return False
-    offered = "none" in asked.prompt or _signed_in_for(pending, session)
+    offered = "none" in asked.prompt or _is_sign_in_for(pending, session)
     return offered or acr.reaches(session.acr, wanted.voluntary)
 
 
-def _signed_in_for(pending: PendingRequest | None, session: SignedIn) -> bool:
+def _is_sign_in_for(pending: PendingRequest | None, session: SignedIn) -> bool:
     return pending is not None and session.auth_time >= pending.created_at
 
 
-def _signed_in_as_asked(asked: AuthorizationRequest, session: SignedIn, pending: PendingRequest | None) -> bool:
-    """Whether this session satisfies prompt, max_age and the subject that was named.
+def _satisfies_request(asked: AuthorizationRequest, session: SignedIn, pending: PendingRequest | None) -> bool:
+    """Whether this session satisfies ``prompt``, ``max_age`` and the required subject.
 
     Raises:
-        OAuthError: the person did sign in for this request, but as somebody else.
+        OAuthError: another user has signed in for this request.
     """
-    just_signed_in = _signed_in_for(pending, session)
+    just_signed_in = _is_sign_in_for(pending, session)
     if asked.subject is not None and asked.subject != str(session.user_id):
         if just_signed_in:
             raise OAuthError("login_required", "Another user signed in than the one asked for.")
         return False
     oldest = asked.max_proof_age
     if just_signed_in and pending is not None:
-        # Any sign-in of this browser, in another tab too: its proof may be an older one, of an account elsewhere.
+        # This may be a sign-in in another tab, and its proof may be older: the authentication at an upstream.
         return oldest is None or session.proved_since(pending.created_at - timedelta(seconds=oldest + LEEWAY))
     if asked.prompt & {"login", "select_account", "create"}:
         return False
@@ -235,7 +235,7 @@ async def _refuse(asked: AuthorizationRequest, pending: PendingRequest | None, e
 async def _grant(
     asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
 ) -> Response[Any]:
-    """End the request with a code."""
+    """Finish the request with a code."""
     async with transaction():
         if pending is not None:
             await pending_request.finish(pending)
