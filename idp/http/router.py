@@ -75,7 +75,7 @@ class Router:
         try:
             if route is None:
                 raise NotFoundException
-            scope["path_template"] = route.path
+            scope["path_template"] = route.template
             if request.method == HTTPMethod.OPTIONS:
                 if cors.is_preflight(route.cors, scope):
                     return cors.preflight(route.cors, headers)

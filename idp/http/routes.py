@@ -31,12 +31,14 @@ class Route(NamedTuple):
         parameters: name and converter of each parameter of the path.
         handlers: by method.
         cors: who may call it from pages of other origins.
+        template: the path for logs, such as ``/login/{flow_id}``.
     """
 
     path: str
     parameters: tuple[tuple[str, Callable[[str], Any]], ...]
     handlers: dict[str, HTTPRouteHandler]
     cors: Cors | None
+    template: str
 
     @property
     def allow(self) -> str:
@@ -87,7 +89,7 @@ class Routes:
         assert isinstance(handler, HTTPRouteHandler)  # noqa: S101 -- checked by the line above
         cors = handler.opt.get("cors")
         parameters = tuple((name, _CONVERTERS[kind]) for name, kind in _PARAMETER.findall(path))
-        route = self._routes.setdefault(path, Route(path, parameters, {}, cors))
+        route = self._routes.setdefault(path, Route(path, parameters, {}, cors, _PARAMETER.sub(r"{\1}", path)))
         if route.cors != cors:
             raise RuntimeError(f"The handlers of {path} declare different values of cors.")
         for method in handler.http_methods:
