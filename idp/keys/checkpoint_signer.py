@@ -6,14 +6,10 @@ from typing import Any
 
 import msgspec
 
-from idp.infra.db.engine import fetch
-from idp.keys import jose
+from idp.keys import jose, repository
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.jose import SigningKey
 from idp.keys.key_set import key_set
-
-# Public keys stay in the table for ever.
-_ALL = "SELECT public_jwk FROM signing_key"
 
 
 def sign(typ: str, claims: Mapping[str, Any]) -> str:
@@ -28,10 +24,10 @@ def sign(typ: str, claims: Mapping[str, Any]) -> str:
 async def reader() -> Callable[[str, str], Mapping[str, Any] | None]:
     """A function that verifies a JWS of a ``typ`` with any key of ours, retired ones too, or returns None."""
     keys: dict[str, SigningKey] = {}
-    for row in await fetch(_ALL):
+    for jwk in await repository.public_jwks():
         # A row that was tampered with holds no key of ours.
         with suppress(jose.InvalidKeyError, jose.UnsupportedAlgorithmError, msgspec.MsgspecError, TypeError):
-            key = jose.from_public_jwk(msgspec.json.decode(row["public_jwk"], type=dict[str, str]))
+            key = jose.from_public_jwk(msgspec.json.decode(jwk, type=dict[str, str]))
             keys[key.kid] = key
 
     def read(typ: str, jws: str) -> Mapping[str, Any] | None:

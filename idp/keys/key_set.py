@@ -8,29 +8,11 @@ import msgspec
 
 from idp import clock
 from idp.errors import NoSigningKeyError
-from idp.infra.db.engine import execute, fetch
 from idp.infra.prepared_json import PreparedJSON, prepare
-from idp.keys import jose, vault
+from idp.keys import jose, repository, vault
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.keys.jose import SigningKey
 from idp.settings import settings
-
-_NOT_RETIRED = """
-SELECT kid, private_jwk, activates_at, retires_at, clock_timestamp() AS now FROM signing_key
-WHERE retires_at IS NULL OR retires_at > now()
-ORDER BY activates_at NULLS LAST, kid
-"""
-# Keys whose tokens may still be presented as hints. A revoked key is not among them: it may be compromised.
-# $1 seconds since their retirement
-_RETIRED = """
-SELECT public_jwk FROM signing_key
-WHERE retires_at <= now() AND retires_at > now() - make_interval(secs => $1) AND activates_at IS NOT NULL
-  AND revoked_at IS NULL
-"""
-# $1 kid  $2 tokens  $3 when the last of them expires
-_NOTE_USE = """
-UPDATE signing_key SET signed = signed + $2, last_token_expires_at = greatest(last_token_expires_at, $3) WHERE kid = $1
-"""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -105,20 +87,16 @@ class KeySet:
             SecretsError: the master key is not the one that sealed them.
         """
         asked = clock.system()
-        rows = await fetch(_NOT_RETIRED)
+        rows = await repository.published_keys()
         if rows:
             # The duration of the query is ignored, so that a key that is active in the database is active here.
-            self._skew = asked - rows[0]["now"]
+            self._skew = asked - rows[0].now
         opened = {entry.key.kid: entry.key for entry in self._entries if entry.key.key.is_private}
         longest = max(settings().session_lifetime, settings().refresh_token_family_lifetime)
-        retired = [jose.from_public_jwk(msgspec.json.decode(row[0])) for row in await fetch(_RETIRED, float(longest))]
+        retired = [jose.from_public_jwk(msgspec.json.decode(jwk)) for jwk in await repository.retired_jwks(longest)]
         # Replaced as a whole, so that no request sees half of a change.
         self._entries = tuple(
-            Entry(
-                opened.get(row["kid"]) or open_private_key(row["kid"], row["private_jwk"]),
-                row["activates_at"],
-                row["retires_at"],
-            )
+            Entry(opened.get(row.kid) or open_private_key(row.kid, row.private_jwk), row.activates_at, row.retires_at)
             for row in rows
         )
         self._retired = {key.kid: key for key in retired}
@@ -164,7 +142,7 @@ class KeySet:
         taken, self._used = self._used, {}
         for kid, use in taken.items():
             try:
-                await execute(_NOTE_USE, kid, use.tokens, datetime.fromtimestamp(use.expires_at, UTC))
+                await repository.add_use(kid, use.tokens, datetime.fromtimestamp(use.expires_at, UTC))
             except BaseException:
                 newer = self._used.setdefault(kid, _Use())
                 newer.tokens += use.tokens

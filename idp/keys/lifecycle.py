@@ -10,85 +10,21 @@ import asyncio
 from datetime import datetime
 from enum import StrEnum
 
-import asyncpg
 import msgspec
 
 from idp import clock
 from idp.audit.events import record
 from idp.errors import ConflictError, NoSigningKeyError
 from idp.infra.db.cache_invalidation import announce
-from idp.infra.db.engine import execute, fetch, fetchrow, transaction
-from idp.keys import jose, propagation
+from idp.infra.db.engine import transaction
+from idp.keys import jose, propagation, repository
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.jose import SigningKey
 from idp.keys.key_set import open_private_key, seal_private_key
+from idp.keys.repository import MARGIN, NewKey, StoredKey
 from idp.settings import settings
 
 TOPIC = "keys"
-
-#: Seconds added to every wait: clocks differ between machines, and a response is cached from when it arrives.
-MARGIN = 60
-
-# statement_timestamp(), because now() is the start of the transaction, before it has waited for the lock.
-_ACTIVE = (
-    "alg = $1 AND activates_at <= statement_timestamp() AND (retires_at IS NULL OR retires_at > statement_timestamp())"
-)
-_PENDING = "alg = $1 AND retires_at IS NULL AND (activates_at IS NULL OR activates_at > statement_timestamp())"
-
-_FIND = "SELECT public_jwk, private_jwk FROM signing_key WHERE kid = $1"
-_FIND_ACTIVE = f"SELECT kid FROM signing_key WHERE {_ACTIVE} ORDER BY activates_at DESC LIMIT 1"  # noqa: S608
-_FIND_PENDING = f"SELECT kid, deadline_at FROM signing_key WHERE {_PENDING}"  # noqa: S608
-
-# $1 alg  $2 kid  $3 public_jwk  $4 private_jwk
-_CREATE_FIRST = f"""
-INSERT INTO signing_key (kid, alg, public_jwk, private_jwk, created_at, activates_at)
-SELECT $2, $1, $3, $4, statement_timestamp(), statement_timestamp() - make_interval(secs => {MARGIN})
-WHERE NOT EXISTS (SELECT FROM signing_key WHERE {_ACTIVE})
-ON CONFLICT DO NOTHING
-"""  # noqa: S608
-
-# … $5 seconds until its deadline (null: it has none)
-_PUBLISH = f"""
-INSERT INTO signing_key (kid, alg, public_jwk, private_jwk, created_at, deadline_at)
-SELECT $2, $1, $3, $4, statement_timestamp(), statement_timestamp() + make_interval(secs => $5)
-WHERE NOT EXISTS (SELECT FROM signing_key WHERE {_PENDING})
-ON CONFLICT DO NOTHING
-"""  # noqa: S608
-
-# The predecessor stays published until the last token that it signed has expired.
-# $1 kid  $2 seconds for which tokens live, with the margin
-_ACTIVATE = f"""
-WITH successor AS (
-    UPDATE signing_key SET activates_at = statement_timestamp()
-    WHERE kid = $1 AND retires_at IS NULL AND (activates_at IS NULL OR activates_at > statement_timestamp())
-    RETURNING kid, alg
-), predecessor AS (
-    UPDATE signing_key AS k
-    SET retires_at = greatest(statement_timestamp() + make_interval(secs => $2),
-                              k.last_token_expires_at + make_interval(secs => {MARGIN}))
-    FROM successor AS s
-    WHERE k.alg = s.alg AND k.kid <> s.kid AND k.activates_at <= statement_timestamp() AND k.retires_at IS NULL
-    RETURNING k.kid
-)
-SELECT s.alg, (SELECT max(kid) FROM predecessor) AS predecessor FROM successor AS s
-"""  # noqa: S608
-
-_REVOKE = """
-UPDATE signing_key SET revoked_at = statement_timestamp(), retires_at = least(retires_at, statement_timestamp())
-WHERE kid = $1 AND revoked_at IS NULL
-"""
-_DESTROY = """
-UPDATE signing_key SET private_jwk = NULL, destroyed_at = statement_timestamp()
-WHERE kid = $1 AND destroyed_at IS NULL AND retires_at <= statement_timestamp()
-"""
-
-_LIST = """
-SELECT kid, alg, created_at, deadline_at, activates_at, retires_at, revoked_at, destroyed_at, signed,
-       last_token_expires_at,
-       first_value(kid) OVER (PARTITION BY alg ORDER BY coalesce(activates_at <= $1, false)
-           AND coalesce(retires_at > $1, true) DESC, activates_at DESC NULLS LAST) AS signing
-FROM signing_key ORDER BY alg, activates_at NULLS LAST, created_at
-"""
 
 
 class RotationPendingError(ConflictError):
@@ -161,8 +97,8 @@ def _overlap() -> int:
     return max(settings().access_token_lifetime, settings().id_token_lifetime) + MARGIN
 
 
-def _values(key: SigningKey) -> tuple[str, str, str, bytes]:
-    return key.alg, key.kid, msgspec.json.encode(key.public_jwk).decode(), seal_private_key(key)
+def _new(key: SigningKey) -> NewKey:
+    return NewKey(key.alg, key.kid, msgspec.json.encode(key.public_jwk).decode(), seal_private_key(key))
 
 
 async def ensure_signing_key(alg: str = DEFAULT_ALGORITHM, size: int = 2048) -> bool:
@@ -179,13 +115,12 @@ async def ensure_signing_key(alg: str = DEFAULT_ALGORITHM, size: int = 2048) -> 
     Raises:
         UnsupportedAlgorithmError: the algorithm or size is not supported.
     """
-    if await fetchrow(_FIND_ACTIVE, alg) is not None:
+    if await repository.active_kid(alg) is not None:
         return False
     key = await asyncio.to_thread(jose.generate, alg, size)
     async with transaction():
         await announce(TOPIC)
-        # Active since a minute ago, so that a replica whose clock is behind can sign with it too.
-        if not await execute(_CREATE_FIRST, *_values(key)):
+        if not await repository.create_first(_new(key)):
             return False
         await record("key_activated", detail={"kid": key.kid, "alg": alg})
     return True
@@ -202,7 +137,7 @@ async def publish(key: SigningKey, *, deadline: int | None = None) -> str:
     """
     async with transaction():
         await announce(TOPIC)
-        if not await execute(_PUBLISH, *_values(key), deadline):
+        if not await repository.publish(_new(key), deadline):
             raise await _rotation_pending(key.alg)
         await record("key_published", detail={"kid": key.kid, "alg": key.alg, "deadline": deadline})
     return key.kid
@@ -222,14 +157,14 @@ async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int
         RotationPendingError: a new key is pending already.
         UnsupportedAlgorithmError: the size is not supported.
     """
-    if await fetchrow(_FIND_ACTIVE, alg) is None:
+    if await repository.active_kid(alg) is None:
         raise NoSigningKeyError(alg)
-    pending = await fetchrow(_FIND_PENDING, alg)
+    pending = await repository.pending_key(alg)
     if pending is not None and not now:
         raise await _rotation_pending(alg)
     if pending is not None:
-        await activate(pending["kid"])
-        return str(pending["kid"])
+        await activate(pending.kid)
+        return pending.kid
     key = await asyncio.to_thread(jose.generate, alg, size)
     async with transaction():
         await publish(key, deadline=deadline)
@@ -249,10 +184,10 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
     """
     async with transaction():
         await announce(TOPIC)
-        row = await fetchrow(_ACTIVATE, kid, _overlap())
-        if row is None:
+        key = await repository.activate(kid, _overlap())
+        if key is None:
             raise UnknownKeyError("There is no pending key with this id.")
-        detail = {"kid": kid, "alg": row["alg"], "predecessor": row["predecessor"], "unseen": unseen}
+        detail = {"kid": kid, "alg": key.alg, "predecessor": key.predecessor, "unseen": unseen}
         await record("key_activated", detail=detail)
 
 
@@ -272,10 +207,9 @@ async def revoke(kid: str) -> Revocation:
     spare = None if gone else await asyncio.to_thread(jose.generate, found.alg)
     async with transaction():
         await announce(TOPIC)
-        active = await fetchrow(_FIND_ACTIVE, found.alg)
-        signs = active is not None and active["kid"] == kid
+        signs = await repository.active_kid(found.alg) == kid
         successor = await _successor(found.alg, spare) if signs and spare is not None else None
-        if not await execute(_REVOKE, kid):
+        if not await repository.revoke(kid):
             raise UnknownKeyError("There is no key with this id, or it is revoked already.")
         await record("key_revoked", detail={"kid": kid, "alg": found.alg, "successor": successor})
         services = await propagation.view(successor or kid)
@@ -286,8 +220,8 @@ async def revoke(kid: str) -> Revocation:
 
 async def _successor(alg: str, spare: SigningKey) -> str:
     """Activate another key: the pending one, which some servers have fetched already, or else the spare one."""
-    pending = await fetchrow(_FIND_PENDING, alg)
-    successor = str(pending["kid"]) if pending is not None else await publish(spare)
+    pending = await repository.pending_key(alg)
+    successor = pending.kid if pending is not None else await publish(spare)
     await activate(successor)
     return successor
 
@@ -300,7 +234,7 @@ async def destroy(kid: str) -> None:
     """
     async with transaction():
         await announce(TOPIC)
-        if not await execute(_DESTROY, kid):
+        if not await repository.destroy(kid):
             raise UnknownKeyError("There is no retired key with this id that has a private part.")
         await record("key_destroyed", detail={"kid": kid})
 
@@ -312,42 +246,42 @@ async def export(kid: str, *, private: bool = False) -> SigningKey:
         UnknownKeyError: there is no such key, or its private part is destroyed.
         SecretsError: the master key is not the one of this database.
     """
-    row = await fetchrow(_FIND, kid)
-    if row is None or (private and row["private_jwk"] is None):
+    key = await repository.find_key(kid)
+    if key is None or (private and key.private_jwk is None):
         raise UnknownKeyError("There is no key with this id" + (" that has a private part." if private else "."))
-    if not private:
-        return jose.from_public_jwk(msgspec.json.decode(row["public_jwk"]))
+    if not private or key.private_jwk is None:
+        return jose.from_public_jwk(msgspec.json.decode(key.public_jwk))
     await record("key_exported", detail={"kid": kid})
-    return open_private_key(kid, bytes(row["private_jwk"]))
+    return open_private_key(kid, key.private_jwk)
 
 
 async def _rotation_pending(alg: str) -> RotationPendingError:
-    row = await fetchrow(_FIND_PENDING, alg)
-    if row is None:
+    pending = await repository.pending_key(alg)
+    if pending is None:
         return RotationPendingError("This key was published before.")
-    until = f", or until {row['deadline_at']:%Y-%m-%d %H:%M:%S %Z}" if row["deadline_at"] else ""
+    until = f", or until {pending.deadline_at:%Y-%m-%d %H:%M:%S %Z}" if pending.deadline_at else ""
     return RotationPendingError(
-        f"A new {alg} key, {row['kid']}, is published already and waits until all resource servers have fetched"
+        f"A new {alg} key, {pending.kid}, is published already and waits until all resource servers have fetched"
         f" it{until}. To use it at once: `idp keys rotate --now`."
     )
 
 
-def _state(row: asyncpg.Record, signing: str | None, now: datetime) -> State:
-    if row["destroyed_at"] is not None:
+def _state(key: StoredKey, now: datetime) -> State:
+    if key.destroyed_at is not None:
         return State.DESTROYED
-    if row["retires_at"] is not None and row["retires_at"] <= now:
+    if key.retires_at is not None and key.retires_at <= now:
         return State.RETIRED
-    if row["activates_at"] is None or row["activates_at"] > now:
+    if key.activates_at is None or key.activates_at > now:
         return State.PENDING
-    return State.ACTIVE if row["kid"] == signing else State.RETIRING
+    return State.ACTIVE if key.kid == key.signing else State.RETIRING
 
 
-def info(row: asyncpg.Record) -> KeyInfo:
-    """A key without its private part, from a row whose ``signing`` is the active key of its algorithm."""
-    values = {name: row[name] for name in KeyInfo.__struct_fields__ if name != "state"}
-    return KeyInfo(state=_state(row, row["signing"], clock.now()), **values)
+def info(key: StoredKey) -> KeyInfo:
+    """A key with its state."""
+    values = {name: getattr(key, name) for name in KeyInfo.__struct_fields__ if name != "state"}
+    return KeyInfo(state=_state(key, clock.now()), **values)
 
 
 async def list_keys() -> list[KeyInfo]:
     """All keys, destroyed ones too, by algorithm, oldest first."""
-    return [info(row) for row in await fetch(_LIST, clock.now())]
+    return [info(key) for key in await repository.list_keys(clock.now())]

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from idp.infra.db.engine import fetchrow
 from idp.infra.logs import exception_fields
-from idp.keys import vault
+from idp.keys import repository, vault
+from idp.keys.repository import Position
 from idp.settings import settings
 
 if TYPE_CHECKING:
@@ -33,42 +33,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Seconds of operation after which the number rises by one.
-STEP_SECONDS = 5
 #: Steps that a database may lack, one minute: a lagging replica that took over has lost them, and is not a backup.
 TOLERATED = 12
-
-_FIND = "SELECT epoch, begun, number, at, restored_at FROM database_mark WHERE id = 1"
-# The second condition is for a clock that was set back.
-_ADVANCE = f"""
-INSERT INTO database_mark AS m (id, epoch, begun, number, at) VALUES (1, 0, 0, 1, now())
-ON CONFLICT (id) DO UPDATE SET number = m.number + 1, at = now()
-WHERE m.at < now() - interval '{STEP_SECONDS} seconds' OR m.at > now()
-RETURNING epoch, begun, number, at, restored_at
-"""  # noqa: S608
-# $1 epoch  $2 number
-_BEGIN_EPOCH = """
-INSERT INTO database_mark AS m (id, epoch, begun, number, at, restored_at) VALUES (1, $1, $2, $2, now(), now())
-ON CONFLICT (id) DO UPDATE SET epoch = greatest(m.epoch + 1, $1), begun = greatest(m.number, $2),
-                               number = greatest(m.number, $2), at = now(), restored_at = now()
-RETURNING epoch, begun, number, at, restored_at
-"""
-
-
-class Position(msgspec.Struct, frozen=True):
-    """Epoch and number of a database.
-
-    Attributes:
-        begun: the number at which the epoch began.
-        at: when the number last rose, by the database's clock.
-        restored_at: when a restore was last dealt with.
-    """
-
-    epoch: int
-    begun: int
-    number: int
-    at: datetime
-    restored_at: datetime | None = None
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -95,23 +61,14 @@ def lineage() -> str:
     return vault.derive("lineage")[:8].hex()
 
 
-async def position() -> Position | None:
-    """The position of the database; None if it has never been in use."""
-    row = await fetchrow(_FIND)
-    return Position(**row) if row is not None else None
-
-
 async def advance() -> Position | None:
     """Raise the number, unless another worker has in the last seconds. Returns the position."""
-    row = await fetchrow(_ADVANCE)
-    return Position(**row) if row is not None else await position()
+    return await repository.advance() or await repository.position()
 
 
 async def begin_epoch(beyond: Mark | None) -> Position:
     """Begin an epoch, in the caller's transaction. No existing mark is ahead of the database after it."""
-    row = await fetchrow(_BEGIN_EPOCH, beyond.epoch + 1 if beyond else 1, beyond.number if beyond else 0)
-    assert row is not None  # noqa: S101
-    return Position(**row)
+    return await repository.begin_epoch(beyond.epoch + 1 if beyond else 1, beyond.number if beyond else 0)
 
 
 def is_behind(found: Position | None, mark: Mark | None) -> bool:

@@ -4,19 +4,10 @@ import os
 import secrets
 from pathlib import Path
 
-import asyncpg
-
 from idp.audit.events import record
 from idp.infra.db.cache_invalidation import announce
-from idp.infra.db.engine import execute, fetch, fetchrow, transaction
-from idp.keys import vault
-
-_FIND = "SELECT sealed FROM root_key WHERE master_key_id = $1"
-_INSERT = "INSERT INTO root_key (master_key_id, sealed, created_at) VALUES ($1, $2, now()) ON CONFLICT DO NOTHING"
-_EXISTS = "SELECT FROM root_key LIMIT 1"
-_FORGET_OTHERS = "DELETE FROM root_key WHERE master_key_id <> $1 RETURNING master_key_id"
-# Secrets older than the first root key are encrypted under keys derived from the master key itself.
-_SEALED_BEFORE = "SELECT FROM signing_key LIMIT 1"
+from idp.infra.db.engine import transaction
+from idp.keys import repository, vault
 
 
 async def unlock() -> None:
@@ -26,22 +17,23 @@ async def unlock() -> None:
         SecretsError: there is no master key, or it is not one that opens this database.
     """
     key = vault.master_key()
-    row = await fetchrow(_FIND, vault.master_key_id(key)) or await _make(key)
-    if row is None:
+    encrypted = await repository.find_root_key(vault.master_key_id(key)) or await _make(key)
+    if encrypted is None:
         raise vault.SecretsError(
             "The master key is not the one that opens the secrets in this database. Put the right one back."
         )
-    vault.unlock(vault.unwrap(bytes(row["sealed"]), key))
+    vault.unlock(vault.unwrap(encrypted, key))
 
 
-async def _make(key: bytes) -> asyncpg.Record | None:
+async def _make(key: bytes) -> bytes | None:
     """Make the root key, if there is none. A lock lets only one of several starting replicas do it."""
     async with transaction():
         await announce("root_key")
-        if await fetchrow(_EXISTS) is None:
-            root_key = key if await fetchrow(_SEALED_BEFORE) is not None else secrets.token_bytes(vault.KEY_BYTES)
-            await execute(_INSERT, vault.master_key_id(key), vault.wrap(root_key, key))
-        return await fetchrow(_FIND, vault.master_key_id(key))
+        if not await repository.has_root_key():
+            # Secrets older than the first root key are encrypted under keys derived from the master key itself.
+            root_key = key if await repository.has_signing_key() else secrets.token_bytes(vault.KEY_BYTES)
+            await repository.insert_root_key(vault.master_key_id(key), vault.wrap(root_key, key))
+        return await repository.find_root_key(vault.master_key_id(key))
 
 
 async def rewrap(key: bytes) -> None:
@@ -55,7 +47,7 @@ async def rewrap(key: bytes) -> None:
     root_key = vault.root_key()
     async with transaction():
         await announce("root_key")
-        await execute(_INSERT, vault.master_key_id(key), vault.wrap(root_key, key))
+        await repository.insert_root_key(vault.master_key_id(key), vault.wrap(root_key, key))
         await record("master_key_added", detail={"master_key_id": vault.master_key_id(key).hex()})
 
 
@@ -89,7 +81,7 @@ async def forget_others() -> int:
     await unlock()
     async with transaction():
         await announce("root_key")
-        gone = await fetch(_FORGET_OTHERS, vault.master_key_id(vault.master_key()))
-        for row in gone:
-            await record("master_key_removed", detail={"master_key_id": bytes(row["master_key_id"]).hex()})
+        gone = await repository.delete_other_root_keys(vault.master_key_id(vault.master_key()))
+        for master_key_id in gone:
+            await record("master_key_removed", detail={"master_key_id": master_key_id.hex()})
     return len(gone)

@@ -13,11 +13,12 @@ import structlog
 from idp.errors import NoSigningKeyError
 from idp.infra.db import outages
 from idp.infra.db.cache_invalidation import announce
-from idp.infra.db.engine import fetch, transaction
+from idp.infra.db.engine import transaction
 from idp.infra.logs import exception_fields
-from idp.keys import lifecycle, propagation
+from idp.keys import lifecycle, propagation, repository
 from idp.keys.key_set import key_set
-from idp.keys.lifecycle import MARGIN, TOPIC, RotationPendingError, UnknownKeyError
+from idp.keys.lifecycle import TOPIC, RotationPendingError, UnknownKeyError
+from idp.keys.repository import MARGIN
 from idp.settings import settings
 
 log = structlog.get_logger()
@@ -25,35 +26,6 @@ log = structlog.get_logger()
 POLL_SECONDS = 1.0
 #: Seconds between writes of use, between searches for old keys, and between log lines about a pending key.
 USE_SECONDS, AGE_SECONDS, REMIND_SECONDS = 5.0, 60.0, 3600.0
-
-# $1 minimum seconds for which a key is published before it signs
-_DUE = f"""
-SELECT k.kid, coalesce(k.deadline_at <= now(), false) AS overdue,
-       coalesce(k.deadline_at <= now(), false)
-       OR NOT EXISTS (SELECT FROM resource_server AS s WHERE {propagation.CONCERNED} AND NOT {propagation.SEEN}) AS due
-FROM signing_key AS k
-WHERE k.activates_at IS NULL AND k.retires_at IS NULL
-  AND (k.created_at + make_interval(secs => $1) <= now() OR k.deadline_at <= now())
-"""  # noqa: S608
-# A key stays published for tokens that a slower worker signed with it after its successor became active, or that
-# live longer because a lifetime setting was changed.
-_STAY = f"""
-UPDATE signing_key SET retires_at = last_token_expires_at + make_interval(secs => {MARGIN})
-WHERE retires_at > now() AND revoked_at IS NULL
-  AND retires_at < last_token_expires_at + make_interval(secs => {MARGIN})
-RETURNING kid
-"""  # noqa: S608
-# Algorithms whose active key is old and has no pending successor. $1 seconds
-_OLD = """
-SELECT k.alg FROM signing_key AS k
-WHERE k.retires_at IS NULL AND k.activates_at < now() - make_interval(secs => $1)
-  AND NOT EXISTS (SELECT FROM signing_key AS n WHERE n.alg = k.alg AND n.retires_at IS NULL
-                  AND (n.activates_at IS NULL OR n.activates_at > k.activates_at))
-"""
-# $1 seconds
-_OBSOLETE = """
-SELECT kid FROM signing_key WHERE destroyed_at IS NULL AND retires_at < now() - make_interval(secs => $1)
-"""
 
 
 def publication() -> int:
@@ -64,15 +36,15 @@ def publication() -> int:
 
 async def activate_due() -> None:
     """Activate the keys that have propagated, or whose deadline has passed."""
-    for row in await fetch(_DUE, publication()):
-        unseen = await propagation.unseen(row["kid"])
-        if row["due"]:
+    for key in await repository.propagating_keys(publication()):
+        unseen = await propagation.unseen(key.kid)
+        if key.due:
             with suppress(UnknownKeyError):  # another worker was first
-                await lifecycle.activate(row["kid"], unseen=tuple(unseen))
+                await lifecycle.activate(key.kid, unseen=tuple(unseen))
                 if unseen:
-                    log.warning("key_activated_unseen", kid=row["kid"], resource_servers=unseen)
-        elif _to_be_said(row["kid"]):
-            log.warning("key_waits", kid=row["kid"], resource_servers=unseen)
+                    log.warning("key_activated_unseen", kid=key.kid, resource_servers=unseen)
+        elif _to_be_said(key.kid):
+            log.warning("key_waits", kid=key.kid, resource_servers=unseen)
 
 
 _said: dict[str, float] = {}
@@ -91,7 +63,7 @@ async def write_use() -> None:
     """Write how many tokens the keys have signed, and keep keys published until their last token has expired."""
     await key_set.write_use()
     async with transaction():
-        if await fetch(_STAY):
+        if await repository.extend_publication():
             await announce(TOPIC)
 
 
@@ -100,19 +72,18 @@ async def rotate_old() -> None:
     interval = settings().key_rotation_interval
     if not interval:
         return
-    for row in await fetch(_OLD, interval):
+    for alg in await repository.old_algorithms(interval):
         with suppress(RotationPendingError, NoSigningKeyError):  # another worker was first
-            kid = await lifecycle.rotate(
-                row["alg"], key_set.signing(row["alg"]).size, deadline=settings().key_rotation_deadline
-            )
-            log.info("key_rotation_started", kid=kid, alg=row["alg"])
+            deadline = settings().key_rotation_deadline
+            kid = await lifecycle.rotate(alg, key_set.signing(alg).size, deadline=deadline)
+            log.info("key_rotation_started", kid=kid, alg=alg)
 
 
 async def destroy_obsolete() -> None:
     """Erase the private parts of keys that retired long ago."""
-    for row in await fetch(_OBSOLETE, settings().key_kept):
+    for kid in await repository.obsolete_kids(settings().key_kept):
         with suppress(UnknownKeyError):  # another worker was first
-            await lifecycle.destroy(row["kid"])
+            await lifecycle.destroy(kid)
 
 
 async def run() -> None:

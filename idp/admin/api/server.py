@@ -16,6 +16,7 @@ from idp.admin.roles import Permission
 from idp.federation import registry
 from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import KeyInfo
+from idp.keys.repository import StoredKey
 
 _read_event = reader(models.AuditEvent, "detail")
 
@@ -27,7 +28,7 @@ def _read_upstream(row: asyncpg.Record) -> models.Upstream:
 
 
 def _read_key(row: asyncpg.Record) -> KeyInfo:
-    return lifecycle.info(row)
+    return lifecycle.info(msgspec.convert(dict(row), StoredKey))
 
 
 listed("/keys", Permission.KEYS_READ, "List signing keys", listing=lists.KEYS, read=_read_key, item=KeyInfo)
