@@ -8,7 +8,7 @@ from idp.accounts.tables import EmailProof, Invitation, User
 from idp.admin.tables import AdminRole, IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport
 from idp.federation.tables import Identity, UpstreamAttempt, UpstreamRow
-from idp.infra.db.tables import Revision
+from idp.infra.db.tables import Revision, TransactionLock
 from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
@@ -62,6 +62,7 @@ APP_CONFIG = AppConfig(
         Throttle,
         TokenFamily,
         Totp,
+        TransactionLock,
         UpstreamRow,
         User,
     ],

@@ -19,8 +19,8 @@ import structlog
 from idp import clock
 from idp.audit import checkpoint_export
 from idp.audit.events import record
-from idp.infra.db.cache_invalidation import announce
 from idp.infra.db.engine import execute, long_transaction
+from idp.infra.db.locks import lock
 from idp.infra.logs import exception_fields
 from idp.keys import lifecycle, restore_detection
 from idp.keys import repository as keys_repository
@@ -98,7 +98,7 @@ async def revoke_after_restore(*, keep_keys: bool = False) -> Report:
     """
     async with long_transaction():
         # Other workers that detect the same restore wait here and then find the new epoch.
-        await announce(TOPIC)
+        await lock(TOPIC)
         return await _recover(
             await keys_repository.position(), await restore_detection.keeper.known(), None, keep_keys=keep_keys
         )
@@ -117,7 +117,7 @@ async def check(*, thoroughly: bool = False) -> Report | None:
         await _go_on()
         return None
     async with long_transaction():
-        await announce(TOPIC)
+        await lock(TOPIC)
         older = await _older(thoroughly=thoroughly)
         if older is None:
             return None

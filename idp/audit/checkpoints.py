@@ -14,13 +14,13 @@ from idp.audit import repository, row_hmac
 from idp.audit.checkpoint_claims import CheckpointClaims, Sign, encode, fingerprint, parse
 from idp.audit.repository import NewRow
 from idp.errors import OperatorError
-from idp.infra.db.cache_invalidation import announce
 from idp.infra.db.engine import transaction
+from idp.infra.db.locks import lock
 from idp.settings import settings
 
 log = structlog.get_logger()
 
-TOPIC = "audit"
+LOCK = "audit_checkpoint"
 #: Most rows of one checkpoint.
 MAX_ROWS = 5_000
 
@@ -56,7 +56,7 @@ async def make(sign: Sign, *, deleted_to: int = 0) -> CheckpointClaims | None:
     """
     async with transaction():
         # Whoever else makes one now waits, and then finds nothing new.
-        await announce(TOPIC)
+        await lock(LOCK)
         last = await repository.last_checkpoint()
         before = parse(last.statement) if last is not None else None
         rows = await repository.new_events(MAX_ROWS)

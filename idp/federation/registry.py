@@ -12,8 +12,8 @@ from idp.audit.events import record
 from idp.federation import providers
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.models import Upstream
-from idp.infra.db import cache_invalidation
-from idp.infra.db.engine import execute, fetch, transaction
+from idp.infra.db.cache_invalidation import exclusive_change
+from idp.infra.db.engine import execute, fetch
 from idp.keys import vault
 from idp.settings import Settings, settings
 
@@ -127,8 +127,7 @@ def _to_row(upstream: Upstream) -> tuple[str, bytes | None]:
 async def add(upstream: Upstream) -> bool:
     """Add a provider. Returns False if the id is taken."""
     config, sealed = _to_row(upstream)
-    async with transaction():
-        await cache_invalidation.announce(TOPIC)
+    async with exclusive_change(TOPIC):
         if upstream.id in {known.id for known in from_settings(settings())} or not await execute(
             _INSERT, upstream.id, config, sealed
         ):
@@ -150,9 +149,7 @@ async def update(upstream_id: str, expected: datetime | None = None, **changes: 
     Raises:
         InvalidUpstreamError: the new configuration is invalid.
     """
-    async with transaction():
-        # First, because it also serialises changes: the configuration read below does not change until the commit.
-        await cache_invalidation.announce(TOPIC)
+    async with exclusive_change(TOPIC):
         known = next((known for known in await load_stored() if known.id == upstream_id), None)
         if known is None:
             return None
@@ -167,8 +164,7 @@ async def update(upstream_id: str, expected: datetime | None = None, **changes: 
 
 async def delete(upstream_id: str, expected: datetime | None = None) -> bool:
     """Delete a provider; its identities stay, so that it can be added again. Returns whether it existed."""
-    async with transaction():
-        await cache_invalidation.announce(TOPIC)
+    async with exclusive_change(TOPIC):
         if not await execute(_DELETE, upstream_id, expected):
             return False
         await record("upstream_deleted", detail={"upstream": upstream_id})
@@ -181,8 +177,7 @@ async def reorder(upstream_ids: Sequence[str]) -> None:
     Raises:
         InvalidUpstreamError: one of them is unknown. Nothing is changed.
     """
-    async with transaction():
-        await cache_invalidation.announce(TOPIC)
+    async with exclusive_change(TOPIC):
         others = [known.id for known in await load_stored() if known.id not in upstream_ids]
         if await execute(_ORDER, [*upstream_ids, *others]) != len(upstream_ids) + len(others):
             raise InvalidUpstreamError("One of them was not added, or is named twice.")
@@ -200,8 +195,7 @@ async def enable(upstream_id: str) -> bool:
 
 
 async def _set_state(statement: str, upstream_id: str, event: str) -> bool:
-    async with transaction():
-        await cache_invalidation.announce(TOPIC)
+    async with exclusive_change(TOPIC):
         if not await execute(statement, upstream_id):
             return False
         await record(event, detail={"upstream": upstream_id})

@@ -2,8 +2,8 @@
 
 Other servers cache the JWKS, so a pending key is published before it signs: until every known resource server has
 fetched it (:mod:`idp.keys.propagation`), or until its deadline. A retiring key stays published until all its tokens
-have expired. Each change is one transaction. It starts with its notice, which takes a lock, so that changes by several
-replicas run one after the other (:func:`idp.infra.db.cache_invalidation.announce`).
+have expired. Each change is one transaction; changes by several replicas run one after the other
+(:func:`idp.infra.db.cache_invalidation.exclusive_change`).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import msgspec
 from idp import clock
 from idp.audit.events import record
 from idp.errors import ConflictError, NoSigningKeyError
-from idp.infra.db.cache_invalidation import announce
+from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.db.engine import transaction
 from idp.keys import jose, propagation, repository
 from idp.keys.algorithms import DEFAULT_ALGORITHM
@@ -118,8 +118,7 @@ async def ensure_signing_key(alg: str = DEFAULT_ALGORITHM, size: int = 2048) -> 
     if await repository.active_kid(alg) is not None:
         return False
     key = await asyncio.to_thread(jose.generate, alg, size)
-    async with transaction():
-        await announce(TOPIC)
+    async with exclusive_change(TOPIC):
         if not await repository.create_first(_new(key)):
             return False
         await record("key_activated", detail={"kid": key.kid, "alg": alg})
@@ -135,8 +134,7 @@ async def publish(key: SigningKey, *, deadline: int | None = None) -> str:
     Raises:
         RotationPendingError: another key of the algorithm is pending, or this one was published before.
     """
-    async with transaction():
-        await announce(TOPIC)
+    async with exclusive_change(TOPIC):
         if not await repository.publish(_new(key), deadline):
             raise await _rotation_pending(key.alg)
         await record("key_published", detail={"kid": key.kid, "alg": key.alg, "deadline": deadline})
@@ -182,8 +180,7 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
     Raises:
         UnknownKeyError: no pending key has this ``kid``.
     """
-    async with transaction():
-        await announce(TOPIC)
+    async with exclusive_change(TOPIC):
         key = await repository.activate(kid, _overlap())
         if key is None:
             raise UnknownKeyError("There is no pending key with this id.")
@@ -205,8 +202,7 @@ async def revoke(kid: str) -> Revocation:
     # Made before the transaction that may need it: an RSA key takes long, and other changes wait for the lock.
     gone = found.state in (State.RETIRED, State.DESTROYED)
     spare = None if gone else await asyncio.to_thread(jose.generate, found.alg)
-    async with transaction():
-        await announce(TOPIC)
+    async with exclusive_change(TOPIC):
         signs = await repository.active_kid(found.alg) == kid
         successor = await _successor(found.alg, spare) if signs and spare is not None else None
         if not await repository.revoke(kid):
@@ -232,8 +228,7 @@ async def destroy(kid: str) -> None:
     Raises:
         UnknownKeyError: no retired key has this ``kid``.
     """
-    async with transaction():
-        await announce(TOPIC)
+    async with exclusive_change(TOPIC):
         if not await repository.destroy(kid):
             raise UnknownKeyError("There is no retired key with this id that has a private part.")
         await record("key_destroyed", detail={"kid": kid})

@@ -97,10 +97,13 @@ UPDATE signing_key SET signed = signed + $2, last_token_expires_at = greatest(la
 """
 # A key stays published for tokens that a slower worker signed with it after its successor became active, or that
 # live longer because a lifetime setting was changed.
+_OUTLIVED = (
+    "retires_at > statement_timestamp() AND revoked_at IS NULL"
+    f" AND retires_at < last_token_expires_at + make_interval(secs => {MARGIN})"
+)
+_HAS_OUTLIVED = f"SELECT FROM signing_key WHERE {_OUTLIVED} LIMIT 1"
 _EXTEND_PUBLICATION = f"""
-UPDATE signing_key SET retires_at = last_token_expires_at + make_interval(secs => {MARGIN})
-WHERE retires_at > now() AND revoked_at IS NULL
-  AND retires_at < last_token_expires_at + make_interval(secs => {MARGIN})
+UPDATE signing_key SET retires_at = last_token_expires_at + make_interval(secs => {MARGIN}) WHERE {_OUTLIVED}
 """  # noqa: S608
 _OLD = """
 SELECT k.alg FROM signing_key AS k
@@ -403,9 +406,14 @@ async def add_use(kid: str, tokens: int, expires_at: datetime) -> None:
     await execute(_ADD_USE, kid, tokens, expires_at)
 
 
-async def extend_publication() -> bool:
-    """Keep retiring keys published until their last token has expired. Returns whether one was extended."""
-    return bool(await execute(_EXTEND_PUBLICATION))
+async def outlived_by_tokens() -> bool:
+    """Whether a retiring key leaves the JWKS before its last token expires."""
+    return await fetchrow(_HAS_OUTLIVED) is not None
+
+
+async def extend_publication() -> None:
+    """Keep retiring keys published until their last token has expired."""
+    await execute(_EXTEND_PUBLICATION)
 
 
 async def old_algorithms(seconds: float) -> list[str]:

@@ -5,8 +5,8 @@ import secrets
 from pathlib import Path
 
 from idp.audit.events import record
-from idp.infra.db.cache_invalidation import announce
 from idp.infra.db.engine import transaction
+from idp.infra.db.locks import lock
 from idp.keys import repository, vault
 
 
@@ -28,7 +28,7 @@ async def unlock() -> None:
 async def _make(key: bytes) -> bytes | None:
     """Make the root key, if there is none. A lock lets only one of several starting replicas do it."""
     async with transaction():
-        await announce("root_key")
+        await lock("root_key")
         if not await repository.has_root_key():
             # Secrets older than the first root key are encrypted under keys derived from the master key itself.
             root_key = key if await repository.has_signing_key() else secrets.token_bytes(vault.KEY_BYTES)
@@ -46,7 +46,7 @@ async def rewrap(key: bytes) -> None:
     """
     root_key = vault.root_key()
     async with transaction():
-        await announce("root_key")
+        await lock("root_key")
         await repository.insert_root_key(vault.master_key_id(key), vault.wrap(root_key, key))
         await record("master_key_added", detail={"master_key_id": vault.master_key_id(key).hex()})
 
@@ -80,7 +80,7 @@ async def forget_others() -> int:
     """
     await unlock()
     async with transaction():
-        await announce("root_key")
+        await lock("root_key")
         gone = await repository.delete_other_root_keys(vault.master_key_id(vault.master_key()))
         for master_key_id in gone:
             await record("master_key_removed", detail={"master_key_id": master_key_id.hex()})

@@ -12,8 +12,7 @@ import structlog
 
 from idp.errors import NoSigningKeyError
 from idp.infra.db import outages
-from idp.infra.db.cache_invalidation import announce
-from idp.infra.db.engine import transaction
+from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.logs import exception_fields
 from idp.keys import lifecycle, propagation, repository
 from idp.keys.key_set import key_set
@@ -62,9 +61,9 @@ def _to_be_said(kid: str) -> bool:
 async def write_use() -> None:
     """Write how many tokens the keys have signed, and keep keys published until their last token has expired."""
     await key_set.write_use()
-    async with transaction():
-        if await repository.extend_publication():
-            await announce(TOPIC)
+    if await repository.outlived_by_tokens():
+        async with exclusive_change(TOPIC):
+            await repository.extend_publication()
 
 
 async def rotate_old() -> None:

@@ -132,7 +132,15 @@ async def _now() -> int:
 
 
 #: What the server writes by itself, whoever visits.
-OF_ITSELF = {"activity", "audit_checkpoint", "database_mark", "jwks_fetch", "revision", "signing_key"}
+OF_ITSELF = {
+    "activity",
+    "audit_checkpoint",
+    "database_mark",
+    "jwks_fetch",
+    "revision",
+    "signing_key",
+    "transaction_lock",
+}
 #: What comes a moment after it happened, as tokens do, or is given its place by a checkpoint.
 _EVENT = """
     SELECT 1 FROM audit_event WHERE xmin::text::bigint > $1 AND seq IS NULL

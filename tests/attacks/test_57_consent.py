@@ -3,7 +3,7 @@
 import pytest
 
 from idp.accounts.tables import User
-from idp.infra.db.cache_invalidation import announce
+from idp.infra.db.cache_invalidation import lock_and_announce
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth.clients.registration import register_resource_server
 from tests.conftest import MakeClient, MakeUser, until_known
@@ -51,7 +51,7 @@ async def test_57_new_documents_ask(browser: Browser, client: RelyingParty, alic
     await client.sign_in(browser, alice.email)
     assert not await _is_asked(browser, client)
     async with transaction():
-        await announce("clients")
+        await lock_and_announce("clients")
         await execute(
             f"UPDATE client SET {document} = 'https://rp.example.com/new' WHERE client_id = $1", client.client_id
         )

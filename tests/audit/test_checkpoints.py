@@ -118,7 +118,7 @@ async def _interrupted(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return counting
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoints, "announce", counted(checkpoints.announce))
+        patched.setattr(checkpoints, "lock", counted(checkpoints.lock))
         for name in ("fetchrow", "fetch", "execute"):
             patched.setattr(repository, name, counted(getattr(repository, name)))
         with pytest.raises(asyncio.CancelledError):

@@ -8,8 +8,8 @@ refuse LISTEN.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ import structlog
 from idp import clock
 from idp.errors import IdpError
 from idp.infra.db import outages
-from idp.infra.db.engine import engine, execute, fetch, lines
+from idp.infra.db.engine import engine, execute, fetch, lines, transaction
 from idp.settings import settings
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ REFUSED_WAIT = 300.0
 #: No answer for so long counts as a lost connection.
 TIMEOUT_SECONDS = 5.0
 
-_ANNOUNCE = """
+_LOCK_AND_ANNOUNCE = """
 WITH raised AS (
     INSERT INTO revision (topic, number) VALUES ($1, 1)
     ON CONFLICT (topic) DO UPDATE SET number = revision.number + 1
@@ -46,13 +46,21 @@ FROM (VALUES (1)) AS one LEFT JOIN revision AS r ON true
 """
 
 
-async def announce(topic: str) -> None:
-    """Say in the current transaction that the records of a topic change.
+async def lock_and_announce(topic: str) -> None:
+    """Lock a topic until the end of the transaction, and announce that its records change.
 
-    Until the transaction ends, others that announce the same topic wait: announced first, it makes
-    changes of the topic happen one after the other.
+    It is the first statement of a change: other changes of the topic wait here. After another statement it may
+    deadlock with them.
     """
-    await execute(_ANNOUNCE, topic, CHANNEL)
+    await execute(_LOCK_AND_ANNOUNCE, topic, CHANNEL)
+
+
+@asynccontextmanager
+async def exclusive_change(topic: str) -> AsyncIterator[None]:
+    """A transaction for a change of the records of a topic. Changes of one topic run one after the other."""
+    async with transaction():
+        await lock_and_announce(topic)
+        yield
 
 
 class Watch:

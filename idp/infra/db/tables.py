@@ -1,4 +1,4 @@
-"""The revision numbers behind :mod:`idp.infra.db.cache_invalidation`."""
+"""The tables of :mod:`idp.infra.db.cache_invalidation` and :mod:`idp.infra.db.locks`."""
 
 from piccolo.table import Table
 
@@ -11,3 +11,9 @@ class Revision(Table, tablename="revision", db=engine):
 
     topic = Text(primary_key=True)
     number = BigInt()
+
+
+class TransactionLock(Table, tablename="transaction_lock", db=engine):
+    """A lock that transactions take by its name."""
+
+    name = Text(primary_key=True)

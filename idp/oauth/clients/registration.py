@@ -15,8 +15,7 @@ import msgspec
 from idp import ids
 from idp.audit.events import record
 from idp.errors import NotFoundError, OAuthError
-from idp.infra.db.cache_invalidation import announce
-from idp.infra.db.engine import transaction
+from idp.infra.db.cache_invalidation import exclusive_change
 from idp.keys import lifecycle
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
 from idp.oauth.clients import repository
@@ -43,8 +42,7 @@ class UnknownClientError(NotFoundError):
 @asynccontextmanager
 async def change() -> AsyncIterator[None]:
     """A transaction for changes of clients or resource servers, which are serialised."""
-    async with transaction():
-        await announce(TOPIC)
+    async with exclusive_change(TOPIC):
         yield
 
 

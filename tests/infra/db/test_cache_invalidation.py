@@ -9,8 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from idp.infra.db import cache_invalidation, engine
-from idp.infra.db.cache_invalidation import announce, watch
+from idp.infra.db.cache_invalidation import lock_and_announce, watch
 from idp.infra.db.engine import execute, fetch, fetchrow, lines, transaction
+from idp.infra.db.locks import lock
 from idp.settings import load
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
@@ -85,8 +86,8 @@ async def listeners() -> list[int]:
 
 async def test_announcing_counts_up() -> None:
     for _ in range(3):
-        await announce("keys")
-    await announce("clients")
+        await lock_and_announce("keys")
+    await lock_and_announce("clients")
     rows = await fetch("SELECT topic, number FROM revision ORDER BY topic")
     assert [tuple(row) for row in rows] == [("clients", 1), ("keys", 3)]
 
@@ -94,7 +95,7 @@ async def test_announcing_counts_up() -> None:
 async def test_an_announcement_is_part_of_its_transaction() -> None:
     with suppress(RuntimeError):
         async with transaction():
-            await announce("keys")
+            await lock_and_announce("keys")
             raise RuntimeError
     assert await fetch("SELECT * FROM revision") == []
 
@@ -106,7 +107,7 @@ async def test_announcements_of_a_topic_happen_one_after_the_other() -> None:
     async def change() -> None:
         nonlocal running, most
         async with transaction():
-            await announce("keys")
+            await lock_and_announce("keys")
             running += 1
             most = max(most, running)
             await asyncio.sleep(0.01)
@@ -126,10 +127,10 @@ async def test_a_notice_calls_the_handler_of_its_topic_at_once(
     keys, clients = Handler(), Handler()
     async with watching(keys=keys, clients=clients):
         await until(lambda: keys.calls == clients.calls == 1)
-        await announce("keys")
+        await lock_and_announce("keys")
         await until(lambda: keys.calls == 2)
-        await announce("unknown")
-        await announce("keys")
+        await lock_and_announce("unknown")
+        await lock_and_announce("keys")
         await until(lambda: keys.calls == 3)
         assert clients.calls == 1
 
@@ -190,11 +191,11 @@ async def test_a_change_during_the_reload_is_not_lost(poll_every: PollEvery) -> 
         nonlocal calls
         calls += 1
         if calls == 2:
-            await announce("keys")
+            await lock_and_announce("keys")
 
     async with watching(keys=slow):
         await until(lambda: calls == 1)
-        await announce("keys")
+        await lock_and_announce("keys")
         await until(lambda: calls == 3)
 
 
@@ -213,7 +214,7 @@ async def test_a_lost_connection_is_made_again_and_everything_reloaded(
             await execute("SELECT pg_terminate_backend($1)", pid)
             await until(lambda: keys.calls > before[0] and clients.calls > before[1])
             again = keys.calls
-            await announce("keys")
+            await lock_and_announce("keys")
             await until(lambda: keys.calls > again)
     assert [entry["event"] for entry in logs] == ["notices_interrupted", "notices_resumed"]
 
@@ -257,7 +258,7 @@ async def test_without_listen_the_number_is_seen(own_database: str, poll_every: 
                 await until(not_listening)
                 calls = keys.calls
                 for number in (1, 2):
-                    await announce("keys")
+                    await lock_and_announce("keys")
                     await until(lambda wanted=calls + number: keys.calls == wanted)  # type: ignore[misc]
     assert [entry["event"] for entry in logs] == ["notices_refused"]
 
@@ -300,3 +301,23 @@ async def test_the_pool_lends_it_no_connection() -> None:
         pool = engine.engine.pool
         # The one by which the numbers are read.
         assert pool.get_size() == 1
+
+
+# Locks
+
+
+async def test_transactions_that_take_a_lock_run_one_after_the_other() -> None:
+    running = most = 0
+
+    async def change() -> None:
+        nonlocal running, most
+        async with transaction():
+            await lock("checkpoints")
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.01)
+            running -= 1
+
+    await asyncio.gather(*(change() for _ in range(8)))
+    assert most == 1
+    assert await fetch("SELECT FROM revision") == []

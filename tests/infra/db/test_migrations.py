@@ -13,7 +13,7 @@ FIRST = "m0001_first_schema"
 #: Tables that stay small in every installation. An index on any other is built concurrently.
 SMALL = {
     "admin_role", "audit_export", "client", "client_logo", "database_mark", "jwks_fetch", "not_before",
-    "resource_server", "revision", "root_key", "setup", "signing_key", "upstream",
+    "resource_server", "revision", "root_key", "setup", "signing_key", "transaction_lock", "upstream",
 }  # fmt: skip
 
 _INDEX = re.compile(

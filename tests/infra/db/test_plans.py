@@ -29,7 +29,7 @@ ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.p
 #: A few rows each, of which some statements want all.
 SMALL = {
     "admin_role", "audit_export", "client", "client_logo", "database_mark", "jwks_fetch", "not_before",
-    "resource_server", "revision", "root_key", "setup", "signing_key", "upstream",
+    "resource_server", "revision", "root_key", "setup", "signing_key", "transaction_lock", "upstream",
 }  # fmt: skip
 #: What may read a table as a whole or sort many rows, by how its name begins: it is seldom run.
 WHOLE = (

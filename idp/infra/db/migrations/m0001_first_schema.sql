@@ -23,6 +23,11 @@ CREATE TABLE revision (
     number bigint NOT NULL
 );
 
+-- A lock that transactions take by its name.
+CREATE TABLE transaction_lock (
+    name text PRIMARY KEY
+);
+
 -- A rate limit or escalation of one subject. "key" is a digest of rule and subject, so no address is stored.
 -- "free_at" is when the next event is free (generic cell rate algorithm).
 CREATE TABLE throttle (
