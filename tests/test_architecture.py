@@ -17,9 +17,10 @@ ROOT = Path(idp.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "admin", "dev"}),
     frozenset({"selfservice"}),
-    frozenset({"signin", "oauth", "federation", "accounts"}),
-    frozenset({"keys", "mail", "audit"}),
+    frozenset({"signin", "oauth"}),
     frozenset({"http"}),
+    frozenset({"federation", "accounts"}),
+    frozenset({"keys", "mail", "audit"}),
     frozenset({"infra"}),
     frozenset({"settings", "errors", "reasons", "clock", "ids"}),
 )
@@ -108,6 +109,53 @@ def test_no_cycles_between_modules() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
+
+
+#: Modules without routes that make requests or responses for the routes of their package.
+HELPERS_OF_ROUTES = {
+    "idp.admin.api.openapi",
+    "idp.admin.api.operation",
+    "idp.admin.api.problems",
+    "idp.oauth.authorize.respond",
+    "idp.oauth.token.cookie",
+    "idp.selfservice.account_page",
+    "idp.signin.browser",
+}
+#: Services that read cookies or headers themselves. There shall be no more of them, and in the end none.
+SERVICES_THAT_KNOW_HTTP = {
+    "idp.signin.devices",
+    "idp.signin.sessions",
+    "idp.signin.subject",
+}
+
+
+def holds_routes(name: str) -> bool:
+    """Whether a module has a list of routes for the assembly."""
+    return any(
+        getattr(target, "id", "") == "ROUTES"
+        for node in modules()[name].body
+        for target in ([node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", ()))
+    )
+
+
+def test_services_know_nothing_of_http() -> None:
+    """They take values and raise errors of their domain. Requests and responses are for modules with routes."""
+    found = {
+        name
+        for name, imported in arrows()
+        if package(imported) == "http" and package(name) not in ASSEMBLY | {"http"} and not holds_routes(name)
+    }
+    assert found - HELPERS_OF_ROUTES <= SERVICES_THAT_KNOW_HTTP
+    assert found >= HELPERS_OF_ROUTES, "Remove those that are gone from the list."
+
+
+@pytest.mark.parametrize("layer", ["accounts", "federation", "keys", "audit", "mail", "infra"])
+def test_domains_know_no_request(layer: str) -> None:
+    """Of the framework they know nothing; infra knows the types of its templates and of ASGI at most."""
+    found = {
+        name for name in modules() if package(name) == layer for imported in imports(name) if "litestar" in imported
+    }
+    assert found == set()
 
 
 def test_sign_in_knows_nothing_of_oauth() -> None:

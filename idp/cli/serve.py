@@ -19,6 +19,7 @@ import structlog
 
 from idp.cli import development, workers
 from idp.errors import OperatorError
+from idp.infra import tested_versions
 from idp.infra.logs import configure_logs
 from idp.mail.smtp import connection_options
 from idp.settings import Settings, SettingsError, load, service_links, settings
@@ -231,6 +232,7 @@ def _warn(config: Settings) -> None:
     master_key_file = Path(os.environ.get("IDP_MASTER_KEY_FILE") or config.master_key_path)
     if vault.readable_by_others(master_key_file):
         log.warning("master_key_readable", path=str(master_key_file))
+    tested_versions.warn()
     if not config.sends_mail:
         log.warning("serves_without_mail", reason="IDP_SMTP_URL is not set: mails wait in the outbox.")
 

@@ -1,18 +1,15 @@
 """The one function that decides where a request comes from."""
 
-import ipaddress
 import re
-import socket
 from functools import lru_cache
 
 import structlog
 from litestar.types import Scope
 
+from idp.infra.networks import IPAddress, parse_address
 from idp.settings import IPNetwork
 
 log = structlog.get_logger()
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: An entry of X-Forwarded-For with a port, as some proxies write it: ``192.0.2.1:5678``, ``[2001:db8::1]:5678``.
 _WITH_PORT = re.compile(r"([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
@@ -28,26 +25,13 @@ _NOT_NAMED = "X-Forwarded-For comes from a proxy that IDP_TRUSTED_PROXIES does n
 _UNREADABLE = "X-Forwarded-For holds an entry that is not an IP address: such clients share their proxy's address."
 
 
-def _parse(text: str) -> IPAddress | None:
-    """An address; an IPv4-mapped IPv6 address counts as the IPv4 address that it is."""
-    try:
-        address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return None
-    # A zone (RFC 4007) means something on one machine only, and may be any text.
-    if "%" in text:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
-
-
 def _parse_entry(entry: str) -> IPAddress | None:
     """One entry of X-Forwarded-For, with or without a port."""
     entry = entry.strip(" \t")
     if len(entry) > _MAX_ENTRY:
         return None
     with_port = _WITH_PORT.fullmatch(entry)
-    return _parse(with_port[1] if with_port else entry)
+    return parse_address(with_port[1] if with_port else entry)
 
 
 def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
@@ -73,7 +57,7 @@ def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
 @lru_cache(maxsize=4096)
 def _client_address(peer: str, forwarded: str, trusted_proxies: tuple[IPNetwork, ...]) -> tuple[str, str]:
     """The address, and why the header was not read, if it is worth a warning."""
-    address = _parse(peer)
+    address = parse_address(peer)
     if address is None:
         return "", ""
     if forwarded and not any(address in network for network in trusted_proxies):
@@ -86,23 +70,3 @@ def _client_address(peer: str, forwarded: str, trusted_proxies: tuple[IPNetwork,
             return str(address), _UNREADABLE
         address = hop
     return str(address), ""
-
-
-def subjects(address: str) -> tuple[str, str]:
-    """Who is counted for a client's address: the host, and the network around it.
-
-    One household or server has a whole /64 of IPv6, so that is a host. Without an address, as where the transport has
-    none, all share one subject: not to know must not mean not to count.
-    """
-    parsed = _parse(address)
-    if parsed is None:
-        return "unknown", "unknown"
-    host, network = (32, 24) if parsed.version == 4 else (64, 48)
-    return _network(parsed, host), _network(parsed, network)
-
-
-def _network(address: IPAddress, length: int) -> str:
-    # As ip_network would write it, which parses all of it anew.
-    family, rest = socket.AF_INET if address.version == 4 else socket.AF_INET6, address.max_prefixlen - length
-    prefix = int(address) >> rest << rest
-    return f"{socket.inet_ntop(family, prefix.to_bytes(address.max_prefixlen // 8))}/{length}"

@@ -52,6 +52,8 @@ class Router:
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started, status, body = time.perf_counter(), 0, Body(scope, receive)
+        # Litestar keeps what it has parsed of a request here, so no other request may share it.
+        scope["state"] = {}
         headers, head = self.middleware.begin(scope), scope["method"] == HTTPMethod.HEAD
         only_head.set(head)
         if head:

@@ -9,7 +9,8 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -125,12 +126,22 @@ async def _resolve(host: str, port: int) -> list[IPAddress]:
         raise httpx.ConnectError("The server's name leads nowhere.") from error
 
 
-class _Transport(httpx.AsyncHTTPTransport):
-    """Calls with TLS, reads only so many bytes for only so long, and unpacks nothing."""
+@contextmanager
+def _httpx_errors() -> Iterator[None]:
+    """Raise httpcore's errors as those of httpx with the same name."""
+    try:
+        yield
+    except httpcore.TimeoutException as error:
+        raise getattr(httpx, type(error).__name__)("There was no response in time.") from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        raise getattr(httpx, type(error).__name__)(str(error)) from error
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """Calls with TLS, limits the size and the time of a response, and decompresses nothing."""
 
     def __init__(self, max_bytes: int, timeout_seconds: float, own: bool) -> None:
         tls = _tls(settings().outbound_ca_file)
-        super().__init__(verify=tls, retries=0, trust_env=False)
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
         self._own = settings().origin if own else None
@@ -138,22 +149,39 @@ class _Transport(httpx.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._check(request.url)
-        # A short answer must not become a long one.
+        # A short response must not become a long one.
         request.headers["Accept-Encoding"] = "identity"
-        # Libraries keep those of earlier answers.
+        # Libraries keep the cookies of earlier responses.
         request.headers.pop("cookie", None)
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         try:
             async with asyncio.timeout_at(deadline):
-                response = await super().handle_async_request(request)
+                response = await self._send(request)
         except TimeoutError as error:
             raise httpx.ReadTimeout("There was no answer in time.") from error
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
-            await response.aclose()
+        body = _Bounded(response.stream, self._max_bytes, deadline)
+        if _content_encoding(response) != "identity":
+            await body.aclose()
             raise httpx.RemoteProtocolError("The answer is packed, though nobody asked for that.")
-        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 -- that is what an async transport gives
-        response.stream = _Bounded(response.stream, self._max_bytes, deadline)
-        return response
+        return httpx.Response(
+            response.status, headers=response.headers, stream=body, extensions=dict(response.extensions)
+        )
+
+    async def _send(self, request: httpx.Request) -> httpcore.Response:
+        url = request.url
+        with _httpx_errors():
+            return await self._pool.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
 
     def _check(self, url: httpx.URL) -> None:
         """What can be said of an address before its name is looked up."""
@@ -164,10 +192,14 @@ class _Transport(httpx.AsyncHTTPTransport):
             raise ForbiddenAddressError("Other servers are called with https only.")
 
 
-class _Bounded(httpx.AsyncByteStream):
-    """A body that may not be longer than so many bytes, nor come later than a time of the loop's clock."""
+def _content_encoding(response: httpcore.Response) -> str:
+    return str(httpx.Headers(response.headers).get("content-encoding", "identity")).lower()
 
-    def __init__(self, stream: httpx.AsyncByteStream, max_bytes: int, deadline: float) -> None:
+
+class _Bounded(httpx.AsyncByteStream):
+    """A body with a limit of bytes, and a deadline by the loop's clock."""
+
+    def __init__(self, stream: Any, max_bytes: int, deadline: float) -> None:
         self._stream = stream
         self._left = max_bytes
         self._deadline = deadline
@@ -182,8 +214,9 @@ class _Bounded(httpx.AsyncByteStream):
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         try:
-            async with asyncio.timeout_at(self._deadline):
-                return await anext(chunks, None)
+            with _httpx_errors():
+                async with asyncio.timeout_at(self._deadline):
+                    return await anext(chunks, None)
         except TimeoutError as error:
             raise httpx.ReadTimeout("The answer did not end in time.") from error
 
@@ -193,7 +226,7 @@ class _Bounded(httpx.AsyncByteStream):
 
 def transport(
     *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: bool = False
-) -> httpx.AsyncHTTPTransport:
+) -> httpx.AsyncBaseTransport:
     """The transport for libraries that bring an httpx client of their own.
 
     What it refuses or cuts short raises :data:`CallFailed`. No cookies are sent.

@@ -9,9 +9,9 @@ from uuid import UUID
 from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
 from idp.audit.events import record
-from idp.http.client_address import subjects
 from idp.infra import rate_limits
 from idp.infra.db.engine import transaction
+from idp.infra.networks import subjects
 from idp.infra.rate_limits import Escalation, Event, Rate, spend
 from idp.infra.request_context import client_address
 from idp.mail import outbox

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from idp.accounts.tables import User
-from idp.http.client_address import subjects
 from idp.infra.db.engine import execute
+from idp.infra.networks import subjects
 from idp.signin import limits
 from tests.conftest import MASTER_KEY
 from tests.support.browser import Browser, as_page, open_browser

@@ -15,7 +15,6 @@ from idp.http.access import Access
 from idp.http.body import MAX_BODY_BYTES
 from idp.http.cors import Cors
 from idp.http.responses import BytesResponse, json
-from idp.http.router import Router
 from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
 from idp.infra.i18n import locale
 from idp.settings import settings
@@ -29,8 +28,8 @@ FOREIGN = "https://elsewhere.example"
 VALUES = dict.fromkeys(("passkey_id", "session_id", "identity_id"), "00000000-0000-0000-0000-000000000000")
 
 
-def web(app: Router) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+def web(app: Any) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app)
     return httpx.AsyncClient(transport=transport, base_url=settings().origin)
 
 
@@ -265,3 +264,23 @@ async def test_a_stream() -> None:
         head = await client.head("/x")
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-type"] == "text/csv; charset=utf-8"
+
+
+async def test_requests_share_nothing_that_was_parsed() -> None:
+    """A server may give each request the same ``state``, as the lifespan protocol of ASGI has it."""
+
+    @get("/x", opt={"access": Access.PUBLIC})
+    async def tells(request: AnyRequest) -> BytesResponse:
+        return json([request.cookies, request.headers.get("x-a"), dict(request.query_params)])
+
+    app, shared = router([tells]), dict[str, Any]()
+
+    async def with_shared_state(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope | {"state": shared}, receive, send)
+
+    async with web(with_shared_state) as client:
+        first = await client.get("/x?q=1", headers={"Cookie": "c=1", "X-A": "1"})
+        second = await client.get("/x")
+    assert first.json() == [{"c": "1"}, "1", {"q": "1"}]
+    assert second.json() == [{}, None, {}]
+    assert shared == {}

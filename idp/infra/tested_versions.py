@@ -1,0 +1,38 @@
+"""The versions of libraries with which the code that uses their undocumented parts is tested (docs/private-apis.md)."""
+
+from importlib.metadata import version
+
+import structlog
+
+log = structlog.get_logger()
+
+#: From the first version that is tested to the first one that is not.
+TESTED = {
+    "granian": ("2.8", "2.9"),
+    "joserfc": ("1.8", "1.9"),
+    "litestar": ("2.25", "2.26"),
+    "piccolo": ("1.38", "1.39"),
+}
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+
+
+def untested() -> list[str]:
+    """The installed libraries whose versions are outside the tested ones, such as ``granian 2.9.0``."""
+    installed = {name: version(name) for name in TESTED}
+    return [
+        f"{name} {installed[name]}"
+        for name, (first, last) in TESTED.items()
+        if not _numbers(first) <= _numbers(installed[name]) < _numbers(last)
+    ]
+
+
+def warn() -> None:
+    """Log a warning for each untested version.
+
+    A warning, and not a refusal: it must be possible to install a fix of a vulnerability the day it appears.
+    """
+    for each in untested():
+        log.warning("untested_version", reason=f"{each} is not among the versions that this release is tested with.")
