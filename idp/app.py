@@ -1,4 +1,4 @@
-"""Assembles the application: routes, what surrounds them, what starts and stops with it. Decides nothing else."""
+"""Assembles the application: routes, router, lifespan. Decides nothing else."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from idp import housekeeping
 from idp.admin import api as admin_api
 from idp.admin import console, restore
 from idp.admin.access import api_resource
-from idp.audit import worker as audit_keeper
+from idp.audit import worker as audit_worker
 from idp.federation.registry import TOPIC, upstreams
 from idp.http import health, static
 from idp.http.middleware import Middleware
@@ -75,24 +75,24 @@ MODULES = (
 )
 
 
-#: What has to happen to the database before a worker joins it.
+#: Prepares the database before a worker joins it.
 Prepare = Callable[[], Awaitable[None]]
 
-#: Seconds for which a start waits for the database before it serves without one.
+#: Seconds for which the start waits for the database before it serves without one.
 FIRST_ATTEMPT_SECONDS = 3.0
-#: Seconds between attempts to join: the first wait, doubled up to the last.
+#: Seconds between attempts to join: the first wait, doubled each time up to the longest.
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 
 
 @contextlib.asynccontextmanager
 async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
-    """Join the database, and keep what is in memory fresh while the application runs.
+    """Join the database, and run the background tasks while the application runs.
 
-    Without a database the start succeeds too: the worker publishes the keys that were read last, answers everything
-    else with 503, and joins when the database is back.
+    The start succeeds without a database too: the worker publishes the keys of the last snapshot, answers all else with
+    503, and joins when the database is back.
 
     Args:
-        prepare: the preparation that `idp serve` could not do, because the database was down then.
+        prepare: the preparation that `idp serve` could not do because the database was down.
     """
     readiness.joined = False
     background: list[asyncio.Task[None]] = []
@@ -103,8 +103,8 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
     else:
         key_set.show(jwks_snapshot.read())
         log.warning("serving_without_database", host=settings().host, port=settings().port)
-        background.append(asyncio.create_task(_join_in_the_end(attempt, prepare, background)))
-    # What is here now stays: the collector, which waits for this, need not walk through all of it again and again.
+        background.append(asyncio.create_task(_join_with_retries(attempt, prepare, background)))
+    # Objects that exist now stay. Frozen, they are not scanned by every collection.
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -123,7 +123,7 @@ async def _load_keys() -> None:
 
 
 async def _join(prepare: Prepare | None) -> None:
-    """Connect, and load what is kept in memory."""
+    """Connect, and load the records that are kept in memory."""
     if prepare is not None:
         await prepare()
     await open_pool(settings().database_pool_size)
@@ -136,13 +136,13 @@ async def _join(prepare: Prepare | None) -> None:
         await close_pool()
         raise
     readiness.joined = True
-    _say_that_it_serves()
+    _log_serving()
 
 
-async def _join_in_the_end(
+async def _join_with_retries(
     attempt: asyncio.Task[None], prepare: Prepare | None, background: list[asyncio.Task[None]]
 ) -> None:
-    """Join when the database lets us, however long that takes; an attempt that is under way is the first."""
+    """Retry until the database is joined. ``attempt`` is the first attempt, already running."""
     wait, told = FIRST_WAIT, ""
     while True:
         try:
@@ -151,7 +151,7 @@ async def _join_in_the_end(
         except Exception as error:
             fields = exception_fields(error)
             if fields["error"] != told:
-                # Without the text of the exception, which may quote anything.
+                # Without the text of the exception, which may quote secrets.
                 log.error("database_not_joined", **fields)  # noqa: TRY400
             told = fields["error"]
         await asyncio.sleep(random.uniform(0.5, 1) * wait)  # noqa: S311
@@ -161,21 +161,21 @@ async def _join_in_the_end(
 
 
 def _background() -> list[asyncio.Task[None]]:
-    """The tasks that need the database, and go on until they are cancelled."""
+    """Start the tasks that need the database. They run until they are cancelled."""
     return [
         asyncio.create_task(
             cache_invalidation.watch({"keys": _load_keys, "clients": registry.load, TOPIC: upstreams.load})
         ),
         asyncio.create_task(housekeeping.run()),
         asyncio.create_task(rotation_job.run()),
-        asyncio.create_task(audit_keeper.run(checkpoint_signer.sign, checkpoint_signer.reader)),
+        asyncio.create_task(audit_worker.run(checkpoint_signer.sign, checkpoint_signer.reader)),
         asyncio.create_task(outbox.run()),
         asyncio.create_task(restore.watch()),
         asyncio.create_task(templates().compile()),
     ]
 
 
-def _say_that_it_serves() -> None:
+def _log_serving() -> None:
     log.info("serving", host=settings().host, port=settings().port)
     if settings().dev:
         from idp.dev import seed
@@ -192,7 +192,7 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     """
     config: Settings = settings()
     configure_logs(config)
-    # Now, so that a template of the operator's that does not compile stops the start and not a sign-in.
+    # An operator's template that does not compile stops the start, not a sign-in.
     templates()
     if config.database_url is not None:
         configure(config.database_url.get_secret_value())

@@ -1,1 +1,1 @@
-"""The HTTP edge: what every page and endpoint shares."""
+"""The HTTP edge: routing and guards, errors, forms, cookies, pages. Used by modules with routes, never by services."""

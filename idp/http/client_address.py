@@ -1,4 +1,4 @@
-"""The one function that decides where a request comes from."""
+"""The address of the client. No other code reads it from a request."""
 
 import re
 from functools import lru_cache
@@ -15,9 +15,9 @@ log = structlog.get_logger()
 _WITH_PORT = re.compile(r"([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 #: The longest entry that is an address with a port.
 _MAX_ENTRY = len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535")
-#: The longest header, read from its end: no chain of proxies writes more, and what was read is cached.
+#: The longest part of the header that is read, from its end: no chain of proxies writes more, and results are cached.
 _MAX_HEADER = 512
-#: As many peers are warned about in one process.
+#: How many peers one process warns about.
 MAX_WARNINGS = 8
 _warned: set[str] = set()
 
@@ -37,15 +37,15 @@ def _parse_entry(entry: str) -> IPAddress | None:
 def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
     """The address of the client, or an empty string where the transport has none.
 
-    X-Forwarded-For is believed only as far as the trusted proxies reach, read from the right. At the first entry that
-    is not an address, reading stops: the last trusted hop is the answer. A header that is not read to its end warns
-    the operator, once for each of the first peers that send one.
+    X-Forwarded-For is read from the right, as long as each hop is a trusted proxy. At the first entry that is not an
+    address, reading stops, and the last trusted hop is the client. A header that is not read to its end logs a
+    warning, once for each of the first peers that send one.
     """
     peer = scope.get("client")
     forwarded = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
-    # Networks are dear to look up by, so who cannot be a proxy's client goes without them.
+    # Networks are slow to hash for the cache, so requests without the header do without them.
     proxies = trusted_proxies if forwarded else ()
-    # What is cut off leaves an entry that is no address, at which reading stops.
+    # A header that is cut begins with an entry that is no address, at which reading stops.
     read = forwarded if len(forwarded) <= _MAX_HEADER else b"cut " + forwarded[-_MAX_HEADER:]
     address, warning = _client_address(peer[0] if peer else "", read.decode("latin-1"), proxies)
     if warning and peer and peer[0] not in _warned and len(_warned) < MAX_WARNINGS:
@@ -56,7 +56,7 @@ def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
 
 @lru_cache(maxsize=4096)
 def _client_address(peer: str, forwarded: str, trusted_proxies: tuple[IPNetwork, ...]) -> tuple[str, str]:
-    """The address, and why the header was not read, if it is worth a warning."""
+    """The address, and the text of a warning or an empty string."""
     address = parse_address(peer)
     if address is None:
         return "", ""

@@ -1,6 +1,6 @@
-"""Every cookie that we set: named with the ``__Host-`` prefix, so Secure, without Domain, for the whole host only.
+"""Every cookie that we set. The ``__Host-`` prefix makes browsers insist on Secure, no Domain, and Path=/.
 
-Browsers treat http://localhost as trustworthy and keep Secure cookies from it, which is what development relies on.
+Development relies on browsers to keep Secure cookies from http://localhost, which they treat as trustworthy.
 """
 
 import re
@@ -18,19 +18,19 @@ _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 
 
 def _key(name: str) -> str:
-    """The full name, with the path of the issuer, so that two servers at one host do not share cookies.
+    """The full name. It contains the path of the issuer, so that two servers on one host do not share cookies.
 
-    ``Path`` stays ``/``, as the prefix demands (docs/decisions/0031-an-issuer-may-have-a-path.md).
+    ``Path`` stays ``/``, as the prefix requires (docs/decisions/0031-an-issuer-may-have-a-path.md).
     """
     path = settings().path
     return f"__Host-{path[1:].replace('/', '~')}~{name}" if path else f"__Host-{name}"
 
 
 class Cookie(_Cookie):
-    """Written as RFC 6265 section 4.1 has it. Litestar's own way goes through three copies of it."""
+    """A cookie that encodes itself (RFC 6265 section 4.1). Litestar's encoding copies it three times."""
 
     def to_encoded_header(self) -> tuple[bytes, bytes]:
-        """The header of ASGI. A value that needs no quotes gets none."""
+        """The header as ASGI has it. The value is not quoted."""
         age = "" if self.max_age is None else f" Max-Age={self.max_age};"
         text = f"{self.key}={self.value}; HttpOnly;{age} Path=/; SameSite={self.samesite}; Secure"
         return b"set-cookie", text.encode("ascii")
@@ -49,7 +49,7 @@ def delete(name: str, *, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
 
 
 def read_all(request: Request[Any, Any, Any], prefix: str) -> dict[str, str]:
-    """The values whose names begin so, by the rest of the name. A name that we would not set is left out."""
+    """The values of the cookies whose names have this prefix, by the rest of the name. Others' names are left out."""
     full = _key(prefix)
     sent = {name.removeprefix(full): value for name, value in request.cookies.items() if name.startswith(full)}
     return {name: value for name, value in sent.items() if _NAME.fullmatch(name)}

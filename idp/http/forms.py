@@ -1,4 +1,4 @@
-"""Reading parameters: from a query string or an application/x-www-form-urlencoded body."""
+"""Reading parameters from a query string or a body."""
 
 from io import BytesIO
 from typing import Any
@@ -19,12 +19,12 @@ MULTIPART = "multipart/form-data"
 FILE = "file"
 JSON = "application/json"
 
-#: The one parameter that may be repeated (RFC 8707 section 2). Its values are URIs, so a space can part them.
+#: The only parameter that may be repeated (RFC 8707 section 2). Its values are URIs, so they are joined by spaces.
 REPEATABLE = "resource"
 
 
 def parse(data: bytes) -> dict[str, str]:
-    """Read parameters as RFC 6749 section 3.1 says: one without a value counts as absent, none may be repeated.
+    """Read parameters (RFC 6749 section 3.1). One without a value counts as absent; none may be repeated.
 
     Raises:
         InvalidRequestError: a parameter is repeated, is not UTF-8 or contains a NUL.
@@ -89,7 +89,7 @@ async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:
     """The parameters of the body, which may also be a JSON object of strings.
 
     Raises:
-        InvalidRequestError: the body is of another type, or is refused as :func:`parse` would.
+        InvalidRequestError: the body is of another type, or has values that :func:`parse` would refuse.
     """
     if _content_type(request) != JSON:
         return await form(request)

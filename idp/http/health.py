@@ -1,4 +1,4 @@
-"""Health checks for whoever runs the server."""
+"""Health checks for operators and load balancers."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from idp.settings import settings
 READY_TIMEOUT_SECONDS = 2.0
 NO_STORE = {"Cache-Control": "no-store"}
 
-#: What is in memory is too old when it was not known to be current for so many intervals, and seconds.
+#: Records in memory are stale when no reload succeeded for this many intervals plus these seconds.
 STALE_INTERVALS, STALE_SECONDS = 3, 10.0
-#: A clock that differs by more seconds from the database's is spoken of.
+#: Difference from the database's clock, in seconds, above which there is a warning.
 SKEW_SECONDS = 5.0
-#: For how long after a request failed for want of disk, memory or connections the server counts as not ready.
+#: Seconds for which the server is not ready after a request failed for lack of disk, memory or connections.
 LACKING_SECONDS = 15.0
 
-#: What else must hold, by the reason that is told where it does not. The application names them.
+#: Further conditions of readiness, by the reason that is reported when one does not hold. Set by the application.
 CHECKS: dict[str, Callable[[], bool]] = {}
-#: What an operator should look at, by the warning that is told where it is so. The application names them.
+#: Conditions that an operator should look at, by the warning that is reported. Set by the application.
 WARNINGS: dict[str, Callable[[], bool]] = {}
 
 _WRITABLE = "SELECT current_setting('transaction_read_only') = 'off' AS writable"
@@ -34,15 +34,15 @@ _WRITABLE = "SELECT current_setting('transaction_read_only') = 'off' AS writable
 
 @get("/health/live", opt={"access": Access.PUBLIC, "quiet": ALWAYS} | WITHOUT_DATABASE)
 async def live(_: Request[Any, Any, Any]) -> Response[dict[str, str]]:
-    """The process answers. If not, restart it."""
+    """Liveness: the process answers. If it does not, restart it."""
     return Response({"status": "ok"}, headers=NO_STORE)
 
 
 @get("/health/ready", opt={"access": Access.PUBLIC, "quiet": ALWAYS} | WITHOUT_DATABASE)
 async def ready(_: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
-    """The process can serve sign-ins and tokens. If not, send traffic elsewhere, and wait.
+    """Readiness: the process can serve sign-ins and tokens. If it cannot, send traffic elsewhere and wait.
 
-    ``reasons`` say why it is not ready, ``warnings`` what an operator should look at meanwhile.
+    ``reasons`` say why it is not ready; ``warnings`` do not affect readiness.
     """
     reasons = await _database_reasons()
     reasons += [reason for reason, holds in CHECKS.items() if not holds()]

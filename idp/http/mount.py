@@ -1,20 +1,20 @@
-"""The server below the path of its issuer (docs/decisions/0031-an-issuer-may-have-a-path.md)."""
+"""Serving below the path of the issuer (docs/decisions/0031-an-issuer-may-have-a-path.md)."""
 
 from collections.abc import Awaitable
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-#: What RFC 8414 section 3.1 inserts between the host and the path of an issuer.
+#: Inserted between the host and the path of an issuer (RFC 8414 section 3.1).
 WELL_KNOWN = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
-#: The process's own, asked for by whatever watches it and not by way of the issuer.
+#: Served outside the path of the issuer too, for probes of the process itself.
 HEALTH = "/health/"
-#: No route is here, so that what is asked for outside the path is answered like any other unknown page.
+#: No route has this path, so that requests outside the issuer's path get the page for unknown paths.
 OUTSIDE = "/.outside"
 
 
 class Mount:
-    """Takes the issuer's path off the requests below it. All else is unknown."""
+    """Removes the issuer's path from the paths of requests. Every other path is unknown."""
 
     def __init__(self, app: ASGIApp, path: str) -> None:
         """

@@ -1,4 +1,4 @@
-"""Answering with a page, or by sending the browser on."""
+"""Responses for browsers: pages and redirects."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -12,15 +12,15 @@ from idp.infra.request_context import request_id
 from idp.infra.templates import templates
 from idp.settings import settings
 
-#: What stands for itself in a URI (RFC 3986 section 2), and the percent sign of what is quoted already.
+#: Characters that are not quoted in a URI (RFC 3986 section 2), and the percent sign of those quoted already.
 URI = "%:/?#[]@!$&'()*+,;=-._~"
 
 
 def content_security_policy(nonce: str | None = None, *, scripts: bool = False) -> str:
-    """The policy of one page. Nothing runs and nothing loads but our own styles and pictures.
+    """The policy of one page. It loads our own styles and images only, and runs nothing.
 
     Forms may be sent to our own origin only. The form_post page is the exception: browsers apply ``form-action`` to
-    every redirect that follows a POST, and where a client's redirect URI redirects to is unknown here.
+    every redirect that follows a POST, and the redirects of the client's server are unknown here.
 
     Args:
         nonce: allows the inline script of the form_post page, and its form to be sent to the client.
@@ -39,7 +39,7 @@ def content_security_policy(nonce: str | None = None, *, scripts: bool = False) 
     else:
         directives.append("form-action 'self'")
     if scripts:
-        # They may ask our own pages, as the search of the console does.
+        # Scripts may call our own pages, as the search of the console does.
         directives += ["script-src 'self'", "connect-src 'self'"]
     return "; ".join(directives)
 
@@ -53,7 +53,7 @@ def page(
     scripts: bool = False,
     **context: Any,
 ) -> Response[str]:
-    """Render a template. A page belongs to one person at one moment, so it is never stored by a cache."""
+    """Render a template. Pages are personal, so caches must not store them."""
     return Response(
         templates().render(template, status=int(status), request_id=request_id.get(), nonce=nonce, **context),
         media_type=MediaType.HTML,
@@ -67,29 +67,29 @@ def page(
 
 
 def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
-    """Send the browser on with a GET, whatever it came with (RFC 9110 section 15.4.4).
+    """Redirect the browser to a GET, whatever the method of its request (RFC 9110 section 15.4.4).
 
     The location is one of our own paths, or a URI that was validated against the client's registration.
     """
     if location.startswith("/"):
-        # Two slashes would begin a host.
+        # A path that begins with two slashes would be read as a host.
         location = f"{settings().path}/{location.lstrip('/')}"
     return Response(
         b"",
         media_type=MediaType.TEXT,
         status_code=HTTPStatus.SEE_OTHER,
-        # A path of ours may hold what the request brought, beyond what a header can.
+        # A path of ours may contain characters of the request that are not allowed in a header.
         headers={"Location": quote(location, safe=URI), "Cache-Control": "no-store"},
         cookies=list(cookies),
     )
 
 
 def navigate(location: str, cookies: Sequence[Cookie] = ()) -> Response[str]:
-    """Send the browser on by a page that navigates, with a link for browsers that do not follow by themselves.
+    """Redirect the browser by a page that navigates, with a link for browsers that do not follow by themselves.
 
-    For the answer to a form from which the browser may leave our origin, and for the URI of a native app. A redirect
-    would belong to the form: browsers apply ``form-action`` to each redirect that follows a POST, also to those of
-    other servers, and stop silently at one that is not allowed (Content Security Policy Level 3, section 6.4.2).
+    For the response to a form after which the browser may leave our origin, and for the URI of a native app. Browsers
+    apply ``form-action`` to each redirect that follows a POST, also to those of other servers, and stop silently at
+    one that is not allowed (Content Security Policy Level 3, section 6.4.2).
 
     Args:
         location: as for :func:`see_other`.

@@ -13,7 +13,7 @@ from idp.infra.templates import templates
 
 @get("/static/{name:path}", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
 async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
-    """One of the known files; there is no path to traverse."""
+    """A file from memory. The name is looked up in a table, so there is no path traversal."""
     asset = templates().assets.get(name)
     if asset is None:
         raise NotFoundException
@@ -25,7 +25,7 @@ async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> R
 
 @get("/favicon.ico", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
 async def favicon(_: Request[Any, Any, Any]) -> Response[bytes]:
-    """Where browsers look when no page told them better, as for a JSON answer."""
+    """The icon at the path that browsers use by default, for example for a JSON response."""
     asset = templates().assets["favicon.svg"]
     return Response(asset.content, media_type=asset.media_type, headers=asset.headers(None))
 

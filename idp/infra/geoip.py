@@ -1,4 +1,4 @@
-"""Where and with what somebody signed in, in words."""
+"""The place and the browser of a sign-in, in words."""
 
 import ipaddress
 from functools import cache
@@ -17,7 +17,7 @@ else:
 
 
 def device(user_agent: str) -> str:
-    """A browser and its system, as ``Firefox on Windows``."""
+    """Browser and system of a User-Agent header, such as ``Firefox on Windows``."""
     found = ua_parser.parse(user_agent)
     browser = found.user_agent.family if found.user_agent else None
     system = found.os.family if found.os else None
@@ -33,7 +33,7 @@ def _database() -> "maxminddb.Reader | None":
 
 
 def place(address: str) -> str:
-    """Where an address is, as ``Lisbon, Portugal``, as far as the operator's database knows; else the address."""
+    """The place of an IP address, such as ``Lisbon, Portugal``; the address itself if its place is unknown."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

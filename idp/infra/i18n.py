@@ -1,4 +1,4 @@
-"""The language of one answer: which one is chosen, and texts in it.
+"""The language of a response: choosing it, and texts in it.
 
 Texts are English in the code and in the templates; ``idp/locales`` holds a catalogue for each other language.
 """
@@ -20,16 +20,16 @@ from idp import clock
 
 FOLDER = Path(__file__).parents[1] / "locales"
 SOURCE = "en"
-#: Every language that there is, our own first.
+#: Every available language, English first.
 LOCALES = (SOURCE, *sorted(path.name for path in FOLDER.iterdir() if (path / "messages.po").is_file()))
-#: Longest Accept-Language that is read.
+#: Longest part of an Accept-Language header that is read.
 MAX_LENGTH = 500
 
 locale: ContextVar[str] = ContextVar("locale", default=SOURCE)
 
 
 def choose(wanted: Iterable[str]) -> str | None:
-    """The first of the languages wanted that there is, by the tags of BCP 47: ``pt`` for ``pt-BR`` where need be."""
+    """The first wanted language that is available, by BCP 47 tags. ``pt`` serves for ``pt-BR``."""
     tags = [tag for tag in wanted if tag]
     found = negotiate_locale([tag.replace("-", "_") for tag in tags], LOCALES, sep="_")
     return found or next((base for tag in tags if (base := tag.partition("-")[0].lower()) in LOCALES), None)
@@ -37,12 +37,12 @@ def choose(wanted: Iterable[str]) -> str | None:
 
 @lru_cache(maxsize=256)
 def from_header(header: str) -> str | None:
-    """The language that an Accept-Language header asks for, if there is one of those it names."""
+    """The best available language of an Accept-Language header; None if there is none."""
     return choose(accepted(header))
 
 
 def accepted(header: str) -> list[str]:
-    """The tags of an Accept-Language header, the dearest first (RFC 9110 section 12.5.4)."""
+    """The tags of an Accept-Language header, by falling weight (RFC 9110 section 12.5.4)."""
     weighed = []
     for position, item in enumerate(header[:MAX_LENGTH].split(",")):
         tag, _, weight = item.strip().partition(";q=")
@@ -54,7 +54,7 @@ def accepted(header: str) -> list[str]:
 
 
 def prefer(wanted: Iterable[str]) -> None:
-    """Answer the current request in one of these languages, if there is one: those of ``ui_locales``."""
+    """Use the first available one of these languages for the current request, such as those of ``ui_locales``."""
     chosen = choose(wanted)
     if chosen is not None:
         locale.set(chosen)
@@ -62,7 +62,7 @@ def prefer(wanted: Iterable[str]) -> None:
 
 @cache
 def catalogue(language: str) -> NullTranslations:
-    """The texts of a language, read at its first use."""
+    """The translations of a language, read at first use."""
     if language == SOURCE:
         return NullTranslations()
     compiled = BytesIO()
@@ -78,28 +78,28 @@ def direction() -> str:
 
 
 def translate(message: str) -> str:
-    """A text in the language of the current request, with its places not filled in."""
+    """A text in the language of the current request, with its placeholders."""
     return catalogue(locale.get()).gettext(message)
 
 
 def translate_plural(singular: str, plural: str, count: int) -> str:
-    """As :func:`translate`, for a number of things."""
+    """As :func:`translate`, in singular or plural."""
     return catalogue(locale.get()).ngettext(singular, plural, count)
 
 
 def gettext(message: str, **values: object) -> str:
-    """A text in the language of the current request. Its ``%(name)s`` places are filled in with the values."""
+    """A text in the language of the current request. The values replace its ``%(name)s`` placeholders."""
     text = translate(message)
     return text % values if values else text
 
 
 def ngettext(singular: str, plural: str, count: int, **values: object) -> str:
-    """As :func:`gettext`, in the singular or plural that the count asks for; ``%(count)s`` is the count."""
+    """As :func:`gettext`, in singular or plural by ``count``, which replaces ``%(count)s``."""
     return translate_plural(singular, plural, count) % ({"count": count} | values)
 
 
 def moment(value: datetime) -> str:
-    """A moment in words: how long ago, or the date when it was long ago."""
+    """A time in words: how long ago, or the date if that is more than a week."""
     past = clock.now() - value
     if past.days < 7:
         return format_timedelta(-past, add_direction=True, locale=locale.get(), granularity="minute", threshold=1.2)
@@ -107,10 +107,10 @@ def moment(value: datetime) -> str:
 
 
 def exact_moment(value: datetime) -> str:
-    """A moment to the minute, in UTC, for mails."""
+    """A time to the minute, in UTC, for mails."""
     return f"{format_datetime(value, 'd MMMM y, HH:mm', locale=locale.get())} UTC"
 
 
 def second(value: datetime) -> str:
-    """A moment to the second, for those who put events in order."""
+    """A time to the second, in UTC, for lists of events."""
     return f"{format_datetime(value, 'd MMM y, HH:mm:ss', locale=locale.get())} UTC"

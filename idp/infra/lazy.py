@@ -1,4 +1,4 @@
-"""Modules that are loaded when something of them is first used: what takes long to load, and not every server needs."""
+"""Lazy imports, for modules that load slowly and that not every server needs."""
 
 import sys
 from importlib.util import LazyLoader, find_spec, module_from_spec
@@ -6,7 +6,7 @@ from types import ModuleType
 
 
 def lazy(name: str) -> ModuleType:
-    """A module of another package, loaded at the first look at one of its attributes.
+    """A module that is loaded when one of its attributes is first used.
 
     Raises:
         ModuleNotFoundError: it is not installed.

@@ -1,8 +1,8 @@
-"""The one HTTP client with which the server calls others.
+"""The HTTP client of the server. No other code calls other servers.
 
-An address in a setting, in a provider's metadata or in a client's registration may name anything, our own network
-too. So where a connection goes is decided when it is made, by the very address that it is made to: a name that is
-public when it is looked at and private a moment later gains nothing.
+A URL in a setting, in a provider's metadata or in a client's registration may point into our own network (SSRF). The
+guard checks the address at the moment of connecting, and connects to that same address, so a DNS name that changes
+between check and use (DNS rebinding) does not get past it.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ import httpx
 from idp.settings import settings
 
 TIMEOUT_SECONDS = 10.0
-#: The longest answer that is read where the caller names no other.
+#: The longest response body that is read by default, in bytes.
 MAX_BYTES = 1024 * 1024
 
-#: What a call raises that got no answer, or one of failure.
+#: Raised by a call without a response, or with a response of failure.
 CallFailed = httpx.HTTPError
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -78,7 +78,7 @@ def _is_allowed(host: str, address: IPAddress) -> bool:
 
 
 class _Guard(httpcore.AsyncNetworkBackend):
-    """Connects to the addresses that it has checked, and to no name."""
+    """Resolves a name, checks its addresses, and connects to one of those addresses."""
 
     def __init__(self, own: bool) -> None:
         issuer = urlsplit(settings().issuer)
@@ -96,7 +96,7 @@ class _Guard(httpcore.AsyncNetworkBackend):
         addresses = await _resolve(host, port)
         if (host, port) != self._own and not all(_is_allowed(host, address) for address in addresses):
             raise ForbiddenAddressError("This server is not a public one.")
-        # One that swallows everything must leave time for the others.
+        # An address that drops packets must leave time for the others.
         timeout = timeout and timeout / len(addresses)
         for address in addresses[:-1]:
             try:
@@ -184,7 +184,7 @@ class _Transport(httpx.AsyncBaseTransport):
         await self._pool.aclose()
 
     def _check(self, url: httpx.URL) -> None:
-        """What can be said of an address before its name is looked up."""
+        """Checks of a URL that need no name resolution."""
         if url.userinfo:
             raise ForbiddenAddressError("An address with a user name or a password in it is not called.")
         origin = f"{url.scheme}://{url.netloc.decode()}"
@@ -227,14 +227,14 @@ class _Bounded(httpx.AsyncByteStream):
 def transport(
     *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: bool = False
 ) -> httpx.AsyncBaseTransport:
-    """The transport for libraries that bring an httpx client of their own.
+    """A transport for libraries that have an httpx client of their own.
 
-    What it refuses or cuts short raises :data:`CallFailed`. No cookies are sent.
+    A call that is refused or exceeds a limit raises :data:`CallFailed`. No cookies are sent.
 
     Args:
         max_bytes: the longest body that is read.
-        timeout_seconds: for each request, from looking up the name to the last byte of the answer.
-        own: our own issuer may be called, wherever it is. For the demo client of development mode.
+        timeout_seconds: for each request, from name resolution to the last byte of the response.
+        own: allow calls to our own issuer at any address. For the demo client of development mode.
     """
     return _Transport(max_bytes, timeout_seconds, own)
 
@@ -242,7 +242,7 @@ def transport(
 def client(
     *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: bool = False
 ) -> httpx.AsyncClient:
-    """A client with :func:`transport` that follows no redirects and takes nothing from proxy variables or netrc."""
+    """A client with :func:`transport`. Follows no redirects; ignores proxy variables and netrc."""
     return httpx.AsyncClient(
         transport=transport(max_bytes=max_bytes, timeout_seconds=timeout_seconds, own=own),
         timeout=timeout_seconds,
@@ -259,16 +259,16 @@ async def get(
     max_bytes: int,
     redirects: int = 0,
 ) -> bytes:
-    """The body of an answer.
+    """GET a URL and return the body.
 
     Args:
-        timeout_seconds: for the whole call, from looking up the name to the last byte.
+        timeout_seconds: for the whole call, from name resolution to the last byte.
         max_bytes: the longest body that is read.
-        redirects: how many redirects are followed at most. Each is as guarded as the first address.
+        redirects: most redirects that are followed. Each URL is checked like the first.
 
     Raises:
-        ForbiddenAddressError: this server may not be called, or not in this way.
-        CallFailed: no answer in time, one of failure, or too long a one.
+        ForbiddenAddressError: the URL or its address is not allowed.
+        CallFailed: no response in time, a status of failure, or a body that is too long.
     """
     try:
         async with (
@@ -293,10 +293,10 @@ async def post(url: str, body: bytes, content_type: str, *, timeout_seconds: flo
     """Send something to a server that shall only accept it.
 
     Args:
-        timeout_seconds: for the whole call, from looking up the name to the last byte.
+        timeout_seconds: for the whole call, from name resolution to the last byte.
 
     Raises:
-        ForbiddenAddressError: this server may not be called, or not in this way.
+        ForbiddenAddressError: the URL or its address is not allowed.
         CallFailed: no answer in time, or none of success.
     """
     try:

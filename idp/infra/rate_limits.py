@@ -1,11 +1,10 @@
 """Rate limits, decided in PostgreSQL for all replicas together.
 
-Two kinds of limit. A :class:`Rate` lets a burst of events through, and then one every so often (generic cell rate
-algorithm). An :class:`Escalation` lets a few events through, and after each further one makes the next wait longer.
+Two kinds of limit. A :class:`Rate` allows a burst of events, then one per interval (generic cell rate algorithm). An
+:class:`Escalation` allows a few events, then makes each wait longer than the one before.
 
 Every limit that a request is subject to is decided in one call of the SQL function ``throttle_decide``: if one of
-them refuses, none is counted. Call :func:`spend` outside of transactions: what was counted must stay
-counted when the caller rolls back.
+them refuses, none is counted. Call :func:`spend` outside of transactions, so that a rollback does not undo the count.
 """
 
 import math
@@ -39,7 +38,7 @@ class Escalation(NamedTuple):
 
 
 Limit = Rate | Escalation
-#: What is counted, and for whom.
+#: A limit, and the subject whose events it counts.
 Event = tuple[Limit, str]
 
 #: The FROM item that decides, with the expression for the events (:func:`encode`) in braces. :func:`decided` reads
@@ -50,12 +49,12 @@ _FORGET = "DELETE FROM throttle WHERE key = ANY($1)"
 
 
 def key(rule: Limit, subject: str) -> bytes:
-    """The row of a subject."""
+    """The key of the counter of a subject."""
     return sha256(text(rule, subject)).digest()
 
 
 def text(rule: Limit, subject: str) -> bytes:
-    """What :func:`key` is the hash of."""
+    """The text that :func:`key` hashes."""
     return f"{rule.name}\0{subject}".encode()
 
 

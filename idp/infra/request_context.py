@@ -1,4 +1,4 @@
-"""What belongs to the request being answered, for logs, audit events and error pages."""
+"""Values of the current request, for logs, audit events and error pages."""
 
 from contextvars import ContextVar
 from typing import NamedTuple, Self
@@ -43,10 +43,9 @@ class Refusal(NamedTuple):
 
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-#: Whether only the headers of the answer are sent (HEAD): whoever asked has not seen what it says.
+#: Whether only the headers of the response are sent (HEAD), so that the client does not see the body.
 head: ContextVar[bool] = ContextVar("head", default=False)
 refusal: ContextVar[Refusal | None] = ContextVar("refusal", default=None)
 client_address: ContextVar[str] = ContextVar("client_address", default="")
-#: Who does what is done, where that is not the user concerned: ``user:<id>`` of an admin, ``client:<client_id>``,
-#: ``cli:<user of the system>``.
+#: Who acts, if not the user concerned: ``user:<id>`` of an admin, ``client:<client_id>``, ``cli:<system user>``.
 actor: ContextVar[str] = ContextVar("actor", default="")

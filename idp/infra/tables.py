@@ -7,10 +7,10 @@ from idp.infra.db.engine import engine
 
 
 class Throttle(Table, tablename="throttle", db=engine):
-    """How often one subject did what one rule limits.
+    """The counter of one subject under one rule.
 
-    ``key`` is a digest of rule and subject: no address is kept. ``free_at`` is when the next event is free, in a rate's
-    case (generic cell rate algorithm) less what may come at once.
+    ``key`` is a digest of rule and subject, so no address is stored. ``free_at`` is when the next event is allowed;
+    for a rate (generic cell rate algorithm), less the burst.
     """
 
     key = Bytea(primary_key=True)

@@ -1,7 +1,7 @@
-"""Pages and mails from templates, and the static files that pages refer to.
+"""Templates of pages and mails, and the static files of pages.
 
-Templates are looked for in the operator's folder first, then among those shipped with the server;
-static files (in the folder ``static`` of either) likewise. Only plain-text mails are not escaped.
+Templates in the operator's folder take precedence over those shipped with the server, and so do static files (in the
+folder ``static`` of either). Everything is escaped but plain-text mails.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from idp.infra import i18n
 from idp.settings import settings
 
-#: The kinds of file that are served. A file of another kind in a ``static`` folder is not.
+#: The types of files that are served. Files of other types in a ``static`` folder are ignored.
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".ico": "image/x-icon",
@@ -31,7 +31,7 @@ MEDIA_TYPES = {
 
 
 class Theme(msgspec.Struct, frozen=True):
-    """How the operator's server presents itself.
+    """The operator's branding.
 
     Attributes:
         product_name: the name on every page and in every mail.
@@ -60,9 +60,8 @@ class Asset(msgspec.Struct, frozen=True):
     def headers(self, version: str | None) -> dict[str, str]:
         """The caching headers for a request that asked for ``?v=version``.
 
-        While a new release is rolled out, one server may be asked for the version of another:
-        what it answers then must not be kept under that name. Without a version, as from within a
-        style sheet, an hour is the compromise.
+        During a rolling update a server may be asked for the version of another release. Caches must not keep its own
+        file under that name. Without a version, as in links of a style sheet, the lifetime is an hour.
         """
         if version is None:
             caching = "public, max-age=3600"
@@ -73,7 +72,7 @@ class Asset(msgspec.Struct, frozen=True):
         return {"Cache-Control": caching, "ETag": self.etag}
 
 
-#: Seconds before the first template and between two, for those who wait meanwhile.
+#: Seconds before the first template is compiled, and between two, so that requests are served meanwhile.
 COMPILE_AFTER, COMPILE_PAUSE = 1.0, 0.02
 
 
@@ -85,7 +84,7 @@ def templates_path() -> Path:
 
 
 def load_assets(*folders: Path) -> dict[str, Asset]:
-    """Read the static files by name; an earlier folder's file takes the place of a later one's."""
+    """Read the static files by name. Files of an earlier folder take precedence."""
     assets: dict[str, Asset] = {}
     for folder in reversed(folders):
         for path in sorted(folder.rglob("*")):
@@ -102,7 +101,7 @@ def _asset(content: bytes, media_type: str) -> Asset:
 
 
 def color_css(color: str) -> str:
-    """A style sheet that takes one colour for buttons and links, lighter in the dark, with text on it that stands out.
+    """A style sheet with one colour for buttons and links, lighter in dark mode, and readable text on it.
 
     Args:
         color: as ``#0f5568``.
@@ -110,7 +109,7 @@ def color_css(color: str) -> str:
     red, green, blue = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
     linear = [(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in (red, green, blue)]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    # White and black stand out equally on a luminance of 0.179 (WCAG 2.2, contrast ratio).
+    # White and black text have the same contrast at a luminance of 0.179 (WCAG 2.2).
     on_color = "#fff" if luminance < 0.179 else "#101c22"
     return f"""
 :root:not([data-theme]) {{
@@ -130,7 +129,7 @@ def color_css(color: str) -> str:
 """
 
 
-#: Where a page names a path of ours. Values are escaped, so that nothing but an attribute looks like one.
+#: Attributes of a page that link to a path of ours. Values are escaped, so only attributes match.
 _LINKS = re.compile(r'(?<=\s)((?:href|src|action|formaction)="|content="\d+; ?url=)(?=/(?!/))')
 
 
@@ -139,7 +138,7 @@ def web_url(value: str | None) -> str | None:
 
     Clients register their own links, and escaping does not make ``javascript:`` harmless.
     """
-    # Browsers leave out tabs and line ends and read a backslash as a slash: ``/<tab>/evil.example`` is another host.
+    # Browsers remove tabs and line ends and read a backslash as a slash: ``/<tab>/evil.example`` is another host.
     if value is None or not value.isprintable() or "\\" in value:
         return None
     is_path = value.startswith("/") and not value.startswith("//")
@@ -147,24 +146,24 @@ def web_url(value: str | None) -> str | None:
 
 
 class Templates:
-    """The templates and static files of one server, ready to use.
+    """The templates and static files of one server.
 
     Attributes:
         assets: the static files by name, to be served at ``/static/<name>``.
     """
 
     def __init__(self, theme: Theme, *, overrides: Path | None = None, dev: bool = False, path: str = "") -> None:
-        """Load the static files, and compile the operator's templates: one that does not compile stops the start.
+        """Load the static files and compile the operator's templates: one that does not compile stops the start.
 
         Args:
-            theme: the operator's looks.
+            theme: the operator's branding.
             overrides: the operator's own templates.
-            dev: notice changed templates without a restart.
-            path: that of the issuer, which every link to a path of ours gets.
+            dev: reload changed templates.
+            path: of the issuer; a prefix of every link to a path of ours.
 
         Raises:
             jinja2.TemplateSyntaxError: a template of the operator's does not compile.
-            NotADirectoryError: there is no such folder of the operator's.
+            NotADirectoryError: the operator's folder does not exist.
         """
         if overrides is not None and not overrides.is_dir():
             raise NotADirectoryError(f"there is no folder of templates at {overrides}")
@@ -202,9 +201,9 @@ class Templates:
                 self._environment.get_template(name)
 
     async def compile(self) -> None:
-        """Compile what is not compiled yet, one after the other between requests, so that no page has to wait for it.
+        """Compile the remaining templates in the background, so that no page has to wait for it.
 
-        Not before the server answers: it takes a good part of the time of a start.
+        Done after the start, of which it would take a large part.
         """
         await asyncio.sleep(COMPILE_AFTER)
         for name in self._names:
@@ -216,7 +215,7 @@ class Templates:
         return f"/static/{name}?v={self.assets[name].version}"
 
     def render(self, template: str, /, **context: Any) -> str:
-        """Fill in a template. Its links to paths of ours need not know the path of the issuer.
+        """Render a template. Links to paths of ours get the path of the issuer.
 
         Raises:
             jinja2.UndefinedError: the template needs a value that is not given.
