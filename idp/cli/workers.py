@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from idp.infra import thread_scheduling
 from idp.infra.db.os_user import end_with_parent
 from idp.settings import Settings
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Seconds after which a worker has all of its threads.
-COMPLETE_AFTER = 1
 #: A worker that lived for so many seconds had started.
 STARTED_AFTER = 10.0
 #: So many failed starts of each worker, with none that ever succeeded, end the server.
@@ -261,6 +258,4 @@ def _listen(loop: AbstractEventLoop) -> Any:
 
     signal.signal(signal.SIGTERM, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    # Granian's threads are there by then.
-    loop.call_later(COMPLETE_AFTER, thread_scheduling.threads.let_finish)
     return event
