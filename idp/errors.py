@@ -23,14 +23,14 @@ IdpError                      the root: code, description and status for the cal
 |  |- NotFoundError
 |  |- ConflictError
 |  `- PermissionDeniedError
+|- ProofError                 a token, a passkey, a code or a password does not prove what it should
+|- RemoteError                another server does not answer, or not as it should
+|- OperatorError              only the operator can put it right: a setting, a key, the database, a command
 |- FlowError                  a sign-in, or an authorization request that waits for one, cannot go on
 |  |- FlowExpiredError
 |  |- FlowNotBoundError
 |  `- FlowFinishedError
-|- SessionEndedError          the session of the request ended before it changed anything
-|- ProofError                 a token, a passkey, a code or a password does not prove what it should
-|- RemoteError                another server does not answer, or not as it should
-`- OperatorError              only the operator can put it right: a setting, a key, the database, a command
+`- SessionEndedError          the session of the request ended before it changed anything
 
 Every domain derives its own errors from one of the families, so that a boundary translates a family and never a
 single class. The boundaries are :mod:`idp.http.exception_handlers` (protocol and pages), :mod:`idp.admin.api.problems`,
