@@ -4,8 +4,8 @@ from pathlib import Path
 
 from piccolo.conf.apps import AppConfig
 
-from idp.accounts.tables import EmailProof, Invitation, User
-from idp.admin.tables import AdminRole, IdempotentAnswer, Setup
+from idp.accounts.tables import AdminRole, EmailProof, Invitation, User
+from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport
 from idp.federation.tables import Identity, UpstreamAttempt, UpstreamRow
 from idp.infra.db.tables import Revision, TransactionLock

@@ -2,22 +2,15 @@
 
 from uuid import UUID
 
-from idp.accounts import email_proofs
-from idp.accounts.email_proofs import Purpose, VerifiedEmail
-from idp.accounts.tables import User, user_by_email
+from idp.accounts import email_proofs, repository
+from idp.accounts.email_proofs import Purpose
+from idp.accounts.repository import VerifiedEmail, user_by_email
+from idp.accounts.tables import User
 from idp.accounts.users import SignOut
 from idp.audit.events import record
-from idp.infra.db.engine import fetchrow, transaction
+from idp.infra.db.engine import transaction
 from idp.mail import outbox
 from idp.settings import settings
-
-# Changes nothing if another user has the address.
-_CHANGE = """
-    UPDATE users AS u SET email = $2, email_verified = true, updated_at = now() FROM users AS old
-    WHERE u.id = $1 AND old.id = u.id AND u.disabled_at IS NULL
-      AND NOT EXISTS (SELECT FROM users WHERE email = $2 AND id <> $1)
-    RETURNING old.email AS before, u.name
-"""
 
 
 async def send_confirmation(user: User, email: str, session_id: UUID) -> None:
@@ -64,16 +57,16 @@ async def confirm(user: User, session_id: UUID, sign_out: SignOut, *, code: str 
 
 
 async def _change(user: User, proved: VerifiedEmail, sign_out: SignOut) -> str | None:
-    row = await fetchrow(_CHANGE, user.id, proved.email)
-    if row is None:
+    changed = await repository.change_email(user.id, proved.email)
+    if changed is None:
         return None
-    what = "email_changed" if row["before"] != proved.email else "email_verified"
-    await record(what, user_id=user.id)
-    if what == "email_changed":
+    event = "email_changed" if changed.before != proved.email else "email_verified"
+    await record(event, user_id=user.id)
+    if event == "email_changed":
         # Links and codes in the old mailbox, and all sessions and tokens, end.
-        await sign_out(user.id, what)
-        await outbox.queue(row["before"], what, name=row["name"], email=mask_email(proved.email))
-    return what
+        await sign_out(user.id, event)
+        await outbox.queue(changed.before, event, name=changed.name, email=mask_email(proved.email))
+    return event
 
 
 def mask_email(email: str) -> str:

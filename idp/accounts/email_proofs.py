@@ -13,11 +13,9 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
-
 from idp import ids
-from idp.accounts import typed_codes
-from idp.infra.db.engine import execute, fetchrow
+from idp.accounts import repository, typed_codes
+from idp.accounts.repository import VerifiedEmail
 from idp.keys import vault
 
 DIGITS = 6
@@ -37,57 +35,11 @@ class Purpose(StrEnum):
     UNLOCK = "unlock"
 
 
-# One statement, so that concurrent calls leave one live proof. The new id makes sure that a caller who read the old
-# proof cannot consume the new one.
-def _insert(one: str) -> str:
-    """Return the statement that inserts a proof or replaces the live one with the same unique key."""
-    return f"""
-        INSERT INTO email_proof
-            (id, purpose, flow_id, user_id, email, code_hash, token_hash, tries, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 0, now(), now() + make_interval(secs => $8))
-        ON CONFLICT {one} DO UPDATE SET
-            id = EXCLUDED.id, user_id = EXCLUDED.user_id, email = EXCLUDED.email, code_hash = EXCLUDED.code_hash,
-            token_hash = EXCLUDED.token_hash, tries = 0, created_at = now(), expires_at = EXCLUDED.expires_at
-    """  # noqa: S608
-
-
-_INSERT_OF_FLOW = _insert("(purpose, flow_id) WHERE consumed_at IS NULL AND flow_id IS NOT NULL")
-_INSERT_OF_USER = _insert("(purpose, user_id) WHERE consumed_at IS NULL AND flow_id IS NULL")
-_LIVE = "consumed_at IS NULL AND expires_at > now()"
-_WAITING = f"SELECT email FROM email_proof WHERE purpose = $1 AND flow_id = $2 AND {_LIVE}"  # noqa: S608
-# A wrong code is counted by the statement that compares it, so concurrent attempts cannot exceed the limit.
-_TRY = f"""
-    UPDATE email_proof SET tries = tries + CASE WHEN code_hash = $3 THEN 0 ELSE 1 END
-    WHERE purpose = $1 AND flow_id = $2 AND {_LIVE} AND tries < {TRIES}
-    RETURNING id, user_id, email, flow_id, coalesce(code_hash = $3, false) AS proved
-"""  # noqa: S608
-_BY_TOKEN = f"token_hash = $1 AND purpose = $2 AND ($3::text IS NULL OR flow_id = $3) AND {_LIVE}"
-_PEEK = f"SELECT id, user_id, email, flow_id FROM email_proof WHERE {_BY_TOKEN}"  # noqa: S608
-_TAKE = f"UPDATE email_proof SET consumed_at = now() WHERE id = $1 AND {_LIVE}"  # noqa: S608
-_WITHDRAW_OF_USER = "UPDATE email_proof SET consumed_at = now() WHERE user_id = $1 AND consumed_at IS NULL"
-
-
 class CodeAndToken(NamedTuple):
     """The secrets of a mail. They are not stored."""
 
     code: str
     token: str
-
-
-class VerifiedEmail(NamedTuple):
-    """A verified address, the user who had it when the mail was sent, and the flow of the mail.
-
-    ``id`` identifies the proof for :func:`consume`.
-    """
-
-    id: UUID
-    user_id: UUID | None
-    email: str
-    flow_id: str | None
-
-    @classmethod
-    def of(cls, row: asyncpg.Record | None) -> "VerifiedEmail | None":
-        return cls(row["id"], row["user_id"], row["email"], row["flow_id"]) if row is not None else None
 
 
 def _code_hash(purpose: Purpose, flow_id: str, code: str) -> bytes:
@@ -114,23 +66,27 @@ async def create(
     code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
     token = ids.random_token()
     code_hash = _code_hash(purpose, flow_id, code) if flow_id is not None and not decoy else None
-    await execute(
-        _INSERT_OF_USER if flow_id is None else _INSERT_OF_FLOW,
-        ids.uuid7(), purpose, flow_id, user_id, email, code_hash, None if decoy else ids.digest(token), lifetime,
-    )  # fmt: skip
+    await repository.insert_proof(
+        purpose,
+        email,
+        flow_id=flow_id,
+        user_id=user_id,
+        code_hash=code_hash,
+        token_hash=None if decoy else ids.digest(token),
+        lifetime=lifetime,
+    )
     return CodeAndToken(code, token)
 
 
 async def pending_email(purpose: Purpose, flow_id: str) -> str | None:
     """Return the address of the flow's live proof, for display only."""
-    row = await fetchrow(_WAITING, purpose, flow_id)
-    return row["email"] if row is not None else None
+    return await repository.pending_email(purpose, flow_id)
 
 
 async def verify_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
     """Verify a code without consuming it. A wrong code is counted, so the caller must commit."""
-    row = await fetchrow(_TRY, purpose, flow_id, _code_hash(purpose, flow_id, typed_codes.normalise_code(code)))
-    return VerifiedEmail.of(row) if row is not None and row["proved"] else None
+    code_hash = _code_hash(purpose, flow_id, typed_codes.normalise_code(code))
+    return await repository.try_code(purpose, flow_id, code_hash, TRIES)
 
 
 async def consume_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
@@ -141,7 +97,7 @@ async def consume_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEma
 
 async def verify_token(token: str, purpose: Purpose, flow_id: str | None = None) -> VerifiedEmail | None:
     """Verify the token of a link without consuming it."""
-    return VerifiedEmail.of(await fetchrow(_PEEK, ids.digest(token), purpose, flow_id))
+    return await repository.proof_by_token(ids.digest(token), purpose, flow_id)
 
 
 async def consume_token(token: str, purpose: Purpose, flow_id: str | None = None) -> VerifiedEmail | None:
@@ -152,9 +108,9 @@ async def consume_token(token: str, purpose: Purpose, flow_id: str | None = None
 
 async def consume(proved: VerifiedEmail) -> bool:
     """Consume a verified proof. Returns False if it was consumed or replaced meanwhile."""
-    return bool(await execute(_TAKE, proved.id))
+    return await repository.consume_proof(proved.id)
 
 
 async def revoke_for_user(user_id: UUID) -> int:
     """Invalidate all live proofs of a user. Returns their number."""
-    return await execute(_WITHDRAW_OF_USER, user_id)
+    return await repository.consume_proofs_of_user(user_id)

@@ -13,14 +13,13 @@ from uuid import UUID
 import msgspec
 
 from idp import clock, ids
-from idp.accounts import imported_hashes
+from idp.accounts import imported_hashes, repository
 from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.import_files import MalformedRecordError, Record
 from idp.accounts.imported_hashes import UnsupportedHashError
-from idp.accounts.tables import Origin
 from idp.audit.events import record as audit
-from idp.infra.db.engine import fetch, transaction
+from idp.infra.db.engine import transaction
 
 BATCH_SIZE = 500
 #: Maximum length of a value in characters.
@@ -45,24 +44,6 @@ _URL = re.compile(r"https?://[^\s/].*")
 _BIRTHDATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?")
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 
-_STORED = ", ".join(
-    sorted(TEXT_CLAIMS | VERIFICATION_CLAIMS.keys() | {"id", "address", "password_hash", "disabled_at", "two_step"})
-)
-# A whole batch is one JSON parameter, which PostgreSQL converts to rows of the table.
-_INSERT = f"""
-    INSERT INTO users ({_STORED}, origin, created_at, updated_at)
-    SELECT {_STORED}, '{Origin.IMPORT}', now(), now() FROM jsonb_populate_recordset(NULL::users, $1::jsonb)
-    ON CONFLICT DO NOTHING RETURNING id
-"""  # noqa: S608
-_COUNT_EXISTING = "SELECT count(*) FROM users WHERE email = ANY($1)"
-# The users who have an id or an identity of the batch. $1 ids  $2 issuers  $3 subjects
-_TAKEN = """
-    SELECT id::text AS what, email FROM users WHERE id = ANY($1)
-    UNION ALL
-    SELECT i.issuer || ' ' || i.subject, u.email FROM identity AS i JOIN users AS u ON u.id = i.user_id
-    WHERE (i.issuer, i.subject) IN (SELECT * FROM unnest($2::text[], $3::text[]))
-"""
-
 
 class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An identity: ``subject`` at ``issuer``. ``upstream`` is the id of the upstream here."""
@@ -78,6 +59,8 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 #: Stores the TOTP secret and the identities of a new user in the current transaction. A callback, because factors and
 #: identities belong to packages above this one.
 StoreRelated = Callable[[UUID, str | None, Sequence[Identity]], Awaitable[object]]
+#: Returns the email addresses of the users who have these identities, by issuer and subject.
+FindOwners = Callable[[Sequence[tuple[str, str]]], Awaitable[dict[tuple[str, str], str]]]
 
 
 class _NewUser(NamedTuple):
@@ -105,7 +88,9 @@ class Batch(NamedTuple):
     refused: list[RejectedRecord]
 
 
-async def import_users(records: Iterable[Record], keep: StoreRelated, *, dry_run: bool = False) -> AsyncIterator[Batch]:
+async def import_users(
+    records: Iterable[Record], store: StoreRelated, find_owners: FindOwners, *, dry_run: bool = False
+) -> AsyncIterator[Batch]:
     """Import users. A batch is committed when it is yielded. No mail is sent.
 
     Of two records with the same address the first is used. Finding duplicates takes about 200 bytes of memory a record.
@@ -122,27 +107,25 @@ async def import_users(records: Iterable[Record], keep: StoreRelated, *, dry_run
                 found.append(_validate(record, seen))
             except (MalformedRecordError, InvalidEmailError, UnsupportedHashError) as error:
                 refused.append(RejectedRecord(record.line, _written_email(record), str(error)))
-        new, taken = await _without_conflicts(found)
+        new, taken = await _without_conflicts(found, find_owners)
         refused = sorted([*refused, *taken])
-        imported = len(new) - await _count_existing(new) if dry_run else await _insert(new, keep)
+        existing = await repository.count_emails([one.row["email"] for one in new]) if dry_run else 0
+        imported = len(new) - existing if dry_run else await _insert(new, store)
         yield Batch(imported, len(new) - imported, refused)
 
 
-async def _without_conflicts(found: list[_NewUser]) -> tuple[list[_NewUser], list[RejectedRecord]]:
+async def _without_conflicts(
+    found: list[_NewUser], find_owners: FindOwners
+) -> tuple[list[_NewUser], list[RejectedRecord]]:
     """Split users into those without conflicts, and records whose id or identity belongs to another user."""
-    identities = [identity for one in found for identity in one.identities]
-    rows = await fetch(
-        _TAKEN,
-        [one.row["id"] for one in found],
-        [identity.issuer for identity in identities],
-        [identity.subject for identity in identities],
-    )
-    owners = {row["what"]: row["email"] for row in rows}
+    by_id = await repository.emails_by_id([one.row["id"] for one in found])
+    by_identity = await find_owners([(each.issuer, each.subject) for one in found for each in one.identities])
     new: list[_NewUser] = []
     refused: list[RejectedRecord] = []
     for one in found:
-        brought = [("sub", str(one.row["id"])), *(("account elsewhere", str(identity)) for identity in one.identities)]
-        taken = next((what for what, name in brought if owners.get(name, one.row["email"]) != one.row["email"]), None)
+        owners = [("sub", by_id.get(one.row["id"]))]
+        owners += [("account elsewhere", by_identity.get((each.issuer, each.subject))) for each in one.identities]
+        taken = next((what for what, email in owners if email not in (None, one.row["email"])), None)
         if taken is None:
             new.append(one)
         else:
@@ -150,23 +133,16 @@ async def _without_conflicts(found: list[_NewUser]) -> tuple[list[_NewUser], lis
     return new, refused
 
 
-async def _insert(new: list[_NewUser], keep: StoreRelated) -> int:
+async def _insert(new: list[_NewUser], store: StoreRelated) -> int:
     """Insert the users that do not exist. Returns their number."""
     async with transaction():
-        added = await fetch(_INSERT, msgspec.json.encode([one.row for one in new]).decode())
-        ids_added = {row["id"] for row in added}
+        added = await repository.import_users([one.row for one in new])
         for one in new:
-            if one.row["id"] in ids_added and (one.totp_secret is not None or one.identities):
-                await keep(one.row["id"], one.totp_secret, one.identities)
+            if one.row["id"] in added and (one.totp_secret is not None or one.identities):
+                await store(one.row["id"], one.totp_secret, one.identities)
         if added:
             await audit("users_imported", detail={"count": len(added)})
     return len(added)
-
-
-async def _count_existing(new: list[_NewUser]) -> int:
-    (row,) = await fetch(_COUNT_EXISTING, [one.row["email"] for one in new])
-    count: int = row["count"]
-    return count
 
 
 def _validate(record: Record, seen: dict[int, int]) -> _NewUser:

@@ -2,15 +2,8 @@
 
 from uuid import UUID
 
+from idp.accounts import repository
 from idp.errors import ConflictError
-from idp.infra.db.engine import fetch
-
-# The locks serialise owners who remove each other concurrently. The order avoids a deadlock.
-_OWNERS = """
-    SELECT r.user_id, u.disabled_at IS NULL AS enabled
-    FROM admin_role AS r JOIN users AS u ON u.id = r.user_id
-    WHERE r.role = 'owner' ORDER BY r.user_id FOR UPDATE
-"""
 
 
 class LastOwnerError(ConflictError):
@@ -31,8 +24,7 @@ async def check_owner_remains(user_id: UUID) -> None:
     Raises:
         LastOwnerError: the user is an owner, and no other owner is enabled.
     """
-    owners = await fetch(_OWNERS)
-    if any(row["user_id"] == user_id for row in owners) and not any(
-        row["enabled"] for row in owners if row["user_id"] != user_id
-    ):
+    owners = await repository.lock_owners()
+    others = [owner for owner in owners if owner.user_id != user_id]
+    if len(others) < len(owners) and not any(owner.enabled for owner in others):
         raise LastOwnerError

@@ -9,26 +9,18 @@ from uuid import UUID
 
 import msgspec
 
+from idp.accounts import repository
 from idp.accounts.claims import ADDRESS_MEMBERS
 from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.tables import User
 from idp.accounts.users import MAX_NAME_LENGTH
 from idp.audit.events import record
 from idp.errors import ValidationError
-from idp.infra.db.engine import execute, transaction
+from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 
 MAX_URL_LENGTH = 500
 MAX_ADDRESS_LENGTH = 1000
-
-# A changed phone number is no longer verified.
-_UPDATE = """
-    UPDATE users SET name = $2, given_name = $3, family_name = $4, middle_name = $5, nickname = $6,
-        preferred_username = $7, profile = $8, picture = $9, website = $10, gender = $11, birthdate = $12,
-        zoneinfo = $13, locale = $14, phone_number = $15, address = $16,
-        phone_number_verified = phone_number_verified AND phone_number IS NOT DISTINCT FROM $15, updated_at = now()
-    WHERE id = $1 AND updated_at = $17
-"""
 
 
 class InvalidProfileError(ValidationError):
@@ -119,11 +111,11 @@ async def update_profile(user: User, entered: Mapping[str, str]) -> bool:
     Raises:
         InvalidProfileError: a value is not valid.
     """
-    values = [_validate(name, entered.get(name, "").strip()) for name in FIELDS]
+    claims = {name: _validate(name, entered.get(name, "").strip()) for name in FIELDS}
     address = _validate_address(entered)
     stored = msgspec.json.encode(address).decode() if address else None
     async with transaction():
-        if not await execute(_UPDATE, user.id, *values, stored, user.updated_at):
+        if not await repository.update_profile(user.id, user.updated_at, claims, stored):
             return False
         await record("profile_changed", user_id=user.id)
     return True
@@ -170,4 +162,4 @@ async def delete_user(user_id: UUID) -> bool:
     async with transaction():
         await check_owner_remains(user_id)
         await record("user_deleted", user_id=user_id)
-        return bool(await execute("DELETE FROM users WHERE id = $1", user_id))
+        return await repository.delete_user(user_id)

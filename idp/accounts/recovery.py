@@ -2,21 +2,16 @@
 
 from uuid import UUID
 
-from idp.accounts import email_proofs
-from idp.accounts.email_proofs import Purpose, VerifiedEmail
+from idp.accounts import email_proofs, repository
+from idp.accounts.email_proofs import Purpose
 from idp.accounts.passwords import check_new_password, hash_password
-from idp.accounts.tables import User, user_by_email
+from idp.accounts.repository import VerifiedEmail, user_by_email
+from idp.accounts.tables import User
 from idp.accounts.users import SignOut
 from idp.audit.events import record
-from idp.infra.db.engine import fetchrow, transaction
+from idp.infra.db.engine import transaction
 from idp.mail import outbox
 from idp.settings import settings
-
-# The mail verifies the address. A disabled user stays disabled.
-_SET_PASSWORD = """
-    UPDATE users SET password_hash = $3, password_changed_at = now(), email_verified = true
-    WHERE id = $1 AND email = $2 AND disabled_at IS NULL RETURNING name
-"""
 
 
 async def send_reset(email: str, flow_id: str) -> None:
@@ -84,10 +79,10 @@ async def reset_password(proved: VerifiedEmail, password: str, sign_out: SignOut
 
 
 async def _set_password(user_id: UUID, email: str, password_hash: str, sign_out: SignOut) -> bool:
-    row = await fetchrow(_SET_PASSWORD, user_id, email, password_hash)
-    if row is None:
+    done, name = await repository.reset_password(user_id, email, password_hash)
+    if not done:
         return False
     await sign_out(user_id, "password_reset")
     await record("password_changed", user_id=user_id, detail={"reason": "password_reset"})
-    await outbox.queue(email, "password_changed", name=row["name"])
+    await outbox.queue(email, "password_changed", name=name)
     return True

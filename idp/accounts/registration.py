@@ -7,7 +7,8 @@ from uuid import UUID
 
 from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
-from idp.accounts.tables import Origin, User, user_by_email
+from idp.accounts.repository import user_by_email
+from idp.accounts.tables import Origin, User
 from idp.accounts.users import insert_user
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import locale

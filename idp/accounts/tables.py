@@ -1,9 +1,8 @@
-"""Tables: users, email proofs and invitations."""
+"""Tables: users, their roles, email proofs and invitations."""
 
-import uuid
 from enum import StrEnum
 
-import asyncpg
+from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.ids import uuid7
@@ -17,9 +16,8 @@ from idp.infra.db.columns import (
     Text,
     Timestamptz,
     TimestamptzNow,
-    all_columns,
 )
-from idp.infra.db.engine import engine, execute, fetchrow
+from idp.infra.db.engine import engine
 
 
 class Origin(StrEnum):
@@ -67,6 +65,18 @@ class User(Table, tablename="users", db=engine):
     disabled_at = Timestamptz(null=True)
 
 
+class AdminRole(Table, tablename="admin_role", db=engine):
+    """A role of :class:`idp.admin.roles.Role` that a user has."""
+
+    id = UUID(primary_key=True, default=uuid7)
+    user_id = ForeignKey(User)
+    role = Text()
+    granted_by = Text()
+    granted_at = Timestamptz(default=TimestamptzNow())
+
+    one_each = Unique([user_id, role])
+
+
 class EmailProof(Table, tablename="email_proof", db=engine):
     """The code and the token of a mail that verifies an address. Used once.
 
@@ -98,58 +108,3 @@ class Invitation(Table, tablename="invitation", db=engine):
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
     consumed_at = Timestamptz(null=True)
-
-
-_BY_EMAIL = f"SELECT {all_columns(User)} FROM users WHERE email = $1"  # noqa: S608
-_BY_ID = f"SELECT {all_columns(User)} FROM users WHERE id = $1"  # noqa: S608
-
-
-async def user_by_email(email: str) -> User | None:
-    """Return the user of a normalised email address, disabled or not."""
-    return _user(await fetchrow(_BY_EMAIL, email))
-
-
-async def user_by_id(user_id: uuid.UUID) -> User | None:
-    return _user(await fetchrow(_BY_ID, user_id))
-
-
-def _user(row: asyncpg.Record | None) -> User | None:
-    # As Piccolo would, which builds the same query anew each time.
-    return User(_exists_in_db=True, **row) if row is not None else None
-
-
-_LOCK = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
-_LOCK_WITH_PASSWORD = """
-    SELECT FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL FOR NO KEY UPDATE
-"""
-_UPGRADE_PASSWORD_HASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
-_CONFIRM_EMAIL = "UPDATE users SET email_verified = true WHERE id = $1 AND email = $2 AND disabled_at IS NULL"
-_SET_TWO_STEP = "UPDATE users SET two_step = $2 WHERE id = $1 AND two_step <> $2"
-
-
-async def lock_user(user_id: uuid.UUID) -> bool:
-    """Lock a user until the end of the transaction. Returns whether there is such a user.
-
-    Every change of a credential locks its user, so that a change and a sign-in happen one after the other.
-    """
-    return await fetchrow(_LOCK, user_id) is not None
-
-
-async def lock_user_with_password(user_id: uuid.UUID, password_hash: str | None) -> bool:
-    """As :func:`lock_user`. Returns whether the user is enabled and still has this password."""
-    return await fetchrow(_LOCK_WITH_PASSWORD, user_id, password_hash) is not None
-
-
-async def upgrade_password_hash(user_id: uuid.UUID, old: str | None, new: str) -> bool:
-    """Replace the hash of a password by another hash of the same password, unless the password was changed."""
-    return bool(await execute(_UPGRADE_PASSWORD_HASH, user_id, old, new))
-
-
-async def confirm_email(user_id: uuid.UUID, email: str) -> bool:
-    """Mark a user's address as verified. Returns False if the address is no longer theirs, or they are disabled."""
-    return bool(await execute(_CONFIRM_EMAIL, user_id, email))
-
-
-async def set_two_step(user_id: uuid.UUID, wanted: bool) -> bool:
-    """Ask a user for a second factor at every sign-in, or stop asking. Returns whether this is a change."""
-    return bool(await execute(_SET_TWO_STEP, user_id, wanted))

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.accounts import repository
 from idp.accounts.addresses import is_same_spelling, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.last_owner import check_owner_remains
@@ -13,7 +14,7 @@ from idp.accounts.passwords import hash_password
 from idp.accounts.tables import Origin, User
 from idp.audit.events import record
 from idp.errors import ConflictError
-from idp.infra.db.engine import execute, transaction
+from idp.infra.db.engine import transaction
 
 #: Ends all sessions and tokens of a user in the current transaction, with a reason. A callback, because sessions and
 #: tokens belong to packages above this one.
@@ -21,10 +22,6 @@ SignOut = Callable[[UUID, str], Awaitable[object]]
 
 #: Maximum length of a name in characters.
 MAX_NAME_LENGTH = 200
-
-_SET_PASSWORD = "UPDATE users SET password_hash = $2, password_changed_at = now() WHERE id = $1"
-_DISABLE = "UPDATE users SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
-_ENABLE = "UPDATE users SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL"
 
 
 class EmailTakenError(ConflictError):
@@ -62,10 +59,10 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
 
 async def insert_user(user: User) -> bool:
     """Insert a user, in the caller's transaction. Returns False if the address is taken."""
-    added = await User.insert(user).on_conflict(target=User.email, action="DO NOTHING").returning(User.id)
-    if added:
-        await record("user_created", user_id=user.id)
-    return bool(added)
+    if not await repository.insert_user(user):
+        return False
+    await record("user_created", user_id=user.id)
+    return True
 
 
 def _columns(claims: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +81,7 @@ async def change_password_hash(user_id: UUID, password_hash: str, sign_out: Sign
 
     Runs in the caller's transaction.
     """
-    if not await execute(_SET_PASSWORD, user_id, password_hash):
+    if not await repository.set_password_hash(user_id, password_hash):
         return False
     await sign_out(user_id, "password_changed")
     return True
@@ -120,7 +117,7 @@ async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = T
     async with transaction():
         if keep_owner:
             await check_owner_remains(user_id)
-        if not await execute(_DISABLE, user_id):
+        if not await repository.disable_user(user_id):
             return False
         await sign_out(user_id, "user_disabled")
         await record("user_disabled", user_id=user_id)
@@ -130,7 +127,7 @@ async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = T
 async def enable_user(user_id: UUID) -> bool:
     """Enable a user. Ended sessions and tokens stay ended. Returns whether this call changed it."""
     async with transaction():
-        if not await execute(_ENABLE, user_id):
+        if not await repository.enable_user(user_id):
             return False
         await record("user_enabled", user_id=user_id)
     return True

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from idp.admin import repository
+from idp.accounts import repository as accounts
 from idp.admin.roles import Permission, Role, lock_user, permissions, roles_of
 from idp.errors import PermissionDeniedError
 from idp.infra.db.engine import authority
@@ -62,7 +62,7 @@ async def hold_roles(caller: Caller) -> None:
     Raises:
         PermissionDeniedError: a role was revoked meanwhile.
     """
-    if not caller.roles <= set(await repository.lock_roles(caller.user_id)):
+    if not caller.roles <= set(await accounts.lock_roles(caller.user_id)):
         raise PermissionDeniedError("Your role was taken meanwhile.")
 
 

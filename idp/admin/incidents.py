@@ -11,11 +11,13 @@ from uuid import UUID
 import msgspec
 
 from idp import clock
+from idp.accounts import repository as accounts
 from idp.accounts import users
 from idp.accounts.last_owner import check_owner_remains
 from idp.audit.events import record
 from idp.errors import NotFoundError
 from idp.federation import registry
+from idp.federation import repository as federation
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.keys import lifecycle
 from idp.oauth import repository
@@ -65,20 +67,12 @@ class UnknownSubjectError(NotFoundError):
         super().__init__(message or f"There is no {kind} with this id.")
 
 
-_INVITATIONS_OF_USER = """
-UPDATE invitation SET consumed_at = now()
-WHERE consumed_at IS NULL AND email = (SELECT email FROM users WHERE id = $1)
-"""
-_ATTEMPTS_OF_UPSTREAM = """
-UPDATE upstream_attempt SET consumed_at = now() WHERE upstream_id = $1 AND consumed_at IS NULL
-"""
 _FLOWS_OF_UPSTREAM = """
 UPDATE signin_flow SET finished_at = now()
 WHERE finished_at IS NULL AND (identity ->> 'upstream_id' = $1
    OR (user_id IN (SELECT user_id FROM identity WHERE upstream_id = $1)
        AND EXISTS (SELECT FROM unnest(done) AS step WHERE step LIKE 'upstream%')))
 """
-_TOKENS_OF_UPSTREAM = "UPDATE identity SET tokens = NULL WHERE upstream_id = $1 AND tokens IS NOT NULL"
 # Users with an identity at the upstream who signed in with an upstream.
 _SESSIONS_OF_UPSTREAM = """
 SELECT s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
@@ -108,7 +102,7 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
         if disable and keep_owner:
             # Before the row lock, so that locks are always taken in the same order (no deadlock).
             await check_owner_remains(user_id)
-        if not await fetch("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id):
+        if not await accounts.lock_user(user_id):
             raise UnknownSubjectError("user")
         # The lock of an UPDATE without key change: a concurrent redemption that references the row can finish first.
         applications = await repository.client_names_of_user(user_id)
@@ -118,7 +112,7 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
             await users.disable_user(user_id, _nothing, keep_owner=False)
         ended = await credentials_changed(user_id, "user_contained")
         ended["consents"] = await repository.delete_consents_of_user(user_id)
-        ended["invitations"] = await execute(_INVITATIONS_OF_USER, user_id)
+        ended["invitations"] = await accounts.revoke_invitations_of_user(user_id)
         await record("user_contained", user_id=user_id, detail={"ended": ended, "disabled": disable})
     return Report("user", str(user_id), dict(ended), usable)
 
@@ -187,12 +181,12 @@ async def contain_upstream(upstream_id: str) -> Report:
         await registry.disable(upstream_id)
         sessions = [row["id"] for row in await fetch(_SESSIONS_OF_UPSTREAM, upstream_id)]
         ended = Counter[str]()
-        ended["upstream_attempts"] = await execute(_ATTEMPTS_OF_UPSTREAM, upstream_id)
+        ended["upstream_attempts"] = await federation.consume_requests_of_upstream(upstream_id)
         ended["signin_flows"] = await execute(_FLOWS_OF_UPSTREAM, upstream_id)
         ended["codes"] = await repository.consume_codes_of_sessions(sessions)
         ended["sessions"] = await execute(_END_SESSIONS, sessions)
         ended["token_families"] = await repository.revoke_families_of_sessions(sessions, "upstream_contained")
-        ended["upstream_tokens"] = await execute(_TOKENS_OF_UPSTREAM, upstream_id)
+        ended["upstream_tokens"] = await federation.delete_tokens_of_upstream(upstream_id)
         (row,) = await fetch(_ALONE, upstream_id)
         await record("upstream_contained", detail={"upstream": upstream_id, "ended": ended})
     return Report("upstream", upstream_id, dict(ended), _tokens([]) if sessions else [], row["count"])

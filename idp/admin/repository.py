@@ -1,42 +1,9 @@
-"""Every statement on roles, the set-up and idempotent responses (docs/decisions/0045-repositories.md)."""
-
-from uuid import UUID
+"""Every statement on the set-up and idempotent responses (docs/decisions/0045-repositories.md)."""
 
 import msgspec
 
-from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.rows import one
-
-# Roles
-
-_ROLES_OF = "SELECT role FROM admin_role WHERE user_id = $1"
-_LOCK_ROLES = "SELECT role FROM admin_role WHERE user_id = $1 FOR SHARE"
-_GRANT = """
-INSERT INTO admin_role (id, user_id, role, granted_by, granted_at) VALUES (gen_random_uuid(), $1, $2, $3, now())
-ON CONFLICT DO NOTHING
-"""
-_REVOKE = "DELETE FROM admin_role WHERE user_id = $1 AND role = $2"
-
-
-async def roles_of(user_id: UUID) -> list[str]:
-    """Return the roles of a user."""
-    return [row["role"] for row in await fetch(_ROLES_OF, user_id)]
-
-
-async def lock_roles(user_id: UUID | None) -> list[str]:
-    """Return the roles of a user and lock them until the end of the transaction."""
-    return [row["role"] for row in await fetch(_LOCK_ROLES, user_id)]
-
-
-async def grant(user_id: UUID, role: str, granted_by: str) -> bool:
-    """Give a user a role. Returns False if the user had it already."""
-    return bool(await execute(_GRANT, user_id, role, granted_by))
-
-
-async def revoke(user_id: UUID, role: str) -> bool:
-    """Revoke a role of a user. Returns False if the user did not have it."""
-    return bool(await execute(_REVOKE, user_id, role))
-
 
 # The set-up
 

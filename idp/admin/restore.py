@@ -17,8 +17,10 @@ import msgspec
 import structlog
 
 from idp import clock
+from idp.accounts import repository as accounts
 from idp.audit import checkpoint_export
 from idp.audit.events import record
+from idp.federation import repository as federation
 from idp.infra.db.engine import execute, long_transaction
 from idp.infra.db.locks import lock
 from idp.infra.logs import exception_fields
@@ -45,9 +47,9 @@ _END: dict[str, Callable[[], Awaitable[int]]] = {
     "token_families": partial(repository.revoke_all_families, "database_restored"),
     "signin_flows": partial(execute, "UPDATE signin_flow SET finished_at = now() WHERE finished_at IS NULL"),
     "authorization_requests": finish_all_requests,
-    "upstream_attempts": partial(execute, "UPDATE upstream_attempt SET consumed_at = now() WHERE consumed_at IS NULL"),
-    "email_proofs": partial(execute, "UPDATE email_proof SET consumed_at = now() WHERE consumed_at IS NULL"),
-    "invitations": partial(execute, "UPDATE invitation SET consumed_at = now() WHERE consumed_at IS NULL"),
+    "upstream_attempts": federation.consume_all_requests,
+    "email_proofs": accounts.consume_all_proofs,
+    "invitations": accounts.revoke_all_invitations,
     "trusted_browsers": partial(execute, "UPDATE device SET trusted_until = NULL WHERE trusted_until IS NOT NULL"),
     # These messages were sent since, or concern sessions and tokens that have ended.
     "mails": partial(

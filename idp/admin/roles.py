@@ -8,10 +8,10 @@ from collections.abc import Collection
 from enum import StrEnum
 from uuid import UUID
 
+from idp.accounts import repository
 from idp.accounts.last_owner import check_owner_remains
-from idp.admin import repository
 from idp.audit.events import record
-from idp.infra.db.engine import fetchrow, transaction
+from idp.infra.db.engine import transaction
 
 
 class Permission(StrEnum):
@@ -72,8 +72,6 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.AUDITOR: READ,
 }
 
-_LOCK_USER = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
-
 
 def permissions(roles: Collection[Role]) -> frozenset[Permission]:
     """Return the union of the permissions of these roles."""
@@ -82,19 +80,19 @@ def permissions(roles: Collection[Role]) -> frozenset[Permission]:
 
 async def roles_of(user_id: UUID) -> frozenset[Role]:
     """Return the roles of a user. Read for every request, so that a revoked role ends at once."""
-    return frozenset(map(Role, await repository.roles_of(user_id)))
+    return frozenset(map(Role, await repository.roles_of_user(user_id)))
 
 
 async def lock_user(user_id: UUID) -> None:
     """Lock the roles of a user until the end of the transaction. Read the roles after that."""
-    await fetchrow(_LOCK_USER, user_id)
+    await repository.lock_user(user_id)
 
 
 async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
     """Give a user a role. Returns False if the user had it already."""
     async with transaction():
         await lock_user(user_id)
-        if not await repository.grant(user_id, role, granted_by):
+        if not await repository.grant_role(user_id, role, granted_by):
             return False
         await record("admin_role_granted", user_id=user_id, detail={"role": role})
     return True
@@ -109,7 +107,7 @@ async def revoke(user_id: UUID, role: Role) -> bool:
     async with transaction():
         if role is Role.OWNER:
             await check_owner_remains(user_id)
-        if not await repository.revoke(user_id, role):
+        if not await repository.revoke_role(user_id, role):
             return False
         await record("admin_role_revoked", user_id=user_id, detail={"role": role})
     return True

@@ -1,24 +1,9 @@
-"""Tables of admin roles, the set-up and idempotent responses."""
+"""Tables of the set-up and idempotent responses."""
 
-from piccolo.constraints import Unique
 from piccolo.table import Table
 
-from idp.accounts.tables import User
-from idp.ids import uuid7
-from idp.infra.db.columns import UUID, Bytea, ForeignKey, Integer, SmallInt, Text, Timestamptz, TimestamptzNow
+from idp.infra.db.columns import Bytea, Integer, SmallInt, Text, Timestamptz, TimestamptzNow
 from idp.infra.db.engine import engine
-
-
-class AdminRole(Table, tablename="admin_role", db=engine):
-    """A role of :class:`idp.admin.roles.Role` that a user has."""
-
-    id = UUID(primary_key=True, default=uuid7)
-    user_id = ForeignKey(User)
-    role = Text()
-    granted_by = Text()
-    granted_at = Timestamptz(default=TimestamptzNow())
-
-    one_each = Unique([user_id, role])
 
 
 class Setup(Table, tablename="setup", db=engine):

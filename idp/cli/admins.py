@@ -72,7 +72,7 @@ async def remove(email: str, role: str) -> None:
 
 async def _user(email: str) -> "User":
     from idp.accounts.addresses import normalise_email
-    from idp.accounts.tables import user_by_email
+    from idp.accounts.repository import user_by_email
 
     user = await user_by_email(normalise_email(email))
     if user is None:

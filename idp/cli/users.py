@@ -108,16 +108,15 @@ async def create(
 @with_database
 async def list_users(limit: int, as_json: bool) -> None:
     """List the users, newest first."""
-    from idp.accounts.tables import User
+    from idp.accounts.repository import latest_users
 
-    columns = (User.id, User.email, User.email_verified, User.name, User.created_at, User.disabled_at)
-    found = await User.select(*columns).order_by(User.id, ascending=False).limit(limit)
+    found = await latest_users(limit)
     if as_json:
         print_json(found)
         return
     print_table(
         ("Email", "Name", "Id", "Created", "Disabled"),
-        [(row["email"], row["name"], row["id"], row["created_at"], row["disabled_at"]) for row in found],
+        [(user.email, user.name, user.id, user.created_at, user.disabled_at) for user in found],
     )
 
 
@@ -203,7 +202,7 @@ async def _find(user: str) -> "User":
     from uuid import UUID
 
     from idp.accounts.addresses import normalise_email
-    from idp.accounts.tables import user_by_email, user_by_id
+    from idp.accounts.repository import user_by_email, user_by_id
 
     if "@" in user:
         found = await user_by_email(normalise_email(user))

@@ -6,25 +6,13 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
-
 from idp import ids
+from idp.federation import repository
 from idp.federation.models import AuthorizationRequest
-from idp.infra.db.engine import execute, fetchrow
 from idp.keys import vault
 
 #: Lifetime of a request in seconds: the time that a user may spend at the provider.
 LIFETIME = 15 * 60
-
-_INSERT = """
-    INSERT INTO upstream_attempt
-        (state_hash, upstream_id, flow_id, session_id, acr, auth_after, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, now() - make_interval(secs => $6), now(), now() + make_interval(secs => $7))
-    RETURNING auth_after
-"""
-_LIVE = "state_hash = $1 AND upstream_id = $2 AND consumed_at IS NULL AND expires_at > now()"
-_FIND = f"SELECT flow_id, session_id, acr, auth_after FROM upstream_attempt WHERE {_LIVE}"  # noqa: S608
-_TAKE = f"UPDATE upstream_attempt SET consumed_at = now() WHERE {_LIVE}"  # noqa: S608
 
 
 class StoredRequest(NamedTuple):
@@ -66,17 +54,28 @@ async def create(
     """
     state = ids.random_token()
     oldest = None if max_age is None else float(max_age)
-    row = await fetchrow(_INSERT, ids.digest(state), upstream_id, flow_id, session_id, acr, oldest, float(LIFETIME))
-    assert row is not None  # noqa: S101 -- INSERT … RETURNING gives its row
-    return StoredRequest(state, upstream_id, flow_id, session_id, acr, row["auth_after"])
+    row = await repository.insert_request(
+        ids.digest(state),
+        upstream_id,
+        flow_id=flow_id,
+        session_id=session_id,
+        acr=acr,
+        max_age=oldest,
+        lifetime=float(LIFETIME),
+    )
+    return _request(state, upstream_id, row)
 
 
 async def find(state: str, upstream_id: str) -> StoredRequest | None:
     """Return the live request of a callback. The caller checks its owner before :func:`consume`."""
-    row: asyncpg.Record | None = await fetchrow(_FIND, ids.digest(state), upstream_id)
-    return StoredRequest(state, upstream_id, *row) if row is not None else None
+    row = await repository.find_request(ids.digest(state), upstream_id)
+    return _request(state, upstream_id, row) if row is not None else None
+
+
+def _request(state: str, upstream_id: str, row: repository.PendingRequest) -> StoredRequest:
+    return StoredRequest(state, upstream_id, row.flow_id, row.session_id, row.acr, row.auth_after)
 
 
 async def consume(attempt: StoredRequest) -> bool:
     """Consume a request. Returns False if it was already consumed or has expired."""
-    return bool(await execute(_TAKE, ids.digest(attempt.state), attempt.upstream_id))
+    return await repository.consume_request(ids.digest(attempt.state), attempt.upstream_id)

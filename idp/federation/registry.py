@@ -1,7 +1,7 @@
 """Configuration of upstream providers, and the providers in memory that requests use."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,35 +9,16 @@ import msgspec
 
 from idp.accounts import profile
 from idp.audit.events import record
-from idp.federation import providers
+from idp.federation import providers, repository
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.models import Upstream
 from idp.infra.db.cache_invalidation import exclusive_change
-from idp.infra.db.engine import execute, fetch
 from idp.keys import vault
 from idp.settings import Settings, settings
 
 TOPIC = "upstreams"
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
-_ALL = "SELECT id, config, client_secret, disabled_at FROM upstream ORDER BY position, created_at, id"
-_INSERT = """
-    INSERT INTO upstream (id, config, client_secret, position, created_at)
-    VALUES ($1, $2, $3, (SELECT coalesce(max(position), 0) + 1 FROM upstream), now()) ON CONFLICT (id) DO NOTHING
-"""
-_ORDER = """
-    UPDATE upstream SET position = given.place FROM unnest($1::text[]) WITH ORDINALITY AS given (id, place)
-    WHERE upstream.id = given.id
-"""
-_UPDATE = """
-    UPDATE upstream SET config = $2, client_secret = coalesce($3, client_secret), updated_at = now()
-    WHERE id = $1 AND ($4::timestamptz IS NULL OR updated_at = $4)
-"""
-_DELETE = "DELETE FROM upstream WHERE id = $1 AND ($2::timestamptz IS NULL OR updated_at = $2)"
-_DISABLE = "UPDATE upstream SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
-_ENABLE = """
-    UPDATE upstream SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL
-"""
 
 
 def configure(**values: Any) -> Upstream:
@@ -100,11 +81,11 @@ def _context(upstream_id: str) -> str:
 async def load_stored() -> list[Upstream]:
     """Return the providers in the database, including disabled ones, in display order."""
     found = []
-    for row in await fetch(_ALL):
-        config = msgspec.json.decode(row["config"], type=dict[str, Any])
-        if row["client_secret"] is not None:
-            config["client_secret"] = vault.open(bytes(row["client_secret"]), _context(row["id"])).decode()
-        config["disabled"] = row["disabled_at"] is not None
+    for row in await repository.upstreams():
+        config = msgspec.json.decode(row.config, type=dict[str, Any])
+        if row.client_secret is not None:
+            config["client_secret"] = vault.open(row.client_secret, _context(row.id)).decode()
+        config["disabled"] = row.disabled_at is not None
         found.append(msgspec.convert(config, Upstream))
     return found
 
@@ -128,8 +109,8 @@ async def add(upstream: Upstream) -> bool:
     """Add a provider. Returns False if the id is taken."""
     config, sealed = _to_row(upstream)
     async with exclusive_change(TOPIC):
-        if upstream.id in {known.id for known in from_settings(settings())} or not await execute(
-            _INSERT, upstream.id, config, sealed
+        if upstream.id in {known.id for known in from_settings(settings())} or not await repository.insert_upstream(
+            upstream.id, config, sealed
         ):
             return False
         await record("upstream_added", detail={"upstream": upstream.id})
@@ -156,7 +137,7 @@ async def update(upstream_id: str, expected: datetime | None = None, **changes: 
         upstream = configure(**msgspec.structs.asdict(known) | changes)
         if (known.id, known.kind, known.issuer) != (upstream.id, upstream.kind, upstream.issuer):
             raise InvalidUpstreamError("Its id, its kind and its issuer cannot be changed. Add another one.")
-        if not await execute(_UPDATE, upstream_id, *_to_row(upstream), expected):
+        if not await repository.update_upstream(upstream_id, *_to_row(upstream), expected):
             return None
         await record("upstream_updated", detail={"upstream": upstream_id})
     return upstream
@@ -165,7 +146,7 @@ async def update(upstream_id: str, expected: datetime | None = None, **changes: 
 async def delete(upstream_id: str, expected: datetime | None = None) -> bool:
     """Delete a provider; its identities stay, so that it can be added again. Returns whether it existed."""
     async with exclusive_change(TOPIC):
-        if not await execute(_DELETE, upstream_id, expected):
+        if not await repository.delete_upstream(upstream_id, expected):
             return False
         await record("upstream_deleted", detail={"upstream": upstream_id})
     return True
@@ -179,24 +160,24 @@ async def reorder(upstream_ids: Sequence[str]) -> None:
     """
     async with exclusive_change(TOPIC):
         others = [known.id for known in await load_stored() if known.id not in upstream_ids]
-        if await execute(_ORDER, [*upstream_ids, *others]) != len(upstream_ids) + len(others):
+        if await repository.reorder_upstreams([*upstream_ids, *others]) != len(upstream_ids) + len(others):
             raise InvalidUpstreamError("One of them was not added, or is named twice.")
         await record("upstreams_ordered", detail={"upstreams": list(upstream_ids)})
 
 
 async def disable(upstream_id: str) -> bool:
     """Disable sign-in with a provider. Returns whether this call changed it."""
-    return await _set_state(_DISABLE, upstream_id, "upstream_disabled")
+    return await _set_state(repository.disable_upstream, upstream_id, "upstream_disabled")
 
 
 async def enable(upstream_id: str) -> bool:
     """Enable sign-in with a provider. Returns whether this call changed it."""
-    return await _set_state(_ENABLE, upstream_id, "upstream_enabled")
+    return await _set_state(repository.enable_upstream, upstream_id, "upstream_enabled")
 
 
-async def _set_state(statement: str, upstream_id: str, event: str) -> bool:
+async def _set_state(change: Callable[[str], Awaitable[bool]], upstream_id: str, event: str) -> bool:
     async with exclusive_change(TOPIC):
-        if not await execute(statement, upstream_id):
+        if not await change(upstream_id):
             return False
         await record(event, detail={"upstream": upstream_id})
     return True

@@ -2,12 +2,9 @@
 
 from uuid import UUID
 
-from idp.federation import providers
+from idp.federation import providers, repository
 from idp.federation.errors import UpstreamError
 from idp.federation.registry import upstreams
-from idp.infra.db.engine import fetchrow
-
-_LAST_USED = "SELECT upstream_id FROM identity WHERE user_id = $1 ORDER BY last_used_at DESC NULLS LAST LIMIT 1"
 
 
 async def sign_out_url(user_id: UUID, back: str) -> str | None:
@@ -16,8 +13,8 @@ async def sign_out_url(user_id: UUID, back: str) -> str | None:
     Args:
         back: the URL to return to, which must be registered at the provider.
     """
-    row = await fetchrow(_LAST_USED, user_id)
-    upstream = upstreams.get(row["upstream_id"]) if row is not None else None
+    upstream_id = await repository.last_used_upstream(user_id)
+    upstream = upstreams.get(upstream_id) if upstream_id is not None else None
     if upstream is None or not upstream.logout:
         return None
     try:

@@ -12,7 +12,7 @@ from idp.accounts.last_owner import LastOwnerError
 from idp.accounts.profile import delete_user
 from idp.accounts.tables import User
 from idp.audit.events import record
-from idp.federation import linking
+from idp.federation.repository import identities_of
 from idp.http import cookies
 from idp.http.access import Access
 from idp.http.pages import page
@@ -79,8 +79,8 @@ async def export(user: User) -> dict[str, Any]:
             for key in await passkeys.passkeys_of(user.id)
         ],
         "identities": [
-            {name: identity[name] for name in ("issuer", "email", "created_at", "last_used_at")}
-            for identity in await linking.list_identities(user.id)
+            {name: getattr(identity, name) for name in ("issuer", "email", "created_at", "last_used_at")}
+            for identity in await identities_of(user.id)
         ],
         "consents": await consent.authorized_applications(user.id),
         "sessions": [dict(row) for row in await fetch(_SESSIONS, user.id)],

@@ -3,11 +3,13 @@
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from idp.federation import linking
 from idp.federation.registry import upstreams
+from idp.federation.repository import identities_of
 from idp.http import cookies
 from idp.http.access import Access
 from idp.http.pages import see_other
@@ -22,6 +24,7 @@ from idp.selfservice.account_page import (
 )
 from idp.settings import settings
 from idp.signin.csrf import form_token
+from idp.signin.factors.passkeys import passkeys_of
 
 AnyRequest = Request[Any, Any, Any]
 PATH = "/account/security"
@@ -29,11 +32,11 @@ PATH = "/account/security"
 
 async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
     """Return the linked identities and the upstreams that can be linked."""
-    own = await linking.list_identities(account.user.id)
+    own = await identities_of(account.user.id)
     secret = cookies.read(request, cookies.SESSION) or ""
-    connected = {identity["upstream_id"] for identity in own}
+    connected = {identity.upstream_id for identity in own}
     return {
-        "identities": [dict(identity) | {"name": _name(identity["upstream_id"])} for identity in own],
+        "identities": [msgspec.structs.asdict(identity) | {"name": _name(identity.upstream_id)} for identity in own],
         "upstreams": [
             {
                 "id": upstream.id,
@@ -57,8 +60,8 @@ async def ask_to_unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Res
     account = await require_session(request, PATH, fresh=True)
     if isinstance(account, Response):
         return account
-    own = await linking.list_identities(account.user.id)
-    name = next((_name(identity["upstream_id"]) for identity in own if identity["id"] == identity_id), None)
+    own = await identities_of(account.user.id)
+    name = next((_name(identity.upstream_id) for identity in own if identity.id == identity_id), None)
     if name is None:
         return see_other(PATH)
     return await confirmation_page(
@@ -79,7 +82,9 @@ async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[A
     account, cookies = asked[0], []
     user = account.user
     async with transaction():
-        parted = await linking.unlink(user.id, identity_id, by_mail=settings().email_code_sign_in)
+        parted = await linking.unlink(
+            user.id, identity_id, by_mail=settings().email_code_sign_in, passkeys_of=passkeys_of
+        )
         if parted is not None:
             cookies.append(await end_other_sessions(request, account, "identity_unlinked"))
             await linking.notify(user.id, "identity_unlinked", _name(parted))

@@ -1,7 +1,7 @@
 """The end of a step: the flow finishes with a session. All of it in the transaction of the caller.
 
-The caller holds the lock of the user (:func:`idp.accounts.tables.lock_user`), so that what decided about the step does
-not change before the commit. A change of credentials locks the user too: it waits for the commit and then ends the
+The caller holds the lock of the user (:func:`idp.accounts.repository.lock_user`), so that what decided about the step
+does not change before the commit. A change of credentials locks the user too: it waits for the commit and then ends the
 session.
 """
 

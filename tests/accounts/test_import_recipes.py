@@ -20,7 +20,9 @@ import pytest
 from idp.accounts.import_files import read_csv, read_json_lines
 from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
 from idp.accounts.passwords import verify_password
-from idp.accounts.tables import User, user_by_email
+from idp.accounts.repository import user_by_email
+from idp.accounts.tables import User
+from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin.factors import totp
 from idp.signin.factors.imports import store
@@ -58,7 +60,7 @@ def _run(folder: Path, heading: str, files: dict[str, str], **environment: str) 
 
 async def _import(data: bytes, *, csv: bool = False) -> list[RejectedRecord]:
     records = read_csv(io.BytesIO(data), COLUMNS) if csv else read_json_lines(io.BytesIO(data))
-    return [refusal async for batch in import_users(records, store) for refusal in batch.refused]
+    return [refusal async for batch in import_users(records, store, emails_of_identities) for refusal in batch.refused]
 
 
 async def _known(email: str) -> User:

@@ -12,8 +12,10 @@ from idp.accounts import invitations
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.import_files import Record
 from idp.accounts.imports import Batch, import_users
-from idp.accounts.tables import User, user_by_email
+from idp.accounts.repository import user_by_email
+from idp.accounts.tables import User
 from idp.accounts.users import EmailTakenError, create_user
+from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import execute, fetchrow
 from idp.signin.factors.imports import store
 from tests.cli.conftest import Cli
@@ -119,7 +121,7 @@ def people(browser: Browser, client: RelyingParty, mailbox: Mailbox) -> People:
 
 async def _import(*emails: str) -> Batch:
     records = [Record(line, {"email": email}) for line, email in enumerate(emails, 1)]
-    (batch,) = [batch async for batch in import_users(iter(records), store)]
+    (batch,) = [batch async for batch in import_users(iter(records), store, emails_of_identities)]
     return batch
 
 

@@ -8,11 +8,14 @@ import pytest
 
 from idp.accounts import imports, registration
 from idp.accounts.import_files import Record
-from idp.accounts.tables import Origin, User, user_by_email
+from idp.accounts.repository import owner_of_email, user_by_email
+from idp.accounts.tables import Origin, User
 from idp.admin.roles import Role, grant
 from idp.federation import linking
+from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.signin.factors.imports import store
+from idp.signin.factors.repository import delete_factors
 from tests.attacks.test_21_voided import Come, _by_mail, _vouched_for
 from tests.conftest import MakeUser
 from tests.federation.conftest import Add, add, provider, sign_in
@@ -103,9 +106,9 @@ async def test_64_what_may_be_voided(make_user: MakeUser, origin: Origin, verifi
     user = await _account(make_user, origin, role)
     await execute("UPDATE users SET email_verified = $2 WHERE id = $1", user.id, verified)
     claimed = origin in STRANGERS and not verified and role is None
-    assert (await linking.find_email_owner(user.email) is None) is claimed
+    assert (await owner_of_email(user.email) is None) is claimed
     async with transaction():
-        await linking.release_email(user.email)
+        await linking.release_email(user.email, delete_factors)
     row = await fetchrow("SELECT email, disabled_at, password_hash FROM users WHERE id = $1", user.id)
     assert row is not None
     assert (row["email"] != user.email, row["disabled_at"] is not None, row["password_hash"] is None) == (claimed,) * 3
@@ -129,7 +132,10 @@ async def test_64_every_way_says_where_it_comes_from(make_user: MakeUser) -> Non
     assert found is not None
     assert found.origin == Origin.UPSTREAM
     email = f"{secrets.token_hex(6)}@example.com"
-    assert [batch.imported async for batch in imports.import_users([Record(1, {"email": email})], store)] == [1]
+    assert [
+        batch.imported
+        async for batch in imports.import_users([Record(1, {"email": email})], store, emails_of_identities)
+    ] == [1]
     imported = await user_by_email(email)
     assert imported is not None
     assert imported.origin == Origin.IMPORT

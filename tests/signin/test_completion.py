@@ -12,7 +12,8 @@ import pytest
 from litestar import Request
 
 from idp import ids
-from idp.accounts.tables import User, lock_user
+from idp.accounts.repository import lock_user
+from idp.accounts.tables import User
 from idp.errors import FlowError, FlowFinishedError
 from idp.infra import rate_limits
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction

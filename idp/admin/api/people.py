@@ -7,7 +7,8 @@ import asyncpg
 import msgspec
 
 from idp.accounts import invitations, profile, recovery, users
-from idp.accounts.tables import User, user_by_id
+from idp.accounts.repository import user_by_id
+from idp.accounts.tables import User
 from idp.admin import lists, roles
 from idp.admin.access import check_user
 from idp.admin.api import models

@@ -6,7 +6,8 @@ from uuid import UUID
 from litestar import Response
 
 from idp.accounts import invitations, profile, recovery, users
-from idp.accounts.tables import User, user_by_id
+from idp.accounts.repository import user_by_id
+from idp.accounts.tables import User
 from idp.admin import lists
 from idp.admin.access import check_user
 from idp.admin.console import actions, reports
@@ -27,7 +28,7 @@ from idp.admin.console.components import (
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant
-from idp.federation import linking
+from idp.federation.repository import identities_of
 from idp.infra.db.listing import list_page
 from idp.mail import repository as mails
 from idp.oauth import consent, sign_out
@@ -199,8 +200,8 @@ def _words(pair: ConsentedScope) -> str:
 
 async def _identities(user: User) -> Table:
     rows = [
-        [Cell(each["upstream_id"]), Cell(each["subject"]), text(each["email"]), when(each["last_used_at"])]
-        for each in await linking.list_identities(user.id)
+        [Cell(each.upstream_id), Cell(each.subject), text(each.email), when(each.last_used_at)]
+        for each in await identities_of(user.id)
     ]
     return Table("Accounts elsewhere", ("Provider", "Subject", "Email address", "Last used"), rows)
 

@@ -13,7 +13,7 @@ import structlog
 from idp.accounts import email_proofs
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.email_proofs import Purpose
-from idp.accounts.tables import confirm_email, user_by_email, user_by_id
+from idp.accounts.repository import confirm_email, owner_of_email, user_by_email, user_by_id
 from idp.audit import unauthenticated_limit
 from idp.audit.events import record
 from idp.federation import authorization_requests, errors, linking, providers
@@ -31,6 +31,7 @@ from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.browser import Browser
+from idp.signin.factors.repository import delete_factors
 from idp.signin.flow import Flow
 from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.steps.email_code import mail_link, proved_address
@@ -161,7 +162,7 @@ async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> V
     if identity.email is None or not identity.email_verified:
         await flows.store_identity(flow, identity)
         return None
-    if (owner := await linking.find_email_owner(identity.email)) is not None:
+    if (owner := await owner_of_email(identity.email)) is not None:
         flow = await flows.store_identity(flow, identity)
         by_mail = mailed and settings().email_code_sign_in and await confirm_email(owner, identity.email)
         return VerifiedStep(owner, CompletedStep(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
@@ -171,7 +172,7 @@ async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> V
         raise StepRefusedError(
             _("There is no account for you here. Ask those who run this service for one."), reason=Reason.UNKNOWN_USER
         )
-    await linking.release_email(identity.email)
+    await linking.release_email(identity.email, delete_factors)
     user_id = await linking.create_user(identity)
     if user_id is None:
         raise StepRefusedError(_("There is an account with this address by now. Sign in with it."))

@@ -36,6 +36,8 @@ WHOLE = (
     # What an admin asks for who contains something, or looks at how much there is of everything.
     "idp.admin.incidents.",
     "idp.admin.console.overview.",
+    "idp.federation.repository._DELETE_TOKENS",
+    "idp.federation.repository._CONSUME_OF_UPSTREAM",
     # Most of all, where most belong to one client.
     "idp.oauth.repository._CONSUME_CODES_OF_CLIENT",
     "idp.oauth.repository._REVOKE_FAMILIES_OF_CLIENT",

@@ -1,0 +1,266 @@
+"""The statements on providers, identities and pending authorization requests (docs/decisions/0045-repositories.md)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from idp import ids
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.rows import many, one
+
+# Providers
+
+_UPSTREAMS = "SELECT id, config, client_secret, disabled_at FROM upstream ORDER BY position, created_at, id"
+_INSERT_UPSTREAM = """
+    INSERT INTO upstream (id, config, client_secret, position, created_at)
+    VALUES ($1, $2, $3, (SELECT coalesce(max(position), 0) + 1 FROM upstream), now()) ON CONFLICT (id) DO NOTHING
+"""
+_REORDER_UPSTREAMS = """
+    UPDATE upstream SET position = given.place FROM unnest($1::text[]) WITH ORDINALITY AS given (id, place)
+    WHERE upstream.id = given.id
+"""
+_UPDATE_UPSTREAM = """
+    UPDATE upstream SET config = $2, client_secret = coalesce($3, client_secret), updated_at = now()
+    WHERE id = $1 AND ($4::timestamptz IS NULL OR updated_at = $4)
+"""
+_DELETE_UPSTREAM = "DELETE FROM upstream WHERE id = $1 AND ($2::timestamptz IS NULL OR updated_at = $2)"
+_DISABLE_UPSTREAM = "UPDATE upstream SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
+_ENABLE_UPSTREAM = """
+    UPDATE upstream SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL
+"""
+
+
+class StoredUpstream(msgspec.Struct, frozen=True):
+    """A provider: its configuration as JSON, and its encrypted client secret."""
+
+    id: str
+    config: str
+    client_secret: bytes | None
+    disabled_at: datetime | None
+
+
+async def upstreams() -> list[StoredUpstream]:
+    """Return all providers, including disabled ones, in display order."""
+    return many(StoredUpstream, await fetch(_UPSTREAMS))
+
+
+async def insert_upstream(id: str, config: str, client_secret: bytes | None) -> bool:
+    """Add a provider at the end. Returns False if the id is taken."""
+    return bool(await execute(_INSERT_UPSTREAM, id, config, client_secret))
+
+
+async def update_upstream(id: str, config: str, client_secret: bytes | None, expected: datetime | None) -> bool:
+    """Replace a configuration. None as ``client_secret`` keeps the secret.
+
+    Args:
+        expected: if given, the provider must not have changed since.
+    """
+    return bool(await execute(_UPDATE_UPSTREAM, id, config, client_secret, expected))
+
+
+async def delete_upstream(id: str, expected: datetime | None) -> bool:
+    """Delete a provider. ``expected`` is as for :func:`update_upstream`."""
+    return bool(await execute(_DELETE_UPSTREAM, id, expected))
+
+
+async def reorder_upstreams(upstream_ids: Sequence[str]) -> int:
+    """Number the providers in this order. Returns how many of them exist."""
+    return await execute(_REORDER_UPSTREAMS, upstream_ids)
+
+
+async def disable_upstream(id: str) -> bool:
+    """Disable a provider. Returns whether this call changed it."""
+    return bool(await execute(_DISABLE_UPSTREAM, id))
+
+
+async def enable_upstream(id: str) -> bool:
+    """Enable a provider. Returns whether this call changed it."""
+    return bool(await execute(_ENABLE_UPSTREAM, id))
+
+
+# Identities
+
+_USE_IDENTITY = """
+    UPDATE identity AS i SET last_used_at = now(), email = $3, tokens = coalesce($4, i.tokens), upstream_id = $5
+    FROM users AS u
+    WHERE i.issuer = $1 AND i.subject = $2 AND u.id = i.user_id RETURNING i.user_id, u.disabled_at IS NULL AS enabled
+"""
+_INSERT_IDENTITY = """
+    INSERT INTO identity (id, issuer, subject, user_id, upstream_id, email, tokens, created_at, last_used_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, now(), now()) ON CONFLICT (issuer, subject) DO NOTHING
+"""
+_IMPORT_IDENTITY = """
+    INSERT INTO identity (id, issuer, subject, user_id, upstream_id, created_at)
+    VALUES ($1, $2, $3, $4, $5, now()) ON CONFLICT (issuer, subject) DO NOTHING
+"""
+_OWNER = "SELECT user_id FROM identity WHERE issuer = $1 AND subject = $2"
+_EMAILS_OF_IDENTITIES = """
+    SELECT i.issuer, i.subject, u.email FROM identity AS i JOIN users AS u ON u.id = i.user_id
+    WHERE (i.issuer, i.subject) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+"""
+_IDENTITIES = """
+    SELECT id, upstream_id, issuer, subject, email, created_at, last_used_at FROM identity
+    WHERE user_id = $1 ORDER BY id
+"""
+_LAST_USED = "SELECT upstream_id FROM identity WHERE user_id = $1 ORDER BY last_used_at DESC NULLS LAST LIMIT 1"
+_DELETE_IDENTITY = "DELETE FROM identity WHERE user_id = $1 AND id = $2 RETURNING upstream_id"
+_DELETE_TOKENS = "UPDATE identity SET tokens = NULL WHERE upstream_id = $1 AND tokens IS NOT NULL"
+
+
+class IdentityOwner(msgspec.Struct, frozen=True):
+    """The user of an identity."""
+
+    user_id: UUID
+    enabled: bool
+
+
+class LinkedIdentity(msgspec.Struct, frozen=True):
+    """An identity as users and administrators see it."""
+
+    id: UUID
+    upstream_id: str
+    issuer: str
+    subject: str
+    email: str | None
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+class _IdentityEmail(msgspec.Struct, frozen=True):
+    issuer: str
+    subject: str
+    email: str
+
+
+async def use_identity(
+    issuer: str, subject: str, *, email: str | None, tokens: bytes | None, upstream_id: str
+) -> IdentityOwner | None:
+    """Record that an identity was used. Returns its user, or None if nobody has linked it.
+
+    Args:
+        tokens: the encrypted tokens; None keeps the stored ones.
+    """
+    return one(IdentityOwner, await fetchrow(_USE_IDENTITY, issuer, subject, email, tokens, upstream_id))
+
+
+async def insert_identity(
+    user_id: UUID, issuer: str, subject: str, *, email: str | None, tokens: bytes | None, upstream_id: str
+) -> bool:
+    """Link an identity. Returns False if a user has it already."""
+    return bool(
+        await execute(_INSERT_IDENTITY, ids.uuid7(), issuer, subject, user_id, upstream_id, email, tokens)
+    )  # fmt: skip
+
+
+async def import_identity(user_id: UUID, issuer: str, subject: str, upstream_id: str) -> None:
+    """Link an identity that was never used here, unless a user has it already."""
+    await execute(_IMPORT_IDENTITY, ids.uuid7(), issuer, subject, user_id, upstream_id)
+
+
+async def owner_of_identity(issuer: str, subject: str) -> UUID | None:
+    """Return the user of an identity."""
+    row = await fetchrow(_OWNER, issuer, subject)
+    return UUID(str(row["user_id"])) if row is not None else None
+
+
+async def emails_of_identities(identities: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the addresses of the users who have these identities, by issuer and subject."""
+    issuers, subjects = [issuer for issuer, _ in identities], [subject for _, subject in identities]
+    found = many(_IdentityEmail, await fetch(_EMAILS_OF_IDENTITIES, issuers, subjects))
+    return {(row.issuer, row.subject): row.email for row in found}
+
+
+async def identities_of(user_id: UUID) -> list[LinkedIdentity]:
+    """Return the identities of a user, oldest first."""
+    return many(LinkedIdentity, await fetch(_IDENTITIES, user_id))
+
+
+async def last_used_upstream(user_id: UUID) -> str | None:
+    """Return the id of the upstream of the identity that a user used last."""
+    row = await fetchrow(_LAST_USED, user_id)
+    return row["upstream_id"] if row is not None else None
+
+
+async def delete_identity(user_id: UUID, identity_id: UUID) -> str | None:
+    """Delete an identity of a user. Returns the id of its upstream, or None if there is no such identity."""
+    row = await fetchrow(_DELETE_IDENTITY, user_id, identity_id)
+    return row["upstream_id"] if row is not None else None
+
+
+async def delete_identities(user_id: UUID) -> int:
+    """Delete all identities of a user. Returns their number."""
+    return await execute("DELETE FROM identity WHERE user_id = $1", user_id)
+
+
+async def delete_tokens_of_upstream(upstream_id: str) -> int:
+    """Delete the stored tokens of a provider. Returns the number of identities that had some."""
+    return await execute(_DELETE_TOKENS, upstream_id)
+
+
+# Pending authorization requests
+
+_INSERT_REQUEST = """
+    INSERT INTO upstream_attempt
+        (state_hash, upstream_id, flow_id, session_id, acr, auth_after, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, now() - make_interval(secs => $6), now(), now() + make_interval(secs => $7))
+    RETURNING flow_id, session_id, acr, auth_after
+"""
+_LIVE = "state_hash = $1 AND upstream_id = $2 AND consumed_at IS NULL AND expires_at > now()"
+_FIND_REQUEST = f"SELECT flow_id, session_id, acr, auth_after FROM upstream_attempt WHERE {_LIVE}"  # noqa: S608
+_CONSUME_REQUEST = f"UPDATE upstream_attempt SET consumed_at = now() WHERE {_LIVE}"  # noqa: S608
+_CONSUME_OF_UPSTREAM = """
+    UPDATE upstream_attempt SET consumed_at = now() WHERE upstream_id = $1 AND consumed_at IS NULL
+"""
+
+
+class PendingRequest(msgspec.Struct, frozen=True):
+    """A pending authorization request. Either ``flow_id`` or ``session_id`` names its owner."""
+
+    flow_id: str | None
+    session_id: UUID | None
+    acr: str | None
+    auth_after: datetime | None
+
+
+async def insert_request(
+    state_hash: bytes,
+    upstream_id: str,
+    *,
+    flow_id: str | None,
+    session_id: UUID | None,
+    acr: str | None,
+    max_age: float | None,
+    lifetime: float,
+) -> PendingRequest:
+    """Insert a request.
+
+    Args:
+        max_age: maximum age of the sign-in at the provider in seconds.
+        lifetime: in seconds.
+    """
+    row = await fetchrow(_INSERT_REQUEST, state_hash, upstream_id, flow_id, session_id, acr, max_age, lifetime)
+    stored = one(PendingRequest, row)
+    assert stored is not None  # noqa: S101 -- INSERT … RETURNING returns the row
+    return stored
+
+
+async def find_request(state_hash: bytes, upstream_id: str) -> PendingRequest | None:
+    """Return a request that is neither consumed nor expired."""
+    return one(PendingRequest, await fetchrow(_FIND_REQUEST, state_hash, upstream_id))
+
+
+async def consume_request(state_hash: bytes, upstream_id: str) -> bool:
+    """Consume a request. Returns False if it was already consumed or has expired."""
+    return bool(await execute(_CONSUME_REQUEST, state_hash, upstream_id))
+
+
+async def consume_requests_of_upstream(upstream_id: str) -> int:
+    """Consume all requests to a provider. Returns their number."""
+    return await execute(_CONSUME_OF_UPSTREAM, upstream_id)
+
+
+async def consume_all_requests() -> int:
+    """Consume all requests. Returns their number."""
+    return await execute("UPDATE upstream_attempt SET consumed_at = now() WHERE consumed_at IS NULL")
