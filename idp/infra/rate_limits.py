@@ -11,7 +11,6 @@ import math
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-import asyncpg
 import msgspec
 
 from idp.errors import TooManyRequestsError
@@ -41,21 +40,13 @@ Limit = Rate | Escalation
 #: A limit, and the subject whose events it counts.
 Event = tuple[Limit, str]
 
-#: The FROM item that decides, with the expression for the events (:func:`encode`) in braces. :func:`decided` reads
-#: its columns.
-DECIDE = "throttle_decide({}) AS decision"
-_SPEND = f"SELECT over, counted FROM {DECIDE.format('$1::jsonb')}"  # noqa: S608
+_SPEND = "SELECT over, counted FROM throttle_decide($1::jsonb)"
 _FORGET = "DELETE FROM throttle WHERE key = ANY($1)"
 
 
 def key(rule: Limit, subject: str) -> bytes:
     """The key of the counter of a subject."""
-    return sha256(text(rule, subject)).digest()
-
-
-def text(rule: Limit, subject: str) -> bytes:
-    """The text that :func:`key` hashes."""
-    return f"{rule.name}\0{subject}".encode()
+    return sha256(f"{rule.name}\0{subject}".encode()).digest()
 
 
 def _values(rule: Limit, subject: str) -> dict[str, Any]:
@@ -69,33 +60,22 @@ def _values(rule: Limit, subject: str) -> dict[str, Any]:
     }
 
 
-def encode(*events: Event) -> str:
-    """The events as the function reads them. At most one of them escalates."""
-    return msgspec.json.encode([_values(rule, subject) for rule, subject in events]).decode()
-
-
-def decided(row: asyncpg.Record) -> int:
-    """The number of the escalation, starting at 1; 0 if no event escalates.
-
-    Raises:
-        TooManyRequestsError: a limit refuses, and nothing was counted.
-    """
-    if row["over"] > 0:
-        raise TooManyRequestsError(math.ceil(row["over"]))
-    return row["counted"] or 0
-
-
 async def spend(*events: Event) -> int:
-    """Count all of the events, or none. Returns the number of the escalation among them, 0 if there is none.
+    """Count all of the events, or none. At most one of them escalates.
+
+    Returns:
+        the number of the escalation, starting at 1; 0 if no event escalates.
 
     Raises:
         TooManyRequestsError: one of the limits refuses. A refusal does not make the wait longer.
     """
     if not events:
         return 0
-    row = await fetchrow(_SPEND, encode(*events))
+    row = await fetchrow(_SPEND, msgspec.json.encode([_values(rule, subject) for rule, subject in events]).decode())
     assert row is not None  # noqa: S101 -- the function returns one row
-    return decided(row)
+    if row["over"] > 0:
+        raise TooManyRequestsError(math.ceil(row["over"]))
+    return row["counted"] or 0
 
 
 async def forget(*counts: Event) -> None:

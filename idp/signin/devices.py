@@ -23,10 +23,10 @@ async def find_known(browser: Browser, *, user_id: UUID | None = None, email: st
 
 
 async def remember(browser: Browser, user_id: UUID, *, trust: bool, second_step: bool) -> str | None:
-    """Know a browser at the next sign-in. In the caller's transaction.
+    """Store that a user signed in at a browser. In the caller's transaction.
 
-    A browser has one cookie for all its users, and a new one at every sign-in: whoever used the browser before may have
-    copied the old one, which is worth nothing after this.
+    A browser has one cookie for all its users, and a new one at every sign-in: an earlier user may have copied the old
+    one, which is worthless after this.
 
     Args:
         trust: ask for no second factor here for a while, if the settings allow it.

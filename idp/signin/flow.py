@@ -26,7 +26,7 @@ from idp.signin.transitions import SINGLE_FACTOR, CompletedStep, State
 
 
 class Display(msgspec.Struct, frozen=True):
-    """What the pages show of the application that started the flow.
+    """The part of an application that the pages show.
 
     ``ui_locales`` are the languages that the application asks for; ``upstreams`` are the providers that its users may
     sign in with, None for all.

@@ -248,7 +248,7 @@ class FlowVersion(msgspec.Struct, frozen=True):
 
 
 class NotedStep(msgspec.Struct, frozen=True):
-    """What a flow holds after a step was added. ``identity`` is JSON."""
+    """The part of a flow that is needed after a step was added. ``identity`` is JSON."""
 
     identity: str | None
 
@@ -264,7 +264,7 @@ _FIND_FLOW = """
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
 _FLOW_IS_LIVE = "SELECT FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
-#: The flow of a :class:`FlowVersion`, if nothing changed or ended it meanwhile.
+#: The flow of a :class:`FlowVersion`, if nothing changed or ended it since.
 _THIS_VERSION = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
 _STORE_REGISTRATION, _STORE_IDENTITY = (
     f"UPDATE signin_flow SET {column} = $6, turn = turn + 1, id = $4, browser_hash = $5 WHERE {_THIS_VERSION}"  # noqa: S608

@@ -53,7 +53,7 @@ class StepNotAllowedError(ConflictError):
 
 
 class StepResult(NamedTuple):
-    """What a step led to: a session, or a flow that goes on.
+    """The result of a step: a session, or a flow that goes on.
 
     Attributes:
         session_token, device_token: for the cookies of a browser.
@@ -123,7 +123,7 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
     if step not in transitions.allowed(await state_of(browser, flow)):
         raise StepNotAllowedError
     if browser.keeps_cookies and flow.user_id is None:
-        # Whoever used the browser before may have copied its key, and may have started this very flow.
+        # An earlier user of the browser may have copied its key, and may have started this flow.
         flow = msgspec.structs.replace(flow, key=browser.renewed_key())
     try:
         return await _take(browser, flow, step, fields)

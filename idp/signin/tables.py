@@ -1,4 +1,4 @@
-"""Browser sessions and sign-in flows, and the queries on them."""
+"""Tables of sessions, sign-in flows, devices and factors."""
 
 from piccolo.constraints import Unique
 from piccolo.table import Table
@@ -22,10 +22,10 @@ from idp.infra.db.engine import engine
 
 
 class Session(Table, tablename="session", db=engine):
-    """A person signed in at one browser. ``id`` is the ``sid`` claim; the cookie's value is kept only as a hash.
+    """A user signed in at one browser. ``id`` is the ``sid`` claim; of the cookie's value only the hash is stored.
 
-    ``steps`` are those of :mod:`idp.signin.transitions`, of which ``amr`` and ``acr`` tell others.
-    ``challenge`` is what a new passkey must answer next (WebAuthn section 13.4.3).
+    ``steps`` are the completed steps of :mod:`idp.signin.transitions`; ``amr`` and ``acr`` follow from them.
+    ``challenge`` is what the next new passkey must sign (WebAuthn section 13.4.3).
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -47,14 +47,17 @@ class Session(Table, tablename="session", db=engine):
 class Flow(Table, tablename="signin_flow", db=engine):
     """One attempt to sign in, named in the URL and bound to one browser.
 
-    ``return_to`` and ``cancel_to`` are paths of our own, set by whoever started the flow. ``display`` is what the
-    page shows of the application that the person comes from. ``acr`` is the level to reach, and ``required_acr`` the
-    one without which the sign-in does not end. ``max_age`` is how many seconds old a proof may be; null: any number.
-    ``user_id`` and ``done`` grow as steps are taken; ``turn`` is raised by every step, and whenever ``registration`` or
-    ``identity`` changes, so that each is taken once and for what it was shown for. ``session_id`` is the session whose
-    steps it carries on.
-    ``registration`` waits for its address to be proved, and ``identity`` is who somebody is at an upstream provider
-    whose account here is not known yet. ``kept_form`` is what was entered in the form that the sign-in comes back to.
+    - ``return_to`` and ``cancel_to``: paths of our own, set when the flow is started.
+    - ``display``: the part of the application that the pages show.
+    - ``acr``, ``required_acr``: the level that is asked for, and the one without which the sign-in does not finish.
+    - ``max_age``: the greatest age of a proof in seconds; null for any.
+    - ``user_id``, ``done``: the user and the completed steps so far.
+    - ``turn``: raised by every step and every change of ``registration`` or ``identity``. Each change is conditional on
+      it, so that a step is taken once, and for what its page showed.
+    - ``session_id``: the session whose steps a step-up continues.
+    - ``registration``: an account to create once its address is verified.
+    - ``identity``: an identity at an upstream provider whose account here is not known yet.
+    - ``kept_form``: the encrypted form that the sign-in returns to.
     """
 
     id = Text(primary_key=True)
@@ -81,9 +84,9 @@ class Flow(Table, tablename="signin_flow", db=engine):
 class Device(Table, tablename="device", db=engine):
     """A browser that a user signed in with before, known by a cookie of its own.
 
-    A lock that strangers brought on the account does not hold it up. Until ``trusted_until`` it skips the second
-    factor. ``second_step_at`` is when they last used a second factor there: only then are codes tried there counted by
-    themselves.
+    A lock that failed attempts elsewhere put on the account does not apply to it. Until ``trusted_until`` it skips the
+    second factor. ``second_step_at`` is the last use of a second factor there; attempts with codes at this device are
+    counted separately only if it is set.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -98,10 +101,10 @@ class Device(Table, tablename="device", db=engine):
 
 
 class Totp(Table, tablename="totp", db=engine):
-    """A user's authenticator app (RFC 6238). ``last_step`` is the latest time step that was used: none twice.
+    """A user's authenticator app (RFC 6238). ``last_step`` is the latest time step that was used; none is used twice.
 
-    It counts once ``confirmed_at`` is set. Until then only the sign-in flow or session that ``holder`` names, which was
-    shown the secret, may confirm it.
+    It counts once ``confirmed_at`` is set. Until then only ``holder``, the sign-in flow or session that was shown the
+    secret, can confirm it.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -115,7 +118,7 @@ class Totp(Table, tablename="totp", db=engine):
 
 
 class RecoveryCode(Table, tablename="recovery_code", db=engine):
-    """A code that stands in for a lost second factor, once."""
+    """A code that replaces a lost second factor, once."""
 
     id = UUID(primary_key=True, default=uuid7)
     user_id = ForeignKey(User, index=True)

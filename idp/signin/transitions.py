@@ -1,7 +1,7 @@
-"""The sign-in as a state machine: which steps were taken, which may follow, what they prove.
+"""The sign-in as a state machine: which steps are completed, which may follow, what they prove.
 
-Nothing here asks the database or the browser. What follows is decided from :class:`State` alone, for the pages and for
-the JSON interface alike, so that a test can walk through all of it.
+These functions use neither database nor browser. The next steps follow from :class:`State` alone, for the pages and for
+the JSON interface, so that a test can visit every state.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,38 +13,37 @@ import msgspec
 
 
 class Step(StrEnum):
-    """A step of a sign-in. Its value stands in the URL of its page."""
+    """A step of a sign-in. Its value is part of the URL of its page."""
 
     PASSWORD = "password"
     EMAIL_CODE = "email_code"
     PASSKEY = "passkey"
-    #: An account elsewhere.
+    #: An identity at an upstream provider.
     UPSTREAM = "upstream"
     REGISTRATION = "registration"
     TOTP = "totp"
     RECOVERY_CODE = "recovery_code"
-    #: Get a second factor, or put it off.
+    #: Set up a second factor, or skip it.
     ENROL = "enrol"
 
 
-#: Steps that tell who somebody is, in the order in which they are offered.
+#: Steps that identify the user, in the order in which they are offered.
 FIRST = (Step.PASSWORD, Step.EMAIL_CODE, Step.PASSKEY, Step.UPSTREAM, Step.REGISTRATION)
-#: Steps that prove it once more.
+#: Steps that prove it with a second factor.
 SECOND = (Step.PASSKEY, Step.TOTP, Step.RECOVERY_CODE)
 
-#: Authentication context class references, each including those before it: one factor; two; a key that cannot be
-#: phished (OpenID Connect Extended Authentication Profile ACR Values).
+#: Authentication context class references, each including those before it: one factor, two factors, a
+#: phishing-resistant key (OpenID Connect Extended Authentication Profile ACR Values).
 ACR_VALUES = ("1", "2", "phr")
 SINGLE_FACTOR, MULTI_FACTOR, PHISHING_RESISTANT = ACR_VALUES
 
 
 class CompletedStep(msgspec.Struct, frozen=True):
-    """A step that was taken, with the authentication methods that it was (RFC 8176).
+    """A completed step, with its authentication methods (RFC 8176).
 
-    ``auth_time`` is the time of the proof, in seconds since the epoch, where the step proves nothing in this sign-in:
-    when the person signed in elsewhere, if the provider says so; when they took the step, if a step-up counts it from
-    an earlier sign-in; when they made the factor, if it is new. A step of our own without a time is proved when it is
-    taken.
+    ``auth_time`` is the time of the proof in seconds since the epoch, if the step proves nothing in this sign-in: the
+    time of the upstream sign-in, if the provider reports it; the time of an earlier sign-in, if a step-up counts its
+    step; the time when the factor was created, if it is new. Another step without a time was proved in this sign-in.
     """
 
     step: Step
@@ -53,7 +52,7 @@ class CompletedStep(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what ``str()`` wrote."""
+        """Parse the result of ``str()``."""
         step, *amr = text.split()
         at = int(amr.pop()[1:]) if amr and amr[-1][0] == "@" else None
         return cls(Step(step), tuple(amr), at)
@@ -63,16 +62,16 @@ class CompletedStep(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """All that decides how a sign-in goes on.
+    """Everything that decides how a sign-in goes on.
 
     Attributes:
-        done: the steps that were taken.
+        done: the completed steps.
         offered: the first steps that the settings allow.
-        has: the second steps that the user is able to take; empty until it is known who it is.
-        two_step: the user is asked for a second factor, whatever the application asks for.
+        has: the second steps that the user can take; empty until the user is known.
+        two_step: a second factor is asked for, whatever the application asks for.
         acr: the level that the application asks for.
-        required: the level without which the sign-in does not end. Up to :attr:`acr`, whoever cannot reach more may go
-            on without it.
+        required: the level without which the sign-in does not finish. A user who cannot reach :attr:`acr` may finish
+            with this level.
     """
 
     done: tuple[CompletedStep, ...] = ()
@@ -84,20 +83,20 @@ class State(msgspec.Struct, frozen=True):
 
     @property
     def target(self) -> str:
-        """The level that is asked for by now: what can be put off and was put off is not."""
+        """The level that is asked for now: :attr:`required` after the enrolment was skipped."""
         return self.required if any(taken.step is Step.ENROL for taken in self.done) else self.acr
 
 
 def reached(done: Iterable[CompletedStep]) -> str | None:
-    """The ``acr`` that these steps amount to; None before the first."""
+    """The ``acr`` that these steps reach; None before the first step."""
     done = tuple(done)
     steps = {taken.step for taken in done}
     if Step.PASSKEY in steps:
-        # We accept none without user verification: the device and what unlocks it are two factors.
+        # User verification is always required: the device and what unlocks it are two factors.
         return PHISHING_RESISTANT
     if not steps & set(FIRST):
         return None
-    # Elsewhere there may have been two: the step says so where the operator trusts that.
+    # An upstream sign-in may have had two factors: the step says so if the operator trusts the provider in this.
     two = steps & set(SECOND) or any("mfa" in taken.amr for taken in done)
     return MULTI_FACTOR if two else SINGLE_FACTOR
 
@@ -112,11 +111,11 @@ def amr(done: Iterable[CompletedStep]) -> list[str]:
 
 
 def auth_age(done: Iterable[CompletedStep], at: datetime) -> int | None:
-    """Seconds by which the proof of these steps was older than the sign-in that ended ``at``. None: nobody knows.
+    """Seconds by which the proof of these steps was older than the sign-in that finished ``at``. None if unknown.
 
-    The oldest first step counts: an account elsewhere proves that the person signed in there, some time ago, and a
-    step-up goes on with steps of an earlier sign-in. A second step does not make that any fresher. A passkey that is
-    used now proves all of it itself.
+    The oldest first step counts: an upstream identity proves that the user signed in there some time ago, and a step-up
+    counts steps of an earlier sign-in. A second step does not make that fresher. A passkey that is used now proves
+    everything itself.
     """
     first = [taken for taken in done if taken.step in FIRST]
     if any(taken.step is Step.PASSKEY and taken.auth_time is None for taken in first):
@@ -129,7 +128,7 @@ def auth_age(done: Iterable[CompletedStep], at: datetime) -> int | None:
 
 
 def inherited(done: Iterable[CompletedStep], at: datetime) -> tuple[CompletedStep, ...]:
-    """The steps of a sign-in that ended ``at``, for a step-up to count: with their times, without what was put off."""
+    """The steps of a sign-in that finished ``at``, for a step-up: with their times, without a skipped enrolment."""
     done = tuple(done)
     age = auth_age(done, at)
     proved = int(at.timestamp()) - (age or 0)
@@ -143,17 +142,17 @@ def inherited(done: Iterable[CompletedStep], at: datetime) -> tuple[CompletedSte
 
 
 def proves(done: Iterable[CompletedStep], steps: Collection[Step]) -> bool:
-    """Whether one of certain steps was proved in this very sign-in: not in an earlier one, nor by a new factor."""
+    """Whether one of ``steps`` was proved in this sign-in, not in an earlier one and not by creating a factor."""
     return any(taken.step in steps and (taken.auth_time is None or taken.step is Step.UPSTREAM) for taken in done)
 
 
 def falls_short(level: str, of: str) -> bool:
-    """Whether a sign-in of one level is not good enough for another."""
+    """Whether a level is lower than another."""
     return ACR_VALUES.index(level) < ACR_VALUES.index(of)
 
 
 def allowed(state: State) -> tuple[Step, ...]:
-    """The steps that may follow, the usual one first. Empty when the sign-in is complete."""
+    """The steps that may follow, the usual one first. Empty if the sign-in is complete."""
     level = reached(state.done)
     if level is None:
         return tuple(step for step in FIRST if step in state.offered)
@@ -162,8 +161,8 @@ def allowed(state: State) -> tuple[Step, ...]:
         return usable
     if not falls_short(level, state.target):
         return ()
-    # A new factor is given only to whoever has shown those that there are: a password alone must not be enough to
-    # add a key of one's own.
+    # A new factor is offered only after the existing ones were used: a password alone must not be enough to add another
+    # key.
     if level != SINGLE_FACTOR:
         usable = tuple(step for step in usable if step is Step.PASSKEY)
     elif state.target == PHISHING_RESISTANT and Step.PASSKEY in usable:
@@ -172,11 +171,11 @@ def allowed(state: State) -> tuple[Step, ...]:
 
 
 def needs_new_factor(state: State) -> bool:
-    """Whether the level that is asked for cannot be reached with the factors that the user has."""
+    """Whether the user's factors cannot reach the level that is asked for."""
     best = reached((*state.done, *map(CompletedStep, state.has)))
     return best is not None and falls_short(best, state.target)
 
 
 def complete(state: State) -> bool:
-    """Whether the sign-in may end with a session."""
+    """Whether the sign-in may finish with a session."""
     return bool(state.done) and not allowed(state)

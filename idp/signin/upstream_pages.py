@@ -134,12 +134,12 @@ async def _link(request: AnyRequest, attempt: StoredRequest, answer: dict[str, s
     if session is None or session.id != attempt.session_id:
         raise _not_linked(_("You were signed out meanwhile, or did it in another browser. Try again."))
     try:
-        somebody = await step.identify(answer, session_id=session.id)
+        identity = await step.identify(answer, session_id=session.id)
     except StepRefusedError as error:
         raise _not_linked(str(error)) from error
     chosen = upstreams.get(attempt.upstream_id)
     async with transaction():
-        linked = await linking.link(session.user_id, somebody)
+        linked = await linking.link(session.user_id, identity)
         if linked and chosen is not None:
             await linking.notify(session.user_id, "identity_linked", chosen.name)
     if not linked:

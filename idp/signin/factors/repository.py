@@ -41,7 +41,7 @@ async def delete_factors(user_id: UUID) -> bool:
 
 
 class FoundPasskey(msgspec.Struct, frozen=True):
-    """What a passkey is verified with."""
+    """The columns to verify a passkey with."""
 
     id: UUID
     user_id: UUID
