@@ -28,7 +28,7 @@ HASHING = {"check_new_password", "hash_password", "rehash_password", "verify_pas
 CALLERS = {
     "accounts/passwords.py hash_password": "its callers",
     "accounts/passwords.py verify_password": "itself, with nothing to compare",
-    "accounts/recovery.py reset": "a live proof, of a counted step",
+    "accounts/recovery.py reset_password": "a live proof, of a counted step",
     "accounts/users.py create_user": "an operator",
     "accounts/users.py set_password": "an operator",
     "admin/console/setup.py _user": "the token of the set-up, of a counted step",

@@ -63,5 +63,5 @@ async def test_how_much_is_written_does_not_go_by_whose_it_was(
     monkeypatch.setattr(unauthenticated_limit, "limit_key", lambda known=None: asked.append(known) or "test")
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     for user_id in (alice.id, None):
-        await service._note_refusal(flow, Step.PASSWORD, StepRefusedError("No.", user_id))
+        await service._record_refusal(flow, Step.PASSWORD, StepRefusedError("No.", user_id))
     assert asked == [None, None]
