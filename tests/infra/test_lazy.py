@@ -35,7 +35,7 @@ def test_a_module_is_loaded_when_it_is_used() -> None:
 )
 def test_the_application_starts_without_it(name: str) -> None:
     _run(
-        "import sys, idp.app; idp.app._Application([])\n"
+        "import sys, idp.app; idp.app.create_app()\n"
         f"assert not [name for name in sys.modules if name.startswith('{name}.')]"
     )
 
