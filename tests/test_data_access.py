@@ -21,7 +21,6 @@ NOT_YET: frozenset[str] = frozenset(
         "idp.admin.restore",
         "idp.housekeeping",
         "idp.http.health",
-        "idp.oauth.credentials",
         "idp.selfservice.data",
         "idp.selfservice.devices",
     }

@@ -214,6 +214,10 @@ _CONSUME_OF_UPSTREAM = """
     UPDATE upstream_attempt SET consumed_at = now() WHERE upstream_id = $1 AND consumed_at IS NULL
 """
 
+_CONSUME_OF_SESSIONS = """
+    UPDATE upstream_attempt SET consumed_at = now() WHERE session_id = ANY($1::uuid[]) AND consumed_at IS NULL
+"""
+
 
 class PendingRequest(msgspec.Struct, frozen=True):
     """A pending authorization request. Either ``flow_id`` or ``session_id`` names its owner."""
@@ -259,6 +263,11 @@ async def consume_request(state_hash: bytes, upstream_id: str) -> bool:
 async def consume_requests_of_upstream(upstream_id: str) -> int:
     """Consume all requests to a provider. Returns their number."""
     return await execute(_CONSUME_OF_UPSTREAM, upstream_id)
+
+
+async def consume_requests_of_sessions(session_ids: Sequence[UUID]) -> int:
+    """Consume the requests that would link an identity in these sessions. Returns their number."""
+    return await execute(_CONSUME_OF_SESSIONS, session_ids)
 
 
 async def consume_all_requests() -> int:

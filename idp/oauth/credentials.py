@@ -9,15 +9,10 @@ from collections import Counter
 from uuid import UUID
 
 from idp.accounts import email_proofs
-from idp.infra.db.engine import execute
+from idp.federation.repository import consume_requests_of_sessions
 from idp.oauth.sign_out import sign_out_user
 from idp.signin.factors import totp
-
-# Sign-ins at an upstream that would link its account to this user.
-_LINKS = """
-    UPDATE upstream_attempt SET consumed_at = now()
-    WHERE consumed_at IS NULL AND session_id IN (SELECT id FROM session WHERE user_id = $1 AND ended_at IS NULL)
-"""
+from idp.signin.repository import session_ids_of_user
 
 
 async def credentials_changed(user_id: UUID, reason: str) -> Counter[str]:
@@ -32,6 +27,6 @@ async def credentials_changed(user_id: UUID, reason: str) -> Counter[str]:
     ended = Counter[str]()
     ended["email_proofs"] = await email_proofs.revoke_for_user(user_id)
     ended["pending_totp"] = await totp.delete_pending(user_id)
-    ended["upstream_attempts"] = await execute(_LINKS, user_id)
+    ended["upstream_attempts"] = await consume_requests_of_sessions(await session_ids_of_user(user_id))
     ended.update(await sign_out_user(user_id, reason))
     return ended

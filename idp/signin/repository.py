@@ -113,6 +113,7 @@ _RENEW_SESSION = """
 """
 _END_SESSION = "UPDATE session SET ended_at = now() WHERE id = $1 AND ended_at IS NULL"
 _END_SESSION_OF_USER = f"{_END_SESSION} AND user_id = $2"
+_SESSION_IDS_OF_USER = "SELECT id FROM session WHERE user_id = $1 AND ended_at IS NULL"
 _END_SESSIONS_OF_USER = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND ended_at IS NULL"
 _END_OTHER_SESSIONS = """
     UPDATE session SET ended_at = now()
@@ -171,6 +172,11 @@ async def end_session(session_id: UUID) -> bool:
 async def end_session_of_user(session_id: UUID, user_id: UUID) -> bool:
     """End a session if it is one of this user. Returns whether it was live."""
     return bool(await execute(_END_SESSION_OF_USER, session_id, user_id))
+
+
+async def session_ids_of_user(user_id: UUID) -> list[UUID]:
+    """Return the ids of a user's sessions that have not ended."""
+    return [row["id"] for row in await fetch(_SESSION_IDS_OF_USER, user_id)]
 
 
 async def end_sessions_of_user(user_id: UUID) -> int:

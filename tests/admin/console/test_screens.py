@@ -9,7 +9,7 @@ import pytest
 from idp.admin.console.screen import ROUTES
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.audit.events import record
-from idp.federation import registry
+from idp.federation import linking, registry
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import lifecycle
 from idp.mail import outbox
@@ -43,6 +43,7 @@ async def records(desks: dict[Role, Desk], db: str) -> dict[str, str]:
     )
     await registry.add(provider)
     auditor = desks[Role.AUDITOR].user
+    await linking.import_identity(auditor.id, "https://op.example.com", secrets.token_hex(4), provider.id)
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
     rows = {

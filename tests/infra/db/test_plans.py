@@ -51,7 +51,7 @@ WHOLE = (
     # The flows of a user whose password changes, among those of two hours.
     "idp.signin.repository._CANCEL_FLOWS",
     # The same of trips to providers.
-    "idp.oauth.credentials._LINKS",
+    "idp.federation.repository._CONSUME_OF_SESSIONS",
     # Checking the trail; and a checkpoint puts all its rows in order.
     "idp.audit.repository._PLACED",
     "idp.audit.repository._UNCOVERED",
