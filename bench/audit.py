@@ -55,7 +55,7 @@ async def _measure(folder: Path) -> None:
                             family_id=users[n],
                         )  # fmt: skip
                     await buffer.write()
-                await checkpoints.make(checkpoint_signer.sign)
+                await checkpoints.create(checkpoint_signer.sign)
                 here, there = time.process_time() - began, _postgres_cpu(folder) - began_there
                 costs = f"{here / TOKENS * 1e6:.1f} µs in the server, {there / TOKENS * 1e6:.1f} µs in PostgreSQL"
                 print(f"{tokens} tokens of {clients} clients at a time: {costs}")

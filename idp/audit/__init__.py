@@ -1,1 +1,1 @@
-"""What happened, to whom, by whom."""
+"""The audit trail: events, signed checkpoints over them, verification, export and retention."""

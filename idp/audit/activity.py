@@ -1,6 +1,6 @@
-"""How often things happen, by the hour: counted in memory, written together, for the dashboard's charts.
+"""Hourly counts of events for the charts of the dashboard, collected in memory and written in batches.
 
-Counts are for looking at. What was rolled back may be among them, and a process that is killed loses its last seconds.
+They are approximate: events that were rolled back are counted, and a process that is killed loses its last seconds.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ def _hour(at: datetime) -> datetime:
 
 
 def count(kind: str, number: int = 1, at: datetime | None = None) -> None:
-    """Count so many of this kind, as ``sign_in:failure`` or ``token:refresh_token``, now or at another time."""
+    """Add to the count of a kind, such as ``sign_in:failure`` or ``token:refresh_token``. The default time is now."""
     key = (_hour(at or clock.now()), kind)
     _counts[key] = _counts.get(key, 0) + number
 
 
 async def write() -> None:
-    """Write the counts. What cannot be written is kept for the next time."""
+    """Write the counts. Counts that cannot be written are kept for the next write."""
     if not _counts:
         return
     taken = dict(_counts)
@@ -38,7 +38,7 @@ async def write() -> None:
 
 
 async def series(kinds: Sequence[str], hours: int) -> dict[str, list[int]]:
-    """How often each kind happened in each of the last so many hours, the oldest first; the last one is not over."""
+    """The counts of each kind for the last so many hours, oldest first. The last hour is the current one."""
     now = _hour(clock.now())
     found: dict[str, list[int]] = {kind: [0] * hours for kind in kinds}
     for count in await repository.counts_since(now - timedelta(hours=hours - 1), kinds):
@@ -48,6 +48,6 @@ async def series(kinds: Sequence[str], hours: int) -> dict[str, list[int]]:
     return found
 
 
-async def forget() -> None:
-    """Delete counts that nobody looks at any more."""
+async def delete_old() -> None:
+    """Delete counts that are too old for the dashboard."""
     await repository.delete_old_counts()

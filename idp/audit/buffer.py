@@ -1,7 +1,7 @@
-"""Events that belong to no transaction: kept in memory, and written together within a second.
+"""A buffer in memory of events that belong to no transaction. They are written in batches within a second.
 
-A process that is killed loses those that it has not written yet. What must not be lost is recorded with the change
-that it speaks of (:func:`idp.audit.events.record`).
+A process that is killed loses the buffer. An event that must not be lost is recorded in the transaction of its change
+(:func:`idp.audit.events.record`).
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from idp.settings import settings
 
 log = structlog.get_logger()
 
-#: Most events that wait in memory, as when the database is away. More are left out, and their number is logged.
+#: Maximum of events in the buffer, which fills up while the database is down. More are dropped and counted in the log.
 MAX_WAITING = 50_000
-#: Events of one statement, and tokens of one event.
+#: Events per INSERT statement, and tokens per event.
 BATCH, TOKENS_AN_EVENT = 250, 200
-#: Tokens that are made events at a time. Those of more clients than this share events: rows cost more than tokens.
+#: Tokens converted to events at a time. If they are of more than so many clients, clients share events, to save rows.
 TOKENS, CLIENTS = 1_000, 10
 
 
 class _Token(NamedTuple):
-    """What each token has of its own."""
+    """An access token that was issued."""
 
     at: datetime
     client_id: str
@@ -49,7 +49,7 @@ _waiting = _left_out = 0
 
 
 def add(row: Row) -> None:
-    """Write a row soon."""
+    """Add a row to the buffer."""
     if _fits():
         _rows.append((row, row_hmac.content_hash(row)))
 
@@ -63,7 +63,7 @@ def token_issued(
     session_id: UUID | None = None,
     family_id: UUID | None = None,
 ) -> None:
-    """Tell soon that an access token was issued. Those of one grant and client within a second are one event."""
+    """Add an issued access token to the buffer. Tokens of one grant and client within a second are one event."""
     if _fits():
         now, address, request = clock.now(), client_address.get(), request_id.get()
         token = _Token(now, client_id, jti, user_id, session_id, family_id, address, request)
@@ -80,15 +80,15 @@ def _fits() -> bool:
 
 
 async def write() -> None:
-    """Write what waits. What cannot be written is kept for the next time."""
+    """Write the buffer. Events that cannot be written are kept for the next write."""
     global _waiting, _left_out  # noqa: PLW0603
-    # From tokens to rows a batch at a time, so that requests are answered in between.
+    # Tokens become rows one batch at a time, so that requests are answered in between.
     while _rows or _tokens:
         if len(_rows) < BATCH:
-            _take_tokens()
+            _drain_tokens()
         if batch := _rows[:BATCH]:
             await repository.insert_events(batch)
-            # Others have added more meanwhile, behind these.
+            # Newer rows were appended meanwhile.
             del _rows[: len(batch)]
             _waiting -= len(batch)
     if _left_out:
@@ -96,8 +96,8 @@ async def write() -> None:
         _left_out = 0
 
 
-def _take_tokens() -> None:
-    """Make rows of the tokens that wait."""
+def _drain_tokens() -> None:
+    """Convert tokens to rows."""
     global _waiting  # noqa: PLW0603
     for grant_type in list(_tokens):
         tokens = _tokens.pop(grant_type)
@@ -105,13 +105,13 @@ def _take_tokens() -> None:
             _tokens[grant_type] = tokens[TOKENS:]
         taken = tokens[:TOKENS]
         activity.count(f"token:{grant_type}", len(taken), taken[0].at)
-        events = [_tokens_issued(grant_type, told) for told in _told_together(taken)] if settings().audit_tokens else []
+        events = [_tokens_issued(grant_type, group) for group in _grouped(taken)] if settings().audit_tokens else []
         _rows.extend(events)
         _waiting += len(events) - len(taken)
 
 
-def _told_together(tokens: list[_Token]) -> list[list[_Token]]:
-    """By client, if there are only a few of these."""
+def _grouped(tokens: list[_Token]) -> list[list[_Token]]:
+    """Tokens that share an event: those of one client, or all if there are many clients."""
     by_client: dict[str, list[_Token]] = {}
     for token in tokens:
         by_client.setdefault(token.client_id, []).append(token)
@@ -120,7 +120,7 @@ def _told_together(tokens: list[_Token]) -> list[list[_Token]]:
 
 
 def _tokens_issued(grant_type: str, tokens: Sequence[_Token]) -> tuple[Row, bytes]:
-    """The event. Its columns say what all of the tokens have in common."""
+    """One event for several tokens. A column has a value if it is the same for all of them."""
     first = tokens[0]
 
     def common(name: str, otherwise: str | None = None) -> Any:

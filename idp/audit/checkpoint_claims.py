@@ -1,7 +1,7 @@
-"""What a checkpoint states, signed for others and keyed for ourselves.
+"""The claims of a checkpoint, which has a signature for others and a MAC for this server.
 
-The signature lets anybody check a statement who has our public keys. The MAC inside lets us check it without believing
-what the database says our keys were.
+The signature can be verified by anyone with the public keys. The MAC proves a checkpoint to this server without trust
+in the public keys in the database.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -20,7 +20,7 @@ TYPE = "audit-checkpoint+jwt"
 
 #: Signs claims as a JWS of a ``typ`` (:func:`idp.keys.checkpoint_signer.sign`).
 Sign = Callable[[str, Mapping[str, Any]], str]
-#: The claims of a JWS of a ``typ``, or None if no key of ours, of today or before, has signed it.
+#: Returns the claims of a JWS of a ``typ``; None unless one of our keys signed it, a current or a retired one.
 Read = Callable[[str, str], Mapping[str, Any] | None]
 
 
@@ -28,15 +28,15 @@ class CheckpointClaims(msgspec.Struct, frozen=True, kw_only=True):
     """The claims of a checkpoint.
 
     Attributes:
-        number: its own; from 1, without gaps.
-        first_seq: the first row that it covers; one more than the last of the checkpoint before.
-        last_seq: the last row that it covers; less than the first if there was none.
+        number: counts checkpoints, from 1, without gaps.
+        first_seq: the first row that it covers: the one after the last row of the previous checkpoint.
+        last_seq: the last row that it covers; ``first_seq - 1`` if it covers none.
         root: the root of the Merkle tree over the hashes of the rows, base64url.
-        previous: SHA-256 of the JWS of the checkpoint before, base64url; empty in the first one.
-        unsealed: number of rows, the first ones, that had no hash. No row is written without one, so a person with
-            access to the database removed it.
-        deleted_to: rows up to this one were deleted, or are being deleted, because they are old enough.
-        mac: of all the rest, base64url.
+        previous: SHA-256 of the JWS of the previous checkpoint, base64url; empty in the first one.
+        unsealed: number of rows that had no hash; they are the first ones. No row is written without a hash, so a
+            person with access to the database removed it.
+        deleted_to: rows up to this one are deleted by retention, or will be.
+        mac: HMAC of all other claims, base64url.
     """
 
     iss: str
@@ -59,11 +59,11 @@ class CheckpointClaims(msgspec.Struct, frozen=True, kw_only=True):
         return self.last_seq - self.first_seq + 1
 
     def issue(self, sign: Sign) -> str:
-        """The statement as a JWS."""
+        """The checkpoint as a JWS."""
         return sign(TYPE, msgspec.to_builtins(msgspec.structs.replace(self, mac=self._mac())))
 
     def is_ours(self) -> bool:
-        """Whether the MAC holds."""
+        """Whether the MAC is valid."""
         return compare_digest(self.mac.encode(), self._mac().encode())
 
     def _mac(self) -> str:
@@ -72,7 +72,7 @@ class CheckpointClaims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(jws: str) -> CheckpointClaims | None:
-    """What a JWS states, whoever signed it."""
+    """The claims of a JWS, without verification. None if it is not a checkpoint."""
     try:
         payload = jws.split(".")[1]
         return msgspec.json.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=CheckpointClaims)
@@ -81,7 +81,7 @@ def parse(jws: str) -> CheckpointClaims | None:
 
 
 def read(jws: str, read_signed: Read) -> CheckpointClaims | None:
-    """What a checkpoint of ours states; None if it is none, or was changed."""
+    """The claims of a checkpoint. None unless its signature and MAC are valid."""
     statement = parse(jws)
     if statement is None or read_signed(TYPE, jws) is None:
         return None
@@ -93,5 +93,5 @@ def encode(value: bytes) -> str:
 
 
 def fingerprint(jws: str) -> bytes:
-    """What the next checkpoint says of this one."""
+    """The hash of a checkpoint, which the next one contains."""
     return sha256(jws.encode()).digest()

@@ -1,7 +1,7 @@
-"""Checkpoints outside the database, in a file and at a URL: out of reach of who takes the database back to yesterday.
+"""Export of checkpoints to a file and a URL outside the database, where a rollback of the database does not reach them.
 
-Each line of the file, and each body that is sent, is the JWS of one checkpoint. Both are brought up to date from the
-database, so that neither a restart nor a time without the other server leaves any out.
+Each line of the file and each request body is the JWS of one checkpoint. Every export continues after the last one that
+arrived, so that neither a restart nor an outage of the receiver leaves any out.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from idp.settings import settings
 
 log = structlog.get_logger()
 
-#: Checkpoints that are written or sent before others have their turn.
+#: Maximum of checkpoints written or sent at a time.
 BATCH = 200
-#: So much of the end of the file is read to see how far it came; several lines.
+#: Size of the end of the file that is read to find its last line. It holds several lines.
 TAIL_BYTES = 64 * 1024
 TIMEOUT_SECONDS = 10.0
-#: For so long no other worker sends.
+#: Duration of the lease with which one worker sends.
 LEASE_SECONDS = 60
 
 
 class DatabaseRolledBackError(OperatorError):
-    """There are checkpoints outside that the database does not have."""
+    """The file or the receiver has checkpoints that the database does not have."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -42,10 +42,10 @@ class DatabaseRolledBackError(OperatorError):
 
 
 async def write_file(path: Path) -> int:
-    """Append the checkpoints that the file does not have yet. Returns how many.
+    """Append the checkpoints that the file does not have yet. Returns their number.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
         DatabaseRolledBackError: it does not end with a checkpoint of this database.
     """
     written = 0
@@ -62,20 +62,20 @@ async def write_file(path: Path) -> int:
 
 
 def _last_line(path: Path) -> str:
-    """The last line that is whole; empty if there is none."""
+    """The last complete line; empty if there is none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             lines = file.read().split(b"\n")
     except FileNotFoundError:
         return ""
-    # What stands after the last end of a line is not whole.
+    # Text after the last newline is incomplete.
     whole = (line.decode("ascii", "replace") for line in reversed(lines[:-1]))
     return next((line for line in whole if parse(line) is not None), "")
 
 
 async def last_written(path: Path) -> CheckpointClaims | None:
-    """The last checkpoint of ours in a file, unless the database has it. None for a file that cannot be read.
+    """The last checkpoint in a file, if it is ours and missing from the database. None if the file cannot be read.
 
     Raises:
         LockedError: the master key is missing.
@@ -91,7 +91,7 @@ async def last_written(path: Path) -> CheckpointClaims | None:
 
 
 def _append(path: Path, last: str, statements: Sequence[str]) -> int:
-    """Append lines, unless another worker was first. They are on the disk when this returns."""
+    """Append lines and sync the file, unless another worker has appended them. Returns how many were appended."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if _last_line(path) != last:
@@ -110,13 +110,13 @@ def _ends_with_newline(path: Path) -> bool:
 
 
 async def send(url: str) -> int:
-    """Send the checkpoints that were not accepted yet, one after the other. Returns how many.
+    """Send the checkpoints that the receiver has not accepted yet, in order. Returns their number.
 
-    The other server may get one twice, when a worker ends in between.
+    The receiver may get one twice, if a worker is killed before it records the answer.
 
     Raises:
-        CallFailed: the other server did not accept one.
-        DatabaseRolledBackError: it accepted some that this database does not have.
+        CallFailed: the receiver did not accept one.
+        DatabaseRolledBackError: it accepted checkpoints that this database does not have.
     """
     place = sha256(url.encode()).hexdigest()[:16]
     sent = await repository.last_sent(place)
@@ -147,24 +147,24 @@ async def _send(url: str, place: str, sent: int) -> int:
 
 
 async def deliver() -> bool:
-    """Bring what is outside up to date. A failure is logged once, until it works again.
+    """Export to the file and the URL. A failure is logged once, until an export succeeds.
 
     Returns:
-        whether all worked.
+        whether all exports succeeded.
     """
     path, url = settings().audit_checkpoint_file, settings().audit_checkpoint_url
     fine = True
     if path is not None:
-        fine &= await _works("file", write_file(path))
+        fine &= await _succeeds("file", write_file(path))
     if url is not None:
-        fine &= await _works("url", send(url.get_secret_value()))
+        fine &= await _succeeds("url", send(url.get_secret_value()))
     return fine
 
 
 _failing: set[str] = set()
 
 
-async def _works(place: str, delivery: Awaitable[int]) -> bool:
+async def _succeeds(place: str, delivery: Awaitable[int]) -> bool:
     try:
         await delivery
     except (OSError, outbound.CallFailed, DatabaseRolledBackError) as error:

@@ -1,7 +1,7 @@
-"""Checkpoints: every so often the new rows get their places in the trail, and a signed statement of what they are.
+"""Checkpoints: at intervals, new rows get sequence numbers, and a signed statement with the root of their Merkle tree.
 
-Rows are taken as they are visible, so that one whose transaction ended late is in a later checkpoint and never
-forgotten. Checkpoints are made one after the other, by whichever worker comes first.
+A checkpoint covers the rows that are visible to it. A row whose transaction commits later is in a later checkpoint. A
+lock makes workers create checkpoints one after the other.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ from idp.settings import settings
 log = structlog.get_logger()
 
 LOCK = "audit_checkpoint"
-#: Most rows of one checkpoint.
+#: Maximum of rows of one checkpoint.
 MAX_ROWS = 5_000
 
 
 class TrailChangedError(OperatorError):
-    """Rows vanished while a checkpoint was made of them. It is not made."""
+    """Rows were deleted while a checkpoint was created over them. It is not created."""
 
     def __init__(self) -> None:
         super().__init__("Rows of the audit trail vanished while a checkpoint was made.")
 
 
 async def is_due() -> bool:
-    """Whether the last checkpoint is so old that there should be another, and there is something to put into it."""
+    """Whether the interval since the last checkpoint has passed, and there are new rows."""
     last = await repository.last_checkpoint()
     made = parse(last.statement) if last is not None else None
     if made is not None and 0 <= clock.timestamp() - made.iat < settings().audit_checkpoint_interval:
@@ -41,21 +41,21 @@ async def is_due() -> bool:
     return await repository.has_new_events()
 
 
-async def make(sign: Sign, *, deleted_to: int = 0) -> CheckpointClaims | None:
-    """Make one checkpoint of the rows that have no place yet.
+async def create(sign: Sign, *, deleted_to: int = 0) -> CheckpointClaims | None:
+    """Create one checkpoint over the rows without a sequence number.
 
     Args:
-        deleted_to: state that rows up to this one may be deleted.
+        deleted_to: rows up to this one may be deleted.
 
     Returns:
-        what it states; None if there is nothing to state.
+        its claims; None if there is nothing new.
 
     Raises:
         LockedError: the master key is missing.
-        TrailChangedError: somebody else deletes rows.
+        TrailChangedError: a row was deleted meanwhile.
     """
     async with transaction():
-        # Whoever else makes one now waits, and then finds nothing new.
+        # Another worker waits here and then finds no new rows.
         await lock(LOCK)
         last = await repository.last_checkpoint()
         before = parse(last.statement) if last is not None else None
@@ -97,7 +97,7 @@ async def _insert(statement: CheckpointClaims, jws: str, root: bytes, previous: 
 
 
 async def _place(rows: Sequence[NewRow], first_seq: int) -> list[bytes]:
-    """Give rows their places, and return their hashes, which speak of these too."""
+    """Set the sequence numbers of rows, and return their new hashes, which cover these numbers."""
     if not rows:
         return []
     unsealed = [row.id for row in rows if row.hash is None]

@@ -1,4 +1,4 @@
-"""Recording what matters to security: a row that stays, and a line in the log."""
+"""Recording security-relevant events, as a row of the audit trail and a line in the log."""
 
 from typing import Any
 from uuid import UUID
@@ -13,11 +13,8 @@ from idp.infra.request_context import actor, client_address, request_id
 
 log = structlog.get_logger()
 
-#: As much of a client_id that somebody made up is kept.
+#: Length to which a client_id is cut. An unknown one may have any length.
 MAX_CLIENT_ID = 200
-
-#: Inserts an event, as part of a statement of the caller. Its parameters are those of :func:`values`.
-INSERT = repository.INSERT_EVENT
 
 
 async def record(
@@ -30,16 +27,16 @@ async def record(
     detail: dict[str, Any] | None = None,
     limit_key: str | None = None,
 ) -> None:
-    """Record an event in the caller's transaction: with the change that it speaks of, or not at all.
+    """Record an event in the caller's transaction, so that it commits with the change it describes.
 
-    The line in the log is written at once, whatever becomes of the transaction.
+    The log line is written at once, even if the transaction is rolled back.
 
     Args:
-        event: what happened, as ``sign_in`` or ``token_family_revoked``.
+        event: its kind, such as ``sign_in`` or ``token_family_revoked``.
         outcome: ``success``, ``failure`` or ``denied``.
-        detail: what else to know, JSON only. No secrets: it is kept for long and shown to many.
-        limit_key: for an event that can be caused without signing in: whom it concerns, such as an account or an
-            address. Only a limited number per key and minute is written (:mod:`idp.audit.unauthenticated_limit`).
+        detail: further values, as JSON. No secrets: it is kept long and shown to administrators.
+        limit_key: for events of unauthenticated requests: the account or address that it concerns. The number of events
+            per key and minute is limited (:mod:`idp.audit.unauthenticated_limit`).
 
     Raises:
         LockedError: the master key is missing.
@@ -67,7 +64,7 @@ def note(
     detail: dict[str, Any] | None = None,
     limit_key: str | None = None,
 ) -> None:
-    """Record an event that no change goes with, within a second. Arguments as of :func:`record`."""
+    """Record an event without a transaction. It is written within a second. Arguments as of :func:`record`."""
     row = _row(
         event,
         outcome=outcome,
@@ -82,7 +79,7 @@ def note(
 
 
 def note_left_out() -> None:
-    """Record how many events of unauthenticated requests were left out."""
+    """Record how many events of unauthenticated requests were not written because of the limit."""
     for event, number in unauthenticated_limit.left_out().items():
         note("events_left_out", detail={"event": event, "number": number})
 
@@ -97,28 +94,11 @@ def _row(
     detail: dict[str, Any] | None,
     limit_key: str | None,
 ) -> Row | None:
-    """The row to write, if it is to be written."""
+    """The row to write; None if it is over the limit."""
     activity.count(f"{event}:{outcome}")
     if limit_key is not None and not unauthenticated_limit.admitted(event, limit_key):
         return None
-    row = make(event, outcome=outcome, user_id=user_id, client_id=client_id, session_id=session_id, detail=detail or {})
-    _log(row, detail.get("reason") if detail else None)
-    return row
-
-
-def make(
-    event: str,
-    *,
-    outcome: str = "success",
-    user_id: UUID | None = None,
-    client_id: str | None = None,
-    session_id: UUID | None = None,
-    detail: dict[str, Any],
-) -> Row:
-    """An event that a statement of the caller's is to write (:data:`INSERT`). Then :func:`tell`. Arguments as of
-    :func:`record`.
-    """
-    return Row(
+    row = Row(
         ids.uuid7(),
         clock.now(),
         event,
@@ -129,23 +109,10 @@ def make(
         session_id,
         storable(client_address.get()),
         storable(request_id.get()),
-        msgspec.json.encode(storable(detail)).decode(),
+        msgspec.json.encode(storable(detail or {})).decode(),
     )
-
-
-def values(row: Row) -> dict[str, object]:
-    """The parameters of :data:`INSERT`.
-
-    Raises:
-        LockedError: the master key is missing. No row is written without its hash, so a row without one was changed.
-    """
-    return repository.parameters(row, row_hmac.content_hash(row))
-
-
-def tell(row: Row) -> None:
-    """Count what was written by the caller, and say it in the log."""
-    activity.count(f"{row.event}:{row.outcome}")
-    _log(row)
+    _log(row, detail.get("reason") if detail else None)
+    return row
 
 
 def _log(row: Row, reason: str | None = None) -> None:
@@ -161,7 +128,7 @@ def _log(row: Row, reason: str | None = None) -> None:
 
 
 def storable(value: Any) -> Any:
-    """The value without what PostgreSQL cannot store in a text: NUL, and halves of surrogate pairs."""
+    """A value without characters that PostgreSQL cannot store: NUL and lone surrogates."""
     if isinstance(value, str):
         return value.replace("\0", "").encode("utf-8", "replace").decode()
     if isinstance(value, dict):

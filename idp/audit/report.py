@@ -1,4 +1,4 @@
-"""What a verification of the trail found."""
+"""The report of a verification of the audit trail."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -7,8 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-#: So many problems are told one by one; of more, their number.
-MAX_TOLD = 1_000
+#: Maximum of problems in the list. The rest is only counted.
+MAX_REPORTED = 1_000
 
 Kind = Literal[
     "row_changed",
@@ -26,32 +26,32 @@ Kind = Literal[
 
 SENTENCES: dict[Kind, str] = {
     "row_changed": "A row was changed.",
-    "row_moved": "A row was moved to another place.",
+    "row_moved": "A row was moved to another sequence number.",
     "rows_missing": "Rows were removed.",
-    "rows_replaced": "The rows are not those that the checkpoint was made of.",
-    "rows_uncovered": "No checkpoint speaks of these places: rows were put there, or checkpoints were removed.",
-    "rows_unsealed": "Rows had lost their hashes when a checkpoint first saw them: they may have been changed before.",
+    "rows_replaced": "The rows are not those that the checkpoint covers.",
+    "rows_uncovered": "No checkpoint covers these rows: they were inserted, or checkpoints were removed.",
+    "rows_unsealed": "Rows had no hash when a checkpoint first covered them: they may have been changed before.",
     "checkpoint_changed": "A checkpoint was changed.",
     "checkpoint_missing": "Checkpoints were removed.",
-    "checkpoint_moved": "A checkpoint is not where it was made.",
+    "checkpoint_moved": "A checkpoint was moved to another number.",
     "file_differs": "A checkpoint in the file is not the one in the database.",
     "cut_off": "The end was cut off: the file has checkpoints that the database does not have.",
 }
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that is not as it was made, and where.
+    """A change to the trail, and where it is.
 
     Attributes:
-        checkpoint: the number of the checkpoint concerned, or of the first.
-        last_checkpoint: of the last, if there are several.
-        seq: the place of the row concerned, or of the first.
-        last_seq: of the last, if there are several.
-        id: of the row.
-        at: the time of the row; where it is missing, of the checkpoint that covered it.
-        columns: what of it was changed: ``content`` (any column but the next two), ``hash``, ``seq``, or the names of
-            columns of a checkpoint; empty if that cannot be told.
-        was_seq: the place that the row was made for.
+        checkpoint: the number of the checkpoint, or of the first one.
+        last_checkpoint: the number of the last one, if there are several.
+        seq: the sequence number of the row, or of the first one.
+        last_seq: the sequence number of the last one, if there are several.
+        id: the id of the row.
+        at: the time of the row; if it is missing, of the checkpoint that covers it.
+        columns: the changed columns: ``content`` (any other than the next two), ``hash``, ``seq``, or columns of a
+            checkpoint; empty if unknown.
+        was_seq: the original sequence number of the row.
     """
 
     kind: Kind
@@ -70,15 +70,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """The outcome.
+    """The result of a verification.
 
     Attributes:
-        rows: rows with a place that were checked.
-        waiting: rows that wait for the next checkpoint, which were checked too.
-        deleted_to: rows up to this one were deleted because of their age.
-        last_at: when the last checkpoint was made.
-        problems: the first of them.
-        number_of_problems: all of them.
+        rows: number of checked rows with a sequence number.
+        waiting: number of checked rows that wait for the next checkpoint.
+        deleted_to: rows up to this one were deleted by retention.
+        last_at: time of the last checkpoint.
+        problems: the first :data:`MAX_REPORTED` problems.
+        number_of_problems: number of all problems.
     """
 
     checkpoints: int = 0
@@ -95,17 +95,17 @@ class Report(msgspec.Struct, kw_only=True):
 
     def add(self, *problems: Problem) -> None:
         self.number_of_problems += len(problems)
-        self.problems += problems[: MAX_TOLD - len(self.problems)]
+        self.problems += problems[: MAX_REPORTED - len(self.problems)]
 
     def drop_missing(self, deleted_to: int) -> None:
-        """Take back that rows are missing which were deleted by age meanwhile."""
+        """Remove problems about missing rows that retention deleted meanwhile."""
         old = [p for p in self.problems if p.kind == "rows_missing" and (p.last_seq or 0) <= deleted_to]
         self.problems = [p for p in self.problems if p not in old]
         self.number_of_problems -= len(old)
 
 
 def ranges(seqs: Iterable[int]) -> list[tuple[int, int]]:
-    """Numbers in order as ranges."""
+    """Join ascending numbers to ranges."""
     found: list[tuple[int, int]] = []
     for seq in seqs:
         if found and found[-1][1] == seq - 1:

@@ -9,7 +9,6 @@ import msgspec
 
 from idp.audit.row_hmac import Row
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.infra.db.named_queries import NamedQuery
 from idp.infra.db.rows import many, one
 
 #: Rows that are read at a time.
@@ -32,9 +31,7 @@ _TYPES = {
     "hash": "bytea",
 }
 _COLUMNS = ", ".join(_TYPES)
-#: Inserts an event. Its parameters are those of :func:`parameters`; a FROM clause may follow.
-INSERT_EVENT = f"INSERT INTO audit_event ({_COLUMNS}) SELECT {', '.join(f':event_{name}' for name in _TYPES)}"
-_INSERT_EVENT = NamedQuery(INSERT_EVENT)
+_INSERT_EVENT = f"INSERT INTO audit_event ({_COLUMNS}) VALUES ({', '.join(f'${n + 1}' for n in range(len(_TYPES)))})"  # noqa: S608
 # Arrays, one element an event.
 _INSERT_EVENTS = f"""
 INSERT INTO audit_event ({_COLUMNS})
@@ -232,13 +229,8 @@ def _stored(record: Mapping[str, Any]) -> StoredRow:
 # Events
 
 
-def parameters(row: Row, hash: bytes) -> dict[str, object]:
-    """The parameters of :data:`INSERT_EVENT`."""
-    return {f"event_{name}": value for name, value in row._asdict().items()} | {"event_hash": hash}
-
-
-async def insert_event(row: Row, hash: bytes) -> None:
-    await _INSERT_EVENT.fetchrow(**parameters(row, hash))
+async def insert_event(row: Row, row_hash: bytes) -> None:
+    await execute(_INSERT_EVENT, *(getattr(row, name) for name in _TYPES if name != "hash"), row_hash)
 
 
 async def insert_events(rows: Sequence[tuple[Row, bytes]]) -> None:

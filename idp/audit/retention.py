@@ -1,7 +1,7 @@
-"""Deleting rows that are old enough, so that it can be told from rows that somebody took out.
+"""Retention: deletes old rows, in a way that verification can distinguish from tampering.
 
-A checkpoint states first, signed, up to where rows are deleted; then they are, whole checkpoints' worth at a time. The
-checkpoints themselves stay.
+First a signed checkpoint states up to which row they are deleted, always a whole checkpoint; then they are deleted. The
+checkpoints stay.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ from idp.audit.events import record
 from idp.infra.db.engine import transaction
 from idp.settings import settings
 
-#: Rows of one statement, whose locks are gone in milliseconds.
+#: Rows deleted by one statement, which holds its locks for milliseconds.
 BATCH = 500
 BATCHES_A_ROUND = 200
-#: How long a pause is, in terms of the work before it.
+#: Duration of a pause, as a multiple of the statement before it.
 PAUSE = 2
 
 
 async def apply(sign: Sign, read_signed: Read) -> int:
-    """Delete what is older than the setting allows, as far as one round goes. Returns how many rows."""
+    """Delete rows older than ``audit_retention``, up to the limit of one round. Returns their number."""
     if not settings().audit_retention:
         return 0
     stated = await _state(sign, read_signed)
@@ -41,9 +41,9 @@ async def apply(sign: Sign, read_signed: Read) -> int:
 
 
 async def _state(sign: Sign, read_signed: Read) -> int:
-    """State what may be deleted, unless that is stated already. Returns up to where it goes.
+    """Create the checkpoint that states what may be deleted, unless there is one. Returns the last row of that.
 
-    What is old goes by what checkpoints state, not by columns that somebody may have changed.
+    The age of rows is taken from signed checkpoints, not from columns that a person may have changed.
     """
     last = await repository.last_checkpoint()
     stated = read(last.statement, read_signed) if last is not None else None
@@ -56,5 +56,5 @@ async def _state(sign: Sign, read_signed: Read) -> int:
         return stated.deleted_to
     async with transaction():
         await record("audit_rows_deleted", detail={"deleted_to": old.last_seq, "reason": "retention"})
-        made = await checkpoints.make(sign, deleted_to=old.last_seq)
+        made = await checkpoints.create(sign, deleted_to=old.last_seq)
     return made.deleted_to if made is not None else stated.deleted_to

@@ -1,6 +1,6 @@
-"""What makes a row of the trail evidence: a keyed hash of its content and, once it has one, of its place.
+"""The HMAC of a row of the trail, over its content and, after the next checkpoint, its sequence number.
 
-Whoever can write to the database alone cannot make such a hash: its key is derived from the root key.
+The key is derived from the root key, so that write access to the database is not enough to forge a row.
 """
 
 import hmac
@@ -18,7 +18,7 @@ from idp.errors import OperatorError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-#: Floats as they are written, not as the nearest that the machine has.
+#: Decodes numbers exactly, without rounding to floats.
 _DECODER = json.JSONDecoder(parse_float=Decimal)
 _ENCODER = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
@@ -26,17 +26,17 @@ _key: bytes | None = None
 
 
 class LockedError(OperatorError):
-    """Nothing can be sealed or checked: no master key has opened the root key."""
+    """No HMAC can be made or verified, because no master key has decrypted the root key."""
 
     def __init__(self) -> None:
-        super().__init__("The audit trail is sealed with the master key. Set IDP_MASTER_KEY, or keep it in its file.")
+        super().__init__("The audit trail needs the master key. Set IDP_MASTER_KEY, or keep it in its file.")
 
 
 class Row(NamedTuple):
-    """What is hashed of an event, in this order.
+    """The columns of an event that are hashed, in this order.
 
     Attributes:
-        at: a time, or as text what microseconds PostgreSQL counts since 1970 of one that Python has not.
+        at: a time, or as text the microseconds since 1970, because PostgreSQL has times that Python has not.
         detail: JSON as it is stored, or as PostgreSQL returns it.
     """
 
@@ -53,8 +53,8 @@ class Row(NamedTuple):
     detail: str
 
 
-def use(key: bytes | None) -> None:
-    """Seal with this key from now on. :mod:`idp.keys.vault` says so when it is unlocked; None: locked again."""
+def set_key(key: bytes | None) -> None:
+    """Set the key of this process. :mod:`idp.keys.vault` calls it when it is unlocked. None removes the key."""
     global _key  # noqa: PLW0603 -- one server a process (docs/decisions/0008-one-server-a-process.md)
     _key = key
 
@@ -71,10 +71,10 @@ def keyed(message: bytes) -> bytes:
 
 
 def content_hash(row: Row, detail: Any = None) -> bytes:
-    """The hash of a row that has no place yet: of every column but ``seq`` and ``hash``.
+    """The hash of a row without a sequence number, over every column but ``seq`` and ``hash``.
 
     Args:
-        detail: what the row's is the JSON of, where that is at hand and has no fractions.
+        detail: the decoded ``detail`` of the row, if the caller has it and it contains no floats.
 
     Raises:
         LockedError: there is no key.
@@ -86,7 +86,7 @@ def content_hash(row: Row, detail: Any = None) -> bytes:
 
 
 def placed_hash(content: bytes, seq: int) -> bytes:
-    """The hash of a row that is the ``seq``-th of the trail.
+    """The hash of a row with a sequence number.
 
     Raises:
         LockedError: there is no key.
@@ -98,12 +98,12 @@ def _parsed(detail: str) -> Any:
     try:
         return _canonical(_DECODER.decode(detail))
     except (ValueError, RecursionError):
-        # Nothing that we would write, but somebody did: PostgreSQL writes it in one way too.
+        # Not written by this server, but PostgreSQL prints it in one way, so it can be hashed too.
         return [detail]
 
 
 def _canonical(value: Any) -> Any:
-    """The value with each number written in one way: PostgreSQL writes them as it likes."""
+    """A value with canonical numbers, because PostgreSQL does not keep their notation."""
     if isinstance(value, Decimal):
         text = format(value, "f")
         text = text.rstrip("0").rstrip(".") if "." in text else text
@@ -119,7 +119,7 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     """The root of the Merkle tree over these leaves (RFC 6962 section 2.1)."""
     if not leaves:
         return sha256().digest()
-    # Pairs from the left; a node without a partner goes up as it is, which yields the tree of the RFC.
+    # Pairs from the left. A node without a partner moves up unchanged, which gives the tree of the RFC.
     level = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
     while len(level) > 1:
         pairs = [sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]

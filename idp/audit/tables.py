@@ -1,4 +1,4 @@
-"""The audit trail at rest."""
+"""Tables of the audit trail and of the hourly counts."""
 
 from piccolo.table import Table
 
@@ -10,9 +10,9 @@ from idp.infra.db.engine import engine
 class AuditEvent(Table, tablename="audit_event", db=engine):
     """One security-relevant event. Rows are only ever added.
 
-    No foreign keys: an event outlives the user and the client that it speaks of. ``actor`` is who did it, where that
-    is not the user: an admin, a client, the command line. ``hash`` is keyed and covers every other column
-    (:mod:`idp.audit.row_hmac`), ``seq`` too once the next checkpoint has given the row its place in the trail.
+    No foreign keys, because an event outlives its user and client. ``actor`` is the admin, client or command line that
+    caused it, if not the user. ``hash`` is an HMAC over all other columns (:mod:`idp.audit.row_hmac`); the next
+    checkpoint sets ``seq`` and the hash that covers it.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -31,9 +31,9 @@ class AuditEvent(Table, tablename="audit_event", db=engine):
 
 
 class AuditCheckpoint(Table, tablename="audit_checkpoint", db=engine):
-    """A signed statement about the rows ``first_seq`` to ``last_seq``: ``root`` is the root of their Merkle tree.
+    """A signed statement about the rows ``first_seq`` to ``last_seq``. ``root`` is the root of their Merkle tree.
 
-    ``previous`` is the hash of the checkpoint before, so that none can be taken out; ``statement`` is the JWS.
+    ``previous`` is the hash of the previous checkpoint, so that none can be removed. ``statement`` is the JWS.
     """
 
     number = BigInt(primary_key=True)
@@ -58,7 +58,7 @@ class AuditExport(Table, tablename="audit_export", db=engine):
 
 
 class Activity(Table, tablename="activity", db=engine):
-    """How often something happened within an hour, for the dashboard. ``id`` is the hour and the kind."""
+    """The number of events of one kind in one hour, for the dashboard. ``id`` is the hour and the kind."""
 
     id = Text(primary_key=True)
     hour = Timestamptz(index=True)

@@ -10,7 +10,7 @@ import msgspec
 from idp.audit.repository import Event
 
 COLUMNS = Event.__struct_fields__
-#: What starts a formula, where a table is opened in a spreadsheet.
+#: First characters of a formula in a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

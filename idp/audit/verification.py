@@ -1,4 +1,4 @@
-"""Is the trail as it was made? Reads all of it, and finds what was changed, removed, moved or cut off, and where."""
+"""Verification of the whole audit trail: finds rows and checkpoints that were changed, removed, moved or cut off."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,14 +11,14 @@ from idp.audit.checkpoint_claims import CheckpointClaims, Read, encode, fingerpr
 from idp.audit.report import Problem, Report, ranges
 from idp.audit.repository import StoredCheckpoint, StoredRow
 
-#: Of so many changed rows it is looked where else they may have been.
+#: Maximum of changed rows whose original sequence number is searched for.
 MAX_SEARCHED = 500
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Placed(NamedTuple):
-    """A row as it is, with the hash that it should have."""
+    """A stored row with its expected hash."""
 
     seq: int | None
     id: UUID
@@ -46,10 +46,10 @@ class _Verification:
         self.read_signed = read_signed
         self.outside = outside
         self.report = Report()
-        #: The last checkpoint that was seen: its number and JWS; and the last that is as it was made.
+        #: Number and JWS of the last checkpoint that was read, and the last one that is unchanged.
         self.number, self.jws = 0, ""
         self.trusted: CheckpointClaims | None = None
-        #: The last place that was looked at.
+        #: The last sequence number that was checked.
         self.reached = 0
         self.changed: list[tuple[_Placed, Problem]] = []
         self.missing: list[int] = []
@@ -57,7 +57,7 @@ class _Verification:
     # Checkpoints
 
     async def checkpoints(self) -> None:
-        """Check every checkpoint, and the rows of each that is as it was made."""
+        """Check every checkpoint, and the rows of each unchanged one."""
         while checkpoints := await repository.checkpoints_after(self.number):
             for checkpoint in checkpoints:
                 statement = self._checked(checkpoint)
@@ -68,7 +68,7 @@ class _Verification:
                 self.report.checkpoints += 1
 
     def _checked(self, checkpoint: StoredCheckpoint) -> CheckpointClaims | None:
-        """What a checkpoint states, if that is as it was made. What its columns say besides is only compared."""
+        """The claims of a checkpoint if it is unchanged. Its other columns are compared with them."""
         number, jws = checkpoint.number, checkpoint.statement
         if number != self.number + 1:
             self.report.add(Problem(kind="checkpoint_missing", checkpoint=self.number + 1, last_checkpoint=number - 1))
@@ -92,7 +92,7 @@ class _Verification:
     # Rows
 
     async def _covered(self, statement: CheckpointClaims) -> None:
-        """Check the rows of a checkpoint, and those before it that no checkpoint could be trusted about."""
+        """Check the rows of a checkpoint, and those before it that no unchanged checkpoint covers."""
         if statement.first_seq > self.reached + 1:
             await self._rows(self.reached + 1, statement.first_seq - 1, None)
         await self._rows(statement.first_seq, statement.last_seq, statement)
@@ -117,7 +117,7 @@ class _Verification:
         self.missing += missing[: MAX_SEARCHED - len(self.missing)]
         wrong = [row for row in found if row.stored != row.expected]
         complete = statement is not None and len(found) == statement.rows
-        # A tree that is as it was made tells which of the two it is that was changed.
+        # An unchanged tree shows whether content or hash was changed.
         stored_holds = complete and _root(row.stored for row in found) == _stated(statement)
         if not wrong:
             if complete and not stored_holds:
@@ -136,7 +136,7 @@ class _Verification:
             self.changed.append((row, problem))
 
     async def beyond(self) -> None:
-        """Check the rows after the last checkpoint, and those that wait for the next one."""
+        """Check the rows after the last checkpoint, including those that wait for the next one."""
         place = -(2**63)
         while rows := await repository.uncovered_events(self.reached, self.number, place):
             found = [_placed(row) for row in rows]
@@ -158,7 +158,7 @@ class _Verification:
             after = rows[-1].content.id
 
     def moved(self) -> None:
-        """Of changed rows, find those that are whole but for their place."""
+        """Find changed rows whose content is unchanged and only the sequence number differs."""
         places = [row.seq for row, _ in self.changed if row.seq is not None] + self.missing
         for row, problem in self.changed:
             stored = row.stored or b""
@@ -177,7 +177,7 @@ class _Verification:
                 )  # fmt: skip
 
     def cut_off(self) -> None:
-        """Compare the end with what is known outside."""
+        """Compare the end of the trail with the exported checkpoints."""
         beyond = sorted(number for number in self.outside if number > self.number)
         if beyond:
             first, last = parse(self.outside[beyond[0]]), parse(self.outside[beyond[-1]])
@@ -194,8 +194,8 @@ async def verify(read_signed: Read, outside: Mapping[int, str] | None = None) ->
     """Verify the whole trail.
 
     Args:
-        read_signed: reads what our keys signed (:func:`idp.keys.checkpoint_signer.reader`).
-        outside: JWSs of checkpoints that were kept outside, by number (:func:`read_file`).
+        read_signed: verifies a JWS of ours (:func:`idp.keys.checkpoint_signer.reader`).
+        outside: JWSs of exported checkpoints by number (:func:`read_file`).
 
     Raises:
         LockedError: the master key is missing.
@@ -207,17 +207,17 @@ async def verify(read_signed: Read, outside: Mapping[int, str] | None = None) ->
     await verification.beyond()
     verification.moved()
     verification.cut_off()
-    # Rows may have been deleted by age while they were read.
+    # Retention may have deleted rows meanwhile.
     report.deleted_to = await _deleted_to(read_signed)
     report.drop_missing(report.deleted_to)
     return report
 
 
 def read_file(lines: Iterable[str], read_signed: Read) -> dict[int, str]:
-    """The checkpoints of a file, by number. A line that a crash cut short is followed by the whole one.
+    """The checkpoints of an exported file, by number. An incomplete line of a crash is followed by the complete one.
 
     Raises:
-        ValueError: a line is no checkpoint of ours.
+        ValueError: a line is not a checkpoint of this server.
     """
     found: dict[int, str] = {}
     torn = ""
@@ -254,7 +254,7 @@ def _follows(statement: CheckpointClaims, before: CheckpointClaims, jws: str) ->
 
 
 def _differing(checkpoint: StoredCheckpoint, statement: CheckpointClaims) -> tuple[str, ...]:
-    """The columns that do not say what the statement says."""
+    """The columns that differ from the claims."""
     same = {
         "at": checkpoint.at == str(statement.iat),
         "first_seq": checkpoint.first_seq == statement.first_seq,

@@ -1,6 +1,6 @@
-"""What the audit trail needs done all the time: writing, sealing, delivering outside, deleting what is old.
+"""The background tasks of the audit trail: writing the buffer, checkpoints, export, retention.
 
-Every worker of every replica does this; each checkpoint is made and sent by one of them.
+They run in every worker of every replica. Each checkpoint is created and sent by one of them.
 """
 
 import asyncio
@@ -19,29 +19,29 @@ from idp.settings import settings
 log = structlog.get_logger()
 
 WRITE_SECONDS = 0.5
-#: How often it is looked whether a checkpoint is due, at the most; and what is tried outside after a failure.
+#: Maximum seconds between checks whether a checkpoint is due, and between attempts to export after a failure.
 LOOK_SECONDS, LONGEST_WAIT = 5.0, 300.0
 RETENTION_SECONDS = 600.0
 
 
 async def run(sign: Sign, reader: Callable[[], Awaitable[Read]]) -> None:
-    """Do all of it for ever; what was noted is written before the end.
+    """Run the tasks until cancelled, and then write the buffer.
 
     Args:
-        sign: signs statements (:func:`idp.keys.checkpoint_signer.sign`).
-        reader: loads what reads them (:func:`idp.keys.checkpoint_signer.reader`).
+        sign: signs checkpoints (:func:`idp.keys.checkpoint_signer.sign`).
+        reader: loads the function that verifies them (:func:`idp.keys.checkpoint_signer.reader`).
     """
 
     async def delete() -> None:
         await retention.apply(sign, await reader())
-        await activity.forget()
+        await activity.delete_old()
 
     look = min(LOOK_SECONDS, settings().audit_checkpoint_interval)
     try:
         await asyncio.gather(
             _every(WRITE_SECONDS, buffer.write),
             _every(LOOK_SECONDS, _count),
-            _every(look, lambda: _seal(sign)),
+            _every(look, lambda: _checkpoint(sign)),
             _deliver(look),
             _every(RETENTION_SECONDS, delete),
         )
@@ -53,7 +53,7 @@ async def run(sign: Sign, reader: Callable[[], Awaitable[Read]]) -> None:
 
 
 async def _every(seconds: float, do: Callable[[], Awaitable[object]]) -> None:
-    """Do something again and again, whatever becomes of it. Workers do not all work at once."""
+    """Call a function at intervals and log failures. Intervals are random, so that workers do not all run at once."""
     failing = False
     while True:
         await asyncio.sleep(random.uniform(0.8, 1.2) * seconds)  # noqa: S311
@@ -62,7 +62,7 @@ async def _every(seconds: float, do: Callable[[], Awaitable[object]]) -> None:
             failing = False
         except Exception as error:
             if not failing:
-                log.warning("audit_keeper_failed", **exception_fields(error))
+                log.warning("audit_worker_failed", **exception_fields(error))
             failing = True
 
 
@@ -71,12 +71,12 @@ async def _count() -> None:
     await activity.write()
 
 
-async def _seal(sign: Sign) -> None:
-    """Make checkpoints until nothing is left."""
+async def _checkpoint(sign: Sign) -> None:
+    """Create checkpoints until no new rows are left."""
     if not await checkpoints.is_due():
         return
     while True:
-        made = await checkpoints.make(sign)
+        made = await checkpoints.create(sign)
         if made is None or made.rows < checkpoints.MAX_ROWS:
             return
 
@@ -88,6 +88,6 @@ async def _deliver(seconds: float) -> None:
         try:
             fine = await checkpoint_export.deliver()
         except Exception as error:
-            log.warning("audit_keeper_failed", **exception_fields(error))
+            log.warning("audit_worker_failed", **exception_fields(error))
             fine = False
         wait = seconds if fine else min(wait * 2, LONGEST_WAIT)

@@ -54,7 +54,7 @@ def external_identity(upstream_id: str, person: UserInfo, *, keep_tokens: bool) 
     tokens = None
     if keep_tokens and person.tokens is not None:
         # json escapes lone surrogates, which msgspec cannot encode.
-        tokens = vault.seal(json.dumps(person.tokens).encode(), _context(person.issuer, person.subject))
+        tokens = vault.encrypt(json.dumps(person.tokens).encode(), _context(person.issuer, person.subject))
     return ExternalIdentity(
         upstream_id, person.issuer, person.subject, person.email, person.email_verified, person.claims,
         person.two_factors, tokens, person.auth_time,

@@ -84,7 +84,7 @@ async def load_stored() -> list[Upstream]:
     for row in await repository.upstreams():
         config = msgspec.json.decode(row.config, type=dict[str, Any])
         if row.client_secret is not None:
-            config["client_secret"] = vault.open(row.client_secret, _context(row.id)).decode()
+            config["client_secret"] = vault.decrypt(row.client_secret, _context(row.id)).decode()
         config["disabled"] = row.disabled_at is not None
         found.append(msgspec.convert(config, Upstream))
     return found
@@ -101,7 +101,7 @@ def _to_row(upstream: Upstream) -> tuple[str, bytes | None]:
     """Return the configuration as JSON without the secret, and the encrypted secret."""
     config, secret = without_secret(upstream), upstream.client_secret
     del config["redirect_uri"]
-    sealed = vault.seal(secret.encode(), _context(upstream.id)) if secret else None
+    sealed = vault.encrypt(secret.encode(), _context(upstream.id)) if secret else None
     return msgspec.json.encode(config).decode(), sealed
 
 

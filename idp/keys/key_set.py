@@ -51,18 +51,18 @@ def _context(kid: str) -> str:
     return f"signing_key.private_jwk:{kid}"
 
 
-def seal_private_key(key: SigningKey) -> bytes:
+def encrypt_private_key(key: SigningKey) -> bytes:
     """Encrypt a key for the database."""
-    return vault.seal(msgspec.json.encode(jose.to_private_jwk(key)), _context(key.kid))
+    return vault.encrypt(msgspec.json.encode(jose.to_private_jwk(key)), _context(key.kid))
 
 
-def open_private_key(kid: str, sealed: bytes) -> SigningKey:
+def decrypt_private_key(kid: str, sealed: bytes) -> SigningKey:
     """Decrypt a key from the database.
 
     Raises:
         SecretsError: the master key is not the one that sealed it, or the row is damaged.
     """
-    jwk = msgspec.json.decode(vault.open(sealed, _context(kid)), type=dict[str, str])
+    jwk = msgspec.json.decode(vault.decrypt(sealed, _context(kid)), type=dict[str, str])
     return jose.from_own_jwk(jwk)
 
 
@@ -96,7 +96,9 @@ class KeySet:
         retired = [jose.from_public_jwk(msgspec.json.decode(jwk)) for jwk in await repository.retired_jwks(longest)]
         # Replaced as a whole, so that no request sees half of a change.
         self._entries = tuple(
-            Entry(opened.get(row.kid) or open_private_key(row.kid, row.private_jwk), row.activates_at, row.retires_at)
+            Entry(
+                opened.get(row.kid) or decrypt_private_key(row.kid, row.private_jwk), row.activates_at, row.retires_at
+            )
             for row in rows
         )
         self._retired = {key.kid: key for key in retired}

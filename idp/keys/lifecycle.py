@@ -20,7 +20,7 @@ from idp.infra.db.engine import transaction
 from idp.keys import jose, propagation, repository
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.jose import SigningKey
-from idp.keys.key_set import open_private_key, seal_private_key
+from idp.keys.key_set import decrypt_private_key, encrypt_private_key
 from idp.keys.repository import MARGIN, NewKey, StoredKey
 from idp.settings import settings
 
@@ -98,7 +98,7 @@ def _overlap() -> int:
 
 
 def _new(key: SigningKey) -> NewKey:
-    return NewKey(key.alg, key.kid, msgspec.json.encode(key.public_jwk).decode(), seal_private_key(key))
+    return NewKey(key.alg, key.kid, msgspec.json.encode(key.public_jwk).decode(), encrypt_private_key(key))
 
 
 async def ensure_signing_key(alg: str = DEFAULT_ALGORITHM, size: int = 2048) -> bool:
@@ -247,7 +247,7 @@ async def export(kid: str, *, private: bool = False) -> SigningKey:
     if not private or key.private_jwk is None:
         return jose.from_public_jwk(msgspec.json.decode(key.public_jwk))
     await record("key_exported", detail={"kid": kid})
-    return open_private_key(kid, key.private_jwk)
+    return decrypt_private_key(kid, key.private_jwk)
 
 
 async def _rotation_pending(alg: str) -> RotationPendingError:

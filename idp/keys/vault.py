@@ -1,8 +1,8 @@
 """Secrets at rest, under the root key of the database, which is encrypted under the master key.
 
-Each purpose has its own key, derived from the root key by HKDF. A sealed secret is bound to its table, column and row
-(associated data). The master key can be changed without touching the sealed secrets
-(:mod:`idp.keys.root_key`, docs/decisions/0022-a-root-key-under-the-master-key.md).
+Each purpose has its own key, derived from the root key by HKDF. An encrypted secret is bound to its table, column and
+row (associated data). The master key can be changed without touching the encrypted secrets (:mod:`idp.keys.root_key`,
+docs/decisions/0022-a-root-key-under-the-master-key.md).
 """
 
 import base64
@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from idp.audit import row_hmac as audit_seal
+from idp.audit import row_hmac
 from idp.errors import OperatorError
 from idp.settings import Settings, settings
 
 KEY_BYTES = 32
 
-# A sealed secret: version, id of the root key, nonce, ciphertext with its tag.
+# An encrypted secret: version, id of the root key, nonce, ciphertext with its tag.
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 8
 _NONCE_BYTES = 12
@@ -32,7 +32,7 @@ _HEADER_BYTES = len(_VERSION) + _KEY_ID_BYTES + _NONCE_BYTES
 
 
 class SecretsError(OperatorError):
-    """The master key is missing or wrong, or a sealed secret is damaged. The message is for the operator."""
+    """The master key is missing or wrong, or an encrypted secret is damaged. The message is for the operator."""
 
 
 # The master key
@@ -91,7 +91,7 @@ def create_master_key(path: Path) -> None:
     """
     if path.exists():
         raise SecretsError(
-            f"{path} exists already. It is not replaced: nothing that was sealed with it could be opened again."
+            f"{path} exists already. It is not replaced: nothing that was encrypted with it could be decrypted again."
         )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def unlock(root_key: bytes | None) -> None:
     """Set the root key of this process; see :func:`idp.keys.root_key.unlock`. None removes it."""
     global _root_key  # noqa: PLW0603 -- one server a process (docs/decisions/0008-one-server-a-process.md)
     _root_key = root_key
-    audit_seal.use(_derive(root_key, "audit") if root_key is not None else None)
+    row_hmac.set_key(_derive(root_key, "audit") if root_key is not None else None)
 
 
 def root_key() -> bytes:
@@ -190,14 +190,14 @@ def derive_outside(purpose: str) -> bytes:
     return _derive(master_key(), f"outside:{purpose}")
 
 
-# Sealing
+# Encryption
 
 
 def _key_id() -> bytes:
     return derive("key-id")[:_KEY_ID_BYTES]
 
 
-def seal(plaintext: bytes, context: str) -> bytes:
+def encrypt(plaintext: bytes, context: str) -> bytes:
     """Encrypt a secret (AES-256-GCM). Decrypting needs the same context.
 
     Args:
@@ -208,18 +208,18 @@ def seal(plaintext: bytes, context: str) -> bytes:
     return header + AESGCM(derive("seal")).encrypt(nonce, plaintext, header + context.encode())
 
 
-def open(blob: bytes, context: str) -> bytes:  # noqa: A001
-    """Decrypt what :func:`seal` made for this context.
+def decrypt(blob: bytes, context: str) -> bytes:
+    """Decrypt what :func:`encrypt` made for this context.
 
     Raises:
         SecretsError: it is of another database, damaged, or of another context.
     """
     header, ciphertext = blob[:_HEADER_BYTES], blob[_HEADER_BYTES:]
     if len(header) < _HEADER_BYTES or not header.startswith(_VERSION):
-        raise SecretsError("A sealed secret in the database is damaged.")
+        raise SecretsError("An encrypted secret in the database is damaged.")
     if header[1 : 1 + _KEY_ID_BYTES] != _key_id():
-        raise SecretsError("A sealed secret in the database was sealed in another one.")
+        raise SecretsError("A secret in the database was encrypted in another one.")
     try:
         return AESGCM(derive("seal")).decrypt(header[-_NONCE_BYTES:], ciphertext, header + context.encode())
     except InvalidTag as error:
-        raise SecretsError("A sealed secret in the database is damaged or misplaced.") from error
+        raise SecretsError("An encrypted secret in the database is damaged or misplaced.") from error

@@ -77,7 +77,7 @@ async def queue(to: str, template: str, *, lifetime: int | None = None, void: bo
         mail_id,
         to,
         template,
-        vault.seal(content, _context(mail_id)),
+        vault.encrypt(content, _context(mail_id)),
         lifetime=float(lifetime or settings().mail_retry_lifetime),
         kept=float(settings().mail_kept),
         void=void,
@@ -181,7 +181,7 @@ async def _send(message: DueMessage) -> str:
     """
     if not message.live:
         raise MailRejectedError("It was too late to send it.")
-    content = msgspec.json.decode(vault.open(message.content, _context(message.id)))
+    content = msgspec.json.decode(vault.decrypt(message.content, _context(message.id)))
     i18n.locale.set(content["locale"])
     try:
         mail = compose(message.recipient, message.template, message_id=str(message.id), **content["context"])

@@ -309,14 +309,14 @@ async def cancel_flows(user_id: UUID) -> None:
 
 async def store_form(binding: BrowserBinding, form: Mapping[str, str]) -> None:
     """Store a form that needs the sign-in that now starts. It is encrypted, because it may hold secrets."""
-    sealed = vault.seal(msgspec.json.encode(form), _form_context(binding.id))
+    sealed = vault.encrypt(msgspec.json.encode(form), _form_context(binding.id))
     await repository.store_form(binding, sealed)
 
 
 async def stored_form(id: str, user_id: UUID) -> dict[str, str]:
     """The form that was stored with a flow which this user finished; empty if there is none."""
     sealed = await repository.stored_form(id, user_id)
-    return msgspec.json.decode(vault.open(sealed, _form_context(id)), type=dict[str, str]) if sealed else {}
+    return msgspec.json.decode(vault.decrypt(sealed, _form_context(id)), type=dict[str, str]) if sealed else {}
 
 
 def _form_context(id: str) -> str:

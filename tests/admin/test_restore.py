@@ -241,7 +241,7 @@ async def test_checkpoints_outside_tell_it_too(keys_dir: Path, tmp_path: Path) -
         patch.setenv("IDP_AUDIT_CHECKPOINT_FILE", str(path))
         settings.cache_clear()
         assert await restore.check(thoroughly=True) is None
-        await checkpoints.make(checkpoint_signer.sign)
+        await checkpoints.create(checkpoint_signer.sign)
         await checkpoint_export.write_file(path)
         assert await restore.check(thoroughly=True) is None
         await execute("DELETE FROM audit_checkpoint")

@@ -26,10 +26,10 @@ async def trail(own_database: str) -> Trail:
         for size in sizes:
             for number in range(size):
                 await record("sign_in", client_id=f"client {number}", detail={"reason": "ä", "rate": 0.5, "n": 1e3})
-            assert await checkpoints.make(checkpoint_signer.sign) is not None
+            assert await checkpoints.create(checkpoint_signer.sign) is not None
 
     # What making the key recorded has a checkpoint of its own.
-    assert await checkpoints.make(checkpoint_signer.sign) is not None
+    assert await checkpoints.create(checkpoint_signer.sign) is not None
     return write
 
 

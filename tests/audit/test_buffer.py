@@ -112,7 +112,7 @@ async def test_what_is_buffered_is_sealed(trail: Trail) -> None:
         token_issued("client_credentials", "shop", str(number))
     note("client_authentication", outcome="failure", client_id="a\0\ud800", detail={"reason": "\0"})
     await buffer.write()
-    assert await checkpoints.make(checkpoint_signer.sign) is not None
+    assert await checkpoints.create(checkpoint_signer.sign) is not None
     report = await verified()
     assert report.intact
     assert report.rows == 3
@@ -256,7 +256,7 @@ async def test_old_counts_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
             patched.setattr(clock, "offset", timedelta(days=-days))
             activity.count(kind)
     await activity.write()
-    await activity.forget()
+    await activity.delete_old()
     assert len(await fetch("SELECT FROM activity WHERE kind = $1", kind)) == 1
 
 

@@ -41,7 +41,7 @@ async def test_a_checkpoint_can_be_read_by_any_library(trail: Trail) -> None:
 
 
 async def test_of_nothing_no_checkpoint_is_made(trail: Trail) -> None:
-    assert await checkpoints.make(checkpoint_signer.sign) is None
+    assert await checkpoints.create(checkpoint_signer.sign) is None
     assert len(await statements()) == 1
 
 
@@ -53,7 +53,7 @@ async def test_when_one_is_due(trail: Trail, move_clock: MoveClock) -> None:
     # Whoever writes a time to come into the last one holds nothing up.
     await execute("UPDATE audit_checkpoint SET at = now() + interval '9 years'")
     assert await checkpoints.is_due()
-    await checkpoints.make(checkpoint_signer.sign)
+    await checkpoints.create(checkpoint_signer.sign)
     assert not await checkpoints.is_due()
 
 
@@ -72,7 +72,7 @@ async def test_a_row_that_came_late_is_in_the_next_one(trail: Trail) -> None:
     await trail(3)
     sealed.set()
     await task
-    assert await checkpoints.make(checkpoint_signer.sign) is not None
+    assert await checkpoints.create(checkpoint_signer.sign) is not None
     row = await fetchrow("SELECT seq, max(seq) OVER () AS last FROM audit_event WHERE client_id = 'slow'")
     assert row is not None
     assert row["seq"] == 5
@@ -83,7 +83,7 @@ async def test_two_at_once_leave_no_gap(trail: Trail, monkeypatch: pytest.Monkey
     monkeypatch.setattr(checkpoints, "MAX_ROWS", 7)
     for _ in range(60):
         await record("sign_in")
-    await asyncio.gather(*(checkpoints.make(checkpoint_signer.sign) for _ in range(12)))
+    await asyncio.gather(*(checkpoints.create(checkpoint_signer.sign) for _ in range(12)))
     found = await statements()
     assert [s.number for s in found] == list(range(1, len(found) + 1))
     assert [s.rows for s in found] == [1, *[7] * 8, 4]
@@ -98,7 +98,7 @@ async def test_one_that_was_interrupted_left_nothing(trail: Trail, monkeypatch: 
         await _interrupted(step, monkeypatch)
         assert len(await statements()) == 1
         assert await fetchrow("SELECT FROM audit_event WHERE seq > 1") is None
-    assert await checkpoints.make(checkpoint_signer.sign) is not None
+    assert await checkpoints.create(checkpoint_signer.sign) is not None
     assert (await verified()).intact
 
 
@@ -122,7 +122,7 @@ async def _interrupted(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("fetchrow", "fetch", "execute"):
             patched.setattr(repository, name, counted(getattr(repository, name)))
         with pytest.raises(asyncio.CancelledError):
-            await checkpoints.make(checkpoint_signer.sign)
+            await checkpoints.create(checkpoint_signer.sign)
 
 
 @pytest.mark.fault(14)
@@ -132,7 +132,7 @@ async def test_a_waiting_row_is_changed_and_its_hash_removed(trail: Trail) -> No
     assert (await verified()).intact
     await execute("UPDATE audit_event SET outcome = 'failure', hash = NULL WHERE seq IS NULL AND event = 'sign_in'")
     assert [problem.kind for problem in (await verified()).problems] == ["row_changed"]
-    made = await checkpoints.make(checkpoint_signer.sign)
+    made = await checkpoints.create(checkpoint_signer.sign)
     assert made is not None
     assert made.unsealed == 1
     (problem,) = (await verified()).problems

@@ -127,7 +127,7 @@ async def test_a_changed_row_that_is_to_be_sealed_anew() -> None:
     """Without its hash, the next checkpoint takes it; where it was stays empty."""
     async with transaction():
         await execute("UPDATE audit_event SET seq = NULL, hash = NULL, outcome = 'failure' WHERE seq = 9")
-        await checkpoints.make(checkpoint_signer.sign)
+        await checkpoints.create(checkpoint_signer.sign)
     report = await verified()
     assert {(p.kind, p.seq) for p in report.problems} == {("rows_missing", 9), ("rows_unsealed", LAST_SEQ + 1)}
 

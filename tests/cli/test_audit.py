@@ -27,7 +27,7 @@ async def own(own_cli: OwnCli, tmp_path: Path) -> Cli:
         for size in (2, 3):
             for _ in range(size):
                 await record("sign_in", client_id="=cmd|' /C calc'!A0", detail={"reason": 'a,"b"\n\'c'})
-            await checkpoints.make(checkpoint_signer.sign)
+            await checkpoints.create(checkpoint_signer.sign)
         await checkpoint_export.write_file(tmp_path / "checkpoints")
     return cli
 

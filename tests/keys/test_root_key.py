@@ -40,14 +40,14 @@ async def test_a_wrong_master_key_is_a_clear_error_and_makes_nothing(use_master_
 
 async def test_another_master_key_takes_over_and_nothing_is_lost(use_master_key: UseMasterKey) -> None:
     await lifecycle.ensure_signing_key()
-    sealed, new, old = vault.seal(b"secret", "place"), os.urandom(32), vault.master_key()
+    sealed, new, old = vault.encrypt(b"secret", "place"), os.urandom(32), vault.master_key()
     refresh_tokens = vault.derive("refresh-token")
     await root_key.rewrap(new)
     for key in (old, new):
         use_master_key(key)
         vault.unlock(None)
         await root_key.unlock()
-        assert vault.open(sealed, "place") == b"secret"
+        assert vault.decrypt(sealed, "place") == b"secret"
         await KeySet().load()
     assert await root_key.forget_others() == 1
     assert await root_key.forget_others() == 0
@@ -62,7 +62,7 @@ async def test_another_master_key_takes_over_and_nothing_is_lost(use_master_key:
 
 async def test_a_stranger_cannot_take_over(use_master_key: UseMasterKey) -> None:
     """Whoever writes to the database but has no master key gains nothing by a row of their own."""
-    sealed = vault.seal(b"secret", "place")
+    sealed = vault.encrypt(b"secret", "place")
     theirs = os.urandom(32)
     await execute(
         "INSERT INTO root_key (master_key_id, sealed, created_at) VALUES ($1, $2, now())",
@@ -70,7 +70,7 @@ async def test_a_stranger_cannot_take_over(use_master_key: UseMasterKey) -> None
         vault.wrap(os.urandom(32), theirs),
     )
     await root_key.unlock()
-    assert vault.open(sealed, "place") == b"secret"
+    assert vault.decrypt(sealed, "place") == b"secret"
 
 
 async def test_what_was_sealed_before_there_were_root_keys_still_opens() -> None:

@@ -110,33 +110,33 @@ def test_an_unreadable_master_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("plaintext", [b"", b"x", b"secret" * 1000])
 def test_a_secret_round_trips(plaintext: bytes) -> None:
-    blob = vault.seal(plaintext, CONTEXT)
-    assert vault.open(blob, CONTEXT) == plaintext
+    blob = vault.encrypt(plaintext, CONTEXT)
+    assert vault.decrypt(blob, CONTEXT) == plaintext
     assert len(plaintext) < 10 or plaintext not in blob
 
 
 def test_the_same_secret_is_sealed_differently_each_time() -> None:
-    assert vault.seal(b"secret", CONTEXT) != vault.seal(b"secret", CONTEXT)
+    assert vault.encrypt(b"secret", CONTEXT) != vault.encrypt(b"secret", CONTEXT)
 
 
 @pytest.mark.parametrize("context", ["", "signing_key.private_jwk:abd", "other.private_jwk:abc"])
 def test_a_secret_opens_only_in_its_place(context: str) -> None:
     with pytest.raises(SecretsError, match="damaged or misplaced"):
-        vault.open(vault.seal(b"secret", CONTEXT), context)
+        vault.decrypt(vault.encrypt(b"secret", CONTEXT), context)
 
 
 def test_another_root_key_is_named_as_the_reason() -> None:
-    blob = vault.seal(b"secret", CONTEXT)
+    blob = vault.encrypt(b"secret", CONTEXT)
     vault.unlock(bytes(32))
-    with pytest.raises(SecretsError, match="sealed in another one"):
-        vault.open(blob, CONTEXT)
+    with pytest.raises(SecretsError, match="encrypted in another one"):
+        vault.decrypt(blob, CONTEXT)
 
 
 def test_nothing_opens_before_the_root_key_does() -> None:
-    blob = vault.seal(b"secret", CONTEXT)
+    blob = vault.encrypt(b"secret", CONTEXT)
     vault.unlock(None)
     with pytest.raises(SecretsError, match="was not opened"):
-        vault.open(blob, CONTEXT)
+        vault.decrypt(blob, CONTEXT)
 
 
 # The root key
@@ -152,13 +152,13 @@ def test_a_root_key_opens_with_its_master_key_alone() -> None:
 
 
 def test_every_changed_or_missing_byte_is_seen() -> None:
-    blob = vault.seal(b"secret", CONTEXT)
+    blob = vault.encrypt(b"secret", CONTEXT)
     damaged = [blob[:end] for end in range(len(blob))]
     damaged += [blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :] for at in range(len(blob))]
     damaged.append(blob + b"\0")
     for other in damaged:
         with pytest.raises(SecretsError):
-            vault.open(other, CONTEXT)
+            vault.decrypt(other, CONTEXT)
 
 
 # Derived keys

@@ -34,7 +34,7 @@ async def repeatable(name: str, body: bytes, perform: Callable[[], Awaitable[Ans
     async with transaction():
         if await repository.claim_key(key, request_hash, KEPT):
             status, headers, content = await perform()
-            sealed = vault.seal(content, place)  # It may contain a new secret.
+            sealed = vault.encrypt(content, place)  # It may contain a new secret.
             await repository.store_response(key, int(status), msgspec.json.encode(headers).decode(), sealed)
             return status, headers, content
     stored = await repository.find_response(key)
@@ -43,4 +43,4 @@ async def repeatable(name: str, body: bytes, perform: Callable[[], Awaitable[Ans
             HTTPStatus.UNPROCESSABLE_ENTITY, "key-used", "This Idempotency-Key was used for another request."
         )
     headers = msgspec.json.decode(stored.headers, type=dict[str, str])
-    return HTTPStatus(stored.status), headers, vault.open(stored.body, place)
+    return HTTPStatus(stored.status), headers, vault.decrypt(stored.body, place)

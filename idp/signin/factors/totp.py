@@ -56,7 +56,7 @@ async def start_setup(user_id: UUID, holder: str, account_name: str) -> Setup:
         AlreadyEnabledError: there is a confirmed one.
     """
     row_id = ids.uuid7()
-    generated = vault.seal(pyotp.random_base32().encode(), _context(row_id))
+    generated = vault.encrypt(pyotp.random_base32().encode(), _context(row_id))
     stored = await repository.start_totp(row_id, user_id, holder, generated)
     if stored is None:
         raise AlreadyEnabledError
@@ -66,7 +66,7 @@ async def start_setup(user_id: UUID, holder: str, account_name: str) -> Setup:
 
 
 def _open(stored: SealedSecret) -> str:
-    return vault.open(stored.secret, _context(stored.id)).decode()
+    return vault.decrypt(stored.secret, _context(stored.id)).decode()
 
 
 def _qr_svg(text: str) -> str:
@@ -83,7 +83,7 @@ async def confirm(user_id: UUID, holder: str, code: str) -> bool:
 async def import_secret(user_id: UUID, secret: str) -> None:
     """Enable an app whose secret comes from another system, for a new user. In the caller's transaction."""
     row_id = ids.uuid7()
-    await repository.insert_totp(row_id, user_id, vault.seal(secret.encode(), _context(row_id)))
+    await repository.insert_totp(row_id, user_id, vault.encrypt(secret.encode(), _context(row_id)))
 
 
 async def verify(user_id: UUID, code: str) -> bool:
