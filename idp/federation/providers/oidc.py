@@ -48,7 +48,7 @@ class OpenIDProvider:
         "nonce": "Puts the nonce into its ID tokens (no: it does not)",
         "pkce": "Knows PKCE (no: it does not)",
     }
-    #: Whether it signs people in anew when it is asked to, and says when it did.
+    #: Whether it reauthenticates on request and reports ``auth_time``.
     reauthenticates: ClassVar[bool] = True
 
     # Methods that kinds override
