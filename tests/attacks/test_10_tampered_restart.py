@@ -173,10 +173,11 @@ async def test_10_another_browser_cannot_go_on(
     assert "code" in answer.parameters
 
 
-#: Other connections than our own that want to change a row that somebody holds. $1 table
+#: Connections that wait for a lock, either to change a row of a table or to lock the user before that. $1 table
 WAITING = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%UPDATE ' || $1 || '%'
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+      AND (query LIKE '%UPDATE ' || $1 || '%' OR query LIKE '%FROM users %FOR NO KEY UPDATE%')
 """
 
 
