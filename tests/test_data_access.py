@@ -20,9 +20,6 @@ NOT_YET: frozenset[str] = frozenset(
         "idp.admin.lists",
         "idp.admin.restore",
         "idp.housekeeping",
-        "idp.http.health",
-        "idp.selfservice.data",
-        "idp.selfservice.devices",
     }
 )
 

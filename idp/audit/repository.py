@@ -118,6 +118,10 @@ FILTERS = {
     "token_user_id": f"{_TOKEN_ISSUED} jsonb_build_array(jsonb_build_object('user_id', {{}}::text))",
 }
 _EVENTS = f"SELECT {_EVENT} FROM audit_event WHERE at >= $1 AND at < $2"  # noqa: S608
+_EVENTS_OF_USER = """
+SELECT at, event, outcome, client_id, session_id AS sid, ip_address FROM audit_event
+WHERE user_id = $1 AND event <> 'token_issued' ORDER BY at DESC LIMIT $2
+"""
 _PROOF = """
 SELECT e.hash, c.number, c.at FROM audit_event AS e
 LEFT JOIN audit_checkpoint AS c ON e.seq BETWEEN c.first_seq AND c.last_seq WHERE e.id = $1
@@ -203,6 +207,17 @@ class Event(msgspec.Struct, frozen=True):
     seq: int | None
 
 
+class ExportedEvent(msgspec.Struct, frozen=True):
+    """An event in the export of a user's data."""
+
+    at: datetime
+    event: str
+    outcome: str
+    client_id: str | None
+    sid: UUID | None
+    ip_address: str
+
+
 class Proof(msgspec.Struct, frozen=True):
     """The hash of an event, and number and time of the checkpoint that covers it."""
 
@@ -270,6 +285,11 @@ async def events(
 def _predicates(filters: Mapping[str, str], first: int) -> str:
     """The predicates of filters, whose values are the parameters from this number on."""
     return "".join(f" AND {FILTERS[name].format(f'${n}')}" for n, name in enumerate(filters, start=first))
+
+
+async def events_of_user(user_id: UUID, limit: int) -> list[ExportedEvent]:
+    """Return the most recent events of a user, newest first, without issued tokens."""
+    return many(ExportedEvent, await fetch(_EVENTS_OF_USER, user_id, limit))
 
 
 async def proof(event_id: UUID) -> Proof | None:

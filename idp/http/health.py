@@ -10,7 +10,7 @@ from litestar import Request, Response, get
 from idp.http.access import Access
 from idp.http.middleware import ALWAYS
 from idp.infra.db import cache_invalidation, outages
-from idp.infra.db.engine import fetchrow
+from idp.infra.db.engine import is_writable
 from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
 from idp.settings import settings
 
@@ -28,8 +28,6 @@ LACKING_SECONDS = 15.0
 CHECKS: dict[str, Callable[[], bool]] = {}
 #: Conditions that an operator should look at, by the warning that is reported. Set by the application.
 WARNINGS: dict[str, Callable[[], bool]] = {}
-
-_WRITABLE = "SELECT current_setting('transaction_read_only') = 'off' AS writable"
 
 
 @get("/health/live", opt={"access": Access.PUBLIC, "quiet": ALWAYS} | WITHOUT_DATABASE)
@@ -66,11 +64,11 @@ async def ready(_: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
 async def _database_reasons() -> list[str]:
     try:
         readiness.require({})
-        row = await asyncio.wait_for(fetchrow(_WRITABLE), READY_TIMEOUT_SECONDS)
+        writable = await asyncio.wait_for(is_writable(), READY_TIMEOUT_SECONDS)
     except Exception as error:
         found = outages.outage(error) or outages.LOST
         return [found.reason]
-    if row is None or not row["writable"]:
+    if not writable:
         return [outages.READ_ONLY.reason]
     if outages.observed(outages.RESOURCES, LACKING_SECONDS):
         return [outages.RESOURCES.reason]

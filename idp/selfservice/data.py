@@ -11,12 +11,13 @@ from idp.accounts.claims import claims_of
 from idp.accounts.last_owner import LastOwnerError
 from idp.accounts.profile import delete_user
 from idp.accounts.tables import User
+from idp.audit import repository as trail
 from idp.audit.events import record
 from idp.federation.repository import identities_of
 from idp.http import cookies
 from idp.http.access import Access
 from idp.http.pages import page
-from idp.infra.db.engine import fetch, transaction
+from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.oauth import consent
@@ -24,20 +25,14 @@ from idp.oauth.scopes import CLAIMS
 from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
 from idp.selfservice.security_mails import notify_change
 from idp.settings import settings
+from idp.signin import repository as sessions
 from idp.signin.factors import passkeys
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
 PATH = "/account/data"
-
-_SESSIONS = """
-    SELECT id AS sid, auth_time, amr, acr, user_agent, ip_address, created_at, last_seen_at, ended_at
-    FROM session WHERE user_id = $1 ORDER BY created_at
-"""
-_EVENTS = """
-    SELECT at, event, outcome, client_id, session_id AS sid, ip_address FROM audit_event
-    WHERE user_id = $1 AND event <> 'token_issued' ORDER BY at DESC LIMIT 10000
-"""
+#: Most recent events in an export.
+EXPORTED_EVENTS = 10_000
 
 
 @get(PATH, opt=PAGE)
@@ -83,8 +78,8 @@ async def export(user: User) -> dict[str, Any]:
             for identity in await identities_of(user.id)
         ],
         "consents": await consent.authorized_applications(user.id),
-        "sessions": [dict(row) for row in await fetch(_SESSIONS, user.id)],
-        "events": [dict(row) for row in await fetch(_EVENTS, user.id)],
+        "sessions": await sessions.all_sessions(user.id),
+        "events": await trail.events_of_user(user.id, limit=EXPORTED_EVENTS),
     }
 
 

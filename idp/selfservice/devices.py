@@ -9,25 +9,18 @@ from litestar.params import FromPath
 from idp.audit.events import record
 from idp.http.access import Access
 from idp.http.pages import see_other
-from idp.infra.db.engine import fetch, transaction
+from idp.infra.db.engine import transaction
 from idp.infra.geoip import device, place
 from idp.oauth import sign_out
 from idp.oauth.sign_out import sign_out_user
 from idp.selfservice.account_page import account_page, require_form, require_session
 from idp.settings import settings
-from idp.signin import sessions
+from idp.signin import repository, sessions
 from idp.signin.http import browser_of, session_cookie
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
 PATH = "/account/sessions"
-
-_LIST = """
-    SELECT id, user_agent, ip_address, auth_time, last_seen_at FROM session
-    WHERE user_id = $1 AND ended_at IS NULL AND expires_at > now()
-      AND last_seen_at > now() - make_interval(secs => $2)
-    ORDER BY last_seen_at DESC LIMIT 100
-"""
 
 
 @get(PATH, opt=PAGE)
@@ -36,17 +29,16 @@ async def show_sessions(request: AnyRequest) -> Response[Any]:
     account = await require_session(request, PATH)
     if isinstance(account, Response):
         return account
-    rows = await fetch(_LIST, account.user.id, settings().session_idle_lifetime)
     found = [
         {
-            "id": row["id"],
-            "device": device(row["user_agent"]),
-            "place": place(row["ip_address"]),
-            "last_seen_at": row["last_seen_at"],
-            "auth_time": row["auth_time"],
-            "this_one": row["id"] == account.session.id,
+            "id": session.id,
+            "device": device(session.user_agent),
+            "place": place(session.ip_address),
+            "last_seen_at": session.last_seen_at,
+            "auth_time": session.auth_time,
+            "this_one": session.id == account.session.id,
         }
-        for row in rows
+        for session in await repository.active_sessions(account.user.id, settings().session_idle_lifetime)
     ]
     return account_page(request, "sessions", account, sessions=found)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.infra.db.rows import one
+from idp.infra.db.rows import many, one
 from idp.signin.browser import Browser, BrowserBinding
 from idp.signin.factors.repository import FACTOR_COLUMNS
 from idp.signin.subject import SignInSubject
@@ -59,6 +59,30 @@ class SessionRow(msgspec.Struct, frozen=True):
     stale: bool
 
 
+class ActiveSession(msgspec.Struct, frozen=True):
+    """A live session, as its user sees it."""
+
+    id: UUID
+    user_agent: str
+    ip_address: str
+    auth_time: datetime
+    last_seen_at: datetime
+
+
+class ExportedSession(msgspec.Struct, frozen=True):
+    """A session in the export of a user's data."""
+
+    sid: UUID
+    auth_time: datetime
+    amr: list[str]
+    acr: str
+    user_agent: str
+    ip_address: str
+    created_at: datetime
+    last_seen_at: datetime
+    ended_at: datetime | None
+
+
 class LockedSession(msgspec.Struct, frozen=True):
     """The sign-in of a session that is locked. ``age`` is in seconds."""
 
@@ -100,6 +124,16 @@ _LOCK_SESSION = """
       AND s.id = $2 AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
     FOR NO KEY UPDATE OF u FOR SHARE OF s
 """
+_ACTIVE_SESSIONS = """
+    SELECT id, user_agent, ip_address, auth_time, last_seen_at FROM session
+    WHERE user_id = $1 AND ended_at IS NULL AND expires_at > now()
+      AND last_seen_at > now() - make_interval(secs => $2)
+    ORDER BY last_seen_at DESC LIMIT 100
+"""
+_ALL_SESSIONS = """
+    SELECT id AS sid, auth_time, amr, acr, user_agent, ip_address, created_at, last_seen_at, ended_at
+    FROM session WHERE user_id = $1 ORDER BY created_at
+"""
 _INSERT_SESSION = """
     INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, user_agent, ip_address,
                          created_at, last_seen_at, expires_at)
@@ -125,6 +159,16 @@ _CONSUME_CHALLENGE = """
     WHERE s.id = $1 AND old.id = s.id AND s.challenge IS NOT NULL AND s.ended_at IS NULL AND s.expires_at > now()
     RETURNING old.challenge
 """
+
+
+async def active_sessions(user_id: UUID, idle_lifetime: float) -> list[ActiveSession]:
+    """Return the live sessions of a user, the most recently used first, at most 100."""
+    return many(ActiveSession, await fetch(_ACTIVE_SESSIONS, user_id, idle_lifetime))
+
+
+async def all_sessions(user_id: UUID) -> list[ExportedSession]:
+    """Return every stored session of a user, oldest first."""
+    return many(ExportedSession, await fetch(_ALL_SESSIONS, user_id))
 
 
 async def find_session(token_hash: bytes, idle_lifetime: float, precision: timedelta) -> SessionRow | None:

@@ -266,6 +266,12 @@ async def ping() -> None:
     await fetchrow("SELECT 1")
 
 
+async def is_writable() -> bool:
+    """Return whether the database accepts writes. A standby does not."""
+    row = await fetchrow("SELECT current_setting('transaction_read_only') = 'off' AS writable")
+    return row is not None and bool(row["writable"])
+
+
 async def execute(statement: str, *arguments: object) -> int:
     """Run one statement and return how many rows it changed."""
     _, status = await _run(statement, arguments)
