@@ -45,7 +45,7 @@ def _broken(page: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_names_exists(page: Path) -> None:
-    if page.name == "CHANGELOG.md" or "\nSucceeded by [" in page.read_text():
+    if page.name == "CHANGELOG.md" or "\nSuperseded by [" in page.read_text():
         return  # history may name what is gone
     assert list(_names(page)) == []
 
