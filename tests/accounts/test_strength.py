@@ -94,9 +94,9 @@ def test_there_is_a_sentence_for_all_that_can_be_wrong() -> None:
 def test_a_password_made_to_be_slow_is_not() -> None:
     """Whatever can stand for two letters doubles the readings of a word; they are counted while the loop stands."""
     hostile = "4@8({[<369&#!1/|0$5+7%2z" * 40
-    began = time.perf_counter()
+    began = time.process_time()
     estimate(hostile, [hostile, "@".join("abc" * 100)])
-    assert time.perf_counter() - began < 0.3
+    assert time.process_time() - began < 0.3
 
 
 @settings(max_examples=200, deadline=None)
