@@ -26,7 +26,7 @@ ROUND = 2000
 BATCH, FIRST_BATCH = 100, 25
 #: How long rows should be locked, in seconds: a batch that took longer is followed by a smaller one.
 LOCKED_SECONDS = 0.01
-#: How long a pause is, in terms of the work before it: whoever waits for the same disk and index pages goes first.
+#: Length of a pause as a multiple of the work before it, so that requests get the disk and the index pages first.
 PAUSE = 2
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 

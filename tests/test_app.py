@@ -47,7 +47,7 @@ async def test_a_database_that_hangs_does_not_hold_a_start_up(
     monkeypatch.setattr(app, "open_pool", hangs)
     monkeypatch.setattr(app, "close_pool", closed)
     monkeypatch.setattr(app, "FIRST_ATTEMPT_SECONDS", 0.01)
-    monkeypatch.setattr(app, "_say_that_it_serves", joined.set)
+    monkeypatch.setattr(app, "_log_serving", joined.set)
     nobody: Any = None
     try:
         async with isolated(await cluster.create_database(template)), app.lifespan(nobody):

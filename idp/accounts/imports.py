@@ -157,7 +157,7 @@ def _validate(record: Record, seen: dict[int, int]) -> _NewUser:
     if values.get("sub") not in (None, ""):
         unique.append(("sub", row["id"]))
     unique += [("account elsewhere", identity) for identity in new.identities]
-    # 64-bit hashes instead of the values: of a million records two collide once in ten million imports.
+    # 64-bit hashes replace the values. In an import of a million records, the chance of a collision is about 1 in 10^7.
     for what, value in unique:
         first = seen.setdefault(hash((what, str(value))), record.line)
         if first != record.line:

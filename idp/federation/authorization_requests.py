@@ -27,7 +27,7 @@ class StoredRequest(NamedTuple):
 
     @property
     def request(self) -> AuthorizationRequest:
-        """The request as the provider's response is checked against it."""
+        """The request that the provider's response is checked against."""
         nonce, verifier = _derived(self.state, "nonce"), _derived(self.state, "code_verifier")
         return AuthorizationRequest(self.state, nonce, verifier, acr=self.acr, auth_after=self.auth_after)
 

@@ -49,7 +49,7 @@ async def _cached(url: str) -> dict[str, Any]:
 
 
 async def _refetched(url: str) -> dict[str, Any]:
-    """As :func:`_cached`, but fetched again unless that happened within ``REFETCH_AFTER`` seconds."""
+    """Fetch again and cache, at most once in ``REFETCH_AFTER`` seconds. Otherwise return the cached content."""
     kept, now = _cache.get(url), time.monotonic()
     if kept is not None and now - kept.refetched < REFETCH_AFTER:
         return kept.content

@@ -11,7 +11,7 @@ from idp.infra.db.rows import many, one
 
 #: Seconds added to every wait: clocks differ between machines, and a response is cached from when it arrives.
 MARGIN = 60
-#: Maximum of instances stored for one resource server.
+#: Maximum number of instances stored for one resource server.
 MAX_INSTANCES = 1_000
 #: Seconds of operation after which the number of the database rises by one.
 STEP_SECONDS = 5
@@ -28,7 +28,7 @@ _FIND_KEY = "SELECT public_jwk, private_jwk FROM signing_key WHERE kid = $1"
 _ACTIVE_KID = f"SELECT kid FROM signing_key WHERE {_ACTIVE} ORDER BY activates_at DESC LIMIT 1"  # noqa: S608
 _PENDING_KEY = f"SELECT kid, deadline_at FROM signing_key WHERE {_PENDING}"  # noqa: S608
 
-# Active since a minute ago, so that a replica whose clock is behind can sign with it too.
+# The activation time is a minute in the past, so that a replica with a slow clock can sign with the key too.
 # $1 alg  $2 kid  $3 public_jwk  $4 private_jwk
 _CREATE_FIRST = f"""
 INSERT INTO signing_key (kid, alg, public_jwk, private_jwk, created_at, activates_at)
@@ -121,7 +121,7 @@ SELECT kid FROM signing_key WHERE destroyed_at IS NULL AND retires_at < now() - 
 # verifies. One that has fetched once has no known period and counts as live for a day.
 _LIVE = "f.last_at > now() - make_interval(secs => coalesce(greatest(3 * f.period, 3600), 86400))"
 _OF_SERVER = "f.resource_server = s.identifier"
-# Whether the resource server s has fetched the key k: an instance has, and every live one has.
+# Whether the resource server s has fetched the key k: at least one instance has, and so has every live instance.
 _SEEN = f"""(
     EXISTS (SELECT FROM jwks_fetch AS f WHERE {_OF_SERVER} AND k.kid = ANY (f.kids))
     AND NOT EXISTS (SELECT FROM jwks_fetch AS f WHERE {_OF_SERVER} AND NOT k.kid = ANY (f.kids) AND {_LIVE})
@@ -283,7 +283,7 @@ class Instance(msgspec.Struct, frozen=True):
 
     Attributes:
         fetches: number of its fetches of the JWKS.
-        period: smoothed seconds between its fetches, which is how long it caches. None before the second.
+        period: smoothed seconds between its fetches, which is how long it caches. None before the second fetch.
         live: whether a new key waits for it. False after a long time without a fetch.
     """
 
@@ -362,7 +362,7 @@ async def activate(kid: str, overlap: float) -> ActivatedKey | None:
     """Activate a pending key; its predecessor retires. Returns None if no pending key has this ``kid``.
 
     Args:
-        overlap: seconds for which the predecessor stays published at least.
+        overlap: minimum seconds for which the predecessor stays published.
     """
     return one(ActivatedKey, await fetchrow(_ACTIVATE, kid, overlap))
 
@@ -388,7 +388,7 @@ async def published_keys() -> list[PublishedKey]:
 
 
 async def retired_jwks(seconds: float) -> list[str]:
-    """The public parts of keys that retired in the last so many seconds and were not revoked."""
+    """The public parts of keys that retired within the last ``seconds`` and were not revoked."""
     return [row["public_jwk"] for row in await fetch(_RETIRED, seconds)]
 
 
@@ -417,7 +417,7 @@ async def extend_publication() -> None:
 
 
 async def old_algorithms(seconds: float) -> list[str]:
-    """The algorithms whose active key is older than so many seconds and has no pending successor."""
+    """The algorithms whose active key is older than ``seconds`` and has no pending successor."""
     return [row["alg"] for row in await fetch(_OLD, seconds)]
 
 
@@ -506,5 +506,5 @@ async def advance() -> Position | None:
 
 
 async def begin_epoch(epoch: int, number: int) -> Position:
-    """Begin an epoch, at least with these numbers."""
+    """Begin an epoch. Its epoch and number are at least these values."""
     return many(Position, await fetch(_BEGIN_EPOCH, epoch, number))[0]

@@ -43,7 +43,7 @@ class _LogoutRequest:
     Attributes:
         client: the client, if the request names it.
         sid: the session that the hint names.
-        doubtful: the hint cannot be verified, so the user is asked, as without a hint.
+        doubtful: the request has a hint that cannot be verified. The user is asked to confirm, as without a hint.
         location: where the browser goes afterwards; None for a page of this server.
     """
 
@@ -88,7 +88,7 @@ class _LogoutRequest:
         if uri is None:
             return None
         if self.client is None and self.doubtful:
-            # The user signs out all the same, and is not redirected.
+            # The user can still sign out, but is not redirected.
             return None
         if self.client is None:
             raise _refused(

@@ -64,7 +64,7 @@ OIDC_OP_JWKS_ENDPOINT = "{issuer}/.well-known/jwks.json\"""",
 
 
 def _node(issuer: str, client_id: str, secret: str, uri: str, scope: str) -> Snippets:
-    # The library refuses http, also for the loopback address.
+    # The library refuses http, even for the loopback address.
     insecure = ", undefined, {\n  execute: [client.allowInsecureRequests],\n}" if issuer.startswith("http://") else ""
     return [
         (

@@ -16,9 +16,9 @@ from idp.infra.db.engine import engine, fetch, lines
 from idp.infra.db.named_queries import in_order
 from idp.infra.db.outages import outage
 
-#: As many runs of one statement are under way in one process: one is answered while the next one starts.
+#: Maximum concurrent runs of one statement in a process: one is answered while the next one starts.
 MAX_RUNS = 2
-#: As many requests share one run.
+#: Maximum number of requests that share one run.
 MAX_SHARING = 64
 
 Values = tuple[Any, ...]

@@ -80,7 +80,7 @@ async def _redeem(client: Client, redemption: CodeRedemption) -> Grant | None:
 
 
 async def _refused(redemption: CodeRedemption) -> OAuthError:
-    """The error of a refused code, after the family was revoked if this was a second use."""
+    """Return the error for a refused code. A second use of a code revokes its family first."""
     code_hash, client_id, resource = redemption.code_hash, redemption.client_id, redemption.resource
     if resource and await repository.is_code_for_other_resources(code_hash, client_id, resource):
         return InvalidTargetError("The resource is not one of those granted.")

@@ -1,4 +1,4 @@
-"""Every grant of the token endpoint. Discovery, validation, console and metrics read this list."""
+"""The grants of the token endpoint. Discovery, client validation and the console read this list."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,6 +1,7 @@
 """Signing in with an identity at an upstream provider, and finding its account here.
 
-Only issuer and subject identify the account. A new identity must prove an address, or the account that has it already.
+Issuer and subject alone identify the account. For an identity that is not linked yet, the user proves an address, or
+signs in to the account that already has the address.
 """
 
 from typing import Any
@@ -61,7 +62,7 @@ async def context(flow: Flow) -> dict[str, Any]:
 
 
 async def verify(flow: Flow, fields: Fields, browser: Browser) -> ExternalIdentity | Fields:
-    """The identity in the provider's response; or send a mail if one is asked for, and return the fields unchanged."""
+    """Return the identity from the provider's response. If a mail was requested, send it and return the fields."""
     if fields.get("action") == "send" and "state" not in fields and flow.identity is not None:
         sent_to = await email_proofs.pending_email(Purpose.UPSTREAM, flow.binding.id)
         await _send(flow, fields.get("username") or sent_to or "", browser)
@@ -100,7 +101,7 @@ async def identify(fields: Fields, *, flow_id: str | None = None, session_id: UU
 
 
 async def record_failure(provider: Upstream, error: UpstreamError) -> None:
-    """Tell the operator why an upstream sign-in failed: the kind of error, and the check that failed."""
+    """Log and record why an upstream sign-in failed: the reason, and the check that failed."""
     log.warning("upstream_failed", reason=error.reason, error=str(error), host=urlsplit(provider.issuer).hostname)
     detail = {"upstream": provider.id, "reason": error.reason, "check": str(error)}
     await record("upstream_failed", outcome="failure", detail=detail, limit_key=unauthenticated_limit.limit_key())
