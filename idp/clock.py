@@ -7,7 +7,7 @@ offset = timedelta()
 
 
 def system() -> datetime:
-    """What the clock of this machine shows, which may differ from the database's."""
+    """Return the time of this machine, which may differ from the database's."""
     return datetime.now(UTC)
 
 

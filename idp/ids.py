@@ -23,5 +23,5 @@ def random_token() -> str:
 
 
 def digest(secret: str) -> bytes:
-    """What is stored of a random secret: its SHA-256. Never for passwords or short codes."""
+    """Return the SHA-256 of a random secret, for storage. Never for passwords or short codes."""
     return hashlib.sha256(secret.encode()).digest()

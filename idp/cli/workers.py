@@ -1,4 +1,4 @@
-"""The worker processes of `idp serve`: how Granian runs them, and how they end."""
+"""The worker processes of `idp serve`: started, supervised and stopped by Granian with a few changes."""
 
 import gc
 import multiprocessing
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: A worker that lived for so many seconds had started.
+#: Seconds after which a worker counts as started.
 STARTED_AFTER = 10.0
-#: So many failed starts of each worker, with none that ever succeeded, end the server.
+#: Failed starts per worker after which the server exits if no worker has ever started.
 FAILED_STARTS = 3
-#: Seconds before a worker that died soon after its start starts again: doubled with each death, up to the last.
+#: Seconds before a crashing worker is restarted: doubled with each crash, up to the longest.
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
-#: Files that a worker has open besides its connections to clients.
+#: Open files of a worker besides its client connections.
 OTHER_FILES = 256
 
 
 def granian_options() -> dict[str, Any]:
-    """How Granian serves, whatever it serves."""
+    """Return the options of Granian that every server uses."""
     from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
     from granian.log import LogLevels
 
@@ -42,7 +42,7 @@ def granian_options() -> dict[str, Any]:
         "interface": Interfaces.ASGI,
         "http": HTTPModes.http1,
         "loop": Loops.uvloop,
-        # In the other mode the end of a worker may be waited for in vain (Granian's issue 900).
+        # In the other mode a worker may never exit (Granian's issue 900).
         "runtime_mode": RuntimeModes.st,
         "websockets": False,
         "log_level": LogLevels.warning,
@@ -50,9 +50,9 @@ def granian_options() -> dict[str, Any]:
 
 
 def connection_limit(config: Settings) -> int:
-    """How many connections a worker holds at a time: as many as the settings say, if it may have so many files open.
+    """Return the maximum number of connections of a worker: the setting, reduced if the limit of open files is lower.
 
-    The soft limit of open files is raised as far as that needs and the hard one allows.
+    The soft limit is raised as far as needed and the hard limit allows.
     """
     wanted = config.max_connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -66,10 +66,10 @@ def connection_limit(config: Settings) -> int:
 
 
 def run(config: Settings, prepare: "Prepare | None" = None) -> None:
-    """Run the workers until this process is told to stop, and see to it that they end.
+    """Run the workers until this process is told to stop, and stop them.
 
     Args:
-        prepare: what a worker has to do to the database before it joins it.
+        prepare: prepares the database before a worker joins it.
 
     Raises:
         SystemExit: no worker has ever started.
@@ -83,7 +83,7 @@ def run(config: Settings, prepare: "Prepare | None" = None) -> None:
     if multiprocessing.get_start_method() == "fork":
         from idp.app import create_app
 
-        # Made once, and shared by all workers; a collector that looks at it would make a copy for each.
+        # Created once and shared by the forked workers. A collection would copy its memory pages in each of them.
         app = create_app(prepare)
         gc.freeze()
     server = _server()(
@@ -92,11 +92,11 @@ def run(config: Settings, prepare: "Prepare | None" = None) -> None:
         port=config.port,
         workers=config.workers,
         workers_kill_timeout=config.drain_timeout,
-        # Granian would stop accepting at its backlog divided by the workers, and idle connections would stop it.
+        # Granian's default is its backlog divided by the workers, which idle connections can exhaust.
         backpressure=connection_limit(config),
         http1_settings=HTTP1Settings(header_read_timeout=config.header_timeout * 1000),
         respawn_failed_workers=not config.dev,
-        # What Granian has to say goes the way of all other logs.
+        # Granian's messages go to the log of the application.
         log_dictconfig={"loggers": {"_granian": {"propagate": True}}},
         **granian_options(),
     )
@@ -104,7 +104,7 @@ def run(config: Settings, prepare: "Prepare | None" = None) -> None:
 
     @server.on_startup
     def keep_hangup() -> None:
-        # Granian would take the end of its terminal for a wish to reload.
+        # Granian reloads on SIGHUP. A closed terminal must stop it instead.
         ignored = hangup is signal.SIG_IGN
         signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else server.signal_handler_interrupt)
 
@@ -112,11 +112,11 @@ def run(config: Settings, prepare: "Prepare | None" = None) -> None:
 
 
 class Restarts:
-    """When the workers that died start again, by the index of each.
+    """Plans the restarts of crashed workers, by their index.
 
-    Granian ends the server when a worker dies twice within seconds, which takes the healthy ones along. Here a worker
-    starts again at once; one that keeps dying waits longer each time. The server ends only where no worker has ever
-    started: then the cause is not an accident.
+    Granian stops the server when a worker dies twice within seconds, which stops the healthy workers too. Here a worker
+    is restarted at once, and with a growing delay if it keeps crashing. The server exits only if no worker has ever
+    started.
     """
 
     def __init__(self) -> None:
@@ -142,27 +142,27 @@ class Restarts:
         self.due[index] = now + (min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(deaths, 10)) if deaths > 1 else 0)
 
     def started(self) -> None:
-        """Note that some worker lives long enough to have started."""
+        """Record that a worker has started."""
         self._has_started = True
 
     def hopeless(self, workers: int) -> bool:
-        """Whether each of so many workers has failed to start several times, and none has ever started."""
+        """Return whether every worker failed to start several times and none has ever started."""
         return not self._has_started and self._failed_starts >= FAILED_STARTS * workers
 
     def take(self, now: float) -> list[int]:
-        """The workers whose time has come."""
+        """Return the workers that are due for a restart, and forget them."""
         due = [index for index, at in self.due.items() if at <= now]
         for index in due:
             del self.due[index]
         return due
 
     def wait(self, now: float) -> float | None:
-        """Seconds until the next is due; None: none waits."""
+        """Return the seconds until the next restart; None if there is none."""
         return max(0.0, min(self.due.values()) - now) if self.due else None
 
 
 def _server() -> "type[MPServer]":
-    """Granian's server, which restarts workers as :class:`Restarts` says."""
+    """Return Granian's server with the restarts of :class:`Restarts`."""
     from granian.server.mp import MPServer
 
     class Supervisor(MPServer):
@@ -170,7 +170,7 @@ def _server() -> "type[MPServer]":
             restarts = Restarts()
             while True:
                 self.main_loop_interrupt.wait(restarts.wait(time.monotonic()))
-                # Before the lists are read, so that what happens meanwhile wakes the next wait.
+                # Cleared before the lists are read, so that a later event wakes the next wait.
                 self.main_loop_interrupt.clear()
                 if self.interrupt_signal:
                     return
@@ -185,7 +185,7 @@ def _server() -> "type[MPServer]":
                     restarts.note(index, now - worker.birth, worker.inner.exitcode, now)
                 if restarts.hopeless(self.workers):
                     log.error("workers_cannot_start", workers=self.workers)
-                    # What makes the shutdown end with a failure.
+                    # Makes the shutdown exit with an error.
                     self.interrupt_children.extend(died)
                     return
                 self._respawn_workers(restarts.take(now), spawn_target, target_loader)
@@ -194,9 +194,9 @@ def _server() -> "type[MPServer]":
 
 
 def _start(worker: "WorkerProcess") -> None:
-    """Start a worker, to which SIGTERM comes when it can act on it.
+    """Start a worker with SIGTERM blocked until it can handle it.
 
-    Until then it would do as its parent, a copy of which it begins as, and only make a note that nobody there reads.
+    A forked worker starts with the parent's handler, which only sets a flag that nothing in the worker reads.
     """
     from granian.server.common import AbstractWorker
 
@@ -208,27 +208,27 @@ def _start(worker: "WorkerProcess") -> None:
 
 
 def _join(worker: "WorkerProcess", timeout: float | None = None) -> None:
-    """Wait for the end of a worker.
+    """Wait until a worker has exited.
 
-    In place of Granian's own method: a thread of Granian's waits for the same process, and only one of the two is told
-    its end. The other took it for alive a millisecond later, said that it refuses to stop, and killed it.
+    Replaces Granian's method: a thread of Granian waits for the same process, and only one of the two waits is told of
+    the exit. The other one would take the worker for alive, log that it refuses to stop, and kill it.
     """
     if connection.wait([worker.inner.sentinel], timeout):
-        # It has closed its files, so it ends now.
+        # It has closed its files and exits now.
         while worker.inner.is_alive():
             time.sleep(0.001)
 
 
 def _application(app: "ASGIApp | None", prepare: "Prepare | None") -> "ASGIApp":
-    """What a worker serves. This is the first that runs in its process.
+    """Return the application of a worker. This is the first code that runs in its process.
 
     Args:
-        app: if it is made already.
+        app: the application, if it was created before the fork.
         prepare: see :func:`run`.
     """
     from granian import _signals
 
-    # Ctrl-C reaches every process of the terminal. Its parent acts on it and tells the worker.
+    # Ctrl-C reaches every process of the terminal. The parent handles it and stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(signal.SIGTERM)
     _signals.set_loop_signals = _listen
@@ -240,11 +240,11 @@ def _application(app: "ASGIApp | None", prepare: "Prepare | None") -> "ASGIApp":
 
 
 def _listen(loop: AbstractEventLoop) -> Any:
-    """Hear of SIGTERM from now on, once.
+    """Handle the first SIGTERM from now on.
 
-    Granian's own function, in place of which this stands, passes on every signal, and blocks for ever on one that
-    comes while it takes in another. A service manager signals every process, and then the parent does so again. It
-    also asks the loop to listen, which is deaf between its runs, the last of which begins after the start.
+    Replaces Granian's function, which passes on every signal and deadlocks on a signal that arrives while it handles
+    another: a service manager signals every process, and then the parent does so again. Granian also uses the loop's
+    signal handlers, which do not run between two runs of the loop.
     """
     from granian._granian import WorkerSignal
 

@@ -77,7 +77,7 @@ def _wants_page(request: AnyRequest) -> bool:
 
 
 def bearer_challenge(error: BearerError) -> str:
-    """What the client lacks (RFC 6750 section 3, RFC 9470 section 3)."""
+    """Return the ``WWW-Authenticate`` challenge (RFC 6750 section 3, RFC 9470 section 3)."""
     values = {"realm": "idp"}
     if not isinstance(error, MissingTokenError):
         values |= {"error": error.code, "error_description": error.description}
@@ -212,7 +212,7 @@ def _overloaded(request: AnyRequest, error: OverloadedError) -> Response[Any]:
 
 
 def database_outage(error: Exception) -> outages.Outage | None:
-    """What follows from an error of the database that passes by itself, which is logged; None for any other error."""
+    """Log and return a temporary error of the database; None for any other error."""
     found = outages.outage(error)
     if found is not None:
         outages.observe(found)
@@ -233,7 +233,7 @@ def _no_signing_key(request: AnyRequest, error: NoSigningKeyError) -> Response[A
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
-    """What Litestar itself refuses: an unknown path, a wrong method, a body that is too large."""
+    """Answer errors of the router: an unknown path, a wrong method, a body that is too large."""
     status = HTTPStatus(error.status_code)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _unexpected(request, error)
@@ -281,6 +281,6 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
 
 
 def answer(request: AnyRequest, error: Exception) -> Response[Any]:
-    """What is answered where an exception ended a request: by the class nearest to its own."""
+    """Return the response to an exception, by the handler of its nearest class."""
     handler = next(HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS)
     return handler(request, error)

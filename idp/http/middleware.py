@@ -1,4 +1,4 @@
-"""What every request has: an id, its client's address and language, security headers, one line in the log."""
+"""Gives every request an id, client address, language, security headers and a log line."""
 
 import random
 import time

@@ -133,7 +133,7 @@ def configure_logs(settings: Settings) -> None:
 
 
 def exception_fields(error: BaseException) -> dict[str, Any]:
-    """What a log says of an exception: its class, where it was raised, and the frames of ours that led there.
+    """Return the log fields of an exception: its class, where it was raised, and our frames.
 
     No values and no text: they may quote input. Only an :class:`OperatorError` is told in its own words. Conditions
     that pass, or are another server's, have no frames: they are no faults of ours.

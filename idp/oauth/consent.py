@@ -39,7 +39,7 @@ AnyRequest = Request[Any, Any, Any]
 
 
 def display(client: Client, ui_locales: tuple[str, ...] = ()) -> Display:
-    """What pages show of a client, and the languages that its request prefers."""
+    """Return what pages show of a client, and the languages that its request prefers."""
     return Display(
         client_name=client.client_name,
         client_uri=client.client_uri,

@@ -1,4 +1,4 @@
-"""What a user consented to: scopes, each at one resource, and single claims."""
+"""The consent of a user: scopes, each at one resource, and single claims."""
 
 from collections.abc import Collection, Iterable
 from typing import NamedTuple, Self

@@ -88,7 +88,7 @@ class Flow(msgspec.Struct, frozen=True):
 
     @property
     def challenge(self) -> bytes:
-        """What a passkey must sign. It differs for each flow and turn, so that no response is accepted twice."""
+        """The challenge for a passkey. It differs per flow and turn, so that no response is accepted twice."""
         return hmac.digest(vault.derive("passkey"), f"{self.binding.id} {self.turn}".encode(), "sha256")
 
 

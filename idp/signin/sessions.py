@@ -181,7 +181,7 @@ async def store_challenge(session_id: UUID, challenge: bytes) -> None:
 
 
 async def consume_challenge(session_id: UUID) -> bytes | None:
-    """What a new passkey must sign, once, while the session is live. In the transaction that stores the passkey."""
+    """Consume the challenge that a new passkey must sign, in the transaction that stores the passkey."""
     return await repository.consume_challenge(session_id)
 
 

@@ -1,9 +1,8 @@
-"""Tells every worker of every replica that records which it keeps in memory have changed.
+"""Cache invalidation: tells every worker of every replica that cached records have changed.
 
-Each topic has a revision number, raised in the transaction of the change. Every worker reads the numbers once in
-``reload_interval`` seconds, on the connections that requests use: where requests are answered, the numbers are read.
-A notice (LISTEN/NOTIFY) makes it read them at once, and is no more than that: poolers lose notices, and some engines
-refuse LISTEN.
+Each topic has a revision number, increased in the transaction of the change. Every worker reads the numbers once in
+``reload_interval`` seconds, on the connections that requests use: a worker that can serve can also read them.
+A notice (LISTEN/NOTIFY) only makes it read them at once: poolers lose notices, and some engines refuse LISTEN.
 """
 
 import asyncio
@@ -26,11 +25,11 @@ log = structlog.get_logger()
 Handler = Callable[[], Awaitable[None]]
 
 CHANNEL = "idp"
-#: Waits between attempts to connect for notices: the first, doubled up to the last.
+#: Wait between attempts to connect for notices: the first, doubled up to the longest.
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 #: Wait after LISTEN was refused.
 REFUSED_WAIT = 300.0
-#: No answer for so long counts as a lost connection.
+#: Seconds without a response after which a connection counts as lost.
 TIMEOUT_SECONDS = 5.0
 
 _LOCK_AND_ANNOUNCE = """
@@ -64,13 +63,13 @@ async def exclusive_change(topic: str) -> AsyncIterator[None]:
 
 
 class Watch:
-    """What one worker has seen of the revision numbers, and of the database while it read them.
+    """The revision numbers and the state of the database, as one worker last read them.
 
     Attributes:
-        failing: topics whose records could not be read.
-        listening: whether notices arrive; None while that is not known.
-        read_only: whether the database accepted no writes at the last look.
-        skew: how far the clock of this machine is before that of the database.
+        failing: topics whose records could not be loaded.
+        listening: whether notices arrive; None while unknown.
+        read_only: whether the database was read-only at the last poll.
+        skew: how far the clock of this machine is ahead of the database's.
     """
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
@@ -88,14 +87,14 @@ class Watch:
 
     @property
     def age(self) -> float:
-        """Seconds since all that is in memory was known to be current."""
+        """Seconds since the whole cache was known to be current."""
         return time.monotonic() - self._current_at
 
     async def run(self) -> None:
         """Poll, and listen, until cancelled."""
         tasks = [asyncio.create_task(self._poll_for_ever())]
         if settings().database_prepared_statements:
-            # Otherwise there is a pooler, which gives nobody a session of its own.
+            # Otherwise there is a pooler, which gives no client a session of its own.
             tasks.append(asyncio.create_task(self._listen_for_ever()))
         try:
             await asyncio.gather(*tasks)
@@ -156,7 +155,7 @@ class Watch:
             connection: Any = None
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
-                    # One of its own: one from the pool would be missing there for good.
+                    # A connection of its own: one from the pool would be taken from it permanently.
                     connection = await engine.get_new_connection()
                 await self._listen(connection)
                 wait = FIRST_WAIT
@@ -172,7 +171,7 @@ class Watch:
             wait = min(wait * 2, max(wait, LONGEST_WAIT))
 
     async def _listen(self, connection: Any) -> None:
-        """Be woken by notices until the connection ends.
+        """Wake the poll on notices until the connection ends.
 
         Raises:
             _RefusedError: there are none here.
@@ -211,7 +210,7 @@ _current: Watch | None = None
 
 
 def current() -> Watch | None:
-    """What this process has seen, while it watches."""
+    """Return the watch of this process; None if it does not watch."""
     return _current
 
 

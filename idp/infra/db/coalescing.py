@@ -1,8 +1,7 @@
-"""Statements that answer many requests at once.
+"""Request coalescing: one run of a statement serves many concurrent requests.
 
-While such a statement is under way, the requests that want the same gather, and its next run answers all of them: one
-round trip and one commit for many (docs/decisions/0026-requests-share-statements.md). Where nobody else asks, nobody
-waits.
+While a statement runs, further requests for it queue, and its next run serves all of them: one round trip and one
+commit for many (docs/decisions/0026-requests-share-statements.md). A request without concurrent ones does not wait.
 """
 
 import asyncio
@@ -26,21 +25,21 @@ Row = dict[str, Any]
 
 
 class CoalescedQuery:
-    """A statement for many requests, of which each gets at most one row.
+    """A statement that serves many requests. Each gets at most one row.
 
-    It reads what they ask for from a table ``asked``, a row for each, and returns with each row the ``number`` of the
-    request that it is for. What it does for one must not depend on the others.
+    It reads the values of the requests from a table ``asked``, one row per request, and returns with each row the
+    ``number`` of its request. The result for one request must not depend on the others.
 
     Args:
-        columns: of ``asked``, with their types, as in ``jti uuid, scope text``. None is an array. By the first one
-            requests are put in order, so that no two runs lock the same rows in different orders.
+        columns: the columns of ``asked`` with their types, such as ``jti uuid, scope text``. Arrays are not allowed.
+            Requests are sorted by the first column, so that two runs lock rows in the same order (no deadlock).
         text: begins with ``WITH`` or ``SELECT``.
     """
 
     def __init__(self, columns: str, text: str) -> None:
         types = dict(column.split() for column in columns.split(","))
         self.names = tuple(types)
-        # As subqueries, or the plan would depend on the number of requests, and be made anew for each run.
+        # Subqueries keep the plan independent of the number of requests, so that PostgreSQL can cache it.
         arrays = ", ".join(f"(SELECT ${number}::{kind}[])" for number, kind in enumerate(types.values(), start=1))
         asked = f"SELECT * FROM unnest({arrays}) WITH ORDINALITY AS asked ({', '.join(types)}, number)"  # noqa: S608
         first, _, rest = text.strip().partition(" ")
@@ -49,16 +48,16 @@ class CoalescedQuery:
         self._queue: _Queue | None = None
 
     async def fetchrow(self, **values: Any) -> Row | None:
-        """Run it, perhaps for other requests too, and return the row of this one. There is a value for each column.
+        """Run the statement, perhaps for other requests too, and return the row of this one. Needs a value per column.
 
-        Inside a transaction it is part of that, and shared with nobody.
+        Inside a transaction it runs there and is not shared.
         """
         request = in_order(self.names, values)
         if engine.current_transaction.get() is not None:
             return _by_number(await fetch(self.text, *([value] for value in request))).get(1)
         pool = lines()
         if self._queue is None or self._queue.pool is not pool:
-            # With a pool ends what waits for it.
+            # A closed pool has no waiting requests.
             self._queue = _Queue(self.text, pool)
         return await self._queue.ask(request)
 
@@ -72,7 +71,7 @@ _Request = tuple[Values, asyncio.Future[Row | None]]
 
 
 class _Queue:
-    """The requests that want one statement of one pool."""
+    """The queued requests for one statement on one pool."""
 
     def __init__(self, statement: str, pool: HeldConnections) -> None:
         self.pool = pool
@@ -85,7 +84,7 @@ class _Queue:
         answer: asyncio.Future[Row | None] = loop.create_future()
         self._waiting.append((values, answer))
         if len(self._runs) < MAX_RUNS:
-            # A task of its own: whoever asked first may stop waiting.
+            # A separate task, so that cancelling the first caller does not cancel the others.
             run = loop.create_task(self._run())
             self._runs.add(run)
             run.add_done_callback(self._runs.discard)
@@ -102,7 +101,7 @@ class _Queue:
             found = _by_number(await self._fetch([values for values, _ in requests]))
         except Exception as error:
             if len(requests) > 1 and _was_refused(error):
-                # It may be the fault of one of them, which shall not be that of the others.
+                # One request may have caused the error. It must not fail the others.
                 await asyncio.gather(*(self._answer([request]) for request in requests))
             else:
                 _fail(requests, error)
@@ -118,9 +117,9 @@ class _Queue:
 
 
 def _was_refused(error: Exception) -> bool:
-    """Whether PostgreSQL says that nothing was done, and may say otherwise to each alone.
+    """Return whether nothing was changed and each request may succeed alone.
 
-    Of a connection that was lost, nobody knows what was done.
+    After a lost connection it is unknown whether something was changed.
     """
     found = outage(error)
     return isinstance(error, asyncpg.PostgresError) and (found is None or not found.discard)

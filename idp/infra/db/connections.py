@@ -1,10 +1,10 @@
-"""Connections that are held between statements, with the statements prepared on them.
+"""Held connections: kept between statements with their prepared statements.
 
-To lend a connection of the pool for one statement, and to take it back, costs more than the statement itself. So most
-connections are borrowed once and kept here; the rest stay in the pool, for Piccolo's queries.
+Acquiring a connection from the pool for one statement and releasing it costs more than the statement itself. So most
+connections are acquired once and held here; the rest stay in the pool for Piccolo's queries.
 
-A connection is replaced at the age of ``lifetime`` seconds, and as soon as it says that PostgreSQL is read-only: after
-a fail-over the old primary may be alive, and the name or the list of hosts leads to another one by then.
+A connection is replaced at the age of ``lifetime`` seconds, and when PostgreSQL turns out to be read-only: after a
+fail-over the old primary may still run, while the host name or the list of hosts already leads to the new one.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ import asyncpg
 
 from idp.infra.db.outages import ERRORS, READ_ONLY, DatabaseUnavailableError, outage
 
-#: As many statements are kept prepared on a connection. There are fewer; this only bounds a mistake.
+#: Maximum number of prepared statements per connection. There are fewer; this only bounds a mistake.
 MAX_STATEMENTS = 500
-#: A server that stays read-only is connected to again no more often, in seconds.
+#: Minimum seconds between reconnections to a server that stays read-only.
 EXPIRE_AT_MOST_EVERY = 1.0
-#: For how long a statement waits for a connection. They are all taken for long only where PostgreSQL does not answer.
+#: Seconds that a statement waits for a connection. All are busy for that long only if PostgreSQL does not respond.
 WAIT_SECONDS = 15.0
-#: For how long a connection may take to end what was cancelled. After that it is closed.
+#: Seconds that a connection may take to cancel a statement. After that it is closed.
 RELEASE_SECONDS = 2.0
 
 
-#: Errors after which nobody knows what a connection is doing.
+#: Errors after which the state of a connection is unknown.
 _DOUBTS = (asyncio.CancelledError, OSError)
 
 #: For each statement whose prepared form a migration made stale, another text of the same meaning. A pooler may keep
@@ -46,7 +46,7 @@ def renew(statement: str, stale: str) -> None:
         _renewed[statement] = f"{statement} /* {secrets.token_hex(4)} */"
 
 
-#: Errors after which one statement outside a transaction has done nothing, and is run once more.
+#: Errors after which a statement outside a transaction has changed nothing and is retried once.
 REPEATED = (asyncpg.InvalidCachedStatementError, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 Result = tuple[list[asyncpg.Record], str]
@@ -73,7 +73,7 @@ class HeldConnection:
         """Run a statement. Returns its rows and its status, as ``UPDATE 1``.
 
         Raises:
-            DatabaseUnavailableError: no answer came.
+            DatabaseUnavailableError: PostgreSQL did not respond.
         """
         run = self._fetch if self.prepared else self._fetch_unprepared
         try:
@@ -115,7 +115,7 @@ def in_transaction(connection: Any) -> Any:
 
 
 class HeldConnections:
-    """The connections that are held of one pool.
+    """The held connections of one pool.
 
     Args:
         lifetime: seconds after which a connection is replaced.
@@ -135,11 +135,11 @@ class HeldConnections:
         self._places = asyncio.Semaphore(max(1, size - max(1, size // 4)))
 
     def line(self) -> "_Lease":
-        """One to use alone, for the length of a block."""
+        """Lease a connection for the length of a block."""
         return _Lease(self)
 
     async def take(self) -> HeldConnection:
-        """One that nobody uses; waits for one.
+        """Lease a free connection, waiting for one if needed.
 
         Raises:
             DatabaseUnavailableError: no connection could be made, or none became free in time.

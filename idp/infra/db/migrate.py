@@ -37,7 +37,7 @@ MIN_VERSION = 15
 LOCK_TIMEOUT_SECONDS = 5
 #: How often the lock is tried while another process migrates.
 LOCK_POLL_SECONDS = 0.2
-#: The advisory lock that whoever migrates holds: the letters of our name.
+#: Key of the advisory lock of a migration: the letters of "idp".
 ADVISORY_LOCK = int.from_bytes(b"idp")
 
 _FOLDER = Path(__file__).parent / "migrations"

@@ -1,4 +1,4 @@
-"""Errors of the database that pass by themselves, by SQLSTATE (PostgreSQL documentation, appendix A).
+"""Temporary errors of the database, by SQLSTATE (PostgreSQL documentation, appendix A).
 
 Every endpoint and page answers an error of this table with 503 and Retry-After (:mod:`idp.http.exception_handlers`).
 Commands print it as one sentence. The table also decides whether the connection may be used again
@@ -18,7 +18,7 @@ class DatabaseUnavailableError(TryLaterError):
 
 
 class Outage(msgspec.Struct, frozen=True):
-    """What follows from an error.
+    """The consequences of a temporary error of the database.
 
     Attributes:
         reason: one word for logs and for readiness.
@@ -78,7 +78,7 @@ _observed: dict[str, float] = {}
 
 
 def outage(error: BaseException) -> Outage | None:
-    """What follows from an error, or None if it does not pass by itself."""
+    """Return the consequences of an error, or None if it is not temporary."""
     if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
         return _CHANGED
     if isinstance(error, asyncpg.PostgresError):
@@ -93,10 +93,10 @@ def outage(error: BaseException) -> Outage | None:
 
 
 def observe(found: Outage) -> None:
-    """Remember that this happened, for readiness."""
+    """Record the error for the readiness check."""
     _observed[found.reason] = time.monotonic()
 
 
 def observed(found: Outage, within: float) -> bool:
-    """Whether this happened in the last seconds."""
+    """Return whether the error was recorded in the last seconds."""
     return time.monotonic() - _observed.get(found.reason, float("-inf")) < within

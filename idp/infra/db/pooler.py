@@ -1,4 +1,4 @@
-"""Whether a pooler stands before PostgreSQL, and drops the statements that are prepared on it.
+"""Detects a pooler that drops prepared statements.
 
 In transaction mode each transaction, and each statement outside one, may go to another connection to PostgreSQL. There
 a prepared statement does not exist, unless the pooler keeps them itself, as PgBouncer does since 1.21 with
@@ -21,7 +21,7 @@ STEP_SECONDS = 2.0
 
 
 class UnsupportedPoolerError(OperatorError):
-    """A pooler drops prepared statements: one plain sentence with its mend."""
+    """The pooler drops prepared statements. The message says how to configure it."""
 
 
 async def check_prepared_statements() -> None:

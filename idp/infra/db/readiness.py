@@ -1,4 +1,4 @@
-"""Whether this process has its database: connected, with the records that it keeps in memory loaded.
+"""Readiness of this process: connected to the database, with its caches loaded.
 
 A worker starts without one too (:func:`idp.app.lifespan`). Until it has joined, its memory is empty, so a client that
 is registered would look unknown. Therefore only routes that declare ``opt=WITHOUT_DATABASE`` answer.
@@ -22,7 +22,7 @@ class Readiness:
         self.joined = True
 
     def require(self, opt: Mapping[str, Any]) -> None:
-        """Let a request pass.
+        """Check that a route can be served.
 
         Args:
             opt: of its route.

@@ -1,4 +1,4 @@
-"""What a user authorized: the content of tokens."""
+"""The grant of a user: the content of tokens."""
 
 from collections.abc import Sequence
 from datetime import datetime

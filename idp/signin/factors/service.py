@@ -35,7 +35,7 @@ async def forget_two_step_without_factors(user_id: UUID) -> None:
 async def remove_all(user_id: UUID, sign_out: SignOut) -> bool:
     """Remove every second factor of a user who has lost them all. Returns whether there was one.
 
-    Everything that was proved with them ends, because somebody else may have found them.
+    Everything that was proved with them ends, because another person may have found them.
     """
     async with transaction():
         await users.lock_user(user_id)

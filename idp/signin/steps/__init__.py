@@ -19,7 +19,7 @@ Fields = Mapping[str, str]
 
 
 class StepRefusedError(ProofError):
-    """What was entered proves nothing. The message is one plain sentence for the user.
+    """The entered value proves nothing. The message is one sentence for the user.
 
     Attributes:
         user_id: the account that was tried, if known, for the audit trail. The user is not told.
@@ -52,7 +52,7 @@ class AuthenticationMethod(Protocol):
     """A way to sign in."""
 
     async def context(self, flow: Flow, /) -> dict[str, Any]:
-        """What the template of the step needs besides the flow."""
+        """Return the values that the template of the step needs besides the flow."""
 
     async def verify(self, flow: Flow, fields: Fields, browser: Browser, /) -> Any:
         """Check what was entered, outside of any transaction. What is slow belongs here, such as hashing.
