@@ -94,4 +94,6 @@ def navigate(location: str, cookies: Sequence[Cookie] = ()) -> Response[str]:
     Args:
         location: as for :func:`see_other`.
     """
+    if location.startswith("/"):
+        location = f"/{location.lstrip('/')}"
     return page("continue.html", cookies=cookies, location=location)

@@ -21,7 +21,7 @@ from idp.http.body import Body
 from idp.http.headers import Pairs, encode
 from idp.http.middleware import Middleware
 from idp.http.responses import BytesResponse, Handler, Sendable, sendable
-from idp.http.routes import Route, Routes
+from idp.http.routes import Route, Routes, canonical
 from idp.infra.i18n import locale
 from idp.infra.request_context import head as only_head
 
@@ -47,6 +47,9 @@ class Router:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
             await self._serve(scope, receive, send)
+        elif scope["type"] == ScopeType.WEBSOCKET:
+            # No route takes one. Closing it before it is accepted is answered with 403.
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
         else:
             await self._live(receive, send)
 
@@ -62,6 +65,8 @@ class Router:
         found = self.routes.find(scope["path"])
         route, scope["path_params"] = found if found is not None else (None, {})
         if route is not None:
+            # In one spelling, because links and places to return to are built from it.
+            scope["path"] = canonical(scope["path"])
             headers += cors.headers(route.cors, scope, self.is_client_origin)
         try:
             response = await self._respond(route, Request(scope, receive), headers)

@@ -129,6 +129,11 @@ class Routes:
             return None
 
 
+def canonical(path: str) -> str:
+    """Return a path without repeated slashes and without one at the end."""
+    return path if path == "/" or ("//" not in path and path[-1:] != "/") else "/" + "/".join(_components(path))
+
+
 def _components(path: str) -> list[str]:
     return [component for component in path.split("/") if component]
 

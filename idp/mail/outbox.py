@@ -181,6 +181,8 @@ async def _send(message: DueMessage) -> str:
     """
     if not message.live:
         raise MailRejectedError("It was too late to send it.")
+    if message.content is None:
+        raise MailRejectedError("Its content is missing.")
     content = msgspec.json.decode(vault.decrypt(message.content, _context(message.id)))
     i18n.locale.set(content["locale"])
     try:

@@ -46,18 +46,13 @@ _RENEW = """
     WHERE id = $1 AND state = 'sending' AND attempts = $2
 """
 _RETRY = "UPDATE mail SET next_attempt_at = now() WHERE id = $1 AND state = 'deferred'"
-# Messages that are not finished are about sessions and tokens that end after a restore, or were sent since the backup.
-_GIVE_UP_ALL = """
-    UPDATE mail SET state = 'dead', response = $1, content = NULL, next_attempt_at = NULL, finished_at = now()
-    WHERE next_attempt_at IS NOT NULL
-"""
 
 
 class DueMessage(msgspec.Struct, frozen=True):
     """A message that this process holds a lease on.
 
     Attributes:
-        content: the encrypted values of its templates.
+        content: the encrypted values of its templates; None if the row was damaged.
         attempts: the number of this attempt, which identifies the lease.
         live: whether it is still worth sending.
     """
@@ -65,7 +60,7 @@ class DueMessage(msgspec.Struct, frozen=True):
     id: UUID
     recipient: str
     template: str
-    content: bytes
+    content: bytes | None
     attempts: int
     live: bool
 
@@ -120,11 +115,6 @@ async def defer(id: UUID, attempts: int, response: str, wait: float) -> None:
 async def retry(id: UUID) -> bool:
     """Make a deferred message due now. Returns False if there is no such message."""
     return bool(await execute(_RETRY, id))
-
-
-async def give_up_all(response: str) -> int:
-    """Mark every unfinished message as dead. Returns their number."""
-    return await execute(_GIVE_UP_ALL, response)
 
 
 async def latest(limit: int, *, state: str | None = None, recipient: str | None = None) -> list[ListedMessage]:

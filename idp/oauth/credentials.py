@@ -9,6 +9,7 @@ from collections import Counter
 from uuid import UUID
 
 from idp.accounts import email_proofs
+from idp.accounts.repository import lock_user
 from idp.federation.repository import consume_requests_of_sessions
 from idp.oauth.sign_out import sign_out_user
 from idp.signin.factors import totp
@@ -24,6 +25,7 @@ async def credentials_changed(user_id: UUID, reason: str) -> Counter[str]:
     Returns:
         how many of each were ended.
     """
+    await lock_user(user_id)
     ended = Counter[str]()
     ended["email_proofs"] = await email_proofs.revoke_for_user(user_id)
     ended["pending_totp"] = await totp.delete_pending(user_id)

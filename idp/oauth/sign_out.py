@@ -3,6 +3,7 @@
 from collections import Counter
 from uuid import UUID
 
+from idp.accounts.repository import lock_user
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
 from idp.oauth import repository
@@ -15,9 +16,12 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     """End a user's sessions and unfinished sign-ins, revoke every token family, offline access included, and distrust
     the user's browsers. In the caller's transaction.
 
+    The user is locked first, so that a concurrent sign-in ends before, or sees that its browser is no longer trusted.
+
     Returns:
         how many of each were ended.
     """
+    await lock_user(user_id)
     await flows.cancel_flows(user_id)
     await devices.distrust_all(user_id)
     ended = Counter[str]()

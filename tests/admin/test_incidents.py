@@ -37,9 +37,10 @@ async def left_of(column: str, value: Any) -> dict[str, int]:
 
 
 async def test_a_user(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    resource = f"https://{secrets.token_hex(4)}.example.com"
-    await register_resource_server(resource, "Orders", scope="orders:read")
-    party = await make_client(scope=SCOPE + " orders:read")
+    name = secrets.token_hex(4)
+    resource, scope = f"https://{name}.example.com", f"{name}:read"
+    await register_resource_server(resource, "Orders", scope=scope)
+    party = await make_client(scope=f"{SCOPE} {scope}")
     tokens = await party.tokens(browser, alice.email, resource=resource)
     code = await party.sign_in(browser, alice.email)
     report = await contain_user(alice.id)

@@ -199,12 +199,14 @@ async def _slow_sign_in(browser: Browser, server: Server, email: str) -> "asynci
     async with open_browser(server.issuer) as other:
         page = await other.get("/login")
         assert isinstance(page, Page)
-        # Refused at once, because the one thread has something to do.
+        # A head start, so that the other one is refused at once, because the one thread has something to do.
+        await asyncio.sleep(0.3)
         while (answer := await other.sign_in(page, "nobody@example.com", "x")).status != 503:  # type: ignore[union-attr]
             if request.done():
                 # It was the other way round.
                 assert request.result().status_code == 503
                 request = asyncio.create_task(browser.client.post(url, data=fields, headers=headers))
+                await asyncio.sleep(0.3)
     assert isinstance(answer, Page)
     return request
 

@@ -15,6 +15,8 @@ from idp.http.access import Access
 from idp.http.body import MAX_BODY_BYTES
 from idp.http.cors import Cors
 from idp.http.responses import BytesResponse, json
+from idp.http.routes import canonical
+from idp.infra.db.engine import fetchrow
 from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
 from idp.infra.i18n import locale
 from idp.settings import settings
@@ -284,3 +286,34 @@ async def test_requests_share_nothing_that_was_parsed() -> None:
     assert first.json() == [{"c": "1"}, "1", {"q": "1"}]
     assert second.json() == [{}, None, {}]
     assert shared == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "one"), [("/", "/"), ("/a", "/a"), ("/a/", "/a"), ("//a//b", "/a/b"), ("//", "/"), ("/a/b", "/a/b")]
+)
+def test_paths_have_one_spelling(path: str, one: str) -> None:
+    assert canonical(path) == one
+
+
+async def test_a_place_to_return_to_is_no_other_host(make_client: MakeClient, server: Server) -> None:
+    """`//admin/users` would be the path `/users` of the host `admin`."""
+    async with httpx.AsyncClient() as client:
+        response = await client.get(f"{server.issuer}//admin/users")
+        assert response.status_code == 303
+    row = await fetchrow("SELECT return_to FROM signin_flow ORDER BY created_at DESC LIMIT 1")
+    assert row is not None
+    assert row["return_to"] == "/admin/users"
+
+
+async def test_websockets_are_refused() -> None:
+    """Without touching the state of the application."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    await router([])({"type": "websocket", "path": "/token", "headers": []}, receive, send)  # type: ignore[typeddict-item,arg-type]
+    assert [message["type"] for message in sent] == ["websocket.close"]

@@ -142,7 +142,7 @@ def test_a_traceback_has_our_frames_without_values(pipe: Callable[[], list[dict[
 
 def test_what_the_operator_can_mend_is_told(pipe: Callable[[], list[dict[str, Any]]]) -> None:
     structlog.get_logger().error("x", **exception_fields(LockedError()))
-    assert pipe()[0]["hint"].startswith("The audit trail is")
+    assert pipe()[0]["hint"].startswith("The audit trail needs")
 
 
 def test_a_condition_that_passes_has_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,13 +34,15 @@ async def test_an_access_token_for_a_resource_server(
     server: Server, browser: Browser, make_client: MakeClient, alice: User
 ) -> None:
     api = f"https://{alice.id}.example.com"
-    await register_resource_server(api, "An API", scope="orders:read")
-    party = await make_client(scope="openid orders:read")
+    # A scope of its own: by one that is defined once, tokens of other tests would be for this API.
+    scope = f"{alice.id}:read"
+    await register_resource_server(api, "An API", scope=scope)
+    party = await make_client(scope=f"openid {scope}")
     tokens = await party.tokens(browser, alice.email, resource=api)
     claims = await _validate(server, tokens["access_token"], api)
     assert claims["sub"] == str(alice.id)
     assert claims["client_id"] == party.client_id
-    assert "orders:read" in claims["scope"].split()
+    assert scope in claims["scope"].split()
     assert jwt.get_unverified_header(tokens["access_token"])["typ"] == "at+jwt"
     with pytest.raises(jwt.InvalidAudienceError):
         await _validate(server, tokens["access_token"], "https://another.example.com")

@@ -291,7 +291,10 @@ async def _body(operation: Operation, request: AnyRequest) -> Any:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not JSON.") from error
     _check_text(plain)
-    return msgspec.convert(plain, operation.body)
+    try:
+        return msgspec.convert(plain, operation.body)
+    except msgspec.ValidationError as error:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-body", str(error)) from error
 
 
 def _check_text(value: Any) -> None:

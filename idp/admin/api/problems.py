@@ -76,8 +76,6 @@ def of(error: Exception) -> Answer | None:
         case DomainError():
             errors = {error.field: error.description} if error.field is not None else None
             return problem(HTTPStatus(error.status), error.code.replace("_", "-"), error.description, errors=errors)
-        case msgspec.ValidationError():
-            return problem(_S.UNPROCESSABLE_ENTITY, "invalid-body", str(error))
         case NoSigningKeyError():
             return problem(_S.CONFLICT, "wrong-state", error.description)
     if (found := database_outage(error)) is not None:

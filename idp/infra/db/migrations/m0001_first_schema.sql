@@ -325,7 +325,7 @@ CREATE INDEX invitation_expires_at ON invitation (expires_at);
 
 -- federation --------------------------------------------------------------------------------------------------------
 
--- An upstream provider. "config" is its configuration (idp.federation.upstreams); "client_secret" is encrypted.
+-- An upstream provider. "config" is its configuration (idp.federation.models); "client_secret" is encrypted.
 CREATE TABLE upstream (
     id            text PRIMARY KEY,
     config        jsonb NOT NULL,
@@ -646,7 +646,7 @@ CREATE TABLE not_before (
     not_before timestamptz NOT NULL
 );
 
--- What a user has allowed a client: scope@resource pairs and claims (idp.oauth.allowance). "documents_hash" stands for
+-- What a user has allowed a client: scope@resource pairs and claims (idp.oauth.consent_grant). "documents_hash" stands for
 -- the policy and the terms that were shown.
 CREATE TABLE consent (
     id             uuid PRIMARY KEY,
