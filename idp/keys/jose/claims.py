@@ -26,7 +26,8 @@ class _TimesRegistry(JWTClaimsRegistry):
     """Times of a token. The leeway is for ``nbf`` and ``iat``, not for ``exp``."""
 
     def validate_exp(self, value: Any) -> None:
-        if value <= self.now:
+        # Not ``self.now``, which has whole seconds: the time of another issuer may have a fraction.
+        if value <= clock.now().timestamp():
             raise ExpiredTokenError("exp")
 
 
