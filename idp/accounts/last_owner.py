@@ -13,7 +13,7 @@ class LastOwnerError(ConflictError):
     title = "One owner has to stay"
 
     def __init__(self) -> None:
-        super().__init__("This is the last owner. Make somebody else an owner first.")
+        super().__init__("This is the last owner. Make another user an owner first.")
 
 
 async def check_owner_remains(user_id: UUID) -> None:

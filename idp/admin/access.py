@@ -96,7 +96,7 @@ async def check_user(caller: Caller, user_id: UUID) -> None:
 async def _lock_user(user_id: UUID) -> None:
     await lock_user(user_id)
     if await roles_of(user_id):
-        raise PermissionDeniedError("Only an owner may do this to somebody who has a role.")
+        raise PermissionDeniedError("Only an owner may do this to a user who has a role.")
 
 
 async def check_client(caller: Caller, client_id: str) -> None:

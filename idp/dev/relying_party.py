@@ -183,7 +183,7 @@ async def _signed_in(found: dict[str, Any], answer: dict[str, Any], expected: Cl
     access_claims = verify_access_token(access_token, keys)
     userinfo = await _fetch(found["userinfo_endpoint"], access_token)
     if userinfo["sub"] != id_claims["sub"]:
-        raise SignInFailedError("Userinfo speaks of somebody else.")
+        raise SignInFailedError("The userinfo response has another subject.")
     return SignedIn(
         _shown("ID token", "Who signed in, for this client alone.", id_token, id_claims),
         _shown("Access token", "For APIs, which verify it as is done here.", access_token, access_claims),

@@ -107,8 +107,3 @@ async def verify_jwt(token: str, jwks_uri: str, algorithms: tuple[str, ...]) -> 
 def _keys(jwks: dict[str, Any]) -> list[dict[str, Any]]:
     keys = jwks.get("keys")
     return [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
-
-
-def clear_cache() -> None:
-    """Empty the cache. For tests."""
-    _cache.clear()

@@ -358,7 +358,7 @@ actions.declare_actions(
             "disable", "Disable", "It is refused, and all tokens that it has are revoked.", _WRITE, _disable
         ),
         ConfirmedAction(
-            "enable", "Enable", "It is accepted again. Its people sign in anew.", _WRITE, _enable, danger=False
+            "enable", "Enable", "It is accepted again. Its users sign in again.", _WRITE, _enable, danger=False
         ),
         ConfirmedAction(
             "not_before", "Refuse what was issued", "What it was issued before now counts no more.", _WRITE, _not_before

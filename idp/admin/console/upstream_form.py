@@ -19,7 +19,6 @@ CHECKS = {
 }
 _TEXTS = ("id", "name", "issuer", "client_id", "scope", "mfa_acr")
 _CREATES = {"": "as IDP_REGISTRATION says", "yes": "always", "no": "never"}
-_PAIRS = ("required_claims", "claims")
 
 
 def show_form(

@@ -192,8 +192,6 @@ actions.declare_actions(
         ),
         ConfirmedAction("enable", "Enable", "People can sign in with it again.", _WRITE, _enable, danger=False),
         ConfirmedAction("contain", "Contain", "It is disabled, and what sign-ins with it gave ends.", _WRITE, _contain),
-        ConfirmedAction(
-            "delete", "Delete", "Who somebody is there stays known, should it be added again.", _WRITE, _delete
-        ),
+        ConfirmedAction("delete", "Delete", "Linked identities are kept in case it is added again.", _WRITE, _delete),
     ],
 )

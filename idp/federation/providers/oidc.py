@@ -242,7 +242,7 @@ class OpenIDProvider:
         if claims is None:
             return {}
         if not isinstance(claims, dict) or claims.get("sub") != token["sub"]:
-            raise UntrustedResponseError("The userinfo endpoint speaks of somebody else.")
+            raise UntrustedResponseError("The userinfo response has another subject.")
         return claims
 
     async def _signed_userinfo(
