@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -28,11 +29,27 @@ TLS = httpx.create_ssl_context()
 PYTHON = ("-m", "idp")
 
 
+# Below the range from which systems choose the port of an outgoing connection: a server that is started a second time
+# finds its port as it left it. In an order of its own for each process, so that two of them rarely try the same.
+_PORTS = random.Random(f"{os.getpid()} {time.time_ns()}").sample(range(10_000, 32_000), 22_000)
+
+
 def free_port() -> int:
+    """A port that nothing listens on, and that this process has not given out before."""
+    while not _is_free(port := _PORTS.pop()):
+        pass
+    return port
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        # As servers do: what is left of closed connections does not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def clean_environment() -> dict[str, str]:
@@ -119,3 +136,7 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        # The workers are not our children. The system closes what they listen on when it comes to them.
+        deadline = time.monotonic() + STOP_WITHIN_SECONDS
+        while not _is_free(self.port) and time.monotonic() < deadline:
+            time.sleep(0.01)
