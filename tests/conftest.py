@@ -126,6 +126,16 @@ async def fresh_keys(request: pytest.FixtureRequest) -> None:
         await key_set.load()
 
 
+@pytest.fixture(scope="module", autouse=True)
+async def no_upstream_left() -> AsyncIterator[None]:
+    """Fail the module that leaves a provider on the login page of the server that others share."""
+    yield
+    if engine.engine.pool is None:
+        return
+    left = await engine.fetch("SELECT id FROM upstream WHERE disabled_at IS NULL")
+    assert not left, f"Delete or disable what was added: {left}"
+
+
 @pytest.fixture(scope="session")
 def mailbox() -> Iterator[Mailbox]:
     """Where the shared server sends its mail."""

@@ -1,16 +1,21 @@
 """`idp upstreams`."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from idp.federation.registry import load_stored
-from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.engine import fetchrow
 from tests.cli.conftest import Cli
+from tests.conftest import MASTER_KEY
+from tests.support.isolated import own_database
 from tests.support.server import LOOPBACK
 from tests.support.stand_ins import GitHub, OpenIDProvider
+
+__all__ = ["own_database"]
 
 SECRET = {"input": "a-secret-of-ours\n"}
 ADD = ("upstreams", "add", "--client-secret-file", "-", "--client-id", "us")
@@ -23,11 +28,10 @@ def provider() -> Iterator[OpenIDProvider]:
     provider.stop()
 
 
-@pytest.fixture(autouse=True)
-async def none_left(db: str) -> AsyncIterator[None]:
-    """The server that other tests share shall know nothing of these."""
-    yield
-    await execute("DELETE FROM upstream WHERE id IN ('google', 'acme', 'apple')")
+@pytest.fixture
+def cli(tmp_path: Path, own_database: str) -> Cli:
+    """The command on a database of its own: the server that other tests share offers none of these providers."""
+    return Cli(tmp_path, {"IDP_DATABASE_URL": own_database, "IDP_MASTER_KEY": MASTER_KEY})
 
 
 async def test_the_life_of_one(cli: Cli, provider: OpenIDProvider) -> None:

@@ -1,6 +1,7 @@
 """Pages that ask before something is done name whom or what it is done to; the audit tells the time of day."""
 
 import re
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,8 +18,10 @@ from idp.mail import outbox
 from idp.oauth.clients.registration import register_client, register_resource_server
 from tests.admin.console.conftest import Desk
 from tests.conftest import MakeUser
+from tests.federation.conftest import until_offered
 from tests.support.browser import Browser, as_page
 from tests.support.oauth import PASSWORD
+from tests.support.server import Server
 
 pytestmark = pytest.mark.fault(46)
 
@@ -37,13 +40,13 @@ Names = dict[str, tuple[dict[str, str], list[str]]]
 
 
 @pytest.fixture
-async def names(alice: User, browser: Browser, make_user: MakeUser) -> Names:
+async def names(server: Server, alice: User, browser: Browser, make_user: MakeUser) -> AsyncIterator[Names]:
     """By the part of the console: the path parameters of a record, and what tells it from others."""
     await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
     session = await fetchrow("SELECT id FROM session WHERE user_id = $1", alice.id)
     client, _ = await register_client(client_name="Named client", redirect_uris=["https://named.example/cb"])
     await register_resource_server(identifier := f"https://{uuid7_text()}.example", "Named server")
-    server = await fetchrow("SELECT jwks_id FROM resource_server WHERE identifier = $1", identifier)
+    resource_server = await fetchrow("SELECT jwks_id FROM resource_server WHERE identifier = $1", identifier)
     admin = await make_user()
     await grant(admin.id, Role.AUDITOR)
     role = await fetchrow("SELECT id FROM admin_role WHERE user_id = $1", admin.id)
@@ -57,18 +60,20 @@ async def names(alice: User, browser: Browser, make_user: MakeUser) -> Names:
     )  # fmt: skip
     assert await registry.add(provider)
     assert session is not None
-    assert server is not None
+    assert resource_server is not None
     assert role is not None
     assert mail is not None
-    return {
+    yield {
         "users": ({"user_id": str(alice.id), "sid": str(session["id"])}, [alice.email, str(alice.id)]),
         "clients": ({"client_id": client.client_id}, ["Named client", client.client_id]),
-        "resource_servers": ({"jwks_id": server["jwks_id"]}, ["Named server", identifier]),
+        "resource_servers": ({"jwks_id": resource_server["jwks_id"]}, ["Named server", identifier]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
         "keys": ({"kid": key.kid}, [key.kid, key.alg]),
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
     }
+    await registry.delete(provider.id)
+    await until_offered(server.issuer, provider.id, offered=False)
 
 
 def test_there_are_pages_that_ask() -> None:

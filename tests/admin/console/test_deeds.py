@@ -201,6 +201,7 @@ async def test_a_form_that_is_outdated_overwrites_nothing(owner: Desk) -> None:
         shown = (await owner.get(path)).text
         assert "First" in shown
         assert "Second" not in shown
+    assert "Deleted." in (await owner.confirm(f"/admin/upstreams/{name}/delete")).text
 
 
 async def test_configuration_is_text_to_a_shell(owner: Desk) -> None:
@@ -265,6 +266,7 @@ async def test_what_kinds_of_upstreams_need_can_be_entered(owner: Desk) -> None:
     await owner.confirm(f"/admin/upstreams/{name}/change", **entered | {"name": "Apple Inc", "required_claims": ""})
     after = next(each for each in await registry.load_stored() if each.id == name)
     assert after == msgspec.structs.replace(before, name="Apple Inc", required_claims={})
+    assert "Deleted." in (await owner.confirm(f"/admin/upstreams/{name}/delete")).text
 
 
 async def test_an_event_shows_what_proves_it(owner: Desk, alice: User) -> None:

@@ -1,6 +1,7 @@
 """Every screen of the console: who sees it, and whose forms it takes."""
 
 import secrets
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pyotp
@@ -18,6 +19,7 @@ from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
 from tests.admin.console.conftest import Desk, open_desk
 from tests.conftest import MakeUser
+from tests.federation.conftest import until_offered
 from tests.support.browser import Browser, Page
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
@@ -34,10 +36,10 @@ POSTS = sorted({(path, permission) for method, path, permission in SCREENS if me
 
 
 @pytest.fixture(scope="module")
-async def records(desks: dict[Role, Desk], db: str) -> dict[str, str]:
+async def records(server: Server, desks: dict[Role, Desk]) -> AsyncIterator[dict[str, str]]:
     """One record of each kind, by the name that paths have for it."""
     client, _ = await register_client(client_name="Shown", redirect_uris=["https://shown.example/cb"])
-    server = await register_resource_server(f"https://{secrets.token_hex(4)}.example", "Shown")
+    shown = await register_resource_server(f"https://{secrets.token_hex(4)}.example", "Shown")
     provider = registry.configure(
         kind="oidc", id=f"u{secrets.token_hex(4)}", name="Shown", issuer="https://op.example.com", client_id="x"
     )
@@ -53,14 +55,16 @@ async def records(desks: dict[Role, Desk], db: str) -> dict[str, str]:
         "sid": await fetchrow("SELECT id FROM session WHERE user_id = $1", auditor.id),
     }
     found = {name: str(row["id"]) for name, row in rows.items() if row is not None}
-    return found | {
+    yield found | {
         "user_id": str(auditor.id),
         "client_id": client.client_id,
-        "jwks_id": server.jwks_id,
+        "jwks_id": shown.jwks_id,
         "kid": (await lifecycle.list_keys())[0].kid,
         "upstream_id": provider.id,
         "form": "csv",
     }
+    await registry.delete(provider.id)
+    await until_offered(server.issuer, provider.id, offered=False)
 
 
 def url(path: str, records: dict[str, str]) -> str:
