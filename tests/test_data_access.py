@@ -19,7 +19,6 @@ NOT_YET: frozenset[str] = frozenset(
         "idp.admin.incidents",
         "idp.admin.lists",
         "idp.admin.restore",
-        "idp.housekeeping",
     }
 )
 

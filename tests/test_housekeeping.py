@@ -15,7 +15,10 @@ from idp.accounts.tables import EmailProof, Invitation
 from idp.accounts.users import create_user
 from idp.admin.tables import IdempotentAnswer
 from idp.federation.tables import UpstreamAttempt
+from idp.infra.db import expiring
+from idp.infra.db.columns import Bytea, Text, Timestamptz
 from idp.infra.db.engine import engine, execute, fetch, transaction
+from idp.infra.db.expiring import Expiring, Key
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.infra.tables import Throttle
 from idp.mail.tables import Mail
@@ -128,7 +131,7 @@ async def _count(table: str) -> int:
 async def test_what_expired_is_deleted_and_the_rest_stays(fill: Fill, table: str) -> None:
     """What just expired stays for a while: a code that is replayed then still revokes what it gave."""
     kept = {"1 hour": timedelta(hours=1), "1 day": timedelta(days=1), "30 days": timedelta(days=30)}[TABLES[table].kept]
-    if TABLES[table].outlives_tokens:
+    if table == "token_family":
         kept += timedelta(seconds=settings().refresh_token_lifetime)
     for expired_for in (timedelta(days=-100), timedelta(minutes=-1), kept - timedelta(minutes=1)):
         await fill(table, expired_for)
@@ -153,7 +156,7 @@ def test_no_table_that_expires_is_forgotten() -> None:
 
 async def test_a_round_is_bounded(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     """One round deletes few rows, and the next one goes on."""
-    monkeypatch.setattr(housekeeping, "ROUND", 30)
+    monkeypatch.setattr(expiring, "ROUND", 30)
     await fill("revoked_access_token", YEAR, 45)
     assert await housekeeping.round_of_deletions()
     assert await _count("revoked_access_token") == 15
@@ -165,20 +168,20 @@ async def test_a_batch_that_took_long_is_followed_by_smaller_ones(fill: Fill, mo
     """Rows are locked as long as their statement lasts, and a busy machine makes it last."""
     sizes = []
 
-    async def noted(table: housekeeping.Expiring, keys: Sequence[object]) -> int:
+    async def noted(table: Expiring, keys: Sequence[Key]) -> int:
         sizes.append(len(keys))
         return await delete(table, keys)
 
-    delete = housekeeping.delete
-    monkeypatch.setattr(housekeeping, "delete", noted)
-    monkeypatch.setattr(housekeeping, "LOCKED_SECONDS", 0)
+    delete = expiring.delete
+    monkeypatch.setattr(expiring, "delete", noted)
+    monkeypatch.setattr(expiring, "LOCKED_SECONDS", 0)
     await fill("signin_flow", YEAR, 45)
-    await housekeeping.clean(SIGNIN_FLOW)
+    await expiring.clean(SIGNIN_FLOW)
     assert sizes == [25, 12, 6, 2]
     sizes.clear()
-    monkeypatch.setattr(housekeeping, "LOCKED_SECONDS", 60)
+    monkeypatch.setattr(expiring, "LOCKED_SECONDS", 60)
     await fill("signin_flow", YEAR, 300)
-    await housekeeping.clean(SIGNIN_FLOW)
+    await expiring.clean(SIGNIN_FLOW)
     assert sizes == [25, 50, 100, 100, 25]
 
 
@@ -187,8 +190,8 @@ async def test_a_batch_locks_only_what_it_deletes(fill: Fill) -> None:
     await fill("signin_flow", YEAR, 3)
     keys = await _found()
     assert len(keys) == 3
-    await execute("UPDATE signin_flow SET expires_at = now() + interval '1 hour' WHERE id = $1", keys[0])
-    assert await housekeeping.delete(SIGNIN_FLOW, keys) == 2
+    await execute("UPDATE signin_flow SET expires_at = now() + interval '1 hour' WHERE id = $1", *keys[0])
+    assert await expiring.delete(SIGNIN_FLOW, keys) == 2
     assert await _count("signin_flow") == 1
 
 
@@ -197,9 +200,9 @@ async def test_replicas_do_not_wait_for_each_other(fill: Fill) -> None:
     await fill("signin_flow", YEAR, 5)
     keys = await _found()
     async with transaction():
-        assert await housekeeping.delete(SIGNIN_FLOW, keys[:3]) == 3
+        assert await expiring.delete(SIGNIN_FLOW, keys[:3]) == 3
         async with asyncio.timeout(5):
-            assert await asyncio.create_task(_elsewhere(housekeeping.delete(SIGNIN_FLOW, keys))) == 2
+            assert await asyncio.create_task(_elsewhere(expiring.delete(SIGNIN_FLOW, keys))) == 2
     assert await _count("signin_flow") == 0
 
 
@@ -208,14 +211,15 @@ async def test_one_of_two_workers_leaves_a_table_to_the_other(fill: Fill) -> Non
     await fill("signin_flow", YEAR, 50)
     keys = await _found()
     async with transaction():
-        await housekeeping.delete(SIGNIN_FLOW, keys[:25])
+        await expiring.delete(SIGNIN_FLOW, keys[:25])
         async with asyncio.timeout(5):
-            assert not await asyncio.create_task(_elsewhere(housekeeping.clean(SIGNIN_FLOW)))
+            assert not await asyncio.create_task(_elsewhere(expiring.clean(SIGNIN_FLOW)))
     assert await _count("signin_flow") == 25
 
 
-async def _found() -> list[str]:
-    return [row["key"] for row in await fetch(SIGNIN_FLOW.find, housekeeping.BEGINNING)]
+async def _found() -> list[Key]:
+    keys, _ = await expiring.find(SIGNIN_FLOW)
+    return keys
 
 
 async def _elsewhere(work: Awaitable[int]) -> int:
@@ -235,6 +239,32 @@ async def test_a_family_stays_until_its_tokens_are_gone(fill: Fill) -> None:
     await execute("UPDATE refresh_token SET expires_at = now() - interval '2 days'")
     await housekeeping.round_of_deletions()
     assert (await _count("refresh_token"), await _count("token_family")) == (0, 0)
+
+
+class Pair(Table, tablename="pair", db=engine):
+    """A table with several key columns."""
+
+    owner = Text(primary_key=True)
+    name = Text()
+    hash = Bytea()
+    expires_at = Timestamptz()
+
+
+async def test_a_key_of_several_columns(fill: Fill) -> None:
+    """A row is deleted by its whole key: another with the same owner or name stays."""
+    pairs = Expiring(Pair, "1 hour", key=("owner", "name", "hash"))
+    await execute(
+        "CREATE TABLE pair (owner text, name text, hash bytea, expires_at timestamptz, PRIMARY KEY (owner, name, hash))"
+    )
+    await execute(
+        "INSERT INTO pair VALUES ('1', 'a', 'x', now()), ('1', 'b', 'y', now() - interval '1 day'),"
+        " ('2', 'a', 'x', now() - interval '1 day')"
+    )
+    assert await expiring.delete(pairs, [("1", "a", b"x"), ("1", "b", b"x"), ("2", "a", b"y")]) == 0
+    keys, _ = await expiring.find(pairs)
+    assert sorted(keys) == [("1", "b", b"y"), ("2", "a", b"x")]
+    assert not await expiring.clean(pairs)
+    assert [tuple(row) for row in await fetch("SELECT owner, name FROM pair")] == [("1", "a")]
 
 
 @pytest.mark.parametrize(

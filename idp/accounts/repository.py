@@ -10,10 +10,13 @@ import msgspec
 
 from idp import ids
 from idp.accounts.claims import TEXT_CLAIMS, VERIFICATION_CLAIMS
-from idp.accounts.tables import AdminRole, Origin, User
+from idp.accounts.tables import AdminRole, EmailProof, Invitation, Origin, User
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import many, one
+
+EXPIRING = (Expiring(EmailProof, "1 hour"), Expiring(Invitation, "30 days"))
 
 # Users
 

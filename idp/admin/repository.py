@@ -2,8 +2,12 @@
 
 import msgspec
 
+from idp.admin.tables import IdempotentAnswer
 from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import one
+
+EXPIRING = (Expiring(IdempotentAnswer, "1 hour"),)
 
 # The set-up
 

@@ -7,8 +7,12 @@ from uuid import UUID
 import msgspec
 
 from idp import ids
+from idp.federation.tables import UpstreamAttempt
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import many, one
+
+EXPIRING = (Expiring(UpstreamAttempt, "1 hour"),)
 
 # Providers
 

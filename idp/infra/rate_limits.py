@@ -15,6 +15,8 @@ import msgspec
 
 from idp.errors import TooManyRequestsError
 from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.expiring import Expiring
+from idp.infra.tables import Throttle
 
 
 class Rate(NamedTuple):
@@ -39,6 +41,8 @@ class Escalation(NamedTuple):
 Limit = Rate | Escalation
 #: A limit, and the subject whose events it counts.
 Event = tuple[Limit, str]
+
+EXPIRING = (Expiring(Throttle, "1 day", expiry="free_at"),)
 
 _SPEND = "SELECT over, counted FROM throttle_decide($1::jsonb)"
 _FORGET = "DELETE FROM throttle WHERE key = ANY($1)"

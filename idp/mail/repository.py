@@ -6,8 +6,12 @@ from uuid import UUID
 import msgspec
 
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import many
 from idp.mail.tables import Mail
+
+# The outbox first gives up what could not be sent.
+EXPIRING = (Expiring(Mail, "1 day"),)
 
 # A message that is not sent is stored too, in its final state, with the reason as its response.
 _QUEUE = """

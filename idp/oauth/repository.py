@@ -16,7 +16,11 @@ from idp.accounts.tables import User
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import many, one
+from idp.oauth.tables import RevokedAccessToken
+
+EXPIRING = (Expiring(RevokedAccessToken, "1 hour"),)
 
 # The consent that was given under the documents that the client shows now.
 _FIND_CONSENT = "SELECT pairs, claims FROM consent WHERE user_id = $1 AND client_id = $2 AND documents_hash = $3"

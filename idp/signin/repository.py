@@ -10,10 +10,14 @@ from uuid import UUID
 import msgspec
 
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import many, one
 from idp.signin.browser import Browser, BrowserBinding
 from idp.signin.factors.repository import FACTOR_COLUMNS
 from idp.signin.subject import SignInSubject
+from idp.signin.tables import Device, Flow, Session
+
+EXPIRING = (Expiring(Flow, "1 hour"), Expiring(Session, "1 day"), Expiring(Device, "1 day"))
 
 # The user who signs in
 

@@ -7,8 +7,16 @@ from uuid import UUID
 import msgspec
 
 from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.expiring import Expiring
 from idp.infra.db.named_queries import NamedQuery
 from idp.infra.db.rows import one
+from idp.oauth.tables import AuthorizationCode, AuthorizationRequestRow
+
+EXPIRING = (
+    Expiring(AuthorizationRequestRow, "1 hour"),
+    # A code that is replayed within a day still revokes its family.
+    Expiring(AuthorizationCode, "1 day"),
+)
 
 _INSERT_REQUEST = """
 INSERT INTO authorization_request (id, browser_hash, client_id, request, created_at, expires_at)

@@ -12,10 +12,25 @@ import msgspec
 
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import one
 from idp.oauth.repository import LIVE_FAMILY_OF_USER
+from idp.oauth.tables import RefreshToken, TokenFamily
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.refresh_jwt import NewRefreshToken, PresentedRefreshToken, StoredRefreshToken
+from idp.settings import settings
+
+EXPIRING = (
+    Expiring(RefreshToken, "1 day"),
+    # A family stays until its tokens are gone: PostgreSQL would delete and lock all of them in one statement. Its last
+    # token expires up to a lifetime later; without that, each round would look at all families that still have some.
+    Expiring(
+        TokenFamily,
+        "1 day",
+        further=lambda: settings().refresh_token_lifetime,
+        unless="EXISTS (SELECT FROM refresh_token AS r WHERE r.family_id = t.id)",
+    ),
+)
 
 # jti and the columns after it: of the refresh token; null: none is issued. resource: separated by spaces.
 _REDEEM_CODE = CoalescedQuery(

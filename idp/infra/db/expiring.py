@@ -1,0 +1,130 @@
+"""Rows that expire, and how they are deleted: a little at a time, giving way to requests.
+
+A repository declares its tables with rows that expire in a tuple ``EXPIRING``. :mod:`idp.housekeeping` cleans them.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from piccolo.columns import Column
+from piccolo.table import Table
+
+from idp.infra.db.engine import execute, fetch
+
+#: Most rows of one table in a round. They are looked for together, which locks nothing.
+ROUND = 2000
+#: Most rows of one statement, and with how many a round begins. They are locked until it has ended.
+BATCH, FIRST_BATCH = 100, 25
+#: How long rows should be locked, in seconds: a batch that took longer is followed by a smaller one.
+LOCKED_SECONDS = 0.01
+#: Length of a pause as a multiple of the work before it, so that requests get the disk and the index pages first.
+PAUSE = 2
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+#: The values of the key columns of a row.
+Key = tuple[object, ...]
+
+
+def _nothing() -> int:
+    return 0
+
+
+class Expiring(NamedTuple):
+    """A table whose rows expire.
+
+    Attributes:
+        kept: how long a row is kept after it has expired, an interval of PostgreSQL.
+        key: the columns of the primary key, if there are several.
+        expiry: the column with the time of expiry.
+        further: more seconds that a row is kept, read each time.
+        unless: a condition on the row ``t`` that keeps it as long as it is true.
+    """
+
+    table: type[Table]
+    kept: str
+    key: tuple[str, ...] = ()
+    expiry: str = "expires_at"
+    further: Callable[[], int] = _nothing
+    unless: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the table in SQL."""
+        return self.table._meta.tablename
+
+    @property
+    def find(self) -> str:
+        """The oldest that may go. $1: where the round before ended; what it deleted fills the index until there."""
+        # Without the order, PostgreSQL may read the whole table.
+        return (
+            f"SELECT {self._keys('t')}, t.{self.expiry} AS expired_at FROM {self.name} AS t"  # noqa: S608
+            f" WHERE {self._expired} AND t.{self.expiry} >= $1 ORDER BY t.{self.expiry} LIMIT {ROUND}"
+        )
+
+    @property
+    def delete(self) -> str:
+        """Those that may still go and that nobody holds. $1, $2, …: the values of each key column."""
+        arrays = ", ".join(f"${at}::{column.column_type}[]" for at, column in enumerate(self._columns, start=1))
+        return (
+            f"WITH old AS (SELECT {self._keys('t')} FROM unnest({arrays}) AS k ({self._keys()})"  # noqa: S608
+            f" JOIN {self.name} AS t ON ({self._keys('t')}) = ({self._keys('k')})"
+            f" WHERE {self._expired} FOR UPDATE OF t SKIP LOCKED)"
+            f" DELETE FROM {self.name} AS t USING old WHERE ({self._keys('t')}) = ({self._keys('old')})"
+        )
+
+    @property
+    def _expired(self) -> str:
+        expired = f"t.{self.expiry} < now() - interval '{self.kept}'"
+        if further := self.further():
+            expired += f" - interval '{further} seconds'"
+        return f"{expired} AND NOT ({self.unless})" if self.unless else expired
+
+    @property
+    def _columns(self) -> list[Column]:
+        meta = self.table._meta
+        return [meta.get_column_by_name(name) for name in self.key] or [meta.primary_key]
+
+    def _keys(self, alias: str = "") -> str:
+        prefix = f"{alias}." if alias else ""
+        return ", ".join(prefix + column._meta.db_column_name for column in self._columns)
+
+
+#: How far a round came in the tables that it did not finish.
+_reached: dict[str, datetime] = {}
+
+
+async def find(table: Expiring) -> tuple[list[Key], datetime | None]:
+    """The keys of the oldest rows that may go, at most ``ROUND``; if there are so many, also when the last expired."""
+    rows = await fetch(table.find, _reached.pop(table.name, BEGINNING))
+    return [tuple(row.values())[:-1] for row in rows], rows[-1]["expired_at"] if len(rows) == ROUND else None
+
+
+async def delete(table: Expiring, keys: Sequence[Key]) -> int:
+    """Delete rows that were found. Returns how many of them this did."""
+    return await execute(table.delete, *map(list, zip(*keys, strict=True)))
+
+
+async def clean(table: Expiring) -> bool:
+    """Delete what has expired in a table, up to a bound, giving way to requests between batches.
+
+    Returns:
+        whether there may be more.
+    """
+    keys, reached = await find(table)
+    size = FIRST_BATCH
+    while keys:
+        batch, keys = keys[:size], keys[size:]
+        started = time.perf_counter()
+        if not await delete(table, batch):
+            # Another worker is at it, and two would find the same rows again and again.
+            return False
+        took = time.perf_counter() - started
+        size = max(1, size // 2) if took > LOCKED_SECONDS else min(BATCH, 2 * size)
+        await asyncio.sleep(PAUSE * took)
+    if reached is None:
+        return False
+    _reached[table.name] = reached
+    return True
