@@ -14,6 +14,7 @@ from idp.accounts.tables import AdminRole, EmailProof, Invitation, Origin, User
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
+from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 
 EXPIRING = (Expiring(EmailProof, "1 hour"), Expiring(Invitation, "30 days"))
@@ -444,3 +445,52 @@ async def revoke_invitations_of_user(user_id: UUID) -> int:
 async def revoke_all_invitations() -> int:
     """Revoke all invitations. Returns their number."""
     return await execute("UPDATE invitation SET consumed_at = now() WHERE consumed_at IS NULL")
+
+
+# Lists for administrators
+
+
+def _prefix(expression: str) -> str:
+    """Return a prefix condition in byte order for the indexes ending in ``_prefix``. The value has no wildcards."""
+    return f"{expression} ~>=~ lower({{}}) AND {expression} ~<~ (lower({{}}) || chr(1114111))"
+
+
+#: Maximum number of matches of each kind to examine.
+_MATCHES = 300
+_SEARCH = f"""u.id IN (
+    (SELECT id FROM users WHERE {_prefix("email")} ORDER BY email USING ~<~ LIMIT {_MATCHES})
+    UNION ALL (SELECT id FROM users WHERE {_prefix("lower(name)")} ORDER BY lower(name) USING ~<~ LIMIT {_MATCHES})
+    UNION ALL (SELECT id FROM users WHERE {_prefix("lower(family_name)")}
+               ORDER BY lower(family_name) USING ~<~ LIMIT {_MATCHES})
+    UNION ALL (SELECT CASE WHEN {{}} ~ '^[0-9a-f-]+$' AND length({{}}) = 36 THEN {{}}::uuid END)
+)"""  # noqa: S608
+
+USERS = Listing(
+    source="users AS u",
+    columns="u.id, u.email, u.email_verified, u.name, u.given_name, u.family_name, u.created_at,"
+    " u.updated_at, u.disabled_at, u.two_step, u.origin,"
+    " ARRAY(SELECT role FROM admin_role WHERE user_id = u.id ORDER BY role) AS roles",
+    key=Sort("u.id", "uuid"),
+    sorts={"created_at": Sort("u.created_at"), "email": Sort("u.email", "text")},
+    default_sort="-created_at",
+    filters={
+        "q": Filter(_SEARCH, help="How the address, the name or the family name begins, or the id."),
+        "id": Filter("u.id = {}", "uuid", "One user."),
+        "email": Filter("u.email = lower({})", help="The whole address."),
+        "disabled": Filter("(u.disabled_at IS NOT NULL) = {}", "boolean", "Whether the account is locked."),
+        "role": Filter("EXISTS (SELECT FROM admin_role WHERE user_id = u.id AND role = {})", help="Has this role."),
+    },
+)
+
+ADMINS = Listing(
+    source="admin_role AS r JOIN users AS u ON u.id = r.user_id",
+    columns="r.id, r.user_id, u.email, u.name, r.role, r.granted_by, r.granted_at",
+    key=Sort("r.id", "uuid"),
+    sorts={"granted_at": Sort("r.granted_at")},
+    default_sort="granted_at",
+    filters={
+        "id": Filter("r.id = {}", "uuid", "One of them."),
+        "user_id": Filter("r.user_id = {}", "uuid", "Of one user."),
+        "role": Filter("r.role = {}", help="With this role."),
+    },
+)

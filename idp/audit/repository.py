@@ -9,6 +9,7 @@ import msgspec
 
 from idp.audit.row_hmac import Row
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 
 #: Rows that are read at a time.
@@ -425,3 +426,26 @@ async def counts_since(moment: datetime, kinds: Sequence[str]) -> list[HourlyCou
 async def delete_old_counts() -> None:
     """Delete counts older than 90 days."""
     await execute(_DELETE_OLD_COUNTS)
+
+
+# The list for administrators
+
+EVENTS = Listing(
+    source="audit_event AS a",
+    columns="a.id, a.at, a.event, a.outcome, a.actor, a.user_id, a.client_id, a.session_id, a.ip_address, a.request_id,"
+    " a.detail, a.seq",
+    key=Sort("a.id", "uuid"),
+    sorts={"at": Sort("a.at")},
+    default_sort="-at",
+    filters={
+        "id": Filter("a.id = {}", "uuid", "One event."),
+        "since": Filter("a.at >= {}", "timestamptz", "At this moment or later."),
+        "until": Filter("a.at < {}", "timestamptz", "Before this moment."),
+        "event": Filter("a.event = {}", help="Of this kind."),
+        "outcome": Filter("a.outcome = {}", choices=("success", "failure", "denied"), help="With this outcome."),
+        "user_id": Filter("a.user_id = {}", "uuid", "To this user."),
+        "client_id": Filter("a.client_id = {}", help="By or to this client."),
+        "actor": Filter("a.actor = {}", help="By this actor, such as user:… or client:…"),
+        "request_id": Filter("a.request_id = {}", help="Within one request."),
+    },
+)

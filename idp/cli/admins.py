@@ -28,7 +28,7 @@ def admins() -> None:
 @with_database
 async def list_admins(as_json: bool) -> None:
     """List the users that have a role."""
-    from idp.admin.lists import ADMINS
+    from idp.accounts.repository import ADMINS
     from idp.infra.db.listing import MAX_LIMIT, list_page
 
     found = [dict(row) for row in (await list_page(ADMINS, limit=MAX_LIMIT)).rows]

@@ -10,6 +10,7 @@ from idp import ids
 from idp.federation.tables import UpstreamAttempt
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
+from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 
 EXPIRING = (Expiring(UpstreamAttempt, "1 hour"),)
@@ -277,3 +278,19 @@ async def consume_requests_of_sessions(session_ids: Sequence[UUID]) -> int:
 async def consume_all_requests() -> int:
     """Consume all requests. Returns their number."""
     return await execute("UPDATE upstream_attempt SET consumed_at = now() WHERE consumed_at IS NULL")
+
+
+# The list for administrators
+
+UPSTREAMS = Listing(
+    source="upstream AS p",
+    columns="p.id, p.config, p.position, p.client_secret IS NOT NULL AS has_client_secret, p.created_at, p.updated_at,"
+    " p.disabled_at",
+    key=Sort("p.id", "text"),
+    sorts={"position": Sort("p.position", "int")},
+    default_sort="position",
+    filters={
+        "id": Filter("p.id = {}", help="One upstream."),
+        "disabled": Filter("(p.disabled_at IS NOT NULL) = {}", "boolean", "Whether it is disabled."),
+    },
+)

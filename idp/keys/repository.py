@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 
 #: Seconds added to every wait: clocks differ between machines, and a response is cached from when it arrives.
@@ -508,3 +509,18 @@ async def advance() -> Position | None:
 async def begin_epoch(epoch: int, number: int) -> Position:
     """Begin an epoch. Its epoch and number are at least these values."""
     return many(Position, await fetch(_BEGIN_EPOCH, epoch, number))[0]
+
+
+# The list for administrators
+
+KEYS = Listing(
+    source="signing_key AS k",
+    columns="k.kid, k.alg, k.created_at, k.deadline_at, k.activates_at, k.retires_at, k.revoked_at,"
+    " k.destroyed_at, k.signed, k.last_token_expires_at, (SELECT o.kid FROM signing_key AS o"
+    " WHERE o.alg = k.alg AND o.activates_at <= now() AND (o.retires_at IS NULL OR o.retires_at > now())"
+    " ORDER BY o.activates_at DESC LIMIT 1) AS signing",
+    key=Sort("k.kid", "text"),
+    sorts={"created_at": Sort("k.created_at")},
+    default_sort="-created_at",
+    filters={"alg": Filter("k.alg = {}", help="Of one algorithm."), "kid": Filter("k.kid = {}", help="One key.")},
+)

@@ -7,6 +7,7 @@ import msgspec
 
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
+from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many
 from idp.mail.tables import Mail
 
@@ -130,3 +131,21 @@ async def latest(limit: int, *, state: str | None = None, recipient: str | None 
     if recipient is not None:
         query = query.where(Mail.recipient == recipient)
     return many(ListedMessage, await query)
+
+
+# The list for administrators
+
+MAILS = Listing(
+    source="mail AS m",
+    columns="m.id, m.recipient, m.template, m.state, m.attempts, m.response, m.created_at, m.next_attempt_at,"
+    " m.expires_at, m.finished_at",
+    key=Sort("m.id", "uuid"),
+    sorts={"created_at": Sort("m.created_at")},
+    default_sort="-created_at",
+    filters={
+        "id": Filter("m.id = {}", "uuid", "One mail."),
+        "recipient": Filter("m.recipient = lower({})", help="To this address."),
+        "state": Filter("m.state = {}", choices=("queued", "sending", "sent", "deferred", "dead"), help="In it."),
+        "template": Filter("m.template = {}", help="Of this kind."),
+    },
+)

@@ -17,6 +17,7 @@ from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
+from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 from idp.oauth.tables import RevokedAccessToken
 
@@ -356,3 +357,19 @@ async def state_of_access_token(family_id: UUID, jti: str) -> AccessTokenState |
 async def state_of_code(code_hash: bytes) -> CodeState | None:
     """The state of a code; None if it is unknown."""
     return one(CodeState, await fetchrow(_STATE_OF_CODE, code_hash))
+
+
+# The list for administrators
+
+CONSENTS = Listing(
+    source="consent AS g JOIN client AS c USING (client_id) JOIN users AS u ON u.id = g.user_id",
+    columns="g.id, g.user_id, u.email, g.client_id, c.client_name, g.pairs, g.claims, g.granted_at",
+    key=Sort("g.id", "uuid"),
+    sorts={"id": Sort("g.id", "uuid")},
+    default_sort="-id",
+    filters={
+        "id": Filter("g.id = {}", "uuid", "One consent."),
+        "user_id": Filter("g.user_id = {}", "uuid", "Of one user."),
+        "client_id": Filter("g.client_id = {}", help="To one client."),
+    },
+)

@@ -11,6 +11,7 @@ import msgspec
 
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
+from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 from idp.signin.browser import Browser, BrowserBinding
 from idp.signin.factors.repository import FACTOR_COLUMNS
@@ -490,3 +491,22 @@ async def insert_device(id: UUID, use: DeviceUse) -> None:
 async def distrust_devices(user_id: UUID) -> None:
     """End the trust of a user in all their devices. The devices stay known."""
     await execute(_DISTRUST_DEVICES, user_id)
+
+
+# The list for administrators
+
+SESSIONS = Listing(
+    source="session AS s JOIN users AS u ON u.id = s.user_id",
+    columns="s.id AS sid, s.user_id, u.email, s.auth_time, s.amr, s.acr, s.user_agent, s.ip_address, s.created_at,"
+    " s.last_seen_at, s.expires_at, s.ended_at",
+    key=Sort("s.id", "uuid"),
+    sorts={"sid": Sort("s.id", "uuid")},
+    default_sort="-sid",
+    filters={
+        "sid": Filter("s.id = {}", "uuid", "One session."),
+        "user_id": Filter("s.user_id = {}", "uuid", "Of one user."),
+        "live": Filter(
+            "(s.ended_at IS NULL AND s.expires_at > now()) = {}", "boolean", "Whether it has neither ended nor expired."
+        ),
+    },
+)

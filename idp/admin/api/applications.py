@@ -7,7 +7,6 @@ import asyncpg
 import msgspec
 
 from idp import clock
-from idp.admin import lists
 from idp.admin.access import check_client, check_scope
 from idp.admin.api import models
 from idp.admin.api.models import reader
@@ -15,6 +14,7 @@ from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.incidents import Report, contain_client
 from idp.admin.roles import Permission
 from idp.oauth.clients import registration, service
+from idp.oauth.clients.repository import CLIENTS, RESOURCE_SERVERS
 from idp.settings import settings
 
 _read_client = reader(models.Client)
@@ -25,18 +25,16 @@ def _read_server(row: asyncpg.Record) -> models.ResourceServer:
     return msgspec.convert(values, models.ResourceServer)
 
 
-listed(
-    "/clients", Permission.CLIENTS_READ, "List clients", listing=lists.CLIENTS, read=_read_client, item=models.Client
-)
+listed("/clients", Permission.CLIENTS_READ, "List clients", listing=CLIENTS, read=_read_client, item=models.Client)
 listed(
     "/resource_servers", Permission.RESOURCE_SERVERS_READ, "List resource servers",
-    listing=lists.RESOURCE_SERVERS, read=_read_server, item=models.ResourceServer,
+    listing=RESOURCE_SERVERS, read=_read_server, item=models.ResourceServer,
 )  # fmt: skip
 
 
 @operation("GET", "/clients/{client_id}", Permission.CLIENTS_READ, "Show a client", content=models.Client)
 async def show_client(call: Call) -> models.Client:
-    found: models.Client = await one(lists.CLIENTS, _read_client, client_id=call.params["client_id"])
+    found: models.Client = await one(CLIENTS, _read_client, client_id=call.params["client_id"])
     return found
 
 
@@ -144,7 +142,7 @@ async def end_all_of_client(call: Call) -> Report:
     content=models.ResourceServer,
 )  # fmt: skip
 async def show_resource_server(call: Call) -> models.ResourceServer:
-    found: models.ResourceServer = await one(lists.RESOURCE_SERVERS, _read_server, jwks_id=call.params["jwks_id"])
+    found: models.ResourceServer = await one(RESOURCE_SERVERS, _read_server, jwks_id=call.params["jwks_id"])
     return found
 
 
@@ -155,7 +153,7 @@ async def show_resource_server(call: Call) -> models.ResourceServer:
 async def create_resource_server(call: Call) -> Result:
     values = msgspec.to_builtins(call.body)
     server = await registration.register_resource_server(values.pop("identifier"), values.pop("name"), **values)
-    content = await one(lists.RESOURCE_SERVERS, _read_server, jwks_id=server.jwks_id)
+    content = await one(RESOURCE_SERVERS, _read_server, jwks_id=server.jwks_id)
     return Result(content, HTTPStatus.CREATED, f"/resource_servers/{server.jwks_id}")
 
 

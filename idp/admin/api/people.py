@@ -7,9 +7,9 @@ import asyncpg
 import msgspec
 
 from idp.accounts import invitations, profile, recovery, users
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository import ADMINS, USERS, user_by_id
 from idp.accounts.tables import User
-from idp.admin import lists, roles
+from idp.admin import roles
 from idp.admin.access import check_user
 from idp.admin.api import models
 from idp.admin.api.models import reader
@@ -19,11 +19,14 @@ from idp.admin.incidents import Report, contain_user
 from idp.admin.roles import Permission
 from idp.infra.db.engine import transaction
 from idp.mail import repository as mails
+from idp.mail.repository import MAILS
 from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
+from idp.oauth.repository import CONSENTS
 from idp.oauth.sign_out import sign_out_everywhere
 from idp.signin.factors import service as factors
+from idp.signin.repository import SESSIONS
 
 _read_user = reader(models.User)
 _read_session = reader(models.Session)
@@ -37,12 +40,12 @@ def _read_consent(row: asyncpg.Record) -> models.Consent:
     return msgspec.convert(values, models.Consent)
 
 
-listed("/users", Permission.USERS_READ, "List and search users", listing=lists.USERS, read=_read_user, item=models.User)
+listed("/users", Permission.USERS_READ, "List and search users", listing=USERS, read=_read_user, item=models.User)
 listed(
     "/sessions",
     Permission.SESSIONS_READ,
     "List sessions",
-    listing=lists.SESSIONS,
+    listing=SESSIONS,
     read=_read_session,
     item=models.Session,
 )
@@ -50,12 +53,12 @@ listed(
     "/consents",
     Permission.CONSENTS_READ,
     "List consents",
-    listing=lists.CONSENTS,
+    listing=CONSENTS,
     read=_read_consent,
     item=models.Consent,
 )
-listed("/outbox", Permission.OUTBOX_READ, "List mails", listing=lists.MAILS, read=_read_mail, item=models.Mail)
-listed("/admins", Permission.ADMINS_READ, "List admins", listing=lists.ADMINS, read=_read_admin, item=models.Admin)
+listed("/outbox", Permission.OUTBOX_READ, "List mails", listing=MAILS, read=_read_mail, item=models.Mail)
+listed("/admins", Permission.ADMINS_READ, "List admins", listing=ADMINS, read=_read_admin, item=models.Admin)
 
 
 def _id(text: str) -> UUID:
@@ -81,7 +84,7 @@ async def _user(call: Call) -> User:
 
 @operation("GET", "/users/{user_id}", Permission.USERS_READ, "Show a user", content=models.User)
 async def show_user(call: Call) -> models.User:
-    found: models.User = await one(lists.USERS, _read_user, id=str(_id(call.params["user_id"])))
+    found: models.User = await one(USERS, _read_user, id=str(_id(call.params["user_id"])))
     return found
 
 
@@ -104,7 +107,7 @@ async def create_user(call: Call) -> Result:
         user = await users.create_user(asked.email, None, **names)
         if asked.send_mail:
             await recovery.send_reset_to_user(user)
-    content = await one(lists.USERS, _read_user, id=str(user.id))
+    content = await one(USERS, _read_user, id=str(user.id))
     return Result(content, HTTPStatus.CREATED, f"/users/{user.id}")
 
 
@@ -184,7 +187,7 @@ async def invite(call: Call) -> None:
 
 @operation("GET", "/sessions/{sid}", Permission.SESSIONS_READ, "Show a session", content=models.Session)
 async def show_session(call: Call) -> models.Session:
-    found: models.Session = await one(lists.SESSIONS, _read_session, sid=str(_id(call.params["sid"])))
+    found: models.Session = await one(SESSIONS, _read_session, sid=str(_id(call.params["sid"])))
     return found
 
 
@@ -197,7 +200,7 @@ async def end_session(call: Call) -> None:
 
 @operation("GET", "/consents/{consent_id}", Permission.CONSENTS_READ, "Show a consent", content=models.Consent)
 async def show_consent(call: Call) -> models.Consent:
-    found: models.Consent = await one(lists.CONSENTS, _read_consent, id=str(_id(call.params["consent_id"])))
+    found: models.Consent = await one(CONSENTS, _read_consent, id=str(_id(call.params["consent_id"])))
     return found
 
 
@@ -212,7 +215,7 @@ async def withdraw_consent(call: Call) -> None:
 
 @operation("GET", "/outbox/{mail_id}", Permission.OUTBOX_READ, "Show a mail, without its content", content=models.Mail)
 async def show_mail(call: Call) -> models.Mail:
-    found: models.Mail = await one(lists.MAILS, _read_mail, id=str(_id(call.params["mail_id"])))
+    found: models.Mail = await one(MAILS, _read_mail, id=str(_id(call.params["mail_id"])))
     return found
 
 
@@ -234,13 +237,13 @@ async def grant_role(call: Call) -> Result:
     if await user_by_id(call.body.user_id) is None:
         raise not_found()
     await roles.grant(call.body.user_id, call.body.role, granted_by=call.caller.actor)
-    found = await one(lists.ADMINS, _read_admin, user_id=str(call.body.user_id), role=call.body.role)
+    found = await one(ADMINS, _read_admin, user_id=str(call.body.user_id), role=call.body.role)
     return Result(found, HTTPStatus.CREATED, f"/admins/{found.id}")
 
 
 @operation("GET", "/admins/{admin_id}", Permission.ADMINS_READ, "Show who has a role", content=models.Admin)
 async def show_admin(call: Call) -> models.Admin:
-    found: models.Admin = await one(lists.ADMINS, _read_admin, id=str(_id(call.params["admin_id"])))
+    found: models.Admin = await one(ADMINS, _read_admin, id=str(_id(call.params["admin_id"])))
     return found
 
 

@@ -5,7 +5,6 @@ from http import HTTPStatus
 import asyncpg
 import msgspec
 
-from idp.admin import lists
 from idp.admin.api import models
 from idp.admin.api.models import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
@@ -13,10 +12,12 @@ from idp.admin.api.problems import ProblemError
 from idp.admin.configuration import settings_in_effect
 from idp.admin.incidents import Report, contain_key, contain_upstream
 from idp.admin.roles import Permission
+from idp.audit.repository import EVENTS
 from idp.federation import registry
+from idp.federation.repository import UPSTREAMS
 from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import KeyInfo
-from idp.keys.repository import StoredKey
+from idp.keys.repository import KEYS, StoredKey
 
 _read_event = reader(models.AuditEvent, "detail")
 
@@ -31,18 +32,16 @@ def _read_key(row: asyncpg.Record) -> KeyInfo:
     return lifecycle.info(msgspec.convert(dict(row), StoredKey))
 
 
-listed("/keys", Permission.KEYS_READ, "List signing keys", listing=lists.KEYS, read=_read_key, item=KeyInfo)
+listed("/keys", Permission.KEYS_READ, "List signing keys", listing=KEYS, read=_read_key, item=KeyInfo)
 listed(
     "/upstreams",
     Permission.UPSTREAMS_READ,
     "List upstreams",
-    listing=lists.UPSTREAMS,
+    listing=UPSTREAMS,
     read=_read_upstream,
     item=models.Upstream,
 )
-listed(
-    "/audit", Permission.AUDIT_READ, "List audit events", listing=lists.AUDIT, read=_read_event, item=models.AuditEvent
-)
+listed("/audit", Permission.AUDIT_READ, "List audit events", listing=EVENTS, read=_read_event, item=models.AuditEvent)
 
 
 @operation("GET", "/me", None, "Who the caller is, and what they may do", content=models.WhoAmI)
@@ -64,7 +63,7 @@ async def show_settings(call: Call) -> list[models.Setting]:
 
 @operation("GET", "/audit/{event_id}", Permission.AUDIT_READ, "Show an audit event", content=models.AuditEvent)
 async def show_event(call: Call) -> models.AuditEvent:
-    found: models.AuditEvent = await one(lists.AUDIT, _read_event, id=call.params["event_id"])
+    found: models.AuditEvent = await one(EVENTS, _read_event, id=call.params["event_id"])
     return found
 
 
@@ -135,7 +134,7 @@ async def destroy_key(call: Call) -> models.Key:
 
 @operation("GET", "/upstreams/{upstream_id}", Permission.UPSTREAMS_READ, "Show an upstream", content=models.Upstream)
 async def show_upstream(call: Call) -> models.Upstream:
-    found: models.Upstream = await one(lists.UPSTREAMS, _read_upstream, id=call.params["upstream_id"])
+    found: models.Upstream = await one(UPSTREAMS, _read_upstream, id=call.params["upstream_id"])
     return found
 
 
@@ -147,7 +146,7 @@ async def add_upstream(call: Call) -> Result:
     upstream = registry.configure(**msgspec.to_builtins(call.body))
     if not await registry.add(upstream):
         raise ProblemError(HTTPStatus.CONFLICT, "id-taken", "There is an upstream with this id already.")
-    content = await one(lists.UPSTREAMS, _read_upstream, id=upstream.id)
+    content = await one(UPSTREAMS, _read_upstream, id=upstream.id)
     return Result(content, HTTPStatus.CREATED, f"/upstreams/{upstream.id}")
 
 

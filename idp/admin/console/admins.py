@@ -5,7 +5,8 @@ from uuid import UUID
 
 from litestar import Response
 
-from idp.admin import lists, roles
+from idp.accounts.repository import ADMINS
+from idp.admin import roles
 from idp.admin.configuration import settings_in_effect
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
@@ -13,11 +14,12 @@ from idp.admin.console.components import Action, Cell, Field, asked_page, facts,
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission, Role
 from idp.mail import repository as mails
+from idp.mail.repository import MAILS
 
 
 @screen("GET", "/admins", Permission.ADMINS_READ)
 async def list_admins(request: AdminRequest) -> Response[str]:
-    found = await asked_page(request, lists.ADMINS)
+    found = await asked_page(request, ADMINS)
     may = Permission.ADMINS_WRITE in request.caller.allowed
     rows = [
         [
@@ -38,19 +40,19 @@ async def list_admins(request: AdminRequest) -> Response[str]:
 
 @screen("GET", "/admins/{admin_id}", Permission.ADMINS_READ)
 async def show_admin(request: AdminRequest) -> Response[str]:
-    row = await one(lists.ADMINS, id=request.params["admin_id"])
+    row = await one(ADMINS, id=request.params["admin_id"])
     shown = {"Role": row["role"].replace("_", " "), "Given by": row["granted_by"], "Since": row["granted_at"]}
     return render(request, "record", section="admins", heading=row["email"], facts=facts(shown))
 
 
 async def _revoke(request: AdminRequest, admin_id: str) -> tuple[str, str]:
-    row = await one(lists.ADMINS, id=admin_id)
+    row = await one(ADMINS, id=admin_id)
     await roles.revoke(UUID(str(row["user_id"])), Role(row["role"]))
     return "/admins", "revoked"
 
 
 async def _named_admin(admin_id: str) -> dict[str, Any]:
-    row = await one(lists.ADMINS, id=admin_id)
+    row = await one(ADMINS, id=admin_id)
     return {"Email address": row["email"], "Role": row["role"].replace("_", " ")}
 
 
@@ -64,7 +66,7 @@ actions.declare_actions(
 
 @screen("GET", "/outbox", Permission.OUTBOX_READ)
 async def list_mails(request: AdminRequest) -> Response[str]:
-    found = await asked_page(request, lists.MAILS)
+    found = await asked_page(request, MAILS)
     rows = [
         [
             Cell(row["recipient"], f"{HOME}/outbox/{row['id']}"),
@@ -75,7 +77,7 @@ async def list_mails(request: AdminRequest) -> Response[str]:
         ]
         for row in found.rows
     ]
-    states = lists.MAILS.filters["state"].choices
+    states = MAILS.filters["state"].choices
     filters = [
         Field("recipient", "Recipient", request.query.get("recipient", "")),
         Field(
@@ -92,7 +94,7 @@ async def list_mails(request: AdminRequest) -> Response[str]:
 
 @screen("GET", "/outbox/{mail_id}", Permission.OUTBOX_READ)
 async def show_mail(request: AdminRequest) -> Response[str]:
-    row = await one(lists.MAILS, id=request.params["mail_id"])
+    row = await one(MAILS, id=request.params["mail_id"])
     shown = {
         "Mail": row["template"].replace("_", " "),
         "State": row["state"],
@@ -108,13 +110,13 @@ async def show_mail(request: AdminRequest) -> Response[str]:
 
 
 async def _retry(_visit: AdminRequest, mail_id: str) -> tuple[str, str]:
-    row = await one(lists.MAILS, id=mail_id)
+    row = await one(MAILS, id=mail_id)
     await mails.retry(row["id"])
     return f"/outbox/{row['id']}", "retried"
 
 
 async def _named_mail(mail_id: str) -> dict[str, Any]:
-    row = await one(lists.MAILS, id=mail_id)
+    row = await one(MAILS, id=mail_id)
     return {"Recipient": row["recipient"], "Mail": row["template"].replace("_", " "), "Written": row["created_at"]}
 
 

@@ -7,13 +7,12 @@ import msgspec
 from litestar import Response
 from litestar.response import Stream
 
-from idp.admin import lists
 from idp.admin.console.components import Action, Cell, Field, asked_page, exactly, facts, next_url, one, text
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.audit import repository, trail
 from idp.audit.events import record
-from idp.audit.repository import Event
+from idp.audit.repository import EVENTS, Event
 from idp.errors import PageError
 from idp.infra.db.listing import InvalidQueryError, list_page
 from idp.infra.db.rows import many
@@ -24,7 +23,7 @@ LABELS = {"jsonl": "JSON lines", "csv": "CSV"}
 
 @screen("GET", "/audit", Permission.AUDIT_READ)
 async def list_events(admin_request: AdminRequest) -> Response[str]:
-    found = await asked_page(admin_request, lists.AUDIT)
+    found = await asked_page(admin_request, EVENTS)
     rows = [
         [
             exactly(row["at"]),
@@ -39,7 +38,7 @@ async def list_events(admin_request: AdminRequest) -> Response[str]:
     ]
     query = admin_request.http.scope["query_string"].decode("ascii", "replace")
     exports = [Action(f"Export as {LABELS[name]}", f"{HOME}/audit/export/{name}?{query}") for name in FORMATS]
-    outcomes = [("", "All"), *((each, each) for each in lists.AUDIT.filters["outcome"].choices)]
+    outcomes = [("", "All"), *((each, each) for each in EVENTS.filters["outcome"].choices)]
     filters = [
         Field("event", "Event", admin_request.query.get("event", ""), help="As sign_in or key_activated."),
         Field("outcome", "Outcome", admin_request.query.get("outcome", ""), "choice", choices=outcomes),
@@ -59,7 +58,7 @@ async def list_events(admin_request: AdminRequest) -> Response[str]:
 
 @screen("GET", "/audit/{event_id}", Permission.AUDIT_READ)
 async def show_event(admin_request: AdminRequest) -> Response[str]:
-    row = await one(lists.AUDIT, id=admin_request.params["event_id"])
+    row = await one(EVENTS, id=admin_request.params["event_id"])
     shown: dict[str, Any] = {
         name.replace("_", " "): row[name] for name in trail.COLUMNS if name not in ("detail", "seq")
     }
@@ -78,9 +77,9 @@ async def show_event(admin_request: AdminRequest) -> Response[str]:
 async def export(admin_request: AdminRequest) -> Response[Any]:
     """Stream the filtered events as a file, page by page."""
     form = admin_request.params["form"] if admin_request.params["form"] in FORMATS else "jsonl"
-    known = {name: value for name, value in admin_request.query.items() if name in lists.AUDIT.filters and value}
+    known = {name: value for name, value in admin_request.query.items() if name in EVENTS.filters and value}
     try:
-        await list_page(lists.AUDIT, known, limit=1)
+        await list_page(EVENTS, known, limit=1)
     except InvalidQueryError as error:
         # An empty file would suggest that there are no events.
         raise PageError("Nothing was exported", "A filter has a value that it cannot have.") from error
@@ -98,7 +97,7 @@ async def _lines(filters: dict[str, str], form: str) -> AsyncIterator[str]:
         yield trail.csv_header()
     cursor, more = None, True
     while more:
-        page = await list_page(lists.AUDIT, filters, cursor=cursor, limit=200)
+        page = await list_page(EVENTS, filters, cursor=cursor, limit=200)
         yield "".join(map(line, many(Event, page.rows)))
         cursor = page.next_cursor
         more = cursor is not None

@@ -5,7 +5,6 @@ from typing import Any
 from litestar import Response
 
 from idp import clock
-from idp.admin import lists
 from idp.admin.access import check_client, check_scope
 from idp.admin.console import actions, reports, snippets
 from idp.admin.console.actions import ConfirmedAction
@@ -28,6 +27,7 @@ from idp.admin.roles import Permission
 from idp.oauth.clients import logos, registration, service
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.presets import KINDS
+from idp.oauth.clients.repository import CLIENTS
 from idp.oauth.token.grants import GRANTS
 
 TITLES = {
@@ -89,7 +89,7 @@ LABELS = {
 
 @screen("GET", "/clients", Permission.CLIENTS_READ)
 async def list_clients(request: AdminRequest) -> Response[str]:
-    found = await asked_page(request, lists.CLIENTS)
+    found = await asked_page(request, CLIENTS)
     rows = [
         [
             Cell(row["client_name"], f"{HOME}/clients/{row['client_id']}"),
@@ -185,7 +185,7 @@ async def show_client(request: AdminRequest) -> Response[str]:
 
 
 async def _record(request: AdminRequest, client_id: str, secret: str | None = None) -> Response[str]:
-    row = await one(lists.CLIENTS, client_id=client_id)
+    row = await one(CLIENTS, client_id=client_id)
     shown = {
         "client_id": row["client_id"],
         "State": _state(row),
@@ -221,7 +221,7 @@ def _acts(request: AdminRequest, row: Any) -> list[Action]:
 
 @screen("GET", "/clients/{client_id}/change", Permission.CLIENTS_WRITE)
 async def change_client(request: AdminRequest) -> Response[str]:
-    row = await one(lists.CLIENTS, client_id=request.params["client_id"])
+    row = await one(CLIENTS, client_id=request.params["client_id"])
     return _change(request, dict(row))
 
 
@@ -249,7 +249,7 @@ def _change(request: AdminRequest, values: dict[str, Any], error: str | None = N
 @screen("POST", "/clients/{client_id}/change", Permission.CLIENTS_WRITE, fresh=True)
 async def save_client(request: AdminRequest) -> Response[Any]:
     client_id = request.params["client_id"]
-    row = await one(lists.CLIENTS, client_id=client_id)
+    row = await one(CLIENTS, client_id=client_id)
     await check_client(request.caller, client_id)
     entered: dict[str, Any] = {name: request.form.get(name, "").strip() or None for name in TEXTS}
     entered |= {name: _lines(request.form.get(name, "")) for name in LINES}
@@ -267,7 +267,7 @@ async def save_client(request: AdminRequest) -> Response[Any]:
 
 @screen("GET", "/clients/{client_id}/logo", Permission.CLIENTS_WRITE)
 async def ask_for_logo(request: AdminRequest) -> Response[str]:
-    row = await one(lists.CLIENTS, client_id=request.params["client_id"])
+    row = await one(CLIENTS, client_id=request.params["client_id"])
     return await _logo(request, row["client_id"])
 
 
@@ -297,7 +297,7 @@ async def upload_logo(request: AdminRequest) -> Response[Any]:
 
 
 async def _allowed(request: AdminRequest, client_id: str) -> str:
-    await one(lists.CLIENTS, client_id=client_id)
+    await one(CLIENTS, client_id=client_id)
     await check_client(request.caller, client_id)
     return client_id
 
@@ -338,7 +338,7 @@ async def _delete(request: AdminRequest, client_id: str) -> tuple[str, str]:
 
 
 async def _named(client_id: str) -> dict[str, Any]:
-    row = await one(lists.CLIENTS, client_id=client_id)
+    row = await one(CLIENTS, client_id=client_id)
     return {"Name": row["client_name"], "client_id": row["client_id"]}
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from litestar import Response
 
-from idp.admin import lists
 from idp.admin.console import actions, snippets
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, seen, version, when
@@ -12,6 +11,7 @@ from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_w
 from idp.admin.roles import Permission
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
 from idp.oauth.clients import registration, service
+from idp.oauth.clients.repository import RESOURCE_SERVERS
 from idp.oauth.token_types import ACCESS_TOKEN_TYPES
 from idp.settings import settings
 
@@ -21,7 +21,7 @@ _WRITE = Permission.RESOURCE_SERVERS_WRITE
 
 @screen("GET", "/resource_servers", Permission.RESOURCE_SERVERS_READ)
 async def list_servers(request: AdminRequest) -> Response[str]:
-    found = await asked_page(request, lists.RESOURCE_SERVERS)
+    found = await asked_page(request, RESOURCE_SERVERS)
     rows = [
         [
             Cell(row["name"], f"{HOME}/{SECTION}/{row['jwks_id']}"),
@@ -110,7 +110,7 @@ async def create_server(request: AdminRequest) -> Response[Any]:
 
 @screen("GET", "/resource_servers/{jwks_id}", Permission.RESOURCE_SERVERS_READ)
 async def show_server(request: AdminRequest) -> Response[str]:
-    row = await one(lists.RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
+    row = await one(RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
     shown = {
         "Identifier (aud)": row["identifier"],
         "Its JWKS URL": f"{settings().issuer}/jwks/{row['jwks_id']}",
@@ -134,13 +134,13 @@ async def show_server(request: AdminRequest) -> Response[str]:
 
 @screen("GET", "/resource_servers/{jwks_id}/change", _WRITE)
 async def change_server(request: AdminRequest) -> Response[str]:
-    row = await one(lists.RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
+    row = await one(RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
     return _form(request, f"{HOME}/{SECTION}/{row['jwks_id']}/change", dict(row), new=False)
 
 
 @screen("POST", "/resource_servers/{jwks_id}/change", _WRITE, fresh=True)
 async def save_server(request: AdminRequest) -> Response[Any]:
-    row = await one(lists.RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
+    row = await one(RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
     entered = _entered(request)
     try:
         await service.update_resource_server(row["identifier"], seen(request, row), **entered)
@@ -151,13 +151,13 @@ async def save_server(request: AdminRequest) -> Response[Any]:
 
 
 async def _delete(_visit: AdminRequest, jwks_id: str) -> tuple[str, str]:
-    row = await one(lists.RESOURCE_SERVERS, jwks_id=jwks_id)
+    row = await one(RESOURCE_SERVERS, jwks_id=jwks_id)
     await service.delete_resource_server(row["identifier"])
     return f"/{SECTION}", "deleted"
 
 
 async def _named(jwks_id: str) -> dict[str, Any]:
-    row = await one(lists.RESOURCE_SERVERS, jwks_id=jwks_id)
+    row = await one(RESOURCE_SERVERS, jwks_id=jwks_id)
     return {"Name": row["name"], "Identifier (aud)": row["identifier"]}
 
 

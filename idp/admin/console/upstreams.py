@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 from litestar import Response
 
-from idp.admin import lists
 from idp.admin.console import actions, reports
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, one, seen, when
@@ -16,6 +15,7 @@ from idp.admin.roles import Permission
 from idp.federation import registry
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.providers import KINDS
+from idp.federation.repository import UPSTREAMS
 from idp.oauth.clients.service import VersionConflictError
 from idp.settings import settings
 
@@ -24,7 +24,7 @@ _WRITE = Permission.UPSTREAMS_WRITE
 
 @screen("GET", "/upstreams", Permission.UPSTREAMS_READ)
 async def list_upstreams(request: AdminRequest) -> Response[str]:
-    found = await asked_page(request, lists.UPSTREAMS)
+    found = await asked_page(request, UPSTREAMS)
     rows = []
     for row in found.rows:
         config = msgspec.json.decode(row["config"])
@@ -92,7 +92,7 @@ async def add_upstream(request: AdminRequest) -> Response[Any]:
 
 @screen("GET", "/upstreams/{upstream_id}", Permission.UPSTREAMS_READ)
 async def show_upstream(request: AdminRequest) -> Response[str]:
-    row = await one(lists.UPSTREAMS, id=request.params["upstream_id"])
+    row = await one(UPSTREAMS, id=request.params["upstream_id"])
     config = msgspec.json.decode(row["config"])
     shown = {
         "Id": row["id"],
@@ -133,7 +133,7 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
 
 @screen("GET", "/upstreams/{upstream_id}/change", _WRITE)
 async def change_upstream(request: AdminRequest) -> Response[str]:
-    return _change(request, await one(lists.UPSTREAMS, id=request.params["upstream_id"]))
+    return _change(request, await one(UPSTREAMS, id=request.params["upstream_id"]))
 
 
 def _change(request: AdminRequest, row: Any, error: str | None = None) -> Response[str]:
@@ -143,7 +143,7 @@ def _change(request: AdminRequest, row: Any, error: str | None = None) -> Respon
 
 @screen("POST", "/upstreams/{upstream_id}/change", _WRITE, fresh=True)
 async def save_upstream(request: AdminRequest) -> Response[Any]:
-    row = await one(lists.UPSTREAMS, id=request.params["upstream_id"])
+    row = await one(UPSTREAMS, id=request.params["upstream_id"])
     kind = msgspec.json.decode(row["config"])["kind"]
     try:
         if await registry.update(row["id"], seen(request, row), **configuration(request.form, kind)) is None:
@@ -154,30 +154,30 @@ async def save_upstream(request: AdminRequest) -> Response[Any]:
 
 
 async def _disable(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
-    row = await one(lists.UPSTREAMS, id=upstream_id)
+    row = await one(UPSTREAMS, id=upstream_id)
     await registry.disable(row["id"])
     return f"/{SECTION}/{row['id']}", "saved"
 
 
 async def _enable(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
-    row = await one(lists.UPSTREAMS, id=upstream_id)
+    row = await one(UPSTREAMS, id=upstream_id)
     await registry.enable(row["id"])
     return f"/{SECTION}/{row['id']}", "enabled"
 
 
 async def _contain(request: AdminRequest, upstream_id: str) -> Response[str]:
-    row = await one(lists.UPSTREAMS, id=upstream_id)
+    row = await one(UPSTREAMS, id=upstream_id)
     return reports.show_report(request, SECTION, await contain_upstream(row["id"]), f"{HOME}/{SECTION}")
 
 
 async def _delete(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
-    row = await one(lists.UPSTREAMS, id=upstream_id)
+    row = await one(UPSTREAMS, id=upstream_id)
     await registry.delete(row["id"])
     return f"/{SECTION}", "deleted"
 
 
 async def _named(upstream_id: str) -> dict[str, Any]:
-    row = await one(lists.UPSTREAMS, id=upstream_id)
+    row = await one(UPSTREAMS, id=upstream_id)
     config = msgspec.json.decode(row["config"])
     return {"Name": config["name"], "Id": row["id"], "Issuer": config["issuer"]}
 

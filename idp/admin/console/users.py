@@ -6,9 +6,8 @@ from uuid import UUID
 from litestar import Response
 
 from idp.accounts import invitations, profile, recovery, users
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository import USERS, user_by_id
 from idp.accounts.tables import User
-from idp.admin import lists
 from idp.admin.access import check_user
 from idp.admin.console import actions, reports
 from idp.admin.console.actions import ConfirmedAction
@@ -28,6 +27,7 @@ from idp.admin.console.components import (
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant
+from idp.audit.repository import EVENTS
 from idp.federation.repository import identities_of
 from idp.infra.db.listing import list_page
 from idp.mail import repository as mails
@@ -37,12 +37,13 @@ from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin.factors import passkeys, recovery_codes
 from idp.signin.factors import service as factors
+from idp.signin.repository import SESSIONS
 from idp.signin.transitions import Step
 
 
 @screen("GET", "/users", Permission.USERS_READ)
 async def list_users(request: AdminRequest) -> Response[str]:
-    found = await asked_page(request, lists.USERS)
+    found = await asked_page(request, USERS)
     rows = [
         [
             Cell(row["email"], f"{HOME}/users/{row['id']}"),
@@ -167,7 +168,7 @@ def _acts(request: AdminRequest, user: User) -> list[Action]:
 
 
 async def _sessions(request: AdminRequest, user: User) -> Table:
-    page = await list_page(lists.SESSIONS, {"user_id": str(user.id)}, limit=20)
+    page = await list_page(SESSIONS, {"user_id": str(user.id)}, limit=20)
     may_end = Permission.SESSIONS_WRITE in request.caller.allowed
     rows = []
     for row in page.rows:
@@ -218,7 +219,7 @@ async def _mails(request: AdminRequest, user: User) -> Table | None:
 
 
 async def _events(user: User) -> Table:
-    page = await list_page(lists.AUDIT, {"user_id": str(user.id)}, limit=20)
+    page = await list_page(EVENTS, {"user_id": str(user.id)}, limit=20)
     rows = [
         [
             exactly(row["at"]),
@@ -323,7 +324,7 @@ actions.declare_actions(
 
 @screen("GET", "/users/{user_id}/sessions/{sid}/end", Permission.SESSIONS_WRITE)
 async def ask_to_end_session(request: AdminRequest) -> Response[str]:
-    row = await one(lists.SESSIONS, sid=request.params["sid"], user_id=request.params["user_id"])
+    row = await one(SESSIONS, sid=request.params["sid"], user_id=request.params["user_id"])
     back = f"{HOME}/users/{row['user_id']}"
     named = await _named(str(row["user_id"])) | {"From": row["ip_address"], "Browser": row["user_agent"][:60]}
     return render(

@@ -1,7 +1,8 @@
 """Lists of records, a page at a time: filtered and sorted by what the list declares, continued by a cursor.
 
 A cursor names the last row that was shown, so that a page costs the same wherever it is, and nothing is shown twice or
-left out when rows come and go meanwhile. All SQL stands in the declaration; only values come from outside.
+left out when rows come and go meanwhile. All SQL stands in the declaration, in the repository of the table; only values
+come from outside.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -61,7 +62,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         source: what stands after FROM.
-        columns: what stands after SELECT.
+        columns: what stands after SELECT. None holds a secret: administrators see the rows.
         key: the expression that tells rows apart, and its type.
         sorts: by name; every one has an index that serves it.
         default_sort: a name of these, with ``-`` before it for the last first.

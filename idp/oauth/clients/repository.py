@@ -12,6 +12,7 @@ import msgspec
 from idp import clock
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
 from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
@@ -198,3 +199,42 @@ async def save_logo(client_id: str, media_type: str, content: bytes) -> None:
 
 async def delete_logo(client_id: str) -> None:
     await ClientLogo.delete().where(ClientLogo.client_id == client_id)
+
+
+# Lists for administrators
+
+CLIENTS = Listing(
+    source="client AS c",
+    columns="c.client_id, c.client_name, c.application_type, c.token_endpoint_auth_method, c.strict_auth_method,"
+    " c.grant_types, c.redirect_uris, c.post_logout_redirect_uris, c.scope, c.id_token_signed_response_alg,"
+    " c.client_uri, c.logo_uri, c.policy_uri, c.tos_uri, c.default_acr_values, c.upstreams, c.authorization_challenge,"
+    " c.require_pkce, c.skip_consent, c.single_session, c.refresh_token_cookie, c.scope_claims_in_id_token,"
+    " c.admin_role, c.not_before,"
+    " c.created_at, c.updated_at, c.disabled_at",
+    key=Sort("c.client_id", "text"),
+    sorts={"created_at": Sort("c.created_at"), "client_name": Sort("c.client_name", "text")},
+    default_sort="-created_at",
+    filters={
+        "client_id": Filter("c.client_id = {}", help="One client."),
+        "q": Filter("strpos(lower(c.client_name), lower({})) > 0 OR c.client_id = {}", help="Part of the name."),
+        "grant_type": Filter("{} = ANY (c.grant_types)", help="May use this grant."),
+        "disabled": Filter("(c.disabled_at IS NOT NULL) = {}", "boolean", "Whether it is disabled."),
+    },
+)
+
+RESOURCE_SERVERS = Listing(
+    source="resource_server AS r",
+    columns="r.identifier, r.name, r.scope, r.access_token_signed_response_alg, r.access_token_type, r.client_id,"
+    " r.jwks_id, r.witnessed, r.networks, r.user_agent, r.created_at, r.updated_at,"
+    " (SELECT max(last_at) FROM jwks_fetch WHERE resource_server = r.identifier) AS jwks_fetched_at,"
+    " (SELECT max(period) FROM jwks_fetch WHERE resource_server = r.identifier) AS jwks_period",
+    key=Sort("r.identifier", "text"),
+    sorts={"identifier": Sort("r.identifier", "text"), "name": Sort("r.name", "text")},
+    default_sort="name",
+    filters={
+        "identifier": Filter("r.identifier = {}", help="One resource server."),
+        "jwks_id": Filter("r.jwks_id = {}", help="One resource server, by the end of its JWKS URL."),
+        "q": Filter("strpos(lower(r.name || ' ' || r.identifier), lower({})) > 0", help="Part of name or identifier."),
+        "witnessed": Filter("r.witnessed = {}", "boolean", "Whether new keys wait for it."),
+    },
+)
