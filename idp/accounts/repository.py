@@ -64,6 +64,14 @@ _IMPORT = f"""
     SELECT {_IMPORTED}, '{Origin.IMPORT}', now(), now() FROM jsonb_populate_recordset(NULL::users, $1::jsonb)
     ON CONFLICT DO NOTHING RETURNING id
 """  # noqa: S608
+#: Above this number, users are estimated and not counted, so that a large table is not read.
+_COUNTED = 10_000
+_COUNT_USERS = f"""
+    SELECT CASE WHEN found > {_COUNTED} THEN greatest(estimated, found) ELSE found END AS number,
+           found > {_COUNTED} AS estimated
+    FROM (SELECT (SELECT count(*) FROM (SELECT FROM users LIMIT {_COUNTED + 1}) AS u) AS found,
+                 (SELECT reltuples::bigint FROM pg_class WHERE oid = 'users'::regclass) AS estimated) AS counts
+"""  # noqa: S608
 _COUNT_EMAILS = "SELECT count(*) FROM users WHERE email = ANY($1)"
 _EMAILS_BY_ID = "SELECT id, email FROM users WHERE id = ANY($1)"
 # Accounts that anybody could have created with an address that they do not own. Accounts that the operator created,
@@ -96,6 +104,13 @@ class ListedUser(msgspec.Struct, frozen=True):
     name: str | None
     created_at: datetime
     disabled_at: datetime | None
+
+
+class UserCount(msgspec.Struct, frozen=True):
+    """The number of users, and whether it is an estimate."""
+
+    number: int
+    estimated: bool
 
 
 class _Id(msgspec.Struct, frozen=True):
@@ -218,6 +233,13 @@ async def import_users(rows: Sequence[Mapping[str, Any]]) -> set[UUID]:
     return {row.id for row in many(_Id, inserted)}
 
 
+async def count_users() -> UserCount:
+    """Return the number of users, estimated if they are more than 10,000."""
+    count = one(UserCount, await fetchrow(_COUNT_USERS))
+    assert count is not None  # noqa: S101 -- the statement returns one row
+    return count
+
+
 async def count_emails(emails: Collection[str]) -> int:
     """Return the number of users who have one of these addresses."""
     row = await fetchrow(_COUNT_EMAILS, list(emails))
@@ -286,6 +308,12 @@ async def grant_role(user_id: UUID, role: str, granted_by: str) -> bool:
 async def revoke_role(user_id: UUID, role: str) -> bool:
     """Revoke a role of a user. Returns False if the user did not have it."""
     return bool(await execute(_REVOKE, user_id, role))
+
+
+async def count_owners() -> int:
+    """Return the number of owners, disabled ones included."""
+    number: int = await AdminRole.count().where(AdminRole.role == "owner")
+    return number
 
 
 async def lock_owners() -> list[Owner]:

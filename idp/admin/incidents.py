@@ -18,7 +18,7 @@ from idp.audit.events import record
 from idp.errors import NotFoundError
 from idp.federation import registry
 from idp.federation import repository as federation
-from idp.infra.db.engine import execute, fetch, transaction
+from idp.infra.db.engine import transaction
 from idp.keys import lifecycle
 from idp.oauth import repository
 from idp.oauth.authorize.repository import finish_requests_of_client
@@ -27,6 +27,8 @@ from idp.oauth.clients.registration import UnknownClientError
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.settings import settings
+from idp.signin import repository as signin
+from idp.signin.factors.repository import count_without_other_method
 
 
 class StillUsable(msgspec.Struct, frozen=True):
@@ -65,26 +67,6 @@ class UnknownSubjectError(NotFoundError):
 
     def __init__(self, kind: str, message: str = "") -> None:
         super().__init__(message or f"There is no {kind} with this id.")
-
-
-_FLOWS_OF_UPSTREAM = """
-UPDATE signin_flow SET finished_at = now()
-WHERE finished_at IS NULL AND (identity ->> 'upstream_id' = $1
-   OR (user_id IN (SELECT user_id FROM identity WHERE upstream_id = $1)
-       AND EXISTS (SELECT FROM unnest(done) AS step WHERE step LIKE 'upstream%')))
-"""
-# Users with an identity at the upstream who signed in with an upstream.
-_SESSIONS_OF_UPSTREAM = """
-SELECT s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
-AND EXISTS (SELECT FROM unnest(s.steps) AS step WHERE step LIKE 'upstream%')
-AND EXISTS (SELECT FROM identity AS i WHERE i.user_id = s.user_id AND i.upstream_id = $1)
-"""
-_END_SESSIONS = "UPDATE session SET ended_at = now() WHERE id = ANY ($1::uuid[]) AND ended_at IS NULL"
-_ALONE = """
-SELECT count(*) FROM users AS u WHERE EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id = $1)
-AND u.password_hash IS NULL AND NOT EXISTS (SELECT FROM passkey WHERE user_id = u.id)
-AND NOT EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id <> $1)
-"""
 
 
 async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool = True) -> Report:
@@ -179,17 +161,17 @@ async def contain_upstream(upstream_id: str) -> Report:
         if upstream_id not in {known.id for known in await registry.load_stored()}:
             raise UnknownSubjectError("upstream")
         await registry.disable(upstream_id)
-        sessions = [row["id"] for row in await fetch(_SESSIONS_OF_UPSTREAM, upstream_id)]
+        sessions = await signin.session_ids_of_upstream(upstream_id)
         ended = Counter[str]()
         ended["upstream_attempts"] = await federation.consume_requests_of_upstream(upstream_id)
-        ended["signin_flows"] = await execute(_FLOWS_OF_UPSTREAM, upstream_id)
+        ended["signin_flows"] = await signin.finish_flows_of_upstream(upstream_id)
         ended["codes"] = await repository.consume_codes_of_sessions(sessions)
-        ended["sessions"] = await execute(_END_SESSIONS, sessions)
+        ended["sessions"] = await signin.end_sessions(sessions)
         ended["token_families"] = await repository.revoke_families_of_sessions(sessions, "upstream_contained")
         ended["upstream_tokens"] = await federation.delete_tokens_of_upstream(upstream_id)
-        (row,) = await fetch(_ALONE, upstream_id)
+        alone = await count_without_other_method(upstream_id)
         await record("upstream_contained", detail={"upstream": upstream_id, "ended": ended})
-    return Report("upstream", upstream_id, dict(ended), _tokens([]) if sessions else [], row["count"])
+    return Report("upstream", upstream_id, dict(ended), _tokens([]) if sessions else [], alone)
 
 
 def _tokens(resources: list[str]) -> list[StillUsable]:

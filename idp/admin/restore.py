@@ -21,7 +21,7 @@ from idp.accounts import repository as accounts
 from idp.audit import checkpoint_export
 from idp.audit.events import record
 from idp.federation import repository as federation
-from idp.infra.db.engine import execute, long_transaction
+from idp.infra.db.engine import long_transaction
 from idp.infra.db.locks import lock
 from idp.infra.logs import exception_fields
 from idp.keys import lifecycle, restore_detection
@@ -29,10 +29,12 @@ from idp.keys import repository as keys_repository
 from idp.keys.lifecycle import State
 from idp.keys.repository import Position
 from idp.keys.restore_detection import Mark
+from idp.mail import repository as mails
 from idp.oauth import repository
 from idp.oauth.authorize.repository import finish_all_requests
 from idp.oauth.clients import service
 from idp.settings import settings
+from idp.signin import repository as signin
 
 log = structlog.get_logger()
 
@@ -43,20 +45,16 @@ TOLERATED = timedelta(seconds=restore_detection.TOLERATED * keys_repository.STEP
 #: The functions that revoke, by kind. Codes come before the token families that they would create.
 _END: dict[str, Callable[[], Awaitable[int]]] = {
     "codes": repository.consume_all_codes,
-    "sessions": partial(execute, "UPDATE session SET ended_at = now() WHERE ended_at IS NULL"),
+    "sessions": signin.end_all_sessions,
     "token_families": partial(repository.revoke_all_families, "database_restored"),
-    "signin_flows": partial(execute, "UPDATE signin_flow SET finished_at = now() WHERE finished_at IS NULL"),
+    "signin_flows": signin.finish_all_flows,
     "authorization_requests": finish_all_requests,
     "upstream_attempts": federation.consume_all_requests,
     "email_proofs": accounts.consume_all_proofs,
     "invitations": accounts.revoke_all_invitations,
-    "trusted_browsers": partial(execute, "UPDATE device SET trusted_until = NULL WHERE trusted_until IS NOT NULL"),
+    "trusted_browsers": signin.distrust_all_devices,
     # These messages were sent since, or concern sessions and tokens that have ended.
-    "mails": partial(
-        execute,
-        "UPDATE mail SET state = 'dead', response = 'The database was restored.', content = NULL,"
-        " next_attempt_at = NULL, finished_at = now() WHERE next_attempt_at IS NOT NULL",
-    ),
+    "mails": partial(mails.give_up_all, "The database was restored."),
 }
 
 _SHARED = (

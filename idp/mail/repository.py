@@ -8,7 +8,7 @@ import msgspec
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.listing import Filter, Listing, Sort
-from idp.infra.db.rows import many
+from idp.infra.db.rows import many, one
 from idp.mail.tables import Mail
 
 # The outbox first gives up what could not be sent.
@@ -50,6 +50,15 @@ _RENEW = """
     UPDATE mail SET next_attempt_at = now() + make_interval(secs => $3)
     WHERE id = $1 AND state = 'sending' AND attempts = $2
 """
+_COUNTS = """
+    SELECT (SELECT count(*) FROM (SELECT FROM mail WHERE next_attempt_at IS NOT NULL LIMIT 1000) AS m) AS waiting,
+           (SELECT count(*) FROM (SELECT FROM mail WHERE state = 'dead' AND created_at > now() - interval '1 day'
+                                  LIMIT 1000) AS m) AS dead
+"""
+_GIVE_UP_ALL = """
+    UPDATE mail SET state = 'dead', response = $1, content = NULL, next_attempt_at = NULL, finished_at = now()
+    WHERE next_attempt_at IS NOT NULL
+"""
 _RETRY = "UPDATE mail SET next_attempt_at = now() WHERE id = $1 AND state = 'deferred'"
 
 
@@ -84,6 +93,13 @@ class ListedMessage(msgspec.Struct, frozen=True):
     finished_at: datetime | None
 
 
+class MailCounts(msgspec.Struct, frozen=True):
+    """The number of messages that wait, and of those of the last day that could not be sent; each at most 1000."""
+
+    waiting: int
+    dead: int
+
+
 async def queue(
     id: UUID, recipient: str, template: str, content: bytes, *, lifetime: float, kept: float, void: bool, budget: int
 ) -> bool:
@@ -115,6 +131,18 @@ async def finish(id: UUID, attempts: int, state: str, response: str, kept: float
 async def defer(id: UUID, attempts: int, response: str, wait: float) -> None:
     """Record a failed attempt. The next one is due after so many seconds."""
     await execute(_DEFER, id, attempts, response, wait)
+
+
+async def give_up_all(response: str) -> int:
+    """Give up every message that waits. Returns their number."""
+    return await execute(_GIVE_UP_ALL, response)
+
+
+async def count_mails() -> MailCounts:
+    """Return how many messages wait and how many could not be sent."""
+    counts = one(MailCounts, await fetchrow(_COUNTS))
+    assert counts is not None  # noqa: S101 -- the statement returns one row
+    return counts
 
 
 async def retry(id: UUID) -> bool:

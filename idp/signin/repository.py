@@ -4,6 +4,7 @@ Factors have a repository of their own (:mod:`idp.signin.factors.repository`). A
 what it changes by one conditional statement, and returns what it changed: nothing if the condition does not hold.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -158,6 +159,14 @@ _END_OTHER_SESSIONS = """
     UPDATE session SET ended_at = now()
     WHERE (token_hash = $1 OR user_id = $2) AND id <> $3 AND ended_at IS NULL
 """
+_END_SESSIONS = "UPDATE session SET ended_at = now() WHERE id = ANY ($1::uuid[]) AND ended_at IS NULL"
+_END_ALL_SESSIONS = "UPDATE session SET ended_at = now() WHERE ended_at IS NULL"
+# The live sessions of users with an identity at the upstream who signed in with an upstream.
+_SESSION_IDS_OF_UPSTREAM = """
+    SELECT s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
+    AND EXISTS (SELECT FROM unnest(s.steps) AS step WHERE step LIKE 'upstream%')
+    AND EXISTS (SELECT FROM identity AS i WHERE i.user_id = s.user_id AND i.upstream_id = $1)
+"""
 _STORE_CHALLENGE = "UPDATE session SET challenge = $2 WHERE id = $1"
 _CONSUME_CHALLENGE = """
     UPDATE session AS s SET challenge = NULL FROM session AS old
@@ -231,6 +240,21 @@ async def session_ids_of_user(user_id: UUID) -> list[UUID]:
 async def end_sessions_of_user(user_id: UUID) -> int:
     """End all sessions of a user. Returns how many were live."""
     return await execute(_END_SESSIONS_OF_USER, user_id)
+
+
+async def session_ids_of_upstream(upstream_id: str) -> list[UUID]:
+    """Return the live sessions that may have come from a sign-in with an upstream."""
+    return [row["id"] for row in await fetch(_SESSION_IDS_OF_UPSTREAM, upstream_id)]
+
+
+async def end_sessions(session_ids: Sequence[UUID]) -> int:
+    """End sessions. Returns how many had not ended."""
+    return await execute(_END_SESSIONS, session_ids)
+
+
+async def end_all_sessions() -> int:
+    """End every session. Returns their number."""
+    return await execute(_END_ALL_SESSIONS)
 
 
 async def end_other_sessions(session_id: UUID, *, token_hash: bytes | None, user_id: UUID | None) -> None:
@@ -346,6 +370,13 @@ _FINISH_FLOW = """
 _CANCEL_FLOWS = """
     UPDATE signin_flow SET finished_at = now() WHERE user_id = $1 AND finished_at IS NULL AND expires_at > now()
 """
+_FINISH_FLOWS_OF_UPSTREAM = """
+    UPDATE signin_flow SET finished_at = now()
+    WHERE finished_at IS NULL AND (identity ->> 'upstream_id' = $1
+       OR (user_id IN (SELECT user_id FROM identity WHERE upstream_id = $1)
+           AND EXISTS (SELECT FROM unnest(done) AS step WHERE step LIKE 'upstream%')))
+"""
+_FINISH_ALL_FLOWS = "UPDATE signin_flow SET finished_at = now() WHERE finished_at IS NULL"
 _STORE_FORM = "UPDATE signin_flow SET kept_form = $3 WHERE id = $1 AND browser_hash = $2"
 _STORED_FORM = """
     SELECT kept_form FROM signin_flow WHERE id = $1 AND user_id = $2 AND finished_at IS NOT NULL AND expires_at > now()
@@ -407,6 +438,16 @@ async def cancel_flows(user_id: UUID) -> None:
     await execute(_CANCEL_FLOWS, user_id)
 
 
+async def finish_flows_of_upstream(upstream_id: str) -> int:
+    """Finish every sign-in that may have come from an upstream. Returns their number."""
+    return await execute(_FINISH_FLOWS_OF_UPSTREAM, upstream_id)
+
+
+async def finish_all_flows() -> int:
+    """Finish every sign-in. Returns their number."""
+    return await execute(_FINISH_ALL_FLOWS)
+
+
 async def store_form(binding: BrowserBinding, sealed: bytes) -> None:
     """Store an encrypted form with a flow."""
     await execute(_STORE_FORM, binding.id, binding.hash, sealed)
@@ -465,6 +506,7 @@ _INSERT_DEVICE = """
     VALUES ($1, $2, $3, now(), now() + make_interval(secs => $4), CASE WHEN $5::boolean THEN now() END,
             now() + make_interval(secs => $6))
 """
+_DISTRUST_ALL_DEVICES = "UPDATE device SET trusted_until = NULL WHERE trusted_until IS NOT NULL"
 _DISTRUST_DEVICES = """
     UPDATE device SET trusted_until = NULL, second_step_at = NULL
     WHERE user_id = $1 AND (trusted_until IS NOT NULL OR second_step_at IS NOT NULL)
@@ -486,6 +528,11 @@ async def move_device(token_hash: bytes, use: DeviceUse) -> bool:
 
 async def insert_device(id: UUID, use: DeviceUse) -> None:
     await execute(_INSERT_DEVICE, id, use.token_hash, use.user_id, use.trusted_for, use.second_step, use.lifetime)
+
+
+async def distrust_all_devices() -> int:
+    """Trust no device of any user any more. Returns how many were trusted."""
+    return await execute(_DISTRUST_ALL_DEVICES)
 
 
 async def distrust_devices(user_id: UUID) -> None:

@@ -74,6 +74,12 @@ async def clients() -> list[StoredClient]:
     return many(StoredClient, await ClientRow.select().order_by(ClientRow.created_at))
 
 
+async def count_enabled_clients() -> int:
+    """Return the number of clients that are not disabled."""
+    number: int = await ClientRow.count().where(ClientRow.disabled_at.is_null())
+    return number
+
+
 async def find_client(client_id: str) -> StoredClient | None:
     """A client, disabled or not."""
     return one(StoredClient, await ClientRow.select().where(ClientRow.client_id == client_id).first())

@@ -20,6 +20,11 @@ FACTOR_COLUMNS = """
     EXISTS (SELECT FROM recovery_code WHERE user_id = u.id AND used_at IS NULL) AS has_recovery_code
 """
 _FACTORS = f"SELECT {FACTOR_COLUMNS} FROM users AS u WHERE u.id = $1 AND u.disabled_at IS NULL"  # noqa: S608
+_COUNT_WITHOUT_OTHER_METHOD = """
+    SELECT count(*) FROM users AS u WHERE EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id = $1)
+    AND u.password_hash IS NULL AND NOT EXISTS (SELECT FROM passkey WHERE user_id = u.id)
+    AND NOT EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id <> $1)
+"""
 _DELETE_FACTORS = (
     "DELETE FROM totp WHERE user_id = $1",
     "DELETE FROM passkey WHERE user_id = $1",
@@ -30,6 +35,13 @@ _DELETE_FACTORS = (
 async def find_factors(user_id: UUID) -> FactorColumns | None:
     """The factors of a user; None if there is no such user or they are disabled."""
     return one(FactorColumns, await fetchrow(_FACTORS, user_id))
+
+
+async def count_without_other_method(upstream_id: str) -> int:
+    """Return the number of users with an identity at an upstream and no password, passkey or other identity."""
+    row = await fetchrow(_COUNT_WITHOUT_OTHER_METHOD, upstream_id)
+    count: int = row["count"] if row is not None else 0
+    return count
 
 
 async def delete_factors(user_id: UUID) -> bool:

@@ -33,9 +33,16 @@ SMALL = {
 }  # fmt: skip
 #: What may read a table as a whole or sort many rows, by how its name begins: it is seldom run.
 WHOLE = (
-    # What an admin asks for who contains something, or looks at how much there is of everything.
-    "idp.admin.incidents.",
-    "idp.admin.console.overview.",
+    # The containment of an upstream, and after a backup was restored.
+    "idp.signin.repository._SESSION_IDS_OF_UPSTREAM",
+    "idp.signin.repository._FINISH_FLOWS_OF_UPSTREAM",
+    "idp.signin.factors.repository._COUNT_WITHOUT_OTHER_METHOD",
+    "idp.signin.repository._END_ALL_SESSIONS",
+    "idp.signin.repository._FINISH_ALL_FLOWS",
+    "idp.signin.repository._DISTRUST_ALL_DEVICES",
+    # The overview of the console counts up to a bound.
+    "idp.accounts.repository._COUNT_USERS",
+    "idp.mail.repository._COUNTS",
     "idp.federation.repository._DELETE_TOKENS",
     "idp.federation.repository._CONSUME_OF_UPSTREAM",
     # Most of all, where most belong to one client.

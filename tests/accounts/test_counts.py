@@ -1,0 +1,41 @@
+"""The numbers of the console's overview: users are counted while they are few, and estimated above that."""
+
+import pytest
+
+from idp.accounts.repository import UserCount, count_owners, count_users, disable_user, grant_role
+from idp.accounts.users import create_user
+from idp.infra.db.engine import execute
+
+pytestmark = pytest.mark.usefixtures("own_database")
+
+
+async def add_users(number: int) -> None:
+    await execute(
+        "INSERT INTO users (id, email, origin) SELECT gen_random_uuid(), n || '@example.com', 'registration'"
+        " FROM generate_series(1, $1::int) AS n",
+        number,
+    )
+
+
+async def test_few_users_are_counted() -> None:
+    await add_users(10_000)
+    assert await count_users() == UserCount(10_000, estimated=False)
+
+
+async def test_many_users_are_estimated() -> None:
+    """Before PostgreSQL has looked at the table, the estimate is what is known for sure."""
+    await execute("ALTER TABLE users SET (autovacuum_enabled = false)")
+    await add_users(10_050)
+    assert await count_users() == UserCount(10_001, estimated=True)
+    await execute("ANALYZE users")
+    assert await count_users() == UserCount(10_050, estimated=True)
+
+
+async def test_every_owner_is_counted() -> None:
+    assert await count_owners() == 0
+    users = [await create_user(f"{name}@example.com", None) for name in ("a", "b", "c")]
+    for user in users[:2]:
+        await grant_role(user.id, "owner", "command line")
+    await grant_role(users[2].id, "auditor", "command line")
+    await disable_user(users[0].id)
+    assert await count_owners() == 2
