@@ -1,7 +1,7 @@
 """The one way through HTTP: the ASGI application that every request passes, and only this.
 
-In order: request id and client address, route, guards of the route's declaration, handler, response with security and
-CORS headers, one line in the log (docs/decisions/0047-one-way-through-http.md).
+In order: request id and client address, the form of the Host header, route, guards of the route's declaration, handler,
+response with security and CORS headers, one line in the log (docs/decisions/0047-one-way-through-http.md).
 """
 
 import time
@@ -19,6 +19,7 @@ from litestar.types import HTTPScope, Message, Receive, Scope, Send
 from idp.http import access, cors, exception_handlers
 from idp.http.body import Body
 from idp.http.headers import Pairs, encode
+from idp.http.host import check_host
 from idp.http.middleware import Middleware
 from idp.http.responses import BytesResponse, Handler, Sendable, sendable
 from idp.http.routes import Route, Routes, canonical
@@ -80,6 +81,7 @@ class Router:
         """The response of the handler, or that of the exception that it or a guard raised."""
         scope = request.scope
         try:
+            check_host(scope)
             if route is None:
                 raise NotFoundException
             scope["path_template"] = route.template

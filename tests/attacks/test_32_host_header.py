@@ -173,7 +173,7 @@ def test_32_a_request_line_with_an_absolute_form(server: Server, target: str, pa
 
 
 def test_32_odd_host_headers(server: Server) -> None:
-    """None, two, or one that is no host: refused or ignored, never repeated."""
+    """None, two, or one that is no host: refused with 400 on every path, never repeated (RFC 9112 section 3.2)."""
     control = _raw(server, "GET /.well-known/openid-configuration HTTP/1.1", "Host: localhost")
     assert server.issuer.encode() in control
     for hosts in (
@@ -182,6 +182,20 @@ def test_32_odd_host_headers(server: Server) -> None:
         ["Host: localhost", f"Host: {EVIL}"],
         [f"Host: {EVIL}/x?y"],
     ):
-        answer = _raw(server, "GET /login HTTP/1.1", *hosts)
-        assert answer.startswith((b"HTTP/1.1 303", b"HTTP/1.1 400"))
-        assert EVIL.encode() not in answer
+        for line in (
+            "GET /login",
+            "GET /jwks",
+            "POST /token",
+            "OPTIONS /token",
+            "GET /no-such-page",
+            "GET /health/live",
+        ):
+            answer = _raw(server, f"{line} HTTP/1.1", *hosts)
+            assert answer.startswith(b"HTTP/1.1 400")
+            assert b"x-request-id: " in answer.lower()
+            assert EVIL.encode() not in answer
+
+
+def test_32_an_old_client_names_no_host(server: Server) -> None:
+    """HTTP/1.0 has no Host header, and some probes speak it."""
+    assert _raw(server, "GET /health/live HTTP/1.0").split(b" ", 1)[1].startswith(b"200")

@@ -1,0 +1,27 @@
+"""The form of the Host header. No URL is built from it (``IDP_ISSUER`` decides), so its value is not looked at."""
+
+import re
+from http import HTTPStatus
+
+from litestar.exceptions import HTTPException
+from litestar.types import HTTPScope
+
+#: ``uri-host [":" port]`` (RFC 9110 section 7.2, RFC 3986 section 3.2.2).
+_HOST = re.compile(
+    rb"(?:\[(?:[0-9A-Fa-f:.]+|v[0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+,;=:-]+)\]"
+    rb"|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?"
+)
+
+
+def check_host(scope: HTTPScope) -> None:
+    """Refuse a request that may mean another host to a proxy than to us (RFC 9112 section 3.2).
+
+    Raises:
+        HTTPException: 400, the header is repeated or malformed, or missing in HTTP/1.1.
+    """
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    # Granian gives a request without one an empty one, which no http URI has either (RFC 9110 section 4.2.1).
+    if hosts in ([], [b""]) and scope["http_version"] != "1.1":
+        return
+    if len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
+        raise HTTPException(status_code=HTTPStatus.BAD_REQUEST)
