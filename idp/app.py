@@ -151,7 +151,7 @@ async def _join_with_retries(
         except Exception as error:
             fields = exception_fields(error)
             if fields["error"] != told:
-                # Without the text of the exception, which may quote secrets.
+                # Not log.exception: the text of an exception may quote secrets, and exception_fields leaves it out.
                 log.error("database_not_joined", **fields)  # noqa: TRY400
             told = fields["error"]
         await asyncio.sleep(random.uniform(0.5, 1) * wait)  # noqa: S311

@@ -42,10 +42,7 @@ class _Engine(PostgresEngine):
     lines: HeldConnections | None = None
 
     async def get_new_connection(self) -> Any:
-        try:
-            return await connect(**self.config)
-        except OSError as error:
-            raise DatabaseUnavailableError("PostgreSQL cannot be reached.") from error
+        return await _connect(self.config)
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
         try:
@@ -59,6 +56,18 @@ class _Engine(PostgresEngine):
 
 
 engine = _Engine(config={})
+
+
+async def _connect(config: dict[str, Any]) -> Any:
+    """A connection of its own.
+
+    Raises:
+        DatabaseUnavailableError: PostgreSQL cannot be reached.
+    """
+    try:
+        return await connect(**config)
+    except OSError as error:
+        raise DatabaseUnavailableError("PostgreSQL cannot be reached.") from error
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
@@ -203,7 +212,7 @@ async def long_transaction() -> AsyncIterator[None]:
         await connection.close()
 
 
-class _StatementConnection(asyncpg.Connection):  # type: ignore[misc]
+class _StatementConnection(_Connection):
     """A connection on which Piccolo's statements run by themselves, in one message each.
 
     Preparing a statement first is another message, which needs a transaction behind a pooler. Returns no rows.
@@ -216,8 +225,12 @@ class _StatementConnection(asyncpg.Connection):  # type: ignore[misc]
 
 @asynccontextmanager
 async def outside_transactions() -> AsyncIterator[None]:
-    """A connection of its own on which each statement of Piccolo runs outside of transactions, without a time limit."""
-    connection = await connect(**engine.config | {"connection_class": _StatementConnection})
+    """A connection of its own on which each statement of Piccolo runs outside of transactions, without a time limit.
+
+    Raises:
+        DatabaseUnavailableError: PostgreSQL cannot be reached, or did not answer a statement.
+    """
+    connection = await _connect(engine.config | {"connection_class": _StatementConnection})
     try:
         token = engine.current_transaction.set(_Transaction(HeldConnection(connection)))
         try:

@@ -1,7 +1,9 @@
 """Connections that are held: statements prepared once, nothing left behind, nobody waits for ever."""
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+import socket
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -11,7 +13,17 @@ from idp.accounts.tables import Origin, User
 from idp.infra.db import connections as lines_module
 from idp.infra.db import engine
 from idp.infra.db.connections import HeldConnection
-from idp.infra.db.engine import close_pool, execute, fetch, fetchrow, lines, transaction
+from idp.infra.db.dsn import connect_options
+from idp.infra.db.engine import (
+    close_pool,
+    execute,
+    fetch,
+    fetchrow,
+    lines,
+    long_transaction,
+    outside_transactions,
+    transaction,
+)
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.infra.db.tables import Revision
 from tests.support.isolated import own_database
@@ -161,6 +173,43 @@ async def test_a_connection_is_replaced_at_its_age() -> None:
     assert after != before
     lines()._lifetime = 3600.0
     assert await fetchrow(PID) == after
+
+
+BLOCKS = pytest.mark.parametrize("block", [transaction, long_transaction, outside_transactions])
+Block = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@BLOCKS
+async def test_an_error_of_the_disk_is_none_of_the_database(block: Block) -> None:
+    """What a block does with a file may fail too, and only the database's own errors say that it is away."""
+    with pytest.raises(FileNotFoundError):
+        async with block():
+            raise FileNotFoundError
+
+
+@BLOCKS
+async def test_a_connection_that_breaks_in_a_block(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def breaks(*_: object, **__: object) -> None:
+        raise ConnectionResetError
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(block())
+        with monkeypatch.context() as broken:
+            broken.setattr(asyncpg.Connection, "execute", breaks)
+            broken.setattr(asyncpg.Connection, "fetch", breaks)
+            with pytest.raises(DatabaseUnavailableError):
+                await User.raw("SELECT 1")
+
+
+@pytest.mark.parametrize("block", [long_transaction, outside_transactions])
+async def test_a_block_without_a_database(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        dsn = f"postgresql://idp@127.0.0.1:{closed.getsockname()[1]}/idp"
+        monkeypatch.setattr(engine.engine, "config", engine.engine.config | connect_options(dsn))
+        with pytest.raises(DatabaseUnavailableError):
+            async with block():
+                pytest.fail("It was entered.")
 
 
 @pytest.mark.fault(41)
