@@ -1,6 +1,7 @@
 """Rows as typed structs, matched by column name, for the functions of a ``repository.py``.
 
-A struct of a row has no defaults: a column that a statement forgets is an error, not an empty value.
+A column that a statement forgets is an error, not an empty value, also where the struct has a default: a client has the
+defaults of RFC 7591 when it is registered, and none when it is read.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,9 +21,17 @@ def one(struct: type[Row], record: Mapping[str, Any] | None) -> Row | None:
     Raises:
         msgspec.ValidationError: a column is missing, or its value has another type.
     """
-    return msgspec.convert(dict(record), struct) if record is not None else None
+    return _convert(struct, record) if record is not None else None
 
 
 def many(struct: type[Row], records: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Rows as structs. As :func:`one`."""
-    return [msgspec.convert(dict(record), struct) for record in records]
+    return [_convert(struct, record) for record in records]
+
+
+def _convert(struct: type[Row], record: Mapping[str, Any]) -> Row:
+    values = dict(record)
+    # Without defaults, msgspec refuses it by itself.
+    if struct.__struct_defaults__ and (missing := set(struct.__struct_encode_fields__) - values.keys()):
+        raise msgspec.ValidationError(f"The statement lacks the columns {', '.join(sorted(missing))}.")
+    return msgspec.convert(values, struct)

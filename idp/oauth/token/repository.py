@@ -291,7 +291,8 @@ async def repeat_rotation(rotation: Rotation, windows: RepeatWindows) -> tuple[G
         *(token.jti, token.hash, rotation.client_id, rotation.scope, rotation.resource, rotation.not_before),
         *(windows.grace, windows.repeat),
     )
-    return (msgspec.convert(dict(row), Grant), msgspec.convert(dict(row), StoredRefreshToken)) if row else None
+    grant, successor = one(Grant, row), one(StoredRefreshToken, row)
+    return (grant, successor) if grant is not None and successor is not None else None
 
 
 async def revoke_reused(token: PresentedRefreshToken, client_id: str, windows: RepeatWindows) -> RevokedFamily | None:
