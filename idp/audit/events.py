@@ -1,6 +1,6 @@
 """Recording security-relevant events, as a row of the audit trail and a line in the log."""
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 import msgspec
@@ -17,63 +17,43 @@ log = structlog.get_logger()
 MAX_CLIENT_ID = 200
 
 
-async def record(
-    event: str,
-    *,
-    outcome: str = "success",
-    user_id: UUID | None = None,
-    client_id: str | None = None,
-    session_id: UUID | None = None,
-    detail: dict[str, Any] | None = None,
-    limit_key: str | None = None,
-) -> None:
+class About(TypedDict, total=False):
+    """What an event is about.
+
+    Attributes:
+        outcome: ``success`` (the default), ``failure`` or ``denied``.
+        detail: further values, as JSON. No secrets: it is kept long and shown to administrators.
+        limit_key: for events of unauthenticated requests: the account or address that it concerns. The number of events
+            per key and minute is limited (:mod:`idp.audit.unauthenticated_limit`).
+    """
+
+    outcome: str
+    user_id: UUID | None
+    client_id: str | None
+    session_id: UUID | None
+    detail: dict[str, Any]
+    limit_key: str | None
+
+
+async def record(event: str, **about: Unpack[About]) -> None:
     """Record an event in the caller's transaction, so that it commits with the change it describes.
 
     The log line is written at once, even if the transaction is rolled back.
 
     Args:
         event: its kind, such as ``sign_in`` or ``token_family_revoked``.
-        outcome: ``success``, ``failure`` or ``denied``.
-        detail: further values, as JSON. No secrets: it is kept long and shown to administrators.
-        limit_key: for events of unauthenticated requests: the account or address that it concerns. The number of events
-            per key and minute is limited (:mod:`idp.audit.unauthenticated_limit`).
 
     Raises:
         LockedError: the master key is missing.
     """
-    row = _row(
-        event,
-        outcome=outcome,
-        user_id=user_id,
-        client_id=client_id,
-        session_id=session_id,
-        detail=detail,
-        limit_key=limit_key,
-    )
+    row = _row(event, about)
     if row is not None:
         await repository.insert_event(row, row_hmac.content_hash(row))
 
 
-def note(
-    event: str,
-    *,
-    outcome: str = "success",
-    user_id: UUID | None = None,
-    client_id: str | None = None,
-    session_id: UUID | None = None,
-    detail: dict[str, Any] | None = None,
-    limit_key: str | None = None,
-) -> None:
-    """Record an event without a transaction. It is written within a second. Arguments as of :func:`record`."""
-    row = _row(
-        event,
-        outcome=outcome,
-        user_id=user_id,
-        client_id=client_id,
-        session_id=session_id,
-        detail=detail,
-        limit_key=limit_key,
-    )
+def note(event: str, **about: Unpack[About]) -> None:
+    """Record an event without a transaction. It is written within a second."""
+    row = _row(event, about)
     if row is not None:
         buffer.add(row)
 
@@ -84,17 +64,10 @@ def note_left_out() -> None:
         note("events_left_out", detail={"event": event, "number": number})
 
 
-def _row(
-    event: str,
-    *,
-    outcome: str,
-    user_id: UUID | None,
-    client_id: str | None,
-    session_id: UUID | None,
-    detail: dict[str, Any] | None,
-    limit_key: str | None,
-) -> Row | None:
+def _row(event: str, about: About) -> Row | None:
     """The row to write; None if it is over the limit."""
+    outcome, detail = about.get("outcome", "success"), about.get("detail", {})
+    client_id, limit_key = about.get("client_id"), about.get("limit_key")
     activity.count(f"{event}:{outcome}")
     if limit_key is not None and not unauthenticated_limit.admitted(event, limit_key):
         return None
@@ -104,14 +77,14 @@ def _row(
         event,
         outcome,
         storable(actor.get()),
-        user_id,
+        about.get("user_id"),
         client_id and storable(client_id[:MAX_CLIENT_ID]),
-        session_id,
+        about.get("session_id"),
         storable(client_address.get()),
         storable(request_id.get()),
-        msgspec.json.encode(storable(detail or {})).decode(),
+        msgspec.json.encode(storable(detail)).decode(),
     )
-    _log(row, detail.get("reason") if detail else None)
+    _log(row, detail.get("reason"))
     return row
 
 

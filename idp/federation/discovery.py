@@ -100,7 +100,7 @@ async def verify_jwt(token: str, jwks_uri: str, algorithms: tuple[str, ...]) -> 
     """
     try:
         return jose.verify_foreign(token, _keys(await _cached(jwks_uri)), algorithms)
-    except jose.UnknownKeyError:
+    except jose.NoMatchingKeyError:
         return jose.verify_foreign(token, _keys(await _refetched(jwks_uri)), algorithms)
 
 

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from idp.keys import jose
-from idp.keys.jose import InvalidJWTError, UnknownKeyError
+from idp.keys.jose import InvalidJWTError, NoMatchingKeyError
 from tests.support.tokens import CLAIMS, encode, hmac_signed, key, signed, unsigned
 
 ES256, RS256 = key("ES256"), key("RS256")
@@ -68,7 +68,7 @@ def test_37_keys_that_are_not_published(kid: object) -> None:
 def test_37_a_kid_that_names_two() -> None:
     other = jose.generate("ES256").public_jwk | {"kid": ES256.kid}
     for jwks in ([ES256.public_jwk, other], [other, ES256.public_jwk]):
-        with pytest.raises(UnknownKeyError):
+        with pytest.raises(NoMatchingKeyError):
             _verify(signed(ES256, HEADER), jwks)
 
 

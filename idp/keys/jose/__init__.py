@@ -9,7 +9,7 @@ accepts repeated members. Tokens are assembled here, because that is faster (doc
 """
 
 from idp.keys.jose.claims import check_times, foreign_time, left_half_hash
-from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, UnknownKeyError, UnsupportedAlgorithmError
+from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError, UnsupportedAlgorithmError
 from idp.keys.jose.keys import (
     SigningKey,
     from_file,
@@ -38,8 +38,8 @@ __all__ = [
     "Claims",
     "InvalidJWTError",
     "InvalidKeyError",
+    "NoMatchingKeyError",
     "SigningKey",
-    "UnknownKeyError",
     "UnsupportedAlgorithmError",
     "algorithm_of",
     "check_times",

@@ -10,7 +10,7 @@ class InvalidJWTError(ProofError):
     reason: Reason = Reason.MALFORMED
 
 
-class UnknownKeyError(InvalidJWTError):
+class NoMatchingKeyError(InvalidJWTError):
     """No published key of the issuer can have signed the token. The issuer may have published a new one since."""
 
     reason = Reason.BAD_SIGNATURE

@@ -12,7 +12,7 @@ from joserfc.jws import CompactSignature, JWSRegistry
 from joserfc.util import urlsafe_b64decode
 
 from idp.keys.algorithms import ALGORITHMS
-from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, UnknownKeyError
+from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError
 from idp.keys.jose.keys import Key, SigningKey, import_key
 from idp.keys.jose.registries import FOREIGN, OWN, SYMMETRIC
 from idp.keys.jose.signing import encoded_header, symmetric_key
@@ -139,7 +139,7 @@ def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Co
         algorithms: those that the token may have.
 
     Raises:
-        UnknownKeyError: no key fits, or more than one.
+        NoMatchingKeyError: no key fits, or more than one.
         InvalidJWTError: for every other reason; nothing else is raised, whatever the token is.
     """
 
@@ -165,7 +165,7 @@ def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> 
         and jwk.get("use", "sig") == "sig"
     ]
     if len(fitting) != 1:
-        raise UnknownKeyError("The issuer publishes no key, or more than one, that can have signed the token.")
+        raise NoMatchingKeyError("The issuer publishes no key, or more than one, that can have signed the token.")
     try:
         key = import_key({name: value for name, value in fitting[0].items() if name in _PUBLIC_MEMBERS}, algorithm.kty)
     except InvalidKeyError as error:
