@@ -25,9 +25,9 @@ from idp.infra.db.engine import long_transaction
 from idp.infra.db.locks import lock
 from idp.infra.logs import exception_fields
 from idp.keys import lifecycle, restore_detection
-from idp.keys import repository as keys_repository
 from idp.keys.lifecycle import State
-from idp.keys.repository import Position
+from idp.keys.repository import database_mark
+from idp.keys.repository.database_mark import Position
 from idp.keys.restore_detection import Mark
 from idp.mail import repository as mails
 from idp.oauth import repository
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 TOPIC = "restored"
 #: Tolerated lead of an exported checkpoint, in seconds: clocks differ, and a promoted replica may lag.
-TOLERATED = timedelta(seconds=restore_detection.TOLERATED * keys_repository.STEP_SECONDS)
+TOLERATED = timedelta(seconds=restore_detection.TOLERATED * database_mark.STEP_SECONDS)
 
 #: The functions that revoke, by kind. Codes come before the token families that they would create.
 _END: dict[str, Callable[[], Awaitable[int]]] = {
@@ -100,7 +100,7 @@ async def revoke_after_restore(*, keep_keys: bool = False) -> Report:
         # Other workers that detect the same restore wait here and then find the new epoch.
         await lock(TOPIC)
         return await _recover(
-            await keys_repository.position(), await restore_detection.keeper.known(), None, keep_keys=keep_keys
+            await database_mark.position(), await restore_detection.keeper.known(), None, keep_keys=keep_keys
         )
 
 
@@ -144,7 +144,7 @@ async def _go_on() -> None:
 
 async def _older(*, thoroughly: bool) -> tuple[Position | None, Mark | None, datetime | None] | None:
     """Return position, mark and last known time if the database is older than the mark; otherwise None."""
-    known, found = await restore_detection.keeper.known(), await keys_repository.position()
+    known, found = await restore_detection.keeper.known(), await database_mark.position()
     if restore_detection.is_behind(found, known):
         return found, known, known.at if known else None
     path = settings().audit_checkpoint_file
@@ -206,7 +206,7 @@ async def watch() -> None:
     """Repeat the comparison forever: a backup may be restored while the server runs."""
     failing = False
     while True:
-        await asyncio.sleep(random.uniform(0.8, 1.2) * keys_repository.STEP_SECONDS)  # noqa: S311
+        await asyncio.sleep(random.uniform(0.8, 1.2) * database_mark.STEP_SECONDS)  # noqa: S311
         try:
             await check()
             failing = False

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from idp import clock
-from idp.audit import repository
-from idp.audit.repository import HourlyCount
+from idp.audit.repository import hourly_counts
+from idp.audit.repository.hourly_counts import HourlyCount
 
 _counts: dict[tuple[datetime, str], int] = {}
 
@@ -30,7 +30,7 @@ async def write() -> None:
     taken = dict(_counts)
     _counts.clear()
     try:
-        await repository.add_counts([HourlyCount(hour, kind, number) for (hour, kind), number in taken.items()])
+        await hourly_counts.add_counts([HourlyCount(hour, kind, number) for (hour, kind), number in taken.items()])
     except BaseException:
         for key, number in taken.items():
             _counts[key] = _counts.get(key, 0) + number
@@ -41,7 +41,7 @@ async def series(kinds: Sequence[str], hours: int) -> dict[str, list[int]]:
     """The counts of each kind for the last so many hours, oldest first. The last hour is the current one."""
     now = _hour(clock.now())
     found: dict[str, list[int]] = {kind: [0] * hours for kind in kinds}
-    for count in await repository.counts_since(now - timedelta(hours=hours - 1), kinds):
+    for count in await hourly_counts.counts_since(now - timedelta(hours=hours - 1), kinds):
         place = hours - 1 - (now - count.hour) // timedelta(hours=1)
         if place < hours:
             found[count.kind][place] = count.number
@@ -50,4 +50,4 @@ async def series(kinds: Sequence[str], hours: int) -> dict[str, list[int]]:
 
 async def delete_old() -> None:
     """Delete counts that are too old for the dashboard."""
-    await repository.delete_old_counts()
+    await hourly_counts.delete_old_counts()

@@ -13,7 +13,8 @@ import msgspec
 import structlog
 
 from idp import clock, ids
-from idp.audit import activity, repository, row_hmac
+from idp.audit import activity, row_hmac
+from idp.audit.repository import audit_events
 from idp.audit.row_hmac import Row
 from idp.infra.request_context import client_address, request_id
 from idp.settings import settings
@@ -87,7 +88,7 @@ async def write() -> None:
         if len(_rows) < BATCH:
             _drain_tokens()
         if batch := _rows[:BATCH]:
-            await repository.insert_events(batch)
+            await audit_events.insert_events(batch)
             # Newer rows were appended meanwhile.
             del _rows[: len(batch)]
             _waiting -= len(batch)

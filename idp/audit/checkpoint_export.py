@@ -14,8 +14,8 @@ from pathlib import Path
 
 import structlog
 
-from idp.audit import repository
 from idp.audit.checkpoint_claims import CheckpointClaims, parse
+from idp.audit.repository import audit_checkpoints
 from idp.errors import OperatorError
 from idp.infra import outbound
 from idp.infra.logs import exception_fields
@@ -53,9 +53,9 @@ async def write_file(path: Path) -> int:
         last = await asyncio.to_thread(_last_line, path)
         statement = parse(last)
         number = statement.number if statement is not None else 0
-        if number and await repository.statement(number) != last:
+        if number and await audit_checkpoints.statement(number) != last:
             raise DatabaseRolledBackError
-        checkpoints = await repository.statements_after(number, BATCH)
+        checkpoints = await audit_checkpoints.statements_after(number, BATCH)
         if not checkpoints:
             return written
         written += await asyncio.to_thread(_append, path, last, [checkpoint.statement for checkpoint in checkpoints])
@@ -87,7 +87,7 @@ async def last_written(path: Path) -> CheckpointClaims | None:
     statement = parse(line)
     if statement is None or not statement.is_ours():
         return None
-    return None if await repository.statement(statement.number) == line else statement
+    return None if await audit_checkpoints.statement(statement.number) == line else statement
 
 
 def _append(path: Path, last: str, statements: Sequence[str]) -> int:
@@ -119,29 +119,29 @@ async def send(url: str) -> int:
         DatabaseRolledBackError: it accepted checkpoints that this database does not have.
     """
     place = sha256(url.encode()).hexdigest()[:16]
-    sent = await repository.last_sent(place)
-    if sent and await repository.statement(sent) is None:
+    sent = await audit_checkpoints.last_sent(place)
+    if sent and await audit_checkpoints.statement(sent) is None:
         raise DatabaseRolledBackError
-    if not await repository.statements_after(sent, 1):
+    if not await audit_checkpoints.statements_after(sent, 1):
         return 0
-    lease = await repository.lease_export(place, LEASE_SECONDS)
+    lease = await audit_checkpoints.lease_export(place, LEASE_SECONDS)
     if lease is None:
         return 0
     try:
         return await _send(url, place, lease.sent)
     finally:
-        await repository.end_lease(place, lease)
+        await audit_checkpoints.end_lease(place, lease)
 
 
 async def _send(url: str, place: str, sent: int) -> int:
     """Send the checkpoints after this one while the lease is held."""
     until = time.monotonic() + LEASE_SECONDS - TIMEOUT_SECONDS
     number = 0
-    for checkpoint in await repository.statements_after(sent, BATCH):
+    for checkpoint in await audit_checkpoints.statements_after(sent, BATCH):
         if time.monotonic() >= until:
             break
         await outbound.post(url, checkpoint.statement.encode(), "application/jwt", timeout_seconds=TIMEOUT_SECONDS)
-        await repository.set_sent(place, checkpoint.number)
+        await audit_checkpoints.set_sent(place, checkpoint.number)
         number += 1
     return number
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import structlog
 
 from idp import clock
-from idp.audit import repository, row_hmac
+from idp.audit import row_hmac
 from idp.audit.checkpoint_claims import CheckpointClaims, Sign, encode, fingerprint, parse
-from idp.audit.repository import NewRow
+from idp.audit.repository import audit_checkpoints, audit_events
+from idp.audit.repository.audit_events import NewRow
 from idp.errors import OperatorError
 from idp.infra.db.engine import transaction
 from idp.infra.db.locks import lock
@@ -34,11 +35,11 @@ class TrailChangedError(OperatorError):
 
 async def is_due() -> bool:
     """Whether the interval since the last checkpoint has passed, and there are new rows."""
-    last = await repository.last_checkpoint()
+    last = await audit_checkpoints.last_checkpoint()
     made = parse(last.statement) if last is not None else None
     if made is not None and 0 <= clock.timestamp() - made.iat < settings().audit_checkpoint_interval:
         return False
-    return await repository.has_new_events()
+    return await audit_events.has_new_events()
 
 
 async def create(sign: Sign, *, deleted_to: int = 0) -> CheckpointClaims | None:
@@ -57,9 +58,9 @@ async def create(sign: Sign, *, deleted_to: int = 0) -> CheckpointClaims | None:
     async with transaction():
         # Another worker waits here and then finds no new rows.
         await lock(LOCK)
-        last = await repository.last_checkpoint()
+        last = await audit_checkpoints.last_checkpoint()
         before = parse(last.statement) if last is not None else None
-        rows = await repository.new_events(MAX_ROWS)
+        rows = await audit_events.new_events(MAX_ROWS)
         known = before.deleted_to if before is not None else 0
         if not rows and deleted_to <= known:
             return None
@@ -85,7 +86,7 @@ async def create(sign: Sign, *, deleted_to: int = 0) -> CheckpointClaims | None:
 
 
 async def _insert(statement: CheckpointClaims, jws: str, root: bytes, previous: bytes | None) -> None:
-    await repository.insert_checkpoint(
+    await audit_checkpoints.insert_checkpoint(
         number=statement.number,
         at=statement.at,
         first_seq=statement.first_seq,
@@ -101,7 +102,7 @@ async def _place(rows: Sequence[NewRow], first_seq: int) -> list[bytes]:
     if not rows:
         return []
     unsealed = [row.id for row in rows if row.hash is None]
-    contents = await repository.contents(unsealed) if unsealed else {}
+    contents = await audit_events.contents(unsealed) if unsealed else {}
     try:
         hashes = [
             row_hmac.placed_hash(row.hash or row_hmac.content_hash(contents[row.id]), seq)
@@ -110,6 +111,6 @@ async def _place(rows: Sequence[NewRow], first_seq: int) -> list[bytes]:
     except KeyError as error:
         raise TrailChangedError from error
     ids, seqs = [row.id for row in rows], list(range(first_seq, first_seq + len(rows)))
-    if await repository.place_events(ids, seqs, hashes) != len(rows):
+    if await audit_events.place_events(ids, seqs, hashes) != len(rows):
         raise TrailChangedError
     return hashes

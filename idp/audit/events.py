@@ -7,7 +7,8 @@ import msgspec
 import structlog
 
 from idp import clock, ids
-from idp.audit import activity, buffer, repository, row_hmac, unauthenticated_limit
+from idp.audit import activity, buffer, row_hmac, unauthenticated_limit
+from idp.audit.repository import audit_events
 from idp.audit.row_hmac import Row
 from idp.infra.request_context import actor, client_address, request_id
 
@@ -48,7 +49,7 @@ async def record(event: str, **about: Unpack[About]) -> None:
     """
     row = _row(event, about)
     if row is not None:
-        await repository.insert_event(row, row_hmac.content_hash(row))
+        await audit_events.insert_event(row, row_hmac.content_hash(row))
 
 
 def note(event: str, **about: Unpack[About]) -> None:

@@ -9,9 +9,10 @@ import time
 from datetime import timedelta
 
 from idp import clock
-from idp.audit import checkpoints, repository
+from idp.audit import checkpoints
 from idp.audit.checkpoint_claims import Read, Sign, read
 from idp.audit.events import record
+from idp.audit.repository import audit_checkpoints, audit_events
 from idp.infra.db.engine import transaction
 from idp.settings import settings
 
@@ -32,7 +33,7 @@ async def apply(sign: Sign, read_signed: Read) -> int:
     deleted = 0
     for _ in range(BATCHES_A_ROUND):
         started = time.perf_counter()
-        number = await repository.delete_events(stated, BATCH)
+        number = await audit_events.delete_events(stated, BATCH)
         deleted += number
         if number < BATCH:
             break
@@ -45,12 +46,12 @@ async def _state(sign: Sign, read_signed: Read) -> int:
 
     The age of rows is taken from signed checkpoints, not from columns that a person may have changed.
     """
-    last = await repository.last_checkpoint()
+    last = await audit_checkpoints.last_checkpoint()
     stated = read(last.statement, read_signed) if last is not None else None
     if stated is None:
         return 0
     before = clock.now() - timedelta(seconds=settings().audit_retention)
-    statement = await repository.last_statement_before(before)
+    statement = await audit_checkpoints.last_statement_before(before)
     old = read(statement, read_signed) if statement is not None else None
     if old is None or old.at >= before or old.last_seq <= stated.deleted_to:
         return stated.deleted_to

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from idp.audit.repository import Event
+from idp.audit.repository.audit_events import Event
 
 COLUMNS = Event.__struct_fields__
 #: First characters of a formula in a spreadsheet.

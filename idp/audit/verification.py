@@ -6,10 +6,12 @@ from hmac import compare_digest
 from typing import NamedTuple
 from uuid import UUID
 
-from idp.audit import repository, row_hmac
+from idp.audit import row_hmac
 from idp.audit.checkpoint_claims import CheckpointClaims, Read, encode, fingerprint, parse, read
 from idp.audit.report import Problem, Report, ranges
-from idp.audit.repository import StoredCheckpoint, StoredRow
+from idp.audit.repository import audit_checkpoints, audit_events
+from idp.audit.repository.audit_checkpoints import StoredCheckpoint
+from idp.audit.repository.audit_events import StoredRow
 
 #: Maximum of changed rows whose original sequence number is searched for.
 MAX_SEARCHED = 500
@@ -58,7 +60,7 @@ class _Verification:
 
     async def checkpoints(self) -> None:
         """Check every checkpoint, and the rows of each unchanged one."""
-        while checkpoints := await repository.checkpoints_after(self.number):
+        while checkpoints := await audit_checkpoints.checkpoints_after(self.number):
             for checkpoint in checkpoints:
                 statement = self._checked(checkpoint)
                 if statement is not None:
@@ -108,7 +110,7 @@ class _Verification:
             )  # fmt: skip
 
     async def _rows(self, first: int, last: int, statement: CheckpointClaims | None) -> None:
-        found = [_placed(row) async for row in repository.placed_events(first, last)]
+        found = [_placed(row) async for row in audit_events.placed_events(first, last)]
         self.report.rows += len(found)
         missing = sorted(set(range(max(first, self.report.deleted_to + 1), last + 1)) - {row.seq for row in found})
         number, at = (statement.number, statement.at) if statement is not None else (None, None)
@@ -138,7 +140,7 @@ class _Verification:
     async def beyond(self) -> None:
         """Check the rows after the last checkpoint, including those that wait for the next one."""
         place = -(2**63)
-        while rows := await repository.uncovered_events(self.reached, self.number, place):
+        while rows := await audit_events.uncovered_events(self.reached, self.number, place):
             found = [_placed(row) for row in rows]
             outside = [row.seq for row in found if row.seq is not None]
             for begin, end in ranges(outside):
@@ -150,7 +152,7 @@ class _Verification:
                     self._changed(row, None, ())
             place = outside[-1]
         after = UUID(int=0)
-        while rows := await repository.waiting_events(after):
+        while rows := await audit_events.waiting_events(after):
             for row in map(_placed, rows):
                 self.report.waiting += 1
                 if row.stored != row.expected:
@@ -237,7 +239,7 @@ def read_file(lines: Iterable[str], read_signed: Read) -> dict[int, str]:
 
 
 async def _deleted_to(read_signed: Read) -> int:
-    statements = [read(jws, read_signed) for jws in await repository.last_statements()]
+    statements = [read(jws, read_signed) for jws in await audit_checkpoints.last_statements()]
     return max((statement.deleted_to for statement in statements if statement is not None), default=0)
 
 

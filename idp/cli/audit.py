@@ -63,9 +63,10 @@ async def list_events(
     since: datetime | None, until: datetime | None, limit: int, as_json: bool, **filters: Any
 ) -> None:
     """List the most recent events, newest first."""
-    from idp.audit import repository, trail
+    from idp.audit import trail
+    from idp.audit.repository import audit_events
 
-    events = await repository.latest_events(_given(filters), limit=limit, **_times(since, until))
+    events = await audit_events.latest_events(_given(filters), limit=limit, **_times(since, until))
     if as_json:
         print_json([trail.as_dict(event) for event in events])
         return
@@ -90,8 +91,9 @@ async def export(
     """Export events, oldest first. The export itself is recorded in the trail."""
     from contextlib import ExitStack
 
-    from idp.audit import repository, trail
+    from idp.audit import trail
     from idp.audit.events import record
+    from idp.audit.repository import audit_events
 
     number = 0
     with ExitStack() as stack:
@@ -105,7 +107,7 @@ async def export(
         if kind == "csv":
             file.write(trail.csv_header())
         line = trail.csv_line if kind == "csv" else trail.jsonl
-        async for event in repository.events(_given(filters), **_times(since, until)):
+        async for event in audit_events.events(_given(filters), **_times(since, until)):
             file.write(line(event))
             number += 1
     await record("audit_exported", detail={"number": number, "format": kind, **_given(filters)})

@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
-from idp.keys import jose, repository
+from idp.keys import jose
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.jose import SigningKey
 from idp.keys.key_set import key_set
+from idp.keys.repository import signing_keys
 
 
 def sign(typ: str, claims: Mapping[str, Any]) -> str:
@@ -24,7 +25,7 @@ def sign(typ: str, claims: Mapping[str, Any]) -> str:
 async def reader() -> Callable[[str, str], Mapping[str, Any] | None]:
     """A function that verifies a JWS of a ``typ`` with any key of ours, retired ones too, or returns None."""
     keys: dict[str, SigningKey] = {}
-    for jwk in await repository.public_jwks():
+    for jwk in await signing_keys.public_jwks():
         # A row that was tampered with holds no key of ours.
         with suppress(jose.InvalidKeyError, jose.UnsupportedAlgorithmError, msgspec.MsgspecError, TypeError):
             key = jose.from_public_jwk(msgspec.json.decode(jwk, type=dict[str, str]))

@@ -9,9 +9,10 @@ import msgspec
 from idp import clock
 from idp.errors import NoSigningKeyError
 from idp.infra.prepared_json import PreparedJSON, prepare
-from idp.keys import jose, repository, vault
+from idp.keys import jose, vault
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.keys.jose import SigningKey
+from idp.keys.repository import signing_keys
 from idp.settings import settings
 
 
@@ -87,13 +88,13 @@ class KeySet:
             SecretsError: the master key is not the one that sealed them.
         """
         asked = clock.system()
-        rows = await repository.published_keys()
+        rows = await signing_keys.published_keys()
         if rows:
             # The duration of the query is ignored, so that a key that is active in the database is active here.
             self._skew = asked - rows[0].now
         opened = {entry.key.kid: entry.key for entry in self._entries if entry.key.key.is_private}
         longest = max(settings().session_lifetime, settings().refresh_token_family_lifetime)
-        retired = [jose.from_public_jwk(msgspec.json.decode(jwk)) for jwk in await repository.retired_jwks(longest)]
+        retired = [jose.from_public_jwk(msgspec.json.decode(jwk)) for jwk in await signing_keys.retired_jwks(longest)]
         # Replaced as a whole, so that no request sees half of a change.
         self._entries = tuple(
             Entry(
@@ -144,7 +145,7 @@ class KeySet:
         taken, self._used = self._used, {}
         for kid, use in taken.items():
             try:
-                await repository.add_use(kid, use.tokens, datetime.fromtimestamp(use.expires_at, UTC))
+                await signing_keys.add_use(kid, use.tokens, datetime.fromtimestamp(use.expires_at, UTC))
             except BaseException:
                 newer = self._used.setdefault(kid, _Use())
                 newer.tokens += use.tokens

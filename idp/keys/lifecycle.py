@@ -17,11 +17,12 @@ from idp.audit.events import record
 from idp.errors import ConflictError, NoSigningKeyError
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.db.engine import transaction
-from idp.keys import jose, propagation, repository
+from idp.keys import jose, propagation
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.jose import SigningKey
 from idp.keys.key_set import decrypt_private_key, encrypt_private_key
-from idp.keys.repository import MARGIN, NewKey, StoredKey
+from idp.keys.repository import signing_keys
+from idp.keys.repository.signing_keys import MARGIN, NewKey, StoredKey
 from idp.settings import settings
 
 TOPIC = "keys"
@@ -115,11 +116,11 @@ async def ensure_signing_key(alg: str = DEFAULT_ALGORITHM, size: int = 2048) -> 
     Raises:
         UnsupportedAlgorithmError: the algorithm or size is not supported.
     """
-    if await repository.active_kid(alg) is not None:
+    if await signing_keys.active_kid(alg) is not None:
         return False
     key = await asyncio.to_thread(jose.generate, alg, size)
     async with exclusive_change(TOPIC):
-        if not await repository.create_first(_new(key)):
+        if not await signing_keys.create_first(_new(key)):
             return False
         await record("key_activated", detail={"kid": key.kid, "alg": alg})
     return True
@@ -135,7 +136,7 @@ async def publish(key: SigningKey, *, deadline: int | None = None) -> str:
         RotationPendingError: another key of the algorithm is pending, or this one was published before.
     """
     async with exclusive_change(TOPIC):
-        if not await repository.publish(_new(key), deadline):
+        if not await signing_keys.publish(_new(key), deadline):
             raise await _rotation_pending(key.alg)
         await record("key_published", detail={"kid": key.kid, "alg": key.alg, "deadline": deadline})
     return key.kid
@@ -155,9 +156,9 @@ async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int
         RotationPendingError: a new key is pending already.
         UnsupportedAlgorithmError: the size is not supported.
     """
-    if await repository.active_kid(alg) is None:
+    if await signing_keys.active_kid(alg) is None:
         raise NoSigningKeyError(alg)
-    pending = await repository.pending_key(alg)
+    pending = await signing_keys.pending_key(alg)
     if pending is not None and not now:
         raise await _rotation_pending(alg)
     if pending is not None:
@@ -181,7 +182,7 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
         UnknownKeyError: no pending key has this ``kid``.
     """
     async with exclusive_change(TOPIC):
-        key = await repository.activate(kid, _overlap())
+        key = await signing_keys.activate(kid, _overlap())
         if key is None:
             raise UnknownKeyError("There is no pending key with this id.")
         detail = {"kid": kid, "alg": key.alg, "predecessor": key.predecessor, "unseen": unseen}
@@ -203,9 +204,9 @@ async def revoke(kid: str) -> Revocation:
     gone = found.state in (State.RETIRED, State.DESTROYED)
     spare = None if gone else await asyncio.to_thread(jose.generate, found.alg)
     async with exclusive_change(TOPIC):
-        signs = await repository.active_kid(found.alg) == kid
+        signs = await signing_keys.active_kid(found.alg) == kid
         successor = await _successor(found.alg, spare) if signs and spare is not None else None
-        if not await repository.revoke(kid):
+        if not await signing_keys.revoke(kid):
             raise UnknownKeyError("There is no key with this id, or it is revoked already.")
         await record("key_revoked", detail={"kid": kid, "alg": found.alg, "successor": successor})
         services = await propagation.view(successor or kid)
@@ -216,7 +217,7 @@ async def revoke(kid: str) -> Revocation:
 
 async def _successor(alg: str, spare: SigningKey) -> str:
     """Activate another key: the pending one, which some servers have fetched already, or else the spare one."""
-    pending = await repository.pending_key(alg)
+    pending = await signing_keys.pending_key(alg)
     successor = pending.kid if pending is not None else await publish(spare)
     await activate(successor)
     return successor
@@ -229,7 +230,7 @@ async def destroy(kid: str) -> None:
         UnknownKeyError: no retired key has this ``kid``.
     """
     async with exclusive_change(TOPIC):
-        if not await repository.destroy(kid):
+        if not await signing_keys.destroy(kid):
             raise UnknownKeyError("There is no retired key with this id that has a private part.")
         await record("key_destroyed", detail={"kid": kid})
 
@@ -241,7 +242,7 @@ async def export(kid: str, *, private: bool = False) -> SigningKey:
         UnknownKeyError: there is no such key, or its private part is destroyed.
         SecretsError: the master key is not the one of this database.
     """
-    key = await repository.find_key(kid)
+    key = await signing_keys.find_key(kid)
     if key is None or (private and key.private_jwk is None):
         raise UnknownKeyError("There is no key with this id" + (" that has a private part." if private else "."))
     if not private or key.private_jwk is None:
@@ -251,7 +252,7 @@ async def export(kid: str, *, private: bool = False) -> SigningKey:
 
 
 async def _rotation_pending(alg: str) -> RotationPendingError:
-    pending = await repository.pending_key(alg)
+    pending = await signing_keys.pending_key(alg)
     if pending is None:
         return RotationPendingError("This key was published before.")
     until = f", or until {pending.deadline_at:%Y-%m-%d %H:%M:%S %Z}" if pending.deadline_at else ""
@@ -279,4 +280,4 @@ def info(key: StoredKey) -> KeyInfo:
 
 async def list_keys() -> list[KeyInfo]:
     """All keys, destroyed ones too, by algorithm, oldest first."""
-    return [info(key) for key in await repository.list_keys(clock.now())]
+    return [info(key) for key in await signing_keys.list_keys(clock.now())]

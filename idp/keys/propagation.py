@@ -10,8 +10,8 @@ from datetime import datetime
 import msgspec
 
 from idp import clock, ids
-from idp.keys import repository
-from idp.keys.repository import Fetches, Instance
+from idp.keys.repository import jwks_fetches
+from idp.keys.repository.jwks_fetches import Fetches, Instance
 
 #: Maximum of instances held until the next write.
 MAX_NOTES = 10_000
@@ -82,7 +82,7 @@ async def write() -> None:
     taken = dict(_notes)
     _notes.clear()
     try:
-        await repository.add_fetches([_fetches(key, note) for key, note in taken.items()])
+        await jwks_fetches.add_fetches([_fetches(key, note) for key, note in taken.items()])
     except BaseException:
         for key, note in taken.items():
             newer = _notes.get(key)
@@ -101,12 +101,12 @@ def _fetches(key: tuple[str, str, str], note: _Note) -> Fetches:
 
 async def forget() -> None:
     """Delete instances without a fetch for 90 days, and those of deleted resource servers."""
-    await repository.delete_old_fetches()
+    await jwks_fetches.delete_old_fetches()
 
 
 async def unseen(kid: str) -> list[str]:
     """The resource servers that a pending key still waits for."""
-    return await repository.unseen(kid)
+    return await jwks_fetches.unseen(kid)
 
 
 async def view(kid: str) -> list[Witness]:
@@ -114,8 +114,8 @@ async def view(kid: str) -> list[Witness]:
 
     Empty for an unknown ``kid``.
     """
-    servers = await repository.servers(kid)
-    instances = await repository.instances(server.identifier for server in servers)
+    servers = await jwks_fetches.servers(kid)
+    instances = await jwks_fetches.instances(server.identifier for server in servers)
     return [
         Witness(server.identifier, server.name, server.witnessed, server.seen, instances[server.identifier])
         for server in servers

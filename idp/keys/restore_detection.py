@@ -24,8 +24,9 @@ import msgspec
 import structlog
 
 from idp.infra.logs import exception_fields
-from idp.keys import repository, vault
-from idp.keys.repository import Position
+from idp.keys import vault
+from idp.keys.repository import database_mark
+from idp.keys.repository.database_mark import Position
 from idp.settings import settings
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ def lineage() -> str:
 
 async def advance() -> Position | None:
     """Raise the number, unless another worker has in the last seconds. Returns the position."""
-    return await repository.advance() or await repository.position()
+    return await database_mark.advance() or await database_mark.position()
 
 
 async def begin_epoch(beyond: Mark | None) -> Position:
     """Begin an epoch, in the caller's transaction. No existing mark is ahead of the database after it."""
-    return await repository.begin_epoch(beyond.epoch + 1 if beyond else 1, beyond.number if beyond else 0)
+    return await database_mark.begin_epoch(beyond.epoch + 1 if beyond else 1, beyond.number if beyond else 0)
 
 
 def is_behind(found: Position | None, mark: Mark | None) -> bool:

@@ -7,7 +7,8 @@ from pathlib import Path
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
 from idp.infra.db.locks import lock
-from idp.keys import repository, vault
+from idp.keys import vault
+from idp.keys.repository import root_keys, signing_keys
 
 
 async def unlock() -> None:
@@ -17,7 +18,7 @@ async def unlock() -> None:
         SecretsError: there is no master key, or it is not one that opens this database.
     """
     key = vault.master_key()
-    encrypted = await repository.find_root_key(vault.master_key_id(key)) or await _make(key)
+    encrypted = await root_keys.find_root_key(vault.master_key_id(key)) or await _make(key)
     if encrypted is None:
         raise vault.SecretsError(
             "The master key is not the one that opens the secrets in this database. Put the right one back."
@@ -29,11 +30,11 @@ async def _make(key: bytes) -> bytes | None:
     """Make the root key, if there is none. A lock lets only one of several starting replicas do it."""
     async with transaction():
         await lock("root_key")
-        if not await repository.has_root_key():
+        if not await root_keys.has_root_key():
             # Secrets older than the first root key are encrypted under keys derived from the master key itself.
-            root_key = key if await repository.has_signing_key() else secrets.token_bytes(vault.KEY_BYTES)
-            await repository.insert_root_key(vault.master_key_id(key), vault.wrap(root_key, key))
-        return await repository.find_root_key(vault.master_key_id(key))
+            root_key = key if await signing_keys.has_signing_key() else secrets.token_bytes(vault.KEY_BYTES)
+            await root_keys.insert_root_key(vault.master_key_id(key), vault.wrap(root_key, key))
+        return await root_keys.find_root_key(vault.master_key_id(key))
 
 
 async def rewrap(key: bytes) -> None:
@@ -47,7 +48,7 @@ async def rewrap(key: bytes) -> None:
     root_key = vault.root_key()
     async with transaction():
         await lock("root_key")
-        await repository.insert_root_key(vault.master_key_id(key), vault.wrap(root_key, key))
+        await root_keys.insert_root_key(vault.master_key_id(key), vault.wrap(root_key, key))
         await record("master_key_added", detail={"master_key_id": vault.master_key_id(key).hex()})
 
 
@@ -81,7 +82,7 @@ async def forget_others() -> int:
     await unlock()
     async with transaction():
         await lock("root_key")
-        gone = await repository.delete_other_root_keys(vault.master_key_id(vault.master_key()))
+        gone = await root_keys.delete_other_root_keys(vault.master_key_id(vault.master_key()))
         for master_key_id in gone:
             await record("master_key_removed", detail={"master_key_id": master_key_id.hex()})
     return len(gone)

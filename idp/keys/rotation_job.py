@@ -14,10 +14,11 @@ from idp.errors import NoSigningKeyError
 from idp.infra.db import outages
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.logs import exception_fields
-from idp.keys import lifecycle, propagation, repository
+from idp.keys import lifecycle, propagation
 from idp.keys.key_set import key_set
 from idp.keys.lifecycle import TOPIC, RotationPendingError, UnknownKeyError
-from idp.keys.repository import MARGIN
+from idp.keys.repository import jwks_fetches, signing_keys
+from idp.keys.repository.signing_keys import MARGIN
 from idp.settings import settings
 
 log = structlog.get_logger()
@@ -35,7 +36,7 @@ def publication() -> int:
 
 async def activate_due() -> None:
     """Activate the keys that have propagated, or whose deadline has passed."""
-    for key in await repository.propagating_keys(publication()):
+    for key in await jwks_fetches.propagating_keys(publication()):
         unseen = await propagation.unseen(key.kid)
         if key.due:
             with suppress(UnknownKeyError):  # another worker was first
@@ -61,9 +62,9 @@ def _to_be_said(kid: str) -> bool:
 async def write_use() -> None:
     """Write how many tokens the keys have signed, and keep keys published until their last token has expired."""
     await key_set.write_use()
-    if await repository.outlived_by_tokens():
+    if await signing_keys.outlived_by_tokens():
         async with exclusive_change(TOPIC):
-            await repository.extend_publication()
+            await signing_keys.extend_publication()
 
 
 async def rotate_old() -> None:
@@ -71,7 +72,7 @@ async def rotate_old() -> None:
     interval = settings().key_rotation_interval
     if not interval:
         return
-    for alg in await repository.old_algorithms(interval):
+    for alg in await signing_keys.old_algorithms(interval):
         with suppress(RotationPendingError, NoSigningKeyError):  # another worker was first
             deadline = settings().key_rotation_deadline
             kid = await lifecycle.rotate(alg, key_set.signing(alg).size, deadline=deadline)
@@ -80,7 +81,7 @@ async def rotate_old() -> None:
 
 async def destroy_obsolete() -> None:
     """Erase the private parts of keys that retired long ago."""
-    for kid in await repository.obsolete_kids(settings().key_kept):
+    for kid in await signing_keys.obsolete_kids(settings().key_kept):
         with suppress(UnknownKeyError):  # another worker was first
             await lifecycle.destroy(kid)
 

@@ -11,8 +11,8 @@ from idp.accounts.claims import claims_of
 from idp.accounts.last_owner import LastOwnerError
 from idp.accounts.profile import delete_user
 from idp.accounts.tables import User
-from idp.audit import repository as trail
 from idp.audit.events import record
+from idp.audit.repository import audit_events
 from idp.federation.repository import identities_of
 from idp.http import cookies
 from idp.http.access import Access
@@ -79,7 +79,7 @@ async def export(user: User) -> dict[str, Any]:
         ],
         "consents": await consent.authorized_applications(user.id),
         "sessions": await sessions.all_sessions(user.id),
-        "events": await trail.events_of_user(user.id, limit=EXPORTED_EVENTS),
+        "events": await audit_events.events_of_user(user.id, limit=EXPORTED_EVENTS),
     }
 
 

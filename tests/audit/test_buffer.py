@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from idp import clock, ids
-from idp.audit import activity, buffer, checkpoints, repository, unauthenticated_limit
+from idp.audit import activity, buffer, checkpoints, unauthenticated_limit
 from idp.audit.buffer import token_issued
 from idp.audit.events import note, note_left_out, record
+from idp.audit.repository import audit_events, hourly_counts
 from idp.infra.db.engine import execute, fetch
 from idp.infra.request_context import actor, client_address, request_id
 from idp.keys import checkpoint_signer, jose
@@ -80,9 +81,9 @@ async def test_a_token_is_found_by_its_id_and_its_user() -> None:
         token_issued("refresh_token", client_id, f"{client_id} {number}", user_id=user_id)
     await buffer.write()
     for filters in ({"jti": f"{client_id} 1"}, {"token_user_id": str(users[1])}):
-        (row,) = await repository.latest_events(filters, limit=10)
+        (row,) = await audit_events.latest_events(filters, limit=10)
         assert row.client_id == client_id
-    assert await repository.latest_events({"jti": f"{client_id} 2"}, limit=10) == []
+    assert await audit_events.latest_events({"jti": f"{client_id} 2"}, limit=10) == []
 
 
 async def test_tokens_of_many_clients_share_events() -> None:
@@ -90,7 +91,7 @@ async def test_tokens_of_many_clients_share_events() -> None:
     for client_id in clients:
         token_issued("refresh_token", client_id, "x")
     await buffer.write()
-    rows = [await repository.latest_events({"token_client_id": client_id}, limit=2) for client_id in clients[:3]]
+    rows = [await audit_events.latest_events({"token_client_id": client_id}, limit=2) for client_id in clients[:3]]
     assert [len(found) for found in rows] == [1, 1, 1]
     assert rows[0] == rows[1]
     assert rows[0][0].client_id is None
@@ -130,7 +131,8 @@ async def test_what_cannot_be_written_is_kept(monkeypatch: pytest.MonkeyPatch) -
         token_issued("refresh_token", client_id, str(number))
         note("token_refused", client_id=client_id)
     with monkeypatch.context() as patched:
-        patched.setattr(repository, "execute", lost)
+        for module in (audit_events, hourly_counts):
+            patched.setattr(module, "execute", lost)
         for write in (buffer.write, buffer.write, activity.write):
             with pytest.raises(ConnectionResetError):
                 await write()
@@ -161,7 +163,7 @@ async def test_an_outage_is_bounded_in_tokens_too(monkeypatch: pytest.MonkeyPatc
     async def lost(*_: object) -> None:
         raise ConnectionResetError
 
-    monkeypatch.setattr(repository, "execute", lost)
+    monkeypatch.setattr(audit_events, "execute", lost)
     monkeypatch.setattr(buffer, "MAX_WAITING", 3_000)
     for number in range(600):
         for _ in range(10):

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from idp.audit import checkpoint_export, checkpoints, repository, retention, row_hmac, verification
+from idp.audit import checkpoint_export, checkpoints, retention, row_hmac, verification
 from idp.audit.checkpoint_claims import TYPE, CheckpointClaims, parse
 from idp.audit.events import note, record
+from idp.audit.repository import audit_checkpoints, audit_events
 from idp.infra.db import engine
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.infra.outbound import CallFailed
@@ -120,7 +121,8 @@ async def _interrupted(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(checkpoints, "lock", counted(checkpoints.lock))
         for name in ("fetchrow", "fetch", "execute"):
-            patched.setattr(repository, name, counted(getattr(repository, name)))
+            for module in (audit_checkpoints, audit_events):
+                patched.setattr(module, name, counted(getattr(module, name)))
         with pytest.raises(asyncio.CancelledError):
             await checkpoints.create(checkpoint_signer.sign)
 

@@ -8,9 +8,10 @@ import pytest
 from idp import clock
 from idp.errors import NoSigningKeyError
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.keys import jose, lifecycle, repository
+from idp.keys import jose, lifecycle
 from idp.keys.key_set import KeySet
 from idp.keys.lifecycle import KeyInfo, RotationPendingError, State, UnknownKeyError
+from idp.keys.repository import signing_keys
 from idp.settings import settings
 from tests.support.isolated import MoveClock
 
@@ -64,7 +65,7 @@ async def test_the_first_key_signs_on_a_replica_whose_clock_is_behind(
     await lifecycle.ensure_signing_key(ALG)
     ring = KeySet()
     await ring.load()
-    move_clock(-repository.MARGIN / 2)
+    move_clock(-signing_keys.MARGIN / 2)
     assert ring.signing(ALG)
 
 
@@ -113,13 +114,13 @@ async def test_the_predecessor_outlives_every_token_that_it_signed(move_clock: M
     old, new = await keys()
     assert old.retires_at is not None
     assert new.activates_at is not None
-    assert old.retires_at - new.activates_at == timedelta(seconds=longest_token() + repository.MARGIN)
+    assert old.retires_at - new.activates_at == timedelta(seconds=longest_token() + signing_keys.MARGIN)
     assert new.retires_at is None
 
     last = jose.sign(ring.verification()[old.kid], "JWT", {"sub": "alice"})
     move_clock(longest_token())
     assert jose.verify(last, ring.verification(), typ="JWT")
-    move_clock(longest_token() + repository.MARGIN + 1)
+    move_clock(longest_token() + signing_keys.MARGIN + 1)
     assert await states() == [State.RETIRED, State.ACTIVE]
     assert ring.verification().keys() == {new.kid}
 
@@ -137,7 +138,7 @@ async def test_the_predecessor_outlives_tokens_of_longer_lifetimes() -> None:
     old, _ = await keys()
     assert old.retires_at is not None
     assert old.signed == 2
-    assert int(old.retires_at.timestamp()) == exp + repository.MARGIN
+    assert int(old.retires_at.timestamp()) == exp + signing_keys.MARGIN
 
 
 async def test_a_rotation_waits_for_the_one_before() -> None:
@@ -168,7 +169,7 @@ async def test_a_rotation_at_once() -> None:
     assert ring.signing(ALG).kid == new.kid == kid
     assert old.retires_at is not None
     remaining = (old.retires_at - clock.now()).total_seconds()
-    assert longest_token() < remaining <= longest_token() + repository.MARGIN
+    assert longest_token() < remaining <= longest_token() + signing_keys.MARGIN
 
 
 async def test_a_pending_key_is_brought_forward() -> None:

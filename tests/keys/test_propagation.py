@@ -10,9 +10,10 @@ from structlog.testing import capture_logs
 
 from idp.infra.db.engine import engine, execute, fetch
 from idp.infra.db.outages import DatabaseUnavailableError
-from idp.keys import lifecycle, propagation, repository, rotation_job
+from idp.keys import lifecycle, propagation, rotation_job
 from idp.keys.key_set import key_set
 from idp.keys.lifecycle import State
+from idp.keys.repository import jwks_fetches, signing_keys
 from idp.oauth.clients import jwks_consumers
 from idp.oauth.clients.models import ResourceServer
 from idp.oauth.clients.registration import register_resource_server
@@ -150,7 +151,7 @@ async def test_a_key_is_published_for_a_while_even_if_all_have_seen_it(
 ) -> None:
     """Clients that verify ID tokens, and caches between, are not registered anywhere."""
     monkeypatch.setattr(rotation_job, "settings", settings)
-    assert rotation_job.publication() == settings().jwks_max_age + repository.MARGIN
+    assert rotation_job.publication() == settings().jwks_max_age + signing_keys.MARGIN
     assert await state(pending) == State.PENDING
     await execute(
         "UPDATE signing_key SET created_at = created_at - make_interval(secs => $1)", rotation_job.publication()
@@ -224,7 +225,7 @@ async def test_strangers_cannot_fill_the_memory_or_the_table(pending: str, monke
         " SELECT gen_random_uuid(), $1, n::text, '', '', '{}', 1, now(), now()"
         " FROM generate_series(1, $2::int) AS n",
         server,
-        repository.MAX_INSTANCES,
+        jwks_fetches.MAX_INSTANCES,
     )
     monkeypatch.setattr(propagation, "MAX_NOTES", 100)
     for number in range(200):
@@ -233,7 +234,7 @@ async def test_strangers_cannot_fill_the_memory_or_the_table(pending: str, monke
     assert max(len(agent) for _, _, agent in propagation._notes) == propagation.MAX_USER_AGENT
     await propagation.write()
     (row,) = await fetch("SELECT count(*) FROM jwks_fetch")
-    assert row["count"] == repository.MAX_INSTANCES
+    assert row["count"] == jwks_fetches.MAX_INSTANCES
 
 
 async def test_what_is_long_gone_is_forgotten(pending: str) -> None:
@@ -293,7 +294,7 @@ async def test_a_retiring_key_stays_for_what_a_slow_worker_signed(pending: str) 
     await rotation_job.write_use()
     after = next(key.retires_at for key in await lifecycle.list_keys() if key.kid == old)
     assert after is not None
-    assert int(after.timestamp()) == exp + repository.MARGIN
+    assert int(after.timestamp()) == exp + signing_keys.MARGIN
 
 
 # Recognition

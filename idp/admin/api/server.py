@@ -12,12 +12,12 @@ from idp.admin.api.problems import ProblemError
 from idp.admin.configuration import settings_in_effect
 from idp.admin.incidents import Report, contain_key, contain_upstream
 from idp.admin.roles import Permission
-from idp.audit.repository import EVENTS
+from idp.audit.repository.audit_events import EVENTS
 from idp.federation import registry
 from idp.federation.repository import UPSTREAMS
 from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import KeyInfo
-from idp.keys.repository import KEYS, StoredKey
+from idp.keys.repository.signing_keys import KEYS, StoredKey
 
 _read_event = reader(models.AuditEvent, "detail")
 

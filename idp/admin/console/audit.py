@@ -10,9 +10,10 @@ from litestar.response import Stream
 from idp.admin.console.components import Action, Cell, Field, asked_page, exactly, facts, next_url, one, text
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
-from idp.audit import repository, trail
+from idp.audit import trail
 from idp.audit.events import record
-from idp.audit.repository import EVENTS, Event
+from idp.audit.repository import audit_events
+from idp.audit.repository.audit_events import EVENTS, Event
 from idp.errors import PageError
 from idp.infra.db.listing import InvalidQueryError, list_page
 from idp.infra.db.rows import many
@@ -63,7 +64,7 @@ async def show_event(admin_request: AdminRequest) -> Response[str]:
         name.replace("_", " "): row[name] for name in trail.COLUMNS if name not in ("detail", "seq")
     }
     shown["at"] = exactly(row["at"])
-    proof = await repository.proof(row["id"])
+    proof = await audit_events.proof(row["id"])
     shown["place in the trail"] = str(row["seq"]) if row["seq"] is not None else "after the next checkpoint"
     shown["hash"] = proof.hash.hex() if proof and proof.hash else "none"
     if proof and proof.number is not None and proof.at is not None:

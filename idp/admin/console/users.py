@@ -27,7 +27,7 @@ from idp.admin.console.components import (
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant
-from idp.audit.repository import EVENTS
+from idp.audit.repository.audit_events import EVENTS
 from idp.federation.repository import identities_of
 from idp.infra.db.listing import list_page
 from idp.mail import repository as mails

@@ -60,14 +60,14 @@ WHOLE = (
     # The same of trips to providers.
     "idp.federation.repository._CONSUME_OF_SESSIONS",
     # Checking the trail; and a checkpoint puts all its rows in order.
-    "idp.audit.repository._PLACED",
-    "idp.audit.repository._UNCOVERED",
-    "idp.audit.repository._WAITING",
-    "idp.audit.repository._CHECKPOINTS_AFTER",
-    "idp.audit.repository._PROOF",
-    "idp.audit.repository._NEW",
+    "idp.audit.repository.audit_events._PLACED",
+    "idp.audit.repository.audit_events._UNCOVERED",
+    "idp.audit.repository.audit_events._WAITING",
+    "idp.audit.repository.audit_checkpoints._CHECKPOINTS_AFTER",
+    "idp.audit.repository.audit_events._PROOF",
+    "idp.audit.repository.audit_events._NEW",
     # Batches, which are much of a table here and little of a large one; that of mail is planned for its size each time.
-    "idp.audit.repository._DELETE_EVENTS",
+    "idp.audit.repository.audit_events._DELETE_EVENTS",
     "idp.mail.repository._CLAIM",
 )
 #: More rows than are sorted by the way.

@@ -1,4 +1,4 @@
-"""Every statement on the audit trail, its checkpoints and the hourly counts (docs/decisions/0045-repositories.md)."""
+"""The statements on the events of the audit trail."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -74,33 +74,6 @@ DELETE FROM audit_event WHERE id IN (
 )
 """
 
-_INSERT_CHECKPOINT = """
-INSERT INTO audit_checkpoint (number, at, first_seq, last_seq, root, previous, statement)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-"""
-_LAST_CHECKPOINT = "SELECT number, last_seq, statement FROM audit_checkpoint ORDER BY number DESC LIMIT 1"
-_LAST_STATEMENTS = "SELECT statement FROM audit_checkpoint ORDER BY number DESC LIMIT 100"
-_LAST_STATEMENT_BEFORE = """
-SELECT statement FROM audit_checkpoint WHERE at < $1 AND number < (SELECT max(number) FROM audit_checkpoint)
-ORDER BY number DESC LIMIT 1
-"""
-_STATEMENT = "SELECT statement FROM audit_checkpoint WHERE number = $1"
-_STATEMENTS_AFTER = "SELECT number, statement FROM audit_checkpoint WHERE number > $1 ORDER BY number LIMIT $2"
-_CHECKPOINTS_AFTER = f"""
-SELECT number, trunc(extract(epoch FROM at))::text AS at, first_seq, last_seq, root, previous, statement
-FROM audit_checkpoint WHERE number > $1 ORDER BY number LIMIT {PAGE}
-"""  # noqa: S608
-
-_LAST_SENT = "SELECT sent FROM audit_export WHERE place = $1"
-_LEASE_EXPORT = """
-INSERT INTO audit_export AS e (place, sent, leased_until) VALUES ($1, 0, now() + make_interval(secs => $2))
-ON CONFLICT (place) DO UPDATE SET leased_until = excluded.leased_until WHERE e.leased_until <= now()
-RETURNING sent, leased_until
-"""
-# A worker whose lease has expired may still record what it sent.
-_SET_SENT = "UPDATE audit_export SET sent = greatest(sent, $2) WHERE place = $1"
-_END_LEASE = "UPDATE audit_export SET leased_until = now() WHERE place = $1 AND leased_until = $2"
-
 _EVENT = f"{_COLUMNS.removesuffix(', hash')}, seq"
 _TOKEN_ISSUED = "event = 'token_issued' AND detail -> 'issued' @>"
 #: Filters of events by name: a predicate with ``{}`` in the place of its value.
@@ -128,16 +101,6 @@ SELECT e.hash, c.number, c.at FROM audit_event AS e
 LEFT JOIN audit_checkpoint AS c ON e.seq BETWEEN c.first_seq AND c.last_seq WHERE e.id = $1
 """
 
-# Arrays, one element a count. Ordered, so that two workers do not deadlock.
-_ADD_COUNTS = """
-INSERT INTO activity AS a (id, hour, kind, number)
-SELECT to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24') || '|' || kind, hour, kind, number
-FROM unnest($1::timestamptz[], $2::text[], $3::bigint[]) AS new (hour, kind, number) ORDER BY hour, kind
-ON CONFLICT (id) DO UPDATE SET number = a.number + excluded.number
-"""
-_COUNTS = "SELECT hour, kind, number FROM activity WHERE hour >= $1 AND kind = ANY ($2::text[])"
-_DELETE_OLD_COUNTS = "DELETE FROM activity WHERE hour < now() - interval '90 days'"
-
 
 class StoredRow(msgspec.Struct, frozen=True):
     """An event as it is stored, for verification.
@@ -157,38 +120,6 @@ class NewRow(msgspec.Struct, frozen=True):
 
     id: UUID
     hash: bytes | None
-
-
-class LastCheckpoint(msgspec.Struct, frozen=True):
-    number: int
-    last_seq: int
-    statement: str
-
-
-class NumberedStatement(msgspec.Struct, frozen=True):
-    """The JWS of a checkpoint."""
-
-    number: int
-    statement: str
-
-
-class StoredCheckpoint(msgspec.Struct, frozen=True):
-    """A checkpoint with the columns that repeat its claims. ``at`` is in seconds since 1970, as text."""
-
-    number: int
-    at: str
-    first_seq: int
-    last_seq: int
-    root: bytes
-    previous: bytes | None
-    statement: str
-
-
-class ExportLease(msgspec.Struct, frozen=True):
-    """A lease on sending checkpoints to one place. ``sent`` is the number of the last one that it accepted."""
-
-    sent: int
-    leased_until: datetime
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -227,12 +158,6 @@ class Proof(msgspec.Struct, frozen=True):
     at: datetime | None
 
 
-class HourlyCount(msgspec.Struct, frozen=True):
-    hour: datetime
-    kind: str
-    number: int
-
-
 def _content(record: Mapping[str, Any]) -> Row:
     # Not checked by type: a row that was tampered with is reported, not refused.
     return Row(**{name: record[name] for name in Row._fields})
@@ -240,9 +165,6 @@ def _content(record: Mapping[str, Any]) -> Row:
 
 def _stored(record: Mapping[str, Any]) -> StoredRow:
     return StoredRow(_content(record), record["seq"], record["hash"])
-
-
-# Events
 
 
 async def insert_event(row: Row, row_hash: bytes) -> None:
@@ -327,9 +249,6 @@ async def delete_events(last_seq: int, limit: int) -> int:
     return await execute(_DELETE_EVENTS, last_seq, limit)
 
 
-# Checkpoints
-
-
 async def has_new_events() -> bool:
     """Whether an event waits for the next checkpoint."""
     return await fetchrow(_HAS_NEW) is not None
@@ -349,86 +268,6 @@ async def place_events(ids: Sequence[UUID], seqs: Sequence[int], hashes: Sequenc
     """Set places and hashes of events that have no place. Returns how many were set."""
     return await execute(_PLACE, ids, seqs, hashes)
 
-
-async def insert_checkpoint(
-    *, number: int, at: datetime, first_seq: int, last_seq: int, root: bytes, previous: bytes | None, statement: str
-) -> None:
-    await execute(_INSERT_CHECKPOINT, number, at, first_seq, last_seq, root, previous, statement)
-
-
-async def last_checkpoint() -> LastCheckpoint | None:
-    return one(LastCheckpoint, await fetchrow(_LAST_CHECKPOINT))
-
-
-async def last_statements() -> list[str]:
-    """The JWSs of the last hundred checkpoints."""
-    return [row["statement"] for row in await fetch(_LAST_STATEMENTS)]
-
-
-async def last_statement_before(moment: datetime) -> str | None:
-    """The JWS of the last checkpoint before a moment. The last one of all is left out."""
-    row = await fetchrow(_LAST_STATEMENT_BEFORE, moment)
-    return str(row["statement"]) if row is not None else None
-
-
-async def statement(number: int) -> str | None:
-    """The JWS of a checkpoint."""
-    row = await fetchrow(_STATEMENT, number)
-    return str(row["statement"]) if row is not None else None
-
-
-async def statements_after(number: int, limit: int) -> list[NumberedStatement]:
-    """The JWSs of the checkpoints after this one, in order."""
-    return many(NumberedStatement, await fetch(_STATEMENTS_AFTER, number, limit))
-
-
-async def checkpoints_after(number: int) -> list[StoredCheckpoint]:
-    """A page of the checkpoints after this one, in order."""
-    return many(StoredCheckpoint, await fetch(_CHECKPOINTS_AFTER, number))
-
-
-# Export of checkpoints
-
-
-async def last_sent(place: str) -> int:
-    """The number of the last checkpoint that a place accepted; 0 if there is none."""
-    row = await fetchrow(_LAST_SENT, place)
-    return int(row["sent"]) if row is not None else 0
-
-
-async def lease_export(place: str, seconds: float) -> ExportLease | None:
-    """Take a lease on sending checkpoints to a place. Returns None if another worker holds it."""
-    return one(ExportLease, await fetchrow(_LEASE_EXPORT, place, seconds))
-
-
-async def set_sent(place: str, number: int) -> None:
-    """Record that a place has accepted this checkpoint."""
-    await execute(_SET_SENT, place, number)
-
-
-async def end_lease(place: str, lease: ExportLease) -> None:
-    """End a lease, unless it expired and another worker took the next one."""
-    await execute(_END_LEASE, place, lease.leased_until)
-
-
-# Hourly counts
-
-
-async def add_counts(counts: Sequence[HourlyCount]) -> None:
-    columns = [[getattr(count, name) for count in counts] for name in HourlyCount.__struct_fields__]
-    await execute(_ADD_COUNTS, *columns)
-
-
-async def counts_since(moment: datetime, kinds: Sequence[str]) -> list[HourlyCount]:
-    return many(HourlyCount, await fetch(_COUNTS, moment, kinds))
-
-
-async def delete_old_counts() -> None:
-    """Delete counts older than 90 days."""
-    await execute(_DELETE_OLD_COUNTS)
-
-
-# The list for administrators
 
 EVENTS = Listing(
     source="audit_event AS a",
