@@ -32,10 +32,10 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(OperatorError):
-    """The settings do not allow a start: plain sentences, each with its mend."""
+    """Invalid settings prevent a start. One sentence for each, which says how to fix it."""
 
 
-#: An origin as browsers write it (RFC 6454 section 6.2), and a path that needs no escaping, in URLs and cookie names.
+#: An origin as browsers write it (RFC 6454 section 6.2), and a path that needs no escaping in URLs and cookie names.
 _ISSUER = re.compile(
     r"(?P<origin>https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[1-9][0-9]{0,4})?)"
     r"(?P<path>(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*)"
@@ -45,7 +45,7 @@ _ISSUER = re.compile(
 def _check_issuer(value: str) -> str:
     """An issuer identifier is a URL without query or fragment (OpenID Connect Core section 2).
 
-    Ours begins with an origin, letter for letter: what browsers name in the Origin header is compared with it.
+    It begins with an origin exactly as browsers send it in the Origin header, because the two are compared.
     """
     scheme, _, rest = value.partition("://")
     if scheme not in ("https", "http") or not rest.strip("/"):
@@ -54,7 +54,7 @@ def _check_issuer(value: str) -> str:
     if found is None or found["origin"].removeprefix(scheme).endswith({"https": ":443", "http": ":80"}[scheme]):
         raise ValueError(
             "must have its host in lower case, no user, query, fragment, default port or slash at the end,"
-            " and in its path only letters, digits and the marks - . _"
+            " and in its path only letters, digits and the characters - . _"
         )
     return value
 
@@ -68,7 +68,7 @@ def _check_color(value: str | None) -> str | None:
 def _check_mailbox(value: str) -> str:
     """One mailbox, with a name or without (RFC 5322 section 3.4)."""
     found: tuple[Address, ...] = ()
-    # The email package stumbles over some of what is no address.
+    # The email package raises these for some malformed addresses.
     with suppress(IndexError, ValueError):
         header = SMTP.header_factory("From", value if value.isprintable() else "")
         if all(isinstance(defect, ObsoleteHeaderDefect) for defect in header.defects):
@@ -98,7 +98,7 @@ def _read_names(value: object) -> object:
 
 def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     for host in value:
-        if not re.fullmatch(r"(?ai)([\w-]+\.)*[\w-]*[a-z_-][\w-]*", host):  # what ends in a number is no name
+        if not re.fullmatch(r"(?ai)([\w-]+\.)*[\w-]*[a-z_-][\w-]*", host):  # not an IP address
             _read_networks(host)
     return value
 
@@ -135,30 +135,30 @@ class Settings(BaseSettings):
     workers: int = _option(1, "Number of worker processes.", ge=1)
     dev: bool = _option(False, "Development mode; the same as `idp serve --dev`. Never in production.")
     header_timeout: int = _option(
-        30, "How long a connection may take to send the head of a request, or be idle between two.", ge=1, le=3600
+        30, "Time limit for the head of a request, and for an idle connection.", ge=1, le=3600
     )
-    body_timeout: int = _option(30, "How long the whole body of a request may take to arrive.", ge=1, le=3600)
+    body_timeout: int = _option(30, "Time limit for the body of a request.", ge=1, le=3600)
     max_connections: int = _option(
-        8192, "Most connections of one worker at a time, within the limit of open files of the system.", ge=64
+        8192, "Maximum concurrent connections of one worker, within the system's limit of open files.", ge=64
     )
-    drain_timeout: int = _option(10, "How long running requests may take to finish after SIGTERM.", ge=1)
+    drain_timeout: int = _option(10, "Time that running requests have to finish after SIGTERM.", ge=1)
     trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_read_networks)] = _option(
-        (), "Networks of the reverse proxies whose X-Forwarded-For is believed, separated by commas."
+        (), "Networks of the reverse proxies whose X-Forwarded-For is trusted, separated by commas."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Least severe level to log.")
+    log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Lowest level to log.")
     log_format: Literal["json", "console"] = _option("json", "JSON lines, or coloured text for people.")
 
     # Storage
     database_url: SecretStr | None = _option(
-        None, "PostgreSQL (15 or later): postgresql://user:password@host/database. Empty: the embedded one."
+        None, "PostgreSQL (15 or later): postgresql://user:password@host/database. Empty: the embedded PostgreSQL."
     )
-    database_pool_size: int = _option(10, "Most PostgreSQL connections of one worker.", ge=2)
+    database_pool_size: int = _option(10, "Maximum PostgreSQL connections of one worker.", ge=2)
     database_connection_lifetime: int = _option(HOUR, "Age at which a PostgreSQL connection is replaced.", ge=1)
     database_prepared_statements: bool = _option(
-        True, "Whether statements stay prepared. No: for a pooler in transaction mode that does not keep them."
+        True, "Keep prepared statements. Set to false behind a pooler in transaction mode that does not support them."
     )
     reload_interval: int = _option(
-        1, "How often each worker asks the database whether clients, keys or upstreams changed.", ge=1, le=30
+        1, "Interval at which each worker checks the database for changed clients, keys and upstreams.", ge=1, le=30
     )
     data_dir: Path = _option(
         Path("data"), "Folder of the embedded PostgreSQL, captured mail and a copy of the public keys."
@@ -168,96 +168,102 @@ class Settings(BaseSettings):
     # Keys
     keys_dir: Path = _option(Path("keys"), "Folder of the master key file, `master.key`, and of `database.mark`.")
     master_key: SecretStr | None = _option(
-        None, "The master key itself (32 bytes, base64url), in place of the file in `keys_dir`."
+        None, "The master key itself (32 bytes, base64url), instead of the file in `keys_dir`."
     )
     key_rotation_interval: int = _option(
-        90 * DAY, "Age at which a signing key is replaced by itself. 0: only when somebody says so.", ge=0
+        90 * DAY, "Age at which a signing key is rotated automatically. 0: only by hand.", ge=0
     )
     key_rotation_deadline: int = _option(
         DAY, "How long a new key of an automatic rotation waits for resource servers that have not fetched it.", ge=0
     )
     key_publication: int | None = _option(
-        None, "How long a new key is published before it signs, at the least. Empty: `jwks_max_age` and a minute.", ge=0
+        None,
+        "Minimum publication of a new key before it signs. Empty: `jwks_max_age` plus a minute.",
+        ge=0,
     )
-    key_kept: int = _option(30 * DAY, "How long after its retirement the private part of a key is erased.", ge=0)
-    jwks_max_age: int = _option(300, "How long others may cache the JWKS and the discovery document.", ge=0)
+    key_kept: int = _option(30 * DAY, "Time after its retirement at which the private part of a key is erased.", ge=0)
+    jwks_max_age: int = _option(300, "Time for which the JWKS and the discovery document may be cached.", ge=0)
 
     # Lifetimes
     access_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an access token.", ge=30, le=DAY)
     id_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an ID token.", ge=30, le=DAY)
     authorization_code_lifetime: int = _option(MINUTE, "Lifetime of an authorization code.", ge=5, le=600)
-    refresh_token_lifetime: int = _option(14 * DAY, "Lifetime of a refresh token that is not used.", ge=60)
+    refresh_token_lifetime: int = _option(14 * DAY, "Lifetime of an unused refresh token.", ge=60)
     refresh_token_family_lifetime: int = _option(
-        90 * DAY, "Time from sign-in after which refreshing ends, however often it was done.", ge=60
+        90 * DAY, "Time after sign-in at which the refresh tokens expire, however often they are used.", ge=60
     )
     refresh_token_grace: int = _option(
-        10, "How long a used refresh token yields its same successor, even one that was used already.", ge=0, le=300
+        10, "Time for which a used refresh token returns the same successor, even if that was used too.", ge=0, le=300
     )
     refresh_token_repeat: int = _option(
-        2 * MINUTE, "How long a used refresh token yields a successor that was never used.", ge=0, le=HOUR
+        2 * MINUTE,
+        "Time for which a used refresh token returns a successor that was never used.",
+        ge=0,
+        le=HOUR,
     )
-    session_idle_lifetime: int = _option(DAY, "A browser session unused for so long ends.", ge=60)
-    session_lifetime: int = _option(30 * DAY, "A browser session ends after so long in any case.", ge=60)
-    flow_lifetime: int = _option(HOUR, "How long a person may take to sign in or to consent.", ge=60)
+    session_idle_lifetime: int = _option(DAY, "Time after which an unused browser session ends.", ge=60)
+    session_lifetime: int = _option(30 * DAY, "Maximum lifetime of a browser session.", ge=60)
+    flow_lifetime: int = _option(HOUR, "Time limit for signing in and for consenting.", ge=60)
     single_session: bool = _option(False, "A new sign-in ends the user's earlier sessions and refresh tokens.")
 
     # Accounts
     registration: Literal["open", "invitation", "closed"] = _option(
-        "open", "Who may create an account: anyone, whoever was invited, or nobody."
+        "open", "Who can create an account: everyone, invited users only, or no one."
     )
-    email_code_sign_in: bool = _option(True, "Whether people may sign in with a code sent to their email address.")
-    email_code_lifetime: int = _option(10 * MINUTE, "How long a code or a link in a mail lets one sign in.", ge=60)
-    password_reset_lifetime: int = _option(HOUR, "How long a link to choose a new password can be used.", ge=60)
-    invitation_lifetime: int = _option(7 * DAY, "How long an invitation can be used.", ge=60)
+    email_code_sign_in: bool = _option(True, "Allow sign-in with a code sent by email.")
+    email_code_lifetime: int = _option(10 * MINUTE, "Lifetime of a code or link for signing in by email.", ge=60)
+    password_reset_lifetime: int = _option(HOUR, "Lifetime of a link for choosing a new password.", ge=60)
+    invitation_lifetime: int = _option(7 * DAY, "Lifetime of an invitation.", ge=60)
     address_limits: bool = _option(
-        True, "Whether tries, mails and begun sign-ins are counted by network address too, not only by account."
+        True, "Limit attempts, mails and new sign-ins by network address too, not only by account."
     )
     trusted_device_lifetime: int = _option(
-        0, "How long a browser may skip the second factor, if its user wishes. 0: never.", ge=0
+        0, "Time for which a browser may skip the second factor, if the user chooses so. 0: never.", ge=0
     )
     reauthentication_lifetime: int = _option(
-        10 * MINUTE, "How long after a sign-in a person may change what protects the account.", ge=60
+        10 * MINUTE, "Time after sign-in within which users may change their credentials.", ge=60
     )
 
     admin_acr: Literal["1", "2", "phr"] = _option(
-        "2", "The level that admins must sign in at: 1 for one factor, 2 for two, phr for a passkey."
+        "2", "The `acr` that administration requires: 1 for one factor, 2 for two, phr for a passkey."
     )
 
-    # Signing in with accounts elsewhere
-    google_client_id: str | None = _option(None, "Client id at Google. With it, people may sign in with Google.")
+    # Upstream providers
+    google_client_id: str | None = _option(None, "Client id at Google. Enables sign-in with Google.")
     google_client_secret: SecretStr | None = _option(None, "Client secret at Google.")
     google_domains: Names = _option(
-        (), "Google Workspace domains whose people may sign in, separated by commas. Empty: everybody with an account."
+        (), "Google Workspace domains whose users may sign in, separated by commas. Empty: all Google accounts."
     )
-    github_client_id: str | None = _option(None, "Client id at GitHub. With it, people may sign in with GitHub.")
+    github_client_id: str | None = _option(None, "Client id at GitHub. Enables sign-in with GitHub.")
     github_client_secret: SecretStr | None = _option(None, "Client secret at GitHub.")
     github_organizations: Names = _option(
-        (), "GitHub organizations whose members may sign in, separated by commas. Empty: everybody with an account."
+        (), "GitHub organizations whose members may sign in, separated by commas. Empty: all GitHub accounts."
     )
 
     # Calls to other servers
-    outbound_allow_http: bool = _option(False, "Whether other servers may be called without TLS. For development.")
+    outbound_allow_http: bool = _option(False, "Allow calls to other servers without TLS. For development.")
     outbound_allowed_hosts: Annotated[Names, AfterValidator(_check_hosts)] = _option(
-        (), "Hosts and networks that may be called though they are not public, as sso.internal, 10.1.0.0/16."
+        (), "Non-public hosts and networks that may be called, such as sso.internal, 10.1.0.0/16."
     )
     outbound_ca_file: Annotated[Path, AfterValidator(_check_authorities)] | None = _option(
-        None, "Certificates of authorities to trust besides the public ones, as PEM."
+        None, "PEM file of certificate authorities to trust in addition to the public ones."
     )
 
     # Passwords
-    password_min_score: int = _option(2, "Least strength of a new password, from 0 to 4 as zxcvbn counts.", ge=0, le=4)
+    password_min_score: int = _option(2, "Minimum zxcvbn score of a new password, from 0 to 4.", ge=0, le=4)
     breached_passwords_url: str | None = _option(
-        None, "Range query for breached passwords, as https://api.pwnedpasswords.com/range/. Empty: not asked."
+        None,
+        "Range query for breached passwords, such as https://api.pwnedpasswords.com/range/. Empty: no check.",
     )
     argon2_memory_cost: int = _option(19456, "Argon2id memory, in KiB.", ge=8)
     argon2_time_cost: int = _option(2, "Argon2id passes.", ge=1)
     argon2_parallelism: int = _option(1, "Argon2id lanes.", ge=1)
     hashing_threads: int | None = _option(
-        None, "Passwords hashed at a time, in one worker. Empty: its share of the CPUs.", ge=1
+        None, "Passwords that one worker hashes concurrently. Empty: its share of the CPUs.", ge=1
     )
-    hashing_queue: int = _option(16, "Most hashings that may wait for a thread; more are answered with 503.", ge=0)
+    hashing_queue: int = _option(16, "Maximum hashings that wait for a thread; more are answered with 503.", ge=0)
     hashing_wait: float = _option(
-        0.5, "How long a hashing may wait for a thread; one that would wait longer is answered with 503.", gt=0
+        0.5, "Maximum wait of a hashing for a thread; one that would wait longer is answered with 503.", gt=0
     )
 
     # Mail
@@ -268,39 +274,41 @@ class Settings(BaseSettings):
         "idp <no-reply@localhost>", "The From address of every mail."
     )
     mail_retry_lifetime: int = _option(
-        2 * DAY, "How long sending a mail is tried again. A code is given up when it dies.", ge=60
+        2 * DAY,
+        "Time for which sending a mail is retried; with a code, until the code expires at most.",
+        ge=60,
     )
-    mail_kept: int = _option(7 * DAY, "How long the state of a mail that was sent or given up can be seen.", ge=HOUR)
+    mail_kept: int = _option(7 * DAY, "Time for which the state of a sent or failed mail is kept.", ge=HOUR)
 
     # The audit trail
-    audit_tokens: bool = _option(True, "Whether every access token that is issued is in the audit trail.")
+    audit_tokens: bool = _option(True, "Record every issued access token in the audit trail.")
     audit_failure_limit: int = _option(
-        300, "Most events of one kind a minute, in one worker, that whoever has not signed in can cause.", ge=1
+        300, "Maximum audit events per minute, kind and worker from requests without authentication.", ge=1
     )
     audit_checkpoint_interval: int = _option(
-        MINUTE, "How often the new rows of the audit trail are sealed by a signed checkpoint.", ge=1, le=DAY
+        MINUTE, "Interval at which a signed checkpoint seals the new rows of the audit trail.", ge=1, le=DAY
     )
     audit_checkpoint_file: Path | None = _option(
-        None, "A file outside the database that every checkpoint is appended to."
+        None, "A file outside the database to which every checkpoint is appended."
     )
     audit_checkpoint_url: SecretStr | None = _option(
-        None, "A URL that every checkpoint is sent to by POST, until it is accepted."
+        None, "A URL to which every checkpoint is sent by POST until it is accepted."
     )
-    audit_retention: int = _option(400 * DAY, "How long the audit trail is kept. 0: for ever.", ge=0)
+    audit_retention: int = _option(400 * DAY, "Time for which the audit trail is kept. 0: forever.", ge=0)
 
     # Looks
     product_name: str = _option("idp", "The name that pages and mails show.")
-    logo_url: str | None = _option(None, "URL of a logo in place of ours.")
+    logo_url: str | None = _option(None, "URL of a logo that replaces the default one.")
     theme_color: Annotated[str | None, AfterValidator(_check_color)] = _option(
-        None, "The colour of buttons and links, as #0f5568, in place of ours."
+        None, "The colour of buttons and links, such as #0f5568."
     )
     default_locale: Literal["en", "de", "es", "fr"] = _option(
-        "en", "The language for those who ask for none that there is."
+        "en", "The language for users whose preferred languages are not available."
     )
     geoip_database: Path | None = _option(
-        None, "A MaxMind database (City or Country) that tells people where they signed in. Empty: not told."
+        None, "A MaxMind database (City or Country) that shows users the place of a sign-in. Empty: not shown."
     )
-    templates_dir: Path | None = _option(None, "Folder whose templates take the place of those of the same name.")
+    templates_dir: Path | None = _option(None, "Folder with templates that replace those of the same name.")
 
     @property
     def sends_mail(self) -> bool:
@@ -309,7 +317,7 @@ class Settings(BaseSettings):
 
     @property
     def loopback(self) -> bool:
-        """Whether the issuer is on this very machine, where plain http harms nobody."""
+        """Whether the issuer is on this machine, where plain http is safe."""
         host = urlsplit(self.issuer).hostname or ""
         if host == "localhost" or host.endswith(".localhost"):
             return True
@@ -342,7 +350,7 @@ SECRETS = frozenset(
 )
 
 
-#: What Kubernetes, and Docker with links, set for a Service of the name idp or idp-…: names, and what they hold.
+#: Variables that Kubernetes, and Docker with links, set for a service named idp or idp-…: their names and values.
 _SERVICE_LINKS = tuple(
     (re.compile(name), re.compile(value))
     for name, value in (
@@ -356,12 +364,12 @@ _SERVICE_LINKS = tuple(
 )
 
 
-#: Variables of this kind that were taken out of the environment of this process.
+#: Variables of this kind that were removed from the environment of this process.
 service_links: set[str] = set()
 
 
 def _take_out_service_links() -> None:
-    """Take these variables out of the environment, so that they are neither settings nor misspelt ones.
+    """Remove these variables from the environment, so that they are not read as settings or reported as unknown.
 
     ``IDP_PORT`` is one of them if it holds a URL such as ``tcp://10.0.0.1:8000``, and a setting otherwise.
     """
@@ -372,7 +380,7 @@ def _take_out_service_links() -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The ``IDP_`` variables that are set, those of the process before those of ``.env``."""
+    """Return the ``IDP_`` variables that are set. Those of the process take precedence over ``.env``."""
     variables = {**dotenv_values(ENV_FILE), **os.environ}
     return {name: value for name, value in variables.items() if name.startswith(PREFIX) and value}
 
