@@ -1,4 +1,4 @@
-"""The place and the browser of a sign-in, in words."""
+"""The place and the browser of a sign-in, as text for users."""
 
 import ipaddress
 from functools import cache
@@ -17,7 +17,7 @@ else:
 
 
 def device(user_agent: str) -> str:
-    """Browser and system of a User-Agent header, such as ``Firefox on Windows``."""
+    """Return browser and system of a User-Agent header, such as ``Firefox on Windows``."""
     found = ua_parser.parse(user_agent)
     browser = found.user_agent.family if found.user_agent else None
     system = found.os.family if found.os else None
@@ -33,7 +33,7 @@ def _database() -> "maxminddb.Reader | None":
 
 
 def place(address: str) -> str:
-    """The place of an IP address, such as ``Lisbon, Portugal``; the address itself if its place is unknown."""
+    """Return the place of an IP address, such as ``Lisbon, Portugal``, or the address itself if it is unknown."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

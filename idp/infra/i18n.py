@@ -1,4 +1,4 @@
-"""The language of a response: choosing it, and texts in it.
+"""Chooses the language of a response, and translates texts.
 
 Texts are English in the code and in the templates; ``idp/locales`` holds a catalogue for each other language.
 """
@@ -29,7 +29,7 @@ locale: ContextVar[str] = ContextVar("locale", default=SOURCE)
 
 
 def choose(wanted: Iterable[str]) -> str | None:
-    """The first wanted language that is available, by BCP 47 tags. ``pt`` serves for ``pt-BR``."""
+    """Return the first wanted language that is available, by BCP 47 tags. ``pt`` matches ``pt-BR``."""
     tags = [tag for tag in wanted if tag]
     found = negotiate_locale([tag.replace("-", "_") for tag in tags], LOCALES, sep="_")
     return found or next((base for tag in tags if (base := tag.partition("-")[0].lower()) in LOCALES), None)
@@ -37,12 +37,12 @@ def choose(wanted: Iterable[str]) -> str | None:
 
 @lru_cache(maxsize=256)
 def from_header(header: str) -> str | None:
-    """The best available language of an Accept-Language header; None if there is none."""
+    """Return the best available language of an Accept-Language header, or None."""
     return choose(accepted(header))
 
 
 def accepted(header: str) -> list[str]:
-    """The tags of an Accept-Language header, by falling weight (RFC 9110 section 12.5.4)."""
+    """Return the tags of an Accept-Language header, by descending weight (RFC 9110 section 12.5.4)."""
     weighed = []
     for position, item in enumerate(header[:MAX_LENGTH].split(",")):
         tag, _, weight = item.strip().partition(";q=")
@@ -54,7 +54,7 @@ def accepted(header: str) -> list[str]:
 
 
 def prefer(wanted: Iterable[str]) -> None:
-    """Use the first available one of these languages for the current request, such as those of ``ui_locales``."""
+    """Use the first available of these languages for the current request, such as those of ``ui_locales``."""
     chosen = choose(wanted)
     if chosen is not None:
         locale.set(chosen)
@@ -62,7 +62,7 @@ def prefer(wanted: Iterable[str]) -> None:
 
 @cache
 def catalogue(language: str) -> NullTranslations:
-    """The translations of a language, read at first use."""
+    """Return the translations of a language, which are read at first use."""
     if language == SOURCE:
         return NullTranslations()
     compiled = BytesIO()
@@ -73,12 +73,12 @@ def catalogue(language: str) -> NullTranslations:
 
 
 def direction() -> str:
-    """``ltr`` or ``rtl``: how the current language is written."""
+    """Return ``ltr`` or ``rtl``, the direction of the current language."""
     return str(Locale.parse(locale.get()).text_direction)
 
 
 def translate(message: str) -> str:
-    """A text in the language of the current request, with its placeholders."""
+    """Translate a text to the language of the current request, with its placeholders."""
     return catalogue(locale.get()).gettext(message)
 
 
@@ -88,7 +88,7 @@ def translate_plural(singular: str, plural: str, count: int) -> str:
 
 
 def gettext(message: str, **values: object) -> str:
-    """A text in the language of the current request. The values replace its ``%(name)s`` placeholders."""
+    """Translate a text to the language of the current request. The values replace its ``%(name)s`` placeholders."""
     text = translate(message)
     return text % values if values else text
 
@@ -99,7 +99,7 @@ def ngettext(singular: str, plural: str, count: int, **values: object) -> str:
 
 
 def moment(value: datetime) -> str:
-    """A time in words: how long ago, or the date if that is more than a week."""
+    """Format a time: how long ago, or the date if that is more than a week."""
     past = clock.now() - value
     if past.days < 7:
         return format_timedelta(-past, add_direction=True, locale=locale.get(), granularity="minute", threshold=1.2)
@@ -107,10 +107,10 @@ def moment(value: datetime) -> str:
 
 
 def exact_moment(value: datetime) -> str:
-    """A time to the minute, in UTC, for mails."""
+    """Format a time to the minute, in UTC, for mails."""
     return f"{format_datetime(value, 'd MMMM y, HH:mm', locale=locale.get())} UTC"
 
 
 def second(value: datetime) -> str:
-    """A time to the second, in UTC, for lists of events."""
+    """Format a time to the second, in UTC, for lists of events."""
     return f"{format_datetime(value, 'd MMM y, HH:mm:ss', locale=locale.get())} UTC"

@@ -1,4 +1,4 @@
-"""Lazy imports, for modules that load slowly and that not every server needs."""
+"""Lazy imports, for slow modules that not every server needs."""
 
 import sys
 from importlib.util import LazyLoader, find_spec, module_from_spec
@@ -6,7 +6,7 @@ from types import ModuleType
 
 
 def lazy(name: str) -> ModuleType:
-    """A module that is loaded when one of its attributes is first used.
+    """Return a module that is loaded when one of its attributes is first used.
 
     Raises:
         ModuleNotFoundError: it is not installed.

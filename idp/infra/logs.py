@@ -1,4 +1,4 @@
-"""Structured logs: one event a line, with fields from an allow-list, so that no secret can slip in."""
+"""Structured logs: one event per line, with fields from an allow-list, so that no secret is logged."""
 
 import logging
 import sys
@@ -16,7 +16,7 @@ from idp.errors import IdpError, OperatorError, RemoteError, TryLaterError
 from idp.infra.request_context import client_address, request_id
 from idp.settings import Settings
 
-#: The only fields that reach a log. A token, code, password or secret has no name here.
+#: The only fields that are logged. No token, code, password or secret has a field.
 FIELDS = frozenset(
     {
         *("event", "level", "timestamp", "request_id", "client_address"),
@@ -29,21 +29,21 @@ FIELDS = frozenset(
 )
 
 
-#: Whether a field that is not in the allow-list is an error. Tests switch it on.
+#: Whether a field outside of the allow-list is an error. Tests switch it on.
 strict = False
 #: How often each such field was dropped.
 refused_fields = Counter[str]()
 
 _OURS = Path(__file__).parents[1]
 _ROOT = _OURS.parent
-#: Frames that are written of an exception, the innermost ones, and exceptions that it came from.
+#: Maximum number of logged frames of an exception, innermost first, and of the exceptions that caused it.
 MAX_FRAMES, MAX_CAUSES = 40, 10
 
 _JSON = msgspec.json.Encoder(enc_hook=repr)
 
 
 class LogFieldError(IdpError):
-    """A line has a field that is not in the allow-list."""
+    """A log event has a field that is not in the allow-list."""
 
 
 def _allow_listed(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -51,7 +51,7 @@ def _allow_listed(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _check_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Drop what is not in the allow-list from a line of ours, and say so once for each event and field.
+    """Drop fields outside of the allow-list from one of our events, with a warning once per event and field.
 
     Raises:
         LogFieldError: in tests (:data:`strict`).
@@ -67,7 +67,7 @@ def _check_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Name the exception of ``log.exception``. Its text is not written."""
+    """Log the class of the exception of ``log.exception`` without its text."""
     info = event.pop("exc_info", None)
     error = info if isinstance(info, BaseException) else sys.exc_info()[1] if info else None
     if error is not None:
@@ -83,7 +83,7 @@ def _request_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _library(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """A library's line: what follows the first line of its text, and the text of an exception, may quote input."""
+    """Reduce a library's event: the text after its first line and the text of an exception may quote input."""
     event["event"] = str(event["event"]).partition("\n")[0]
     if isinstance(info := event.get("exc_info"), tuple) and info[1] is not None:
         event.update(exception_fields(info[1]))
@@ -95,7 +95,7 @@ def _as_json(_: WrappedLogger, __: str, event: EventDict) -> str:
 
 
 def _as_text() -> Processor:
-    """One line for people, and one for each frame."""
+    """Format an event as one line for people, and one line per frame."""
     line = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 
     def render(logger: WrappedLogger, name: str, event: EventDict) -> str:
@@ -106,7 +106,7 @@ def _as_text() -> Processor:
 
 
 def configure_logs(settings: Settings) -> None:
-    """Send every log of the process, ours and the libraries', through one pipe to standard error."""
+    """Send all logs of the process, ours and those of libraries, in one format to standard error."""
     as_text = settings.log_format == "console"
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -128,15 +128,15 @@ def configure_logs(settings: Settings) -> None:
             processors=[_allow_listed, renderer],
         )
     )
-    # Libraries log only what goes wrong: their everyday lines may hold URLs with codes in them.
+    # Libraries log warnings and errors only: their other lines may contain URLs with codes.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
 def exception_fields(error: BaseException) -> dict[str, Any]:
     """Return the log fields of an exception: its class, where it was raised, and our frames.
 
-    No values and no text: they may quote input. Only an :class:`OperatorError` is told in its own words. Conditions
-    that pass, or are another server's, have no frames: they are no faults of ours.
+    Values and the text are left out, because they may quote input. Only the text of an :class:`OperatorError` is
+    logged. Temporary conditions, and those of other servers, have no frames, because they are not bugs.
     """
     fields: dict[str, Any] = {"error": type(error).__qualname__, "path": _where(error)}
     if isinstance(error, OperatorError):
@@ -152,7 +152,7 @@ def _where(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> Iterator[str]:
-    """The frames of ours, the outermost first, and those of the exceptions that it came from."""
+    """Return our own frames, outermost first, and those of the exceptions that caused it."""
     yield from _frames(error)
     for _ in range(MAX_CAUSES):
         cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,4 +1,4 @@
-"""IP addresses as values: parsing, and the networks by which limits count them."""
+"""IP addresses: parsing, and the networks by which rate limits count them."""
 
 import ipaddress
 import socket
@@ -7,12 +7,12 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def parse_address(text: str) -> IPAddress | None:
-    """An address; None for any other text. An IPv4-mapped IPv6 address becomes the IPv4 address."""
+    """Parse an address, or return None for any other text. An IPv4-mapped IPv6 address becomes the IPv4 address."""
     try:
         address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
-    # A zone (RFC 4007) means something on one machine only, and may be any text.
+    # A zone (RFC 4007) has a meaning on one machine only, and may be any text.
     if "%" in text:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
@@ -20,10 +20,10 @@ def parse_address(text: str) -> IPAddress | None:
 
 
 def subjects(address: str) -> tuple[str, str]:
-    """The host and the network under which limits count the address of a client.
+    """Return the host and the network under which limits count the address of a client.
 
-    A household or a server has a whole /64 of IPv6, so that counts as one host. All clients without an address, as of
-    a transport that has none, share one subject, so that they are limited too.
+    A household or a server has a whole /64 of IPv6, so a /64 counts as one host. All clients without an address share
+    one subject, so that they are limited too.
     """
     parsed = parse_address(address)
     if parsed is None:
@@ -33,7 +33,7 @@ def subjects(address: str) -> tuple[str, str]:
 
 
 def _network(address: IPAddress, length: int) -> str:
-    # The text that ip_network gives, without parsing the address again.
+    # The same text as ip_network returns, without parsing the address again.
     family, rest = socket.AF_INET if address.version == 4 else socket.AF_INET6, address.max_prefixlen - length
     prefix = int(address) >> rest << rest
     return f"{socket.inet_ntop(family, prefix.to_bytes(address.max_prefixlen // 8))}/{length}"

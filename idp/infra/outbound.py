@@ -1,4 +1,4 @@
-"""The HTTP client of the server. No other code calls other servers.
+"""The HTTP client. No other code sends requests to other servers.
 
 A URL in a setting, in a provider's metadata or in a client's registration may point into our own network (SSRF). The
 guard checks the address at the moment of connecting, and connects to that same address, so a DNS name that changes
@@ -22,38 +22,38 @@ import httpx
 from idp.settings import settings
 
 TIMEOUT_SECONDS = 10.0
-#: The longest response body that is read by default, in bytes.
+#: Default maximum size of a response body, in bytes.
 MAX_BYTES = 1024 * 1024
 
-#: Raised by a call without a response, or with a response of failure.
+#: Raised by a call without a response, or with an error response.
 CallFailed = httpx.HTTPError
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-#: Of IPv6, addresses of the internet are given out only from here (RFC 4291 section 2.4). So not from here: those that
-#: are IPv4-compatible, local to a site, or made by a NAT64 for its own network (RFC 8215).
+#: Public IPv6 addresses are allocated from here only (RFC 4291 section 2.4). Outside are IPv4-compatible and site-local
+#: addresses, and those that a NAT64 makes for its own network (RFC 8215).
 _UNICAST = ipaddress.ip_network("2000::/3")
 #: IPv4 addresses as IPv6-only networks write them (RFC 6052).
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-#: What Python may take for public, depending on its release.
+#: Addresses that some Python releases take for public.
 _NOT_PUBLIC = tuple(
     ipaddress.ip_network(text)
     for text in (
-        "192.0.0.0/24",  # protocols of the IETF: some of its addresses are the nearest router
+        "192.0.0.0/24",  # protocols of the IETF: some of these addresses are the nearest router
         "192.88.99.0/24",  # relays of 6to4
-        "2001::/23",  # as 192.0.0.0/24, and Teredo: IPv4 addresses are written inside
-        "2002::/16",  # 6to4: likewise
+        "2001::/23",  # like 192.0.0.0/24, and Teredo, which contains IPv4 addresses
+        "2002::/16",  # 6to4, which contains IPv4 addresses
         "3fff::/20",  # for documentation (RFC 9637)
-        "168.63.129.16/32",  # looks public, but in Azure it is the host of the virtual machine
+        "168.63.129.16/32",  # looks public, but is the host of the virtual machine in Azure
     )
 )
 
 
 class ForbiddenAddressError(httpx.ConnectError):
-    """This server may not be called."""
+    """The guard does not allow a call to this server."""
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether an address is one of the internet. One that stands for an IPv4 address is judged as that."""
+    """Return whether an address is public. One that contains an IPv4 address is judged by that."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
@@ -95,8 +95,8 @@ class _Guard(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         addresses = await _resolve(host, port)
         if (host, port) != self._own and not all(_is_allowed(host, address) for address in addresses):
-            raise ForbiddenAddressError("This server is not a public one.")
-        # An address that drops packets must leave time for the others.
+            raise ForbiddenAddressError("The server has no public address.")
+        # An address that drops packets must leave time for the next ones.
         timeout = timeout and timeout / len(addresses)
         for address in addresses[:-1]:
             try:
@@ -111,7 +111,7 @@ class _Guard(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        raise ForbiddenAddressError("Only servers of the network may be called.")
+        raise ForbiddenAddressError("Only network servers may be called.")
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -120,15 +120,15 @@ class _Guard(httpcore.AsyncNetworkBackend):
 async def _resolve(host: str, port: int) -> list[IPAddress]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        # A zone (RFC 4007) is only ever that of a link-local address.
+        # Only link-local addresses have a zone.
         return list(dict.fromkeys(ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in found))
     except (OSError, ValueError, UnicodeError) as error:
-        raise httpx.ConnectError("The server's name leads nowhere.") from error
+        raise httpx.ConnectError("The server's name cannot be resolved.") from error
 
 
 @contextmanager
 def _httpx_errors() -> Iterator[None]:
-    """Raise httpcore's errors as those of httpx with the same name."""
+    """Convert httpcore's errors to those of httpx with the same name."""
     try:
         yield
     except httpcore.TimeoutException as error:
@@ -138,7 +138,7 @@ def _httpx_errors() -> Iterator[None]:
 
 
 class _Transport(httpx.AsyncBaseTransport):
-    """Calls with TLS, limits the size and the time of a response, and decompresses nothing."""
+    """A transport with TLS that limits the size and the time of a response and decompresses nothing."""
 
     def __init__(self, max_bytes: int, timeout_seconds: float, own: bool) -> None:
         tls = _tls(settings().outbound_ca_file)
@@ -149,20 +149,20 @@ class _Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._check(request.url)
-        # A short response must not become a long one.
+        # A short response must not become a long one by decompression.
         request.headers["Accept-Encoding"] = "identity"
-        # Libraries keep the cookies of earlier responses.
+        # Otherwise libraries would keep the cookies of earlier responses.
         request.headers.pop("cookie", None)
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._send(request)
         except TimeoutError as error:
-            raise httpx.ReadTimeout("There was no answer in time.") from error
+            raise httpx.ReadTimeout("There was no response in time.") from error
         body = _Bounded(response.stream, self._max_bytes, deadline)
         if _content_encoding(response) != "identity":
             await body.aclose()
-            raise httpx.RemoteProtocolError("The answer is packed, though nobody asked for that.")
+            raise httpx.RemoteProtocolError("The response is compressed, although that was not requested.")
         return httpx.Response(
             response.status, headers=response.headers, stream=body, extensions=dict(response.extensions)
         )
@@ -184,12 +184,12 @@ class _Transport(httpx.AsyncBaseTransport):
         await self._pool.aclose()
 
     def _check(self, url: httpx.URL) -> None:
-        """Checks of a URL that need no name resolution."""
+        """Check the parts of a URL that need no name resolution."""
         if url.userinfo:
-            raise ForbiddenAddressError("An address with a user name or a password in it is not called.")
+            raise ForbiddenAddressError("A URL with a user name or a password is not allowed.")
         origin = f"{url.scheme}://{url.netloc.decode()}"
         if url.scheme != "https" and not settings().outbound_allow_http and origin != self._own:
-            raise ForbiddenAddressError("Other servers are called with https only.")
+            raise ForbiddenAddressError("The URL of another server must use https.")
 
 
 def _content_encoding(response: httpcore.Response) -> str:
@@ -197,7 +197,7 @@ def _content_encoding(response: httpcore.Response) -> str:
 
 
 class _Bounded(httpx.AsyncByteStream):
-    """A body with a limit of bytes, and a deadline by the loop's clock."""
+    """A body with a maximum size, and a deadline by the loop's clock."""
 
     def __init__(self, stream: Any, max_bytes: int, deadline: float) -> None:
         self._stream = stream
@@ -209,7 +209,7 @@ class _Bounded(httpx.AsyncByteStream):
         while (chunk := await self._next(chunks)) is not None:
             self._left -= len(chunk)
             if self._left < 0:
-                raise httpx.RemoteProtocolError("The answer is too long.")
+                raise httpx.RemoteProtocolError("The response is too long.")
             yield chunk
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
@@ -218,7 +218,7 @@ class _Bounded(httpx.AsyncByteStream):
                 async with asyncio.timeout_at(self._deadline):
                     return await anext(chunks, None)
         except TimeoutError as error:
-            raise httpx.ReadTimeout("The answer did not end in time.") from error
+            raise httpx.ReadTimeout("The response did not end in time.") from error
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -227,13 +227,13 @@ class _Bounded(httpx.AsyncByteStream):
 def transport(
     *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: bool = False
 ) -> httpx.AsyncBaseTransport:
-    """A transport for libraries that have an httpx client of their own.
+    """Return a transport for libraries that create their own httpx client.
 
     A call that is refused or exceeds a limit raises :data:`CallFailed`. No cookies are sent.
 
     Args:
-        max_bytes: the longest body that is read.
-        timeout_seconds: for each request, from name resolution to the last byte of the response.
+        max_bytes: the maximum size of a body.
+        timeout_seconds: the limit for each request, from name resolution to the last byte of the response.
         own: allow calls to our own issuer at any address. For the demo client of development mode.
     """
     return _Transport(max_bytes, timeout_seconds, own)
@@ -242,7 +242,7 @@ def transport(
 def client(
     *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: bool = False
 ) -> httpx.AsyncClient:
-    """A client with :func:`transport`. Follows no redirects; ignores proxy variables and netrc."""
+    """Return a client with :func:`transport`. It follows no redirects and ignores proxy variables and netrc."""
     return httpx.AsyncClient(
         transport=transport(max_bytes=max_bytes, timeout_seconds=timeout_seconds, own=own),
         timeout=timeout_seconds,
@@ -262,13 +262,13 @@ async def get(
     """GET a URL and return the body.
 
     Args:
-        timeout_seconds: for the whole call, from name resolution to the last byte.
-        max_bytes: the longest body that is read.
-        redirects: most redirects that are followed. Each URL is checked like the first.
+        timeout_seconds: the limit for the whole call, from name resolution to the last byte.
+        max_bytes: the maximum size of the body.
+        redirects: the maximum number of redirects to follow. Each URL is checked like the first.
 
     Raises:
         ForbiddenAddressError: the URL or its address is not allowed.
-        CallFailed: no response in time, a status of failure, or a body that is too long.
+        CallFailed: there was no response in time, an error status, or a body that is too long.
     """
     try:
         async with (
@@ -284,20 +284,20 @@ async def get(
             response.raise_for_status()
             return response.content
     except TimeoutError as error:
-        raise httpx.ReadTimeout("There was no answer in time.") from error
+        raise httpx.ReadTimeout("There was no response in time.") from error
     except httpx.InvalidURL as error:
-        raise httpx.UnsupportedProtocol("The address is no URL.") from error
+        raise httpx.UnsupportedProtocol("The address is not a URL.") from error
 
 
 async def post(url: str, body: bytes, content_type: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Send something to a server that shall only accept it.
+    """POST a body, and require a response of success.
 
     Args:
-        timeout_seconds: for the whole call, from name resolution to the last byte.
+        timeout_seconds: the limit for the whole call, from name resolution to the last byte.
 
     Raises:
         ForbiddenAddressError: the URL or its address is not allowed.
-        CallFailed: no answer in time, or none of success.
+        CallFailed: there was no response in time, or an error status.
     """
     try:
         async with asyncio.timeout(timeout_seconds), client(timeout_seconds=timeout_seconds) as http:
@@ -305,14 +305,14 @@ async def post(url: str, body: bytes, content_type: str, *, timeout_seconds: flo
             if not response.is_success:
                 raise httpx.HTTPStatusError("It was not accepted.", request=response.request, response=response)
     except TimeoutError as error:
-        raise httpx.ReadTimeout("There was no answer in time.") from error
+        raise httpx.ReadTimeout("There was no response in time.") from error
     except httpx.InvalidURL as error:
-        raise httpx.UnsupportedProtocol("The address is no URL.") from error
+        raise httpx.UnsupportedProtocol("The address is not a URL.") from error
 
 
 @cache
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    """Reading the certificates of the authorities takes long: once is enough."""
+    """Return the TLS context. Cached, because reading the certificates is slow."""
     context = httpx.create_ssl_context(trust_env=False)
     if ca_file is not None:
         context.load_verify_locations(ca_file)

@@ -1,7 +1,7 @@
 """Rate limits, decided in PostgreSQL for all replicas together.
 
-Two kinds of limit. A :class:`Rate` allows a burst of events, then one per interval (generic cell rate algorithm). An
-:class:`Escalation` allows a few events, then makes each wait longer than the one before.
+There are two kinds of limit. A :class:`Rate` allows a burst of events, then one per interval (generic cell rate
+algorithm). An :class:`Escalation` allows a few events, then makes each wait longer than the one before.
 
 Every limit that a request is subject to is decided in one call of the SQL function ``throttle_decide``: if one of
 them refuses, none is counted. Call :func:`spend` outside of transactions, so that a rollback does not undo the count.
@@ -49,7 +49,7 @@ _FORGET = "DELETE FROM throttle WHERE key = ANY($1)"
 
 
 def key(rule: Limit, subject: str) -> bytes:
-    """The key of the counter of a subject."""
+    """Return the key of the counter of a subject."""
     return sha256(f"{rule.name}\0{subject}".encode()).digest()
 
 
@@ -65,10 +65,10 @@ def _values(rule: Limit, subject: str) -> dict[str, Any]:
 
 
 async def spend(*events: Event) -> int:
-    """Count all of the events, or none. At most one of them escalates.
+    """Count all of the events, or none. At most one of them has an :class:`Escalation`.
 
     Returns:
-        the number of the escalation, starting at 1; 0 if no event escalates.
+        the number of escalated waits so far, starting at 1; 0 if there is none.
 
     Raises:
         TooManyRequestsError: one of the limits refuses. A refusal does not make the wait longer.
@@ -83,5 +83,5 @@ async def spend(*events: Event) -> int:
 
 
 async def forget(*counts: Event) -> None:
-    """Start counting again for each rule and subject."""
+    """Reset the counters of these rules and subjects."""
     await execute(_FORGET, sorted(key(rule, subject) for rule, subject in counts))

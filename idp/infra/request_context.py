@@ -12,9 +12,9 @@ class Refusal(NamedTuple):
     Attributes:
         error: the protocol's error code.
         hint: one plain sentence without input.
-        client_id: the client, where it is known to be one of ours.
-        reason: a member of :class:`idp.reasons.Reason`.
-        user_id, family_id: whose token or code was refused, where that is known.
+        client_id: the client, if it is registered.
+        reason: a member of :class:`idp.reasons.Reason`. user_id, family_id: the user and family of the refused token or
+        code, if known.
     """
 
     error: str
@@ -26,7 +26,7 @@ class Refusal(NamedTuple):
 
     @classmethod
     def of(cls, error: OAuthError | PageError, client_id: str | None) -> Self | None:
-        """How the log names an error of the protocol; None for one that only a person is told of."""
+        """Return the name of a protocol error for the log, or None for an error that only a user sees."""
         if error.code is None or error.hint is None:
             return None
         if not isinstance(error, OAuthError) or error.refused is None:
@@ -47,5 +47,5 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 head: ContextVar[bool] = ContextVar("head", default=False)
 refusal: ContextVar[Refusal | None] = ContextVar("refusal", default=None)
 client_address: ContextVar[str] = ContextVar("client_address", default="")
-#: Who acts, if not the user concerned: ``user:<id>`` of an admin, ``client:<client_id>``, ``cli:<system user>``.
+#: The actor, if it is not the affected user: ``user:<id>`` of an admin, ``client:<client_id>``, ``cli:<system user>``.
 actor: ContextVar[str] = ContextVar("actor", default="")

@@ -1,7 +1,7 @@
 """Templates of pages and mails, and the static files of pages.
 
 Templates in the operator's folder take precedence over those shipped with the server, and so do static files (in the
-folder ``static`` of either). Everything is escaped but plain-text mails.
+folder ``static`` of either). Everything except plain-text mails is escaped.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ class Theme(msgspec.Struct, frozen=True):
 
     Attributes:
         product_name: the name on every page and in every mail.
-        logo_url: a logo in place of ours.
-        color: of buttons and links, as ``#0f5568``.
+        logo_url: a logo that replaces the default one.
+        color: the colour of buttons and links, such as ``#0f5568``.
     """
 
     product_name: str = "idp"
@@ -48,7 +48,7 @@ class Asset(msgspec.Struct, frozen=True):
     """A static file, held in memory.
 
     Attributes:
-        version: the beginning of its SHA-256; a URL that names it may be cached for ever.
+        version: the beginning of its SHA-256; a URL with it may be cached forever.
         etag: a strong validator (RFC 9110 section 8.8.3).
     """
 
@@ -58,10 +58,10 @@ class Asset(msgspec.Struct, frozen=True):
     etag: str
 
     def headers(self, version: str | None) -> dict[str, str]:
-        """The caching headers for a request that asked for ``?v=version``.
+        """Return the caching headers for a request with ``?v=version``.
 
         During a rolling update a server may be asked for the version of another release. Caches must not keep its own
-        file under that name. Without a version, as in links of a style sheet, the lifetime is an hour.
+        file under that name. Without a version, as in URLs of a style sheet, the lifetime is an hour.
         """
         if version is None:
             caching = "public, max-age=3600"
@@ -72,12 +72,12 @@ class Asset(msgspec.Struct, frozen=True):
         return {"Cache-Control": caching, "ETag": self.etag}
 
 
-#: Seconds before the first template is compiled, and between two, so that requests are served meanwhile.
+#: Seconds before the first template is compiled, and between two, so that requests are served in between.
 COMPILE_AFTER, COMPILE_PAUSE = 1.0, 0.02
 
 
 def templates_path() -> Path:
-    """The shipped templates: inside the package when installed, beside it in a checkout."""
+    """Return the folder of the shipped templates: inside the package when installed, beside it in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "templates"
     return installed if installed.is_dir() else package.parent / "templates"
@@ -101,10 +101,10 @@ def _asset(content: bytes, media_type: str) -> Asset:
 
 
 def color_css(color: str) -> str:
-    """A style sheet with one colour for buttons and links, lighter in dark mode, and readable text on it.
+    """Return a style sheet with one colour for buttons and links, lighter in dark mode, and readable text on it.
 
     Args:
-        color: as ``#0f5568``.
+        color: such as ``#0f5568``.
     """
     red, green, blue = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
     linear = [(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in (red, green, blue)]
@@ -134,7 +134,7 @@ _LINKS = re.compile(r'(?<=\s)((?:href|src|action|formaction)="|content="\d+; ?ur
 
 
 def web_url(value: str | None) -> str | None:
-    """The value if it is an http(s) URL or a path here, else None.
+    """Return the value if it is an http(s) URL or a path of this server, else None.
 
     Clients register their own links, and escaping does not make ``javascript:`` harmless.
     """
@@ -153,20 +153,20 @@ class Templates:
     """
 
     def __init__(self, theme: Theme, *, overrides: Path | None = None, dev: bool = False, path: str = "") -> None:
-        """Load the static files and compile the operator's templates: one that does not compile stops the start.
+        """Load the static files and compile the operator's templates.
 
         Args:
             theme: the operator's branding.
             overrides: the operator's own templates.
             dev: reload changed templates.
-            path: of the issuer; a prefix of every link to a path of ours.
+            path: the path of the issuer, a prefix of every link to our own paths.
 
         Raises:
             jinja2.TemplateSyntaxError: a template of the operator's does not compile.
             NotADirectoryError: the operator's folder does not exist.
         """
         if overrides is not None and not overrides.is_dir():
-            raise NotADirectoryError(f"there is no folder of templates at {overrides}")
+            raise NotADirectoryError(f"there is no template folder at {overrides}")
         self._path = path
         folders = [folder for folder in (overrides, templates_path()) if folder is not None]
         self.assets = load_assets(*(folder / "static" for folder in folders))
@@ -203,7 +203,7 @@ class Templates:
     async def compile(self) -> None:
         """Compile the remaining templates in the background, so that no page has to wait for it.
 
-        Done after the start, of which it would take a large part.
+        Done after the start, because it takes long.
         """
         await asyncio.sleep(COMPILE_AFTER)
         for name in self._names:
@@ -211,14 +211,14 @@ class Templates:
             await asyncio.sleep(COMPILE_PAUSE)
 
     def static_url(self, name: str) -> str:
-        """The URL of a static file, which changes with its content."""
+        """Return the URL of a static file, which changes with its content."""
         return f"/static/{name}?v={self.assets[name].version}"
 
     def render(self, template: str, /, **context: Any) -> str:
-        """Render a template. Links to paths of ours get the path of the issuer.
+        """Render a template. Links to our own paths get the path of the issuer.
 
         Raises:
-            jinja2.UndefinedError: the template needs a value that is not given.
+            jinja2.UndefinedError: a value of the template is missing.
         """
         language = {"lang": i18n.locale.get(), "dir": i18n.direction()}
         text = self._environment.get_template(template).render(language | context)

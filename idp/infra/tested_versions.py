@@ -1,4 +1,4 @@
-"""The versions of libraries with which the code that uses their undocumented parts is tested (docs/private-apis.md)."""
+"""Versions of libraries that are tested with our use of their undocumented parts (docs/private-apis.md)."""
 
 from importlib.metadata import version
 
@@ -6,7 +6,7 @@ import structlog
 
 log = structlog.get_logger()
 
-#: From the first version that is tested to the first one that is not.
+#: The first tested version, and the first one after it that is not tested.
 TESTED = {
     "granian": ("2.8", "2.9"),
     "joserfc": ("1.8", "1.9"),
@@ -20,7 +20,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def untested() -> list[str]:
-    """The installed libraries whose versions are outside the tested ones, such as ``granian 2.9.0``."""
+    """Return the installed libraries with an untested version, such as ``granian 2.9.0``."""
     installed = {name: version(name) for name in TESTED}
     return [
         f"{name} {installed[name]}"
@@ -32,7 +32,7 @@ def untested() -> list[str]:
 def warn() -> None:
     """Log a warning for each untested version.
 
-    A warning, and not a refusal: it must be possible to install a fix of a vulnerability the day it appears.
+    It is no error, so that a fix of a vulnerability can be installed on the day it appears.
     """
     for each in untested():
         log.warning("untested_version", reason=f"{each} is not among the versions that this release is tested with.")

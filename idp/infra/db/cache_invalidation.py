@@ -69,7 +69,7 @@ class Watch:
         failing: topics whose records could not be loaded.
         listening: whether notices arrive; None while unknown.
         read_only: whether the database was read-only at the last poll.
-        skew: how far the clock of this machine is ahead of the database's.
+        skew: seconds by which the clock of this machine is ahead of the database's.
     """
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
@@ -82,7 +82,7 @@ class Watch:
         self._woken = asyncio.Event()
         self._current_at = time.monotonic()
         self._polling = True
-        #: Whether another server may answer next, with the same numbers for other records.
+        #: Whether the next poll may reach another server, where the same number may mean other records.
         self._doubt = False
 
     @property
@@ -94,7 +94,7 @@ class Watch:
         """Poll, and listen, until cancelled."""
         tasks = [asyncio.create_task(self._poll_for_ever())]
         if settings().database_prepared_statements:
-            # Otherwise there is a pooler, which gives no client a session of its own.
+            # Otherwise there is a pooler, which gives no client its own session.
             tasks.append(asyncio.create_task(self._listen_for_ever()))
         try:
             await asyncio.gather(*tasks)
@@ -174,8 +174,8 @@ class Watch:
         """Wake the poll on notices until the connection ends.
 
         Raises:
-            _RefusedError: there are none here.
-            OSError: it has ended.
+            _RefusedError: the server refuses LISTEN.
+            OSError: the connection has ended.
         """
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _: ended.set())
@@ -188,7 +188,7 @@ class Watch:
         if self.listening is False:
             log.info("notices_resumed")
         self.listening = True
-        # For what was announced before.
+        # For announcements before LISTEN.
         self._woken.set()
         await ended.wait()
         self._doubt = True
@@ -215,9 +215,9 @@ def current() -> Watch | None:
 
 
 async def watch(handlers: Mapping[str, Handler]) -> None:
-    """Call the handler of a topic whenever its records may have changed, until cancelled.
+    """Call the handler of each topic whenever its records may have changed, until cancelled.
 
-    All handlers are called at first, and again whenever the database was away, so that no change is missed. A handler
+    All handlers are called at the start and after every outage of the database, so that no change is missed. A handler
     that raises is called again at the next poll.
     """
     global _current  # noqa: PLW0603

@@ -43,7 +43,7 @@ class CoalescedQuery:
         arrays = ", ".join(f"(SELECT ${number}::{kind}[])" for number, kind in enumerate(types.values(), start=1))
         asked = f"SELECT * FROM unnest({arrays}) WITH ORDINALITY AS asked ({', '.join(types)}, number)"  # noqa: S608
         first, _, rest = text.strip().partition(" ")
-        #: As PostgreSQL wants it.
+        #: The text in PostgreSQL's syntax.
         self.text = f"WITH asked AS MATERIALIZED ({asked}){', ' if first == 'WITH' else f' {first} '}{rest}"
         self._queue: _Queue | None = None
 

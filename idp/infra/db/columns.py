@@ -1,7 +1,7 @@
-"""The columns of our tables: Piccolo's, without the defaults that it gives them; and their names for SQL.
+"""The columns of our tables: Piccolo's columns without its defaults, and the column names for SQL.
 
-Piccolo fills a column that was forgotten with ``''``, ``b''``, ``0`` or the time. These columns have no default unless
-one is given, so a table that is built without a value for one that is not null raises ``ValueError``.
+Piccolo fills a missing column with ``''``, ``b''``, ``0`` or the time. These columns have no default unless one is
+given, so creating a row without a value for a non-null column raises ``ValueError``.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ class DoublePrecision(columns.DoublePrecision):
 
 
 class ForeignKey(columns.ForeignKey[Any]):
-    """Not null unless told otherwise. Keys never change, so nothing is done ON UPDATE."""
+    """Not null by default. Keys never change, so there is no ON UPDATE action."""
 
     def __init__(
         self,
@@ -88,13 +88,13 @@ class UUID(columns.UUID):
 
 
 def all_columns(table: type[Table], alias: str = "") -> str:
-    """The names of all columns of a table, separated by commas, for statements that read every column.
+    """Return the names of all columns of a table, separated by commas, for statements that read every column.
 
-    A prepared statement must not use ``*``: a migration that adds a column changes its result, and PostgreSQL then
-    refuses every prepared form of it, which poolers keep for a long time.
+    A prepared statement must not use ``*``: a migration that adds a column changes its result type, and PostgreSQL then
+    refuses the prepared statement, which poolers keep for a long time.
 
     Args:
-        alias: of the table in the statement.
+        alias: the alias of the table in the statement.
     """
     prefix = f"{alias}." if alias else ""
     return ", ".join(f'{prefix}"{column._meta.db_column_name}"' for column in table._meta.columns)

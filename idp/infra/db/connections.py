@@ -3,8 +3,8 @@
 Acquiring a connection from the pool for one statement and releasing it costs more than the statement itself. So most
 connections are acquired once and held here; the rest stay in the pool for Piccolo's queries.
 
-A connection is replaced at the age of ``lifetime`` seconds, and when PostgreSQL turns out to be read-only: after a
-fail-over the old primary may still run, while the host name or the list of hosts already leads to the new one.
+A connection is replaced at the age of ``lifetime`` seconds, and when PostgreSQL is read-only: after a failover the old
+primary may still run while the host name or the list of hosts already leads to the new one.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import asyncpg
 
 from idp.infra.db.outages import ERRORS, READ_ONLY, DatabaseUnavailableError, outage
 
-#: Maximum number of prepared statements per connection. There are fewer; this only bounds a mistake.
+#: Maximum number of prepared statements per connection. Fewer are expected; the limit catches mistakes.
 MAX_STATEMENTS = 500
 #: Minimum seconds between reconnections to a server that stays read-only.
 EXPIRE_AT_MOST_EVERY = 1.0
@@ -30,8 +30,8 @@ RELEASE_SECONDS = 2.0
 #: Errors after which the state of a connection is unknown.
 _DOUBTS = (asyncio.CancelledError, OSError)
 
-#: For each statement whose prepared form a migration made stale, another text of the same meaning. A pooler may keep
-#: one prepared statement for each text, and would answer the same text by the stale one.
+#: For each statement whose prepared form a migration made stale, an equivalent text. A pooler may keep one prepared
+#: statement per text, and would use the stale one for the same text.
 _renewed: dict[str, str] = {}
 
 
@@ -41,7 +41,7 @@ def text_of(statement: str) -> str:
 
 
 def renew(statement: str, stale: str) -> None:
-    """Prepare a statement by a new text from now on, unless that was done since the stale text was used."""
+    """Prepare a statement with a new text from now on, unless another caller has already renewed the stale one."""
     if text_of(statement) == stale:
         _renewed[statement] = f"{statement} /* {secrets.token_hex(4)} */"
 
@@ -57,7 +57,7 @@ class HeldConnection:
 
     Args:
         prepared: whether a statement stays prepared between two uses.
-        age: of the pool's connections when this one was made.
+        age: the number of times that the pool had replaced its connections when this one was made.
     """
 
     __slots__ = ("age", "connection", "prepared", "statements")
@@ -66,11 +66,11 @@ class HeldConnection:
         self.connection = connection
         self.prepared = prepared
         self.age = age
-        #: Each with the text by which it was prepared.
+        #: Prepared statements, each with the text with which it was prepared.
         self.statements: dict[str, tuple[str, Any]] = {}
 
     async def fetch(self, statement: str, arguments: tuple[object, ...]) -> Result:
-        """Run a statement. Returns its rows and its status, as ``UPDATE 1``.
+        """Run a statement. Returns its rows and its status, such as ``UPDATE 1``.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL did not respond.
@@ -86,7 +86,7 @@ class HeldConnection:
                 if self.connection.is_in_transaction():
                     raise
                 return await run(statement, arguments)
-        except OSError as error:  # TimeoutError too
+        except OSError as error:  # Also TimeoutError
             raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
 
     async def _fetch(self, statement: str, arguments: tuple[object, ...]) -> Result:
@@ -108,8 +108,8 @@ class HeldConnection:
 
 
 def in_transaction(connection: Any) -> Any:
-    """A transaction if there is none. Parsing and running a statement are two messages, which a pooler sends to the
-    same server only then.
+    """Open a transaction if there is none. Parsing and running a statement are two messages, which a pooler sends to
+    the same server only within a transaction.
     """
     return contextlib.nullcontext() if connection.is_in_transaction() else connection.transaction()
 
@@ -119,7 +119,7 @@ class HeldConnections:
 
     Args:
         lifetime: seconds after which a connection is replaced.
-        prepared: whether statements stay prepared on them.
+        prepared: whether statements stay prepared on the connections.
     """
 
     def __init__(self, pool: asyncpg.Pool, *, lifetime: float = 3600, prepared: bool = True) -> None:
@@ -128,14 +128,14 @@ class HeldConnections:
         self._free: list[HeldConnection] = []
         self._closed = False
         self._lifetime = lifetime
-        #: How often all connections were replaced, and when last.
+        #: How often all connections were replaced, and the time of the last replacement.
         self._age = 0
         self._renewed_at = time.monotonic()
         size = pool.get_max_size()
         self._places = asyncio.Semaphore(max(1, size - max(1, size // 4)))
 
     def line(self) -> "_Lease":
-        """Lease a connection for the length of a block."""
+        """Lease a connection for the duration of a block."""
         return _Lease(self)
 
     async def take(self) -> HeldConnection:
@@ -169,11 +169,11 @@ class HeldConnections:
             raise
 
     async def put_back(self, line: HeldConnection, error: BaseException | None) -> None:
-        """Take back what :meth:`take` gave. If what happened leaves it in doubt, it goes to the pool, which resets or
-        replaces it; so do all once this is closed, because the pool ends when it has all.
+        """Take back a connection from :meth:`take`. If its state is unknown, it goes to the pool, which resets or
+        replaces it. After :meth:`close` all go to the pool, because closing the pool waits for them.
 
         Args:
-            error: what its use ended with.
+            error: the error with which its use ended, if any.
         """
         try:
             if error is not None:
@@ -186,29 +186,29 @@ class HeldConnections:
             self._places.release()
 
     async def after(self, error: BaseException) -> None:
-        """Replace all connections if an error says that they lead to a server that is read-only."""
+        """Replace all connections if an error says that the server is read-only."""
         if outage(error) is READ_ONLY:
             await self.read_only()
 
     async def read_only(self) -> None:
-        """Replace all connections, because PostgreSQL is read-only; unless that was just done."""
+        """Replace all connections, because PostgreSQL is read-only, unless that was just done."""
         if time.monotonic() - self._renewed_at > EXPIRE_AT_MOST_EVERY:
             await self.expire()
 
     async def expire(self) -> None:
-        """Replace every connection, those in use and the pool's own too, when it is used next."""
+        """Replace every connection, including those in use and the pool's own, at its next use."""
         self._age += 1
         self._renewed_at = time.monotonic()
         await self._pool.expire_connections()
 
     async def close(self) -> None:
-        """Give all of them back, those in use as soon as that ends."""
+        """Give all connections back to the pool, those in use when they are released."""
         self._closed = True
         while self._free:
             await self._release(self._free.pop())
 
     async def _release(self, line: HeldConnection) -> None:
-        """Give a connection to the pool, which closes one that it cannot reset in time."""
+        """Give a connection to the pool. Closes it if it cannot be reset in time."""
         with contextlib.suppress(*ERRORS):
             await self._pool.release(line.connection, timeout=RELEASE_SECONDS)
 
@@ -216,7 +216,7 @@ class HeldConnections:
 def _open(line: HeldConnection) -> bool:
     try:
         return not line.connection.is_closed()
-    except asyncpg.InterfaceError:  # the pool has noticed its end already
+    except asyncpg.InterfaceError:  # the pool has already noticed that it is closed
         return False
 
 
@@ -226,7 +226,7 @@ def _doubtful(line: HeldConnection, error: BaseException) -> bool:
 
 
 class _Lease:
-    """A class, because a generator would cost every statement some microseconds."""
+    """A class, because a generator would add some microseconds to every statement."""
 
     __slots__ = ("_line", "_lines")
 

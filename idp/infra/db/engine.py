@@ -1,8 +1,8 @@
-"""The connection to PostgreSQL: one engine, one pool a process.
+"""The connection to PostgreSQL: one engine and one pool per process.
 
-Tables and everyday queries go through Piccolo; the few hot statements go straight to asyncpg by :func:`fetchrow`
-and its kin, on connections that are held (:mod:`idp.infra.db.connections`). Both take part in a transaction opened with
-:func:`transaction`.
+Tables and most queries go through Piccolo. The few hot statements go directly to asyncpg by :func:`fetchrow`,
+:func:`fetch` and :func:`execute`, on held connections (:mod:`idp.infra.db.connections`). Both take part in a
+transaction opened with :func:`transaction`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -20,13 +20,14 @@ from idp.infra.db.dsn import connect, connect_options
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.settings import settings
 
-#: Checks what allows the changes of the current request: called first in each of its transactions, it locks what must
-#: stay true until the commit, and raises to refuse (docs/decisions/0029-authority-is-part-of-the-change.md).
+#: Checks the authority for the changes of the current request. Called first in each of its transactions, it locks what
+#: must stay true until the commit, and raises an error to refuse
+#: (docs/decisions/0029-authority-is-part-of-the-change.md).
 authority: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("authority", default=None)
 
 
 class _Engine(PostgresEngine):
-    """Piccolo's engine, less the connection that it makes when it is created: importing must not connect."""
+    """Piccolo's engine without the connection that it makes when it is created: importing must not connect."""
 
     async def check_version(self) -> None: ...
 
@@ -38,7 +39,7 @@ class _Engine(PostgresEngine):
         async with transaction():
             return await super().run_querystring(querystring, in_pool)
 
-    #: The connections that :func:`fetchrow` and its kin use, of the pool that is open.
+    #: The held connections of the open pool, which :func:`fetchrow`, :func:`fetch` and :func:`execute` use.
     lines: HeldConnections | None = None
 
     async def get_new_connection(self) -> Any:
@@ -71,13 +72,14 @@ async def _connect(config: dict[str, Any]) -> Any:
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
-    """A connection given back to the pool without the round trip of a reset: nothing that we set on it outlives us.
+    """A connection that returns to the pool without the round trip of a reset, because no setting outlives a
+    transaction.
 
     Piccolo's statements run by :meth:`fetch`, transactions begin and end by :meth:`execute`.
     """
 
     def get_reset_query(self) -> str:
-        # A request cancelled between BEGIN and COMMIT is the one thing that may be left over.
+        # A request cancelled between BEGIN and COMMIT can leave a transaction open.
         return "ROLLBACK" if self.is_in_transaction() else ""
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
@@ -85,12 +87,12 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
         try:
             return await self._fetch_on_one_server(text, *args, **options)
         except asyncpg.InvalidCachedStatementError:
-            # asyncpg has prepared the same text again, behind a pooler in vain.
+            # asyncpg has prepared the same text again, which does not help behind a pooler.
             renew(query, text)
             if self.is_in_transaction():
                 raise
             return await self._fetch_on_one_server(text_of(query), *args, **options)
-        except OSError as error:  # TimeoutError too
+        except OSError as error:  # Also TimeoutError
             raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
 
     async def _fetch_on_one_server(self, query: str, *args: Any, **options: Any) -> Any:
@@ -107,7 +109,7 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
 
 
 def configure(dsn: str) -> None:
-    """Name the database that every table and statement uses from now on.
+    """Set the database that every table and statement uses from now on.
 
     Raises:
         SettingsError: the URL is malformed.
@@ -151,7 +153,7 @@ async def close_pool() -> None:
 
 @asynccontextmanager
 async def connected(size: int = 2) -> AsyncIterator[None]:
-    """A pool for the length of a block: for commands, which live shortly."""
+    """Open a pool for the duration of a block, for commands."""
     await open_pool(size)
     try:
         yield
@@ -160,7 +162,7 @@ async def connected(size: int = 2) -> AsyncIterator[None]:
 
 
 class _Transaction(PostgresTransaction):
-    """A transaction on a line, which Piccolo's queries take part in."""
+    """A transaction on a held connection, which Piccolo's queries join."""
 
     def __init__(self, line: HeldConnection) -> None:
         super().__init__(engine)
@@ -170,7 +172,7 @@ class _Transaction(PostgresTransaction):
 
 @asynccontextmanager
 async def transaction_on(line: HeldConnection) -> AsyncIterator[None]:
-    """A transaction on a connection that the caller holds."""
+    """Open a transaction on a connection that the caller holds."""
     async with line.connection.transaction():
         token = engine.current_transaction.set(_Transaction(line))
         try:
@@ -183,7 +185,7 @@ async def transaction_on(line: HeldConnection) -> AsyncIterator[None]:
 async def transaction() -> AsyncIterator[None]:
     """One transaction for all statements inside, Piccolo's and our own; rolled back if the block raises.
 
-    Inside another one it is part of that. It begins with a check of :data:`authority`.
+    Inside another transaction it joins that one. It begins with a check of :data:`authority`.
     """
     if engine.current_transaction.get() is not None:
         yield
@@ -195,15 +197,15 @@ async def transaction() -> AsyncIterator[None]:
 
 
 def _needs_authority(statement: str) -> bool:
-    """Whether a statement on its own has to be in a transaction with a check of :data:`authority`: it may change
-    something, and the request has one.
+    """Return whether a single statement needs a transaction with a check of :data:`authority`: the statement may change
+    something, and the request has an authority.
     """
     return authority.get() is not None and not statement.lstrip().upper().startswith("SELECT")
 
 
 @asynccontextmanager
 async def long_transaction() -> AsyncIterator[None]:
-    """A transaction on a connection of its own: the pool's end a statement that takes long."""
+    """Open a transaction on a separate connection, because those of the pool cancel slow statements."""
     connection = await engine.get_new_connection()
     try:
         async with transaction_on(HeldConnection(connection)):

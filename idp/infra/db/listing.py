@@ -1,4 +1,4 @@
-"""Lists of records, a page at a time: filtered and sorted by what the list declares, continued by a cursor.
+"""Paginated lists of records, with declared filters and sort orders and a cursor.
 
 A cursor names the last row that was shown, so that a page costs the same wherever it is, and nothing is shown twice or
 left out when rows come and go meanwhile. All SQL stands in the declaration, in the repository of the table; only values
@@ -38,10 +38,10 @@ class Filter(msgspec.Struct, frozen=True):
     """A filter of a list.
 
     Attributes:
-        sql: a predicate with ``{}`` in the place of the value.
+        sql: a predicate with ``{}`` for the value.
         type: the PostgreSQL type of the value.
         help: one line for the API's documentation.
-        choices: the only values that it has, if there are few.
+        choices: the allowed values, if there are few.
     """
 
     sql: str
@@ -58,7 +58,7 @@ class Sort(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """A list that can be asked for.
+    """The declaration of a list.
 
     Attributes:
         source: what stands after FROM.
@@ -77,7 +77,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Rows, and the cursor that continues after them; None at the end."""
+    """Rows, and the cursor for the next page; None at the end."""
 
     rows: list[asyncpg.Record]
     next_cursor: str | None
@@ -97,22 +97,22 @@ async def list_page(
     cursor: str | None = None,
     limit: int = DEFAULT_LIMIT,
 ) -> Page:
-    """One page of a list.
+    """Return one page of a list.
 
     Args:
-        filters: values by the names that the list declares. All must hold.
-        sort: a name that the list declares, with ``-`` before it for the last first.
-        cursor: from the page before, of the same sort.
-        limit: how many rows, up to :data:`MAX_LIMIT`.
+        filters: values by the names of the declared filters. All must match.
+        sort: the name of a declared sort order, with ``-`` before it for descending.
+        cursor: from the previous page with the same sort order.
+        limit: the number of rows, up to :data:`MAX_LIMIT`.
 
     Raises:
-        InvalidQueryError: a name, a value or the cursor is not one of this list.
+        InvalidQueryError: a name, a value or the cursor is invalid.
     """
     sort = sort or listing.default_sort
     order = listing.sorts.get(sort.removeprefix("-"))
     if order is None:
         raise InvalidQueryError(
-            "sort", f"sort must be one of {', '.join(listing.sorts)}, with - before it to turn it round."
+            "sort", f"sort must be one of {', '.join(listing.sorts)}, with - before it for the reverse order."
         )
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidQueryError("limit", f"limit must be from 1 to {MAX_LIMIT}.")
@@ -134,9 +134,7 @@ async def list_page(
     try:
         rows = await fetch(statement, *values)
     except asyncpg.DataError as error:
-        raise InvalidQueryError(
-            "cursor" if cursor else "filter", "A value is not of the kind that it should be."
-        ) from error
+        raise InvalidQueryError("cursor" if cursor else "filter", "A value has the wrong type.") from error
     if len(rows) <= limit:
         return Page(rows, None)
     end = rows[limit - 1]
@@ -144,7 +142,7 @@ async def list_page(
 
 
 async def find(listing: Listing, **key: str) -> asyncpg.Record | None:
-    """The row of a list that has this key; None if there is none, or the key is not of its kind."""
+    """Return the row of a list with this key, or None."""
     try:
         rows = (await list_page(listing, key, limit=1)).rows
     except InvalidQueryError:
@@ -173,7 +171,7 @@ def _read(text: str, sort: str) -> _Cursor:
     try:
         cursor = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Cursor)
     except (ValueError, msgspec.DecodeError) as error:
-        raise InvalidQueryError("cursor", "The cursor is not one of this list.") from error
+        raise InvalidQueryError("cursor", "The cursor is not of this list.") from error
     if cursor.sort != sort or "\0" in cursor.value + cursor.key:
-        raise InvalidQueryError("cursor", "The cursor is not one of this list and this order.")
+        raise InvalidQueryError("cursor", "The cursor is not of this list and sort order.")
     return cursor

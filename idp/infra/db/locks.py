@@ -1,4 +1,4 @@
-"""Locks by name, as rows, because not every engine has advisory locks."""
+"""Locks by name, stored as rows, because not every engine has advisory locks."""
 
 from idp.infra.db.engine import execute
 
@@ -6,5 +6,5 @@ _LOCK = "INSERT INTO transaction_lock (name) VALUES ($1) ON CONFLICT (name) DO U
 
 
 async def lock(name: str) -> None:
-    """Take a lock until the end of the transaction. Others that take it wait, so it is the first statement."""
+    """Take a lock until the end of the transaction. It must be the first statement, because others wait for it here."""
     await execute(_LOCK, name)

@@ -1,4 +1,4 @@
-"""Brings the tables of a database up to date.
+"""Applies migrations.
 
 The migrations are Piccolo's, and so is the table that records them, so ``piccolo migrations forwards idp`` works too.
 :func:`upgrade` adds a lock, so that replicas may start together, and a limit on how long a migration waits for a table.
@@ -28,14 +28,13 @@ from idp.infra.db.engine import engine, execute, fetch, fetchrow, long_transacti
 from idp.infra.db.outages import DatabaseUnavailableError
 
 if TYPE_CHECKING:
-    # It takes long to import, and is not needed where nothing is pending.
+    # Slow to import, and not needed if nothing is pending.
     from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 MIN_VERSION = 15
-#: How long a migration waits for a table that is in use before it gives up, so that the requests
-#: that queue behind it do not wait longer either.
+#: Maximum wait of a migration for a table that is in use. Requests queue behind it, so they wait no longer either.
 LOCK_TIMEOUT_SECONDS = 5
-#: How often the lock is tried while another process migrates.
+#: Interval between attempts to get the lock while another process migrates.
 LOCK_POLL_SECONDS = 0.2
 #: Key of the advisory lock of a migration: the letters of "idp".
 ADVISORY_LOCK = int.from_bytes(b"idp")
@@ -45,11 +44,11 @@ _APP = "idp"
 
 
 class MigrationFailedError(OperatorError):
-    """A migration was not applied: one plain sentence."""
+    """A migration was not applied. The message is one sentence."""
 
 
 class UnknownMigrationError(OperatorError):
-    """The database was made by a version that this one does not continue."""
+    """The database was made by another version of idp, whose migrations this one does not have."""
 
     def __init__(self, key: str) -> None:
         super().__init__(
@@ -68,10 +67,10 @@ class Migration(msgspec.Struct, frozen=True):
 
 @cache
 def _shipped() -> dict[str, str]:
-    """The module name of every migration by its id, in their order.
+    """Return the module name of every migration by its id, in order.
 
-    The files are read and not imported: Piccolo's migration machinery takes long to import, and is
-    not needed where nothing is pending.
+    The files are read and not imported: Piccolo's migration code is slow to import, and not needed if nothing is
+    pending.
     """
     found = {}
     for path in _FOLDER.glob("*.py"):
@@ -81,13 +80,13 @@ def _shipped() -> dict[str, str]:
 
 
 async def _applied() -> dict[str, datetime]:
-    """When each migration was applied.
+    """Return when each migration was applied.
 
-    Migrations that are newer than ours are those of a later release, and work with this one while replicas are
+    Unknown migrations that are newer than ours belong to a later release, which works with this one while replicas are
     replaced. Other unknown ones mean that the tables have another history.
 
     Raises:
-        UnknownMigrationError: they do.
+        UnknownMigrationError: the tables have another history.
     """
     exists = await fetchrow("SELECT to_regclass('migration') IS NOT NULL AS yes")
     if exists is None or not exists["yes"]:
@@ -101,16 +100,16 @@ async def _applied() -> dict[str, datetime]:
 
 
 async def status() -> list[Migration]:
-    """Every migration that this release ships, oldest first."""
+    """Return every migration of this release, oldest first."""
     applied = await _applied()
     return [Migration(key, name, applied.get(key)) for key, name in _shipped().items()]
 
 
 async def pending() -> list[str]:
-    """The ids of the migrations that are not applied yet, oldest first.
+    """Return the ids of the pending migrations, oldest first.
 
     Raises:
-        UnknownMigrationError: the database was made by a version that this one does not continue.
+        UnknownMigrationError: the database was made by another version of idp.
     """
     applied = await _applied()
     return [key for key in _shipped() if key not in applied]
@@ -120,7 +119,7 @@ async def check_version() -> None:
     """Refuse a PostgreSQL that is too old.
 
     Raises:
-        DatabaseUnavailableError: it is.
+        DatabaseUnavailableError: it is too old.
     """
     row = await fetchrow("SELECT current_setting('server_version_num')::int / 10000 AS major")
     found = row["major"] if row else 0
@@ -132,7 +131,7 @@ async def upgrade() -> list[str]:
     """Apply the pending migrations and return their ids. A second process waits, and then finds none.
 
     Raises:
-        MigrationFailedError: PostgreSQL refused one, or a table was in use for too long. Those before it stay applied.
+        MigrationFailedError: PostgreSQL refused one, or a table was in use for too long. The earlier ones stay applied.
         UnknownMigrationError: see :func:`pending`.
     """
     if not await pending():
@@ -148,8 +147,8 @@ async def upgrade() -> list[str]:
 async def _alone() -> AsyncIterator[None]:
     """Hold the lock that lets one process migrate at a time.
 
-    It is asked for again and again, each time in another transaction: an index that is built concurrently waits for
-    every transaction with a snapshot, as one that waits for a lock has.
+    The lock is tried repeatedly, each time in a new transaction: a transaction that waits for a lock has a snapshot,
+    and an index that is built concurrently waits for all transactions with a snapshot.
     """
     connection = await engine.get_new_connection()
     try:
@@ -161,11 +160,11 @@ async def _alone() -> AsyncIterator[None]:
                 break
             await transaction.rollback()
             await asyncio.sleep(LOCK_POLL_SECONDS)
-        # Being another statement, it also gives up the snapshot of the one before.
+        # A separate statement, which also releases the snapshot of the previous one.
         await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         yield
     finally:
-        # The lock ends with it.
+        # The lock ends with the transaction.
         await connection.close()
 
 
@@ -173,7 +172,7 @@ async def _apply(key: str) -> None:
     """Apply one migration and record it.
 
     Raises:
-        MigrationFailedError: it was not recorded. What it did in a transaction is undone.
+        MigrationFailedError: it was not recorded. What it did in a transaction is rolled back.
     """
     name = _shipped()[key]
     manager = await _module(name).forwards()
@@ -195,7 +194,7 @@ async def _apply(key: str) -> None:
 
 
 def _module(name: str) -> ModuleType:
-    # Piccolo's migrations look their engine up in this module.
+    # Piccolo's migrations look up their engine in this module.
     os.environ["PICCOLO_CONF"] = "idp.piccolo_conf"
     return importlib.import_module(f"idp.infra.db.migrations.{name}")
 

@@ -1,4 +1,4 @@
-"""`make migration NAME=what_changes`: an empty migration, to be filled in as docs/migrations.md says."""
+"""`make migration NAME=what_changes`: creates an empty migration (docs/migrations.md)."""
 
 import re
 import sys

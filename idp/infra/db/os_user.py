@@ -1,4 +1,4 @@
-"""The system account that PostgreSQL runs as, and what a child process does before it becomes another program."""
+"""The system account that PostgreSQL runs as, and how a child process switches to it."""
 
 import contextlib
 import ctypes
@@ -19,11 +19,13 @@ _CAP_DAC_OVERRIDE = 1
 
 
 class NoOSUserError(OperatorError):
-    """Root has no account to lend: one plain sentence."""
+    """Root has no account under which PostgreSQL can run. The message is one sentence."""
 
 
 class OSUser:
-    """The system account that PostgreSQL runs as. It refuses to run as root, so root lends it one without rights."""
+    """The system account that PostgreSQL runs as. PostgreSQL refuses to run as root, so root uses an unprivileged
+    account.
+    """
 
     def __init__(self, uid: int | None = None, gid: int | None = None) -> None:
         self.uid, self.gid = uid, gid
@@ -42,12 +44,12 @@ class OSUser:
         )
 
     def own(self, folder: Path) -> None:
-        """Give a folder of ours to the account."""
+        """Make the account the owner of a folder."""
         if self.uid is not None and self.gid is not None:
             os.chown(folder, self.uid, self.gid)
 
     def enter(self, parent: int) -> None:
-        """In the child, before it becomes PostgreSQL: become the account, and end when our parent does."""
+        """In the child process before exec: switch to the account, and end when the parent does."""
         if self.uid is not None and self.gid is not None:
             os.setgroups([])
             if sys.platform == "linux":
@@ -58,12 +60,12 @@ class OSUser:
         # After the change of user, which clears it.
         end_with_parent(signal.SIGINT)
         if os.getppid() != parent:
-            # It ended before we could ask to be told.
+            # The parent ended before the signal was requested.
             os._exit(1)
 
 
 def end_with_parent(number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when its parent ends, however that came about. On Linux only."""
+    """Have the kernel send this process a signal when its parent ends for any reason. Linux only."""
     if sys.platform == "linux":
         _prctl(_PR_SET_PDEATHSIG, number)
 
@@ -75,12 +77,14 @@ def _prctl(operation: int, *arguments: int) -> None:
 
 
 def _set_ids_keeping_dac_override(uid: int, gid: int) -> None:
-    """Become another account, keeping of root's rights only that to pass through folders.
+    """Switch to another account, keeping only root's capability to pass through folders.
 
-    The programs and the data may lie under /root, which others may not enter, and which is not ours to open up.
+    The programs and the data may be below /root, which other accounts cannot enter, and whose permissions we do not
+    change.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    # The rights stay when the user changes, and count for access() too, by which PostgreSQL looks for its programs.
+    # The capabilities stay when the user changes, and apply to access() too, with which PostgreSQL looks for its
+    # programs.
     _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     os.setgid(gid)
     os.setuid(uid)

@@ -2,7 +2,7 @@
 
 Every endpoint and page answers an error of this table with 503 and Retry-After (:mod:`idp.http.exception_handlers`).
 Commands print it as one sentence. The table also decides whether the connection may be used again
-(:mod:`idp.infra.db.connections`). Every other error of PostgreSQL is a fault of ours.
+(:mod:`idp.infra.db.connections`). Every other error of PostgreSQL is a bug.
 """
 
 import time
@@ -14,7 +14,7 @@ from idp.errors import TryLaterError
 
 
 class DatabaseUnavailableError(TryLaterError):
-    """PostgreSQL cannot be reached, or refuses us. The message is one plain sentence."""
+    """PostgreSQL cannot be reached or refuses the connection. The message is one sentence."""
 
 
 class Outage(msgspec.Struct, frozen=True):
@@ -22,7 +22,7 @@ class Outage(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: one word for logs and for readiness.
-        words: one sentence for the operator.
+        words: a sentence for the operator.
         retry_after: seconds after which a client may try again.
         discard: whether the connection must not be used again.
     """
@@ -44,7 +44,7 @@ NOT_PREPARED = Outage(
     retry_after=1,
     discard=True,
 )
-_CHANGED = Outage("schema_changed", "A migration changed the tables meanwhile. Try again", retry_after=1)
+_CHANGED = Outage("schema_changed", "A migration has just changed the tables. Try again", retry_after=1)
 _CONFLICT = Outage("conflict", "Another transaction changed the same rows. Try again", retry_after=1)
 RESOURCES = Outage("database_resources", "PostgreSQL lacks disk, memory or connections", retry_after=10)
 _BUSY = Outage("database_lock", "A table is in use. Try again")
@@ -53,7 +53,7 @@ _REFUSED = Outage("database_access", "PostgreSQL refuses the user, password or d
 
 #: By the whole SQLSTATE, or by its class, the first two characters.
 OUTAGES = {
-    "08": LOST,  # connection exception; poolers report their own trouble as 08P01
+    "08": LOST,  # connection exception; poolers report their own errors as 08P01
     "25006": READ_ONLY,  # read_only_sql_transaction
     "25P03": LOST,  # idle_in_transaction_session_timeout
     "25P04": _SLOW,  # transaction_timeout
@@ -63,15 +63,15 @@ OUTAGES = {
     "40": _CONFLICT,  # transaction rollback: serialization, deadlock
     "42P05": NOT_PREPARED,  # duplicate_prepared_statement
     "53": RESOURCES,  # insufficient resources
-    "55000": LOST,  # object_not_in_prerequisite_state, as of a database that accepts no connections
+    "55000": LOST,  # object_not_in_prerequisite_state, such as a database that accepts no connections
     "55006": _BUSY,  # object_in_use
     "55P03": _BUSY,  # lock_not_available
     "57014": _SLOW,  # query_canceled
     "57P": LOST,  # shutdown, crash, start, idle session
-    "58": RESOURCES,  # system error, as of a disk
+    "58": RESOURCES,  # system error, such as of a disk
 }
 
-#: Errors that a statement, or connecting, may end with while the database is away.
+#: Errors with which a statement or a connection attempt may end during a database outage.
 ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, DatabaseUnavailableError)
 
 _observed: dict[str, float] = {}
@@ -86,8 +86,8 @@ def outage(error: BaseException) -> Outage | None:
         return OUTAGES.get(state) or OUTAGES.get(state[:3]) or OUTAGES.get(state[:2])
     if isinstance(error, DatabaseUnavailableError) and error.__cause__ is not None:
         return outage(error.__cause__) or LOST
-    # An argument of the wrong type is an InterfaceError too, and a ValueError. InternalClientError is what comes of a
-    # connection on which the news of its end is still being read.
+    # An argument of the wrong type is an InterfaceError too, and a ValueError. asyncpg raises InternalClientError on a
+    # connection that is just being closed.
     lost = isinstance(error, DatabaseUnavailableError | asyncpg.InterfaceError | asyncpg.InternalClientError)
     return LOST if lost and not isinstance(error, ValueError) else None
 

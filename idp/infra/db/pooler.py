@@ -1,8 +1,9 @@
 """Detects a pooler that drops prepared statements.
 
-In transaction mode each transaction, and each statement outside one, may go to another connection to PostgreSQL. There
-a prepared statement does not exist, unless the pooler keeps them itself, as PgBouncer does since 1.21 with
-``max_prepared_statements``. With few clients most statements still find theirs, so that trouble begins under load.
+In transaction mode each transaction, and each statement outside one, may go to another connection to PostgreSQL. A
+prepared statement does not exist there, unless the pooler tracks prepared statements, as PgBouncer 1.21 and later do
+with ``max_prepared_statements``. With few clients most statements still reach the right connection, so errors begin
+under load.
 """
 
 import secrets
@@ -48,11 +49,11 @@ async def check_prepared_statements() -> None:
 
 
 async def _provoke(first: asyncpg.Connection, second: asyncpg.Connection, name: str) -> None:
-    """Two clients prepare a statement by the same name: on one connection to PostgreSQL they would meet, on two the
-    first would not find its own while the second keeps the connection that has it.
+    """Let two clients prepare a statement with the same name. On one connection to PostgreSQL the names collide. On
+    two, the first client does not find its statement while the second one holds the connection.
     """
     prepared = await first.prepare("SELECT 1", name=name, timeout=STEP_SECONDS)
-    # It ends the exchange, and with it the first client's hold on the connection to PostgreSQL.
+    # It ends the exchange, and with it the first client's use of the connection to PostgreSQL.
     await prepared.fetch(timeout=STEP_SECONDS)
     with suppress(DatabaseUnavailableError, TimeoutError):
         async with second.transaction():

@@ -1,7 +1,7 @@
 """Readiness of this process: connected to the database, with its caches loaded.
 
-A worker starts without one too (:func:`idp.app.lifespan`). Until it has joined, its memory is empty, so a client that
-is registered would look unknown. Therefore only routes that declare ``opt=WITHOUT_DATABASE`` answer.
+A worker also starts without a database (:func:`idp.app.lifespan`). Until it has joined, its caches are empty, so
+registered clients would look unknown. Therefore only routes that declare ``opt=WITHOUT_DATABASE`` answer.
 """
 
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from typing import Any
 
 from idp.infra.db.outages import DatabaseUnavailableError
 
-#: What a route declares beside its ``access`` if it needs neither database nor records.
+#: Declared by a route beside its ``access`` if it needs neither the database nor cached records.
 WITHOUT_DATABASE = {"without_database": True}
 
 
 class Readiness:
-    """The state of one process. Commands and tests connect before they do anything, so it begins as joined."""
+    """The state of one process. Initially joined, because commands and tests connect before they do anything else."""
 
     __slots__ = ("joined",)
 
@@ -25,10 +25,10 @@ class Readiness:
         """Check that a route can be served.
 
         Args:
-            opt: of its route.
+            opt: the ``opt`` of the route.
 
         Raises:
-            DatabaseUnavailableError: this process has not joined, and the route needs that.
+            DatabaseUnavailableError: the route needs the database, which this process has not joined.
         """
         if not self.joined and "without_database" not in opt:
             raise DatabaseUnavailableError("The database has not been reached since this worker started.")

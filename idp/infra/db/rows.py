@@ -13,10 +13,10 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 
 
 def one(struct: type[Row], record: Mapping[str, Any] | None) -> Row | None:
-    """A row as a struct; None if there is no row. Columns that the struct does not name are left out.
+    """Convert a row to a struct, or None if there is no row. Columns that the struct does not have are ignored.
 
     Args:
-        record: of asyncpg, of Piccolo, or of a coalesced query.
+        record: a row of asyncpg, Piccolo or a coalesced query.
 
     Raises:
         msgspec.ValidationError: a column is missing, or its value has another type.

@@ -14,6 +14,6 @@ class Revision(Table, tablename="revision", db=engine):
 
 
 class TransactionLock(Table, tablename="transaction_lock", db=engine):
-    """A lock that transactions take by its name."""
+    """A lock that transactions take by name."""
 
     name = Text(primary_key=True)
