@@ -88,8 +88,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
     """Join the database, and run the background tasks while the application runs.
 
-    The start succeeds without a database too: the worker publishes the keys of the last snapshot, answers all else with
-    503, and joins when the database is back.
+    The start succeeds without a database too: the worker publishes the keys of the last snapshot, answers all other
+    requests with 503, and joins when the database is back.
 
     Args:
         prepare: the preparation that `idp serve` could not do because the database was down.
@@ -104,7 +104,7 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
         key_set.show(jwks_snapshot.read())
         log.warning("serving_without_database", host=settings().host, port=settings().port)
         background.append(asyncio.create_task(_join_with_retries(attempt, prepare, background)))
-    # Objects that exist now stay. Frozen, they are not scanned by every collection.
+    # Objects that exist now live as long as the process. Frozen, they are not scanned by the garbage collector.
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-#: Added to the system's clock. Zero but in tests.
+#: Added to the system's clock. Zero except in tests.
 offset = timedelta()
 
 
@@ -12,10 +12,10 @@ def system() -> datetime:
 
 
 def now() -> datetime:
-    """The current moment, aware, in UTC."""
+    """Return the current time in UTC, timezone-aware."""
     return system() + offset
 
 
 def timestamp() -> int:
-    """The current moment in whole seconds since the epoch, as JWT claims want it (RFC 7519 section 2)."""
+    """Return the current time in whole seconds since the epoch, as in JWT claims (RFC 7519 section 2)."""
     return int(now().timestamp())

@@ -13,29 +13,29 @@ IdpError                      the root: code, description and status for the cal
 |     |  `- MissingTokenError
 |     |- InsufficientScopeError
 |     `- InsufficientUserAuthenticationError
-|- PageError                  a page for the person at the browser
+|- PageError                  an error page for the user
 |- TryLaterError              the same request may succeed later: Retry-After
 |  |- TooManyRequestsError
 |  |- OverloadedError
 |  `- NoSigningKeyError
-|- DomainError                a service refuses what its caller asks for
+|- DomainError                a service refuses a request
 |  |- ValidationError
 |  |- NotFoundError
 |  |- ConflictError
 |  `- PermissionDeniedError
-|- ProofError                 a token, a passkey, a code or a password does not prove what it should
-|- RemoteError                another server does not answer, or not as it should
-|- OperatorError              only the operator can put it right: a setting, a key, the database, a command
-|- FlowError                  a sign-in, or an authorization request that waits for one, cannot go on
+|- ProofError                a token, passkey, code or password is invalid
+|- RemoteError                another server does not respond, or its response is invalid
+|- OperatorError              only the operator can fix it: a setting, a key, the database, a command
+|- FlowError                  a sign-in flow or pending authorization request cannot continue
 |  |- FlowExpiredError
 |  |- FlowNotBoundError
 |  `- FlowFinishedError
 `- SessionEndedError          the session of the request ended before it changed anything
 
-Every domain derives its own errors from one of the families, so that a boundary translates a family and never a
-single class. The boundaries are :mod:`idp.http.exception_handlers` (protocol and pages), :mod:`idp.admin.api.problems`,
-:mod:`idp.admin.console.screen` and :mod:`idp.cli.main`. A ProofError or RemoteError is for the module that called; one
-that reaches a boundary is a fault of ours, as is any exception that is not in this tree.
+Every domain derives its own errors from one of the families, so that a boundary translates a family and never a single
+class. The boundaries are :mod:`idp.http.exception_handlers` (protocol and pages), :mod:`idp.admin.api.problems`,
+:mod:`idp.admin.console.screen` and :mod:`idp.cli.main`. The caller handles a ProofError or RemoteError; one that
+reaches a boundary is a bug, as is any exception outside of this tree.
 
 A description is one of our own sentences, never user input. That of an OAuthError stays inside the character set of
 RFC 6749 section 5.2 (no double quote, no backslash, ASCII only).
@@ -55,7 +55,7 @@ class IdpError(Exception):
         code: the error in one word, for programs.
         description: one plain sentence, for people.
         status: the HTTP status.
-        reason: why, for the operator alone.
+        reason: why, for the operator only.
     """
 
     code: str | None = "server_error"
@@ -71,7 +71,7 @@ class Refused(NamedTuple):
     """Why a token or a code was refused, for the operator.
 
     Attributes:
-        user_id, family_id: whose it was and to which token family it belongs, where that is known.
+        user_id, family_id: the user and the token family, if known.
     """
 
     reason: Reason
@@ -84,9 +84,8 @@ class OAuthError(IdpError):
 
     Attributes:
         code: from RFC 6749, OpenID Connect Core or the specification of the endpoint.
-        status: the HTTP status where the error is answered directly and not by redirect.
-        hint: a sentence for the operator's log alone, which may say what the answer does not. By default the
-            description.
+        status: the HTTP status if the error is not returned by redirect.
+        hint: a sentence for the log only, which may say more than the response. By default the description.
         refused: why a token or a code was refused, for audit and log.
     """
 
@@ -152,7 +151,7 @@ class InvalidClientError(OAuthError):
     """Client authentication failed (RFC 6749 section 5.2).
 
     Attributes:
-        challenge: whether the client tried the Authorization header, so that the answer must carry WWW-Authenticate.
+        challenge: whether the client tried the Authorization header, so that the response must have WWW-Authenticate.
     """
 
     def __init__(
@@ -186,7 +185,7 @@ class MissingTokenError(InvalidTokenError):
 
 
 class InsufficientScopeError(BearerError):
-    """The access token does not carry the scope that the resource needs."""
+    """The access token does not have the scope that the resource requires."""
 
     def __init__(self, scope: str) -> None:
         super().__init__("insufficient_scope", "The access token lacks a scope.", HTTPStatus.FORBIDDEN)
@@ -202,15 +201,15 @@ class InsufficientUserAuthenticationError(BearerError):
 
 
 class PageError(IdpError):
-    """A problem shown to the person at the browser, as a page with a way out.
+    """An error shown to the user as a page with links to continue.
 
     Attributes:
-        title, message: plain words for a person, without jargon.
-        code: the protocol's error code where one applies, else None.
+        title, message: plain words without jargon.
+        code: the protocol's error code, if there is one.
         status: the HTTP status.
-        hint: for the operator's log: why, in English and in terms of the protocol.
-        way_out: where to go on, as pairs of label and URL; the start page if empty.
-        template: the page that shows it.
+        hint: the cause, for the log, in English and in terms of the protocol.
+        way_out: links to continue, as pairs of label and URL; the start page if empty.
+        template: the name of the template.
     """
 
     def __init__(
@@ -249,7 +248,7 @@ class TryLaterError(IdpError):
 
 
 class TooManyRequestsError(TryLaterError):
-    """More requests than a limit allows; answered with 429 and Retry-After (RFC 6585 section 4)."""
+    """A rate limit is exceeded; answered with 429 and Retry-After (RFC 6585 section 4)."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
 
@@ -259,7 +258,7 @@ class TooManyRequestsError(TryLaterError):
 
 
 class OverloadedError(TryLaterError):
-    """More work is waiting than can be done in good time."""
+    """The queue of work is full."""
 
     retry_after = 2
 
@@ -272,11 +271,11 @@ class NoSigningKeyError(TryLaterError):
 
 
 class DomainError(IdpError):
-    """A service refuses what its caller asks for. The description is for the caller.
+    """A service refuses a request. The description is for the caller.
 
     Attributes:
-        title: of the page that says so.
-        field: the name of the parameter or claim that is wrong, where it is one.
+        title: the title of the error page.
+        field: the name of the invalid parameter or claim, if there is one.
     """
 
     code: str = "refused"
@@ -286,9 +285,9 @@ class DomainError(IdpError):
 
 
 class ValidationError(DomainError, ValueError):
-    """A value is not allowed.
+    """A value is invalid.
 
-    Also a ValueError, because msgspec and Pydantic turn those of a validator, and no others, into errors of theirs.
+    Also a ValueError, because msgspec and Pydantic convert only ValueErrors of a validator into their own errors.
     """
 
     code = "invalid_value"
@@ -304,7 +303,7 @@ class NotFoundError(DomainError):
 
 
 class ConflictError(DomainError):
-    """The record is not in the state that this needs, or another record stands in the way."""
+    """The record is not in the required state, or conflicts with another record."""
 
     code = "wrong_state"
     status = HTTPStatus.CONFLICT
@@ -319,7 +318,7 @@ class PermissionDeniedError(DomainError):
 
 
 class ProofError(IdpError):
-    """A token, a passkey, a code or a password does not prove what it should."""
+    """A token, passkey, code or password is invalid."""
 
     def __init__(self, description: str = "", reason: Reason | None = None) -> None:
         super().__init__(description)
@@ -328,15 +327,15 @@ class ProofError(IdpError):
 
 
 class RemoteError(IdpError):
-    """Another server does not answer, or not as it should."""
+    """Another server does not respond, or its response is invalid."""
 
 
 class OperatorError(IdpError):
-    """Only the operator can put it right. The description says how."""
+    """Only the operator can fix it. The description says how."""
 
 
 class FlowError(IdpError):
-    """A sign-in, or an authorization request that waits for one, cannot go on."""
+    """A sign-in flow or pending authorization request cannot continue."""
 
     code = "invalid_session"
     status = HTTPStatus.BAD_REQUEST
@@ -346,11 +345,11 @@ class FlowError(IdpError):
 
 
 class FlowExpiredError(FlowError):
-    """It is unknown or expired, or its secret is wrong."""
+    """The flow is unknown or expired, or its secret is wrong."""
 
 
 class FlowNotBoundError(FlowError):
-    """It is live, but this browser does not hold the key that binds it.
+    """The flow is live, but this browser does not have its binding key.
 
     Attributes:
         sends_keys: the browser sent other keys, so it keeps cookies.
@@ -362,11 +361,11 @@ class FlowNotBoundError(FlowError):
 
 
 class FlowFinishedError(FlowError):
-    """It is finished, or went on since it was read.
+    """The flow is finished, or has advanced since it was read.
 
     Attributes:
-        return_to: the path where a sign-in led, where it is known.
-        application: name and URL of the application that has the answer, where it is known.
+        return_to: the path to which the sign-in led, if known.
+        application: name and URL of the application that got the response, if known.
     """
 
     def __init__(self, return_to: str | None = None, *, application: tuple[str, str] | None = None) -> None:

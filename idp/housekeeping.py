@@ -1,6 +1,6 @@
 """Deletes what has expired, in the background.
 
-Nothing depends on it: every predicate checks expiry itself. It only keeps the tables small.
+Nothing depends on it, because every predicate checks expiry itself. It only keeps the tables small.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ async def round_of_deletions() -> bool:
 
 
 async def run() -> None:
-    """Keep house for ever. Workers start at random moments so that they do not all work at once."""
+    """Clean forever. Workers start at random moments, so that they do not all work at once."""
     more = False
     while True:
         if not more:

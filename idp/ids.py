@@ -7,18 +7,18 @@ from uuid import UUID
 
 
 def uuid7() -> UUID:
-    """A time-ordered UUID (RFC 9562 section 5.7): neighbours in time are neighbours in the index."""
+    """Return a time-ordered UUID (RFC 9562 section 5.7). Values created together are adjacent in an index."""
     milliseconds, random = time.time_ns() // 1_000_000, secrets.randbits(74)
     return UUID(int=milliseconds << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & ((1 << 62) - 1))
 
 
 def uuid7_text() -> str:
-    """A :func:`uuid7` as text, for columns that people may choose themselves."""
+    """Return a :func:`uuid7` as text, for columns whose values users may choose."""
     return str(uuid7())
 
 
 def random_token() -> str:
-    """A secret of 256 random bits, URL-safe, 43 characters long."""
+    """Return a secret of 256 random bits, URL-safe, 43 characters long."""
     return secrets.token_urlsafe(32)
 
 

@@ -1,6 +1,6 @@
-"""Why something was refused, in one word: the ``reason`` of audit events and log lines.
+"""The ``reason`` of audit events and log lines: why something was refused, in one word.
 
-The answer to a caller never depends on it. docs/audit.md explains every member.
+The response never depends on it. docs/audit.md explains every member.
 """
 
 from enum import StrEnum
@@ -30,7 +30,7 @@ class Reason(StrEnum):
     PKCE_MISMATCH = "pkce_mismatch"
     CHANGED_MEANWHILE = "changed_meanwhile"
 
-    # Revoked, by whom
+    # Revoked, by what
     REVOKED = "revoked"
     REVOKED_BY_USER = "revoked_by_user"
     REVOKED_BY_CLIENT = "revoked_by_client"

@@ -61,7 +61,7 @@ async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) 
     if found.score < settings().password_min_score:
         raise InvalidPasswordError(strength.explain_weakness(found))
     if await is_breached(_normalised(password)):
-        raise InvalidPasswordError(_("The password is known from a data breach elsewhere. Choose another one."))
+        raise InvalidPasswordError(_("The password is known from a data breach. Choose another one."))
 
 
 async def hash_password(password: str) -> str:

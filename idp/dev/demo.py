@@ -26,15 +26,15 @@ MAX_ATTEMPTS = 10
 
 STEPS_BEFORE = [
     ("Ask", "The demo sends you to /authorize with PKCE, a state and a nonce."),
-    ("Sign in", "You prove who you are on the hosted page, and allow what the demo asks for."),
+    ("Sign in", "You sign in on the hosted page, and allow what the demo asks for."),
     ("Redeem", "The demo exchanges the code that comes back for tokens, with its secret and the PKCE verifier."),
     ("Verify", "It checks every signature with the published keys, and every claim."),
 ]
 STEPS_AFTER = [
     ("Asked", "You were sent to /authorize with PKCE, a state and a nonce."),
     ("Returned", "The response brought a code; its state and iss were the right ones."),
-    ("Redeemed", "The code was exchanged for tokens at /token. It is worth nothing now."),
-    ("Verified", "Signatures by the published keys; iss, aud, exp, nonce and at_hash by the rules."),
+    ("Redeemed", "The code was exchanged for tokens at /token. It cannot be used again."),
+    ("Verified", "Signatures with the published keys; iss, aud, exp, nonce and at_hash as OpenID Connect requires."),
 ]
 
 

@@ -45,7 +45,7 @@ def _text(message: EmailMessage, raw: bytes) -> str:
     try:
         body = message.get_body(("plain",))
         return str(body.get_content()) if body is not None else raw.decode(errors="replace")
-    except Exception:  # as above
+    except Exception:  # likewise
         return raw.decode(errors="replace")
 
 

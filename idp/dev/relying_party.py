@@ -72,9 +72,9 @@ def _in_plain_words() -> Iterator[None]:
     except OAuthError as error:
         raise SignInFailedError(f"The server answered {error.error}: {error.description}") from error
     except jose.InvalidJWTError as error:
-        raise SignInFailedError(f"A token does not hold: {error}") from error
+        raise SignInFailedError(f"A token is not valid: {error}") from error
     except outbound.CallFailed as error:
-        raise SignInFailedError(f"The server gives no answer at its issuer address, {settings().issuer}.") from error
+        raise SignInFailedError(f"The server does not answer at its issuer address, {settings().issuer}.") from error
     except KeyError as error:
         raise SignInFailedError(f"The server's answer lacks {error.args[0]}.") from error
     except ValueError as error:
@@ -159,8 +159,12 @@ async def refresh(before: SignedIn) -> SignedIn:
         after = await _signed_in(found, answer, {name: before.id_claims[name] for name in ("sub", "auth_time")})
     after.refresh_count = before.refresh_count + 1
     after.replaced = (
-        _renamed(before.access_token, "Previous access token", "Good until it expires. Compare iat, exp and jti."),
-        _renamed(before.refresh_token, "Previous refresh token", "Used up. Sent again later, it would end them all."),
+        _renamed(before.access_token, "Previous access token", "Valid until it expires. Compare iat, exp and jti."),
+        _renamed(
+            before.refresh_token,
+            "Previous refresh token",
+            "Already used. Sending it again later revokes all.",
+        ),
     )
     return after
 
@@ -185,9 +189,9 @@ async def _signed_in(found: dict[str, Any], answer: dict[str, Any], expected: Cl
     if userinfo["sub"] != id_claims["sub"]:
         raise SignInFailedError("The userinfo response has another subject.")
     return SignedIn(
-        _shown("ID token", "Who signed in, for this client alone.", id_token, id_claims),
-        _shown("Access token", "For APIs, which verify it as is done here.", access_token, access_claims),
-        Token("Refresh token", False, "For the server alone, replaced at every use.", answer["refresh_token"]),
+        _shown("ID token", "Who signed in, for this client only.", id_token, id_claims),
+        _shown("Access token", "For APIs, which verify it as this demo does.", access_token, access_claims),
+        Token("Refresh token", False, "For the server only, replaced at every use.", answer["refresh_token"]),
         id_claims,
         _pretty(userinfo),
     )
@@ -200,7 +204,7 @@ def verify_id_token(token: str, access_token: str, keys: dict[str, jose.SigningK
         expected: required values of claims other than ``iss`` and ``aud``.
 
     Raises:
-        InvalidJWTError: it does not hold.
+        InvalidJWTError: the token is invalid.
     """
     claims = jose.verify(token, keys, typ="JWT")
     jose.check_times(claims)
@@ -218,7 +222,7 @@ def verify_access_token(token: str, keys: dict[str, jose.SigningKey]) -> Claims:
     """RFC 9068 section 4, as a resource server would.
 
     Raises:
-        InvalidJWTError: it does not hold.
+        InvalidJWTError: the token is invalid.
     """
     claims = jose.verify(token, keys, typ="at+jwt")
     jose.check_times(claims)

@@ -15,14 +15,14 @@ from idp.settings import settings
 
 def _endpoints(issuer: str) -> list[tuple[str, str, str]]:
     return [
-        ("Discovery", f"{issuer}/.well-known/openid-configuration", "What client libraries read first."),
-        ("Keys", f"{issuer}/.well-known/jwks.json", "What resource servers validate tokens with."),
+        ("Discovery", f"{issuer}/.well-known/openid-configuration", "The document that client libraries read first."),
+        ("Keys", f"{issuer}/.well-known/jwks.json", "The keys with which resource servers validate tokens."),
         ("Authorization", f"{issuer}/authorize", "Where clients send the browser."),
         ("Token", f"{issuer}/token", "Where clients redeem codes and refresh."),
-        ("Userinfo", f"{issuer}/userinfo", "Who an access token stands for."),
-        ("Introspection", f"{issuer}/introspect", "Whether a token still counts."),
-        ("Revocation", f"{issuer}/revoke", "Where clients give tokens back."),
-        ("Challenge", f"{issuer}/challenge", "Where an app of your own signs people in by itself."),
+        ("Userinfo", f"{issuer}/userinfo", "The user of an access token."),
+        ("Introspection", f"{issuer}/introspect", "Whether a token is still valid."),
+        ("Revocation", f"{issuer}/revoke", "Where clients revoke tokens."),
+        ("Challenge", f"{issuer}/challenge", "Where your own apps sign users in with their own screens."),
         ("Log-out", f"{issuer}/logout", "Where clients send the browser to sign out."),
     ]
 
@@ -38,12 +38,12 @@ def _idp() -> str:
 def _commands(demo: seed.Demo, issuer: str) -> list[tuple[str, str]]:
     idp = _idp()
     return [
-        ("A token for a service, in its own name", seed.service_token_command(demo, issuer)),
+        ("A token for a service", seed.service_token_command(demo, issuer)),
         (
-            "A client of your own",
+            "Your own client",
             f"{idp} clients create --name 'My app' --redirect-uri http://localhost:3000/callback",
         ),
-        ("A person of your own", f"{idp} users create you@example.com"),
+        ("Your own user", f"{idp} users create you@example.com"),
         ("A new signing key, while everything runs", f"{idp} keys rotate"),
     ]
 

@@ -14,18 +14,18 @@ from idp.infra.i18n import gettext as _
 from idp.settings import settings
 
 AnyRequest = Request[Any, Any, Any]
-#: Checks a request before its body is read. Raises what refuses it.
+#: Checks a request before its body is read. Raises the error that refuses it.
 Guard = Callable[[AnyRequest], None]
 
 
 class Access(StrEnum):
     """Who may call a route: ``opt={"access": ...}``."""
 
-    #: Any caller, from any origin. The route changes and shows nothing of the caller's without further proof.
+    #: Any caller, from any origin. The route changes nothing, and shows nothing of the caller without further proof.
     PUBLIC = "public"
-    #: A person's browser, which any site may send here with a GET or a POST.
+    #: A user's browser, which any site may send here with a GET or a POST.
     ENTRY = "entry"
-    #: A person's browser on our own pages. Every POST must come from our own pages.
+    #: A user's browser on our own pages. Every POST must come from our own pages.
     PAGE = "page"
     #: A client that the endpoint itself authenticates.
     CLIENT = "client"
@@ -48,7 +48,7 @@ def same_origin(request: AnyRequest) -> None:
         )
 
 
-#: The guards of a route, by its access. CLIENT and BEARER: the endpoint authenticates, in the form its protocol says.
+#: The guards of a route, by its access. For CLIENT and BEARER, the endpoint authenticates as its protocol requires.
 GUARDS: Mapping[Access, tuple[Guard, ...]] = {
     Access.PUBLIC: (),
     Access.ENTRY: (),
@@ -59,12 +59,12 @@ GUARDS: Mapping[Access, tuple[Guard, ...]] = {
 
 
 async def admit(request: AnyRequest, opt: Mapping[str, Any]) -> None:
-    """Check all that has to hold before the handler of a route is called.
+    """Run the checks that precede the handler of a route.
 
     The body is read before the handler looks anything up (:mod:`idp.http.body`).
 
     Args:
-        opt: of the route.
+        opt: the ``opt`` of the route.
 
     Raises:
         PageError: a guard refuses the request.

@@ -1,7 +1,7 @@
-"""The body of a request: read whole, in bounded size and time, before the handler is called.
+"""The body of a request: read completely, with limits of size and time, before the handler is called.
 
-A client chooses when the last byte of its body arrives. A session or a role that a handler looked up before that may
-have ended since. So the router reads the body first (:func:`idp.http.access.admit`), for every route.
+A client chooses when the last byte of its body arrives, and a session or a role that a handler looked up before may
+have ended since. Therefore the router reads the body first (:func:`idp.http.access.admit`), for every route.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from litestar.types import Receive, Scope
 
 from idp.settings import settings
 
-#: The longest body, in bytes.
+#: Maximum size of a body, in bytes.
 MAX_BODY_BYTES: Final = 64 * 1024
 #: How much of the rest of a refused request's body is read, in bytes and seconds. A client that is still sending when
 #: the connection closes may lose the response.
@@ -28,7 +28,7 @@ class Body:
     """The body of a request.
 
     Attributes:
-        unread: whether the server has more of it.
+        unread: whether a part of it has not been read.
     """
 
     __slots__ = ("_receive", "_whole", "unread")
@@ -40,7 +40,7 @@ class Body:
         cast(dict[str, Any], scope)[_KEY] = self
 
     async def read(self) -> bytes:
-        """The whole body.
+        """Return the whole body.
 
         Raises:
             HTTPException: 413, it is longer than :data:`MAX_BODY_BYTES`; 408, it did not arrive in time; 400, the
@@ -83,6 +83,6 @@ class Body:
 
 
 def body_of(request: Request[Any, Any, Any]) -> Body:
-    """The body of a request."""
+    """Return the body of a request."""
     found: Body | None = cast(dict[str, Any], request.scope).get(_KEY)
     return found if found is not None else Body(request.scope, request.receive)

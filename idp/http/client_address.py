@@ -13,11 +13,12 @@ log = structlog.get_logger()
 
 #: An entry of X-Forwarded-For with a port, as some proxies write it: ``192.0.2.1:5678``, ``[2001:db8::1]:5678``.
 _WITH_PORT = re.compile(r"([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
-#: The longest entry that is an address with a port.
+#: Maximum length of an entry that is an address with a port.
 _MAX_ENTRY = len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535")
-#: The longest part of the header that is read, from its end: no chain of proxies writes more, and results are cached.
+#: Maximum length of the part of the header that is read, from its end. No chain of proxies writes more, and results are
+#: cached.
 _MAX_HEADER = 512
-#: How many peers one process warns about.
+#: Maximum number of peers about which one process warns.
 MAX_WARNINGS = 8
 _warned: set[str] = set()
 
@@ -26,7 +27,7 @@ _UNREADABLE = "X-Forwarded-For holds an entry that is not an IP address: such cl
 
 
 def _parse_entry(entry: str) -> IPAddress | None:
-    """One entry of X-Forwarded-For, with or without a port."""
+    """Parse one entry of X-Forwarded-For, with or without a port."""
     entry = entry.strip(" \t")
     if len(entry) > _MAX_ENTRY:
         return None
@@ -35,17 +36,17 @@ def _parse_entry(entry: str) -> IPAddress | None:
 
 
 def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
-    """The address of the client, or an empty string where the transport has none.
+    """Return the address of the client, or an empty string if the transport has none.
 
-    X-Forwarded-For is read from the right, as long as each hop is a trusted proxy. At the first entry that is not an
-    address, reading stops, and the last trusted hop is the client. A header that is not read to its end logs a
-    warning, once for each of the first peers that send one.
+    X-Forwarded-For is read from the right while each hop is a trusted proxy. At the first entry that is not an address,
+    reading stops, and the last trusted hop is the client. A header that is not read to its end logs a warning, once for
+    each of the first peers that send one.
     """
     peer = scope.get("client")
     forwarded = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
-    # Networks are slow to hash for the cache, so requests without the header do without them.
+    # Networks are slow to hash for the cache, so requests without the header skip it.
     proxies = trusted_proxies if forwarded else ()
-    # A header that is cut begins with an entry that is no address, at which reading stops.
+    # A truncated header begins with an invalid entry, where reading stops.
     read = forwarded if len(forwarded) <= _MAX_HEADER else b"cut " + forwarded[-_MAX_HEADER:]
     address, warning = _client_address(peer[0] if peer else "", read.decode("latin-1"), proxies)
     if warning and peer and peer[0] not in _warned and len(_warned) < MAX_WARNINGS:
@@ -56,7 +57,7 @@ def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
 
 @lru_cache(maxsize=4096)
 def _client_address(peer: str, forwarded: str, trusted_proxies: tuple[IPNetwork, ...]) -> tuple[str, str]:
-    """The address, and the text of a warning or an empty string."""
+    """Return the address, and the text of a warning or an empty string."""
     address = parse_address(peer)
     if address is None:
         return "", ""

@@ -1,6 +1,6 @@
-"""Every cookie that we set. The ``__Host-`` prefix makes browsers insist on Secure, no Domain, and Path=/.
+"""Every cookie of this server. With the ``__Host-`` prefix, browsers require Secure, no Domain, and Path=/.
 
-Development relies on browsers to keep Secure cookies from http://localhost, which they treat as trustworthy.
+Development relies on browsers accepting Secure cookies from http://localhost, which they treat as trustworthy.
 """
 
 import re
@@ -18,7 +18,7 @@ _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 
 
 def _key(name: str) -> str:
-    """The full name. It contains the path of the issuer, so that two servers on one host do not share cookies.
+    """Return the full name. It contains the path of the issuer, so that two servers on one host do not share cookies.
 
     ``Path`` stays ``/``, as the prefix requires (docs/decisions/0031-an-issuer-may-have-a-path.md).
     """
@@ -27,34 +27,34 @@ def _key(name: str) -> str:
 
 
 class Cookie(_Cookie):
-    """A cookie that encodes itself (RFC 6265 section 4.1). Litestar's encoding copies it three times."""
+    """A cookie that encodes itself (RFC 6265 section 4.1), because Litestar's encoding copies it three times."""
 
     def to_encoded_header(self) -> tuple[bytes, bytes]:
-        """The header as ASGI has it. The value is not quoted."""
+        """Return the encoded header. The value is not quoted."""
         age = "" if self.max_age is None else f" Max-Age={self.max_age};"
         text = f"{self.key}={self.value}; HttpOnly;{age} Path=/; SameSite={self.samesite}; Secure"
         return b"set-cookie", text.encode("ascii")
 
 
 def make(name: str, value: str, *, max_age: int | None, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
-    """A cookie that scripts cannot read. ``max_age`` in seconds; None: until the browser closes."""
+    """Return a cookie that scripts cannot read. ``max_age`` is in seconds; None: until the browser closes."""
     if not _VALUE.fullmatch(value):
         raise ValueError(f"The value of the cookie {name} would need quotes.")
     return Cookie(key=_key(name), value=value, path="/", secure=True, httponly=True, samesite=samesite, max_age=max_age)
 
 
 def delete(name: str, *, samesite: Literal["lax", "strict"] = "lax") -> Cookie:
-    """A cookie that removes the one of this name."""
+    """Return a cookie that deletes the one with this name."""
     return make(name, "", max_age=0, samesite=samesite)
 
 
 def read_all(request: Request[Any, Any, Any], prefix: str) -> dict[str, str]:
-    """The values of the cookies whose names have this prefix, by the rest of the name. Others' names are left out."""
+    """Return the values of the cookies whose names begin with this prefix, by the rest of the name."""
     full = _key(prefix)
     sent = {name.removeprefix(full): value for name, value in request.cookies.items() if name.startswith(full)}
     return {name: value for name, value in sent.items() if _NAME.fullmatch(name)}
 
 
 def read(request: Request[Any, Any, Any], name: str) -> str | None:
-    """The value that the browser sent, if any."""
+    """Return the value that the browser sent, or None."""
     return request.cookies.get(_key(name)) or None

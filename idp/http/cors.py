@@ -1,4 +1,4 @@
-"""Cross-origin requests (Fetch standard). A route that a client's own page calls says so: ``opt={"cors": ...}``."""
+"""Cross-origin requests (Fetch standard). A route that pages of clients call declares it: ``opt={"cors": ...}``."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -18,12 +18,12 @@ PREFLIGHT_MAX_AGE_SECONDS = "600"
 class Cors(StrEnum):
     """Which pages of other origins may read the response of a route.
 
-    A client library that is told to send cookies (for the refresh token's cookie) sends them to every endpoint that it
-    calls, and a browser then refuses a response for ``*``. So all but :attr:`CLIENT` allow them, for the origins of
+    A client library that sends cookies (for the refresh token's cookie) sends them to every endpoint that it calls, and
+    a browser then rejects a response for ``*``. So all values except :attr:`CLIENT` allow cookies, for the origins of
     registered clients.
     """
 
-    #: Any origin; a public document, of which a cache may keep a copy and ask whether it is still good.
+    #: Any origin; a public document, which a cache may keep and revalidate.
     DOCUMENT = "document"
     #: Any origin.
     ANY = "any"
@@ -45,7 +45,7 @@ _PREFLIGHT = encode(
         "Access-Control-Max-Age": PREFLIGHT_MAX_AGE_SECONDS,
     }
 )
-# `*` means every header only where no cookies are sent.
+# `*` matches all headers only if no cookies are sent.
 _PREFLIGHT_OF_DOCUMENTS = encode(
     {
         "Access-Control-Allow-Headers": f"*, {ALLOWED_HEADERS}, If-None-Match",
@@ -56,7 +56,7 @@ _PREFLIGHT_OF_DOCUMENTS = encode(
 
 
 def headers(cors: Cors | None, scope: HTTPScope, is_client_origin: Callable[[str], bool]) -> Pairs:
-    """The CORS headers of every response to this request, errors included."""
+    """Return the CORS headers of every response to this request, errors included."""
     if cors is None:
         return ()
     origin = request_header(scope, b"origin")
@@ -67,15 +67,15 @@ def headers(cors: Cors | None, scope: HTTPScope, is_client_origin: Callable[[str
 
 
 def is_preflight(cors: Cors | None, scope: HTTPScope) -> TypeGuard[Cors]:
-    """Whether a browser asks with OPTIONS what it may send."""
+    """Return whether a browser asks with OPTIONS what it may send."""
     return cors is not None and request_header(scope, b"access-control-request-method") is not None
 
 
 def preflight(cors: Cors | None, headers: Pairs) -> BytesResponse:
-    """The response to a preflight request.
+    """Return the response to a preflight request.
 
     Args:
-        headers: those that the response has anyway; they tell whether the origin is allowed.
+        headers: the CORS headers of the response, from which it follows whether the origin is allowed.
     """
     allowed = any(name == b"access-control-allow-origin" for name, _ in headers)
     own = (_PREFLIGHT_OF_DOCUMENTS if cors == Cors.DOCUMENT else _PREFLIGHT) if allowed else ()

@@ -1,4 +1,4 @@
-"""Turns every exception into a response, in one place: JSON for programs, a page for people."""
+"""Turns every exception into a response: JSON for programs, a page for users."""
 
 import math
 from collections.abc import Callable
@@ -44,7 +44,7 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 def error_page(error: PageError) -> Response[str]:
-    """The page that tells a person what went wrong and how to go on."""
+    """Return the page that tells the user what went wrong and how to continue."""
     return page(
         error.template,
         status=error.status,
@@ -58,7 +58,7 @@ def error_page(error: PageError) -> Response[str]:
 def json_error(
     error: str, description: str, status: int, headers: dict[str, str] | None = None
 ) -> Response[dict[str, str]]:
-    """An error response in the form of RFC 6749 section 5.2."""
+    """Return an error response in the form of RFC 6749 section 5.2."""
     return Response(
         {"error": error, "error_description": description},
         status_code=status,
@@ -68,7 +68,7 @@ def json_error(
 
 
 def _wants_page(request: AnyRequest) -> bool:
-    """A route for browsers is answered with pages; where no route was found, the Accept header decides."""
+    """Return whether the response is a page: by the route's access, or without a route by the Accept header."""
     handler = request.scope.get("route_handler")
     access = handler.opt.get("access") if handler is not None else None
     if access is None:
@@ -111,7 +111,9 @@ def _page_error(request: AnyRequest, error: PageError) -> Response[Any]:
 
 
 def _domain_error(request: AnyRequest, error: DomainError) -> Response[Any]:
-    """A refusal of a service. Only a page repeats its sentence, which need not stay inside RFC 6749's characters."""
+    """Answer a refusal of a service. Only a page shows its sentence, which may contain characters that RFC 6749 does
+    not allow.
+    """
     if _wants_page(request):
         return error_page(PageError(_("This request cannot be answered"), error.description, status=error.status))
     return json_error("invalid_request", "The request cannot be answered as it is.", error.status)
@@ -124,7 +126,7 @@ def _flow_error(request: AnyRequest, error: FlowError) -> Response[Any]:
 
 
 def flow_page(error: FlowError) -> PageError:
-    """The page for a sign-in or an authorization request that cannot go on."""
+    """Return the page for a sign-in flow or authorization request that cannot continue."""
     match error:
         case FlowFinishedError():
             return _finished_page(error)
@@ -164,7 +166,7 @@ def _finished_page(error: FlowFinishedError) -> PageError:
 
 def _session_ended(request: AnyRequest, _error: SessionEndedError) -> Response[Any]:
     page_error = PageError(
-        _("You were signed out meanwhile"),
+        _("You have been signed out"),
         _("Nothing was changed. Sign in and try again."),
         status=HTTPStatus.FORBIDDEN,
     )
@@ -172,19 +174,19 @@ def _session_ended(request: AnyRequest, _error: SessionEndedError) -> Response[A
 
 
 def wait_sentence(error: TooManyRequestsError) -> str:
-    """How long to wait, in words."""
+    """Return how long to wait, in words."""
     minutes = math.ceil(error.retry_after / 60)
     if minutes <= 1:
-        return _("That was too often. Wait a minute and try again.")
+        return _("Too many attempts. Wait a minute and try again.")
     return ngettext(
-        "That was too often. Wait %(count)s minute and try again.",
-        "That was too often. Wait %(count)s minutes and try again.",
+        "Too many attempts. Wait %(count)s minute and try again.",
+        "Too many attempts. Wait %(count)s minutes and try again.",
         minutes,
     )
 
 
 def slowed_down(response: Response[Any], error: TooManyRequestsError) -> Response[Any]:
-    """Make an answer that tells a person to wait tell a program too (RFC 6585 section 4)."""
+    """Turn a page that asks the user to wait into a 429 or 503 (RFC 6585 section 4)."""
     response.status_code = HTTPStatus.TOO_MANY_REQUESTS
     response.headers["Retry-After"] = str(error.retry_after)
     return response
@@ -208,7 +210,7 @@ def _unavailable(request: AnyRequest, message: str, retry_after: int) -> Respons
 
 
 def _overloaded(request: AnyRequest, error: OverloadedError) -> Response[Any]:
-    return _unavailable(request, _("The server has more to do than it can do at once."), error.retry_after)
+    return _unavailable(request, _("The server is overloaded."), error.retry_after)
 
 
 def database_outage(error: Exception) -> outages.Outage | None:
@@ -224,16 +226,16 @@ def _database_error(request: AnyRequest, error: Exception) -> Response[Any]:
     found = database_outage(error)
     if found is None:
         return _unexpected(request, error)
-    return _unavailable(request, _("The server cannot use its database just now."), found.retry_after)
+    return _unavailable(request, _("The server cannot use its database at the moment."), found.retry_after)
 
 
 def _no_signing_key(request: AnyRequest, error: NoSigningKeyError) -> Response[Any]:
     log.error("no_signing_key", **exception_fields(error))
-    return _unavailable(request, _("The server has no key to sign with just now."), 5)
+    return _unavailable(request, _("The server has no signing key at the moment."), 5)
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
-    """Answer errors of the router: an unknown path, a wrong method, a body that is too large."""
+    """Answer errors of the router, such as an unknown path, a wrong method or a body that is too large."""
     status = HTTPStatus(error.status_code)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _unexpected(request, error)
@@ -256,7 +258,7 @@ def _unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
 
 
 def _not_storable(request: AnyRequest, _: Exception) -> Response[Any]:
-    return _oauth_error(request, InvalidRequestError("A value has a character that cannot be stored."))
+    return _oauth_error(request, InvalidRequestError("A value contains a character that cannot be stored."))
 
 
 HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]] = {
@@ -267,7 +269,7 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
     SessionEndedError: _session_ended,
     OverloadedError: _overloaded,
     TooManyRequestsError: _too_many_tries,
-    # A text with a NUL character, or half of a surrogate pair: nothing of ours writes one.
+    # A text with a NUL character or half of a surrogate pair. It always comes from input.
     asyncpg.CharacterNotInRepertoireError: _not_storable,
     asyncpg.UntranslatableCharacterError: _not_storable,
     DatabaseUnavailableError: _database_error,

@@ -24,7 +24,7 @@ REPEATABLE = "resource"
 
 
 def parse(data: bytes) -> dict[str, str]:
-    """Read parameters (RFC 6749 section 3.1). One without a value counts as absent; none may be repeated.
+    """Read parameters (RFC 6749 section 3.1). An empty parameter counts as absent; none may be repeated.
 
     Raises:
         InvalidRequestError: a parameter is repeated, is not UTF-8 or contains a NUL.
@@ -47,12 +47,12 @@ def parse(data: bytes) -> dict[str, str]:
 
 
 def query(request: Request[Any, Any, Any]) -> dict[str, str]:
-    """The parameters of the query string."""
+    """Return the parameters of the query string."""
     return parse(request.scope["query_string"])
 
 
 async def form(request: Request[Any, Any, Any]) -> dict[str, str]:
-    """The parameters of the body.
+    """Return the parameters of the body.
 
     Raises:
         InvalidRequestError: the body is of another type, or :func:`parse` refuses it.
@@ -63,7 +63,7 @@ async def form(request: Request[Any, Any, Any]) -> dict[str, str]:
 
 
 async def form_with_file(request: Request[Any, Any, Any]) -> tuple[dict[str, str], bytes]:
-    """The fields of a multipart/form-data body (RFC 7578), and the content of its file named ``file``.
+    """Return the fields of a multipart/form-data body (RFC 7578), and the content of its file named ``file``.
 
     A body of another type is read by :func:`form`, without a file.
 
@@ -86,7 +86,7 @@ async def form_with_file(request: Request[Any, Any, Any]) -> tuple[dict[str, str
 
 
 async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:
-    """The parameters of the body, which may also be a JSON object of strings.
+    """Return the parameters of the body, which may also be a JSON object of strings.
 
     Raises:
         InvalidRequestError: the body is of another type, or has values that :func:`parse` would refuse.

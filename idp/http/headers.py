@@ -1,4 +1,6 @@
-"""Headers as ASGI has them: pairs of bytes, names in lower case. Plain functions, because every request calls them."""
+"""Headers in the form of ASGI: pairs of bytes, with names in lower case. Plain functions, because every request calls
+them.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -8,12 +10,12 @@ Pairs = tuple[tuple[bytes, bytes], ...]
 
 
 def encode(headers: Mapping[str, str]) -> Pairs:
-    """Headers as they are sent."""
+    """Encode headers for sending."""
     return tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
 
 
 def request_header(scope: Scope, name: bytes) -> str | None:
-    """The first header of a request with this name, given in lower case."""
+    """Return the first header of a request with this name, given in lower case."""
     for header, value in scope["headers"]:
         if header == name:
             return value.decode("latin-1")
@@ -21,6 +23,6 @@ def request_header(scope: Scope, name: bytes) -> str | None:
 
 
 def missing(own: Iterable[tuple[bytes, bytes]], pairs: Pairs) -> Iterator[tuple[bytes, bytes]]:
-    """Those pairs whose names are not among the response's own headers."""
+    """Return the pairs whose names are not among the response's own headers."""
     names = {name for name, _ in own}
     return (pair for pair in pairs if pair[0] not in names)

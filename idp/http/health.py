@@ -17,7 +17,7 @@ from idp.settings import settings
 READY_TIMEOUT_SECONDS = 2.0
 NO_STORE = {"Cache-Control": "no-store"}
 
-#: Records in memory are stale when no reload succeeded for this many intervals plus these seconds.
+#: Records in memory are stale if no reload succeeded for this many intervals plus these seconds.
 STALE_INTERVALS, STALE_SECONDS = 3, 10.0
 #: Difference from the database's clock, in seconds, above which there is a warning.
 SKEW_SECONDS = 5.0
@@ -26,7 +26,7 @@ LACKING_SECONDS = 15.0
 
 #: Further conditions of readiness, by the reason that is reported when one does not hold. Set by the application.
 CHECKS: dict[str, Callable[[], bool]] = {}
-#: Conditions that an operator should look at, by the warning that is reported. Set by the application.
+#: Conditions that an operator should check, by the warning that is reported. Set by the application.
 WARNINGS: dict[str, Callable[[], bool]] = {}
 
 

@@ -21,7 +21,7 @@ ON_SUCCESS, ALWAYS = "on_success", "always"
 
 
 def _security_headers(settings: Settings) -> Pairs:
-    """Headers of every response that does not set its own, as pages set their content policy."""
+    """Return the headers of every response that does not set its own, as pages do with their content policy."""
     headers = {
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
         "Referrer-Policy": "same-origin",
@@ -34,7 +34,7 @@ def _security_headers(settings: Settings) -> Pairs:
 
 
 class Middleware:
-    """Begins and ends every request, also one that no route answers."""
+    """Begins and ends every request, including those without a route."""
 
     def __init__(self, settings: Settings) -> None:
         self.trusted_proxies = settings.trusted_proxies

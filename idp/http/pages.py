@@ -17,7 +17,8 @@ URI = "%:/?#[]@!$&'()*+,;=-._~"
 
 
 def content_security_policy(nonce: str | None = None, *, scripts: bool = False) -> str:
-    """The policy of one page. It loads our own styles and images only, and runs nothing.
+    """Return the content security policy of a page. By default it allows only our own styles and images, and no
+    scripts.
 
     Forms may be sent to our own origin only. The form_post page is the exception: browsers apply ``form-action`` to
     every redirect that follows a POST, and the redirects of the client's server are unknown here.
@@ -53,7 +54,7 @@ def page(
     scripts: bool = False,
     **context: Any,
 ) -> Response[str]:
-    """Render a template. Pages are personal, so caches must not store them."""
+    """Render a template into a response. Pages are personal, so caches must not store them."""
     return Response(
         templates().render(template, status=int(status), request_id=request_id.get(), nonce=nonce, **context),
         media_type=MediaType.HTML,
@@ -85,7 +86,7 @@ def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
 
 
 def navigate(location: str, cookies: Sequence[Cookie] = ()) -> Response[str]:
-    """Redirect the browser by a page that navigates, with a link for browsers that do not follow by themselves.
+    """Redirect the browser by a page with a refresh header, and a link for browsers that do not follow it.
 
     For the response to a form after which the browser may leave our origin, and for the URI of a native app. Browsers
     apply ``form-action`` to each redirect that follows a POST, also to those of other servers, and stop silently at

@@ -1,4 +1,4 @@
-"""Responses as the router sends them: a status, encoded headers, and a body in one piece or in several."""
+"""Responses that the router sends: a status, encoded headers, and a body in one piece or in several."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
@@ -20,7 +20,7 @@ class BytesResponse:
     """A response whose body is ready. It may be sent more than once.
 
     Args:
-        headers: all but Content-Length and cookies, encoded by :func:`idp.http.headers.encode`.
+        headers: all except Content-Length and cookies, encoded by :func:`idp.http.headers.encode`.
 
     Raises:
         ValueError: an empty body has a Content-Type. Libraries that read the type first fail on the body.
@@ -41,7 +41,7 @@ class BytesResponse:
             self.headers.append((b"content-length", b"%d" % len(body)))
 
     async def send(self, send: Send, headers: Pairs) -> None:
-        """Send it, with those of ``headers`` that it does not have."""
+        """Send the response, with the ``headers`` that it does not have yet."""
         pairs = [*self.headers, *missing(self.headers, headers)]
         await send({"type": "http.response.start", "status": self.status, "headers": pairs})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
@@ -57,7 +57,7 @@ class StreamResponse:
         self.status = stream.status_code
 
     async def send(self, send: Send, headers: Pairs) -> None:
-        """Send it, with those of ``headers`` that it does not have. Stops when the client disconnects."""
+        """Send the response, with the ``headers`` that it does not have yet. Stops when the client disconnects."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -73,18 +73,18 @@ Handler = Callable[..., Awaitable[BytesResponse | Response[Any]]]
 
 
 def json(content: Any) -> BytesResponse:
-    """A response for this caller only."""
+    """Return a JSON response that caches must not store."""
     return BytesResponse(msgspec.json.encode(content), JSON_NO_STORE)
 
 
 def sendable(response: BytesResponse | Response[Any], request: Request[Any, Any, Any], status: int) -> Sendable:
-    """The response of a handler, ready to be sent.
+    """Convert the result of a handler to a response.
 
-    A Content-Type without a body is removed: it describes a body (RFC 9110 section 8.3), and a library that reads it
-    first fails on one that it cannot parse.
+    A Content-Type without a body is removed: it describes a body (RFC 9110 section 8.3), and some libraries fail when
+    they try to parse the empty body.
 
     Args:
-        status: if the response has none.
+        status: the status if the response has none.
     """
     if isinstance(response, BytesResponse):
         return response

@@ -1,4 +1,4 @@
-"""The one way through HTTP: the ASGI application that every request passes, and only this.
+"""The ASGI application that handles every request.
 
 In order: request id and client address, the form of the Host header, route, guards of the route's declaration, handler,
 response with security and CORS headers, one line in the log (docs/decisions/0047-one-way-through-http.md).
@@ -26,7 +26,7 @@ from idp.http.routes import Route, Routes, canonical
 from idp.infra.i18n import locale
 from idp.infra.request_context import head as only_head
 
-#: What runs while the application does.
+#: Runs while the application does.
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 
@@ -49,24 +49,24 @@ class Router:
         if scope["type"] == ScopeType.HTTP:
             await self._serve(scope, receive, send)
         elif scope["type"] == ScopeType.WEBSOCKET:
-            # No route takes one. Closing it before it is accepted is answered with 403.
+            # No route accepts WebSockets. Closing before accepting is answered with 403.
             await send({"type": "websocket.close", "code": 1000, "reason": None})
         else:
             await self._live(receive, send)
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started, status, body = time.perf_counter(), 0, Body(scope, receive)
-        # Litestar keeps what it has parsed of a request here, so no other request may share it.
+        # Litestar caches the parsed parts of a request in this dict, so each request has its own.
         scope["state"] = {}
         headers, head = self.middleware.begin(scope), scope["method"] == HTTPMethod.HEAD
         only_head.set(head)
         if head:
-            # Answered as GET is, less the body (RFC 9110 section 9.3.2).
+            # Answered as GET, without the body (RFC 9110 section 9.3.2).
             scope["method"], send = HttpMethod.GET, _without_body(send)
         found = self.routes.find(scope["path"])
         route, scope["path_params"] = found if found is not None else (None, {})
         if route is not None:
-            # In one spelling, because links and places to return to are built from it.
+            # Links and return paths are built from it, so it is canonical.
             scope["path"] = canonical(scope["path"])
             headers += cors.headers(route.cors, scope, self.is_client_origin)
         try:
@@ -78,7 +78,7 @@ class Router:
             self.middleware.end(scope, status, started)
 
     async def _respond(self, route: Route | None, request: Request[Any, Any, Any], headers: Pairs) -> Sendable:
-        """The response of the handler, or that of the exception that it or a guard raised."""
+        """Return the response of the handler, or that of an exception."""
         scope = request.scope
         try:
             check_host(scope)
@@ -101,7 +101,7 @@ class Router:
             return sendable(failed, request, HTTPStatus.INTERNAL_SERVER_ERROR)
 
     async def _live(self, receive: Receive, send: Callable[[Any], Awaitable[None]]) -> None:
-        """The lifespan protocol of ASGI."""
+        """Handle the lifespan protocol of ASGI."""
         await receive()
         state = "startup"
         try:

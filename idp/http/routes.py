@@ -1,7 +1,7 @@
-"""The route table: which handler answers a path and a method. Made from the declarations of the handlers.
+"""The route table: the handler of each path and method, built from the declarations of the handlers.
 
-A handler is declared with Litestar's decorators (``@get("/login/{flow_id:str}", opt=...)``). Its ``opt`` says who may
-call it (:class:`idp.http.access.Access`), and what else the router has to know. A declaration that is incomplete, or
+A handler is declared with Litestar's decorators (``@get("/login/{flow_id:str}", opt=...)``). Its ``opt`` declares who
+may call it (:class:`idp.http.access.Access`), and other properties of the route. A declaration that is incomplete, or
 contradicts itself, stops the start.
 """
 
@@ -19,7 +19,7 @@ from idp.http.cors import Cors
 
 _PARAMETER: Final = re.compile(r"{(\w+):(\w+)}")
 _CONVERTERS: Final[dict[str, Callable[[str], Any]]] = {"str": str, "uuid": UUID, "path": str}
-#: The key of a node's child that stands for a parameter, and for all components that are left.
+#: The keys of a node's children for a parameter, and for all remaining components.
 _ANY, _REST = "{}", "{path}"
 
 
@@ -27,10 +27,10 @@ class Route(NamedTuple):
     """One path.
 
     Attributes:
-        path: as declared, such as ``/login/{flow_id:str}``.
+        path: the declared path, such as ``/login/{flow_id:str}``.
         parameters: name and converter of each parameter of the path.
         handlers: by method.
-        cors: who may call it from pages of other origins.
+        cors: which pages of other origins may read the responses.
         template: the path for logs, such as ``/login/{flow_id}``.
     """
 
@@ -42,11 +42,11 @@ class Route(NamedTuple):
 
     @property
     def allow(self) -> str:
-        """The value of the Allow header."""
+        """Return the value of the Allow header."""
         return ", ".join(sorted({*self.handlers, *(("HEAD",) if "GET" in self.handlers else ()), "OPTIONS"}))
 
     def handler(self, method: str) -> HTTPRouteHandler:
-        """The handler of a method.
+        """Return the handler of a method.
 
         Raises:
             MethodNotAllowedException: there is none.
@@ -58,19 +58,19 @@ class Route(NamedTuple):
 
 
 class Routes:
-    """All routes. Iterating gives each :class:`Route`."""
+    """All routes, as an iterable."""
 
     def __init__(self, handlers: Iterable[BaseRouteHandler]) -> None:
         """
         Raises:
-            RuntimeError: a handler does not declare who may call it, declares what cannot go together, or has the path
-                and the method of another.
+            RuntimeError: a handler has no access, has a contradictory declaration, or has the path and method of
+                another one.
         """
         self._routes: dict[str, Route] = {}
         for handler in handlers:
             for path in sorted(handler.paths):
                 self._add(path, handler)
-        #: Paths without parameters, which need no walk through the tree.
+        #: Paths without parameters, which are found without walking the tree.
         self._plain = {route.path: route for route in self if not route.parameters}
         self._tree: dict[str, Any] = {}
         for route in self:
@@ -98,9 +98,9 @@ class Routes:
             route.handlers[str(method)] = handler
 
     def find(self, path: str) -> tuple[Route, dict[str, Any]] | None:
-        """The route of a path, and the values of its parameters; None: there is no such route.
+        """Return the route of a path and the values of its parameters, or None if there is no such route.
 
-        Slashes at the end, and repeated ones, do not count.
+        Trailing and repeated slashes are ignored.
         """
         plain = self._plain.get(path)
         if plain is not None:

@@ -13,7 +13,7 @@ from idp.infra.templates import templates
 
 @get("/static/{name:path}", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
 async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
-    """A file from memory. The name is looked up in a table, so there is no path traversal."""
+    """Serve a file from memory. The name is looked up in a dict, so path traversal is impossible."""
     asset = templates().assets.get(name)
     if asset is None:
         raise NotFoundException

@@ -101,7 +101,7 @@ async def delete_account(request: AnyRequest) -> Response[Any]:
             await record("sign_out", user_id=user.id, session_id=account.session.id)
             await outbox.queue(user.email, "account_deleted", name=user.name)
     except LastOwnerError:
-        error = _("You are the last owner of this server. Make somebody else an owner first.")
+        error = _("You are the last owner of this server. Make another user an owner first.")
         return account_page(request, "data", account, error=error)
     return page("account_deleted.html", cookies=[cookies.delete(cookies.SESSION)])
 

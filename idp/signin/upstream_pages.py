@@ -132,7 +132,7 @@ async def _fresh(request: AnyRequest) -> SignedIn | None:
 async def _link(request: AnyRequest, attempt: StoredRequest, answer: dict[str, str]) -> Response[Any]:
     session = await _fresh(request)
     if session is None or session.id != attempt.session_id:
-        raise _not_linked(_("You were signed out meanwhile, or did it in another browser. Try again."))
+        raise _not_linked(_("You have been signed out, or started this in another browser. Try again."))
     try:
         identity = await step.identify(answer, session_id=session.id)
     except StepRefusedError as error:

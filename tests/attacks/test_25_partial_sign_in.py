@@ -273,7 +273,7 @@ async def _try_all(walker: Walker, state: State) -> None:
 async def test_25_every_way_through(
     case: Case, door: Any, server: Server, make_user: MakeUser, mailbox: Mailbox
 ) -> None:
-    # Accounts elsewhere have walks of their own.
+    # Accounts at other providers have walks of their own.
     offered = frozenset(FIRST) - {Step.UPSTREAM}
     required = case.acr if case.insist else SINGLE_FACTOR
     start = State((), offered, frozenset(case.has), case.two_step, case.acr, required)

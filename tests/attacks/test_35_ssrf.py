@@ -126,7 +126,7 @@ async def test_35_the_refusal_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(outbound.ForbiddenAddressError) as refused:
             await _get("http://secret.internal:8080/")
         told.add(str(refused.value))
-    assert told == {"This server is not a public one."}
+    assert told == {"The server has no public address."}
 
 
 @pytest.mark.parametrize(

@@ -203,8 +203,8 @@ async def test_migrations_that_are_not_to_be_applied(own_cli: OwnCli) -> None:
 @pytest.mark.parametrize(
     ("templates", "says"),
     [
-        ("file", "IDP_TEMPLATES_DIR: there is no folder of templates at file."),
-        ("missing", "IDP_TEMPLATES_DIR: there is no folder of templates at missing."),
+        ("file", "IDP_TEMPLATES_DIR: there is no template folder at file."),
+        ("missing", "IDP_TEMPLATES_DIR: there is no template folder at missing."),
         ("broken", "The template login.html, line 2, does not compile: "),
     ],
 )

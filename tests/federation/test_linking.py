@@ -1,4 +1,4 @@
-"""Accounts elsewhere on the account page: connecting them, parting with them, and whose they are."""
+"""Accounts at other providers on the account page: connecting them, parting with them, and whose they are."""
 
 import re
 from uuid import uuid4

@@ -46,7 +46,7 @@ async def list_upstreams(request: AdminRequest) -> Response[str]:
     }
     return render(
         request, "list", section=SECTION, heading="Upstreams", path=f"{HOME}/{SECTION}", acts=create,
-        intro="Accounts elsewhere that people may sign in with.", columns=("Name", "Id", "Issuer", "State"), rows=rows,
+        intro="Upstream providers that users may sign in with.", columns=("Name", "Id", "Issuer", "State"), rows=rows,
         forms=[order] if may and len(found.rows) > 1 else [],
     )  # fmt: skip
 

@@ -204,7 +204,7 @@ async def _identities(user: User) -> Table:
         [Cell(each.upstream_id), Cell(each.subject), text(each.email), when(each.last_used_at)]
         for each in await identities_of(user.id)
     ]
-    return Table("Accounts elsewhere", ("Provider", "Subject", "Email address", "Last used"), rows)
+    return Table("Accounts at other providers", ("Provider", "Subject", "Email address", "Last used"), rows)
 
 
 async def _mails(request: AdminRequest, user: User) -> Table | None:

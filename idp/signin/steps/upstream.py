@@ -124,7 +124,7 @@ def failure_message(error: UpstreamError, name: str) -> str:
         case errors.NotReauthenticatedError():
             return _("%(upstream)s did not ask you to sign in again. Choose another way.") % {"upstream": name}
         case errors.UpstreamUnavailableError():
-            return _("%(upstream)s does not answer just now. Choose another way, or try again later.") % {
+            return _("%(upstream)s does not answer at the moment. Choose another way, or try again later.") % {
                 "upstream": name
             }
     return _("Signing in with %(upstream)s did not work. Choose another way, or try again.") % {"upstream": name}
