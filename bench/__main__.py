@@ -15,10 +15,10 @@ RESULTS = Path(__file__).with_name("results.json")
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("figures", nargs="*", help="only these, by their functions' names")
-    parser.add_argument("--seconds", type=float, default=5, help="length of one load")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; medians count")
-    parser.add_argument("--scale", type=float, default=1, help="size of the large database; 1 has a million users")
+    parser.add_argument("figures", nargs="*", help="only these figures, by function name")
+    parser.add_argument("--seconds", type=float, default=5, help="duration of one load")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each figure, of which the median counts")
+    parser.add_argument("--scale", type=float, default=1, help="size of the large database, in millions of users")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
 
@@ -41,7 +41,7 @@ def _machine() -> dict[str, str | int | float]:
 
 
 async def _measure(arguments: argparse.Namespace, port: int) -> None:
-    # What reads settings is imported here, after the environment is set.
+    # Modules that read the settings are imported here, after the environment is set.
     import msgspec
 
     from bench import large

@@ -1,7 +1,7 @@
-"""`python -m bench.audit`: what it costs that every token is in the audit trail, as CPU time a token.
+"""`python -m bench.audit`: the CPU time per token of recording every token in the audit trail.
 
-Everything that a token causes: noting, writing and sealing it, in this process and in PostgreSQL. Measured by itself,
-because it is far less than what two runs of the server differ by; compare it with the CPU time of a token without it.
+It includes noting, writing and sealing the event, in this process and in PostgreSQL. It is measured alone, because it
+is far less than the difference between two runs of the server. Compare it with the CPU time of a token without it.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from uuid import UUID
 
 from bench.product import free_port, set_up_environment
 
-#: Tokens of half a second, and of how many clients: much from one service, many users of many applications, a few.
+#: Tokens per half second, and the number of clients: many from one service, many users of many applications, a few.
 SHAPES = ((1_000, 1), (500, 500), (50, 5))
 TOKENS = 20_000
 
 
 def _postgres_cpu(folder: Path) -> float:
-    """Seconds that PostgreSQL has used, all its processes together, those that ended too."""
+    """Return the CPU seconds of all PostgreSQL processes, including those that have ended."""
     pid = int((folder / "postmaster.pid").read_text().splitlines()[0])
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     ticks = 0

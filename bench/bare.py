@@ -1,4 +1,4 @@
-"""A bare ASGI application under Granian, run as the product is: it answers the same bytes and does nothing else.
+"""A bare ASGI application under Granian, run like the product. It returns the same bytes and does nothing else.
 
 Run as ``python -m bench.bare PORT``, with the :class:`Answer` as JSON in the file that ``BENCH_ANSWER`` names.
 """
@@ -23,12 +23,13 @@ from bench.product import WORKERS, free_port
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What is answered, to whatever is asked.
+    """The response to every request.
 
     Attributes:
-        statement: one prepared statement that comes first. Without ``arguments`` it is given 16 and 32 random bytes.
-        signatures: how many come before it.
-        alg: of these; RS256 (RSA 2048) or ES256.
+        statement: a prepared statement to run before the response. Without ``arguments`` it gets 16 and 32 random
+            bytes.
+        signatures: the number of signatures to make before it.
+        alg: their algorithm; RS256 (RSA 2048) or ES256.
     """
 
     status: int
@@ -42,10 +43,10 @@ class Answer(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, response: httpx.Response, **before: Any) -> "Answer":
-        """The same answer as a server gave.
+        """Return the same response as a server gave.
 
         Args:
-            before: what is done before it is given.
+            before: the work before the response.
         """
         left_to_the_server = {"date", "transfer-encoding", "connection", "server"}
         headers = [pair for pair in response.headers.multi_items() if pair[0] not in left_to_the_server]
@@ -66,7 +67,7 @@ def create_app() -> Any:
     start = {"type": "http.response.start", "status": answer.status, "headers": headers}
     end = {"type": "http.response.body", "body": answer.body, "more_body": False}
     free: asyncio.Queue[Any] = asyncio.Queue()
-    # Where nothing is signed, no key is made: that takes a while.
+    # No key is made if nothing is signed, because that is slow.
     sign = _signer(answer.alg) if answer.signatures else bytes
 
     async def connect() -> None:
@@ -110,7 +111,7 @@ def main() -> None:
 
 @contextmanager
 def serving(folder: Path, answer: Answer) -> Iterator[str]:
-    """The application for the length of a block; where it is."""
+    """Run the application for the duration of a block. Yields its URL."""
     port, file = free_port(), folder / "answer.json"
     file.write_bytes(msgspec.json.encode(answer))
     process = subprocess.Popen(

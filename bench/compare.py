@@ -1,4 +1,4 @@
-"""`make bench-compare BASE=rev`: two revisions side by side, measured in turn so that both see the same machine."""
+"""`make bench-compare BASE=rev`: compares two revisions, measured in turn so that the machine's load affects both."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ HERE = Path(__file__).parents[1]
 
 
 def _measure(checkout: Path, output: Path, figures: list[str], seconds: float) -> dict[str, float]:
-    """One round of the figures, by the benchmark of that checkout. Returns their values by name."""
+    """Run one round of the figures with the benchmark of a checkout. Returns their values by name."""
     command = [sys.executable, "-m", "bench", *figures, "--rounds", "1", "--seconds", str(seconds)]
     subprocess.run(
         [*command, "--output", str(output)],

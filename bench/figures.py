@@ -1,4 +1,4 @@
-"""The table: each figure beside its limit."""
+"""The table of figures, each beside its limit."""
 
 import statistics
 import time
@@ -19,7 +19,7 @@ from idp.settings import settings
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One measurement: a value, its limit and how the one stands to the other."""
+    """A measurement: a value, its limit and their ratio."""
 
     name: str
     value: float
@@ -35,8 +35,8 @@ class Figure(msgspec.Struct, frozen=True):
     """A row of the table. Its value is that of its worst part.
 
     Attributes:
-        goal: ">= 0.70" or "<= 1.20": what the ratio must reach, or not pass.
-        beside: what was measured to compare with, and has no goal.
+        goal: such as ">= 0.70" or "<= 1.20": the minimum or maximum of the ratio.
+        beside: measurements for comparison, without a goal.
     """
 
     name: str
@@ -60,11 +60,11 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Bench(msgspec.Struct, frozen=True):
-    """What every figure needs.
+    """The environment of all figures.
 
     Attributes:
-        seconds: how long one load lasts.
-        rounds: how often each pair of a figure and its limit is measured; the medians count.
+        seconds: the duration of one load.
+        rounds: the number of measurements of each pair of a figure and its limit; the medians count.
     """
 
     folder: Path
@@ -76,7 +76,7 @@ class Bench(msgspec.Struct, frozen=True):
 
     @property
     def enough(self) -> int:
-        """More of what can be used once than is used in one load."""
+        """Return more single-use values than one load uses."""
         return int(self.seconds * 2500)
 
     def load(self, *requests: Request, **options: bool | float) -> Result:
@@ -88,7 +88,7 @@ Measure = Callable[[], Awaitable[float]]
 
 
 async def paired(bench: Bench, name: str, figure: Measure, limit: Measure) -> Part:
-    """Figure and limit in turn, so that what disturbs the machine disturbs both."""
+    """Measure figure and limit in turn, so that disturbances of the machine affect both."""
     values, bounds = [], []
     for _ in range(bench.rounds):
         bounds.append(await limit())
@@ -123,7 +123,7 @@ async def es256(bench: Bench) -> Figure:
 
 
 async def _composite(bench: Bench) -> float:
-    """What two signatures and one commit allow, one after the other on the same cores."""
+    """Return the rate that two signatures and one commit allow, one after the other on the same cores."""
     commits = limits.commits(bench.seconds, bench.dsn)
     return 1 / (2 / limits.signatures(bench.seconds) + 1 / commits)
 
@@ -157,7 +157,7 @@ def _ask(bench: Bench, request: Request) -> httpx.Response:
 
 
 def _bare(bench: Bench, request: Request, limit: float, **before: Any) -> Part:
-    """What is left of a limit when the same server does just the dear part of the work, and gives the same answer."""
+    """Return the rate of a bare handler that does only the expensive part of the work and gives the same response."""
     with bare.serving(bench.folder, bare.Answer.of(_ask(bench, request), **before)) as url:
         rates = [load(url, [request], seconds=bench.seconds).rate for _ in range(bench.rounds)]
     return Part.of("a bare handler that does only this", statistics.median(rates), limit)
@@ -168,7 +168,7 @@ def _bare_composite(bench: Bench, request: Request, limit: float) -> Part:
 
 
 async def _against_bare(bench: Bench, name: str, request: Request, *arguments: str, statement: str = "") -> Part:
-    """A request against a bare application that gives the same answer, after one read where there is a statement."""
+    """Measure a request against a bare application with the same response, after one read if there is a statement."""
     read = {"dsn": bench.dsn, "statement": statement, "arguments": arguments} if statement else {}
     with bare.serving(bench.folder, bare.Answer.of(_ask(bench, request), **read)) as url:
 
@@ -215,7 +215,7 @@ async def password_sign_in(bench: Bench) -> Figure:
 
     async def figure() -> float:
         requests = await sample.sign_ins(bench.product.issuer, emails)
-        # As many at a time as may be hashed at a time, and a few that wait.
+        # As many concurrent requests as concurrent hashings, and a few that wait.
         return bench.load(*requests, connections=16, once=True).rate
 
     async def limit() -> float:
@@ -226,7 +226,7 @@ async def password_sign_in(bench: Bench) -> Figure:
 
 
 async def storm(bench: Bench) -> Figure:
-    """Sign-ins at twice the rate that Argon2 allows. The surplus must be told so at once."""
+    """Measure sign-ins at twice the rate that Argon2 allows. The excess must be refused immediately."""
     calm = {"connections": 4, "pause": 0.01}
     rate, connections = 2 * _verifications(bench), 200
     emails = [email for _, email in await sample.people(int(rate * bench.seconds * 4))]
@@ -253,12 +253,12 @@ async def storm(bench: Bench) -> Figure:
         for name, request in probes.items()
     ]
     figure = Figure.of("p99 in a storm of sign-ins at twice the Argon2 limit", "ms", "<= 5.00", parts)
-    # A sign-in that timed out spoils the figure, however quick the others were.
+    # A sign-in that timed out spoils the figure, even if the others were fast.
     return msgspec.structs.replace(figure, met=figure.met and broken == 0)
 
 
 async def memory(bench: Bench) -> Figure:
-    """Of the largest worker, in a product that has just started."""
+    """Measure the largest worker of a server that has just started."""
     tokens, at_half = 0, 0.0
     with running(bench.folder, bench.dsn, port=bench.product.other_port) as product:
         while tokens < 100_000:
@@ -266,7 +266,7 @@ async def memory(bench: Bench) -> Figure:
             if not at_half and tokens >= 50_000:
                 at_half = product.memory()
         end = product.memory()
-    # 2 % is what an allocator may round up.
+    # An allocator may round up by 2 %.
     parts = [
         Part.of("after 100,000 tokens", end, 110),
         Part.of("since 50,000", end, at_half * 1.02),

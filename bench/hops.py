@@ -1,6 +1,6 @@
-"""How much of the product's code one request runs: calls, functions and files. ``python -m bench.hops``.
+"""``python -m bench.hops``: the number of calls, functions and files that one request runs.
 
-The numbers are the same on every machine. They show what a reader has to follow, not how fast it is.
+The numbers are the same on every machine. They show how much code a reader has to follow, not its speed.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import httpx
 from bench import product, sample
 from bench.load import Request
 
-#: Requests of each kind. The first ones warm caches up, and the smallest count has no background task in it.
+#: Requests of each kind. The first ones warm up caches, and the smallest count includes no background task.
 ROUNDS = 8
 
 
@@ -32,13 +32,13 @@ class _Calls:
         self.functions: Counter[tuple[str, str]] = Counter()
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        # A generator or coroutine that goes on is called too, with the place where it stopped.
+        # A generator or coroutine that resumes is a call too, with the position where it stopped.
         if event == "call" and frame.f_lasti <= 0 and frame.f_code.co_filename.startswith(self._root):
             self.functions[frame.f_code.co_filename, frame.f_code.co_qualname] += 1
 
     @property
     def numbers(self) -> tuple[int, int, int]:
-        """Calls, functions, files."""
+        """Return the numbers of calls, functions and files."""
         return self.functions.total(), len(self.functions), len({file for file, _ in self.functions})
 
 

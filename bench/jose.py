@@ -1,6 +1,6 @@
 """CPU time of one access token, by `idp.keys.jose` and by joserfc: ``python -m bench.jose``.
 
-All ways are measured in turns in one process, so that the load of the machine changes the times and not the ratios.
+All variants are measured in turn in one process, so that the load of the machine changes the times but not the ratios.
 Columns of signing: the product; joserfc's signature in our serialization; joserfc's ``serialize_compact``. Columns of
 verifying: the product; joserfc's ``jwt.decode``.
 """
@@ -34,7 +34,7 @@ Way = Callable[[], object]
 
 
 def _key(alg: str) -> tuple[Key, dict[str, str], Way, Callable[[str], object]]:
-    """A key, the header of its tokens, and how the product signs and verifies with it."""
+    """A key, the header of its tokens, and the product's functions that sign and verify with it."""
     if alg == "HS256":
         return (
             OctKey.import_key(SECRET),
@@ -76,7 +76,7 @@ def _verifying(alg: str) -> list[Way]:
 
 
 def _medians(ways: list[Way], rounds: int = 60) -> Iterator[float]:
-    """Microseconds of CPU for each way."""
+    """Return the CPU microseconds of each variant."""
     for way in ways:
         way()
     started = time.process_time()

@@ -1,4 +1,4 @@
-"""The figures of growth: a large database against an empty one, and the clean-up of millions of rows."""
+"""The figures of growth: a large database compared with an empty one, and the clean-up of millions of rows."""
 
 import asyncio
 import statistics
@@ -17,16 +17,16 @@ from bench.setting import beside, turn_to
 from idp.accounts.passwords import hash_password
 from idp.infra.db.engine import fetch
 
-#: What a figure of growth is measured with: a few at a time, so that nothing waits for a CPU.
+#: The load for figures of growth: few concurrent requests, so that none waits for a CPU.
 FEW = 4
-#: Longest time for which a statement of the clean-up may hold its locks, in milliseconds.
+#: Maximum time for which a statement of the clean-up may hold its locks, in milliseconds.
 LOCK_MS = 50
-#: What share of a table may be dead rows.
+#: Maximum share of dead rows in a table.
 BLOAT_PERCENT = 30
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """How many rows of each kind."""
+    """The number of rows of each kind."""
 
     users: int = 1_000_000
     refresh_tokens_of_user: int = 10
@@ -34,7 +34,7 @@ class Scale(msgspec.Struct, frozen=True):
     expired: int = 5_000_000
 
     def of(self, part: float) -> "Scale":
-        """The same, smaller."""
+        """Return a smaller scale."""
         return msgspec.structs.replace(self, users=int(self.users * part), expired=int(self.expired * part))
 
 
@@ -64,7 +64,7 @@ SELECT uuidv7(), f.id, sha256((f.id::text || n)::bytea), now(), now() + interval
        CASE WHEN n < $1 THEN now() END
 FROM token_family AS f, generate_series(1, $1::int) AS n
 """
-# With places in the trail, before all others: as long as they had none, the server would be busy giving them some.
+# With positions in the trail before all others: the server would be busy assigning positions to rows without one.
 _AUDIT_EVENTS = """
 INSERT INTO audit_event (id, at, event, outcome, actor, user_id, client_id, ip_address, request_id, detail, seq)
 SELECT uuidv7(), now(), 'sign_in', 'success', '', u.id, NULL, '192.0.2.1', 'large', '{"amr": ["pwd"]}',
@@ -80,7 +80,7 @@ FROM (SELECT id FROM token_family ORDER BY id LIMIT greatest(1, $1 / 10)) AS f, 
 
 
 async def fill(dsn: str, client_id: str, scale: Scale) -> None:
-    """Make the rows, as if people had come for months."""
+    """Insert the rows of several months of use."""
     password_hash = await hash_password(sample.PASSWORD)
     connection = await asyncpg.connect(dsn)
     try:
@@ -93,7 +93,7 @@ async def fill(dsn: str, client_id: str, scale: Scale) -> None:
         ):
             await connection.execute(statement, *arguments)
         await connection.execute("VACUUM (ANALYZE)")
-        # What was written has to be on the disk, or the measurement would wait for that.
+        # Everything must be on disk, or the measurement would include writing it.
         await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
@@ -103,7 +103,7 @@ People = Sequence[tuple[UUID, str]]
 
 
 async def _anybody(number: int) -> People:
-    """Users from all over the table: their ids and addresses."""
+    """Return ids and addresses of users from all over the table."""
     statement = "SELECT id, email FROM users WHERE email LIKE '%@large.example' ORDER BY md5(email) LIMIT $1"
     return [(row["id"], row["email"]) for row in await fetch(statement, number)]
 
@@ -119,7 +119,7 @@ async def _sign_in(bench: Bench, people: People) -> Result:
 
 
 async def growth(bench: Bench, scale: Scale) -> Figure:
-    """The database is filled. Then it and an empty one are measured in turn."""
+    """Fill the database. Then measure it and an empty one in turn."""
     await fill(bench.dsn, bench.sample.client_id, scale)
     anybody = await _anybody(bench.enough)
 
@@ -139,13 +139,13 @@ async def growth(bench: Bench, scale: Scale) -> Figure:
 
 
 class _Watch(threading.Thread):
-    """Watches how long the clean-up's statements hold their locks, and when it has nothing left to do.
+    """Watches how long the clean-up's statements hold their locks, and when it has no rows left to delete.
 
-    Counted is the whole transaction of a statement that deletes, its commit too; it takes its first lock at once. The
-    search before it is a statement of its own, which locks no row.
+    The time of a lock is that of the whole transaction of a DELETE, including its commit. The search before it is a
+    separate statement, which locks no row.
 
     Attributes:
-        longest: milliseconds.
+        longest: the longest time, in milliseconds.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -168,8 +168,8 @@ class _Watch(threading.Thread):
         await connection.close()
 
 
-# Looks every millisecond for a second: in PostgreSQL, since Python is busy making requests. The time is taken before
-# each look, so that nothing counts as held while it is this that waits for a CPU.
+# Poll every millisecond for a second, in PostgreSQL, because Python is busy with requests. The time is taken before
+# each poll, so that a wait of the poll itself for a CPU does not count as a held lock.
 _LONGEST_HELD = """
 CREATE FUNCTION pg_temp.longest_held() RETURNS float8 LANGUAGE plpgsql AS $$
 DECLARE
@@ -186,7 +186,7 @@ BEGIN
     RETURN extract(epoch FROM longest) * 1000;
 END $$
 """
-# The last ones go last. To look for the first would be to go past all that were deleted.
+# The newest rows are deleted last. A search for the oldest one would scan all deleted rows.
 _NOTHING_EXPIRED = """
 SELECT count(*) = 0 FROM (
     SELECT FROM refresh_token WHERE expires_at < now() - interval '1 day 1 minute' ORDER BY expires_at DESC LIMIT 1
@@ -199,7 +199,7 @@ FROM pg_stat_user_tables WHERE relname = 'refresh_token'
 
 
 async def clean_up(bench: Bench, scale: Scale) -> Figure:
-    """The server cleans up by itself, as it does all the time; here it has much to do at once."""
+    """Measure the server's own clean-up, here with much to delete at once."""
     people = await _anybody(bench.enough)
     without = statistics.median([(await _refresh(bench, people)).p99 for _ in range(bench.rounds)])
     connection = await asyncpg.connect(bench.dsn)
@@ -209,7 +209,7 @@ async def clean_up(bench: Bench, scale: Scale) -> Figure:
         await connection.execute("CHECKPOINT")
         watch = _Watch(bench.dsn)
         watch.start()
-        # Workers begin at random moments within a minute and a half.
+        # Workers begin at random moments within 90 seconds.
         watch.begun.wait(120)
         during, dead = [], 0.0
         while not watch.done.is_set():

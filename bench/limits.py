@@ -1,4 +1,4 @@
-"""The limits that figures are held against: what the machine can do where nothing else has to be done."""
+"""The limits that figures are compared with: what the machine can do without any other work."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from bench.product import WORKERS
 
-#: As many commits under way in one process as the pool of a worker has connections.
+#: As many concurrent commits in one process as the pool of a worker has connections.
 POOL = 10
 #: One row, in the table that :func:`bench.setting.prepared` makes.
 COMMIT = "INSERT INTO bench_commit (id, value) VALUES ($1, $2)"
@@ -63,8 +63,8 @@ async def _commit(begin: float, until: float, dsn: str) -> int:
 
 
 def _rate(work: Callable[..., int], seconds: float, *arguments: Any) -> float:
-    """How often a second as many processes as the product has workers do something."""
-    # Processes of their own take a moment to come up, and make their keys.
+    """Return how often per second as many processes as the product has workers do something."""
+    # Separate processes need a moment to start and to make their keys.
     begin = time.time() + 1.5
     with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
         jobs = [pool.apply_async(work, (begin, begin + seconds, *arguments)) for _ in range(WORKERS)]
@@ -76,15 +76,15 @@ def _wait(begin: float) -> None:
 
 
 def signatures(seconds: float) -> float:
-    """RS256 signatures (RSA 2048) a second."""
+    """Return RS256 signatures (RSA 2048) per second."""
     return _rate(_signatures, seconds)
 
 
 def verifications(seconds: float, memory_cost: int, time_cost: int, parallelism: int) -> float:
-    """Argon2id verifications a second."""
+    """Return Argon2id verifications per second."""
     return _rate(_verifications, seconds, memory_cost, time_cost, parallelism)
 
 
 def commits(seconds: float, dsn: str) -> float:
-    """Durable commits of one row a second."""
+    """Return durable commits of one row per second."""
     return _rate(_commits, seconds, dsn)

@@ -1,4 +1,4 @@
-"""Load from wrk, which costs so little that the two cores are left to the server."""
+"""Load from wrk, which uses so little CPU that the cores are left to the server."""
 
 import shutil
 import subprocess
@@ -15,10 +15,10 @@ THREADS = 2
 
 
 class NoWrkError(Exception):
-    """The program that makes the load is missing: one sentence with its mend."""
+    """wrk, which makes the load, is not installed. The message says how to install it."""
 
     def __init__(self) -> None:
-        super().__init__("wrk is missing, which makes the load. On Debian and Ubuntu: apt install wrk")
+        super().__init__("wrk, which makes the load, is not installed. On Debian and Ubuntu: apt install wrk")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -36,12 +36,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What wrk saw.
+    """The result that wrk measured.
 
     Attributes:
-        refused: answers of 400 and above.
-        broken: connections that failed, and answers that did not come within two seconds.
-        p50, p99: latency in milliseconds.
+        refused: responses with a status of 400 or above.
+        broken: connections that failed, and responses that took longer than two seconds. p50, p99: latency in
+        milliseconds.
     """
 
     requests: int
@@ -53,14 +53,14 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def rate(self) -> float:
-        """Answers below 400 a second."""
+        """Responses below 400 per second."""
         return (self.requests - self.refused) / self.seconds
 
 
 def check() -> None:
     """
     Raises:
-        NoWrkError: it is not installed.
+        NoWrkError: wrk is not installed.
     """
     if shutil.which("wrk") is None:
         raise NoWrkError
@@ -76,11 +76,11 @@ def loading(
     once: bool = False,
     pause: float = 0,
 ) -> Iterator["subprocess.Popen[str]"]:
-    """Load for the length of a block, or until the seconds are over; :func:`result` reads what became of it.
+    """Make load for the duration of a block, or for the given seconds. :func:`result` returns its result.
 
     Args:
-        once: each request is sent once; when they are used up, the load ends.
-        pause: seconds that a connection waits on average between an answer and its next request.
+        once: send each request once, and end the load after the last one.
+        pause: average seconds between a response and the next request on a connection.
     """
     threads = min(THREADS, connections)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
@@ -97,7 +97,7 @@ def loading(
 
 
 def result(process: "subprocess.Popen[str]") -> Result:
-    """Wait for the end of a load."""
+    """Wait for the end of a load and return its result."""
     output, _ = process.communicate()
     lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
     if not lines:
@@ -106,10 +106,10 @@ def result(process: "subprocess.Popen[str]") -> Result:
 
 
 def load(url: str, requests: Iterable[Request], *, allow_refusals: bool = False, **options: object) -> Result:
-    """Load and wait for the end.
+    """Make load and return its result.
 
     Raises:
-        RuntimeError: requests failed that must not: a figure made of refusals would be none.
+        RuntimeError: requests failed, so that the figure would be meaningless.
     """
     with loading(url, requests, **options) as process:  # type: ignore[arg-type]
         found = result(process)

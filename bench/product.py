@@ -1,4 +1,4 @@
-"""The product as a team runs it: `idp serve` in production mode, on a PostgreSQL that commits durably."""
+"""The product in production mode: `idp serve` on a PostgreSQL with durable commits."""
 
 import asyncio
 import os
@@ -32,14 +32,14 @@ class Product:
     """A running `idp serve`.
 
     Attributes:
-        started_within: seconds from the start of the process to its first answer.
-        other_port: for a second one.
+        started_within: seconds from the start of the process to its first response.
+        other_port: the port for a second server.
     """
 
     def __init__(self, folder: Path, dsn: str, *, port: int, **settings: str) -> None:
         """
         Args:
-            folder: where its log goes.
+            folder: the folder of its log.
         """
         self.port, self.other_port = port, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -50,10 +50,10 @@ class Product:
             "IDP_ISSUER": self.issuer,
             "IDP_MASTER_KEY": os.environ["IDP_MASTER_KEY"],
             "IDP_WORKERS": str(WORKERS),
-            # The load comes from one machine but stands for many: each request names another address.
+            # The load comes from one machine but stands for many, so each request names another address.
             "IDP_TRUSTED_PROXIES": "127.0.0.0/8",
             "PYTHONPATH": str(Path(__file__).parents[1]),
-            # As installed, where it is compiled once and not at each start.
+            # As when installed, where it is compiled once and not at each start.
             "PYTHONDONTWRITEBYTECODE": "",
         }
         started = time.perf_counter()
@@ -71,7 +71,7 @@ class Product:
         deadline = started + START_WITHIN_SECONDS
         self._wait(lambda: self._answers(client), deadline)
         self.started_within = time.perf_counter() - started
-        # Connections made before a worker listens all go to the others.
+        # Connections made before a worker listens would all go to the others.
         self._wait(lambda: self._listeners() >= int(settings.get("IDP_WORKERS", WORKERS)), deadline)
 
     def _wait(self, condition: Callable[[], bool], deadline: float) -> None:
@@ -94,12 +94,12 @@ class Product:
 
     @property
     def workers(self) -> list[int]:
-        """The process ids of the workers."""
+        """Return the process ids of the workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [pid for pid in map(int, children) if "resource_tracker" not in _command(pid)]
 
     def memory(self) -> float:
-        """What the largest worker occupies, in MiB."""
+        """Return the memory of the largest worker, in MiB."""
         return max(_resident(pid) for pid in self.workers)
 
     def stop(self) -> None:
@@ -125,7 +125,7 @@ def _resident(pid: int) -> float:
 
 @contextmanager
 def running(folder: Path, dsn: str, *, port: int, **settings: str) -> Iterator[Product]:
-    """A product for the length of a block."""
+    """Run a server for the duration of a block."""
     product = Product(folder, dsn, port=port, **settings)
     try:
         yield product
@@ -134,12 +134,12 @@ def running(folder: Path, dsn: str, *, port: int, **settings: str) -> Iterator[P
 
 
 def run(measure: Callable[[int], Coroutine[Any, Any, None]]) -> None:
-    """What every command of the benchmark begins with. ``measure`` is told the port of the product."""
+    """Run a command of the benchmark. ``measure`` gets the port of the product."""
     try:
         load.check()
     except load.NoWrkError as error:
         sys.exit(str(error))
-    # Whoever is asked to stop stops what it started.
+    # A benchmark that is interrupted stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     port = free_port()
     set_up_environment(port)
@@ -147,13 +147,13 @@ def run(measure: Callable[[int], Coroutine[Any, Any, None]]) -> None:
 
 
 def set_up_environment(port: int) -> None:
-    """Have this process, which registers clients and people, know what the server will know."""
+    """Set the environment of the server in this process, which registers clients and users."""
     for name in [name for name in os.environ if name.startswith("IDP_")]:
         del os.environ[name]
     os.environ["IDP_MASTER_KEY"] = secrets.token_urlsafe(32)
     os.environ["IDP_ISSUER"] = f"http://localhost:{port}"
     from idp import settings
 
-    # Nor what a file beside this checkout says.
+    # Likewise for a file beside this checkout.
     settings.ENV_FILE = os.devnull
     settings.Settings.model_config["env_file"] = None

@@ -14,7 +14,7 @@ async def _measure(port: int) -> None:
 
     print("| replicas | client_credentials (tokens/s) | refresh_token (rotations/s) |\n| ---: | ---: | ---: |")
     async with prepared(port, SECONDS, 1) as bench:
-        # One issuer, whatever the port: as behind a load balancer.
+        # One issuer for all ports, as behind a load balancer.
         users = [user for user, _ in await sample.people(bench.enough)]
         for number in REPLICAS:
             with ExitStack() as stack:
@@ -36,7 +36,7 @@ async def _measure(port: int) -> None:
 
 
 def _together(replicas: list[product.Product], requests: list[list[load.Request]], *, once: bool) -> float:
-    """The sum of their rates under load at the same time."""
+    """Return the sum of their rates under concurrent load."""
     with ExitStack() as stack:
         running = [
             stack.enter_context(load.loading(replica.url, share, seconds=SECONDS, connections=16, once=once))

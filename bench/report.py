@@ -1,4 +1,4 @@
-"""The table, as text."""
+"""Prints the table."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ def _number(value: float) -> str:
 
 
 def show(figures: Sequence[Figure], *, heading: bool = False) -> None:
-    """Print figures, and below each what it is the worst of."""
+    """Print figures, each followed by its parts."""
     if heading:
         print("| figure | reached | limit | ratio | goal | met |")
         print("| --- | ---: | ---: | ---: | --- | --- |")

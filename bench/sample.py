@@ -1,4 +1,4 @@
-"""People, clients, codes and refresh tokens to measure with, made by the product's own code or in its tables."""
+"""Users, clients, codes and refresh tokens for the benchmarks, made by the product's code or inserted into tables."""
 
 import secrets
 from base64 import urlsafe_b64encode
@@ -31,10 +31,10 @@ AMR, ACR = ["pwd"], "1"
 
 
 class Sample:
-    """What the figures are measured with.
+    """The sample data.
 
     Attributes:
-        client_id, authorization: a confidential client, and the header by which it proves that.
+        client_id, authorization: a confidential client, and its Authorization header.
     """
 
     def __init__(self, client_id: str, secret: str) -> None:
@@ -64,13 +64,13 @@ async def prepare() -> Sample:
 
 
 async def copy(table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert many rows at once."""
+    """Insert many rows with COPY."""
     assert engine.pool is not None
     await engine.pool.copy_records_to_table(table, records=rows, columns=columns.split())
 
 
 async def people(number: int) -> list[tuple[UUID, str]]:
-    """New users, all with :data:`PASSWORD`: their ids and addresses."""
+    """Create users, all with :data:`PASSWORD`. Returns their ids and addresses."""
     password_hash = await hash_password(PASSWORD)
     made = [(ids.uuid7(), f"{secrets.token_hex(8)}@example.com") for _ in range(number)]
     columns = """
@@ -104,7 +104,7 @@ async def _sessions(users: Sequence[UUID]) -> list[UUID]:
 
 
 async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
-    """A redemption for each user."""
+    """Return a redemption for each user."""
     now, tokens = clock.now(), [ids.random_token() for _ in users]
     columns = """
         code_hash family_id client_id user_id session_id redirect_uri code_challenge nonce
@@ -125,7 +125,7 @@ async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
 
 
 async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]:
-    """A rotation for each user."""
+    """Return a rotation for each user."""
     now, families = clock.now(), [ids.uuid7() for _ in users]
     made = [new_refresh_token(family) for family in families]
     columns = """
@@ -150,7 +150,7 @@ async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]
 
 
 async def sign_ins(issuer: str, emails: Sequence[str]) -> list[Request]:
-    """The POST of the password form for each address, each in a sign-in and from a host of its own."""
+    """Return the POST of the password form for each address, each in a separate sign-in flow and from another host."""
     now, keys = clock.now(), [BrowserKey.new() for _ in emails]
     bindings = [key.bind() for key in keys]
     columns = "id browser_hash return_to login_hint acr required_acr done turn created_at expires_at"

@@ -1,4 +1,4 @@
-"""Where figures are measured: a PostgreSQL of its own, clients and keys, and the product on it."""
+"""The environment of the benchmarks: a separate PostgreSQL, clients and keys, and the product on it."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from idp.keys import lifecycle, root_key
 from idp.keys.key_set import key_set
 from idp.oauth.clients.registry import registry
 
-#: As an operator sets PostgreSQL up for a machine with a few GiB. Commits are durable, as everywhere.
+#: PostgreSQL as configured for a machine with a few GiB. Commits are durable.
 POSTGRES = {
     "shared_buffers": "512MB",
     "max_wal_size": "4GB",
@@ -28,10 +28,10 @@ POOL = 4
 
 @asynccontextmanager
 async def prepared(port: int, seconds: float, rounds: int) -> AsyncIterator[Bench]:
-    """All that a figure needs, for the length of a block.
+    """Prepare everything that a figure needs, for the duration of a block.
 
     Args:
-        port: of the product, as :func:`bench.product.run` gives it.
+        port: the port of the product, from :func:`bench.product.run`.
     """
     with tempfile.TemporaryDirectory(prefix="idp-bench-") as name:
         folder = Path(name)
@@ -46,9 +46,9 @@ async def prepared(port: int, seconds: float, rounds: int) -> AsyncIterator[Benc
 
 @asynccontextmanager
 async def beside(bench: Bench) -> AsyncIterator[Bench]:
-    """Another product, on an empty database of the same PostgreSQL, to measure in turn with the first one.
+    """Run another server on an empty database of the same PostgreSQL, to measure in turn with the first one.
 
-    Before each measurement, :func:`turn_to` the one that is measured.
+    Call :func:`turn_to` before each measurement.
     """
     await engine.execute("CREATE DATABASE bench_empty")
     dsn = urlsplit(bench.dsn)._replace(path="/bench_empty").geturl()
@@ -61,7 +61,7 @@ async def beside(bench: Bench) -> AsyncIterator[Bench]:
 
 
 async def turn_to(bench: Bench) -> None:
-    """Have what is made from now on be made for this product."""
+    """Use the database of this product from now on."""
     await _connect(bench.dsn)
     await root_key.unlock()
 

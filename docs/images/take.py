@@ -35,7 +35,7 @@ async def _demo(page: Page, server: Server, password: str, scheme: str) -> None:
 
 
 async def _account(page: Page, server: Server, scheme: str) -> None:
-    """With everything that protects an account; what the first scheme set up, the second one finds."""
+    """Take the account pages with every credential. The second colour scheme finds those of the first."""
     await page.goto(f"{server.issuer}/account/totp")
     if await page.locator("#totp-confirm").count():
         await page.click("summary")
@@ -48,7 +48,7 @@ async def _account(page: Page, server: Server, scheme: str) -> None:
 
 
 async def _phone(page: Page, server: Server, password: str, scheme: str) -> None:
-    """The steps of a sign-in."""
+    """Take the steps of a sign-in on a phone."""
     await page.goto(f"{server.issuer}/login")
     await page.click("#register")
     await page.fill("#username", "ada@example.com")
@@ -79,7 +79,7 @@ async def _set_up(page: Page, link: str) -> str:
 
 
 async def _console(page: Page, server: Server, scheme: str) -> None:
-    """What the demo left behind, seen by an admin."""
+    """Take the console with the data that the demo left."""
     await page.goto(f"{server.issuer}/admin/keys/rotate")
     if await page.locator("#confirm").count():
         await page.click("#confirm")
@@ -99,7 +99,7 @@ async def _console(page: Page, server: Server, scheme: str) -> None:
 
 
 async def _take_all(server: Server, password: str) -> None:
-    """First all that a password is enough for, then what is shown to whoever has a second factor."""
+    """Take the pages that need a password only, then those that need a second factor."""
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         contexts = {

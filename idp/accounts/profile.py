@@ -139,7 +139,7 @@ def _message(name: str) -> str:
         "locale": _("The language must look like en or pt-BR."),
         "phone_number": _("The phone number must begin with + and the country, such as +44 20 7946 0000."),
     }
-    return special.get(name) or _("That is too long, or has signs that cannot be shown.")
+    return special.get(name) or _("The value is too long, or contains characters that cannot be shown.")
 
 
 def _validate_address(entered: Mapping[str, str]) -> dict[str, str]:
@@ -147,7 +147,9 @@ def _validate_address(entered: Mapping[str, str]) -> dict[str, str]:
     for name in ADDRESS_MEMBERS:
         text = entered.get(f"address.{name}", "").replace("\r\n", "\n").strip()
         if len(text) > MAX_ADDRESS_LENGTH or not text.replace("\n", "").isprintable():
-            raise InvalidProfileError(f"address.{name}", _("That is too long, or has signs that cannot be shown."))
+            raise InvalidProfileError(
+                f"address.{name}", _("The value is too long, or contains characters that cannot be shown.")
+            )
         if text:
             members[name] = text
     return members

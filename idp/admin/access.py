@@ -60,10 +60,10 @@ async def hold_roles(caller: Caller) -> None:
     """Check that a user still has these roles and lock them until the end of the transaction.
 
     Raises:
-        PermissionDeniedError: a role was revoked meanwhile.
+        PermissionDeniedError: a role has been revoked.
     """
     if not caller.roles <= set(await accounts.lock_roles(caller.user_id)):
-        raise PermissionDeniedError("Your role was taken meanwhile.")
+        raise PermissionDeniedError("Your role has been revoked.")
 
 
 async def hold_client(caller: Caller) -> bool:
@@ -144,4 +144,4 @@ def check_scope(caller: Caller, scopes: Iterable[str]) -> None:
 
 def _owners_only(caller: Caller) -> None:
     if not caller.owner:
-        raise PermissionDeniedError("Only an owner may do this to a client that can administrate.")
+        raise PermissionDeniedError("Only an owner may do this to a client with access to the admin API.")

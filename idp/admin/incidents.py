@@ -138,14 +138,14 @@ async def contain_key(kid: str) -> Report:
     # Not the expiry of its last token: the holder of a stolen key can sign tokens of any lifetime.
     usable = [
         StillUsable(
-            "What it signed or will sign, until the service fetches the JWKS again"
+            "Tokens signed with it, until the service fetches the JWKS again"
             + (f", which it does every {server.period:.0f} s" if server.period else ""),
             [server.identifier],
             None,
         )
         for server in revoked.services
     ]
-    usable.append(StillUsable("ID tokens that it signed, until an application fetches the JWKS again", [], None))
+    usable.append(StillUsable("ID tokens signed with it, until an application fetches the JWKS again", [], None))
     return Report("key", kid, {"keys": 1}, usable)
 
 
@@ -181,15 +181,15 @@ def _tokens(resources: list[str]) -> list[StillUsable]:
         resources: the known audiences. An empty name stands for this server, which checks revocation itself.
     """
     now = clock.now()
-    where = sorted({resource for resource in resources if resource}) or ["services that validate by themselves"]
+    where = sorted({resource for resource in resources if resource}) or ["services that validate offline"]
     return [
         StillUsable(
-            "Access tokens, at services that do not ask us",
+            "Access tokens, at services that validate offline",
             where,
             now + timedelta(seconds=settings().access_token_lifetime),
         ),
         StillUsable(
-            "ID tokens, at applications that have them", [], now + timedelta(seconds=settings().id_token_lifetime)
+            "ID tokens, at applications that received them", [], now + timedelta(seconds=settings().id_token_lifetime)
         ),
     ]
 
@@ -197,4 +197,4 @@ def _tokens(resources: list[str]) -> list[StillUsable]:
 def _own_sessions(applications: list[str]) -> list[StillUsable]:
     if not applications:
         return []
-    return [StillUsable("Sessions of applications, which they keep themselves", applications, None)]
+    return [StillUsable("The applications' own sessions", applications, None)]

@@ -64,8 +64,8 @@ _SHARED = (
 
 #: What the report asks the operator to check, because the database cannot know it.
 TO_CHECK = (
-    "users and clients that were disabled or deleted since then: they are there again, and enabled",
-    "admin roles that were taken away",
+    "users and clients that were disabled or deleted since then: they exist again and are enabled",
+    "admin roles that were revoked",
     "passwords, addresses, passkeys and authenticator apps that were changed or removed: the old ones work again",
     "client secrets and settings of clients, services and upstream providers that were changed",
     "consents that were withdrawn, and recovery codes that were used",
@@ -129,7 +129,7 @@ async def check(*, thoroughly: bool = False) -> Report | None:
 
 async def _go_on() -> None:
     """Advance the position and write the mark, unless another live database owns the mark."""
-    # The mark is read first: the database is at least as far as any mark that it wrote.
+    # Read the mark first: the database is never behind a mark that it wrote.
     known = await restore_detection.keeper.known()
     found = await restore_detection.advance()
     if restore_detection.is_beside(found, known):
@@ -197,8 +197,8 @@ def summary(report: Report) -> str:
     keys = f" {len(report.keys)} signing keys were revoked." if report.keys else ""
     return (
         f"This database is a backup: what happened after {since} is not in it."
-        f" Everybody was signed out, and every code, token, link and invitation of before was withdrawn.{keys}"
-        " See 'Restore' in docs/operations.md for what to look after."
+        f" All users were signed out, and all earlier codes, tokens, links and invitations were revoked.{keys}"
+        " See 'Restore' in docs/operations.md for what to check."
     )
 
 

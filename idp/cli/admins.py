@@ -43,7 +43,7 @@ async def list_admins(as_json: bool) -> None:
 
 @admins.command()
 @click.argument("email")
-@click.option("--role", type=ROLES, default="owner", show_default=True, help="What they may do.")
+@click.option("--role", type=ROLES, default="owner", show_default=True, help="The role.")
 @with_database
 async def add(email: str, role: str) -> None:
     """Give a user a role. The first role given disables the set-up link in the log."""
@@ -58,7 +58,7 @@ async def add(email: str, role: str) -> None:
 
 @admins.command()
 @click.argument("email")
-@click.option("--role", type=ROLES, required=True, help="The role to take.")
+@click.option("--role", type=ROLES, required=True, help="The role to revoke.")
 @with_database
 async def remove(email: str, role: str) -> None:
     """Remove a role from a user. The last owner cannot be removed."""

@@ -33,9 +33,9 @@ def _filters(command: Any) -> Any:
         click.option("--session", "session_id", type=click.UUID, help="Only of this session."),
         click.option("--client", "client_id", help="Only of this client."),
         click.option("--user", "user_id", type=click.UUID, help="Only of this user."),
-        click.option("--actor", help="Only by this actor, as user:ID, client:ID or cli:NAME."),
+        click.option("--actor", help="Only by this actor, such as user:ID, client:ID or cli:NAME."),
         click.option("--outcome", type=click.Choice(["success", "failure", "denied"]), help="Only with this outcome."),
-        click.option("--event", help="Only of this kind, as sign_in."),
+        click.option("--event", help="Only of this kind, such as sign_in."),
         click.option("--until", type=TIME, help="Only before this time (UTC)."),
         click.option("--since", type=TIME, help="Only from this time on (UTC)."),
     ):
@@ -56,7 +56,9 @@ def _given(filters: dict[str, Any]) -> dict[str, str]:
 
 @audit.command("list")
 @_filters
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="So many at the most.")
+@click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Maximum number of events."
+)
 @json_option
 @with_database
 async def list_events(
@@ -151,9 +153,9 @@ def _tell(report: Any, outside: int) -> None:
     if report.deleted_to:
         click.echo(f"Rows 1 to {report.deleted_to} were deleted by age (IDP_AUDIT_RETENTION).")
     if not outside:
-        click.echo("Whether the end was cut off, only checkpoints kept outside can tell: --checkpoints FILE.")
+        click.echo("To detect whether the end was cut off, compare with checkpoints kept outside: --checkpoints FILE.")
     if report.intact:
-        click.echo("The trail is as it was written.")
+        click.echo("The trail is unchanged.")
         return
     print_table(
         ("What", "Checkpoint", "Row", "Id", "Time", "Changed", "Was row"),
@@ -163,7 +165,7 @@ def _tell(report: Any, outside: int) -> None:
             for p in report.problems
         ],
     )  # fmt: skip
-    click.echo(f"The trail is NOT as it was written: {report.number_of_problems} problems.")
+    click.echo(f"The trail has been CHANGED: {report.number_of_problems} problems.")
 
 
 def _range(first: int | None, last: int | None) -> str:

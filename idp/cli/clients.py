@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def clients() -> None:
-    """The applications that people sign in to."""
+    """The applications that users sign in to."""
 
 
 #: Client metadata that `create` and `update` accept.
@@ -25,19 +25,19 @@ _METADATA = together(
     click.option(
         "--auth-method", "token_endpoint_auth_method",
         type=click.Choice(AUTH_METHODS),
-        help="How it authenticates. With none it keeps no secret.",
+        help="How it authenticates. With none it has no secret.",
     ),
     click.option(
         "--strict-auth-method/--any-auth-method", "strict_auth_method", default=None,
-        help="Whether its secret is accepted by that method only, or by client_secret_basic and client_secret_post.",
+        help="Whether its secret is accepted by that method only, or both in the header and in the body.",
     ),
-    click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where people return to. May be repeated."),
+    click.option("--redirect-uri", "redirect_uris", multiple=True, help="Redirect URI. May be repeated."),
     click.option(
         "--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True,
-        help="Where people return to after signing out. May be repeated.",
+        help="Post-logout redirect URI. May be repeated.",
     ),
-    click.option("--scope", help="The scopes that it may ask for, separated by spaces."),
-    click.option("--grant-type", "grant_types", multiple=True, help="In place of those of its type. May be repeated."),
+    click.option("--scope", help="The scopes that it may request, separated by spaces."),
+    click.option("--grant-type", "grant_types", multiple=True, help="Instead of those of its type. May be repeated."),
     click.option(
         "--id-token-alg", "id_token_signed_response_alg", type=SIGNING_ALGORITHM,
         help="Algorithm that signs its ID tokens.",
@@ -48,7 +48,7 @@ _METADATA = together(
     click.option("--tos-uri", help="Its terms of service."),
     click.option(
         "--skip-consent/--ask-consent", default=None,
-        help="Whether people are asked first. Skip it for an application of your own.",
+        help="Whether to skip the consent page, for your own application.",
     ),
     click.option(
         "--acr", "default_acr_values", multiple=True, type=click.Choice(["1", "2", "phr", ""]), metavar="[1|2|phr]",
@@ -56,36 +56,36 @@ _METADATA = together(
     ),
     click.option(
         "--upstream", "upstreams", multiple=True,
-        help="A provider that its people may sign in with. May be repeated; without it, all of them.",
+        help="An upstream that its users may sign in with. May be repeated. Default: all.",
     ),
     click.option(
         "--authorization-challenge/--no-authorization-challenge", default=None,
-        help="An app of your own that asks for passwords and codes itself, at the challenge endpoint.",
+        help="Your own app, with its own sign-in screens, at the challenge endpoint.",
     ),
     click.option(
         "--single-session/--many-sessions", default=None,
-        help="Whether a new sign-in ends the user's earlier ones at it.",
+        help="Whether a new sign-in ends the user's earlier ones at this client.",
     ),
     click.option(
         "--refresh-token-cookie/--no-refresh-token-cookie", default=None,
-        help="Its refresh token comes in a cookie that no script can read.",
+        help="Its refresh token is delivered in a cookie that no script can read.",
     ),
     click.option(
         "--pkce/--no-pkce", "require_pkce", default=None,
-        help="Whether it must use PKCE, as by default. Without, for a client with a secret whose library sends none.",
+        help="Whether it must use PKCE (default). Off only for a client with a secret whose library sends none.",
     ),
     click.option(
         "--scope-claims-in-id-token/--no-scope-claims-in-id-token", default=None,
-        help="Whether ID tokens carry name, email and the like, for libraries that never ask userinfo.",
+        help="Whether ID tokens contain the claims of the scopes, for libraries that never call userinfo.",
     ),
 )  # fmt: skip
 
 
 @clients.command()
-@click.option("--name", "client_name", required=True, help="What pages call it.")
+@click.option("--name", "client_name", required=True, help="The name that pages show.")
 @click.option(
     "--type", "kind", type=click.Choice(list(KINDS)), default="web", show_default=True,
-    help="web: it has a server; spa: it runs in a browser; native: on a phone or desktop; service: without people.",
+    help="web: has a server; spa: runs in a browser; native: on a phone or desktop; service: without users.",
 )  # fmt: skip
 @_METADATA
 @click.option("--id", "client_id", help="A client_id of your choice.")
@@ -102,7 +102,7 @@ async def create(*, kind: str, client_id: str | None, as_json: bool, **options: 
 
 @clients.command()
 @click.argument("client_id")
-@click.option("--name", "client_name", help="What pages call it.")
+@click.option("--name", "client_name", help="The name that pages show.")
 @_METADATA
 @json_option
 @with_database
@@ -115,7 +115,7 @@ async def update(client_id: str, as_json: bool, **options: Any) -> None:
 
     changes = _metadata(options)
     if not changes:
-        raise click.UsageError("Name what is to change.")
+        raise click.UsageError("Name at least one option to change.")
     client = await update_client(client_id, **changes)
     await _show(client_id, as_json)
     if not client.public and client.client_secret_hash is None:
@@ -215,18 +215,18 @@ async def rotate_client_secret(client_id: str, as_json: bool) -> None:
 @clients.command("not-before")
 @click.argument("client_id", required=False)
 @click.option("--all", "everybody", is_flag=True, help="Of all clients.")
-@click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S"]), help="A moment in UTC; by default now.")
+@click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S"]), help="A time in UTC; by default now.")
 @with_database
 async def not_before(client_id: str | None, everybody: bool, at: datetime | None) -> None:
-    """Reject tokens issued to a client before a time. The time can only move forward."""
+    """Reject a client's tokens of before a time. The time can only move forward."""
     from idp import clock
     from idp.oauth.clients.service import set_not_before
 
     if everybody == (client_id is not None):
-        raise click.UsageError("Name a client, or say --all.")
+        raise click.UsageError("Name a client, or use --all.")
     moment = at.replace(tzinfo=UTC) if at else clock.now()
     await set_not_before(client_id, moment)
-    click.echo(f"What was issued to {client_id or 'any client'} before {text(moment)} counts no more.")
+    click.echo(f"Tokens issued to {client_id or 'any client'} before {text(moment)} are rejected.")
 
 
 @clients.command("admin-role")
@@ -243,7 +243,7 @@ async def admin_role(client_id: str, role: str) -> None:
 
 @clients.command()
 @click.argument("client_id")
-@click.confirmation_option(prompt="All that was issued to it ends. Delete it?")
+@click.confirmation_option(prompt="All its tokens and consents end. Delete it?")
 @with_database
 async def delete(client_id: str) -> None:
     """Delete a client and everything issued to it."""
@@ -263,7 +263,7 @@ async def _tell(client_id: str, done: bool, did: str, nothing: str) -> None:
 
 
 def _plain(client: "StoredClient") -> dict[str, Any]:
-    """The fields of a client without the hash of its secret, its id first."""
+    """Return the fields of a client without the hash of its secret, its id first."""
     import msgspec
 
     fields = msgspec.structs.asdict(client)
@@ -277,4 +277,4 @@ def _print_secret(shown: dict[str, str], as_json: bool) -> None:
         return
     print_details(shown)
     if "client_secret" in shown:
-        click.echo("The secret is shown only now. Nobody can look it up later.", err=True)
+        click.echo("The secret is shown only now. It cannot be shown again.", err=True)

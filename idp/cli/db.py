@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def db() -> None:
-    """Bring the database up to date."""
+    """Migrations, and recovery after a restored backup."""
 
 
 @db.command()
@@ -40,8 +40,12 @@ async def _upgrade() -> list[str]:
 
 
 @db.command()
-@click.option("--keep-keys", is_flag=True, help="The signing keys stay: none was revoked since the backup was made.")
-@click.confirmation_option(prompt="Everybody is signed out, and everything that was given is withdrawn. Go on?")
+@click.option(
+    "--keep-keys", is_flag=True, help="Keep the signing keys, because none was revoked since the backup was made."
+)
+@click.confirmation_option(
+    prompt="All users are signed out, and all codes, tokens, links and invitations are revoked. Continue?"
+)
 @json_option
 @with_database
 async def restored(keep_keys: bool, as_json: bool) -> None:

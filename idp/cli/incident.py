@@ -23,7 +23,9 @@ def revoke() -> None:
     """End all sessions, tokens and consents that came from it, at once."""
 
 
-_keep = click.option("--keep-enabled", is_flag=True, help="Do not disable it: it can be used again at once.")
+_keep = click.option(
+    "--keep-enabled", is_flag=True, help="Do not disable it, so that it can be used again immediately."
+)
 _confirm = click.confirmation_option(prompt="All of its sessions, tokens and consents end now. Continue?")
 
 
@@ -88,4 +90,4 @@ def _print(report: "Report", as_json: bool) -> None:
         until = f"until {text(usable.until)}" if usable.until else "until they expire"
         click.echo(f"Still usable, {until}: {usable.what}." + "".join(f"\n  {place}" for place in usable.where))
     if not report.still_usable:
-        click.echo("Nothing of it is usable any more.")
+        click.echo("Nothing of it is usable.")

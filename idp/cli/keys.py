@@ -25,7 +25,7 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--if-missing", is_flag=True, help="Leave one that exists, without an error.")
+@click.option("--if-missing", is_flag=True, help="Keep an existing one, without an error.")
 def init(if_missing: bool) -> None:
     """Create the master key, which encrypts the secrets in the database.
 
@@ -64,7 +64,7 @@ async def list_keys(as_json: bool) -> None:
 def _waits(deadline_at: object) -> str:
     from idp.cli.output import text
 
-    return f"when all have seen it, or {text(deadline_at)}" if deadline_at else "when all have seen it"
+    return f"when all have fetched it, or {text(deadline_at)}" if deadline_at else "when all have fetched it"
 
 
 @keys.command(cls=KeyCommand)
@@ -145,7 +145,9 @@ async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> N
         click.echo(f"The {alg} key {kid} is active.")
         return
     waits = await propagation.unseen(kid)
-    click.echo(f"The {alg} key {kid} is published. It signs when all have seen it" + ("." if hold else ", or later."))
+    click.echo(
+        f"The {alg} key {kid} is published. It signs when all have fetched it" + ("." if hold else ", or later.")
+    )
     for identifier in waits:
         click.echo(f"It waits for {identifier}.")
 
@@ -161,7 +163,7 @@ async def activate(kid: str) -> None:
     await lifecycle.activate(kid, unseen=tuple(unseen))
     click.echo(f"The key {kid} is active.")
     for identifier in unseen:
-        click.echo(f"{identifier} was not seen fetching it.", err=True)
+        click.echo(f"{identifier} has not fetched it.", err=True)
 
 
 @keys.command(cls=KeyCommand)
@@ -223,7 +225,7 @@ async def import_key(file: IO[bytes], alg: str, hold: bool, deadline: int) -> No
 
     key = jose.from_file(file.read(), alg)
     kid = await lifecycle.publish(key, deadline=None if hold else deadline)
-    click.echo(f"The {alg} key {kid} is published. It signs when all have seen it.")
+    click.echo(f"The {alg} key {kid} is published. It signs when all have fetched it.")
 
 
 @keys.command(cls=KeyCommand)

@@ -52,4 +52,4 @@ async def retry(id: UUID) -> None:
 
     if not await repository.retry(id):
         raise MailNotDeferredError
-    click.echo("The message is tried again at once, where a server runs.")
+    click.echo("A running server tries the message again immediately.")

@@ -11,17 +11,17 @@ from idp import __version__
 #: Every command: its help line and its location. Importing all of them would make `idp --help` slow.
 COMMANDS = {
     "serve": ("Run the server.", "idp.cli.serve:serve"),
-    "db": ("Bring the database up to date.", "idp.cli.db:db"),
+    "db": ("Migrations, and recovery after a restored backup.", "idp.cli.db:db"),
     "keys": ("The master key and the signing keys.", "idp.cli.keys:keys"),
-    "clients": ("The applications that people sign in to.", "idp.cli.clients:clients"),
+    "clients": ("The applications that users sign in to.", "idp.cli.clients:clients"),
     "resources": ("The services that accept our access tokens.", "idp.cli.resources:resources"),
-    "upstreams": ("The providers that people may sign in with.", "idp.cli.upstreams:upstreams"),
+    "upstreams": ("The upstream providers that users may sign in with.", "idp.cli.upstreams:upstreams"),
     "mail": ("The messages in the outbox.", "idp.cli.mail:mail"),
-    "users": ("The people who sign in.", "idp.cli.users:users"),
+    "users": ("The users.", "idp.cli.users:users"),
     "audit": ("List, export and verify the audit trail.", "idp.cli.audit:audit"),
     "admins": ("The administrators of this server and their roles.", "idp.cli.admins:admins"),
     "incident": ("Respond to a compromised user, client, key or upstream.", "idp.cli.incident:incident"),
-    "settings": ("Every setting, its value and what it means.", "idp.cli.settings:show_settings"),
+    "settings": ("Every setting with its value and meaning.", "idp.cli.settings:show_settings"),
 }
 
 #: Older names of commands. They work, and the help does not list them.
@@ -35,7 +35,7 @@ class Commands(click.RichGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The name and help of a command, which is all that help and completion need."""
+        """Return the name and help of a command, which is all that help and completion need."""
         command = (COMMANDS | ALIASES).get(cmd_name)
         return click.RichCommand(name=cmd_name, help=command[0]) if command else None
 
@@ -62,7 +62,7 @@ class Commands(click.RichGroup):
 
 
 def sentence(error: Exception) -> str:
-    """The text for the person. The errors of our own tree are plain sentences; others were not foreseen."""
+    """Return the text of an error. The errors of our own tree are plain sentences; others are unexpected."""
     from idp.errors import IdpError
     from idp.infra.db.outages import outage
 
@@ -72,16 +72,16 @@ def sentence(error: Exception) -> str:
     if (found := outage(error)) is not None:
         return f"{found.words}."
     reason = str(error).partition("\n")[0]
-    return f"Something unexpected happened ({type(error).__name__}: {reason}). To see where, run: idp --debug …"
+    return f"Unexpected error ({type(error).__name__}: {reason}). For the traceback, run: idp --debug …"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="idp")
-@click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
     """An OAuth 2.0 and OpenID Connect identity provider."""
 
 
 def main() -> None:
-    """Run the command of this process's arguments."""
+    """Run the command with the arguments of this process."""
     cli(prog_name="idp")

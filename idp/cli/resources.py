@@ -24,7 +24,7 @@ _METADATA = together(
     ),
     click.option(
         "--token-type", "access_token_type", type=click.Choice(["at+jwt", "JWT"]),
-        help="The typ of its access tokens: at+jwt (RFC 9068), or JWT where its validator refuses that.",
+        help="The typ of its access tokens: at+jwt (RFC 9068), or JWT if its validator refuses that.",
     ),
     click.option("--client-id", help="The client that introspects tokens for it."),
     click.option(
@@ -32,15 +32,15 @@ _METADATA = together(
     ),
     click.option(
         "--network", "networks", multiple=True,
-        help="Where it fetches the common JWKS URL from, as 10.1.0.0/16. May be repeated.",
+        help="Network from which it fetches the common JWKS URL, such as 10.1.0.0/16. May be repeated.",
     ),
-    click.option("--user-agent", help="How its User-Agent begins there."),
+    click.option("--user-agent", help="Beginning of its User-Agent."),
 )  # fmt: skip
 
 
 @resources.command()
 @click.argument("identifier")
-@click.option("--name", required=True, help="What the consent page calls it.")
+@click.option("--name", required=True, help="The name that the consent page shows.")
 @_METADATA
 @json_option
 @with_database
@@ -56,7 +56,7 @@ async def create(*, identifier: str, name: str, as_json: bool, **options: Any) -
 
 @resources.command()
 @click.argument("identifier")
-@click.option("--name", help="What the consent page calls it.")
+@click.option("--name", help="The name that the consent page shows.")
 @_METADATA
 @json_option
 @with_database
@@ -69,7 +69,7 @@ async def update(*, identifier: str, as_json: bool, **options: Any) -> None:
 
     changes = _metadata(options)
     if not changes:
-        raise click.UsageError("Name what is to change.")
+        raise click.UsageError("Name at least one option to change.")
     _print(await update_resource_server(identifier, **changes), as_json)
 
 
@@ -118,7 +118,7 @@ async def list_resources(as_json: bool) -> None:
 
 @resources.command()
 @click.argument("identifier")
-@click.confirmation_option(prompt="Tokens for it are not issued any more. Delete it?")
+@click.confirmation_option(prompt="Tokens for it are no longer issued. Delete it?")
 @with_database
 async def delete(identifier: str) -> None:
     """Delete a resource server."""

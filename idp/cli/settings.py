@@ -21,7 +21,7 @@ This page is made by `idp settings --markdown`.
 @click.option("--markdown", is_flag=True, help="Print the page docs/settings.md.")
 @json_option
 def show_settings(markdown: bool, as_json: bool) -> None:
-    """Every setting, its value and what it means. Secrets are masked."""
+    """Every setting with its value and meaning. Secrets are masked."""
     rows = _rows()
     if markdown:
         click.echo(_MARKDOWN_HEAD + "\n".join(map(_markdown_row, rows)))

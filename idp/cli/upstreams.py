@@ -11,7 +11,7 @@ from idp.cli.output import json_option, print_details, print_json, print_table
 
 @click.group()
 def upstreams() -> None:
-    """The providers that people may sign in with."""
+    """The upstream providers that users may sign in with."""
 
 
 def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
@@ -24,30 +24,30 @@ def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, .
 
 #: Upstream configuration that `add` and `update` accept.
 _CONFIGURATION = together(
-    click.option("--name", help="The label of its button."),
+    click.option("--name", help="The text of its button."),
     click.option(
         "--client-secret-file", type=click.File(),
-        help="Our secret there, or Apple's private key as PEM; - for the standard input.",
+        help="File with the client secret, or with Apple's private key as PEM; - for standard input.",
     ),
-    click.option("--scope", help="The scopes to ask it for, separated by spaces."),
-    click.option("--trust-email/--no-trust-email", default=None, help="Whether its email_verified counts."),
+    click.option("--scope", help="The scopes to request, separated by spaces."),
+    click.option("--trust-email/--no-trust-email", default=None, help="Whether to trust its email_verified."),
     click.option(
         "--creates-accounts/--no-creates-accounts", default=None,
-        help="Whether a person whom nobody knows gets an account. By default as IDP_REGISTRATION says.",
+        help="Whether unknown users get an account. By default as IDP_REGISTRATION says.",
     ),
     click.option(
         "--require", "required_claims", multiple=True, callback=_pairs,
-        help="A claim that people must have, as hd=example.com or groups=staff,admins. May be repeated.",
+        help="A required claim, such as hd=example.com or groups=staff,admins. May be repeated.",
     ),
-    click.option("--organization", "organizations", multiple=True, help="Of GitHub; one of them must be theirs."),
+    click.option("--organization", "organizations", multiple=True, help="GitHub organization that users must be in."),
     click.option(
         "--claim", "claims", multiple=True, callback=_pairs,
-        help="Which of its claims becomes which of ours, as given_name=profile.first. May be repeated.",
+        help="Mapping of our claim to one of the provider, such as given_name=profile.first. May be repeated.",
     ),
-    click.option("--mfa-acr", help="The acr by which it says that there were two factors."),
-    click.option("--keep-tokens/--no-keep-tokens", default=None, help="Whether its tokens are kept, sealed."),
-    click.option("--logout/--no-logout", default=None, help="Whether signing out here goes on there."),
-    click.option("--option", "options", multiple=True, callback=_pairs, help="What only its kind knows: team_id=X."),
+    click.option("--mfa-acr", help="The acr of a sign-in with two factors."),
+    click.option("--keep-tokens/--no-keep-tokens", default=None, help="Whether to keep its tokens, encrypted."),
+    click.option("--logout/--no-logout", default=None, help="Whether signing out here signs out there too."),
+    click.option("--option", "options", multiple=True, callback=_pairs, help="An option of its kind: team_id=X."),
 )  # fmt: skip
 
 
@@ -61,10 +61,12 @@ def _configuration(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @upstreams.command()
-@click.option("--kind", default="oidc", show_default=True, help="google, github, microsoft, apple, or any: oidc.")
-@click.option("--id", "id", help="How it is called in URLs. By default as its kind.")
-@click.option("--issuer", help="Its issuer; for GitHub of one's own, its address.")
-@click.option("--client-id", required=True, help="Our client id there.")
+@click.option(
+    "--kind", default="oidc", show_default=True, help="google, github, microsoft, apple, or oidc for any other."
+)
+@click.option("--id", "id", help="Its id in URLs. By default its kind.")
+@click.option("--issuer", help="Its issuer; for GitHub Enterprise Server, its URL.")
+@click.option("--client-id", required=True, help="The client id at the provider.")
 @_CONFIGURATION
 @json_option
 @with_database
@@ -91,7 +93,7 @@ async def add(*, as_json: bool, **values: Any) -> None:
 
 @upstreams.command()
 @click.argument("upstream_id", metavar="ID")
-@click.option("--client-id", help="Our client id there.")
+@click.option("--client-id", help="The client id at the provider.")
 @_CONFIGURATION
 @json_option
 @with_database
@@ -106,7 +108,7 @@ async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
 
     changes = _configuration(values)
     if not changes:
-        raise click.UsageError("Name what is to change.")
+        raise click.UsageError("Name at least one option to change.")
     upstream = await known.update(upstream_id, **changes)
     if upstream is None:
         raise InvalidUpstreamError(f"There is no upstream {upstream_id} that was added.")
@@ -118,7 +120,7 @@ async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
 
 @upstreams.command()
 @click.argument("upstream_id", metavar="ID")
-@click.confirmation_option(prompt="Nobody can sign in with it any more. Delete it?")
+@click.confirmation_option(prompt="Users can no longer sign in with it. Delete it?")
 @with_database
 async def delete(upstream_id: str) -> None:
     """Delete a provider. The linked identities are kept in case it is added again."""
@@ -152,7 +154,7 @@ async def list_upstreams(as_json: bool) -> None:
 @click.argument("upstream_id", metavar="ID")
 @with_database
 async def test(upstream_id: str) -> None:
-    """Check the provider's metadata and keys, as far as possible without a user."""
+    """Check the provider's metadata and keys, without a user's sign-in."""
     from idp.federation import providers
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError

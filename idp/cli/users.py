@@ -31,7 +31,7 @@ class UnknownUserError(NotFoundError):
 
 @click.group()
 def users() -> None:
-    """The people who sign in."""
+    """The users."""
 
 
 users.add_command(import_command)
@@ -103,7 +103,7 @@ async def create(
 
 
 @users.command("list")
-@click.option("--limit", default=100, show_default=True, help="List no more than so many.")
+@click.option("--limit", default=100, show_default=True, help="Maximum number of users.")
 @json_option
 @with_database
 async def list_users(limit: int, as_json: bool) -> None:

@@ -27,7 +27,7 @@ class UnknownFormatError(OperatorError):
     """The format cannot be derived from the name of the file."""
 
     def __init__(self) -> None:
-        super().__init__("The format cannot be told from the name of the file: use --format csv or --format jsonl.")
+        super().__init__("The format cannot be derived from the name of the file: use --format csv or --format jsonl.")
 
 
 class ReportNotWrittenError(OperatorError):
@@ -36,9 +36,11 @@ class ReportNotWrittenError(OperatorError):
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
-@click.option("--format", "format_", type=click.Choice(["csv", "jsonl"]), help="By default told by the file's name.")
-@click.option("--dry-run", is_flag=True, help="Check every line, and change nothing.")
-@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write every refused line here.")
+@click.option("--format", "format_", type=click.Choice(["csv", "jsonl"]), help="By default by the file's name.")
+@click.option("--dry-run", is_flag=True, help="Check every line without importing.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, dir_okay=False), help="Write every refused line to this file."
+)
 @json_option
 @with_database
 async def import_command(
@@ -73,7 +75,7 @@ async def import_command(
         click.echo(text(f"Line {refusal.line}: {refusal.email or 'no address'}: {refusal.reason}"), err=True)
     if counts["refused"] > len(shown):
         click.echo(
-            f"{counts['refused'] - len(shown)} more lines were refused; --report FILE writes them all.", err=True
+            f"{counts['refused'] - len(shown)} more lines were refused; --report FILE writes all of them.", err=True
         )
     if as_json:
         print_json(counts | {"dry_run": dry_run})

@@ -52,7 +52,7 @@ def granian_options() -> dict[str, Any]:
 def connection_limit(config: Settings) -> int:
     """Return the maximum number of connections of a worker: the setting, reduced if the limit of open files is lower.
 
-    The soft limit is raised as far as needed and the hard limit allows.
+    The soft limit is raised as needed, up to the hard limit.
     """
     wanted = config.max_connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -69,7 +69,7 @@ def run(config: Settings, prepare: "Prepare | None" = None) -> None:
     """Run the workers until this process is told to stop, and stop them.
 
     Args:
-        prepare: prepares the database before a worker joins it.
+        prepare: the function that prepares the database before a worker joins it.
 
     Raises:
         SystemExit: no worker has ever started.
@@ -129,9 +129,9 @@ class Restarts:
         """Plan the restart of a worker that died.
 
         Args:
-            lived: seconds.
-            exit_code: positive where the worker gave up by itself, negative where a signal ended it.
-            now: by a monotonic clock, in seconds.
+            lived: the lifetime of the worker, in seconds.
+            exit_code: positive if the worker exited by itself, negative if a signal ended it.
+            now: the time of a monotonic clock, in seconds.
         """
         early = lived < STARTED_AFTER
         if early and (exit_code or 0) > 0:

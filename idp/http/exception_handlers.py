@@ -195,7 +195,7 @@ def slowed_down(response: Response[Any], error: TooManyRequestsError) -> Respons
 def _too_many_tries(request: AnyRequest, error: TooManyRequestsError) -> Response[Any]:
     if _wants_page(request):
         return slowed_down(error_page(PageError(_("Please wait a little"), wait_sentence(error))), error)
-    description = "This was asked for too often. Try again later."
+    description = "There were too many requests. Try again later."
     return slowed_down(json_error("temporarily_unavailable", description, HTTPStatus.TOO_MANY_REQUESTS), error)
 
 

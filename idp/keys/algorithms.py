@@ -15,8 +15,9 @@ class Algorithm(NamedTuple):
     Attributes:
         kty: key type of its keys (RFC 7518 section 6.1).
         crv: their curve; None for RSA.
-        digest: hash of the claims ``at_hash`` and ``c_hash``. That of Ed25519 is the one inside it (RFC 8032).
-        signs: our keys may have it. Tokens of other issuers may have any algorithm of the list.
+        digest: hash of the claims ``at_hash`` and ``c_hash``. For Ed25519 it is the hash that the algorithm uses (RFC
+            8032).
+        signs: whether our own keys may have it. Tokens of other issuers may have any algorithm of the list.
     """
 
     kty: str
@@ -42,7 +43,7 @@ ALGORITHMS: Final = {
 VERIFICATION_ALGORITHMS: Final = tuple(ALGORITHMS)
 #: Names of the algorithms that a signing key may have.
 SIGNING_ALGORITHMS: Final = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.signs)
-#: The one that every OpenID provider and client must support (OpenID Connect Core section 15.1).
+#: The algorithm that every OpenID provider and client must support (OpenID Connect Core section 15.1).
 DEFAULT_ALGORITHM: Final = "RS256"
-#: Sizes that our RSA keys may have, in bits.
+#: Allowed sizes of our RSA keys, in bits.
 RSA_SIZES: Final = (2048, 3072, 4096)

@@ -17,13 +17,13 @@ def sign(typ: str, claims: Mapping[str, Any]) -> str:
     """Sign with the active key. The key need not stay published for it.
 
     Raises:
-        NoSigningKeyError: there is none.
+        NoSigningKeyError: there is no active key.
     """
     return jose.sign(key_set.signing(DEFAULT_ALGORITHM), typ, claims)
 
 
 async def reader() -> Callable[[str, str], Mapping[str, Any] | None]:
-    """A function that verifies a JWS of a ``typ`` with any key of ours, retired ones too, or returns None."""
+    """Return a function that verifies a JWS of a ``typ`` with any of our keys, even a retired one, or returns None."""
     keys: dict[str, SigningKey] = {}
     for jwk in await signing_keys.public_jwks():
         # A row that was tampered with holds no key of ours.

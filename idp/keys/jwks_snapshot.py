@@ -1,7 +1,7 @@
 """A snapshot of the public keys on disk, for a worker that starts while the database is down.
 
-The file holds no secrets. A MAC under the master key prevents others from adding a key of theirs. Every worker writes
-the file after every load, so it is as new as the last change that any worker of this folder has loaded.
+The file holds no secrets. A MAC under the master key prevents others from adding a key. Every worker writes the file
+after every load, so it contains the last change that any worker of this folder has loaded.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from idp.settings import settings
 
 log = structlog.get_logger()
 
-#: Largest file that is read, in bytes. A key takes about 600.
+#: Maximum size of the file, in bytes. A key takes about 600.
 MAX_BYTES = 256 * 1024
 
 
@@ -47,7 +47,7 @@ def _mac(content: bytes) -> bytes:
 
 
 async def keep(ring: KeySet) -> None:
-    """Write the published keys of a key set. A folder that cannot be written is logged."""
+    """Write the published keys of a key set. An unwritable folder is logged."""
     keys = [_Key(entry.key.public_jwk, entry.activates_at, entry.retires_at) for entry in ring.entries]
     content = msgspec.json.encode(_Known(settings().issuer, keys))
     try:
@@ -57,7 +57,7 @@ async def keep(ring: KeySet) -> None:
 
 
 def _write(target: Path, content: bytes) -> None:
-    """Replace a file atomically, unless it has this content already."""
+    """Replace a file atomically, unless it already has this content."""
     with suppress(FileNotFoundError):
         if target.read_bytes() == content:
             return
@@ -75,7 +75,7 @@ def _write(target: Path, content: bytes) -> None:
 
 
 def read() -> list[Entry]:
-    """The keys of the snapshot. Empty if there is none, its MAC is wrong, or it is of another issuer."""
+    """Return the keys of the snapshot. Empty if there is none, its MAC is wrong, or it is of another issuer."""
     try:
         with path().open("rb") as file:
             mac, _, content = file.read(MAX_BYTES).partition(b"\n")

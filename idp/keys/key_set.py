@@ -24,7 +24,7 @@ class Entry(msgspec.Struct, frozen=True):
     retires_at: datetime | None
 
     def signs(self, now: datetime) -> bool:
-        """Whether it may sign. Of several such keys the one activated last signs."""
+        """Whether it may sign. If several keys may, the one activated last does."""
         return self.activates_at is not None and self.activates_at <= now and self.published(now)
 
     def published(self, now: datetime) -> bool:
@@ -61,7 +61,7 @@ def decrypt_private_key(kid: str, sealed: bytes) -> SigningKey:
     """Decrypt a key from the database.
 
     Raises:
-        SecretsError: the master key is not the one that sealed it, or the row is damaged.
+        SecretsError: it was encrypted under another master key, or the row is damaged.
     """
     jwk = msgspec.json.decode(vault.decrypt(sealed, _context(kid)), type=dict[str, str])
     return jose.from_own_jwk(jwk)
@@ -78,14 +78,14 @@ class KeySet:
         self._current = _Published(())
         self._used: dict[str, _Use] = {}
         self._retired: dict[str, SigningKey] = {}
-        #: By how much this machine's clock is ahead of the database's.
+        #: Time by which this machine's clock is ahead of the database's.
         self._skew = timedelta()
 
     async def load(self) -> None:
-        """Load the keys. On failure the set stays as it was.
+        """Load the keys. On failure the set is unchanged.
 
         Raises:
-            SecretsError: the master key is not the one that sealed them.
+            SecretsError: they were encrypted under another master key.
         """
         asked = clock.system()
         rows = await signing_keys.published_keys()
@@ -113,14 +113,14 @@ class KeySet:
         return self._entries
 
     def show(self, entries: Sequence[Entry]) -> None:
-        """Publish keys of which only the public parts are known, until the next :meth:`load`."""
+        """Publish keys of which only the public part is known, until the next :meth:`load`."""
         self._entries = tuple(entries)
 
     def signing(self, alg: str) -> SigningKey:
-        """The active key of the algorithm: of those that may sign, the one activated last.
+        """Return the active key of the algorithm: of those that may sign, the one activated last.
 
         Raises:
-            NoSigningKeyError: there is none.
+            NoSigningKeyError: there is no active key.
         """
         now = self._now()
         for entry in reversed(self._entries):
@@ -132,7 +132,7 @@ class KeySet:
         """Sign a token with the active key of the algorithm. The key stays published at least until ``exp``.
 
         Raises:
-            NoSigningKeyError: there is none.
+            NoSigningKeyError: there is no active key.
         """
         key = self.signing(alg)
         use = self._used.get(key.kid) or self._used.setdefault(key.kid, _Use())
@@ -141,7 +141,7 @@ class KeySet:
         return jose.sign(key, typ, claims)
 
     async def write_use(self) -> None:
-        """Write how many tokens the keys have signed. What cannot be written is kept for the next write."""
+        """Write how many tokens the keys have signed. On failure the counts are kept for the next write."""
         taken, self._used = self._used, {}
         for kid, use in taken.items():
             try:
@@ -157,7 +157,7 @@ class KeySet:
         return self._published().by_kid
 
     def hinting(self) -> Mapping[str, SigningKey]:
-        """Every key that may have signed an ID token of a live session: retired ones too, but no revoked one.
+        """Every key that may have signed an ID token of a live session, including retired but not revoked ones.
 
         Only for ``id_token_hint``, which names a user and proves nothing. Retired keys verify nothing else.
         """

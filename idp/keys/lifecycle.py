@@ -53,7 +53,7 @@ class KeyInfo(msgspec.Struct, frozen=True):
 
     Attributes:
         deadline_at: when a pending key becomes active even if not all resource servers have fetched it. None: never.
-        retires_at: when it leaves the JWKS. None while it has no successor.
+        retires_at: when it leaves the JWKS. None as long as it has no successor.
         revoked_at: when it was removed from the JWKS early.
         signed: number of tokens that it has signed. Those of the last seconds are missing.
         last_token_expires_at: when the last of these tokens expires.
@@ -94,7 +94,7 @@ class Revocation(msgspec.Struct, frozen=True):
 
 
 def _overlap() -> int:
-    """Seconds for which a key stays published after its successor has become active."""
+    """Return the seconds for which a key stays published after its successor has become active."""
     return max(settings().access_token_lifetime, settings().id_token_lifetime) + MARGIN
 
 
@@ -103,7 +103,7 @@ def _new(key: SigningKey) -> NewKey:
 
 
 async def ensure_signing_key(alg: str = DEFAULT_ALGORITHM, size: int = 2048) -> bool:
-    """Create the first key of an algorithm, if there is none. Several replicas may call it at the same time.
+    """Create the first key of an algorithm, if there is none. Replicas may call it concurrently.
 
     The key is active at once, because there is no cached JWKS with a predecessor.
 
@@ -147,8 +147,8 @@ async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int
 
     Args:
         size: bits of an RSA key.
-        now: the new key is active at once, and so is one that is pending. Resource servers cannot verify its tokens
-            until they fetch the JWKS again.
+        now: activate the new key, or the pending one, immediately. Resource servers cannot verify its tokens until they
+            fetch the JWKS again.
         deadline: see :func:`publish`.
 
     Raises:
@@ -173,7 +173,7 @@ async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int
 
 
 async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
-    """Make a pending key the active one. Its predecessor is for verification until its last token has expired.
+    """Activate a pending key. Its predecessor stays published for verification until its last token has expired.
 
     Args:
         unseen: the resource servers that have not fetched it, for the audit trail.
@@ -190,7 +190,7 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
 
 
 async def revoke(kid: str) -> Revocation:
-    """Remove a key from the JWKS at once, because it may be compromised. If it is active, another key replaces it.
+    """Remove a compromised key from the JWKS immediately. If it is active, another key replaces it.
 
     A retired key still verifies hints (:meth:`idp.keys.key_set.KeySet.hinting`). A revoked key does not.
 
@@ -200,7 +200,7 @@ async def revoke(kid: str) -> Revocation:
     found = next((key for key in await list_keys() if key.kid == kid), None)
     if found is None or found.revoked_at is not None:
         raise UnknownKeyError("There is no key with this id, or it is revoked already.")
-    # Made before the transaction that may need it: an RSA key takes long, and other changes wait for the lock.
+    # Generated before the transaction that may need it: an RSA key takes long, and other changes wait for the lock.
     gone = found.state in (State.RETIRED, State.DESTROYED)
     spare = None if gone else await asyncio.to_thread(jose.generate, found.alg)
     async with exclusive_change(TOPIC):
@@ -236,10 +236,10 @@ async def destroy(kid: str) -> None:
 
 
 async def export(kid: str, *, private: bool = False) -> SigningKey:
-    """A key for export. The export of a private part is recorded.
+    """Return a key for export. The export of a private part is recorded.
 
     Raises:
-        UnknownKeyError: there is no such key, or its private part is destroyed.
+        UnknownKeyError: there is no such key, or its private part has been erased.
         SecretsError: the master key is not the one of this database.
     """
     key = await signing_keys.find_key(kid)
@@ -273,7 +273,7 @@ def _state(key: StoredKey, now: datetime) -> State:
 
 
 def info(key: StoredKey) -> KeyInfo:
-    """A key with its state."""
+    """Return a key with its state."""
     values = {name: getattr(key, name) for name in KeyInfo.__struct_fields__ if name != "state"}
     return KeyInfo(state=_state(key, clock.now()), **values)
 

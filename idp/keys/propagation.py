@@ -1,7 +1,7 @@
 """JWKS propagation: which resource server has fetched which key.
 
-Fetches are counted in memory and written in batches, not once a request. Instances of a resource server are
-distinguished by address and user agent. A key has propagated once every live instance has fetched it.
+Fetches are counted in memory and written in batches. Instances of a resource server are distinguished by address and
+user agent. A key has propagated once every live instance has fetched it.
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from idp import clock, ids
 from idp.keys.repository import jwks_fetches
 from idp.keys.repository.jwks_fetches import Fetches, Instance
 
-#: Maximum of instances held until the next write.
+#: Maximum number of instances held until the next write.
 MAX_NOTES = 10_000
-#: Length to which a User-Agent is cut.
+#: Maximum length of a stored User-Agent.
 MAX_USER_AGENT = 120
 
 
@@ -35,12 +35,12 @@ class Witness(msgspec.Struct, frozen=True):
 
     @property
     def last_at(self) -> datetime | None:
-        """Time of its last fetch; None if there was none."""
+        """The time of its last fetch, or None."""
         return max((instance.last_at for instance in self.instances), default=None)
 
     @property
     def period(self) -> float | None:
-        """Longest cache time of its instances, in seconds; None while not known."""
+        """The longest cache time of its instances, in seconds, or None if unknown."""
         return max((instance.period for instance in self.instances if instance.period is not None), default=None)
 
 
@@ -76,7 +76,7 @@ def note(identifiers: Iterable[str], address: str, user_agent: str, kids: str) -
 
 
 async def write() -> None:
-    """Write the noted fetches. What cannot be written is kept for the next write."""
+    """Write the noted fetches. On failure they are kept for the next write."""
     if not _notes:
         return
     taken = dict(_notes)

@@ -1,9 +1,9 @@
 """Detection of a restored backup, by a mark outside the database.
 
 The database has a number that rises while it is in use. Each host keeps the highest number that it has seen, the mark,
-in a file next to the master key. A database with a lower number than the mark is an older state. A restore that was
-dealt with begins an epoch, and epochs are compared before numbers. Several processes and hosts may write marks; a mark
-that lags detects less.
+in a file next to the master key. A database with a lower number than the mark is an older state. Handling a restore
+begins an epoch, and epochs are compared before numbers. Several processes and hosts may write marks; a mark that lags
+detects fewer restores.
 
 The mark also holds the number at which its epoch began. A database of an earlier epoch with a higher number than that
 is not a backup: it is in use beside the database that wrote the mark, and the two share a folder by mistake.
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: Steps that a database may lack, one minute: a lagging replica that took over has lost them, and is not a backup.
+#: Steps that a database may lack, equal to one minute: a lagging replica that was promoted has lost them, and is not a
+#: backup.
 TOLERATED = 12
 
 
@@ -58,7 +59,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def lineage() -> str:
-    """An identifier that a database shares with its backups. It reveals nothing of the root key."""
+    """Return an identifier that a database shares with its backups. It reveals nothing of the root key."""
     return vault.derive("lineage")[:8].hex()
 
 
@@ -73,7 +74,7 @@ async def begin_epoch(beyond: Mark | None) -> Position:
 
 
 def is_behind(found: Position | None, mark: Mark | None) -> bool:
-    """Whether a database is older than the mark."""
+    """Return whether a database is older than the mark."""
     if mark is None or mark.lineage != lineage():
         return False
     if found is None:
@@ -84,7 +85,7 @@ def is_behind(found: Position | None, mark: Mark | None) -> bool:
 
 
 def is_beside(found: Position | None, mark: Mark | None) -> bool:
-    """Whether a database is in use beside another one of its lineage, which wrote the mark.
+    """Return whether a database is in use beside another one of its lineage, which wrote the mark.
 
     It is of an earlier epoch, but was used after the later epoch began.
     """
@@ -94,10 +95,10 @@ def is_beside(found: Position | None, mark: Mark | None) -> bool:
 
 
 class Keeper:
-    """The mark of this host, in its file, and in memory where the file cannot be written.
+    """The mark of this host, in its file, and in memory if the file cannot be written.
 
     Attributes:
-        foreign: the mark is of another database of the lineage that is in use.
+        foreign: the mark belongs to another database of the lineage that is in use.
     """
 
     def __init__(self) -> None:
@@ -134,7 +135,7 @@ def _mac(content: bytes) -> bytes:
 
 
 def _read(path: Path) -> Mark | None:
-    """The mark in a file; None if there is none, or its MAC is wrong."""
+    """Return the mark in a file, or None if there is none or its MAC is wrong."""
     try:
         mac, _, content = path.read_bytes().partition(b"\n")
         return msgspec.json.decode(content, type=Mark) if hmac.compare_digest(mac, _mac(content)) else None

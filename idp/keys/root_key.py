@@ -15,19 +15,17 @@ async def unlock() -> None:
     """Decrypt the root key of the database for this process, or make it if there is none.
 
     Raises:
-        SecretsError: there is no master key, or it is not one that opens this database.
+        SecretsError: there is no master key, or it does not open this database.
     """
     key = vault.master_key()
     encrypted = await root_keys.find_root_key(vault.master_key_id(key)) or await _make(key)
     if encrypted is None:
-        raise vault.SecretsError(
-            "The master key is not the one that opens the secrets in this database. Put the right one back."
-        )
+        raise vault.SecretsError("This master key does not open the secrets in this database. Restore the right one.")
     vault.unlock(vault.unwrap(encrypted, key))
 
 
 async def _make(key: bytes) -> bytes | None:
-    """Make the root key, if there is none. A lock lets only one of several starting replicas do it."""
+    """Create the root key, if there is none. A lock lets only one of several starting replicas do it."""
     async with transaction():
         await lock("root_key")
         if not await root_keys.has_root_key():
@@ -58,7 +56,7 @@ async def replace_master_key(path: Path) -> Path:
     The new key is added before the file is replaced, so the file always holds a valid key, even after a crash.
 
     Raises:
-        SecretsError: the files cannot be written, or a replacement was begun before.
+        SecretsError: the files cannot be written, or an earlier replacement is unfinished.
     """
     new, old = path.with_suffix(".new"), path.with_suffix(".old")
     if not new.exists():
@@ -74,7 +72,7 @@ async def replace_master_key(path: Path) -> Path:
 
 
 async def forget_others() -> int:
-    """Remove all master keys but that of this process. Returns how many were removed.
+    """Remove all master keys except that of this process. Returns how many were removed.
 
     Raises:
         SecretsError: the master key of this process is not valid.

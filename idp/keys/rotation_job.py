@@ -29,7 +29,7 @@ USE_SECONDS, AGE_SECONDS, REMIND_SECONDS = 5.0, 60.0, 3600.0
 
 
 def publication() -> int:
-    """Minimum seconds for which a new key is published before it signs: by then, cached JWKS have expired."""
+    """Return the minimum seconds for which a new key is published before it signs, so that cached JWKS have expired."""
     given = settings().key_publication
     return settings().jwks_max_age + MARGIN if given is None else given
 
@@ -51,7 +51,7 @@ _said: dict[str, float] = {}
 
 
 def _to_be_said(kid: str) -> bool:
-    """Whether to log now that a key is pending."""
+    """Return whether to log now that a key is pending."""
     now = time.monotonic()
     if now - _said.get(kid, -REMIND_SECONDS) < REMIND_SECONDS:
         return False
@@ -87,7 +87,7 @@ async def destroy_obsolete() -> None:
 
 
 async def run() -> None:
-    """Run for ever; on cancellation, write what was noted."""
+    """Run forever; on cancellation, write the noted use."""
     used = aged = time.monotonic()
     try:
         while True:

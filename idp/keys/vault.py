@@ -47,10 +47,10 @@ def _parse(text: str, source: str) -> bytes:
 
 
 def load_master_key(settings: Settings) -> bytes:
-    """The 32 bytes of the master key, from the settings or from its file.
+    """Return the 32 bytes of the master key, from the settings or from its file.
 
     Raises:
-        SecretsError: there is none, or it cannot be read.
+        SecretsError: there is no master key, or it cannot be read.
     """
     if settings.master_key is not None:
         return _parse(settings.master_key.get_secret_value(), "IDP_MASTER_KEY")
@@ -58,7 +58,7 @@ def load_master_key(settings: Settings) -> bytes:
 
 
 def read_master_key(path: Path) -> bytes:
-    """The master key in a file.
+    """Return the master key in a file.
 
     Raises:
         SecretsError: there is none, or it cannot be read.
@@ -76,7 +76,7 @@ def read_master_key(path: Path) -> bytes:
 
 
 def readable_by_others(path: Path) -> bool:
-    """Whether group or others may read a file."""
+    """Return whether group or others may read a file."""
     try:
         return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except OSError:
@@ -87,12 +87,10 @@ def create_master_key(path: Path) -> None:
     """Write a new master key to a file that only its owner can read.
 
     Raises:
-        SecretsError: there is one already, or the file cannot be written.
+        SecretsError: the file exists already, or cannot be written.
     """
     if path.exists():
-        raise SecretsError(
-            f"{path} exists already. It is not replaced: nothing that was encrypted with it could be decrypted again."
-        )
+        raise SecretsError(f"{path} exists already. It is not replaced: what is encrypted under it would be lost.")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -119,7 +117,7 @@ def master_key() -> bytes:
 
 
 def master_key_id(key: bytes) -> bytes:
-    """An identifier of a master key, which reveals nothing about it."""
+    """Return an identifier of a master key, which reveals nothing about it."""
     return _derive(key, "key-id")[:_KEY_ID_BYTES]
 
 
@@ -144,7 +142,7 @@ def root_key() -> bytes:
     if _root_key is None:
         # Raises the better message if there is no master key.
         master_key()
-        raise SecretsError("The root key of the database was not opened.")
+        raise SecretsError("The root key of the database has not been opened.")
     return _root_key
 
 
@@ -173,7 +171,7 @@ def _derive(key: bytes, purpose: str) -> bytes:
 
 
 def derive(purpose: str) -> bytes:
-    """A key of 32 bytes for one purpose, such as ``refresh-token``, ``csrf``, ``one-time-code``.
+    """Return a key of 32 bytes for one purpose, such as ``refresh-token``, ``csrf`` or ``one-time-code``.
 
     Raises:
         SecretsError: no master key has opened the root key.
@@ -182,7 +180,7 @@ def derive(purpose: str) -> bytes:
 
 
 def derive_outside(purpose: str) -> bytes:
-    """A key of 32 bytes for data outside the database, derived from the master key itself.
+    """Return a key of 32 bytes for data outside the database, derived from the master key itself.
 
     Raises:
         SecretsError: there is no master key, or it cannot be read.
@@ -209,16 +207,16 @@ def encrypt(plaintext: bytes, context: str) -> bytes:
 
 
 def decrypt(blob: bytes, context: str) -> bytes:
-    """Decrypt what :func:`encrypt` made for this context.
+    """Decrypt a secret that was encrypted for this context.
 
     Raises:
-        SecretsError: it is of another database, damaged, or of another context.
+        SecretsError: it belongs to another database or another context, or is damaged.
     """
     header, ciphertext = blob[:_HEADER_BYTES], blob[_HEADER_BYTES:]
     if len(header) < _HEADER_BYTES or not header.startswith(_VERSION):
         raise SecretsError("An encrypted secret in the database is damaged.")
     if header[1 : 1 + _KEY_ID_BYTES] != _key_id():
-        raise SecretsError("A secret in the database was encrypted in another one.")
+        raise SecretsError("A secret in the database was encrypted in another database.")
     try:
         return AESGCM(derive("seal")).decrypt(header[-_NONCE_BYTES:], ciphertext, header + context.encode())
     except InvalidTag as error:

@@ -35,7 +35,7 @@ async def _mails(email: str) -> int:
 
 
 async def _link(email: str) -> str:
-    """Invite somebody. The path of the link."""
+    """Invite a user. The path of the link."""
     parts = urlsplit(await invitations.invite(email, "Invited One"))
     return f"{parts.path}?{parts.query}"
 

@@ -114,7 +114,7 @@ async def test_without_javascript(script_free: Page, owner: Person, alice: User)
     await page.click(f"text={alice.email}")
     await page.click("a >> text=Disable")
     await page.click("#confirm")
-    await expect(page.locator("[role=status]")).to_have_text("Disabled. All that was given ended.")
+    await expect(page.locator("[role=status]")).to_have_text("Disabled. All its sessions and tokens have ended.")
 
 
 async def test_by_keyboard(page: Page, owner: Person) -> None:

@@ -40,7 +40,7 @@ async def change(cli: Cli, statement: str) -> None:
 async def test_a_trail_that_is_whole(own: Cli) -> None:
     words = own("audit", "verify").out
     assert "6 rows in 2 checkpoints, and 0 rows that wait" in words
-    assert "The trail is as it was written." in words
+    assert "The trail is unchanged." in words
     assert "--checkpoints FILE" in words
     words = own("audit", "verify", "--checkpoints", "checkpoints").out
     assert "--checkpoints FILE" not in words
@@ -51,7 +51,7 @@ async def test_a_trail_that_is_whole(own: Cli) -> None:
 async def test_a_trail_that_was_changed(own: Cli) -> None:
     await change(own, "UPDATE audit_event SET outcome = 'failure' WHERE seq = 5")
     words = own("audit", "verify", code=1).out
-    assert "The trail is NOT as it was written: 1 problems." in words
+    assert "The trail has been CHANGED: 1 problems." in words
     assert "A row was changed." in words
     (problem,) = own("audit", "verify", "--json", code=1).json["problems"]
     assert (problem["kind"], problem["seq"], problem["checkpoint"]) == ("row_changed", 5, 2)

@@ -25,7 +25,7 @@ async def test_the_life_of_a_signing_key(own_cli: OwnCli) -> None:
     assert "There is no active RS256 key" in cli.fails("keys", "rotate")
     assert "it is active" in cli("keys", "generate").out
     assert "active RS256 key already" in cli.fails("keys", "generate")
-    assert "signs when all have seen it, or later" in cli("keys", "rotate").out
+    assert "signs when all have fetched it, or later" in cli("keys", "rotate").out
     assert "published already" in cli.fails("keys", "rotate")
     assert "is active" in cli("keys", "rotate", "--now").out
     cli("keys", "generate", "--alg", "ES256")

@@ -83,7 +83,7 @@ def test_debug_shows_where(python: Cli) -> None:
 
 
 def test_what_was_not_foreseen_is_one_sentence_too() -> None:
-    assert sentence(ValueError("one\ntwo")).startswith("Something unexpected happened (ValueError: one). ")
+    assert sentence(ValueError("one\ntwo")).startswith("Unexpected error (ValueError: one). ")
     for error, words in (
         (asyncpg.InvalidSQLStatementNameError("no such statement"), "IDP_DATABASE_PREPARED_STATEMENTS=false"),
         (asyncpg.DuplicatePreparedStatementError("there already"), "IDP_DATABASE_PREPARED_STATEMENTS=false"),

@@ -94,7 +94,7 @@ def test_a_master_key_of_another_database(cli: Cli, server: Server) -> None:
     """The shared server made the database's signing key with its own."""
     other = secrets.token_urlsafe(32)
     problem = cli.fails("serve", "--port", str(free_port()), IDP_MASTER_KEY=other)
-    assert problem.startswith("The master key is not the one that opens the secrets in this database.")
+    assert problem.startswith("This master key does not open the secrets in this database.")
     assert other not in problem
     assert server.process.poll() is None
 

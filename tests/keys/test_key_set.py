@@ -151,7 +151,7 @@ async def test_a_wrong_root_key_is_a_clear_error_and_changes_nothing() -> None:
     before = ring.verification()
     await lifecycle.rotate(ALG)
     vault.unlock(b"another".ljust(32))
-    with pytest.raises(vault.SecretsError, match="encrypted in another one"):
+    with pytest.raises(vault.SecretsError, match="encrypted in another database"):
         await ring.load()
     assert ring.verification() is before
     assert ring.signing(ALG).kid in before

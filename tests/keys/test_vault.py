@@ -128,14 +128,14 @@ def test_a_secret_opens_only_in_its_place(context: str) -> None:
 def test_another_root_key_is_named_as_the_reason() -> None:
     blob = vault.encrypt(b"secret", CONTEXT)
     vault.unlock(bytes(32))
-    with pytest.raises(SecretsError, match="encrypted in another one"):
+    with pytest.raises(SecretsError, match="encrypted in another database"):
         vault.decrypt(blob, CONTEXT)
 
 
 def test_nothing_opens_before_the_root_key_does() -> None:
     blob = vault.encrypt(b"secret", CONTEXT)
     vault.unlock(None)
-    with pytest.raises(SecretsError, match="was not opened"):
+    with pytest.raises(SecretsError, match="has not been opened"):
         vault.decrypt(blob, CONTEXT)
 
 

@@ -45,7 +45,7 @@ async def _client(call: Call) -> models.Client:
 
 
 @operation(
-    "POST", "/clients", Permission.CLIENTS_WRITE, "Register a client; its secret is in the answer, once",
+    "POST", "/clients", Permission.CLIENTS_WRITE, "Register a client; the response contains its secret, once",
     body=models.NewClient, content=models.NewSecret, status=HTTPStatus.CREATED,
 )  # fmt: skip
 async def create_client(call: Call) -> Result:
@@ -99,7 +99,7 @@ async def enable_client(call: Call) -> models.Client:
 
 
 @operation(
-    "POST", "/clients/{client_id}/not_before", Permission.CLIENTS_WRITE, "Refuse what it was issued before a moment",
+    "POST", "/clients/{client_id}/not_before", Permission.CLIENTS_WRITE, "Reject a client's tokens of before a time",
     body=models.NotBeforeChange, content=models.Client,
 )  # fmt: skip
 async def set_not_before(call: Call) -> models.Client:
@@ -112,7 +112,7 @@ async def set_not_before(call: Call) -> models.Client:
     "POST",
     "/not_before",
     Permission.ADMINS_WRITE,
-    "Refuse what anybody was issued before a moment",
+    "Reject all tokens issued before a time",
     body=models.NotBeforeChange,
 )
 async def set_not_before_of_all(call: Call) -> None:
@@ -120,7 +120,7 @@ async def set_not_before_of_all(call: Call) -> None:
 
 
 @operation(
-    "PUT", "/clients/{client_id}/admin_role", Permission.ADMINS_WRITE, "Say what a client may do here in its own name",
+    "PUT", "/clients/{client_id}/admin_role", Permission.ADMINS_WRITE, "Set the role of a client at the admin API",
     body=models.ClientRole, content=models.Client, current=show_client,
 )  # fmt: skip
 async def set_admin_role(call: Call) -> models.Client:
@@ -129,7 +129,7 @@ async def set_admin_role(call: Call) -> models.Client:
 
 
 @operation(
-    "POST", "/clients/{client_id}/contain", Permission.CLIENTS_WRITE, "End all that a client was given",
+    "POST", "/clients/{client_id}/contain", Permission.CLIENTS_WRITE, "Contain a client",
     body=models.Containment, content=Report,
 )  # fmt: skip
 async def end_all_of_client(call: Call) -> Report:

@@ -18,17 +18,17 @@ from idp.settings import settings
 
 TEMPLATE = "#/components/schemas/{name}"
 ERRORS = {
-    "400": "The query or the body cannot be understood.",
-    "401": "The access token is missing or not valid, or the sign-in behind it was too weak.",
+    "400": "The query or the body is malformed.",
+    "401": "The access token is missing or invalid, or its sign-in was not strong enough.",
     "403": "The scope of the token, or the role of the caller, does not allow this.",
     "404": "There is no such record.",
-    "409": "The record is not in the state that this needs.",
-    "412": "The record was changed since it was seen.",
+    "409": "The record is not in the required state.",
+    "412": "The record has changed since it was read.",
     "415": "The body is not JSON.",
     "422": "A value is not allowed.",
     "428": "If-Match is missing.",
-    "429": "This was asked for too often.",
-    "503": "The server has more to do than it can, or its database is away.",
+    "429": "There were too many requests.",
+    "503": "The server is overloaded, or its database is not available.",
 }
 _TYPES: dict[str, dict[str, Any]] = {"uuid": {"type": "string", "format": "uuid"}, "boolean": {"type": "boolean"}}
 _TYPES["timestamptz"] = {"type": "string", "format": "date-time"}
@@ -123,11 +123,11 @@ def _path(path: str) -> list[dict[str, Any]]:
 def _headers(each: Operation) -> list[dict[str, Any]]:
     found = []
     if each.current is not None:
-        text = "The ETag of the record as it was seen, or *."
+        text = "The ETag of the record as it was read, or *."
         found.append(_header("If-Match", text, required=True))
     if each.method == "POST":
         found.append(
-            _header("Idempotency-Key", "Sent again with the same key, the request is done once.", required=False)
+            _header("Idempotency-Key", "A request that is repeated with the same key is executed once.", required=False)
         )
     return found
 
@@ -147,7 +147,7 @@ def _query(listing: Listing) -> list[dict[str, Any]]:
             "name": "cursor",
             "in": "query",
             "schema": {"type": "string"},
-            "description": "next_cursor of the page before.",
+            "description": "next_cursor of the previous page.",
         },
         {"name": "sort", "in": "query", "schema": {"enum": orders, "default": listing.default_sort}},
     ]

@@ -206,15 +206,15 @@ async def _hold(live: LiveAccessToken, caller: Caller) -> None:
     """Check that the token is still valid and lock the caller's roles until the end of the transaction.
 
     Raises:
-        InvalidTokenError: the token was revoked meanwhile.
-        PermissionDeniedError: a role was revoked meanwhile.
+        InvalidTokenError: the token has been revoked.
+        PermissionDeniedError: a role has been revoked.
     """
     if not await access_tokens.lock(live):
         raise InvalidTokenError
     if caller.user_id is not None:
         await hold_roles(caller)
     elif not await hold_client(caller):
-        raise PermissionDeniedError("Your role was taken meanwhile.")
+        raise PermissionDeniedError("Your role has been revoked.")
 
 
 def _audience(claims: Mapping[str, Any]) -> list[str]:
@@ -274,10 +274,10 @@ def _check_match(request: AnyRequest, tag: str) -> None:
     given = request_header(request.scope, b"if-match")
     if given is None:
         raise ProblemError(
-            HTTPStatus.PRECONDITION_REQUIRED, "if-match-required", "Send If-Match with the ETag that you have seen."
+            HTTPStatus.PRECONDITION_REQUIRED, "if-match-required", "Send If-Match with the ETag of the record."
         )
     if given.strip() != "*" and tag not in [each.strip() for each in given.split(",")]:
-        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It has been changed. Reload it and try again.")
 
 
 async def _body(operation: Operation, request: AnyRequest) -> Any:
@@ -300,7 +300,9 @@ async def _body(operation: Operation, request: AnyRequest) -> Any:
 def _check_text(value: Any) -> None:
     """Return whether a value contains a NUL, which PostgreSQL cannot store, also in names of members."""
     if isinstance(value, str) and "\0" in value:
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", "A text has a character that cannot be kept.")
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST, "malformed-json", "A text contains a character that cannot be stored."
+        )
     for inner in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():
         _check_text(inner)
 

@@ -102,7 +102,9 @@ async def create_user(call: Call) -> Result:
     names = {name: getattr(asked, name) for name in ("name", "given_name", "family_name")}
     for name, value in names.items():
         if value is not None and (len(value) > users.MAX_NAME_LENGTH or not value.isprintable()):
-            raise profile.InvalidProfileError(name, "That is too long, or has signs that cannot be shown.")
+            raise profile.InvalidProfileError(
+                name, "The value is too long, or contains characters that cannot be shown."
+            )
     async with transaction():
         user = await users.create_user(asked.email, None, **names)
         if asked.send_mail:
@@ -124,7 +126,7 @@ async def update_user(call: Call) -> models.User:
     entered = kept | {f"address.{name}": text for name, text in address.items()}
     entered |= {name: value or "" for name, value in changes.items()}
     if not await profile.update_profile(user, entered):
-        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It has been changed. Reload it and try again.")
     return await show_user(call)
 
 
@@ -134,14 +136,14 @@ async def delete_user(call: Call) -> None:
     await profile.delete_user(user.id)
 
 
-@operation("POST", "/users/{user_id}/disable", Permission.USERS_WRITE, "Lock a user out", content=models.User)
+@operation("POST", "/users/{user_id}/disable", Permission.USERS_WRITE, "Disable a user", content=models.User)
 async def disable_user(call: Call) -> models.User:
     user = await _user(call)
     await users.disable_user(user.id, credentials_changed)
     return await show_user(call)
 
 
-@operation("POST", "/users/{user_id}/enable", Permission.USERS_WRITE, "Let a user sign in again", content=models.User)
+@operation("POST", "/users/{user_id}/enable", Permission.USERS_WRITE, "Enable a user", content=models.User)
 async def enable_user(call: Call) -> models.User:
     user = await _user(call)
     await users.enable_user(user.id)
@@ -154,14 +156,17 @@ async def sign_out_of_user(call: Call) -> None:
     await sign_out_everywhere(user.id, "signed_out_by_admin")
 
 
-@operation("POST", "/users/{user_id}/reset_factors", Permission.USERS_WRITE, "Take all second factors off a user")
+@operation("POST", "/users/{user_id}/reset_factors", Permission.USERS_WRITE, "Remove all second factors of a user")
 async def reset_factors(call: Call) -> None:
     user = await _user(call)
     await factors.remove_all(user.id, credentials_changed)
 
 
 @operation(
-    "POST", "/users/{user_id}/send_password_reset", Permission.USERS_WRITE, "Mail a user a way to a new password"
+    "POST",
+    "/users/{user_id}/send_password_reset",
+    Permission.USERS_WRITE,
+    "Mail a user a link to choose a new password",
 )
 async def send_password_reset(call: Call) -> None:
     user = await _user(call)
@@ -169,7 +174,7 @@ async def send_password_reset(call: Call) -> None:
 
 
 @operation(
-    "POST", "/users/{user_id}/contain", Permission.USERS_WRITE, "End all that a user gave",
+    "POST", "/users/{user_id}/contain", Permission.USERS_WRITE, "Contain a user",
     body=models.Containment, content=Report,
 )  # fmt: skip
 async def end_all_of_user(call: Call) -> Report:
@@ -177,11 +182,11 @@ async def end_all_of_user(call: Call) -> Report:
     return await contain_user(user.id, disable=call.body.disable)
 
 
-@operation("POST", "/invitations", Permission.USERS_WRITE, "Invite somebody by mail", body=models.NewInvitation)
+@operation("POST", "/invitations", Permission.USERS_WRITE, "Invite a user by mail", body=models.NewInvitation)
 async def invite(call: Call) -> None:
     name = call.body.name
     if name is not None and (len(name) > users.MAX_NAME_LENGTH or not name.isprintable()):
-        raise profile.InvalidProfileError("name", "That is too long, or has signs that cannot be shown.")
+        raise profile.InvalidProfileError("name", "The value is too long, or contains characters that cannot be shown.")
     await invitations.invite(call.body.email, name)
 
 
@@ -191,7 +196,7 @@ async def show_session(call: Call) -> models.Session:
     return found
 
 
-@operation("DELETE", "/sessions/{sid}", Permission.SESSIONS_WRITE, "End a session with what was issued by it")
+@operation("DELETE", "/sessions/{sid}", Permission.SESSIONS_WRITE, "End a session and revoke its tokens")
 async def end_session(call: Call) -> None:
     session = await show_session(call)
     await check_user(call.caller, session.user_id)
@@ -204,9 +209,7 @@ async def show_consent(call: Call) -> models.Consent:
     return found
 
 
-@operation(
-    "DELETE", "/consents/{consent_id}", Permission.CONSENTS_WRITE, "Withdraw a consent with what was issued by it"
-)
+@operation("DELETE", "/consents/{consent_id}", Permission.CONSENTS_WRITE, "Withdraw a consent and revoke its tokens")
 async def withdraw_consent(call: Call) -> None:
     found = await show_consent(call)
     await check_user(call.caller, found.user_id)
@@ -241,13 +244,13 @@ async def grant_role(call: Call) -> Result:
     return Result(found, HTTPStatus.CREATED, f"/admins/{found.id}")
 
 
-@operation("GET", "/admins/{admin_id}", Permission.ADMINS_READ, "Show who has a role", content=models.Admin)
+@operation("GET", "/admins/{admin_id}", Permission.ADMINS_READ, "Show the users with a role", content=models.Admin)
 async def show_admin(call: Call) -> models.Admin:
     found: models.Admin = await one(ADMINS, _read_admin, id=str(_id(call.params["admin_id"])))
     return found
 
 
-@operation("DELETE", "/admins/{admin_id}", Permission.ADMINS_WRITE, "Take a role from a user")
+@operation("DELETE", "/admins/{admin_id}", Permission.ADMINS_WRITE, "Revoke a role of a user")
 async def revoke_role(call: Call) -> None:
     found = await show_admin(call)
     await roles.revoke(found.user_id, found.role)

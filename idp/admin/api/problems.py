@@ -19,7 +19,7 @@ _S = HTTPStatus
 
 
 class ProblemError(DomainError):
-    """A request that is not answered as asked, for a cause that only this API knows."""
+    """An error with a cause that only this API has."""
 
     def __init__(self, status: HTTPStatus, code: str, description: str) -> None:
         super().__init__(description)
@@ -57,14 +57,14 @@ def problem(
     errors: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """Status, headers and body of an error."""
+    """Return status, headers and body of an error."""
     instance = f"urn:idp:request:{request_id.get()}"
     body = Problem(f"urn:idp:problem:{name}", status.phrase, int(status), detail, instance, errors or {})
     return status, HEADERS | (headers or {}), msgspec.json.encode(body)
 
 
 def of(error: Exception) -> Answer | None:
-    """The answer to an error of one of the families of :mod:`idp.errors`; None for a fault of ours."""
+    """Return the response to an error of a family of :mod:`idp.errors`, or None for any other error, which is a bug."""
     match error:
         case BearerError():
             headers = {"WWW-Authenticate": bearer_challenge(error)}

@@ -44,7 +44,7 @@ listed(
 listed("/audit", Permission.AUDIT_READ, "List audit events", listing=EVENTS, read=_read_event, item=models.AuditEvent)
 
 
-@operation("GET", "/me", None, "Who the caller is, and what they may do", content=models.WhoAmI)
+@operation("GET", "/me", None, "Show the caller and its permissions", content=models.WhoAmI)
 async def who_am_i(call: Call) -> models.WhoAmI:
     caller = call.caller
     return models.WhoAmI(actor=caller.actor, roles=sorted(caller.roles), permissions=sorted(caller.allowed))
@@ -54,7 +54,7 @@ async def who_am_i(call: Call) -> models.WhoAmI:
     "GET",
     "/settings",
     Permission.SETTINGS_READ,
-    "The settings in effect; secrets are masked",
+    "Show the settings in effect; secrets are masked",
     content=list[models.Setting],
 )
 async def show_settings(call: Call) -> list[models.Setting]:
@@ -67,7 +67,13 @@ async def show_event(call: Call) -> models.AuditEvent:
     return found
 
 
-@operation("GET", "/keys/{kid}", Permission.KEYS_READ, "Show a key, and who has seen it", content=models.Key)
+@operation(
+    "GET",
+    "/keys/{kid}",
+    Permission.KEYS_READ,
+    "Show a key and the resource servers that have fetched it",
+    content=models.Key,
+)
 async def show_key(call: Call) -> models.Key:
     kid = call.params["kid"]
     found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
@@ -93,7 +99,7 @@ async def _key(kid: str) -> models.Key:
     return models.Key(key=found, witnesses=await propagation.view(kid))
 
 
-@operation("POST", "/keys/{kid}/activate", Permission.KEYS_WRITE, "Let a key that waits sign now", content=models.Key)
+@operation("POST", "/keys/{kid}/activate", Permission.KEYS_WRITE, "Activate a pending key now", content=models.Key)
 async def activate_key(call: Call) -> models.Key:
     key = await show_key(call)
     await lifecycle.activate(key.key.kid, unseen=tuple(await propagation.unseen(key.key.kid)))
@@ -104,7 +110,7 @@ async def activate_key(call: Call) -> models.Key:
     "POST",
     "/keys/{kid}/revoke",
     Permission.KEYS_WRITE,
-    "Take a key out of the JWKS at once",
+    "Revoke a key and remove it from the JWKS",
     content=lifecycle.Revocation,
 )
 async def revoke_key(call: Call) -> lifecycle.Revocation:
@@ -116,7 +122,7 @@ async def revoke_key(call: Call) -> lifecycle.Revocation:
     "POST",
     "/keys/{kid}/contain",
     Permission.KEYS_WRITE,
-    "The same, with what goes on and until when",
+    "Contain a key: revoke it and report what stays usable",
     content=Report,
 )
 async def end_all_of_key(call: Call) -> Report:
@@ -157,7 +163,7 @@ async def add_upstream(call: Call) -> Result:
 async def update_upstream(call: Call) -> models.Upstream:
     found: models.Upstream = call.current
     if await registry.update(found.id, found.updated_at, **msgspec.to_builtins(call.body)) is None:
-        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It has been changed. Reload it and try again.")
     return await show_upstream(call)
 
 
@@ -167,7 +173,7 @@ async def update_upstream(call: Call) -> models.Upstream:
 async def delete_upstream(call: Call) -> None:
     found: models.Upstream = call.current
     if not await registry.delete(found.id, found.updated_at):
-        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It was changed meanwhile. Look at it again.")
+        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It has been changed. Reload it and try again.")
 
 
 @operation(
@@ -190,7 +196,7 @@ async def enable_upstream(call: Call) -> models.Upstream:
     return await show_upstream(call)
 
 
-@operation("PUT", "/upstreams", Permission.UPSTREAMS_WRITE, "Put upstreams in order", body=models.Order)
+@operation("PUT", "/upstreams", Permission.UPSTREAMS_WRITE, "Set the order of upstreams", body=models.Order)
 async def order_upstreams(call: Call) -> None:
     await registry.reorder(call.body.ids)
 
@@ -199,7 +205,7 @@ async def order_upstreams(call: Call) -> None:
     "POST",
     "/upstreams/{upstream_id}/contain",
     Permission.UPSTREAMS_WRITE,
-    "End what sign-ins with it gave",
+    "Contain an upstream",
     content=Report,
 )
 async def end_all_of_upstream(call: Call) -> Report:

@@ -33,7 +33,7 @@ async def list_admins(request: AdminRequest) -> Response[str]:
     ]
     return render(
         request, "list", section="admins", heading="Admins", path=f"{HOME}/admins",
-        intro="Who may look at this server and change it. To give somebody a role, find them under Users.",
+        intro="Users with a role. To give a user a role, find the user under Users.",
         columns=("Email address", "Role", "Given by", "Since", ""), rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
@@ -60,7 +60,11 @@ actions.declare_actions(
     "admins",
     "admin_id",
     _named_admin,
-    [ConfirmedAction("revoke", "Take the role", "They lose what it allows at once.", Permission.ADMINS_WRITE, _revoke)],
+    [
+        ConfirmedAction(
+            "revoke", "Take the role", "The user loses its permissions immediately.", Permission.ADMINS_WRITE, _revoke
+        )
+    ],
 )
 
 
@@ -87,7 +91,7 @@ async def list_mails(request: AdminRequest) -> Response[str]:
     ]  # fmt: skip
     return render(
         request, "list", section="outbox", heading="Mail", path=f"{HOME}/outbox", filters=filters,
-        intro="What was written to people, and what became of it. What a mail says cannot be read here.",
+        intro="Mail to users, and its delivery. The content of a mail is not shown.",
         columns=("Recipient", "Mail", "State", "The server says", "Written"), rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
@@ -126,7 +130,7 @@ actions.declare_actions(
     _named_mail,
     [
         ConfirmedAction(
-            "retry", "Try again now", "A mail that was deferred is tried again.", Permission.OUTBOX_WRITE, _retry,
+            "retry", "Try again now", "A deferred mail is tried again.", Permission.OUTBOX_WRITE, _retry,
             danger=False, fresh=False,
         )
     ],
@@ -140,6 +144,6 @@ async def show_settings(request: AdminRequest) -> Response[str]:
     ]
     return render(
         request, "list", section="settings", heading="Settings", path=f"{HOME}/settings",
-        intro="As this worker reads them from its environment. Secrets are masked.",
+        intro="As this worker read them from its environment. Secrets are masked.",
         columns=("Name", "Value", "Default", "Meaning"), rows=rows,
     )  # fmt: skip

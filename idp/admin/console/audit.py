@@ -41,7 +41,7 @@ async def list_events(admin_request: AdminRequest) -> Response[str]:
     exports = [Action(f"Export as {LABELS[name]}", f"{HOME}/audit/export/{name}?{query}") for name in FORMATS]
     outcomes = [("", "All"), *((each, each) for each in EVENTS.filters["outcome"].choices)]
     filters = [
-        Field("event", "Event", admin_request.query.get("event", ""), help="As sign_in or key_activated."),
+        Field("event", "Event", admin_request.query.get("event", ""), help="Such as sign_in or key_activated."),
         Field("outcome", "Outcome", admin_request.query.get("outcome", ""), "choice", choices=outcomes),
         Field("user_id", "User id", admin_request.query.get("user_id", "")),
         Field("client_id", "client_id", admin_request.query.get("client_id", "")),
@@ -83,7 +83,7 @@ async def export(admin_request: AdminRequest) -> Response[Any]:
         await list_page(EVENTS, known, limit=1)
     except InvalidQueryError as error:
         # An empty file would suggest that there are no events.
-        raise PageError("Nothing was exported", "A filter has a value that it cannot have.") from error
+        raise PageError("Nothing was exported", "A filter has an invalid value.") from error
     await record("audit_exported", detail={"format": form, **known})
     return Stream(
         _lines(known, form),

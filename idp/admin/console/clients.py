@@ -31,10 +31,10 @@ from idp.oauth.clients.repository import CLIENTS
 from idp.oauth.token.grants import GRANTS
 
 TITLES = {
-    "web": ("Web application", "It has a server, which keeps a secret."),
-    "spa": ("Single-page app", "It runs in the browser and can keep no secret."),
+    "web": ("Web application", "It has a server that can keep a secret."),
+    "spa": ("Single-page app", "It runs in the browser and cannot keep a secret."),
     "native": ("Native app", "On a phone or a desktop."),
-    "service": ("Service", "A program that calls APIs in its own name, without people."),
+    "service": ("Service", "A program that calls APIs as itself, without users."),
 }
 #: Fields with a list of values, one per line.
 LINES = ("redirect_uris", "post_logout_redirect_uris", "grant_types", "default_acr_values", "upstreams")
@@ -55,35 +55,35 @@ ASKED = {
     "service": {},
 }
 HELP = {
-    "require_pkce": "Leave it on unless its library sends none, as oauth2-proxy, django-allauth, mozilla-django-oidc, "
+    "require_pkce": "Leave it on unless its library sends none: oauth2-proxy, django-allauth, mozilla-django-oidc, "
     "passport and Spring by default. Without a secret it is always required.",
-    "refresh_token_cookie": "On the same site as this server. A script in the page would get the token otherwise.",
-    "scope_claims_in_id_token": "For libraries that never ask userinfo, as Auth.js, express-openid-connect, "
-    "react-oidc-context and kube-apiserver. Its people are nameless there otherwise.",
+    "refresh_token_cookie": "For an app on the same site as this server. Scripts cannot read the cookie.",
+    "scope_claims_in_id_token": "For libraries that never call userinfo, such as Auth.js, express-openid-connect, "
+    "react-oidc-context and kube-apiserver. Otherwise they do not learn the names of users.",
 }
 TEXTS = ("client_name", "scope", "client_uri", "logo_uri", "policy_uri", "tos_uri", "id_token_signed_response_alg")
 METHOD = "token_endpoint_auth_method"
 LABELS = {
-    "client_name": "Name, as people see it",
-    "redirect_uris": "Redirect URIs, one a line",
-    "post_logout_redirect_uris": "Where people return to after signing out, one a line",
-    "grant_types": "Grants, one a line",
-    "scope": "Scopes that it may ask for",
+    "client_name": "Name that users see",
+    "redirect_uris": "Redirect URIs, one per line",
+    "post_logout_redirect_uris": "Post-logout redirect URIs, one per line",
+    "grant_types": "Grants, one per line",
+    "scope": "Scopes that it may request",
     "client_uri": "Its home page",
     "logo_uri": "Its logo",
     "policy_uri": "Its privacy policy",
     "tos_uri": "Its terms of service",
     "id_token_signed_response_alg": "Algorithm of its ID tokens",
     "default_acr_values": "Level that its users must reach (1, 2 or phr)",
-    "upstreams": "Upstreams that its people may sign in with, one id a line; none: all",
+    "upstreams": "Upstreams that its users may sign in with, one id per line; empty: all",
     "token_endpoint_auth_method": "How it authenticates",
-    "strict_auth_method": "Its secret is accepted in this one way only",
+    "strict_auth_method": "Its secret is accepted by this method only",
     "require_pkce": "PKCE is required",
-    "scope_claims_in_id_token": "Its ID tokens carry name, email and the like, as its scopes allow",
-    "skip_consent": "Nobody is asked for consent: it is our own",
+    "scope_claims_in_id_token": "Its ID tokens contain the claims of its scopes, such as name and email",
+    "skip_consent": "Users are not asked for consent",
     "single_session": "A new sign-in ends earlier ones",
-    "refresh_token_cookie": "Its refresh token comes in a cookie",
-    "authorization_challenge": "It asks for passwords and codes itself",
+    "refresh_token_cookie": "Its refresh token is delivered in a cookie",
+    "authorization_challenge": "It uses its own sign-in screens",
 }
 
 
@@ -105,7 +105,7 @@ async def list_clients(request: AdminRequest) -> Response[str]:
         create = [Action(f"New {title.lower()}", f"{HOME}/clients/new/{kind}") for kind, (title, _) in TITLES.items()]
     return render(
         request, "list", section="clients", heading="Clients", path=f"{HOME}/clients", acts=create,
-        intro="The applications that people sign in to, and the services that act in their own name.",
+        intro="Applications that users sign in to, and services that act as themselves.",
         filters=_filters(request),
         columns=("Name", "client_id", "Grants", "State", "Since"), rows=rows, next=next_url(request, found),
     )  # fmt: skip
@@ -135,16 +135,16 @@ def _creation(request: AdminRequest, error: str | None = None) -> Response[str]:
     if kind not in TITLES:
         raise not_found()
     title, explanation = TITLES[kind]
-    fields = [Field("client_name", "Name, as people see it", request.form.get("client_name", ""), required=True)]
+    fields = [Field("client_name", "Name that users see", request.form.get("client_name", ""), required=True)]
     if kind != "service":
-        uris, hint = request.form.get("redirect_uris", ""), "Exactly as it sends them, one a line, such as "
+        uris, hint = request.form.get("redirect_uris", ""), "Exactly as it sends them, one per line, such as "
         if kind == "native":
             hint += "com.example.app:/callback or http://localhost/callback, which stands for any port"
         else:
             hint += "https://app.example.com/callback"
         fields.append(Field("redirect_uris", "Redirect URIs", uris, "lines", hint, required=True))
     scope = request.form.get("scope", KINDS[kind]["scope"])
-    fields.append(Field("scope", "Scopes that it may ask for", scope, help="Parted by spaces."))
+    fields.append(Field("scope", "Scopes that it may request", scope, help="Separated by spaces."))
     fields += [_check(name, name in request.form if request.form else usual) for name, usual in ASKED[kind].items()]
     return render(
         request, "form", section="clients", heading=f"New {title.lower()}", intro=explanation, fields=fields,
@@ -193,7 +193,7 @@ async def _record(request: AdminRequest, client_id: str, secret: str | None = No
         "Authentication": row[METHOD],
         **{name.replace("_", " "): row[name] for name in (*LINES, *TEXTS[1:], *CHECKS) if row[name]},
         "Role at the admin API": row["admin_role"],
-        "Tokens count since": when(row["not_before"], "ever"),
+        "Tokens are valid from": when(row["not_before"], "ever"),
         "Since": row["created_at"],
         "Changed": row["updated_at"],
     }
@@ -215,7 +215,7 @@ def _acts(request: AdminRequest, row: Any) -> list[Action]:
     found.append(
         Action("Enable", f"{path}/enable") if row["disabled_at"] else Action("Disable", f"{path}/disable", danger=True)
     )
-    found.append(Action("Refuse what was issued", f"{path}/not_before", danger=True))
+    found.append(Action("Reject issued tokens", f"{path}/not_before", danger=True))
     return [*found, Action("Contain", f"{path}/contain", danger=True), Action("Delete", f"{path}/delete", danger=True)]
 
 
@@ -274,7 +274,7 @@ async def ask_for_logo(request: AdminRequest) -> Response[str]:
 async def _logo(request: AdminRequest, client_id: str, error: str | None = None) -> Response[str]:
     path = f"{HOME}/clients/{client_id}"
     size = logos.MAX_BYTES // 1024
-    hint = f"PNG, JPEG, GIF or WebP, up to {size} KiB. SVG can run scripts, and is not taken."
+    hint = f"PNG, JPEG, GIF or WebP, up to {size} KiB. SVG is not accepted, because it can run scripts."
     return render(
         request, "form", section="clients", heading="Upload a logo", multipart=True,
         subject=facts(await _named(client_id)), error=error, action=f"{path}/logo",
@@ -349,23 +349,46 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "rotate_secret", "New secret", "The old one ends at once. The new one is shown once.", _WRITE, _rotate
+            "rotate_secret",
+            "New secret",
+            "The old secret stops working immediately. The new one is shown once.",
+            _WRITE,
+            _rotate,
         ),
         ConfirmedAction(
-            "remove_logo", "Remove the logo", "Pages show its name alone.", _WRITE, _remove_logo, danger=False
+            "remove_logo", "Remove the logo", "Pages show its name only.", _WRITE, _remove_logo, danger=False
         ),
         ConfirmedAction(
-            "disable", "Disable", "It is refused, and all tokens that it has are revoked.", _WRITE, _disable
+            "disable", "Disable", "Its requests are refused, and all its tokens are revoked.", _WRITE, _disable
         ),
         ConfirmedAction(
-            "enable", "Enable", "It is accepted again. Its users sign in again.", _WRITE, _enable, danger=False
+            "enable",
+            "Enable",
+            "Its requests are accepted again. Its users have to sign in again.",
+            _WRITE,
+            _enable,
+            danger=False,
         ),
         ConfirmedAction(
-            "not_before", "Refuse what was issued", "What it was issued before now counts no more.", _WRITE, _not_before
+            "not_before",
+            "Reject issued tokens",
+            "Tokens that it was issued until now are rejected.",
+            _WRITE,
+            _not_before,
         ),
         ConfirmedAction(
-            "contain", "Contain", "It may be in wrong hands: disabled, and all that it has ends.", _WRITE, _contain
+            "contain",
+            "Contain",
+            "For a compromised client: it is disabled, and all its tokens and consents end.",
+            _WRITE,
+            _contain,
         ),
-        ConfirmedAction("delete", "Delete", "It goes with all that it has. This cannot be undone.", _WRITE, _delete),
+        ConfirmedAction(
+            "delete",
+            "Delete",
+            "It is deleted with all its tokens and consents. This cannot be undone.",
+            _WRITE,
+            _delete,
+        ),
     ],
 )

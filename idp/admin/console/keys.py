@@ -22,7 +22,7 @@ DEADLINES = (
     ("day", "at most a day", DAY),
     ("hour", "at most an hour", HOUR),
     ("week", "at most a week", 7 * DAY),
-    ("hold", "however long it takes", None),
+    ("hold", "without a deadline", None),
 )
 
 
@@ -33,7 +33,7 @@ async def list_keys(request: AdminRequest) -> Response[str]:
             Cell(key.kid, f"{HOME}/keys/{key.kid}"),
             Cell(key.alg),
             Cell(key.state, mood=_MOODS.get(key.state, "plain")),
-            when(key.activates_at, "when all have seen it"),
+            when(key.activates_at, "when all have fetched it"),
             when(key.retires_at, "it has a successor"),
             Cell(f"{key.signed:,}"),
         ]
@@ -42,7 +42,7 @@ async def list_keys(request: AdminRequest) -> Response[str]:
     buttons = [Action("Rotate", f"{HOME}/keys/rotate")] if _WRITE in request.caller.allowed else []
     return render(
         request, "list", section="keys", heading="Keys", path=f"{HOME}/keys", acts=buttons,
-        intro="A new key is published first, and signs when every resource server was seen fetching it.",
+        intro="A new key is published first, and signs when every resource server has fetched it.",
         columns=("Key id", "Algorithm", "State", "Signs from", "Published until", "Tokens"), rows=rows,
     )  # fmt: skip
 
@@ -62,7 +62,7 @@ def _rotation(request: AdminRequest, error: str | None = None) -> Response[str]:
     ]  # fmt: skip
     return render(
         request, "form", section="keys", heading="Rotate a key", fields=fields, action=f"{HOME}/keys/rotate",
-        intro="The new key is published now. What the old one signed stays valid until it expires.",
+        intro="The new key is published now. Tokens that the old key signed stay valid until they expire.",
         label="Publish a new key", back=f"{HOME}/keys", error=error, status=400 if error else 200,
     )  # fmt: skip
 
@@ -95,8 +95,8 @@ async def show_key(request: AdminRequest) -> Response[str]:
         "State": Cell(key.state, mood=_MOODS.get(key.state, "plain")),
         "Algorithm": key.alg,
         "Published": key.created_at,
-        "Signs from": when(key.activates_at, "when all have seen it"),
-        "Waits until": when(key.deadline_at, "all have seen it") if key.state == State.PENDING else None,
+        "Signs from": when(key.activates_at, "when all have fetched it"),
+        "Waits until": when(key.deadline_at, "all have fetched it") if key.state == State.PENDING else None,
         "Published until": when(key.retires_at, "it has a successor"),
         "Revoked": key.revoked_at,
         "Destroyed": key.destroyed_at,
@@ -106,7 +106,9 @@ async def show_key(request: AdminRequest) -> Response[str]:
     kept = {name: value for name, value in shown.items() if value is not None}
     seen = [_witness(server) for server in await propagation.view(key.kid)]
     columns = ("Resource server", "Has seen it", "Fetched last", "Fetches every", "Machines")
-    table = Table("Who has seen it", columns, seen, "No resource server is registered for this algorithm.")
+    table = Table(
+        "Resource servers that have fetched it", columns, seen, "No resource server is registered for this algorithm."
+    )
     return render(
         request, "record", section="keys", heading=f"Key {key.kid[:8]}…", facts=facts(kept), tables=[table],
         acts=_acts(key) if _WRITE in request.caller.allowed else [],
@@ -121,14 +123,14 @@ def _witness(server: propagation.Witness) -> list[Cell]:
     period = f"{server.period:.0f} s" if server.period is not None else "not known"
     machines = ", ".join(
         f"{each.address}{'' if each.live else ' (gone)'}" for each in server.instances[:5]
-    ) or "none was seen"  # fmt: skip
+    ) or "never fetched"  # fmt: skip
     return [text(server.name), state, when(server.last_at), Cell(period), Cell(machines)]
 
 
 def _acts(key: KeyInfo) -> list[Action]:
     path = f"{HOME}/keys/{key.kid}"
     if key.state == State.PENDING:
-        return [Action("Let it sign now", f"{path}/activate"), Action("Revoke", f"{path}/contain", danger=True)]
+        return [Action("Activate it now", f"{path}/activate"), Action("Revoke", f"{path}/contain", danger=True)]
     if key.state in (State.ACTIVE, State.RETIRING):
         return [Action("Revoke", f"{path}/contain", danger=True)]
     actions = [] if key.revoked_at else [Action("Revoke", f"{path}/contain", danger=True)]
@@ -175,8 +177,8 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "activate", "Let it sign now",
-            "Resource servers that have not fetched it refuse its tokens until they do.", _WRITE, _activate,
+            "activate", "Activate it now",
+            "Resource servers that have not fetched it reject its tokens until they do.", _WRITE, _activate,
         ),
         ConfirmedAction(
             "contain", "Revoke",

@@ -13,10 +13,10 @@ def show_report(request: AdminRequest, section: str, report: Report, back: str) 
     """Show the report. It is not stored; the audit trail has the counts."""
     ended = [[Cell(name.replace("_", " ")), Cell(str(count))] for name, count in report.ended.items()]
     usable = [
-        [Cell(each.what), Cell(", ".join(each.where)), when(each.until, "until they end by themselves")]
+        [Cell(each.what), Cell(", ".join(each.where)), when(each.until, "until they expire")]
         for each in report.still_usable
     ]
-    alone = f" {report.alone} people have no other way to sign in." if report.alone else ""
+    alone = f" {report.alone} users have no other way to sign in." if report.alone else ""
     return render(
         request,
         "record",
@@ -26,7 +26,7 @@ def show_report(request: AdminRequest, section: str, report: Report, back: str) 
         intro=f"The {report.kind} {report.id} is contained.{alone}",
         tables=[
             Table("What ended", ("What", "How many"), ended),
-            Table("What goes on", ("What", "Where", "Until"), usable, "Nothing. It is all over."),
+            Table("What goes on", ("What", "Where", "Until"), usable, "Nothing."),
         ],
         acts=[Action("Back", back)],
     )

@@ -35,8 +35,8 @@ async def list_servers(request: AdminRequest) -> Response[str]:
     create = [Action("New resource server", f"{HOME}/{SECTION}/new")] if _WRITE in request.caller.allowed else []
     return render(
         request, "list", section=SECTION, heading="Resource servers", path=f"{HOME}/{SECTION}", acts=create,
-        intro="The services that accept our access tokens. New keys sign when all of them were seen fetching them.",
-        filters=[Field("q", "Part of name or identifier", request.query.get("q", ""), "search")],
+        intro="The services that accept our access tokens. New keys sign when all of them have fetched them.",
+        filters=[Field("q", "Part of the name or identifier", request.query.get("q", ""), "search")],
         columns=("Name", "Identifier (aud)", "Algorithm", "Fetched the keys", "Fetches every"),
         rows=rows, next=next_url(request, found),
     )  # fmt: skip
@@ -55,22 +55,22 @@ def _form(
         hint = "The URI that clients name as resource and tokens carry as aud."
         fields.insert(0, Field("identifier", "Identifier", values.get("identifier") or "", help=hint, required=True))
     fields += [
-        Field("scope", "Scopes that it defines", values.get("scope") or "", help="Parted by spaces."),
+        Field("scope", "Scopes that it defines", values.get("scope") or "", help="Separated by spaces."),
         Field(
             "access_token_signed_response_alg", "Algorithm of its tokens",
             values.get("access_token_signed_response_alg") or DEFAULT_ALGORITHM, "choice", choices=algorithms,
         ),
         Field(
             "access_token_type", "Type (typ) of its tokens", values.get("access_token_type") or "at+jwt", "choice",
-            "JWT where its validator refuses at+jwt. ID tokens are JWT too: it must check the audience.",
+            "JWT if its validator refuses at+jwt. ID tokens have the same type, so it must check the audience.",
             choices=[(kind, kind) for kind in ACCESS_TOKEN_TYPES],
         ),
         Field("witnessed", "New keys wait until it has fetched them", "on" if values.get("witnessed") else "", "check"),
         Field(
-            "networks", "Networks that it calls from, one a line", "\n".join(values.get("networks") or ()), "lines",
-            "Only if it fetches the common JWKS URL and not its own.",
+            "networks", "Networks that it calls from, one per line", "\n".join(values.get("networks") or ()), "lines",
+            "Only if it uses the common JWKS URL and not its own.",
         ),
-        Field("user_agent", "How its User-Agent begins there", values.get("user_agent") or ""),
+        Field("user_agent", "Beginning of its User-Agent", values.get("user_agent") or ""),
     ]  # fmt: skip
     heading = "New resource server" if new else f"Change {values.get('name')}"
     back = path.rpartition("/")[0]
@@ -167,7 +167,7 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "delete", "Delete", "Tokens for it are not issued any more, and its JWKS URL is gone.", _WRITE, _delete
+            "delete", "Delete", "Tokens for it are no longer issued, and its JWKS URL is removed.", _WRITE, _delete
         )
     ],
 )

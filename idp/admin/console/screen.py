@@ -145,7 +145,7 @@ async def _authorize(
     user = await user_by_id(session.user_id)
     caller = await person(session.user_id)
     if user is None or not caller.roles:
-        raise PermissionDeniedError("This part is for admins. Sign in with an account that has a role.")
+        raise PermissionDeniedError("Only admins have access. Sign in with an account that has a role.")
     if permission is not None and permission not in caller.allowed:
         raise PermissionDeniedError("Your role does not allow this.")
     form, file = dict[str, str](), b""
@@ -212,7 +212,7 @@ async def _sign_in(
 
 def not_found() -> NotFoundError:
     """Return the error for a record that does not exist."""
-    return NotFoundError("It may have been deleted meanwhile.")
+    return NotFoundError("It may have been deleted.")
 
 
 def _secret(request: AnyRequest) -> str:
@@ -265,16 +265,16 @@ NOTICES = {
     "saved": "Saved.",
     "invited": "The invitation is on its way.",
     "mailed": "The mail is on its way.",
-    "disabled": "Disabled. All that was given ended.",
+    "disabled": "Disabled. All its sessions and tokens have ended.",
     "enabled": "Enabled again.",
     "signed-out": "Signed out everywhere.",
     "ended": "The session has ended.",
     "reset": "All second factors are removed.",
     "deleted": "Deleted.",
     "granted": "The role is given.",
-    "revoked": "The role is taken.",
+    "revoked": "The role is revoked.",
     "retried": "It is tried again now.",
-    "published": "The new key is published. It signs when all have seen it.",
+    "published": "The new key is published. It signs when all resource servers have fetched it.",
     "activated": "The key signs from now on.",
     "destroyed": "The private part of the key is erased.",
     "withdrawn": "The consent is withdrawn.",

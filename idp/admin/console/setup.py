@@ -29,7 +29,7 @@ PAGE = {"access": Access.PAGE}
 def _shut() -> PageError:
     return PageError(
         "There is nothing to set up here",
-        "This link was used, or is not the one in the log. If nobody can administrate this server: idp admins add.",
+        "This link was used, or is not the latest one in the log. If there is no admin: idp admins add.",
         status=HTTPStatus.NOT_FOUND,
     )
 
@@ -76,7 +76,7 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
     if user is None:
         return _page(token, "There is an account with this address, with another password.", email=email, name=name)
     async with transaction():
-        # A user registered with this address meanwhile is another person.
+        # A user who registered with this address in the meantime is another person.
         known = await user_by_email(user.email)
         if known is None:
             await insert_user(user)

@@ -13,9 +13,9 @@ from idp.federation.providers.oidc import SWITCHES
 
 SECTION = "upstreams"
 CHECKS = {
-    "trust_email": "Its verified addresses count as verified here",
-    "keep_tokens": "Its tokens are kept, sealed",
-    "logout": "Who signs out here is sent there too",
+    "trust_email": "Trust its verified email addresses",
+    "keep_tokens": "Keep its tokens, encrypted",
+    "logout": "Signing out here signs out there too",
 }
 _TEXTS = ("id", "name", "issuer", "client_id", "scope", "mfa_acr")
 _CREATES = {"": "as IDP_REGISTRATION says", "yes": "always", "no": "never"}
@@ -43,15 +43,15 @@ def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
     def field(name: str, label: str, kind: str = "text", help: str = "", **more: Any) -> Field:
         return Field(name, label, values.get(name, ""), kind, help, **more)
 
-    usual = "Empty: that of its kind."
-    secret_help = "" if new else "Empty: the one that is there stays."
+    usual = "Empty: the default of its kind."
+    secret_help = "" if new else "Empty: unchanged."
     key = kind == "apple"
     found = [
-        field("name", "Name, as people see it", help=usual),
-        field("client_id", "client_id that it gave you", required=True),
+        field("name", "Name that users see", help=usual),
+        field("client_id", "client_id at the provider", required=True),
         # A posted secret is never sent back.
         Field(
-            "client_secret", "Private key that it gave you, as PEM" if key else "client_secret that it gave you", "",
+            "client_secret", "Private key from the provider, as PEM" if key else "client_secret at the provider", "",
             "lines" if key else "password", secret_help,
         ),
         *(
@@ -61,22 +61,22 @@ def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
             for name, label in KINDS[kind].OPTIONS.items()
         ),
         field("scope", "Scopes", help=usual),
-        field("creates_accounts", "Who has no account gets one", "choice", choices=tuple(_CREATES.items())),
+        field("creates_accounts", "Create accounts for unknown users", "choice", choices=tuple(_CREATES.items())),
     ]  # fmt: skip
     if kind == "github":
-        found.append(field("organizations", "Organizations, one a line", "lines", "One of them must be theirs."))
+        found.append(field("organizations", "Organizations, one per line", "lines", "Users must be a member of one."))
     else:
         found += [
             field(
-                "required_claims", "Claims that people must have, one a line", "lines",
-                "As hd=example.com or groups=staff,admins.",
+                "required_claims", "Required claims, one per line", "lines",
+                "Such as hd=example.com or groups=staff,admins.",
             ),
-            field("claims", "Its claims for ours, one a line", "lines", "As given_name=profile.first."),
-            field("mfa_acr", "The acr by which it says that there were two factors"),
+            field("claims", "Mapping of its claims, one per line", "lines", "Such as given_name=profile.first."),
+            field("mfa_acr", "The acr of a sign-in with two factors"),
         ]  # fmt: skip
     found += [field(name, label, "check") for name, label in CHECKS.items()]
     if new:
-        found.insert(0, Field("id", "Id, as its redirect URI has it", values.get("id") or kind))
+        found.insert(0, Field("id", "Id, as in its redirect URI", values.get("id") or kind))
         found.insert(2, field("issuer", "Issuer", help=usual))
     return found
 

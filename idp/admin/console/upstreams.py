@@ -39,9 +39,9 @@ async def list_upstreams(request: AdminRequest) -> Response[str]:
     may = _WRITE in request.caller.allowed
     create = [Action(f"Add {kind}", f"{HOME}/{SECTION}/new/{kind}") for kind in sorted(KINDS)] if may else []
     order = {
-        "heading": "The order in which people see them",
+        "heading": "The order on the sign-in page",
         "action": f"{HOME}/{SECTION}",
-        "fields": [Field("ids", "Ids, one a line", "\n".join(row["id"] for row in found.rows), "lines")],
+        "fields": [Field("ids", "Ids, one per line", "\n".join(row["id"] for row in found.rows), "lines")],
         "label": "Save the order",
     }
     return render(
@@ -57,9 +57,9 @@ async def order_upstreams(request: AdminRequest) -> Response[Any]:
         await registry.reorder(request.form.get("ids", "").split())
     except FORM_ERRORS as error:
         return render(
-            request, "form", section=SECTION, heading="The order in which people see them",
+            request, "form", section=SECTION, heading="The order on the sign-in page",
             error=error.description, status=400,
-            fields=[Field("ids", "Ids, one a line", request.form.get("ids", ""), "lines")],
+            fields=[Field("ids", "Ids, one per line", request.form.get("ids", ""), "lines")],
             action=f"{HOME}/{SECTION}", label="Save the order", back=f"{HOME}/{SECTION}",
         )  # fmt: skip
     return redirect_with_notice(f"/{SECTION}")
@@ -109,7 +109,7 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
             for name in ("required_claims", "organizations", "claims", "mfa_acr")
             if config[name]
         },
-        "Who has no account gets one": {None: "as IDP_REGISTRATION says"}.get(
+        "Create accounts for unknown users": {None: "as IDP_REGISTRATION says"}.get(
             config["creates_accounts"], config["creates_accounts"]
         ),
         **{label: config[name] for name, label in CHECKS.items()},
@@ -188,10 +188,16 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "disable", "Disable", "Nobody can sign in with it. Who is signed in stays so.", _WRITE, _disable
+            "disable", "Disable", "No one can sign in with it. Existing sessions continue.", _WRITE, _disable
         ),
-        ConfirmedAction("enable", "Enable", "People can sign in with it again.", _WRITE, _enable, danger=False),
-        ConfirmedAction("contain", "Contain", "It is disabled, and what sign-ins with it gave ends.", _WRITE, _contain),
+        ConfirmedAction("enable", "Enable", "Users can sign in with it again.", _WRITE, _enable, danger=False),
+        ConfirmedAction(
+            "contain",
+            "Contain",
+            "It is disabled, and all sessions and tokens from sign-ins with it end.",
+            _WRITE,
+            _contain,
+        ),
         ConfirmedAction("delete", "Delete", "Linked identities are kept in case it is added again.", _WRITE, _delete),
     ],
 )

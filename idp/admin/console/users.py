@@ -55,7 +55,7 @@ async def list_users(request: AdminRequest) -> Response[str]:
         for row in found.rows
     ]
     invite = {
-        "heading": "Invite somebody",
+        "heading": "Invite a user",
         "action": f"{HOME}/invitations",
         "fields": [Field("email", "Email address", kind="email", required=True), Field("name", "Name")],
         "label": "Send the invitation",
@@ -93,7 +93,7 @@ async def invite(request: AdminRequest) -> Response[Any]:
         await invitations.invite(request.form.get("email", ""), name)
     except FORM_ERRORS as error:
         return render(
-            request, "form", section="users", status=400, heading="Invite somebody", error=error.description,
+            request, "form", section="users", status=400, heading="Invite a user", error=error.description,
             action=f"{HOME}/invitations", label="Send the invitation", back=f"{HOME}/users",
             fields=[
                 Field("email", "Email address", request.form.get("email", ""), "email", required=True),
@@ -127,7 +127,7 @@ async def show_user(request: AdminRequest) -> Response[str]:
         "Passkeys": str(len(await passkeys.passkeys_of(user.id))),
         "Authenticator app": Step.TOTP in has,
         "Recovery codes left": str(await recovery_codes.count_unused(user.id)),
-        "Asked for a second factor": user.two_step,
+        "Two-step sign-in": user.two_step,
         "Made by": user.origin,
         "Since": user.created_at,
     }
@@ -293,30 +293,30 @@ actions.declare_actions(
     "user_id",
     _named,
     [
-        ConfirmedAction("disable", "Disable", "They cannot sign in, and all that they had ends.", _WRITE, _disable),
+        ConfirmedAction("disable", "Disable", "The user cannot sign in. Sessions and tokens end.", _WRITE, _disable),
         ConfirmedAction(
-            "enable", "Enable", "They can sign in again. What ended stays ended.", _WRITE, _enable, danger=False
+            "enable", "Enable", "The user can sign in again. Ended sessions stay ended.", _WRITE, _enable, danger=False
         ),
         ConfirmedAction(
-            "sign_out", "Sign out everywhere", "All sessions end, and every application loses its tokens.",
+            "sign_out", "Sign out everywhere", "All sessions end, and the tokens of every application are revoked.",
             Permission.SESSIONS_WRITE, _sign_out, fresh=False,
         ),
         ConfirmedAction(
             "reset_factors", "Reset second factors",
-            "Authenticator app, passkeys and recovery codes are removed, and all sessions and tokens end. Make sure who"
-            " is asking: from then on the password alone signs in.", _WRITE, _reset_factors,
+            "Authenticator app, passkeys and recovery codes are removed, and all sessions and tokens end. Verify the"
+            " identity of the person who asks: afterwards the password alone is enough.", _WRITE, _reset_factors,
         ),
         ConfirmedAction(
-            "reset_password", "Mail a password reset", "They get a mail with a link to choose a new password.",
+            "reset_password", "Mail a password reset", "The user gets a mail with a link to choose a new password.",
             _WRITE, _reset_password, danger=False, fresh=False,
         ),
         ConfirmedAction(
             "contain", "Contain",
-            "Somebody else may be in this account. It is disabled, and sessions, tokens, consents and whatever is"
-            " under way end at once. A report says what goes on.", _WRITE, _contain,
+            "For a compromised account. It is disabled, and all sessions, tokens, consents and pending"
+            " sign-ins end immediately. A report shows what stays usable.", _WRITE, _contain,
         ),
         ConfirmedAction(
-            "delete", "Delete", "The account goes with all that it had. This cannot be undone.", _WRITE, _delete
+            "delete", "Delete", "The account is deleted with all its data. This cannot be undone.", _WRITE, _delete
         ),
     ],
 )  # fmt: skip
@@ -330,7 +330,7 @@ async def ask_to_end_session(request: AdminRequest) -> Response[str]:
     return render(
         request, "form", section="users", heading="End this session?", fields=[],
         subject=facts(named), danger=True, label="End it", back=back,
-        intro="That browser is signed out, and applications lose what they were given there.",
+        intro="That browser is signed out, and the tokens issued in this session are revoked.",
         action=f"{back}/sessions/{request.params['sid']}/end",
     )  # fmt: skip
 

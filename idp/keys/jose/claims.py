@@ -12,7 +12,7 @@ from idp.keys.algorithms import ALGORITHMS
 from idp.keys.jose.errors import InvalidJWTError, UnsupportedAlgorithmError
 from idp.reasons import Reason
 
-#: Largest accepted time, in seconds: the end of the year 9999, which is the last that a datetime can hold.
+#: Maximum accepted time, in seconds: the end of the year 9999, the last that a datetime can hold.
 MAX_TIMESTAMP = 253_402_300_799
 #: Seconds by which the clocks of our replicas may differ.
 LEEWAY = 10
@@ -23,7 +23,7 @@ _REASONS: dict[type[JoseError], Reason] = {
 
 
 class _TimesRegistry(JWTClaimsRegistry):
-    """Times of a token. The leeway is for ``nbf`` and ``iat``, not for ``exp``."""
+    """The times of a token. The leeway applies to ``nbf`` and ``iat``, not to ``exp``."""
 
     def validate_exp(self, value: Any) -> None:
         # Not ``self.now``, which has whole seconds: the time of another issuer may have a fraction.
@@ -32,7 +32,7 @@ class _TimesRegistry(JWTClaimsRegistry):
 
 
 def _timestamp(claims: Mapping[str, Any], name: str, *, fractions: bool) -> float | None:
-    """A NumericDate claim (RFC 7519 section 2), None where there is none. Ours have no fractions."""
+    """Return a NumericDate claim (RFC 7519 section 2), or None if it is absent. Ours have no fractions."""
     if name not in claims:
         return None
     value = claims[name]
@@ -42,7 +42,7 @@ def _timestamp(claims: Mapping[str, Any], name: str, *, fractions: bool) -> floa
 
 
 def foreign_time(claims: Mapping[str, Any], name: str) -> float | None:
-    """A time that another issuer wrote, perhaps with a fraction; None where there is none.
+    """Return a time in a token of another issuer, perhaps with a fraction, or None if it is absent.
 
     Raises:
         InvalidJWTError: it is not a time.
@@ -75,7 +75,7 @@ def left_half_hash(value: str, alg: str) -> str:
         alg: the algorithm of the ID token.
 
     Raises:
-        UnsupportedAlgorithmError: its hash is not known. The claim is never left out instead.
+        UnsupportedAlgorithmError: its hash is unknown. The claim must not be left out instead.
     """
     if alg not in ALGORITHMS:
         raise UnsupportedAlgorithmError(f"The algorithm must be one of {', '.join(ALGORITHMS)}.")

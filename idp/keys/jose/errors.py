@@ -5,7 +5,7 @@ from idp.reasons import Reason
 
 
 class InvalidJWTError(ProofError):
-    """The token is malformed, not signed by one of the keys, or not valid now."""
+    """The token is malformed, not signed by one of the keys, or outside its times."""
 
     reason: Reason = Reason.MALFORMED
 

@@ -16,7 +16,7 @@ from idp.keys.jose.errors import InvalidKeyError, UnsupportedAlgorithmError
 Key = RSAKey | ECKey | OKPKey
 
 _KEY_TYPES: Final[dict[str, type[RSAKey] | type[ECKey] | type[OKPKey]]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
-#: Members of a private RSA key with its primes.
+#: Members of a private RSA key that contain its primes.
 _RSA_MEMBERS = ("n", "e", "d", "p", "q", "dp", "dq", "qi")
 #: Members of a JWK that are calculated here.
 _OUR_MEMBERS = frozenset({"alg", "kid", "use", "key_ops"})
@@ -60,7 +60,7 @@ def _signing_key(key: Key, alg: str) -> SigningKey:
 
 
 def generate(alg: str, size: int = 2048) -> SigningKey:
-    """Make a new key. ``size`` is for RSA, in bits; an RSA key may take seconds.
+    """Generate a key. ``size`` is for RSA, in bits; an RSA key may take seconds.
 
     Raises:
         UnsupportedAlgorithmError: the algorithm or size is not supported.
@@ -101,7 +101,7 @@ def from_private_jwk(jwk: Mapping[str, str]) -> SigningKey:
     """Read a private JWK (RFC 7517). Its ``kid`` is ignored; the key gets its thumbprint.
 
     Raises:
-        UnsupportedAlgorithmError: ``alg`` is not supported, or the key does not fit it.
+        UnsupportedAlgorithmError: ``alg`` is not supported, or the key is of another type.
         InvalidKeyError: it is not a private key.
     """
     key = _import_jwk(jwk)
@@ -113,8 +113,8 @@ def from_private_jwk(jwk: Mapping[str, str]) -> SigningKey:
 def from_own_jwk(jwk: Mapping[str, str]) -> SigningKey:
     """Read back the result of :func:`to_private_jwk` from our own storage.
 
-    An RSA key with its primes is not checked again: that takes longer than a hundred signatures, and the key was
-    checked when it was made or imported.
+    An RSA key with its primes is not checked again: the check takes longer than a hundred signatures, and was done when
+    the key was made or imported.
     """
     if not jwk.keys() >= set(_RSA_MEMBERS):
         return from_private_jwk(jwk)
@@ -124,10 +124,10 @@ def from_own_jwk(jwk: Mapping[str, str]) -> SigningKey:
 
 
 def from_public_jwk(jwk: Mapping[str, str]) -> SigningKey:
-    """Read a key for verification. It keeps the ``kid`` that it is published under.
+    """Read a key for verification. It keeps its published ``kid``.
 
     Raises:
-        UnsupportedAlgorithmError: ``alg`` is not supported, or the key does not fit it.
+        UnsupportedAlgorithmError: ``alg`` is not supported, or the key is of another type.
         InvalidKeyError: it is not a key.
     """
     key = _import_jwk(jwk)
@@ -138,8 +138,8 @@ def from_file(content: bytes, alg: str) -> SigningKey:
     """Read a private key from a file: PEM without a passphrase (PKCS #8 or the older forms), or a JWK.
 
     Raises:
-        UnsupportedAlgorithmError: the algorithm is not supported, or the key does not fit it.
-        InvalidKeyError: it is neither, or not a private key.
+        UnsupportedAlgorithmError: the algorithm is not supported, or the key is of another type.
+        InvalidKeyError: it has neither format, or is not a private key.
     """
     kty = algorithm_named(alg).kty
     try:
@@ -156,11 +156,11 @@ def from_file(content: bytes, alg: str) -> SigningKey:
 
 
 def to_pem(key: SigningKey, *, private: bool) -> bytes:
-    """The key as PEM: SubjectPublicKeyInfo, or PKCS #8."""
+    """Return the key as PEM: SubjectPublicKeyInfo, or PKCS #8 with the private part."""
     return key.key.as_pem(private=private)
 
 
 def to_private_jwk(key: SigningKey) -> dict[str, str]:
-    """The key as a JWK with its private members, for encryption by :mod:`idp.keys.vault` and for an export."""
+    """Return the key as a JWK with its private members, for encryption by :mod:`idp.keys.vault` and for export."""
     private = {name: str(value) for name, value in key.key.as_dict(private=True).items()}
     return private | key.public_jwk

@@ -12,18 +12,20 @@ from joserfc.registry import HeaderParameter, HeaderRegistryDict
 
 from idp.keys.algorithms import SIGNING_ALGORITHMS, VERIFICATION_ALGORITHMS
 
-#: Longest accepted header, encoded. Ours are below 150 characters; other issuers put certificates into theirs.
+#: Maximum length of an encoded header. Ours are below 150 characters; other issuers include certificates.
 MAX_HEADER_LENGTH, MAX_FOREIGN_HEADER_LENGTH = 1024, 12 * 1024
 
 
 class _EdDSA(EdDSAAlgorithm):
-    """Without joserfc's warning: RFC 9864 deprecates this name, but most clients know Ed25519 by it only."""
+    """Without joserfc's warning: RFC 9864 deprecates this name, but most clients know Ed25519 only by it."""
 
     security_warning = ""
 
 
 class _ES256(ESAlgorithm):
-    """Signs faster than joserfc's, by more than a tenth of a whole token (docs/decisions/0043-jose-by-joserfc.md)."""
+    """Signs faster than joserfc's implementation, by more than a tenth of the time of a token
+    (docs/decisions/0043-jose-by-joserfc.md).
+    """
 
     _ECDSA = ECDSA(SHA256())
 
@@ -36,7 +38,7 @@ def _refuse(_: object) -> None:
     raise ValueError("is refused")
 
 
-#: Headers of ours have no other members; ``crit``, ``b64``, ``jwk``, ``jku``, ``x5u`` and all others are refused.
+#: Our own headers have no other members; ``crit``, ``b64``, ``jwk``, ``jku``, ``x5u`` and all others are refused.
 _OWN_HEADER: HeaderRegistryDict = {
     "alg": HeaderParameter("Algorithm", "str", required=True),
     "kid": HeaderParameter("Key ID", "str"),

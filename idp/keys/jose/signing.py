@@ -25,19 +25,21 @@ def symmetric_key(key: bytes) -> OctKey:
 
 
 def _compact(header: bytes, payload: bytes, model: JWSAlgModel, key: Key | OctKey) -> str:
-    """The compact serialization (RFC 7515 section 7.1). The caller has chosen algorithm and key to fit each other."""
+    """Return the compact serialization (RFC 7515 section 7.1). The caller makes sure that algorithm and key match."""
     signed = header + b"." + urlsafe_b64encode(payload)
     return (signed + b"." + urlsafe_b64encode(model.sign(signed, key))).decode("ascii")
 
 
 def sign(key: SigningKey, typ: str, claims: Mapping[str, Any]) -> str:
-    """A signed JWT. Its header names the key by ``kid`` and the kind of token by ``typ`` (RFC 8725 section 3.11)."""
+    """Return a signed JWT. Its header names the key by ``kid`` and the kind of token by ``typ`` (RFC 8725 section
+    3.11).
+    """
     header = encoded_header(alg=key.alg, kid=key.kid, typ=typ)
     return _compact(header, msgspec.json.encode(claims), SIGNERS[key.alg], key.key)
 
 
 def sign_symmetric(key: bytes, typ: str, claims: Mapping[str, Any]) -> str:
-    """A JWT under HS256, for tokens that only we read.
+    """Return a JWT with HS256, for tokens that only this server reads.
 
     The same claims give the same bytes, in any order of their members.
     """
@@ -46,7 +48,7 @@ def sign_symmetric(key: bytes, typ: str, claims: Mapping[str, Any]) -> str:
 
 
 def sign_assertion(pem: str, alg: str, kid: str, claims: Mapping[str, Any]) -> str:
-    """A JWT that authenticates us to another server, with a key that it gave us (RFC 7523 section 2.2).
+    """Return a JWT that authenticates this server to another one, with a key issued by that one (RFC 7523 section 2.2).
 
     Raises:
         UnsupportedAlgorithmError: the algorithm is not supported.

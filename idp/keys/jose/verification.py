@@ -20,11 +20,11 @@ from idp.reasons import Reason
 
 Claims = dict[str, Any]
 
-#: Longest accepted token, in characters. Ours are below 2 KiB.
+#: Maximum length of a token, in characters. Ours are below 2 KiB.
 MAX_TOKEN_LENGTH = 16 * 1024
-#: Sizes that an RSA key of another issuer may have, in bits.
+#: Allowed sizes of an RSA key of another issuer, in bits.
 FOREIGN_RSA_SIZES = range(2048, 8192 + 1)
-#: Members of public JWKs; certificates and other members are not used.
+#: Members of public JWKs that are used. Certificates and other members are ignored.
 _PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
 
 
@@ -55,12 +55,12 @@ def _decode_object(data: bytes) -> Claims:
 
 @lru_cache(maxsize=128)
 def _decode_header(segment: bytes) -> Claims:
-    """Decode a header; cached, because all tokens that a key signed have the same."""
+    """Decode a header. Cached, because all tokens of a key have the same header."""
     return _decode_object(urlsafe_b64decode(segment))
 
 
 def _parse(token: str, registry: JWSRegistry) -> CompactSignature:
-    """Split and decode a token. Nothing is verified yet."""
+    """Split and decode a token, without verifying anything."""
     if len(token) > MAX_TOKEN_LENGTH:
         raise InvalidJWTError("The token is too long.")
     try:
@@ -76,7 +76,9 @@ def _parse(token: str, registry: JWSRegistry) -> CompactSignature:
 
 
 def _verified(token: CompactSignature, key: KeyFlexible, registry: JWSRegistry) -> Claims:
-    """Check header and signature, and return the claims. ``key`` may be a function of a token whose header is valid."""
+    """Check header and signature, and return the claims. ``key`` may be a function that takes a token with a valid
+    header.
+    """
     try:
         valid = jws.validate_compact(token, key, registry=registry)
     # A TypeError comes from a `crit` that is not a list.
@@ -88,12 +90,12 @@ def _verified(token: CompactSignature, key: KeyFlexible, registry: JWSRegistry) 
 
 
 def _media_type(typ: str) -> str:
-    """A ``typ`` for comparison; ``application/`` may be left out of it (RFC 7515 section 4.1.9)."""
+    """Return a ``typ`` for comparison. Its prefix ``application/`` is optional (RFC 7515 section 4.1.9)."""
     return typ.lower().removeprefix("application/")
 
 
 def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claims:
-    """The claims of a JWT that one of these keys signed.
+    """Return the claims of a JWT that one of these keys signed.
 
     The caller checks times (:func:`check_times`), issuer and audience.
 
@@ -102,14 +104,14 @@ def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claim
         typ: the required ``typ`` of the header. None accepts any, or none.
 
     Raises:
-        InvalidJWTError: for every reason; nothing else is raised, whatever the token is.
+        InvalidJWTError: the token is invalid. No token causes any other exception.
     """
 
     def key_of(candidate: GuestProtocol) -> Key:
         header = candidate.headers()
         key = keys.get(header.get("kid", ""))
         if key is None:
-            raise InvalidJWTError("The token names no key of ours.", Reason.BAD_SIGNATURE)
+            raise InvalidJWTError("The token does not name one of our keys.", Reason.BAD_SIGNATURE)
         if header["alg"] != key.alg:
             raise InvalidJWTError("The algorithm of the token is not that of its key.")
         if typ is not None and _media_type(header.get("typ", "")) != _media_type(typ):
@@ -120,23 +122,23 @@ def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claim
 
 
 def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
-    """The claims of a JWT of :func:`sign_symmetric`, whose header must be byte for byte the one that we write.
+    """Return the claims of a JWT of :func:`sign_symmetric`. Its header must be exactly the one that this server writes.
 
     Raises:
-        InvalidJWTError: for every reason.
+        InvalidJWTError: the token is invalid.
     """
     parsed = _parse(token, SYMMETRIC)
     if parsed.segments["header"] != encoded_header(alg="HS256", typ=typ):
-        raise InvalidJWTError("The header of the token is not one that we write.", Reason.WRONG_TYPE)
+        raise InvalidJWTError("The header of the token is not one of ours.", Reason.WRONG_TYPE)
     return _verified(parsed, symmetric_key(key), SYMMETRIC)
 
 
 def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Collection[str]) -> Claims:
-    """The claims of a JWT of another issuer, signed by one of the keys that it publishes.
+    """Return the claims of a JWT of another issuer, signed by one of its published keys.
 
     Args:
         jwks: the keys of its JWK Set (RFC 7517 section 5).
-        algorithms: those that the token may have.
+        algorithms: the allowed algorithms.
 
     Raises:
         NoMatchingKeyError: no key fits, or more than one.
@@ -146,14 +148,14 @@ def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Co
     def key_of(candidate: GuestProtocol) -> Key:
         header = candidate.headers()
         if header["alg"] not in algorithms:
-            raise InvalidJWTError("The algorithm of the token is not one that may be used.")
+            raise InvalidJWTError("The algorithm of the token is not allowed.")
         return _published_key(jwks, header["alg"], header.get("kid"))
 
     return _verified(_parse(token, FOREIGN), key_of, FOREIGN)
 
 
 def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> Key:
-    """The one key that fits. The issuer need not name algorithms, nor a key where it publishes only one."""
+    """Return the only key that matches. The issuer need not name algorithms, nor a ``kid`` if it publishes one key."""
     algorithm = ALGORITHMS[alg]
     fitting = [
         jwk
@@ -176,7 +178,7 @@ def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> 
 
 
 def algorithm_of(token: str) -> str:
-    """The algorithm in the header of another issuer's token, which counts only once the token is verified.
+    """Return the algorithm in the header of another issuer's token. Do not trust it before the token is verified.
 
     Raises:
         InvalidJWTError: there is none.
@@ -188,7 +190,7 @@ def algorithm_of(token: str) -> str:
 
 
 def unverified_claims(token: str) -> Claims:
-    """The claims of a JWT whose signature is not checked. Nothing in them may be trusted.
+    """Return the claims of a JWT without checking its signature. Do not trust them.
 
     Raises:
         InvalidJWTError: it is too long, encrypted, or not a JWT.

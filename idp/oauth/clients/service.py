@@ -33,7 +33,7 @@ class VersionConflictError(ConflictError):
     status = HTTPStatus.PRECONDITION_FAILED
 
     def __init__(self) -> None:
-        super().__init__("It was changed by somebody else meanwhile. Look at it again.")
+        super().__init__("It has been changed by another user. Reload it and try again.")
 
 
 class NotBeforeInFutureError(ValidationError):

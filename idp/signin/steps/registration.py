@@ -52,7 +52,7 @@ async def verify(flow: Flow, fields: Fields, browser: Browser) -> Registration |
         raise StepRefusedError(_("This invitation is for another address."))
     name = " ".join(fields.get("name", "")[: 4 * MAX_NAME_LENGTH].split()) or None
     if name is not None and profile.FIELDS["name"](name) is None:
-        raise StepRefusedError(_("That is too long, or has signs that cannot be shown."))
+        raise StepRefusedError(_("The value is too long, or contains characters that cannot be shown."))
     password = fields.get("password", "")
     try:
         await check_new_password(password, user_inputs=[email, name or ""])

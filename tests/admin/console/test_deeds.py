@@ -305,7 +305,7 @@ async def test_a_role_is_given_and_taken(owner: Desk, alice: User) -> None:
     (row,) = await fetch("SELECT id, granted_by FROM admin_role WHERE user_id = $1", alice.id)
     assert row["granted_by"] == f"user:{owner.user.id}"
     answer = await owner.confirm(f"/admin/admins/{row['id']}/revoke")
-    assert "The role is taken." in answer.text
+    assert "The role is revoked." in answer.text
 
 
 async def test_settings_are_masked(owner: Desk) -> None:
