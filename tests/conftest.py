@@ -1,4 +1,4 @@
-"""Fixtures: a real PostgreSQL, the real server on it, people and clients."""
+"""Fixtures: a real PostgreSQL, the real server on it, users and clients."""
 
 import asyncio
 import gc
@@ -11,16 +11,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from pathlib import Path
 from typing import Any
 
-# Keep bytecode, whatever the environment says. Without it every server and command that a test starts compiles
-# the product again, and every run rewrites the assertions of every test file.
+# Keep bytecode in any environment. Without it, every server and command that a test starts compiles the product again,
+# and every run rewrites the assertions of every test file.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Imports and collection create a million objects that stay: `pytest_collection` turns the garbage collector on again.
+# Imports and collection create a million long-lived objects. `pytest_collection` turns the garbage collector on again.
 gc.disable()
-# The settings of whoever runs the tests are none of theirs. This comes before the first import of the product.
+# Ignore the settings of the user's environment. This comes before the first import of the product.
 for _name in [name for name in os.environ if name.startswith("IDP_")]:
     del os.environ[_name]
-# What runs in the background of a shell, or by nohup, inherits that these are ignored, and so would our servers.
+# A process in the background of a shell, or under nohup, inherits that these signals are ignored, and so would our
+# servers.
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
@@ -41,7 +42,7 @@ import pytest
 
 from idp import settings as settings_module
 
-# How long an example takes says something of the machine, and nothing of the product.
+# The duration of an example depends on the machine, not on the product.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
@@ -66,7 +67,7 @@ logs.strict = True
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are CPUs: a process waits a fifth to a half of its time."""
+    """Use one process more than there are CPUs: a process waits a fifth to a half of its time."""
     return len(os.sched_getaffinity(0)) + 1
 
 
@@ -103,7 +104,7 @@ async def template(cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 async def dsn(cluster: Cluster, template: str) -> str:
-    """The database that most tests share; each brings users and clients of its own."""
+    """The database that most tests share; each test creates its own users and clients."""
     return await cluster.create_database(template)
 
 
@@ -121,14 +122,14 @@ async def db(dsn: str) -> AsyncIterator[str]:
 
 @pytest.fixture(autouse=True)
 async def fresh_keys(request: pytest.FixtureRequest) -> None:
-    """The keys of today, where a test before this one rotated them."""
+    """Load the current keys, because an earlier test may have rotated them."""
     if "db" in request.fixturenames:
         await key_set.load()
 
 
 @pytest.fixture(scope="module", autouse=True)
 async def no_upstream_left() -> AsyncIterator[None]:
-    """Fail the module that leaves a provider on the login page of the server that others share."""
+    """Fail a module that leaves a provider on the login page of the shared server."""
     yield
     if engine.engine.pool is None:
         return
@@ -138,7 +139,7 @@ async def no_upstream_left() -> AsyncIterator[None]:
 
 @pytest.fixture(scope="session")
 def mailbox() -> Iterator[Mailbox]:
-    """Where the shared server sends its mail."""
+    """The mailbox of the shared server."""
     mailbox = Mailbox()
     yield mailbox
     mailbox.stop()
@@ -152,7 +153,7 @@ def server(db: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) 
         IDP_DATABASE_URL=db,
         IDP_MASTER_KEY=MASTER_KEY,
         IDP_SMTP_URL=mailbox.url,
-        # Everybody here has the same address, and some try a lot.
+        # All tests share one address, and some make many attempts.
         IDP_ADDRESS_LIMITS="false",
         IDP_AUDIT_FAILURE_LIMIT="1000000",
     )
@@ -162,7 +163,7 @@ def server(db: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def start_server(db: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers with settings of their own, by default on the shared database."""
+    """Start servers with other settings, by default on the shared database."""
     started: list[Server] = []
 
     def start(*arguments: str, **settings: Any) -> Server:
@@ -194,7 +195,7 @@ async def browser(server: Server) -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def make_user(db: str) -> MakeUser:
-    """Makes users with the password of :mod:`tests.support.oauth`."""
+    """Create users with the password of :mod:`tests.support.oauth`."""
 
     async def make(password: str | None = PASSWORD, **claims: Any) -> User:
         email = claims.pop("email", f"{secrets.token_hex(6)}@example.com")
@@ -205,13 +206,13 @@ def make_user(db: str) -> MakeUser:
 
 @pytest.fixture
 async def alice(make_user: MakeUser) -> User:
-    """Somebody to sign in."""
+    """A user."""
     return await make_user(name="Alice Example")
 
 
 @pytest.fixture
 def make_client(db: str, http: httpx.AsyncClient, server: Server) -> MakeClient:
-    """Registers clients that the server knows of when this returns. A confidential web client by default."""
+    """Register clients, by default confidential web clients. Returns once the server knows them."""
 
     async def make(at: Server | None = None, **metadata: Any) -> RelyingParty:
         issuer = (at or server).issuer
@@ -233,7 +234,7 @@ def make_client(db: str, http: httpx.AsyncClient, server: Server) -> MakeClient:
 
 
 async def until_known(party: RelyingParty) -> None:
-    """Wait until the server has heard of a client that another process registered."""
+    """Wait until the server knows a client that another process registered."""
     for _ in range(100):
         response = await party.post("/token", grant_type="none-such")
         if response.json()["error"] == "unsupported_grant_type":

@@ -1,4 +1,4 @@
-"""What a worker does when it starts."""
+"""The start of a worker."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ from tests.support.postgres import Cluster
 async def test_the_collector_waits_for_the_start_alone(
     cluster: Cluster, template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a start makes is not looked at again and again; what requests leave behind is."""
+    """Objects of the start are frozen; those of requests are collected."""
 
     async def is_open(*_: object) -> None: ...
 

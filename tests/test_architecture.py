@@ -1,4 +1,4 @@
-"""Which way the arrows between modules point, held against their imports."""
+"""The allowed directions of imports between packages."""
 
 import ast
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import idp
 
 ROOT = Path(idp.__file__).parent
 
-#: From what is called by people down to what everything stands on. An arrow points downwards, or stays in its layer.
+#: The layers, from commands and pages down to what everything uses. An import points downwards, or stays in its layer.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "admin", "dev"}),
     frozenset({"selfservice"}),
@@ -26,19 +26,19 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 
-#: What puts the parts together, and may know all of them. The parts do not know it.
+#: The modules of the assembly, which may import everything, and which nothing imports.
 ASSEMBLY = frozenset({"__main__", "app", "housekeeping", "piccolo_app", "piccolo_conf"})
 
-#: Arrows that point the wrong way, each with its reason. There shall be no more of them.
+#: Imports in the wrong direction, each with its reason. No more may be added.
 DEVIATIONS = {
-    # `idp serve` starts what the assembly made.
+    # `idp serve` starts the application of the assembly.
     ("idp.cli.workers", "idp.app"),
 }
 
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """Every module by its name, parsed. Migrations are history, and import only Piccolo."""
+    """Every module by name, parsed. Migrations are excluded, because they import only Piccolo."""
     found = {}
     for path in ROOT.rglob("*.py"):
         parts = ("idp", *path.relative_to(ROOT).with_suffix("").parts)
@@ -48,7 +48,7 @@ def modules() -> dict[str, ast.Module]:
 
 
 def imports(name: str) -> Iterator[str]:
-    """The modules that a module imports, wherever in it: inside functions and for types too."""
+    """Return the modules that a module imports, also inside of functions and for types."""
     for node in ast.walk(modules()[name]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -62,7 +62,7 @@ def imports(name: str) -> Iterator[str]:
 
 
 def arrows() -> set[tuple[str, str]]:
-    """Every import of a module of ours by another."""
+    """Return every import of one of our modules by another."""
     return {
         (name, imported)
         for name in modules()
@@ -72,11 +72,11 @@ def arrows() -> set[tuple[str, str]]:
 
 
 def package(name: str) -> str:
-    """The part of the house that a module belongs to."""
+    """Return the package to which a module belongs."""
     return name.split(".")[1] if "." in name else "idp"
 
 
-def test_every_part_has_its_place() -> None:
+def test_every_package_has_a_layer() -> None:
     """A new package or module must be put into a layer before anything else."""
     assert {package(name) for name in modules()} - {"idp"} <= LAYER.keys() | ASSEMBLY
 
@@ -92,7 +92,7 @@ def test_arrows_point_downwards() -> None:
 
 
 def test_no_cycles_between_packages() -> None:
-    """Also inside a layer: `oauth` may ask `signin`, so `signin` may not ask `oauth`."""
+    """Also inside of a layer: if `oauth` imports `signin`, `signin` must not import `oauth`."""
     graph: dict[str, set[str]] = {}
     for name, imported in arrows() - DEVIATIONS:
         if package(name) != package(imported):
@@ -101,7 +101,7 @@ def test_no_cycles_between_packages() -> None:
 
 
 def test_no_cycles_between_modules() -> None:
-    """A package that says of itself what it is made of does not count: it is imported before its parts anyway."""
+    """Imports in the `__init__` of a package are ignored, because it is imported before its modules anyway."""
     graph: dict[str, set[str]] = {}
     for name, imported in arrows() - DEVIATIONS:
         graph.setdefault(name, set()).add(imported)
@@ -111,7 +111,7 @@ def test_no_cycles_between_modules() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-#: Modules without routes that make requests or responses for the routes of their package.
+#: Modules without routes that read requests or make responses for the routes of their package.
 HELPERS_OF_ROUTES = {
     "idp.admin.api.openapi",
     "idp.admin.api.operation",
@@ -124,7 +124,7 @@ HELPERS_OF_ROUTES = {
 
 
 def holds_routes(name: str) -> bool:
-    """Whether a module has a list of routes for the assembly."""
+    """Return whether a module has a list of routes."""
     return any(
         getattr(target, "id", "") == "ROUTES"
         for node in modules()[name].body
@@ -152,7 +152,7 @@ def test_domains_know_no_request(layer: str) -> None:
 
 
 def test_sign_in_knows_nothing_of_oauth() -> None:
-    """Not even by way of others: whatever it stands on does not either."""
+    """Nor does any package that it imports."""
     reached, found = set[str](), {name for name in modules() if package(name) == "signin"}
     while found:
         reached |= found
@@ -190,13 +190,13 @@ def test_one_module_speaks_to_a_library(library: str, only: set[str]) -> None:
     assert found == only
 
 
-def test_nobody_calls_servers_by_the_standard_library() -> None:
+def test_the_standard_library_calls_no_servers() -> None:
     """Nothing would keep such a call out of our own network."""
     callers = {"urllib", "urllib.request", "http.client", "ftplib", "xmlrpc.client"}
     assert {name for name in modules() for imported in imports(name) if imported in callers} == set()
 
 
-def test_only_the_edge_makes_cookies() -> None:
+def test_only_http_makes_cookies() -> None:
     """Every one of them then carries the prefix and the attributes that protect it."""
     makers = set()
     for name, tree in modules().items():
@@ -210,7 +210,7 @@ def test_only_the_edge_makes_cookies() -> None:
 
 
 def test_only_one_module_reads_the_clock() -> None:
-    """So that tests can move it. What only measures how long something takes does not count."""
+    """So that tests can move it. Measuring a duration is allowed."""
     readers = set()
     for name, tree in modules().items():
         for node in ast.walk(tree):
@@ -222,7 +222,7 @@ def test_only_one_module_reads_the_clock() -> None:
 
 
 def test_every_commit_is_durable() -> None:
-    """Whatever was answered outlives a crash of PostgreSQL, however much faster it were otherwise."""
+    """A response must be true after a crash of PostgreSQL, whatever speed that costs."""
     for path in (*ROOT.rglob("*.py"), *ROOT.rglob("*.sql")):
         text = path.read_text().lower()
         assert "synchronous_commit" not in text, path

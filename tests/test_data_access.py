@@ -1,6 +1,6 @@
 """Who reads and writes which table: only the repository of the package that declares it.
 
-docs/decisions/0045-repositories.md says why, and what may be read across packages.
+docs/decisions/0045-repositories.md has the reasons and the exceptions.
 """
 
 import ast
@@ -26,12 +26,12 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         # A code is issued only for an enabled user and a live session, in the statement that stores it.
         ("idp.oauth.authorize.repository", "session"),
         ("idp.oauth.authorize.repository", "users"),
-        # A family without offline access ends with its session, and every family while its user is disabled.
+        # A family without offline access ends with its session, and every family ends while its user is disabled.
         ("idp.oauth.repository", "session"),
         ("idp.oauth.repository", "users"),
         ("idp.oauth.token.repository", "session"),
         ("idp.oauth.token.repository", "users"),
-        # A session, a device and the factors count only while their user is not disabled.
+        # A session, a device and the factors are valid only while their user is enabled.
         ("idp.signin.repository", "users"),
         ("idp.signin.factors.repository", "users"),
         # The containment of an upstream ends what its users have.
@@ -51,7 +51,7 @@ _WRITES = {"insert", "update", "delete", "raw"}
 
 @cache
 def tables() -> dict[str, tuple[str, str]]:
-    """By the name of its class, the package and the SQL name of each table."""
+    """Return the package and the SQL name of each table, by the name of its class."""
     found = {}
     for module, tree in modules().items():
         for node in ast.walk(tree):
@@ -64,7 +64,7 @@ def tables() -> dict[str, tuple[str, str]]:
 
 @cache
 def owners() -> dict[str, str]:
-    """By its SQL name, the package of each table."""
+    """Return the package of each table, by its SQL name."""
     return {name: owner for owner, name in tables().values()}
 
 
@@ -95,7 +95,7 @@ def texts(tree: ast.Module) -> Iterator[str]:
 
 
 def queries(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """The queries by Piccolo's builder in a module: the class of the table, and the method."""
+    """Return the queries by Piccolo's builder in a module: the class of the table, and the method."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in tables():
             yield node.value.id, node.attr
@@ -106,13 +106,13 @@ def has_statements(tree: ast.Module) -> bool:
 
 
 def written(tree: ast.Module) -> set[str]:
-    """The tables that a module writes, by their SQL names."""
+    """Return the SQL names of the tables that a module writes."""
     found = {name for text in texts(tree) for name in _WRITTEN.findall(text)} & owners().keys()
     return found | {tables()[table][1] for table, method in queries(tree) if method in _WRITES}
 
 
 def read(tree: ast.Module) -> set[str]:
-    """The tables that a module reads, by their SQL names."""
+    """Return the SQL names of the tables that a module reads."""
     found = {name for text in texts(tree) for names in _READ.findall(text) for name in names} & owners().keys()
     return found | {tables()[table][1] for table, method in queries(tree) if method in _QUERIES - _WRITES}
 
@@ -122,8 +122,8 @@ def repositories() -> list[str]:
     return sorted(name for name in modules() if "repository" in name.split("."))
 
 
-def test_statements_stand_in_repositories() -> None:
-    """Whoever asks which code touches a table finds one place. `idp.infra` is what repositories are made with."""
+def test_statements_are_in_repositories() -> None:
+    """So that the code that touches a table is in one place. `idp.infra` is what repositories are built with."""
     found = {
         name
         for name, tree in modules().items()

@@ -1,4 +1,4 @@
-"""The documents name files, decisions and headings that exist."""
+"""Files, decisions and headings named in documents exist."""
 
 import re
 from collections.abc import Iterator
@@ -44,9 +44,9 @@ def _broken(page: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_a_page_names_exists(page: Path) -> None:
+def test_every_named_file_exists(page: Path) -> None:
     if page.name == "CHANGELOG.md" or "\nSuperseded by [" in page.read_text():
-        return  # history may name what is gone
+        return  # history may name files that no longer exist
     assert list(_names(page)) == []
 
 

@@ -1,4 +1,4 @@
-"""Every error of the product has its place in the tree of `idp.errors`."""
+"""Every exception of the product is in the tree of `idp.errors`."""
 
 import ast
 import builtins
@@ -13,7 +13,7 @@ from idp.errors import IdpError, ValidationError
 from idp.reasons import Reason
 from tests.test_architecture import modules
 
-#: What the library that it goes through has to see.
+#: Exceptions that a library must see.
 OUTSIDE = {("idp.infra.outbound", "ForbiddenAddressError")}
 BUILT_IN = {
     name
@@ -54,7 +54,7 @@ def test_every_exception_is_in_the_tree(name: str) -> None:
 
 
 def test_a_validator_may_raise_a_validation_error() -> None:
-    """msgspec and Pydantic make an error of theirs of a ValueError only."""
+    """msgspec and Pydantic convert only ValueErrors into their own errors."""
     assert issubclass(ValidationError, ValueError)
 
 

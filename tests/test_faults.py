@@ -1,4 +1,4 @@
-"""Every fault that an attack, a fault test, a real client or a user found has a test that fails without its fix.
+"""Every known fault has a test that fails without its fix.
 
 A test carries the number of its fault as ``@pytest.mark.fault(N)``, or its module does by ``pytestmark``. The numbers
 are explained here and in docs/threat-model.md, nowhere else.
@@ -11,7 +11,7 @@ import pytest
 
 FOLDER = Path(__file__).parent
 
-#: The faults, in the order in which docs/threat-model.md tells them.
+#: The faults, in the order of docs/threat-model.md.
 FAULTS = {
     1: "a verified account for an address that was not the one proved",
     2: "authority decided before the body was read",
@@ -63,7 +63,7 @@ FAULTS = {
 
 
 def _numbers(nodes: list[ast.expr]) -> set[int]:
-    """The arguments of every ``pytest.mark.fault(...)`` among these expressions."""
+    """Return the arguments of every ``pytest.mark.fault(...)`` among these expressions."""
     return {
         argument.value
         for node in nodes
@@ -75,7 +75,7 @@ def _numbers(nodes: list[ast.expr]) -> set[int]:
 
 
 def marked() -> dict[int, set[str]]:
-    """The test modules that carry each number."""
+    """Return the test modules with each number."""
     found: dict[int, set[str]] = {}
     for path in FOLDER.rglob("test_*.py"):
         text = path.read_text(encoding="utf-8")

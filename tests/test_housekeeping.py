@@ -1,4 +1,4 @@
-"""What has expired is deleted, a little at a time, and nothing else is."""
+"""Expired rows are deleted in small batches, and no others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -43,7 +43,7 @@ FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Fill:
-    """Adds rows that expire at a time of one's choice, to a database that has a client, a user and a family."""
+    """Inserts rows that expire at a given time, into a database with a client, a user and a family."""
 
     def __init__(self, user: UUID, session: UUID, family: UUID) -> None:
         self.user, self.session, self.family = user, session, family
@@ -115,7 +115,7 @@ class Fill:
 
 @pytest.fixture
 async def fill(cluster: Cluster, template: str) -> AsyncIterator[Fill]:
-    """A database for one test alone, and what fills it."""
+    """A database for one test, and the function that fills it."""
     async with isolated(await cluster.create_database(template)):
         yield await Fill.begin()
 
@@ -128,8 +128,8 @@ async def _count(table: str) -> int:
 
 
 @pytest.mark.parametrize("table", TABLES)
-async def test_what_expired_is_deleted_and_the_rest_stays(fill: Fill, table: str) -> None:
-    """What just expired stays for a while: a code that is replayed then still revokes what it gave."""
+async def test_expired_rows_are_deleted_and_others_stay(fill: Fill, table: str) -> None:
+    """Rows that have just expired stay for a while: a code that is replayed then still revokes its family."""
     kept = {"1 hour": timedelta(hours=1), "1 day": timedelta(days=1), "30 days": timedelta(days=30)}[TABLES[table].kept]
     if table == "token_family":
         kept += timedelta(seconds=settings().refresh_token_lifetime)
@@ -150,7 +150,7 @@ def test_no_table_that_expires_is_forgotten() -> None:
         if any(column._meta.name in ("expires_at", "free_at") for column in table._meta.columns)
     }
     assert expiring == set(TABLES)
-    # What nobody may lose has no end.
+    # Rows that must not be lost do not expire.
     assert {"users", "client", "audit_event", "signing_key", "consent"} <= tables - expiring
 
 
@@ -206,7 +206,7 @@ async def test_replicas_do_not_wait_for_each_other(fill: Fill) -> None:
     assert await _count("signin_flow") == 0
 
 
-async def test_one_of_two_workers_leaves_a_table_to_the_other(fill: Fill) -> None:
+async def test_a_worker_skips_a_table_that_another_is_cleaning(fill: Fill) -> None:
     """Both would find the same rows; the one that gets none of its batch has nothing to do there."""
     await fill("signin_flow", YEAR, 50)
     keys = await _found()
@@ -223,13 +223,13 @@ async def _found() -> list[Key]:
 
 
 async def _elsewhere(work: Awaitable[int]) -> int:
-    """Do it on another connection than that of the transaction."""
+    """Run a function on another connection than that of the transaction."""
     engine.current_transaction.set(None)
     return await work
 
 
 async def test_a_family_stays_until_its_tokens_are_gone(fill: Fill) -> None:
-    """PostgreSQL would delete all of them with it, and hold them all meanwhile."""
+    """Otherwise PostgreSQL would delete all of its tokens in one statement, and keep all of them locked."""
     family = fill.row("token_family", clock.now() - YEAR)
     token = fill.row("refresh_token", clock.now() + YEAR, family_id=family)
     for row in (family, token):
@@ -271,8 +271,8 @@ async def test_a_key_of_several_columns(fill: Fill) -> None:
     "error",
     [DatabaseUnavailableError("x"), asyncpg.LockNotAvailableError("x"), ConnectionResetError("x"), TimeoutError()],
 )
-async def test_it_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """A database that is away for a while is no reason to stop for ever."""
+async def test_cleaning_continues_after_a_failure(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A temporary outage of the database does not stop it."""
     rounds: asyncio.Queue[None] = asyncio.Queue()
 
     async def fails() -> bool:

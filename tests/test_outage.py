@@ -1,4 +1,4 @@
-"""While PostgreSQL is down, tokens can still be verified, all else says so at once, and everything recovers."""
+"""While PostgreSQL is down, tokens can be verified, all other requests fail at once, and everything recovers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ COOKIE = {"Cookie": "__Host-session=anything"}
 
 @pytest.fixture
 async def outage(tmp_path: Path) -> AsyncIterator[tuple[Server, EmbeddedPostgres]]:
-    """A server on a database of its own."""
+    """A server with its own database."""
     database = EmbeddedPostgres.start(tmp_path / "data", options={"fsync": "off"})
     server = await asyncio.to_thread(
         Server, tmp_path, IDP_DATABASE_URL=database.dsn, IDP_MASTER_KEY=MASTER_KEY, IDP_LOG_LEVEL="warning"

@@ -1,4 +1,4 @@
-"""The undocumented parts of libraries that we use, each held against docs/private-apis.md.
+"""The undocumented parts of libraries that we use behave as docs/private-apis.md says.
 
 A failure means that a library changed. Look at its row in the document for what to do.
 """
@@ -42,7 +42,7 @@ def granian_supervisor() -> None:
     source = inspect.getsource(AbstractServer)
     for name in ("main_loop_interrupt", "interrupt_children", "interrupt_signal", "wrks"):
         assert f"self.{name}" in source
-    # Its end is that of the server, with a failure if workers are named as dead.
+    # It ends when the server ends, with a failure if workers are reported dead.
     assert "self._serve_loop(spawn_target, target_loader)" in source
     assert "if not exit_code and self.interrupt_children:" in source
 
@@ -80,7 +80,7 @@ def granian_signals() -> None:
     assert callable(WorkerSignal().set)
     for spawn in (MPServer._spawn_asgi_worker, MPServer._spawn_asgi_lifespan_worker):
         source = inspect.getsource(spawn)
-        # Looked up when the worker starts, after the application is made.
+        # Looked up when the worker starts, after the application was created.
         assert "from granian._signals import set_loop_signals" in source
         assert "shutdown_event = set_loop_signals(loop)" in source
 
@@ -187,7 +187,7 @@ def test_the_tested_versions_are_those_that_may_be_installed() -> None:
         assert f"| {name} | {first} |" in DOCUMENT
 
 
-def test_what_is_installed_is_tested() -> None:
+def test_installed_versions_are_tested() -> None:
     assert tested_versions.untested() == []
 
 

@@ -1,4 +1,4 @@
-"""The repository itself: the package that is built from it, the commands that its documents name, its workflows."""
+"""The repository: the built package, the commands in documents, the workflows."""
 
 import email
 import itertools
@@ -35,7 +35,7 @@ TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), r
 
 
 def run(*words: str | Path, cwd: Path = ROOT) -> str:
-    """Run a program that must succeed. Returns what it printed."""
+    """Run a program that must succeed. Returns its output."""
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -102,7 +102,7 @@ def test_the_readme_installs_from_the_lock(tmp_path: Path) -> None:
     """Its commands, in an environment that borrows the libraries of this one, so that nothing is downloaded."""
     make, install, project = (line for line in commands("README.md") if "/opt/idp" in line)
     assert shlex.split(make)[1:] == ["-m", "venv", "/opt/idp"]
-    # Every locked version is installed already: pip compares and changes nothing.
+    # Every locked version is installed already, so pip compares and changes nothing.
     printed = run(sys.executable, "-m", *shlex.split(install.replace("/opt/idp/bin/", "")), "--dry-run")
     assert "Would install" not in printed
     venv.create(tmp_path, with_pip=True)
@@ -246,7 +246,7 @@ def test_the_audit_fails_for_an_advisory(
     monkeypatch.setattr(Advisories, "vulnerable", vulnerable)
     done = subprocess.run([ROOT / ".ci/audit", "--osv-url", advisories], capture_output=True, text=True, check=False)
     assert (done.returncode, "PYSEC-2026-1" in done.stdout) == (code, code == 1), done.stderr
-    # All that is locked for this platform was asked for, by name and version.
+    # Everything that is locked for this platform was queried, by name and version.
     locked = dict(re.findall(r"^([\w.-]+)==(\S+) \\$", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     assert locked
     assert {name: Advisories.seen.get(name) for name in locked} == locked
@@ -260,7 +260,7 @@ def test_an_audit_without_the_service_fails_and_says_so(advisories: str) -> None
 
 
 def test_the_table_of_tests_names_every_folder() -> None:
-    """A folder of tests is named for a package, or the table says what it tests."""
+    """A folder of tests has the name of a package, or the table describes it."""
     table = set(re.findall(r"^\| `([a-z_]+)/` \|", (ROOT / "tests/README.md").read_text(), re.MULTILINE))
     folders = {path.parent.relative_to(ROOT / "tests").parts[0] for path in ROOT.glob("tests/*/*.py")}
     mirrored = {name for name in folders if (ROOT / "idp" / name).is_dir()}
@@ -268,7 +268,7 @@ def test_the_table_of_tests_names_every_folder() -> None:
 
 
 def test_rows_of_attacks_are_explained_where_they_are_named() -> None:
-    """Outside of tests/attacks, a file that speaks of a row says which table it is."""
+    """Outside of tests/attacks, a file that mentions a row says which list it means."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if path.parent.name != "attacks" and re.search(r"\brow \d+", text := path.read_text(), re.IGNORECASE):
             assert "tests/attacks/" in text, path.name

@@ -1,4 +1,4 @@
-"""Settings: from the environment, from `.env`, from files. What is wrong is said in plain words, without the value."""
+"""Settings from the environment, `.env` and files. Errors are plain sentences without the value."""
 
 import os
 import pickle
@@ -17,7 +17,7 @@ SENTENCE = re.compile(r"IDP_[A-Z0-9_]+: .+\.|.+\.( Did you mean IDP_[A-Z0-9_]+\?
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A process without settings, in an empty folder. The rest of the tests reads no `.env`; these do."""
+    """A process without settings, in an empty folder. The other tests read no `.env`; these do."""
     for name in [name for name in os.environ if name.startswith("IDP_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -26,7 +26,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def refusal() -> list[str]:
-    """The sentences with which the settings are refused."""
+    """Return the sentences with which the settings are refused."""
     with pytest.raises(SettingsError) as refused:
         load()
     lines = str(refused.value).splitlines()
@@ -39,13 +39,13 @@ def test_nothing_needs_to_be_set() -> None:
     assert (found.issuer, found.host, found.port, found.dev) == ("http://localhost:8000", "127.0.0.1", 8000, False)
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_help() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description is not None
         assert field.description.endswith("."), name
 
 
-# Where they come from
+# Sources of settings
 
 
 def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment comes before it; what is not ours in it is left alone."""
+    """The environment takes precedence; variables without our prefix are ignored."""
     Path(".env").write_text(
         "IDP_PORT=9000\n# IDP_HOST=x\nIDP_PRODUCT_NAME='Our accounts'\nOTHER=1\nexport IDP_WORKERS=2\n"
     )
@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, kind: str) 
     assert line.startswith("IDP_MASTER_KEY_FILE names a file that cannot be read: ")
 
 
-# What is refused
+# Refused settings
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_name_like_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal() == ["There is no setting IDP_QQQQQQQQ."]
 
 
-def test_every_unknown_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_unknown_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IDP_PROT", "1")
     monkeypatch.setenv("IDP_HOTS", "1")
     assert [line.rpartition(" ")[2] for line in refusal()] == ["IDP_HOST?", "IDP_PORT?"]
@@ -164,7 +164,7 @@ def test_every_unknown_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )  # fmt: skip
 def test_an_invalid_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """One sentence that names the setting and says what would do, but does not repeat what may be a secret."""
+    """One sentence that names the setting and the allowed values, and does not repeat a possible secret."""
     monkeypatch.setenv(f"IDP_{name}", value)
     (line,) = refusal()
     assert line.startswith(f"IDP_{name}: ")
@@ -173,7 +173,7 @@ def test_an_invalid_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str
         assert value not in line.removesuffix("such as https://id.example.com.")
 
 
-def test_every_invalid_value_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_invalid_value_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IDP_PORT", "x")
     monkeypatch.setenv("IDP_LOG_LEVEL", "x")
     assert {line.partition(":")[0] for line in refusal()} == {"IDP_PORT", "IDP_LOG_LEVEL"}
@@ -201,8 +201,8 @@ def test_issuers(issuer: str, path: str) -> None:
         ("http://0.0.0.0", False), ("http://[::]", False), ("https://id.example.com", False),
     ],
 )  # fmt: skip
-def test_what_is_this_very_machine(issuer: str, loopback: bool) -> None:
-    """Where plain http harms nobody, and only there."""
+def test_loopback_issuers(issuer: str, loopback: bool) -> None:
+    """Plain http is allowed for these only."""
     assert load(issuer=issuer).loopback is loopback
 
 
@@ -233,7 +233,7 @@ def test_settings_do_not_change() -> None:
         load().port = 1
 
 
-# What Kubernetes sets
+# Variables that Kubernetes sets
 
 _ADDRESS = "10.96.0.12"
 SERVICE_LINKS = {
@@ -255,7 +255,7 @@ SERVICE_LINKS = {
 
 
 @pytest.mark.fault(19)
-def test_service_links_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_links_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Service named idp or idp-postgres puts them into every pod of the namespace."""
     monkeypatch.setattr(module, "service_links", set())
     for name, value in SERVICE_LINKS.items():
@@ -283,7 +283,7 @@ def test_service_links_do_not_hide_a_setting(monkeypatch: pytest.MonkeyPatch, tm
         ("IDP_SERVICE_POST", "8000"),
     ],
 )
-def test_what_only_looks_like_a_service_link_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_names_similar_to_service_links_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     assert any(name in line for line in refusal())
 
@@ -309,7 +309,7 @@ def test_senders(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
         "Example <no-reply@example.com", "zoë@example.com", "a@example.com\nBcc: b@example.com", "Example <>",
     ],
 )  # fmt: skip
-def test_what_is_no_sender(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_invalid_senders(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("IDP_MAIL_FROM", value)
     (line,) = refusal()
     assert line.startswith("IDP_MAIL_FROM: must be one address such as")

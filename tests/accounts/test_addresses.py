@@ -1,4 +1,4 @@
-"""Email addresses: spellings of one address are one, and what is none is refused."""
+"""Normalisation of email addresses, and refusal of invalid ones."""
 
 import pytest
 from hypothesis import given

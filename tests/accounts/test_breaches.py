@@ -1,4 +1,4 @@
-"""The range query for breached passwords, against a real server that behaves, and ones that do not."""
+"""The range query for breached passwords, against a real server with right and wrong responses."""
 
 import asyncio
 import gzip

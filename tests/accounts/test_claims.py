@@ -1,4 +1,4 @@
-"""From a user's record to standard claims (OpenID Connect Core sections 5.1 and 5.3.2)."""
+"""Standard claims from a user's record (OpenID Connect Core sections 5.1 and 5.3.2)."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Proofs of addresses: whose they are, and what the table refuses to hold."""
+"""Email proofs: their owner, and the constraints of their table."""
 
 import secrets
 

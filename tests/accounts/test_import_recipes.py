@@ -1,4 +1,4 @@
-"""The recipes of docs/import.md, each run on a small file as the other system exports it; and what they bring along."""
+"""The recipes of docs/import.md, each run on a small export of the other system, and the imported data."""
 
 import hashlib
 import io

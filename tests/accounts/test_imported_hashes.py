@@ -1,4 +1,4 @@
-"""Password hashes of other systems: verified as there, bounded in their costs, replaced at the next sign-in."""
+"""Password hashes of other systems: verified, limited in cost, and replaced at the next sign-in."""
 
 from base64 import b64encode
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Importing users: what is read, what is refused line by line, and what becomes of the rest."""
+"""Import of users: accepted values, records that are refused, and the effect on the others."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""One owner who can sign in is left, whatever is done and by how many at once."""
+"""At least one enabled owner remains, also after concurrent changes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

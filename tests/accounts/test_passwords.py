@@ -1,4 +1,4 @@
-"""Passwords: what verifies, what never does, and how much may be under way at a time."""
+"""Passwords: verification, and the limits of concurrent hashing."""
 
 import asyncio
 import threading

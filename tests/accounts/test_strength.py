@@ -1,4 +1,4 @@
-"""The strength of passwords: what is refused, with which advice, and that nobody can make it slow."""
+"""Password strength: refused passwords, the advice for them, and bounded time."""
 
 import threading
 import time

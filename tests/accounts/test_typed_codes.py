@@ -1,4 +1,4 @@
-"""Codes as people type and paste them, at every place where one is typed."""
+"""Codes as users type and paste them, in every field for a code."""
 
 import time
 import unicodedata

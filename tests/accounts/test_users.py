@@ -1,4 +1,4 @@
-"""Users: made once each, changed together with everything that hangs on them."""
+"""Users: creation, and changes in one transaction with everything that depends on them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Containment: nothing of what was given is left, and the report says what goes on."""
+"""Containment: everything is revoked, and the report lists what stays usable."""
 
 import asyncio
 import secrets
@@ -24,7 +24,7 @@ SCOPE = "openid profile email offline_access"
 
 
 async def left_of(column: str, value: Any) -> dict[str, int]:
-    """What of a user or client still counts."""
+    """Return everything of a user or client that is still valid."""
     found = {}
     for table, alive in (
         ("token_family", "revoked_at IS NULL"),
@@ -166,7 +166,7 @@ async def test_an_upstream(alice: User) -> None:
     assert next(each for each in await registry.load_stored() if each.id == name).disabled
 
 
-async def test_what_is_not_there() -> None:
+async def test_unknown_subjects() -> None:
     for coroutine in (contain_user(uuid7()), contain_client("none"), contain_key("none"), contain_upstream("none")):
         with pytest.raises(UnknownSubjectError):
             await coroutine

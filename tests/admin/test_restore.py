@@ -1,4 +1,4 @@
-"""An older backup is recognised by the mark outside, and what may have changed since ends."""
+"""A restored backup is detected by the mark, and everything that may have changed since is revoked."""
 
 import asyncio
 import random
@@ -48,7 +48,7 @@ async def own_keys(own_database: str, keys_dir: Path) -> None:
 
 
 async def _set_back(numbers: int) -> None:
-    """What a restore does to the number."""
+    """Set the number back, as a restore does."""
     await execute("UPDATE database_mark SET number = number - $1, at = now() - interval '1 hour'", numbers)
 
 
@@ -174,7 +174,7 @@ async def test_two_databases_that_share_a_mark_do_not_revoke_each_other(
         assert await restore.check() is not None
 
 
-async def test_keys_that_nobody_revoked_may_stay() -> None:
+async def test_keys_can_be_kept() -> None:
     before = await lifecycle.list_keys()
     assert (await restore.revoke_after_restore(keep_keys=True)).keys == []
     assert [key.kid for key in await lifecycle.list_keys()] == [key.kid for key in before]
@@ -188,7 +188,7 @@ async def test_a_replica_that_lagged_is_no_backup() -> None:
     assert await _sessions() == 1
 
 
-async def test_of_many_that_notice_one_acts() -> None:
+async def test_one_of_several_workers_revokes() -> None:
     await _in_use()
     await _set_back(50)
     reports = await asyncio.gather(*(restore.check() for _ in range(5)))
@@ -212,7 +212,7 @@ async def test_a_mark_that_was_written_before_the_restore_does_not_count_again(k
     assert await restore.check() is not None
 
 
-async def test_a_mark_of_another_database_or_of_somebody_else_says_nothing(
+async def test_a_mark_of_another_database_or_without_a_valid_mac_is_ignored(
     keys_dir: Path, cluster: Cluster, template: str
 ) -> None:
     await _in_use(1000)
@@ -226,7 +226,7 @@ async def test_a_mark_of_another_database_or_of_somebody_else_says_nothing(
 
 
 async def test_a_folder_that_cannot_be_written(keys_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is said once, and what runs notices all the same."""
+    """It is logged once, and the running server still detects a restore."""
     keys_dir.write_text("in the way")
     await _in_use()
     assert capsys.readouterr().out.count("database_mark_not_written") == 1
@@ -271,7 +271,7 @@ def test_processes_that_write_together_keep_the_highest(keys_dir: Path) -> None:
 
 
 async def test_a_changed_master_key_changes_nothing() -> None:
-    """The mark goes by the root key, which stays."""
+    """The mark depends on the root key, which stays the same."""
     await _in_use()
     before = restore_detection.lineage()
     await root_key.unlock()

@@ -1,4 +1,4 @@
-"""Row 1: a code that was asked for with a challenge is worth nothing without its verifier."""
+"""Row 1: a code that was requested with a challenge cannot be redeemed without its verifier."""
 
 import secrets
 

@@ -1,4 +1,4 @@
-"""Row 2: PKCE cannot be taken out of a request, nor weakened in it."""
+"""Row 2: PKCE cannot be removed from a request or weakened."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Row 3: the browser goes to a registered redirect URI, byte for byte, or nowhere."""
+"""Row 3: the browser is redirected only to a registered redirect URI, compared byte for byte."""
 
 import asyncio
 from typing import Any

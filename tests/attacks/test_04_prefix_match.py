@@ -1,4 +1,4 @@
-"""Row 4: an address that begins like, or contains, one that is trusted."""
+"""Row 4: an address that begins like a trusted one, or contains it."""
 
 import pytest
 

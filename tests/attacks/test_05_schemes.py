@@ -1,4 +1,4 @@
-"""Row 5: a redirect URI or link that is a script when a browser follows it."""
+"""Row 5: a redirect URI or link with a scheme that runs scripts."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Row 5: no scheme that runs, opens or leaves is ever a place to send a browser to."""
+"""Row 5: a scheme that runs scripts, opens files or starts programs is never accepted."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Row 7: nothing that a request brings decides where the browser goes."""
+"""Row 7: no value of a request decides where the browser is redirected."""
 
 import httpx
 import pytest

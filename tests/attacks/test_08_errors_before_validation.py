@@ -1,4 +1,4 @@
-"""Row 8: until client and redirect URI are known to be good, every error stays with us, on a page."""
+"""Row 8: until client and redirect URI are validated, every error is a page of this server."""
 
 import asyncio
 from urllib.parse import urlencode

@@ -1,4 +1,4 @@
-"""Row 9: a parameter that is there twice could be read in two ways, so the request is refused."""
+"""Row 9: a repeated parameter is ambiguous, so the request is refused."""
 
 import secrets
 from typing import Any

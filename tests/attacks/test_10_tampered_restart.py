@@ -1,4 +1,4 @@
-"""Row 10: a request is judged once and kept on the server; going back, reloading or restarting cannot change it."""
+"""Row 10: a request is validated once and kept on the server. Back, reload and restart cannot change it."""
 
 import asyncio
 from contextvars import Context

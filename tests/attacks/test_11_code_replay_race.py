@@ -1,4 +1,4 @@
-"""Row 11: a code is good for one redemption, however many come at once; a second use takes back what the first gave."""
+"""Row 11: a code can be redeemed once, also by concurrent requests. A second use revokes the tokens of the first."""
 
 import asyncio
 import dataclasses

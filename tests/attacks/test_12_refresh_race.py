@@ -1,4 +1,4 @@
-"""Row 12: many refreshes of one token at once make one successor, and log nobody out."""
+"""Row 12: concurrent refreshes of one token create one successor and do not sign the user out."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Row 13: a refresh token that was used is used, whatever was restarted since."""
+"""Row 13: a used refresh token stays used after a restart."""
 
 import asyncio
 from collections.abc import Callable

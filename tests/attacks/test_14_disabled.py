@@ -1,4 +1,4 @@
-"""Row 14: a disabled user or client keeps nothing."""
+"""Row 14: a disabled user or client loses all sessions and tokens."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Row 15: a session that was ended is ended, for the very next request, everywhere and at every worker."""
+"""Row 15: an ended session is refused by the very next request, at every endpoint and every worker."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Row 16: a revocation by time that some validator does not look at. Of everybody's and the client's the later wins."""
+"""Row 16: a not-before time that a validator ignores. The later one of the client and of all clients applies."""
 
 import asyncio
 from collections.abc import AsyncIterator

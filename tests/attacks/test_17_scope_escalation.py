@@ -1,4 +1,4 @@
-"""Row 17: nobody gets a scope that was not registered for the client, asked for, and granted."""
+"""Row 17: no token has a scope that was not registered for the client, requested, and consented to."""
 
 import secrets
 

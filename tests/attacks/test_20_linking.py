@@ -1,4 +1,4 @@
-"""Row 20: an account elsewhere becomes somebody's only by their own doing. An address in it is no identity."""
+"""Row 20: only a user's own action links an external identity to their account, never its email address."""
 
 import secrets
 

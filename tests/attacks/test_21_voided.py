@@ -1,4 +1,4 @@
-"""Row 21: an account that waits for the owner of an address is voided when a provider vouches for them, not joined."""
+"""Row 21: an unverified account is disabled, not linked, when a provider verifies its address for another user."""
 
 import secrets
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Row 22: members that are not for the caller to set. Unknown ones are refused, and nothing changes."""
+"""Row 22: members that the caller must not set. Unknown ones are refused, and nothing changes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Row 23: what an upstream provider answers is looked at in full: whose it is, for whom, when, and how it is signed."""
+"""Row 23: tokens of an upstream provider are validated completely: issuer, audience, times and signature."""
 
 from typing import Any
 

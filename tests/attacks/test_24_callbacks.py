@@ -1,4 +1,4 @@
-"""Row 24: the way back from a provider counts once, in the browser and in the sign-in that it was begun in."""
+"""Row 24: a provider's response is accepted once, in the browser and the sign-in flow that requested it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Row 26: a sign-in that lacks its second step is none, at every route that there is."""
+"""Row 26: a sign-in without its second step gives no access, at any route."""
 
 from collections.abc import AsyncIterator
 

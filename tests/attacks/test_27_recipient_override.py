@@ -1,4 +1,4 @@
-"""Row 27: where a code goes is decided by the server, and a code proves the address that it went to."""
+"""Row 27: the server decides where a code is sent, and a code proves the address that it was sent to."""
 
 import secrets
 

@@ -1,4 +1,6 @@
-"""Row 28: codes of six digits cannot be guessed: few tries for each, fewer for an account, and none counts twice."""
+"""Row 28: codes of six digits cannot be guessed: attempts are limited per code and per account, and each code is valid
+once.
+"""
 
 import asyncio
 

@@ -1,4 +1,6 @@
-"""Row 29: passkeys over HTTP: verified people only, each challenge once and where it was given, no phisher's."""
+"""Row 29: passkeys over HTTP: user verification is required, and each challenge is valid once, in its flow and at our
+origin.
+"""
 
 import json
 from html import unescape

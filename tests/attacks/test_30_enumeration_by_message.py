@@ -1,4 +1,4 @@
-"""Row 30: what the sign-in page answers does not tell whether there is such a user."""
+"""Row 30: the responses of the sign-in page do not reveal whether a user exists."""
 
 import re
 import secrets

@@ -1,4 +1,4 @@
-"""Row 31: how long a refusal takes does not tell whether there is such a user."""
+"""Row 31: the time of a refusal does not reveal whether a user exists."""
 
 import asyncio
 import random

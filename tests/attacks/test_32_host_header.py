@@ -1,4 +1,4 @@
-"""Row 32: no URL that we emit comes from a header of the request."""
+"""Row 32: no emitted URL comes from a header of the request."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Row 34: no header says who somebody is. There is no proxy that may vouch for a person."""
+"""Row 34: no header identifies a user. No proxy is trusted for that."""
 
 import ast
 import asyncio

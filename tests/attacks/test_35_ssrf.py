@@ -1,4 +1,4 @@
-"""Row 35: no address that somebody gives us makes the server call its own network."""
+"""Row 35: no address from input makes the server call its own network."""
 
 import asyncio
 import gzip

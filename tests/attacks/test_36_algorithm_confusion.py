@@ -1,4 +1,4 @@
-"""Row 36: a token says itself by which algorithm it is to be believed."""
+"""Row 36: a token that names the algorithm by which it is verified."""
 
 import hmac
 from hashlib import sha256

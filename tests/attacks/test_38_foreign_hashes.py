@@ -1,4 +1,4 @@
-"""Row 38: the at_hash of another issuer's ID token is held against the access token, and never passed over."""
+"""Row 38: the at_hash of another issuer's ID token is compared with the access token, and never skipped."""
 
 from typing import Any
 

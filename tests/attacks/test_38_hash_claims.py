@@ -1,4 +1,4 @@
-"""Row 38: a hash claim that is left out, or passes, where its algorithm is not known."""
+"""Row 38: a hash claim is never omitted or accepted because its algorithm is unknown."""
 
 import pytest
 

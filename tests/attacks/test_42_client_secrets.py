@@ -1,4 +1,4 @@
-"""Row 42: loose reading of Basic credentials, two methods at once, comparisons that take a telling time."""
+"""Row 42: lenient parsing of Basic credentials, two methods at once, and comparisons that are not constant-time."""
 
 import ast
 import base64

@@ -1,4 +1,4 @@
-"""Row 43: a token is the whole of itself. No part of it, and nothing like it, is accepted; none is stored readably."""
+"""Row 43: no modified, truncated or similar token is accepted, and no token is stored in plain text."""
 
 import string
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Row 44: secrets that whoever may look can read. No schema has a place for one, and no answer holds one."""
+"""Row 44: no schema of the admin API has a field for a stored secret, and no response contains one."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Row 45: a delegated admin who becomes more than that. Every role tries every operation of the document."""
+"""Row 45: privilege escalation by a delegated admin. Every role calls every operation of the document."""
 
 import re
 from typing import Any

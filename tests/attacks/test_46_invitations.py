@@ -1,4 +1,6 @@
-"""Row 46: an invitation makes one account, for its own address; and where nobody may register, nobody does."""
+"""Row 46: an invitation creates one account, for its own address; and no account is created where registration is
+closed.
+"""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""Row 46: the link in the log makes one owner, once, and only for whoever has it."""
+"""Row 46: the link in the log creates one owner, once, and requires its token."""
 
 import asyncio
 import re

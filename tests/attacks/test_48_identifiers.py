@@ -1,4 +1,4 @@
-"""Row 48: one address is one account in whatever spelling, and what only looks like it is another one or none."""
+"""Row 48: all spellings of an address are one account; a lookalike is another account or refused."""
 
 import secrets
 from pathlib import Path

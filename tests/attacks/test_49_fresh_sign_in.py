@@ -1,4 +1,4 @@
-"""Row 49: what protects an account is changed only shortly after a sign-in, and its owner is told."""
+"""Row 49: credentials can be changed only shortly after a sign-in, and the owner is notified."""
 
 import secrets
 

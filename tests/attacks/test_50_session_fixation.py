@@ -1,4 +1,4 @@
-"""Row 50: a session cannot be planted, and what a browser held before a sign-in is worth nothing after it."""
+"""Row 50: a session cannot be planted, and cookies of before a sign-in have no value after it."""
 
 import re
 import secrets

@@ -1,4 +1,4 @@
-"""Row 51: what our pages post is accepted from them alone, from the browser and the person that they were shown to."""
+"""Row 51: forms are accepted only from our own pages, from the browser and user that they were shown to."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Row 52: no origin but a registered client's is ever allowed credentials, least of all an opaque one."""
+"""Row 52: only origins of registered clients are allowed credentials, never an opaque one."""
 
 import secrets
 

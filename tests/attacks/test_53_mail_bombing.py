@@ -1,4 +1,4 @@
-"""Row 53: nobody can use us to fill somebody's mailbox, and nobody without an account is mailed at all."""
+"""Row 53: nobody can use the server to flood a mailbox, and addresses without an account get no mail."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""Row 54: every segment of a path and every parameter of a list, of every route, by a caller who may use it."""
+"""Row 54: hostile values in every path segment and list parameter of every route, by an authorized caller."""
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -14,7 +14,7 @@ from idp.admin.roles import Role
 from idp.http.access import Access
 from idp.signin.csrf import form_token
 from tests.admin.api.conftest import make_caller
-from tests.admin.console.conftest import open_desk
+from tests.admin.console.conftest import sign_in_admin
 from tests.attacks.test_54_never_5xx import FORM, send
 from tests.support.browser import Browser, as_page, open_browser
 from tests.support.oauth import PASSWORD
@@ -68,16 +68,16 @@ def _cookies(server: Server, browser: Browser) -> dict[bytes, bytes]:
 async def callers(server: Server, http: httpx.AsyncClient, alice: User) -> Callers:
     async with AsyncExitStack() as stack:
         api = await make_caller(server, http, Role.OWNER)
-        desk = await open_desk(server, await stack.enter_async_context(open_browser(server.issuer)), Role.OWNER)
+        admin = await sign_in_admin(server, await stack.enter_async_context(open_browser(server.issuer)), Role.OWNER)
         browser = await stack.enter_async_context(open_browser(server.issuer))
         await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
         tokens = {
             "account": form_token(browser.cookies["__Host-session"], "account"),
-            "admin": form_token(desk.browser.cookies["__Host-session"], "admin"),
+            "admin": form_token(admin.browser.cookies["__Host-session"], "admin"),
         }
         bearer = {b"authorization": f"Bearer {api.token}".encode(), b"content-type": b"application/json"}
         by_api = bearer | {b"if-match": b"*"}
-        return Callers(by_api, _cookies(server, desk.browser), _cookies(server, browser), tokens)
+        return Callers(by_api, _cookies(server, admin.browser), _cookies(server, browser), tokens)
 
 
 @pytest.fixture

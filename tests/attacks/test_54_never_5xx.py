@@ -1,4 +1,4 @@
-"""Row 54: whatever is sent, in whatever encoding, the answer is a refusal and never a 5xx."""
+"""Row 54: hostile input in any encoding is answered with a refusal, never with a 5xx."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Row 56: a logo that is more than a picture. Uploads are judged by their bytes, and what is served can do nothing."""
+"""Row 56: a logo that is more than an image. Uploads are identified by their bytes, and responses forbid scripts."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 
 from idp.admin.roles import Role
 from idp.infra.db.engine import fetchrow
-from tests.admin.console.conftest import Desk, open_desk
+from tests.admin.console.conftest import Admin, sign_in_admin
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, open_browser
 from tests.support.oauth import RelyingParty
@@ -30,8 +30,8 @@ HOSTILE = {
 
 
 @pytest.fixture
-async def desk(server: Server, browser: Browser) -> Desk:
-    return await open_desk(server, browser, Role.CLIENT_ADMIN)
+async def admin(server: Server, browser: Browser) -> Admin:
+    return await sign_in_admin(server, browser, Role.CLIENT_ADMIN)
 
 
 @pytest.fixture
@@ -39,11 +39,11 @@ async def client(make_client: MakeClient) -> RelyingParty:
     return await make_client()
 
 
-async def upload(desk: Desk, client: RelyingParty, content: bytes, name: str = "logo.png") -> httpx.Response:
+async def upload(admin: Admin, client: RelyingParty, content: bytes, name: str = "logo.png") -> httpx.Response:
     path = f"/admin/clients/{client.client_id}/logo"
-    page = await desk.get(path)
+    page = await admin.get(path)
     form = next(form for form in page.forms if form.action == path)
-    browser = desk.browser
+    browser = admin.browser
     return await browser.client.post(
         browser.issuer + path,
         data={"csrf_token": form.fields["csrf_token"]},
@@ -53,17 +53,17 @@ async def upload(desk: Desk, client: RelyingParty, content: bytes, name: str = "
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
-async def test_56_what_is_no_picture_is_refused(desk: Desk, client: RelyingParty, content: bytes) -> None:
-    answer = await upload(desk, client, content, name="logo.svg")
+async def test_56_what_is_no_picture_is_refused(admin: Admin, client: RelyingParty, content: bytes) -> None:
+    answer = await upload(admin, client, content, name="logo.svg")
     assert answer.status_code == 400
     assert await fetchrow("SELECT 1 FROM client_logo WHERE client_id = $1", client.client_id) is None
     assert (await client.http.get(f"{client.issuer}/logos/{client.client_id}")).status_code == 404
 
 
-async def test_56_a_picture_can_do_nothing(desk: Desk, client: RelyingParty) -> None:
+async def test_56_a_picture_can_do_nothing(admin: Admin, client: RelyingParty) -> None:
     """Though a page hides behind its first bytes."""
     content = PNG + HOSTILE["page"]
-    answer = await upload(desk, client, content)
+    answer = await upload(admin, client, content)
     assert answer.status_code == 303
     url = f"{client.issuer}/logos/{client.client_id}"
     row = await fetchrow("SELECT logo_uri FROM client WHERE client_id = $1", client.client_id)
@@ -78,8 +78,8 @@ async def test_56_a_picture_can_do_nothing(desk: Desk, client: RelyingParty) -> 
     assert (await client.http.get(url, headers=tag)).status_code == 304
 
 
-async def test_56_people_see_it_where_they_sign_in(desk: Desk, client: RelyingParty, server: Server) -> None:
-    await upload(desk, client, PNG)
+async def test_56_people_see_it_where_they_sign_in(admin: Admin, client: RelyingParty, server: Server) -> None:
+    await upload(admin, client, PNG)
     for _ in range(100):
         async with open_browser(server.issuer) as stranger:
             page = await client.authorize(stranger)
@@ -91,7 +91,7 @@ async def test_56_people_see_it_where_they_sign_in(desk: Desk, client: RelyingPa
 
 
 async def test_56_only_who_may_uploads(server: Server, browser: Browser, client: RelyingParty) -> None:
-    await open_desk(server, browser, Role.AUDITOR)
+    await sign_in_admin(server, browser, Role.AUDITOR)
     answer = await browser.client.post(
         f"{browser.issuer}/admin/clients/{client.client_id}/logo",
         files={"file": ("logo.png", PNG)},

@@ -1,4 +1,4 @@
-"""Row 57: nobody's consent is assumed, and nothing leaks to one who has none."""
+"""Row 57: consent is never assumed, and a client without consent learns nothing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Row 58: every authorization response says who it is from (RFC 9207), so that no client takes it for another's."""
+"""Row 58: every authorization response names its issuer (RFC 9207), so that clients detect a mix-up."""
 
 from collections.abc import Callable
 from html import unescape

@@ -1,4 +1,4 @@
-"""Row 58: an answer of one provider is not taken for another's (RFC 9207, RFC 9700 section 4.4)."""
+"""Row 58: a response of one provider is not accepted as another's (RFC 9207, RFC 9700 section 4.4)."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Row 61: the ``claims`` parameter gives nothing beyond the client's scopes and the person's consent."""
+"""Row 61: the ``claims`` parameter returns nothing beyond the client's scopes and the user's consent."""
 
 import json
 from collections.abc import Sequence

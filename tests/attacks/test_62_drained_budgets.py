@@ -1,4 +1,4 @@
-"""Row 62: strangers cannot spend what a person may do at a browser of their own, and what is refused spends nothing."""
+"""Row 62: strangers cannot use up the limits of a user's own browser, and refused requests are not counted."""
 
 import asyncio
 import secrets

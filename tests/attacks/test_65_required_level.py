@@ -1,4 +1,4 @@
-"""Row 65: a code has the level that its client requires, by whichever way and with whatever more was asked for."""
+"""Row 65: a code has the level that its client requires, on every path and with any further request."""
 
 from collections.abc import Awaitable, Callable
 from itertools import product

@@ -1,4 +1,4 @@
-"""Row 66, its second half: nobody makes the server hash without a live proof or a counted try."""
+"""Row 66, second part: no password is hashed without a live proof or a counted attempt."""
 
 import ast
 import secrets

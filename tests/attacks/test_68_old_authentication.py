@@ -1,4 +1,4 @@
-"""Row 68: a sign-in elsewhere is as old as the provider says, and whoever says nothing proves nothing that is fresh."""
+"""Row 68: a sign-in at a provider is as old as the provider reports. Without a report it is never fresh."""
 
 import time
 from datetime import UTC, datetime

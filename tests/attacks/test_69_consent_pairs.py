@@ -1,4 +1,4 @@
-"""Row 69: consent to two things at two services is not consent to each at both."""
+"""Row 69: consent to one scope at each of two services is not consent to both scopes at both."""
 
 import secrets
 

@@ -1,4 +1,4 @@
-"""Row 70: what a database forgets, by a replica that lagged or an older backup, logs nobody out and revives nothing."""
+"""Row 70: state lost by a lagging replica or an older backup signs nobody out and revives nothing."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Row 71: what is kept in memory is reloaded, or readiness says that it is not."""
+"""Row 71: caches are reloaded, or readiness reports that they are not."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Row 72: what people call themselves says nothing in mails to others, and is seen as it is."""
+"""Row 72: names that users choose cannot put a message into mails to others, and are displayed unambiguously."""
 
 import secrets
 

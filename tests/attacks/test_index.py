@@ -1,4 +1,4 @@
-"""Every attack that this release must survive has its tests, and each test says which attack it is for."""
+"""Every attack in the list has tests, and each test names its attack."""
 
 import ast
 import re

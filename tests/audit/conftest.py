@@ -1,4 +1,4 @@
-"""A trail of its own for a test, sealed in checkpoints."""
+"""A separate audit trail for a test, with checkpoints."""
 
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +18,7 @@ Trail = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 async def trail(own_database: str) -> Trail:
-    """Writes so many rows a checkpoint, in a database for this test alone."""
+    """Write so many rows per checkpoint, into a database for this test only."""
     await lifecycle.ensure_signing_key("RS256")
     await key_set.load()
 

@@ -1,4 +1,4 @@
-"""A server that takes checkpoints, on this machine."""
+"""A server on loopback that receives checkpoints."""
 
 import asyncio
 from types import TracebackType

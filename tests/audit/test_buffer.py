@@ -1,4 +1,4 @@
-"""What waits in memory, tokens, failures and counts, is bounded, written together, and not lost with a connection."""
+"""The buffer of events, tokens and counts: bounded, written in batches, and kept when a connection is lost."""
 
 import asyncio
 from collections.abc import Callable, Iterator

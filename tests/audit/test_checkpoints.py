@@ -1,4 +1,4 @@
-"""Checkpoints: made one after the other by whoever comes first, of all that is there, and told outside."""
+"""Checkpoints: created one after the other by any worker, complete, and exported."""
 
 import asyncio
 from collections.abc import Callable
@@ -104,7 +104,7 @@ async def test_one_that_was_interrupted_left_nothing(trail: Trail, monkeypatch: 
 
 
 async def _interrupted(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cancel the making of a checkpoint after so many statements of it."""
+    """Cancel the creation of a checkpoint after so many statements."""
     count = 0
 
     def counted(call: Any) -> Any:
@@ -129,7 +129,7 @@ async def _interrupted(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.fault(14)
 async def test_a_waiting_row_is_changed_and_its_hash_removed(trail: Trail) -> None:
-    """A verification says so at once, and after the checkpoint that covers the row."""
+    """A verification reports it immediately, and after the checkpoint that covers the row."""
     await record("sign_in")
     assert (await verified()).intact
     await execute("UPDATE audit_event SET outcome = 'failure', hash = NULL WHERE seq IS NULL AND event = 'sign_in'")
@@ -278,7 +278,7 @@ async def test_deleting_that_was_interrupted_goes_on(
 
 @pytest.mark.usefixtures("kept_for_a_day")
 async def test_a_time_in_the_table_deletes_nothing(trail: Trail) -> None:
-    """Somebody who can write there makes rows look old."""
+    """A person with access to the database makes rows look old."""
     await trail(4, 4)
     await execute("UPDATE audit_checkpoint SET at = now() - interval '9 years'")
     await execute("UPDATE audit_event SET at = now() - interval '9 years'")
@@ -296,7 +296,7 @@ async def test_without_an_end_nothing_is_deleted(trail: Trail, move_clock: MoveC
 
 
 async def test_two_servers_and_one_that_is_killed(trail: Trail, start_server: StartServer, tmp_path: Path) -> None:
-    """Both make checkpoints; whichever is left goes on without a gap, and one file has all of them."""
+    """Both create checkpoints; the remaining one continues without a gap, and one file has all of them."""
     path = tmp_path / "checkpoints"
     async with Receiver() as receiver:
         options = {

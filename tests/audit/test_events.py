@@ -1,4 +1,4 @@
-"""Audit events: stored with the change that they speak of, whatever characters they hold."""
+"""Audit events are stored in the transaction of their change, whatever characters they contain."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The hashes of rows and the tree over them."""
+"""The hashes of rows and the Merkle tree over them."""
 
 from datetime import UTC, datetime
 from hashlib import sha256

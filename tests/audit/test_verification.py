@@ -1,4 +1,4 @@
-"""Whatever somebody does to the trail by SQL is found, and told where."""
+"""Verification finds and locates every change to the trail by SQL."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class UndoError(Exception):
 
 
 async def after(*statements: tuple[str, *tuple[Any, ...]], outside: dict[int, str] | None = None) -> Report:
-    """What a verification finds after these statements, which are then undone."""
+    """Return what a verification finds after these statements, which are then rolled back."""
     report = None
     try:
         async with transaction():
@@ -124,7 +124,7 @@ async def test_a_row_taken_out_of_its_place() -> None:
 
 
 async def test_a_changed_row_that_is_to_be_sealed_anew() -> None:
-    """Without its hash, the next checkpoint takes it; where it was stays empty."""
+    """A row without a hash is covered by the next checkpoint; its former position stays empty."""
     async with transaction():
         await execute("UPDATE audit_event SET seq = NULL, hash = NULL, outcome = 'failure' WHERE seq = 9")
         await checkpoints.create(checkpoint_signer.sign)
@@ -241,7 +241,7 @@ async def outside(lines: list[str]) -> dict[int, str]:
 @given(number=st.integers(0, CHECKPOINTS - 1))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_database_cut_back(number: int) -> None:
-    """From inside nothing is to be seen of it; what is outside says what is gone."""
+    """The database alone does not reveal it; the exported checkpoints show the missing rows."""
     known = await outside(await kept())
     cut = (
         ("DELETE FROM audit_checkpoint WHERE number > $1", number),

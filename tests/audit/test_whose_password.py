@@ -1,4 +1,4 @@
-"""A failed password is written down with whose account it was, and nobody who asks can tell."""
+"""A failed password is recorded with its account, and the response does not reveal the account."""
 
 import secrets
 from typing import Any
@@ -52,7 +52,7 @@ async def test_the_answer_is_the_same_for_nobody(browser: Browser, alice: User) 
 async def test_how_much_is_written_does_not_go_by_whose_it_was(
     browser: Browser, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else what is left out under a flood, and so takes less time, would tell who has an account."""
+    """Otherwise events that are left out under a flood, and so take less time, would reveal who has an account."""
     from idp.signin import flow as flows
     from idp.signin import service
     from idp.signin.browser import BrowserKey

@@ -1,4 +1,4 @@
-"""The benchmark's own sums, and what it says where it cannot run."""
+"""The calculations of the benchmark, and its messages if it cannot run."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def test_without_wrk(tmp_path: Path, module: str) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr == "wrk is missing, which makes the load. On Debian and Ubuntu: apt install wrk\n"
+    assert done.stderr == "wrk, which makes the load, is not installed. On Debian and Ubuntu: apt install wrk\n"
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,12 @@ async def script_free(chromium: Chromium, server: Server) -> AsyncIterator[Page]
 
 @pytest.fixture
 def newcomer() -> str:
-    """An address that nobody has."""
+    """An address without an account."""
     return f"{secrets.token_hex(6)}@example.com"
 
 
 async def sign_in(page: Page, user: User, password: str = PASSWORD) -> None:
-    """As far as the password goes."""
+    """Sign in up to the password."""
     await page.goto("/login")
     await page.fill("#username", user.email)
     await page.fill("#password", password)

@@ -1,4 +1,4 @@
-"""No page breaks a rule of WCAG 2.2 AA that a program can find, in any look; and none is wider than a phone."""
+"""No page breaks a rule of WCAG 2.2 AA that axe can check, in any colour scheme, and none is wider than a phone."""
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -112,7 +112,7 @@ async def test_before_the_sign_in(page: Page, look: Look, mailbox: Mailbox) -> N
     await look("#link-submit")
 
 
-async def test_by_mail(page: Page, look: Look, alice: User, mailbox: Mailbox) -> None:
+async def test_sign_in_by_mail(page: Page, look: Look, alice: User, mailbox: Mailbox) -> None:
     await page.goto("/login")
     await page.goto(f"{page.url}/email_code")
     await look("#email-code-send")

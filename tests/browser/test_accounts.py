@@ -1,4 +1,4 @@
-"""A real browser registers, comes back, loses its password and looks after its account."""
+"""Registration, sign-in, password reset and the account pages in a real browser."""
 
 import json
 import re
@@ -56,7 +56,7 @@ async def test_a_code_by_mail(page: Page, alice: User, mailbox: Mailbox) -> None
 
 
 async def test_a_forgotten_password(page: Page, alice: User, mailbox: Mailbox) -> None:
-    """The mail is read on another device. Here the sign-in goes on."""
+    """The mail is read on another device. The sign-in continues here."""
     await page.goto("/login")
     await page.click("#forgot")
     await page.fill("#username", alice.email)
@@ -137,7 +137,7 @@ async def test_profile_password_and_address(page: Page, alice: User, mailbox: Ma
     await expect(page.get_by_text(new).first).to_be_visible()
 
 
-async def test_where_i_am_signed_in(page: Page, alice: User) -> None:
+async def test_the_list_of_sessions(page: Page, alice: User) -> None:
     await sign_in(page, alice)
     assert page.context.browser is not None
     elsewhere = await page.context.browser.new_context(base_url=page.url)
@@ -169,7 +169,7 @@ async def test_taking_it_along_and_going(page: Page, alice: User) -> None:
 
 @pytest.mark.fault(24)
 async def test_a_tab_that_waits_goes_on_by_itself(page: Page, alice: User) -> None:
-    """When the person comes back to it, after a sign-in in another tab. Nobody types the password twice."""
+    """After a sign-in in another tab, the user need not enter the password again."""
     waiting = await page.context.new_page()
     await waiting.goto("/account/data")
     await expect(waiting.locator("#login-submit")).to_be_visible()

@@ -65,7 +65,7 @@ async def paths(owner: Person) -> list[str]:
     ]
 
 
-async def test_every_screen_by_axe(chromium: Chromium, server: Server, owner: Person, paths: list[str]) -> None:
+async def test_every_screen_is_accessible(chromium: Chromium, server: Server, owner: Person, paths: list[str]) -> None:
     """Light and dark, wide and narrow; none is wider than a phone. Our policy would keep axe out."""
     context = await chromium.new_context(base_url=server.issuer, bypass_csp=True, locale="de-DE")
     page = await context.new_page()
@@ -117,8 +117,8 @@ async def test_without_javascript(script_free: Page, owner: Person, alice: User)
     await expect(page.locator("[role=status]")).to_have_text("Disabled. All its sessions and tokens have ended.")
 
 
-async def test_by_keyboard(page: Page, owner: Person) -> None:
-    """Tab reaches the tabs, the search and the results in the order in which they are read, and shows where it is."""
+async def test_the_console_by_keyboard(page: Page, owner: Person) -> None:
+    """Tab reaches the tabs, the search and the results in reading order, with a visible focus."""
     await enter(page, owner)
     await page.goto("/admin/keys")
     reached = []

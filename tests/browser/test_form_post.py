@@ -1,4 +1,4 @@
-"""The response mode form_post in a real browser: as the client's server receives it."""
+"""The response mode form_post in a real browser, as the client's server receives it."""
 
 import asyncio
 from urllib.parse import parse_qs

@@ -1,4 +1,4 @@
-"""Leaving for an application whose addresses redirect to another origin, as brokers and forward-auth proxies do."""
+"""Applications whose redirect URI redirects to another origin, as with brokers and forward-auth proxies."""
 
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -71,7 +71,7 @@ async def _arrived(page: Page, path: str, parameter: str) -> None:
     assert parameter in page.url
 
 
-async def test_every_form_from_which_the_browser_leaves(
+async def test_every_form_after_which_the_browser_leaves(
     page: Page, client: RelyingParty, server: Server, alice: User
 ) -> None:
     ask = client.http.build_request("GET", f"{server.issuer}/authorize", params=client.parameters()).url

@@ -1,4 +1,4 @@
-"""Passkeys at our own pages, with the authenticator that Chromium brings."""
+"""Passkeys on our own pages, with Chromium's virtual authenticator."""
 
 from urllib.parse import urlencode
 
@@ -54,7 +54,7 @@ async def test_made_named_used_and_removed(page: Page, alice: User) -> None:
     assert len(await device.credentials()) == 1
 
 
-async def test_by_the_button(page: Page, alice: User) -> None:
+async def test_sign_in_by_the_button(page: Page, alice: User) -> None:
     device = await _create(page, alice)
     await sign_out(page)
     # Nobody whom the device knows is there, so autofill comes to nothing; and then somebody is.
@@ -67,7 +67,7 @@ async def test_by_the_button(page: Page, alice: User) -> None:
     await expect(page).to_have_url(HOME)
 
 
-async def test_as_the_second_step(page: Page, alice: User) -> None:
+async def test_a_passkey_as_the_second_step(page: Page, alice: User) -> None:
     device = await _create(page, alice)
     await page.click("#two-step")
     await expect(page.get_by_role("status")).to_be_visible()

@@ -1,4 +1,4 @@
-"""A real browser signs in to the demo client, consents, refreshes and signs out."""
+"""Sign-in to the demo client, consent, refresh and sign-out in a real browser."""
 
 import json
 import re
@@ -34,13 +34,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def new_demo(tmp_path: Path) -> Iterator[Server]:
-    """Where nobody has consented to anything yet."""
+    """A server without any consent."""
     with _running(tmp_path) as server:
         yield server
 
 
 def _password(server: Server) -> tuple[str, str]:
-    """What the server printed for the person who started it."""
+    """Return the password that the server printed at its start."""
     path = next(Path(server.log_path).parent.rglob("demo.json"))
     values = json.loads(path.read_text())
     assert values["password"] in server.log
@@ -128,7 +128,7 @@ async def test_without_javascript_by_keyboard_on_a_phone(chromium: Chromium, dem
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_no_page_scrolls_sideways(chromium: Chromium, demo: Server, viewport: dict[str, int]) -> None:
+async def test_no_page_scrolls_horizontally(chromium: Chromium, demo: Server, viewport: dict[str, int]) -> None:
     context = await chromium.new_context(viewport=viewport)
     page = await context.new_page()
     for path in ("/", "/demo", "/demo/login", "/dev/mail", "/authorize?client_id=nobody", "/no-such-page"):

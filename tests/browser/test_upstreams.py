@@ -1,4 +1,4 @@
-"""A real browser signs in with accounts elsewhere: at another instance of this product, and against attackers."""
+"""Sign-in with upstream providers in a real browser: at another instance of this product, and against attackers."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.browser
 
 
 async def _second_instance(cluster: Cluster, template: str, folder: Path) -> tuple[Server, Cli]:
-    """With a database and people of its own. Cookies know hosts but no ports, so it has another name."""
+    """A server with its own database and users. Cookies ignore ports, so it has another host name."""
     port = free_port()
     settings = {
         "IDP_DATABASE_URL": await cluster.create_database(template),
@@ -93,8 +93,8 @@ async def _there_and_back(page: Page, upstream: Upstream, theirs: Server, email:
 async def test_the_story_of_a_borrowed_address(
     page: Page, chromium: Chromium, server: Server, provider: OpenIDProvider, add: Add, alice: User, mailbox: Mailbox
 ) -> None:
-    """An attacker has the victim's address at a provider. They come as far as the victim's password, and no further;
-    the victim sees nothing of it, and later connects the provider themself.
+    """An attacker has the victim's address at a provider. They get no further than the victim's password; the victim
+    notices nothing, and later links the provider.
     """
     await execute("UPDATE users SET email_verified = true WHERE id = $1", alice.id)
     upstream = await add(issuer=provider.issuer, trust_email=True)
@@ -130,8 +130,8 @@ async def test_the_story_of_a_borrowed_address(
 async def test_the_story_of_an_account_that_waited(
     page: Page, chromium: Chromium, server: Server, provider: OpenIDProvider, add: Add, make_user: MakeUser
 ) -> None:
-    """An attacker holds an account with the victim's address, which nobody proved, and sits in it. The victim comes by
-    a provider: they get an account of their own, and the attacker is out, for good.
+    """An attacker is signed in to an unverified account with the victim's address. The victim signs in with a provider
+    and gets a new account, and the attacker is signed out for good.
     """
     squatted = await make_user(name="Mallory")
     await execute("UPDATE users SET origin = 'registration' WHERE id = $1", squatted.id)

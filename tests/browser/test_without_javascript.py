@@ -1,4 +1,4 @@
-"""The pages on a phone without JavaScript, and by keyboard alone."""
+"""The pages on a phone without JavaScript, and by keyboard only."""
 
 import re
 
@@ -62,7 +62,7 @@ async def test_a_second_step(script_free: Page, alice: User) -> None:
     await expect(page).to_have_url(HOME)
 
 
-async def test_what_needs_a_script_says_so(script_free: Page, alice: User) -> None:
+async def test_pages_that_need_a_script_say_so(script_free: Page, alice: User) -> None:
     page = script_free
     await page.goto("/login")
     await expect(page.locator("#passkey-get")).to_be_hidden()
@@ -113,7 +113,7 @@ async def _tab_order(page: Page, most: int = 60) -> list[str]:
     raise AssertionError(f"{page.url}: the focus does not come round: {order}")
 
 
-async def test_by_keyboard(page: Page, alice: User) -> None:
+async def test_sign_in_by_keyboard(page: Page, alice: User) -> None:
     """In: the address has the focus, the password is next, Enter sends. Then through the account and out."""
     await page.goto("/login")
     await expect(page.locator("#username")).to_be_focused()

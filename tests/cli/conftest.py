@@ -1,4 +1,4 @@
-"""Runs the command in a process of its own."""
+"""Runs the command in a separate process."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Cli:
-    """The `idp` command with its settings, in a folder of its own."""
+    """The `idp` command with its settings, in a separate folder."""
 
     folder: Path
     settings: dict[str, str]

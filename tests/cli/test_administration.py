@@ -1,4 +1,4 @@
-"""`idp admins`, `idp incident revoke`, and what clients and resource servers have for it."""
+"""`idp admins`, `idp incident revoke`, and the options of clients and resource servers for administration."""
 
 from tests.cli.conftest import OwnCli
 
@@ -70,7 +70,7 @@ async def test_clients_and_resource_servers(own_cli: OwnCli) -> None:
 
 
 async def test_changing_a_client(own_cli: OwnCli) -> None:
-    """What is not named stays; an empty value removes what was there."""
+    """Options that are not given keep their value; an empty value removes it."""
     cli = await own_cli()
     cli(
         "clients", "create", "--name", "X", "--id", "x", "--redirect-uri", "https://x.example.com/a",

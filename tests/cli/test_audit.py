@@ -19,7 +19,7 @@ from tests.support.isolated import isolated
 
 @pytest.fixture
 async def own(own_cli: OwnCli, tmp_path: Path) -> Cli:
-    """The command on a trail of its own, of three checkpoints, which are in a file too."""
+    """The command on a separate trail of three checkpoints, which are also in a file."""
     cli = await own_cli()
     async with isolated(cli.settings["IDP_DATABASE_URL"]):
         await lifecycle.ensure_signing_key("RS256")

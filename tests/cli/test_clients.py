@@ -113,7 +113,7 @@ async def test_the_way_to_authenticate_can_be_changed(cli: Cli) -> None:
     assert cli("clients", "rotate-secret", client_id, "--json").json["client_secret"]
 
 
-def test_what_is_refused(cli: Cli) -> None:
+def test_invalid_clients_are_refused(cli: Cli) -> None:
     create = ["clients", "create", "--name", "Shop"]
     assert "redirect URI must" in cli.fails(*create, "--redirect-uri", "javascript:alert(1)")
     assert "redirect_uris are needed" in cli.fails(*create)

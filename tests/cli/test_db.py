@@ -1,4 +1,4 @@
-"""`idp db`, and what other commands say of a database that is not ready."""
+"""`idp db`, and the messages of other commands if the database is not ready."""
 
 import asyncpg
 import pytest
@@ -51,7 +51,7 @@ def test_the_embedded_database(python: Cli) -> None:
 
 @pytest.mark.fault(43)
 async def test_after_a_backup_was_restored(own_cli: OwnCli) -> None:
-    """It says what it ended, and what people have to look after; the audit trail keeps it."""
+    """It prints what it revoked and what to check; the audit trail has the same."""
     cli = await own_cli()
     cli("keys", "generate")
     (before,) = cli("keys", "list", "--json").json
@@ -60,6 +60,6 @@ async def test_after_a_backup_was_restored(own_cli: OwnCli) -> None:
     assert report["ended"].keys() >= {"sessions", "token_families", "codes", "invitations"}
     assert [key["kid"] for key in cli("keys", "list", "--json").json if key["state"] == "active"] != [before["kid"]]
     out = cli("db", "restored", "--keep-keys", "--yes").out
-    assert "Everybody was signed out" in out
+    assert "All users were signed out" in out
     assert "users and clients that were disabled" in out
     assert len(cli("audit", "list", "--event", "database_restored", "--json").json) == 2

@@ -44,7 +44,7 @@ async def test_the_life_of_a_signing_key(own_cli: OwnCli) -> None:
     assert "no pending key" in cli.fails("keys", "activate", keys[1]["kid"])
 
 
-async def test_who_has_seen_a_key(own_cli: OwnCli) -> None:
+async def test_the_resource_servers_that_have_fetched_a_key(own_cli: OwnCli) -> None:
     cli = await own_cli()
     cli("keys", "generate")
     cli("resources", "create", "https://api.example.com", "--name", "Orders")
@@ -55,7 +55,7 @@ async def test_who_has_seen_a_key(own_cli: OwnCli) -> None:
     (server,) = cli("keys", "show", pending["kid"], "--json").json["resource_servers"]
     assert (server["identifier"], server["seen"], server["instances"]) == ("https://api.example.com", False, [])
     result = cli("keys", "activate", pending["kid"])
-    assert "https://api.example.com was not seen" in result.err
+    assert "https://api.example.com has not fetched it" in result.err
     assert "no key with this id" in cli.fails("keys", "show", "none")
 
 
@@ -101,7 +101,7 @@ async def test_a_key_goes_out_and_comes_in(own_cli: OwnCli, form: str, tmp_path:
 
 
 async def test_a_key_whose_id_begins_with_a_hyphen(own_cli: OwnCli, tmp_path: Path) -> None:
-    """It is no option, wherever it stands."""
+    """It is not an option, in any position."""
     keys = (jose.generate("ES256") for _ in range(10_000))
     key = next(key for key in keys if key.kid.startswith("-"))
     file = tmp_path / "key.pem"
@@ -120,7 +120,7 @@ async def test_a_key_whose_id_begins_with_a_hyphen(own_cli: OwnCli, tmp_path: Pa
 
 
 async def test_the_master_key_changes(own_cli: OwnCli, tmp_path: Path) -> None:
-    """Killed between any two steps, what is there still opens the database."""
+    """A kill between any two steps leaves a master key that opens the database."""
     cli = await own_cli()
     file = tmp_path / "keys" / "master.key"
     file.parent.mkdir()
@@ -137,13 +137,13 @@ async def test_the_master_key_changes(own_cli: OwnCli, tmp_path: Path) -> None:
     cli("keys", "rotate", "--now", **settings)  # by the new one
     assert "1 other master key cannot" in cli("keys", "rewrap", "--finish", **settings).out
     cli("keys", "rotate", "--now", **settings)
-    assert "The master key is not the one" in cli.fails("keys", "rotate", "--now")
+    assert "This master key does not open" in cli.fails("keys", "rotate", "--now")
 
 
 async def test_a_wrong_master_key_makes_no_key(own_cli: OwnCli) -> None:
     cli = await own_cli()
     cli("keys", "generate")
     wrong = "A" * 43
-    assert "The master key is not the one" in cli.fails("keys", "generate", "--alg", "ES256", IDP_MASTER_KEY=wrong)
+    assert "This master key does not open" in cli.fails("keys", "generate", "--alg", "ES256", IDP_MASTER_KEY=wrong)
     assert len(cli("keys", "list", "--json").json) == 1
     assert "IDP_MASTER_KEY" not in clean_environment()

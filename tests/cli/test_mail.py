@@ -1,4 +1,4 @@
-"""`idp mail`, and the mail that commands cause."""
+"""`idp mail`, and the mail that commands send."""
 
 import asyncio
 import uuid
@@ -23,8 +23,8 @@ async def _listed(cli: Cli, *options: str) -> list[dict[str, Any]]:
     return listed
 
 
-async def test_what_waits_is_listed_and_tried_again(own: Cli, mailbox: Mailbox) -> None:
-    """Without content: it would let whoever reads it sign in."""
+async def test_deferred_mail_is_listed_and_retried(own: Cli, mailbox: Mailbox) -> None:
+    """Without the content, which would let a reader sign in."""
     nowhere = {"IDP_SMTP_URL": f"smtp://127.0.0.1:{free_port()}"}
     invited = (await asyncio.to_thread(own, "users", "invite", EMAIL, "--json", **nowhere)).json
     (row,) = await _listed(own)
@@ -37,7 +37,7 @@ async def test_what_waits_is_listed_and_tried_again(own: Cli, mailbox: Mailbox) 
         *("id", "created_at", "recipient", "template", "state", "attempts", "response"),
         *("next_attempt_at", "finished_at"),
     }
-    assert own("mail", "retry", row["id"]).out.startswith("The message is tried again")
+    assert own("mail", "retry", row["id"]).out.startswith("A running server tries the message again")
     await asyncio.to_thread(own, "users", "create", "other@example.com", "--generate", IDP_SMTP_URL=mailbox.url)
     assert (await mailbox.next(EMAIL)).link == invited["link"]
     assert {row["state"] for row in await _listed(own)} == {"sent"}

@@ -1,4 +1,4 @@
-"""The command as a whole: help that comes at once, and failures in one plain sentence."""
+"""The command as a whole: fast help, and errors in one sentence."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_help_imports_nothing_that_takes_long(arguments: list[str]) -> None:
     assert ended.stdout.splitlines()[-1].strip() == "heavy:"
 
 
-def test_every_command_says_what_its_list_says() -> None:
+def test_the_help_of_every_command_equals_the_list() -> None:
     """The lines of help that stand beside the names, so that listing them imports nothing."""
     for name, (line, place) in COMMANDS.items():
         module, _, attribute = place.partition(":")
@@ -48,7 +48,7 @@ def test_every_command_says_what_its_list_says() -> None:
         assert help_line.startswith(line.split(",")[0].rstrip(".").partition(" (")[0])
 
 
-def test_nothing_is_coloured_where_nobody_sees_it(python: Cli) -> None:
+def test_no_colours_without_a_terminal(python: Cli) -> None:
     assert "\x1b" not in python("--help").out
     assert "\x1b" not in python("settings").out
 
@@ -69,7 +69,7 @@ def test_a_command_that_does_not_exist(python: Cli) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong_with_the_settings(python: Cli, settings: dict[str, str], says: str) -> None:
+def test_invalid_settings(python: Cli, settings: dict[str, str], says: str) -> None:
     result = python("users", "list", code=1, **settings)
     assert result.out == ""
     assert result.err.startswith(f"Error: {says}")
@@ -82,7 +82,7 @@ def test_debug_shows_where(python: Cli) -> None:
     assert "NoDatabase" in python("--debug", "users", "list", code=1).err
 
 
-def test_what_was_not_foreseen_is_one_sentence_too() -> None:
+def test_an_unexpected_error_is_one_sentence() -> None:
     assert sentence(ValueError("one\ntwo")).startswith("Unexpected error (ValueError: one). ")
     for error, words in (
         (asyncpg.InvalidSQLStatementNameError("no such statement"), "IDP_DATABASE_PREPARED_STATEMENTS=false"),

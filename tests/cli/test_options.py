@@ -1,4 +1,4 @@
-"""Options that read a list from elsewhere."""
+"""Options with choices that are listed in other modules."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`idp serve` from start to end: what it starts, and that nothing of it is left running."""
+"""`idp serve` from start to end: what it starts, and that nothing is left running."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers on an embedded PostgreSQL of their own, and in the end kills what a failed test left over."""
+    """Start servers on separate embedded PostgreSQLs, and at the end kill those of a failed test."""
     started: list[Server] = []
 
     def start(*arguments: str, data: Path | None = None, **options: Any) -> Server:
@@ -77,7 +77,7 @@ def _is_free(port: int) -> bool:
 
 
 def _complaints(server: Server) -> list[str]:
-    """What it logged beyond what happens every day."""
+    """Return the logged warnings and errors."""
     return [line for line in server.log.splitlines() if '"level":"info"' not in line]
 
 
@@ -133,7 +133,7 @@ def test_a_signal_while_a_worker_starts_stops_it_too(start: StartServer, data: P
 
 
 def test_after_ctrl_c_it_starts_again(start: StartServer, data: Path) -> None:
-    """At the same place, with the same key, so that what was signed before still verifies."""
+    """At the same address, with the same key, so that earlier tokens still verify."""
     port = free_port()
     keys = []
     for folder in (data, None):
@@ -223,7 +223,7 @@ async def _refuses_connections(port: int) -> None:
 
 
 async def test_requests_under_way_are_answered(start_server: StartServer, alice: User) -> None:
-    """While nobody new is let in, so that a load balancer goes elsewhere."""
+    """New connections are refused, so that a load balancer uses other servers."""
     server = start_server(**SLOW_HASHING)
     async with open_browser(server.issuer) as browser:
         request = await _slow_sign_in(browser, server, alice.email)
@@ -237,7 +237,7 @@ async def test_requests_under_way_are_answered(start_server: StartServer, alice:
     assert server.process.wait(20) == 0
 
 
-async def test_but_not_for_ever(start_server: StartServer, alice: User) -> None:
+async def test_the_drain_timeout_ends_running_requests(start_server: StartServer, alice: User) -> None:
     """What takes longer than IDP_DRAIN_TIMEOUT is cut off."""
     server = start_server(**(SLOW_HASHING | {"IDP_ARGON2_TIME_COST": "250", "IDP_DRAIN_TIMEOUT": "1"}))
     async with open_browser(server.issuer) as browser:
@@ -251,7 +251,7 @@ async def test_but_not_for_ever(start_server: StartServer, alice: User) -> None:
 
 
 async def test_idle_connections_hold_nothing_up(start_server: StartServer) -> None:
-    """Neither a browser that keeps its connection, nor one that never says anything."""
+    """Neither a browser that keeps its connection, nor one that never sends anything."""
     server = start_server()
     silent, writer = await asyncio.open_connection("127.0.0.1", server.port)
     async with httpx.AsyncClient() as kept:
@@ -307,7 +307,7 @@ def _is_ready(server: Server) -> bool:
 
 
 def test_a_worker_that_dies_is_replaced(start_server: StartServer) -> None:
-    """And the other one goes on meanwhile."""
+    """The other worker continues in the meantime."""
     server = start_server("--workers", "2", program=PYTHON)
     # It is ready as soon as one of them is.
     until(lambda: server.log.count('"serving"') == 2)

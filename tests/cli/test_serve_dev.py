@@ -1,4 +1,4 @@
-"""`idp serve --dev`, as `make run` starts it: one command, and it says how to go on."""
+"""`idp serve --dev`, as `make run` starts it: one command that prints the next steps."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from tests.support.server import PYTHON, Server, clean_environment, free_port
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where it ran once; what it printed is in ``first.log``."""
+    """The folder of an earlier run, whose output is in ``first.log``."""
     folder = tmp_path_factory.mktemp("dev")
     server = _start(folder)
     (folder / "first.log").write_text(server.log)
@@ -50,7 +50,7 @@ def _as_curl_would(command: str) -> dict[str, Any]:
 
 
 async def test_from_nothing_to_a_token(tmp_path: Path) -> None:
-    """What it prints is true: the address, the person's password, and the command to try next."""
+    """Its output is correct: the address, the user's password, and the next command to try."""
     server = _start(tmp_path)
     try:
         assert "idp is running." in server.log
@@ -84,7 +84,7 @@ def test_the_next_time_everything_is_there(folder: Path) -> None:
 
 
 def _command(folder: Path, *arguments: str, **settings: str) -> str:
-    """What a command prints that is run where the server is."""
+    """Return the output of a command in the server's folder."""
     environment = clean_environment() | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "300"} | settings
     ended = subprocess.run(
         [sys.executable, "-m", "idp", *arguments],
@@ -113,7 +113,7 @@ def test_at_another_port(folder: Path) -> None:
 
 @pytest.mark.fault(34)
 def test_it_says_why_a_client_is_refused(folder: Path) -> None:
-    """In plain words, though a developer's log has no line for what goes well."""
+    """In plain words, although successes are not logged in development mode."""
     server = _start(folder, free_port())
     try:
         wrong = httpx.post(f"{server.url}/token", data={"grant_type": "client_credentials"}, auth=("demo", "wrong"))

@@ -1,4 +1,4 @@
-"""Workers die and start while the database is down: keys stay published, and all recovers by itself."""
+"""Workers die and start while the database is down: keys stay published, and everything recovers."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ PUBLIC = ("/.well-known/openid-configuration", "/.well-known/jwks.json")
 
 
 class Outage:
-    """A server with two workers, and its database, which comes and goes."""
+    """A server with two workers, and a database that can be stopped and started."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -142,7 +142,7 @@ def test_a_first_start_without_a_database_ends_with_its_message(outage: Outage) 
     assert "PostgreSQL cannot be reached" in server.log
 
 
-def test_keys_that_somebody_else_wrote_are_not_published(outage: Outage) -> None:
+def test_a_modified_snapshot_of_keys_is_not_published(outage: Outage) -> None:
     first = outage.serve()
     assert first.stop() == 0
     outage.down()

@@ -1,4 +1,4 @@
-"""What `idp serve` refuses to start with: each problem is one plain sentence with its mend, and exit code 1."""
+"""Refused starts of `idp serve`: one sentence per problem that says how to fix it, and exit code 1."""
 
 import secrets
 import socket
@@ -28,7 +28,7 @@ sys.meta_path.insert(0, Hide())
 
 @pytest.fixture
 def without_extra(tmp_path: Path) -> dict[str, str]:
-    """Settings of a machine where the embedded PostgreSQL is not installed."""
+    """Settings of a machine without the embedded PostgreSQL."""
     folder = tmp_path / "hiding"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HIDING)
@@ -37,7 +37,7 @@ def without_extra(tmp_path: Path) -> dict[str, str]:
 
 
 def problems(cli: Cli, *arguments: str, **settings: str) -> list[str]:
-    """What it refuses, a line each. Nothing is left behind: it did not get so far as to make anything."""
+    """Return the problems, one per line. Nothing was created before the refusal."""
     before = set(cli.folder.rglob("*"))
     result = cli("serve", *arguments, code=1, **settings)
     assert result.out == ""
@@ -71,7 +71,7 @@ def test_no_database(bare: Cli, without_extra: dict[str, str]) -> None:
 
 
 def test_all_of_it_at_once(bare: Cli, without_extra: dict[str, str]) -> None:
-    """So that nobody has to come back three times."""
+    """All problems are reported together."""
     found = problems(bare, IDP_ISSUER="http://id.example.com", **without_extra)
     assert [line.split(".")[0].split()[-1] for line in found] == ["http://id", "database", "key"]
     assert len(found) == 3
@@ -144,14 +144,14 @@ def test_a_file_where_the_data_should_be(bare: Cli) -> None:
 
 
 @pytest.mark.parametrize("folder", ["/proc", "/proc/data"])
-def test_a_folder_that_nobody_can_write(bare: Cli, folder: str) -> None:
-    """As a read-only file system, but for root too."""
+def test_an_unwritable_folder(bare: Cli, folder: str) -> None:
+    """Like a read-only file system, but for root too."""
     problem = bare.fails("serve", "--port", str(free_port()), IDP_DATA_DIR=folder, **KEY)
     assert f" {folder}" in problem
     assert "Set IDP_DATA_DIR to " in problem
 
 
-def test_development_mode_with_a_folder_that_nobody_can_write(bare: Cli) -> None:
+def test_development_mode_with_an_unwritable_folder(bare: Cli) -> None:
     """There it makes the master key, too."""
     assert "/proc" in bare.fails("serve", "--dev", "--port", str(free_port()), IDP_DATA_DIR="/proc/data")
     assert "/proc" in bare.fails("serve", "--dev", "--port", str(free_port()), IDP_KEYS_DIR="/proc/keys")
@@ -189,7 +189,7 @@ def test_a_database_that_does_not_answer(bare: Cli) -> None:
     ],
 )  # fmt: skip
 def test_a_database_url_that_is_none(bare: Cli, url: str) -> None:
-    """It holds a password somewhere, so no part of it is repeated."""
+    """It may contain a password, so no part of it is repeated."""
     problem = bare.fails("serve", "--port", str(free_port()), IDP_DATABASE_URL=url, **KEY)
     assert "hunter2" not in problem
 

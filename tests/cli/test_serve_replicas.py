@@ -1,4 +1,4 @@
-"""Several servers on one database: they may start at once, and act as one."""
+"""Several servers on one database: they may start at the same time, and act as one."""
 
 import asyncio
 from collections.abc import Callable

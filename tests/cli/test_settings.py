@@ -1,4 +1,4 @@
-"""`idp settings`: what the operator sees, and the page that is made of it."""
+"""`idp settings`: its table, and the page generated from it."""
 
 from idp.settings import SECRETS, Settings
 from tests.cli.conftest import ROOT, Cli
@@ -6,7 +6,7 @@ from tests.cli.conftest import ROOT, Cli
 NAMES = {f"IDP_{name.upper()}" for name in Settings.model_fields}
 
 
-def test_every_setting_and_no_secret(bare: Cli) -> None:
+def test_every_setting_is_listed_without_secrets(bare: Cli) -> None:
     given = {"IDP_PORT": "8123", "IDP_MASTER_KEY": "sesame", "IDP_DATABASE_URL": "postgresql://u:sesame@h/d"}
     rows = bare("settings", "--json", **given).json
     assert {row["name"] for row in rows} == NAMES

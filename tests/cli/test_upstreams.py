@@ -30,7 +30,7 @@ def provider() -> Iterator[OpenIDProvider]:
 
 @pytest.fixture
 def cli(tmp_path: Path, own_database: str) -> Cli:
-    """The command on a database of its own: the server that other tests share offers none of these providers."""
+    """The command on a separate database, so that the shared server does not offer these providers."""
     return Cli(tmp_path, {"IDP_DATABASE_URL": own_database, "IDP_MASTER_KEY": MASTER_KEY})
 
 
@@ -77,7 +77,7 @@ async def test_the_life_of_one(cli: Cli, provider: OpenIDProvider) -> None:
     assert "no upstream acme" in cli.fails("upstreams", "delete", "acme", "--yes")
 
 
-def test_a_github_of_ones_own(cli: Cli) -> None:
+def test_github_enterprise_server(cli: Cli) -> None:
     github = GitHub()
     try:
         cli(*ADD, "--kind", "github", "--id", "acme", "--issuer", github.url, **SECRET)
@@ -154,7 +154,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("options", WRONG.values(), ids=WRONG)
-def test_what_cannot_work(cli: Cli, options: list[str]) -> None:
+def test_invalid_options_are_refused(cli: Cli, options: list[str]) -> None:
     assert cli.fails(*ADD, *options, **SECRET)
 
 

@@ -63,7 +63,7 @@ async def test_a_new_password_ends_sessions(cli: Cli, make_user: MakeUser) -> No
 
 
 async def test_mail_is_written(cli: Cli) -> None:
-    """Whether this command sends it or a server does: nobody has to wait for either."""
+    """The mail is stored, whether this command or a server sends it."""
     email = new_email()
     created = cli("users", "create", email, "--generate")
     assert "shown only now" in created.err
@@ -73,7 +73,7 @@ async def test_mail_is_written(cli: Cli) -> None:
     assert [row["template"] for row in rows] == ["welcome", "password_changed"]
 
 
-async def test_what_is_refused(cli: Cli) -> None:
+async def test_invalid_users_are_refused(cli: Cli) -> None:
     email = new_email()
     assert "too short" in cli.fails("users", "create", email, "--password-stdin", input="short")
     assert "too easy" in cli.fails("users", "create", email, "--password-stdin", input="password1")

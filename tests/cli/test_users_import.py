@@ -72,7 +72,7 @@ async def test_refused_lines_are_shown_and_reported(cli: Cli, domain: str) -> No
     assert reported[0] == {"line": 4, "email": None, "reason": "The line is not JSON."}
 
 
-async def test_what_cannot_be_imported_at_all(cli: Cli, domain: str) -> None:
+async def test_files_that_cannot_be_imported(cli: Cli, domain: str) -> None:
     file = users_file(cli, domain)
     before = file.read_bytes()
     assert "overwrite" in cli.fails("users", "import", "users.jsonl", "--report", "users.jsonl")

@@ -1,4 +1,4 @@
-"""How the end of a worker is waited for."""
+"""Waiting for the end of a worker."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ PROCESSES = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def worker() -> Iterator[Any]:
-    """What Granian knows of a worker, which ends when it is told."""
+    """Granian's representation of a worker, which ends on request."""
     process = PROCESSES.Process(target=time.sleep, args=(60,))
     process.start()
     yield SimpleNamespace(inner=process)
@@ -25,8 +25,8 @@ def worker() -> Iterator[Any]:
     process.join()
 
 
-def test_it_has_not_refused_where_another_thread_was_told_its_end(worker: Any) -> None:
-    """That thread says so a moment later, as on a busy machine."""
+def test_a_worker_whose_end_another_thread_saw_has_ended(worker: Any) -> None:
+    """The other thread reports it a moment later, as on a busy machine."""
     worker.inner.terminate()
     os.waitpid(worker.inner.pid, 0)
     say_so = threading.Timer(0.3, setattr, (worker.inner._popen, "returncode", 0))

@@ -97,13 +97,13 @@ def python(folder: Path, code: str) -> Any:
 
 
 async def of_client(party: RelyingParty) -> dict[str, str]:
-    """What the console prints for a client, for the server that the test runs against."""
+    """Return the console's snippets for a client, for the test's server."""
     row = await fetchrow("SELECT * FROM client WHERE client_id = $1", party.client_id)
     return _at(party.issuer, snippets.of_client(row, party.client_secret or "THE_SECRET"))
 
 
 async def of_resource_server(identifier: str, issuer: str) -> dict[str, str]:
-    """What the console prints for a resource server."""
+    """Return the console's snippets for a resource server."""
     row = await fetchrow("SELECT * FROM resource_server WHERE identifier = $1", identifier)
     return _at(issuer, snippets.of_resource_server(row))
 
@@ -113,7 +113,7 @@ def _at(issuer: str, found: list[tuple[str, str]]) -> dict[str, str]:
 
 
 async def sign_in(browser: Browser, url: str, email: str) -> str:
-    """What a person does between the authorization request and the response to it, whose address this returns."""
+    """Do the user's part between the authorization request and the response. Returns the address of the response."""
     answer = await browser.get(url)
     if isinstance(answer, Page) and "login-submit" in answer.ids:
         answer = await browser.sign_in(answer, email, PASSWORD)

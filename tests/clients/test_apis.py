@@ -1,4 +1,4 @@
-"""Resource servers: the console's snippets, each with its library, take what is meant for them and nothing else."""
+"""Resource servers: the console's snippets, each with its library, accept tokens for them and reject all others."""
 
 import json
 import secrets

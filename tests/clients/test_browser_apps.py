@@ -1,4 +1,4 @@
-"""Single-page apps: the console's snippet runs oidc-client-ts, unmodified, in a real browser."""
+"""Single-page apps: the console's snippet for oidc-client-ts, unmodified, in a real browser."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The README, as somebody follows it: each command and each script, in its order, beside `make run`."""
+"""The README as a reader follows it: each command and each script, in order, beside `make run`."""
 
 import asyncio
 import itertools
@@ -34,14 +34,14 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path
 
 
 def commands(beginning: str) -> list[list[str]]:
-    """The words of each command of the README that begins so."""
+    """Return the words of each command of the README that begins like this."""
     blocks = "".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL)).replace("\\\n", "")
     lines = [line.removeprefix("$ ") for line in blocks.splitlines() if line.startswith("$ ")]
     return [shlex.split(line, comments=True) for line in lines if line.startswith(beginning)]
 
 
 def script(holding: str, issuer: str) -> str:
-    """The one Python script of the README that holds a text."""
+    """Return the only Python script of the README that contains a text."""
     (found,) = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if holding in code]
     return str(found).replace(ISSUER, issuer)
 

@@ -1,4 +1,4 @@
-"""Services: the console's snippets get a token that the API of its scope takes."""
+"""Services: the console's snippets get a token that the API of its scope accepts."""
 
 import io
 import shlex

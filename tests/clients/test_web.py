@@ -1,4 +1,4 @@
-"""Web applications: the console's snippets, each with its library, sign somebody in and learn the address."""
+"""Web applications: the console's snippets, each with its library, sign a user in and read the email address."""
 
 from pathlib import Path
 

@@ -12,7 +12,7 @@ ALL_SCOPES = "openid profile email address phone offline_access"
 
 @pytest.fixture
 async def person(make_user: MakeUser) -> User:
-    """A user who has every standard claim."""
+    """A user with every standard claim."""
     claims: dict[str, Any] = dict(CLAIMS)
     return await make_user(**claims)
 

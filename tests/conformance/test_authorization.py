@@ -1,4 +1,4 @@
-"""The authorization endpoint, as the basic and form_post plans demand."""
+"""The authorization endpoint, as the basic and form_post test plans require."""
 
 import asyncio
 import json
@@ -98,7 +98,9 @@ async def test_order_is_irrelevant(browser: Browser, rp: RelyingParty, person: U
     ],
     ids=lambda extra: "-".join(next(iter(extra.items()))),
 )
-async def test_what_must_not_fail(browser: Browser, rp: RelyingParty, person: User, extra: dict[str, str]) -> None:
+async def test_requests_that_must_succeed(
+    browser: Browser, rp: RelyingParty, person: User, extra: dict[str, str]
+) -> None:
     """oidcc-ensure-request-with-unknown-parameter-succeeds, -display-page, -display-popup, -ui-locales,
     -claims-locales, -login-hint, -ensure-request-with-acr-values-succeeds"""
     claims = await _id_token(browser, rp, person, **extra)
@@ -152,7 +154,7 @@ async def test_prompt_none_needs_consent(browser: Browser, rp: RelyingParty, per
     check_error_redirect(answer.parameters, error="consent_required", state=STATE, issuer=rp.issuer)
 
 
-async def test_hint_of_somebody_else(browser: Browser, rp: RelyingParty, person: User, alice: User) -> None:
+async def test_hint_of_another_user(browser: Browser, rp: RelyingParty, person: User, alice: User) -> None:
     body = check_token_response(await rp.redeem(await _code(browser, rp, person)))
     await browser.get("/logout", id_token_hint=body["id_token"])
     await _code(browser, rp, alice)
@@ -278,7 +280,7 @@ async def test_a_missing_redirect_uri(browser: Browser, rp: RelyingParty) -> Non
 
 
 async def test_post(browser: Browser, rp: RelyingParty, person: User) -> None:
-    """oidcc-ensure-post-request-succeeds, also for one who is signed in already"""
+    """oidcc-ensure-post-request-succeeds, also for a user who is signed in already"""
     for _ in range(2):
         answer = await browser.post("/authorize", rp.parameters(), origin="https://rp.example.com")
         answer = await _allow(browser, answer, person.email)

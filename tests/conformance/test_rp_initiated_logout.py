@@ -1,4 +1,4 @@
-"""Log-out at the client's wish, as the RP-initiated plan demands."""
+"""RP-initiated logout, as its test plan requires."""
 
 import secrets
 from base64 import urlsafe_b64encode
@@ -18,7 +18,7 @@ STATE = secrets.token_urlsafe(96)
 
 @pytest.fixture
 async def hint(browser: Browser, rp: RelyingParty, person: User) -> str:
-    """The ID token of a person who is signed in."""
+    """The ID token of a signed-in user."""
     token: str = (await rp.tokens(browser, person.email))["id_token"]
     return token
 
@@ -46,7 +46,7 @@ async def test_valid_hint_uri_and_state(browser: Browser, rp: RelyingParty, hint
     assert not await _is_signed_in(browser, rp)
 
 
-async def test_by_post(browser: Browser, rp: RelyingParty, hint: str) -> None:
+async def test_logout_by_post(browser: Browser, rp: RelyingParty, hint: str) -> None:
     parameters = {"id_token_hint": hint, "post_logout_redirect_uri": URI, "state": STATE}
     answer = await browser.post("/logout", parameters, origin="https://rp.example.com")
     assert isinstance(answer, Redirect)
@@ -83,8 +83,8 @@ async def test_modified_or_foreign_hint(browser: Browser, rp: RelyingParty, hint
 
 
 @pytest.mark.fault(32)
-async def test_no_hint(browser: Browser, rp: RelyingParty, hint: str) -> None:
-    """oidcc-rp-initiated-logout-no-id-token-hint: a page, never a redirect. It names what is missing."""
+async def test_without_a_hint(browser: Browser, rp: RelyingParty, hint: str) -> None:
+    """oidcc-rp-initiated-logout-no-id-token-hint: a page that names the missing parameter, never a redirect."""
     page = await browser.get("/logout", post_logout_redirect_uri=URI, state=STATE)
     assert isinstance(page, Page)
     assert page.status == 400
@@ -94,8 +94,8 @@ async def test_no_hint(browser: Browser, rp: RelyingParty, hint: str) -> None:
     assert "not registered for it" in other.text
 
 
-async def test_no_hint_but_the_client(browser: Browser, rp: RelyingParty, hint: str) -> None:
-    """The person is asked; then the registered address is good."""
+async def test_without_a_hint_but_with_client_id(browser: Browser, rp: RelyingParty, hint: str) -> None:
+    """The user is asked for confirmation; then the browser is redirected to the registered URI."""
     page = await browser.get("/logout", client_id=rp.client_id, post_logout_redirect_uri=URI, state=STATE)
     answer = await _confirm(browser, page)
     assert isinstance(answer, Redirect)

@@ -1,4 +1,4 @@
-"""The token and userinfo endpoints, as the basic plan demands."""
+"""The token and userinfo endpoints, as the basic test plan requires."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ async def _tokens(browser: Browser, rp: RelyingParty, user: User, **changes: str
 
 
 async def test_code_reuse(browser: Browser, rp: RelyingParty, person: User) -> None:
-    """oidcc-codereuse, -codereuse-30seconds: refused, and what the first use gave is revoked."""
+    """oidcc-codereuse, -codereuse-30seconds: refused, and the tokens of the first use are revoked."""
     code = await rp.sign_in(browser, person.email)
     tokens = check_token_response(await rp.redeem(code))
     assert (await rp.userinfo(tokens["access_token"])).status_code == 200

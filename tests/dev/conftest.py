@@ -1,4 +1,4 @@
-"""One server in development mode for all tests of it, and a browser at it."""
+"""One server in development mode for all tests of this folder, and a browser at it."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dev(folder: Path) -> Iterator[Server]:
-    """`idp serve --dev` on an embedded database of its own."""
+    """`idp serve --dev` on a separate embedded database."""
     server = Server(folder, "--dev", IDP_DATA_DIR=str(folder / "data"), IDP_KEYS_DIR=str(folder / "keys"))
     yield server
     server.stop()

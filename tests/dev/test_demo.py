@@ -1,4 +1,4 @@
-"""The demo client signs in like any other client, says what went wrong, and exists in development mode only."""
+"""The demo client signs in like any other client, explains errors, and exists in development mode only."""
 
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -40,12 +40,12 @@ async def sign_in(visitor: Browser, password: str, **query: str) -> Page:
 
 
 def raw_token(page: Page, id: str) -> str:
-    """The token itself, from its card: the last of what is shown there."""
+    """Return the encoded token, which is the last element of its card."""
     card = page.text.partition(f'id="{id}"')[2].partition("</section>")[0]
     return card.rpartition("<pre")[2].partition(">")[2].partition("<")[0]
 
 
-async def test_it_shows_verified_tokens_and_signs_out(visitor: Browser, secrets_of_demo: dict[str, str]) -> None:
+async def test_verified_tokens_and_sign_out(visitor: Browser, secrets_of_demo: dict[str, str]) -> None:
     page = await sign_in(visitor, secrets_of_demo["password"])
     assert {"demo-id-token", "demo-access-token", "demo-userinfo"} <= page.ids
     assert page.text.count("Verified") >= 2
@@ -102,7 +102,7 @@ async def test_a_response_that_it_did_not_ask_for_is_refused(visitor: Browser, d
 
 
 async def test_a_response_that_another_browser_asked_for_is_refused(visitor: Browser, dev: Server) -> None:
-    """Log-in CSRF: somebody else's code is not taken from their address."""
+    """Log-in CSRF: a code is not accepted from the address of another user."""
     async with open_browser(dev.issuer) as other:
         state = await begun(other, dev)
     page = await get(visitor, "/demo/callback", code="theirs", state=state, iss=dev.issuer)
@@ -110,7 +110,7 @@ async def test_a_response_that_another_browser_asked_for_is_refused(visitor: Bro
 
 
 async def begun(visitor: Browser, dev: Server) -> str:
-    """The state of a sign-in just begun."""
+    """Return the state of a sign-in that was just started."""
     response = await visitor.client.get(f"{dev.issuer}/demo/login")
     return parse_qs(urlsplit(response.headers["location"]).query)["state"][0]
 
@@ -141,7 +141,7 @@ async def test_forms_need_their_token_and_our_origin(
     assert "demo-id-token" in (await get(visitor, "/demo")).ids
 
 
-async def test_only_so_many_browsers_are_remembered(visitor: Browser, dev: Server, http: httpx.AsyncClient) -> None:
+async def test_the_number_of_browsers_is_limited(visitor: Browser, dev: Server, http: httpx.AsyncClient) -> None:
     state = await begun(visitor, dev)
     for _ in range(MAX_VISITORS):
         await http.get(f"{dev.issuer}/demo")
@@ -157,6 +157,6 @@ async def test_none_of_it_exists_in_production(server: Server, http: httpx.Async
 
 
 @pytest.mark.parametrize("path", ["/demo/refresh", "/demo/logout"])
-async def test_no_form_of_it_exists_in_production(server: Server, http: httpx.AsyncClient, path: str) -> None:
+async def test_the_forms_do_not_exist_in_production(server: Server, http: httpx.AsyncClient, path: str) -> None:
     response = await http.post(f"{server.issuer}{path}", data={"a": "b"}, headers={"Origin": server.issuer})
     assert response.status_code == 404

@@ -1,4 +1,4 @@
-"""Captured mail is shown, whatever is in it, and only as text."""
+"""Captured mail is shown as text, whatever it contains."""
 
 import asyncio
 import mailbox
@@ -61,7 +61,7 @@ async def test_mail_of_a_command_is_captured_and_shown(visitor: Browser, dev: Se
 
 
 async def test_the_newest_message_is_first(visitor: Browser, box: mailbox.Maildir) -> None:
-    """By the time that it was captured, whatever the message says of its date."""
+    """By the time of capture, whatever date the message has."""
     for when, subject in ((3_000_000_000, "the newest"), (2_900_000_000, "the older")):
         key = box.add(f"To: a@b.example\nSubject: {subject}\n\nx".encode())
         os.utime(Path(box._path) / "new" / key, (when, when))
@@ -104,7 +104,7 @@ MALFORMED = {
 async def test_a_malformed_message_is_shown_and_hides_no_other(
     visitor: Browser, box: mailbox.Maildir, raw: bytes
 ) -> None:
-    """Python's parser raises whatever it runs into on several of these."""
+    """Python's parser raises various errors on these."""
     key = box.add(raw)
     listed = await get(visitor, "/dev/mail")
     assert listed.status == 200

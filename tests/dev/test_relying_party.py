@@ -1,4 +1,4 @@
-"""The demo says `Verified` of no token that a client must refuse."""
+"""The demo never shows `Verified` for a token that a client must refuse."""
 
 from typing import Any
 
@@ -101,5 +101,5 @@ def test_an_access_token_that_differs_in_one_thing_is_refused(changes: dict[str,
 async def test_an_issuer_that_does_not_answer_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = load(issuer=f"http://localhost:{free_port()}")
     monkeypatch.setattr(relying_party, "settings", lambda: elsewhere)
-    with pytest.raises(SignInFailedError, match="no answer at its issuer address"):
+    with pytest.raises(SignInFailedError, match="does not answer at its issuer address"):
         await relying_party.begin(None)

@@ -1,4 +1,4 @@
-"""The sample data is made once, is complete, and its secrets are always the ones that are told."""
+"""The sample data is created once and is complete, and its secrets stay the same."""
 
 from pathlib import Path
 
@@ -78,7 +78,7 @@ async def test_the_second_time_changes_nothing(own_database: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("left", [None, b"", b"{}", b'{"password": 1}'], ids=["no file", "empty", "older", "broken"])
-async def test_lost_secrets_are_made_anew(own_database: str, tmp_path: Path, left: bytes | None) -> None:
+async def test_lost_secrets_are_replaced(own_database: str, tmp_path: Path, left: bytes | None) -> None:
     first = await seed.seed(tmp_path, ISSUER)
     path = tmp_path / "demo.json"
     path.unlink() if left is None else path.write_bytes(left)
@@ -88,7 +88,7 @@ async def test_lost_secrets_are_made_anew(own_database: str, tmp_path: Path, lef
     assert seed.load(tmp_path) == again
 
 
-async def test_a_database_that_began_anew_gets_its_own(own_database: str, tmp_path: Path) -> None:
+async def test_a_new_database_gets_new_secrets(own_database: str, tmp_path: Path) -> None:
     """The file outlived the database: its secrets are of no use."""
     stale = seed.Demo("old password", "old secret", "old service secret")
     seed._save(tmp_path / "demo.json", stale)
@@ -97,7 +97,7 @@ async def test_a_database_that_began_anew_gets_its_own(own_database: str, tmp_pa
     assert seed.load(tmp_path) == demo
 
 
-async def test_what_is_told_holds_after_a_secret_was_rotated(own_database: str, tmp_path: Path) -> None:
+async def test_the_secrets_are_valid_after_a_rotation(own_database: str, tmp_path: Path) -> None:
     first = await seed.seed(tmp_path, ISSUER)
     await rotate_secret(seed.SERVICE_CLIENT_ID)
     again = await seed.seed(tmp_path, ISSUER)
@@ -105,7 +105,7 @@ async def test_what_is_told_holds_after_a_secret_was_rotated(own_database: str, 
     assert (again.password, again.client_secret) == (first.password, first.client_secret)
 
 
-async def test_what_is_told_holds_after_the_password_was_changed(own_database: str, tmp_path: Path) -> None:
+async def test_the_password_is_valid_after_a_change(own_database: str, tmp_path: Path) -> None:
     first = await seed.seed(tmp_path, ISSUER)
     await set_password((await demo_user()).id, "another password", sign_out_user)
     again = await seed.seed(tmp_path, ISSUER)
@@ -122,7 +122,7 @@ async def test_the_demo_client_follows_the_issuer(own_database: str, tmp_path: P
     assert client.client_uri == "http://localhost:9000/demo"
 
 
-async def test_nobody_else_may_read_the_secrets(own_database: str, tmp_path: Path) -> None:
+async def test_only_the_owner_can_read_the_secrets(own_database: str, tmp_path: Path) -> None:
     path = tmp_path / "demo.json"
     path.write_bytes(b"")
     path.chmod(0o644)

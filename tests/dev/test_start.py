@@ -1,4 +1,4 @@
-"""What a developer is told first: the start page and the banner. All of it is true."""
+"""The start page and the banner of development mode are correct."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from tests.support.browser import Browser, Page
 from tests.support.server import Server
 
 
-async def test_they_tell_how_to_sign_in(visitor: Browser, dev: Server, secrets_of_demo: dict[str, str]) -> None:
+async def test_both_show_how_to_sign_in(visitor: Browser, dev: Server, secrets_of_demo: dict[str, str]) -> None:
     page = await visitor.get("/")
     assert isinstance(page, Page)
     for place in (page.text, dev.log):

@@ -1,4 +1,4 @@
-"""Upstream providers that the shared server knows."""
+"""Upstream providers of the shared server."""
 
 import asyncio
 import secrets

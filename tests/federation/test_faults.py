@@ -1,4 +1,4 @@
-"""Upstream providers that answer wrongly, late or not at all; and people who change their mind."""
+"""Upstream providers that respond wrongly, late or not at all, and users who cancel."""
 
 import asyncio
 import time

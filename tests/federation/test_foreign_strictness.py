@@ -1,4 +1,4 @@
-"""What other providers do that we do not: it is read as their specifications allow."""
+"""Responses of other providers that differ from ours are read as their specifications allow."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""Accounts at other providers on the account page: connecting them, parting with them, and whose they are."""
+"""Linking and unlinking identities on the account page."""
 
 import re
 from uuid import uuid4

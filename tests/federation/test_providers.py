@@ -1,4 +1,4 @@
-"""The kinds of providers that have ways of their own."""
+"""The kinds of providers with deviations."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""Signing in with an account elsewhere: the first time, again, and what comes of the address."""
+"""Sign-in with an upstream provider: the first time, again, and the handling of the email address."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""Signing out at a provider too."""
+"""Sign-out at an upstream provider."""
 
 from urllib.parse import parse_qs, urlsplit
 

@@ -1,4 +1,4 @@
-"""A route that does not say who may call it does not start."""
+"""A route without a declared access prevents the start."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ def test_every_access_has_its_guards() -> None:
 
 
 @pytest.mark.parametrize("access", [Access.PAGE, Access.ENTRY])
-def test_no_other_origin_reads_a_page(access: Access) -> None:
+def test_a_page_cannot_allow_other_origins(access: Access) -> None:
     with pytest.raises(RuntimeError, match="no other origin may read it"):
         Routes([get("/page", opt={"access": access, "cors": Cors.CLIENT})(_answer)])
 
@@ -100,7 +100,7 @@ def test_every_method_of_a_path_must_declare() -> None:
         Routes([declared, undeclared])
 
 
-def test_neither_does_an_undeclared_websocket() -> None:
+def test_a_websocket_is_refused() -> None:
     async def listen(socket: WebSocket[Any, Any, Any]) -> None: ...
 
     for declared in ({}, {"access": Access.PUBLIC}):
@@ -135,7 +135,7 @@ def test_development_mode_adds_only_its_own() -> None:
     assert not settings().dev
 
 
-def test_what_pages_post_is_found() -> None:
+def test_the_forms_of_our_pages_are_found() -> None:
     """The tests of attack row 51 (tests/attacks/README.md) use this list."""
     assert {str(route) for route in posts_of_pages()} == {
         "POST /account",

@@ -1,4 +1,4 @@
-"""One function says where a request comes from. It believes X-Forwarded-For as far as the trusted proxies reach."""
+"""The address of the client: X-Forwarded-For is read up to the first hop that is not a trusted proxy."""
 
 import ipaddress
 import re
@@ -43,8 +43,8 @@ def test_a_trusted_proxy_is_believed() -> None:
     assert address("fd00::1", "2001:db8::1") == "2001:db8::1"
 
 
-def test_only_the_entry_that_the_last_trusted_proxy_added_counts() -> None:
-    """What stands left of it, the client may have sent itself."""
+def test_only_the_entry_of_the_last_trusted_proxy_is_used() -> None:
+    """The client may have sent the entries left of it."""
     assert address("10.0.0.1", "1.1.1.1, 198.51.100.1") == "198.51.100.1"
     assert address("10.0.0.1", "10.9.9.9, 198.51.100.1") == "198.51.100.1"
     assert address("10.0.0.1", "1.1.1.1, 198.51.100.1, 10.0.0.2, 192.0.2.1") == "198.51.100.1"
@@ -71,7 +71,7 @@ def test_a_request_from_inside_is_from_the_first_proxy() -> None:
     ids=lambda entry: ascii(entry)[:30],
 )  # fmt: skip
 def test_an_entry_that_is_not_an_address_ends_the_reading(entry: str) -> None:
-    """Fail closed: the last hop that is known for certain is the answer, never what stands left of the nonsense."""
+    """Fail closed: the result is the last hop that is known for certain, never an entry left of the invalid one."""
     assert address("10.0.0.1", entry) == "10.0.0.1"
     assert address("10.0.0.1", f"1.1.1.1, {entry}, 10.0.0.2") == "10.0.0.2"
 
@@ -110,8 +110,8 @@ def test_an_ignored_header_is_told_once_and_to_a_bound(monkeypatch: pytest.Monke
 
 
 @pytest.mark.fault(21)
-def test_what_is_cached_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A header as long as a request may have costs no memory beyond the request; its end is read as ever."""
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long header needs no memory beyond the request; its end is read as usual."""
     read = []
 
     def remember(peer: str, forwarded: str, proxies: tuple[IPNetwork, ...]) -> tuple[str, str]:
@@ -134,7 +134,7 @@ def test_a_transport_without_addresses(peer: str | None) -> None:
 
 
 def test_ipv6_has_one_spelling() -> None:
-    """So that a limit that counts addresses counts one of them once."""
+    """So that a limit by address counts it once."""
     for spelling in ("2001:db8:0:0:0:0:0:1", "2001:DB8::1", "[2001:db8::1]", "2001:0db8::0001"):
         assert address("10.0.0.1", spelling) == "2001:db8::1"
 
@@ -147,7 +147,7 @@ def test_ipv4_in_ipv6_is_ipv4() -> None:
     assert address("10.0.0.1", "1.1.1.1, ::ffff:10.0.0.2") == "1.1.1.1"
 
 
-def test_nobody_else_decides() -> None:
+def test_no_other_module_reads_the_address() -> None:
     """Attack row 33 (tests/attacks/README.md): no other module reads the peer's address or a forwarded one."""
     root = Path(idp.__file__).parent
     # As headers and scope keys, and as Litestar's attribute.
@@ -158,7 +158,7 @@ def test_nobody_else_decides() -> None:
     assert found == {"http/client_address.py"}
 
 
-async def test_what_is_recorded(browser: Browser, alice: User, make_client: MakeClient) -> None:
+async def test_a_spoofed_header_is_not_recorded(browser: Browser, alice: User, make_client: MakeClient) -> None:
     """The server of the tests has no proxies: a spoofed header changes nothing that it writes down."""
     client = await make_client()
     spoofed = {"X-Forwarded-For": "198.51.100.1", "Forwarded": "for=198.51.100.1", "X-Real-IP": "198.51.100.1"}

@@ -1,4 +1,4 @@
-"""Cookies as they are sent."""
+"""The Set-Cookie headers."""
 
 from http.cookies import SimpleCookie
 
@@ -9,7 +9,7 @@ from idp.http import cookies
 
 @pytest.mark.parametrize("value", ["", "0123456789_-abcXYZ" * 3, "a.b-c_d~e", "post=1&logout=%2F%22"])
 @pytest.mark.parametrize("max_age", [None, 0, 3600])
-def test_a_browser_reads_what_was_set(value: str, max_age: int | None) -> None:
+def test_a_browser_can_parse_the_cookie(value: str, max_age: int | None) -> None:
     name, header = cookies.make("test", value, max_age=max_age).to_encoded_header()
     assert name == b"set-cookie"
     morsel = SimpleCookie(header.decode())["__Host-test"]
@@ -21,7 +21,7 @@ def test_a_browser_reads_what_was_set(value: str, max_age: int | None) -> None:
 
 
 @pytest.mark.parametrize("value", ["a b", 'a"b', "a;b", "a,b", "a\\b", "a\r\nb", "\u00e9"])
-def test_what_would_end_a_value_is_none(value: str) -> None:
+def test_characters_that_end_a_value_are_refused(value: str) -> None:
     """A header is written as it is."""
     with pytest.raises(ValueError, match="quotes"):
         cookies.make("test", value, max_age=None)

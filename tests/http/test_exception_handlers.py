@@ -1,4 +1,4 @@
-"""Every exception becomes a response in one place: JSON for programs, a page with a way out for people."""
+"""Every exception becomes a response: JSON for programs, a page with links to continue for users."""
 
 import ast
 import asyncio
@@ -105,7 +105,7 @@ def _route(access: Access) -> Any:
 
 @pytest.fixture(scope="module")
 def log() -> Iterator[io.StringIO]:
-    """What is logged meanwhile, as JSON lines."""
+    """The log lines of a test, parsed from JSON."""
     lines = io.StringIO()
     before = structlog.get_config()
     configure_logs(load(log_format="json", log_level="debug"))
@@ -127,7 +127,7 @@ PROGRAMS, PEOPLE = ("client", "bearer", "public"), ("entry", "page")
 
 
 def assert_page(response: httpx.Response, status: int) -> Page:
-    """A whole page of ours, with a way out, that names the request."""
+    """Check that a response is a complete page with links to continue and the request id."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["cache-control"] == "no-store"
@@ -164,7 +164,7 @@ def assert_json(response: httpx.Response, status: int, error: str) -> None:
     ],
 )
 async def test_programs_get_json(small: httpx.AsyncClient, name: str, status: int, error: str) -> None:
-    """Whatever they accept: a browser's fetch would accept anything, and still wants JSON."""
+    """Whatever they accept: a browser's fetch accepts anything, and still expects JSON."""
     for access in PROGRAMS:
         for accept in ("*/*", "text/html"):
             assert_json(await small.get(f"/{access}/{name}", headers={"Accept": accept}), status, error)
@@ -211,7 +211,7 @@ PASSES = (
 
 @pytest.mark.fault(41)
 @pytest.mark.parametrize("name", PASSES)
-async def test_what_passes_says_when_to_come_back(small: httpx.AsyncClient, name: str) -> None:
+async def test_temporary_errors_have_retry_after(small: httpx.AsyncClient, name: str) -> None:
     for access in Access:
         response = await small.get(f"/{access}/{name}")
         assert response.status_code == 503
@@ -220,14 +220,14 @@ async def test_what_passes_says_when_to_come_back(small: httpx.AsyncClient, name
 
 @pytest.mark.fault(41)
 @pytest.mark.parametrize("name", ["file", "other_timeout", "syntax", "feature", "constraint"])
-async def test_what_is_not_the_database_s_is_a_fault_of_ours(small: httpx.AsyncClient, name: str) -> None:
+async def test_other_database_errors_are_500(small: httpx.AsyncClient, name: str) -> None:
     for access in Access:
         assert (await small.get(f"/{access}/{name}")).status_code == 500
 
 
 @pytest.mark.parametrize("name", ["unexpected", "constraint", "assertion", "recursion", "database", "timeout"])
 async def test_nothing_leaks(small: httpx.AsyncClient, log: io.StringIO, name: str) -> None:
-    """The text of an exception may quote anything, so neither the answer nor the log repeats it."""
+    """The text of an exception may quote anything, so neither the response nor the log contains it."""
     for access in Access:
         log.truncate(log.seek(0))
         response = await small.get(f"/{access}/{name}?token={SECRET}")
@@ -246,7 +246,7 @@ async def test_nothing_leaks(small: httpx.AsyncClient, log: io.StringIO, name: s
 async def test_a_template_that_cannot_be_read_is_no_outage(
     small: httpx.AsyncClient, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is anything else of the system: the log has the frames of ours, with the id of the request."""
+    """Nor is any other error of the system: the log has our frames and the request id."""
 
     def denied(*_: Any, **__: Any) -> None:
         raise PermissionError(SECRET)
@@ -276,8 +276,8 @@ async def test_the_request_id_leads_from_the_page_to_the_log(small: httpx.AsyncC
     assert lines["request"]["status"] == 500
 
 
-async def test_each_request_has_an_id_of_its_own(small: httpx.AsyncClient) -> None:
-    """Also at the same time on one connection, and whatever the client calls its request."""
+async def test_each_request_has_a_different_id(small: httpx.AsyncClient) -> None:
+    """Also for concurrent requests on one connection, and whatever id the client sends."""
     responses = await asyncio.gather(
         *(small.get("/page/unexpected", headers={"X-Request-ID": "mine"}) for _ in range(20))
     )
@@ -288,8 +288,8 @@ async def test_each_request_has_an_id_of_its_own(small: httpx.AsyncClient) -> No
         assert response.headers["x-request-id"] in response.text
 
 
-async def test_there_is_no_such_path(small: httpx.AsyncClient) -> None:
-    """No route says whom it is for, so the request does."""
+async def test_an_unknown_path(small: httpx.AsyncClient) -> None:
+    """Without a route, the Accept header decides the format."""
     assert_json(await small.get("/none-such"), 404, "invalid_request")
     assert_json(await small.get("/none-such", headers={"Accept": "application/json"}), 404, "invalid_request")
     page = assert_page(await small.get("/none-such", headers={"Accept": "text/html,*/*;q=0.8"}), 404)
@@ -298,7 +298,7 @@ async def test_there_is_no_such_path(small: httpx.AsyncClient) -> None:
 
 
 async def test_methods(small: httpx.AsyncClient) -> None:
-    """RFC 9110 section 15.5.6: the answer says which would do."""
+    """RFC 9110 section 15.5.6: the response names the allowed methods."""
     for method in ("PUT", "DELETE", "PATCH"):
         response = await small.request(method, "/client/invalid_scope")
         assert_json(response, 405, "invalid_request")
@@ -323,7 +323,7 @@ async def test_bodies_that_are_too_large(small: httpx.AsyncClient) -> None:
 
 
 def _descriptions() -> Iterator[str]:
-    """Every literal text that a module of ours gives to an exception of the protocol."""
+    """Return every literal description of a protocol error in the code."""
     family = {kind.__name__ for kind in (OAuthError, *OAuthError.__subclasses__(), *BearerError.__subclasses__())}
     for path in Path(idp.__file__).parent.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""Reading parameters: one value a name, UTF-8 only, and nothing else but InvalidRequestError for whatever comes."""
+"""Reading parameters: one value per name, UTF-8 only; any other input raises InvalidRequestError."""
 
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -51,7 +51,7 @@ def test_nul_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", [b"a=%ff", b"a=%c0%af", b"a=%ed%a0%80", b"%ff=a", b"a=\xc3\xa9", b"a=%f5%80%80%80"])
 def test_only_utf_8(text: bytes) -> None:
-    """No byte that is none, no overlong form, no half of a surrogate pair, and nothing that is not encoded."""
+    """No invalid byte, no overlong form, no lone surrogate, and no unencoded character."""
     with pytest.raises(InvalidRequestError, match="UTF-8"):
         forms.parse(text)
 
@@ -63,7 +63,7 @@ def test_number_of_fields_is_bounded() -> None:
         forms.parse("&".join([*fields, "one=more"]).encode())
 
 
-def test_what_parts_parameters() -> None:
+def test_the_ampersand_is_the_only_separator() -> None:
     """The ampersand alone: a semicolon that another reader took for one would hide a parameter from us."""
     assert forms.parse(b"a=1;b=2&c=3+4%2B5") == {"a": "1;b=2", "c": "3 4+5"}
     assert forms.parse(b"a=b=c&d=%26e=1") == {"a": "b=c", "d": "&e=1"}
@@ -71,7 +71,7 @@ def test_what_parts_parameters() -> None:
 
 
 @given(st.dictionaries(TEXT, TEXT, max_size=20))
-def test_what_was_encoded_is_read(values: dict[str, str]) -> None:
+def test_encoded_parameters_are_decoded(values: dict[str, str]) -> None:
     assert forms.parse(urlencode(values).encode()) == {name: value for name, value in values.items() if value}
 
 
@@ -120,7 +120,7 @@ async def test_forms_are_forms(content_type: str) -> None:
     ],
 )  # fmt: skip
 async def test_nothing_else_is(content_type: str | None) -> None:
-    """Bodies that a cross-site page can send without asking, but for the one type that forms have."""
+    """Bodies that a cross-site page can send without a preflight, except for the type of forms."""
     with pytest.raises(InvalidRequestError, match="application/x-www-form-urlencoded"):
         await forms.form(_request(content_type, b"a=1"))
 

@@ -1,4 +1,4 @@
-"""HEAD is answered as GET is, less the body (RFC 9110 section 9.3.2): link checkers use it."""
+"""HEAD is answered as GET, without the body (RFC 9110 section 9.3.2). Link checkers use it."""
 
 import httpx
 import pytest
@@ -16,5 +16,5 @@ async def test_head(server: Server, http: httpx.AsyncClient, path: str) -> None:
     assert head.headers["content-type"] == get.headers["content-type"]
 
 
-async def test_head_of_what_is_only_posted(server: Server, http: httpx.AsyncClient) -> None:
+async def test_head_of_a_route_without_get(server: Server, http: httpx.AsyncClient) -> None:
     assert (await http.head(f"{server.issuer}/token")).status_code == 405

@@ -1,4 +1,4 @@
-"""The security headers: of every answer, and the content policy of each kind of page."""
+"""The security headers of every response, and the content policy of each kind of page."""
 
 import re
 from collections.abc import Callable
@@ -55,7 +55,7 @@ async def test_the_policy_of_each_page(seen: Tour) -> None:
         assert found == expected, name
 
 
-async def test_no_page_has_a_script_of_another_kind(seen: Tour) -> None:
+async def test_pages_have_only_allowed_scripts(seen: Tour) -> None:
     """Our files where there are passkeys; on the form_post page one script that a nonce allows, new on every page."""
     nonces = []
     for name, response in seen.pages.items():
@@ -75,7 +75,7 @@ async def test_no_page_has_a_script_of_another_kind(seen: Tour) -> None:
 
 
 @pytest.mark.fault(32)
-async def test_every_answer_is_protected(seen: Tour) -> None:
+async def test_every_response_has_security_headers(seen: Tour) -> None:
     """Redirects and errors like pages."""
     assert {response.status_code for response in seen.responses} >= {200, 303, 400, 404}
     form_posts = [seen.pages[name] for name in FORM_POST]
@@ -103,7 +103,9 @@ def assert_protected(response: httpx.Response, referrer: str = "same-origin") ->
         ("OPTIONS", "/token"), ("PUT", "/token"), ("GET", "/none"), ("TRACE", "/"), ("GET", "/%00"),
     ],
 )  # fmt: skip
-async def test_so_is_what_is_no_page(http: httpx.AsyncClient, server: Server, method: str, path: str) -> None:
+async def test_responses_other_than_pages_have_security_headers(
+    http: httpx.AsyncClient, server: Server, method: str, path: str
+) -> None:
     response = await http.request(method, f"{server.issuer}{path}")
     assert_protected(response)
     assert policy(response) == {"default-src": {"'none'"}, "frame-ancestors": {"'none'"}}
@@ -111,7 +113,7 @@ async def test_so_is_what_is_no_page(http: httpx.AsyncClient, server: Server, me
 
 @pytest.mark.fault(35)
 async def test_an_empty_answer_has_no_type(http: httpx.AsyncClient, server: Server, seen: Tour) -> None:
-    """On no route, also not where it only sends on: a library that looks at the type fails on nothing."""
+    """On every route, including redirects: a library that reads the type would fail on the empty body."""
     asked = [
         await http.request(method, f"{server.issuer}{route.url()}")
         for route in routes()
@@ -129,7 +131,7 @@ def test_a_direct_answer_without_a_body_cannot_have_a_type() -> None:
         BytesResponse(b"", JSON_NO_STORE)
 
 
-async def test_what_is_secret_is_not_stored_by_caches(http: httpx.AsyncClient, server: Server) -> None:
+async def test_secret_responses_are_not_cached(http: httpx.AsyncClient, server: Server) -> None:
     for method, path in (("POST", "/token"), ("POST", "/introspect"), ("POST", "/revoke"), ("GET", "/userinfo")):
         response = await http.request(method, f"{server.issuer}{path}")
         assert response.headers["cache-control"] == "no-store"
@@ -140,7 +142,7 @@ async def test_what_is_secret_is_not_stored_by_caches(http: httpx.AsyncClient, s
     [("https://id.example.com", "max-age=63072000; includeSubDomains"), ("http://localhost:8000", None)],
 )
 async def test_https_is_for_good(issuer: str, expected: str | None) -> None:
-    """RFC 6797: only said where it is true."""
+    """RFC 6797: sent only if the issuer uses https."""
 
     headers = Middleware(load(issuer=issuer)).headers
     found = dict(headers).get(b"strict-transport-security")
@@ -148,7 +150,7 @@ async def test_https_is_for_good(issuer: str, expected: str | None) -> None:
 
 
 async def test_https_server(start_server: Callable[..., Server], http: httpx.AsyncClient) -> None:
-    """Behind its reverse proxy, whatever the answer is."""
+    """A server behind its reverse proxy with https."""
     server = start_server(IDP_ISSUER="https://id.example.com")
     for path in ("/", "/none", "/token", "/health/live", "/static/idp.css"):
         response = await http.get(f"{server.url}{path}", headers={"Host": "id.example.com"})

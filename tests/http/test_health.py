@@ -1,4 +1,4 @@
-"""Readiness names every reason for which traffic belongs elsewhere, and what an operator should look at."""
+"""Readiness reports every reason for which the server is not ready, and warnings for the operator."""
 
 from datetime import timedelta
 from typing import Any
@@ -45,7 +45,7 @@ async def test_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (status, found["status"], found["reasons"]) == (503, "unavailable", ["keys"])
 
 
-async def test_what_is_in_memory_is_old(watch: Watch) -> None:
+async def test_records_in_memory_are_stale(watch: Watch) -> None:
     watch._current_at -= 60
     status, found = await _ready()
     assert (status, found["reasons"]) == (503, ["reload"])
@@ -61,7 +61,7 @@ async def test_the_clock_differs(watch: Watch, seconds: int) -> None:
 
 
 @pytest.mark.fault(40)
-async def test_there_are_no_notices(watch: Watch) -> None:
+async def test_notices_do_not_arrive(watch: Watch) -> None:
     watch.listening = False
     status, found = await _ready()
     assert (status, found["warnings"]) == (200, ["notices"])
@@ -76,7 +76,7 @@ async def test_a_request_failed_for_want_of_resources(error: asyncpg.PostgresErr
     assert (status, answer["reasons"]) == (503, ["database_resources"])
 
 
-async def test_there_is_no_database() -> None:
+async def test_the_database_is_down() -> None:
     await close_pool()
     status, found = await _ready()
     assert (status, found["reasons"]) == (503, ["database"])

@@ -1,4 +1,4 @@
-"""What surrounds every request, as a client sees it that writes its body slowly."""
+"""The middleware, with a client that sends its body slowly."""
 
 import asyncio
 import urllib.parse
@@ -34,15 +34,13 @@ async def _in_two_parts(server: Server, *headers: str, body: int) -> bytes:
         ("POST /admin/clients/none/logo HTTP/1.1", "Origin: https://elsewhere.example", 400),
     ],
 )  # fmt: skip
-async def test_who_still_sends_sees_why_it_is_refused(
-    server: Server, request_line: str, header: str, status: int
-) -> None:
+async def test_a_slow_sender_gets_the_refusal(server: Server, request_line: str, header: str, status: int) -> None:
     answer = await _in_two_parts(server, request_line, header, body=40_000)
     assert answer.startswith(b"HTTP/1.1 %d" % status), answer[:80]
 
 
 async def test_an_endless_body_is_not_read_for_ever(server: Server) -> None:
-    """What was announced never comes: the answer does not wait for it."""
+    """The announced body never arrives, and the response does not wait for it."""
     port = urllib.parse.urlsplit(server.url).port
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx")

@@ -1,4 +1,4 @@
-"""An issuer with a path: everything is below it, and everything that is emitted says so."""
+"""An issuer with a path: everything is below it, and every URL contains it."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -54,7 +54,7 @@ async def browser(below: Server) -> AsyncIterator[Browser]:
         yield browser
 
 
-async def test_what_others_read_first(below: Server, http: httpx.AsyncClient) -> None:
+async def test_discovery_documents(below: Server, http: httpx.AsyncClient) -> None:
     """OpenID Connect Discovery section 4, RFC 8414 section 3.1 and section 5."""
     origin = below.issuer.removesuffix(PATH)
     places = [

@@ -1,4 +1,4 @@
-"""The one way through: for every route and each access the same guards, whatever the spelling of the request."""
+"""The router applies the same guards to every route of an access, whatever the spelling of the request."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -41,7 +41,7 @@ def without_database(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def opt(route: Route) -> dict[str, Any]:
-    """What a route declares."""
+    """Return the ``opt`` of a route."""
     found = application().routes.find(route.url(**VALUES))
     assert found is not None
     return dict(found[0].handlers[route.method].opt)
@@ -94,7 +94,7 @@ async def test_a_body_that_is_too_long(route: Route) -> None:
 @every()
 @pytest.mark.usefixtures("without_database")
 async def test_other_origins(route: Route) -> None:
-    """What they may read is what the route declares, also where it fails."""
+    """They may read what the route declares, also after an error."""
     declared = opt(route).get("cors")
     assert declared is None or route.access not in (Access.PAGE, Access.ENTRY)
     preflight = {"Access-Control-Request-Method": route.method}
@@ -111,7 +111,7 @@ async def test_other_origins(route: Route) -> None:
 
 @pytest.mark.parametrize("access", Access)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_what_each_access_checks(access: Access, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_checks_of_each_access(access: Access, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """For a route that does nothing: the guards are those of the declaration, and no other."""
 
     @route("/a/{name:str}", http_method=["GET", "POST"], opt={"access": access}, status_code=200)
@@ -141,7 +141,7 @@ async def test_without_database_is_declared(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("declared", Cors)
-async def test_what_each_cors_allows(declared: Cors) -> None:
+async def test_the_headers_of_each_cors(declared: Cors) -> None:
     @route("/x", http_method=["GET", "POST"], opt={"access": Access.CLIENT, "cors": declared})
     async def fails(request: AnyRequest) -> BytesResponse:
         raise OverloadedError
@@ -171,7 +171,7 @@ async def test_another_spelling(make_client: MakeClient, path: str) -> None:
     assert answer.json()["access_token"]
 
 
-async def test_a_method_that_is_none_of_its_own(server: Server, http: httpx.AsyncClient) -> None:
+async def test_a_method_without_a_handler(server: Server, http: httpx.AsyncClient) -> None:
     answer = await http.get(f"{server.url}/token")
     assert (answer.status_code, sorted(answer.headers["allow"].split(", "))) == (405, ["OPTIONS", "POST"])
 
@@ -188,7 +188,7 @@ async def test_a_body_that_is_too_large(server: Server, http: httpx.AsyncClient)
     assert (answer.status_code, answer.json()["error"]) == (413, "invalid_request")
 
 
-async def test_what_nobody_expected_tells_nothing() -> None:
+async def test_an_unexpected_error_reveals_nothing() -> None:
     @get("/x", opt={"access": Access.PUBLIC})
     async def fails(request: AnyRequest) -> BytesResponse:
         raise ZeroDivisionError("a secret")
@@ -204,7 +204,7 @@ async def test_what_nobody_expected_tells_nothing() -> None:
         assert (await client.get("/y")).json() == {"a": 1}
 
 
-async def test_what_a_handler_reads_of_a_request() -> None:
+async def test_each_request_has_its_own_state() -> None:
     @get("/x", opt={"access": Access.PUBLIC})
     async def tells(request: AnyRequest) -> BytesResponse:
         return json([request.cookies, request.headers["x-a"], dict(request.query_params), request.method])

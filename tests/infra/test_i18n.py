@@ -1,4 +1,4 @@
-"""Every text in every language, and the language of an answer."""
+"""Every text in every language, and the language of a response."""
 
 import ast
 import re
@@ -49,7 +49,7 @@ def test_there_are_four_languages() -> None:
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-def test_no_text_is_left_out(source: Catalog, language: str) -> None:
+def test_every_text_is_translated(source: Catalog, language: str) -> None:
     """`make messages` collects new texts; translate them then."""
     catalogue = _catalogue(language)
     missing = [
@@ -78,7 +78,7 @@ def test_places_and_marks_are_those_of_the_original(language: str) -> None:
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT / "templates")))
-def test_no_words_stand_outside_of_a_translation(path: Path) -> None:
+def test_every_text_of_a_template_is_translated(path: Path) -> None:
     environment = Environment(extensions=["jinja2.ext.i18n"])
     tree = environment.parse(path.read_text(encoding="utf-8"))
     text = "".join(
@@ -96,8 +96,8 @@ def test_no_words_stand_outside_of_a_translation(path: Path) -> None:
     assert words <= {"UTC", "wide", "narrow"}
 
 
-def test_no_page_error_is_in_one_language_only() -> None:
-    """What people read is translated where it is raised."""
+def test_every_page_error_is_translated() -> None:
+    """Errors for users are translated where they are raised."""
     bare = []
     for path in (ROOT / "idp").rglob("*.py"):
         # The console and its API speak English (docs/decisions/0021).

@@ -1,4 +1,4 @@
-"""What takes long to load is not loaded before it is needed."""
+"""Slow modules are not loaded before they are needed."""
 
 import subprocess
 import sys
@@ -40,6 +40,6 @@ def test_the_application_starts_without_it(name: str) -> None:
     )
 
 
-def test_what_is_not_installed_is_missed_at_once() -> None:
+def test_a_missing_module_fails_immediately() -> None:
     with pytest.raises(ModuleNotFoundError):
         lazy("no_such_module_of_ours")

@@ -1,4 +1,4 @@
-"""Logs are JSON lines of allowed fields, and hold nothing that would let a reader in."""
+"""Logs are JSON lines of allowed fields, and contain no secrets."""
 
 import ast
 import io
@@ -77,7 +77,7 @@ def test_other_fields_are_an_error_in_tests(pipe: object) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(modules()))
-def test_every_line_of_ours_has_allowed_fields_only(name: str) -> None:
+def test_every_event_has_allowed_fields_only(name: str) -> None:
     for node in ast.walk(modules()[name]):
         if (
             isinstance(node, ast.Call)
@@ -99,7 +99,7 @@ def test_bound_fields_are_no_way_around(pipe: Callable[[], list[dict[str, Any]]]
 
 
 def test_libraries_go_through_the_same_pipe(pipe: Callable[[], list[dict[str, Any]]]) -> None:
-    """As JSON, without what they attach, and only from warnings on: their everyday lines may hold URLs with codes."""
+    """As JSON, without extra fields, and from level warning: other lines may contain URLs with codes."""
     for name in ("asyncio", "httpx", "litestar", "asyncpg", "some.library"):
         logging.getLogger(name).warning("x %s", "y", extra={"password": SECRET})
         logging.getLogger(name).info("GET /callback?code=%s", SECRET)
@@ -110,7 +110,7 @@ def test_libraries_go_through_the_same_pipe(pipe: Callable[[], list[dict[str, An
 
 
 def test_exceptions_are_named_and_not_quoted(pipe: Callable[[], list[dict[str, Any]]]) -> None:
-    """Where they were raised says enough; their texts hold what somebody sent."""
+    """The place where they were raised is enough; their texts may quote input."""
     try:
         raise KeyError(SECRET)
     except KeyError as error:
@@ -140,7 +140,7 @@ def test_a_traceback_has_our_frames_without_values(pipe: Callable[[], list[dict[
     assert re.fullmatch(r"idp/accounts/addresses\.py:\d+ \w+", second)
 
 
-def test_what_the_operator_can_mend_is_told(pipe: Callable[[], list[dict[str, Any]]]) -> None:
+def test_the_text_of_an_operator_error_is_logged(pipe: Callable[[], list[dict[str, Any]]]) -> None:
     structlog.get_logger().error("x", **exception_fields(LockedError()))
     assert pipe()[0]["hint"].startswith("The audit trail needs")
 
@@ -197,7 +197,7 @@ def test_lines_name_their_request(pipe: Callable[[], list[dict[str, Any]]]) -> N
 
 
 class Watched(httpx.AsyncBaseTransport):
-    """Notes everything secret that passes: what the server sets, and what its answers carry."""
+    """Collects every secret that the server sets or that its responses contain."""
 
     def __init__(self) -> None:
         self.inner = httpx.AsyncHTTPTransport()
@@ -211,7 +211,7 @@ class Watched(httpx.AsyncBaseTransport):
 
 
 def _flow_ids(tour_responses: list[httpx.Response]) -> set[str]:
-    """What names a sign-in in the URL. Worth nothing without its cookie, and still nobody's business."""
+    """Return the ids in URLs of sign-in flows. They are useless without their cookie, and are not logged anyway."""
     paths = {response.url.path for response in tour_responses}
     return {path.split("/")[2] for path in paths if path.startswith(("/login/", "/authorize/", "/consent/"))}
 
@@ -341,7 +341,7 @@ async def test_every_line_is_json(start_server: Callable[..., Server], make_clie
 
 
 async def test_levels(start_server: Callable[..., Server], http: httpx.AsyncClient) -> None:
-    """What is not asked for is not written."""
+    """Lines below the level are not written."""
     server = start_server(IDP_LOG_LEVEL="warning", IDP_SMTP_URL="smtp://127.0.0.1:9")
     assert (await http.get(f"{server.issuer}/none")).status_code == 404
     server.stop()

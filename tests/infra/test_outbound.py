@@ -1,4 +1,4 @@
-"""The one client for calls to other servers. What strangers might try with it is in tests/attacks/test_35_ssrf.py."""
+"""The client for calls to other servers. Attacks on it are in tests/attacks/test_35_ssrf.py."""
 
 import ast
 import asyncio
@@ -37,8 +37,10 @@ async def get(url: str, headers: dict[str, str] | None = None, **options: Any) -
 # TLS
 
 
-async def test_an_authority_of_ones_own(monkeypatch: pytest.MonkeyPatch, serve: Serve, authority: Authority) -> None:
-    """The connection goes to the address that was checked; the certificate must be of the name."""
+async def test_a_configured_certificate_authority(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, authority: Authority
+) -> None:
+    """The connection goes to the checked address; the certificate must be valid for the name."""
     port = await serve(answer(b"hello"), authority.context("sso.internal"))
     allow(monkeypatch, "sso.internal", http=False, outbound_ca_file=authority.file)
     leads_here(monkeypatch, "sso.internal")
@@ -56,7 +58,7 @@ async def test_another_name_is_not_believed(
             await get(f"https://{host}:{port}/")
 
 
-async def test_authorities_that_nobody_named(
+async def test_unconfigured_certificate_authorities_are_not_trusted(
     monkeypatch: pytest.MonkeyPatch, serve: Serve, authority: Authority
 ) -> None:
     """Only the setting names any, no variable of the environment."""
@@ -73,7 +75,7 @@ async def test_authorities_that_nobody_named(
 
 
 async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    """Where nobody answers at the first one."""
+    """After a first address that does not answer."""
     port = await serve(answer(b"hello"))
     allow(monkeypatch, "127.0.0.0/8", "::1")
     resolves_to(monkeypatch, ["127.0.0.9", "127.0.0.1"])
@@ -92,7 +94,7 @@ async def test_names_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch, found: E
 
 @pytest.mark.parametrize("path", ["", pytest.param("/auth", marks=pytest.mark.fault(29))])
 async def test_our_own_issuer_for_the_demo(path: str, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    """Its very host and port, and only where that is asked for."""
+    """Its exact host and port, and only if the caller allows it."""
     port, other = await serve(answer(b"us")), await serve(answer(b"a neighbour"))
     allow(monkeypatch, http=False, issuer=f"http://127.0.0.1:{port}{path}")
     async with outbound.client(own=True) as client:
@@ -188,7 +190,7 @@ async def test_resolvers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> 
     assert time.monotonic() - started < 3
 
 
-async def test_redirects_do_not_begin_the_time_anew(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+async def test_redirects_do_not_restart_the_timeout(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
     allow(monkeypatch, HERE)
 
     async def late(_: bytes, writer: asyncio.StreamWriter) -> None:
@@ -202,7 +204,7 @@ async def test_redirects_do_not_begin_the_time_anew(monkeypatch: pytest.MonkeyPa
 
 
 async def test_exactly_so_many_bytes(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    """Also for whoever reads piece by piece."""
+    """Also for a caller that reads in chunks."""
     allow(monkeypatch, HERE)
     port = await serve(answer(b"x" * 1000))
     async with outbound.client(max_bytes=1000) as client:
@@ -215,7 +217,7 @@ async def test_exactly_so_many_bytes(monkeypatch: pytest.MonkeyPatch, serve: Ser
 # What is not sent along
 
 
-async def test_no_cookies(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+async def test_no_cookies_are_sent(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
     allow(monkeypatch, HERE)
     heads: list[bytes] = []
     port = await serve(answer(b"", "Set-Cookie: crumb=1; Path=/", heads=heads))
@@ -226,7 +228,7 @@ async def test_no_cookies(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None
     assert not any(b"cookie" in head for head in heads)
 
 
-async def test_no_netrc(monkeypatch: pytest.MonkeyPatch, serve: Serve, tmp_path: Path) -> None:
+async def test_netrc_is_ignored(monkeypatch: pytest.MonkeyPatch, serve: Serve, tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login alice password secret\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
@@ -240,7 +242,7 @@ async def test_no_netrc(monkeypatch: pytest.MonkeyPatch, serve: Serve, tmp_path:
 
 
 def test_nothing_is_allowed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor by development mode."""
+    """Not even in development mode."""
     for name in ("IDP_OUTBOUND_ALLOW_HTTP", "IDP_OUTBOUND_ALLOWED_HOSTS"):
         monkeypatch.delenv(name)
     for found in (load(), load(dev=True)):
@@ -264,7 +266,7 @@ def test_hosts_that_would_never_match(monkeypatch: pytest.MonkeyPatch, text: str
 
 
 def test_the_file_of_authorities(monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path) -> None:
-    """What is wrong with it is said at the start, not at the first call."""
+    """An invalid file is reported at start, not at the first call."""
     (tmp_path / "empty.pem").write_text("no certificate\n")
     for path in (tmp_path / "missing.pem", tmp_path / "empty.pem", tmp_path):
         monkeypatch.setenv("IDP_OUTBOUND_CA_FILE", str(path))
@@ -278,7 +280,7 @@ def test_the_file_of_authorities(monkeypatch: pytest.MonkeyPatch, authority: Aut
 
 
 def test_libraries_call_through_it() -> None:
-    """Whoever makes one of Authlib's clients gives it our transport, and it is a client of the same httpx."""
+    """Authlib's clients use our transport, and are clients of the same httpx."""
     assert issubclass(AsyncOAuth2Client, httpx.AsyncClient)
     made = [
         (name, {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords})

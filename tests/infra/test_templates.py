@@ -1,4 +1,4 @@
-"""Every page renders from what its handler gives it, escapes it, and keeps to the strict CSP."""
+"""Every page renders with the values of its handler, escapes them, and complies with the strict CSP."""
 
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -402,7 +402,7 @@ VOID = {"br", "hr", "img", "input", "link", "meta"}
 
 
 class Elements(HTMLParser):
-    """Every element of a page, and whether each was closed where it should be."""
+    """Every element of a page, and whether each was closed correctly."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -559,7 +559,7 @@ def test_login_without_error_marks_nothing_invalid(pages: Templates) -> None:
     assert "login-cancel" not in html
 
 
-def test_login_shows_what_the_client_registered(pages: Templates) -> None:
+def test_login_shows_the_metadata_of_the_client(pages: Templates) -> None:
     page = Elements(pages.render("password.html", **PAGES["password.html"]))
     links = {link["href"] for link in page.all("a")}
     assert {"https://northwind.example/privacy", "https://northwind.example/terms"} <= links
@@ -578,7 +578,7 @@ def test_direction_and_language(pages: Templates) -> None:
 
 
 def test_style_is_logical() -> None:
-    """A rule that says left or right would be wrong from right to left."""
+    """A rule with left or right would be wrong in a right-to-left language."""
     css = (templates_path() / "static" / "idp.css").read_text(encoding="utf-8")
     css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
     assert re.findall(r"(?:margin|padding|border|inset)-(?:left|right)|(?<![\w-])(?:left|right):", css) == []
@@ -614,7 +614,7 @@ def test_asset_headers(pages: Templates) -> None:
     assert asset.headers("00000000")["Cache-Control"] == "no-cache"
 
 
-def test_only_known_files_are_assets(tmp_path: Path) -> None:
+def test_only_known_types_are_assets(tmp_path: Path) -> None:
     static = tmp_path / "static"
     (static / "fonts").mkdir(parents=True)
     (static / "fonts" / "own.woff2").write_bytes(b"font")
@@ -642,7 +642,7 @@ def test_template_that_does_not_compile_stops_the_start(tmp_path: Path) -> None:
 
 
 async def test_shipped_templates_are_compiled_after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before they are asked for, but nobody waits for it."""
+    """In the background, so that requests do not wait for it."""
     monkeypatch.setattr(templates, "COMPILE_AFTER", 0)
     monkeypatch.setattr(templates, "COMPILE_PAUSE", 0)
     pages = Templates(Theme())

@@ -74,7 +74,7 @@ class Cache:
 
 
 def new_token(endpoint: str, client: dict[str, str]) -> str | None:
-    """A token; None while the server is away."""
+    """Return a token, or None while the server is down."""
     body = urllib.parse.urlencode({"grant_type": "client_credentials", **client}).encode()
     try:
         with urllib.request.urlopen(endpoint, body, timeout=10) as response:

@@ -1,4 +1,4 @@
-"""Authlib's client, which we did not write, signs in and refreshes."""
+"""Authlib's client signs in and refreshes."""
 
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
@@ -17,7 +17,7 @@ async def _metadata(server: Server) -> dict[str, str]:
 
 
 async def _callback(browser: Browser, url: str, email: str) -> str:
-    """What the person does between the authorization request and the response to it."""
+    """Do the user's part between the authorization request and the response."""
     page = await browser.get(url)
     assert isinstance(page, Page)
     page = await browser.sign_in(page, email, PASSWORD)

@@ -1,4 +1,4 @@
-"""Keys rotate while a fleet of resource servers validates tokens, each a process with a library that is not ours."""
+"""Keys rotate while several resource servers validate tokens, each a process with a third-party library."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ class Member(NamedTuple):
     process: subprocess.Popen[str]
 
     def end(self) -> dict[str, Any]:
-        """Stop it, and return what it saw."""
+        """Stop it, and return its results."""
         out, _ = self.process.communicate(timeout=30)
         seen: dict[str, Any] = json.loads(out.splitlines()[-1])
         return seen
@@ -63,7 +63,7 @@ async def place(cluster: Cluster, template: str, tmp_path: Path, http: httpx.Asy
         servers, members = [first, second], list[Member]()
 
         async def start(library: str, cache: str, *, by_address: bool = False) -> Member:
-            """Register a resource server with a client of its own, and start it."""
+            """Register a resource server with a client, and start it."""
             identifier = f"https://{library}-{cache}-{len(members)}.example.com"
             server = await register_resource_server(identifier, f"{library} {cache}")
             client, secret = await register_client(
@@ -116,7 +116,7 @@ async def _until(kid: str, state: State, seconds: float) -> None:
         await asyncio.sleep(0.1)
 
 
-async def test_ten_rotations_fail_nobody(place: Place) -> None:
+async def test_ten_rotations_without_a_failed_validation(place: Place) -> None:
     """Under load, on two servers, with caches of nothing and of five seconds, whose keys come by the witness alone."""
     members = [await place.start(library, cache) for library, cache in FLEET]
     kids = []
@@ -146,8 +146,8 @@ async def test_one_that_never_fetches_again_blocks_and_is_named(place: Place) ->
         assert (await asyncio.to_thread(member.end))["failures"] == []
 
 
-async def test_an_emergency_hits_what_its_report_says(place: Place) -> None:
-    """Whoever caches fails until the next fetch, and no longer; whoever does not, fails for old tokens only."""
+async def test_a_revocation_has_the_effects_of_its_report(place: Place) -> None:
+    """A caching server fails until its next fetch; one without a cache fails for old tokens only."""
     eager, patient, stubborn = [
         await place.start(*kind) for kind in (("pyjwt", "0"), ("authlib", "5"), ("joserfc", "for-ever"))
     ]

@@ -1,4 +1,4 @@
-"""PyJWT, which we did not write, validates our tokens as a resource server would: by the JWKS alone."""
+"""PyJWT validates our tokens as a resource server, with the JWKS only."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ from tests.support.server import Server
 
 
 async def _validate(server: Server, token: str, audience: str, algorithm: str = "RS256") -> dict[str, Any]:
-    """What the README tells a resource server to do."""
+    """Validate a token as the README tells."""
     jwks = jwt.PyJWKClient(f"{server.issuer}/.well-known/jwks.json")
     key = await asyncio.to_thread(jwks.get_signing_key_from_jwt, token)
     claims: dict[str, Any] = jwt.decode(
@@ -64,8 +64,10 @@ async def test_other_algorithms(
     assert claims["sub"] == str(alice.id)
 
 
-async def test_rotation_fails_nobody(server: Server, browser: Browser, client: RelyingParty, alice: User) -> None:
-    """Tokens from before and after a rotation are valid at once, for one who fetched the JWKS in between."""
+async def test_a_rotation_fails_no_validation(
+    server: Server, browser: Browser, client: RelyingParty, alice: User
+) -> None:
+    """Tokens of before and after a rotation are both valid for a server that fetched the JWKS in between."""
     before = await client.tokens(browser, alice.email)
     await lifecycle.rotate("RS256", now=True)
     new_kid = None

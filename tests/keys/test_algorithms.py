@@ -1,4 +1,4 @@
-"""The one list of algorithms: it fits joserfc, and where a type has to repeat a part of it, that is whole."""
+"""The list of algorithms matches joserfc, and types that repeat a part of it are complete."""
 
 from typing import get_args, get_type_hints
 

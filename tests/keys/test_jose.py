@@ -1,4 +1,4 @@
-"""Signing and verifying: that others understand our tokens, and that ours is not everybody's."""
+"""Signing and verifying: others accept our tokens, and we accept only valid ones."""
 
 import base64
 import hashlib
@@ -84,8 +84,8 @@ def test_a_private_jwk_round_trips(alg: str) -> None:
 
 
 @pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
-def test_what_is_kept_of_a_key_is_the_whole_key(alg: str) -> None:
-    """It is not checked again, so what it signs is."""
+def test_a_stored_key_is_complete(alg: str) -> None:
+    """It is not checked again when it is read."""
     key = jose.from_own_jwk(jose.to_private_jwk(KEYS[alg]))
     assert (key.kid, key.alg, key.size, key.public_jwk) == (KEYS[alg].kid, alg, KEYS[alg].size, KEYS[alg].public_jwk)
     assert jose.verify(jose.sign(key, "at+jwt", CLAIMS), by_kid(KEYS[alg]), typ="at+jwt") == CLAIMS

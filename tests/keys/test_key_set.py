@@ -92,7 +92,7 @@ async def test_an_algorithm_is_offered_once_its_key_signs() -> None:
     assert ring.signing(ALG)
 
 
-async def test_what_keys_sign_is_counted_and_nothing_of_it_lost() -> None:
+async def test_signed_tokens_are_counted_without_loss() -> None:
     await lifecycle.ensure_signing_key(ALG)
     ring = await loaded()
     for exp in (100, 300, 200):
@@ -111,7 +111,7 @@ async def test_what_keys_sign_is_counted_and_nothing_of_it_lost() -> None:
     assert key.last_token_expires_at.timestamp() == 300
 
 
-async def test_the_jwks_is_made_anew_only_when_the_published_keys_change(
+async def test_the_jwks_changes_only_with_the_published_keys(
     move_clock: MoveClock,
 ) -> None:
     await lifecycle.ensure_signing_key(ALG)

@@ -1,4 +1,4 @@
-"""From published to retired, with several replicas at work."""
+"""The life cycle of keys, with several replicas."""
 
 import asyncio
 from datetime import timedelta
@@ -198,7 +198,7 @@ async def test_algorithms_rotate_alone() -> None:
     assert (await keys())[0].retires_at is None
 
 
-async def test_there_must_be_something_to_rotate() -> None:
+async def test_rotation_requires_an_active_key() -> None:
     with pytest.raises(NoSigningKeyError, match="no active ES256 key"):
         await lifecycle.rotate(ALG)
     with pytest.raises(NoSigningKeyError):
@@ -262,7 +262,7 @@ async def test_revoking_the_active_key_makes_another_sign_at_once() -> None:
 
 
 async def test_a_key_that_waits_takes_over_from_a_revoked_one() -> None:
-    """Some have seen it already; nobody has seen a newer one."""
+    """Some servers have fetched it already; none has fetched a newer one."""
     await lifecycle.ensure_signing_key(ALG)
     pending = await lifecycle.rotate(ALG)
     report = await lifecycle.revoke((await keys())[0].kid)
@@ -325,7 +325,7 @@ async def test_a_key_from_elsewhere_becomes_the_next_one() -> None:
     assert jose.to_private_jwk(exported) == jose.to_private_jwk(theirs)
 
 
-async def test_what_is_done_to_keys_is_recorded() -> None:
+async def test_changes_of_keys_are_recorded() -> None:
     await lifecycle.ensure_signing_key(ALG)
     first = (await keys())[0].kid
     second = await lifecycle.rotate(ALG, deadline=60)

@@ -1,4 +1,4 @@
-"""Who has seen a key, and what waits for them."""
+"""Which resource servers have fetched a key, and which keys wait for them."""
 
 import asyncio
 import secrets
@@ -36,7 +36,7 @@ async def api(name: str = "Orders", alg: str = ALG, **columns: object) -> str:
 
 
 async def fetched(identifier: str, *kids: str, address: str = "192.0.2.1", ago: float = 0, times: int = 1) -> None:
-    """An instance fetched the JWKS; so many seconds before now."""
+    """Record a fetch of the JWKS by an instance, so many seconds ago."""
     for _ in range(times):
         propagation.note([identifier], address, "jose/1", " ".join(kids))
     await propagation.write()
@@ -56,7 +56,7 @@ async def pending() -> str:
 
 @pytest.fixture(autouse=True)
 def no_lead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tested here is who was seen, not how long ago the key was published."""
+    """These tests are about fetches, not about the minimum time of publication."""
     config: Settings = settings().model_copy(update={"key_publication": 0})
     monkeypatch.setattr(rotation_job, "settings", lambda: config)
     propagation._notes.clear()
@@ -67,7 +67,7 @@ async def state(kid: str) -> State:
     return next(key.state for key in await lifecycle.list_keys() if key.kid == kid)
 
 
-async def test_without_resource_servers_nobody_is_waited_for(pending: str) -> None:
+async def test_without_resource_servers_there_is_no_wait(pending: str) -> None:
     assert await state(pending) == State.ACTIVE
 
 
@@ -97,7 +97,7 @@ async def test_those_of_other_algorithms_and_those_that_do_not_validate_are_not_
     assert await state(pending) == State.ACTIVE
 
 
-async def test_every_machine_must_have_seen_it(pending: str) -> None:
+async def test_every_instance_must_have_fetched_it(pending: str) -> None:
     server = await api()
     await fetched(server, "old", pending, address="192.0.2.1")
     await fetched(server, "old", address="192.0.2.2", ago=60)
@@ -107,7 +107,7 @@ async def test_every_machine_must_have_seen_it(pending: str) -> None:
 
 
 async def test_a_machine_that_is_gone_is_not_waited_for(pending: str) -> None:
-    """It was silent for longer than it ever cached, and another one goes on."""
+    """It was silent for longer than it ever cached, and another instance is live."""
     server = await api()
     await fetched(server, "old", address="192.0.2.2", ago=3700)
     await execute("UPDATE jwks_fetch SET period = 300")
@@ -137,7 +137,7 @@ async def test_the_deadline_ends_the_waiting_loudly(pending: str) -> None:
     assert said["resource_servers"] == [server]
 
 
-async def test_it_is_said_once_an_hour_who_is_waited_for(pending: str) -> None:
+async def test_the_wait_is_logged_once_an_hour(pending: str) -> None:
     server = await api()
     with capture_logs() as logs:
         for _ in range(3):
@@ -183,7 +183,7 @@ async def test_the_cache_period_is_measured(pending: str) -> None:
     assert (await propagation.view(pending))[0].period == pytest.approx(350, abs=5)
 
 
-async def test_what_a_slow_worker_saw_earlier_does_not_undo_what_is_known(pending: str) -> None:
+async def test_an_older_fetch_does_not_replace_a_newer_one(pending: str) -> None:
     server = await api()
     await fetched(server, "old", pending)
     key = (server, "192.0.2.1", "jose/1")
@@ -237,7 +237,7 @@ async def test_strangers_cannot_fill_the_memory_or_the_table(pending: str, monke
     assert row["count"] == jwks_fetches.MAX_INSTANCES
 
 
-async def test_what_is_long_gone_is_forgotten(pending: str) -> None:
+async def test_old_instances_are_deleted(pending: str) -> None:
     server, gone = await api(), await api()
     await fetched(server, "old", address="192.0.2.1", ago=91 * 86400)
     await fetched(server, "old", address="192.0.2.2")
@@ -283,7 +283,7 @@ async def test_keys_that_retired_long_ago_are_destroyed(pending: str) -> None:
     assert [key.state for key in await lifecycle.list_keys()] == [State.DESTROYED, State.ACTIVE]
 
 
-async def test_a_retiring_key_stays_for_what_a_slow_worker_signed(pending: str) -> None:
+async def test_a_retiring_key_stays_for_tokens_of_a_slow_worker(pending: str) -> None:
     await key_set.load()
     old = key_set.signing(ALG).kid
     await lifecycle.activate(pending)
@@ -323,7 +323,7 @@ def test_a_resource_server_is_known_by_where_it_comes_from(
 
 
 async def test_asking_for_headers_alone_is_no_fetch() -> None:
-    """HEAD shows nobody a key, though it is answered as GET is."""
+    """A response to HEAD contains no key."""
     identifier = await api()
     await registry.load()
     jwks_id = registry.resource_servers[identifier].jwks_id

@@ -1,4 +1,4 @@
-"""Two servers on one database: whichever is killed, at whichever step of a rotation, the other goes on."""
+"""Two servers on one database: if one is killed at any step of a rotation, the other continues."""
 
 import asyncio
 import subprocess
@@ -53,7 +53,7 @@ class Pair:
         assert (await self.http.get(f"{server.url}/jwks/{self.jwks_id}")).is_success
 
     async def kid(self, server: Server) -> str:
-        """The key that a server signs with now. Its token is good by what it publishes."""
+        """Return the key with which a server signs. Its token is valid with its published keys."""
         answer = await self.http.post(f"{server.url}/token", data=FORM | {"client_secret": self.secret})
         token = answer.json()["access_token"]
         kid = str(jwt.get_unverified_header(token)["kid"])
@@ -111,7 +111,7 @@ async def test_both_switch_within_a_second(pair: Pair) -> None:
     await asyncio.gather(*(pair.until_signed_by(server, kid) for server in (first, second)))
 
 
-async def test_they_switch_without_notices(pair: Pair) -> None:
+async def test_replicas_switch_without_notices(pair: Pair) -> None:
     """Behind a pooler there are none; the revision is looked at every second."""
     server = await pair.start()
     kid = await lifecycle.rotate("RS256")

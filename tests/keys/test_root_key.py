@@ -1,4 +1,4 @@
-"""The root key: one for all replicas, opened by any master key that was let in, and by no other."""
+"""The root key: one for all replicas, opened by every added master key and by no other."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ async def audited() -> list[str]:
     return [row["event"] for row in await fetch("SELECT event FROM audit_event ORDER BY at")]
 
 
-async def test_it_is_random_and_stays_the_same() -> None:
+async def test_the_root_key_is_random_and_stays_the_same() -> None:
     first = vault.root_key()
     assert first != vault.master_key()
     await root_key.unlock()
@@ -33,7 +33,7 @@ async def test_replicas_that_start_together_have_one() -> None:
 
 async def test_a_wrong_master_key_is_a_clear_error_and_makes_nothing(use_master_key: UseMasterKey) -> None:
     use_master_key(os.urandom(32))
-    with pytest.raises(vault.SecretsError, match="not the one that opens the secrets"):
+    with pytest.raises(vault.SecretsError, match="does not open the secrets"):
         await root_key.unlock()
     assert len(await fetch("SELECT FROM root_key")) == 1
 
@@ -53,15 +53,15 @@ async def test_another_master_key_takes_over_and_nothing_is_lost(use_master_key:
     assert await root_key.forget_others() == 0
     assert vault.derive("refresh-token") == refresh_tokens
     use_master_key(old)
-    with pytest.raises(vault.SecretsError, match="not the one that opens"):
+    with pytest.raises(vault.SecretsError, match="does not open the secrets"):
         await root_key.unlock()
-    with pytest.raises(vault.SecretsError, match="not the one that opens"):
+    with pytest.raises(vault.SecretsError, match="does not open the secrets"):
         await root_key.forget_others()
     assert await audited() == ["key_activated", "master_key_added", "master_key_removed"]
 
 
 async def test_a_stranger_cannot_take_over(use_master_key: UseMasterKey) -> None:
-    """Whoever writes to the database but has no master key gains nothing by a row of their own."""
+    """A person with access to the database but without the master key gains nothing by inserting a row."""
     sealed = vault.encrypt(b"secret", "place")
     theirs = os.urandom(32)
     await execute(
@@ -73,7 +73,7 @@ async def test_a_stranger_cannot_take_over(use_master_key: UseMasterKey) -> None
     assert vault.decrypt(sealed, "place") == b"secret"
 
 
-async def test_what_was_sealed_before_there_were_root_keys_still_opens() -> None:
+async def test_secrets_older_than_the_root_key_can_be_decrypted() -> None:
     vault.unlock(vault.master_key())
     await lifecycle.ensure_signing_key()
     await execute("DELETE FROM root_key")

@@ -1,4 +1,4 @@
-"""The master key and what it seals."""
+"""The master key and encryption at rest."""
 
 import base64
 import os
@@ -151,7 +151,7 @@ def test_a_root_key_opens_with_its_master_key_alone() -> None:
             vault.unwrap(sealed, other)
 
 
-def test_every_changed_or_missing_byte_is_seen() -> None:
+def test_every_changed_or_missing_byte_is_detected() -> None:
     blob = vault.encrypt(b"secret", CONTEXT)
     damaged = [blob[:end] for end in range(len(blob))]
     damaged += [blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :] for at in range(len(blob))]
@@ -164,7 +164,7 @@ def test_every_changed_or_missing_byte_is_seen() -> None:
 # Derived keys
 
 
-def test_every_purpose_has_a_key_of_its_own() -> None:
+def test_every_purpose_has_a_different_key() -> None:
     purposes = ["refresh-token", "csrf", "one-time-code", "seal", "key-id"]
     keys = {vault.derive(purpose) for purpose in purposes}
     assert len(keys) == len(purposes)

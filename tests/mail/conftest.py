@@ -107,7 +107,7 @@ class Certificate(NamedTuple):
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate for localhost that nobody trusts, and a server's TLS with it."""
+    """An untrusted certificate for localhost, and the TLS context of a server with it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -141,7 +141,7 @@ KEPT = "250 Kept as 42"
 
 
 class Moody:
-    """An SMTP server that does as it is told.
+    """An SMTP server with configurable responses.
 
     Attributes:
         answers: what it says to each message: an SMTP answer, to the recipient when it begins with RCPT; ``drop``; or
@@ -188,7 +188,7 @@ class Moody:
 
 @pytest.fixture
 async def moody() -> AsyncIterator[Moody]:
-    """An SMTP server; its ``url`` says where."""
+    """An SMTP server with its ``url``."""
     moody = Moody()
     server = await asyncio.get_running_loop().create_server(lambda: SMTP(moody, hostname="mail.test"), "127.0.0.1", 0)
     moody.url = f"smtp://localhost:{server.sockets[0].getsockname()[1]}"
@@ -199,14 +199,14 @@ async def moody() -> AsyncIterator[Moody]:
 
 @pytest.fixture
 def smtp(own_database: str, use_settings: UseSettings, moody: Moody) -> Moody:
-    """A server to send to, and a database of one's own."""
+    """An SMTP server, and a separate database."""
     use_settings(smtp_url=moody.url)
     return moody
 
 
 @pytest.fixture
 async def served(cluster: Cluster, template: str, tmp_path: Path) -> AsyncIterator[Callable[..., Server]]:
-    """Starts servers on a database of their own, which the engine of this process uses too."""
+    """Start servers on a separate database, which the engine of this process uses too."""
     started: list[Server] = []
     async with isolated(await cluster.create_database(template)) as dsn:
 

@@ -1,4 +1,4 @@
-"""Messages: from templates to what an SMTP server gets."""
+"""Messages, from templates to the bytes that an SMTP server receives."""
 
 from email import message_from_bytes
 from email.headerregistry import Address
@@ -24,7 +24,7 @@ def body(message: EmailMessage, kind: str) -> str:
     return str(part.get_content())
 
 
-def test_every_template_is_known_here() -> None:
+def test_every_template_is_tested() -> None:
     shipped = {path.stem for path in (templates_path() / "mail").iterdir()} - {"base"}
     assert shipped == set(MAILS)
 
@@ -54,7 +54,7 @@ def test_every_template_makes_a_message(template: str, context: dict[str, Any]) 
         assert value is None or value in lines
 
 
-def test_whoever_has_no_name_is_called_by_their_address() -> None:
+def test_without_a_name_the_salutation_is_the_address() -> None:
     assert "Hello alice@example.com," in body(compose("alice@example.com", "welcome", name=None), "plain")
     assert "Hello alice@example.com," in body(compose("alice@example.com", "welcome"), "plain")
 
@@ -64,7 +64,7 @@ def test_no_two_messages_have_the_same_id() -> None:
 
 
 def test_names_are_text_and_nothing_else() -> None:
-    """No markup in the HTML, no entities in the subject or the plain text, no header of their own."""
+    """No markup in the HTML, no entities in the subject or the plain text, no additional headers."""
     name = '<b>"A" & B</b>\r\nBcc: eve@example.com'
     message = compose("alice@example.com", "signed_out_for_safety", name=name, client_name=name)
     assert "<b>" not in body(message, "html")

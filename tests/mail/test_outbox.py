@@ -1,4 +1,4 @@
-"""The outbox: nothing is lost, nothing is sent twice, and what cannot be sent says why."""
+"""The outbox: nothing is lost or sent twice, and failures have a reason."""
 
 import asyncio
 import mailbox as maildir
@@ -19,7 +19,7 @@ async def _due() -> None:
     await execute("UPDATE mail SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL")
 
 
-async def test_it_is_sent_and_forgotten(smtp: Moody) -> None:
+async def test_a_message_is_sent_and_erased(smtp: Moody) -> None:
     await queue()
     row = await newest()
     assert b"Alice" not in row["content"]
@@ -32,7 +32,7 @@ async def test_it_is_sent_and_forgotten(smtp: Moody) -> None:
     assert await outbox.deliver_due() == 0
 
 
-async def test_what_is_rolled_back_was_never_written(smtp: Moody) -> None:
+async def test_a_rolled_back_message_is_not_sent(smtp: Moody) -> None:
     async def change() -> None:
         async with transaction():
             await outbox.queue("alice@example.com", "welcome", name="Alice")
@@ -46,7 +46,7 @@ async def test_what_is_rolled_back_was_never_written(smtp: Moody) -> None:
 @pytest.mark.parametrize(
     "answer", ["451 Greylisted, come again", "RCPT 450 Mailbox busy", "drop", "421 Closing"], ids=str.split
 )
-async def test_what_passes_is_tried_again(smtp: Moody, answer: str) -> None:
+async def test_temporary_failures_are_retried(smtp: Moody, answer: str) -> None:
     smtp.answers = [answer, answer]
     await queue()
     waits = []
@@ -78,7 +78,7 @@ async def test_waits_grow_to_a_bound(smtp: Moody) -> None:
 
 
 @pytest.mark.parametrize("answer", ["RCPT 550 No such user", "554 Looks like spam"])
-async def test_what_will_never_be_accepted_is_given_up(smtp: Moody, answer: str) -> None:
+async def test_permanent_failures_are_given_up(smtp: Moody, answer: str) -> None:
     smtp.answers = [answer]
     await queue()
     await outbox.deliver_due()
@@ -126,8 +126,8 @@ async def test_two_senders_never_take_the_same_one(smtp: Moody) -> None:
     assert len({envelope.rcpt_tos[0] for envelope in smtp.envelopes}) == 40
 
 
-async def test_who_is_slow_keeps_the_message_for_a_while(smtp: Moody) -> None:
-    """Nobody else takes it meanwhile; only when its time is over, as after a kill."""
+async def test_a_slow_process_keeps_its_lease(smtp: Moody) -> None:
+    """No other process takes it until the lease has expired, as after a kill."""
     smtp.answers = ["hang"]
     await queue()
     sending = asyncio.create_task(outbox.deliver_due())
@@ -144,7 +144,7 @@ async def test_who_is_slow_keeps_the_message_for_a_while(smtp: Moody) -> None:
 
 @pytest.mark.fault(45)
 async def test_a_message_is_kept_as_long_as_it_is_sent(smtp: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lease is short, so that a killed process holds nothing for long, and renewed while the process lives."""
+    """The lease is short, so that a killed process blocks a message briefly, and is renewed while the process lives."""
     monkeypatch.setattr(outbox, "RENEW_SECONDS", 0.01)
     smtp.answers = ["hang"]
     await queue()
@@ -164,8 +164,12 @@ async def test_a_message_is_kept_as_long_as_it_is_sent(smtp: Moody, monkeypatch:
 
 
 @pytest.mark.fault(45)
-async def test_after_an_outage_others_note_first_what_they_sent(smtp: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A message was sent, the note failed, the lease ran out: the note comes before anybody takes the message up."""
+async def test_after_an_outage_results_are_recorded_before_messages_are_taken(
+    smtp: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message was sent, recording it failed, and the lease expired: the result is recorded before another process
+    takes it.
+    """
     monkeypatch.setattr(outbox, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(outbox, "SETTLE_SECONDS", 2.0)
     monkeypatch.setattr(outbox, "RECORD_WAITS", (0.01,) * 10_000)
@@ -210,8 +214,8 @@ async def test_after_an_outage_others_note_first_what_they_sent(smtp: Moody, mon
 @pytest.mark.parametrize(
     ("first", "second"), [("451 Not now", "250 Kept"), ("250 Kept", "451 Not now"), ("554 Spam", "250 Kept")]
 )
-async def test_who_was_too_slow_takes_nothing_back(smtp: Moody, first: str, second: str) -> None:
-    """Once it was sent, by whichever of two, it stays so."""
+async def test_a_late_failure_does_not_replace_a_success(smtp: Moody, first: str, second: str) -> None:
+    """Once one of two processes has sent it, it stays sent."""
     smtp.answers = [f"hang {first}", second]
     await queue()
     sending = asyncio.create_task(outbox.deliver_due())
@@ -225,7 +229,7 @@ async def test_who_was_too_slow_takes_nothing_back(smtp: Moody, first: str, seco
     assert len(smtp.envelopes) == 1
 
 
-async def test_what_is_sent_is_noted_before_the_goodbye(smtp: Moody) -> None:
+async def test_a_result_is_recorded_before_quit(smtp: Moody) -> None:
     smtp.goodbye = False
     await queue()
     async with asyncio.timeout(5):
@@ -233,7 +237,7 @@ async def test_what_is_sent_is_noted_before_the_goodbye(smtp: Moody) -> None:
     assert (await newest())["state"] == "sent"
 
 
-async def test_what_is_sent_is_noted_when_the_database_is_back(smtp: Moody) -> None:
+async def test_a_result_is_recorded_after_an_outage(smtp: Moody) -> None:
     smtp.answers = ["hang"]
     await queue()
     with capture_logs() as lines:
@@ -268,7 +272,7 @@ async def start_sender(smtp: Moody) -> AsyncIterator[StartSender]:
 
 
 async def test_one_that_hangs_holds_up_no_other(smtp: Moody, start_sender: StartSender) -> None:
-    """Nor does a sender end before its conversation does."""
+    """And a sender waits for the end of its conversation."""
     smtp.answers = ["hang"]
     sender = start_sender()
     for number in range(12):
@@ -300,8 +304,8 @@ async def test_a_sender_outlives_its_database(smtp: Moody, start_sender: StartSe
             await asyncio.sleep(0.01)
 
 
-async def test_what_was_refused_is_not_counted(smtp: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever goes on asking does not keep somebody from their mail for ever."""
+async def test_refused_messages_are_not_counted(smtp: Moody, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeated requests do not block mail to a user forever."""
     monkeypatch.setattr(outbox, "HOURLY_BUDGET", 2)
     for _ in range(6):
         await queue()
@@ -310,7 +314,7 @@ async def test_what_was_refused_is_not_counted(smtp: Moody, monkeypatch: pytest.
     assert (await newest())["state"] == "queued"
 
 
-async def test_nobody_is_mailed_without_end(smtp: Moody) -> None:
+async def test_an_address_has_an_hourly_budget(smtp: Moody) -> None:
     with capture_logs() as lines:
         for _ in range(outbox.HOURLY_BUDGET + 3):
             await queue()
@@ -320,8 +324,8 @@ async def test_nobody_is_mailed_without_end(smtp: Moody) -> None:
     assert len(smtp.envelopes) == outbox.HOURLY_BUDGET
 
 
-async def test_nobody_at_all(smtp: Moody) -> None:
-    """An address that nobody has is written down as any other, and not mailed."""
+async def test_a_void_message_is_stored_and_not_sent(smtp: Moody) -> None:
+    """A message to an address without a user is stored like any other, and not sent."""
     await queue("nobody@example.com", void=True)
     row = await newest()
     assert (row["state"], row["content"]) == ("dead", None)
@@ -347,7 +351,7 @@ async def test_in_development_it_is_captured(own_database: str, use_settings: Us
 
 @pytest.mark.fault(14)
 async def test_captured_mail_is_for_its_owner_alone(own_database: str, use_settings: UseSettings) -> None:
-    """It holds codes and links that sign in."""
+    """It contains codes and links for signing in."""
     use_settings(dev="true")
     captured_mail().mkdir(parents=True, exist_ok=True)
     captured_mail().chmod(0o755)
@@ -365,7 +369,7 @@ async def test_without_a_server_it_waits_for_one(own_database: str, use_settings
     assert (row["state"], row["response"]) == ("deferred", "IDP_SMTP_URL is not set.")
 
 
-async def test_it_speaks_the_language_of_who_asked(smtp: Moody) -> None:
+async def test_a_message_has_the_language_of_the_request(smtp: Moody) -> None:
     from idp.infra import i18n
 
     token = i18n.locale.set("de")

@@ -1,4 +1,4 @@
-"""The outbox of the real server, and what becomes of a message when it ends in the middle."""
+"""The outbox of the real server, and messages that are interrupted by its end."""
 
 import asyncio
 import secrets

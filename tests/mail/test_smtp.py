@@ -1,4 +1,4 @@
-"""Talking to SMTP servers: real ones, with TLS and without."""
+"""Sending to real SMTP servers, with TLS and without."""
 
 from email.message import EmailMessage
 
@@ -56,7 +56,7 @@ async def test_starttls_can_be_required(message: EmailMessage, start_smtp: Start
 
 @pytest.mark.fault(27)
 async def test_an_address_that_the_server_cannot_take_is_final(message: EmailMessage, start_smtp: StartSMTP) -> None:
-    """Without SMTPUTF8 (RFC 6531) no try will ever succeed; with it the mail goes out."""
+    """Without SMTPUTF8 (RFC 6531) no attempt can succeed; with it the mail is sent."""
     del message["To"]
     message["To"] = "zoë@example.com"
     inbox = await start_smtp()
@@ -103,7 +103,7 @@ async def test_credentials_are_sent_as_they_are_meant(
 
 
 def test_a_password_crosses_no_network_in_the_clear() -> None:
-    """Without a word about TLS, whoever strips STARTTLS from the answer would read it."""
+    """Otherwise an attacker who removes STARTTLS from the response would read the password."""
     assert smtp.connection_options("smtp://a:b@mail.example.com")["start_tls"] is True
     assert smtp.connection_options("smtp://a:b@mail.example.com?starttls=never")["start_tls"] is False
     assert smtp.connection_options("smtp://a:b@127.0.0.1")["start_tls"] is None

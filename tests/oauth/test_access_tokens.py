@@ -1,4 +1,4 @@
-"""Access tokens of ours that come back."""
+"""Validation of our own access tokens."""
 
 import pytest
 

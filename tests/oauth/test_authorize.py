@@ -1,4 +1,4 @@
-"""What clients in use ask of the authorization endpoint beyond the usual, and what the consent page tells of them."""
+"""Unusual requests of real clients to the authorization endpoint, and the consent page."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The authorization challenge endpoint: sign-in by an app of the operator's own, step by step, without a browser."""
+"""The authorization challenge endpoint: sign-in by a first-party app, step by step, without a browser."""
 
 import json
 from typing import Any

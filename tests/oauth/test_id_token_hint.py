@@ -1,4 +1,4 @@
-"""Hints that outlive the key that signed them, and hints that nobody can verify."""
+"""Hints whose signing key has retired, and hints that cannot be verified."""
 
 import asyncio
 

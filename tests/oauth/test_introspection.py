@@ -1,4 +1,4 @@
-"""Who learns what of a token (RFC 7662)."""
+"""Token introspection (RFC 7662): what each caller learns of a token."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The discovery documents and the JWKS, over HTTP."""
+"""The discovery documents and the JWKS over HTTP."""
 
 from collections.abc import AsyncIterator
 

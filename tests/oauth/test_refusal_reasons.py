@@ -1,4 +1,4 @@
-"""A refusal tells the caller nothing and the operator everything: the reason, the user and the token family."""
+"""A refusal tells the caller nothing; the audit event and the log have the reason, the user and the token family."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Who may end a token, and what ends with it (RFC 7009)."""
+"""Token revocation (RFC 7009): which client may revoke a token, and what is revoked with it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Ending what a user's sign-ins gave, and what was issued to a client."""
+"""Revoking what was issued to a user, in a session, or to a client."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The pages of one's own account."""
+"""The account pages."""
 
 import json
 import secrets
@@ -76,7 +76,7 @@ async def test_every_claim_of_the_profile(home: Browser, make_client: MakeClient
     ],
 )  # fmt: skip
 async def test_values_that_are_not_fit(home: Browser, alice: User, field: str, value: str) -> None:
-    """What was typed is not lost."""
+    """The entered values are shown again."""
     page = as_page(await home.get("/account"))
     answer = as_page(await home.submit(page, "profile-save", **{"name": "Still here", field: value}))
     assert answer.status == 400
@@ -131,8 +131,8 @@ async def test_a_new_address_by_link(home: Browser, alice: User, mailbox: Mailbo
     assert new in done.text
 
 
-async def test_an_address_that_somebody_has(home: Browser, alice: User, make_user: MakeUser, mailbox: Mailbox) -> None:
-    """Nothing tells that somebody has it."""
+async def test_an_address_of_another_user(home: Browser, alice: User, make_user: MakeUser, mailbox: Mailbox) -> None:
+    """The response does not reveal that another user has it."""
     bob = await make_user()
     page = as_page(await home.submit(as_page(await home.get("/account/email")), "email-send", email=bob.email))
     assert "code-submit" in page.ids
@@ -215,7 +215,7 @@ async def test_turning_the_second_step_on_and_off(home: Browser, alice: User) ->
 # Where, with what, and who else
 
 
-async def test_where_i_am_signed_in(home: Browser, client: RelyingParty, alice: User) -> None:
+async def test_the_list_of_sessions(home: Browser, client: RelyingParty, alice: User) -> None:
     async with open_browser(client.issuer) as other:
         other.client.headers["user-agent"] = "Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0"
         tokens = await client.tokens(other, alice.email)
@@ -231,7 +231,9 @@ async def test_where_i_am_signed_in(home: Browser, client: RelyingParty, alice: 
     assert (await client.refresh(tokens["refresh_token"])).status_code == 400
 
 
-async def test_somebody_elses_session_cannot_be_ended(home: Browser, client: RelyingParty, make_user: MakeUser) -> None:
+async def test_sessions_of_another_user_cannot_be_ended(
+    home: Browser, client: RelyingParty, make_user: MakeUser
+) -> None:
     bob = await make_user()
     async with open_browser(client.issuer) as other:
         await client.sign_in(other, bob.email)
@@ -333,8 +335,8 @@ ASKING = {
 
 @pytest.mark.fault(46)
 @pytest.mark.parametrize("path", ASKING)
-async def test_it_is_asked_before_something_goes(home: Browser, alice: User, path: str) -> None:
-    """By a page of its own, which changes nothing and says what goes; cancelling leads back."""
+async def test_confirmation_before_a_removal(home: Browser, alice: User, path: str) -> None:
+    """A separate page names what is removed and changes nothing; cancelling leads back."""
     await equip(alice, home.issuer, [Step.TOTP, Step.RECOVERY_CODE, Step.PASSKEY], two_step=True)
     statement, arguments = ASKING[path], [alice.id]
     if path == "passkey":
@@ -357,6 +359,6 @@ async def test_it_is_asked_before_something_goes(home: Browser, alice: User, pat
 
 
 @pytest.mark.fault(46)
-async def test_what_is_not_there_is_not_asked_about(home: Browser, alice: User) -> None:
+async def test_no_confirmation_for_an_unknown_record(home: Browser, alice: User) -> None:
     for path in (f"/account/passkeys/{uuid4()}", f"/account/upstreams/{uuid4()}/unlink"):
         assert as_page(await home.get(path)).path == "/account/security"

@@ -1,4 +1,4 @@
-"""Signing in by mail, creating an account and getting back into one: by the code and by the link."""
+"""Sign-in, registration and recovery by mail, with the code and with the link."""
 
 import secrets
 from typing import Any
@@ -194,8 +194,8 @@ async def test_a_new_password_by_link_in_any_browser(
 ) -> None:
     """People read mail on their phone. What the old password gave ends."""
     tokens = await client.tokens(browser, alice.email)
-    async with open_browser(client.issuer) as desk:
-        await _forgot(desk, client, alice.email)
+    async with open_browser(client.issuer) as desktop:
+        await _forgot(desktop, client, alice.email)
     letter = await mailbox.next(alice.email)
     async with open_browser(client.issuer) as phone:
         page = as_page(await phone.get(letter.path))

@@ -1,4 +1,4 @@
-"""The end of a sign-in, when something else happens between its proof and its end: all of it, or nothing."""
+"""The end of a sign-in during a concurrent change: it happens completely or not at all."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Sign-in flows: tabs that do not disturb each other, and a way out of those that have ended."""
+"""Sign-in flows: tabs do not interfere with each other, and finished flows lead somewhere."""
 
 import asyncio
 import re

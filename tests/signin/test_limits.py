@@ -1,4 +1,4 @@
-"""How often somebody may try: what is counted, for whom, and how a lock is lifted."""
+"""Rate limits of sign-ins: what is counted, for which account, and how a lock is lifted."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The second step: asked for by the user, by the application or by the client; and what a half-done sign-in may not."""
+"""The second step: required by the user, the application or the client; and what an unfinished sign-in must not do."""
 
 import asyncio
 import re

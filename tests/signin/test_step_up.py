@@ -1,4 +1,4 @@
-"""A step-up goes on with a session: it asks for what is missing, and makes nothing fresh that it did not prove."""
+"""A step-up continues a session: it requires the missing steps only, and does not make old proofs fresh."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""The state machine of the sign-in, walked in full, without a server: what it allows, and what that amounts to."""
+"""The state machine of the sign-in, visited completely, without a server."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,1 +1,1 @@
-"""What the tests share: a real server in a process of its own, and a browser without a screen."""
+"""Shared by the tests: a real server in a separate process, and a browser without a screen."""

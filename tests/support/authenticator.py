@@ -1,4 +1,4 @@
-"""Authenticators without hardware: one in Python that can do everything wrong, and the one that Chromium brings."""
+"""Authenticators without hardware: one in Python that can respond wrongly, and Chromium's virtual one."""
 
 import hashlib
 import json
@@ -37,11 +37,11 @@ def _new_key(alg: int) -> Any:
 
 @dataclass
 class Authenticator:
-    """One passkey, with the browser around it. Its fields may be set to whatever an answer should claim.
+    """One passkey, with the browser around it. Its fields may be set to any value that a response should contain.
 
     Attributes:
-        count: what the next answer reports as the signature counter; it grows with each, unless it is 0.
-        challenge: in place of the one that was asked for.
+        count: the signature counter of the next response; it grows with each, unless it is 0.
+        challenge: replaces the requested challenge.
         public_key: the COSE key that registration reports, in place of the real one.
         client_data: further members of the client data.
     """
@@ -68,7 +68,7 @@ class Authenticator:
         self.key = self.key or _new_key(self.alg)
 
     def but(self, **claims: Any) -> Self:
-        """The same passkey, claiming something else."""
+        """Return the same passkey with other fields."""
         return replace(self, **claims)
 
     def create(self, options_json: str) -> str:
@@ -100,7 +100,7 @@ class Authenticator:
         return json.dumps(values | self.client_data).encode()
 
     def _data(self, flags: int = 0) -> bytes:
-        """The authenticator data, as far as every answer has it (WebAuthn section 6.1)."""
+        """Return the authenticator data that is common to all responses (WebAuthn section 6.1)."""
         flags |= self.user_present << 0 | self.user_verified << 2 | self.backup_eligible << 3 | self.backed_up << 4
         count, self.count = self.count, self.count + bool(self.count)
         return hashlib.sha256(self.rp_id.encode()).digest() + bytes([flags]) + count.to_bytes(4, "big")
@@ -147,7 +147,7 @@ class VirtualAuthenticator:
         return answer["credentials"]
 
     async def set_user_verified(self, verified: bool) -> None:
-        """Whether whoever is asked for a fingerprint from now on has the right one."""
+        """Set whether the next users who are asked for a fingerprint have the right one."""
         await self._session.send("WebAuthn.setUserVerified", {"authenticatorId": self._id, "isUserVerified": verified})
 
     async def remove(self) -> None:
@@ -155,10 +155,10 @@ class VirtualAuthenticator:
 
 
 async def virtual_authenticator(page: Page, **options: Any) -> VirtualAuthenticator:
-    """Give a page a platform authenticator with passkeys and a fingerprint reader. It goes when the page does.
+    """Give a page a platform authenticator with passkeys and a fingerprint reader. It is removed with the page.
 
     Args:
-        options: of ``WebAuthn.VirtualAuthenticatorOptions``, such as ``isUserVerified=False``.
+        options: members of ``WebAuthn.VirtualAuthenticatorOptions``, such as ``isUserVerified=False``.
     """
     session = await page.context.new_cdp_session(page)
     await session.send("WebAuthn.enable", {"enableUI": False})

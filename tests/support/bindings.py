@@ -1,4 +1,4 @@
-"""What a browser holds of the flows that it began, for tests that take it apart."""
+"""The bindings of a browser to its flows, for tests that manipulate them."""
 
 from idp.infra.db.engine import fetchrow
 from idp.signin.browser import TAG_LENGTH, BrowserBinding
@@ -8,17 +8,17 @@ PREFIX = "__Host-flow."
 
 
 def cookie_of(flow_id: str) -> str:
-    """The name of the cookie that binds what has this id."""
+    """Return the name of the cookie that binds this id."""
     return f"{PREFIX}{flow_id[:TAG_LENGTH]}"
 
 
 def binding_of(browser: Browser, flow_id: str) -> BrowserBinding:
-    """The binding of a flow or a waiting authorization request of this browser."""
+    """Return the binding of a flow or pending authorization request of this browser."""
     return BrowserBinding.derive(flow_id, browser.cookies[cookie_of(flow_id)])
 
 
 async def waiting_of(flow_id: str) -> str:
-    """The id of the authorization request that a flow leads to."""
+    """Return the id of the authorization request to which a flow leads."""
     row = await fetchrow("SELECT return_to FROM signin_flow WHERE id = $1", flow_id)
     assert row is not None
     return str(row["return_to"]).removeprefix("/authorize/")

@@ -42,7 +42,7 @@ class _Forms(HTMLParser):
 
 
 def sent_to(response: httpx.Response) -> str | None:
-    """Where a response sends the browser: by a redirect, or by a page that navigates."""
+    """Return where a response sends the browser, by a redirect or by a page that navigates."""
     if response.has_redirect_location:
         return response.headers["location"]
     navigation = NAVIGATION.search(response.text)
@@ -50,7 +50,7 @@ def sent_to(response: httpx.Response) -> str | None:
 
 
 class Page:
-    """A page that the browser shows."""
+    """A page in the browser."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
@@ -70,7 +70,7 @@ class Page:
 
 
 class Redirect:
-    """Where the browser was sent outside the server: back to a client."""
+    """A redirect outside of the server, to a client."""
 
     def __init__(self, location: str) -> None:
         self.location = location
@@ -78,13 +78,13 @@ class Redirect:
 
 
 def as_page(answer: Page | Redirect) -> Page:
-    """The page that an answer must be."""
+    """Return a response that must be a page."""
     assert isinstance(answer, Page), answer.location
     return answer
 
 
 class Cookies(httpx.Auth):
-    """The cookies of one host. As real browsers do, it keeps Secure cookies from http://localhost too."""
+    """The cookies of one host. Like real browsers, it keeps Secure cookies from http://localhost."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -102,10 +102,10 @@ class Cookies(httpx.Auth):
 
 
 class Browser:
-    """One person's browser at one server.
+    """A browser at one server.
 
     Attributes:
-        cookies: by name, to look at or to tamper with.
+        cookies: the cookies by name. Tests may change them.
     """
 
     def __init__(self, issuer: str, client: httpx.AsyncClient, cookies: dict[str, str]) -> None:
@@ -114,7 +114,7 @@ class Browser:
         self.cookies = cookies
 
     def _url(self, path: str) -> str:
-        """A path is one below the issuer, whose own path need not be said."""
+        """Return the URL of a path below the issuer."""
         return path if "://" in path else f"{self.issuer}{path.removeprefix(urlsplit(self.issuer).path)}"
 
     async def get(self, path: str, **parameters: str) -> Page | Redirect:
@@ -122,14 +122,14 @@ class Browser:
         return await self._follow(response)
 
     async def post(self, path: str, data: dict[str, str], *, origin: str | None = "own") -> Page | Redirect:
-        """Send a form. ``origin`` is that of the page it stands on: our own by default; None sends none."""
+        """Send a form. ``origin`` is the Origin header, by default our own; None sends none."""
         own = self.issuer.removesuffix(urlsplit(self.issuer).path)
         headers = {} if origin is None else {"Origin": own if origin == "own" else origin}
         response = await self.client.post(self._url(path), data=data, headers=headers)
         return await self._follow(response)
 
     async def submit(self, page: Page, button: str, **fields: str) -> Page | Redirect:
-        """Fill in the form that has the button and press it."""
+        """Fill in the form with this button and press it."""
         form = next(form for form in page.forms if button in form.buttons)
         name, value = form.buttons[button]
         data = form.fields | fields | ({name: value} if name else {})
@@ -139,14 +139,14 @@ class Browser:
         return await self.submit(page, "login-submit", username=username, password=password)
 
     async def ask_for_code(self, page: Page, username: str) -> Page | Redirect:
-        """Press the button of the first page that mails a code. It has an address of its own."""
+        """Press the button that mails a code, on a page with its own address."""
         form = next(form for form in page.forms if "email-code-send" in form.buttons)
         data = form.fields | {"username": username, "password": "", "action": "send"}
         return await self.post(f"{form.action.rpartition('/')[0]}/email_code", data)
 
     @property
     def signed_in(self) -> bool:
-        """Whether it holds the cookie of a session."""
+        """Whether it has the cookie of a session."""
         return any(name.endswith("session") for name in self.cookies)
 
     async def _follow(self, response: httpx.Response) -> Page | Redirect:
@@ -155,7 +155,7 @@ class Browser:
             if target is None:
                 return Page(response)
             location = urljoin(str(response.url), target)
-            # The demo client lives on the server too, but is a client like any other.
+            # The demo client is on the same server, but is a client like any other.
             if not location.startswith(self.issuer + "/"):
                 return Redirect(location)
             response = await self.client.get(location)
@@ -164,7 +164,7 @@ class Browser:
 
 @asynccontextmanager
 async def open_browser(issuer: str) -> AsyncIterator[Browser]:
-    """A fresh browser."""
+    """Open a fresh browser."""
     cookies = Cookies()
     async with httpx.AsyncClient(auth=cookies, timeout=30, verify=TLS) as client:
         yield Browser(issuer, client, cookies.values)

@@ -1,4 +1,4 @@
-"""A real browser, where one is installed."""
+"""A real browser, if one is installed."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -30,5 +30,5 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 async def arrived(page: Page) -> None:
-    """Wait until no page of ours sends the browser on any more, as the answer to the end of a sign-in does."""
+    """Wait until no page redirects the browser any more, as the response to the end of a sign-in does."""
     await expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""What the OpenID Foundation's test plans check of every answer, whatever the test is about."""
+"""Checks of the OpenID Foundation's test plans that apply to every response."""
 
 import re
 from collections import Counter
@@ -20,7 +20,7 @@ ERROR_PARAMETERS = {"error", "error_description", "error_uri", "state", "session
 
 
 def check_error_redirect(parameters: dict[str, str], *, error: str, state: str, issuer: str) -> None:
-    """An authorization error response."""
+    """Check an authorization error response."""
     assert parameters["error"] == error
     assert parameters["state"] == state
     assert parameters["iss"] == issuer
@@ -30,7 +30,7 @@ def check_error_redirect(parameters: dict[str, str], *, error: str, state: str, 
 
 
 def check_json_error(response: httpx.Response, status: int, error: str) -> None:
-    """An error response of the token endpoint and its kin."""
+    """Check an error response of the token endpoint or a similar one."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"].startswith("application/json")
     assert response.headers["cache-control"] == "no-store"
@@ -39,7 +39,7 @@ def check_json_error(response: httpx.Response, status: int, error: str) -> None:
 
 
 def check_token_response(response: httpx.Response) -> dict[str, Any]:
-    """A successful token response (RFC 6749 section 5.1)."""
+    """Check a successful token response (RFC 6749 section 5.1)."""
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].startswith("application/json")
     assert response.headers["cache-control"] == "no-store"
@@ -51,7 +51,7 @@ def check_token_response(response: httpx.Response) -> dict[str, Any]:
 
 
 def check_id_token(token: str, *, issuer: str, client_id: str, nonce: str | None) -> dict[str, Any]:
-    """An ID token as section 0 of the plans wants it: right, and lean."""
+    """Check an ID token as section 0 of the plans requires: correct, and without needless claims."""
     claims = jose.verify(token, key_set.verification(), typ="JWT")
     jose.check_times(claims)
     assert claims["iss"] == issuer
@@ -66,6 +66,6 @@ def check_id_token(token: str, *, issuer: str, client_id: str, nonce: str | None
 
 
 def entropy(text: str) -> float:
-    """Shannon's entropy of the whole string, in bits."""
+    """Return Shannon's entropy of the whole string, in bits."""
     counts = Counter(text)
     return -sum(n * log2(n / len(text)) for n in counts.values())

@@ -1,4 +1,4 @@
-"""Servers on loopback that answer with the very bytes that a test says, with TLS if it wishes; and where names lead."""
+"""Servers on loopback with raw responses, optionally with TLS; and control of name resolution."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from idp.infra import outbound
 from idp.settings import settings
 
-#: Gets the head of a request, and writes the answer.
+#: Reads the head of a request, and writes the response.
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 #: Starts a server. Returns its port.
 Serve = Callable[..., Awaitable[int]]
@@ -42,7 +42,7 @@ async def serving() -> AsyncIterator[Serve]:
 
 
 def answer(body: bytes = b"", *headers: str, status: str = "200 OK", heads: list[bytes] | None = None) -> Handler:
-    """The same answer to everybody. The heads of the requests are put into the list."""
+    """Return a handler with the same response for everyone. It appends the heads of the requests to the list."""
 
     async def handle(head: bytes, writer: asyncio.StreamWriter) -> None:
         if heads is not None:
@@ -60,7 +60,7 @@ def redirect(location: str, *, heads: list[bytes] | None = None) -> Handler:
 
 
 async def drip(_: bytes, writer: asyncio.StreamWriter) -> None:
-    """A byte now and then, for half a minute."""
+    """Send a byte now and then, for half a minute."""
     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
     for _nr in range(600):
         writer.write(b"x")
@@ -69,14 +69,14 @@ async def drip(_: bytes, writer: asyncio.StreamWriter) -> None:
 
 
 def allow(monkeypatch: pytest.MonkeyPatch, *hosts: str, http: bool = True, **others: Any) -> None:
-    """Whom the settings let us call."""
+    """Set the hosts that the settings allow."""
     changed = {"outbound_allow_http": http, "outbound_allowed_hosts": hosts, "outbound_ca_file": None} | others
     config = settings().model_copy(update=changed)
     monkeypatch.setattr(outbound, "settings", lambda: config)
 
 
 def resolves_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
-    """Names lead to these addresses, one answer after the other. Returns what was asked for."""
+    """Resolve all names to these addresses, one answer after the other. Returns the names that were looked up."""
     asked: list[str] = []
 
     async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
@@ -89,7 +89,7 @@ def resolves_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[st
 
 
 def leads_here(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    """These names lead to loopback; others to where they do."""
+    """Resolve these names to loopback, and others as usual."""
     real = asyncio.get_running_loop().getaddrinfo
 
     async def getaddrinfo(host: str, port: int, **options: Any) -> list[Any]:
@@ -100,7 +100,7 @@ def leads_here(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 @dataclass
 class Authority:
-    """An authority for certificates that nobody knows."""
+    """A certificate authority that is not trusted."""
 
     folder: Path
 
@@ -112,7 +112,7 @@ class Authority:
         self.file = self._write("authority.pem", made.sign(self.key, hashes.SHA256()).public_bytes(_PEM))
 
     def context(self, host: str) -> ssl.SSLContext:
-        """What a server of this name needs."""
+        """Return the TLS context of a server with this name."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.DNSName(host)])
         made = self._builder(x509.Name([]), key).add_extension(names, critical=True).sign(self.key, hashes.SHA256())

@@ -1,4 +1,4 @@
-"""What attackers send: addresses that look like others, markup that would run, and what a refusal must look like."""
+"""Hostile input: lookalike addresses and markup that would run, and the checks of a refusal."""
 
 import re
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -9,7 +9,7 @@ from tests.support.browser import Page
 
 EVIL = "evil.example"
 
-#: Where a careless check of "is it local?" lets the browser leave.
+#: Redirect targets that a careless check of "is it local?" accepts.
 LOCATIONS = (
     f"//{EVIL}",
     f"///{EVIL}",
@@ -38,7 +38,7 @@ LOCATIONS = (
     "data:text/html,<script>alert(1)</script>",
 )
 
-#: Schemes that make a browser run something, open a file or leave for another program.
+#: Schemes with which a browser runs scripts, opens files or starts programs.
 SCHEMES = (
     "javascript:alert(1)",
     "JaVaScRiPt:alert(1)",
@@ -59,7 +59,7 @@ SCHEMES = (
     "mailto:a@example.com",
 )
 
-#: Breaks out of an attribute, an element, a comment, a script and a title, and calls alert() in each case.
+#: Markup that breaks out of an attribute, an element, a comment, a script and a title, and calls alert().
 MARKUP = (
     "\"><svg onload=alert('state')>'><img src=x onerror=alert(2)></script><script>alert(3)</script>"
     "--></title></textarea><script>alert(4)</script><a href=javascript:alert(5) autofocus onfocus=alert(6)>{{7*7}}"
@@ -67,7 +67,9 @@ MARKUP = (
 
 
 def lookalikes(uri: str) -> list[str]:
-    """Addresses that a prefix, substring, pattern, case-blind or decoding comparison takes for this https one."""
+    """Return addresses that a prefix, substring, pattern, case-insensitive or decoding comparison takes for this https
+    one.
+    """
     parts = urlsplit(uri)
     host, path = parts.netloc, parts.path
 
@@ -100,7 +102,7 @@ def lookalikes(uri: str) -> list[str]:
 
 
 def assert_refused_here(response: httpx.Response) -> Page:
-    """A refusal on a page of ours: nobody is sent anywhere, at once or by a link, a form or a timer."""
+    """Check that a refusal is one of our own pages: no redirect, and no link, form or timer to another site."""
     assert 400 <= response.status_code < 500, f"{response.status_code} {response.headers.get('location')}"
     assert "location" not in response.headers
     assert "refresh" not in response.headers
@@ -114,9 +116,9 @@ def assert_refused_here(response: httpx.Response) -> Page:
 
 
 def stays_at(origin: str, location: str) -> bool:
-    """Whether a browser at this origin stays there when it follows the location, read as browsers read it."""
-    # The URL standard: spaces and controls at the ends go, tabs and line ends go anywhere, a backslash is a slash,
-    # any number of slashes opens a host.
+    """Return whether a browser at this origin stays there when it follows the location, parsed as browsers do."""
+    # The URL standard: spaces and controls at the ends are removed, tabs and line ends everywhere, a backslash is a
+    # slash, and any number of slashes begins a host.
     seen = location.strip("".join(map(chr, range(0x21)))).translate({ord(c): None for c in "\t\r\n"})
     seen = re.sub(r"^(https?:)?/{2,}|^(https?:)", r"\1\2//", seen.replace("\\", "/"), flags=re.IGNORECASE)
     parts = urlsplit(urljoin(f"{origin}/", seen))

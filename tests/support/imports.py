@@ -1,4 +1,4 @@
-"""Files of users as other systems export them, with password hashes of every kind, at the least allowed costs."""
+"""Export files of other systems, with password hashes of every kind at the minimum cost."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ PASSWORD = "correct horse battery staple"
 
 
 def foreign_hashes(password: str = PASSWORD) -> dict[str, str]:
-    """One hash of a password by each kind of system, made apart from the product."""
+    """Return one hash of a password for each kind of system, made independently of the product."""
     typed, salt = password.encode(), os.urandom(16)
     made = {"bcrypt": bcrypt.hashpw(typed[:72], bcrypt.gensalt(4)).decode()}
     for version in ("2a", "2y"):
@@ -66,12 +66,12 @@ def foreign_hashes(password: str = PASSWORD) -> dict[str, str]:
 
 
 def ab64(data: bytes) -> str:
-    """The base64 of passlib."""
+    """Return the base64 of passlib."""
     return b64encode(data).decode().rstrip("=").replace("+", ".")
 
 
 def people(count: int, domain: str = "example.com") -> Iterator[dict[str, Any]]:
-    """Users with most claims. Their hashes take turns."""
+    """Return users with most claims, whose hashes take turns."""
     hashes = list(foreign_hashes().values())
     for number in range(count):
         yield {
@@ -93,7 +93,7 @@ def people(count: int, domain: str = "example.com") -> Iterator[dict[str, Any]]:
 
 
 def write_json_lines(path: Path, users: Iterator[dict[str, Any]]) -> Path:
-    """A file of JSON lines."""
+    """Write a file of JSON lines."""
     with path.open("w", encoding="utf-8") as file:
         file.writelines(f"{json.dumps(user, ensure_ascii=False)}\n" for user in users)
     return path

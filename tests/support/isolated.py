@@ -1,4 +1,4 @@
-"""What a test of one module needs for itself: a database, a master key, a clock to move."""
+"""Isolation for tests of one module: a database, a master key, a movable clock."""
 
 import base64
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,14 +20,14 @@ UseMasterKey = Callable[[bytes], None]
 
 @asynccontextmanager
 async def isolated(dsn: str, *, migrated: bool = True) -> AsyncIterator[str]:
-    """Let the engine of this process use another database for the length of a block."""
+    """Let the engine of this process use another database for the duration of a block."""
     config, pool, lines = engine.engine.config, engine.engine.pool, engine.engine.lines
     engine.engine.pool = engine.engine.lines = None
     engine.configure(dsn)
     root_key = vault._root_key
     try:
         if migrated:
-            # As a start would, but without a trace in the revisions, which tests count.
+            # Like at a start, but without changing the revisions, which tests count.
             async with engine.connected():
                 await keys_root_key.unlock()
                 await engine.execute("DELETE FROM revision")
@@ -40,21 +40,21 @@ async def isolated(dsn: str, *, migrated: bool = True) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def empty_database(cluster: Cluster) -> AsyncIterator[str]:
-    """A database for this test alone, without tables."""
+    """An empty database for this test only, without tables."""
     async with isolated(await cluster.create_database(template=None), migrated=False) as dsn:
         yield dsn
 
 
 @pytest.fixture
 async def own_database(cluster: Cluster, template: str) -> AsyncIterator[str]:
-    """A database for this test alone, migrated and otherwise empty."""
+    """A migrated database for this test only."""
     async with isolated(await cluster.create_database(template)) as dsn:
         yield dsn
 
 
 @pytest.fixture
 def move_clock() -> Iterator[MoveClock]:
-    """Moves the clock of this process so many seconds from the real time."""
+    """Move the clock of this process by so many seconds from the real time."""
 
     def move(seconds: float) -> None:
         clock.offset = timedelta(seconds=seconds)
@@ -65,7 +65,7 @@ def move_clock() -> Iterator[MoveClock]:
 
 @pytest.fixture
 def use_master_key() -> Iterator[UseMasterKey]:
-    """Gives this process another master key until the test ends."""
+    """Set another master key in this process until the test ends."""
     with pytest.MonkeyPatch.context() as environment:
 
         def use(key: bytes) -> None:

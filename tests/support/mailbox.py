@@ -1,4 +1,4 @@
-"""A real SMTP server on loopback that keeps what it is sent."""
+"""A real SMTP server on loopback that keeps received mail."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ SECONDS = 15.0
 
 
 class Letter:
-    """A message that arrived."""
+    """A received message."""
 
     def __init__(self, recipient: str, content: bytes) -> None:
         self.recipient = recipient
@@ -26,7 +26,7 @@ class Letter:
 
     @cached_property
     def message(self) -> EmailMessage:
-        """Read when a test asks for it: most messages are never looked at."""
+        """Parsed when a test asks for it, because most messages are never read."""
         message = message_from_bytes(self._content, policy=default)
         assert isinstance(message, EmailMessage)
         return message
@@ -51,20 +51,20 @@ class Letter:
 
     @property
     def link(self) -> str:
-        """The link that carries a token."""
+        """The link with a token."""
         found = re.search(r"https?://\S+\?token=\S+", self.text)
         assert found, self.text
         return found[0]
 
     @property
     def path(self) -> str:
-        """The link as a path of the server, wherever whoever wrote it thinks that the server is."""
+        """The path of the link, without the origin."""
         parts = urlsplit(self.link)
         return f"{parts.path}?{parts.query}"
 
 
 class Mailbox:
-    """The letters of everybody."""
+    """All received letters."""
 
     def __init__(self) -> None:
         self._letters: defaultdict[str, list[Letter]] = defaultdict(list)
@@ -79,18 +79,20 @@ class Mailbox:
         return "250 Kept"
 
     def to(self, recipient: str) -> list[Letter]:
-        """What arrived for somebody so far."""
+        """Return the letters to a recipient."""
         return list(self._letters.get(recipient, ()))
 
     async def next(self, recipient: str, count: int = 1) -> Letter:
-        """Wait for the nth letter to somebody."""
+        """Wait for the nth letter to a recipient."""
         async with asyncio.timeout(SECONDS):
             while len(self.to(recipient)) < count:
                 await asyncio.sleep(0.02)
         return self.to(recipient)[count - 1]
 
     async def about(self, recipient: str, words: str) -> Letter:
-        """Wait for a letter to somebody with these words in its subject: letters sent at once arrive in any order."""
+        """Wait for a letter to a recipient with these words in its subject: letters that are sent together arrive in
+        any order.
+        """
         count = 0
         while True:
             count += 1

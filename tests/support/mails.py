@@ -1,4 +1,4 @@
-"""Every mail, with what its templates need besides who it is for."""
+"""Every mail with the values of its templates."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A relying party in a few lines, for tests that look at the protocol itself."""
+"""A small relying party, for tests of the protocol."""
 
 import secrets
 from base64 import urlsafe_b64encode
@@ -15,7 +15,7 @@ REDIRECT_URI = "https://app.example.com/callback"
 
 
 def pkce() -> tuple[str, str]:
-    """A verifier and its S256 challenge."""
+    """Return a verifier and its S256 challenge."""
     verifier = secrets.token_urlsafe(32)
     return verifier, urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
@@ -35,7 +35,7 @@ class RelyingParty:
     verifier: str = field(default_factory=lambda: pkce()[0])
 
     def parameters(self, **changes: str | None) -> dict[str, str]:
-        """An authorization request; a change to None leaves a parameter out."""
+        """Return the parameters of an authorization request. A change to None omits a parameter."""
         challenge = urlsafe_b64encode(sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
         values: dict[str, str | None] = {
             "client_id": self.client_id,
@@ -53,7 +53,7 @@ class RelyingParty:
         return await browser.get("/authorize", **self.parameters(**changes))
 
     async def sign_in(self, browser: Browser, email: str, password: str = PASSWORD, **changes: str | None) -> str:
-        """Go all the way, through sign-in and consent where they are asked for. Returns the code."""
+        """Complete the whole sign-in, with consent if required. Returns the code."""
         answer = await self.authorize(browser, **changes)
         if isinstance(answer, Page) and "login-submit" in answer.ids:
             answer = await browser.sign_in(answer, email, password)

@@ -1,4 +1,4 @@
-"""Somebody with every factor there is, and what they would enter."""
+"""A user with every second factor, and their codes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Person:
 
     Attributes:
         app: the authenticator app, if there is one.
-        codes: recovery codes that were not used yet.
+        codes: unused recovery codes.
         device: the authenticator that holds the passkey, if there is one.
     """
 
@@ -32,7 +32,7 @@ class Person:
     device: Authenticator | None = None
 
     async def otp(self) -> str:
-        """What the app shows, which counts though it may have been used this minute."""
+        """Return the current code of the app, which is accepted even if it was used within this minute."""
         assert self.app is not None
         await execute("UPDATE totp SET last_step = 0 WHERE user_id = $1", self.user.id)
         return self.app.now()
@@ -42,13 +42,13 @@ async def equip(user: User, origin: str, has: Iterable[Step], *, two_step: bool)
     """Give a user second factors.
 
     Args:
-        origin: where the passkey is to be used.
-        two_step: the user is asked for one at every sign-in.
+        origin: the origin of the passkey.
+        two_step: require a second factor at every sign-in.
     """
     person = Person(user)
     if Step.TOTP in has:
         with pytest.MonkeyPatch.context() as patch:
-            # It takes 10 ms to draw, and nobody scans it.
+            # It takes 10 ms to draw, and tests do not scan it.
             patch.setattr(totp, "_qr_svg", lambda text: text)
             setup = await totp.start_setup(user.id, "test", user.email)
         person.app = pyotp.TOTP(setup.secret)

@@ -23,10 +23,10 @@ class PgBouncer:
     """A running PgBouncer, by default without support for prepared statements.
 
     Args:
-        dsn: of a database of the embedded PostgreSQL.
+        dsn: the DSN of a database of the embedded PostgreSQL.
 
     Attributes:
-        dsn: of the same database, through it.
+        dsn: the DSN of the same database through PgBouncer.
     """
 
     def __init__(self, folder: Path, dsn: str, *, pool_size: int = 5) -> None:

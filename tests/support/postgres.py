@@ -14,7 +14,7 @@ class Cluster:
     """A PostgreSQL whose databases are copies of a migrated template."""
 
     def __init__(self, folder: Path) -> None:
-        # Nothing here must survive a crash of the machine, so tests need not wait for the disk.
+        # Tests do not need durable commits, so they do not wait for the disk.
         self.server = EmbeddedPostgres.start(folder, options={"fsync": "off", "max_connections": "300"})
         self._count = 0
 
@@ -29,7 +29,7 @@ class Cluster:
             await connection.close()
 
     async def create_database(self, template: str | None = TEMPLATE) -> str:
-        """A new database, migrated already unless told otherwise. Returns its DSN."""
+        """Create a database, by default migrated. Returns its DSN."""
         self._count += 1
         name = f"idp_test_{self._count}"
         await self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))

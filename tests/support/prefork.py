@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Forked:
-    """A process that was forked; the members are those of `subprocess.Popen`."""
+    """A forked process, with the members of `subprocess.Popen`."""
 
     def __init__(self, pid: int, status: socket.socket) -> None:
         self.pid = pid
@@ -57,7 +57,7 @@ class Forked:
 
 
 class Ended(NamedTuple):
-    """The exit code of a command, and what it printed."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -69,7 +69,7 @@ class Ended(NamedTuple):
 
 
 class _Launcher:
-    """The process that others are forked from, and the socket that asks it to."""
+    """The process from which others are forked, and the socket for requests to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -100,7 +100,7 @@ def _launcher() -> _Launcher:
 
 
 def can_run(settings: Mapping[str, str]) -> bool:
-    """Whether these settings are of `idp` alone: those of Python come too late for what has started."""
+    """Return whether all of these settings are of `idp`. Those of Python have no effect in a running process."""
     return not any(name.startswith("PYTHON") for name in settings)
 
 
@@ -129,28 +129,28 @@ def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], 
             code = process.wait(60)
         finally:
             process.kill()
-        # Its file offsets are ours too.
+        # Its file offsets are shared with this process.
         out.seek(0)
         err.seek(0)
         return Ended(code, out.read(), err.read())
 
 
-# The rest runs in the process that others are forked from.
+# The rest runs in the process from which others are forked.
 
 
 def _import_all() -> None:
-    """Import all that a command may, before there are settings to read."""
+    """Import everything that a command may need, before there are settings to read."""
     import idp
     from idp.settings import settings
 
     for module in pkgutil.walk_packages(idp.__path__, "idp."):
-        # The command's own beginning, and what Piccolo's command reads settings with.
+        # The imports of the command itself, and those for which Piccolo's command reads settings.
         if module.name not in {"idp.__main__", "idp.piccolo_conf"} and ".migrations" not in module.name:
             importlib.import_module(module.name)
     for name in "granian.http", "granian.server.mp", "uvloop":
         importlib.import_module(name)
     importlib.import_module("idp.infra.logs").strict = True  # type: ignore[attr-defined]
-    # A collector that walks through all of this would copy it into every process.
+    # A garbage collection would copy all of these objects into every process.
     gc.disable()
     gc.freeze()
     assert settings.cache_info().currsize == 0
@@ -199,7 +199,7 @@ def _fork_on_request(requests: socket.socket) -> None:
 
 
 def _become(arguments: list[str], folder: str, environment: dict[str, str], streams: list[int]) -> None:
-    """Turn a process that was just forked into one that runs `idp` with these arguments."""
+    """Turn a forked process into one that runs `idp` with these arguments."""
     os.setsid()
     os.chdir(folder)
     os.environ.clear()

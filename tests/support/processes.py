@@ -1,4 +1,4 @@
-"""Looking at processes from outside, by Linux's /proc."""
+"""Inspecting processes by Linux's /proc."""
 
 import time
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def _parents() -> dict[int, int]:
-    """Every process that lives, and its parent."""
+    """Return every live process and its parent."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            # After the name, which may hold anything: state, parent.
+            # The fields after the name, which may contain anything: state, parent.
             state, parent = path.read_text().rpartition(")")[2].split()[:2]
         except OSError:
             continue
@@ -20,7 +20,7 @@ def _parents() -> dict[int, int]:
 
 
 def alive(pids: set[int]) -> set[int]:
-    """Those of them that have not ended."""
+    """Return those that have not ended."""
     return pids & _parents().keys()
 
 
@@ -29,7 +29,7 @@ def children(pid: int) -> set[int]:
 
 
 def descendants(pid: int) -> set[int]:
-    """Children and all that come from them, in whatever process group or session."""
+    """Return all descendants, in any process group or session."""
     found: set[int] = set()
     for child in children(pid):
         found |= {child} | descendants(child)
@@ -37,7 +37,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def command(pid: int) -> str:
-    """What a process was started with; nothing of one that has ended meanwhile."""
+    """Return the command line of a process, or an empty list if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except (FileNotFoundError, ProcessLookupError):
@@ -48,7 +48,7 @@ def until(holds: Callable[[], object], seconds: float = 30) -> None:
     """Wait until a condition holds.
 
     Raises:
-        AssertionError: it does not in so many seconds.
+        AssertionError: the condition does not hold within so many seconds.
     """
     deadline = time.monotonic() + seconds
     while not holds():

@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that can withhold its answers."""
+"""A TCP proxy before PostgreSQL that can withhold responses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,12 +9,12 @@ SOCKET = ".s.PGSQL.5432"
 
 
 class Proxy:
-    """Passes bytes on between one server and PostgreSQL.
+    """Passes bytes between one server and PostgreSQL.
 
     Attributes:
-        withhold: once set, what PostgreSQL answers no longer arrives.
-        withhold_after: bytes on their way to PostgreSQL that set ``withhold``.
-        listen: what comes of LISTEN: allowed, refused, or the connection is cut.
+        withhold: once set, responses of PostgreSQL no longer arrive.
+        withhold_after: bytes in a request that set ``withhold``.
+        listen: the treatment of LISTEN: allowed, refused, or the connection is closed.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -41,7 +41,7 @@ class Proxy:
                     self.withhold = True
                 if self.listen == "cut" and b"LISTEN" in data:
                     break
-                # As long as before, and a syntax error.
+                # The same length, and a syntax error.
                 writer.write(data.replace(b"LISTEN", b"LOSTEN") if self.listen == "refused" else data)
                 await writer.drain()
         writer.close()
@@ -62,7 +62,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy_to(dsn: str) -> AsyncIterator[Proxy]:
-    """A proxy on a port of its own; ``proxy.dsn`` leads through it to the same database."""
+    """Start a proxy on a free port; ``proxy.dsn`` is the same database through it."""
     proxy = Proxy(dsn)
     listener = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]

@@ -1,4 +1,4 @@
-"""The routes of the application, so that tests that hold for all of them leave none out."""
+"""The routes of the application, for tests that cover all of them."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ from idp.settings import load, settings
 
 
 class Route(NamedTuple):
-    """One path and one method of it."""
+    """A path and one of its methods."""
 
     path: str
     method: str
@@ -28,13 +28,13 @@ class Route(NamedTuple):
         return f"{self.method} {self.path}"
 
     def url(self, **values: str) -> str:
-        """The path with values in place of its parameters."""
+        """Return the path with values for its parameters."""
         return re.sub(r"{(\w+):\w+}", lambda found: values.get(found[1], "x"), self.path)
 
 
 @cache
 def application(*, dev: bool = False) -> Router:
-    """The application as it is served, but that it does not take over this process's logs."""
+    """Return the application as it is served, without its configuration of logs."""
     config = settings().model_copy(update={"dev": dev})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "configure_logs", lambda _: None)
@@ -47,12 +47,12 @@ def application(*, dev: bool = False) -> Router:
 def router(
     handlers: Iterable[BaseRouteHandler], *, is_client_origin: Callable[[str], bool] = lambda _: False
 ) -> Router:
-    """An application of these handlers alone, with all that the product puts around its own."""
+    """Return an application of these handlers only, with the product's middleware."""
     return Router(Routes(handlers), Middleware(load()), is_client_origin, nullcontext)
 
 
 def routes(*, dev: bool = False) -> list[Route]:
-    """Every route, but the answers to OPTIONS that the router gives by itself."""
+    """Return every route, except the responses to OPTIONS of the router."""
     return sorted(
         Route(route.path, method, Access(handler.opt["access"]))
         for route in application(dev=dev).routes
@@ -61,7 +61,9 @@ def routes(*, dev: bool = False) -> list[Route]:
 
 
 def posts_of_pages(*, dev: bool = False) -> list[Route]:
-    """Every route that takes what our own pages send, but for the console, which declares its screens in one way."""
+    """Return every route that accepts forms of our own pages, except the console, which declares its screens in one
+    way.
+    """
     return [
         route
         for route in routes(dev=dev)

@@ -1,4 +1,4 @@
-"""Rows with a value for each column that must have one, for tests that look at others."""
+"""Rows with a value for every required column."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,12 +10,12 @@ from idp.signin.tables import Session
 
 
 def user_row(**values: Any) -> User:
-    """A user that is not stored."""
+    """Return an unsaved user."""
     return User(**({"email": "a@example.com", "origin": Origin.OPERATOR} | values))
 
 
 def session_row(user_id: UUID, expires_at: datetime | None = None) -> Session:
-    """A session of one password that is not stored."""
+    """Return an unsaved session with one password step."""
     now = clock.now()
     return Session(
         token_hash=ids.digest(ids.random_token()),

@@ -1,4 +1,4 @@
-"""The real server, `idp serve`, in a process of its own."""
+"""The real server, `idp serve`, in a separate process."""
 
 import contextlib
 import os
@@ -17,25 +17,25 @@ from tests.support import prefork
 START_WITHIN_SECONDS = 30
 STOP_WITHIN_SECONDS = 20
 
-#: Hashing that costs nothing: the tests sign in often.
+#: Cheap hashing, because the tests sign in often.
 CHEAP_HASHING = {"IDP_ARGON2_MEMORY_COST": "8", "IDP_ARGON2_TIME_COST": "1", "IDP_HASHING_WAIT": "60"}
-#: Whom the server calls in the tests is on this machine.
+#: The servers that the server calls in tests are on this machine.
 LOOPBACK = {"IDP_OUTBOUND_ALLOW_HTTP": "true", "IDP_OUTBOUND_ALLOWED_HOSTS": "127.0.0.0/8,::1/128"}
 
-#: Shared by the HTTP clients of the tests: each would take 30 ms to load the certificate authorities of this machine.
+#: Shared by the HTTP clients of the tests, because loading the certificate authorities of the machine takes 30 ms.
 TLS = httpx.create_ssl_context()
 
-#: What makes Python run `idp`.
+#: The Python code that runs `idp`.
 PYTHON = ("-m", "idp")
 
 
-# Below the range from which systems choose the port of an outgoing connection: a server that is started a second time
-# finds its port as it left it. In an order of its own for each process, so that two of them rarely try the same.
+# Below the range from which systems choose the port of an outgoing connection, so that a server can be started again on
+# its port. In a random order for each process, so that two of them rarely try the same.
 _PORTS = random.Random(f"{os.getpid()} {time.time_ns()}").sample(range(10_000, 32_000), 22_000)
 
 
 def free_port() -> int:
-    """A port that nothing listens on, and that this process has not given out before."""
+    """Return a port on which nothing listens, and that this process has not returned before."""
     while not _is_free(port := _PORTS.pop()):
         pass
     return port
@@ -43,7 +43,7 @@ def free_port() -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do: what is left of closed connections does not count.
+        # As servers do, ignore remains of closed connections.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -53,7 +53,7 @@ def _is_free(port: int) -> bool:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without the settings of whoever runs the tests."""
+    """Return the environment without settings of the user."""
     return {name: value for name, value in os.environ.items() if not name.startswith("IDP_")}
 
 
@@ -61,11 +61,11 @@ class Server:
     """`idp serve` with the given settings, answering when the constructor returns.
 
     Args:
-        program: what Python runs. By default `idp` is forked from a process that has imported it.
+        program: the Python code to run. By default `idp` is forked from a process that has imported it.
 
     Attributes:
-        issuer: where it is.
-        log_path: all that it printed.
+        issuer: its URL.
+        log_path: the file with its output.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Server:
         command = ["serve", "--port", str(self.port), *arguments]
         self.process: prefork.Forked | subprocess.Popen[bytes]
         with self.log_path.open("wb") as log, Path(os.devnull).open("rb") as nothing:
-            # A group of its own either way: `kill` below must reach the workers and nobody else.
+            # A process group of its own either way: `kill` below must reach the workers and no other process.
             if program is None and prefork.can_run(settings):
                 files = (nothing.fileno(), log.fileno(), log.fileno())
                 self.process = prefork.start(command, folder, environment, files)
@@ -136,7 +136,7 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        # The workers are not our children. The system closes what they listen on when it comes to them.
+        # The workers are not our children. The system closes their sockets some time later.
         deadline = time.monotonic() + STOP_WITHIN_SECONDS
         while not _is_free(self.port) and time.monotonic() < deadline:
             time.sleep(0.01)

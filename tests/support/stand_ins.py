@@ -1,4 +1,4 @@
-"""Servers that stand for upstream providers: real HTTP on loopback, real signatures, and faults at will."""
+"""Fake upstream providers: real HTTP on loopback, real signatures, and configurable faults."""
 
 import base64
 import hashlib
@@ -30,14 +30,14 @@ def _encode(data: bytes) -> str:
 
 
 class StandIn:
-    """A server in a thread of its own.
+    """A server in a thread.
 
     Attributes:
-        url: where it is.
-        path: what all its paths begin with.
-        faults: what it does wrong, by the names that its methods ask for.
+        url: its URL.
+        path: the prefix of all its paths.
+        faults: the names of its active faults.
         requests: the path and the parameters of each request so far.
-        delay: seconds that it takes when it is ``slow``.
+        delay: the delay in seconds of the fault ``slow``.
     """
 
     def __init__(self) -> None:
@@ -58,12 +58,12 @@ class StandIn:
                 stand_in._serve(self, dict(parse_qsl(body)))
 
             def log_message(self, format: str, *arguments: Any) -> None:
-                """Quietly."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        # `shutdown` waits for the next look at whether it was called, by default half a second.
+        # By default `shutdown` waits for half a second until the server checks for it.
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
@@ -86,7 +86,7 @@ class StandIn:
             """Nobody waits for it any more."""
 
     def _spoilt(self, path: str) -> Answer | None:
-        """An answer that is none, of a path that the person's own browser does not see."""
+        """Return an invalid response for a path that the browser does not see."""
         if "authorize" in path:
             return None
         if "slow" in self.faults:
@@ -112,7 +112,7 @@ class StandIn:
         return code
 
     def _redeemed(self, parameters: dict[str, str], handler: BaseHTTPRequestHandler) -> dict[str, str] | None:
-        """The authorization request of a code, if all is as it must be."""
+        """Return the authorization request of a code, if the redemption is valid."""
         given = (parameters.get("client_id"), parameters.get("client_secret"))
         if (header := handler.headers.get("authorization", "")).startswith("Basic "):
             name, _, secret = base64.b64decode(header[6:]).decode().partition(":")
@@ -126,13 +126,13 @@ class StandIn:
         return asked if asked["code_challenge"] == _encode(digest) else None
 
     def knows(self, client_id: str | None, client_secret: str | None) -> bool:
-        """Whether these are the credentials of our client."""
+        """Return whether these are the credentials of our client."""
         return (client_id, client_secret) == (CLIENT_ID, CLIENT_SECRET)
 
 
 @dataclass
-class Somebody:
-    """Who is signed in there."""
+class UpstreamUser:
+    """The user who is signed in there."""
 
     sub: str = field(default_factory=lambda: secrets.token_hex(8))
     email: str | None = field(default_factory=lambda: f"{secrets.token_hex(6)}@example.com")
@@ -141,7 +141,7 @@ class Somebody:
 
 
 class OpenIDProvider(StandIn):
-    """An OpenID provider. Whoever comes is signed in as ``person`` at once.
+    """An OpenID provider. Every browser is signed in as ``person`` immediately.
 
     Attributes:
         error: what it sends everybody back with, instead of a code.
@@ -154,7 +154,7 @@ class OpenIDProvider(StandIn):
     """
 
     def __init__(self) -> None:
-        self.person = Somebody()
+        self.person = UpstreamUser()
         self.error: str | None = None
         self.claims: dict[str, Any] = {}
         self.header: dict[str, Any] = {}
@@ -168,7 +168,7 @@ class OpenIDProvider(StandIn):
         self.keys: dict[str, Any] = {secrets.token_hex(4): rsa.generate_private_key(65537, 2048)}
         self.stranger = rsa.generate_private_key(65537, 2048)
         super().__init__()
-        # A port may be another stand-in's later, while the metadata and keys of this one are still known.
+        # Another stand-in may get the same port later, while metadata and keys of this one are still cached.
         self.path = f"/{secrets.token_hex(4)}"
         self.issuer = self.url + self.path
 
@@ -260,7 +260,7 @@ class OpenIDProvider(StandIn):
 
 @dataclass
 class Octocat:
-    """Who is signed in at GitHub; addresses as (address, primary, verified)."""
+    """The user at GitHub. Each address is (address, primary, verified)."""
 
     id: Any = field(default_factory=lambda: secrets.randbelow(10**9))
     login: str = "octocat"
@@ -272,7 +272,7 @@ class Octocat:
 
 
 class GitHub(StandIn):
-    """GitHub's own OAuth 2.0, and as much of its API as tells who somebody is."""
+    """GitHub's OAuth 2.0, and the part of its API that identifies a user."""
 
     def __init__(self) -> None:
         self.person = Octocat()
@@ -289,7 +289,7 @@ class GitHub(StandIn):
             return 302, "", f"{parameters['redirect_uri']}?{urlencode(back)}"
         if path == "/login/oauth/access_token":
             if self._redeemed(parameters, handler) is None:
-                # GitHub says so with a status of success.
+                # GitHub returns errors with a status of success.
                 return _json({"error": "bad_verification_code", "error_description": "It is wrong or has expired."})
             self.tokens.add(token := secrets.token_urlsafe(16))
             return _json({"access_token": token, "token_type": "bearer", "scope": "read:user,user:email"})

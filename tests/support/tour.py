@@ -1,4 +1,4 @@
-"""A walk through every kind of page, for tests that hold for all of them."""
+"""Visits every kind of page, for tests that apply to all of them."""
 
 from dataclasses import dataclass, field
 
@@ -10,11 +10,11 @@ from tests.support.oauth import PASSWORD, RelyingParty
 
 @dataclass
 class Tour:
-    """What the server answered on the way.
+    """The responses of the server.
 
     Attributes:
-        pages: the response of each kind of page, by name.
-        responses: all of them, redirects too, in order.
+        pages: the response for each kind of page, by name.
+        responses: all responses in order, including redirects.
     """
 
     pages: dict[str, httpx.Response] = field(default_factory=dict)
@@ -27,7 +27,7 @@ def _page(answer: Page | Redirect) -> Page:
 
 
 async def tour(browser: Browser, client: RelyingParty, email: str) -> Tour:
-    """See every page once, in a fresh browser. The client must ask for consent and have a log-out URI."""
+    """Visit every page once, in a fresh browser. The client must require consent and have a log-out URI."""
     seen = Tour()
 
     async def note(response: httpx.Response) -> None:

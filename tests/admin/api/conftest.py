@@ -1,4 +1,4 @@
-"""Callers of every role at the admin API, each a service in its own name."""
+"""Callers of every role at the admin API, each a service."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Bodies of every wrong kind, made from the OpenAPI document: each is refused as a problem, never with a 500."""
+"""Invalid bodies of every kind, generated from the OpenAPI document: each is refused as a problem, never with 500."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def _properties(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _path(path: str) -> str:
-    """A path with a record to change behind it, where what is changed is a client."""
+    """Return a path with values. If a client is changed, it is a new one."""
     if path.startswith("/clients/{client_id}"):
         client, _ = await register_client(client_name="X", redirect_uris=["https://x.example.com/"])
         return path.replace("{client_id}", client.client_id)
@@ -60,7 +60,7 @@ async def test_a_wrong_value_in_each_field(owner: Caller, method: str, path: str
 
 
 @pytest.mark.parametrize(("method", "path", "schema"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS])
-async def test_what_is_no_object(owner: Caller, method: str, path: str, schema: dict[str, Any]) -> None:
+async def test_a_body_must_be_an_object(owner: Caller, method: str, path: str, schema: dict[str, Any]) -> None:
     url = f"{owner.issuer}{API}{await _path(path)}"
     for body in NOT_OBJECTS:
         headers = {"Authorization": f"Bearer {owner.token}", "If-Match": "*", "Content-Type": "application/json"}
@@ -76,7 +76,7 @@ async def test_a_moment_needs_a_time_zone(owner: Caller, value: object) -> None:
 
 
 async def test_nothing_of_it_was_kept(owner: Caller) -> None:
-    """A value that no field can hold is in none."""
+    """A value that no field accepts was stored nowhere."""
     for row in await ClientRow.select(ClientRow.client_name, ClientRow.scope):
         assert row["client_name"].isprintable()
         assert row["scope"].isprintable()

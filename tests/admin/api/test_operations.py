@@ -1,4 +1,4 @@
-"""The admin API: what each kind of record goes through, and what is the same for all."""
+"""The admin API: the operations on each kind of record, and the rules that all share."""
 
 import asyncio
 import secrets
@@ -88,7 +88,7 @@ async def test_a_user_from_its_creation_to_its_end(owner: Caller) -> None:
 
 
 async def test_a_user_is_named_by_the_id_alone(owner: Caller, make_user: MakeUser, alice: User) -> None:
-    """And not by an address that begins like it."""
+    """An address that begins like an id is no key."""
     await make_user(email=f"{alice.id}@example.com")
     assert (await owner("GET", f"/users/{alice.id}")).json()["email"] == alice.email
 
@@ -193,8 +193,8 @@ async def test_the_settings(owner: Caller) -> None:
     assert values["IDP_ISSUER"] == owner.issuer
 
 
-async def test_of_two_changes_at_once_one_is_made(owner: Caller, alice: User) -> None:
-    """Both have seen the same; whoever comes second has not seen what the first one did."""
+async def test_one_of_two_concurrent_changes_succeeds(owner: Caller, alice: User) -> None:
+    """Both callers have read the same version, so the second change fails."""
     made = (await owner("POST", "/clients", CLIENT)).json()
     server = {"identifier": f"https://{made['client_id']}.example", "name": "X"}
     jwks_id = (await owner("POST", "/resource_servers", server)).json()["jwks_id"]
@@ -235,7 +235,7 @@ async def test_a_list_is_walked_without_doubles_while_it_grows(owner: Caller, ma
     "query",
     ["limit=0", "limit=201", "limit=x", "sort=password_hash", "colour=red", "cursor=x", "disabled=maybe"],
 )
-async def test_what_cannot_be_asked_of_a_list(owner: Caller, query: str) -> None:
+async def test_invalid_list_queries(owner: Caller, query: str) -> None:
     found = problem(await owner("GET", f"/users?{query}"), 400, "invalid-query")
     assert found["errors"]
 
@@ -243,7 +243,7 @@ async def test_what_cannot_be_asked_of_a_list(owner: Caller, query: str) -> None
 # Tokens
 
 
-async def test_who_has_no_token(server: Server, http: httpx.AsyncClient, owner: Caller) -> None:
+async def test_missing_or_invalid_token(server: Server, http: httpx.AsyncClient, owner: Caller) -> None:
     answer = await http.get(f"{server.issuer}{API}/users")
     problem(answer, 401, "invalid_token")
     assert answer.headers["www-authenticate"] == 'Bearer realm="idp"'
@@ -307,7 +307,7 @@ async def test_many_equal_requests_make_one_client(owner: Caller) -> None:
     problem(other, 422, "key-used")
 
 
-async def test_what_was_refused_may_be_sent_again(owner: Caller) -> None:
+async def test_a_refused_request_can_be_repeated_with_its_key(owner: Caller) -> None:
     key = secrets.token_hex(6)
     problem(await owner("POST", "/clients", {"client_name": ""}, Idempotency_Key=key), 422, "invalid_client_metadata")
     assert (await owner("POST", "/clients", CLIENT, Idempotency_Key=key)).status_code == 201

@@ -1,4 +1,4 @@
-"""Admins of every role at their consoles."""
+"""Admins of every role, signed in at the console."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,7 +16,7 @@ from tests.support.person import Person, equip
 from tests.support.server import Server
 
 
-class Desk:
+class Admin:
     """An admin, signed in with two factors."""
 
     def __init__(self, person: Person, browser: Browser) -> None:
@@ -40,7 +40,7 @@ class Desk:
         return answer
 
 
-async def open_desk(server: Server, browser: Browser, role: Role | None) -> Desk:
+async def sign_in_admin(server: Server, browser: Browser, role: Role | None) -> Admin:
     user = await create_user(f"{uuid7_text()}@example.com", PASSWORD, name="Ada Admin", email_verified=True)
     person = await equip(user, server.issuer, [Step.TOTP], two_step=False)
     if role is not None:
@@ -49,24 +49,24 @@ async def open_desk(server: Server, browser: Browser, role: Role | None) -> Desk
     assert isinstance(page, Page)
     page_or_home = await browser.sign_in(page, user.email, PASSWORD)
     assert isinstance(page_or_home, Page)
-    desk = Desk(person, browser)
+    admin = Admin(person, browser)
     if role is not None:
-        step = await desk.get("/admin")
+        step = await admin.get("/admin")
         assert "totp-submit" in step.ids, step.text
         await browser.submit(step, "totp-submit", code=await person.otp())
-    return desk
+    return admin
 
 
 @pytest.fixture(scope="module")
-async def desks(server: Server) -> AsyncIterator[dict[Role, Desk]]:
+async def admins(server: Server) -> AsyncIterator[dict[Role, Admin]]:
     """One for each role."""
     async with AsyncExitStack() as stack:
         yield {
-            role: await open_desk(server, await stack.enter_async_context(open_browser(server.issuer)), role)
+            role: await sign_in_admin(server, await stack.enter_async_context(open_browser(server.issuer)), role)
             for role in Role
         }
 
 
 @pytest.fixture
-def owner(desks: dict[Role, Desk]) -> Desk:
-    return desks[Role.OWNER]
+def owner(admins: dict[Role, Admin]) -> Admin:
+    return admins[Role.OWNER]

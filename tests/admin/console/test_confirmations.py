@@ -1,4 +1,4 @@
-"""Pages that ask before something is done name whom or what it is done to; the audit tells the time of day."""
+"""Confirmation pages name the record that is changed; the audit list shows the time of day."""
 
 import re
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from idp.infra.db.engine import fetchrow, transaction
 from idp.keys import lifecycle
 from idp.mail import outbox
 from idp.oauth.clients.registration import register_client, register_resource_server
-from tests.admin.console.conftest import Desk
+from tests.admin.console.conftest import Admin
 from tests.conftest import MakeUser
 from tests.federation.conftest import until_offered
 from tests.support.browser import Browser, as_page
@@ -41,7 +41,7 @@ Names = dict[str, tuple[dict[str, str], list[str]]]
 
 @pytest.fixture
 async def names(server: Server, alice: User, browser: Browser, make_user: MakeUser) -> AsyncIterator[Names]:
-    """By the part of the console: the path parameters of a record, and what tells it from others."""
+    """For each part of the console, the path parameters of a record and its name."""
     await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
     session = await fetchrow("SELECT id FROM session WHERE user_id = $1", alice.id)
     client, _ = await register_client(client_name="Named client", redirect_uris=["https://named.example/cb"])
@@ -76,12 +76,12 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     await until_offered(server.issuer, provider.id, offered=False)
 
 
-def test_there_are_pages_that_ask() -> None:
+def test_confirmation_pages_are_found() -> None:
     assert len(ASKING) > 20
 
 
-async def test_every_question_names_its_subject(
-    owner: Desk, names: dict[str, tuple[dict[str, str], list[str]]]
+async def test_every_confirmation_page_names_its_record(
+    owner: Admin, names: dict[str, tuple[dict[str, str], list[str]]]
 ) -> None:
     """In the page itself, not only in the address."""
     for path in ASKING:
@@ -93,13 +93,13 @@ async def test_every_question_names_its_subject(
             assert text in shown, (path, text)
 
 
-async def test_a_question_about_nobody(owner: Desk) -> None:
+async def test_a_confirmation_page_of_an_unknown_record(owner: Admin) -> None:
     for path in ASKING:
         page = await owner.get(re.sub(r"{(\w+):\w+}", "00000000-0000-7000-8000-000000000000", path))
         assert page.status == 404, path
 
 
-async def test_the_audit_shows_the_time_of_day(owner: Desk, alice: User) -> None:
+async def test_the_audit_shows_the_time_of_day(owner: Admin, alice: User) -> None:
     """To the second, in the list, at the event and at the user, with the moment for programs."""
     await record("profile_changed", user_id=alice.id)
     row = await fetchrow("SELECT id, at FROM audit_event WHERE user_id = $1 ORDER BY at DESC", alice.id)

@@ -1,4 +1,4 @@
-"""A form of the console that was open for so long that it needs a new sign-in: what was entered is there afterwards."""
+"""A form that needs a new sign-in before it is saved: the entered values are shown again afterwards."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from idp.admin.console import screen
 from idp.admin.roles import Role
 from idp.infra.db.engine import execute, fetch, fetchrow
-from tests.admin.console.conftest import Desk, open_desk
+from tests.admin.console.conftest import Admin, sign_in_admin
 from tests.support.browser import Browser, Page, as_page
 from tests.support.oauth import PASSWORD
 from tests.support.server import Server
@@ -16,28 +16,28 @@ pytestmark = pytest.mark.fault(46)
 
 
 @pytest.fixture
-async def desk(server: Server, browser: Browser) -> Desk:
-    return await open_desk(server, browser, Role.OWNER)
+async def admin(server: Server, browser: Browser) -> Admin:
+    return await sign_in_admin(server, browser, Role.OWNER)
 
 
-async def _become_old(desk: Desk) -> None:
+async def _become_old(admin: Admin) -> None:
     changed = "UPDATE session SET auth_time = now() - interval '1 hour' WHERE user_id = $1"
-    assert await execute(changed, desk.user.id)
+    assert await execute(changed, admin.user.id)
 
 
-async def _sign_in_again(desk: Desk, page: Page) -> Page:
+async def _sign_in_again(admin: Admin, page: Page) -> Page:
     assert "login-submit" in page.ids, page.text
-    page = as_page(await desk.browser.sign_in(page, desk.user.email, PASSWORD))
-    return as_page(await desk.browser.submit(page, "totp-submit", code=await desk.person.otp()))
+    page = as_page(await admin.browser.sign_in(page, admin.user.email, PASSWORD))
+    return as_page(await admin.browser.submit(page, "totp-submit", code=await admin.person.otp()))
 
 
-async def test_what_was_entered_is_there_again(desk: Desk, owner: Desk) -> None:
-    page = await desk.get("/admin/clients/new/web")
+async def test_entered_values_are_shown_after_a_new_sign_in(admin: Admin, owner: Admin) -> None:
+    page = await admin.get("/admin/clients/new/web")
     (form,) = (form for form in page.forms if form.action == "/admin/clients/new/web")
     entered = form.fields | {"client_name": "Typed <for> long", "redirect_uris": "https://typed.example/cb"}
     del entered["require_pkce"]
-    await _become_old(desk)
-    page = await _sign_in_again(desk, as_page(await desk.browser.post(form.action, entered)))
+    await _become_old(admin)
+    page = await _sign_in_again(admin, as_page(await admin.browser.post(form.action, entered)))
     assert page.path == form.action
     assert screen.SIGNED_IN_AGAIN in page.text
     assert await fetch("SELECT FROM client WHERE client_name = 'Typed <for> long'") == []
@@ -52,58 +52,62 @@ async def test_what_was_entered_is_there_again(desk: Desk, owner: Desk) -> None:
     others = await owner.get(f"/admin/clients/new/web?kept={kept[1]}")
     assert others.status == 200
     assert "Typed" not in others.text
-    await desk.browser.submit(page, "confirm", redirect_uris="https://typed.example/cb")
+    await admin.browser.submit(page, "confirm", redirect_uris="https://typed.example/cb")
     assert len(await fetch("SELECT FROM client WHERE client_name = 'Typed <for> long'")) == 1
 
 
-async def test_a_secret_is_kept_sealed_and_not_shown(desk: Desk) -> None:
-    page = await desk.get("/admin/upstreams/new/oidc")
+async def test_a_secret_is_kept_encrypted_and_not_shown(admin: Admin) -> None:
+    page = await admin.get("/admin/upstreams/new/oidc")
     (form,) = (form for form in page.forms if form.action == "/admin/upstreams/new/oidc")
     secrets = [name for name in form.fields if "secret" in name]
     assert secrets
     entered = form.fields | dict.fromkeys(secrets, "hunter2hunter2") | {"name": "Typed provider"}
-    await _become_old(desk)
-    page = await _sign_in_again(desk, as_page(await desk.browser.post(form.action, entered)))
+    await _become_old(admin)
+    page = await _sign_in_again(admin, as_page(await admin.browser.post(form.action, entered)))
     assert "Typed provider" in page.text
     assert "hunter2" not in page.text
-    row = await fetchrow("SELECT kept_form FROM signin_flow WHERE user_id = $1 AND kept_form IS NOT NULL", desk.user.id)
+    row = await fetchrow(
+        "SELECT kept_form FROM signin_flow WHERE user_id = $1 AND kept_form IS NOT NULL", admin.user.id
+    )
     assert row is not None
     assert b"hunter2" not in bytes(row["kept_form"])
 
 
-async def test_a_change_is_held_against_what_was_seen(desk: Desk) -> None:
-    """The record that somebody else changed meanwhile is not overwritten."""
-    page = await desk.get("/admin/clients/new/web")
+async def test_a_kept_form_does_not_overwrite_a_concurrent_change(admin: Admin) -> None:
+    """A record that another user has changed is not overwritten."""
+    page = await admin.get("/admin/clients/new/web")
     (form,) = (form for form in page.forms if form.action == "/admin/clients/new/web")
-    await desk.browser.post(form.action, form.fields | {"client_name": "Seen", "redirect_uris": "https://a.example/cb"})
+    await admin.browser.post(
+        form.action, form.fields | {"client_name": "Seen", "redirect_uris": "https://a.example/cb"}
+    )
     row = await fetchrow("SELECT client_id FROM client WHERE client_name = 'Seen' ORDER BY created_at DESC")
     assert row is not None
     path = f"/admin/clients/{row['client_id']}/change"
-    (form,) = (form for form in (await desk.get(path)).forms if form.action == path)
+    (form,) = (form for form in (await admin.get(path)).forms if form.action == path)
     entered = form.fields | {"client_name": "Mine", "redirect_uris": "https://a.example/cb"}
-    await _become_old(desk)
+    await _become_old(admin)
     await execute("UPDATE client SET client_name = 'Theirs', updated_at = now() WHERE client_id = $1", row["client_id"])
-    page = await _sign_in_again(desk, as_page(await desk.browser.post(path, entered)))
-    answer = as_page(await desk.browser.submit(page, "confirm", redirect_uris="https://a.example/cb"))
+    page = await _sign_in_again(admin, as_page(await admin.browser.post(path, entered)))
+    answer = as_page(await admin.browser.submit(page, "confirm", redirect_uris="https://a.example/cb"))
     assert answer.status == 400
     row = await fetchrow("SELECT client_name FROM client WHERE client_id = $1", row["client_id"])
     assert row is not None
     assert row["client_name"] == "Theirs"
 
 
-async def test_a_deed_keeps_nothing(desk: Desk) -> None:
-    """Where nothing was entered, the page that asks is there again."""
-    path = f"/admin/users/{desk.user.id}/sign_out"
-    page = await desk.get(path.replace("sign_out", "reset_factors"))
-    await _become_old(desk)
-    page = await _sign_in_again(desk, as_page(await desk.browser.submit(page, "confirm")))
+async def test_a_deed_keeps_nothing(admin: Admin) -> None:
+    """Without a form, the confirmation page is shown again."""
+    path = f"/admin/users/{admin.user.id}/sign_out"
+    page = await admin.get(path.replace("sign_out", "reset_factors"))
+    await _become_old(admin)
+    page = await _sign_in_again(admin, as_page(await admin.browser.submit(page, "confirm")))
     assert "kept=" not in page.url
     assert "Reset second factors?" in page.text
     assert screen.SIGNED_IN_AGAIN not in page.text
 
 
-def test_every_form_has_a_page_to_come_back_to() -> None:
-    """A sign-in comes back by GET: a form whose own path has none names the page that it stands on."""
+def test_every_form_has_a_page_to_return_to() -> None:
+    """A sign-in returns by GET: a form without a GET at its path names the page that contains it."""
     paths = {method: set[str]() for method in ("GET", "POST")}
     for route in screen.ROUTES:
         for method in route.http_methods:
@@ -111,11 +115,11 @@ def test_every_form_has_a_page_to_come_back_to() -> None:
     assert paths["POST"] - paths["GET"] == {"/admin/invitations"}
 
 
-async def test_an_invitation_comes_back_to_its_page(desk: Desk) -> None:
-    page = await desk.get("/admin/users")
+async def test_an_invitation_comes_back_to_its_page(admin: Admin) -> None:
+    page = await admin.get("/admin/users")
     (form,) = (form for form in page.forms if form.action == "/admin/invitations")
     one_factor = "UPDATE session SET acr = '1', steps = ARRAY['password pwd'] WHERE user_id = $1"
-    assert await execute(one_factor, desk.user.id)
-    page = as_page(await desk.browser.post(form.action, form.fields | {"email": "somebody@example.com"}))
-    page = as_page(await desk.browser.submit(page, "totp-submit", code=await desk.person.otp()))
+    assert await execute(one_factor, admin.user.id)
+    page = as_page(await admin.browser.post(form.action, form.fields | {"email": "somebody@example.com"}))
+    page = as_page(await admin.browser.submit(page, "totp-submit", code=await admin.person.otp()))
     assert (page.path, page.status) == ("/admin/users", 200)

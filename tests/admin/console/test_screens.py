@@ -1,4 +1,4 @@
-"""Every screen of the console: who sees it, and whose forms it takes."""
+"""Every screen of the console: the roles that see it, and the roles whose forms it accepts."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from idp.mail import outbox
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
-from tests.admin.console.conftest import Desk, open_desk
+from tests.admin.console.conftest import Admin, sign_in_admin
 from tests.conftest import MakeUser
 from tests.federation.conftest import until_offered
 from tests.support.browser import Browser, Page
@@ -36,7 +36,7 @@ POSTS = sorted({(path, permission) for method, path, permission in SCREENS if me
 
 
 @pytest.fixture(scope="module")
-async def records(server: Server, desks: dict[Role, Desk]) -> AsyncIterator[dict[str, str]]:
+async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[dict[str, str]]:
     """One record of each kind, by the name that paths have for it."""
     client, _ = await register_client(client_name="Shown", redirect_uris=["https://shown.example/cb"])
     shown = await register_resource_server(f"https://{secrets.token_hex(4)}.example", "Shown")
@@ -44,7 +44,7 @@ async def records(server: Server, desks: dict[Role, Desk]) -> AsyncIterator[dict
         kind="oidc", id=f"u{secrets.token_hex(4)}", name="Shown", issuer="https://op.example.com", client_id="x"
     )
     await registry.add(provider)
-    auditor = desks[Role.AUDITOR].user
+    auditor = admins[Role.AUDITOR].user
     await linking.import_identity(auditor.id, "https://op.example.com", secrets.token_hex(4), provider.id)
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
@@ -75,18 +75,16 @@ def url(path: str, records: dict[str, str]) -> str:
     return path
 
 
-def test_every_screen_names_its_permission() -> None:
-    """Only the overview is for whoever has a role at all."""
+def test_every_screen_declares_its_permission() -> None:
+    """Only the overview is open to every role."""
     assert {path for _, path, permission in SCREENS if permission is None} == {"/admin"}
     assert len(GETS) > 40
 
 
 @pytest.mark.parametrize("role", Role)
-async def test_a_role_sees_what_it_may_and_no_more(
-    role: Role, desks: dict[Role, Desk], records: dict[str, str]
-) -> None:
+async def test_a_role_sees_only_its_screens(role: Role, admins: dict[Role, Admin], records: dict[str, str]) -> None:
     for path, permission in GETS:
-        page = await desks[role].get(url(path, records))
+        page = await admins[role].get(url(path, records))
         allowed = permission is None or permission in PERMISSIONS[role]
         assert page.status == (200 if allowed else 403), f"{role} {path}: {page.text}"
         if not allowed:
@@ -94,20 +92,20 @@ async def test_a_role_sees_what_it_may_and_no_more(
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.OWNER])
-async def test_a_role_changes_no_more_than_it_may(role: Role, desks: dict[Role, Desk], records: dict[str, str]) -> None:
-    desk = desks[role]
-    before = (await fetch("SELECT count(*) FROM audit_event WHERE actor = $1", f"user:{desk.user.id}"))[0]["count"]
+async def test_a_role_changes_only_what_it_may(role: Role, admins: dict[Role, Admin], records: dict[str, str]) -> None:
+    admin = admins[role]
+    before = (await fetch("SELECT count(*) FROM audit_event WHERE actor = $1", f"user:{admin.user.id}"))[0]["count"]
     for path, permission in POSTS:
         if permission in PERMISSIONS[role]:
             continue
-        answer = await desk.browser.post(url(path, records), {"csrf_token": "x"})
+        answer = await admin.browser.post(url(path, records), {"csrf_token": "x"})
         assert isinstance(answer, Page)
         assert answer.status == 403, f"{role} {path}"
-    after = (await fetch("SELECT count(*) FROM audit_event WHERE actor = $1", f"user:{desk.user.id}"))[0]["count"]
+    after = (await fetch("SELECT count(*) FROM audit_event WHERE actor = $1", f"user:{admin.user.id}"))[0]["count"]
     assert after == before
 
 
-async def test_no_form_of_another_site_is_taken(owner: Desk, records: dict[str, str]) -> None:
+async def test_forms_of_other_sites_are_refused(owner: Admin, records: dict[str, str]) -> None:
     """Attack row 51 (tests/attacks/README.md), for the console: no form of another origin or without its token."""
     for path, _ in POSTS:
         for origin, token in (("https://evil.example", "x"), (None, "x"), ("own", ""), ("own", "x")):
@@ -119,10 +117,10 @@ async def test_no_form_of_another_site_is_taken(owner: Desk, records: dict[str, 
     assert left["disabled_at"] is None
 
 
-async def test_whoever_has_no_role_sees_nothing(server: Server, browser: Browser, records: dict[str, str]) -> None:
-    desk = await open_desk(server, browser, None)
+async def test_a_user_without_a_role_sees_nothing(server: Server, browser: Browser, records: dict[str, str]) -> None:
+    admin = await sign_in_admin(server, browser, None)
     for path, _ in GETS:
-        page = await desk.get(url(path, records))
+        page = await admin.get(url(path, records))
         assert page.status == 403, path
         assert records["user_id"] not in page.text
 
@@ -138,16 +136,16 @@ async def test_a_stranger_is_sent_to_the_sign_in(browser: Browser, records: dict
     "path", ["keys/%0d%0aSet-Cookie:%20a=b", "keys/%00", "keys/%C3%BC", "users?q=%0d%0ax", "users?q=%FF"]
 )
 async def test_the_way_back_is_one_line(path: str, server: Server, browser: Browser) -> None:
-    """Whatever the address was, the sign-in comes back to a place of ours."""
-    desk = await open_desk(server, browser, Role.OWNER)
-    await execute("UPDATE session SET ended_at = now() WHERE user_id = $1", desk.user.id)
+    """The sign-in returns to one of our own paths, whatever the address was."""
+    admin = await sign_in_admin(server, browser, Role.OWNER)
+    await execute("UPDATE session SET ended_at = now() WHERE user_id = $1", admin.user.id)
     page = await browser.get(f"/admin/{path}")
     assert isinstance(page, Page)
     if page.status == 400:
         return
-    step = await browser.sign_in(page, desk.user.email, PASSWORD)
+    step = await browser.sign_in(page, admin.user.email, PASSWORD)
     assert isinstance(step, Page)
-    back = await browser.submit(step, "totp-submit", code=await desk.person.otp())
+    back = await browser.submit(step, "totp-submit", code=await admin.person.otp())
     assert isinstance(back, Page)
     assert back.status in (200, 404)
     assert back.path.startswith("/admin/")
@@ -155,7 +153,7 @@ async def test_the_way_back_is_one_line(path: str, server: Server, browser: Brow
 
 
 async def test_one_factor_is_not_enough(server: Server, browser: Browser, make_user: MakeUser) -> None:
-    """Whoever has no second one gets one on the way."""
+    """A user without a second factor sets one up."""
     from idp.admin.roles import grant
 
     user = await make_user()
@@ -178,37 +176,37 @@ async def test_one_factor_is_not_enough(server: Server, browser: Browser, make_u
 
 
 @pytest.mark.parametrize("path", ["/admin/keys/rotate", "/admin/users/{user_id}/delete", "/admin/clients/new/web"])
-async def test_what_gives_power_away_needs_a_fresh_sign_in(
+async def test_critical_screens_require_a_recent_sign_in(
     path: str, server: Server, browser: Browser, alice: Any
 ) -> None:
-    """Attack row 49: an hour later the password is asked for once more, and then the same screen comes."""
-    desk = await open_desk(server, browser, Role.OWNER)
-    await execute("UPDATE session SET auth_time = auth_time - interval '1 hour' WHERE user_id = $1", desk.user.id)
+    """Attack row 49: after an hour the password is required again, and then the same screen is shown."""
+    admin = await sign_in_admin(server, browser, Role.OWNER)
+    await execute("UPDATE session SET auth_time = auth_time - interval '1 hour' WHERE user_id = $1", admin.user.id)
     where = path.replace("{user_id}", str(alice.id))
     if path.endswith("web"):
-        page = await desk.get(where)
+        page = await admin.get(where)
         answer = await browser.submit(page, "confirm", client_name="X", redirect_uris="https://x.example/cb")
     else:
         answer = await browser.get(where)
     assert isinstance(answer, Page)
     assert "login-submit" in answer.ids
-    step = await browser.sign_in(answer, desk.user.email, PASSWORD)
+    step = await browser.sign_in(answer, admin.user.email, PASSWORD)
     assert isinstance(step, Page)
-    back = await browser.submit(step, "totp-submit", code=await desk.person.otp())
+    back = await browser.submit(step, "totp-submit", code=await admin.person.otp())
     assert isinstance(back, Page)
     assert back.path == where
 
 
 async def test_a_role_that_is_taken_ends_at_once(server: Server, browser: Browser) -> None:
-    desk = await open_desk(server, browser, Role.SUPPORT)
-    assert (await desk.get("/admin/users")).status == 200
-    await execute("DELETE FROM admin_role WHERE user_id = $1", desk.user.id)
-    assert (await desk.get("/admin/users")).status == 403
+    admin = await sign_in_admin(server, browser, Role.SUPPORT)
+    assert (await admin.get("/admin/users")).status == 200
+    await execute("DELETE FROM admin_role WHERE user_id = $1", admin.user.id)
+    assert (await admin.get("/admin/users")).status == 403
 
 
-async def test_support_does_not_get_at_admins(desks: dict[Role, Desk], make_user: MakeUser) -> None:
-    """Attack row 45: whoever resets the second factor of an owner is the owner."""
-    support, victim = desks[Role.SUPPORT], desks[Role.AUDITOR].user
+async def test_support_cannot_act_on_admins(admins: dict[Role, Admin], make_user: MakeUser) -> None:
+    """Attack row 45: resetting the second factor of an owner would make the caller the owner."""
+    support, victim = admins[Role.SUPPORT], admins[Role.AUDITOR].user
     for act in ("disable", "reset_factors", "reset_password", "sign_out", "contain", "delete"):
         answer = await support.confirm(f"/admin/users/{victim.id}/{act}")
         assert answer.status == 403, act
@@ -220,15 +218,15 @@ async def test_support_does_not_get_at_admins(desks: dict[Role, Desk], make_user
     assert not await fetch("SELECT FROM totp WHERE user_id = $1", other.id)
 
 
-async def test_a_client_admin_does_not_get_at_clients_that_administrate(desks: dict[Role, Desk]) -> None:
-    desk = desks[Role.CLIENT_ADMIN]
+async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Admin]) -> None:
+    admin = admins[Role.CLIENT_ADMIN]
     client, _ = await register_client(
         client_name="Terraform", grant_types=["client_credentials"], scope=str(Permission.USERS_READ)
     )
     for act in ("rotate_secret", "disable", "contain", "delete", "not_before"):
-        answer = await desk.confirm(f"/admin/clients/{client.client_id}/{act}")
+        answer = await admin.confirm(f"/admin/clients/{client.client_id}/{act}")
         assert answer.status == 403, act
-    answer = await desk.confirm(
+    answer = await admin.confirm(
         "/admin/clients/new/web", client_name="Mine", redirect_uris="https://x.example/cb", scope="admin:keys:write"
     )
     assert answer.status == 403
@@ -236,7 +234,7 @@ async def test_a_client_admin_does_not_get_at_clients_that_administrate(desks: d
 
 @pytest.mark.parametrize("kind", ["users", "clients", "keys", "upstreams", "resource_servers", "audit", "outbox"])
 @pytest.mark.parametrize("name", ["none", "00000000-0000-7000-8000-000000000000", "%00", "..%2f", "'--"])
-async def test_what_is_not_there_is_not_found(owner: Desk, kind: str, name: str) -> None:
+async def test_an_unknown_record_is_not_found(owner: Admin, kind: str, name: str) -> None:
     page = await owner.get(f"/admin/{kind}/{name}")
     assert page.status == 404
 
@@ -245,5 +243,5 @@ async def test_what_is_not_there_is_not_found(owner: Desk, kind: str, name: str)
     "query", ["cursor=x", "sort=password_hash", "q=%25", "disabled=maybe", "since=yesterday", "x=1"]
 )
 @pytest.mark.parametrize("path", ["users", "clients", "audit", "outbox"])
-async def test_a_query_that_makes_no_sense_shows_the_list(owner: Desk, path: str, query: str) -> None:
+async def test_an_invalid_query_shows_the_list(owner: Admin, path: str, query: str) -> None:
     assert (await owner.get(f"/admin/{path}?{query}")).status == 200

@@ -1,4 +1,4 @@
-"""How a worker hears of changes: by number, sooner by notice, and after PostgreSQL was away or read-only."""
+"""How a worker learns of changes: by revision number, faster by notice, and after PostgreSQL was away or read-only."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +36,7 @@ def poll_every(monkeypatch: pytest.MonkeyPatch) -> PollEvery:
 
 
 class Handler:
-    """Counts its calls, and fails as often as it is told to."""
+    """Counts its calls, and fails as often as configured."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -164,8 +164,8 @@ async def test_a_failing_handler_is_called_again_and_logged_once(
 
 
 @pytest.mark.fault(41)
-async def test_what_cannot_be_reloaded_grows_old(poll_every: PollEvery) -> None:
-    """Readiness goes by this age."""
+async def test_the_age_grows_while_a_topic_cannot_be_reloaded(poll_every: PollEvery) -> None:
+    """Readiness depends on this age."""
     poll_every(0.02)
     keys, clients = Handler(), Handler()
     keys.failures = 1_000_000
@@ -248,7 +248,7 @@ async def test_without_connections_for_notices_polling_goes_on(
 @pytest.mark.fault(40)
 @pytest.mark.parametrize("how", ["refused", "cut"])
 async def test_without_listen_the_number_is_seen(own_database: str, poll_every: PollEvery, how: str) -> None:
-    """An engine or a pooler answers LISTEN by an error, or by ending the connection. That is said once."""
+    """An engine or a pooler answers LISTEN with an error, or by ending the connection. It is logged once."""
     poll_every(0.02)
     keys = Handler()
     async with proxy_to(own_database) as proxy, isolated(proxy.dsn):

@@ -1,4 +1,4 @@
-"""Statements that answer many requests at once: each gets its own answer, and none is harmed by another."""
+"""Statements that serve several requests: each gets its own result, and an error of one does not affect others."""
 
 import asyncio
 
@@ -32,13 +32,13 @@ REVOKE = CoalescedQuery("jti text", _REVOKE.format(slowly=""))
 REVOKE_SLOWLY = CoalescedQuery("jti text", _REVOKE.format(slowly=", pg_sleep(1)"))
 
 
-async def test_each_gets_its_own_answer() -> None:
+async def test_each_request_gets_its_own_row() -> None:
     rows = await asyncio.gather(*(HALF.fetchrow(even=even) for even in range(1, 100)))
     assert [row and row["half"] for row in rows] == [even // 2 if even % 2 == 0 else None for even in range(1, 100)]
 
 
 async def test_requests_share_runs() -> None:
-    """The first ones start at once; those that come meanwhile go together."""
+    """The first ones start at once; those that arrive in the meantime share the next run."""
     first = []
     for _ in range(MAX_RUNS):
         first.append(asyncio.create_task(SLOW.fetchrow(name="first")))
@@ -59,13 +59,13 @@ async def test_requests_are_put_in_order() -> None:
     assert [row and row["place"] for row in rows] == [2, 1, 3]
 
 
-async def test_nobody_waits_for_more_to_come() -> None:
+async def test_a_single_request_does_not_wait() -> None:
     async with asyncio.timeout(5):
         for _ in range(20):
             assert await HALF.fetchrow(even=2)
 
 
-async def test_what_fails_is_not_the_fault_of_the_others() -> None:
+async def test_an_error_of_one_request_does_not_fail_the_others() -> None:
     asked = [2, 0, 4, 0, 6]
     answers = await asyncio.gather(*(HALF.fetchrow(even=even) for even in asked), return_exceptions=True)
     found = [answer["half"] if isinstance(answer, dict) else type(answer) for answer in answers]
@@ -79,7 +79,7 @@ async def test_a_mistake_is_told_to_all_that_share_a_run() -> None:
     assert [type(answer) for answer in answers] == [TypeError, TypeError]
 
 
-async def test_whoever_stops_waiting_does_not_stop_the_others() -> None:
+async def test_a_cancelled_request_does_not_cancel_the_others() -> None:
     async with asyncio.timeout(5):
         impatient = asyncio.create_task(SLOW.fetchrow(name="impatient"))
         patient = asyncio.create_task(SLOW.fetchrow(name="patient"))
@@ -91,7 +91,7 @@ async def test_whoever_stops_waiting_does_not_stop_the_others() -> None:
         assert await SLOW.fetchrow(name="next")
 
 
-async def test_what_is_asked_for_twice_at_once_is_given_once() -> None:
+async def test_of_equal_requests_one_gets_the_row() -> None:
     rows = await asyncio.gather(*(REVOKE.fetchrow(jti=jti) for jti in ["a", "b", "a", "a"]))
     assert len([row for row in rows if row and row["jti"] == "b"]) == 1
     assert await fetchrow("SELECT count(*) FROM revoked_access_token") == (2,)
@@ -110,14 +110,14 @@ async def test_inside_a_transaction_it_is_part_of_that() -> None:
 
 
 async def test_a_plan_serves_any_number_of_requests() -> None:
-    """Or each run would be planned anew, which costs more than the run."""
+    """Otherwise each run would be planned again, which costs more than the run."""
     one = await fetch("EXPLAIN " + HALF.text.replace("$1", "ARRAY[2]"))
     many = await fetch("EXPLAIN " + HALF.text.replace("$1", "ARRAY[2, 4, 6]"))
     assert one == many
 
 
-async def test_what_may_have_been_done_is_not_done_again() -> None:
-    """A connection is lost in the middle: all that share the run are told so, and PostgreSQL goes on with it."""
+async def test_a_statement_with_unknown_result_is_not_repeated() -> None:
+    """A connection is lost during a run: all requests of the run fail, and PostgreSQL completes it."""
     async with asyncio.timeout(20):
         sharing = [asyncio.create_task(REVOKE_SLOWLY.fetchrow(jti=jti)) for jti in "abc"]
         await asyncio.sleep(0.2)

@@ -29,7 +29,7 @@ _NAMED = re.compile(r"SELECT \* FROM unnest\(|SELECT person\.\*")
 
 
 def _texts(path: Path) -> list[str]:
-    """The strings of a module; what is put into an f-string becomes a question mark."""
+    """Return the strings of a module; fields of f-strings become a question mark."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.JoinedStr):
@@ -63,7 +63,7 @@ def test_all_columns() -> None:
 @pytest.mark.fault(38)
 @pytest.mark.usefixtures("own_database")
 async def test_a_column_is_added_under_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every statement that was prepared before goes on, inside transactions too, where none can be prepared again."""
+    """Prepared statements continue to work, also inside of transactions, where none can be prepared again."""
 
     def refuse(statement: str, stale: str) -> None:
         raise AssertionError(f"stale: {statement}")
@@ -94,7 +94,7 @@ async def test_a_column_is_added_under_load(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class _Pooler:
-    """A connection to a pooler that keeps one prepared statement for each text, stale ones too."""
+    """A connection to a pooler that keeps one prepared statement per text, including stale ones."""
 
     def __init__(self, *, transaction: bool = False) -> None:
         self.stale: set[str] = set()

@@ -1,4 +1,4 @@
-"""Connections that are held: statements prepared once, nothing left behind, nobody waits for ever."""
+"""Held connections: statements are prepared once, no state is left behind, and every wait has a limit."""
 
 import asyncio
 import socket
@@ -43,7 +43,7 @@ async def test_a_statement_is_prepared_once() -> None:
     assert len(rows) == 1
 
 
-async def test_what_a_migration_changes_is_noticed() -> None:
+async def test_statements_are_prepared_again_after_a_migration() -> None:
     """By a statement that was prepared before, and inside a transaction from the next one on."""
     await execute("INSERT INTO revoked_access_token (jti, expires_at) VALUES ('a', now())")
     statement = "SELECT * FROM revoked_access_token WHERE jti = $1"
@@ -96,7 +96,7 @@ async def _insert_and_fail() -> None:
         raise ZeroDivisionError
 
 
-async def test_whoever_stops_waiting_leaves_nothing_behind() -> None:
+async def test_a_cancelled_statement_leaves_nothing_behind() -> None:
     for _ in range(30):
         for waiting in (fetchrow("SELECT pg_sleep(5)"), _delete_and_linger()):
             with pytest.raises(TimeoutError):
@@ -213,7 +213,7 @@ async def test_a_block_without_a_database(block: Block, monkeypatch: pytest.Monk
 
 
 @pytest.mark.fault(41)
-async def test_nobody_waits_for_a_connection_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wait_for_a_connection_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines_module, "WAIT_SECONDS", 0.05)
     async with AsyncExitStack() as held:
         for _ in range(8):  # all but a quarter of ten

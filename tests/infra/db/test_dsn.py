@@ -44,7 +44,7 @@ async def test_a_url_of_a_hosted_database(dsn: str) -> None:
     assert "geqo" not in line["reason"]
 
 
-def test_what_is_kept() -> None:
+def test_parameters_that_are_kept() -> None:
     found = connect_options(f"{URL}?sslmode=verify-full&sslnegotiation=direct&{HOSTED}")
     assert found["dsn"] == f"{URL}?sslmode=verify-full&sslnegotiation=direct"
     assert found["timeout"] == 5
@@ -58,7 +58,7 @@ def test_a_demand_that_cannot_be_met_is_refused(parameter: str) -> None:
         connect_options(f"{URL}?{parameter}")
 
 
-async def test_what_postgresql_does_not_know_is_said_plainly(dsn: str) -> None:
+async def test_an_unknown_setting_is_explained(dsn: str) -> None:
     with pytest.raises(DatabaseUnavailableError, match="no_such_setting"):
         async with isolated(f"{dsn}&no_such_setting=1", migrated=False):
             """It never gets here."""
@@ -71,7 +71,7 @@ async def test_a_malformed_url_is_said_plainly(url: str) -> None:
             """It never gets here."""
 
 
-def test_of_several_hosts_one_that_can_be_written_is_wanted() -> None:
+def test_of_several_hosts_a_writable_one_is_chosen() -> None:
     several = "postgresql://idp:secret@a.internal:5432,b.internal:5433/idp"
     assert connect_options(several)["dsn"] == f"{several}?target_session_attrs=read-write"
     assert connect_options(f"{several}?target_session_attrs=any")["dsn"] == f"{several}?target_session_attrs=any"
@@ -79,7 +79,7 @@ def test_of_several_hosts_one_that_can_be_written_is_wanted() -> None:
 
 
 async def test_a_host_that_does_not_answer_costs_its_own_time_only(dsn: str) -> None:
-    """One that is gone, one that swallows packets, and one that is alive, each with a time-out of its own."""
+    """One host that is down, one that drops packets, and one that is up, each with a separate timeout."""
     async with proxy_to(dsn) as silent, proxy_to(dsn) as alive:
         silent.withhold = True
         hosts = ",".join(

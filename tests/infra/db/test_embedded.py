@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: starts quickly, belongs to whoever started it, and leaves nothing running."""
+"""The embedded PostgreSQL: starts quickly, belongs to the process that started it, and leaves nothing running."""
 
 import importlib.util
 import os
@@ -70,7 +70,7 @@ def server_processes(data: Path) -> list[int]:
 
 
 def read(path: Path) -> str:
-    """What is in a file, which may be gone."""
+    """Return the content of a file, or an empty string if it does not exist."""
     try:
         return path.read_text()
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def postmaster_pid(data: Path) -> int:
 
 
 def crash(data: Path) -> None:
-    """Kill the server, a child of ours. What is left of it ends by itself."""
+    """Kill the server, a child of this process. Its remaining processes end by themselves."""
     pid = postmaster_pid(data)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -102,7 +102,7 @@ async def ask(server: EmbeddedPostgres, query: str) -> Any:
 
 
 class Holder:
-    """Another process with a server, or with the reason why it has none.
+    """Another process with a server, or with the reason of its failure.
 
     Args:
         data: the folder of the server.
@@ -275,7 +275,7 @@ async def test_variables_of_the_user_change_nothing(
     assert await ask(server, "SELECT 1") == 1
 
 
-async def test_it_comes_back_after_a_crash(data: Path, start: Callable[..., EmbeddedPostgres]) -> None:
+async def test_it_starts_again_after_a_crash(data: Path, start: Callable[..., EmbeddedPostgres]) -> None:
     server = start()
     await ask(server, "CREATE TABLE kept AS SELECT 1")
     crash(data)
@@ -285,9 +285,7 @@ async def test_it_comes_back_after_a_crash(data: Path, start: Callable[..., Embe
     assert await ask(server, "SELECT count(*) FROM kept") == 1
 
 
-async def test_it_comes_back_where_its_process_id_is_anothers(
-    data: Path, start: Callable[..., EmbeddedPostgres]
-) -> None:
+async def test_it_starts_again_if_its_process_id_was_reused(data: Path, start: Callable[..., EmbeddedPostgres]) -> None:
     start()
     crash(data)
     lock = data / "postmaster.pid"

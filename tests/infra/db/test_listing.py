@@ -1,4 +1,4 @@
-"""Lists by cursor: nothing twice, nothing left out, and nothing from outside in the SQL."""
+"""Lists by cursor: no duplicates, no gaps, and no input in the SQL."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -62,14 +62,14 @@ async def test_a_cursor_is_of_its_order() -> None:
 
 
 @pytest.mark.parametrize(("limit", "sort"), [(0, "id"), (201, "id"), (-1, "id"), (1, "other"), (1, "id; DROP")])
-async def test_what_it_does_not_declare(limit: int, sort: str) -> None:
+async def test_undeclared_sorts_and_limits_are_refused(limit: int, sort: str) -> None:
     with pytest.raises(InvalidQueryError):
         await list_page(NUMBERS, sort=sort, limit=limit)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["value", "parity", "other"]), st.text(max_size=20)), st.none() | st.text())
-async def test_whatever_is_asked_is_answered_or_refused(filters: dict[str, str], cursor: str | None) -> None:
+async def test_every_query_is_answered_or_refused(filters: dict[str, str], cursor: str | None) -> None:
     refusal: InvalidQueryError | None = None
     rows = []
     try:

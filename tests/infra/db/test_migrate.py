@@ -1,4 +1,4 @@
-"""Bringing a database up to date, by one or by many."""
+"""Applying migrations, by one or several processes."""
 
 import asyncio
 import os
@@ -57,16 +57,14 @@ async def test_the_status_tells_when(empty_database: str) -> None:
         assert migration.name.startswith("m0")
 
 
-async def test_where_there_is_nothing_to_do_nothing_is_locked(
-    own_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every start asks."""
+async def test_no_lock_without_pending_migrations(own_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every start calls it."""
     monkeypatch.delattr(migrate, "_alone")
     assert await migrate.upgrade() == []
 
 
 def _installed(folder: Path, code: str, dsn: str) -> subprocess.Popen[str]:
-    """Python with nothing of ours but the package, as a wheel would bring it."""
+    """Run Python with the installed package only, as from a wheel."""
     with suppress(FileExistsError):
         (folder / "idp").symlink_to(Path(__file__).parents[3] / "idp")
     return subprocess.Popen(
@@ -168,7 +166,7 @@ async def invalid_indexes() -> list[str]:
 async def test_indexes_of_large_tables_are_built_while_others_write(
     own_database: str, add_migration: AddMigration
 ) -> None:
-    """The build waits for a transaction that has written, and nobody who writes meanwhile waits for the build."""
+    """The build waits for a transaction that has written, and writers do not wait for the build."""
     ids = [add_migration(concurrent()), add_migration(ordinary("'red'"))]
     # What an attempt that was interrupted leaves.
     await execute("CREATE INDEX audit_event_outcome ON audit_event (id)")
@@ -229,7 +227,7 @@ async def test_outside_of_transactions_an_attempt_that_failed_starts_again(
 async def test_in_a_transaction_an_attempt_that_failed_changed_nothing(
     own_database: str, add_migration: AddMigration
 ) -> None:
-    """What was applied before it stays."""
+    """Earlier migrations stay applied."""
     first, second = add_migration(concurrent()), add_migration(ordinary("1 / 0"))
     with pytest.raises(migrate.MigrationFailedError, match=r"changed nothing\..*: division by zero\.$"):
         await migrate.upgrade()

@@ -80,12 +80,12 @@ def test_no_migration_blocks_a_large_table() -> None:
         ("ALTER TABLE client ADD PRIMARY KEY (client_name)", 0),
     ],
 )
-def test_what_blocks_is_found(source: str, number: int) -> None:
+def test_blocking_statements_are_found(source: str, number: int) -> None:
     assert len(problems(source)) == number, problems(source)
 
 
 @pytest.mark.parametrize("path", sorted(migrate._FOLDER.glob("m*.py")), ids=lambda path: path.stem)
-def test_they_import_no_living_code(path: Path) -> None:
+def test_migrations_import_no_code_of_the_product(path: Path) -> None:
     """A migration does the same in ten years. It imports Piccolo and the standard library."""
     imported = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

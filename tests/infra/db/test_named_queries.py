@@ -1,4 +1,4 @@
-"""Statements whose parameters have names."""
+"""Statements with named parameters."""
 
 import pytest
 

@@ -156,7 +156,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 async def _plan(connection: asyncpg.Connection, statement: str) -> list[dict[str, Any]]:
-    """The plan for whatever is asked, as a server that asks often gets it."""
+    """Return the plan of a statement as a server that runs it often gets it."""
     number = max(map(int, re.findall(r"\$([0-9]+)", statement)), default=0)
     await connection.execute(f"DEALLOCATE ALL; PREPARE hot AS {statement}")
     arguments = f"({', '.join(['NULL'] * number)})" if number else ""
@@ -165,18 +165,18 @@ async def _plan(connection: asyncpg.Connection, statement: str) -> list[dict[str
 
 
 @pytest.mark.parametrize("name", [name for name in STATEMENTS if not name.startswith(WHOLE)])
-async def test_by_indexes_alone(full: asyncpg.Connection, name: str) -> None:
+async def test_statements_use_indexes(full: asyncpg.Connection, name: str) -> None:
     nodes = await _plan(full, STATEMENTS[name])
     assert {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"} <= SMALL
     assert [node for node in nodes if "Sort" in node["Node Type"] and node["Plan Rows"] > MANY] == []
 
 
 @pytest.mark.parametrize("start", WHOLE)
-def test_what_may_be_read_as_a_whole_still_exists(start: str) -> None:
+def test_the_exceptions_still_exist(start: str) -> None:
     assert [name for name in STATEMENTS if name.startswith(start)]
 
 
-async def test_what_is_deleted_with_a_row_is_found_by_an_index(full: asyncpg.Connection) -> None:
+async def test_foreign_keys_of_expiring_tables_have_an_index(full: asyncpg.Connection) -> None:
     """PostgreSQL looks for it once for every row that the clean-up deletes."""
     rows = await full.fetch(_WITHOUT_INDEX, [table.name for table in EXPIRING])
     assert [tuple(row) for row in rows] == []

@@ -1,4 +1,4 @@
-"""Behind a pooler that drops prepared statements: recognised, told, and served where the operator says so."""
+"""Behind a pooler that drops prepared statements: detected, reported, and supported if the operator configures it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def _settings(pooler: PgBouncer, **settings: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("pool_size", [1, 5])
-async def test_it_is_recognised(db: str, tmp_path: Path, pool_size: int) -> None:
+async def test_a_pooler_without_prepared_statements_is_detected(db: str, tmp_path: Path, pool_size: int) -> None:
     pooler = PgBouncer(tmp_path / "pgbouncer", db, pool_size=pool_size)
     try:
         async with isolated(pooler.dsn, migrated=False):
@@ -70,7 +70,7 @@ async def test_a_server_does_not_start_behind_it(pgbouncer: PgBouncer, tmp_path:
 async def test_the_core_works_behind_it(
     pgbouncer: PgBouncer, tmp_path: Path, make_client: MakeClient, make_user: MakeUser
 ) -> None:
-    """Sign-in, token, refresh, userinfo and introspection, of several people at once, and a migration meanwhile."""
+    """Sign-in, token, refresh, userinfo and introspection, for several users at once and during a migration."""
     server = await asyncio.to_thread(Server, tmp_path, **_settings(pgbouncer, IDP_DATABASE_PREPARED_STATEMENTS="false"))
     try:
         client = await make_client(at=server, scope="openid profile email offline_access")

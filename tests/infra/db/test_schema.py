@@ -1,4 +1,4 @@
-"""The schema that the migrations make: the one that the tables in Python declare, and no value that nobody gave."""
+"""The schema of the migrations equals the tables in Python, and has no forbidden defaults."""
 
 import re
 from typing import Any
@@ -57,7 +57,7 @@ async def _catalogue() -> tuple[set[tuple[Any, ...]], set[tuple[Any, ...]], set[
     return columns, await _read(_CONSTRAINTS), await _read(_INDEXES)
 
 
-async def test_it_is_what_the_tables_declare(empty_database: str) -> None:
+async def test_the_schema_equals_the_declared_tables(empty_database: str) -> None:
     """Every table and column with its type, length and nullability; keys, references and indexes.
 
     If this fails, a table was changed without a migration, or the other way round.
@@ -76,7 +76,7 @@ async def test_it_is_what_the_tables_declare(empty_database: str) -> None:
     assert {definition for *_, definition in constraints} == {definition for *_, definition in declared[1]}
 
 
-async def test_only_what_everybody_means_is_a_default(db: str) -> None:
+async def test_only_allowed_columns_have_a_default(db: str) -> None:
     found = await _read(_COLUMNS)
     assert {default for *_, default in found if default is not None} == DEFAULTS
     given = [(table, name) for table, name, kind, _, default in found if kind in GIVEN_TYPES and default is not None]
@@ -87,7 +87,7 @@ async def test_only_what_everybody_means_is_a_default(db: str) -> None:
 
 
 async def test_python_has_the_same_defaults(db: str) -> None:
-    """And of its own only new identifiers."""
+    """And additional ones for new identifiers only."""
     for table, name, _, _, default in await _read(_COLUMNS):
         column = TABLES[table]._meta.get_column_by_name(name)
         own = column.get_default_value() if not callable(getattr(column, "default", None)) else None
@@ -112,7 +112,7 @@ async def test_a_forgotten_column_is_an_error_in_python_and_in_the_database(db: 
         await User.insert(User(_ignore_missing=True, email="a@example.com"))
 
 
-async def test_nobody_consents_to_a_request_that_no_browser_claimed(db: str) -> None:
+async def test_a_request_without_a_browser_has_no_consent(db: str) -> None:
     """Authorization requests that came by POST have no browser yet."""
     with pytest.raises(asyncpg.CheckViolationError, match="authorization_request_claimed"):
         await execute(

@@ -1,4 +1,4 @@
-"""Changing how a client authenticates."""
+"""Changing the authentication method of a client."""
 
 import pytest
 

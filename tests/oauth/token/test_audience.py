@@ -1,4 +1,4 @@
-"""Whom an access token is for, and what it says to them (RFC 8707, RFC 9068)."""
+"""The audience of an access token, and its claims for it (RFC 8707, RFC 9068)."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""A client in its own name (RFC 6749 section 4.4)."""
+"""The client_credentials grant (RFC 6749 section 4.4)."""
 
 import pytest
 

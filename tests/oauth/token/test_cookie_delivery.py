@@ -1,4 +1,4 @@
-"""A browser client's refresh token comes in a cookie, and only its own pages can use it."""
+"""The refresh token of a browser client is in a cookie, which only the client's own pages can use."""
 
 from http.cookies import Morsel, SimpleCookie
 

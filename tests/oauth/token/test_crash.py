@@ -1,4 +1,4 @@
-"""A crash between the rotation of a refresh token and the response to it logs nobody out."""
+"""A crash between the rotation of a refresh token and the response does not sign the user out."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An answer to a refresh that never arrived can be asked for again, until the answer was used, for a bounded time."""
+"""A lost response to a refresh can be repeated for a bounded time, until the successor is used."""
 
 import pytest
 

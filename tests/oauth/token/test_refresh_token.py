@@ -1,4 +1,4 @@
-"""Refresh tokens: rotated on every use, the same successor for a moment, the end of the family after it."""
+"""Refresh tokens: rotated on every use, the same successor during the grace period, reuse detection after it."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Single-session mode: a new sign-in ends what the user's earlier ones gave."""
+"""Single-session mode: a new sign-in ends the user's earlier ones."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Passkeys: made, used, and everything that an answer may claim wrongly."""
+"""Passkeys: registration, use, and every kind of invalid response."""
 
 import asyncio
 import json

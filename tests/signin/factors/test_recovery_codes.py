@@ -1,4 +1,4 @@
-"""Recovery codes: ten, each once, however they are typed."""
+"""Recovery codes: ten, each valid once, in any spelling."""
 
 import asyncio
 import re

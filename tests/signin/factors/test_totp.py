@@ -1,4 +1,4 @@
-"""Codes of an authenticator app: each counts once, and only near its time."""
+"""Codes of an authenticator app: each is valid once, and only near its time."""
 
 import asyncio
 import re

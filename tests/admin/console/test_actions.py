@@ -1,4 +1,4 @@
-"""What admins do at the console, from the form to the database."""
+"""Actions of the console, from the form to the database."""
 
 import json
 import secrets
@@ -18,23 +18,23 @@ from idp.keys import lifecycle
 from idp.keys.lifecycle import State
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.registration import register_client, register_resource_server
-from tests.admin.console.conftest import Desk
+from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Form, Page
 from tests.support.oauth import PASSWORD
 
 
 def _kept(form: Form) -> dict[str, str]:
-    """What a form holds unseen."""
+    """Return the hidden fields of a form."""
     return {name: form.fields[name] for name in ("csrf_token", "version")}
 
 
-async def events(desk: Desk) -> list[str]:
-    rows = await fetch("SELECT event FROM audit_event WHERE actor = $1 ORDER BY at", f"user:{desk.user.id}")
+async def events(admin: Admin) -> list[str]:
+    rows = await fetch("SELECT event FROM audit_event WHERE actor = $1 ORDER BY at", f"user:{admin.user.id}")
     return [row["event"] for row in rows]
 
 
-async def test_a_user_is_found_disabled_and_enabled(owner: Desk, browser: Browser, make_user: MakeUser) -> None:
+async def test_a_user_is_found_disabled_and_enabled(owner: Admin, browser: Browser, make_user: MakeUser) -> None:
     user = await make_user(name="Zora Zebra")
     page = await browser.get("/login")
     assert isinstance(page, Page)
@@ -44,14 +44,14 @@ async def test_a_user_is_found_disabled_and_enabled(owner: Desk, browser: Browse
     shown = await owner.get(f"/admin/users/{user.id}")
     assert all(text in shown.text for text in (user.email, "Zora Zebra", "pwd", "127.0.0.1"))
     answer = await owner.confirm(f"/admin/users/{user.id}/disable")
-    assert "All that was given ended." in answer.text
+    assert "All its sessions and tokens have ended." in answer.text
     assert not await fetch("SELECT FROM session WHERE user_id = $1 AND ended_at IS NULL", user.id)
     answer = await owner.confirm(f"/admin/users/{user.id}/enable")
     assert "Enabled again." in answer.text
     assert {"user_disabled", "user_enabled"} <= set(await events(owner))
 
 
-async def test_one_session_is_ended(owner: Desk, browser: Browser, alice: User) -> None:
+async def test_one_session_is_ended(owner: Admin, browser: Browser, alice: User) -> None:
     """Attack row 15 (tests/attacks/README.md): the next use of its cookie is a stranger's."""
     page = await browser.get("/login")
     assert isinstance(page, Page)
@@ -65,13 +65,13 @@ async def test_one_session_is_ended(owner: Desk, browser: Browser, alice: User) 
     assert "login-submit" in page.ids
 
 
-async def test_a_user_is_contained(owner: Desk, alice: User) -> None:
+async def test_a_user_is_contained(owner: Admin, alice: User) -> None:
     answer = await owner.confirm(f"/admin/users/{alice.id}/contain")
     assert "What ended" in answer.text
     assert await fetchrow("SELECT FROM users WHERE id = $1 AND disabled_at IS NOT NULL", alice.id) is not None
 
 
-async def test_somebody_is_invited(owner: Desk) -> None:
+async def test_a_user_is_invited(owner: Admin) -> None:
     email = f"{secrets.token_hex(4)}@example.com"
     page = await owner.get("/admin/users")
     form = next(form for form in page.forms if form.action == "/admin/invitations")
@@ -86,8 +86,8 @@ async def test_somebody_is_invited(owner: Desk) -> None:
 
 
 @pytest.mark.fault(36)
-async def test_a_new_client_is_asked_for_pkce(owner: Desk) -> None:
-    """On at first, with its reason; off only where it was taken away; and not asked where it cannot be off."""
+async def test_a_new_client_is_asked_for_pkce(owner: Admin) -> None:
+    """PKCE is on by default, with an explanation; it can be switched off for confidential clients only."""
     page = await owner.get("/admin/clients/new/web")
     assert "oauth2-proxy" in page.text
     field = page.text.partition('id="f-require_pkce"')[2].partition(">")[0]
@@ -107,7 +107,7 @@ async def test_a_new_client_is_asked_for_pkce(owner: Desk) -> None:
         assert (row["require_pkce"], row["scope_claims_in_id_token"]) == (pkce, False)
 
 
-async def test_a_client_from_its_creation_to_its_end(owner: Desk) -> None:
+async def test_a_client_from_its_creation_to_its_end(owner: Admin) -> None:
     answer = await owner.confirm(
         "/admin/clients/new/web", client_name="Shop", redirect_uris="http://app.example/cb#x", scope="openid"
     )
@@ -147,8 +147,8 @@ async def test_a_client_from_its_creation_to_its_end(owner: Desk) -> None:
 
 
 @pytest.mark.fault(46)
-async def test_a_single_page_app_gets_its_cookie_at_its_creation(owner: Desk) -> None:
-    """As the README says: what protects its refresh token is offered where it is registered."""
+async def test_a_single_page_app_gets_its_cookie_at_its_creation(owner: Admin) -> None:
+    """As in the README: the option that protects its refresh token is offered at its registration."""
     name = secrets.token_hex(4)
     entered = {"client_name": name, "redirect_uris": "https://spa.example/cb", "scope": "openid offline_access"}
     page = await owner.get("/admin/clients/new/spa")
@@ -159,7 +159,7 @@ async def test_a_single_page_app_gets_its_cookie_at_its_creation(owner: Desk) ->
     assert [row["refresh_token_cookie"] for row in rows] == [False, True]
 
 
-async def test_a_resource_server_and_its_configuration(owner: Desk) -> None:
+async def test_a_resource_server_and_its_configuration(owner: Admin) -> None:
     identifier = f"https://{secrets.token_hex(4)}.example"
     answer = await owner.confirm(
         "/admin/resource_servers/new", identifier=identifier, name="Orders", networks="10.0.0.0/8\nnonsense"
@@ -173,7 +173,7 @@ async def test_a_resource_server_and_its_configuration(owner: Desk) -> None:
     assert row["witnessed"]
 
 
-async def test_a_form_that_is_outdated_overwrites_nothing(owner: Desk) -> None:
+async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:
     """Two admins open the same record. Who saves second looks at it again."""
     name = f"u{secrets.token_hex(4)}"
     client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
@@ -195,7 +195,7 @@ async def test_a_form_that_is_outdated_overwrites_nothing(owner: Desk) -> None:
             second = await owner.browser.post(form.action, kept | more | {field: "Second"})
             assert isinstance(second, Page)
             assert second.status == 400
-            assert "changed by somebody else" in second.text
+            assert "changed by another user" in second.text
             # Nor does sending it once more.
             assert next(f for f in second.forms if f.action == form.action).fields["version"] == kept["version"]
         shown = (await owner.get(path)).text
@@ -204,7 +204,7 @@ async def test_a_form_that_is_outdated_overwrites_nothing(owner: Desk) -> None:
     assert "Deleted." in (await owner.confirm(f"/admin/upstreams/{name}/delete")).text
 
 
-async def test_configuration_is_text_to_a_shell(owner: Desk) -> None:
+async def test_configuration_is_text_to_a_shell(owner: Admin) -> None:
     scope = "x';id;'"
     client, _ = await register_client(**(KINDS["service"] | {"client_name": "Job", "scope": scope}))
     row = await fetchrow("SELECT * FROM client WHERE client_id = $1", client.client_id)
@@ -212,7 +212,7 @@ async def test_configuration_is_text_to_a_shell(owner: Desk) -> None:
     assert shlex.split(command)[-1] == f"scope={scope}"
 
 
-async def test_a_key_is_rotated_and_its_witnesses_shown(owner: Desk) -> None:
+async def test_a_key_is_rotated_and_its_witnesses_shown(owner: Admin) -> None:
     await lifecycle.ensure_signing_key("EdDSA")
     answer = await owner.confirm("/admin/keys/rotate", alg="EdDSA", deadline="hold")
     assert "The new key is published." in answer.text
@@ -225,7 +225,7 @@ async def test_a_key_is_rotated_and_its_witnesses_shown(owner: Desk) -> None:
     assert "destroy" in (await owner.get(f"/admin/keys/{old.kid}")).text
 
 
-async def test_an_upstream_is_added_and_contained(owner: Desk) -> None:
+async def test_an_upstream_is_added_and_contained(owner: Admin) -> None:
     name = f"u{secrets.token_hex(4)}"
     fields = {"id": name, "name": "Acme", "issuer": "https://login.acme.example", "client_id": "x"}
     answer = await owner.confirm("/admin/upstreams/new/oidc", **fields, client_secret="hush-hush")
@@ -238,7 +238,7 @@ async def test_an_upstream_is_added_and_contained(owner: Desk) -> None:
     assert "Deleted." in answer.text
 
 
-async def test_what_kinds_of_upstreams_need_can_be_entered(owner: Desk) -> None:
+async def test_the_form_has_the_fields_of_each_kind_of_upstream(owner: Admin) -> None:
     name = f"u{secrets.token_hex(4)}"
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
@@ -269,14 +269,14 @@ async def test_what_kinds_of_upstreams_need_can_be_entered(owner: Desk) -> None:
     assert "Deleted." in (await owner.confirm(f"/admin/upstreams/{name}/delete")).text
 
 
-async def test_an_event_shows_what_proves_it(owner: Desk, alice: User) -> None:
+async def test_an_event_shows_its_hash_and_checkpoint(owner: Admin, alice: User) -> None:
     await owner.confirm(f"/admin/users/{alice.id}/disable")
     event = await fetchrow("SELECT id, hash FROM audit_event WHERE user_id = $1 AND event = 'user_disabled'", alice.id)
     assert event is not None
     assert bytes(event["hash"]).hex() in (await owner.get(f"/admin/audit/{event['id']}")).text
 
 
-async def test_the_trail_is_filtered_and_exported(owner: Desk, alice: User) -> None:
+async def test_the_trail_is_filtered_and_exported(owner: Admin, alice: User) -> None:
     await owner.confirm(f"/admin/users/{alice.id}/disable")
     page = await owner.get(f"/admin/audit?user_id={alice.id}&event=user_disabled")
     assert "user disabled" in page.text
@@ -293,13 +293,13 @@ async def test_the_trail_is_filtered_and_exported(owner: Desk, alice: User) -> N
 
 
 @pytest.mark.parametrize("query", ["since=soon", "outcome=nope", "user_id=x"])
-async def test_an_export_that_cannot_be_is_no_empty_file(owner: Desk, query: str) -> None:
+async def test_an_export_that_cannot_be_is_no_empty_file(owner: Admin, query: str) -> None:
     page = await owner.get(f"/admin/audit/export/jsonl?{query}")
     assert page.status == 400
     assert "Nothing was exported" in page.text
 
 
-async def test_a_role_is_given_and_taken(owner: Desk, alice: User) -> None:
+async def test_a_role_is_given_and_taken(owner: Admin, alice: User) -> None:
     answer = await owner.confirm(f"/admin/users/{alice.id}/role", role=Role.SUPPORT)
     assert "The role is given." in answer.text
     (row,) = await fetch("SELECT id, granted_by FROM admin_role WHERE user_id = $1", alice.id)
@@ -308,7 +308,7 @@ async def test_a_role_is_given_and_taken(owner: Desk, alice: User) -> None:
     assert "The role is revoked." in answer.text
 
 
-async def test_settings_are_masked(owner: Desk) -> None:
+async def test_settings_are_masked(owner: Admin) -> None:
     page = await owner.get("/admin/settings")
     assert "IDP_MASTER_KEY" in page.text
     assert "***" in page.text
