@@ -1,6 +1,6 @@
-"""Row 33: who is counted for a request cannot be chosen by whoever sends it, and not knowing it is no way around.
+"""Row 33: a client cannot choose the address by which it is counted, and a missing address is counted too.
 
-How the address is read from the headers is tested beside it, in tests/web/test_address.py.
+How the address is read from the headers is tested in tests/http/test_client_address.py.
 """
 
 import secrets
