@@ -59,7 +59,7 @@ def test_one_form_for_each_address(written: str, normalised: str) -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_address_is_refused_with_a_sentence(text: str) -> None:
+def test_an_invalid_address_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(InvalidEmailError) as refused:
         normalise_email(text)
     assert str(refused.value).endswith(".")

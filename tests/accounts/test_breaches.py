@@ -25,7 +25,7 @@ UseService = Callable[[str | None], None]
 
 @pytest.fixture
 def use_service(monkeypatch: pytest.MonkeyPatch) -> UseService:
-    """Names the service that is asked."""
+    """Set the URL of the service."""
 
     def use(url: str | None) -> None:
         changed = settings().model_copy(update={"breached_passwords_url": url})
@@ -160,7 +160,7 @@ async def test_a_service_that_is_not_there(use_service: UseService, url: str) ->
     assert [line["event"] for line in logs] == ["breach_check_failed"]
 
 
-async def test_without_a_service_nobody_is_asked(use_service: UseService) -> None:
+async def test_without_a_service_there_is_no_request(use_service: UseService) -> None:
     use_service(None)
     with capture_logs() as logs:
         assert not await is_breached("password")

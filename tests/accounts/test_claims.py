@@ -52,7 +52,7 @@ async def test_both_kinds_of_row_say_the_same(make_user: MakeUser) -> None:
     assert claims_of(row, EVERY_CLAIM) == claims_of(read, EVERY_CLAIM)
 
 
-def test_what_is_empty_is_left_out() -> None:
+def test_empty_claims_are_omitted() -> None:
     user = user_row(name="", address="{}", updated_at=datetime(2026, 1, 2, tzinfo=UTC))
     assert claims_of(user, EVERY_CLAIM) == {
         "email": "a@example.com",
@@ -61,7 +61,7 @@ def test_what_is_empty_is_left_out() -> None:
     }
 
 
-def test_only_what_was_asked_for_and_is_a_claim() -> None:
+def test_only_requested_claims_are_returned() -> None:
     user = user_row(name="Alice", password_hash="$argon2id$", profile="https://a.example")
     assert claims_of(user, ["name"]) == {"name": "Alice"}
     assert claims_of(user, ["password_hash", "id", "created_at", "disabled_at", "sub", "nonsense", ""]) == {}

@@ -30,7 +30,7 @@ def links(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return found
 
 
-async def test_mails_of_administrators_are_each_user_s_own(
+async def test_resets_by_administrators_do_not_replace_each_other(
     alice: User, make_user: MakeUser, links: dict[str, str]
 ) -> None:
     users = [alice, *[await make_user() for _ in range(3)]]
@@ -83,7 +83,7 @@ _INSERT = """
         (None, False, None, b"t", "email_proof_link"),
     ],
 )
-async def test_nobody_s_proofs_are_refused(
+async def test_proofs_without_an_owner_are_refused(
     alice: User, flow_id: str | None, of_user: bool, code_hash: bytes | None, token_hash: bytes | None, constraint: str
 ) -> None:
     with pytest.raises(asyncpg.CheckViolationError, match=constraint):

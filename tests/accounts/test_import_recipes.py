@@ -49,7 +49,7 @@ def _recipe(heading: str) -> str:
 
 
 def _run(folder: Path, heading: str, files: dict[str, str], **environment: str) -> bytes:
-    """What the recipe makes of the files."""
+    """Return the output of the recipe for the files."""
     if shutil.which("jq") is None:
         pytest.skip("jq is not installed.")
     for name, text in files.items():
@@ -208,7 +208,7 @@ async def test_from_supabase(own_database: str) -> None:
 # What a record may bring along
 
 
-async def test_what_is_kept_by_csv(domain: str) -> None:
+async def test_csv_keeps_sub_secret_and_identities(domain: str) -> None:
     sub, secret = uuid4(), pyotp.random_base32()
     identities = json.dumps([{"issuer": "https://login.example", "subject": f"s-{sub}"}]).replace('"', '""')
     text = f'email,sub,totp_secret,identities\r\nada@{domain},{sub},{secret.lower()},"{identities}"\r\n'
@@ -223,8 +223,8 @@ async def test_what_is_kept_by_csv(domain: str) -> None:
     assert secret.encode() not in bytes(row["secret"])
 
 
-async def test_what_somebody_else_has_is_refused(domain: str) -> None:
-    """Told with its line; the others are imported. The same file again changes nothing."""
+async def test_a_sub_or_identity_of_another_user_is_refused(domain: str) -> None:
+    """It is reported with its line, and the others are imported. Importing the same file again changes nothing."""
     sub, subject = str(uuid4()), secrets.token_hex(8)
     identity = {"issuer": "https://login.example", "subject": subject}
     first = [{"email": f"ada@{domain}", "sub": sub, "identities": [identity]}]
@@ -262,7 +262,7 @@ async def test_what_somebody_else_has_is_refused(domain: str) -> None:
     ],
     ids=repr,
 )  # fmt: skip
-async def test_what_cannot_be_kept(domain: str, values: dict[str, Any]) -> None:
+async def test_invalid_values_are_refused(domain: str, values: dict[str, Any]) -> None:
     (refusal,) = await _import(_lines([{"email": f"ada@{domain}"} | values]))
     assert re.fullmatch(r"[A-Z].*\.", refusal.reason)
     assert await user_by_email(f"ada@{domain}") is None

@@ -30,7 +30,7 @@ HASH = foreign_hashes()["bcrypt"]
 
 @pytest.fixture
 def domain(db: str) -> str:
-    """A domain that nobody has an address at yet."""
+    """A domain without any addresses yet."""
     return f"{secrets.token_hex(6)}.example.com"
 
 
@@ -84,7 +84,7 @@ async def test_a_verified_address_of_another_spelling_is_not_verified(domain: st
     assert found == [True, False, False]
 
 
-async def test_every_claim_arrives(domain: str) -> None:
+async def test_every_claim_is_imported(domain: str) -> None:
     claims = {
         "name": "Zoë Example", "given_name": "Zoë", "family_name": "Example", "middle_name": "M", "nickname": "zz",
         "preferred_username": "zoe", "profile": "https://example.com/zoe", "picture": "https://example.com/zoe.png",
@@ -100,7 +100,7 @@ async def test_every_claim_arrives(domain: str) -> None:
     assert user.created_at is not None
 
 
-async def test_columns_mean_what_keys_mean(domain: str) -> None:
+async def test_columns_have_the_meaning_of_keys(domain: str) -> None:
     text = (
         "email,email_verified,name,disabled,address,address.country,password_hash\r\n"
         f'one@{domain},TRUE,"Says ""hi"", often",no,"{{""locality"": ""Berlin""}}",DE,{HASH}\r\n'
@@ -162,8 +162,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("values", "reason"), REFUSED, ids=[str(values)[:40] for values, _ in REFUSED])
-async def test_one_refused_line_stops_nobody(domain: str, values: dict[str, Any], reason: str) -> None:
-    """It is told with its line, its address and a sentence, and those around it are imported."""
+async def test_a_refused_line_does_not_stop_the_import(domain: str, values: dict[str, Any], reason: str) -> None:
+    """It is reported with its line, its address and a sentence, and the others are imported."""
     bad = {"email": f"bad@{domain}"} | values
     outcome = await from_json({"email": f"one@{domain}"}, bad, {"email": f"two@{domain}"})
     assert outcome.imported == 2
@@ -247,7 +247,7 @@ async def test_files_that_are_refused(text: str, sentence: str) -> None:
     assert sentence in str(raised.value)
 
 
-async def test_nobody_is_imported_twice(domain: str) -> None:
+async def test_no_user_is_imported_twice(domain: str) -> None:
     lines = [{"email": f"alice@{domain}", "name": "First"}, {"email": f" ALICE@{domain.upper()}", "name": "Second"}]
     outcome = await from_json(*lines)
     assert outcome.counts == (1, 0, 1)
@@ -261,7 +261,7 @@ async def test_a_refused_line_leaves_its_address_to_the_next(domain: str) -> Non
     assert (await from_json({"email": email, "name": 1}, {"email": email})).counts == (1, 0, 1)
 
 
-async def test_who_is_there_already_stays_as_they_are(domain: str) -> None:
+async def test_existing_users_are_unchanged(domain: str) -> None:
     await from_json({"email": f"alice@{domain}", "name": "Alice", "password_hash": HASH})
     before = await known(f"alice@{domain}")
     outcome = await from_json({"email": f"alice@{domain}", "name": "Mallory", "disabled": True})
@@ -280,7 +280,7 @@ async def test_a_dry_run_changes_nothing(domain: str) -> None:
 
 
 async def test_batches_are_kept_one_by_one_each_with_its_event(domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An import that ends in the middle has kept what it told of, and is continued by running it again."""
+    """An interrupted import has kept the reported batches, and is continued by running it again."""
     monkeypatch.setattr(imports, "BATCH_SIZE", 40)
     lines = [json.dumps(person).encode() for person in people(100, domain)]
     records = list(read_json_lines(io.BytesIO(b"\n".join(lines))))
@@ -306,7 +306,7 @@ async def test_an_event_that_cannot_be_recorded_undoes_its_batch(domain: str, mo
 
 
 async def test_every_kind_of_hash(domain: str) -> None:
-    """Several thousand users, from CSV, each of whom could sign in."""
+    """Several thousand users from CSV, all of whom could sign in."""
     file = io.StringIO()
     users = list(people(3000, domain))
     table = csv.DictWriter(file, users[0])

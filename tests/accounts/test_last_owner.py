@@ -72,7 +72,7 @@ async def test_two_owners_who_remove_each_other_at_once(own_database: str, how: 
 
 
 async def test_the_command_line_may_contain_the_last_owner(own_database: str) -> None:
-    """Someone else may be in that account, and the command line can make another owner."""
+    """The account may be compromised, and the command line can make another owner."""
     owner = await _owner("first@example.com")
     await contain_user(owner.id, keep_owner=False)
     assert await fetch(_ENABLED) == []

@@ -71,13 +71,13 @@ async def test_lengths_that_are_accepted(password: str) -> None:
 
 
 async def test_an_old_short_password_still_verifies() -> None:
-    """The shortest length concerns new passwords: nobody is locked out by a rule that came later."""
+    """The minimum length applies to new passwords, so that a later rule does not lock users out."""
     stored = passwords._hasher().hash("old")
     assert await verify_password(stored, "old")
 
 
 async def test_an_old_short_password_can_be_rehashed() -> None:
-    """At a sign-in the person does not choose anew."""
+    """The user does not choose a new password at a sign-in."""
     assert await verify_password(await rehash_password("old"), "old")
 
 
@@ -88,7 +88,7 @@ async def test_an_endless_password_is_wrong_without_being_hashed_whole() -> None
 @pytest.mark.parametrize(
     "stored", ["", "x", "$argon2id$", "$argon2id$v=19$m=8,t=1,p=1$AAAA$", "$2b$12$abc", "\u00e9", "\0"], ids=repr
 )
-async def test_a_malformed_hash_is_nobodys(stored: str) -> None:
+async def test_a_malformed_hash_matches_no_password(stored: str) -> None:
     assert not await verify_password(stored, PASSWORD)
     assert not await verify_password(stored, "")
 
@@ -122,7 +122,7 @@ class TestPool:
         name = await passwords._pool().run(lambda: threading.current_thread().name)
         assert name.startswith("hashing")
 
-    async def test_beyond_threads_and_queue_nobody_waits(self) -> None:
+    async def test_a_full_queue_refuses_at_once(self) -> None:
         pool, go_on = passwords._Pool(threads=1, queue=1), threading.Event()
         under_way = [asyncio.create_task(pool.run(go_on.wait, 10)) for _ in range(2)]
         await asyncio.sleep(0)
@@ -132,7 +132,7 @@ class TestPool:
         assert await asyncio.gather(*under_way) == [True, True]
         assert await pool.run(go_on.wait, 10)
 
-    async def test_whoever_stops_waiting_gives_the_place_back(self) -> None:
+    async def test_a_cancelled_call_frees_its_place_in_the_queue(self) -> None:
         pool, go_on = passwords._Pool(threads=1, queue=1), threading.Event()
         running = asyncio.create_task(pool.run(go_on.wait, 10))
         waiting = asyncio.create_task(pool.run(go_on.wait, 10))
@@ -187,7 +187,7 @@ class TestPool:
         assert await asyncio.gather(*admitted) == [True] * 3
 
     @pytest.mark.fault(45)
-    async def test_who_has_waited_too_long_is_not_hashed(self) -> None:
+    async def test_a_call_that_waited_too_long_is_not_run(self) -> None:
         """Those before may take longer than was foreseen."""
         clock, started, go_on = _Clock(), threading.Event(), threading.Event()
         pool = passwords._Pool(threads=1, queue=100, longest_wait=0.5, now=clock)
@@ -210,7 +210,7 @@ class TestPool:
 
 
 class _Clock:
-    """Stands still until it is moved."""
+    """A clock that moves only when it is told to."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

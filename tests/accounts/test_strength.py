@@ -39,7 +39,7 @@ async def test_strong_passwords_need_no_composition(password: str) -> None:
     "password",
     ["quorlimbo.xanthipe@example.com", "quorlimbo", "Quorlimbo", "obmilrouq", "Xanthipe", "xanthipe1", "Zorgbank"],
 )
-async def test_what_others_know_of_a_person_is_no_password(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_known_data_of_the_user_is_refused(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = idp_settings().model_copy(update={"product_name": "Zorgbank"})
     monkeypatch.setattr(passwords, "settings", lambda: changed)
     assert estimate(password).score >= 2
@@ -79,7 +79,7 @@ def test_the_same_password_on_two_devices_is_as_strong() -> None:
     assert estimate("\uff30\uff41\uff53\uff53\uff57\uff4f\uff52\uff44") == estimate("Password")
 
 
-def test_there_is_a_sentence_for_all_that_can_be_wrong() -> None:
+def test_every_warning_and_suggestion_has_a_sentence() -> None:
     members = {
         name
         for kind in (zxcvbn_rs_py.Warning, zxcvbn_rs_py.Suggestion)
@@ -92,7 +92,7 @@ def test_there_is_a_sentence_for_all_that_can_be_wrong() -> None:
 
 
 def test_a_password_made_to_be_slow_is_not() -> None:
-    """Whatever can stand for two letters doubles the readings of a word; they are counted while the loop stands."""
+    """Each character that can replace two letters doubles the number of readings of a word."""
     hostile = "4@8({[<369&#!1/|0$5+7%2z" * 40
     began = time.process_time()
     estimate(hostile, [hostile, "@".join("abc" * 100)])

@@ -44,7 +44,7 @@ def test_spellings(spell: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
-async def test_everywhere(alice: User, spell: Callable[[str], str]) -> None:
+async def test_every_field_accepts_typed_codes(alice: User, spell: Callable[[str], str]) -> None:
     """In mails, from an app, on paper."""
     sent = await email_proofs.create(email_proofs.Purpose.SIGN_IN, alice.email, lifetime=60, flow_id=str(alice.id))
     app = pyotp.TOTP((await totp.start_setup(alice.id, "test", alice.email)).secret)
@@ -59,13 +59,13 @@ async def test_everywhere(alice: User, spell: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: ascii(text)[:12])
-def test_what_is_no_code(text: str) -> None:
+def test_invalid_codes(text: str) -> None:
     assert len(typed_codes.normalise_code(text)) != 6
 
 
 @given(st.text(max_size=80))
-def test_whatever_is_typed(text: str) -> None:
-    """What is left can be hashed and compared: no surrogates, no marks, digits in ASCII."""
+def test_any_typed_text(text: str) -> None:
+    """The result can be hashed and compared: no surrogates, no marks, digits in ASCII."""
     found = typed_codes.normalise_code(text)
     found.encode()
     assert all(character.isalnum() for character in found)

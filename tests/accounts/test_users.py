@@ -48,7 +48,7 @@ async def stored(user: User) -> User:
 
 
 @pytest.mark.fault(1)
-async def test_what_is_known_of_another_spelling_is_not_known_of_this_one() -> None:
+async def test_a_verification_of_another_spelling_does_not_count() -> None:
     name = ids.uuid7_text()
     plain = await create_user(f" Plain-{name}@Example.com", None, email_verified=True)
     wide = await create_user(f"\uff56ictim-{name}@example.com", None, email_verified=True)
@@ -82,7 +82,7 @@ async def test_an_address_is_taken_in_whatever_spelling(email: str) -> None:
         await create_user(email, PASSWORD)
 
 
-async def test_of_many_at_once_one_gets_the_address() -> None:
+async def test_one_of_several_concurrent_users_gets_the_address() -> None:
     email = f"{ids.random_token()[:8]}@example.com"
     results = await asyncio.gather(*(create_user(email, None) for _ in range(20)), return_exceptions=True)
     assert sum(isinstance(result, User) for result in results) == 1
@@ -110,7 +110,7 @@ async def test_a_new_password_replaces_the_old_one_and_ends_sessions(make_user: 
     assert await events_of(user) == ["user_created", "password_changed"]
 
 
-async def test_no_password_for_nobody() -> None:
+async def test_no_password_for_an_unknown_user() -> None:
     assert not await users.set_password(ids.uuid7(), PASSWORD, nobody_is_signed_in)
 
 

@@ -46,7 +46,7 @@ async def test_01_only_the_verifier_redeems_the_code(
 
 
 async def test_01_the_challenge_is_not_a_verifier(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """Whoever saw the authorization request knows the challenge; it is the verifier of a `plain` one."""
+    """Anyone who saw the authorization request knows the challenge, which would be the verifier with `plain`."""
     client = await make_client()
     challenge = client.parameters()["code_challenge"]
     code = await client.sign_in(browser, alice.email)

@@ -50,7 +50,7 @@ async def test_02_a_request_without_challenge_is_refused(
 
 @pytest.mark.parametrize("changes", WEAK.values(), ids=WEAK)
 async def test_02_only_s256_is_known(changes: dict[str, str | None], make_client: MakeClient, browser: Browser) -> None:
-    """Also from a client that may do without PKCE: what it sends must be right."""
+    """Also for a client that need not use PKCE: a challenge that it sends must be valid."""
     assert await refusal(make_client, browser, changes, require_pkce=False) == "invalid_request"
 
 
@@ -60,7 +60,7 @@ async def test_02_a_public_client_cannot_opt_out(db: str) -> None:
 
 
 async def test_02_a_verifier_without_a_stored_challenge(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """The client used PKCE; an attacker took the challenge out on the way. The verifier gives it away."""
+    """The client used PKCE, and an attacker removed the challenge from the request. The verifier reveals it."""
     client = await make_client(require_pkce=False)
     code = await client.sign_in(browser, alice.email, code_challenge=None, code_challenge_method=None)
     response = await client.redeem(code)

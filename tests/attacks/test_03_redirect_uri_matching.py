@@ -17,7 +17,7 @@ WITH_QUERY = "https://app.example.com/callback?tenant=1"
 
 
 async def assert_refused(client: RelyingParty, uri: str | None, **changes: str | None) -> None:
-    """Neither the answer nor the error goes there, by GET or by POST, whoever is signed in."""
+    """Check that neither the response nor the error is sent there, by GET or by POST, with or without a session."""
     parameters = client.parameters(redirect_uri=uri, **changes)
     assert_refused_here(await client.http.get(f"{client.issuer}/authorize", params=parameters))
     assert_refused_here(await client.http.post(f"{client.issuer}/authorize", data=parameters))
@@ -47,7 +47,7 @@ async def test_03_a_query_added_changed_or_removed(make_client: MakeClient) -> N
 
 
 async def test_03_nothing_is_learned_on_first_use(make_client: MakeClient) -> None:
-    """Neither a client without redirect URIs nor one with several takes what the request brings, or leaves out."""
+    """Neither a client without redirect URIs nor one with several accepts an unregistered URI, or none."""
     machine = await make_client(redirect_uris=[], grant_types=["client_credentials"])
     for _ in range(2):
         await assert_refused(machine, REDIRECT_URI)
@@ -165,10 +165,10 @@ async def test_03_a_registered_query_survives(make_client: MakeClient, browser: 
     assert answer.parameters["tenant"] == "1"
 
 
-async def test_03_a_redirect_uri_given_up_while_somebody_signs_in(
+async def test_03_a_redirect_uri_removed_during_a_sign_in(
     make_client: MakeClient, browser: Browser, alice: User
 ) -> None:
-    """The request was checked when it came. Whoever waits at the sign-in page is sent nowhere all the same."""
+    """The request was valid when it came. The user who waits at the sign-in page is not redirected anyway."""
     client = await make_client(skip_consent=True)
     page = await client.authorize(browser)
     assert isinstance(page, Page)

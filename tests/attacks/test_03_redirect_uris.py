@@ -235,7 +235,7 @@ def test_03_honest_uris_are_registered(uri: str, application_type: str) -> None:
 
 
 def test_03_a_wildcard_is_refused_by_its_name() -> None:
-    """Whoever tries one is told so, and does not go on guessing."""
+    """The message names the wildcard, so that operators do not try others."""
     for uri in ("https://*.example.com/callback", "https://app.example.com/*", "com.example.app:/*"):
         with pytest.raises(InvalidURIError, match="wildcard"):
             check_redirect_uri(uri, "native")

@@ -37,7 +37,7 @@ async def test_04_the_registered_address_is_accepted(make_client: MakeClient, br
 
 
 async def test_04_lookalikes_after_log_out(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """Refused with every proof of who asks, by GET and POST; and nobody is signed out on the way."""
+    """Refused with every combination of hint and client, by GET and POST; and the user is not signed out."""
     client = await make_client(post_logout_redirect_uris=[GOODBYE])
     hint = (await client.tokens(browser, alice.email))["id_token"]
     for uri in (*lookalikes(GOODBYE), REDIRECT_URI, browser.issuer):
@@ -53,7 +53,7 @@ async def test_04_lookalikes_after_log_out(make_client: MakeClient, browser: Bro
 async def test_04_lookalikes_in_the_answer_to_the_question(
     make_client: MakeClient, browser: Browser, alice: User
 ) -> None:
-    """What the page sends back is held against the registration again."""
+    """The submitted values are compared with the registration again."""
     client = await make_client(post_logout_redirect_uris=[GOODBYE])
     await client.sign_in(browser, alice.email)
     page = await browser.get("/logout", client_id=client.client_id, post_logout_redirect_uri=GOODBYE)
@@ -67,8 +67,8 @@ async def test_04_lookalikes_in_the_answer_to_the_question(
     assert_refused_here(answer.response)
 
 
-async def test_04_who_asks_must_be_known(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """An address alone, another client's, or one with the hint of another client leads nowhere."""
+async def test_04_the_client_must_be_known(make_client: MakeClient, browser: Browser, alice: User) -> None:
+    """A URI alone, another client's, or one with the hint of another client is refused."""
     client = await make_client(post_logout_redirect_uris=[GOODBYE])
     other = await make_client(post_logout_redirect_uris=["https://other.example.com/bye"])
     hint = (await other.tokens(browser, alice.email))["id_token"]

@@ -97,7 +97,7 @@ NATIVE = [
 @pytest.mark.fault(29)
 @pytest.mark.parametrize("uri", NATIVE)
 def test_05_private_use_schemes_are_for_native_clients(uri: str) -> None:
-    """RFC 8252 section 7.1 wants a domain name reversed; what apps have is a word of their own as often."""
+    """RFC 8252 section 7.1 recommends a reversed domain name; many apps have a single word."""
     check_redirect_uri(uri, "native")
     if not uri.startswith("http:"):
         with pytest.raises(InvalidURIError):
@@ -148,15 +148,15 @@ def test_05_private_use_uris_that_are_refused(uri: str) -> None:
     ],
 )
 @pytest.mark.parametrize("base", ["https://app.example.com/callback", "com.example.app:/callback"])
-def test_05_no_redirect_uri_brings_a_response_of_its_own(base: str, query: str) -> None:
-    """Row 9 asks for it: the client would read the wrong one of two."""
+def test_05_no_redirect_uri_contains_response_parameters(base: str, query: str) -> None:
+    """Row 9: the client could read the wrong one of two values."""
     with pytest.raises(InvalidURIError):
         check_redirect_uri(f"{base}?{query}", "native")
     check_redirect_uri(f"{base}?barcode=x&my_state=y", "native")
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=0x17F), max_size=40), st.sampled_from(["web", "native"]))
-def test_05_whatever_is_accepted_is_one_of_three_kinds(uri: str, application_type: str) -> None:
+def test_05_every_accepted_uri_is_of_three_kinds(uri: str, application_type: str) -> None:
     try:
         check_redirect_uri(uri, application_type)
     except InvalidURIError:

@@ -46,7 +46,7 @@ def policy(page: Page) -> dict[str, str]:
 
 
 async def test_05_forms_end_at_us_or_at_the_client(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """Whatever got into a page, its forms go nowhere else, and nothing in it runs."""
+    """Forms of a page can only be sent to us or the client, and injected scripts do not run."""
     client = await make_client(post_logout_redirect_uris=["https://portal.example.com/bye"])
     pages = [await browser.get("/authorize"), await client.authorize(browser)]
     assert isinstance(pages[1], Page)
@@ -75,7 +75,7 @@ async def test_05_forms_end_at_us_or_at_the_client(make_client: MakeClient, brow
 
 
 async def test_05_form_post_runs_one_script_of_ours(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """Its nonce is new each time, and its one form goes to the client."""
+    """Its nonce is new each time, and its only form is sent to the client."""
     client = await make_client()
     await client.sign_in(browser, alice.email)
     nonces = set()

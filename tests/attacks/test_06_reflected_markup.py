@@ -66,7 +66,7 @@ class Victim:
         await self.page.goto(f"{self.issuer}{path}" + (f"?{urlencode(parameters)}" if parameters else ""))
 
     async def assert_unharmed(self, *visible: str) -> None:
-        """Nothing ran, nothing could, and the hostile text stands on the page as text."""
+        """Check that no script ran or could run, and that the hostile text is shown as text."""
         await self.page.wait_for_load_state("load")
         assert await self.page.evaluate(TRACES) == []
         text = await self.page.inner_text("body")
@@ -95,7 +95,7 @@ async def victim(request: pytest.FixtureRequest, chromium: Chromium, server: Ser
 
 @pytest.fixture
 async def hostile_client(make_client: MakeClient) -> RelyingParty:
-    """A client whose every word is hostile, as far as registration allows."""
+    """A client with hostile text in every field, if registration allows it."""
     resource = f"https://api.example.com/{secrets.token_hex(4)}/'onfocus='alert(1)"
     await register_resource_server(resource, NAME)
     client = await make_client(
@@ -157,7 +157,7 @@ async def test_06_from_the_sign_in_to_the_answer(
 
 
 async def test_06_the_form_post_page_itself(victim: Victim, hostile_client: RelyingParty) -> None:
-    """Looked at without its script, which would leave at once; then left by it, with the state untouched."""
+    """First without its script, which would leave the page at once; then with it, and the state is unchanged."""
     parameters = hostile_client.parameters(state=MARKUP, response_mode="form_post", response_type="token")
     response = await victim.page.request.get(f"{victim.issuer}/authorize", params=parameters)
     html = (await response.text()).replace("document.forms[0].submit();", "")

@@ -61,7 +61,7 @@ async def test_07_parameters_on_the_way_in_and_out(location: str, browser: Brows
 
 @pytest.mark.parametrize("location", LOCATIONS, ids=ascii)
 async def test_07_during_an_authorization(location: str, client: RelyingParty, browser: Browser, alice: User) -> None:
-    """Sign-in, cancelling, consent and the way back: each goes on as the server noted, not as the browser says."""
+    """Sign-in, cancelling, consent and the return: each continues to the path stored on the server."""
     issuer, http = browser.issuer, browser.client
     extra = {name: value for name, value in everywhere(location).items() if name != "action"}
     if "\0" in location:
@@ -90,7 +90,7 @@ async def test_07_during_an_authorization(location: str, client: RelyingParty, b
 
 @pytest.mark.parametrize("suffix", ["", "/", "/..", "/%2e%2e", "/login", "?x"])
 async def test_07_paths_that_read_as_hosts(suffix: str, server: Server, http: httpx.AsyncClient) -> None:
-    """No tidying up of slashes, dots or cases sends the browser to what the path names."""
+    """Normalising slashes, dots or case never turns a path into a host."""
     for location in LOCATIONS:
         quoted = f"{location}{suffix}".translate({9: "%09", 10: "%0a", 13: "%0d", 0: "%00", 32: "%20"})
         for prefix in (
@@ -114,7 +114,7 @@ async def test_07_the_page_that_refuses_leads_home(server: Server, http: httpx.A
 
 
 @pytest.mark.parametrize("value", [*LOCATIONS, *SCHEMES, "http:evil.example"], ids=ascii)
-def test_07_what_pages_take_for_a_link(value: str) -> None:
+def test_07_links_of_pages(value: str) -> None:
     """The filter that every link of a page passes lets through a path that stays, or a URL that names its host."""
     shown = web_url(value)
     if shown is not None:

@@ -54,9 +54,7 @@ FAULTS: dict[str, dict[str, str | None]] = {
 
 
 @pytest.mark.parametrize("unvalidated", UNVALIDATED.values(), ids=UNVALIDATED)
-async def test_08_nobody_is_sent_to_an_unvalidated_uri(
-    unvalidated: dict[str, str | None], client: RelyingParty
-) -> None:
+async def test_08_no_redirect_to_an_unvalidated_uri(unvalidated: dict[str, str | None], client: RelyingParty) -> None:
     for fault in FAULTS.values():
         parameters = client.parameters(**(fault | unvalidated))
         assert_refused_here(await client.http.get(f"{client.issuer}/authorize", params=parameters))
@@ -124,7 +122,7 @@ async def until_disabled(client: RelyingParty) -> None:
 
 
 async def test_08_a_disabled_client(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """Neither new requests nor those that wait lead to it: not on, not back by cancelling, not from its consent."""
+    """Neither new nor pending requests redirect to it: not after the sign-in, the cancellation or the consent."""
     client = await make_client()
     at_consent = await client.authorize(browser, prompt="consent")
     assert isinstance(at_consent, Page)

@@ -46,7 +46,7 @@ TIMES = limits.PASSWORDS.free
 async def test_10_only_the_code_flow_exists(
     response_type: str, client: RelyingParty, browser: Browser, alice: User
 ) -> None:
-    """The control: no such request gets as far as waiting, whoever is signed in."""
+    """The control: no such request is stored, with or without a session."""
     await client.sign_in(browser, alice.email)
     for mode in (None, "query", "fragment", "form_post"):
         answer = await client.authorize(browser, response_type=response_type, response_mode=mode)
@@ -58,7 +58,7 @@ async def test_10_only_the_code_flow_exists(
             assert "".join(told["error"]) in ("unsupported_response_type", "invalid_request")
 
 
-async def test_10_every_step_ignores_what_the_browser_adds(
+async def test_10_every_step_ignores_parameters_of_the_browser(
     make_client: MakeClient, browser: Browser, alice: User
 ) -> None:
     """Sign-in, consent and the answer, by GET and POST, with a tampered copy of the request at each step."""
@@ -123,7 +123,7 @@ async def test_10_back_and_reload_after_the_answer(client: RelyingParty, browser
 
 
 async def test_10_back_to_the_login_page_after_signing_in(client: RelyingParty, browser: Browser, alice: User) -> None:
-    """The flow ended with its session; the request still waits for consent and can be gone on with."""
+    """The flow ended with its session; the request still waits for consent and can continue."""
     login = await client.authorize(browser)
     assert isinstance(login, Page)
     cookies = dict(browser.cookies)
@@ -140,7 +140,7 @@ async def test_10_back_to_the_login_page_after_signing_in(client: RelyingParty, 
 async def test_10_another_browser_cannot_go_on(
     client: RelyingParty, browser: Browser, alice: User, make_user: MakeUser
 ) -> None:
-    """Neither with the URLs alone, nor signed in, nor with the cookies of a request of its own under their names."""
+    """Neither with the URLs alone, nor with a session, nor with the cookies of its own request under their names."""
     first = await client.authorize(browser)
     assert isinstance(first, Page)
     consent = await browser.sign_in(first, alice.email, PASSWORD)

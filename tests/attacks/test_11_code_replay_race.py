@@ -18,7 +18,7 @@ from tests.support.server import Server
 
 
 def outcomes(responses: list[httpx.Response]) -> tuple[list[dict[str, Any]], set[tuple[int, str]]]:
-    """The tokens of the successes, and what the others were told."""
+    """Return the tokens of the successes, and the errors of the others."""
     successes = [response.json() for response in responses if response.status_code == 200]
     refusals = {
         (response.status_code, response.json()["error"]) for response in responses if response.status_code != 200
@@ -56,7 +56,9 @@ async def test_11_a_hundred_at_once(
     alice: User,
     start_server: Callable[..., Server],
 ) -> None:
-    """At two replicas: one success, 99 refusals, and the success is worth nothing afterwards; the audit says why."""
+    """At two replicas: one success, 99 refusals, and the tokens of the success are revoked; the audit trail has the
+    reason.
+    """
     replica = start_server(IDP_ISSUER=browser.issuer)
     client = await make_client(**metadata)
     elsewhere = dataclasses.replace(client, issuer=replica.url)
@@ -99,7 +101,7 @@ async def test_11_a_second_use_revokes_the_first(
     assert len(await reasons(client)) == 1
 
 
-async def test_11_what_another_sign_in_gave_stays(client: RelyingParty, browser: Browser, alice: User) -> None:
+async def test_11_tokens_of_another_sign_in_stay(client: RelyingParty, browser: Browser, alice: User) -> None:
     code = await client.sign_in(browser, alice.email)
     first = (await client.redeem(code)).json()
     second = await client.tokens(browser, alice.email)
@@ -111,7 +113,7 @@ async def test_11_what_another_sign_in_gave_stays(client: RelyingParty, browser:
 async def test_11_the_wrong_request_does_not_burn_the_code(
     make_client: MakeClient, client: RelyingParty, browser: Browser, alice: User
 ) -> None:
-    """Not the client, not the redirect URI, not the verifier, nor a secret that is wrong."""
+    """A wrong client, redirect URI, verifier or secret does not consume it."""
     code = await client.sign_in(browser, alice.email)
     for other in (await make_client(), await make_client(token_endpoint_auth_method="none")):
         other.verifier = client.verifier
@@ -132,7 +134,7 @@ async def test_11_the_wrong_request_does_not_burn_the_code(
 async def test_11_another_client_cannot_revoke_with_a_used_code(
     make_client: MakeClient, client: RelyingParty, browser: Browser, alice: User
 ) -> None:
-    """A used code found in a log is worth nothing to whoever is not its client."""
+    """A used code from a log is useless to another client."""
     code = await client.sign_in(browser, alice.email)
     tokens = (await client.redeem(code)).json()
     other = await make_client()

@@ -34,7 +34,7 @@ async def test_13_replayed_after_a_restart(
 async def test_13_the_successor_counts_after_a_restart(
     start_server: Callable[..., Server], make_client: MakeClient, alice: User
 ) -> None:
-    """Nobody is signed out because we are."""
+    """A restart of the server signs no one out."""
     server = await asyncio.to_thread(start_server)
     client = await make_client(at=server)
     async with open_browser(server.issuer) as browser:

@@ -58,7 +58,7 @@ async def test_14_a_disabled_user(browser: Browser, make_client: MakeClient, ali
 
 
 async def test_14_a_user_disabled_behind_our_back(browser: Browser, make_client: MakeClient, alice: User) -> None:
-    """Whoever sets the column by SQL has disabled them as well: every predicate looks at it."""
+    """A user who is disabled by SQL is disabled everywhere: every predicate checks the column."""
     client = await make_client(scope="openid offline_access")
     tokens = await client.tokens(browser, alice.email)
     used, current = tokens["refresh_token"], (await client.refresh(tokens["refresh_token"])).json()["refresh_token"]
@@ -81,7 +81,7 @@ async def test_14_a_user_disabled_behind_our_back(browser: Browser, make_client:
 
 
 async def test_14_a_disabled_client(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """Nor does it get anything by what it asked for before: nobody is sent to it any more."""
+    """Pending requests do not help it either: no user is redirected to it any more."""
     tokens = await client.tokens(browser, alice.email)
     code = await client.sign_in(browser, alice.email)
     waiting = await client.authorize(browser, prompt="consent")
@@ -103,7 +103,7 @@ async def test_14_a_disabled_client(browser: Browser, client: RelyingParty, alic
     assert (page.status, page.error) == (400, "invalid_client")
 
 
-async def test_14_what_a_resource_server_learns(browser: Browser, make_client: MakeClient, alice: User) -> None:
+async def test_14_introspection_of_a_disabled_client(browser: Browser, make_client: MakeClient, alice: User) -> None:
     """Of the tokens of a client, one with a user and one without, once it is disabled."""
     api = await make_client(**MACHINE)
     identifier = f"https://{api.client_id}.example.com"

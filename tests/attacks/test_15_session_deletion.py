@@ -29,10 +29,10 @@ async def _page(browser: Browser, path: str) -> Page:
 
 
 @pytest.mark.parametrize("statement", [END, DELETE], ids=["ended", "deleted"])
-async def test_15_every_page_that_looks_at_the_session(
+async def test_15_every_page_that_reads_the_session(
     browser: Browser, client: RelyingParty, alice: User, statement: str
 ) -> None:
-    """Each is asked right before and right after, by the same connection."""
+    """Each is requested right before and right after, on the same connection."""
     await client.sign_in(browser, alice.email)
     consent = await client.authorize(browser, prompt="consent")
     assert isinstance(consent, Page)
@@ -62,7 +62,9 @@ async def test_15_every_page_that_looks_at_the_session(
 
 
 @pytest.mark.parametrize("statement", [END, DELETE], ids=["ended", "deleted"])
-async def test_15_all_that_it_gave(browser: Browser, client: RelyingParty, alice: User, statement: str) -> None:
+async def test_15_everything_issued_in_the_session(
+    browser: Browser, client: RelyingParty, alice: User, statement: str
+) -> None:
     tokens = await client.tokens(browser, alice.email)
     code = await client.sign_in(browser, alice.email)
     await execute(statement, alice.id)
@@ -73,9 +75,7 @@ async def test_15_all_that_it_gave(browser: Browser, client: RelyingParty, alice
         assert await client.introspect(tokens[name]) == {"active": False}
 
 
-async def test_15_signing_out_ends_the_cookie_that_somebody_copied(
-    browser: Browser, client: RelyingParty, alice: User
-) -> None:
+async def test_15_signing_out_ends_a_copied_cookie(browser: Browser, client: RelyingParty, alice: User) -> None:
     tokens = await client.tokens(browser, alice.email)
     stolen = dict(browser.cookies)
     await browser.get("/logout", id_token_hint=tokens["id_token"])
@@ -89,7 +89,7 @@ async def test_15_signing_out_ends_the_cookie_that_somebody_copied(
 async def test_15_a_stale_cookie_does_not_bring_the_session_back(
     browser: Browser, client: RelyingParty, alice: User
 ) -> None:
-    """Signing in over it begins a new session, and the copy of the old cookie stays useless."""
+    """A sign-in replaces it with a new session, and the copy of the old cookie stays useless."""
     tokens = await client.tokens(browser, alice.email)
     stolen = dict(browser.cookies)
     await execute(END, alice.id)
@@ -108,7 +108,7 @@ async def test_15_a_stale_cookie_does_not_bring_the_session_back(
 async def test_15_ended_for_every_worker(
     start_server: Callable[..., Server], make_client: MakeClient, alice: User
 ) -> None:
-    """No worker keeps sessions in memory: each connection may reach another one."""
+    """Workers do not keep sessions in memory: each connection may reach another worker."""
     client = await make_client()
     server = await asyncio.to_thread(start_server, IDP_WORKERS="2")
     client.issuer = server.issuer

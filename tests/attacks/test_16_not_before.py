@@ -26,7 +26,7 @@ EMAIL = "alice@example.com"
 
 
 class Place:
-    """A server of its own with one client, since what is refused for all would be refused for every test."""
+    """A separate server with one client, because a time for all clients would affect other tests."""
 
     def __init__(self, server: Server, party: RelyingParty) -> None:
         self.server, self.party = server, party
@@ -40,7 +40,7 @@ class Place:
             return await self.party.sign_in(browser, EMAIL)
 
     async def counts(self, tokens: dict[str, Any]) -> dict[str, bool]:
-        """Which validators accept what was issued; the refresh token is only looked at."""
+        """Return the validators that accept the tokens; the refresh token is not used up."""
         return {
             "userinfo": (await self.party.userinfo(tokens["access_token"])).is_success,
             "introspection": (await self.party.introspect(tokens["access_token"]))["active"],

@@ -83,7 +83,7 @@ async def test_17_a_grant_that_is_not_registered(make_client: MakeClient, browse
 
 
 async def test_17_at_the_authorization(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """What the client may not have is dropped: from the question, the consent, the tokens and userinfo."""
+    """Scopes that the client may not have are dropped from the consent page, the consent, the tokens and userinfo."""
     client = await make_client(scope="openid email")
     page = await client.authorize(browser, scope="openid email profile admin offline_access <b>")
     assert isinstance(page, Page)
@@ -138,7 +138,7 @@ async def test_17_refreshing_beyond_the_grant(
 
 
 async def test_17_refreshing_to_less(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """A narrowed access token opens less; the grant itself stays as it was, and grows no more than that."""
+    """A narrowed access token allows less; the grant stays as it was."""
     client = await make_client(scope="openid email profile")
     tokens = await client.tokens(browser, alice.email)
     narrow = (await client.refresh(tokens["refresh_token"], scope="openid")).json()

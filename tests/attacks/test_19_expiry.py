@@ -80,7 +80,7 @@ async def test_19_refresh_token_in_its_grace_time(client: RelyingParty, browser:
 async def test_19_refresh_token_by_its_own_words(
     seconds: int, client: RelyingParty, browser: Browser, alice: User
 ) -> None:
-    """Its JWT says when it ends; the row says otherwise. The last case is the control."""
+    """Its JWT and its row have different expiries. The last case is the control."""
     token = (await client.tokens(browser, alice.email))["refresh_token"]
     claims = claims_of(token) | {"exp": int(datetime.now(UTC).timestamp()) + seconds}
     other = jose.sign_symmetric(vault.derive("refresh-token"), REFRESH_TOKEN_TYPE, claims)
@@ -132,7 +132,7 @@ async def assert_signed_out(client: RelyingParty, browser: Browser) -> None:
 
 
 async def test_19_session(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """Its absolute end; and with it the end of what it gave, but for offline access."""
+    """Its absolute end, after which its tokens are refused too, except with offline access."""
     client = await make_client(scope="openid offline_access")
     tokens = await client.tokens(browser, alice.email, scope="openid")
     offline = await client.tokens(browser, alice.email, scope="openid offline_access")
@@ -159,7 +159,7 @@ async def test_19_session_unused_for_too_long(client: RelyingParty, browser: Bro
 
 
 async def test_19_session_during_consent(client: RelyingParty, browser: Browser, alice: User) -> None:
-    """A yes given after the end of the session counts for nothing: the person is asked to sign in."""
+    """Consent after the end of the session has no effect: the user is asked to sign in."""
     page = await client.authorize(browser)
     assert isinstance(page, Page)
     consent = await browser.sign_in(page, alice.email, PASSWORD)
@@ -232,7 +232,7 @@ async def test_19_request_that_expires_during_the_sign_in(client: RelyingParty, 
 
 
 async def test_19_an_expired_id_token_is_still_a_hint(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """OpenID Connect Core section 3.1.2.1, RP-Initiated Logout section 2: it says who is meant, and proves nothing."""
+    """OpenID Connect Core section 3.1.2.1, RP-Initiated Logout section 2: it names the user, and proves nothing."""
     client = await make_client(post_logout_redirect_uris=["https://app.example.com/bye"])
     claims = claims_of((await client.tokens(browser, alice.email))["id_token"])
     old = claims | {"iat": claims["iat"] - 10**7, "exp": claims["exp"] - 10**7}

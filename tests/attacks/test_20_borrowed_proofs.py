@@ -55,7 +55,7 @@ async def _nothing_happened(browser: Browser, answer: Page, user: User) -> None:
 async def test_20_a_code_counts_in_its_own_browser(
     server: Server, alice: User, make_user: MakeUser, mailbox: Mailbox, way: str
 ) -> None:
-    """Somebody who asked for the same address, or for another one, cannot use it."""
+    """A browser that requested a code for the same address, or for another one, cannot use it."""
     ask, more = WAYS[way]
     email = alice.email if way != "registration" else f"{secrets.token_hex(6)}@example.com"
     async with open_browser(server.issuer) as owner, open_browser(server.issuer) as thief:
@@ -75,7 +75,7 @@ async def test_20_a_code_counts_in_its_own_browser(
 async def test_20_a_proof_has_one_purpose(
     browser: Browser, alice: User, mailbox: Mailbox, asked: str, used: str
 ) -> None:
-    """A code to sign in is none to choose a password with, and so on: in one browser, in one flow."""
+    """A code for signing in cannot set a password, and so on: in one browser, in one flow."""
     if asked == used:
         return
     email = alice.email if asked != "registration" else f"{secrets.token_hex(6)}@example.com"
@@ -97,7 +97,7 @@ def _token(letter: Letter) -> str:
 
 
 async def test_20_a_link_to_sign_in_counts_in_its_own_browser(server: Server, alice: User, mailbox: Mailbox) -> None:
-    """Else whoever is sent the link of another's sign-in would confirm it."""
+    """Otherwise a user who is sent the link of another sign-in would confirm it."""
     async with open_browser(server.issuer) as owner, open_browser(server.issuer) as thief:
         await _code(owner, alice.email)
         letter = await mailbox.next(alice.email)
@@ -111,7 +111,7 @@ async def test_20_a_link_to_sign_in_counts_in_its_own_browser(server: Server, al
 async def test_20_a_new_address_is_for_the_session_that_asked(
     server: Server, alice: User, make_user: MakeUser, mailbox: Mailbox
 ) -> None:
-    """Bob cannot make Alice's proof of a new address his own, nor can another session of hers."""
+    """Bob cannot use Alice's proof of a new address, nor can another session of hers."""
     bob, new = await make_user(), f"{secrets.token_hex(6)}@example.com"
     async with open_browser(server.issuer) as hers, open_browser(server.issuer) as other:
         await hers.sign_in(as_page(await hers.get("/login")), alice.email, PASSWORD)

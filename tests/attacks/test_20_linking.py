@@ -24,7 +24,7 @@ async def victim(make_user: MakeUser) -> User:
 
 
 async def _nothing(browser: Browser, victim: User) -> None:
-    """Nobody is signed in as the victim, and nothing was joined to their account."""
+    """Check that no one is signed in as the victim, and that nothing was linked to their account."""
     assert not browser.signed_in or victim.email not in as_page(await browser.get("/account")).text
     assert await fetch("SELECT 1 FROM identity WHERE user_id = $1", victim.id) == []
     assert await fetch("SELECT 1 FROM session WHERE user_id = $1", victim.id) == []
@@ -35,7 +35,7 @@ async def _nothing(browser: Browser, victim: User) -> None:
 async def test_20_the_victims_address_at_a_provider(
     browser: Browser, provider: OpenIDProvider, add: Add, victim: User, trusted: bool, verified: object
 ) -> None:
-    """Whatever the provider says of it."""
+    """Whatever the provider claims about it."""
     upstream = await add(issuer=provider.issuer, trust_email=trusted)
     provider.person.email, provider.person.email_verified = victim.email, verified
     await sign_in(browser, upstream)
@@ -63,7 +63,7 @@ async def test_20_spellings_of_it(
 async def test_20_the_same_subject_at_another_provider(
     browser: Browser, provider: OpenIDProvider, add: Add, mailbox: Mailbox
 ) -> None:
-    """It is another person. Nor does it help to be configured twice, or at a path beside."""
+    """It is another user, also if the provider is configured twice, or at another path."""
     first = await add(issuer=provider.issuer, trust_email=True)
     await sign_in(browser, first)
     row = await fetchrow("SELECT user_id FROM identity WHERE subject = $1", provider.person.sub)
@@ -79,10 +79,10 @@ async def test_20_the_same_subject_at_another_provider(
     assert len({found["user_id"] for found in rows}) == len(rows) == 2
 
 
-async def test_20_a_number_that_somebody_else_has_at_github(
+async def test_20_a_github_id_of_another_user(
     browser: Browser, github: GitHub, provider: OpenIDProvider, add: Add
 ) -> None:
-    """A subject counts with its issuer, and a login name, which can be taken over, does not count at all."""
+    """A subject is valid only with its issuer, and a login name, which can be taken over, identifies no one."""
     upstream = await add(kind="github", issuer=github.url)
     await sign_in(browser, upstream)
     (first,) = await fetch("SELECT user_id FROM identity WHERE issuer = $1", github.url)
@@ -104,7 +104,7 @@ async def test_20_a_number_that_somebody_else_has_at_github(
 async def test_20_a_proof_of_another_address(
     browser: Browser, provider: OpenIDProvider, add: Add, victim: User, mailbox: Mailbox
 ) -> None:
-    """The attacker proves an address of their own, and names the victim's beside it."""
+    """The attacker proves their own address, and names the victim's in addition."""
     upstream = await add(issuer=provider.issuer)
     own = f"{secrets.token_hex(6)}@example.com"
     page = as_page(await sign_in(browser, upstream))
@@ -140,10 +140,8 @@ async def test_20_an_identity_that_waits_is_for_its_own_sign_in(
     assert await fetch("SELECT 1 FROM identity WHERE user_id = $1", victim.id) == []
 
 
-async def test_20_another_tab_of_the_attackers_own(
-    browser: Browser, provider: OpenIDProvider, add: Add, victim: User
-) -> None:
-    """A way back that was begun for one sign-in is none for another of the same browser."""
+async def test_20_a_callback_in_another_tab(browser: Browser, provider: OpenIDProvider, add: Add, victim: User) -> None:
+    """A callback of one sign-in is not accepted in another sign-in of the same browser."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     first, second = as_page(await browser.get("/login")), as_page(await browser.get("/account/apps"))
     location = await leave(browser, first, upstream)

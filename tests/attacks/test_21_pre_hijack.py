@@ -80,8 +80,8 @@ async def test_21_an_address_that_the_attacker_claims_for_their_own_account(
     assert await _can_sign_in(server, victim, OWNERS)
 
 
-async def test_21_a_reset_throws_out_whoever_is_in(server: Server, alice: User, mailbox: Mailbox) -> None:
-    """The owner of the address has the last word: with a new password all that others hold ends."""
+async def test_21_a_reset_ends_all_other_sessions(server: Server, alice: User, mailbox: Mailbox) -> None:
+    """The owner of the address wins: with a new password all other sessions end."""
     async with open_browser(server.issuer) as attacker, open_browser(server.issuer) as owner:
         await attacker.sign_in(as_page(await attacker.get("/login")), alice.email, PASSWORD)
         assert attacker.signed_in

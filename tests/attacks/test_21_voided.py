@@ -27,7 +27,7 @@ async def _vouched_for(browser: Browser, provider: OpenIDProvider, add: Add, mai
 
 
 async def _by_mail(browser: Browser, provider: OpenIDProvider, add: Add, mailbox: Mailbox, email: str) -> None:
-    """From a provider whose word does not count: the owner then shows that they read the address."""
+    """Sign in with an untrusted provider; the owner then proves by mail that they read the address."""
     page = as_page(await sign_in(browser, await add(issuer=provider.issuer)))
     page = as_page(await browser.submit(page, "upstream-send", username=email))
     await browser.submit(page, "code-submit", code=(await mailbox.next(email)).code)
@@ -93,7 +93,7 @@ async def test_21_an_identity_of_the_attackers_own_is_not_inherited(
 async def test_21_a_verified_account_is_never_voided(
     browser: Browser, provider: OpenIDProvider, add: Add, alice: User, mailbox: Mailbox
 ) -> None:
-    """That would be a way to take accounts away."""
+    """Otherwise accounts could be taken away from their owners."""
     await execute("UPDATE users SET email_verified = true WHERE id = $1", alice.id)
     await _vouched_for(browser, provider, add, mailbox, alice.email)
     row = await fetchrow("SELECT email, disabled_at, password_hash FROM users WHERE id = $1", alice.id)

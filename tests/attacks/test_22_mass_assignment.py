@@ -35,7 +35,7 @@ SPELLINGS = {"plain": "{}", "dotted": "user.{}", "brackets": "user[{}]"}
 
 
 class Person(NamedTuple):
-    """Who sends what: ``extra`` goes along with every form."""
+    """The sender of the forms: ``extra`` is added to every form."""
 
     browser: Browser
     user: User
@@ -83,7 +83,7 @@ async def _row(user_id: UUID) -> dict[str, Any]:
 
 
 async def _everybody_else(*but: str) -> str:
-    """Stands for the rows of all but these addresses."""
+    """Return a fingerprint of the rows of all users except those with these addresses."""
     (row,) = await fetch("SELECT md5(string_agg(u::text, ' ' ORDER BY id)) FROM users u WHERE email <> ALL($1)", but)
     return str(row[0])
 
@@ -166,7 +166,7 @@ WAYS: list[tuple[Callable[[Person], Awaitable[None]], set[str]]] = [
 
 
 @pytest.mark.parametrize(("way", "columns"), WAYS, ids=[way.__name__[1:] for way, _ in WAYS])
-async def test_22_a_form_changes_what_it_is_for(
+async def test_22_a_form_changes_only_its_own_columns(
     person: Person, way: Callable[[Person], Awaitable[None]], columns: set[str]
 ) -> None:
     before = await _row(person.user.id)
@@ -182,7 +182,7 @@ async def test_22_a_form_changes_what_it_is_for(
     assert all(abs(time - clock.now()) < timedelta(minutes=1) for time in times)
 
 
-async def test_22_what_the_profile_may_set_is_known(alice: User) -> None:
+async def test_22_the_columns_of_the_profile(alice: User) -> None:
     protected = {
         "id", "email", "email_verified", "password_hash", "phone_number_verified", "address", "two_step",
         "password_changed_at", "created_at", "updated_at", "disabled_at", "origin",

@@ -67,7 +67,7 @@ async def test_23_wrong_answers(browser: Browser, provider: OpenIDProvider, add:
 
 
 async def test_23_metadata_of_another_issuer(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Nobody is sent to where they say."""
+    """No user is redirected to its endpoints."""
     provider.faults.add("other_metadata")
     upstream = await add(issuer=provider.issuer)
     page = as_page(await browser.get("/login"))

@@ -44,7 +44,7 @@ async def test_24_twenty_times_at_once(browser: Browser, provider: OpenIDProvide
 
 
 async def test_24_in_another_browser(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Whoever lures somebody to the end of a sign-in of their own gains nothing, and loses nothing for the other."""
+    """An attacker who lures a user to the callback of their own sign-in gains nothing, and disturbs nothing."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     location = await leave(browser, as_page(await browser.get("/login")), upstream)
     async with open_browser(browser.issuer) as victim:
@@ -56,7 +56,7 @@ async def test_24_in_another_browser(browser: Browser, provider: OpenIDProvider,
 
 
 async def test_24_in_another_tab(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Each tab ends its own sign-in, whichever comes back first."""
+    """Each tab finishes its own sign-in, in any order."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     pages = [as_page(await browser.get("/account/apps")), as_page(await browser.get("/account/sessions"))]
     first, second = [await leave(browser, page, upstream) for page in pages]
@@ -86,7 +86,7 @@ async def test_24_too_late(browser: Browser, provider: OpenIDProvider, add: Add)
 
 
 async def test_24_after_the_sign_in_went_on(browser: Browser, provider: OpenIDProvider, add: Add, alice: User) -> None:
-    """Somebody signed in otherwise meanwhile: the late answer does not make them somebody else."""
+    """The user signed in another way in the meantime: the late response does not change that."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     page = as_page(await browser.get("/login"))
     location = await leave(browser, page, upstream)
@@ -96,8 +96,8 @@ async def test_24_after_the_sign_in_went_on(browser: Browser, provider: OpenIDPr
     assert await fetchrow("SELECT 1 FROM identity WHERE subject = $1", provider.person.sub) is None
 
 
-async def test_24_a_code_of_somebody_else(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """A code that another browser got does not fit this one's verifier (RFC 7636)."""
+async def test_24_a_code_of_another_browser(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+    """A code that another browser received does not match this one's verifier (RFC 7636)."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     async with open_browser(browser.issuer) as mallory:
         stolen = await leave(mallory, as_page(await mallory.get("/login")), upstream)

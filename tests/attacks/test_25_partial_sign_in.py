@@ -137,13 +137,13 @@ class App:
 
 
 class Walker:
-    """Somebody who takes steps, rightly and wrongly."""
+    """A user who takes steps correctly and incorrectly."""
 
     def __init__(self, door: Door, origin: str, person: Person, mailbox: Mailbox) -> None:
         self.door, self.origin, self.person, self.mailbox = door, origin, person, mailbox
 
     async def begin(self) -> None:
-        """Open a sign-in in which everything has been asked for that may be asked for: a code, an account."""
+        """Start a sign-in in which everything has been requested that can be: a code, an account."""
         await execute("DELETE FROM throttle")
         await self.door.open()
         self.newcomer = f"{secrets.token_hex(6)}@example.com"
@@ -204,14 +204,14 @@ WRONG = [
 
 
 def outcome(step: Step, state: State) -> Step:
-    """What a right answer is noted as."""
+    """Return the step that a correct response completes."""
     if step is not Step.ENROL or state.required != state.acr:
         return step
     return Step.TOTP if state.acr == MULTI_FACTOR else Step.PASSKEY
 
 
 def after(state: State, step: Step) -> State:
-    """The state that a right answer leads to, by the machine alone."""
+    """Return the state after a correct response, by the state machine alone."""
     taken = outcome(step, state)
     state = State(
         (*state.done, CompletedStep(taken)), state.offered, state.has, state.two_step, state.acr, state.required
@@ -224,7 +224,7 @@ def after(state: State, step: Step) -> State:
 
 
 def walks(state: State, prefix: tuple[Step, ...] = ()) -> Iterator[tuple[tuple[Step, ...], State]]:
-    """Every way through the machine for this person, and where it leads."""
+    """Return every path through the state machine for this user, and its end."""
     yield prefix, state
     for step in allowed(state):
         yield from walks(after(state, step), (*prefix, step))

@@ -36,7 +36,7 @@ async def half(browser: Browser, person: Person) -> AsyncIterator[Browser]:
 
 @pytest.mark.parametrize("route", BROWSERS, ids=str)
 async def test_26_at_every_route(half: Browser, person: Person, route: Route) -> None:
-    """Whatever it says, it says nothing of her, and asks for a sign-in where one is needed."""
+    """The responses reveal nothing of the user, and redirect to a sign-in if one is required."""
     (row,) = await fetch("SELECT id FROM signin_flow WHERE user_id = $1", person.user.id)
     flow_id, secret = row["id"], binding_of(half, row["id"]).secret
     values = dict.fromkeys(("passkey_id", "session_id", "identity_id"), UUID)
@@ -57,15 +57,15 @@ async def test_26_at_every_route(half: Browser, person: Person, route: Route) ->
     assert str(person.user.id) not in answer.text
 
 
-async def test_26_nor_for_a_client(half: Browser, client: RelyingParty) -> None:
+async def test_26_no_code_for_a_client(half: Browser, client: RelyingParty) -> None:
     for changes in ({"prompt": "none"}, {"prompt": "none", "acr_values": "1"}, {"prompt": "none", "max_age": "9999"}):
         answer = await client.authorize(half, **changes)
         assert isinstance(answer, Redirect)
         assert answer.parameters["error"] == "login_required"
 
 
-async def test_26_nor_after_a_session_of_lower_level(browser: Browser, person: Person, client: RelyingParty) -> None:
-    """Who is signed in and is asked for more has no more before it is given."""
+async def test_26_a_session_of_lower_level(browser: Browser, person: Person, client: RelyingParty) -> None:
+    """A user whose session has a lower level gets no more before the missing step."""
     await equip(person.user, browser.issuer, [], two_step=False)
     await client.sign_in(browser, person.user.email)
     page = as_page(await client.authorize(browser, acr_values="2"))

@@ -29,7 +29,7 @@ def _overrides(value: str) -> dict[str, str]:
 async def test_27_a_code_of_mine_is_no_code_of_hers(
     browser: Browser, alice: User, mallory: User, mailbox: Mailbox
 ) -> None:
-    """With the right code of one's own address, whatever else the form says."""
+    """With a valid code for one's own address, whatever other fields the form has."""
     page = as_page(await browser.ask_for_code(as_page(await browser.get("/login")), mallory.email))
     code = (await mailbox.next(mallory.email)).code
     form = next(form for form in page.forms if "code-submit" in form.buttons)
@@ -52,7 +52,7 @@ async def test_27_one_address_at_a_time(
 async def test_27_sending_it_again_goes_where_it_went(
     browser: Browser, alice: User, mallory: User, mailbox: Mailbox
 ) -> None:
-    """Who names another address asks for another code, and the first one no longer counts."""
+    """Naming another address requests another code, and the first one is invalid."""
     page = as_page(await browser.ask_for_code(as_page(await browser.get("/login")), alice.email))
     hers = await mailbox.next(alice.email)
     form = next(form for form in page.forms if "code-resend" in form.buttons)
@@ -66,8 +66,8 @@ async def test_27_sending_it_again_goes_where_it_went(
     assert mallory.email in as_page(await browser.get("/account/security")).text
 
 
-async def test_27_an_address_changed_meanwhile(server: Server, alice: User, mailbox: Mailbox) -> None:
-    """A code that was sent to the old address is none for the account any more."""
+async def test_27_an_address_changed_after_the_mail(server: Server, alice: User, mailbox: Mailbox) -> None:
+    """A code that was sent to the old address is not valid for the account any more."""
     new = f"{secrets.token_hex(6)}@example.com"
     async with open_browser(server.issuer) as browser:
         page = as_page(await browser.ask_for_code(as_page(await browser.get("/login")), alice.email))
@@ -98,7 +98,7 @@ async def test_27_a_new_password_is_for_whom_the_mail_went_to(
         assert (row["password_hash"] != user.password_hash) == changed
 
 
-async def test_27_nor_for_an_app(make_client: MakeClient, alice: User, mallory: User, mailbox: Mailbox) -> None:
+async def test_27_the_challenge_endpoint(make_client: MakeClient, alice: User, mallory: User, mailbox: Mailbox) -> None:
     app = await make_client(authorization_challenge=True, skip_consent=True)
     parameters = app.parameters(redirect_uri=None, response_type=None, state=None)
     first = await app.post("/challenge", **parameters, step="email_code", action="send", username=mallory.email)

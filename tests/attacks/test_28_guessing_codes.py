@@ -49,7 +49,7 @@ async def test_28_the_fifth_try_may_be_right(browser: Browser, alice: User, mail
 
 
 async def test_28_fifty_tries_at_once(browser: Browser, alice: User, mailbox: Mailbox) -> None:
-    """No more are counted out than five."""
+    """No more than five attempts are counted."""
     page = await _ask(browser, alice.email)
     code = (await mailbox.next(alice.email)).code
     await asyncio.gather(*(browser.submit(page, "code-submit", code=_wrong(code, n)) for n in range(1, 51)))
@@ -98,7 +98,7 @@ async def person(alice: User, server: Server) -> Person:
 
 
 async def _second(browser: Browser, user: User) -> Page:
-    """Come as far as the second step, in a new browser. How often the password may be tried is not the point here."""
+    """Reach the second step in a new browser. The limit of passwords is not tested here."""
     browser.cookies.clear()
     await limits.unlock(user.email)
     page = as_page(await browser.sign_in(as_page(await browser.get("/login")), user.email, PASSWORD))
@@ -107,7 +107,9 @@ async def _second(browser: Browser, user: User) -> Page:
 
 
 async def test_28_tries_count_at_the_account(browser: Browser, person: Person) -> None:
-    """Not at the sign-in: a new one, with the right password, gives no new tries. Both kinds of code count together."""
+    """Not at the sign-in: a new sign-in with the right password allows no further attempts. Both kinds of code share
+    the limit.
+    """
     statuses = []
     for number in range(limits.SECOND_STEPS.free + 3):
         page = await _second(browser, person.user)
@@ -142,7 +144,7 @@ async def test_28_fifty_guesses_at_once(server: Server, person: Person) -> None:
 
 
 async def test_28_a_time_step_counts_once(server: Server, person: Person) -> None:
-    """Whoever looks over a shoulder comes too late, at once or a moment later."""
+    """A code that an attacker sees is already used, at once or a moment later."""
     async with open_browser(server.issuer) as first, open_browser(server.issuer) as second:
         pages = [await _second(browser, person.user) for browser in (first, second)]
         code = await person.otp()

@@ -24,7 +24,7 @@ async def person(alice: User, browser: Browser) -> Person:
 
 
 def options_of(page: Page) -> str:
-    """What the page's script hands to the browser."""
+    """Return the options that the page's script passes to the browser."""
     return unescape(page.text.partition('data-options="')[2].partition('"')[0])
 
 
@@ -73,7 +73,7 @@ async def test_29_wrong_answers(browser: Browser, person: Person, claims: dict[s
 
 
 async def test_29_a_challenge_counts_in_its_own_sign_in(browser: Browser, person: Person) -> None:
-    """And not for whoever saw the answer of another browser's."""
+    """And not to another browser that saw the response."""
     assert person.device is not None
     async with open_browser(browser.issuer) as other:
         theirs = options_of(await _login(other))
@@ -97,7 +97,7 @@ async def test_29_an_answer_counts_once(browser: Browser, person: Person) -> Non
 
 
 async def test_29_a_step_changes_the_challenge(browser: Browser, person: Person) -> None:
-    """What was signed before the password is no answer to what is asked after it."""
+    """A response signed before the password step is not valid after it."""
     assert person.device is not None
     await execute("UPDATE users SET two_step = true WHERE id = $1", person.user.id)
     page = await _login(browser)
@@ -109,7 +109,7 @@ async def test_29_a_step_changes_the_challenge(browser: Browser, person: Person)
     assert browser.signed_in
 
 
-async def test_29_a_second_step_of_somebody_else(browser: Browser, person: Person, make_user: MakeUser) -> None:
+async def test_29_a_second_step_of_another_user(browser: Browser, person: Person, make_user: MakeUser) -> None:
     """Bob's passkey does not stand in for Alice's."""
     await execute("UPDATE users SET two_step = true WHERE id = $1", person.user.id)
     bob = await equip(await make_user(), browser.issuer, [Step.PASSKEY], two_step=False)
@@ -121,7 +121,7 @@ async def test_29_a_second_step_of_somebody_else(browser: Browser, person: Perso
 
 
 async def test_29_a_copied_key_is_noticed(browser: Browser, alice: User) -> None:
-    """A counter that goes back tells that two devices hold what only one should."""
+    """A counter that decreases means that two devices have a key that only one should have."""
     person = await equip(alice, browser.issuer, [Step.PASSKEY], two_step=False)
     assert person.device is not None
     await execute("UPDATE passkey SET backup_eligible = false WHERE user_id = $1", alice.id)
@@ -180,7 +180,7 @@ async def test_29_wrong_new_ones(home: Browser, alice: User, claims: dict[str, A
     assert await _count(alice) == 0
 
 
-async def test_29_a_credential_of_somebody_else(home: Browser, alice: User, make_user: MakeUser) -> None:
+async def test_29_a_credential_of_another_user(home: Browser, alice: User, make_user: MakeUser) -> None:
     """Its id is taken: else Alice would be signed in as Bob, or Bob as Alice."""
     bob = await equip(await make_user(), home.issuer, [Step.PASSKEY], two_step=False)
     assert bob.device is not None
@@ -191,7 +191,7 @@ async def test_29_a_credential_of_somebody_else(home: Browser, alice: User, make
 
 
 async def test_29_a_password_alone_adds_none(browser: Browser, make_client: MakeClient, alice: User) -> None:
-    """A client that insists on a passkey makes nobody skip the second factor that they have."""
+    """A client that requires a passkey does not let users skip their existing second factor."""
     person = await equip(alice, browser.issuer, [Step.TOTP], two_step=False)
     client = await make_client(default_acr_values=["phr"])
     page = as_page(await client.authorize(browser))

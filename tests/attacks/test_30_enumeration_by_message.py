@@ -66,7 +66,7 @@ async def test_30_the_answer_is_that_to_a_wrong_password(
     ],
 )
 async def test_30_an_address_that_is_none(browser: Browser, alice: User, email: str) -> None:
-    """It is not told apart either: whoever probes learns nothing of how addresses are kept."""
+    """It has the same response, so that probing reveals nothing about the normalisation."""
     assert await _attempt(browser, email, WRONG) == await _attempt(browser, alice.email, WRONG)
 
 
@@ -86,7 +86,7 @@ async def test_30_the_comparison_sees_a_difference(browser: Browser, alice: User
 
 
 async def _sent(browser: Browser, step: str, email: str) -> list[tuple[int, str]]:
-    """What a step that sends a mail answers, and then to a code that is wrong."""
+    """Return the responses of a step that sends a mail, and of a wrong code."""
     page = await browser.get("/login")
     assert isinstance(page, Page)
     base, fields = page.path, page.forms[0].fields
@@ -108,8 +108,10 @@ async def _sent(browser: Browser, step: str, email: str) -> list[tuple[int, str]
 
 @pytest.mark.parametrize("step", ["email_code", "forgot", "registration"])
 @pytest.mark.parametrize("kind", ["unknown", "disabled", "without a password"])
-async def test_30_what_sends_a_mail(browser: Browser, make_user: MakeUser, alice: User, step: str, kind: str) -> None:
-    """The mail alone tells."""
+async def test_30_steps_that_send_a_mail(
+    browser: Browser, make_user: MakeUser, alice: User, step: str, kind: str
+) -> None:
+    """Only the mail differs."""
     expected = await _sent(browser, step, alice.email)
     assert expected[0][0] == 200
     assert await _sent(browser, step, await _email(kind, make_user)) == expected

@@ -33,7 +33,7 @@ def _unknown() -> str:
 
 @pytest.fixture
 def costly_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Users made here have hashes with the parameters of the server that is asked."""
+    """Users of these tests have hashes with the server's parameters."""
     dear = settings().model_copy(update={"argon2_memory_cost": MEMORY_COST})
     monkeypatch.setattr(passwords, "settings", lambda: dear)
 
@@ -66,16 +66,17 @@ async def _refusal(browser: Browser, page: Page, email: str) -> float:
 
 
 async def _hashing() -> float:
-    """The seconds that it takes to verify one password in vain."""
+    """Return the seconds for verifying one wrong password."""
     started = time.perf_counter()
     assert not await passwords.verify_password(None, "not the password")
     return time.perf_counter() - started
 
 
 def _would_notice(times: dict[str, list[float]]) -> bool:
-    """Whether an unknown user would stand out, if no hash were verified in vain.
+    """Return whether an unknown user would be noticed if no hash were verified.
 
-    Of each the quickest tenth, since hashing was measured here and not in the server, where others may disturb it.
+    The fastest tenth of each is used, because hashing was measured here and not in the server, where other work may
+    disturb it.
     """
     quick = {kind: statistics.quantiles(seconds, n=10)[0] for kind, seconds in times.items()}
     return quick["known"] / (quick["unknown"] - quick["hashing"]) > ALLOWED_RATIO * 1.1
@@ -84,7 +85,7 @@ def _would_notice(times: dict[str, list[float]]) -> bool:
 async def test_31_an_unknown_user_costs_as_much_as_a_known_one(
     start_server: Callable[..., Server], known: User
 ) -> None:
-    """Up to a thousand of each, in pairs of random order: whatever else the machine does falls on both alike."""
+    """Up to a thousand of each, in pairs of random order, so that other load affects both equally."""
     server = await asyncio.to_thread(start_server, IDP_ARGON2_MEMORY_COST=str(MEMORY_COST))
     times: dict[str, list[float]] = {"known": [], "unknown": [], "hashing": []}
     async with open_browser(server.issuer) as browser:

@@ -43,7 +43,7 @@ def _name(headers: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("headers", HEADERS, ids=_name)
 @pytest.mark.parametrize("path", PATHS)
-async def test_32_whatever_the_request_says(
+async def test_32_hostile_host_headers(
     server: Server, http: httpx.AsyncClient, headers: dict[str, str], path: str
 ) -> None:
     response = await http.get(f"{server.url}{path}", headers=headers | {"Accept": "text/html"})
@@ -100,7 +100,7 @@ async def test_32_a_sign_in_from_its_first_redirect_to_the_tokens(
 
 
 async def test_32_a_page_is_not_ours_because_the_request_says_so(browser: Browser, alice: User) -> None:
-    """Where a form may come from is decided by the issuer: naming the same stranger twice makes it no friend."""
+    """The origin of a form is compared with the issuer, not with the Host header."""
     page = await browser.get("/login")
     assert isinstance(page, Page)
     form = page.forms[0]
@@ -123,7 +123,7 @@ async def test_32_mail(
     server: Server,
     alice: User,
 ) -> None:
-    """Sent on a request with every header, it names the issuer alone; and it goes to the person whose token it was."""
+    """A mail of a request with every header contains URLs of the issuer only, and is sent to the token's user."""
     inbox = await start_smtp()
     token = (await client.tokens(browser, alice.email))["refresh_token"]
     mailing = await asyncio.to_thread(
@@ -165,7 +165,7 @@ def _raw(server: Server, *lines: str) -> bytes:
 )
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/login", "/no-such-page"])
 def test_32_a_request_line_with_an_absolute_form(server: Server, target: str, path: str) -> None:
-    """RFC 9112 section 3.2.2: the authority of the request line counts before Host, and for nothing here."""
+    """RFC 9112 section 3.2.2: the authority of the request line has precedence over Host, and is ignored here."""
     answer = _raw(server, f"GET {target}{path} HTTP/1.1", f"Host: {EVIL}", "Accept: text/html")
     assert answer.startswith(b"HTTP/1.1 ")
     assert not answer.startswith(b"HTTP/1.1 5")

@@ -30,14 +30,14 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize(("address", "host", "network"), SPELLINGS)
-def test_33_who_is_counted(address: str, host: str, network: str) -> None:
+def test_33_the_counted_subject(address: str, host: str, network: str) -> None:
     """A whole /64 is one household's: its addresses are no way to be many."""
     assert subjects(address) == (host, network)
 
 
 @pytest.mark.parametrize("text", ["", "unknown", "x", "192.0.2.7:80", "192.0.2.999", "fe80::1%eth0", "\0", "::g"])
 def test_33_without_an_address_all_are_one(text: str) -> None:
-    """Not to know must not mean not to count."""
+    """Requests without an address are limited together."""
     assert subjects(text) == ("unknown", "unknown")
 
 
@@ -95,14 +95,14 @@ async def test_33_many_spellings_of_one_host(behind_a_proxy: Server, forwarded: 
 
 
 async def test_33_different_hosts_are_different(behind_a_proxy: Server) -> None:
-    """The control: the limit is not for everybody at once."""
+    """The control: the limit does not apply to everyone together."""
     async with open_browser(behind_a_proxy.issuer) as browser:
         statuses = await _tries(browser, lambda n: f"198.51.{n}.7")
     assert set(statuses) == {400}
 
 
 async def test_33_from_everywhere_at_one_account(behind_a_proxy: Server, alice: User) -> None:
-    """A network of many hosts is held up by the account's own limit, where the right password does not help either."""
+    """A network of many hosts is stopped by the account's own limit, even with the right password."""
     async with open_browser(behind_a_proxy.issuer) as browser:
         page = as_page(await browser.get("/login"))
         statuses = []

@@ -32,7 +32,7 @@ READ = {
 
 
 @pytest.mark.parametrize("trusted", ["", "127.0.0.0/8"], ids=["direct", "behind a proxy"])
-async def test_34_nobody_is_signed_in_by_a_header(
+async def test_34_no_header_signs_a_user_in(
     start_server: Callable[..., Server], client: RelyingParty, alice: User, trusted: str
 ) -> None:
     """Not even from a proxy whose word on addresses is believed."""
@@ -77,7 +77,7 @@ def _headers_read() -> set[str]:
 
 
 def test_34_no_other_header_is_read() -> None:
-    """Whoever adds one has to think of who may send it, and name it here."""
+    """A new header must be added to this list, after considering who may send it."""
     found = _headers_read()
     assert "authorization" in found
     assert found <= READ

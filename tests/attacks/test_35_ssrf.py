@@ -34,7 +34,7 @@ SPELLINGS = [
 
 @pytest.fixture(autouse=True)
 def as_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is allowed anything."""
+    """No exceptions are configured."""
     allow(monkeypatch)
 
 
@@ -60,7 +60,7 @@ def test_35_addresses_that_are(text: str) -> None:
 
 @pytest.mark.parametrize("host", [*SPELLINGS, "127.0.0.1", "[::ffff:127.0.0.1]", "user:password@127.0.0.1"])
 async def test_35_spellings_of_this_machine(serve: Serve, host: str) -> None:
-    """Whatever the resolver makes of them, no connection is made."""
+    """However the resolver reads them, no connection is made."""
     called: list[bytes] = []
     port = await serve(answer(heads=called))
     with pytest.raises(outbound.CallFailed):
@@ -91,7 +91,7 @@ async def test_35_a_name_that_changes_its_mind(monkeypatch: pytest.MonkeyPatch, 
 
 
 async def test_35_a_name_is_connected_to_as_it_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Public when it is looked at, private a moment later: the connection goes to the public address, or nowhere."""
+    """Public when it is looked up, private a moment later: the connection goes to the public address, or nowhere."""
     called = []
 
     async def connect_tcp(_: object, host: str, *rest: object) -> httpcore.AsyncNetworkStream:
@@ -119,7 +119,7 @@ async def test_35_every_connection_of_a_client_is_checked(monkeypatch: pytest.Mo
 
 
 async def test_35_the_refusal_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not where a name of our network leads: the same words for all."""
+    """It does not reveal what an internal name resolves to: the message is the same for all."""
     told = set()
     for address in ("10.1.2.3", "fd00::7", "169.254.169.254"):
         resolves_to(monkeypatch, [address])
@@ -133,7 +133,7 @@ async def test_35_the_refusal_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     "url", ["http://user:password@127.0.0.1", "http://example.com@127.0.0.1", "http://:x@127.0.0.1"]
 )
 async def test_35_user_names_in_addresses(monkeypatch: pytest.MonkeyPatch, serve: Serve, url: str) -> None:
-    """What stands before the @ looks like the server to people; and nobody means to send it."""
+    """The part before the @ looks like the host to people, and no legitimate URL has it."""
     called: list[bytes] = []
     port = await serve(answer(heads=called))
     allow(monkeypatch, "127.0.0.1/32")
@@ -142,8 +142,8 @@ async def test_35_user_names_in_addresses(monkeypatch: pytest.MonkeyPatch, serve
     assert called == []
 
 
-async def test_35_whom_the_operator_allows(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    """By name or by network, and nobody else."""
+async def test_35_hosts_that_the_operator_allows(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    """By name or by network, and no others."""
     port = await serve(answer(b"inside"))
     for allowed in ("sso.internal", "SSO.Internal", "127.0.0.0/8", "127.0.0.1"):
         allow(monkeypatch, "other.internal", allowed)
@@ -179,7 +179,7 @@ async def test_35_no_redirect_is_followed(monkeypatch: pytest.MonkeyPatch, serve
     ["127.0.0.1", "0x7f000001", "localhost", "[::ffff:127.0.0.1]", "169.254.169.254", "[::1]", "user@start.example"],
 )
 async def test_35_redirects_to_inside(monkeypatch: pytest.MonkeyPatch, serve: Serve, host: str) -> None:
-    """Where they may be followed, each is as guarded as the first address."""
+    """If redirects may be followed, each is checked like the first address."""
     called: list[bytes] = []
     inside = await serve(answer(heads=called))
     port = await serve(redirect(f"http://{host}:{inside}/"))
@@ -211,7 +211,7 @@ async def test_35_redirects_from_https_to_http(monkeypatch: pytest.MonkeyPatch, 
 
 
 async def test_35_long_answers(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    """Said to be long, or without a word of it."""
+    """With a Content-Length, or without one."""
     allow(monkeypatch, "127.0.0.1/32")
 
     async def endless(_: bytes, writer: asyncio.StreamWriter) -> None:
@@ -228,7 +228,7 @@ async def test_35_long_answers(monkeypatch: pytest.MonkeyPatch, serve: Serve) ->
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "zstd", "identity, gzip"])
 async def test_35_packed_answers(monkeypatch: pytest.MonkeyPatch, serve: Serve, encoding: str) -> None:
-    """They are not asked for, and a bomb is not unpacked."""
+    """They are not requested, and a decompression bomb is not unpacked."""
     allow(monkeypatch, "127.0.0.1/32")
     heads: list[bytes] = []
     port = await serve(answer(gzip.compress(b"x" * 9000), f"Content-Encoding: {encoding}", heads=heads))
@@ -248,7 +248,7 @@ async def test_35_slow_answers(monkeypatch: pytest.MonkeyPatch, serve: Serve) ->
 
 
 async def test_35_for_libraries_too(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    """What they make of our transport is as guarded."""
+    """Requests that libraries make by our transport are checked too."""
     port = await serve(answer(b"x" * 2000))
     async with outbound.client(max_bytes=1000) as client:
         with pytest.raises(outbound.ForbiddenAddressError):

@@ -81,7 +81,7 @@ def test_36_the_two_names_of_ed25519_are_not_mixed() -> None:
 
 
 def test_36_encrypted_wrapping_of_unsigned_claims() -> None:
-    """A JWE has five parts. Nothing here decrypts, whatever is inside."""
+    """A JWE has five parts. Nothing is decrypted here."""
     header = encode({"alg": "dir", "enc": "A256GCM", "kid": key("RS256").kid, "cty": "JWT"})
     for token in (
         f"{header}..{encode(bytes(12))}.{encode(CLAIMS)}.{encode(bytes(16))}",

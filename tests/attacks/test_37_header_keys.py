@@ -53,7 +53,7 @@ def test_37_members_that_we_do_not_write(members: dict[str, Any]) -> None:
         jose.verify(signed(KEY, HEADER | members), KEYS, typ="JWT")
 
 
-def test_37_a_key_of_their_own() -> None:
+def test_37_a_key_in_the_header() -> None:
     """Signed by a key that the header carries, names or that is merely of the right algorithm."""
     for header in (
         HEADER | {"jwk": OTHER.public_jwk},

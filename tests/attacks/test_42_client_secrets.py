@@ -193,7 +193,7 @@ def _names(node: ast.expr) -> set[str]:
 
 
 def test_42_no_secret_is_compared_with_an_equals_sign() -> None:
-    """In the whole of the product. The at_hash of an ID token is none: it comes beside what it is the hash of."""
+    """In the whole product. The at_hash of an ID token is no secret: the token is in the same response."""
     telling = ("secret", "hash", "digest", "password", "csrf_token", "mac", "signature")
     suspects = []
     for path in sorted(Path(idp.__file__).parent.rglob("*.py")):

@@ -34,7 +34,9 @@ def bit_flips(token: str) -> Iterator[str]:
 
 
 def respelled(token: str) -> Iterator[str]:
-    """What lax decoders take for the same: spare bits, padding, the other alphabet, spaces, whatever comes behind."""
+    """Return encodings that lenient decoders accept as the same: spare bits, padding, the other alphabet, spaces,
+    trailing text.
+    """
     end = BASE64URL.index(token[-1])
     yield from (token[:-1] + BASE64URL[end ^ spare] for spare in range(1, 64))
     for added in ("=", "==", "A", "AA", "AAAA", ".", "..", ".A", ",", "%00", "\u200b", "\u00a0", "~", "!", token):
@@ -83,7 +85,7 @@ async def test_43_refresh_tokens(client: RelyingParty, browser: Browser, alice: 
 async def test_43_every_mangled_refresh_token_costs_no_query(
     client: RelyingParty, browser: Browser, alice: User
 ) -> None:
-    """All of them, where they are read: each is refused before the database is asked."""
+    """All variants, where they are parsed: each is refused before the database is queried."""
     token = (await client.tokens(browser, alice.email))["refresh_token"]
     for mangled in (*prefixes(token), *bit_flips(token), *respelled(token)):
         assert isinstance(refresh_jwt.decode(mangled), Refused), mangled
@@ -106,7 +108,7 @@ async def test_43_access_tokens(client: RelyingParty, browser: Browser, alice: U
 
 
 async def test_43_every_mangled_signed_token(client: RelyingParty, browser: Browser, alice: User) -> None:
-    """All of them, where they are verified: access tokens and ID tokens."""
+    """All variants, where they are verified: access tokens and ID tokens."""
     tokens = await client.tokens(browser, alice.email)
     for token, typ in ((tokens["access_token"], "at+jwt"), (tokens["id_token"], "JWT")):
         keys = key_set.verification()
@@ -161,7 +163,7 @@ async def columns_with(secret: str) -> list[str]:
 
 
 async def test_43_nothing_is_stored_readably(make_client: MakeClient, browser: Browser, alice: User) -> None:
-    """Whoever reads the database, or a copy of it, finds no token, code, cookie or secret that works."""
+    """The database, or a copy of it, contains no usable token, code, cookie or secret."""
     client = await make_client(scope="openid offline_access")
     cookies: dict[str, str] = {}
     page = await client.authorize(browser, scope="openid offline_access")

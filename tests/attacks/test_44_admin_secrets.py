@@ -40,8 +40,8 @@ def properties(value: Any) -> Iterator[str]:
             yield from properties(inner)
 
 
-def test_44_no_answer_has_a_place_for_a_secret() -> None:
-    """But for the one in which a new client secret is shown, once."""
+def test_44_no_response_schema_has_a_secret() -> None:
+    """Except the one that shows a new client secret, once."""
     schemas = document()["components"]["schemas"]
     taken = {
         reference["$ref"].rpartition("/")[2]
@@ -59,7 +59,7 @@ def test_44_no_answer_has_a_place_for_a_secret() -> None:
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.AUDITOR])
-async def test_44_no_answer_holds_one(
+async def test_44_no_response_contains_a_secret(
     role: Role, server: Server, http: httpx.AsyncClient, browser: Browser, alice: User
 ) -> None:
     person = await equip(alice, server.issuer, [Step.TOTP], two_step=False)

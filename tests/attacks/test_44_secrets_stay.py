@@ -43,7 +43,7 @@ COMMANDS = ["users list", "clients list", "clients show {client}", "keys list", 
 
 
 class Life(NamedTuple):
-    """Somebody who uses everything, where the server said what, and what it handed out once."""
+    """A user of everything: the responses of the server, and the secrets that it handed out once."""
 
     user: User
     browser: Browser
@@ -176,7 +176,7 @@ def _contained(text: str, words: Collection[str]) -> Iterator[str]:
 
 
 async def _shown(life: Life, server: Server, http: httpx.AsyncClient, db: str, folder: Path) -> dict[str, str]:
-    """All that anybody can see, by where it is."""
+    """Return everything that can be seen, by its place."""
     shown = dict(life.answers)
     paths = [route.path for route in routes() if route.method == "GET" and "{" not in route.path]
     assert {"/account", "/account/totp", "/account/passkeys", "/.well-known/jwks.json"} <= set(paths)

@@ -23,7 +23,7 @@ NOWHERE = "00000000-0000-7000-8000-000000000000"
 
 @pytest.mark.parametrize("role", [None, *Role])
 async def test_45_every_role_at_every_operation(role: Role | None, server: Server, http: httpx.AsyncClient) -> None:
-    """Denied by default: whatever the table of roles does not name. Nothing that exists is touched."""
+    """Operations that the table of roles does not name are denied. No existing record is changed."""
     caller = await make_caller(server, http, role)
     allowed = PERMISSIONS[role] if role is not None else frozenset()
     for method, path, permission in OPERATIONS:
@@ -57,7 +57,7 @@ async def test_45_without_a_token_or_its_scope(
 
 
 async def test_45_with_a_token_for_something_else(server: Server, http: httpx.AsyncClient) -> None:
-    """An owner's own, but for another audience, or without the scope that an operation names."""
+    """An owner's token, but for another audience, or without the scope of the operation."""
     caller = await make_caller(server, http, Role.OWNER)
     tokens = {each: await caller.authenticate(scope=" ".join(set(Permission) - {each})) for each in Permission}
     for method, path, permission in OPERATIONS:

@@ -70,7 +70,7 @@ def _signed_in(browser: Browser) -> bool:
 
 
 async def test_46_one_invitation_makes_one_account(server: Server, newcomer: str) -> None:
-    """Whoever gets the link, and however many take it up at once."""
+    """One account, for any number of concurrent requests with the link."""
     link = await _link(newcomer)
     ready = asyncio.Barrier(PARALLEL)
 
@@ -102,7 +102,7 @@ async def test_46_one_sign_in_makes_one_account(browser: Browser, newcomer: str)
 async def test_46_only_for_its_own_address(
     start_server: Callable[..., Server], mailbox: Mailbox, newcomer: str, mode: str
 ) -> None:
-    """Another one is taken for what it is without an invitation: nothing where one is needed."""
+    """Another address is treated as without an invitation."""
     server = await asyncio.to_thread(start_server, IDP_REGISTRATION=mode, IDP_SMTP_URL=mailbox.url)
     link, other = await _link(newcomer), f"other-{newcomer}"
     async with open_browser(server.issuer) as browser:
@@ -129,8 +129,8 @@ async def test_46_the_form_cannot_say_whom_it_invites(browser: Browser, newcomer
     assert not _signed_in(browser)
 
 
-async def test_46_not_for_who_has_an_account(browser: Browser, newcomer: str) -> None:
-    """The account that came into being meanwhile stays as it is, and nobody is let in."""
+async def test_46_not_for_an_existing_account(browser: Browser, newcomer: str) -> None:
+    """An account that was created in the meantime is unchanged, and no one is signed in."""
     page = await _accept(browser, await _link(newcomer))
     await create_user(newcomer, None, name="First")
     answer = await _register(browser, page)
@@ -154,8 +154,8 @@ async def test_46_used_once(browser: Browser, server: Server, newcomer: str) -> 
     assert await _users(newcomer) == 0
 
 
-async def test_46_not_for_ever(browser: Browser, newcomer: str) -> None:
-    """Neither the link nor the form that it led to before."""
+async def test_46_not_after_its_expiry(browser: Browser, newcomer: str) -> None:
+    """Neither the link nor the form that it led to."""
     link = await _link(newcomer)
     held = await _accept(browser, link)
     await execute("UPDATE invitation SET expires_at = now() WHERE email = $1", newcomer)
@@ -172,7 +172,7 @@ async def test_46_a_second_one_takes_the_place_of_the_first(browser: Browser, ne
 
 
 async def test_46_a_link_cannot_be_made_up(browser: Browser, newcomer: str) -> None:
-    """By what is known of it, by what is stored of it, or by a part of it."""
+    """From known values, from the stored hash, or from a part of it."""
     link = await _link(newcomer)
     (row,) = await fetch("SELECT id, token_hash FROM invitation WHERE email = $1", newcomer)
     token = link.partition("=")[2]
@@ -204,7 +204,7 @@ async def test_46_closed_to_pages_and_apps(
 
 
 async def _refused_to_invited(server: Server, email: str) -> None:
-    """The operator's last word counts, whatever was mailed before it."""
+    """The latest setting of the operator applies, whatever was mailed before."""
     link = await _link(email)
     async with open_browser(server.issuer) as browser:
         page = await _page(browser, link)
@@ -229,7 +229,7 @@ async def _refused_everywhere(server: Server, make_client: MakeClient, email: st
 
 
 async def _by_hand(browser: Browser, page: Page, email: str) -> None:
-    """Send what the form would send, with the rest of a page that is shown."""
+    """Send the form's fields with the hidden fields of the page."""
     form = next(form for form in page.forms if "csrf_token" in form.fields)
     path = "/".join(page.path.split("/")[:3])
     given = {"csrf_token": form.fields["csrf_token"], "username": email, "password": PASSWORD, "name": "Mallory"}

@@ -42,7 +42,7 @@ async def _try(issuer: str, token: str, number: int) -> None:
             await browser.submit(page, "setup-submit", **fields)
 
 
-async def test_46_of_many_that_try_at_once_one_becomes_the_owner(own_database: str, start_server: Start) -> None:
+async def test_46_one_of_several_concurrent_requests_creates_the_owner(own_database: str, start_server: Start) -> None:
     server = start_server(IDP_DATABASE_URL=own_database)
     link = re.search(r"/admin/setup\?token=([\w-]+)", server.log)
     assert link is not None, server.log
@@ -67,13 +67,13 @@ async def test_46_to_look_at_the_page_changes_nothing_and_no_guess_opens_it(
     assert await _owners() == []
 
 
-async def test_46_only_the_link_printed_last_opens_it(own_database: str) -> None:
+async def test_46_only_the_latest_link_is_valid(own_database: str) -> None:
     first, second = _token(await setup.create_setup_link()), _token(await setup.create_setup_link())
     assert not await setup.is_valid_token(first)
     assert await setup.is_valid_token(second)
 
 
-async def test_46_it_stays_shut_when_the_first_admin_is_gone(own_database: str) -> None:
+async def test_46_it_stays_closed_after_the_first_admin_is_deleted(own_database: str) -> None:
     token = _token(await setup.create_setup_link())
     user = await create_user("first@example.com", PASSWORD)
     assert await setup.complete(token, user)
@@ -93,7 +93,7 @@ async def test_46_an_admin_by_the_command_line_shuts_it_for_ever(own_database: s
     assert not await setup.is_valid_token(token)
 
 
-async def test_46_nobody_takes_over_an_account_without_its_password(own_database: str, start_server: Start) -> None:
+async def test_46_an_existing_account_needs_its_password(own_database: str, start_server: Start) -> None:
     server = start_server(IDP_DATABASE_URL=own_database)
     await create_user("there@example.com", PASSWORD)
     token = _token(await setup.create_setup_link())

@@ -28,7 +28,7 @@ MAILS = Path(__file__).parents[2] / "templates" / "mail"
 
 
 class Sent(NamedTuple):
-    """A mail's link as the person gets it: for whom, the button that it leads to, and what must be typed there."""
+    """A mail's link: its recipient, the button that it leads to, and what the user enters there."""
 
     path: str
     address: str
@@ -86,7 +86,7 @@ async def _invitation(browser: Browser, mailbox: Mailbox, alice: User) -> Sent:
 
 
 async def _unlock(browser: Browser, mailbox: Mailbox, alice: User) -> Sent:
-    """The waits between the tries are waived, so that the lock comes at once."""
+    """Waits between the attempts are skipped, so that the lock comes at once."""
     page = await _page(browser, "/login")
     for _ in range(limits.LOCK_AFTER):
         await execute("UPDATE throttle SET free_at = now() WHERE rule = $1", limits.PASSWORDS.name)
@@ -119,7 +119,7 @@ _PENDING = """
 
 
 async def _settled(*recipients: str) -> None:
-    """Wait until the outbox writes nothing more. What a server of another test held when it was killed is for later."""
+    """Wait until the outbox has nothing more to do. Messages leased by a killed server of another test are ignored."""
     async with asyncio.timeout(20):
         while await fetchrow(_PENDING, list(recipients)) is not None:
             await asyncio.sleep(0.02)
@@ -163,7 +163,7 @@ async def _written_since(transaction: int, *recipients: str) -> set[str]:
 
 
 async def _rows(sent: Sent, alice: User) -> list[str]:
-    """What the link stands for, and all that hangs on it: none of these may go, either."""
+    """Return the rows that the link refers to, and all that depend on them: none may be deleted, either."""
     found = await fetch(
         "SELECT p::text AS row FROM email_proof p WHERE email = $1 UNION SELECT i::text FROM invitation i"
         " WHERE email = $1 UNION SELECT u::text FROM users u WHERE email = ANY(ARRAY[$1, $2]) UNION SELECT s::text"

@@ -98,7 +98,7 @@ class People(NamedTuple):
         return await self.step("registration", "register-submit", username=email, password=NEW_PASSWORD)
 
     async def change(self, user: User, email: str) -> Page:
-        """Ask for another address, as somebody who is signed in."""
+        """Request another address, as a signed-in user."""
         await self.step("password", "login-submit", username=user.email, password=PASSWORD)
         page = await self.browser.get("/account/email")
         assert isinstance(page, Page)
@@ -107,7 +107,7 @@ class People(NamedTuple):
         return answer
 
     async def subject(self, email: str, password: str) -> str:
-        """The `sub` of whoever signs in so."""
+        """Return the `sub` of the user who signs in like this."""
         self.browser.cookies.clear()
         code = await self.client.sign_in(self.browser, email, password)
         tokens = (await self.client.redeem(code)).json()
@@ -127,7 +127,7 @@ async def _import(*emails: str) -> Batch:
 
 @pytest.mark.parametrize("spellings", SAME.values(), ids=SAME)
 async def test_48_spellings_of_one_address(people: People, make_user: MakeUser, spellings: list[str]) -> None:
-    """One account, by whichever way and spelling somebody comes."""
+    """One account, with every authentication method and spelling."""
     name = secrets.token_hex(5)
     first, *others = [spelling.replace("*", name) for spelling in spellings]
     page = await people.register(first)
@@ -157,8 +157,8 @@ async def test_48_spellings_of_one_address(people: People, make_user: MakeUser, 
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT.values(), ids=DIFFERENT)
-async def test_48_what_looks_alike_is_another(people: People, make_user: MakeUser, one: str, other: str) -> None:
-    """Nobody comes by it into an account that is not theirs."""
+async def test_48_a_lookalike_is_another_account(people: People, make_user: MakeUser, one: str, other: str) -> None:
+    """A lookalike never leads into another user's account."""
     name = secrets.token_hex(5)
     one, other = one.replace("*", name), other.replace("*", name)
     owner = await make_user(email=one)
@@ -181,7 +181,7 @@ def test_48_nothing_that_cannot_be_seen(unseen: str) -> None:
             normalise_email(email)
 
 
-async def test_48_what_is_no_address_is_refused(people: People, make_user: MakeUser) -> None:
+async def test_48_invalid_addresses_are_refused(people: People, make_user: MakeUser) -> None:
     """By every way alike."""
     bob, name = await make_user(), secrets.token_hex(5)
     refused = [text.replace("*", name) for text in [*REFUSED, "*\u200b@example.com", "*\u202e@example.com"]]
@@ -207,7 +207,7 @@ async def test_48_two_spellings_in_one_file() -> None:
 
 
 async def test_48_the_index_holds(alice: User) -> None:
-    """Whatever a way of the future may forget."""
+    """The unique index holds for future code paths, too."""
     with pytest.raises(asyncpg.UniqueViolationError):
         await execute(
             "INSERT INTO users SELECT (jsonb_populate_record(u, jsonb_build_object('id', $2::text))).*"

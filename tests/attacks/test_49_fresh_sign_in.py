@@ -54,7 +54,7 @@ def test_49_there_is_something_to_protect() -> None:
 async def test_49_an_old_sign_in_is_not_enough(
     browser: Browser, person: Person, mailbox: Mailbox, route: Route
 ) -> None:
-    """For any of them, with whatever its form could say. The way there is a sign-in."""
+    """For none of the changes, with any fields. The response leads to a sign-in."""
     await execute("UPDATE session SET auth_time = now() - interval '1 hour' WHERE user_id = $1", person.user.id)
     (passkey,) = await fetch("SELECT id FROM passkey WHERE user_id = $1", person.user.id)
     session = next(value for name, value in browser.cookies.items() if name.endswith("session"))
@@ -77,7 +77,7 @@ async def test_49_an_old_sign_in_is_not_enough(
 
 
 async def test_49_a_fresh_sign_in_is_the_same_person_s(browser: Browser, person: Person, make_user: MakeUser) -> None:
-    """Somebody else who signs in on the way does not change this account."""
+    """Another user who signs in there does not change this account."""
     await execute("UPDATE session SET auth_time = now() - interval '1 hour' WHERE user_id = $1", person.user.id)
     bob = await make_user()
     page = as_page(await browser.get("/account/password"))

@@ -38,7 +38,7 @@ async def sign_in(browser: Browser, email: str) -> str:
 
 
 async def sign_in_again(browser: Browser, client: RelyingParty, email: str) -> str:
-    """Sign in where somebody is signed in already. Returns the new cookie."""
+    """Sign in over an existing session. Returns the new cookie."""
     page = await client.authorize(browser, prompt="login")
     assert isinstance(page, Page)
     await browser.sign_in(page, email, PASSWORD)
@@ -60,7 +60,7 @@ async def sessions(user: User) -> list[dict[str, object]]:
 
 
 async def test_50_the_cookie_is_new_at_every_sign_in(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """The session goes on under another name; the old one is nobody's."""
+    """The session continues under a new token; the old token is invalid."""
     cookies = [await sign_in(browser, alice.email)]
     cookies += [await sign_in_again(browser, client, alice.email) for _ in range(3)]
     assert len(set(cookies)) == 4
@@ -94,7 +94,7 @@ async def test_50_an_attackers_own_session_is_not_taken_over(
 
 
 async def test_50_an_ended_session_stays_ended(browser: Browser, alice: User) -> None:
-    """Its cookie neither signs in nor gives its session to the next sign-in."""
+    """Its cookie neither signs in nor passes its session to the next sign-in."""
     stale = await sign_in(browser, alice.email)
     page = await browser.get("/logout")
     assert isinstance(page, Page)
@@ -130,7 +130,7 @@ async def test_50_a_stale_cookie_extends_nothing(browser: Browser, alice: User, 
 
 
 async def test_50_the_end_does_not_move(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """Neither using a session nor signing in again lets it live longer than it may in all."""
+    """Neither using a session nor signing in again extends its maximum lifetime."""
     await sign_in(browser, alice.email)
     await execute("UPDATE session SET last_seen_at = now() - interval '1 hour' WHERE user_id = $1", alice.id)
     (before,) = await sessions(alice)
@@ -159,7 +159,7 @@ async def test_50_other_names_are_not_read(browser: Browser, alice: User) -> Non
 
 
 async def test_50_a_flow_cannot_be_planted(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """An address that an attacker began is nothing in another browser, with or without somebody signed in there."""
+    """The URL of an attacker's flow is useless in another browser, with or without a session there."""
     async with open_browser(browser.issuer) as attacker:
         login = await client.authorize(attacker)
         assert isinstance(login, Page)
@@ -177,7 +177,7 @@ async def test_50_a_flow_cannot_be_planted(browser: Browser, client: RelyingPart
 
 
 def _token(browser: Browser, path: str, purpose: str = "login") -> str:
-    """The form token of what a path names, as far as a browser can tell: by its key, or by any that it has."""
+    """Return the form token of a path that a browser can derive: with its key, or with any that it has."""
     named = path.split("/")[2]
     keys = [value for name, value in browser.cookies.items() if "flow" in name]
     return form_token(BrowserBinding.derive(named, browser.cookies.get(cookie_of(named), keys[0])).secret, purpose)
@@ -185,7 +185,7 @@ def _token(browser: Browser, path: str, purpose: str = "login") -> str:
 
 @pytest.fixture
 async def mallory(browser: Browser) -> AsyncIterator[Browser]:
-    """Another browser, with the key that was copied from this one before anybody signed in."""
+    """Another browser, with the key that was copied from this one before the sign-in."""
     await browser.get("/login")
     async with open_browser(browser.issuer) as other:
         other.cookies.update(browser.cookies)
@@ -193,7 +193,7 @@ async def mallory(browser: Browser) -> AsyncIterator[Browser]:
 
 
 @pytest.mark.fault(20)
-async def test_50_a_copied_key_ends_nobody_elses_sign_in(
+async def test_50_a_copied_key_ends_no_other_sign_in(
     browser: Browser, mallory: Browser, client: RelyingParty, alice: User
 ) -> None:
     """The flow that it began moves to a new key when alice enters her password."""
@@ -238,7 +238,7 @@ async def test_50_a_copied_key_changes_nothing_that_a_person_entered(
 
 @pytest.mark.fault(20)
 async def test_50_a_copied_key_takes_no_account_elsewhere(alice: User) -> None:
-    """Whose account here is not known yet. The former address leads to the new one, which is under the new key."""
+    """The identity has no account here yet. The former URL leads to the new one, which is bound to the new key."""
     key, new = BrowserKey.new(), BrowserKey.new()
     start = msgspec.structs.replace(await flows.load_bound(await flows.start(key, "/")), key=new)
     kept = await flows.store_identity(start, ExternalIdentity("github", "https://github.com", "alice", None, False, {}))
@@ -256,10 +256,10 @@ async def test_50_a_copied_key_takes_no_account_elsewhere(alice: User) -> None:
 
 
 @pytest.mark.fault(20)
-async def test_50_a_session_begins_with_a_key_of_its_own(
+async def test_50_a_session_begins_with_a_new_key(
     browser: Browser, mallory: Browser, client: RelyingParty, alice: User
 ) -> None:
-    """A planted key of the future stays the newest one no more than a copied one."""
+    """A planted key with a future tag does not stay the newest one, nor does a copied one."""
     planted = {cookie_of("f" * 16): "p" * 43}
     browser.cookies.update(planted)
     mallory.cookies.update(planted)

@@ -24,7 +24,7 @@ ALL_PATHS = [route.path for route in posts_of_pages()]
 
 @dataclass
 class Filled:
-    """A form of ours that is filled in, ready to be sent, in the browser that it was shown to."""
+    """One of our forms, filled in, in the browser that it was shown to."""
 
     browser: Browser
     path: str
@@ -163,7 +163,7 @@ PATHS = list(WAYS)
 
 
 def assert_refused(response: httpx.Response, says: str) -> None:
-    """A page that says why, and no cookie."""
+    """Check that the page explains the refusal, and sets no cookie."""
     assert response.status_code == 400, response.text
     assert says in response.text
     assert "set-cookie" not in response.headers
@@ -182,7 +182,7 @@ def test_51_every_form_is_under_test() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(LINKS))
-async def test_51_what_a_link_leads_to(path: str, browser: Browser) -> None:
+async def test_51_links_change_nothing(path: str, browser: Browser) -> None:
     for origin in _foreign(browser.issuer):
         assert_refused(await Filled(browser, path, {"token": "x"}).send(origin=origin), "another site")
     json = Filled(browser, path, {})
@@ -193,7 +193,7 @@ FOREIGN = (None, "", "null", EVIL, "http://localhost", "https://localhost", "htt
 
 
 def _foreign(issuer: str) -> Iterator[str | None]:
-    """No origin, others, and what a careless comparison takes for ours."""
+    """Return no origin, other origins, and those that a careless comparison accepts."""
     yield from FOREIGN
     yield from (f"{issuer}/", f"{issuer}.evil.example", f"{issuer}0", issuer.upper(), issuer[:-1], f"{issuer}, {EVIL}")
     yield from (issuer.replace("http", "https"), issuer.replace("//", "//evil."), issuer.replace("//", "//user@"))
@@ -212,7 +212,7 @@ async def test_51_a_form_of_another_site(path: str, browser: Browser, client: Re
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_51_bodies_of_another_kind(path: str, browser: Browser, client: RelyingParty, alice: User) -> None:
-    """Those that a form can send without being asked, and JSON in them."""
+    """Types that a form can send without a preflight, and JSON in them."""
     form = await WAYS[path](browser, client, alice.email)
     text, part = urlencode(form.fields), 'Content-Disposition: form-data; name="%s"\r\n\r\n%s'
     multipart = "".join(f"--x\r\n{part % field}\r\n" for field in form.fields.items()) + "--x--\r\n"
@@ -268,7 +268,7 @@ async def test_51_tokens_of_other_forms(
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_51_another_browser(path: str, browser: Browser, client: RelyingParty, alice: User) -> None:
-    """The attacker's own form, token and all, sent by the victim's browser: signs nobody in, nor out."""
+    """The attacker's own form with its token, sent by the victim's browser, signs no one in or out."""
     form = await WAYS[path](browser, client, alice.email)
     async with open_browser(browser.issuer) as victim:
         response = await form.send(browser=victim)
@@ -301,7 +301,7 @@ async def test_51_reading_changes_nothing(path: str, browser: Browser, client: R
 async def test_51_consent_is_of_the_person_who_saw_it(
     browser: Browser, make_client: MakeClient, alice: User, make_user: MakeUser
 ) -> None:
-    """Not of one who signed in meanwhile in another tab."""
+    """Not of another user who signed in in another tab in the meantime."""
     client, bob = await make_client(), await make_user()
     form = await _consent(browser, client, alice.email)
     other = await (await make_client()).authorize(browser, prompt="login")
@@ -311,10 +311,10 @@ async def test_51_consent_is_of_the_person_who_saw_it(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_51_no_other_site_signs_anybody_out(
+async def test_51_no_other_site_can_sign_a_user_out(
     browser: Browser, client: RelyingParty, alice: User, method: str
 ) -> None:
-    """A link, a picture or a form to /logout only leads to a question."""
+    """A link, an image or a form to /logout only leads to a confirmation page."""
     await client.sign_in(browser, alice.email)
     headers = {"Origin": EVIL, "Content-Type": FORM}
     for parameters in ({}, {"client_id": client.client_id}, {"state": "x"}):

@@ -50,7 +50,7 @@ def client(server: Server, http: httpx.AsyncClient, registered: tuple[str, str |
 
 
 async def ask(client: httpx.AsyncClient, url: str, method: str, origin: str | None) -> list[httpx.Response]:
-    """The request itself, and the question that a browser may ask before."""
+    """Send the request, and its preflight."""
     headers = {} if origin is None else {"Origin": origin}
     preflight = headers | {
         "Access-Control-Request-Method": method,
@@ -62,7 +62,7 @@ async def ask(client: httpx.AsyncClient, url: str, method: str, origin: str | No
 
 @pytest.mark.parametrize("route", [route for route in routes() if route.method != "OPTIONS"], ids=str)
 async def test_52_other_origins(server: Server, client: RelyingParty, route: Route) -> None:
-    """On no route there is. The client, whose origin is allowed where it must be, is registered."""
+    """On no route. The origin of the registered client is allowed where required."""
     compared = route.path in WITH_CREDENTIALS | WITHOUT_CREDENTIALS
     for origin in FOREIGN if compared else FOREIGN[:5]:
         for response in await ask(client.http, f"{server.issuer}{route.url()}", route.method, origin):
@@ -75,8 +75,8 @@ async def test_52_other_origins(server: Server, client: RelyingParty, route: Rou
 @pytest.mark.fault(37)
 @pytest.mark.parametrize("route", [route for route in routes() if route.method != "OPTIONS"], ids=str)
 async def test_52_a_clients_own_page(server: Server, client: RelyingParty, route: Route) -> None:
-    """Exactly where a library calls us, with the cookie of its refresh token or without; our own pages are not for it
-    either.
+    """Exactly at the endpoints that a library calls, with or without the cookie of its refresh token; never at our
+    pages.
     """
     credentials = {"access-control-allow-origin": OWN, "access-control-allow-credentials": "true"}
     for response in await ask(client.http, f"{server.issuer}{route.url()}", route.method, OWN):
@@ -91,7 +91,7 @@ async def test_52_a_clients_own_page(server: Server, client: RelyingParty, route
 
 @pytest.mark.parametrize("path", sorted(WITH_CREDENTIALS - DOCUMENTS))
 async def test_52_the_preflight(server: Server, client: RelyingParty, path: str) -> None:
-    """What a client's page may send: no header and no method beyond what the endpoints read."""
+    """A client's page may send only the headers and methods that the endpoints read."""
     _, preflight = await ask(client.http, f"{server.issuer}{path}", "POST", OWN)
     assert preflight.status_code == 204
     assert preflight.headers["access-control-allow-methods"] == "GET, POST"
@@ -118,7 +118,7 @@ async def test_52_a_path_spelled_otherwise(server: Server, client: RelyingParty)
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:49152/cb", "http://[::1]/cb", "com.example.app:/cb"])
 async def test_52_a_native_client_brings_no_origin(server: Server, make_client: MakeClient, uri: str) -> None:
-    """Whatever listens on that port tomorrow is not the client."""
+    """Another program may listen on that port later."""
     client = await make_client(application_type="native", token_endpoint_auth_method="none", redirect_uris=[uri])
     for origin in (uri.removesuffix("/cb"), "com.example.app://", "null"):
         for response in await ask(client.http, f"{server.issuer}/token", "POST", origin):

@@ -26,7 +26,7 @@ def _stranger() -> str:
 
 
 async def _page(browser: Browser, path: str = "") -> Page:
-    """A page of a sign-in of its own."""
+    """A page of a new sign-in."""
     browser.cookies.clear()
     page = await browser.get("/login")
     assert isinstance(page, Page)
@@ -68,7 +68,7 @@ async def _settled(*recipients: str) -> None:
 
 @pytest.mark.parametrize("ask", WAYS.values(), ids=WAYS)
 async def test_53_an_address_gets_a_few_mails(browser: Browser, alice: User, mailbox: Mailbox, ask: Ask) -> None:
-    """However often they are asked for, and by however many sign-ins."""
+    """Whatever the number of requests and sign-ins."""
     answers = [await ask(browser, alice.email) for _ in range(BURST + 3)]
     assert [answer.status for answer in answers] == [200] * BURST + [429] * 3
     for refused in answers[BURST:]:
@@ -102,7 +102,7 @@ async def test_53_asked_for_at_once(server: Server, alice: User, mailbox: Mailbo
 
 
 @pytest.mark.parametrize("ask", [_code, _reset], ids=["a code", "a new password"])
-async def test_53_nobody_is_mailed(browser: Browser, mailbox: Mailbox, ask: Ask) -> None:
+async def test_53_no_mail_without_an_account(browser: Browser, mailbox: Mailbox, ask: Ask) -> None:
     """An address without an account is counted as any other, answered as any other, and not mailed."""
     stranger = _stranger()
     answers = [await ask(browser, stranger) for _ in range(BURST + 1)]
@@ -114,7 +114,7 @@ async def test_53_nobody_is_mailed(browser: Browser, mailbox: Mailbox, ask: Ask)
 async def test_53_one_host_causes_a_few_mails(
     start_server: Callable[..., Server], mailbox: Mailbox, make_user: MakeUser
 ) -> None:
-    """To however many addresses, and whatever it says of itself."""
+    """To any number of addresses, with any headers."""
     users = [await make_user() for _ in range(limits.MAILS_FROM_HOST.burst + 3)]
     server = await asyncio.to_thread(start_server, IDP_ADDRESS_LIMITS="true", IDP_SMTP_URL=mailbox.url)
     try:
@@ -132,8 +132,8 @@ async def test_53_one_host_causes_a_few_mails(
         await execute("DELETE FROM throttle")
 
 
-async def test_53_whatever_causes_them(server: Server, alice: User, mailbox: Mailbox) -> None:
-    """The last net: the outbox itself sends one address only so many in an hour."""
+async def test_53_the_hourly_budget_of_the_outbox(server: Server, alice: User, mailbox: Mailbox) -> None:
+    """The last limit: the outbox itself sends a limited number of mails per hour to one address."""
     for _ in range(outbox.HOURLY_BUDGET + 5):
         async with transaction():
             await outbox.queue(alice.email, "welcome")

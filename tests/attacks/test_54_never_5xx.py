@@ -110,7 +110,7 @@ bounded = settings(max_examples=150, deadline=None, suppress_health_check=list(H
 
 
 def send(server: Server, method: str, target: str, headers: dict[bytes, bytes], body: bytes = b"") -> int:
-    """Send a request byte for byte, as no library would, and return the status. 0 where the answer is to hang up."""
+    """Send the exact bytes of a request, and return the status, or 0 if the server closes the connection."""
     lines = {b"host": b"localhost", b"content-length": str(len(body)).encode()} | headers | {b"connection": b"close"}
     head = b"".join(name + b": " + value + b"\r\n" for name, value in lines.items())
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
@@ -127,7 +127,7 @@ def encoded(pairs: list[tuple[str, str]]) -> str:
 
 
 def mutated(fields: dict[str, str], pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """A request that is right, but for the pairs: they take the place of its parameters, or stand beside them."""
+    """Return a valid request with the pairs in place of its parameters, or in addition to them."""
     names = {name for name, _ in pairs}
     return [(name, quote(value, safe="")) for name, value in fields.items() if name not in names] + pairs
 
@@ -211,7 +211,7 @@ def test_54_endpoints_for_clients(
     pairs: list[tuple[str, str]],
     headers: dict[bytes, bytes],
 ) -> None:
-    """Past the authentication, unless that is what is broken."""
+    """Beyond client authentication, unless that is the target."""
     known = {"client_id": client.client_id, "redirect_uri": client.redirect_uri} | grant
     if authorization is not None:
         headers = headers | {b"authorization": authorization}
@@ -232,7 +232,7 @@ def test_54_bodies(must_refuse: Send, server: Server, path: str, body: bytes, ki
 
 @pytest.fixture
 async def pages(server: Server, client: RelyingParty, alice: User) -> list[tuple[Page, dict[bytes, bytes]]]:
-    """The forms of a person who is about to sign in, to consent and to sign out, each with its cookies."""
+    """The forms of sign-in, consent and sign-out, each with its cookies."""
     found = []
     for prompt in ("login", "consent", "logout"):
         async with open_browser(server.issuer) as browser:
@@ -261,7 +261,7 @@ def test_54_forms_of_pages(
     pairs: list[tuple[str, str]],
     headers: dict[bytes, bytes],
 ) -> None:
-    """Past the checks of origin and token, unless those are what is broken."""
+    """Beyond the checks of origin and token, unless those are the target."""
     page, needed = pages[at]
     form = page.forms[0]
     fields = form.fields | {"username": "nobody@example.com", "password": "x", "action": "login"}
@@ -270,7 +270,7 @@ def test_54_forms_of_pages(
 
 @pytest.mark.parametrize("hostile", ["a\0b", "\0", "\ud800", "é" * 400, "x" * 30000, "<svg>", "' OR 1=1 --", "\u202e"])
 @pytest.mark.parametrize("field", ["username", "password"])
-async def test_54_what_people_type(
+async def test_54_fields_of_the_sign_in(
     browser: Browser, client: RelyingParty, alice: User, field: str, hostile: str
 ) -> None:
     """Every field of the sign-in is sent on to hashing, the database and the audit trail, which stores the failure."""
@@ -289,7 +289,7 @@ async def test_54_what_people_type(
 
 
 async def test_54_a_user_agent_cannot_stop_the_audit(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """What is recorded of a request is made storable first."""
+    """Recorded values are made storable first."""
     browser.client.headers.encoding = "latin-1"
     browser.client.headers["User-Agent"] = "badé\xadagent" + "x" * 5000
     await client.sign_in(browser, alice.email)
@@ -327,7 +327,7 @@ async def test_54_a_body_that_is_too_large(server: Server, http: httpx.AsyncClie
         b"GET http:// HTTP/1.1",
     ],
 )
-def test_54_what_is_not_even_http(server: Server, unharmed: None, request_line: bytes) -> None:
+def test_54_malformed_http(server: Server, unharmed: None, request_line: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(request_line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)

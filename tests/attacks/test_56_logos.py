@@ -53,7 +53,7 @@ async def upload(admin: Admin, client: RelyingParty, content: bytes, name: str =
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
-async def test_56_what_is_no_picture_is_refused(admin: Admin, client: RelyingParty, content: bytes) -> None:
+async def test_56_other_files_are_refused(admin: Admin, client: RelyingParty, content: bytes) -> None:
     answer = await upload(admin, client, content, name="logo.svg")
     assert answer.status_code == 400
     assert await fetchrow("SELECT 1 FROM client_logo WHERE client_id = $1", client.client_id) is None
@@ -61,7 +61,7 @@ async def test_56_what_is_no_picture_is_refused(admin: Admin, client: RelyingPar
 
 
 async def test_56_a_picture_can_do_nothing(admin: Admin, client: RelyingParty) -> None:
-    """Though a page hides behind its first bytes."""
+    """Although its first bytes are followed by HTML."""
     content = PNG + HOSTILE["page"]
     answer = await upload(admin, client, content)
     assert answer.status_code == 303
@@ -90,7 +90,7 @@ async def test_56_people_see_it_where_they_sign_in(admin: Admin, client: Relying
     raise AssertionError("The logo is not shown.")
 
 
-async def test_56_only_who_may_uploads(server: Server, browser: Browser, client: RelyingParty) -> None:
+async def test_56_only_authorized_admins_upload(server: Server, browser: Browser, client: RelyingParty) -> None:
     await sign_in_admin(server, browser, Role.AUDITOR)
     answer = await browser.client.post(
         f"{browser.issuer}/admin/clients/{client.client_id}/logo",

@@ -98,7 +98,7 @@ async def test_57_prompt_none_tells_nothing(browser: Browser, client: RelyingPar
 async def test_57_prompt_none_does_not_tell_who_is_there(
     browser: Browser, client: RelyingParty, alice: User, make_user: MakeUser
 ) -> None:
-    """Asked for somebody who is not signed in, the answer is the same as if nobody were."""
+    """For a user who is not signed in, the response is the same as without any session."""
     bob = await make_user()
     claims = f'{{"id_token":{{"sub":{{"value":"{bob.id}"}}}}}}'
     nobody = await client.authorize(browser, prompt="none", claims=claims)
@@ -140,7 +140,7 @@ async def test_57_a_refusal_is_not_remembered_as_consent(browser: Browser, clien
 
 
 async def test_57_going_on_without_an_answer(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """The address that the answer leads to asks again, instead of taking the question for the answer."""
+    """Opening the URL that follows the consent shows the consent page again."""
     page = await client.authorize(browser)
     assert isinstance(page, Page)
     consent = await browser.sign_in(page, alice.email, PASSWORD)

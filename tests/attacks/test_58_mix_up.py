@@ -83,8 +83,8 @@ async def test_58_a_code_after_sign_in_and_consent(
 
 
 @MODES
-async def test_58_what_the_person_refuses(browser: Browser, client: RelyingParty, alice: User, mode: str) -> None:
-    """To sign in, and to consent; and what prompt=none says of it."""
+async def test_58_refusals_of_the_user(browser: Browser, client: RelyingParty, alice: User, mode: str) -> None:
+    """For a cancelled sign-in and a denied consent, and with prompt=none."""
     page = await client.authorize(browser, response_mode=mode)
     assert isinstance(page, Page)
     assert_refused(await browser.submit(page, "login-cancel"), client, "access_denied")
@@ -98,8 +98,8 @@ async def test_58_what_the_person_refuses(browser: Browser, client: RelyingParty
 
 
 @pytest.mark.parametrize("query", ["iss=https://evil.example", "x=1&iss=", "%69ss=x"])
-async def test_58_no_client_brings_its_own(make_client: MakeClient, query: str) -> None:
-    """In the query of its redirect URI, where it would stand beside ours."""
+async def test_58_no_redirect_uri_contains_iss(make_client: MakeClient, query: str) -> None:
+    """A redirect URI with `iss` in its query, which would be ambiguous."""
     with pytest.raises(OAuthError, match="redirect_uri"):
         await make_client(redirect_uris=[f"https://app.example.com/cb?{query}"])
 
@@ -107,7 +107,7 @@ async def test_58_no_client_brings_its_own(make_client: MakeClient, query: str) 
 async def test_58_it_is_the_configured_issuer(
     start_server: Callable[..., Server], make_client: MakeClient, http: httpx.AsyncClient
 ) -> None:
-    """Whatever name the server was called by."""
+    """Whatever host name the request used."""
     client = await make_client()
     server = start_server(IDP_ISSUER="https://id.example.com")
     for host in ("id.example.com", "evil.example", f"127.0.0.1:{server.port}"):

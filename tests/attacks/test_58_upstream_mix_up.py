@@ -19,10 +19,10 @@ def evil() -> Iterator[OpenIDProvider]:
     evil.stop()
 
 
-async def test_58_each_has_a_redirect_uri_of_its_own(
+async def test_58_each_upstream_has_its_own_redirect_uri(
     browser: Browser, provider: OpenIDProvider, evil: OpenIDProvider, add: Add
 ) -> None:
-    """The code of the honest one, sent to the other's, goes to neither."""
+    """A code of the honest provider, sent to the callback of the other, is redeemed at neither."""
     honest, other = await add(issuer=provider.issuer, trust_email=True), await add(issuer=evil.issuer)
     assert honest.redirect_uri != other.redirect_uri
     location = await leave(browser, as_page(await browser.get("/login")), honest)
@@ -31,8 +31,8 @@ async def test_58_each_has_a_redirect_uri_of_its_own(
     assert not browser.signed_in
 
 
-async def test_58_who_answers_is_said(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """In errors too; and where the metadata promises it, it may not be missing. The code is then not redeemed."""
+async def test_58_the_iss_of_a_response_is_checked(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+    """Also in errors; if the metadata promises it, it is required. Otherwise the code is not redeemed."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     for fault, error in (("other_iss", None), ("no_iss", None), ("other_iss", "access_denied")):
         provider.faults, provider.error = {fault}, error
@@ -46,7 +46,7 @@ async def test_58_who_answers_is_said(browser: Browser, provider: OpenIDProvider
 async def test_58_metadata_that_name_another_provider_s_endpoint(
     browser: Browser, provider: OpenIDProvider, evil: OpenIDProvider, add: Add
 ) -> None:
-    """The evil one sends people to the honest one, and wants the code for itself: the answer says whose it is."""
+    """The evil provider redirects users to the honest one to get its code: the `iss` of the response reveals it."""
     upstream = await add(issuer=evil.issuer)
     honest = await add(issuer=provider.issuer, trust_email=True)
     at_evil = await leave(browser, as_page(await browser.get("/login")), upstream)

@@ -97,7 +97,7 @@ async def _session(user: User) -> SignedIn:
 
 
 async def _take(flow: Flow, step: Step, **fields: str) -> None:
-    """A request that read the flow as it is here; whether it succeeds is not what is asked."""
+    """Take a step with a flow as it was read earlier, whether it succeeds or not."""
     with suppress(StepRefusedError, FlowError, TooManyRequestsError, service.StepNotAllowedError):
         await service.take_step(APP, flow, step, fields)
 
@@ -116,7 +116,7 @@ CHANGES = {
 @pytest.mark.parametrize("second", CHANGES)
 @pytest.mark.parametrize("stale", [True, False], ids=["at once", "in turn"])
 async def test_59_registration(letters: list[Letter], first: str, second: str, stale: bool) -> None:
-    """Whoever reads mail at one address gets an account for that one, with what was entered for it."""
+    """A user who reads mail at one address gets an account for that address, with the data entered for it."""
     own, victim = _address(), _address()
     names = {"own": own, "victim": victim}
     start = await _flow()
@@ -143,8 +143,8 @@ async def test_59_registration(letters: list[Letter], first: str, second: str, s
     assert "the other address" in (first, second) or "from the start" in (first, second)
 
 
-async def test_59_what_is_entered_belongs_to_the_mail(letters: list[Letter]) -> None:
-    """A request that still holds what was entered first cannot give it to the address by the newer code."""
+async def test_59_a_code_belongs_to_the_data_of_its_mail(letters: list[Letter]) -> None:
+    """A request that still has the first data cannot combine it with the code for the newer data."""
     own = _address()
     start = await _flow()
     await _take(start, Step.REGISTRATION, username=own, password=PASSWORDS[0], name="First")
@@ -174,7 +174,7 @@ async def test_59_a_mail_again_is_for_the_flow_as_it_is(letters: list[Letter]) -
 
 
 async def test_59_all_at_once(letters: list[Letter]) -> None:
-    """As a browser would send them, in whatever order the database takes them."""
+    """As a browser would send them, in any order of execution."""
     own, victim = _address(), _address()
     start = await _flow()
     await _take(start, Step.REGISTRATION, username=own, password=PASSWORDS[0])
@@ -206,7 +206,7 @@ async def test_59_an_invitation_is_for_its_own_address() -> None:
 
 @pytest.mark.parametrize("purpose", Purpose)
 async def test_59_one_live_proof(alice: User, purpose: Purpose) -> None:
-    """Of many that are asked for at once, one can be used."""
+    """Of several that are requested concurrently, one can be used."""
     for flow_id in (f"flow-{secrets.token_hex(6)}", None):
         sent = await asyncio.gather(
             *(
@@ -256,8 +256,8 @@ def _somebody(subject: str) -> ExternalIdentity:
     return ExternalIdentity("test", "https://elsewhere.example.com", subject, None, False, {})
 
 
-async def test_59_who_came_back_from_a_provider(letters: list[Letter], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address is joined with who the flow keeps, not with who it kept when the request began."""
+async def test_59_the_identity_from_a_provider(letters: list[Letter], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address is linked with the identity that the flow has now, not with that of when the request began."""
     monkeypatch.setattr(upstream, "available", lambda flow: [flow])
     own = _address()
     start = await _flow()
@@ -309,7 +309,7 @@ def _asked(client: RelyingParty) -> AuthorizationRequest:
 
 
 async def test_59_a_consent_is_of_who_gave_it(client: RelyingParty, alice: User, make_user: MakeUser) -> None:
-    """Somebody else who signs in at this browser meanwhile is asked."""
+    """Another user who signs in at this browser in the meantime is asked for consent."""
     await registry.load()
     known = registry.client(client.client_id)
     assert known is not None
@@ -322,8 +322,8 @@ async def test_59_a_consent_is_of_who_gave_it(client: RelyingParty, alice: User,
     assert await consent.is_needed(pending.asked, first, his, pending)
 
 
-async def test_59_a_consent_is_to_what_was_shown(client: RelyingParty, alice: User) -> None:
-    """The form counts no more once the client has other terms."""
+async def test_59_a_consent_is_to_the_shown_terms(client: RelyingParty, alice: User) -> None:
+    """The form is invalid once the client has other terms."""
     await registry.load()
     known = registry.client(client.client_id)
     assert known is not None

@@ -83,7 +83,7 @@ Contents = Callable[[], Awaitable[dict[str, object]]]
 
 @pytest.fixture
 async def contents(db: str) -> Contents:
-    """Makes fingerprints of everything that a change could touch, but for rows that the clean-up may delete."""
+    """Return fingerprints of everything that a change could affect, except rows that the clean-up may delete."""
     lasting = clock.now() + timedelta(minutes=5)
     expiring = "SELECT table_name FROM information_schema.columns WHERE column_name = 'expires_at'"
     with_expiry = {row["table_name"] for row in await fetch(expiring)}
@@ -168,7 +168,7 @@ async def let_decide() -> None:
 
 
 class Thief(NamedTuple):
-    """What was stolen: an admin's session and access token for the admin API."""
+    """The stolen session and access token of an admin."""
 
     user: User
     session: str
@@ -267,13 +267,13 @@ async def another_session(thief: Thief) -> str:
 
 
 class Watch:
-    """Sees, on a connection of its own, who waits for a lock."""
+    """Watches on a separate connection which statements wait for a lock."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
 
     async def until_waiting(self, number: int) -> None:
-        """Until so many requests wait for a lock, which is when they have looked up what allows them."""
+        """Wait until so many requests wait for a lock, after they have read their authority."""
         statement = """
             SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
         """
@@ -477,7 +477,7 @@ async def test_60_a_token_is_revoked_while_it_is_used(
 async def test_60_consent_and_code(
     server: Server, browser: Browser, alice: User, make_client: MakeClient, watch: Watch
 ) -> None:
-    """Neither is given in the name of a session that has ended, before the body came or while it is answered."""
+    """Neither is issued for a session that ended before the body came or during the response."""
     client = await make_client()
     page = as_page(await client.authorize(browser))
     page = as_page(await browser.sign_in(page, alice.email, "correct horse battery staple"))
@@ -519,7 +519,7 @@ async def test_60_a_code_for_a_session_that_ends(
 
 
 async def test_60_a_step_up_from_a_session_that_ended(server: Server, thief: Thief, contents: Contents) -> None:
-    """Neither makes a session of it nor adds a factor to the account."""
+    """It neither creates a session nor adds a factor to the account."""
     row = await fetchrow("SELECT * FROM session WHERE id = $1", thief.session_id)
     assert row is not None
     one_factor = (CompletedStep(Step.PASSWORD, ("pwd",)),)

@@ -39,7 +39,7 @@ EVERY = by_name(*SCOPE_OF_CLAIM, "password_hash", "id", "disabled_at")
 
 
 async def everything(client: RelyingParty, tokens: dict[str, Any]) -> set[str]:
-    """Every claim about the person that tokens give away."""
+    """Every claim about the user that tokens and userinfo can return."""
     userinfo = (await client.userinfo(tokens["access_token"])).json()
     found = {*userinfo, *claims_of(tokens["id_token"]), *await client.introspect(tokens["access_token"])}
     return found & set(SCOPE_OF_CLAIM)
@@ -54,7 +54,7 @@ async def consent_page(browser: Browser, client: RelyingParty, user: User, **cha
 
 
 def test_61_every_claim_belongs_to_a_scope() -> None:
-    """A claim that is in no scope would be given to anybody who knows its name."""
+    """A claim without a scope would be returned to every client that knows its name."""
     assert {*TEXT_CLAIMS, *VERIFICATION_CLAIMS, "address", "updated_at"} == SCOPE_OF_CLAIM.keys() <= set(CLAIMS)
 
 
@@ -76,7 +76,7 @@ async def test_61_outside_the_scopes_of_the_client(browser: Browser, make_client
 async def test_61_inside_the_scopes_it_is_asked_for_by_name(
     browser: Browser, make_client: MakeClient, alice: User
 ) -> None:
-    """Only the scope of the request was allowed before: with prompt=none that is not enough, and the page says more."""
+    """The consent was for the scopes only: prompt=none is refused, and the page shows the claim."""
     client = await make_client(scope="openid profile phone")
     code = await client.sign_in(browser, alice.email, scope="openid")
     assert await everything(client, (await client.redeem(code)).json()) == set()
@@ -147,10 +147,10 @@ async def test_61_a_first_party_client_has_its_own_scopes_only(
     assert await everything(client, tokens) == {"name", "birthdate", "updated_at"}
 
 
-async def test_61_what_was_stored_before_is_held_to_the_scopes_too(
+async def test_61_stored_claims_are_limited_to_the_scopes(
     browser: Browser, make_client: MakeClient, alice: User
 ) -> None:
-    """Tokens of a release that looked at nothing, or of a client whose scopes were taken away."""
+    """Tokens with claims beyond the scopes, or of a client whose scopes were removed."""
     client = await make_client(scope="openid email")
     tokens = await client.tokens(browser, alice.email, scope="openid")
     await execute("UPDATE token_family SET claims = $2 WHERE client_id = $1", client.client_id, EVERY)

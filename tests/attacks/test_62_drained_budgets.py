@@ -72,7 +72,7 @@ async def _counts() -> list[Any]:
 
 
 async def _pass(seconds: float) -> None:
-    """The database's clock cannot be moved; what it is compared with can."""
+    """Move the stored times, because the clock of the database cannot be moved."""
     await execute("UPDATE throttle SET free_at = free_at - make_interval(secs => $1)", float(seconds))
 
 
@@ -123,7 +123,7 @@ class _World:
             self.mailed_by_strangers += kind == "mail"
 
     async def owns(self, kind: str) -> None:
-        """The owner does something at her browser, if what the documentation promises allows it."""
+        """The owner does something at her browser, if the documentation promises that she may."""
         acts: dict[str, Callable[[], Awaitable[Any]]] = {
             "mail": lambda: limits.count_mail(self.owner.email, self.own),
             "password": lambda: limits.count_password(self.owner.email, self.owner.email, self.own),
@@ -140,13 +140,13 @@ class _World:
             await self._signed_in()
 
     async def _signed_in(self) -> None:
-        """What a sign-in does: her own tries start again."""
+        """Record a sign-in, which resets her own attempts."""
         person = await repository.subject_by_id(self.owner.id, self.own)
         assert person is not None
         await limits.forget_attempts(person, passwords=True, second_steps=True)
 
     def check(self) -> None:
-        """Nor can strangers fill her mailbox."""
+        """Check the limits, including that of her mailbox."""
         elapsed = self.now + time.monotonic() - self.started
         a_day = limits.MAILS_TO_ADDRESS_A_DAY
         assert self.mailed_by_strangers <= a_day.burst + elapsed / a_day.interval + 1
@@ -167,7 +167,7 @@ _WAIT = st.tuples(st.just("wait"), st.sampled_from([1, 30, 61, 3600, 90_000]))
 )
 @given(st.lists(_STRANGERS | _STRANGERS | _OWNER | _WAIT, min_size=4, max_size=14))
 async def test_62_the_owner_is_never_locked_out(db: str, actions: list[tuple[Any, ...]]) -> None:
-    """Whatever strangers do from however many hosts, her own too, she may do what the documentation promises."""
+    """Whatever strangers do, from any number of hosts including her own, she may do what the documentation promises."""
     owner = await create_user(f"{secrets.token_hex(6)}@example.com", None)
     world = _World(owner, await _own_browser(owner), _network())
     for name, *arguments in actions:
@@ -188,7 +188,7 @@ async def test_62_refused_mails_do_not_spend_those_of_the_day(alice: User) -> No
 
 
 async def test_62_one_host_does_not_spend_its_network(db: str) -> None:
-    """What is refused to a host is not counted for the network around it, nor is a person counted anywhere."""
+    """A request refused by the host's limit is not counted for the network, nor for a user."""
     network = _network()
     allowed = [await _from(f"{network}.1", limits.count_step(_browser())) for _ in range(700)]
     # Some seconds pass while they try, in which a few more become free.
@@ -218,7 +218,7 @@ class _CountedError(Exception):
 async def test_62_each_step_is_counted_first(
     monkeypatch: pytest.MonkeyPatch, alice: User, step: Step, action: str
 ) -> None:
-    """Before anything is hashed, verified, mailed or refused: whichever way, whatever was sent."""
+    """Before anything is hashed, verified, mailed or refused, at every step and with any input."""
 
     async def counted(*arguments: Any) -> None:
         raise _CountedError

@@ -63,12 +63,12 @@ async def _connect(server: Server, text: str) -> tuple[asyncio.StreamReader, asy
 
 
 def _requests(server: Server) -> list[dict[str, Any]]:
-    """What the log says of requests, and of anything that is worse than that."""
+    """Return the log lines of requests, and warnings and errors."""
     lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
     return [line for line in lines if line["event"] == "request" or line["level"] in ("error", "critical")]
 
 
-async def test_63_others_are_answered_meanwhile(held: Server) -> None:
+async def test_63_other_requests_are_answered(held: Server) -> None:
     """Health and keys answer while every kind of connection is held, and all of them end."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     each = min(MOST, soft - OTHER_FILES) // len(HALVES)
@@ -112,7 +112,7 @@ async def test_63_a_body_that_trickles_is_cut(held: Server, pause: float) -> Non
     ("head", "body"),
     [("Content-Length: 1000", "a=1"), ("Transfer-Encoding: chunked", "5\r\na=1"), ("Transfer-Encoding: chunked", "")],
 )
-async def test_63_who_leaves_is_no_error(held: Server, path: str, head: str, body: str) -> None:
+async def test_63_a_disconnect_is_no_error(held: Server, path: str, head: str, body: str) -> None:
     """The log has the request as a refused one, and no error."""
     before = len(_requests(held))
     _, writer = await _connect(held, f"POST {path} HTTP/1.1\r\n{HOST}{FORM}{head}\r\n\r\n{body}")
@@ -143,7 +143,7 @@ async def test_63_malformed_chunks_are_no_error(held: Server, path: str, chunk: 
 
 
 def test_63_the_limit_is_what_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The soft limit of open files is raised as far as the hard one allows."""
+    """The soft limit of open files is raised up to the hard limit."""
     limits, raised = (1024, 4096), list[tuple[int, int]]()
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda _, new: raised.append(new))

@@ -51,7 +51,7 @@ async def _state(user: User) -> list[object]:
 async def test_64_an_account_that_no_stranger_made_stays(
     browser: Browser, provider: OpenIDProvider, add: Add, make_user: MakeUser, mailbox: Mailbox, origin: Origin
 ) -> None:
-    """Its owner signs in once as ever, and the two are connected."""
+    """Its owner signs in once as usual, and the identity is linked."""
     user = await _account(make_user, origin)
     async with open_browser(browser.issuer) as elsewhere:
         await elsewhere.sign_in(as_page(await elsewhere.get("/login")), user.email, PASSWORD)
@@ -72,7 +72,7 @@ async def test_64_an_account_that_no_stranger_made_stays(
 async def test_64_proved_by_mail(
     browser: Browser, provider: OpenIDProvider, add: Add, make_user: MakeUser, mailbox: Mailbox
 ) -> None:
-    """The mail is the proof, and the address counts as proved from then on."""
+    """The mail is the proof, and the address is verified afterwards."""
     user = await _account(make_user, Origin.OPERATOR)
     await _by_mail(browser, provider, add, mailbox, user.email)
     assert browser.signed_in
@@ -86,7 +86,7 @@ async def test_64_proved_by_mail(
 
 @pytest.mark.parametrize("come", [_vouched_for, _by_mail], ids=["vouched for", "by mail"])
 @pytest.mark.parametrize("origin", STRANGERS)
-async def test_64_whoever_has_a_role_keeps_it(
+async def test_64_a_user_with_a_role_is_not_voided(
     browser: Browser, provider: OpenIDProvider, add: Add, make_user: MakeUser, mailbox: Mailbox,
     come: Come, origin: Origin,
 ) -> None:  # fmt: skip
@@ -101,8 +101,10 @@ async def test_64_whoever_has_a_role_keeps_it(
 @pytest.mark.parametrize("origin", [*OTHERS, *STRANGERS])
 @pytest.mark.parametrize("verified", [True, False])
 @pytest.mark.parametrize("role", [None, Role.OWNER])
-async def test_64_what_may_be_voided(make_user: MakeUser, origin: Origin, verified: bool, role: Role | None) -> None:
-    """Exactly what a stranger can have made and nobody has proved."""
+async def test_64_accounts_that_can_be_voided(
+    make_user: MakeUser, origin: Origin, verified: bool, role: Role | None
+) -> None:
+    """Exactly the unverified accounts that a stranger could have created."""
     user = await _account(make_user, origin, role)
     await execute("UPDATE users SET email_verified = $2 WHERE id = $1", user.id, verified)
     claimed = origin in STRANGERS and not verified and role is None
@@ -114,7 +116,7 @@ async def test_64_what_may_be_voided(make_user: MakeUser, origin: Origin, verifi
     assert (row["email"] != user.email, row["disabled_at"] is not None, row["password_hash"] is None) == (claimed,) * 3
 
 
-async def test_64_every_way_says_where_it_comes_from(make_user: MakeUser) -> None:
+async def test_64_every_account_has_an_origin(make_user: MakeUser) -> None:
     assert (await make_user()).origin == Origin.OPERATOR
     for invited, origin in ((True, Origin.INVITATION), (False, Origin.REGISTRATION)):
         email = f"{secrets.token_hex(6)}@example.com"

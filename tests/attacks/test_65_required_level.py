@@ -25,7 +25,7 @@ LEVELS = [(required, asked) for required, asked in product(ACR_VALUES, ACR_VALUE
 
 
 async def _pages(client: RelyingParty, browser: Browser, user: User, asked: str) -> bool:
-    """Sign in, and put off whatever can be put off."""
+    """Sign in, postponing everything that can be postponed."""
     answer = await client.authorize(browser, acr_values=asked)
     for _ in range(5):
         if not isinstance(answer, Page):
@@ -83,15 +83,15 @@ async def test_65_one_factor_gets_no_code(
 
 
 @pytest.mark.parametrize("way", ["pages", "app"])
-async def test_65_what_is_only_wished_for_can_be_put_off(
+async def test_65_a_voluntary_level_can_be_postponed(
     make_client: MakeClient, browser: Browser, alice: User, way: str
 ) -> None:
     client = await make_client(skip_consent=True, authorization_challenge=True)
     assert await WAYS[way](client, browser, alice, "phr")
 
 
-async def test_65_where_the_code_is_made(make_client: MakeClient, alice: User) -> None:
-    """Whatever leads there: the last look is at the session."""
+async def test_65_issuing_the_code_checks_the_level(make_client: MakeClient, alice: User) -> None:
+    """On every path, the session is checked when the code is issued."""
     for required, reached in product(ACR_VALUES, ACR_VALUES):
         party = await make_client(default_acr_values=[required])
         await registry.load()

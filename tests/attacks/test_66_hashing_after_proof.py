@@ -42,7 +42,7 @@ CALLERS = {
 }
 
 
-def test_66_who_hashes_is_known() -> None:
+def test_66_the_callers_that_hash_are_known() -> None:
     found = set()
     for path in PACKAGE.rglob("*.py"):
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -56,7 +56,7 @@ def test_66_who_hashes_is_known() -> None:
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was given to the threads that hash, by the name of the function."""
+    """The calls of the hashing threads, by the name of the function."""
     calls: list[str] = []
 
     async def run(function: Any, *arguments: Any, **named: Any) -> Any:
@@ -69,7 +69,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def stranger(db: str) -> Any:
-    """An address from which nobody has tried."""
+    """An address without earlier attempts."""
     token = client_address.set(f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}")
     yield
     client_address.reset(token)
@@ -107,7 +107,7 @@ async def test_66_a_dead_link_hashes_nothing(alice: User, hashed: list[str]) -> 
 
 @pytest.mark.usefixtures("stranger")
 async def test_66_a_live_link_is_counted(alice: User, hashed: list[str]) -> None:
-    """Its holder, who may be anybody with an account, cannot keep the threads busy with it."""
+    """Its holder, who may be any user, cannot keep the threads busy with it."""
     sent = await email_proofs.create(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
     refused = passwords.InvalidPasswordError, TooManyRequestsError
     for _ in range(2 * limits.STEPS_OF_HOST.burst):
@@ -118,7 +118,7 @@ async def test_66_a_live_link_is_counted(alice: User, hashed: list[str]) -> None
 
 
 async def test_66_a_used_proof_is_seen_after_the_hash_too(alice: User) -> None:
-    """Two that look at once: one of them changes the password."""
+    """Of two concurrent requests with one proof, one changes the password."""
     sent = await email_proofs.create(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
     proved = await email_proofs.verify_token(sent.token, Purpose.PASSWORD_RESET)
     assert proved is not None

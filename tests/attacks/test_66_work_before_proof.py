@@ -56,7 +56,7 @@ NORMALISE = unicodedata.normalize
 
 
 class Watch:
-    """What the event loop does."""
+    """Watches the event loop."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -98,7 +98,7 @@ def _unit() -> float:
 
 @pytest.fixture
 async def browser(db: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Browser]:
-    """A browser at the application in this process, where nobody is counted by address."""
+    """A browser at the application in this process, without limits by address."""
     monkeypatch.setattr(limits, "settings", lambda: settings().model_copy(update={"address_limits": False}))
     cookies = Cookies()
     transport = httpx.ASGITransport(application())  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ async def browser(db: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bro
 
 
 class _Fields(HTMLParser):
-    """The forms of a page: where each goes, what it would send, and which of that is text."""
+    """The forms of a page: their paths, their values, and which of these are text."""
 
     def __init__(self, page: Page) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class _Fields(HTMLParser):
 
 
 class Attack:
-    """Sends what is given to it, with harmless and with hostile values."""
+    """Sends given requests with harmless and with hostile values."""
 
     def __init__(self, browser: Browser, watch: Watch, unit: float) -> None:
         self.browser, self.watch, self.unit = browser, watch, unit
@@ -208,7 +208,7 @@ async def test_66_forms_of_the_sign_in(attack: Attack, make_user: MakeUser) -> N
 
 @pytest.fixture
 async def no_upstreams_left(server: Server) -> AsyncIterator[None]:
-    """What the forms of the console made is not offered to the tests that follow."""
+    """Delete the upstreams that forms of the console created, so that later tests do not see them."""
     before = {upstream.id for upstream in await federation_registry.load_stored()}
     yield
     made = {upstream.id for upstream in await federation_registry.load_stored()} - before
@@ -220,7 +220,7 @@ async def no_upstreams_left(server: Server) -> AsyncIterator[None]:
 
 @pytest.mark.usefixtures("no_upstreams_left")
 async def test_66_forms_of_the_account_and_the_console(attack: Attack, make_user: MakeUser) -> None:
-    """Of every page that a signed-in owner is led to."""
+    """The forms of every page that a signed-in owner can reach."""
     browser, user = attack.browser, await make_user(name="Ada")
     person = await equip(user, browser.issuer, [Step.TOTP], two_step=True)
     await grant(user.id, Role.OWNER)
@@ -273,7 +273,7 @@ async def test_66_parameters_of_the_protocol(attack: Attack, client: RelyingPart
 
 @pytest.mark.parametrize("shape", [*SHAPES, " {}", "{}" + " " * 1000])
 def test_66_addresses_everywhere(watch: Watch, shape: str) -> None:
-    """Whichever way an address comes in: by form, JSON, command or file, it is read in one place."""
+    """An address from a form, JSON, a command or a file is parsed by the same function."""
     with pytest.raises(InvalidEmailError):
         normalise_email(shape.format(MARKS * (IN_JSON // 2)))
     assert watch.normalised == 0

@@ -99,7 +99,7 @@ def test_67_every_change_uses_the_one_function() -> None:
 
 
 class Artefact(NamedTuple):
-    """Something that was given or begun. ``works`` asks the code that would accept it."""
+    """Something that was issued or started. ``works`` calls the code that would accept it."""
 
     name: str
     works: Callable[[], Awaitable[object]]
@@ -148,7 +148,7 @@ async def _device(user: User) -> Artefact:
 
 
 async def _app(user: User) -> list[Artefact]:
-    """A secret that somebody has seen and not confirmed, where there is no app yet."""
+    """A secret that was shown and not confirmed, for a user without an app."""
     try:
         setup = await totp.start_setup(user.id, "thief", user.email)
     except totp.AlreadyEnabledError:
@@ -157,7 +157,7 @@ async def _app(user: User) -> list[Artefact]:
 
 
 class Victim(NamedTuple):
-    """Somebody with everything given and begun, and her own browser."""
+    """A user with everything issued and started, and her own browser."""
 
     user: User
     browser: Browser
@@ -168,7 +168,7 @@ class Victim(NamedTuple):
     tokens: dict[str, Any]
 
     def form(self) -> dict[str, str]:
-        """What every form of the account's pages holds."""
+        """Return the fields that every form of the account pages has."""
         session = next(value for name, value in self.browser.cookies.items() if name.endswith("session"))
         return {"csrf_token": form_token(session, "account")}
 

@@ -60,7 +60,7 @@ async def test_68_the_wish_is_passed_on_without_a_session_here(
     browser: Browser, client: RelyingParty, provider: OpenIDProvider, add: Add,
     asked: dict[str, str], passed_on: dict[str, str],
 ) -> None:  # fmt: skip
-    """And whoever does not fulfil it, or says nothing, signs nobody in."""
+    """A provider that ignores it, or does not report the time, signs no one in."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     for auth_time in (None, "yesterday", 10**12, *([] if "claims" in asked else [int(time.time()) - THREE_DAYS])):
         provider.claims = {"auth_time": auth_time}
@@ -116,7 +116,7 @@ async def test_68_a_provider_that_says_nothing(
 async def test_68_one_that_cannot_be_asked(
     browser: Browser, client: RelyingParty, github: GitHub, add: Add, alice: User
 ) -> None:
-    """It is not offered where a fresh sign-in is needed, however somebody gets there; another way is."""
+    """It is not offered if a recent sign-in is required, by any path; other ways are."""
     upstream = await add(kind="github", issuer=github.url)
     for wish in ({"prompt": "login"}, {"max_age": "600"}, {"prompt": "login", "idp_hint": upstream.id}):
         page = as_page(await client.authorize(browser, **wish))
@@ -130,7 +130,7 @@ async def test_68_one_that_cannot_be_asked(
 
 
 async def test_68_account_pages(browser: Browser, github: GitHub, provider: OpenIDProvider, add: Add) -> None:
-    """Directly after a sign-in that proves nothing fresh, they ask for one that does."""
+    """Directly after a sign-in that proves nothing recent, they require one that does."""
     await sign_in(browser, await add(kind="github", issuer=github.url))
     assert as_page(await browser.get("/account/password")).path.startswith("/login/")
     browser.cookies.clear()
@@ -155,7 +155,7 @@ async def test_68_account_pages_without_a_session(browser: Browser, provider: Op
 
 
 async def test_68_the_console(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """An owner who came with an old session elsewhere is asked again before something is given away."""
+    """An owner with an old session at the provider must sign in again before a critical action."""
     upstream = await add(issuer=provider.issuer, trust_email=True, mfa_acr="theirs")
     provider.claims = {"acr": "theirs", "auth_time": int(time.time()) - THREE_DAYS}
     await sign_in(browser, upstream)
@@ -172,7 +172,7 @@ async def test_68_the_console(browser: Browser, provider: OpenIDProvider, add: A
 async def test_68_a_sign_in_of_another_tab(
     browser: Browser, client: RelyingParty, provider: OpenIDProvider, add: Add
 ) -> None:
-    """It was asked for nothing, and answers no request that asks for more."""
+    """It had no requirements, and does not satisfy a request that has some."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     provider.claims = {"auth_time": int(time.time()) - THREE_DAYS}
     waiting = as_page(await client.authorize(browser, prompt="login"))
@@ -188,7 +188,7 @@ async def test_68_a_sign_in_of_another_tab(
 async def test_68_a_choice_of_accounts_is_not_freshness(
     browser: Browser, client: RelyingParty, provider: OpenIDProvider, add: Add
 ) -> None:
-    """Who has just signed in for the request is not asked again, however old the sign-in elsewhere is."""
+    """A user who has just signed in for the request is not asked again, however old the session at the provider is."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     provider.claims = {"auth_time": int(time.time()) - THREE_DAYS}
     answer = await _come(client, browser, upstream, prompt="select_account")
@@ -230,7 +230,7 @@ async def test_68_an_app_that_asks_by_itself(
 async def test_68_a_provider_declared_to_be_unable(
     browser: Browser, client: RelyingParty, provider: OpenIDProvider, add: Add
 ) -> None:
-    """Is asked for nothing that it would refuse, and is no way to be fresh."""
+    """No reauthentication is requested from it, and it does not make a sign-in recent."""
     upstream = await add(issuer=provider.issuer, trust_email=True, options={"reauthenticates": "no"})
     page = as_page(await client.authorize(browser, prompt="login"))
     assert f"upstream-{upstream.id}" not in page.ids
@@ -246,7 +246,7 @@ def test_68_kinds_that_cannot_be_asked() -> None:
 
 
 async def test_68_a_session_begun_before_times_were_kept(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Nobody knows how old its proof is."""
+    """The age of its proof is unknown."""
     await sign_in(browser, await add(issuer=provider.issuer, trust_email=True))
     assert as_page(await browser.get("/account/password")).path == "/account/password"
     await execute(

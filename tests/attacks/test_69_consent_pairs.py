@@ -26,7 +26,7 @@ async def services() -> tuple[str, str]:
 
 
 async def is_asked(browser: Browser, client: RelyingParty, scope: str, resource: str | None) -> bool:
-    """Whether the person is asked; and then prompt=none must be refused."""
+    """Return whether the user is asked for consent; then prompt=none must be refused."""
     answer = await client.authorize(browser, scope=scope, resource=resource)
     silent = await client.authorize(browser, scope=scope, resource=resource, prompt="none")
     assert isinstance(silent, Redirect)
@@ -60,7 +60,7 @@ async def test_69_read_here_and_write_there_are_not_write_here(
         assert await is_asked(browser, client, scope, resource), (scope, resource)
 
 
-async def test_69_what_was_asked_together_was_allowed_together(
+async def test_69_pairs_are_stored_as_requested(
     services: tuple[str, str], browser: Browser, make_client: MakeClient, alice: User
 ) -> None:
     calendar, notes = services
@@ -77,7 +77,7 @@ async def test_69_what_was_asked_together_was_allowed_together(
 async def test_69_the_account_page_tells_each_service(
     services: tuple[str, str], browser: Browser, make_client: MakeClient, alice: User
 ) -> None:
-    """For an application that nobody is asked for too, by its tokens."""
+    """Also for an application without consent, by its tokens."""
     calendar, notes = services
     for skip in (False, True):
         client = await make_client(scope=SCOPE, skip_consent=skip)

@@ -52,7 +52,7 @@ async def _is_revoked(token: str) -> bool:
 async def test_70_a_token_whose_commit_was_lost_still_refreshes(
     client: RelyingParty, browser: Browser, alice: User, lost: int
 ) -> None:
-    """However many rotations in a row are missing. All who ask at once get the same successor."""
+    """Any number of missing rotations. Concurrent requests get the same successor."""
     chain = await _chain(client, browser, alice.email, 5)
     await _lose(*chain[-lost:][::-1])
     answers = await asyncio.gather(*(client.refresh(chain[-1]) for _ in range(16)))
@@ -64,7 +64,7 @@ async def test_70_a_token_whose_commit_was_lost_still_refreshes(
 
 @pytest.mark.fault(44)
 async def test_70_its_predecessor_is_no_sign_of_theft(client: RelyingParty, browser: Browser, alice: User) -> None:
-    """A client that goes back to the token before, and another process of it that has the newest, share a successor."""
+    """A client that repeats the previous token and another process with the newest one share a successor."""
     first, second = await _chain(client, browser, alice.email, 2)
     await _lose(second)
     successor = (await client.refresh(first)).json()["refresh_token"]
@@ -118,7 +118,7 @@ async def test_70_reuse_is_still_theft_after_a_lost_commit(client: RelyingParty,
 
 
 async def _copy(cluster: Cluster, source: str) -> str:
-    """A backup of a database that nobody is connected to."""
+    """Return a backup of a database without connections."""
     name = urlsplit(source).path.strip("/")
     return await cluster.create_database(name)
 
@@ -128,7 +128,7 @@ async def _kids(server: Server) -> set[str]:
 
 
 @pytest.mark.fault(43)
-async def test_70_what_was_revoked_since_a_backup_stays_dead(
+async def test_70_revocations_since_a_backup_stay(
     cluster: Cluster, template: str, db: str, start_server: Callable[..., Server], http: httpx.AsyncClient
 ) -> None:
     """The signing key, the refresh token, the session, the code: by the start, which notices the older database."""
@@ -187,7 +187,7 @@ async def test_70_what_was_revoked_since_a_backup_stays_dead(
 async def test_70_a_server_that_runs_notices_too(
     cluster: Cluster, template: str, db: str, start_server: Callable[..., Server]
 ) -> None:
-    """Somebody restores a backup and does not restart it."""
+    """A backup is restored while the server runs."""
     dsn = await cluster.create_database(template)
     async with isolated(dsn):
         await execute("INSERT INTO database_mark (id, epoch, begun, number, at) VALUES (1, 0, 0, 1000, now())")

@@ -24,7 +24,7 @@ STALENESS_SECONDS = 2 + 3
 
 
 class Place:
-    """A server behind a proxy, on a database of its own."""
+    """A server behind a proxy, with its own database."""
 
     def __init__(self, server: Server, proxy: Proxy, dsn: str, cluster: Cluster, http: httpx.AsyncClient) -> None:
         self.server, self.proxy, self.cluster, self.http = server, proxy, cluster, http
@@ -41,7 +41,7 @@ class Place:
         return found[1]
 
     async def redeem(self, client_id: str, secret: str) -> httpx.Response:
-        """What is asked of the database here is a write."""
+        """Send a request that writes to the database."""
         form = {
             "grant_type": "authorization_code",
             "client_id": client_id,
@@ -114,7 +114,7 @@ async def test_71_listen_refused(place: Place) -> None:
 
 
 async def test_71_the_database_is_read_only(place: Place) -> None:
-    """As the old primary after a fail-over. The server says so, and needs no restart when it has another."""
+    """Like the old primary after a failover. The server reports it, and needs no restart once it has another one."""
     client, secret = await machine(place)
     await place.read_only("on")
     await place.cut()

@@ -82,7 +82,7 @@ def context(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, object]]:
 
 
 async def test_72_unproved_addresses_are_told_no_name(alice: User, context: dict[str, dict[str, object]]) -> None:
-    """Whoever reads mail there may be somebody else than who entered the name."""
+    """The reader of such a mail may not be the person who entered the name."""
     client_address.set(f"10.3.{secrets.randbelow(256)}.{secrets.randbelow(256)}")
     email = f"{secrets.token_hex(6)}@example.com"
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
@@ -100,7 +100,7 @@ async def test_72_an_invitation_is_called_as_the_administrator_wrote(context: di
 
 @pytest.mark.parametrize("name", ["Ada \u202egro.live", "A\u200bda", "Ada\x07", "x" * 201])
 async def test_72_no_such_name_is_kept(db: str, name: str) -> None:
-    """In the console and on pages of others it would turn what stands beside it around."""
+    """In the console and on other pages it would reverse the adjacent text."""
     client_address.set(f"10.4.{secrets.randbelow(256)}.{secrets.randbelow(256)}")
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     fields = {"username": f"{secrets.token_hex(6)}@example.com", "password": PASSWORD, "name": name}

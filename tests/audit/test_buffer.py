@@ -108,7 +108,7 @@ async def test_many_tokens_are_several_events() -> None:
     assert buffer._waiting == 0
 
 
-async def test_what_is_buffered_is_sealed(trail: Trail) -> None:
+async def test_buffered_events_are_in_the_next_checkpoint(trail: Trail) -> None:
     for number in range(3):
         token_issued("client_credentials", "shop", str(number))
     note("client_authentication", outcome="failure", client_id="a\0\ud800", detail={"reason": "\0"})
@@ -121,7 +121,7 @@ async def test_what_is_buffered_is_sealed(trail: Trail) -> None:
     assert [p.kind for p in (await verified()).problems] == ["row_changed"]
 
 
-async def test_what_cannot_be_written_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_events_that_cannot_be_written_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     client_id = ids.uuid7_text()
 
     async def lost(*_: object) -> None:
@@ -144,7 +144,7 @@ async def test_what_cannot_be_written_is_kept(monkeypatch: pytest.MonkeyPatch) -
     assert sum(row["event"] == "token_refused" for row in rows) == 300
 
 
-async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_buffer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     client_id = ids.uuid7_text()
     monkeypatch.setattr(buffer, "MAX_WAITING", 10)
     for number in range(15):
@@ -191,7 +191,7 @@ async def test_tokens_need_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
 # Who did it
 
 
-async def test_who_did_it() -> None:
+async def test_the_actor_is_recorded() -> None:
     client_id = ids.uuid7_text()
     token = actor.set("user:\0somebody")
     try:
@@ -227,7 +227,7 @@ async def test_strangers_cannot_fill_the_trail(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(("limits", "subjects"), [(True, ("user", "203.0.113.1")), (False, ("user", "a-request"))])
-def test_whom_a_failure_concerns(monkeypatch: pytest.MonkeyPatch, limits: bool, subjects: tuple[str, str]) -> None:
+def test_the_limit_key_of_a_failure(monkeypatch: pytest.MonkeyPatch, limits: bool, subjects: tuple[str, str]) -> None:
     config = settings().model_copy(update={"address_limits": limits})
     monkeypatch.setattr(unauthenticated_limit, "settings", lambda: config)
     client_address.set("203.0.113.1")
@@ -276,7 +276,7 @@ async def until_told(client_id: str, event: str, number: int = 1) -> list[dict[s
     raise AssertionError(f"{event} is not in the trail.")
 
 
-async def test_what_a_client_does_is_told(client: RelyingParty, make_client: MakeClient) -> None:
+async def test_actions_of_a_client_are_recorded(client: RelyingParty, make_client: MakeClient) -> None:
     service = await make_client(grant_types=["client_credentials"], redirect_uris=[], scope="orders")
     response = await service.post("/token", grant_type="client_credentials")
     jti = jose.verify(response.json()["access_token"], key_set.verification(), "at+jwt")["jti"]
@@ -292,7 +292,7 @@ async def test_what_a_client_does_is_told(client: RelyingParty, make_client: Mak
     assert (row["outcome"], row["detail"]) == ("failure", {"reason": "wrong_secret"})
 
 
-async def test_what_waits_is_written_when_a_server_stops(start_server: StartServer, make_client: MakeClient) -> None:
+async def test_the_buffer_is_written_when_a_server_stops(start_server: StartServer, make_client: MakeClient) -> None:
     server = start_server()
     service = await make_client(server, grant_types=["client_credentials"], redirect_uris=[], scope="orders")
     for _ in range(20):

@@ -41,7 +41,7 @@ async def test_a_checkpoint_can_be_read_by_any_library(trail: Trail) -> None:
     assert (row["first_seq"], row["last_seq"], row["at"].timestamp()) == (2, 4, claims["iat"])
 
 
-async def test_of_nothing_no_checkpoint_is_made(trail: Trail) -> None:
+async def test_no_checkpoint_without_new_rows(trail: Trail) -> None:
     assert await checkpoints.create(checkpoint_signer.sign) is None
     assert len(await statements()) == 1
 
@@ -241,7 +241,7 @@ def kept_for_a_day(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.usefixtures("kept_for_a_day")
-async def test_what_is_old_is_deleted_by_whole_checkpoints(trail: Trail, move_clock: MoveClock) -> None:
+async def test_old_rows_are_deleted_by_whole_checkpoints(trail: Trail, move_clock: MoveClock) -> None:
     await trail(4, 5)
     move_clock(DAY / 2)
     await trail(6)

@@ -21,7 +21,7 @@ async def stored(session_id: UUID) -> dict[str, Any] | None:
     return row
 
 
-async def test_an_event_says_what_who_and_from_where() -> None:
+async def test_the_columns_of_an_event() -> None:
     user_id, session_id = ids.uuid7(), ids.uuid7()
     address, request = client_address.set("2001:db8::1"), request_id.set("the-request")
     try:

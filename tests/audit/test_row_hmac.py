@@ -38,11 +38,11 @@ def with_detail(detail: str) -> bytes:
         ("ip_address", "2001:db8::2"), ("request_id", ""), ("detail", '{"a": 2, "b": [true, null, "x"]}'),
     ],
 )  # fmt: skip
-def test_every_column_counts(name: str, value: Any) -> None:
+def test_every_column_is_hashed(name: str, value: Any) -> None:
     assert row_hmac.content_hash(ROW._replace(**{name: value})) != row_hmac.content_hash(ROW)
 
 
-def test_what_moves_from_one_column_to_the_next_counts() -> None:
+def test_columns_are_separated() -> None:
     moved = ROW._replace(event="sign_insuccess", outcome="")
     assert row_hmac.content_hash(moved) != row_hmac.content_hash(ROW)
 
@@ -59,12 +59,12 @@ def test_the_order_of_members_does_not() -> None:
 @pytest.mark.parametrize(
     "pair", [("1", "1.0"), ("1e3", "1000"), ("0.5", "0.50"), ("1e22", "1" + "0" * 22), ("-0.0", "0"), ("1e-2", "0.01")]
 )
-def test_nor_does_how_a_number_is_written(pair: tuple[str, str]) -> None:
+def test_the_notation_of_a_number_does_not_matter(pair: tuple[str, str]) -> None:
     assert with_detail(f'{{"a": {pair[0]}}}') == with_detail(f'{{"a": {pair[1]}}}')
 
 
 @pytest.mark.parametrize("other", ['"1"', "1.5", "2", "true", "null", "[1]", "1.0000000000000000000001"])
-def test_but_what_it_is_does(other: str) -> None:
+def test_the_value_of_a_number_matters(other: str) -> None:
     assert with_detail('{"a": 1}') != with_detail(f'{{"a": {other}}}')
 
 

@@ -123,7 +123,7 @@ async def test_a_row_taken_out_of_its_place() -> None:
     assert [(p.kind, p.seq, p.was_seq) for p in report.problems] == [("rows_missing", 9, None), ("row_moved", None, 9)]
 
 
-async def test_a_changed_row_that_is_to_be_sealed_anew() -> None:
+async def test_a_changed_row_whose_hash_was_removed() -> None:
     """A row without a hash is covered by the next checkpoint; its former position stays empty."""
     async with transaction():
         await execute("UPDATE audit_event SET seq = NULL, hash = NULL, outcome = 'failure' WHERE seq = 9")

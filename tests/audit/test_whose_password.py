@@ -37,7 +37,7 @@ async def test_so_is_one_of_an_account_that_is_disabled(browser: Browser, alice:
     assert len(await _failures(alice)) == 1
 
 
-async def test_the_answer_is_the_same_for_nobody(browser: Browser, alice: User) -> None:
+async def test_the_response_is_the_same_for_an_unknown_address(browser: Browser, alice: User) -> None:
     answers = []
     for email in (alice.email, f"{secrets.token_hex(6)}@example.com"):
         browser.cookies.clear()
@@ -49,7 +49,7 @@ async def test_the_answer_is_the_same_for_nobody(browser: Browser, alice: User) 
     assert answers[0] == answers[1]
 
 
-async def test_how_much_is_written_does_not_go_by_whose_it_was(
+async def test_the_number_of_events_does_not_depend_on_the_account(
     browser: Browser, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise events that are left out under a flood, and so take less time, would reveal who has an account."""

@@ -27,7 +27,7 @@ def provider() -> Iterator[OpenIDProvider]:
 
 @pytest.fixture
 def github() -> Iterator[GitHub]:
-    """A GitHub of one's own."""
+    """A GitHub Enterprise Server."""
     github = GitHub()
     yield github
     github.stop()
@@ -35,7 +35,7 @@ def github() -> Iterator[GitHub]:
 
 @pytest.fixture
 async def add(db: str, server: Server) -> AsyncIterator[Add]:
-    """Adds upstreams that the shared server knows when this returns, and takes them away in the end."""
+    """Add upstreams, which the shared server knows when this returns, and delete them at the end."""
     added: list[str] = []
 
     async def add(at: Server | None = None, **values: Any) -> Upstream:
@@ -68,14 +68,14 @@ async def until_offered(issuer: str, upstream_id: str, *, offered: bool = True) 
 
 
 async def leave(browser: Browser, page: Page, upstream: Upstream) -> str:
-    """Press the button of an upstream. Returns where the upstream sends the browser back to."""
+    """Press the button of an upstream. Returns the callback URL to which it redirects."""
     away = await browser.get(f"{page.path}/to/{upstream.id}")
     assert isinstance(away, Redirect), away.text
     return await visit(away.location)
 
 
 async def visit(location: str) -> str:
-    """What the person's browser does at the upstream."""
+    """Do the browser's part at the upstream."""
     async with httpx.AsyncClient(verify=TLS) as client:
         answer = await client.get(location)
     assert answer.has_redirect_location, answer.text

@@ -28,7 +28,7 @@ async def _events(upstream_id: str) -> list[str]:
 async def test_nonsense(
     browser: Browser, provider: OpenIDProvider, github: GitHub, add: Add, alice: User, fault: str, kind: str
 ) -> None:
-    """A page in plain words with the other ways to sign in, an event, and a sign-in that goes on."""
+    """The page has a message and the other ways to sign in, an event is recorded, and the sign-in can continue."""
     if (kind, fault) == ("github", "token_error"):
         return
     stand_in = provider if kind == "oidc" else github
@@ -47,7 +47,7 @@ async def test_nonsense(
 
 
 async def test_one_that_is_slow(browser: Browser, provider: OpenIDProvider, add: Add, alice: User) -> None:
-    """Is given up in seconds, and holds nobody else up."""
+    """It times out within seconds, and does not delay other requests."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     location = await leave(browser, as_page(await browser.get("/login")), upstream)
     provider.faults.add("slow")
@@ -65,7 +65,7 @@ async def test_one_that_is_slow(browser: Browser, provider: OpenIDProvider, add:
 
 
 async def test_one_that_is_gone(browser: Browser, add: Add) -> None:
-    """Before anybody is sent there. The page keeps the ways that are left."""
+    """It fails before the user is redirected. The page keeps the other ways to sign in."""
     upstream = await add(issuer="http://127.0.0.1:9")
     page = as_page(await browser.get("/login"))
     shown = as_page(await browser.get(f"{page.path}/to/{upstream.id}"))
@@ -74,7 +74,9 @@ async def test_one_that_is_gone(browser: Browser, add: Add) -> None:
     assert "login-submit" in shown.ids
 
 
-async def test_somebody_who_cancels_there(browser: Browser, provider: OpenIDProvider, add: Add, alice: User) -> None:
+async def test_a_user_who_cancels_at_the_provider(
+    browser: Browser, provider: OpenIDProvider, add: Add, alice: User
+) -> None:
     upstream = await add(issuer=provider.issuer)
     for error, reason in (("access_denied", "cancelled"), ("server_error", "refused"), ("x" * 5000, "refused")):
         provider.error = error
@@ -104,7 +106,7 @@ async def test_a_new_key(browser: Browser, provider: OpenIDProvider, add: Add) -
 
 
 async def test_a_disabled_one(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Nobody can go there, nor come back."""
+    """Neither the redirect to it nor its callback works."""
     from idp.federation import registry
 
     upstream = await add(issuer=provider.issuer, trust_email=True)
@@ -119,10 +121,10 @@ async def test_a_disabled_one(browser: Browser, provider: OpenIDProvider, add: A
     assert await fetchrow("SELECT 1 FROM identity WHERE subject = $1", provider.person.sub) is None
 
 
-async def test_it_is_told_to_the_client(
+async def test_the_client_is_notified(
     start_server: Callable[..., Server], client: RelyingParty, provider: OpenIDProvider, add: Add
 ) -> None:
-    """Who leaves the sign-in after that is back at the application, as ever."""
+    """A user who then leaves the sign-in returns to the application as usual."""
     upstream = await add(issuer=provider.issuer)
     async with open_browser(client.issuer) as browser:
         provider.error = "access_denied"
@@ -161,7 +163,7 @@ PROFILES = {
 
 @pytest.mark.parametrize("more", PROFILES.values(), ids=PROFILES)
 async def test_odd_profiles(browser: Browser, provider: OpenIDProvider, add: Add, more: dict[str, object]) -> None:
-    """What does not fit is left out, and nobody is kept away by it."""
+    """Invalid values are omitted, and the sign-in succeeds."""
     upstream = await add(issuer=provider.issuer, trust_email=True, keep_tokens=True)
     provider.person.more = more
     page = as_page(await sign_in(browser, upstream))
@@ -198,7 +200,7 @@ async def test_metadata_that_name_nonsense(
 
 
 async def test_a_userinfo_endpoint_that_is_nonsense(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Is none."""
+    """It counts as absent."""
     provider.metadata = {"userinfo_endpoint": "https://[/", "end_session_endpoint": 7}
     provider.lean = True
     upstream = await add(issuer=provider.issuer, logout=True)

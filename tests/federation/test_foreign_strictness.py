@@ -125,7 +125,7 @@ async def test_metadata_elsewhere(browser: Browser, provider: OpenIDProvider, ad
 async def test_userinfo_that_is_refused(
     browser: Browser, provider: OpenIDProvider, add: Add, mailbox: Mailbox, status: int
 ) -> None:
-    """The ID token says who it is. What it does not say, the person proves."""
+    """The ID token identifies the user, who proves the address by mail."""
     provider.lean = True
     provider.userinfo = (status, "text/plain", "no")
     page = as_page(await sign_in(browser, await add(issuer=provider.issuer, trust_email=True)))
@@ -147,7 +147,7 @@ async def test_userinfo_that_is_an_outage(browser: Browser, provider: OpenIDProv
 async def test_userinfo_that_is_signed(
     browser: Browser, provider: OpenIDProvider, add: Add, change: dict[str, Any], believed: bool
 ) -> None:
-    """It counts where it can be verified, and is left out where not."""
+    """It is used if it can be verified, and ignored otherwise."""
     provider.lean = True
     person = provider.person
     claims = {
@@ -165,7 +165,7 @@ async def test_userinfo_that_is_signed(
     assert believed or "upstream-send" in page.ids
 
 
-async def test_userinfo_that_somebody_else_signed(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+async def test_userinfo_with_another_signature(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
     provider.lean = True
     claims = {"sub": provider.person.sub, "email": provider.person.email, "email_verified": True}
     token = jwt.encode(claims, provider.stranger, "RS256", {"kid": next(iter(provider.keys))})

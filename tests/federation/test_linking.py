@@ -56,7 +56,7 @@ async def test_connecting_and_parting(
         assert alice.email not in as_page(await other.get("/account/security")).text
 
 
-async def test_one_that_somebody_else_has(
+async def test_an_identity_of_another_user(
     browser: Browser, provider: OpenIDProvider, add: Add, alice: User, make_user: MakeUser
 ) -> None:
     upstream = await add(issuer=provider.issuer)
@@ -85,10 +85,10 @@ async def test_only_shortly_after_a_sign_in(browser: Browser, provider: OpenIDPr
     assert await fetchrow("SELECT 1 FROM identity WHERE user_id = $1", alice.id) is None
 
 
-async def test_nobody_can_make_a_browser_connect_something(
+async def test_an_attacker_cannot_link_an_identity(
     browser: Browser, provider: OpenIDProvider, add: Add, alice: User, make_user: MakeUser
 ) -> None:
-    """Neither by a link, nor by the way back of their own."""
+    """Neither by a link, nor by an attacker's callback."""
     upstream = await add(issuer=provider.issuer)
     page = await _home(browser, alice)
     for href in (f"/account/upstreams/{upstream.id}/link", _href(page, upstream.id)[:-1] + "x"):
@@ -102,7 +102,7 @@ async def test_nobody_can_make_a_browser_connect_something(
 
 
 def _unlink(page: Page) -> str:
-    """Where the page asks before an account elsewhere is disconnected."""
+    """Confirm the page that asks before an identity is unlinked."""
     found = re.search(r'href="(/account/upstreams/[^"]+/unlink)"', page.text)
     assert found
     return found[1]
@@ -125,7 +125,7 @@ async def test_the_last_way_in_stays(browser: Browser, provider: OpenIDProvider,
     assert await fetchrow("SELECT 1 FROM identity WHERE id = $1", row["id"]) is None
 
 
-async def test_somebody_elses_cannot_be_parted_with(
+async def test_identities_of_another_user_cannot_be_unlinked(
     browser: Browser, provider: OpenIDProvider, add: Add, alice: User, make_user: MakeUser
 ) -> None:
     upstream = await add(issuer=provider.issuer)

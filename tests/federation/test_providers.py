@@ -29,7 +29,7 @@ async def _email_verified(provider: OpenIDProvider) -> bool | None:
     return row["email_verified"] if row else None
 
 
-def test_there_are_those_that_the_docs_name() -> None:
+def test_the_kinds_of_the_documentation_exist() -> None:
     assert set(KINDS) == {"apple", "github", "google", "microsoft", "oidc"}
 
 
@@ -57,7 +57,7 @@ async def test_google_vouches_for_its_own_addresses(
 
 
 async def test_a_workspace_of_google(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """The parameter is a hint for the page there. What counts is the claim."""
+    """The parameter is a hint for Google's page. The claim is what is checked."""
     upstream = await add(kind="google", issuer=provider.issuer, required_claims={"hd": ("example.com",)})
     for hd, allowed in ((None, False), ("example.org", False), ("example.com", True)):
         provider.person.more = {"hd": hd} if hd else {}
@@ -70,7 +70,9 @@ async def test_a_workspace_of_google(browser: Browser, provider: OpenIDProvider,
 async def test_google_lets_people_choose_an_account(
     browser: Browser, client: RelyingParty, provider: OpenIDProvider, add: Add
 ) -> None:
-    """Where somebody is signed in here already. It cannot be asked to sign them in anew, and is no way to be fresh."""
+    """If the user is already signed in there. Google cannot be asked to reauthenticate, so it does not make a sign-in
+    recent.
+    """
     upstream = await add(kind="google", issuer=provider.issuer)
     provider.person.more = {"hd": "example.com"}
     provider.claims = {"auth_time": None}
@@ -121,7 +123,7 @@ async def test_apple(browser: Browser, provider: OpenIDProvider, add: Add, apple
 
 
 @pytest.mark.parametrize("user", ["", "x", "[]", '{"name": 7}', '{"name": {"firstName": null}}', "{" * 5000])
-async def test_what_apple_sends_along_may_be_anything(
+async def test_the_user_parameter_of_apple_may_be_anything(
     browser: Browser, provider: OpenIDProvider, add: Add, apple_key: str, user: str
 ) -> None:
     """It is not signed, and nothing rests on it."""
@@ -159,12 +161,12 @@ def _microsoft(issuer: str) -> Upstream:
     ],
 )  # fmt: skip
 def test_the_tenants_of_microsoft(issuer: str, tid: str | None, expected: str) -> None:
-    """Each has an issuer of its own, so the same number at another tenant is another person."""
+    """Each tenant has its own issuer, so the same subject at another tenant is another user."""
     provider: Any = KINDS["microsoft"]
     assert provider.expected_issuer(_microsoft(issuer), {"tid": tid}) == expected
 
 
-def test_what_microsoft_calls_itself() -> None:
+def test_the_issuers_of_microsoft() -> None:
     provider: Any = KINDS["microsoft"]
     base = "https://login.microsoftonline.com"
     assert provider.published_issuer(_microsoft(f"{base}/common/v2.0")) == f"{base}/{{tenantid}}/v2.0"

@@ -55,8 +55,8 @@ async def test_the_first_time_and_again(
     assert row["tokens"] is None
 
 
-async def test_it_goes_by_the_subject_not_by_the_address(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Whoever changes the address there stays the same person here; another person with the address is another one."""
+async def test_the_subject_identifies_the_user(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+    """A user who changes the address there is still the same user here; another user with it is a different one."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     await sign_in(browser, upstream)
     user = await _user_of(provider)
@@ -113,7 +113,7 @@ async def test_an_account_with_the_address_is_proved_first(
     assert browser.signed_in
 
 
-async def test_somebody_else_who_signs_in_instead_is_not_connected(
+async def test_another_user_who_signs_in_is_not_linked(
     browser: Browser, provider: OpenIDProvider, add: Add, alice: User
 ) -> None:
     await execute("UPDATE users SET email_verified = true WHERE id = $1", alice.id)
@@ -126,10 +126,10 @@ async def test_somebody_else_who_signs_in_instead_is_not_connected(
     assert await _user_of(provider) is None
 
 
-async def test_an_address_that_nobody_vouches_for_is_proved_by_mail(
+async def test_an_unverified_address_is_proved_by_mail(
     browser: Browser, provider: OpenIDProvider, add: Add, mailbox: Mailbox
 ) -> None:
-    """By a provider that is not trusted, or one that says that it is not verified; or by none at all."""
+    """An address from a provider that is not trusted, or that calls it unverified, or no address at all."""
     upstream = await add(issuer=provider.issuer)
     page = as_page(await sign_in(browser, upstream))
     assert f'value="{provider.person.email}"' in page.text
@@ -160,7 +160,7 @@ async def test_only_true_is_verified(browser: Browser, provider: OpenIDProvider,
 async def test_the_proof_of_another_spelling_proves_nothing(
     browser: Browser, provider: OpenIDProvider, add: Add, mailbox: Mailbox
 ) -> None:
-    """The full-width address may be somebody else's where it was proved."""
+    """The full-width address may belong to another person at the provider."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     plain = f"victim-{secrets.token_hex(6)}@example.com"
     provider.person.email = f"\uff56{plain[1:]}"
@@ -191,7 +191,7 @@ async def test_proving_an_address_that_has_an_account(
 async def test_a_second_step_is_asked_for_all_the_same(
     browser: Browser, provider: OpenIDProvider, add: Add, server: Server
 ) -> None:
-    """And before it nothing is connected, nor anybody signed in."""
+    """Before the second step nothing is linked, and no one is signed in."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     await sign_in(browser, upstream)
     user = await _user_of(provider)
@@ -208,7 +208,7 @@ async def test_a_second_step_is_asked_for_all_the_same(
 async def test_two_factors_elsewhere(
     browser: Browser, make_client: MakeClient, provider: OpenIDProvider, add: Add
 ) -> None:
-    """Where the operator trusts the provider's word for it, and only then."""
+    """Only if the operator trusts the provider's claim."""
     for mfa_acr, acr, expected in (("theirs", "theirs", "2"), ("theirs", "other", None), (None, "theirs", None)):
         provider.person.sub, provider.person.email = secrets.token_hex(8), f"{secrets.token_hex(6)}@example.com"
         provider.claims = {"acr": acr}
@@ -226,8 +226,8 @@ async def test_two_factors_elsewhere(
         assert (claims["acr"], claims["amr"]) == (expected, ["fed", "mfa"])
 
 
-async def test_signing_in_anew(browser: Browser, client: RelyingParty, provider: OpenIDProvider, add: Add) -> None:
-    """Is asked of the provider, and its answer is looked at."""
+async def test_reauthentication(browser: Browser, client: RelyingParty, provider: OpenIDProvider, add: Add) -> None:
+    """It is requested from the provider, and the response is checked."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     await sign_in(browser, upstream)
     page = as_page(await client.authorize(browser, prompt="login"))
@@ -248,7 +248,9 @@ async def test_signing_in_anew(browser: Browser, client: RelyingParty, provider:
     assert "code" in answer.parameters
 
 
-async def test_what_is_asked_of_it(browser: Browser, client: RelyingParty, provider: OpenIDProvider, add: Add) -> None:
+async def test_the_authorization_request(
+    browser: Browser, client: RelyingParty, provider: OpenIDProvider, add: Add
+) -> None:
     upstream = await add(issuer=provider.issuer, trust_email=True)
     page = as_page(await client.authorize(browser, login_hint="ada@example.com"))
     await leave(browser, page, upstream)
@@ -287,7 +289,7 @@ async def test_an_application_may_leave_some_out(
     ("registration", "creates", "made"),
     [("closed", None, False), ("invitation", None, False), ("closed", True, True), ("open", False, False)],
 )
-async def test_who_may_get_an_account(
+async def test_the_settings_that_allow_a_new_account(
     start_server: Callable[..., Server],
     provider: OpenIDProvider,
     add: Add,
@@ -305,7 +307,7 @@ async def test_who_may_get_an_account(
 
 
 async def test_requirements(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """A clear page for whoever is not of those that are let in."""
+    """A user who does not meet them gets an error page."""
     required = {"hd": ("example.com",), "groups": ("staff", "admins")}
     upstream = await add(issuer=provider.issuer, trust_email=True, required_claims=required)
     for more, allowed in (
@@ -345,7 +347,7 @@ async def test_tokens_are_kept_where_that_is_wanted(browser: Browser, provider: 
 
 
 async def test_a_lean_id_token(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Then the rest is asked of the userinfo endpoint, which must speak of the same person."""
+    """The other claims are read from userinfo, which must have the same subject."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     provider.lean = True
     provider.faults.add("other_userinfo")
@@ -399,7 +401,7 @@ async def test_an_organization_of_github(browser: Browser, github: GitHub, add: 
 async def test_one_host_begins_a_bounded_number_of_trips(
     start_server: Callable[..., Server], provider: OpenIDProvider, add: Add
 ) -> None:
-    """Each is a row, and asks for no sign-in first."""
+    """Each redirect to a provider is a row, and requires no sign-in."""
     upstream = await add(issuer=provider.issuer)
     server = await asyncio.to_thread(start_server, IDP_ADDRESS_LIMITS="true")
     try:

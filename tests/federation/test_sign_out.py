@@ -10,7 +10,7 @@ from tests.support.stand_ins import CLIENT_ID, OpenIDProvider
 BYE = "https://app.example.com/bye"
 
 
-async def test_there_and_back_to_the_application(
+async def test_sign_out_at_the_provider_and_back(
     browser: Browser, make_client: MakeClient, provider: OpenIDProvider, add: Add
 ) -> None:
     upstream = await add(issuer=provider.issuer, trust_email=True, logout=True)
@@ -30,16 +30,16 @@ async def test_there_and_back_to_the_application(
     assert "logout-done" in as_page(await browser.get("/logout/return")).ids
 
 
-async def test_not_where_nobody_wants_it(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Nor where the provider is gone: nobody stays signed in because of that."""
+async def test_no_sign_out_at_the_provider_by_default(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+    """Nor if the provider is down: the sign-out here succeeds anyway."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     await sign_in(browser, upstream)
     page = as_page(await browser.submit(as_page(await browser.get("/logout")), "logout-confirm"))
     assert "logout-done" in page.ids
 
 
-async def test_what_is_kept_meanwhile_is_looked_at_again(browser: Browser, make_client: MakeClient) -> None:
-    """A cookie is the browser's: it leads nowhere that is not registered."""
+async def test_the_kept_logout_request_is_validated_again(browser: Browser, make_client: MakeClient) -> None:
+    """The cookie may be forged: it redirects only to registered URIs."""
     client = await make_client(post_logout_redirect_uris=[BYE])
     for uri in ("https://evil.example", f"{BYE}/x"):
         browser.cookies["__Host-logout"] = f"client_id={client.client_id}&post_logout_redirect_uri={uri}"

@@ -26,8 +26,8 @@ async def _token() -> str:
     return access_token.access_token(client, client.client_id, "", (), "jti")
 
 
-async def test_what_was_verified_ends_with_its_key(ring: KeySet) -> None:
-    """That a signature was right once counts as long as the key is there."""
+async def test_a_cached_verification_ends_with_its_key(ring: KeySet) -> None:
+    """A cached verification is valid only while the key is published."""
     token = await _token()
     first = access_tokens.read(token)
     assert first is not None
@@ -37,14 +37,14 @@ async def test_what_was_verified_ends_with_its_key(ring: KeySet) -> None:
     assert isinstance(access_tokens.read(token), Refused)
 
 
-async def test_what_was_verified_expires(ring: KeySet, move_clock: MoveClock) -> None:
+async def test_a_cached_verification_expires(ring: KeySet, move_clock: MoveClock) -> None:
     token = await _token()
     assert not isinstance(access_tokens.read(token), Refused)
     move_clock(3600)
     assert isinstance(access_tokens.read(token), Refused)
 
 
-async def test_what_is_changed_is_another_token(ring: KeySet) -> None:
+async def test_a_changed_token_is_not_cached(ring: KeySet) -> None:
     token = await _token()
     assert not isinstance(access_tokens.read(token), Refused)
     header, payload, signature = token.split(".")

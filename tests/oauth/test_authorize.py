@@ -56,9 +56,7 @@ async def test_a_new_account_first(browser: Browser, client: RelyingParty, mailb
     assert (await client.userinfo(tokens["access_token"])).json()["email"] == email
 
 
-async def test_whoever_is_signed_in_may_create_another_account(
-    browser: Browser, client: RelyingParty, alice: User
-) -> None:
+async def test_a_signed_in_user_can_create_another_account(browser: Browser, client: RelyingParty, alice: User) -> None:
     await client.sign_in(browser, alice.email)
     page = as_page(await client.authorize(browser, prompt="create"))
     assert page.path.endswith("/registration")
@@ -133,7 +131,7 @@ async def test_the_consent_page_says_where_the_browser_goes(
 
 
 async def test_after_signing_out_on_any_port(browser: Browser, make_client: MakeClient, alice: User) -> None:
-    """A program on the loopback interface has no port of its own then either. A web client has."""
+    """A native app may use any port on the loopback interface. A web client may not."""
     uris: dict[str, Any] = {
         "redirect_uris": ["http://localhost/cb"],
         "post_logout_redirect_uris": ["http://localhost/bye"],

@@ -67,7 +67,7 @@ async def test_email_and_password(app: RelyingParty, alice: User) -> None:
     assert (claims["sub"], claims["amr"], claims["nonce"]) == (str(alice.id), ["pwd"], "the-nonce")
 
 
-async def test_as_json(app: RelyingParty, alice: User) -> None:
+async def test_json_requests(app: RelyingParty, alice: User) -> None:
     body = request(app, username=alice.email, password=PASSWORD)
     answer = await app.http.post(f"{app.issuer}/challenge", json=body)
     assert (await tokens(app, answer))["access_token"]
@@ -78,7 +78,7 @@ async def test_as_json(app: RelyingParty, alice: User) -> None:
         assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
 
 
-async def test_what_may_follow_is_told(app: RelyingParty, alice: User) -> None:
+async def test_the_response_names_the_next_steps(app: RelyingParty, alice: User) -> None:
     first = await begin(app)
     assert (first.status_code, first.json()["error"]) == (400, "insufficient_authorization")
     # The tests of upstreams share this server.
@@ -167,12 +167,12 @@ async def test_a_forgotten_password(app: RelyingParty, alice: User, mailbox: Mai
     assert (await go_on(app, first, username=alice.email, password=new)).status_code == 200
 
 
-async def test_only_an_app_of_the_operators_own(client: RelyingParty, alice: User) -> None:
+async def test_only_first_party_apps(client: RelyingParty, alice: User) -> None:
     answer = await client.post("/challenge", **request(client), username=alice.email, password=PASSWORD)
     assert (answer.status_code, answer.json()["error"]) == (400, "unauthorized_client")
 
 
-async def test_only_the_app_that_began(app: RelyingParty, make_client: MakeClient, alice: User) -> None:
+async def test_only_the_app_that_started(app: RelyingParty, make_client: MakeClient, alice: User) -> None:
     other = await make_client(authorization_challenge=True, skip_consent=True)
     first = await begin(app)
     for party, session in ((other, first.json()["auth_session"]), (app, "x.y"), (app, "nothing")):
@@ -190,7 +190,7 @@ async def test_the_request_is_checked_as_any_other(app: RelyingParty) -> None:
         assert answer.json()["error"] == error
 
 
-async def test_what_needs_a_browser_is_said(make_client: MakeClient, alice: User) -> None:
+async def test_steps_that_need_a_browser(make_client: MakeClient, alice: User) -> None:
     """A factor to set up, or a consent to give."""
     strict = await make_client(authorization_challenge=True, skip_consent=True, default_acr_values=["2"])
     answer = await begin(strict, username=alice.email, password=PASSWORD)
@@ -243,7 +243,7 @@ async def test_a_page_gets_its_refresh_token_in_a_cookie(make_client: MakeClient
 
 
 async def test_an_account_elsewhere(app: RelyingParty, add: Add, provider: OpenIDProvider, browser: Browser) -> None:
-    """The answer says where to send the browser. It comes back to the app with a code for the same verifier."""
+    """The response has the URL for the browser, which returns to the app with a code for the same verifier."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     first = await begin(app)
     assert "upstream" in first.json()["steps"]

@@ -56,7 +56,7 @@ async def _is_signed_in(browser: Browser, rp: RelyingParty) -> bool:
 
 
 async def test_a_rotation_breaks_no_hint(server: Server, browser: Browser, rp: RelyingParty, alice: User) -> None:
-    """Silent renewal goes on, and the log-out is one without a question; nothing else is verified by the old key."""
+    """Silent renewal works, and logout needs no confirmation; the retired key verifies nothing else."""
     tokens = await rp.tokens(browser, alice.email)
     await _rotated(server, rp)
     answer = await rp.authorize(browser, prompt="none", id_token_hint=tokens["id_token"])
@@ -70,7 +70,7 @@ async def test_a_rotation_breaks_no_hint(server: Server, browser: Browser, rp: R
 
 
 async def _revoked_hint(rp: RelyingParty, hint: str) -> str:
-    """The same claims, signed by a key that is revoked at once."""
+    """Return the same claims, signed by a key that is then revoked."""
     key = jose.generate("RS256")
     # In one transaction, so that no worker ever reads it as a good one.
     async with transaction():
@@ -81,7 +81,7 @@ async def _revoked_hint(rp: RelyingParty, hint: str) -> str:
 
 @pytest.mark.parametrize("named", [False, True], ids=["unnamed", "client_id"])
 async def test_a_hint_of_a_revoked_key_is_none(browser: Browser, rp: RelyingParty, alice: User, named: bool) -> None:
-    """Whoever has the key could end any session by it. The person is asked, and gets out."""
+    """The holder of the key could end any session with it. The user is asked for confirmation, and can sign out."""
     hint = await _revoked_hint(rp, (await rp.tokens(browser, alice.email))["id_token"])
     silent = await rp.authorize(browser, prompt="none", id_token_hint=hint)
     assert isinstance(silent, Redirect)
@@ -101,7 +101,7 @@ async def test_a_hint_of_a_revoked_key_is_none(browser: Browser, rp: RelyingPart
         assert done.location == f"{URI}?state=x"
 
 
-async def test_by_post_too(browser: Browser, rp: RelyingParty, alice: User) -> None:
+async def test_a_revoked_hint_by_post(browser: Browser, rp: RelyingParty, alice: User) -> None:
     hint = await _revoked_hint(rp, (await rp.tokens(browser, alice.email))["id_token"])
     form = {"id_token_hint": hint, "post_logout_redirect_uri": URI}
     page = await browser.post("/logout", form, origin="https://rp.example.com")
@@ -111,8 +111,8 @@ async def test_by_post_too(browser: Browser, rp: RelyingParty, alice: User) -> N
     assert not await _is_signed_in(browser, rp)
 
 
-async def test_an_address_of_nobody_is_refused_as_before(browser: Browser, rp: RelyingParty, alice: User) -> None:
-    """With a good hint, an address that is not registered is the application's fault, and is told."""
+async def test_an_unregistered_uri_is_refused(browser: Browser, rp: RelyingParty, alice: User) -> None:
+    """With a valid hint, an unregistered URI is an error of the application, which the page reports."""
     hint = (await rp.tokens(browser, alice.email))["id_token"]
     page = await browser.get("/logout", id_token_hint=hint, post_logout_redirect_uri="https://evil.example/")
     assert isinstance(page, Page)
@@ -161,7 +161,7 @@ async def test_revoking_a_retired_key_changes_nothing_else(own_database: str) ->
     assert (await _ring()).signing(ALG).kid == second
 
 
-def test_what_is_no_hint() -> None:
+def test_malformed_hints() -> None:
     for text in ("", "x", "a.b.c", "e30.e30.e30"):
         with pytest.raises(InvalidRequestError):
             read_id_token_hint(text)

@@ -15,7 +15,7 @@ INACTIVE = {"active": False}
 
 
 async def test_an_access_token(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """Section 2.2: what the token itself says, and that it counts."""
+    """Section 2.2: the claims of the token, and that it is active."""
     token = (await client.tokens(browser, alice.email))["access_token"]
     response = await client.post("/introspect", token=token)
     assert response.headers["content-type"].startswith("application/json")
@@ -26,7 +26,7 @@ async def test_an_access_token(browser: Browser, client: RelyingParty, alice: Us
 
 
 async def test_a_refresh_token(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """It has no token_type and no audience, so that nobody takes it for an access token."""
+    """It has no token_type and no audience, so that it is not taken for an access token."""
     token = (await client.tokens(browser, alice.email))["refresh_token"]
     answer = await client.introspect(token)
     assert set(answer) == {"active", "iss", "client_id", "sub", "scope", "jti", "iat", "exp"}
@@ -62,7 +62,7 @@ async def test_others_learn_nothing(
     assert await other.introspect(tokens["refresh_token"]) == INACTIVE
 
 
-async def test_a_resource_server_learns_of_what_is_meant_for_it(
+async def test_a_resource_server_introspects_tokens_with_its_audience(
     browser: Browser, make_client: MakeClient, alice: User
 ) -> None:
     api = await make_client(grant_types=["client_credentials"], redirect_uris=[], scope="")
@@ -88,7 +88,7 @@ async def test_a_public_client_may_not_ask(make_client: MakeClient) -> None:
     assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
 
 
-async def test_nobody_asks_without_a_proof(browser: Browser, client: RelyingParty, alice: User) -> None:
+async def test_introspection_requires_authentication(browser: Browser, client: RelyingParty, alice: User) -> None:
     """Section 2.1: or tokens could be tried out here. A user's token is no proof either."""
     token = (await client.tokens(browser, alice.email))["access_token"]
     url = f"{client.issuer}/introspect"
@@ -106,7 +106,7 @@ async def test_nobody_asks_without_a_proof(browser: Browser, client: RelyingPart
 
 
 @pytest.mark.parametrize("token", ["garbage", "a.b.c", "é", "x" * 20000], ids=["garbage", "dots", "letters", "long"])
-async def test_what_is_no_token_is_inactive(client: RelyingParty, token: str) -> None:
+async def test_malformed_tokens_are_inactive(client: RelyingParty, token: str) -> None:
     assert await client.introspect(token) == INACTIVE
 
 

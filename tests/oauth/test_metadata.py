@@ -144,7 +144,7 @@ async def test_other_methods_are_refused(web: httpx.AsyncClient, path: str) -> N
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', ' "a" ,W/{} ', "*"])
-async def test_what_the_reader_has_is_not_sent_again(web: httpx.AsyncClient, path: str, form: str) -> None:
+async def test_a_cached_document_is_not_sent_again(web: httpx.AsyncClient, path: str, form: str) -> None:
     first = await web.get(path)
     for method in ("GET", "HEAD"):
         response = await web.request(method, path, headers={"If-None-Match": form.format(first.headers["etag"])})
@@ -197,7 +197,7 @@ def test_the_standard_scopes_ask_for_the_standard_claims() -> None:
     assert {"sub", "name", "email", "email_verified", "address", "phone_number"} <= set(CLAIMS)
 
 
-def test_every_scope_has_words() -> None:
+def test_every_scope_has_a_description() -> None:
     for name in STANDARD_SCOPES:
         assert describe(name).name == name
         assert describe(name).title not in ("", name)

@@ -35,14 +35,14 @@ async def test_a_refresh_token_takes_the_family(
 
 
 async def test_one_that_was_used_takes_it_as_well(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """A client that missed the answer to its refresh signs out with what it has."""
+    """A client that lost the response to its refresh can revoke with the token that it has."""
     first = await client.tokens(browser, alice.email)
     second = (await client.refresh(first["refresh_token"])).json()
     assert (await client.post("/revoke", token=first["refresh_token"])).status_code == 200
     await _assert_over(client, second)
 
 
-async def test_it_is_recorded_once(browser: Browser, client: RelyingParty, alice: User) -> None:
+async def test_a_revocation_is_recorded_once(browser: Browser, client: RelyingParty, alice: User) -> None:
     tokens = await client.tokens(browser, alice.email)
     for _ in range(2):
         assert (await client.post("/revoke", token=tokens["refresh_token"])).status_code == 200
@@ -67,9 +67,7 @@ async def test_an_access_token_goes_alone(
     assert (await client.userinfo(again["access_token"])).status_code == 200
 
 
-async def test_it_is_remembered_until_it_would_have_expired(
-    browser: Browser, client: RelyingParty, alice: User
-) -> None:
+async def test_a_revocation_is_kept_until_the_expiry(browser: Browser, client: RelyingParty, alice: User) -> None:
     token = (await client.tokens(browser, alice.email))["access_token"]
     await client.post("/revoke", token=token)
     claims = decode(token.split(".")[1])
@@ -78,7 +76,7 @@ async def test_it_is_remembered_until_it_would_have_expired(
     assert int(row["expires_at"].timestamp()) == claims["exp"]
 
 
-async def test_a_public_client_ends_its_own(browser: Browser, make_client: MakeClient, alice: User) -> None:
+async def test_a_public_client_revokes_its_own_tokens(browser: Browser, make_client: MakeClient, alice: User) -> None:
     public = await make_client(token_endpoint_auth_method="none")
     tokens = await public.tokens(browser, alice.email)
     assert (await public.post("/revoke", token=tokens["refresh_token"])).status_code == 200
@@ -87,7 +85,7 @@ async def test_a_public_client_ends_its_own(browser: Browser, make_client: MakeC
 
 
 async def test_anothers_token(browser: Browser, client: RelyingParty, make_client: MakeClient, alice: User) -> None:
-    """Section 2.1: the request is refused, and told so."""
+    """Section 2.1: the request is refused with an error."""
     tokens = await client.tokens(browser, alice.email)
     other = await make_client()
     for name in ("access_token", "refresh_token"):
@@ -97,8 +95,8 @@ async def test_anothers_token(browser: Browser, client: RelyingParty, make_clien
     assert (await client.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_what_is_gone_or_never_was_is_a_success(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """Section 2.2: the client has what it wanted."""
+async def test_unknown_and_revoked_tokens_are_a_success(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """Section 2.2: the token is invalid, as the client wanted."""
     tokens = await client.tokens(browser, alice.email)
     gone = tokens["refresh_token"]
     for token in (gone, gone, tokens["access_token"], "garbage", "a.b.c", "é", "x" * 20000):
@@ -111,7 +109,7 @@ async def test_an_id_token_cannot_be_revoked(browser: Browser, client: RelyingPa
     assert (await client.userinfo(tokens["access_token"])).status_code == 200
 
 
-async def test_nobody_ends_anything_without_a_proof(browser: Browser, client: RelyingParty, alice: User) -> None:
+async def test_revocation_requires_authentication(browser: Browser, client: RelyingParty, alice: User) -> None:
     tokens = await client.tokens(browser, alice.email)
     url, data = f"{client.issuer}/revoke", {"token": tokens["refresh_token"]}
     for answer in (

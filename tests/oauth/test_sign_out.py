@@ -87,7 +87,7 @@ async def test_the_first_reason_stays(make_user: MakeUser) -> None:
 
 
 async def test_everything_of_a_client_and_nothing_of_others(make_user: MakeUser) -> None:
-    """The people stay signed in: only what was issued to the client ends."""
+    """The users stay signed in: only tokens of the client are revoked."""
     alice, shop, forum = await make_user(), await new_client(), await new_client()
     at_shop, at_forum = await give_access(alice, shop), await give_access(alice, forum)
     assert await disable_client(shop)
@@ -96,7 +96,7 @@ async def test_everything_of_a_client_and_nothing_of_others(make_user: MakeUser)
 
 
 async def wait_for_a_lock(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Until a statement of another connection to this database waits for one of ours."""
+    """Wait until a statement of another connection waits for a lock of ours."""
     for _ in range(500):
         # Not from the transaction's own snapshot of the statistics.
         await connection.execute("SELECT pg_stat_clear_snapshot()")

@@ -30,11 +30,11 @@ async def _finish(browser: Browser, answer: Page | Redirect) -> Redirect:
 
 
 async def _ask(browser: Browser, client: RelyingParty, email: str) -> Page:
-    """Ask for a code on the first page, which has the address typed in and no password."""
+    """Request a code on the first page, with the address and without a password."""
     return as_page(await browser.ask_for_code(as_page(await client.authorize(browser)), email))
 
 
-async def test_by_code(browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
+async def test_sign_in_by_code(browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
     page = await _ask(browser, client, alice.email)
     assert alice.email in page.text
     letter = await mailbox.next(alice.email)
@@ -47,7 +47,7 @@ async def test_by_code(browser: Browser, client: RelyingParty, alice: User, mail
     assert row["email_verified"]
 
 
-async def test_by_link(browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
+async def test_sign_in_by_link(browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
     await _ask(browser, client, alice.email)
     letter = await mailbox.next(alice.email)
     page = as_page(await browser.get(letter.path))
@@ -75,7 +75,7 @@ async def test_a_code_expires(browser: Browser, client: RelyingParty, alice: Use
     assert as_page(await browser.submit(page, "code-submit", code=letter.code)).status == 400
 
 
-async def test_what_is_no_address_is_said(browser: Browser, client: RelyingParty) -> None:
+async def test_an_invalid_address(browser: Browser, client: RelyingParty) -> None:
     for text in ("", "nobody", "a@b@c"):
         page = await _ask(browser, client, text)
         assert page.status == 400
@@ -83,7 +83,7 @@ async def test_what_is_no_address_is_said(browser: Browser, client: RelyingParty
 
 
 async def test_without_codes(start_server: Any, browser: Browser) -> None:
-    """Where the operator does not want them, there are none."""
+    """The operator can switch them off."""
     import asyncio
 
     server = await asyncio.to_thread(start_server, IDP_EMAIL_CODE_SIGN_IN="false")
@@ -142,7 +142,7 @@ async def test_a_password_that_is_not_good_enough(
     assert 'value="New Comer"' in page.text
 
 
-async def test_who_has_an_account_is_told_by_mail_only(
+async def test_an_existing_user_is_told_by_mail_only(
     browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox
 ) -> None:
     page = await _register(browser, client, alice.email)
@@ -177,7 +177,7 @@ async def _forgot(browser: Browser, client: RelyingParty, email: str) -> Page:
 
 
 async def test_a_new_password_by_code(browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
-    """And the sign-in goes on where it was."""
+    """The sign-in continues afterwards."""
     page = await _forgot(browser, client, alice.email)
     code = (await mailbox.next(alice.email)).code
     weak = as_page(await browser.submit(page, "reset-submit", code=code, password="password"))
@@ -192,7 +192,7 @@ async def test_a_new_password_by_code(browser: Browser, client: RelyingParty, al
 async def test_a_new_password_by_link_in_any_browser(
     browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox
 ) -> None:
-    """People read mail on their phone. What the old password gave ends."""
+    """Users read mail on their phones. Sessions and tokens from the old password end."""
     tokens = await client.tokens(browser, alice.email)
     async with open_browser(client.issuer) as desktop:
         await _forgot(desktop, client, alice.email)
@@ -214,7 +214,7 @@ async def test_a_new_password_by_link_in_any_browser(
     assert answer.parameters["error"] == "login_required"
 
 
-async def test_who_never_had_a_password_can_choose_one(
+async def test_a_user_without_a_password_can_set_one(
     browser: Browser, client: RelyingParty, make_user: MakeUser, mailbox: Mailbox
 ) -> None:
     user = await make_user(password=None)

@@ -66,7 +66,7 @@ async def _go_on(flow: Flow, person: SignInSubject) -> Flow | None:
 
 
 async def _note(flow: Flow, user: User, browser: Browser | None = None) -> StepResult:
-    """Note a password that was verified before, whatever has happened since."""
+    """Note a password that was verified earlier, whatever has happened since."""
     async with transaction():
         verified = await password.complete(flow, VerifiedPassword(user.id, str(user.password_hash)))
         return await service._note(browser or Browser(), flow, verified, trust=False)
@@ -174,7 +174,7 @@ async def test_a_second_step_that_is_wanted_since_is_asked_for(alice: User) -> N
 
 
 async def test_a_change_that_is_under_way_is_waited_for(alice: User) -> None:
-    """The sign-in reads the user after it has the lock, so it sees what the holder of the lock changed."""
+    """The sign-in reads the user after it has the lock, so it sees the change."""
     flow, outside = await _flow(), copy_context()
     async with transaction():
         await lock_user(alice.id)
@@ -302,8 +302,8 @@ async def test_single_session_mode(alice: User, make_user: MakeUser, monkeypatch
     assert await _sessions(bob.id) == [True]
 
 
-async def test_an_app_gets_a_session_of_its_own(alice: User) -> None:
-    """Whatever cookies it sends, and it is not known again."""
+async def test_an_app_gets_a_separate_session(alice: User) -> None:
+    """It ignores cookies, and does not become a known device."""
     assert await _end(Browser(), await _flow(), await _person(alice)) is not None
     app = await _end(APP, await _flow(), await _person(alice, APP))
     assert app is not None

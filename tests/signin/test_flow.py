@@ -92,7 +92,7 @@ async def test_a_request_by_post_leaves_other_tabs_their_cookie(
 async def test_a_request_by_post_begins_where_a_browser_takes_it(
     browser: Browser, client: RelyingParty, alice: User
 ) -> None:
-    """A sign-in between the two is none for it."""
+    """A sign-in between the POST and the GET does not count for it."""
     async with httpx.AsyncClient() as elsewhere:
         answer = await elsewhere.post(f"{client.issuer}/authorize", data=client.parameters(prompt="login"))
     await client.sign_in(browser, alice.email)
@@ -107,7 +107,7 @@ def _size(browser: Browser) -> int:
 async def test_one_host_begins_a_bounded_number(
     start_server: Callable[..., Server], make_client: MakeClient, alice: User
 ) -> None:
-    """Each request is two rows for an hour. A browser that its owner signed in with before has a budget of its own."""
+    """Each request is two rows for an hour. A known device has its own limit."""
     server = await asyncio.to_thread(start_server, IDP_ADDRESS_LIMITS="true")
     client = await make_client(at=server)
     try:
@@ -166,7 +166,7 @@ async def test_a_tab_goes_on_with_the_session_of_another_one(
 async def test_a_session_that_is_not_enough_does_not_go_round_in_circles(
     browser: Browser, client: RelyingParty, alice: User, make_user: MakeUser
 ) -> None:
-    """An older one where a sign-in is asked for, that of somebody else, and one of a lower level."""
+    """An older session than required, that of another user, and one of a lower level."""
     tab = _page(await client.authorize(browser, claims=f'{{"id_token": {{"sub": {{"value": "{alice.id}"}}}}}}'))
     stepped = _page(await client.authorize(browser, acr_values="2"))
     await client.sign_in(browser, (await make_user()).email)
@@ -181,7 +181,9 @@ async def test_a_session_that_is_not_enough_does_not_go_round_in_circles(
 
 
 @pytest.mark.fault(24)
-async def test_what_waits_for_this_very_flow_stays(browser: Browser, client: RelyingParty, alice: User) -> None:
+async def test_an_invitation_survives_a_sign_in_in_another_tab(
+    browser: Browser, client: RelyingParty, alice: User
+) -> None:
     """An invitation is not lost by a sign-in in another tab."""
     tab = _page(await client.authorize(browser))
     await execute(
@@ -233,7 +235,7 @@ async def test_an_expired_one_shows_a_way_out(browser: Browser, client: RelyingP
 
 @pytest.mark.fault(24)
 async def test_the_back_button_after_the_end(browser: Browser, make_client: MakeClient, alice: User) -> None:
-    """It leads on to the application, which has what it asked for."""
+    """It leads to the application, which has the response."""
     client = await make_client(client_uri=CLIENT_URI)
     page = _page(await client.authorize(browser))
     cookies = dict(browser.cookies)
@@ -258,7 +260,7 @@ async def test_signing_in_for_its_own_sake(browser: Browser, alice: User) -> Non
     assert _page(await browser.get("/login")).path == "/"
 
 
-async def test_somebody_else_from_the_consent_page(
+async def test_switching_the_user_on_the_consent_page(
     browser: Browser, client: RelyingParty, alice: User, make_user: object
 ) -> None:
     bob = await make_user()  # type: ignore[operator]

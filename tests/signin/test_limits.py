@@ -24,7 +24,7 @@ def subject() -> str:
 
 
 async def _later(rule: rate_limits.Rate | rate_limits.Escalation, subject: str, seconds: float) -> None:
-    """The database's clock cannot be moved; what it is compared with can."""
+    """Move the stored times, because the clock of the database cannot be moved."""
     await execute(
         "UPDATE throttle SET free_at = free_at - make_interval(secs => $2) WHERE key = $1",
         rate_limits.key(rule, subject), float(seconds),
@@ -32,7 +32,7 @@ async def _later(rule: rate_limits.Rate | rate_limits.Escalation, subject: str, 
 
 
 async def test_a_rate(db: str) -> None:
-    """So many at once, then one every so often; being refused makes nobody wait longer."""
+    """A burst, then one per interval; a refusal does not lengthen the wait."""
     rate, who = rate_limits.Rate("test", burst=3, interval=60), subject()
     for _ in range(3):
         await rate_limits.spend((rate, who))
@@ -62,7 +62,7 @@ async def test_two_hundred_at_once(db: str) -> None:
 
 
 async def _wait(rule: rate_limits.Escalation, subject: str) -> float:
-    """Count an event. Returns the wait that it is told, 0 if there is none."""
+    """Count an event. Returns the reported wait, or 0."""
     try:
         await rate_limits.spend((rule, subject))
     except TooManyRequestsError as error:
@@ -71,8 +71,8 @@ async def _wait(rule: rate_limits.Escalation, subject: str) -> float:
 
 
 @pytest.mark.fault(4)
-async def test_what_one_rule_refuses_no_rule_counts(db: str) -> None:
-    """Rates and escalations alike, whichever of them refuses, and whatever the order of their keys."""
+async def test_a_refused_event_is_not_counted_by_any_rule(db: str) -> None:
+    """Rates and escalations, whichever of them refuses, in any order of their keys."""
     narrow, wide, who = rate_limits.Rate("narrow", 1, 60), rate_limits.Rate("wide", 3, 60), subject()
     escalation, other = rate_limits.Escalation("test", free=3, longest=600), subject()
     assert await rate_limits.spend((narrow, who), (wide, who), (escalation, who)) == 1
@@ -92,7 +92,7 @@ async def test_what_one_rule_refuses_no_rule_counts(db: str) -> None:
 
 @pytest.mark.fault(4)
 async def test_together_also_at_once(db: str) -> None:
-    """Two hundred requests that share one limit and have a second one each: what is refused is counted nowhere."""
+    """Two hundred requests share one limit and have a second one each: refused requests are not counted anywhere."""
     shared, own, who = rate_limits.Rate("shared", 7, 600), rate_limits.Rate("own", 1, 600), subject()
     subjects = [subject() for _ in range(200)]
 
@@ -163,7 +163,7 @@ async def test_wrong_passwords(browser: Browser, alice: User) -> None:
     assert "email-code-send" in again.ids
 
 
-async def test_nobody_s_account_is_counted_likewise(browser: Browser) -> None:
+async def test_an_unknown_account_is_counted_too(browser: Browser) -> None:
     page = await _wrong(browser, f"{subject()}@example.com", limits.PASSWORDS.free + 1)
     assert page.status == 429
 
@@ -229,8 +229,8 @@ async def test_mails_to_one_address(browser: Browser, client: RelyingParty, alic
     assert [answer.status for answer in answers if isinstance(answer, Page)] == [200, 200, 200, 429]
 
 
-async def test_by_address(start_server: Callable[..., Server], make_client: MakeClient) -> None:
-    """From one host, whatever account and whatever it says of itself."""
+async def test_the_limit_by_address(start_server: Callable[..., Server], make_client: MakeClient) -> None:
+    """From one host, with any account and any headers."""
     server = await asyncio.to_thread(start_server, IDP_ADDRESS_LIMITS="true")
     async with open_browser(server.issuer) as browser:
         page = await browser.get("/login")
@@ -266,8 +266,8 @@ async def test_a_new_password_is_a_step(start_server: Callable[..., Server], ali
     await execute("DELETE FROM throttle")
 
 
-async def test_what_is_refused_for_the_load_counts_as_no_try(start_server: Callable[..., Server], alice: User) -> None:
-    """And is told so at once, with when to come back."""
+async def test_a_refusal_by_load_is_not_counted(start_server: Callable[..., Server], alice: User) -> None:
+    """It is refused at once, with the time to wait."""
     server = start_server(
         IDP_HASHING_THREADS="1", IDP_HASHING_QUEUE="0", IDP_ARGON2_MEMORY_COST="65536", IDP_ARGON2_TIME_COST="15"
     )

@@ -91,7 +91,7 @@ async def test_a_half_done_sign_in_is_none(
 async def test_an_application_that_asks_for_more_steps_up(
     browser: Browser, client: RelyingParty, alice: User, app: pyotp.TOTP
 ) -> None:
-    """Only what is missing is asked for, and an error is never the answer."""
+    """Only the missing factor is requested, and the response is never an error."""
     await factors.set_two_step(alice.id, False)
     await client.sign_in(browser, alice.email)
     page = await client.authorize(browser, acr_values="2")
@@ -115,7 +115,9 @@ async def test_a_client_that_requires_it(
 
 
 @pytest.mark.fault(46)
-async def test_who_has_no_second_factor_gets_one(browser: Browser, make_client: MakeClient, alice: User) -> None:
+async def test_a_user_without_a_second_factor_sets_one_up(
+    browser: Browser, make_client: MakeClient, alice: User
+) -> None:
     strict = await make_client(default_acr_values=["2"])
     page = await _password(browser, strict, alice)
     assert "totp-confirm" in page.ids
@@ -133,9 +135,7 @@ async def test_who_has_no_second_factor_gets_one(browser: Browser, make_client: 
     assert found.two_step
 
 
-async def test_it_can_be_put_off_where_it_is_only_wished_for(
-    browser: Browser, client: RelyingParty, alice: User
-) -> None:
+async def test_a_voluntary_factor_can_be_postponed(browser: Browser, client: RelyingParty, alice: User) -> None:
     page = await _password(browser, client, alice, acr_values="2")
     claims = await _claims(client, await _finish(browser, await browser.submit(page, "enrol-skip")))
     assert (claims["acr"], claims["amr"]) == ("1", ["pwd"])
@@ -154,7 +154,7 @@ async def test_prompt_none_is_told_that_more_is_needed(
 async def test_a_step_up_dies_with_its_session(
     browser: Browser, client: RelyingParty, alice: User, app: pyotp.TOTP
 ) -> None:
-    """It stands on the password that was typed there: whoever is signed out must type it again."""
+    """It depends on the password of the session: after a sign-out the password is required again."""
     await factors.set_two_step(alice.id, False)
     await client.sign_in(browser, alice.email)
     page = await client.authorize(browser, acr_values="2")
@@ -182,7 +182,7 @@ async def test_a_code_of_the_same_half_minute_counts_once(
 async def test_a_trusted_browser(
     start_server: Callable[..., Server], make_client: MakeClient, alice: User, app: pyotp.TOTP
 ) -> None:
-    """It skips the user's own second step, where the operator allows that; not what a client requires."""
+    """It skips the user's own second step if the operator allows that, but not one that a client requires."""
     server = await asyncio.to_thread(start_server, IDP_TRUSTED_DEVICE_LIFETIME="3600")
     client, strict = await make_client(at=server), await make_client(at=server, default_acr_values=["2"])
     async with open_browser(server.issuer) as browser:
@@ -217,7 +217,7 @@ async def test_a_changed_password_ends_the_trust(
         assert "totp-submit" in (await _password(browser, client, alice)).ids
 
 
-async def test_nobody_is_trusted_where_it_is_not_allowed(
+async def test_no_browser_is_trusted_without_the_setting(
     browser: Browser, client: RelyingParty, alice: User, app: pyotp.TOTP
 ) -> None:
     page = await _password(browser, client, alice)

@@ -52,7 +52,7 @@ async def _take(browser: Browser, page: Page, person: Person, step: Step) -> Pag
 
 
 async def _assert_age(browser: Browser, client: RelyingParty, ago: int) -> None:
-    """What asks how old the sign-in is, is told the truth."""
+    """Check everything that depends on the age of the sign-in."""
     answer = await client.authorize(browser, max_age=str(ago - MINUTE), prompt="none")
     assert isinstance(answer, Redirect)
     assert answer.parameters.get("error") == "login_required"
@@ -81,7 +81,7 @@ async def test_a_second_step_makes_no_old_sign_in_fresh(
 
 @pytest.mark.fault(11)
 @pytest.mark.parametrize("action", ["skip", "totp"])
-async def test_neither_does_a_new_factor_nor_none(
+async def test_a_new_or_skipped_factor_is_not_fresh(
     browser: Browser, client: RelyingParty, alice: User, action: str
 ) -> None:
     """Of a session that is recent enough to add one."""
@@ -103,7 +103,7 @@ async def test_neither_does_a_new_factor_nor_none(
 async def test_an_old_session_is_not_enough_to_add_a_factor(
     browser: Browser, client: RelyingParty, server: Server, alice: User, has: list[Step], acr: str
 ) -> None:
-    """Nor with a second step: the person signs in once more, in full."""
+    """Nor with a second step: the user signs in again completely."""
     await equip(alice, server.issuer, has, two_step=False)
     await _signed_in(browser, alice, 20 * HOUR)
     page = as_page(await client.authorize(browser, acr_values=acr))
@@ -116,7 +116,7 @@ async def test_an_old_session_is_not_enough_to_add_a_factor(
 
 @pytest.mark.fault(10)
 @pytest.mark.parametrize("acr", ["2", "phr"])
-async def test_a_session_that_becomes_old_meanwhile(
+async def test_a_session_that_becomes_old_during_the_enrolment(
     browser: Browser, client: RelyingParty, alice: User, server: Server, acr: str
 ) -> None:
     """With right answers, on the page that was opened in time. Putting it off is still possible, and proves nothing."""
@@ -144,7 +144,7 @@ async def test_a_session_that_becomes_old_meanwhile(
 
 
 async def _tries(rule: Escalation, whose: object, user: User) -> list[int]:
-    """What is counted of somebody, at all browsers together and at each that is known."""
+    """Return the counted attempts of a user, in all browsers together and in each known one."""
     known = await fetch("SELECT id FROM device WHERE user_id = $1", user.id)
     keys = [key(rule, subject) for subject in (str(whose), *(f"{whose} {row['id']}" for row in known))]
     return [row["number"] for row in await fetch("SELECT number FROM throttle WHERE key = ANY($1)", keys)]
@@ -164,7 +164,7 @@ async def _wrong(browser: Browser, page: Page, person: Person) -> None:
 
 @pytest.mark.fault(4)
 async def test_a_password_gives_no_tries_of_codes_back(server: Server, client: RelyingParty, alice: User) -> None:
-    """To whoever knows it, signs in with it alone between the tries, and takes a new browser for each."""
+    """An attacker who knows the password signs in with it between the attempts, in a new browser each time."""
     person = await equip(alice, server.issuer, [Step.TOTP], two_step=False)
     for number in range(1, 4):
         async with open_browser(server.issuer) as browser:
@@ -175,7 +175,7 @@ async def test_a_password_gives_no_tries_of_codes_back(server: Server, client: R
 
 
 @pytest.mark.fault(4)
-async def test_who_used_a_second_factor_there_is_not_held_up(
+async def test_a_browser_with_a_second_factor_has_its_own_limit(
     browser: Browser, server: Server, client: RelyingParty, alice: User
 ) -> None:
     """By the tries of others."""
@@ -198,7 +198,7 @@ async def test_who_used_a_second_factor_there_is_not_held_up(
 async def test_putting_it_off_gives_no_tries_of_passwords_back(
     browser: Browser, client: RelyingParty, alice: User
 ) -> None:
-    """To whoever holds a session and guesses the password."""
+    """An attacker who has a session guesses the password."""
     await _signed_in(browser, alice, 0)
     for _ in range(3):
         await limits.count_password(alice.email, alice.email, AnyBrowser())
@@ -211,7 +211,7 @@ async def test_putting_it_off_gives_no_tries_of_passwords_back(
 async def test_a_new_cookie_gives_a_known_browser_no_new_tries(
     browser: Browser, alice: User, make_user: MakeUser
 ) -> None:
-    """Another person who signs in there gets the browser a new cookie; what was tried in it stays counted."""
+    """Another user who signs in there gets a new cookie for the browser; its counted attempts stay."""
     await _signed_in(browser, alice, 0)
     for number in range(1, 4):
         _forget_session(browser)
@@ -227,7 +227,7 @@ def _forget_session(browser: Browser) -> None:
 
 
 @pytest.mark.fault(7)
-async def test_what_was_put_off_can_be_put_off_again(browser: Browser, client: RelyingParty, alice: User) -> None:
+async def test_a_postponed_factor_can_be_postponed_again(browser: Browser, client: RelyingParty, alice: User) -> None:
     await _signed_in(browser, alice, 0)
     for _ in range(3):
         page = as_page(await client.authorize(browser, acr_values="2"))
@@ -238,7 +238,7 @@ async def test_what_was_put_off_can_be_put_off_again(browser: Browser, client: R
 
 @pytest.mark.fault(7)
 async def test_nothing_is_missing_any_more(browser: Browser, client: RelyingParty, server: Server, alice: User) -> None:
-    """Since the person asked for no second step any more, in another tab: what waits begins another sign-in."""
+    """The user switched the second step off in another tab, so the waiting page starts another sign-in."""
     await equip(alice, server.issuer, [Step.TOTP], two_step=True)
     page = as_page(await client.authorize(browser))
     page = as_page(await browser.sign_in(page, alice.email, PASSWORD))

@@ -71,8 +71,8 @@ STATES = [state for start in starts() for state in walk(start)]
 ENDS = [state for state in STATES if complete(state)]
 
 
-def test_every_walk_ends() -> None:
-    """No dead end, and no walk that goes in circles."""
+def test_every_path_ends() -> None:
+    """No dead end, and no cycle."""
     assert all(complete(state) or allowed(state) for state in STATES)
     # The longest puts a passkey off and then gets the app that is required.
     assert max(len(state.done) for state in ENDS) <= 4
@@ -84,8 +84,8 @@ def test_nothing_ends_without_a_first_step() -> None:
 
 
 @pytest.mark.fault(7)
-def test_an_end_has_what_is_required() -> None:
-    """Whatever more was asked for and put off."""
+def test_every_end_has_the_required_level() -> None:
+    """Whatever higher level was requested and postponed."""
     assert any(state.required == MULTI_FACTOR and state.acr == PHISHING_RESISTANT for state in ENDS)
     for state in ENDS:
         level = reached(state.done)
@@ -93,7 +93,7 @@ def test_an_end_has_what_is_required() -> None:
         assert not falls_short(level, state.required), state
 
 
-def test_whoever_has_a_second_factor_and_wants_it_asked_is_asked() -> None:
+def test_two_step_users_always_take_a_second_step() -> None:
     for state in ENDS:
         if state.two_step and state.has:
             assert reached(state.done) != SINGLE_FACTOR, state
@@ -137,7 +137,7 @@ def test_a_first_step_is_taken_once() -> None:
         ([Step.PASSWORD, Step.ENROL], "1", ["pwd"]),
     ],
 )
-def test_what_is_said_of_it_is_true(steps: list[Step], acr: str, methods: list[str]) -> None:
+def test_acr_and_amr_of_steps(steps: list[Step], acr: str, methods: list[str]) -> None:
     assert reached(taken(*steps)) == acr
     assert amr(taken(*steps)) == methods
 
@@ -154,7 +154,7 @@ def test_steps_are_kept_as_text() -> None:
         assert CompletedStep.parse(str(done)) == done
 
 
-def test_what_the_settings_do_not_offer_is_not_allowed() -> None:
+def test_steps_that_are_not_offered_are_not_allowed() -> None:
     state = State(offered=frozenset({Step.PASSWORD}))
     assert allowed(state) == (Step.PASSWORD,)
 
@@ -164,7 +164,7 @@ AT = datetime(2026, 1, 2, tzinfo=UTC)
 
 @pytest.mark.fault(11)
 def test_a_step_up_is_as_old_as_the_sign_in_unless_a_passkey_proves_all() -> None:
-    """From every session, by every way, with what was put off too; an unknown age stays unknown."""
+    """From every session, by every way, including postponed steps; an unknown age stays unknown."""
     for done in {state.done for state in ENDS}:
         counted = inherited(done, AT)
         age = None if auth_age(done, AT) is None else 20 * 3600
@@ -176,8 +176,8 @@ def test_a_step_up_is_as_old_as_the_sign_in_unless_a_passkey_proves_all() -> Non
 
 
 @pytest.mark.fault(7)
-def test_what_was_put_off_is_asked_for_again() -> None:
-    """In the next step-up: it has something to ask for, whatever the session was put together from."""
+def test_a_postponed_factor_is_requested_again() -> None:
+    """In the next step-up there is a step to take, whatever steps the session consists of."""
     for done in {state.done for state in ENDS}:
         counted = inherited(done, AT)
         level = reached(counted)

@@ -17,7 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from idp.admin.access import Caller, api_resource, hold_client, hold_roles, person
 from idp.admin.api import problems
 from idp.admin.api.idempotency import repeatable
-from idp.admin.api.problems import ProblemError
+from idp.admin.api.problems import OutdatedError, ProblemError
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.errors import (
     InsufficientScopeError,
@@ -277,7 +277,7 @@ def _check_match(request: AnyRequest, tag: str) -> None:
             HTTPStatus.PRECONDITION_REQUIRED, "if-match-required", "Send If-Match with the ETag of the record."
         )
     if given.strip() != "*" and tag not in [each.strip() for each in given.split(",")]:
-        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It has been changed. Reload it and try again.")
+        raise OutdatedError
 
 
 async def _body(operation: Operation, request: AnyRequest) -> Any:

@@ -14,7 +14,7 @@ from idp.admin.access import check_user
 from idp.admin.api import models
 from idp.admin.api.models import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
-from idp.admin.api.problems import ProblemError
+from idp.admin.api.problems import OutdatedError, ProblemError
 from idp.admin.incidents import Report, contain_user
 from idp.admin.roles import Permission
 from idp.infra.db.engine import transaction
@@ -126,7 +126,7 @@ async def update_user(call: Call) -> models.User:
     entered = kept | {f"address.{name}": text for name, text in address.items()}
     entered |= {name: value or "" for name, value in changes.items()}
     if not await profile.update_profile(user, entered):
-        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It has been changed. Reload it and try again.")
+        raise OutdatedError
     return await show_user(call)
 
 

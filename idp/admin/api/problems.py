@@ -27,6 +27,13 @@ class ProblemError(DomainError):
         self.code = code
 
 
+class OutdatedError(ProblemError):
+    """The record has changed since the caller read it."""
+
+    def __init__(self) -> None:
+        super().__init__(HTTPStatus.PRECONDITION_FAILED, "outdated", "It has been changed. Reload it and try again.")
+
+
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Problem details (RFC 9457 section 3).
 

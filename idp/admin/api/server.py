@@ -8,7 +8,7 @@ import msgspec
 from idp.admin.api import models
 from idp.admin.api.models import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
-from idp.admin.api.problems import ProblemError
+from idp.admin.api.problems import OutdatedError, ProblemError
 from idp.admin.configuration import settings_in_effect
 from idp.admin.incidents import Report, contain_key, contain_upstream
 from idp.admin.roles import Permission
@@ -163,7 +163,7 @@ async def add_upstream(call: Call) -> Result:
 async def update_upstream(call: Call) -> models.Upstream:
     found: models.Upstream = call.current
     if await registry.update(found.id, found.updated_at, **msgspec.to_builtins(call.body)) is None:
-        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It has been changed. Reload it and try again.")
+        raise OutdatedError
     return await show_upstream(call)
 
 
@@ -173,7 +173,7 @@ async def update_upstream(call: Call) -> models.Upstream:
 async def delete_upstream(call: Call) -> None:
     found: models.Upstream = call.current
     if not await registry.delete(found.id, found.updated_at):
-        raise ProblemError(HTTPStatus.PRECONDITION_FAILED, "outdated", "It has been changed. Reload it and try again.")
+        raise OutdatedError
 
 
 @operation(

@@ -62,8 +62,8 @@ async def proved_address(purpose: Purpose, flow: Flow, fields: Fields) -> Verifi
     return proved
 
 
-async def send_code(flow: Flow, username: str, browser: Browser) -> None:
-    """Mail a code to an address. Unknown addresses cause the same work and the same answer.
+async def recipient(username: str, browser: Browser) -> str:
+    """Normalise the entered address, and count a mail to it.
 
     Raises:
         StepRefusedError: it is not an address.
@@ -75,6 +75,17 @@ async def send_code(flow: Flow, username: str, browser: Browser) -> None:
         await limits.count_step(browser)
         raise StepRefusedError(_("Enter your email address, such as name@example.com.")) from error
     await limits.count_mail(email, browser)
+    return email
+
+
+async def send_code(flow: Flow, username: str, browser: Browser) -> None:
+    """Mail a code to an address. Unknown addresses cause the same work and the same answer.
+
+    Raises:
+        StepRefusedError: it is not an address.
+        TooManyRequestsError: too many mails were sent.
+    """
+    email = await recipient(username, browser)
     user = await user_by_email(email)
     if user is not None and user.disabled_at is not None:
         user = None

@@ -12,7 +12,6 @@ import msgspec
 import structlog
 
 from idp.accounts import email_proofs
-from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.repository import confirm_email, owner_of_email, user_by_email, user_by_id
 from idp.audit import unauthenticated_limit
@@ -35,7 +34,7 @@ from idp.signin.browser import Browser
 from idp.signin.factors.repository import delete_factors
 from idp.signin.flow import Flow
 from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
-from idp.signin.steps.email_code import mail_link, proved_address
+from idp.signin.steps.email_code import mail_link, proved_address, recipient
 from idp.signin.transitions import CompletedStep, Step
 
 log = structlog.get_logger()
@@ -195,12 +194,7 @@ async def link_identity(flow: Flow, user_id: UUID) -> None:
 
 
 async def _send(flow: Flow, username: str, browser: Browser) -> None:
-    try:
-        email = normalise_email(username)
-    except InvalidEmailError as error:
-        await limits.count_step(browser)
-        raise StepRefusedError(_("Enter your email address, such as name@example.com.")) from error
-    await limits.count_mail(email, browser)
+    email = await recipient(username, browser)
     lifetime, owner = settings().email_code_lifetime, await user_by_email(email)
     async with transaction():
         sent = await email_proofs.create(

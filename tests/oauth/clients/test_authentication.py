@@ -52,7 +52,7 @@ async def test_a_secret_is_accepted_by_either_method(registered: tuple[Client, s
 
 @pytest.mark.fault(34)
 @pytest.mark.parametrize("strict", METHODS)
-async def test_by_the_registered_method_only_where_it_is_strict(strict: str) -> None:
+async def test_a_strict_client_uses_its_registered_method_only(strict: str) -> None:
     client, secret = await register_client(
         client_name="Shop",
         redirect_uris=["https://shop.example/cb"],
@@ -155,7 +155,7 @@ async def test_one_clients_secret_is_not_anothers(registered: tuple[Client, str]
     assert client.client_id != other.client_id
 
 
-def test_a_request_that_names_nobody() -> None:
+def test_a_request_without_a_client() -> None:
     for form in ({}, {"grant_type": "authorization_code"}, {"client_secret": "x"}):
         with pytest.raises(InvalidClientError):
             authenticate(None, form)

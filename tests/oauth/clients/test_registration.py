@@ -140,7 +140,7 @@ async def test_redirect_uris_that_are_refused(bad: dict[str, Any]) -> None:
     assert refused.value.code == "invalid_redirect_uri"
 
 
-async def test_what_needs_a_secret_is_refused_without() -> None:
+async def test_metadata_that_needs_a_secret() -> None:
     for bad in ({"require_pkce": False}, {"grant_types": ["authorization_code", "client_credentials"]}):
         with pytest.raises(OAuthError) as refused:
             await register_client(**(PUBLIC | bad))
@@ -167,7 +167,7 @@ async def test_metadata_that_is_accepted(good: dict[str, Any]) -> None:
 
 
 async def test_no_description_breaks_the_rules_of_rfc_6749() -> None:
-    """Section 5.2: no double quote, no backslash, ASCII only; and no text of whoever asked."""
+    """Section 5.2: no double quote, no backslash, ASCII only; and no text from the request."""
     allowed = set(map(chr, [*range(0x20, 0x7F)])) - set('"\\')
     for bad in ({"client_name": '\n"\\\u00e9'}, {"redirect_uris": ['"\\\u00e9']}, {'"\\\u00e9': 1}):
         with pytest.raises(OAuthError) as refused:
@@ -207,7 +207,7 @@ async def test_disabling_counts_once() -> None:
 class TestResourceServer:
     """Services that accept our access tokens."""
 
-    async def test_each_identifier_is_given_once(self) -> None:
+    async def test_an_identifier_is_unique(self) -> None:
         identifier = f"https://api.example/{ids.random_token()[:8]}"
         server = await register_resource_server(identifier, "The API", scope="read write")
         assert server.scopes == {"read", "write"}
@@ -236,7 +236,7 @@ class TestResourceServer:
 
     @pytest.mark.fault(14)
     @pytest.mark.parametrize("change", [str, lambda issuer: f"{issuer}/", str.upper])
-    async def test_the_issuer_is_nobody_elses(self, change: Callable[[str], str]) -> None:
+    async def test_the_issuer_cannot_be_registered(self, change: Callable[[str], str]) -> None:
         """Tokens without a resource name it as their audience, and a resource server may introspect its own."""
         with pytest.raises(OAuthError) as refused:
             await register_resource_server(change(settings().issuer), "The API")
@@ -255,7 +255,7 @@ class TestResourceServer:
             await register_resource_server(**values)
 
 
-def test_what_may_be_registered_is_what_exists() -> None:
+def test_registrable_names_equal_the_implemented_ones() -> None:
     """The names in the rules are those of the functions that do the work."""
     assert set(auth_methods.AUTH_METHODS) == set(authentication.METHODS)
     for grant in GRANTS:

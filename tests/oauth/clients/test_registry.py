@@ -12,7 +12,7 @@ __all__ = ["own_database"]
 
 
 @pytest.mark.usefixtures("own_database")
-async def test_it_knows_what_is_registered_when_it_is_loaded() -> None:
+async def test_loading() -> None:
     registry = Registry()
     client, _ = await register_client(
         client_name="Shop",

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.fault(34)
 
 
 async def _method(client: RelyingParty, method: str) -> None:
-    """Change the method, and wait until the server goes by it."""
+    """Change the method, and wait until the server uses it."""
     await update_client(client.client_id, token_endpoint_auth_method=method)
     if method == "none":
         client.client_secret = None
@@ -25,7 +25,7 @@ async def _method(client: RelyingParty, method: str) -> None:
 
 
 async def test_from_a_secret_to_none(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """What the secret protected ends with it: nobody who holds a refresh token alone may use it now."""
+    """Everything that was issued under the protection of the secret is revoked."""
     tokens = await client.tokens(browser, alice.email)
     code = await client.sign_in(browser, alice.email)
     await _method(client, "none")

@@ -36,7 +36,7 @@ async def apis(service: RelyingParty) -> list[str]:
 
 
 async def _issue(service: RelyingParty, resources: list[str]) -> Any:
-    """Ask with the parameter repeated, as RFC 8707 section 2 has it."""
+    """Send the request with a repeated parameter, as in RFC 8707 section 2."""
     form: dict[str, Any] = {"grant_type": "client_credentials", "resource": resources}
     return await service.post("/token", **form)
 
@@ -89,7 +89,7 @@ async def tally(make_client: MakeClient) -> RelyingParty:
 
 @pytest.mark.fault(37)
 async def test_the_scope_chooses_the_audience(tally: RelyingParty) -> None:
-    """RFC 9068 section 3. Only where it can mean one API; a `resource` has precedence."""
+    """RFC 9068 section 3. Only if it can mean one API; a `resource` has precedence."""
     one, two, both, none = tally.scope.split()
     apis = [f"https://{api}.{one.partition(':')[0]}.example.com" for api in ("one", "two")]
     for scope, audience in (
@@ -112,7 +112,7 @@ async def test_the_scope_chooses_the_audience(tally: RelyingParty) -> None:
 async def test_a_persons_scope_chooses_it_too(
     browser: Browser, make_client: MakeClient, alice: User, tally: RelyingParty
 ) -> None:
-    """From the authorization on: that is what the person is asked for, and what a token may be limited to."""
+    """At the authorization request, too: the consent page shows it, and tokens may be limited to it."""
     scope = tally.scope.split()[0]
     api = f"https://one.{scope.partition(':')[0]}.example.com"
     party = await make_client(scope=f"openid {scope}")
@@ -132,7 +132,7 @@ async def test_a_persons_scope_chooses_it_too(
 async def test_without_scope_the_scopes_of_the_client(
     browser: Browser, make_client: MakeClient, alice: User, tally: RelyingParty
 ) -> None:
-    """RFC 6749 section 3.3: a default. Lasting access must be asked for."""
+    """RFC 6749 section 3.3: a default. `offline_access` must be requested by name."""
     party = await make_client(scope=f"openid email offline_access {tally.scope.split()[0]}")
     tokens = await party.tokens(browser, alice.email, scope=None)
     assert tokens["scope"] == f"openid email {tally.scope.split()[0]}"
@@ -141,7 +141,7 @@ async def test_without_scope_the_scopes_of_the_client(
 
 @pytest.mark.fault(33)
 async def test_a_validator_that_refuses_at_jwt(browser: Browser, make_client: MakeClient, alice: User) -> None:
-    """Its tokens have the general type, and are access tokens all the same: neither kind passes for the other."""
+    """Its tokens have the type JWT, and are access tokens: neither kind is accepted as the other."""
     name = secrets.token_hex(4)
     api = f"https://plain.{name}.example.com"
     await register_resource_server(api, "Plain", scope=f"{name}:read", access_token_type="JWT")
@@ -224,7 +224,7 @@ async def test_a_token_for_one_of_the_resources(
 async def test_a_resource_that_was_not_granted(
     browser: Browser, make_client: MakeClient, alice: User, apis: list[str]
 ) -> None:
-    """It is refused, registered or not, and uses up neither the code nor the refresh token."""
+    """The request is refused, and consumes neither the code nor the refresh token."""
     one, two = apis
     party = await make_client(scope="read")
     code = await party.sign_in(browser, alice.email, resource=one)

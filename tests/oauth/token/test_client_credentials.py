@@ -24,7 +24,7 @@ async def _issue(service: RelyingParty, **form: str) -> tuple[int, dict[str, str
 
 
 async def test_an_access_token_and_nothing_else(service: RelyingParty) -> None:
-    """Section 4.4.3: no refresh token. RFC 9068 section 2.2: the subject is the client. Nobody signed in."""
+    """Section 4.4.3: no refresh token. RFC 9068 section 2.2: the subject is the client. There is no user."""
     status, body = await _issue(service)
     assert status == 200
     assert set(body) == {"access_token", "expires_in", "scope", "token_type"}
@@ -37,7 +37,7 @@ async def test_an_access_token_and_nothing_else(service: RelyingParty) -> None:
     assert not {"auth_time", "acr", "amr", "sid"} & claims.keys()
 
 
-async def test_each_has_an_id_of_its_own(service: RelyingParty) -> None:
+async def test_each_token_has_a_different_id(service: RelyingParty) -> None:
     tokens = [(await _issue(service))[1]["access_token"] for _ in range(3)]
     assert len({jose.verify(token, key_set.verification(), typ="at+jwt")["jti"] for token in tokens}) == 3
 
@@ -49,13 +49,13 @@ async def test_less_scope_on_request(service: RelyingParty, scope: str) -> None:
 
 
 @pytest.mark.parametrize("scope", ["orders:delete", "orders:read admin", "openid", "orders:read email"])
-async def test_not_more(service: RelyingParty, scope: str) -> None:
-    """Scopes about users are not for it, though it is registered for them."""
+async def test_other_scopes_are_refused(service: RelyingParty, scope: str) -> None:
+    """Scopes about users are refused, even if the client is registered for them."""
     status, body = await _issue(service, scope=scope)
     assert (status, body["error"]) == (400, "invalid_scope")
 
 
-async def test_it_does_not_speak_of_a_user(service: RelyingParty) -> None:
+async def test_userinfo_refuses_the_token(service: RelyingParty) -> None:
     token = (await _issue(service))[1]["access_token"]
     refused = await service.userinfo(token)
     assert refused.status_code == 403
@@ -70,7 +70,7 @@ async def test_revoking_it_alone(service: RelyingParty) -> None:
 
 
 @pytest.mark.parametrize("secret", ["wrong", "", None])
-async def test_it_must_prove_who_it_is(service: RelyingParty, secret: str | None) -> None:
+async def test_the_client_must_authenticate(service: RelyingParty, secret: str | None) -> None:
     service.client_secret = secret
     status, body = await _issue(service)
     assert (status, body["error"]) == (401, "invalid_client")

@@ -60,11 +60,11 @@ async def redeemed(spa: RelyingParty, browser: Browser, alice: User) -> httpx.Re
 
 @pytest.fixture
 def cookie(redeemed: httpx.Response) -> Morsel[str]:
-    """The refresh token of somebody who signed in."""
+    """The refresh token of a signed-in user."""
     return _cookie(redeemed)
 
 
-def test_it_is_in_the_cookie_and_nowhere_else(spa: RelyingParty, redeemed: httpx.Response, cookie: Morsel[str]) -> None:
+def test_the_token_is_only_in_the_cookie(spa: RelyingParty, redeemed: httpx.Response, cookie: Morsel[str]) -> None:
     assert "access_token" in redeemed.json()
     assert "refresh_token" not in redeemed.json()
     assert cookie.value not in redeemed.text
@@ -91,7 +91,7 @@ async def test_refreshing_by_the_cookie_replaces_it(spa: RelyingParty, cookie: M
 async def test_only_the_clients_own_pages(
     spa: RelyingParty, browser: Browser, alice: User, cookie: Morsel[str], headers: dict[str, str]
 ) -> None:
-    """A request from elsewhere is refused, and neither token nor code is used up."""
+    """A request from another origin is refused, and consumes neither token nor code."""
     for path in ("/token", "/revoke"):
         refused = await spa.post(path, headers=_with(cookie, **headers), grant_type="refresh_token")
         assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
@@ -105,7 +105,7 @@ async def test_only_the_clients_own_pages(
 
 
 async def test_a_token_in_the_body_is_refused(spa: RelyingParty, cookie: Morsel[str]) -> None:
-    """A script that got hold of one cannot use it; and refusing it leaves it as it was."""
+    """A script that has stolen one cannot use it, and the refusal does not consume it."""
     for headers in (OWN, _with(cookie, **OWN)):
         response = await _refresh(spa, headers, refresh_token=cookie.value)
         assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
@@ -115,7 +115,7 @@ async def test_a_token_in_the_body_is_refused(spa: RelyingParty, cookie: Morsel[
 async def test_without_the_cookie_there_is_no_token(
     spa: RelyingParty, make_client: MakeClient, cookie: Morsel[str]
 ) -> None:
-    """Neither another client's cookie nor one of another name counts."""
+    """The cookie of another client, or with another name, is not accepted."""
     other = await make_client(token_endpoint_auth_method="none", refresh_token_cookie=True)
     for headers in (OWN, OWN | {"Cookie": f"refresh.{spa.client_id}={cookie.value}"}):
         response = await _refresh(spa, headers)

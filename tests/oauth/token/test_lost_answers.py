@@ -26,8 +26,8 @@ async def _age_rotation(token: str, seconds: int) -> None:
     assert aged == 1
 
 
-async def test_a_fail_over_loses_nobody(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """The answer was lost, so its token was never used; the client asks again when the server is back."""
+async def test_a_failover_signs_no_one_out(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """The response was lost, so its token was never used; the client repeats the request when the server is back."""
     first = (await client.tokens(browser, alice.email))["refresh_token"]
     lost = (await client.refresh(first)).json()["refresh_token"]
     await _age_rotation(first, FAILOVER)
@@ -37,7 +37,7 @@ async def test_a_fail_over_loses_nobody(browser: Browser, client: RelyingParty, 
 
 
 async def test_a_successor_that_was_used_was_not_lost(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """Somebody has a copy of the old token, and the family ends."""
+    """Someone has a copy of the old token, so the family is revoked."""
     first = (await client.tokens(browser, alice.email))["refresh_token"]
     second = (await client.refresh(first)).json()["refresh_token"]
     third = (await client.refresh(second)).json()["refresh_token"]

@@ -84,7 +84,7 @@ async def test_within_the_grace_time_the_same_successor(browser: Browser, client
 async def test_after_that_time_the_family_ends(
     browser: Browser, client: RelyingParty, alice: User, mailbox: Mailbox
 ) -> None:
-    """Every token of the family is refused, the audit trail says why, and the person is told."""
+    """Every token of the family is refused, the audit trail has the reason, and the user is notified."""
     first = await client.tokens(browser, alice.email)
     second = (await client.refresh(first["refresh_token"])).json()
     await _age_rotation(first["refresh_token"], PAST)
@@ -123,7 +123,7 @@ async def test_the_end_of_a_family_leaves_others_alone(browser: Browser, client:
 async def test_another_clients_token(
     browser: Browser, client: RelyingParty, make_client: MakeClient, alice: User
 ) -> None:
-    """It is refused, and nothing happens to it: not before it was used, in its grace time, nor past it."""
+    """It is refused without any effect: before its use, within the grace period and after it."""
     token = (await client.tokens(browser, alice.email))["refresh_token"]
     thief = await make_client()
 
@@ -199,7 +199,7 @@ async def test_a_restart_changes_nothing(
 
 
 def _forgeries(tokens: dict[str, str]) -> dict[str, str]:
-    """What looks like a refresh token to one who does not look closely; each but for one thing like the real one."""
+    """Return strings that are similar to a refresh token; each has one defect."""
     real = tokens["refresh_token"]
     header, payload, signature = real.split(".")
     claims = decode(payload)

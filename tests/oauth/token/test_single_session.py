@@ -50,7 +50,7 @@ async def test_offline_access_ends_too(make_client: MakeClient, alice: User) -> 
 
 
 async def test_a_code_of_an_earlier_sign_in(make_client: MakeClient, alice: User) -> None:
-    """It was not redeemed in time, and would otherwise give what the new sign-in has just ended."""
+    """A code that was not redeemed in time would restore what the new sign-in has ended."""
     strict, lenient = await make_client(single_session=True), await make_client()
     async with open_browser(strict.issuer) as browser:
         codes = [await party.sign_in(browser, alice.email) for party in (strict, lenient)]

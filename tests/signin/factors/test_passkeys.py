@@ -145,7 +145,7 @@ async def test_a_new_one_is_no_sign_in_and_the_other_way_round(alice: User, devi
         await _register(alice, Authenticator(type="webauthn.get"))
 
 
-async def test_a_key_keeps_what_it_was_made_as(device: Authenticator) -> None:
+async def test_backup_eligibility_cannot_change(device: Authenticator) -> None:
     with pytest.raises(InvalidPasskeyError):
         await _verify(device.but(backup_eligible=False, backed_up=False))
 
@@ -166,7 +166,7 @@ def _flip(data: bytearray) -> bytes:
 
 
 @pytest.mark.parametrize("alg", [ES256, EDDSA, RS256])
-async def test_a_key_of_ones_own(alice: User, alg: int) -> None:
+async def test_a_signature_of_another_key(alice: User, alg: int) -> None:
     device = Authenticator(alg=alg)
     await _register(alice, device)
     with pytest.raises(InvalidPasskeyError):
@@ -179,7 +179,7 @@ async def test_an_unknown_one(alice: User, device: Authenticator) -> None:
             await _verify(device.but(credential_id=secrets.token_bytes(16)), user_id)
 
 
-async def test_somebody_elses(device: Authenticator, make_user: MakeUser) -> None:
+async def test_a_passkey_of_another_user(device: Authenticator, make_user: MakeUser) -> None:
     bob = await make_user()
     with pytest.raises(InvalidPasskeyError, match="another account"):
         await _verify(device, bob.id)
@@ -222,7 +222,7 @@ async def test_a_counter_that_does_not_grow_tells_of_a_copy(alice: User, count: 
 @pytest.mark.fault(25)
 @pytest.mark.parametrize("count", [0, 1, 5])
 async def test_a_synced_passkey_may_count_on_each_device(alice: User, count: int) -> None:
-    """It is told, and refuses nobody: each device of its owner counts for itself, or not at all."""
+    """It is recorded and accepted: each device may have its own counter, or none."""
     device = Authenticator(count=5)
     await _register(alice, device)
     assert await _verify(device.but(count=count))
@@ -413,7 +413,7 @@ async def test_the_same_one_again(alice: User, device: Authenticator, make_user:
     assert await passkeys.passkeys_of(bob.id) == []
 
 
-async def test_no_more_than_twenty_even_at_once(alice: User) -> None:
+async def test_the_number_of_passkeys_is_limited(alice: User) -> None:
     results = await asyncio.gather(
         *(_register(alice, Authenticator(alg=EDDSA)) for _ in range(26)), return_exceptions=True
     )
@@ -447,7 +447,9 @@ async def test_an_unnamed_one_is_named_after_where_it_is_kept(alice: User) -> No
         assert (await _register(alice, Authenticator(alg=EDDSA, aaguid=aaguid))).name == name
 
 
-async def test_only_ones_own_are_renamed_and_removed(alice: User, device: Authenticator, make_user: MakeUser) -> None:
+async def test_only_own_passkeys_can_be_renamed_and_removed(
+    alice: User, device: Authenticator, make_user: MakeUser
+) -> None:
     bob = await make_user()
     (own,) = await passkeys.passkeys_of(alice.id)
     assert not await passkeys.rename(bob.id, own.id, "Bob's")

@@ -45,7 +45,7 @@ async def test_a_race_has_one_winner(alice: User) -> None:
         "0 0 1 1 1 _ a b c d e",
     ],
 )
-async def test_however_it_is_typed(alice: User, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+async def test_spellings_of_a_code(alice: User, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
     letters = iter("00111abcde" * 10)
     monkeypatch.setattr(recovery_codes.secrets, "choice", lambda _: next(letters))
     assert (await recovery_codes.generate(alice.id))[0] == "00111-abcde"
@@ -55,7 +55,7 @@ async def test_however_it_is_typed(alice: User, monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize(
     "typed", ["", "-", "0" * 10, "u" * 10, "\ud800" * 10, "\0" * 10, "é" * 10, "\N{ARABIC-INDIC DIGIT ZERO}" * 10]
 )
-async def test_what_is_no_code(alice: User, typed: str) -> None:
+async def test_invalid_codes(alice: User, typed: str) -> None:
     await recovery_codes.generate(alice.id)
     assert not await recovery_codes.consume(alice.id, typed)
 
@@ -82,7 +82,7 @@ async def test_made_at_the_same_time_only_one_set_counts(alice: User) -> None:
     assert firsts.count(True) == 1
 
 
-async def test_only_its_owners(alice: User, make_user: MakeUser) -> None:
+async def test_a_code_of_another_user(alice: User, make_user: MakeUser) -> None:
     bob = await make_user()
     code, *_ = await recovery_codes.generate(alice.id)
     await recovery_codes.generate(bob.id)

@@ -21,7 +21,7 @@ HOLDER = "a session"
 
 @pytest.fixture(autouse=True)
 def middle_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock in the middle of a time step, so that none begins while a test runs."""
+    """Set the clock to the middle of a time step, so that none begins while a test runs."""
     _move(monkeypatch, 15 - clock.now().timestamp() % totp.STEP)
 
 
@@ -86,7 +86,7 @@ async def test_another_app_needs_the_first_one_off(alice: User) -> None:
     assert (await totp.start_setup(alice.id, HOLDER, alice.email)).secret != secret
 
 
-async def test_taking_off_what_was_only_begun(alice: User) -> None:
+async def test_removing_a_pending_app(alice: User) -> None:
     first = await totp.start_setup(alice.id, HOLDER, alice.email)
     assert not await totp.disable(alice.id)
     assert await totp.start_setup(alice.id, HOLDER, alice.email) != first
