@@ -502,11 +502,11 @@ USERS = Listing(
     sorts={"created_at": Sort("u.created_at"), "email": Sort("u.email", "text")},
     default_sort="-created_at",
     filters={
-        "q": Filter(_SEARCH, help="How the address, the name or the family name begins, or the id."),
+        "q": Filter(_SEARCH, help="Beginning of the address, the name or the family name, or the id."),
         "id": Filter("u.id = {}", "uuid", "One user."),
         "email": Filter("u.email = lower({})", help="The whole address."),
-        "disabled": Filter("(u.disabled_at IS NOT NULL) = {}", "boolean", "Whether the account is locked."),
-        "role": Filter("EXISTS (SELECT FROM admin_role WHERE user_id = u.id AND role = {})", help="Has this role."),
+        "disabled": Filter("(u.disabled_at IS NOT NULL) = {}", "boolean", "Whether the account is disabled."),
+        "role": Filter("EXISTS (SELECT FROM admin_role WHERE user_id = u.id AND role = {})", help="With this role."),
     },
 )
 

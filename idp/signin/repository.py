@@ -552,8 +552,6 @@ SESSIONS = Listing(
     filters={
         "sid": Filter("s.id = {}", "uuid", "One session."),
         "user_id": Filter("s.user_id = {}", "uuid", "Of one user."),
-        "live": Filter(
-            "(s.ended_at IS NULL AND s.expires_at > now()) = {}", "boolean", "Whether it has neither ended nor expired."
-        ),
+        "live": Filter("(s.ended_at IS NULL AND s.expires_at > now()) = {}", "boolean", "Whether it is live."),
     },
 )

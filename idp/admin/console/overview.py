@@ -65,11 +65,16 @@ async def _warnings(request: AdminRequest, mails: MailCounts, keys: list[lifecyc
     found = []
     if not settings().sends_mail:
         href = f"{HOME}/settings" if Permission.SETTINGS_READ in request.caller.allowed else HOME
-        found.append(("Mail is not configured (IDP_SMTP_URL): codes, resets and invitations do not leave.", href))
+        found.append(("Mail is not configured (IDP_SMTP_URL): codes, resets and invitations are not sent.", href))
     if mails.dead and Permission.OUTBOX_READ in request.caller.allowed:
         found.append((f"{mails.dead} mails of the last day could not be sent.", f"{HOME}/outbox?state=dead"))
     if request.caller.owner and await count_owners() == 1:
-        found.append(("There is one owner. If that account is lost, so is the way in. Add another.", f"{HOME}/admins"))
+        found.append(
+            (
+                "There is only one owner. If that account is lost, nobody can administer this server. Add another one.",
+                f"{HOME}/admins",
+            )
+        )
     if Permission.KEYS_READ in request.caller.allowed:
         for key in keys:
             if key.state == State.PENDING and (unseen := await propagation.unseen(key.kid)):

@@ -278,8 +278,8 @@ EVENTS = Listing(
     default_sort="-at",
     filters={
         "id": Filter("a.id = {}", "uuid", "One event."),
-        "since": Filter("a.at >= {}", "timestamptz", "At this moment or later."),
-        "until": Filter("a.at < {}", "timestamptz", "Before this moment."),
+        "since": Filter("a.at >= {}", "timestamptz", "At this time or later."),
+        "until": Filter("a.at < {}", "timestamptz", "Before this time."),
         "event": Filter("a.event = {}", help="Of this kind."),
         "outcome": Filter("a.outcome = {}", choices=("success", "failure", "denied"), help="With this outcome."),
         "user_id": Filter("a.user_id = {}", "uuid", "To this user."),

@@ -240,7 +240,9 @@ RESOURCE_SERVERS = Listing(
     filters={
         "identifier": Filter("r.identifier = {}", help="One resource server."),
         "jwks_id": Filter("r.jwks_id = {}", help="One resource server, by the end of its JWKS URL."),
-        "q": Filter("strpos(lower(r.name || ' ' || r.identifier), lower({})) > 0", help="Part of name or identifier."),
+        "q": Filter(
+            "strpos(lower(r.name || ' ' || r.identifier), lower({})) > 0", help="Part of the name or identifier."
+        ),
         "witnessed": Filter("r.witnessed = {}", "boolean", "Whether new keys wait for it."),
     },
 )
