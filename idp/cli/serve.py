@@ -9,10 +9,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import rich_click as click
 import structlog
@@ -48,7 +47,7 @@ def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> N
     """
     # Objects made at start live as long as the process. Collections during the start would free nothing.
     gc.disable()
-    asked_to_stop = _leave_when_asked()
+    stop = _Stop()
     # The workers read the environment, so options are passed on as variables.
     options = {"IDP_DEV": "1" if dev else None, "IDP_HOST": host, "IDP_PORT": port, "IDP_WORKERS": count}
     os.environ |= {name: str(value) for name, value in options.items() if value is not None}
@@ -66,30 +65,57 @@ def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> N
         if config.database_url is None:
             config = _start_embedded(config, stack)
         prepare = partial(_prepare, config)
-        done = _prepared(config, prepare)
-        if asked_to_stop:
+        done = _prepared(config, prepare, stop)
+        if stop.asked:
             sys.exit(0)
         workers.run(config, None if done else prepare)
 
 
-def _leave_when_asked() -> list[int]:
+class _Stop:
     """Until the workers run, exit on a signal through all clean-up handlers.
 
-    Returns:
-        the list of signals received so far. An exception raised during a clean-up would be lost.
+    Attributes:
+        asked: whether a signal was received. An exception raised during a clean-up would be lost.
     """
-    came: list[int] = []
 
-    def leave(number: int, _: FrameType | None) -> None:
-        came.append(number)
+    def __init__(self) -> None:
+        self.asked = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
+
+    def run(self, main: Coroutine[None, None, None]) -> None:
+        """Run a coroutine. A signal cancels it at its next step.
+
+        An exception raised in the handler itself would pass through the C code of asyncpg, which crashes.
+
+        Raises:
+            SystemExit: a signal was received.
+        """
+        try:
+            asyncio.run(self._watched(main))
+        finally:
+            self._loop = None
+            if self.asked:
+                sys.exit(0)
+
+    async def _watched(self, main: Coroutine[None, None, None]) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- this runs in one
+        self._cancel, self._loop = task.cancel, asyncio.get_running_loop()
+        await main
+
+    def _handle(self, *_: object) -> None:
+        self.asked = True
+        if self._loop is not None:
+            # It may be closed already.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._cancel)
+            return
         # A coroutine interrupted before it is awaited is never awaited; the warning would be misleading.
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         sys.exit(0)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, leave)
-    return came
 
 
 def check_production(config: Settings) -> None:
@@ -197,7 +223,7 @@ def _start_embedded(config: Settings, stack: ExitStack) -> Settings:
     return load()
 
 
-def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None]]) -> bool:
+def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None]], stop: _Stop) -> bool:
     """Prepare the database. If it is unreachable and a snapshot of the public keys exists, start without it.
 
     Raises:
@@ -215,7 +241,7 @@ def _prepared(config: Settings, prepare: Callable[[], Coroutine[None, None, None
     assert config.database_url is not None  # noqa: S101 -- given, or the embedded one's
     configure(config.database_url.get_secret_value())
     try:
-        asyncio.run(prepare())
+        stop.run(prepare())
         prepared = True
     except DatabaseUnavailableError:
         if not jwks_snapshot.read():

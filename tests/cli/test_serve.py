@@ -173,6 +173,29 @@ def test_a_signal_before_something_is_awaited(start: StartServer) -> None:
     assert server.log == ""
 
 
+#: The server, which is told to stop in the middle of a step of its preparation.
+_IN_A_STEP = """
+import asyncio, os, signal
+from idp.cli.main import main
+from idp.infra.db import migrate
+
+async def told():
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("The step goes on.")
+    await asyncio.sleep(600)
+
+migrate.check_version = told
+main()
+"""
+
+
+def test_a_signal_while_it_prepares_interrupts_no_step(start: StartServer, data: Path) -> None:
+    """An exception in the middle of asyncpg's C code ended the process with SIGSEGV."""
+    server = start(data=data, wait=False, program=("-c", _IN_A_STEP))
+    assert server.process.wait(20) == 0
+    assert server.log == "The step goes on.\n"
+
+
 def test_a_crash_takes_everything_along(start: StartServer, data: Path) -> None:
     """Not even `kill -9` leaves workers or PostgreSQL behind, and the next start finds its data."""
     server = start("--workers", "2", data=data)
