@@ -2,11 +2,16 @@
 
 First a signed checkpoint states up to which row they are deleted, always a whole checkpoint; then they are deleted. The
 checkpoints stay.
+
+A long retention ends by months: their partitions are dropped, and only rows beside them are deleted one by one. So a
+row stays up to a month and a day longer, a tenth of the retention at most.
 """
 
 import asyncio
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+import structlog
 
 from idp import clock
 from idp.audit import checkpoints
@@ -14,7 +19,14 @@ from idp.audit.checkpoint_claims import Read, Sign, read
 from idp.audit.events import record
 from idp.audit.repository import audit_checkpoints, audit_events
 from idp.infra.db.engine import transaction
+from idp.infra.db.partitions import PartitionBusyError, month_of
 from idp.settings import settings
+
+log = structlog.get_logger()
+
+DAY = timedelta(days=1)
+#: The shortest retention that ends by months.
+BY_MONTHS = timedelta(days=320)
 
 #: Rows deleted by one statement, which holds its locks for milliseconds.
 BATCH = 500
@@ -24,11 +36,22 @@ PAUSE = 2
 
 
 async def apply(sign: Sign, read_signed: Read) -> int:
-    """Delete rows older than ``audit_retention``, up to the limit of one round. Returns their number."""
+    """Delete rows older than ``audit_retention``, up to the limit of one round.
+
+    Returns:
+        the number of rows that were deleted one by one.
+    """
     if not settings().audit_retention:
         return 0
-    stated = await _state(sign, read_signed)
+    before = _before()
+    stated = await _state(before, sign, read_signed)
     if not stated:
+        return 0
+    try:
+        await audit_events.drop_months(before, stated)
+    except PartitionBusyError:
+        # The next round drops it. To delete its rows one by one meanwhile would cost more.
+        log.info("partition_busy", table="audit_event")
         return 0
     deleted = 0
     for _ in range(BATCHES_A_ROUND):
@@ -41,7 +64,16 @@ async def apply(sign: Sign, read_signed: Read) -> int:
     return deleted
 
 
-async def _state(sign: Sign, read_signed: Read) -> int:
+def _before() -> datetime:
+    """The moment up to which checkpoints are old."""
+    before = clock.now() - timedelta(seconds=settings().audit_retention)
+    if timedelta(seconds=settings().audit_retention) < BY_MONTHS:
+        return before
+    # The last rows of a month may be in a checkpoint of the next day (the longest audit_checkpoint_interval).
+    return month_of(before - DAY) + DAY
+
+
+async def _state(before: datetime, sign: Sign, read_signed: Read) -> int:
     """Create the checkpoint that states what may be deleted, unless there is one. Returns the last row of that.
 
     The age of rows is taken from signed checkpoints, not from columns that a person may have changed.
@@ -50,7 +82,6 @@ async def _state(sign: Sign, read_signed: Read) -> int:
     stated = read(last.statement, read_signed) if last is not None else None
     if stated is None:
         return 0
-    before = clock.now() - timedelta(seconds=settings().audit_retention)
     statement = await audit_checkpoints.last_statement_before(before)
     old = read(statement, read_signed) if statement is not None else None
     if old is None or old.at >= before or old.last_seq <= stated.deleted_to:

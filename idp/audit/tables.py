@@ -12,7 +12,8 @@ class AuditEvent(Table, tablename="audit_event", db=engine):
 
     No foreign keys, because an event outlives its user and client. ``actor`` is the admin, client or command line that
     caused it, if not the user. ``hash`` is an HMAC over all other columns (:mod:`idp.audit.row_hmac`); the next
-    checkpoint sets ``seq`` and the hash that covers it.
+    checkpoint sets ``seq`` and the hash that covers it. The table is partitioned by month, by ``id``
+    (:mod:`idp.infra.db.partitions`).
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -27,7 +28,7 @@ class AuditEvent(Table, tablename="audit_event", db=engine):
     request_id = Text()
     detail = JSONB()
     hash = Bytea(null=True)
-    seq = BigInt(null=True, unique=True)
+    seq = BigInt(null=True, index=True)
 
 
 class AuditCheckpoint(Table, tablename="audit_checkpoint", db=engine):

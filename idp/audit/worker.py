@@ -1,4 +1,4 @@
-"""The background tasks of the audit trail: writing the buffer, checkpoints, export, retention.
+"""The background tasks of the audit trail: writing the buffer, checkpoints, export, partitions, retention.
 
 They run in every worker of every replica. Each checkpoint is created and sent by one of them.
 """
@@ -10,9 +10,11 @@ from contextlib import suppress
 
 import structlog
 
+from idp import clock
 from idp.audit import activity, buffer, checkpoint_export, checkpoints, retention
 from idp.audit.checkpoint_claims import Read, Sign
 from idp.audit.events import note_left_out
+from idp.audit.repository import audit_events
 from idp.infra.logs import exception_fields
 from idp.settings import settings
 
@@ -43,6 +45,7 @@ async def run(sign: Sign, reader: Callable[[], Awaitable[Read]]) -> None:
             _every(LOOK_SECONDS, _count),
             _every(look, lambda: _checkpoint(sign)),
             _deliver(look),
+            _every(RETENTION_SECONDS, lambda: audit_events.create_months(clock.now()), at_once=True),
             _every(RETENTION_SECONDS, delete),
         )
     finally:
@@ -52,11 +55,17 @@ async def run(sign: Sign, reader: Callable[[], Awaitable[Read]]) -> None:
             await activity.write()
 
 
-async def _every(seconds: float, do: Callable[[], Awaitable[object]]) -> None:
-    """Call a function at intervals and log failures. Intervals are random, so that workers do not all run at once."""
+async def _every(seconds: float, do: Callable[[], Awaitable[object]], *, at_once: bool = False) -> None:
+    """Call a function at intervals and log failures. Intervals are random, so that workers do not all run at once.
+
+    Args:
+        at_once: the first call is now.
+    """
     failing = False
     while True:
-        await asyncio.sleep(random.uniform(0.8, 1.2) * seconds)  # noqa: S311
+        if not at_once:
+            await asyncio.sleep(random.uniform(0.8, 1.2) * seconds)  # noqa: S311
+        at_once = False
         try:
             await do()
             failing = False

@@ -24,7 +24,7 @@ FIELDS = frozenset(
         *("logger", "error", "reason", "hint", "path", "trace"),
         *("audit_event", "outcome", "user_id", "client_id", "session_id", "family_id"),
         *("alg", "attempt", "count", "host", "kid", "link", "migration", "port", "resource_servers"),
-        *("template", "topic", "version", "workers"),
+        *("table", "template", "topic", "version", "workers"),
     }
 )
 

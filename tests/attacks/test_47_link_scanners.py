@@ -153,7 +153,11 @@ _MAIL = "SELECT 1 FROM mail WHERE xmin::text::bigint > $1 AND recipient = ANY($2
 
 async def _written_since(transaction: int, *recipients: str) -> set[str]:
     """The tables of which a row was written since a transaction. Of mails, those to these addresses are looked at."""
-    tables = await fetch("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")
+    # A partition is looked at with its table.
+    tables = await fetch(
+        "SELECT relname AS name FROM pg_class"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition"
+    )
     names = [row["name"] for row in tables if row["name"] not in OF_ITSELF]
     assert {"users", "session", "email_proof", "invitation", "audit_event", "mail", "throttle"} <= set(names)
     written = "SELECT 1 FROM {} WHERE xmin::text::bigint > $1 LIMIT 1"

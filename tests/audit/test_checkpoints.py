@@ -1,28 +1,35 @@
 """Checkpoints: created one after the other by any worker, complete, and exported."""
 
 import asyncio
-from collections.abc import Callable
+import subprocess
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from idp.audit import checkpoint_export, checkpoints, retention, row_hmac, verification
+from idp import clock, ids
+from idp.audit import checkpoint_export, checkpoints, retention, row_hmac, verification, worker
 from idp.audit.checkpoint_claims import TYPE, CheckpointClaims, parse
 from idp.audit.events import note, record
 from idp.audit.repository import audit_checkpoints, audit_events
-from idp.infra.db import engine
+from idp.infra.db import embedded, engine
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.infra.db.partitions import PartitionBusyError
 from idp.infra.outbound import CallFailed
 from idp.keys import checkpoint_signer, jose
 from idp.keys.key_set import key_set
 from idp.settings import settings
 from tests.audit.conftest import Trail, verified
 from tests.audit.receiver import Receiver
-from tests.support.isolated import MoveClock
+from tests.support.isolated import MoveClock, isolated
+from tests.support.postgres import Cluster
 from tests.support.server import Server
 
 StartServer = Callable[..., Server]
+TrailAt = Callable[[datetime, int], Awaitable[None]]
 DAY = 86400
 
 
@@ -283,6 +290,126 @@ async def test_a_time_in_the_table_deletes_nothing(trail: Trail) -> None:
     await execute("UPDATE audit_checkpoint SET at = now() - interval '9 years'")
     await execute("UPDATE audit_event SET at = now() - interval '9 years'")
     assert await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader()) == 0
+
+
+@pytest.fixture
+def trail_at(trail: Trail, move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch) -> TrailAt:
+    """Writes so many rows and a checkpoint at a moment, with ids of that moment. Their month has a partition.
+
+    Retention is 400 days.
+    """
+    assert settings().audit_retention == 400 * DAY
+    made = ids.uuid7
+
+    def uuid7() -> UUID:
+        return UUID(int=int(clock.now().timestamp() * 1000) << 80 | made().int & ((1 << 80) - 1))
+
+    monkeypatch.setattr(ids, "uuid7", uuid7)
+
+    async def write(moment: datetime, rows: int) -> None:
+        move_clock((moment - clock.system()).total_seconds())
+        await audit_events.create_months(moment)
+        await trail(rows)
+
+    return write
+
+
+async def _partitions() -> dict[str, int]:
+    """The number of rows in each partition that has any."""
+    rows = await fetch("SELECT tableoid::regclass::text AS name, count(*) FROM audit_event GROUP BY 1 ORDER BY 1")
+    return {row["name"].removeprefix("audit_event_"): row["count"] for row in rows}
+
+
+async def test_a_long_retention_ends_by_months(trail_at: TrailAt) -> None:
+    """A month is dropped a day after all of it is old. The rows of that day are deleted one by one."""
+    for table in ("audit_event", "audit_checkpoint"):
+        await execute(f"DELETE FROM {table}")
+    await trail_at(datetime(2031, 1, 31, 23, 50, tzinfo=UTC), 2)
+    # A row of January in a checkpoint of February.
+    await record("sign_in")
+    await trail_at(datetime(2031, 2, 1, 0, 10, tzinfo=UTC), 2)
+    await trail_at(datetime(2031, 2, 20, tzinfo=UTC), 4)
+    january_ends = datetime(2031, 2, 1, tzinfo=UTC) + timedelta(days=400)
+    await trail_at(january_ends + timedelta(hours=23), 1)
+    sign, reader = checkpoint_signer.sign, await checkpoint_signer.reader()
+    assert await retention.apply(sign, reader) == 0
+    before = await _partitions()
+    assert (before["203101"], before["203102"]) == (3, 6)
+    await trail_at(january_ends + timedelta(hours=25), 1)
+    assert await retention.apply(sign, reader) == 2
+    after = await _partitions()
+    assert "203101" not in after
+    assert after["203102"] == 4
+    assert await fetch("SELECT FROM pg_class WHERE relname = 'audit_event_203101'") == []
+    report = await verified()
+    assert report.intact
+    assert report.deleted_to == 5
+    # February goes a month later, and by its partition alone.
+    await trail_at(january_ends + timedelta(days=30), 1)
+    assert await retention.apply(sign, reader) == 0
+    assert "203102" not in await _partitions()
+    assert (await verified()).intact
+
+
+async def test_a_month_that_is_in_use_waits_for_the_next_round(
+    trail_at: TrailAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are not deleted one by one meanwhile."""
+    await trail_at(datetime(2031, 1, 20, tzinfo=UTC), 3)
+    await trail_at(datetime(2032, 6, 1, tzinfo=UTC), 1)
+
+    async def busy(*_: object) -> list[str]:
+        raise PartitionBusyError("audit_event")
+
+    sign, reader = checkpoint_signer.sign, await checkpoint_signer.reader()
+    with monkeypatch.context() as patched:
+        patched.setattr(audit_events, "drop_months", busy)
+        assert await retention.apply(sign, reader) == 0
+    assert (await _partitions())["203101"] == 3
+    assert (await verified()).intact
+    await retention.apply(sign, reader)
+    assert "203101" not in await _partitions()
+
+
+async def test_a_month_with_a_row_that_no_checkpoint_covers_stays(trail_at: TrailAt) -> None:
+    """One whose transaction took long. The others are deleted one by one."""
+    await trail_at(datetime(2031, 1, 20, tzinfo=UTC), 3)
+    await trail_at(datetime(2032, 6, 1, tzinfo=UTC), 1)
+    await execute("UPDATE audit_event SET seq = NULL WHERE seq = 3")
+    assert await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader()) == 3
+    assert (await _partitions())["203101"] == 1
+
+
+async def test_a_dump_is_restored_with_its_partitions(trail_at: TrailAt, own_database: str, cluster: Cluster) -> None:
+    """The trail is the same, and goes on."""
+    await trail_at(datetime(2031, 1, 20, tzinfo=UTC), 3)
+    await trail_at(datetime(2032, 6, 1, tzinfo=UTC), 1)
+    before, programs = await _partitions(), embedded._programs()
+    assert programs is not None
+    copy = await cluster.create_database(template=None)
+    dump = await asyncio.to_thread(subprocess.check_output, [programs / "pg_dump", own_database])
+    restore = [programs / "psql", "--quiet", "--set=ON_ERROR_STOP=1", copy]
+    await asyncio.to_thread(subprocess.run, restore, input=dump, check=True, stdout=subprocess.DEVNULL)
+    async with isolated(copy):
+        await key_set.load()
+        assert await _partitions() == before
+        assert (await verified()).intact
+        await trail_at(datetime(2032, 7, 1, tzinfo=UTC), 1)
+        await retention.apply(checkpoint_signer.sign, await checkpoint_signer.reader())
+        assert "203101" not in await _partitions()
+        assert (await verified()).intact
+    assert await _partitions() == before
+
+
+async def test_a_worker_makes_the_partitions_at_once(own_database: str) -> None:
+    task = asyncio.create_task(worker.run(checkpoint_signer.sign, checkpoint_signer.reader))
+    try:
+        async with asyncio.timeout(60):
+            while len(await fetch("SELECT FROM pg_inherits WHERE inhparent = 'audit_event'::regclass")) < 4:
+                await asyncio.sleep(0.05)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_without_an_end_nothing_is_deleted(trail: Trail, move_clock: MoveClock, monkeypatch: Any) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from idp.audit.row_hmac import Row
+from idp.infra.db import partitions
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
@@ -247,6 +248,24 @@ async def waiting_events(after: UUID) -> list[StoredRow]:
 async def delete_events(last_seq: int, limit: int) -> int:
     """Delete some of the oldest events up to a place. Returns how many."""
     return await execute(_DELETE_EVENTS, last_seq, limit)
+
+
+async def create_months(now: datetime) -> list[str]:
+    """Create the partitions of this month and the next ones. Returns the names of those that were missing.
+
+    Raises:
+        PartitionBusyError: others use the table. It is tried again later.
+    """
+    return await partitions.create_ahead("audit_event", now)
+
+
+async def drop_months(until: datetime, last_seq: int) -> list[str]:
+    """Drop the partitions of months that ended by ``until`` and have only events up to a place. Returns their names.
+
+    Raises:
+        PartitionBusyError: others use the table. It is tried again later.
+    """
+    return await partitions.drop("audit_event", until, ("seq IS NULL", "seq > $1"), last_seq)
 
 
 async def has_new_events() -> bool:

@@ -24,17 +24,19 @@ SELECT c.relname AS table, a.attname AS name, format_type(a.atttypid, a.atttypmo
        pg_get_expr(d.adbin, d.adrelid) AS "default"
 FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
 LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'migration'
-  AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND c.relname <> 'migration' AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY 1, 2
 """
 _CONSTRAINTS = """
 SELECT conrelid::regclass::text AS table, conname AS name, pg_get_constraintdef(oid) AS definition FROM pg_constraint
 WHERE connamespace = 'public'::regnamespace AND contype IN ('p', 'u', 'f') AND conrelid <> 'migration'::regclass
+  AND conparentid = 0
 """
 _INDEXES = """
-SELECT tablename AS table, indexname AS name, indexdef AS definition FROM pg_indexes
+SELECT tablename AS table, indexname AS name, replace(indexdef, ' ON ONLY ', ' ON ') AS definition FROM pg_indexes
 WHERE schemaname = 'public' AND tablename <> 'migration'
+  AND NOT (SELECT relispartition FROM pg_class WHERE oid = tablename::regclass)
 """
 
 #: What must be given with every row, by type and by name: what identifies, proves, or permits something.

@@ -160,6 +160,9 @@ CREATE TABLE database_mark (
 
 -- One security-relevant event. Rows are only added; "seq" and "hash" are set once by the next checkpoint.
 -- No foreign keys: an event outlives the user and the client that it names.
+-- Partitioned by calendar month: "id" is a UUIDv7, which begins with the time. The server creates the partitions of
+-- months and drops them (idp.infra.db.partitions). "seq" is unique by the lock of checkpoints: an index over all
+-- partitions would have to include "id".
 CREATE TABLE audit_event (
     id         uuid PRIMARY KEY,
     at         timestamptz NOT NULL,
@@ -173,9 +176,13 @@ CREATE TABLE audit_event (
     request_id text NOT NULL,
     detail     jsonb NOT NULL,
     hash       bytea,
-    seq        bigint UNIQUE
-);
+    seq        bigint
+) PARTITION BY RANGE (id);
 
+-- Events whose month has no partition.
+CREATE TABLE audit_event_default PARTITION OF audit_event DEFAULT;
+
+CREATE INDEX audit_event_seq ON audit_event (seq);
 CREATE INDEX audit_event_at ON audit_event (at);
 CREATE INDEX audit_event_user_id ON audit_event (user_id);
 CREATE INDEX audit_event_client ON audit_event (client_id, at, id);

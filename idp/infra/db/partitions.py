@@ -1,0 +1,188 @@
+"""Partitions by calendar month, for tables whose primary key ``id`` is a UUIDv7.
+
+Such an id begins with the time at which it was made, so the table is partitioned by its primary key, which stays unique
+over all partitions. A month goes by dropping its partition instead of deleting its rows
+(docs/decisions/0049-partitions-by-time.md).
+
+The partition of ``audit_event`` for November 2026 is ``audit_event_202611``. An id of a month without a partition is in
+``audit_event_default``, so no insert fails. The functions change one partition a transaction, under a lock by name:
+several workers may call them at once.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from idp.errors import OperatorError
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.infra.db.locks import lock
+
+log = structlog.get_logger()
+
+#: Months after the current one that have a partition.
+AHEAD = 2
+#: How long a change waits for those who use the table. Everybody else who uses it waits behind the change.
+LOCK_TIMEOUT_MS = 100
+#: How long one statement of a change may take.
+STATEMENT_TIMEOUT_MS = 5_000
+#: With more rows in the default partition, no partition is created: PostgreSQL would lock and read all of them.
+MAX_DEFAULT = 10_000
+
+_BUSY = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.DeadlockDetectedError)
+
+_EXISTING = """
+SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent = $1::text::regclass AND c.relname ~ '_[0-9]{6}$' ORDER BY c.relname
+"""
+_COLUMNS = """
+SELECT attname AS name FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped
+"""
+
+
+class PartitionBusyError(OperatorError):
+    """Others use the table, so the change was not made. It is tried again later."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f"The table {table} is in use, so its partitions were not changed.")
+
+
+async def create_ahead(table: str, now: datetime) -> list[str]:
+    """Create the partitions of this month and the next ones. Returns the names of those that were missing.
+
+    Their rows in the default partition move along, unless it has more than :data:`MAX_DEFAULT` rows. The log warns of
+    the rows that stay there.
+
+    Raises:
+        PartitionBusyError: others use the table.
+    """
+    existing, created, month = await _existing(table), [], month_of(now)
+    for _ in range(1 + AHEAD):
+        name = _name(table, month)
+        if name not in existing and await _in_default(table) <= MAX_DEFAULT and await _create(table, month):
+            created.append(name)
+            log.info("partition_created", table=name)
+        month = next_month(month)
+    if left := await _in_default(table):
+        log.warning("rows_in_default_partition", table=table, count=left)
+    return created
+
+
+async def drop(table: str, until: datetime, keep: Sequence[str], *arguments: object) -> list[str]:
+    """Drop the partitions of months that ended by ``until``. Returns their names.
+
+    Args:
+        keep: predicates, each with an index. A partition with a row that meets one of them stays.
+        arguments: the values of their parameters.
+
+    Raises:
+        PartitionBusyError: others use the table.
+    """
+    dropped = []
+    for name in await _existing(table):
+        if next_month(_month(name)) > until:
+            break
+        rows = " OR ".join(f"EXISTS (SELECT FROM {name} WHERE {predicate})" for predicate in keep)
+        is_kept = f"SELECT {rows} AS kept"
+        # Asked before the lock too, so that a partition that stays costs nobody anything.
+        try:
+            if not await _true(is_kept, arguments) and await _drop(table, name, is_kept, arguments):
+                dropped.append(name)
+                log.info("partition_dropped", table=name)
+        except asyncpg.UndefinedTableError:
+            # Another worker dropped it before the question.
+            continue
+        except asyncpg.InsufficientPrivilegeError:
+            log.warning("partition_not_owned", table=name)
+    return dropped
+
+
+def month_of(moment: datetime) -> datetime:
+    """The first moment of a month in UTC."""
+    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def next_month(month: datetime) -> datetime:
+    """The first moment of the month after this one."""
+    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+
+
+def _name(table: str, month: datetime) -> str:
+    return f"{table}_{month:%Y%m}"
+
+
+def _month(name: str) -> datetime:
+    return datetime(int(name[-6:-2]), int(name[-2:]), 1, tzinfo=UTC)
+
+
+def _first_id(moment: datetime) -> UUID:
+    """The least UUIDv7 of a moment (RFC 9562 section 5.7)."""
+    return UUID(int=int(moment.timestamp()) * 1000 << 80)
+
+
+async def _in_default(table: str) -> int:
+    """The number of rows in the default partition, at most one more than :data:`MAX_DEFAULT`."""
+    row = await fetchrow(f"SELECT count(*) FROM (SELECT FROM {table}_default LIMIT {MAX_DEFAULT + 1}) AS counted")  # noqa: S608
+    return int(row["count"]) if row is not None else 0
+
+
+async def _existing(table: str) -> list[str]:
+    """The names of the partitions of months, oldest first."""
+    return [row["name"] for row in await fetch(_EXISTING, table)]
+
+
+@asynccontextmanager
+async def _change(table: str) -> AsyncIterator[None]:
+    """A transaction for a change of the partitions of a table.
+
+    Raises:
+        PartitionBusyError: it had to wait too long.
+    """
+    try:
+        async with transaction():
+            await lock(f"partitions:{table}")
+            await execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+            await execute(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}")
+            yield
+    except _BUSY as error:
+        raise PartitionBusyError(table) from error
+
+
+async def _create(table: str, month: datetime) -> bool:
+    """Create the partition of a month. Returns False if there is one."""
+    name, first, end = _name(table, month), _first_id(month), _first_id(next_month(month))
+    async with _change(table):
+        if name in await _existing(table):
+            return False
+        # To attach it locks out only those who use the default partition; CREATE … PARTITION OF would lock out all.
+        await execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
+        columns = ", ".join(row["name"] for row in await fetch(_COLUMNS, name))
+        await execute(f"LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE")
+        await execute(f"LOCK TABLE ONLY {table}_default IN ACCESS EXCLUSIVE MODE")
+        await execute(
+            f"WITH moved AS (DELETE FROM {table}_default WHERE id >= $1 AND id < $2 RETURNING {columns})"  # noqa: S608
+            f" INSERT INTO {name} ({columns}) SELECT {columns} FROM moved",
+            first,
+            end,
+        )
+        await execute(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{end}')")
+    return True
+
+
+async def _drop(table: str, name: str, is_kept: str, arguments: Sequence[object]) -> bool:
+    """Drop a partition, unless another worker did, or rows to keep were written meanwhile."""
+    async with _change(table):
+        # Nobody writes from here on. DROP would take the same lock.
+        await execute(f"LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE")
+        if name not in await _existing(table) or await _true(is_kept, arguments):
+            return False
+        await execute(f"DROP TABLE {name}")
+    return True
+
+
+async def _true(statement: str, arguments: Sequence[object]) -> bool:
+    row = await fetchrow(statement, *arguments)
+    return row is not None and bool(row["kept"])
