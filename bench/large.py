@@ -39,10 +39,12 @@ class Scale(msgspec.Struct, frozen=True):
 
 
 _USERS = """
+WITH person AS MATERIALIZED (
+    SELECT uuidv7() AS id, n, 'person' || n || '@large.example' AS email FROM generate_series(1, $1::int) AS n
+), taken AS (INSERT INTO user_email (email, user_id) SELECT email, id FROM person)
 INSERT INTO users (id, email, email_verified, password_hash, name, created_at, updated_at, phone_number_verified,
                    two_step, origin)
-SELECT uuidv7(), 'person' || n || '@large.example', true, $2::text, 'Person ' || n, now(), now(), false, false, 'import'
-FROM generate_series(1, $1::int) AS n
+SELECT id, email, true, $2::text, 'Person ' || n, now(), now(), false, false, 'import' FROM person
 """
 _SESSIONS = """
 INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, user_agent, ip_address, created_at,

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from piccolo.conf.apps import AppConfig
 
-from idp.accounts.tables import AdminRole, EmailProof, Invitation, User
+from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEmail
 from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport
-from idp.federation.tables import Identity, UpstreamAttempt, UpstreamRow
+from idp.federation.tables import Identity, UpstreamAttempt, UpstreamRow, UpstreamSubject
 from idp.infra.db.tables import Revision, TransactionLock
 from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
@@ -22,7 +22,7 @@ from idp.oauth.tables import (
     RevokedAccessToken,
     TokenFamily,
 )
-from idp.signin.tables import Device, Flow, Passkey, RecoveryCode, Session, Totp
+from idp.signin.tables import Device, DeviceToken, Flow, Passkey, PasskeyCredential, RecoveryCode, Session, Totp
 
 APP_CONFIG = AppConfig(
     app_name="idp",
@@ -41,6 +41,7 @@ APP_CONFIG = AppConfig(
         Consent,
         DatabaseMark,
         Device,
+        DeviceToken,
         EmailProof,
         Flow,
         IdempotentAnswer,
@@ -50,6 +51,7 @@ APP_CONFIG = AppConfig(
         Mail,
         NotBefore,
         Passkey,
+        PasskeyCredential,
         RecoveryCode,
         RefreshToken,
         ResourceServerRow,
@@ -64,6 +66,8 @@ APP_CONFIG = AppConfig(
         Totp,
         TransactionLock,
         UpstreamRow,
+        UpstreamSubject,
         User,
+        UserEmail,
     ],
 )

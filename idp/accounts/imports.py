@@ -18,6 +18,7 @@ from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalis
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.import_files import MalformedRecordError, Record
 from idp.accounts.imported_hashes import UnsupportedHashError
+from idp.accounts.tables import Origin
 from idp.audit.events import record as audit
 from idp.infra.db.engine import transaction
 
@@ -136,7 +137,7 @@ async def _without_conflicts(
 async def _insert(new: list[_NewUser], store: StoreRelated) -> int:
     """Insert the users that do not exist. Returns their number."""
     async with transaction():
-        added = await repository.import_users([one.row for one in new])
+        added = await repository.insert_users([one.row for one in new], Origin.IMPORT)
         for one in new:
             if one.row["id"] in added and (one.totp_secret is not None or one.identities):
                 await store(one.row["id"], one.totp_secret, one.identities)

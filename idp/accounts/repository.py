@@ -1,4 +1,8 @@
-"""The statements on users, their roles, email proofs and invitations (docs/decisions/0045-repositories.md)."""
+"""The statements on users, their addresses and roles, email proofs and invitations.
+
+The address of a user is in ``users`` and in the lookup ``user_email``: what changes one changes both, in one statement
+(docs/decisions/0045-repositories.md, 0048-keys-by-person.md).
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -21,7 +25,7 @@ EXPIRING = (Expiring(EmailProof, "1 hour"), Expiring(Invitation, "30 days"))
 
 # Users
 
-_BY_EMAIL = f"SELECT {all_columns(User)} FROM users WHERE email = $1"  # noqa: S608
+_ID_OF_EMAIL = "SELECT user_id AS id FROM user_email WHERE email = $1"
 _BY_ID = f"SELECT {all_columns(User)} FROM users WHERE id = $1"  # noqa: S608
 _LOCK = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
 _LOCK_WITH_PASSWORD = """
@@ -40,9 +44,15 @@ _DISABLE = "UPDATE users SET disabled_at = now(), updated_at = now() WHERE id = 
 _ENABLE = "UPDATE users SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL"
 # Changes nothing if another user has the address.
 _CHANGE_EMAIL = """
-    UPDATE users AS u SET email = $2, email_verified = true, updated_at = now() FROM users AS old
-    WHERE u.id = $1 AND old.id = u.id AND u.disabled_at IS NULL
-      AND NOT EXISTS (SELECT FROM users WHERE email = $2 AND id <> $1)
+    WITH old AS (SELECT id, email, name FROM users WHERE id = $1 AND disabled_at IS NULL),
+    taken AS (
+        INSERT INTO user_email AS e (email, user_id) SELECT $2, id FROM old
+        ON CONFLICT (email) DO UPDATE SET user_id = EXCLUDED.user_id WHERE e.user_id = EXCLUDED.user_id
+        RETURNING user_id
+    ),
+    released AS (DELETE FROM user_email AS e USING taken WHERE e.user_id = taken.user_id AND e.email <> $2)
+    UPDATE users AS u SET email = $2, email_verified = true, updated_at = now() FROM old, taken
+    WHERE u.id = $1 AND old.id = u.id AND taken.user_id = u.id
     RETURNING old.email AS before, u.name
 """
 #: The text claims that users change themselves, in the order of the parameters of the statement.
@@ -55,14 +65,20 @@ _UPDATE_PROFILE = f"""
         phone_number_verified = phone_number_verified AND phone_number IS NOT DISTINCT FROM {_PHONE}
     WHERE id = $1 AND updated_at = $2
 """  # noqa: S608
-_IMPORTED = ", ".join(
+_GIVEN = ", ".join(
     sorted(TEXT_CLAIMS | VERIFICATION_CLAIMS.keys() | {"id", "address", "password_hash", "disabled_at", "two_step"})
 )
-# A whole batch is one JSON parameter, which PostgreSQL converts to rows of the table.
-_IMPORT = f"""
-    INSERT INTO users ({_IMPORTED}, origin, created_at, updated_at)
-    SELECT {_IMPORTED}, '{Origin.IMPORT}', now(), now() FROM jsonb_populate_recordset(NULL::users, $1::jsonb)
-    ON CONFLICT DO NOTHING RETURNING id
+# All users are one JSON parameter, which PostgreSQL converts to rows of the table. Those whose id or address exists are
+# left out. The order avoids a deadlock of two imports.
+_INSERT_USERS = f"""
+    WITH given AS (SELECT {_GIVEN} FROM jsonb_populate_recordset(NULL::users, $1::jsonb)),
+    taken AS (
+        INSERT INTO user_email (email, user_id) SELECT email, id FROM given
+        WHERE NOT EXISTS (SELECT FROM users WHERE users.id = given.id) ORDER BY email
+        ON CONFLICT (email) DO NOTHING RETURNING user_id
+    )
+    INSERT INTO users ({_GIVEN}, origin, created_at, updated_at)
+    SELECT {_GIVEN}, $2, now(), now() FROM given JOIN taken ON taken.user_id = given.id RETURNING id
 """  # noqa: S608
 #: Above this number, users are estimated and not counted, so that a large table is not read.
 _COUNTED = 10_000
@@ -72,19 +88,23 @@ _COUNT_USERS = f"""
     FROM (SELECT (SELECT count(*) FROM (SELECT FROM users LIMIT {_COUNTED + 1}) AS u) AS found,
                  (SELECT reltuples::bigint FROM pg_class WHERE oid = 'users'::regclass) AS estimated) AS counts
 """  # noqa: S608
-_COUNT_EMAILS = "SELECT count(*) FROM users WHERE email = ANY($1)"
+_COUNT_EMAILS = "SELECT count(*) FROM user_email WHERE email = ANY($1)"
 _EMAILS_BY_ID = "SELECT id, email FROM users WHERE id = ANY($1)"
 # Accounts that anybody could have created with an address that they do not own. Accounts that the operator created,
 # imported or gave a role are excluded, and so are accounts with a verified address.
 _CLAIMED = f"""
     NOT u.email_verified AND u.origin IN ('{Origin.REGISTRATION}', '{Origin.UPSTREAM}')
-    AND NOT EXISTS (SELECT FROM admin_role WHERE user_id = u.id)
+    AND NOT EXISTS (SELECT FROM admin_role WHERE user_id = $1)
 """
-_OWNER_OF_EMAIL = f"SELECT u.id FROM users AS u WHERE u.email = $1 AND NOT ({_CLAIMED})"  # noqa: S608
+_OWNS_EMAIL = f"SELECT u.id FROM users AS u WHERE u.id = $1 AND u.email = $2 AND NOT ({_CLAIMED})"  # noqa: S608
 _RELEASE_EMAIL = f"""
-    UPDATE users AS u
-    SET email = u.id || '@voided.invalid', disabled_at = coalesce(u.disabled_at, now()), password_hash = NULL
-    WHERE u.email = $1 AND {_CLAIMED} RETURNING u.id
+    WITH voided AS (
+        UPDATE users AS u
+        SET email = u.id || '@voided.invalid', disabled_at = coalesce(u.disabled_at, now()), password_hash = NULL
+        WHERE u.id = $1 AND u.email = $2 AND {_CLAIMED} RETURNING u.id, u.email
+    ),
+    taken AS (INSERT INTO user_email (email, user_id) SELECT email, id FROM voided)
+    DELETE FROM user_email AS e USING voided WHERE e.email = $2 AND e.user_id = voided.id RETURNING voided.id
 """  # noqa: S608
 
 
@@ -126,9 +146,20 @@ class _Name(msgspec.Struct, frozen=True):
     name: str | None
 
 
+async def id_of_email(email: str | None) -> UUID:
+    """Return the id of the user of a normalised email address, disabled or not.
+
+    For None and an unknown address it is a new id, which no user has: the caller then does the same work.
+    """
+    row = one(_Id, await fetchrow(_ID_OF_EMAIL, email))
+    return row.id if row is not None else ids.uuid7()
+
+
 async def user_by_email(email: str) -> User | None:
     """Return the user of a normalised email address, disabled or not."""
-    return _user(await fetchrow(_BY_EMAIL, email))
+    user = await user_by_id(await id_of_email(email))
+    # The address may have changed between the two statements.
+    return user if user is not None and user.email == email else None
 
 
 async def user_by_id(user_id: UUID) -> User | None:
@@ -177,7 +208,10 @@ async def set_two_step(user_id: UUID, wanted: bool) -> bool:
 
 async def insert_user(user: User) -> bool:
     """Insert a user. Returns False if the address is taken."""
-    return bool(await User.insert(user).on_conflict(target=User.email, action="DO NOTHING").returning(User.id))
+    row = {name: getattr(user, name) for name in _GIVEN.split(", ")}
+    row["address"] = msgspec.Raw(user.address) if user.address is not None else None
+    user._exists_in_db = bool(await insert_users([row], Origin(user.origin)))
+    return user._exists_in_db
 
 
 async def set_password_hash(user_id: UUID, password_hash: str) -> bool:
@@ -227,9 +261,9 @@ async def delete_user(user_id: UUID) -> bool:
     return bool(await execute("DELETE FROM users WHERE id = $1", user_id))
 
 
-async def import_users(rows: Sequence[Mapping[str, Any]]) -> set[UUID]:
+async def insert_users(rows: Sequence[Mapping[str, Any]], origin: Origin) -> set[UUID]:
     """Insert users, except those whose id or address exists. Returns the ids of the inserted ones."""
-    inserted = await fetch(_IMPORT, msgspec.json.encode(rows).decode())
+    inserted = await fetch(_INSERT_USERS, msgspec.json.encode(rows).decode(), origin)
     return {row.id for row in many(_Id, inserted)}
 
 
@@ -253,7 +287,7 @@ async def emails_by_id(user_ids: Collection[UUID]) -> dict[UUID, str]:
 
 async def owner_of_email(email: str) -> UUID | None:
     """Return the user who owns an address: it is verified, or the operator assigned it."""
-    row = one(_Id, await fetchrow(_OWNER_OF_EMAIL, email))
+    row = one(_Id, await fetchrow(_OWNS_EMAIL, await id_of_email(email), email))
     return row.id if row is not None else None
 
 
@@ -263,7 +297,7 @@ async def release_email(email: str) -> UUID | None:
     Returns:
         the id of the account; None if no such account has the address.
     """
-    row = one(_Id, await fetchrow(_RELEASE_EMAIL, email))
+    row = one(_Id, await fetchrow(_RELEASE_EMAIL, await id_of_email(email), email))
     return row.id if row is not None else None
 
 

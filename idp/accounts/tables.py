@@ -1,4 +1,4 @@
-"""Tables: users, their roles, email proofs and invitations."""
+"""Tables: users, their addresses and roles, email proofs and invitations."""
 
 from enum import StrEnum
 
@@ -12,6 +12,7 @@ from idp.infra.db.columns import (
     Boolean,
     Bytea,
     ForeignKey,
+    PrimaryKey,
     SmallInt,
     Text,
     Timestamptz,
@@ -38,7 +39,7 @@ class User(Table, tablename="users", db=engine):
     """
 
     id = UUID(primary_key=True, default=uuid7)
-    email = Text(unique=True)
+    email = Text()
     email_verified = Boolean(default=False)
     password_hash = Text(null=True, secret=True)
     name = Text(null=True)
@@ -65,16 +66,29 @@ class User(Table, tablename="users", db=engine):
     disabled_at = Timestamptz(null=True)
 
 
+class UserEmail(Table, tablename="user_email", db=engine):
+    """Lookup: the user of a normalised email address. No two users have the same one.
+
+    Written with ``users.email`` in one statement, because the two tables refer to each other
+    (docs/decisions/0048-keys-by-person.md).
+    """
+
+    email = Text(primary_key=True)
+    user_id = ForeignKey(User)
+
+    user_email_of_user = Unique([user_id, email])
+
+
 class AdminRole(Table, tablename="admin_role", db=engine):
     """A role of :class:`idp.admin.roles.Role` that a user has."""
 
-    id = UUID(primary_key=True, default=uuid7)
     user_id = ForeignKey(User)
     role = Text()
+    id = UUID(default=uuid7)
     granted_by = Text()
     granted_at = Timestamptz(default=TimestamptzNow())
 
-    one_each = Unique([user_id, role])
+    admin_role_pkey = PrimaryKey([user_id, role])
 
 
 class EmailProof(Table, tablename="email_proof", db=engine):

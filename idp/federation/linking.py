@@ -65,13 +65,22 @@ def _context(issuer: str, subject: str) -> str:
     return f"identity.tokens:{issuer} {subject}"
 
 
-async def find_user(identity: ExternalIdentity) -> UUID | None:
-    """Return the user of an identity, or None, and record that it was used.
+async def find_user(identity: ExternalIdentity, *, lock: bool) -> UUID | None:
+    """Return the user of an identity, or None, and record that it was used. In the caller's transaction.
+
+    Args:
+        lock: lock the user first. False if the transaction has locked one already.
 
     Raises:
         AccountDisabledError: the user is disabled.
     """
+    user_id = await repository.owner_of_identity(identity.issuer, identity.subject)
+    if user_id is None:
+        return None
+    if lock:
+        await accounts.lock_user(user_id)
     owner = await repository.use_identity(
+        user_id,
         identity.issuer,
         identity.subject,
         email=identity.email,
@@ -79,6 +88,7 @@ async def find_user(identity: ExternalIdentity) -> UUID | None:
         upstream_id=identity.upstream_id,
     )
     if owner is None:
+        # It was unlinked, or its user deleted, meanwhile.
         return None
     if not owner.enabled:
         raise AccountDisabledError
@@ -108,7 +118,7 @@ async def import_identity(user_id: UUID, issuer: str, subject: str, upstream_id:
         upstream_id: None: the host of the issuer is shown as the name until the first sign-in.
     """
     name = upstream_id or urlsplit(issuer).hostname or issuer
-    await repository.import_identity(user_id, issuer, subject, name)
+    await repository.insert_identity(user_id, issuer, subject, upstream_id=name, used=False)
 
 
 async def create_user(identity: ExternalIdentity) -> UUID | None:

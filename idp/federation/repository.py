@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from idp import ids
+from idp.accounts.repository import emails_by_id
 from idp.federation.tables import UpstreamAttempt
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
@@ -87,21 +88,26 @@ async def enable_upstream(id: str) -> bool:
 
 # Identities
 
+# The lookup is written in the same statement, and goes with the identity (foreign key).
+_OWNER = "SELECT user_id FROM upstream_subject WHERE issuer = $1 AND subject = $2"
 _USE_IDENTITY = """
-    UPDATE identity AS i SET last_used_at = now(), email = $3, tokens = coalesce($4, i.tokens), upstream_id = $5
+    UPDATE identity AS i SET last_used_at = now(), email = $4, tokens = coalesce($5, i.tokens), upstream_id = $6
     FROM users AS u
-    WHERE i.issuer = $1 AND i.subject = $2 AND u.id = i.user_id RETURNING i.user_id, u.disabled_at IS NULL AS enabled
+    WHERE i.user_id = $1 AND i.issuer = $2 AND i.subject = $3 AND u.id = $1 RETURNING u.disabled_at IS NULL AS enabled
 """
 _INSERT_IDENTITY = """
-    INSERT INTO identity (id, issuer, subject, user_id, upstream_id, email, tokens, created_at, last_used_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, now(), now()) ON CONFLICT (issuer, subject) DO NOTHING
+    WITH taken AS (
+        INSERT INTO upstream_subject (issuer, subject, user_id) VALUES ($3, $4, $1)
+        ON CONFLICT (issuer, subject) DO NOTHING RETURNING user_id
+    )
+    INSERT INTO identity (user_id, id, issuer, subject, upstream_id, email, tokens, created_at, last_used_at)
+    SELECT user_id, $2, $3, $4, $5, $6, $7, now(), CASE WHEN $8::boolean THEN now() END FROM taken
 """
-_IMPORT_IDENTITY = """
-    INSERT INTO identity (id, issuer, subject, user_id, upstream_id, created_at)
-    VALUES ($1, $2, $3, $4, $5, now()) ON CONFLICT (issuer, subject) DO NOTHING
+_OWNERS = """
+    SELECT issuer, subject, user_id FROM upstream_subject
+    WHERE (issuer, subject) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """
-_OWNER = "SELECT user_id FROM identity WHERE issuer = $1 AND subject = $2"
-_EMAILS_OF_IDENTITIES = """
+_IDENTITIES = """
     SELECT i.issuer, i.subject, u.email FROM identity AS i JOIN users AS u ON u.id = i.user_id
     WHERE (i.issuer, i.subject) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """
@@ -121,6 +127,10 @@ class IdentityOwner(msgspec.Struct, frozen=True):
     enabled: bool
 
 
+class _Enabled(msgspec.Struct, frozen=True):
+    enabled: bool
+
+
 class LinkedIdentity(msgspec.Struct, frozen=True):
     """An identity as users and administrators see it."""
 
@@ -133,35 +143,43 @@ class LinkedIdentity(msgspec.Struct, frozen=True):
     last_used_at: datetime | None
 
 
-class _IdentityEmail(msgspec.Struct, frozen=True):
+class _Owner(msgspec.Struct, frozen=True):
     issuer: str
     subject: str
-    email: str
+    user_id: UUID
 
 
 async def use_identity(
-    issuer: str, subject: str, *, email: str | None, tokens: bytes | None, upstream_id: str
+    user_id: UUID, issuer: str, subject: str, *, email: str | None, tokens: bytes | None, upstream_id: str
 ) -> IdentityOwner | None:
-    """Record that an identity was used. Returns its user, or None if nobody has linked it.
+    """Record that an identity of a user was used. Returns None if they do not have it.
 
     Args:
         tokens: the encrypted tokens; None keeps the stored ones.
     """
-    return one(IdentityOwner, await fetchrow(_USE_IDENTITY, issuer, subject, email, tokens, upstream_id))
+    row = await fetchrow(_USE_IDENTITY, user_id, issuer, subject, email, tokens, upstream_id)
+    found = one(_Enabled, row)
+    return IdentityOwner(user_id, found.enabled) if found is not None else None
 
 
 async def insert_identity(
-    user_id: UUID, issuer: str, subject: str, *, email: str | None, tokens: bytes | None, upstream_id: str
+    user_id: UUID,
+    issuer: str,
+    subject: str,
+    *,
+    upstream_id: str,
+    email: str | None = None,
+    tokens: bytes | None = None,
+    used: bool = True,
 ) -> bool:
-    """Link an identity. Returns False if a user has it already."""
+    """Link an identity. Returns False if a user has it already.
+
+    Args:
+        used: it was used now.
+    """
     return bool(
-        await execute(_INSERT_IDENTITY, ids.uuid7(), issuer, subject, user_id, upstream_id, email, tokens)
+        await execute(_INSERT_IDENTITY, user_id, ids.uuid7(), issuer, subject, upstream_id, email, tokens, used)
     )  # fmt: skip
-
-
-async def import_identity(user_id: UUID, issuer: str, subject: str, upstream_id: str) -> None:
-    """Link an identity that was never used here, unless a user has it already."""
-    await execute(_IMPORT_IDENTITY, ids.uuid7(), issuer, subject, user_id, upstream_id)
 
 
 async def owner_of_identity(issuer: str, subject: str) -> UUID | None:
@@ -173,8 +191,9 @@ async def owner_of_identity(issuer: str, subject: str) -> UUID | None:
 async def emails_of_identities(identities: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Return the addresses of the users who have these identities, by issuer and subject."""
     issuers, subjects = [issuer for issuer, _ in identities], [subject for _, subject in identities]
-    found = many(_IdentityEmail, await fetch(_EMAILS_OF_IDENTITIES, issuers, subjects))
-    return {(row.issuer, row.subject): row.email for row in found}
+    found = many(_Owner, await fetch(_OWNERS, issuers, subjects))
+    emails = await emails_by_id({row.user_id for row in found})
+    return {(row.issuer, row.subject): emails[row.user_id] for row in found if row.user_id in emails}
 
 
 async def identities_of(user_id: UUID) -> list[LinkedIdentity]:

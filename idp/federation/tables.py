@@ -1,11 +1,22 @@
-"""Tables: upstream providers, linked identities, and pending authorization requests."""
+"""Tables: upstream providers, linked identities and their lookup, and pending authorization requests."""
 
 from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.accounts.tables import User
 from idp.ids import uuid7
-from idp.infra.db.columns import JSONB, UUID, Bytea, ForeignKey, Integer, Text, Timestamptz, TimestamptzNow
+from idp.infra.db.columns import (
+    JSONB,
+    UUID,
+    Bytea,
+    CompositeForeignKey,
+    ForeignKey,
+    Integer,
+    PrimaryKey,
+    Text,
+    Timestamptz,
+    TimestamptzNow,
+)
 from idp.infra.db.engine import engine
 
 
@@ -31,17 +42,29 @@ class Identity(Table, tablename="identity", db=engine):
     encrypted, if the operator has them stored.
     """
 
-    id = UUID(primary_key=True, default=uuid7)
+    user_id = ForeignKey(User)
+    id = UUID(default=uuid7)
     issuer = Text()
     subject = Text()
-    user_id = ForeignKey(User, index=True)
     upstream_id = Text()
     email = Text(null=True)
     tokens = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
     last_used_at = Timestamptz(null=True)
 
-    one_user_each = Unique([issuer, subject])
+    identity_pkey = PrimaryKey([user_id, id])  # noqa: A003
+    identity_one_of_user = Unique([user_id, issuer, subject])
+
+
+class UpstreamSubject(Table, tablename="upstream_subject", db=engine):
+    """Lookup: the user of an account at a provider. No two users have the same one. Written with :class:`Identity`."""
+
+    issuer = Text()
+    subject = ForeignKey(Identity, target_column="subject")
+    user_id = UUID()
+
+    upstream_subject_pkey = PrimaryKey([issuer, subject])
+    upstream_subject_user_id_issuer_subject_fkey = CompositeForeignKey([user_id, issuer, subject])
 
 
 class UpstreamAttempt(Table, tablename="upstream_attempt", db=engine):

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from idp import ids
+from idp.accounts.repository import id_of_email
 from idp.settings import DAY, settings
 from idp.signin import repository
 from idp.signin.browser import Browser
@@ -19,7 +20,12 @@ async def find_known(browser: Browser, *, user_id: UUID | None = None, email: st
         user_id, email: which user. Without them, the first one who signed in there.
     """
     token_hash = browser.device_hash
-    return await repository.find_device(token_hash, user_id, email) if token_hash is not None else None
+    if token_hash is None:
+        return None
+    if email is not None:
+        user_id = await id_of_email(email)
+    users = [user_id] if user_id is not None else await repository.users_of_device(token_hash)
+    return await repository.find_device(token_hash, users)
 
 
 async def remember(browser: Browser, user_id: UUID, *, trust: bool, second_step: bool) -> str | None:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.accounts.repository import id_of_email
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.listing import Filter, Listing, Sort
@@ -19,35 +20,34 @@ from idp.signin.factors.repository import FACTOR_COLUMNS
 from idp.signin.subject import SignInSubject
 from idp.signin.tables import Device, Flow, Session
 
-EXPIRING = (Expiring(Flow, "1 hour"), Expiring(Session, "1 day"), Expiring(Device, "1 day"))
+EXPIRING = (Expiring(Flow, "1 hour"), Expiring(Session, "1 day"), Expiring(Device, "1 day", key=("user_id", "id")))
 
 # The user who signs in
 
 
-def _subject_by(column: str) -> str:
-    return f"""
-        SELECT u.id, u.email, u.name, u.password_hash, u.disabled_at IS NOT NULL AS disabled, {FACTOR_COLUMNS},
-               d.id AS device_id, coalesce(d.trusted_until > now(), false) AS trusts_device, s.id AS session_id
-        FROM users AS u
-        LEFT JOIN device AS d ON d.token_hash = $2 AND d.user_id = u.id AND d.expires_at > now()
-        LEFT JOIN session AS s
-            ON s.token_hash = $3 AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
-        WHERE u.{column} = $1
-    """  # noqa: S608
-
-
-_SUBJECT_BY_ID = _subject_by("id")
-_SUBJECT_BY_EMAIL = _subject_by("email")
+_SUBJECT = f"""
+    SELECT u.id, u.email, u.name, u.password_hash, u.disabled_at IS NOT NULL AS disabled, {FACTOR_COLUMNS},
+           d.id AS device_id, coalesce(d.trusted_until > now(), false) AS trusts_device, s.id AS session_id
+    FROM users AS u
+    LEFT JOIN device AS d ON d.user_id = $1 AND d.token_hash = $2 AND d.expires_at > now()
+    LEFT JOIN session AS s ON s.user_id = $1 AND s.token_hash = $3 AND s.ended_at IS NULL AND s.expires_at > now()
+    WHERE u.id = $1
+"""  # noqa: S608
 
 
 async def subject_by_id(user_id: UUID, browser: Browser) -> SignInSubject | None:
     """A user at a browser. Lock the user first for a decision that the transaction acts upon."""
-    return one(SignInSubject, await fetchrow(_SUBJECT_BY_ID, user_id, browser.device_hash, browser.session_hash))
+    return one(SignInSubject, await fetchrow(_SUBJECT, user_id, browser.device_hash, browser.session_hash))
 
 
 async def subject_by_email(email: str | None, browser: Browser) -> SignInSubject | None:
-    """The user of a normalised email address, at a browser. None runs the statement too, so it takes the same time."""
-    return one(SignInSubject, await fetchrow(_SUBJECT_BY_EMAIL, email, browser.device_hash, browser.session_hash))
+    """The user of a normalised email address, at a browser.
+
+    None and an unknown address run the same statements as a known one, so they take the same time.
+    """
+    person = await subject_by_id(await id_of_email(email), browser)
+    # The address may have changed between the two statements.
+    return person if person is not None and person.email == email else None
 
 
 # Sessions
@@ -486,23 +486,25 @@ class DeviceUse(msgspec.Struct, frozen=True):
     lifetime: float
 
 
+_USERS_OF_DEVICE = "SELECT user_id FROM device_token WHERE token_hash = $1"
 _FIND_DEVICE = """
-    SELECT d.id, u.email, d.second_step_at IS NOT NULL AS second_step
-    FROM device AS d JOIN users AS u ON u.id = d.user_id
-    WHERE d.token_hash = $1 AND d.expires_at > now() AND u.disabled_at IS NULL
-    AND ($2::uuid IS NULL OR u.id = $2) AND ($3::text IS NULL OR u.email = $3)
+    SELECT d.id, u.email, d.second_step_at IS NOT NULL AS second_step FROM device AS d, users AS u
+    WHERE d.user_id = ANY($1) AND d.token_hash = $2 AND d.expires_at > now()
+      AND u.id = ANY($1) AND u.id = d.user_id AND u.disabled_at IS NULL
     ORDER BY d.id LIMIT 1
 """
+# The rows of the lookup get the new token with it (foreign key).
 _MOVE_DEVICE = """
-    UPDATE device SET token_hash = $2,
-           trusted_until = CASE WHEN user_id = $3
-               THEN coalesce(now() + make_interval(secs => $4), trusted_until) ELSE trusted_until END,
-           second_step_at = CASE WHEN user_id = $3 AND $5 THEN now() ELSE second_step_at END,
-           expires_at = CASE WHEN user_id = $3 THEN now() + make_interval(secs => $6) ELSE expires_at END
-    WHERE token_hash = $1 RETURNING user_id
+    UPDATE device SET token_hash = $3,
+           trusted_until = CASE WHEN user_id = $4
+               THEN coalesce(now() + make_interval(secs => $5), trusted_until) ELSE trusted_until END,
+           second_step_at = CASE WHEN user_id = $4 AND $6 THEN now() ELSE second_step_at END,
+           expires_at = CASE WHEN user_id = $4 THEN now() + make_interval(secs => $7) ELSE expires_at END
+    WHERE user_id = ANY($1) AND token_hash = $2 RETURNING user_id
 """
 _INSERT_DEVICE = """
-    INSERT INTO device (id, token_hash, user_id, created_at, trusted_until, second_step_at, expires_at)
+    WITH known AS (INSERT INTO device_token (token_hash, user_id) VALUES ($3, $1))
+    INSERT INTO device (user_id, id, token_hash, created_at, trusted_until, second_step_at, expires_at)
     VALUES ($1, $2, $3, now(), now() + make_interval(secs => $4), CASE WHEN $5::boolean THEN now() END,
             now() + make_interval(secs => $6))
 """
@@ -513,21 +515,28 @@ _DISTRUST_DEVICES = """
 """
 
 
-async def find_device(token_hash: bytes, user_id: UUID | None, email: str | None) -> KnownDevice | None:
-    """The device of a token, for a user if one is given; else for the first user who signed in there."""
-    return one(KnownDevice, await fetchrow(_FIND_DEVICE, token_hash, user_id, email))
+async def users_of_device(token_hash: bytes) -> list[UUID]:
+    """The users who signed in with the browser that has this token."""
+    return [row["user_id"] for row in await fetch(_USERS_OF_DEVICE, token_hash)]
+
+
+async def find_device(token_hash: bytes, user_ids: Sequence[UUID]) -> KnownDevice | None:
+    """The device of a token, for the first of these users who signed in there."""
+    return one(KnownDevice, await fetchrow(_FIND_DEVICE, user_ids, token_hash))
 
 
 async def move_device(token_hash: bytes, use: DeviceUse) -> bool:
     """Move all users of a device to its new token. Returns whether the user of this sign-in is among them."""
     rows = await fetch(
-        _MOVE_DEVICE, token_hash, use.token_hash, use.user_id, use.trusted_for, use.second_step, use.lifetime
-    )
+        _MOVE_DEVICE, await users_of_device(token_hash), token_hash, use.token_hash, use.user_id, use.trusted_for,
+        use.second_step, use.lifetime,
+    )  # fmt: skip
     return use.user_id in {row["user_id"] for row in rows}
 
 
 async def insert_device(id: UUID, use: DeviceUse) -> None:
-    await execute(_INSERT_DEVICE, id, use.token_hash, use.user_id, use.trusted_for, use.second_step, use.lifetime)
+    """Insert a device with its lookup."""
+    await execute(_INSERT_DEVICE, use.user_id, id, use.token_hash, use.trusted_for, use.second_step, use.lifetime)
 
 
 async def distrust_all_devices() -> int:

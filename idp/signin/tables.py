@@ -12,8 +12,11 @@ from idp.infra.db.columns import (
     BigInt,
     Boolean,
     Bytea,
+    CompositeForeignKey,
     ForeignKey,
     Integer,
+    OnUpdate,
+    PrimaryKey,
     Text,
     Timestamptz,
     TimestamptzNow,
@@ -89,26 +92,37 @@ class Device(Table, tablename="device", db=engine):
     counted separately only if it is set.
     """
 
-    id = UUID(primary_key=True, default=uuid7)
+    user_id = ForeignKey(User)
+    id = UUID(default=uuid7)
     token_hash = Bytea(secret=True)
-    user_id = ForeignKey(User, index=True)
     created_at = Timestamptz(default=TimestamptzNow())
     trusted_until = Timestamptz(null=True)
     second_step_at = Timestamptz(null=True)
     expires_at = Timestamptz(index=True)
 
-    one_per_user = Unique([token_hash, user_id])
+    device_pkey = PrimaryKey([user_id, id])  # noqa: A003
+    device_one_of_user = Unique([user_id, token_hash])
+
+
+class DeviceToken(Table, tablename="device_token", db=engine):
+    """Lookup: the users who signed in with a browser. Inserted with :class:`Device`, changed and deleted by its row."""
+
+    token_hash = ForeignKey(Device, target_column="token_hash", on_update=OnUpdate.cascade, secret=True)
+    user_id = UUID()
+
+    device_token_pkey = PrimaryKey([token_hash, user_id])
+    device_token_user_id_token_hash_fkey = CompositeForeignKey([user_id, token_hash])
 
 
 class Totp(Table, tablename="totp", db=engine):
     """A user's authenticator app (RFC 6238). ``last_step`` is the latest time step that was used; none is used twice.
 
     It counts once ``confirmed_at`` is set. Until then only ``holder``, the sign-in flow or session that was shown the
-    secret, can confirm it.
+    secret, can confirm it. ``id`` is another one for each secret.
     """
 
-    id = UUID(primary_key=True, default=uuid7)
-    user_id = ForeignKey(User, unique=True)
+    user_id = ForeignKey(User, primary_key=True)
+    id = UUID(default=uuid7)
     secret = Bytea(secret=True)
     holder = Text(null=True)
     last_step = BigInt(default=0)
@@ -120,19 +134,20 @@ class Totp(Table, tablename="totp", db=engine):
 class RecoveryCode(Table, tablename="recovery_code", db=engine):
     """A code that replaces a lost second factor, once."""
 
-    id = UUID(primary_key=True, default=uuid7)
-    user_id = ForeignKey(User, index=True)
+    user_id = ForeignKey(User)
     code_hash = Bytea(secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
     used_at = Timestamptz(null=True)
+
+    recovery_code_pkey = PrimaryKey([user_id, code_hash])
 
 
 class Passkey(Table, tablename="passkey", db=engine):
     """A WebAuthn credential. ``backup_eligible`` says whether it may be on several devices of its owner."""
 
-    id = UUID(primary_key=True, default=uuid7)
-    user_id = ForeignKey(User, index=True)
-    credential_id = Bytea(unique=True)
+    user_id = ForeignKey(User)
+    id = UUID(default=uuid7)
+    credential_id = Bytea()
     public_key = Bytea(secret=True)
     sign_count = BigInt()
     transports = Array(Text())
@@ -141,3 +156,15 @@ class Passkey(Table, tablename="passkey", db=engine):
     name = Text()
     created_at = Timestamptz(default=TimestamptzNow())
     last_used_at = Timestamptz(null=True)
+
+    passkey_pkey = PrimaryKey([user_id, id])  # noqa: A003
+    passkey_one_of_user = Unique([user_id, credential_id])
+
+
+class PasskeyCredential(Table, tablename="passkey_credential", db=engine):
+    """Lookup: the user of a passkey. No two users have the same one. Written with :class:`Passkey`."""
+
+    credential_id = ForeignKey(Passkey, target_column="credential_id", primary_key=True)
+    user_id = UUID()
+
+    passkey_credential_user_id_credential_id_fkey = CompositeForeignKey([user_id, credential_id])

@@ -11,8 +11,10 @@ pytestmark = pytest.mark.usefixtures("own_database")
 
 async def add_users(number: int) -> None:
     await execute(
-        "INSERT INTO users (id, email, origin) SELECT gen_random_uuid(), n || '@example.com', 'registration'"
-        " FROM generate_series(1, $1::int) AS n",
+        "WITH person AS MATERIALIZED ("
+        "SELECT gen_random_uuid() AS id, n || '@example.com' AS email FROM generate_series(1, $1::int) AS n"
+        "), taken AS (INSERT INTO user_email (email, user_id) SELECT email, id FROM person)"
+        " INSERT INTO users (id, email, origin) SELECT id, email, 'registration' FROM person",
         number,
     )
 

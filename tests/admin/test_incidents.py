@@ -11,8 +11,9 @@ from idp.accounts.tables import User
 from idp.admin import incidents
 from idp.admin.incidents import UnknownSubjectError, contain_client, contain_key, contain_upstream, contain_user
 from idp.federation import registry
+from idp.federation.repository import insert_identity
 from idp.ids import uuid7
-from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow
 from idp.keys import lifecycle
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.oauth.clients.registration import register_resource_server
@@ -139,11 +140,7 @@ async def test_an_upstream(alice: User) -> None:
     name = f"u{secrets.token_hex(4)}"
     provider = registry.configure(kind="oidc", id=name, name="Acme", issuer="https://op.example.com", client_id="x")
     await registry.add(provider)
-    await execute(
-        "INSERT INTO identity (id, issuer, subject, user_id, upstream_id, tokens, created_at)"
-        " VALUES ($1, 'https://op.example.com', $2, $3, $4, 'sealed', now())",
-        uuid7(), name, alice.id, name,
-    )  # fmt: skip
+    await insert_identity(alice.id, "https://op.example.com", name, upstream_id=name, tokens=b"sealed")
 
     async def session(steps: list[str]) -> UUID:
         row = await fetchrow(

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from idp.accounts.tables import User
+from idp.federation.repository import insert_identity
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin.transitions import Step
 from tests.conftest import MakeUser
@@ -73,10 +74,7 @@ async def test_21_an_identity_of_the_attackers_own_is_not_inherited(
     """Else they would sign in to the owner's account with it, later."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     await execute("UPDATE users SET origin = 'registration' WHERE id = $1", alice.id)
-    await execute(
-        "INSERT INTO identity (id, issuer, subject, user_id, upstream_id, created_at)"
-        " VALUES (gen_random_uuid(), $1, 'mallory', $2, $3, now())", provider.issuer, alice.id, upstream.id,
-    )  # fmt: skip
+    assert await insert_identity(alice.id, provider.issuer, "mallory", upstream_id=upstream.id, used=False)
     provider.person.email = alice.email
     await sign_in(browser, upstream)
     assert browser.signed_in

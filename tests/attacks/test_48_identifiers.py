@@ -207,13 +207,16 @@ async def test_48_two_spellings_in_one_file() -> None:
 
 
 async def test_48_the_index_holds(alice: User) -> None:
-    """The unique index holds for future code paths, too."""
-    with pytest.raises(asyncpg.UniqueViolationError):
+    """The keys of the lookup hold for future code paths, too."""
+    other = ids.uuid7()
+    with pytest.raises(asyncpg.ForeignKeyViolationError, match="user_email"):
         await execute(
             "INSERT INTO users SELECT (jsonb_populate_record(u, jsonb_build_object('id', $2::text))).*"
             " FROM users u WHERE id = $1",
-            alice.id, str(ids.uuid7()),
+            alice.id, str(other),
         )  # fmt: skip
+    with pytest.raises(asyncpg.UniqueViolationError, match="user_email_pkey"):
+        await execute("INSERT INTO user_email (email, user_id) VALUES ($1, $2)", alice.email, other)
 
 
 def test_48_by_the_command(db: str, tmp_path: Path) -> None:

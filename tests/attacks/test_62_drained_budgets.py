@@ -20,9 +20,11 @@ from idp.federation.linking import ExternalIdentity
 from idp.infra import rate_limits
 from idp.infra.db.engine import execute, fetch
 from idp.infra.request_context import client_address
+from idp.settings import DAY
 from idp.signin import limits, repository, service
 from idp.signin.browser import Browser, BrowserKey
 from idp.signin.flow import Flow
+from idp.signin.repository import DeviceUse, insert_device
 from idp.signin.transitions import SECOND, Step
 from tests.conftest import MakeUser
 from tests.support.browser import Browser as HttpBrowser
@@ -42,11 +44,7 @@ def _browser(device: str | None = None) -> Browser:
 async def _own_browser(user: User) -> Browser:
     """A browser that the user signed in with before, with a second factor too."""
     device = ids.random_token()
-    await execute(
-        "INSERT INTO device (id, token_hash, user_id, created_at, second_step_at, expires_at)"
-        " VALUES ($1, $2, $3, now(), now(), now() + interval '1 day')",
-        ids.uuid7(), ids.digest(device), user.id,
-    )  # fmt: skip
+    await insert_device(ids.uuid7(), DeviceUse(user.id, ids.digest(device), None, second_step=True, lifetime=DAY))
     return _browser(device)
 
 

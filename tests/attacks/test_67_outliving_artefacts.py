@@ -21,9 +21,11 @@ from idp.accounts.tables import User
 from idp.accounts.users import disable_user, set_password
 from idp.admin.incidents import contain_user
 from idp.federation import authorization_requests
+from idp.federation.repository import identities_of, insert_identity
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.oauth.credentials import credentials_changed
 from idp.piccolo_app import APP_CONFIG
+from idp.settings import DAY
 from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.browser import Browser as AnyBrowser
@@ -31,6 +33,7 @@ from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
 from idp.signin.factors import service as factors
 from idp.signin.factors import totp
+from idp.signin.repository import DeviceUse, insert_device
 from idp.signin.transitions import CompletedStep, Step
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, as_page, open_browser
@@ -58,6 +61,10 @@ TABLES = {
     "passkey": "a credential itself",
     "recovery_code": "a credential itself",
     "identity": "a credential itself",
+    "user_email": "a lookup, which goes with the address",
+    "device_token": "a lookup, which goes with the device",
+    "passkey_credential": "a lookup, which goes with the passkey",
+    "upstream_subject": "a lookup, which goes with the identity",
     "consent": "what the person allows; gives nothing by itself",
     "authorization_request": "asks for a sign-in; gives nothing by itself",
     "admin_role": "what the person may do, once signed in",
@@ -138,11 +145,7 @@ async def _flow(user: User) -> Artefact:
 
 async def _device(user: User) -> Artefact:
     token = secrets.token_bytes(32)
-    await execute(
-        "INSERT INTO device (id, token_hash, user_id, created_at, trusted_until, expires_at)"
-        " VALUES ($1, $2, $3, now(), now() + interval '1 day', now() + interval '1 day')",
-        ids.uuid7(), token, user.id,
-    )  # fmt: skip
+    await insert_device(ids.uuid7(), DeviceUse(user.id, token, DAY, second_step=False, lifetime=DAY))
     row = "SELECT 1 FROM device WHERE token_hash = $1 AND trusted_until > now()"
     return Artefact("a trusted browser", lambda: fetchrow(row, token))
 
@@ -218,13 +221,10 @@ async def _remove_app(victim: Victim, mailbox: Mailbox) -> None:
 
 
 async def _part(victim: Victim, mailbox: Mailbox) -> None:
-    identity = ids.uuid7()
-    await execute(
-        "INSERT INTO identity (id, issuer, subject, user_id, upstream_id, created_at)"
-        " VALUES ($1, 'https://elsewhere.example.com', $2, $3, 'test', now())",
-        identity, str(identity), victim.user.id,
-    )  # fmt: skip
-    await victim.browser.post(f"/account/upstreams/{identity}/unlink", victim.form())
+    subject = ids.random_token()
+    assert await insert_identity(victim.user.id, "https://elsewhere.example.com", subject, upstream_id="test")
+    (identity,) = [one for one in await identities_of(victim.user.id) if one.subject == subject]
+    await victim.browser.post(f"/account/upstreams/{identity.id}/unlink", victim.form())
 
 
 BY_PERSON = {

@@ -136,7 +136,8 @@ async def _keep_passkey(user: User, authenticator: Authenticator, response: str)
     data = parse_attestation_object(credential.response.attestation_object).auth_data.attested_credential_data
     assert data is not None
     await execute(
-        "INSERT INTO passkey (id, user_id, credential_id, public_key, sign_count, transports, aaguid, backup_eligible,"
+        "WITH taken AS (INSERT INTO passkey_credential (credential_id, user_id) VALUES ($3, $2))"
+        " INSERT INTO passkey (id, user_id, credential_id, public_key, sign_count, transports, aaguid, backup_eligible,"
         " name, created_at) VALUES ($1, $2, $3, $4, 0, '{}', $5, true, 'Test', now())",
         ids.uuid7(), user.id, data.credential_id, data.credential_public_key, ids.uuid7(),
     )  # fmt: skip

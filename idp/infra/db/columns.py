@@ -4,18 +4,93 @@ Piccolo fills a missing column with ``''``, ``b''``, ``0`` or the time. These co
 given, so creating a row without a value for a non-null column raises ``ValueError``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from piccolo import columns
 from piccolo.columns.base import OnDelete, OnUpdate
 from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.columns.reference import LazyTableReference
+from piccolo.constraints import Constraint
 from piccolo.table import Table
 
 __all__ = [
-    "JSONB", "UUID", "Array", "BigInt", "Boolean", "Bytea", "DoublePrecision", "ForeignKey", "Integer", "OnDelete",
-    "SmallInt", "Text", "Timestamptz", "TimestamptzNow", "all_columns",
+    "JSONB", "UUID", "Array", "BigInt", "Boolean", "Bytea", "CompositeForeignKey", "DoublePrecision", "ForeignKey",
+    "Integer", "OnDelete", "OnUpdate", "PrimaryKey", "SmallInt", "Text", "Timestamptz", "TimestamptzNow", "all_columns",
 ]  # fmt: skip
+
+
+class _Column(columns.Column):
+    """A column that can be the last one of a :class:`PrimaryKey`."""
+
+    in_composite_key = False
+
+    @property
+    def ddl(self) -> str:
+        ddl: str = super().ddl
+        return ddl.replace(" PRIMARY KEY", "", 1) if self.in_composite_key else ddl
+
+
+class PrimaryKey(Constraint):
+    """A primary key of several columns, as an attribute with the name ``<table>_pkey`` that PostgreSQL gives it.
+
+    Piccolo knows keys of one column only: for Piccolo it is the last one of these.
+    """
+
+    def __init__(self, columns: Sequence[columns.Column]) -> None:
+        super().__init__(columns=columns)
+        *_, last = self.columns = columns
+        assert isinstance(last, _Column)  # noqa: S101
+        last._meta.primary_key = last.in_composite_key = True
+
+    def _names(self) -> list[str]:
+        return [column._meta.db_column_name for column in self.columns]
+
+    def serialise_self(self) -> None:
+        self._meta.params["columns"] = self._names()
+
+    @property
+    def ddl(self) -> str:
+        return f"PRIMARY KEY ({', '.join(self._names())})"
+
+    def _table_str(self) -> str:
+        return f"{self._meta.name} = PrimaryKey({self._names()})"
+
+
+class CompositeForeignKey(Constraint):
+    """A foreign key of several columns, as an attribute with the name that PostgreSQL gives it.
+
+    Piccolo knows foreign keys of one column only: for Piccolo it is the last one of these, a :class:`ForeignKey`. The
+    columns before it have the same names in both tables, and keep their values when the row that they name is deleted.
+    """
+
+    def __init__(self, columns: Sequence[columns.Column]) -> None:
+        super().__init__(columns=columns)
+        *self.common, last = columns
+        assert isinstance(last, ForeignKey)  # noqa: S101
+        self.last = last
+        last.in_composite_reference = True
+
+    def _common(self) -> list[str]:
+        return [column._meta.db_column_name for column in self.common]
+
+    def serialise_self(self) -> None:
+        self._meta.params["columns"] = [*self._common(), self.last._meta.db_column_name]
+
+    @property
+    def ddl(self) -> str:
+        name, reference = self.last._meta.db_column_name, self.last._foreign_key_meta
+        target = reference.resolved_target_column._meta.db_column_name
+        on_delete = reference.on_delete.value + (f" ({name})" if reference.on_delete is OnDelete.set_null else "")
+        return (
+            f"FOREIGN KEY ({', '.join([*self._common(), name])})"
+            f" REFERENCES {reference.resolved_references._meta.get_formatted_tablename()}"
+            f" ({', '.join([*self._common(), target])})"
+            f" ON UPDATE {reference.on_update.value} ON DELETE {on_delete}"
+        )
+
+    def _table_str(self) -> str:
+        return f"{self._meta.name} = CompositeForeignKey({self._meta.params['columns']})"
 
 
 class Array(columns.Array):
@@ -33,7 +108,7 @@ class Boolean(columns.Boolean):
         super().__init__(default=default, **options)
 
 
-class Bytea(columns.Bytea):
+class Bytea(_Column, columns.Bytea):
     def __init__(self, default: Any = None, **options: Any) -> None:
         super().__init__(default=default, **options)
 
@@ -43,8 +118,15 @@ class DoublePrecision(columns.DoublePrecision):
         super().__init__(default=default, **options)
 
 
-class ForeignKey(columns.ForeignKey[Any]):
+class ForeignKey(_Column, columns.ForeignKey[Any]):
     """Not null by default. Keys never change, so there is no ON UPDATE action."""
+
+    in_composite_reference = False
+
+    @property
+    def ddl(self) -> str:
+        ddl = super().ddl
+        return ddl.partition(" REFERENCES ")[0] if self.in_composite_reference else ddl
 
     def __init__(
         self,
@@ -72,7 +154,7 @@ class SmallInt(columns.SmallInt):
         super().__init__(default=default, **options)
 
 
-class Text(columns.Text):
+class Text(_Column, columns.Text):
     def __init__(self, default: Any = None, **options: Any) -> None:
         super().__init__(default=default, **options)
 
@@ -82,7 +164,7 @@ class Timestamptz(columns.Timestamptz):
         super().__init__(default=default, **options)
 
 
-class UUID(columns.UUID):
+class UUID(_Column, columns.UUID):
     def __init__(self, default: Any = None, **options: Any) -> None:
         super().__init__(default=default, **options)
 

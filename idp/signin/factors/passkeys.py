@@ -264,7 +264,7 @@ async def verify(
         raise InvalidPasskeyError(_("This passkey could not be verified. Try again, or choose another way."))
     # The user first, as every change of a credential does.
     await lock_user(owner)
-    used = await repository.use_passkey(found.id, verified.new_sign_count)
+    used = await repository.use_passkey(owner, found.id, verified.new_sign_count)
     if used is None:
         await record("passkey_cloned", outcome="denied", user_id=owner, detail={"passkey_id": str(found.id)})
         raise InvalidPasskeyError(_("This passkey seems to be a copy of another one, so it is not accepted."))

@@ -13,11 +13,11 @@ from idp.infra.db.rows import one
 from idp.signin.subject import FactorColumns
 from idp.signin.tables import Passkey
 
-#: The columns of :class:`idp.signin.subject.FactorColumns`, for the user ``u``.
+#: The columns of :class:`idp.signin.subject.FactorColumns`, for the user ``u`` with the id ``$1``.
 FACTOR_COLUMNS = """
-    u.two_step, EXISTS (SELECT FROM passkey WHERE user_id = u.id) AS has_passkey,
-    EXISTS (SELECT FROM totp WHERE user_id = u.id AND confirmed_at IS NOT NULL) AS has_totp,
-    EXISTS (SELECT FROM recovery_code WHERE user_id = u.id AND used_at IS NULL) AS has_recovery_code
+    u.two_step, EXISTS (SELECT FROM passkey WHERE user_id = $1) AS has_passkey,
+    EXISTS (SELECT FROM totp WHERE user_id = $1 AND confirmed_at IS NOT NULL) AS has_totp,
+    EXISTS (SELECT FROM recovery_code WHERE user_id = $1 AND used_at IS NULL) AS has_recovery_code
 """
 _FACTORS = f"SELECT {FACTOR_COLUMNS} FROM users AS u WHERE u.id = $1 AND u.disabled_at IS NULL"  # noqa: S608
 _COUNT_WITHOUT_OTHER_METHOD = """
@@ -81,22 +81,30 @@ class NewPasskey(msgspec.Struct, frozen=True):
     name: str
 
 
+# The lookup is written in the same statement, and goes with the passkey (foreign key).
 _INSERT_PASSKEY = f"""
-    INSERT INTO passkey (id, user_id, credential_id, public_key, sign_count, transports, aaguid, backup_eligible, name,
+    WITH taken AS (
+        INSERT INTO passkey_credential (credential_id, user_id)
+        SELECT $3, $1 WHERE (SELECT count(*) FROM passkey WHERE user_id = $1) < $10
+        ON CONFLICT (credential_id) DO NOTHING RETURNING user_id
+    )
+    INSERT INTO passkey (user_id, id, credential_id, public_key, sign_count, transports, aaguid, backup_eligible, name,
                          created_at)
-    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, now()
-    WHERE (SELECT count(*) FROM passkey WHERE user_id = $2) < $10
-    ON CONFLICT (credential_id) DO NOTHING
+    SELECT user_id, $2, $3, $4, $5, $6, $7, $8, $9, now() FROM taken
     RETURNING {all_columns(Passkey)}
 """  # noqa: S608
-_FIND_PASSKEY = "SELECT id, user_id, public_key, backup_eligible FROM passkey WHERE credential_id = $1"
+_OWNER_OF_PASSKEY = "SELECT user_id FROM passkey_credential WHERE credential_id = $1"
+_FIND_PASSKEY = """
+    SELECT id, user_id, public_key, backup_eligible FROM passkey WHERE user_id = $1 AND credential_id = $2
+"""
 # WebAuthn section 7.2: a counter that does not grow points to a copy. Many passkeys do not count at all. A passkey that
 # may be backed up is on several devices, each of which may count for itself: there it is a signal. A passkey that is
 # bound to its device has no legitimate copy: there it is refused.
-_GROWS = "({row}.sign_count < $2 OR ({row}.sign_count = 0 AND $2 = 0))"
+_GROWS = "({row}.sign_count < $3 OR ({row}.sign_count = 0 AND $3 = 0))"
 _USE_PASSKEY = f"""
-    UPDATE passkey AS p SET sign_count = $2, last_used_at = now() FROM passkey AS old
-    WHERE p.id = $1 AND old.id = p.id AND (p.backup_eligible OR {_GROWS.format(row="p")})
+    UPDATE passkey AS p SET sign_count = $3, last_used_at = now() FROM passkey AS old
+    WHERE p.user_id = $1 AND p.id = $2 AND old.user_id = $1 AND old.id = $2
+      AND (p.backup_eligible OR {_GROWS.format(row="p")})
     RETURNING {_GROWS.format(row="old")} AS grows, old.sign_count AS before
 """  # noqa: S608
 _RENAME_PASSKEY = "UPDATE passkey SET name = $3 WHERE user_id = $1 AND id = $2"
@@ -111,19 +119,22 @@ async def passkeys_of(user_id: UUID) -> list[Passkey]:
 async def insert_passkey(new: NewPasskey, limit: int) -> Passkey | None:
     """Store a passkey. None if its credential is known, or the user has ``limit`` passkeys. Lock the user first."""
     row = await fetchrow(
-        _INSERT_PASSKEY, ids.uuid7(), new.user_id, new.credential_id, new.public_key, new.sign_count, new.transports,
+        _INSERT_PASSKEY, new.user_id, ids.uuid7(), new.credential_id, new.public_key, new.sign_count, new.transports,
         new.aaguid, new.backup_eligible, new.name, limit,
     )  # fmt: skip
     return Passkey(**row) if row is not None else None
 
 
 async def find_passkey(credential_id: bytes) -> FoundPasskey | None:
-    return one(FoundPasskey, await fetchrow(_FIND_PASSKEY, credential_id))
+    """The passkey of a credential, whoever has it. An unknown one runs the same statements as a known one."""
+    row = await fetchrow(_OWNER_OF_PASSKEY, credential_id)
+    user_id = row["user_id"] if row is not None else ids.uuid7()
+    return one(FoundPasskey, await fetchrow(_FIND_PASSKEY, user_id, credential_id))
 
 
-async def use_passkey(passkey_id: UUID, sign_count: int) -> PasskeyUse | None:
+async def use_passkey(user_id: UUID, passkey_id: UUID, sign_count: int) -> PasskeyUse | None:
     """Note a use with the counter that the authenticator sent. None if the counter points to a copy of the passkey."""
-    return one(PasskeyUse, await fetchrow(_USE_PASSKEY, passkey_id, sign_count))
+    return one(PasskeyUse, await fetchrow(_USE_PASSKEY, user_id, passkey_id, sign_count))
 
 
 async def rename_passkey(user_id: UUID, passkey_id: UUID, name: str) -> bool:
@@ -166,12 +177,13 @@ _INSERT_TOTP = """
 """
 _FIND_PENDING_TOTP = "SELECT id, secret FROM totp WHERE user_id = $1 AND holder = $2 AND confirmed_at IS NULL"
 _CONFIRM_TOTP = """
-    UPDATE totp SET confirmed_at = now(), holder = NULL, last_step = $2 WHERE id = $1 AND confirmed_at IS NULL
+    UPDATE totp SET confirmed_at = now(), holder = NULL, last_step = $3
+    WHERE user_id = $1 AND id = $2 AND confirmed_at IS NULL
 """
 _FIND_TOTP = "SELECT id, secret FROM totp WHERE user_id = $1 AND confirmed_at IS NOT NULL"
 _USE_TOTP = """
-    UPDATE totp SET last_step = $2, last_used_at = now()
-    WHERE id = $1 AND confirmed_at IS NOT NULL AND last_step < $2
+    UPDATE totp SET last_step = $3, last_used_at = now()
+    WHERE user_id = $1 AND id = $2 AND confirmed_at IS NOT NULL AND last_step < $3
 """
 _DELETE_PENDING_TOTP = "DELETE FROM totp WHERE user_id = $1 AND confirmed_at IS NULL"
 _DELETE_TOTP = "DELETE FROM totp WHERE user_id = $1 RETURNING confirmed_at"
@@ -195,9 +207,9 @@ async def find_pending_totp(user_id: UUID, holder: str) -> SealedSecret | None:
     return one(SealedSecret, await fetchrow(_FIND_PENDING_TOTP, user_id, holder))
 
 
-async def confirm_totp(id: UUID, step: int) -> bool:
+async def confirm_totp(user_id: UUID, id: UUID, step: int) -> bool:
     """Confirm a pending app with the code of a time step. Returns False if it is no longer pending."""
-    return bool(await execute(_CONFIRM_TOTP, id, step))
+    return bool(await execute(_CONFIRM_TOTP, user_id, id, step))
 
 
 async def find_totp(user_id: UUID) -> SealedSecret | None:
@@ -205,9 +217,9 @@ async def find_totp(user_id: UUID) -> SealedSecret | None:
     return one(SealedSecret, await fetchrow(_FIND_TOTP, user_id))
 
 
-async def use_totp(id: UUID, step: int) -> bool:
+async def use_totp(user_id: UUID, id: UUID, step: int) -> bool:
     """Use the code of a time step. Returns False if that step or a later one was used."""
-    return bool(await execute(_USE_TOTP, id, step))
+    return bool(await execute(_USE_TOTP, user_id, id, step))
 
 
 async def delete_pending_totp(user_id: UUID) -> int:
@@ -224,8 +236,8 @@ async def delete_totp(user_id: UUID) -> bool:
 # Recovery codes
 
 _INSERT_RECOVERY_CODES = """
-    INSERT INTO recovery_code (id, user_id, code_hash, created_at)
-    SELECT id, $1, code_hash, now() FROM unnest($2::uuid[], $3::bytea[]) AS made (id, code_hash)
+    INSERT INTO recovery_code (user_id, code_hash, created_at) SELECT $1, unnest($2::bytea[]), now()
+    ON CONFLICT DO NOTHING
 """
 _USE_RECOVERY_CODE = """
     UPDATE recovery_code SET used_at = now() WHERE user_id = $1 AND code_hash = $2 AND used_at IS NULL
@@ -235,7 +247,7 @@ _DELETE_RECOVERY_CODES = "DELETE FROM recovery_code WHERE user_id = $1"
 
 
 async def insert_recovery_codes(user_id: UUID, hashes: Sequence[bytes]) -> None:
-    await execute(_INSERT_RECOVERY_CODES, user_id, [ids.uuid7() for _ in hashes], hashes)
+    await execute(_INSERT_RECOVERY_CODES, user_id, hashes)
 
 
 async def use_recovery_code(user_id: UUID, code_hash: bytes) -> bool:

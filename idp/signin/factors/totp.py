@@ -77,7 +77,7 @@ def _qr_svg(text: str) -> str:
 
 async def confirm(user_id: UUID, holder: str, code: str) -> bool:
     """Enable the app whose secret the holder was shown, with a current code of it. The code is used up."""
-    return await _accept(repository.confirm_totp, await repository.find_pending_totp(user_id, holder), code)
+    return await _accept(repository.confirm_totp, user_id, await repository.find_pending_totp(user_id, holder), code)
 
 
 async def import_secret(user_id: UUID, secret: str) -> None:
@@ -88,14 +88,16 @@ async def import_secret(user_id: UUID, secret: str) -> None:
 
 async def verify(user_id: UUID, code: str) -> bool:
     """Use a code, once. A code of the same or an earlier time step is refused after that (RFC 6238 section 5.2)."""
-    return await _accept(repository.use_totp, await repository.find_totp(user_id), code)
+    return await _accept(repository.use_totp, user_id, await repository.find_totp(user_id), code)
 
 
-async def _accept(use: Callable[[UUID, int], Awaitable[bool]], stored: SealedSecret | None, code: str) -> bool:
+async def _accept(
+    use: Callable[[UUID, UUID, int], Awaitable[bool]], user_id: UUID, stored: SealedSecret | None, code: str
+) -> bool:
     if stored is None:
         return False
     step = _step_of(_open(stored), code)
-    return step is not None and await use(stored.id, step)
+    return step is not None and await use(user_id, stored.id, step)
 
 
 def _step_of(secret: str, code: str) -> int | None:

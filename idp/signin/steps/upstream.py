@@ -152,13 +152,13 @@ async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> V
     """
     done = CompletedStep(Step.UPSTREAM, ("fed", "mfa") if identity.two_factors else ("fed",), identity.auth_time)
     try:
-        user_id = await linking.find_user(identity)
+        user_id = await linking.find_user(identity, lock=flow.user_id is None)
     except linking.AccountDisabledError as error:
         raise StepRefusedError(
             _("There is no account for you here. Ask those who run this service for one."), reason=error.reason
         ) from error
     if user_id is not None:
-        return VerifiedStep(user_id, done)
+        return VerifiedStep(user_id, done, user_locked=True)
     if identity.email is None or not identity.email_verified:
         await flows.store_identity(flow, identity)
         return None

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from idp.accounts.tables import Origin, User
 from idp.infra.db import connections as lines_module
 from idp.infra.db import engine
 from idp.infra.db.connections import HeldConnection
@@ -92,7 +91,7 @@ async def _delete_and_linger() -> None:
 async def _insert_and_fail() -> None:
     async with transaction():
         async with transaction():
-            await User.insert(User(email="alice@example.com", origin=Origin.OPERATOR))
+            await Revision.insert(Revision(topic="x", number=1))
         raise ZeroDivisionError
 
 
@@ -111,21 +110,21 @@ async def test_many_at_once() -> None:
 
     async def one(number: int) -> None:
         await fetchrow("SELECT pg_sleep(0.005)")
-        await User.count()
+        await Revision.count()
         async with transaction():
             await execute("SELECT 1")
-            await User.insert(User(email=f"{number}@example.com", origin=Origin.OPERATOR))
+            await Revision.insert(Revision(topic=str(number), number=1))
             await fetchrow("SELECT pg_sleep(0.005)")
 
     async with asyncio.timeout(30):
         await asyncio.gather(*map(one, range(100)))
-    assert await User.count() == 100
+    assert await Revision.count() == 100
 
 
 async def test_a_transaction_inside_another_is_part_of_it() -> None:
     with pytest.raises(ZeroDivisionError):
         await _insert_and_fail()
-    assert await User.count() == 0
+    assert await Revision.count() == 0
 
 
 async def test_without_a_database() -> None:

@@ -97,7 +97,6 @@ def _is_whole(text: str) -> bool:
 
 
 STATEMENTS = _statements() | {
-    "user by email": "SELECT * FROM users WHERE email = $1",
     "passkeys of a user": "SELECT * FROM passkey WHERE user_id = $1 ORDER BY created_at",
 }
 STATEMENTS |= {f"clean-up: {table.name}: found": table.find for table in EXPIRING}
@@ -195,10 +194,9 @@ async def test_foreign_keys_of_expiring_tables_have_an_index(full: asyncpg.Conne
 
 
 _WITHOUT_INDEX = """
-SELECT conrelid::regclass::text, attname FROM pg_constraint JOIN pg_attribute
-    ON attrelid = conrelid AND attnum = conkey[1]
+SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE contype = 'f' AND confrelid::regclass::text = ANY ($1)
-  AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = conkey[1])
+  AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = ANY (conkey))
 """
 
 

@@ -45,6 +45,8 @@ GIVEN_NAMES = re.compile(
     r"^(id|jti|kid|acr|amr|scope|scopes|resource|claims|pairs|role|admin_role|origin|issuer|subject|nonce|state|key)$"
     r"|_id$|_hash$|_uri$|_uris$|token|secret|password|challenge|_at$|_time$"
 )
+#: Piccolo's tables cannot refer to each other.
+CIRCULAR = {"FOREIGN KEY (id, email) REFERENCES user_email(user_id, email)"}
 #: The moment of the insert, a counter that starts at 0, a flag that starts as false.
 DEFAULTS = {"now()", "0", "false"}
 
@@ -75,7 +77,7 @@ async def test_the_schema_equals_the_declared_tables(empty_database: str) -> Non
     # Piccolo's tables cannot declare partial indexes, nor those on several columns or expressions.
     assert declared[1] <= constraints
     assert declared[2] <= indexes
-    assert {definition for *_, definition in constraints} == {definition for *_, definition in declared[1]}
+    assert {definition for *_, definition in constraints} == {definition for *_, definition in declared[1]} | CIRCULAR
 
 
 async def test_only_allowed_columns_have_a_default(db: str) -> None:

@@ -248,10 +248,11 @@ CREATE INDEX mail_created_at ON mail (created_at, id);
 -- accounts ----------------------------------------------------------------------------------------------------------
 
 -- A person. The claims have the names of OpenID Connect Core section 5.1; "id" is the "sub" claim. "origin" says who
--- made the account (idp.accounts.tables.Origin). "password_hash" is Argon2id, or an imported format.
+-- made the account (idp.accounts.tables.Origin). "password_hash" is Argon2id, or an imported format. No two have the
+-- same "email": that is the key of user_email.
 CREATE TABLE users (
     id                    uuid PRIMARY KEY,
-    email                 text NOT NULL UNIQUE,
+    email                 text NOT NULL,
     email_verified        boolean NOT NULL DEFAULT false,
     password_hash         text,
     name                  text,
@@ -279,10 +280,22 @@ CREATE TABLE users (
 );
 
 CREATE INDEX users_created_at ON users (created_at, id);
+-- The order of lists.
+CREATE INDEX users_email ON users (email, id);
 -- Search by prefix, whatever the collation of the database.
 CREATE INDEX users_email_prefix ON users (email text_pattern_ops);
 CREATE INDEX users_name_prefix ON users (lower(name) text_pattern_ops, id);
 CREATE INDEX users_family_name_prefix ON users (lower(family_name) text_pattern_ops, id);
+
+-- Lookup: the user of an email address, and the one place where addresses are unique. Written with users.email in one
+-- statement: the two tables refer to each other, so that neither can be forgotten.
+CREATE TABLE user_email (
+    email   text PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    CONSTRAINT user_email_of_user UNIQUE (user_id, email)
+);
+
+ALTER TABLE users ADD FOREIGN KEY (id, email) REFERENCES user_email (user_id, email);
 
 -- A mail that proves control of an address, by a code, a link or either; single-use. A proof belongs to the sign-in
 -- flow or session "flow_id" whose browser asked for it, or else to a user. Without either it has neither code nor link:
@@ -343,22 +356,30 @@ CREATE TABLE upstream (
     disabled_at   timestamptz
 );
 
--- A user's account at an upstream provider. Issuer and subject identify it, and nothing else does. "email" is the last
--- one that the provider sent, for display. "tokens" are the provider's, encrypted.
+-- A user's account at an upstream provider. Issuer and subject identify it, and nothing else does: upstream_subject
+-- makes them unique. "email" is the last one that the provider sent, for display. "tokens" are the provider's, encrypted.
 CREATE TABLE identity (
-    id           uuid PRIMARY KEY,
+    user_id      uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    id           uuid NOT NULL,
     issuer       text NOT NULL,
     subject      text NOT NULL,
-    user_id      uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     upstream_id  text NOT NULL,
     email        text,
     tokens       bytea,
     created_at   timestamptz NOT NULL DEFAULT now(),
     last_used_at timestamptz,
-    CONSTRAINT one_user_each UNIQUE (issuer, subject)
+    PRIMARY KEY (user_id, id),
+    CONSTRAINT identity_one_of_user UNIQUE (user_id, issuer, subject)
 );
 
-CREATE INDEX identity_user_id ON identity (user_id);
+-- Lookup: the user of an account at a provider. Written with identity.
+CREATE TABLE upstream_subject (
+    issuer  text NOT NULL,
+    subject text NOT NULL,
+    user_id uuid NOT NULL,
+    PRIMARY KEY (issuer, subject),
+    FOREIGN KEY (user_id, issuer, subject) REFERENCES identity (user_id, issuer, subject) ON DELETE CASCADE
+);
 
 -- An authorization request that we sent to an upstream provider; single-use. It belongs to a sign-in flow, or to a
 -- session that links an account. "auth_after" is the moment after which the person must have signed in there.
@@ -434,24 +455,33 @@ CREATE INDEX signin_flow_session ON signin_flow (session_id) WHERE session_id IS
 -- A browser that a user has signed in with, known by a cookie. Until "trusted_until" it skips the second factor.
 -- "second_step_at" is when the user last used a second factor there.
 CREATE TABLE device (
-    id             uuid PRIMARY KEY,
-    token_hash     bytea NOT NULL,
     user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    id             uuid NOT NULL,
+    token_hash     bytea NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now(),
     trusted_until  timestamptz,
     second_step_at timestamptz,
     expires_at     timestamptz NOT NULL,
-    CONSTRAINT one_per_user UNIQUE (token_hash, user_id)
+    PRIMARY KEY (user_id, id),
+    CONSTRAINT device_one_of_user UNIQUE (user_id, token_hash)
 );
 
-CREATE INDEX device_user_id ON device (user_id);
 CREATE INDEX device_expires_at ON device (expires_at);
 
+-- Lookup: the users who signed in with a browser. Inserted with device; a new token and the end come with its row.
+CREATE TABLE device_token (
+    token_hash bytea NOT NULL,
+    user_id    uuid NOT NULL,
+    PRIMARY KEY (token_hash, user_id),
+    FOREIGN KEY (user_id, token_hash) REFERENCES device (user_id, token_hash) ON UPDATE CASCADE ON DELETE CASCADE
+);
+
 -- A user's authenticator app (RFC 6238). "secret" is encrypted; "last_step" is the latest time step that was used.
--- It counts once "confirmed_at" is set; until then only the flow or session "holder" may confirm it.
+-- It counts once "confirmed_at" is set; until then only the flow or session "holder" may confirm it. "id" is another
+-- one for each secret.
 CREATE TABLE totp (
-    id           uuid PRIMARY KEY,
-    user_id      uuid NOT NULL UNIQUE REFERENCES users ON DELETE CASCADE,
+    user_id      uuid PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+    id           uuid NOT NULL,
     secret       bytea NOT NULL,
     holder       text,
     last_step    bigint NOT NULL DEFAULT 0,
@@ -462,20 +492,18 @@ CREATE TABLE totp (
 
 -- A code that replaces a lost second factor, once.
 CREATE TABLE recovery_code (
-    id         uuid PRIMARY KEY,
     user_id    uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     code_hash  bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    used_at    timestamptz
+    used_at    timestamptz,
+    PRIMARY KEY (user_id, code_hash)
 );
-
-CREATE INDEX recovery_code_user_id ON recovery_code (user_id);
 
 -- A passkey (WebAuthn credential). "backup_eligible": it may be on several devices.
 CREATE TABLE passkey (
-    id              uuid PRIMARY KEY,
     user_id         uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    credential_id   bytea NOT NULL UNIQUE,
+    id              uuid NOT NULL,
+    credential_id   bytea NOT NULL,
     public_key      bytea NOT NULL,
     sign_count      bigint NOT NULL,
     transports      text[] NOT NULL,
@@ -483,7 +511,16 @@ CREATE TABLE passkey (
     backup_eligible boolean NOT NULL,
     name            text NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT now(),
-    last_used_at    timestamptz
+    last_used_at    timestamptz,
+    PRIMARY KEY (user_id, id),
+    CONSTRAINT passkey_one_of_user UNIQUE (user_id, credential_id)
+);
+
+-- Lookup: the user of a passkey. Written with passkey.
+CREATE TABLE passkey_credential (
+    credential_id bytea PRIMARY KEY,
+    user_id       uuid NOT NULL,
+    FOREIGN KEY (user_id, credential_id) REFERENCES passkey (user_id, credential_id) ON DELETE CASCADE
 );
 
 CREATE INDEX passkey_user_id ON passkey (user_id);
@@ -673,12 +710,12 @@ CREATE INDEX consent_client_id ON consent (client_id);
 
 -- A role of a user (idp.admin.roles.Role).
 CREATE TABLE admin_role (
-    id         uuid PRIMARY KEY,
     user_id    uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     role       text NOT NULL,
+    id         uuid NOT NULL,
     granted_by text NOT NULL,
     granted_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT one_each UNIQUE (user_id, role)
+    PRIMARY KEY (user_id, role)
 );
 
 -- One row: the link that makes the first admin. Once completed, it never opens again. "token_hash" is null if an admin
