@@ -83,6 +83,15 @@ async def pending_email(purpose: Purpose, flow_id: str) -> str | None:
     return await repository.pending_email(purpose, flow_id)
 
 
+async def lock_owner(purpose: Purpose, flow_id: str) -> None:
+    """Lock the user of the flow's live proof, before the proof is used. In the caller's transaction.
+
+    Every change of a credential locks its user and then consumes their proofs: the other order would deadlock with it.
+    A decoy runs the same statements.
+    """
+    await repository.lock_user(await repository.owner_of_proof(purpose, flow_id) or ids.uuid7())
+
+
 async def verify_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
     """Verify a code without consuming it. A wrong code is counted, so the caller must commit."""
     code_hash = _code_hash(purpose, flow_id, typed_codes.normalise_code(code))

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from idp.accounts import repository
 from idp.errors import ConflictError
+from idp.infra.db.locks import lock
 
 
 class LastOwnerError(ConflictError):
@@ -17,14 +18,17 @@ class LastOwnerError(ConflictError):
 
 
 async def check_owner_remains(user_id: UUID) -> None:
-    """Check that an enabled owner remains without this user. Called before the change, in its transaction.
+    """Check that an enabled owner remains without this user. Called before the change, in its transaction, which has
+    locked the user.
 
     The command line does not call it: its user can create owners, and may have to disable a compromised last one.
 
     Raises:
         LastOwnerError: the user is an owner, and no other owner is enabled.
     """
-    owners = await repository.lock_owners()
-    others = [owner for owner in owners if owner.user_id != user_id]
-    if len(others) < len(owners) and not any(owner.enabled for owner in others):
+    if "owner" not in await repository.roles_of_user(user_id):
+        return
+    # Owners who remove each other at once take turns. Their rows are not locked, because the user is locked already.
+    await lock("owners")
+    if not await repository.has_other_owner(user_id):
         raise LastOwnerError

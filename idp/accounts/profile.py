@@ -162,6 +162,7 @@ async def delete_user(user_id: UUID) -> bool:
         LastOwnerError: this is the last owner.
     """
     async with transaction():
+        await repository.lock_user(user_id)
         await check_owner_remains(user_id)
         await record("user_deleted", user_id=user_id)
         return await repository.delete_user(user_id)

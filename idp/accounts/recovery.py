@@ -73,6 +73,8 @@ async def reset_password(proved: VerifiedEmail, password: str, sign_out: SignOut
     await check_new_password(password, user_inputs=[proved.email])
     password_hash = await hash_password(password)
     async with transaction():
+        # The user first, as every change of a credential does.
+        await repository.lock_user(proved.user_id)
         if not await email_proofs.consume(proved):
             return False
         return await _set_password(proved.user_id, proved.email, password_hash, sign_out)

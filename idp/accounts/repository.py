@@ -186,6 +186,12 @@ async def lock_user(user_id: UUID) -> bool:
     return await fetchrow(_LOCK, user_id) is not None
 
 
+async def lock_users(user_ids: Collection[UUID]) -> None:
+    """Lock several users, in the order of their ids, so that two transactions do not deadlock."""
+    for user_id in sorted(user_ids):
+        await lock_user(user_id)
+
+
 async def lock_user_with_password(user_id: UUID, password_hash: str | None) -> bool:
     """As :func:`lock_user`. Returns whether the user is enabled and still has this password."""
     return await fetchrow(_LOCK_WITH_PASSWORD, user_id, password_hash) is not None
@@ -309,19 +315,10 @@ _GRANT = """
     VALUES (gen_random_uuid(), $1, $2, $3, now()) ON CONFLICT DO NOTHING
 """
 _REVOKE = "DELETE FROM admin_role WHERE user_id = $1 AND role = $2"
-# The locks serialise owners who remove each other concurrently. The order avoids a deadlock.
-_LOCK_OWNERS = """
-    SELECT r.user_id, u.disabled_at IS NULL AS enabled
-    FROM admin_role AS r JOIN users AS u ON u.id = r.user_id
-    WHERE r.role = 'owner' ORDER BY r.user_id FOR UPDATE
+_HAS_OTHER_OWNER = """
+    SELECT FROM admin_role AS r JOIN users AS u ON u.id = r.user_id
+    WHERE r.role = 'owner' AND r.user_id <> $1 AND u.disabled_at IS NULL LIMIT 1
 """
-
-
-class Owner(msgspec.Struct, frozen=True):
-    """A user with the role ``owner``."""
-
-    user_id: UUID
-    enabled: bool
 
 
 async def roles_of_user(user_id: UUID) -> list[str]:
@@ -350,9 +347,9 @@ async def count_owners() -> int:
     return number
 
 
-async def lock_owners() -> list[Owner]:
-    """Lock and return the owners, with their users."""
-    return many(Owner, await fetch(_LOCK_OWNERS))
+async def has_other_owner(user_id: UUID) -> bool:
+    """Return whether another user is an enabled owner."""
+    return await fetchrow(_HAS_OTHER_OWNER, user_id) is not None
 
 
 # Email proofs
@@ -375,6 +372,7 @@ def _insert_proof(conflict: str) -> str:
 _INSERT_PROOF_OF_FLOW = _insert_proof("(purpose, flow_id) WHERE consumed_at IS NULL AND flow_id IS NOT NULL")
 _INSERT_PROOF_OF_USER = _insert_proof("(purpose, user_id) WHERE consumed_at IS NULL AND flow_id IS NULL")
 _LIVE = "consumed_at IS NULL AND expires_at > now()"
+_OWNER_OF_PROOF = f"SELECT user_id AS id FROM email_proof WHERE purpose = $1 AND flow_id = $2 AND {_LIVE}"  # noqa: S608
 _PENDING_EMAIL = f"SELECT email FROM email_proof WHERE purpose = $1 AND flow_id = $2 AND {_LIVE}"  # noqa: S608
 # A wrong code is counted by the statement that compares it, so concurrent attempts cannot exceed the limit.
 _TRY_CODE = f"""
@@ -427,6 +425,12 @@ async def pending_email(purpose: str, flow_id: str) -> str | None:
     """Return the address of the flow's live proof."""
     row = await fetchrow(_PENDING_EMAIL, purpose, flow_id)
     return row["email"] if row is not None else None
+
+
+async def owner_of_proof(purpose: str, flow_id: str) -> UUID | None:
+    """Return the user of the flow's live proof."""
+    row = await fetchrow(_OWNER_OF_PROOF, purpose, flow_id)
+    return row["id"] if row is not None else None
 
 
 async def try_code(purpose: str, flow_id: str, code_hash: bytes, max_tries: int) -> VerifiedEmail | None:

@@ -115,6 +115,7 @@ async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = T
         LastOwnerError: the user is the last owner.
     """
     async with transaction():
+        await repository.lock_user(user_id)
         if keep_owner:
             await check_owner_remains(user_id)
         if not await repository.disable_user(user_id):

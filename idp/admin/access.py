@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from idp.accounts import repository as accounts
-from idp.admin.roles import Permission, Role, lock_user, permissions, roles_of
+from idp.admin.roles import Permission, Role, permissions, roles_of
 from idp.errors import PermissionDeniedError
 from idp.infra.db.engine import authority
 from idp.oauth.clients import repository as clients
@@ -84,18 +84,28 @@ def api_resource() -> ResourceServer:
 async def check_user(caller: Caller, user_id: UUID) -> None:
     """Check that only an owner acts on a user with a role, so that others cannot take over an admin's account.
 
-    The check is repeated in each later transaction of the request.
+    The check is repeated in each later transaction of the request, which begins with locking the caller and the user.
 
     Raises:
         PermissionDeniedError: the user has a role.
     """
-    if not caller.owner:
-        await _from_now_on(partial(_lock_user, user_id))
+    await _check_target(caller, user_id)
+    before = authority.get()
+
+    async def both() -> None:
+        # In one order, before anything else: otherwise two admins who act on each other would deadlock.
+        await accounts.lock_users({user_id} if caller.user_id is None else {user_id, caller.user_id})
+        if before is not None:
+            await before()
+        await _check_target(caller, user_id)
+
+    authority.set(both)
 
 
-async def _lock_user(user_id: UUID) -> None:
-    await lock_user(user_id)
-    if await roles_of(user_id):
+async def _check_target(caller: Caller, user_id: UUID) -> None:
+    # The transaction of an idempotent request has begun already.
+    await accounts.lock_user(user_id)
+    if not caller.owner and await roles_of(user_id):
         raise PermissionDeniedError("Only an owner may do this to a user who has a role.")
 
 

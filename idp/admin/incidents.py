@@ -81,12 +81,11 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
         LastOwnerError: the last owner would be disabled.
     """
     async with transaction():
-        if disable and keep_owner:
-            # Before the row lock, so that locks are always taken in the same order (no deadlock).
-            await check_owner_remains(user_id)
+        # The lock of an UPDATE without key change: a concurrent redemption that references the row can finish first.
         if not await accounts.lock_user(user_id):
             raise UnknownSubjectError("user")
-        # The lock of an UPDATE without key change: a concurrent redemption that references the row can finish first.
+        if disable and keep_owner:
+            await check_owner_remains(user_id)
         applications = await repository.client_names_of_user(user_id)
         usable = _tokens(await repository.resources_of_user(user_id))
         usable += _own_sessions(applications)

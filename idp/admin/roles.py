@@ -83,15 +83,10 @@ async def roles_of(user_id: UUID) -> frozenset[Role]:
     return frozenset(map(Role, await repository.roles_of_user(user_id)))
 
 
-async def lock_user(user_id: UUID) -> None:
-    """Lock the roles of a user until the end of the transaction. Read the roles after that."""
-    await repository.lock_user(user_id)
-
-
 async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
     """Give a user a role. Returns False if the user had it already."""
     async with transaction():
-        await lock_user(user_id)
+        await repository.lock_user(user_id)
         if not await repository.grant_role(user_id, role, granted_by):
             return False
         await record("admin_role_granted", user_id=user_id, detail={"role": role})
@@ -105,6 +100,7 @@ async def revoke(user_id: UUID, role: Role) -> bool:
         LastOwnerError: this is the last owner.
     """
     async with transaction():
+        await repository.lock_user(user_id)
         if role is Role.OWNER:
             await check_owner_remains(user_id)
         if not await repository.revoke_role(user_id, role):

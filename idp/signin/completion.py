@@ -44,8 +44,9 @@ async def complete(
     # What was skipped in this flow is asked for in the next one.
     steps = tuple(done for done in finished.done if done.step is not Step.ENROL)
     started = await _start_session(browser, person, steps)
-    await _end_other_sessions(browser, started.session)
+    # Devices before sessions, as when a user is signed out: rows of others who use this browser are among both.
     device_token = await devices.remember(browser, person.id, trust=trust, second_step=proves(steps, SECOND))
+    await _end_other_sessions(browser, started.session)
     # Counts of failed attempts are reset only after a proof, in this flow, of what they protect.
     first = proves(steps, (Step.PASSKEY,) if flow.session_id is not None else FIRST)
     await limits.forget_attempts(person, passwords=first, second_steps=proves(steps, SECOND))

@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from uuid import UUID
 
 import pytest
 
 from idp.accounts.last_owner import LastOwnerError
 from idp.accounts.profile import delete_user
+from idp.accounts.repository import lock_user
 from idp.accounts.tables import User
 from idp.accounts.users import create_user, disable_user
 from idp.admin import roles
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Role
-from idp.infra.db.engine import fetch
+from idp.infra.db.engine import fetch, transaction
 from idp.oauth.sign_out import sign_out_user
 
 pytestmark = pytest.mark.fault(14)
@@ -76,3 +78,17 @@ async def test_the_command_line_may_contain_the_last_owner(own_database: str) ->
     owner = await _owner("first@example.com")
     await contain_user(owner.id, keep_owner=False)
     assert await fetch(_ENABLED) == []
+
+
+@pytest.mark.parametrize("how", LOSSES)
+async def test_others_do_not_wait_for_an_owner_who_is_locked(own_database: str, how: str) -> None:
+    """Whose rows a request of the owner holds, which may be about to lock the other."""
+    owner, other = await _owner("first@example.com"), await create_user("other@example.com", None)
+    outside = copy_context()
+    async with transaction(), asyncio.timeout(30):
+        await lock_user(owner.id)
+        await asyncio.get_running_loop().create_task(_lose(how, other.id), context=outside)
+
+
+async def _lose(how: str, user_id: UUID) -> None:
+    await LOSSES[how](user_id)

@@ -239,6 +239,7 @@ async def retry_mail(call: Call) -> models.Mail:
 async def grant_role(call: Call) -> Result:
     if await user_by_id(call.body.user_id) is None:
         raise not_found()
+    await check_user(call.caller, call.body.user_id)
     await roles.grant(call.body.user_id, call.body.role, granted_by=call.caller.actor)
     found = await one(ADMINS, _read_admin, user_id=str(call.body.user_id), role=call.body.role)
     return Result(found, HTTPStatus.CREATED, f"/admins/{found.id}")
@@ -253,4 +254,5 @@ async def show_admin(call: Call) -> models.Admin:
 @operation("DELETE", "/admins/{admin_id}", Permission.ADMINS_WRITE, "Revoke a role of a user")
 async def revoke_role(call: Call) -> None:
     found = await show_admin(call)
+    await check_user(call.caller, found.user_id)
     await roles.revoke(found.user_id, found.role)

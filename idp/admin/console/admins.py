@@ -7,6 +7,7 @@ from litestar import Response
 
 from idp.accounts.repository import ADMINS
 from idp.admin import roles
+from idp.admin.access import check_user
 from idp.admin.configuration import settings_in_effect
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
@@ -47,7 +48,9 @@ async def show_admin(request: AdminRequest) -> Response[str]:
 
 async def _revoke(request: AdminRequest, admin_id: str) -> tuple[str, str]:
     row = await one(ADMINS, id=admin_id)
-    await roles.revoke(UUID(str(row["user_id"])), Role(row["role"]))
+    user_id = UUID(str(row["user_id"]))
+    await check_user(request.caller, user_id)
+    await roles.revoke(user_id, Role(row["role"]))
     return "/admins", "revoked"
 
 

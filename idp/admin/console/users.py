@@ -360,7 +360,7 @@ async def ask_for_role(request: AdminRequest) -> Response[str]:
 
 @screen("POST", "/users/{user_id}/role", Permission.ADMINS_WRITE, fresh=True)
 async def give_role(request: AdminRequest) -> Response[Any]:
-    user = await _user(request.params["user_id"])
+    user = await _allowed(request, request.params["user_id"])
     role = request.form.get("role", "")
     if role not in set(Role):
         raise not_found()

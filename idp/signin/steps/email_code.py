@@ -48,11 +48,13 @@ async def complete(flow: Flow, entered: Fields) -> VerifiedStep | None:
 
 
 async def proved_address(purpose: Purpose, flow: Flow, fields: Fields) -> VerifiedEmail:
-    """The address that the code or link in these fields proves.
+    """The address that the code or link in these fields proves. Locks its user, if the flow does not know them yet.
 
     Raises:
         StepRefusedError: neither is valid.
     """
+    if flow.user_id is None:
+        await email_proofs.lock_owner(purpose, flow.binding.id)
     if token := fields.get("token"):
         proved = await email_proofs.consume_token(token, purpose, flow.binding.id)
     else:

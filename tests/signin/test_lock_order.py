@@ -1,0 +1,192 @@
+"""The user is locked before anything else of theirs (docs/decisions/0048-keys-by-person.md).
+
+Each test holds a lock, lets the other work wait for it, and then takes what that work uses later, without waiting. If
+the work held it already, the two would deadlock.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+
+from idp import ids
+from idp.accounts import email_proofs, recovery
+from idp.accounts.email_proofs import Purpose
+from idp.accounts.repository import lock_user
+from idp.accounts.tables import User
+from idp.admin.access import Caller, check_user
+from idp.admin.roles import Role
+from idp.federation.linking import ExternalIdentity
+from idp.federation.repository import insert_identity
+from idp.infra.db.engine import authority, execute, fetch, transaction
+from idp.oauth.credentials import credentials_changed
+from idp.signin import completion, repository
+from idp.signin import flow as flows
+from idp.signin.browser import Browser, BrowserKey
+from idp.signin.completion import CompletedSignIn
+from idp.signin.factors import service as factors
+from idp.signin.flow import Flow
+from idp.signin.steps import StepRefusedError, VerifiedStep, email_code, upstream
+from idp.signin.transitions import CompletedStep, Step
+from tests.conftest import MakeUser
+
+WAITS = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+
+
+@asynccontextmanager
+async def waiting(
+    hold: Callable[[], Awaitable[object]], work: Coroutine[Any, Any, Any], context: Context
+) -> AsyncIterator["asyncio.Task[Any]"]:
+    """Run a block in a transaction that holds a lock for which the work waits."""
+    async with transaction():
+        await hold()
+        task = asyncio.get_running_loop().create_task(work, context=context)
+        async with asyncio.timeout(30):
+            while not await fetch(WAITS):
+                assert not task.done(), task
+                await asyncio.sleep(0.01)
+            yield task
+
+
+async def take(statement: str, *arguments: object) -> None:
+    """Lock rows, and fail if another transaction holds one."""
+    assert await fetch(f"{statement} FOR UPDATE NOWAIT", *arguments)
+
+
+async def _flow() -> Flow:
+    return await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
+
+
+class Proof(NamedTuple):
+    """Something that proves who the user is: its use, the statement that finds its row, and that which deletes it."""
+
+    use: Callable[[], Coroutine[Any, Any, object]]
+    row: str
+    revoke: str
+
+
+async def _in_transaction(complete: Callable[[], Awaitable[VerifiedStep | None]]) -> UUID | None:
+    async with transaction():
+        try:
+            verified = await complete()
+        except StepRefusedError:
+            return None
+        return verified.user_id if verified is not None else None
+
+
+EMAIL_PROOF = (
+    "SELECT FROM email_proof WHERE user_id = $1 AND consumed_at IS NULL",
+    "UPDATE email_proof SET consumed_at = now() WHERE user_id = $1",
+)
+
+
+async def _code(user: User, purpose: Purpose, flow: Flow) -> str:
+    sent = await email_proofs.create(purpose, user.email, lifetime=600, flow_id=flow.binding.id, user_id=user.id)
+    return sent.code
+
+
+async def _email_code(user: User) -> Proof:
+    flow = await _flow()
+    entered = {"code": await _code(user, Purpose.SIGN_IN, flow)}
+    return Proof(partial(_in_transaction, partial(email_code.complete, flow, entered)), *EMAIL_PROOF)
+
+
+def _identity(email: str | None) -> ExternalIdentity:
+    return ExternalIdentity("test", "https://elsewhere.example.com", ids.random_token(), email, False, {})
+
+
+async def _email_code_of_an_identity(user: User) -> Proof:
+    flow = await flows.store_identity(await _flow(), _identity(user.email))
+    await execute("UPDATE users SET email_verified = true WHERE id = $1", user.id)
+    entered = {"code": await _code(user, Purpose.UPSTREAM, flow)}
+    return Proof(partial(_in_transaction, partial(upstream.complete, flow, entered)), *EMAIL_PROOF)
+
+
+async def _linked_identity(user: User) -> Proof:
+    identity = _identity(None)
+    assert await insert_identity(user.id, identity.issuer, identity.subject, upstream_id="test")
+    return Proof(
+        partial(_in_transaction, partial(upstream.complete, await _flow(), identity)),
+        "SELECT FROM identity WHERE user_id = $1",
+        "DELETE FROM identity WHERE user_id = $1",
+    )
+
+
+async def _reset_link(user: User) -> Proof:
+    sent = await email_proofs.create(Purpose.PASSWORD_RESET, user.email, lifetime=600, user_id=user.id)
+    proved = await email_proofs.verify_token(sent.token, Purpose.PASSWORD_RESET)
+    assert proved is not None
+
+    async def reset() -> UUID | None:
+        done = await recovery.reset_password(proved, "five odd fishes swim", credentials_changed)
+        return user.id if done else None
+
+    return Proof(reset, *EMAIL_PROOF)
+
+
+PROOFS = {
+    "email code": _email_code,
+    "email code of an identity": _email_code_of_an_identity,
+    "identity": _linked_identity,
+    "reset link": _reset_link,
+}
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+@pytest.mark.parametrize("proof", PROOFS)
+async def test_a_proof_is_used_after_its_user_is_locked(alice: User, proof: str, revoked: bool) -> None:
+    """A change of credentials holds the lock, and may end the proof."""
+    given = await PROOFS[proof](alice)
+    async with waiting(partial(lock_user, alice.id), given.use(), copy_context()) as use:
+        await take(given.row, alice.id)
+        if revoked:
+            await execute(given.revoke, alice.id)
+    assert await use == (None if revoked else alice.id)
+
+
+async def test_a_shared_browser_forgets_devices_before_sessions(alice: User, make_user: MakeUser) -> None:
+    """As when the other person is signed out, who holds their devices meanwhile."""
+    bob = await make_user()
+    first = await _sign_in(bob, Browser())
+    browser = Browser(session_token=first.session_token, device_token=first.device_token)
+    context = copy_context()
+    hold = partial(fetch, "SELECT FROM device WHERE user_id = $1 FOR UPDATE", bob.id)
+    async with waiting(hold, _sign_in(alice, browser), context) as signing_in:
+        await take("SELECT FROM session WHERE user_id = $1", bob.id)
+    assert (await signing_in).session.user_id == alice.id
+
+
+async def _sign_in(user: User, browser: Browser) -> CompletedSignIn:
+    flow = await _flow()
+    async with transaction():
+        await lock_user(user.id)
+        person = await repository.subject_by_id(user.id, browser)
+        assert person is not None
+        done = CompletedStep(Step.PASSWORD, ("pwd",))
+        return await completion.complete(browser, flow, person, done, trust=False)
+
+
+async def test_admins_who_act_on_each_other_lock_both_in_one_order(make_user: MakeUser) -> None:
+    """The one whose id comes later waits for the other before it holds anything."""
+    low, high = sorted([(await make_user()).id, (await make_user()).id])
+    context = copy_context()
+    await asyncio.get_running_loop().create_task(_act_as(high, low), context=context)
+    reset = factors.remove_all(low, credentials_changed)
+    async with waiting(partial(lock_user, low), reset, context) as resetting:
+        await take("SELECT FROM users WHERE id = $1", high)
+    assert await resetting is False
+
+
+async def _act_as(admin: UUID, target: UUID) -> None:
+    """Prepare a request of an admin on a user, whose transactions check that the admin may do this."""
+
+    async def check() -> None:
+        assert await lock_user(admin)
+
+    authority.set(check)
+    await check_user(Caller(admin, None, frozenset({Role.OWNER}), frozenset()), target)
