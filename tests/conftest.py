@@ -57,6 +57,7 @@ from idp.keys import lifecycle, root_key
 from idp.keys.key_set import key_set
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.registry import registry
+from tests.support import lookups
 from tests.support.browser import Browser, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
@@ -118,6 +119,7 @@ async def db(dsn: str) -> AsyncIterator[str]:
         await key_set.load()
         await registry.load()
         yield dsn
+        assert await lookups.differences() == []
 
 
 @pytest.fixture(autouse=True)
