@@ -1,7 +1,7 @@
 """The statements on users, their addresses and roles, email proofs and invitations.
 
 The address of a user is in ``users`` and in the lookup ``user_email``: what changes one changes both, in one statement
-(docs/decisions/0045-repositories.md, 0048-keys-by-person.md).
+(docs/decisions/0045-repositories.md, 0049-lookups-by-person.md).
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The lookups agree with their tables through the whole life of an account (docs/decisions/0048-keys-by-person.md)."""
+"""Lookups agree with their tables through the life of an account (docs/decisions/0049-lookups-by-person.md)."""
 
 import asyncio
 import secrets

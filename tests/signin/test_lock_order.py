@@ -1,4 +1,4 @@
-"""The user is locked before anything else of theirs (docs/decisions/0048-keys-by-person.md).
+"""The user is locked before anything else of theirs (docs/decisions/0049-lookups-by-person.md).
 
 Each test holds a lock, lets the other work wait for it, and then takes what that work uses later, without waiting. If
 the work held it already, the two would deadlock.

@@ -1,4 +1,4 @@
-"""The lookups beside the tables that they lead to (docs/decisions/0048-keys-by-person.md)."""
+"""The lookups beside the tables that they lead to (docs/decisions/0049-lookups-by-person.md)."""
 
 from idp.infra.db.engine import fetch
 

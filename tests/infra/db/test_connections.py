@@ -197,7 +197,7 @@ async def test_a_connection_that_breaks_in_a_block(block: Block, monkeypatch: py
             broken.setattr(asyncpg.Connection, "execute", breaks)
             broken.setattr(asyncpg.Connection, "fetch", breaks)
             with pytest.raises(DatabaseUnavailableError):
-                await User.raw("SELECT 1")
+                await Revision.raw("SELECT 1")
 
 
 @pytest.mark.parametrize("block", [long_transaction, outside_transactions])
