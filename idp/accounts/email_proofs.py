@@ -116,7 +116,7 @@ async def consume_token(token: str, purpose: Purpose, flow_id: str | None = None
 
 
 async def consume(proved: VerifiedEmail) -> bool:
-    """Consume a verified proof. Returns False if it was consumed or replaced meanwhile."""
+    """Consume a verified proof. Returns False if it has been consumed or replaced."""
     return await repository.consume_proof(proved.id)
 
 

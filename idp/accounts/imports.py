@@ -125,12 +125,12 @@ async def _without_conflicts(
     refused: list[RejectedRecord] = []
     for one in found:
         owners = [("sub", by_id.get(one.row["id"]))]
-        owners += [("account elsewhere", by_identity.get((each.issuer, each.subject))) for each in one.identities]
+        owners += [("identity", by_identity.get((each.issuer, each.subject))) for each in one.identities]
         taken = next((what for what, email in owners if email not in (None, one.row["email"])), None)
         if taken is None:
             new.append(one)
         else:
-            refused.append(RejectedRecord(one.line, one.row["email"], f"The {taken} is that of another user here."))
+            refused.append(RejectedRecord(one.line, one.row["email"], f"The {taken} belongs to another user."))
     return new, refused
 
 
@@ -157,7 +157,7 @@ def _validate(record: Record, seen: dict[int, int]) -> _NewUser:
     unique: list[tuple[str, Any]] = [("address", row["email"])]
     if values.get("sub") not in (None, ""):
         unique.append(("sub", row["id"]))
-    unique += [("account elsewhere", identity) for identity in new.identities]
+    unique += [("identity", identity) for identity in new.identities]
     # 64-bit hashes replace the values. In an import of a million records, the chance of a collision is about 1 in 10^7.
     for what, value in unique:
         first = seen.setdefault(hash((what, str(value))), record.line)

@@ -1,4 +1,4 @@
-"""The last owner cannot be removed, because nobody else can administer the server by console or API."""
+"""The last owner cannot be removed, because then the server could not be administered by console or API."""
 
 from uuid import UUID
 

@@ -90,8 +90,8 @@ _COUNT_USERS = f"""
 """  # noqa: S608
 _COUNT_EMAILS = "SELECT count(*) FROM user_email WHERE email = ANY($1)"
 _EMAILS_BY_ID = "SELECT id, email FROM users WHERE id = ANY($1)"
-# Accounts that anybody could have created with an address that they do not own. Accounts that the operator created,
-# imported or gave a role are excluded, and so are accounts with a verified address.
+# Accounts that anyone could have created with another person's address. Accounts that the operator created, imported or
+# gave a role are excluded, and so are accounts with a verified address.
 _CLAIMED = f"""
     NOT u.email_verified AND u.origin IN ('{Origin.REGISTRATION}', '{Origin.UPSTREAM}')
     AND NOT EXISTS (SELECT FROM admin_role WHERE user_id = $1)
@@ -445,7 +445,7 @@ async def proof_by_token(token_hash: bytes, purpose: str, flow_id: str | None) -
 
 
 async def consume_proof(id: UUID) -> bool:
-    """Consume a live proof. Returns False if it was consumed or replaced meanwhile, or has expired."""
+    """Consume a live proof. Returns False if it has been consumed or replaced, or has expired."""
     return bool(await execute(_CONSUME_PROOF, id))
 
 

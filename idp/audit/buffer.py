@@ -89,7 +89,7 @@ async def write() -> None:
             _drain_tokens()
         if batch := _rows[:BATCH]:
             await audit_events.insert_events(batch)
-            # Newer rows were appended meanwhile.
+            # Newer rows were appended in the meantime.
             del _rows[: len(batch)]
             _waiting -= len(batch)
     if _left_out:

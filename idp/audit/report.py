@@ -98,7 +98,7 @@ class Report(msgspec.Struct, kw_only=True):
         self.problems += problems[: MAX_REPORTED - len(self.problems)]
 
     def drop_missing(self, deleted_to: int) -> None:
-        """Remove problems about missing rows that retention deleted meanwhile."""
+        """Remove problems about missing rows that retention has deleted."""
         old = [p for p in self.problems if p.kind == "rows_missing" and (p.last_seq or 0) <= deleted_to]
         self.problems = [p for p in self.problems if p not in old]
         self.number_of_problems -= len(old)

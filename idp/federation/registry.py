@@ -35,9 +35,9 @@ def configure(**values: Any) -> Upstream:
     try:
         upstream = msgspec.convert(defaults | given, Upstream)
     except msgspec.ValidationError as error:
-        raise InvalidUpstreamError(f"The configuration of the upstream is not right: {error}.") from error
+        raise InvalidUpstreamError(f"The configuration of the upstream is invalid: {error}.") from error
     if not _ID.fullmatch(upstream.id):
-        raise InvalidUpstreamError("The id must be of small letters, digits and hyphens, 31 at most.")
+        raise InvalidUpstreamError("The id must have at most 31 lower-case letters, digits and hyphens.")
     if not upstream.name.strip() or not upstream.name.isprintable() or len(upstream.name) > 60:
         raise InvalidUpstreamError("The name must be one line of up to 60 characters.")
     if unknown := upstream.claims.keys() - profile.FIELDS.keys() - {"email"}:
@@ -161,7 +161,7 @@ async def reorder(upstream_ids: Sequence[str]) -> None:
     async with exclusive_change(TOPIC):
         others = [known.id for known in await load_stored() if known.id not in upstream_ids]
         if await repository.reorder_upstreams([*upstream_ids, *others]) != len(upstream_ids) + len(others):
-            raise InvalidUpstreamError("One of them was not added, or is named twice.")
+            raise InvalidUpstreamError("One of them does not exist, or is named twice.")
         await record("upstreams_ordered", detail={"upstreams": list(upstream_ids)})
 
 

@@ -1,4 +1,4 @@
-"""The form of the Host header. No URL is built from it (``IDP_ISSUER`` decides), so its value is not looked at."""
+"""Checks the form of the Host header. Its value is ignored, because no URL is built from it (``IDP_ISSUER``)."""
 
 import re
 from http import HTTPStatus
@@ -14,13 +14,14 @@ _HOST = re.compile(
 
 
 def check_host(scope: HTTPScope) -> None:
-    """Refuse a request that may mean another host to a proxy than to us (RFC 9112 section 3.2).
+    """Refuse a request that a proxy may send to another host than it names (RFC 9112 section 3.2).
 
     Raises:
         HTTPException: 400, the header is repeated or malformed, or missing in HTTP/1.1.
     """
     hosts = [value for name, value in scope["headers"] if name == b"host"]
-    # Granian gives a request without one an empty one, which no http URI has either (RFC 9110 section 4.2.1).
+    # For a request without the header Granian passes an empty one, which no http URI has either (RFC 9110 section
+    # 4.2.1).
     if hosts in ([], [b""]) and scope["http_version"] != "1.1":
         return
     if len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:

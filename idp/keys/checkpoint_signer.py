@@ -26,7 +26,7 @@ async def reader() -> Callable[[str, str], Mapping[str, Any] | None]:
     """Return a function that verifies a JWS of a ``typ`` with any of our keys, even a retired one, or returns None."""
     keys: dict[str, SigningKey] = {}
     for jwk in await signing_keys.public_jwks():
-        # A row that was tampered with holds no key of ours.
+        # A modified row is not one of our keys.
         with suppress(jose.InvalidKeyError, jose.UnsupportedAlgorithmError, msgspec.MsgspecError, TypeError):
             key = jose.from_public_jwk(msgspec.json.decode(jwk, type=dict[str, str]))
             keys[key.kid] = key

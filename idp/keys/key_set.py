@@ -95,7 +95,7 @@ class KeySet:
         opened = {entry.key.kid: entry.key for entry in self._entries if entry.key.key.is_private}
         longest = max(settings().session_lifetime, settings().refresh_token_family_lifetime)
         retired = [jose.from_public_jwk(msgspec.json.decode(jwk)) for jwk in await signing_keys.retired_jwks(longest)]
-        # Replaced as a whole, so that no request sees half of a change.
+        # Replaced as a whole, so that no request sees a partial change.
         self._entries = tuple(
             Entry(
                 opened.get(row.kid) or decrypt_private_key(row.kid, row.private_jwk), row.activates_at, row.retires_at

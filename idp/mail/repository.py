@@ -22,7 +22,7 @@ _QUEUE = """
            fate, now(), CASE WHEN fate = '' THEN now() END,
            now() + make_interval(secs => CASE WHEN fate = '' THEN $5::float8 ELSE $6::float8 END),
            CASE WHEN fate <> '' THEN now() END
-    FROM (SELECT CASE WHEN $7::boolean THEN 'Nobody here has this address.'
+    FROM (SELECT CASE WHEN $7::boolean THEN 'No user has this address.'
                       WHEN count(*) >= $8 THEN 'Over its budget.' ELSE '' END AS fate
           FROM mail WHERE recipient = $2 AND created_at > now() - interval '1 hour'
                       AND (state <> 'dead' OR attempts > 0)) AS decided

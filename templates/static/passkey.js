@@ -53,7 +53,7 @@
     try {
       send(form, button, await ask(form, "conditional"));
     } catch {
-      // Nobody asked for it by pressing anything: there is nothing to tell.
+      // The user did not press a button, so no message is shown.
     }
   };
 

@@ -1,4 +1,4 @@
-// A tab that waits at the sign-in goes on when somebody signed in in another tab. Without it, a reload does the same.
+// A waiting sign-in tab continues after a sign-in in another tab. Without this script, a reload does the same.
 (() => {
   "use strict";
   document.addEventListener("visibilitychange", async () => {

@@ -239,8 +239,8 @@ async def test_a_sub_or_identity_of_another_user_is_refused(domain: str) -> None
     ]
     refused = await _import(_lines(second))
     assert [(refusal.line, refusal.reason) for refusal in refused] == [
-        (1, "The sub is that of another user here."),
-        (2, "The account elsewhere is that of another user here."),
+        (1, "The sub belongs to another user."),
+        (2, "The identity belongs to another user."),
         (4, "The sub is the same as on line 3."),
     ]
     assert (await _known(f"zoe@{domain}")).id

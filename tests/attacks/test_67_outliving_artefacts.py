@@ -133,7 +133,7 @@ async def _link(user: User) -> Artefact:
     row = await fetchrow("SELECT id FROM session WHERE user_id = $1 ORDER BY id LIMIT 1", user.id)
     assert row is not None
     attempt = await authorization_requests.create("test", session_id=row["id"])
-    return Artefact("link of an account elsewhere", lambda: authorization_requests.find(attempt.state, "test"))
+    return Artefact("link of an identity", lambda: authorization_requests.find(attempt.state, "test"))
 
 
 async def _flow(user: User) -> Artefact:
@@ -232,7 +232,7 @@ BY_PERSON = {
     "address": (_new_address, ()),
     "passkey": (_remove_passkey, (Step.PASSKEY,)),
     "app": (_remove_app, (Step.TOTP,)),
-    "account elsewhere": (_part, ()),
+    "identity": (_part, ()),
 }
 
 

@@ -100,7 +100,7 @@ async def test_their_order(cli: Cli) -> None:
     cli("upstreams", "order", "google", "acme")
     assert listed() == ["google", "acme", "apple"]
     for wrong in (["acme", "none"], ["acme", "acme"]):
-        assert "not added" in cli.fails("upstreams", "order", *wrong)
+        assert "does not exist" in cli.fails("upstreams", "order", *wrong)
     assert listed() == ["google", "acme", "apple"]
 
 

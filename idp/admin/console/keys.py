@@ -182,7 +182,7 @@ actions.declare_actions(
         ),
         ConfirmedAction(
             "contain", "Revoke",
-            "It leaves the JWKS at once, and another key signs. What it signed is refused by us now, and by each"
+            "It is removed from the JWKS, and another key signs. This server rejects its tokens now, and each"
             " service when it fetches the keys again. For emergencies.", _WRITE, _contain,
         ),
         ConfirmedAction("destroy", "Erase its private part", "This cannot be undone.", _WRITE, _destroy),

@@ -1,1 +1,1 @@
-"""Every statement on the tables of the audit trail, a module a subject (docs/decisions/0045-repositories.md)."""
+"""Every statement on the tables of the audit trail, one module per subject (docs/decisions/0045-repositories.md)."""

@@ -1,4 +1,4 @@
-"""The statements on checkpoints, and on what was exported of them."""
+"""The statements on checkpoints and their export."""
 
 from datetime import datetime
 
@@ -31,7 +31,7 @@ INSERT INTO audit_export AS e (place, sent, leased_until) VALUES ($1, 0, now() +
 ON CONFLICT (place) DO UPDATE SET leased_until = excluded.leased_until WHERE e.leased_until <= now()
 RETURNING sent, leased_until
 """
-# A worker whose lease has expired may still record what it sent.
+# A worker whose lease has expired may still record the checkpoints that it sent.
 _SET_SENT = "UPDATE audit_export SET sent = greatest(sent, $2) WHERE place = $1"
 _END_LEASE = "UPDATE audit_export SET leased_until = now() WHERE place = $1 AND leased_until = $2"
 
@@ -79,34 +79,34 @@ async def last_checkpoint() -> LastCheckpoint | None:
 
 
 async def last_statements() -> list[str]:
-    """The JWSs of the last hundred checkpoints."""
+    """Return the JWSs of the last hundred checkpoints."""
     return [row["statement"] for row in await fetch(_LAST_STATEMENTS)]
 
 
 async def last_statement_before(moment: datetime) -> str | None:
-    """The JWS of the last checkpoint before a moment. The last one of all is left out."""
+    """Return the JWS of the last checkpoint before a time. The latest checkpoint of all is excluded."""
     row = await fetchrow(_LAST_STATEMENT_BEFORE, moment)
     return str(row["statement"]) if row is not None else None
 
 
 async def statement(number: int) -> str | None:
-    """The JWS of a checkpoint."""
+    """Return the JWS of a checkpoint."""
     row = await fetchrow(_STATEMENT, number)
     return str(row["statement"]) if row is not None else None
 
 
 async def statements_after(number: int, limit: int) -> list[NumberedStatement]:
-    """The JWSs of the checkpoints after this one, in order."""
+    """Return the JWSs of the checkpoints after this one, in order."""
     return many(NumberedStatement, await fetch(_STATEMENTS_AFTER, number, limit))
 
 
 async def checkpoints_after(number: int) -> list[StoredCheckpoint]:
-    """A page of the checkpoints after this one, in order."""
+    """Return a page of the checkpoints after this one, in order."""
     return many(StoredCheckpoint, await fetch(_CHECKPOINTS_AFTER, number))
 
 
 async def last_sent(place: str) -> int:
-    """The number of the last checkpoint that a place accepted; 0 if there is none."""
+    """Return the number of the last checkpoint that a place accepted, or 0."""
     row = await fetchrow(_LAST_SENT, place)
     return int(row["sent"]) if row is not None else 0
 

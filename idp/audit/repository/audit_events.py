@@ -13,7 +13,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 
-#: Rows that are read at a time.
+#: Number of rows that are read at a time.
 PAGE = 1_000
 BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -34,22 +34,21 @@ _TYPES = {
 }
 _COLUMNS = ", ".join(_TYPES)
 _INSERT_EVENT = f"INSERT INTO audit_event ({_COLUMNS}) VALUES ({', '.join(f'${n + 1}' for n in range(len(_TYPES)))})"  # noqa: S608
-# Arrays, one element an event.
+# Arrays, one element per event.
 _INSERT_EVENTS = f"""
 INSERT INTO audit_event ({_COLUMNS})
 SELECT * FROM unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_TYPES.values(), start=1))})
 ON CONFLICT (id) DO NOTHING
 """  # noqa: S608
 
-# Events as they are hashed: times as PostgreSQL counts them, because it has some that Python has not.
+# Events as they are hashed: times in PostgreSQL's format, because it has some that Python does not support.
 _AS_HASHED = {"at": "trunc(extract(epoch FROM at) * 1000000)::text AS at", "detail": "detail::text AS detail"}
 _CONTENT = ", ".join(_AS_HASHED.get(name, name) for name in _TYPES)
 _FIND_EVENTS = f"SELECT {_CONTENT} FROM audit_event WHERE id = ANY ($1::uuid[])"  # noqa: S608
 _PLACED = f"""
 SELECT {_CONTENT}, seq FROM audit_event WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT {PAGE}
 """  # noqa: S608
-# $1 the last row of the last checkpoint  $2 its number: rows of checkpoints made meanwhile are left out  $3 after this
-# row
+# $1 the last row of the last checkpoint  $2 its number: rows of later checkpoints are left out  $3 after this row
 _UNCOVERED = f"""
 SELECT {_CONTENT}, seq FROM audit_event
 WHERE (seq > $1 OR seq < 1) AND seq > $3 AND NOT EXISTS (SELECT FROM audit_checkpoint WHERE number > $2)
@@ -59,7 +58,7 @@ _WAITING = f"""
 SELECT {_CONTENT}, seq FROM audit_event WHERE seq IS NULL AND id > $1 ORDER BY id LIMIT {PAGE}
 """  # noqa: S608
 
-# Those without a hash come first, so that a checkpoint can say how many there were.
+# Rows without a hash come first, so that a checkpoint can state their number.
 _NEW = """
 SELECT id, hash FROM (SELECT id, hash FROM audit_event WHERE seq IS NULL ORDER BY id LIMIT $1) AS new
 ORDER BY hash IS NOT NULL, id
@@ -77,7 +76,7 @@ DELETE FROM audit_event WHERE id IN (
 
 _EVENT = f"{_COLUMNS.removesuffix(', hash')}, seq"
 _TOKEN_ISSUED = "event = 'token_issued' AND detail -> 'issued' @>"
-#: Filters of events by name: a predicate with ``{}`` in the place of its value.
+#: Filters of events by name: a predicate with ``{}`` for its value.
 FILTERS = {
     "event": "event = {}",
     "outcome": "outcome = {}",
@@ -107,7 +106,7 @@ class StoredRow(msgspec.Struct, frozen=True):
     """An event as it is stored, for verification.
 
     Attributes:
-        seq: its place in the trail. None until the next checkpoint.
+        seq: its sequence number. None until the next checkpoint.
         hash: None only if a person with access to the database removed it.
     """
 
@@ -160,7 +159,7 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 def _content(record: Mapping[str, Any]) -> Row:
-    # Not checked by type: a row that was tampered with is reported, not refused.
+    # Not checked by type: a modified row is reported, not refused.
     return Row(**{name: record[name] for name in Row._fields})
 
 
@@ -173,7 +172,7 @@ async def insert_event(row: Row, row_hash: bytes) -> None:
 
 
 async def insert_events(rows: Sequence[tuple[Row, bytes]]) -> None:
-    """Insert events with their hashes. Those that exist are left as they are."""
+    """Insert events with their hashes. Existing ones are unchanged."""
     contents = [[getattr(row, name) for row, _ in rows] for name in _TYPES if name != "hash"]
     await execute(_INSERT_EVENTS, *contents, [row_hash for _, row_hash in rows])
 
@@ -181,11 +180,11 @@ async def insert_events(rows: Sequence[tuple[Row, bytes]]) -> None:
 async def latest_events(
     filters: Mapping[str, str], *, since: datetime = BEGINNING, until: datetime = END, limit: int
 ) -> list[Event]:
-    """The most recent events, newest first.
+    """Return the most recent events, newest first.
 
     Args:
-        filters: values by the names of :data:`FILTERS`. All must hold.
-        until: the first moment that is too late.
+        filters: values by the names of :data:`FILTERS`. All must match.
+        until: the exclusive end.
     """
     statement = f"{_EVENTS}{_predicates(filters, 4)} ORDER BY at DESC, id DESC LIMIT $3"
     return many(Event, await fetch(statement, since, until, limit, *filters.values()))
@@ -194,7 +193,7 @@ async def latest_events(
 async def events(
     filters: Mapping[str, str], *, since: datetime = BEGINNING, until: datetime = END
 ) -> AsyncIterator[Event]:
-    """All events of a period, oldest first, with one page in memory at a time.
+    """Yield all events of a period, oldest first, with one page in memory at a time.
 
     Arguments as of :func:`latest_events`.
     """
@@ -207,7 +206,7 @@ async def events(
 
 
 def _predicates(filters: Mapping[str, str], first: int) -> str:
-    """The predicates of filters, whose values are the parameters from this number on."""
+    """Return the predicates of filters, whose values are the parameters from this number on."""
     return "".join(f" AND {FILTERS[name].format(f'${n}')}" for n, name in enumerate(filters, start=first))
 
 
@@ -217,12 +216,12 @@ async def events_of_user(user_id: UUID, limit: int) -> list[ExportedEvent]:
 
 
 async def proof(event_id: UUID) -> Proof | None:
-    """The hash of an event and the checkpoint that covers it."""
+    """Return the hash of an event and the checkpoint that covers it."""
     return one(Proof, await fetchrow(_PROOF, event_id))
 
 
 async def placed_events(first_seq: int, last_seq: int) -> AsyncIterator[StoredRow]:
-    """The events from one place to another, in order."""
+    """Return the events from one sequence number to another, in order."""
     while page := [_stored(record) for record in await fetch(_PLACED, first_seq, last_seq)]:
         for row in page:
             yield row
@@ -230,23 +229,23 @@ async def placed_events(first_seq: int, last_seq: int) -> AsyncIterator[StoredRo
 
 
 async def uncovered_events(last_seq: int, checkpoint: int, after: int) -> list[StoredRow]:
-    """A page of the events with places that no checkpoint covers, in order.
+    """Return a page of the events with sequence numbers that no checkpoint covers, in order.
 
     Args:
-        last_seq: the last place that the last checkpoint covers.
-        checkpoint: its number. If a later one was made meanwhile, there are none.
-        after: the last place of the page before.
+        last_seq: the last sequence number that the last checkpoint covers.
+        checkpoint: its number. If there is a later one, the page is empty.
+        after: the last sequence number of the previous page.
     """
     return [_stored(record) for record in await fetch(_UNCOVERED, last_seq, checkpoint, after)]
 
 
 async def waiting_events(after: UUID) -> list[StoredRow]:
-    """A page of the events that wait for the next checkpoint, by id."""
+    """Return a page of the events that wait for the next checkpoint, by id."""
     return [_stored(record) for record in await fetch(_WAITING, after)]
 
 
 async def delete_events(last_seq: int, limit: int) -> int:
-    """Delete some of the oldest events up to a place. Returns how many."""
+    """Delete some of the oldest events up to a sequence number. Returns how many."""
     return await execute(_DELETE_EVENTS, last_seq, limit)
 
 
@@ -269,22 +268,22 @@ async def drop_months(until: datetime, last_seq: int) -> list[str]:
 
 
 async def has_new_events() -> bool:
-    """Whether an event waits for the next checkpoint."""
+    """Return whether an event waits for the next checkpoint."""
     return await fetchrow(_HAS_NEW) is not None
 
 
 async def new_events(limit: int) -> list[NewRow]:
-    """The oldest events that wait for the next checkpoint: first those without a hash, then by id."""
+    """Return the oldest events that wait for the next checkpoint: first those without a hash, then by id."""
     return many(NewRow, await fetch(_NEW, limit))
 
 
 async def contents(ids: Sequence[UUID]) -> dict[UUID, Row]:
-    """The contents of events, by id."""
+    """Return the contents of events, by id."""
     return {row.id: row for row in map(_content, await fetch(_FIND_EVENTS, ids))}
 
 
 async def place_events(ids: Sequence[UUID], seqs: Sequence[int], hashes: Sequence[bytes]) -> int:
-    """Set places and hashes of events that have no place. Returns how many were set."""
+    """Set sequence numbers and hashes of events that have none. Returns how many were set."""
     return await execute(_PLACE, ids, seqs, hashes)
 
 

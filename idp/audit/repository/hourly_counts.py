@@ -8,7 +8,7 @@ import msgspec
 from idp.infra.db.engine import execute, fetch
 from idp.infra.db.rows import many
 
-# Arrays, one element a count. Ordered, so that two workers do not deadlock.
+# Arrays, one element per count. Ordered, so that two workers do not deadlock.
 _ADD_COUNTS = """
 INSERT INTO activity AS a (id, hour, kind, number)
 SELECT to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24') || '|' || kind, hour, kind, number

@@ -45,12 +45,12 @@ class GitHub:
         # Only verified addresses are used.
         "trust_email": True,
     }
-    OPTIONS: ClassVar[dict[str, str]] = {"api": "Address of its API, where it is not the usual one"}
+    OPTIONS: ClassVar[dict[str, str]] = {"api": "URL of its API, if it is not the default"}
     reauthenticates = False
 
     def check(self, upstream: Upstream) -> None:
         if upstream.required_claims:
-            raise InvalidUpstreamError("GitHub tells no claims to require. Name organizations instead.")
+            raise InvalidUpstreamError("GitHub has no claims to require. Use organizations instead.")
 
     async def authorization_url(self, upstream: Upstream, request: AuthorizationRequest) -> str:
         async with _client(upstream) as client:

@@ -43,10 +43,10 @@ class OpenIDProvider:
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"scope": "openid profile email"}
     OPTIONS: ClassVar[dict[str, str]] = {
-        "metadata_url": "Address of its metadata, where it is not below the issuer",
-        "reauthenticates": "Signs people in anew when asked to, and says when (no: it does not)",
-        "nonce": "Puts the nonce into its ID tokens (no: it does not)",
-        "pkce": "Knows PKCE (no: it does not)",
+        "metadata_url": "URL of its metadata, if it is not below the issuer",
+        "reauthenticates": "Reauthenticates users on request and reports auth_time (no: it does not)",
+        "nonce": "Includes the nonce in its ID tokens (no: it does not)",
+        "pkce": "Supports PKCE (no: it does not)",
     }
     #: Whether it reauthenticates on request and reports ``auth_time``.
     reauthenticates: ClassVar[bool] = True
@@ -57,16 +57,14 @@ class OpenIDProvider:
         if any(upstream.options.get(name, "no") != "no" for name in SWITCHES):
             raise InvalidUpstreamError(f"The only value of the options {', '.join(SWITCHES)} is no.")
         if upstream.lacks("nonce") and upstream.lacks("pkce"):
-            raise InvalidUpstreamError(
-                "One of PKCE and nonce is needed: without both a stolen code is as good as one's own."
-            )
+            raise InvalidUpstreamError("PKCE or nonce is required: without both, a stolen code could be used.")
         if not discovery.is_url(upstream.options.get("metadata_url", upstream.issuer)):
             raise InvalidUpstreamError("The option metadata_url must be a URL.")
         parts = urlsplit(upstream.issuer)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
             raise InvalidUpstreamError("The issuer must be a URL without query and fragment.")
         if "openid" not in upstream.scope.split():
-            raise InvalidUpstreamError("The scope must have openid in it.")
+            raise InvalidUpstreamError("The scope must contain openid.")
 
     def published_issuer(self, upstream: Upstream) -> str:
         """Return the expected ``issuer`` of the metadata."""

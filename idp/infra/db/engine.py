@@ -60,7 +60,7 @@ engine = _Engine(config={})
 
 
 async def _connect(config: dict[str, Any]) -> Any:
-    """A connection of its own.
+    """Open a connection outside of the pool.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL cannot be reached.
@@ -215,7 +215,7 @@ async def long_transaction() -> AsyncIterator[None]:
 
 
 class _StatementConnection(_Connection):
-    """A connection on which Piccolo's statements run by themselves, in one message each.
+    """A connection on which each of Piccolo's statements is sent as one message, outside of transactions.
 
     Preparing a statement first is another message, which needs a transaction behind a pooler. Returns no rows.
     """
@@ -227,7 +227,7 @@ class _StatementConnection(_Connection):
 
 @asynccontextmanager
 async def outside_transactions() -> AsyncIterator[None]:
-    """A connection of its own on which each statement of Piccolo runs outside of transactions, without a time limit.
+    """Open a separate connection on which Piccolo's statements run outside of transactions, without a time limit.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL cannot be reached, or did not answer a statement.

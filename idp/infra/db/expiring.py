@@ -1,4 +1,4 @@
-"""Rows that expire, and how they are deleted: a little at a time, giving way to requests.
+"""Deletes rows that expire, in small batches with pauses for requests.
 
 A repository declares its tables with rows that expire in a tuple ``EXPIRING``. :mod:`idp.housekeeping` cleans them.
 """
@@ -14,13 +14,13 @@ from piccolo.table import Table
 
 from idp.infra.db.engine import execute, fetch
 
-#: Most rows of one table in a round. They are looked for together, which locks nothing.
+#: Maximum number of rows of one table in a round. They are found by one statement, which locks nothing.
 ROUND = 2000
-#: Most rows of one statement, and with how many a round begins. They are locked until it has ended.
+#: Maximum and initial number of rows of one DELETE. They stay locked until it ends.
 BATCH, FIRST_BATCH = 100, 25
-#: How long rows should be locked, in seconds: a batch that took longer is followed by a smaller one.
+#: Target duration of one DELETE, in seconds: after a slower one the next batch is smaller.
 LOCKED_SECONDS = 0.01
-#: Length of a pause as a multiple of the work before it, so that requests get the disk and the index pages first.
+#: Length of a pause as a multiple of the work before it, so that requests have priority on the disk and the indexes.
 PAUSE = 2
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -36,11 +36,11 @@ class Expiring(NamedTuple):
     """A table whose rows expire.
 
     Attributes:
-        kept: how long a row is kept after it has expired, an interval of PostgreSQL.
+        kept: how long a row is kept after expiry, as an interval of PostgreSQL.
         key: the columns of the primary key, if there are several.
         expiry: the column with the time of expiry.
-        further: more seconds that a row is kept, read each time.
-        unless: a condition on the row ``t`` that keeps it as long as it is true.
+        further: returns additional seconds for which a row is kept.
+        unless: a condition on the row ``t`` under which it is kept.
     """
 
     table: type[Table]
@@ -57,7 +57,9 @@ class Expiring(NamedTuple):
 
     @property
     def find(self) -> str:
-        """The oldest that may go. $1: where the round before ended; what it deleted fills the index until there."""
+        """Return the statement that finds the oldest expired rows. $1: the end of the previous round, before which
+        deleted rows still fill the index.
+        """
         # Without the order, PostgreSQL may read the whole table.
         return (
             f"SELECT {self._keys('t')}, t.{self.expiry} AS expired_at FROM {self.name} AS t"  # noqa: S608
@@ -66,7 +68,9 @@ class Expiring(NamedTuple):
 
     @property
     def delete(self) -> str:
-        """Those that may still go and that nobody holds. $1, $2, …: the values of each key column."""
+        """Return the statement that deletes expired rows, skipping locked ones. $1, $2, …: the values of each key
+        column.
+        """
         arrays = ", ".join(f"${at}::{column.column_type}[]" for at, column in enumerate(self._columns, start=1))
         return (
             f"WITH old AS (SELECT {self._keys('t')} FROM unnest({arrays}) AS k ({self._keys()})"  # noqa: S608
@@ -92,23 +96,23 @@ class Expiring(NamedTuple):
         return ", ".join(prefix + column._meta.db_column_name for column in self._columns)
 
 
-#: How far a round came in the tables that it did not finish.
+#: Where a round ended in the tables that it did not finish.
 _reached: dict[str, datetime] = {}
 
 
 async def find(table: Expiring) -> tuple[list[Key], datetime | None]:
-    """The keys of the oldest rows that may go, at most ``ROUND``; if there are so many, also when the last expired."""
+    """Return the keys of the oldest expired rows, at most ``ROUND``; if there are that many, also the last expiry."""
     rows = await fetch(table.find, _reached.pop(table.name, BEGINNING))
     return [tuple(row.values())[:-1] for row in rows], rows[-1]["expired_at"] if len(rows) == ROUND else None
 
 
 async def delete(table: Expiring, keys: Sequence[Key]) -> int:
-    """Delete rows that were found. Returns how many of them this did."""
+    """Delete the given rows. Returns how many were deleted."""
     return await execute(table.delete, *map(list, zip(*keys, strict=True)))
 
 
 async def clean(table: Expiring) -> bool:
-    """Delete what has expired in a table, up to a bound, giving way to requests between batches.
+    """Delete expired rows of a table, up to the maximum, with pauses between batches.
 
     Returns:
         whether there may be more.
@@ -119,7 +123,7 @@ async def clean(table: Expiring) -> bool:
         batch, keys = keys[:size], keys[size:]
         started = time.perf_counter()
         if not await delete(table, batch):
-            # Another worker is at it, and two would find the same rows again and again.
+            # Another worker is cleaning this table, and would find the same rows.
             return False
         took = time.perf_counter() - started
         size = max(1, size // 2) if took > LOCKED_SECONDS else min(BATCH, 2 * size)

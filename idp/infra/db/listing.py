@@ -1,8 +1,8 @@
 """Paginated lists of records, with declared filters and sort orders and a cursor.
 
-A cursor names the last row that was shown, so that a page costs the same wherever it is, and nothing is shown twice or
-left out when rows come and go meanwhile. All SQL stands in the declaration, in the repository of the table; only values
-come from outside.
+A cursor names the last row of a page. So every page costs the same, and rows that are inserted or deleted between two
+pages cause no duplicates and no gaps. All SQL is in the declaration, in the repository of the table; only values come
+from the request.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -61,11 +61,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """The declaration of a list.
 
     Attributes:
-        source: what stands after FROM.
-        columns: what stands after SELECT. None holds a secret: administrators see the rows.
-        key: the expression that tells rows apart, and its type.
-        sorts: by name; every one has an index that serves it.
-        default_sort: a name of these, with ``-`` before it for the last first.
+        source: the text after FROM.
+        columns: the text after SELECT. No column may contain a secret, because administrators see the rows.
+        key: the expression that identifies a row, and its type.
+        sorts: the sort orders by name. Each has an index.
+        default_sort: the name of a sort order, with ``-`` before it for descending.
     """
 
     source: str

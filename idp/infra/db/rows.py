@@ -1,7 +1,7 @@
 """Rows as typed structs, matched by column name, for the functions of a ``repository.py``.
 
-A column that a statement forgets is an error, not an empty value, also where the struct has a default: a client has the
-defaults of RFC 7591 when it is registered, and none when it is read.
+A column that is missing in a statement is an error, not an empty value, even if the struct has a default: the defaults
+of RFC 7591 apply when a client is registered, not when it is read.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,13 +25,13 @@ def one(struct: type[Row], record: Mapping[str, Any] | None) -> Row | None:
 
 
 def many(struct: type[Row], records: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Rows as structs. As :func:`one`."""
+    """Convert rows to structs, as :func:`one` does."""
     return [_convert(struct, record) for record in records]
 
 
 def _convert(struct: type[Row], record: Mapping[str, Any]) -> Row:
     values = dict(record)
-    # Without defaults, msgspec refuses it by itself.
+    # Without defaults, msgspec refuses it.
     if struct.__struct_defaults__ and (missing := set(struct.__struct_encode_fields__) - values.keys()):
         raise msgspec.ValidationError(f"The statement lacks the columns {', '.join(sorted(missing))}.")
     return msgspec.convert(values, struct)

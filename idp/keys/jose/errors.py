@@ -11,7 +11,7 @@ class InvalidJWTError(ProofError):
 
 
 class NoMatchingKeyError(InvalidJWTError):
-    """No published key of the issuer can have signed the token. The issuer may have published a new one since."""
+    """None of the issuer's known keys can have signed the token. The issuer may have published a new one since."""
 
     reason = Reason.BAD_SIGNATURE
 

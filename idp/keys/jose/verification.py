@@ -141,8 +141,8 @@ def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Co
         algorithms: the allowed algorithms.
 
     Raises:
-        NoMatchingKeyError: no key fits, or more than one.
-        InvalidJWTError: for every other reason; nothing else is raised, whatever the token is.
+        NoMatchingKeyError: no key matches, or more than one.
+        InvalidJWTError: the token is invalid for another reason. No token causes any other exception.
     """
 
     def key_of(candidate: GuestProtocol) -> Key:

@@ -1,1 +1,1 @@
-"""Every statement on the tables of keys, a module a table (docs/decisions/0045-repositories.md)."""
+"""Every statement on the tables of keys, one module per table (docs/decisions/0045-repositories.md)."""

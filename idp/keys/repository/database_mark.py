@@ -11,7 +11,7 @@ from idp.infra.db.rows import many, one
 STEP_SECONDS = 5
 
 _FIND_POSITION = "SELECT epoch, begun, number, at, restored_at FROM database_mark WHERE id = 1"
-# The second condition is for a clock that was set back.
+# The second condition is needed if the clock was set back.
 _ADVANCE = f"""
 INSERT INTO database_mark AS m (id, epoch, begun, number, at) VALUES (1, 0, 0, 1, now())
 ON CONFLICT (id) DO UPDATE SET number = m.number + 1, at = now()
@@ -32,7 +32,7 @@ class Position(msgspec.Struct, frozen=True):
     Attributes:
         begun: the number at which the epoch began.
         at: when the number last rose, by the database's clock.
-        restored_at: when a restore was last dealt with.
+        restored_at: the time of the last handled restore.
     """
 
     epoch: int
@@ -43,7 +43,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 async def position() -> Position | None:
-    """The position of the database; None if it has never been in use."""
+    """Return the position of the database, or None if it has never been in use."""
     return one(Position, await fetchrow(_FIND_POSITION))
 
 

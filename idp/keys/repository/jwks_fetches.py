@@ -1,4 +1,4 @@
-"""The statements on fetches of the JWKS by resource servers, and on what has propagated to them."""
+"""The statements on fetches of the JWKS by resource servers, and on the propagation of keys."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -48,7 +48,7 @@ FROM jwks_fetch AS f WHERE f.resource_server = ANY ($1::text[]) ORDER BY f.last_
 
 # Average seconds between the fetches since the last write.
 _OBSERVED = "extract(epoch FROM excluded.last_at - f.last_at)::float8 / excluded.fetches"
-# Arrays, one element an instance; kids are separated by spaces. An older fetch, written later by a slower worker, does
+# Arrays, one element per instance; kids are separated by spaces. An older fetch, written later by a slower worker, does
 # not replace a newer one.
 _ADD_FETCHES = f"""
 INSERT INTO jwks_fetch AS f (id, resource_server, instance, address, user_agent, kids, fetches, period, first_at,
@@ -69,7 +69,7 @@ ON CONFLICT (resource_server, instance) DO UPDATE SET
                   ELSE (coalesce(f.period, {_OBSERVED}) + {_OBSERVED}) / 2 END,
     last_at = greatest(f.last_at, excluded.last_at)
 """  # noqa: S608
-# After 90 days a row is of no use: an instance that never fetches again is not live.
+# After 90 days a row is useless: an instance that never fetches again is not live.
 _DELETE_OLD_FETCHES = """
 DELETE FROM jwks_fetch AS f WHERE f.last_at < now() - interval '90 days'
    OR NOT EXISTS (SELECT FROM resource_server AS s WHERE s.identifier = f.resource_server)
@@ -125,22 +125,22 @@ class Fetches(msgspec.Struct, frozen=True):
 
 
 async def propagating_keys(publication: float) -> list[PropagatingKey]:
-    """The pending keys that were published for so many seconds, or whose deadline has passed."""
+    """Return the pending keys that were published for so many seconds, or whose deadline has passed."""
     return many(PropagatingKey, await fetch(_PROPAGATED, publication))
 
 
 async def unseen(kid: str) -> list[str]:
-    """The resource servers that a pending key still waits for."""
+    """Return the resource servers for which a pending key still waits."""
     return [row["identifier"] for row in await fetch(_UNSEEN, kid)]
 
 
 async def servers(kid: str) -> list[Server]:
-    """The resource servers whose tokens a key signs or will sign, by name."""
+    """Return the resource servers whose tokens a key signs or will sign, by name."""
     return many(Server, await fetch(_SERVERS, kid))
 
 
 async def instances(identifiers: Iterable[str]) -> dict[str, list[Instance]]:
-    """The instances of resource servers by identifier; for each, the one that fetched last is the first."""
+    """Return the instances of resource servers by identifier, each list ordered by the last fetch, newest first."""
     found: dict[str, list[Instance]] = {identifier: [] for identifier in identifiers}
     rows = await fetch(_INSTANCES, list(found))
     for row, instance in zip(rows, many(Instance, rows), strict=True):

@@ -11,18 +11,18 @@ _DELETE_OTHER_ROOT_KEYS = "DELETE FROM root_key WHERE master_key_id <> $1 RETURN
 
 
 async def find_root_key(master_key_id: bytes) -> bytes | None:
-    """The root key, encrypted under this master key."""
+    """Return the root key, encrypted under this master key."""
     row = await fetchrow(_FIND_ROOT_KEY, master_key_id)
     return bytes(row["sealed"]) if row is not None else None
 
 
 async def has_root_key() -> bool:
-    """Whether there is a root key, under any master key."""
+    """Return whether there is a root key, under any master key."""
     return await fetchrow(_HAS_ROOT_KEY) is not None
 
 
 async def insert_root_key(master_key_id: bytes, encrypted: bytes) -> None:
-    """Insert the root key under a master key, unless it is there."""
+    """Insert the root key under a master key, unless it exists."""
     await execute(_INSERT_ROOT_KEY, master_key_id, encrypted)
 
 

@@ -170,13 +170,13 @@ async def find_key(kid: str) -> KeyParts | None:
 
 
 async def active_kid(alg: str) -> str | None:
-    """The ``kid`` of the active key of an algorithm."""
+    """Return the ``kid`` of the active key of an algorithm."""
     row = await fetchrow(_ACTIVE_KID, alg)
     return str(row["kid"]) if row is not None else None
 
 
 async def pending_key(alg: str) -> PendingKey | None:
-    """The pending key of an algorithm."""
+    """Return the pending key of an algorithm."""
     return one(PendingKey, await fetchrow(_PENDING_KEY, alg))
 
 
@@ -204,7 +204,7 @@ async def activate(kid: str, overlap: float) -> ActivatedKey | None:
 
 
 async def revoke(kid: str) -> bool:
-    """Returns False if there is no such key, or it is revoked already."""
+    """Revoke a key. Returns False if there is no such key, or it is already revoked."""
     return bool(await execute(_REVOKE, kid))
 
 
@@ -214,22 +214,22 @@ async def destroy(kid: str) -> bool:
 
 
 async def list_keys(now: datetime) -> list[StoredKey]:
-    """All keys by algorithm, oldest first."""
+    """Return all keys by algorithm, oldest first."""
     return many(StoredKey, await fetch(_LIST, now))
 
 
 async def published_keys() -> list[PublishedKey]:
-    """The keys that are not retired, in order of activation."""
+    """Return the keys that are not retired, in order of activation."""
     return many(PublishedKey, await fetch(_NOT_RETIRED))
 
 
 async def retired_jwks(seconds: float) -> list[str]:
-    """The public parts of keys that retired within the last ``seconds`` and were not revoked."""
+    """Return the public parts of keys that retired within the last ``seconds`` and were not revoked."""
     return [row["public_jwk"] for row in await fetch(_RETIRED, seconds)]
 
 
 async def public_jwks() -> list[str]:
-    """The public parts of all keys, which are kept for ever."""
+    """Return the public parts of all keys, which are kept forever."""
     return [row["public_jwk"] for row in await fetch(_PUBLIC_JWKS)]
 
 
@@ -243,7 +243,7 @@ async def add_use(kid: str, tokens: int, expires_at: datetime) -> None:
 
 
 async def outlived_by_tokens() -> bool:
-    """Whether a retiring key leaves the JWKS before its last token expires."""
+    """Return whether a retiring key leaves the JWKS before its last token expires."""
     return await fetchrow(_HAS_OUTLIVED) is not None
 
 
@@ -253,17 +253,17 @@ async def extend_publication() -> None:
 
 
 async def old_algorithms(seconds: float) -> list[str]:
-    """The algorithms whose active key is older than ``seconds`` and has no pending successor."""
+    """Return the algorithms whose active key is older than ``seconds`` and has no pending successor."""
     return [row["alg"] for row in await fetch(_OLD, seconds)]
 
 
 async def obsolete_kids(seconds: float) -> list[str]:
-    """The keys with a private part that retired more than so many seconds ago."""
+    """Return the keys with a private part that retired more than so many seconds ago."""
     return [row["kid"] for row in await fetch(_OBSOLETE, seconds)]
 
 
 async def has_signing_key() -> bool:
-    """Whether there is a signing key, in any state."""
+    """Return whether there is a signing key, in any state."""
     return await fetchrow(_HAS_SIGNING_KEY) is not None
 
 
