@@ -73,7 +73,7 @@ async def _posting_visitor(request: AnyRequest) -> Visitor:
 
 @get("/demo", opt={"access": Access.ENTRY})
 async def demo(request: AnyRequest) -> Response[Any]:
-    """The demo client's only page."""
+    """Show the demo client's only page."""
     visitor, new = _visitor(request)
     signed_in, error, visitor.error = visitor.signed_in, visitor.error, None
     return page(
@@ -109,7 +109,7 @@ async def login(request: AnyRequest) -> Response[Any]:
 
 @get("/demo/callback", opt={"access": Access.ENTRY})
 async def callback(request: AnyRequest) -> Response[Any]:
-    """The redirect URI."""
+    """Handle the response at the redirect URI."""
     visitor, new = _visitor(request)
     parameters = forms.query(request)
     attempt = visitor.attempts.pop(parameters.get("state", ""), None)

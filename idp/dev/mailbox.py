@@ -74,7 +74,7 @@ def _one(id: str) -> bytes:
 
 @get("/dev/mail", opt={"access": Access.PAGE})
 async def list_mail(_: Request[Any, Any, Any]) -> Response[Any]:
-    """All captured mail."""
+    """Show all captured mail."""
     return page("dev/mail.html", messages=await asyncio.to_thread(_all))
 
 

@@ -106,7 +106,7 @@ async def _fetch(url: str, access_token: str | None = None) -> Any:
 
 
 async def _metadata() -> dict[str, Any]:
-    """The provider's metadata (OpenID Connect Discovery section 4)."""
+    """Return the provider's metadata (OpenID Connect Discovery section 4)."""
     found: dict[str, Any] = await _fetch(f"{settings().issuer}/.well-known/openid-configuration")
     if found["issuer"] != settings().issuer:
         raise SignInFailedError("The discovery document is another issuer's.")

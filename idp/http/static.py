@@ -25,7 +25,7 @@ async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> R
 
 @get("/favicon.ico", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
 async def favicon(_: Request[Any, Any, Any]) -> Response[bytes]:
-    """The icon at the path that browsers use by default, for example for a JSON response."""
+    """Return the icon at the path that browsers use by default, for example for a JSON response."""
     asset = templates().assets["favicon.svg"]
     return Response(asset.content, media_type=asset.media_type, headers=asset.headers(None))
 

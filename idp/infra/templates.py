@@ -227,6 +227,6 @@ class Templates:
 
 @cache
 def templates() -> Templates:
-    """The templates of this process, loaded once."""
+    """Return the templates of this process, loaded once."""
     theme = Theme(settings().product_name, settings().logo_url, settings().theme_color)
     return Templates(theme, overrides=settings().templates_dir, dev=settings().dev, path=settings().path)

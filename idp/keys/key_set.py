@@ -24,7 +24,7 @@ class Entry(msgspec.Struct, frozen=True):
     retires_at: datetime | None
 
     def signs(self, now: datetime) -> bool:
-        """Whether it may sign. If several keys may, the one activated last does."""
+        """Return whether it may sign. If several keys may, the one activated last does."""
         return self.activates_at is not None and self.activates_at <= now and self.published(now)
 
     def published(self, now: datetime) -> bool:
@@ -153,28 +153,28 @@ class KeySet:
                 raise
 
     def verification(self) -> Mapping[str, SigningKey]:
-        """Every published key by its ``kid``, pending ones included."""
+        """Return every published key by its ``kid``, pending ones included."""
         return self._published().by_kid
 
     def hinting(self) -> Mapping[str, SigningKey]:
-        """Every key that may have signed an ID token of a live session, including retired but not revoked ones.
+        """Return every key that may have signed an ID token of a live session, including retired but not revoked ones.
 
         Only for ``id_token_hint``, which names a user and proves nothing. Retired keys verify nothing else.
         """
         return self._retired | {entry.key.kid: entry.key for entry in self._entries}
 
     def algorithms(self) -> tuple[str, ...]:
-        """The algorithms that :meth:`signing` has a key for, RS256 first."""
+        """Return the algorithms that :meth:`signing` has a key for, RS256 first."""
         now = self._now()
         active = {entry.key.alg for entry in self._entries if entry.signs(now)}
         return tuple(alg for alg in SIGNING_ALGORITHMS if alg in active)
 
     def jwks(self) -> PreparedJSON:
-        """The JWK Set (RFC 7517 section 5) of the published keys."""
+        """Return the JWK Set (RFC 7517 section 5) of the published keys."""
         return self._published().jwks
 
     def kids(self) -> str:
-        """The ``kid`` of each key in :meth:`jwks`, separated by spaces."""
+        """Return the ``kid`` of each key in :meth:`jwks`, separated by spaces."""
         return self._published().kids
 
     def _published(self) -> _Published:

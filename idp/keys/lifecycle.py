@@ -279,5 +279,5 @@ def info(key: StoredKey) -> KeyInfo:
 
 
 async def list_keys() -> list[KeyInfo]:
-    """All keys, destroyed ones too, by algorithm, oldest first."""
+    """Return all keys, destroyed ones too, by algorithm, oldest first."""
     return [info(key) for key in await signing_keys.list_keys(clock.now())]

@@ -105,12 +105,12 @@ async def forget() -> None:
 
 
 async def unseen(kid: str) -> list[str]:
-    """The resource servers that a pending key still waits for."""
+    """Return the resource servers that a pending key still waits for."""
     return await jwks_fetches.unseen(kid)
 
 
 async def view(kid: str) -> list[Witness]:
-    """Every resource server whose tokens the key signs or will sign, and whether it has fetched the key.
+    """Return every resource server whose tokens the key signs or will sign, and whether it has fetched the key.
 
     Empty for an unknown ``kid``.
     """

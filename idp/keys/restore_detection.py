@@ -107,7 +107,7 @@ class Keeper:
         self.foreign = False
 
     async def known(self) -> Mark | None:
-        """The highest known mark of this database."""
+        """Return the highest known mark of this database."""
         written = await asyncio.to_thread(_read, settings().database_mark_path)
         marks = [mark for mark in (written, self._seen) if mark is not None and mark.lineage == lineage()]
         return max(marks, key=lambda mark: mark.order, default=None)

@@ -108,7 +108,7 @@ def create_master_key(path: Path) -> None:
 
 @cache
 def master_key() -> bytes:
-    """The master key of this process, read once.
+    """Return the master key of this process, read once.
 
     Raises:
         SecretsError: there is none, or it cannot be read.
@@ -134,7 +134,7 @@ def unlock(root_key: bytes | None) -> None:
 
 
 def root_key() -> bytes:
-    """The root key of this process.
+    """Return the root key of this process.
 
     Raises:
         SecretsError: no master key has opened it.

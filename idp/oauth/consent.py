@@ -58,7 +58,7 @@ def _documents_hash(client: Client) -> bytes:
 async def is_needed(
     asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
 ) -> bool:
-    """Whether the user must be asked (OpenID Connect Core section 3.1.2.4).
+    """Return whether the user must be asked (OpenID Connect Core section 3.1.2.4).
 
     A first-party client may skip consent, but ``prompt=consent`` always asks.
     """
@@ -79,7 +79,7 @@ class _ConsentRequest(NamedTuple):
 
 
 async def _load(request: AnyRequest, request_id: str) -> _ConsentRequest | Response[Any]:
-    """The consent request; or a redirect back to the authorization request if the user is no longer signed in."""
+    """Return the consent request, or a redirect to the authorization request if the user is no longer signed in."""
     pending = await pending_request.load(browser_of(request), request_id)
     client = registry.client(pending.asked.client_id)
     session = await current_session(request)
@@ -182,7 +182,7 @@ class AuthorizedApplication(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def authorized_applications(user_id: UUID) -> list[AuthorizedApplication]:
-    """The applications with a consent or a live token of a user, by name."""
+    """Return the applications with a consent or a live token of a user, by name."""
     found: dict[str, AuthorizedApplication] = {}
     for row in await repository.authorized_clients(user_id):
         grants, claims = _granted(row)
@@ -203,7 +203,7 @@ async def authorized_applications(user_id: UUID) -> list[AuthorizedApplication]:
 
 
 def _granted(row: AuthorizedClient) -> tuple[set[ConsentedScope], set[str]]:
-    """The scopes and claims of a consent, or else of tokens."""
+    """Return the scopes and claims of a consent, or else of tokens."""
     if row.scope is None:
         grant = ConsentGrant.read(row.pairs or (), row.claims or ())
         return set(grant.scopes), set(grant.claims)

@@ -26,7 +26,7 @@ class ConsentedScope(msgspec.Struct, frozen=True):
 
 
 def at_resources(scopes: Iterable[str], resources: Collection[str]) -> list[ConsentedScope]:
-    """The scopes of a token at each of its resources.
+    """Return the scopes of a token at each of its resources.
 
     A standard scope also opens userinfo. Any other scope is for this server only if no resource is named.
     """
@@ -45,7 +45,7 @@ class ConsentGrant(NamedTuple):
 
     @classmethod
     def needed(cls, asked: AuthorizationRequest) -> Self:
-        """The grant that covers a request and nothing else."""
+        """Return the grant that covers a request and nothing else."""
         return cls(frozenset(at_resources(asked.scope, asked.resource)), frozenset(asked.claims_by_name))
 
     @classmethod
@@ -54,7 +54,7 @@ class ConsentGrant(NamedTuple):
         return cls(frozenset(map(ConsentedScope.read, scopes)), frozenset(claims))
 
     def covers(self, other: Self) -> bool:
-        """Whether this grant includes all of the other. A scope includes its claims."""
+        """Return whether this grant includes all of the other. A scope includes its claims."""
         return other.scopes <= self.scopes and all(
             claim in self.claims or ConsentedScope(SCOPE_OF_CLAIM[claim]) in self.scopes for claim in other.claims
         )

@@ -18,7 +18,7 @@ from idp.signin.repository import session_ids_of_user
 
 async def credentials_changed(user_id: UUID, reason: str) -> Counter[str]:
     """End the mail proofs, unconfirmed factors and links, sessions with their passkey challenges, unfinished sign-ins,
-    trusted browsers, codes and token families of a user. In the transaction of the change.
+    trusted browsers, codes and token families of a user, in the transaction of the change.
 
     A session that continues is started again after this, by :func:`idp.signin.sessions.restart`.
 

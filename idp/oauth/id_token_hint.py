@@ -10,8 +10,8 @@ from idp.settings import settings
 
 
 def read_id_token_hint(token: str) -> dict[str, Any]:
-    """The claims of an ID token of this server. Expired tokens are accepted (OpenID Connect RP-Initiated Logout section
-    2), and so are tokens of retired keys.
+    """Return the claims of an ID token of this server. Expired tokens and tokens of retired keys are accepted (OpenID
+    Connect RP-Initiated Logout section 2).
 
     A token signed by a revoked key is refused: an attacker who has the key can name any user and any session.
 

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 #: The cookie that keeps the logout request while the browser is at an upstream, and its lifetime in seconds.
 RETURN, RETURN_SECONDS = "logout", 600
-#: Sends the browser on: a redirect, or a page after a form (:func:`idp.http.pages.navigate`).
+#: Redirects the browser: a redirect, or a page after a form (:func:`idp.http.pages.navigate`).
 Send = Callable[[str, Sequence[Cookie]], Response[Any]]
 PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
 
@@ -56,7 +56,7 @@ class _LogoutRequest:
 
     @staticmethod
     def _hint(parameters: dict[str, str]) -> tuple[dict[str, Any], bool]:
-        """The claims of the hint, and whether there is a hint that cannot be verified."""
+        """Return the claims of the hint, and whether there is a hint that cannot be verified."""
         if "id_token_hint" not in parameters:
             return {}, False
         try:
@@ -152,14 +152,14 @@ async def confirm_logout(request: AnyRequest) -> Response[Any]:
 
 @get("/logout/return", opt={"access": Access.ENTRY})
 async def return_from_upstream(request: AnyRequest) -> Response[Any]:
-    """The return from the logout of an upstream: continue the logout request."""
+    """Continue the logout request after the logout at an upstream."""
     kept = parse_qs(cookies.read(request, RETURN) or "")
     asked = _LogoutRequest({name: values[0] for name, values in kept.items() if name in PARAMETERS})
     return _signed_out(asked, cookies.delete(RETURN), see_other)
 
 
 async def _upstream_logout(session: SignedIn) -> str | None:
-    """The logout URL of the upstream that the user signed in with; None if there is none."""
+    """Return the logout URL of the upstream that the user signed in with; None if there is none."""
     if all(done.step is not Step.UPSTREAM for done in session.done):
         return None
     return await sign_out_url(session.user_id, f"{settings().issuer}/logout/return")

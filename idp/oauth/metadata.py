@@ -31,7 +31,7 @@ from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
 from idp.signin.transitions import ACR_VALUES
 
-#: What all routes of this file declare.
+#: The ``opt`` of all routes of this file.
 DOCUMENT: Final = {"access": Access.PUBLIC, "cors": Cors.DOCUMENT} | WITHOUT_DATABASE
 
 
@@ -78,7 +78,7 @@ def _discovery(issuer: str, algorithms: tuple[str, ...]) -> PreparedJSON:
 
 @lru_cache(maxsize=16)
 def _answers(document: PreparedJSON, max_age: int) -> tuple[BytesResponse, BytesResponse]:
-    """The responses 200 and 304 of a document."""
+    """Return the responses 200 and 304 of a document."""
     headers = {"Cache-Control": f"public, max-age={max_age}", "ETag": document.etag}
     # application/jwk-set+json is refused by some clients and by the tests of the OpenID Foundation.
     whole = BytesResponse(document.body, encode(headers | {"Content-Type": "application/json"}))
@@ -86,7 +86,7 @@ def _answers(document: PreparedJSON, max_age: int) -> tuple[BytesResponse, Bytes
 
 
 def _unchanged(if_none_match: str, etag: str) -> bool:
-    """Whether the caller has this document (RFC 9110 section 13.1.2, weak comparison)."""
+    """Return whether the caller has this document (RFC 9110 section 13.1.2, weak comparison)."""
     tags = [tag.strip() for tag in if_none_match.split(",")]
     return "*" in tags or etag in [tag.removeprefix("W/") for tag in tags]
 
@@ -98,7 +98,7 @@ def _answer(request: Request[Any, Any, Any], document: PreparedJSON) -> BytesRes
 
 
 def _require_keys() -> None:
-    """BytesResponse 503 rather than an empty set of keys.
+    """Answer with 503 rather than with an empty set of keys.
 
     Raises:
         DatabaseUnavailableError: this process has not joined its database, and there is no copy of the keys on disk.
@@ -112,14 +112,14 @@ def _require_keys() -> None:
     opt=DOCUMENT | {"quiet": ON_SUCCESS},
 )
 async def discovery(request: Request[Any, Any, Any]) -> BytesResponse:
-    """The metadata of this server, at the paths of OpenID Connect Discovery and of RFC 8414."""
+    """Serve the metadata of this server, at the paths of OpenID Connect Discovery and of RFC 8414."""
     _require_keys()
     return _answer(request, _discovery(settings().issuer, key_set.algorithms()))
 
 
 @get("/.well-known/jwks.json", opt=DOCUMENT | {"quiet": ON_SUCCESS})
 async def jwks(request: Request[Any, Any, Any]) -> BytesResponse:
-    """The public keys (RFC 7517 section 5)."""
+    """Serve the public keys (RFC 7517 section 5)."""
     _require_keys()
     agent = request_header(request.scope, b"user-agent") or ""
     if not head.get() and (servers := jwks_consumers.by_origin(client_address.get(), agent)):
@@ -129,7 +129,7 @@ async def jwks(request: Request[Any, Any, Any]) -> BytesResponse:
 
 @get("/jwks/{jwks_id:str}", opt=DOCUMENT)
 async def jwks_of_resource_server(request: Request[Any, Any, Any], jwks_id: FromPath[str]) -> BytesResponse:
-    """The public keys at the URL of one resource server, which records that it has fetched them.
+    """Serve the public keys at the URL of one resource server, which records that it has fetched them.
 
     A worker without a database knows no resource servers, and answers at every such URL.
     """

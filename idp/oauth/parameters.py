@@ -6,5 +6,5 @@ Parameters = Mapping[str, str]
 
 
 def words(parameters: Parameters, name: str) -> tuple[str, ...]:
-    """The words of a space-separated parameter, each once, in order."""
+    """Return the words of a space-separated parameter, each once, in order."""
     return tuple(dict.fromkeys(parameters.get(name, "").split()))

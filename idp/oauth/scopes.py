@@ -37,7 +37,7 @@ def _descriptions() -> Mapping[str, tuple[str, ...]]:
 
 
 def describe(scope: str) -> ScopeDescription:
-    """The text of a scope. A scope of a resource server is shown by its name."""
+    """Return the text of a scope. A scope of a resource server is shown by its name."""
     return ScopeDescription(scope, *_descriptions().get(scope, (scope,)))
 
 
@@ -66,15 +66,15 @@ def _claim_names() -> Mapping[str, str]:
 
 
 def describe_claim(claim: str) -> str:
-    """The text of a claim that a client requests by name."""
+    """Return the text of a claim that a client requests by name."""
     return _claim_names()[claim]
 
 
 def claims_of_scopes(scopes: Iterable[str]) -> list[str]:
-    """The claims that scopes request (section 5.4)."""
+    """Return the claims that scopes request (section 5.4)."""
     return [claim for scope in scopes for claim in STANDARD_SCOPES.get(scope, ())]
 
 
 def visible_claims(names: Iterable[str], scopes: Collection[str]) -> list[str]:
-    """Those of the claims that belong to one of the scopes."""
+    """Return those of the claims that belong to one of the scopes."""
     return [name for name in names if SCOPE_OF_CLAIM.get(name) in scopes]

@@ -1,7 +1,8 @@
-"""Telling access tokens and ID tokens apart.
+"""Distinguishes access tokens from ID tokens.
 
-The ``typ`` header does (RFC 8725 section 3.11), except for a resource server that is registered for ``JWT``, which is
-the type of ID tokens too. An access token always has ``client_id`` (RFC 9068 section 2.2), an ID token never does.
+The ``typ`` header distinguishes them (RFC 8725 section 3.11), except for a resource server that is registered for
+``JWT``, which is also the type of ID tokens. An access token always has ``client_id`` (RFC 9068 section 2.2), an ID
+token never does.
 """
 
 from collections.abc import Mapping
@@ -12,5 +13,5 @@ ACCESS_TOKEN_TYPES = ("at+jwt", "JWT")
 
 
 def is_access_token(claims: Mapping[str, Any]) -> bool:
-    """Whether these are the claims of an access token and not of an ID token."""
+    """Return whether these are the claims of an access token and not of an ID token."""
     return "client_id" in claims

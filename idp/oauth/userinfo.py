@@ -29,7 +29,7 @@ AnyRequest = Request[Any, Any, Any]
 
 
 async def _bearer_token(request: AnyRequest) -> str:
-    """The access token, from the header or from a form body (RFC 6750 sections 2.1 and 2.2). Never from a query.
+    """Return the access token, from the header or from a form body (RFC 6750 sections 2.1 and 2.2). Never from a query.
 
     Raises:
         BearerError: there is no token, or one in both places.

@@ -1,1 +1,1 @@
-"""Who is at the browser: sign-in flows and sessions. Knows nothing of OAuth."""
+"""The user at the browser: sign-in flows and sessions. Knows nothing of OAuth."""

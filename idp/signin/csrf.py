@@ -1,4 +1,4 @@
-"""Form tokens: proof that a page of ours showed this form to this browser."""
+"""Form tokens, which prove that one of our pages showed the form to this browser."""
 
 import hmac
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from idp.keys import vault
 
 
 def form_token(secret: str, purpose: str) -> str:
-    """The CSRF token of a form.
+    """Return the CSRF token of a form.
 
     Args:
         secret: of the flow or session that the form belongs to.
-        purpose: what the form is for; a token for one purpose is refused for another.
+        purpose: the purpose of the form; a token is not valid for another purpose.
     """
     return hmac.new(vault.derive("csrf"), f"{purpose}\0{secret}".encode(), sha256).hexdigest()
 
 
 def check_form_token(form: Mapping[str, str], secret: str, purpose: str) -> None:
-    """Refuse a form that no page of ours showed to this browser.
+    """Refuse a form that none of our pages showed to this browser.
 
     Raises:
         PageError: the token is missing or wrong.

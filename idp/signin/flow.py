@@ -1,4 +1,4 @@
-"""The sign-in flow: one attempt to find out who is at the browser, held on the server and named in the URL.
+"""The sign-in flow: one attempt to sign in, stored on the server and named in the URL.
 
 A caller that needs a signed-in user starts a flow with the path to return to. The flow finishes once, with a session or
 cancelled. :mod:`idp.signin.transitions` decides its steps.
@@ -59,9 +59,9 @@ class Flow(msgspec.Struct, frozen=True):
     """An unfinished flow of this browser.
 
     Attributes:
-        return_to, cancel_to: paths of our own.
-        acr, required: the level that is asked for, and the one without which the flow does not finish.
-        max_age: the greatest age of a proof in seconds. None: any.
+        return_to, cancel_to: paths of our own. acr, required: the requested level, and the one without which the flow
+        does not finish.
+        max_age: the maximum age of a proof in seconds. None: any.
         session_id: the session whose steps a step-up continues.
         turn: raised by every change, each of which is conditional on it.
         registration: waits for its address to be verified.
@@ -109,13 +109,13 @@ async def start(
     """Start a flow. Send the browser to :func:`path` with the cookies of the key.
 
     Args:
-        key: of the browser. Count the flow first (:func:`idp.signin.limits.count_flow`).
-        acr, required: the level that is asked for, and the one without which the flow does not finish.
-        max_age: the greatest age of a proof in seconds, also of an upstream sign-in. 0: it is given now. None: any.
+        key: of the browser. Count the flow first (:func:`idp.signin.limits.count_flow`). acr, required: the requested
+        level, and the one without which the flow does not finish.
+        max_age: the maximum age of a proof in seconds, also of an upstream sign-in. 0: it must be new. None: any.
         step_up: a session whose steps count already, with their age, so that only the missing ones are asked for. If a
             new factor is missing, an old session does not count: the user signs in once more.
-        registration: what is known of an account that an invitation allows.
-        binding: one that the caller shares with something of its own.
+        registration: the known data of an account that an invitation allows.
+        binding: a binding that the caller shares with its own request.
     """
     binding = binding or key.bind()
     done: tuple[CompletedStep, ...] = ()
@@ -149,7 +149,7 @@ async def _needs_new_factor(user_id: UUID, done: tuple[CompletedStep, ...], acr:
 
 
 def may_enrol(done: tuple[CompletedStep, ...]) -> bool:
-    """Whether these steps are recent enough to add a factor to the account, as its pages require."""
+    """Return whether these steps are recent enough to add a factor to the account, as its pages require."""
     age = transitions.auth_age(done, clock.now())
     return age is not None and age <= settings().reauthentication_lifetime
 
@@ -162,17 +162,17 @@ _PATH = "/login/"
 
 
 def path(binding: BrowserBinding) -> str:
-    """The path of the page of a flow."""
+    """Return the path of the page of a flow."""
     return f"{_PATH}{binding.id}"
 
 
 def moved(error: FlowFinishedError) -> bool:
-    """Whether the flow goes on at another address, under the key that it got when its user became known."""
+    """Return whether the flow goes on at another address, under the key that it got when its user became known."""
     return error.return_to is not None and error.return_to.startswith(_PATH)
 
 
 async def load(browser: Browser, id: str) -> Flow:
-    """The flow of this browser that the URL names.
+    """Return the flow of this browser that the URL names.
 
     Raises:
         FlowError: it is another browser's, unknown, expired or finished.
@@ -184,7 +184,7 @@ async def load(browser: Browser, id: str) -> Flow:
 
 
 async def load_bound(binding: BrowserBinding | None) -> Flow:
-    """The flow of a binding.
+    """Return the flow of a binding.
 
     Raises:
         FlowError: it is unknown, expired or finished.
@@ -221,7 +221,7 @@ def _identity(text: str | None) -> ExternalIdentity | None:
 
 
 async def reload(flow: Flow) -> Flow:
-    """The flow as it is now, also if it moved.
+    """Return the flow as it is now, also if it moved.
 
     Raises:
         FlowError: it ended.
@@ -244,7 +244,7 @@ async def _forward(version: FlowVersion) -> None:
 
 
 async def store_registration(flow: Flow, registration: Registration) -> Flow:
-    """Store what was entered to register. In the transaction of the mail that belongs to it.
+    """Store the data of a registration, in the transaction of its mail.
 
     Raises:
         FlowFinishedError: the flow changed or ended since it was read.
@@ -272,7 +272,7 @@ async def store_identity(flow: Flow, identity: ExternalIdentity) -> Flow:
 
 
 async def note_step(flow: Flow, user_id: UUID, step: CompletedStep, *, finish: bool) -> Flow:
-    """Add a completed step to a flow, and finish the flow if asked to. In the transaction of what it leads to.
+    """Add a completed step to a flow, and finish the flow if requested, in the transaction of its effects.
 
     Raises:
         FlowFinishedError: the flow changed or ended since it was read.
@@ -314,7 +314,7 @@ async def store_form(binding: BrowserBinding, form: Mapping[str, str]) -> None:
 
 
 async def stored_form(id: str, user_id: UUID) -> dict[str, str]:
-    """The form that was stored with a flow which this user finished; empty if there is none."""
+    """Return the form that was stored with a flow which this user finished; empty if there is none."""
     sealed = await repository.stored_form(id, user_id)
     return msgspec.json.decode(vault.decrypt(sealed, _form_context(id)), type=dict[str, str]) if sealed else {}
 

@@ -12,7 +12,7 @@ from idp.signin.http import current_session
 
 @get("/", opt={"access": Access.PAGE})
 async def home(request: Request[Any, Any, Any]) -> Response[Any]:
-    """Show who is signed in, and how to sign in or out."""
+    """Show the signed-in user, or links to sign in."""
     session = await current_session(request)
     return page("home.html", user=await user_by_id(session.user_id) if session else None)
 

@@ -22,7 +22,7 @@ _MAX_USER_AGENT_LENGTH = 300
 
 
 def browser_of(request: AnyRequest) -> Browser:
-    """The browser that sent a request."""
+    """Return the browser that sent a request."""
     return Browser(
         session_token=cookies.read(request, cookies.SESSION),
         device_token=cookies.read(request, DEVICE),
@@ -32,7 +32,7 @@ def browser_of(request: AnyRequest) -> Browser:
 
 
 def app_of(request: AnyRequest) -> Browser:
-    """The app that sent a request. Whatever cookies it sends are ignored."""
+    """Return the app that sent a request. Whatever cookies it sends are ignored."""
     return Browser(user_agent=_user_agent(request), keeps_cookies=False)
 
 
@@ -43,7 +43,7 @@ def _user_agent(request: AnyRequest) -> str:
 
 
 async def current_session(request: AnyRequest) -> SignedIn | None:
-    """The live session of the browser, if any. Using a session keeps it from idling out."""
+    """Return the live session of the browser, if any. Using a session keeps it from idling out."""
     return await sessions.find(cookies.read(request, cookies.SESSION))
 
 
@@ -65,12 +65,12 @@ def key_cookies(key: BrowserKey) -> list[Cookie]:
 
 
 def session_cookie(token: str) -> Cookie:
-    """The cookie of a new session."""
+    """Return the cookie of a new session."""
     return cookies.make(cookies.SESSION, token, max_age=settings().session_lifetime)
 
 
 def result_cookies(result: StepResult) -> Sequence[Cookie]:
-    """The cookies to set after a step."""
+    """Return the cookies to set after a step."""
     found: list[Cookie] = []
     if result.session_token is not None:
         found.append(session_cookie(result.session_token))

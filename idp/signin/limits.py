@@ -29,7 +29,7 @@ STEPS_OF_PERSON = Rate("steps of a person", burst=30, interval=2)
 FLOWS_OF_HOST = Rate("flows of a host", burst=120, interval=1)
 FLOWS_OF_NETWORK = Rate("flows of a network", burst=1200, interval=0.1)
 FLOWS_OF_PERSON = Rate("flows of a person", burst=120, interval=1)
-#: Mails to one address: a few at once, and no more in a day than a person needs.
+#: Mails to one address: a small burst, and no more per day than a user needs.
 MAILS_TO_ADDRESS = Rate("mails to an address", burst=3, interval=MINUTE)
 MAILS_TO_ADDRESS_A_DAY = Rate("mails to an address a day", burst=15, interval=DAY / 15)
 #: Mails that one host and one network cause.
@@ -47,7 +47,7 @@ SECOND_STEPS = Escalation("second steps of an account", free=5, longest=HOUR)
 
 
 async def count_step(browser: Browser) -> None:
-    """Count a step that nothing else is counted for.
+    """Count a step that has no other limit.
 
     Raises:
         TooManyRequestsError: there were too many from this host or network, or from the user's own browsers.
@@ -57,7 +57,7 @@ async def count_step(browser: Browser) -> None:
 
 
 def _steps(email: str | None) -> list[Event]:
-    """The limits of a step, at a known device of the user with this address, or elsewhere."""
+    """Return the limits of a step, at a known device of the user with this address, or in another browser."""
     if not settings().address_limits:
         return []
     if email is not None:
@@ -101,7 +101,7 @@ async def count_mail(email: str, browser: Browser) -> None:
 async def count_password(email: str | None, entered: str, browser: Browser) -> SignInSubject | None:
     """Count a password attempt at an account, before the password is verified, and the step.
 
-    A browser that the user signed in with before is counted separately: attempts elsewhere do not lock it out.
+    A browser that the user signed in with before is counted separately: attempts in other browsers do not lock it out.
 
     Args:
         email: the account; None if ``entered`` is no address.

@@ -38,7 +38,7 @@ async def start_login(request: AnyRequest) -> Response[Any]:
 
 @get("/login/{flow_id:str}", opt=PAGE)
 async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
-    """The page of the next step."""
+    """Return the page of the next step."""
     flow = await load_or_leave(request, flow_id)
     if isinstance(flow, Response):
         return flow
@@ -47,7 +47,7 @@ async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[An
 
 @get("/login/{flow_id:str}/{step:str}", opt=PAGE)
 async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[str]) -> Response[Any]:
-    """The page of one of the steps that may follow. A link from a mail leads to a page with a button."""
+    """Return the page of one of the steps that may follow. A link from a mail leads to a page with a button."""
     token = forms.query(request).get("token")
     if token is not None and browser_of(request).binding(flow_id) is None:
         raise PageError(
@@ -65,7 +65,7 @@ async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
 
 
 async def load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[Any]:
-    """The flow; or a redirect to where it leads, if a user signed in at this browser after it started.
+    """Return the flow; or a redirect to where it leads, if a user signed in at this browser after it started.
 
     That was in this flow, whose page the browser shows once more, or in another tab. The target decides whether the
     session is good enough; if not, it starts a flow that is newer than the session. An invitation, and an upstream
@@ -87,7 +87,7 @@ async def load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[An
 
 @post("/login/{flow_id:str}/{step:str}", opt=PAGE)
 async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[str]) -> Response[Any]:
-    """Take a step with what the user entered, and go on to the next step or to where the flow leads."""
+    """Take a step with the entered values, and redirect to the next step or to the target of the flow."""
     wanted = _step(step)
     service.check_load(wanted)
     try:
@@ -131,7 +131,7 @@ def after(flow: Flow, step: Step, result: StepResult) -> Response[Any]:
 
 
 async def show_error(request: AnyRequest, flow: Flow, error: str) -> Response[Any]:
-    """The page of the next step, with an error message."""
+    """Return the page of the next step, with an error message."""
     return await _show_next(request, flow, error=error)
 
 
@@ -139,14 +139,15 @@ async def _show_next(request: AnyRequest, flow: Flow, *, error: str | None = Non
     state = await service.state_of(browser_of(request), flow)
     allowed = transitions.allowed(state)
     if not allowed:
-        # A change in another tab removed what was missing. Only a step finishes a flow, so the target starts another.
+        # A change in another tab removed the missing step. Only a step finishes a flow, so the target starts another
+        # one.
         return see_other(flow.return_to)
     return await _show(request, flow, state, allowed[0], error=error)
 
 
 @post("/login/{flow_id:str}", opt=PAGE)
 async def leave_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
-    """Go back to the application without signing in."""
+    """Return to the application without signing in."""
     flow = await flows.load(browser_of(request), flow_id)
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, PURPOSE)
@@ -168,7 +169,7 @@ async def _show(
     entered: dict[str, str] | None = None,
     token: str | None = None,
 ) -> Response[str]:
-    """A page of the flow. What was entered is shown again, except secrets."""
+    """Render a page of the flow. Entered values are shown again, except secrets."""
     allowed = transitions.allowed(state)
     entered = entered or {}
     context = await AUTHENTICATION_METHODS[step].context(flow)

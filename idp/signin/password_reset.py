@@ -25,7 +25,7 @@ async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut,
     """Set a new password with the code from the mail. Returns whether the code was right.
 
     Raises:
-        InvalidPasswordError: the password is not good enough. The code can be used again.
+        InvalidPasswordError: the password is too short, too long or too weak. The code can be used again.
         TooManyRequestsError: there were too many attempts from this address.
     """
     await limits.count_step(browser)
@@ -37,7 +37,7 @@ async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: B
     """Set a new password with the link from the mail. Returns whether it could be used.
 
     Raises:
-        InvalidPasswordError: the password is not good enough. The link can be used again.
+        InvalidPasswordError: the password is too short, too long or too weak. The link can be used again.
         TooManyRequestsError: there were too many attempts from this address.
     """
     await limits.count_step(browser)

@@ -70,7 +70,7 @@ class StepResult(NamedTuple):
 
 
 async def state_of(browser: Browser, flow: Flow) -> State:
-    """The state of a flow, which decides the steps that may follow.
+    """Return the state of a flow, which decides the steps that may follow.
 
     Raises:
         FlowFinishedError: its user is disabled or deleted.
@@ -110,11 +110,11 @@ def check_load(step: Step | None) -> None:
 
 
 async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) -> StepResult:
-    """Take a step with what was entered.
+    """Take a step with the entered values.
 
     Raises:
         StepNotAllowedError: another step must come first.
-        StepRefusedError: what was entered is not right. The flow stays as it is.
+        StepRefusedError: an entered value is wrong. The flow is unchanged.
         FlowError: the flow changed or ended since it was read.
         TooManyRequestsError: there were too many attempts from this address, or at this account.
         OverloadedError: too many passwords are being hashed. The attempt is not counted.
@@ -159,8 +159,7 @@ async def _take(browser: Browser, flow: Flow, step: Step, fields: Fields) -> Ste
 async def _lock(flow: Flow) -> None:
     """Lock what the flow knows already: its user, and the live session whose steps it counts.
 
-    The user is locked before anything else of theirs, as by every change of a credential. Otherwise the two would
-    deadlock.
+    The user is locked first, as by every change of a credential. Otherwise the two could deadlock.
 
     Raises:
         FlowExpiredError: the session ended. This also applies to a step that only adds a factor.

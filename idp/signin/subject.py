@@ -1,4 +1,4 @@
-"""The user who signs in, as the decisions of a sign-in see them: their account, factors and this browser."""
+"""The data on which decisions of a sign-in depend: the user's account, factors and browser."""
 
 from uuid import UUID
 

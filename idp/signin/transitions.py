@@ -1,4 +1,4 @@
-"""The sign-in as a state machine: which steps are completed, which may follow, what they prove.
+"""The sign-in as a state machine: the completed steps, the allowed next steps, and the level that they prove.
 
 These functions use neither database nor browser. The next steps follow from :class:`State` alone, for the pages and for
 the JSON interface, so that a test can visit every state.
@@ -62,14 +62,14 @@ class CompletedStep(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """Everything that decides how a sign-in goes on.
+    """Everything that decides how a sign-in continues.
 
     Attributes:
         done: the completed steps.
         offered: the first steps that the settings allow.
         has: the second steps that the user can take; empty until the user is known.
-        two_step: a second factor is asked for, whatever the application asks for.
-        acr: the level that the application asks for.
+        two_step: a second factor is required, whatever the application requests.
+        acr: the level that the application requests.
         required: the level without which the sign-in does not finish. A user who cannot reach :attr:`acr` may finish
             with this level.
     """
@@ -88,7 +88,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 def reached(done: Iterable[CompletedStep]) -> str | None:
-    """The ``acr`` that these steps reach; None before the first step."""
+    """Return the ``acr`` that these steps reach; None before the first step."""
     done = tuple(done)
     steps = {taken.step for taken in done}
     if Step.PASSKEY in steps:
@@ -102,7 +102,7 @@ def reached(done: Iterable[CompletedStep]) -> str | None:
 
 
 def amr(done: Iterable[CompletedStep]) -> list[str]:
-    """The ``amr`` of these steps (RFC 8176)."""
+    """Return the ``amr`` of these steps (RFC 8176)."""
     done = tuple(done)
     methods = [method for taken in done for method in taken.amr]
     if reached(done) in (MULTI_FACTOR, PHISHING_RESISTANT):
@@ -128,7 +128,7 @@ def auth_age(done: Iterable[CompletedStep], at: datetime) -> int | None:
 
 
 def inherited(done: Iterable[CompletedStep], at: datetime) -> tuple[CompletedStep, ...]:
-    """The steps of a sign-in that finished ``at``, for a step-up: with their times, without a skipped enrolment."""
+    """Return the steps of a sign-in that finished ``at``, for a step-up: with times, without a skipped enrolment."""
     done = tuple(done)
     age = auth_age(done, at)
     proved = int(at.timestamp()) - (age or 0)
@@ -142,17 +142,17 @@ def inherited(done: Iterable[CompletedStep], at: datetime) -> tuple[CompletedSte
 
 
 def proves(done: Iterable[CompletedStep], steps: Collection[Step]) -> bool:
-    """Whether one of ``steps`` was proved in this sign-in, not in an earlier one and not by creating a factor."""
+    """Return whether one of ``steps`` was proved in this sign-in, not earlier and not by creating a factor."""
     return any(taken.step in steps and (taken.auth_time is None or taken.step is Step.UPSTREAM) for taken in done)
 
 
 def falls_short(level: str, of: str) -> bool:
-    """Whether a level is lower than another."""
+    """Return whether a level is lower than another."""
     return ACR_VALUES.index(level) < ACR_VALUES.index(of)
 
 
 def allowed(state: State) -> tuple[Step, ...]:
-    """The steps that may follow, the usual one first. Empty if the sign-in is complete."""
+    """Return the steps that may follow, the usual one first. Empty if the sign-in is complete."""
     level = reached(state.done)
     if level is None:
         return tuple(step for step in FIRST if step in state.offered)
@@ -171,11 +171,11 @@ def allowed(state: State) -> tuple[Step, ...]:
 
 
 def needs_new_factor(state: State) -> bool:
-    """Whether the user's factors cannot reach the level that is asked for."""
+    """Return whether the user's factors cannot reach the level that is asked for."""
     best = reached((*state.done, *map(CompletedStep, state.has)))
     return best is not None and falls_short(best, state.target)
 
 
 def complete(state: State) -> bool:
-    """Whether the sign-in may finish with a session."""
+    """Return whether the sign-in may finish with a session."""
     return bool(state.done) and not allowed(state)

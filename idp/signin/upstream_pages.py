@@ -71,7 +71,7 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
         return see_other(flows.path(binding), key_cookies(key))
     if chosen is None:
         return see_other("/account/security")
-    # It is a link, so the token is in the URL. It allows no more than to start this.
+    # It is a link, so the token is in the URL. The token allows only this start.
     check_form_token(forms.query(request), cookies.read(request, cookies.SESSION) or "", f"link {chosen.id}")
     attempt = await authorization_requests.create(chosen.id, session_id=session.id)
     try:
@@ -86,7 +86,7 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
     opt={"access": Access.ENTRY}, status_code=200,
 )  # fmt: skip
 async def come_back(request: AnyRequest, upstream_id: FromPath[str]) -> Response[Any]:
-    """The redirect URI at the provider: it returns with a code or an error."""
+    """Handle the provider's response at our redirect URI: a code or an error."""
     if request.method == HttpMethod.POST:
         # Another site's POST arrives without our SameSite cookies; a GET brings them.
         given = _response(await forms.form(request))
@@ -100,7 +100,7 @@ async def come_back(request: AnyRequest, upstream_id: FromPath[str]) -> Response
         return await _link(request, attempt, answer)
     if browser_of(request).binding(attempt.flow_id) is None:
         raise PageError(
-            _("Go on where you started"), _("This sign-in was started in another browser, and can only end there.")
+            _("Go on where you started"), _("This sign-in was started in another browser. Finish it there.")
         )
     return await _sign_in(request, attempt.flow_id, answer)
 
@@ -121,7 +121,7 @@ async def _sign_in(request: AnyRequest, flow_id: str, answer: dict[str, str]) ->
 
 
 async def _fresh(request: AnyRequest) -> SignedIn | None:
-    """The session, if its sign-in is recent. The request then changes something only while that is so."""
+    """Return the session if its sign-in is recent. Changes of the request are then refused once it is not."""
     session = await current_session(request)
     if session is None or session.age() > settings().reauthentication_lifetime:
         return None

@@ -67,7 +67,7 @@ def when(at: datetime | None, otherwise: str = "never") -> Cell:
 
 
 def exactly(at: datetime) -> Cell:
-    """A cell with a time to the second."""
+    """Return a cell with a time to the second."""
     return Cell(at=at, exact=True)
 
 

@@ -84,7 +84,7 @@ class AdminRequest(msgspec.Struct, frozen=True):
     file: bytes = b""
 
 
-#: Errors that a form shows, with what was entered. Every other DomainError is a page (:func:`screen`).
+#: Errors that a form shows with the entered values. Every other DomainError is a page (:func:`screen`).
 FORM_ERRORS = (OAuthError, ValidationError, ConflictError)
 
 Screen = Callable[[AdminRequest], Awaitable[Response[Any]]]
@@ -252,7 +252,7 @@ def render(
 
 
 def _entered(field: Any, kept: Mapping[str, str]) -> Any:
-    """A :class:`idp.admin.console.components.Field` with the entered value. Secrets and files are not shown again."""
+    """Return a :class:`idp.admin.console.components.Field` with the entered value, except for secrets and files."""
     return field if field.kind in ("password", "file") else field._replace(value=kept.get(field.name, ""))
 
 

@@ -36,7 +36,7 @@ _renewed: dict[str, str] = {}
 
 
 def text_of(statement: str) -> str:
-    """The statement as it is prepared."""
+    """Return the statement as it is prepared."""
     return _renewed.get(statement, statement)
 
 

@@ -69,7 +69,7 @@ def check_times(claims: Mapping[str, Any], leeway: int = LEEWAY, *, fractions: b
 
 
 def left_half_hash(value: str, alg: str) -> str:
-    """The ``at_hash`` or ``c_hash`` of a value in an ID token (OpenID Connect Core section 3.1.3.6).
+    """Return the ``at_hash`` or ``c_hash`` of a value in an ID token (OpenID Connect Core section 3.1.3.6).
 
     Args:
         alg: the algorithm of the ID token.

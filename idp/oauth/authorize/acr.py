@@ -24,7 +24,7 @@ class AcrRequest(NamedTuple):
 
 
 def requested(asked: AuthorizationRequest, client: Client) -> AcrRequest:
-    """The ``acr`` that a request and its client require. A request can raise ``default_acr_values``, not lower it.
+    """Return the ``acr`` that a request and its client require. A request can only raise ``default_acr_values``.
 
     Raises:
         OAuthError: none of the essential acr values is supported.
@@ -40,10 +40,10 @@ def requested(asked: AuthorizationRequest, client: Client) -> AcrRequest:
 
 
 def _first(values: tuple[str, ...]) -> str:
-    """The first supported value, in order of preference."""
+    """Return the first supported value, in order of preference."""
     return next((value for value in values if value in ACR_VALUES), SINGLE_FACTOR)
 
 
 def reaches(acr: str, required: str) -> bool:
-    """Whether a sign-in with one ``acr`` satisfies another."""
+    """Return whether a sign-in with one ``acr`` satisfies another."""
     return not falls_short(acr, required)

@@ -108,7 +108,7 @@ async def reset(request: AnyRequest) -> Response[Any]:
 
 
 async def _load(request: AnyRequest) -> _ChallengeRequest:
-    """The sign-in that ``auth_session`` names, or a new one for an authorization request.
+    """Return the sign-in that ``auth_session`` names, or a new one for an authorization request.
 
     Raises:
         OAuthError: the client may not use this endpoint, or the request is invalid.
@@ -155,7 +155,7 @@ async def _begin(browser: Browser, client: Client, form: dict[str, str]) -> _Cha
 
 
 def _step(sign_in: _ChallengeRequest) -> Step | None:
-    """The step of a request: the one that it names, or the one that its fields imply."""
+    """Return the step of a request: the one that it names, or the one that its fields imply."""
     form = sign_in.form
     if "step" in form:
         if form["step"] not in set(Step):
@@ -175,7 +175,7 @@ def _code(form: dict[str, str]) -> str:
 async def _insufficient(
     request: AnyRequest, sign_in: _ChallengeRequest, description: str, more: dict[str, Any] | None = None
 ) -> Response[Any]:
-    """The error response with the possible steps (section 5.2.2 of the draft)."""
+    """Return the error response with the possible steps (section 5.2.2 of the draft)."""
     flow = await flows.load_bound(sign_in.flow.binding)
     steps = transitions.allowed(await service.state_of(app_of(request), flow))
     answer: dict[str, Any] = {"auth_session": sign_in.auth_session, "steps": steps} | (more or {})
@@ -190,7 +190,7 @@ async def _insufficient(
 
 
 def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
-    """The URL of a sign-in at an upstream. The browser returns to the app's ``redirect_uri`` with a code."""
+    """Return the URL of a sign-in at an upstream. The browser returns to the app's ``redirect_uri`` with a code."""
     asked, client, form = sign_in.pending.asked, sign_in.client, sign_in.form
     redirect_uri = form.get("redirect_uri", client.redirect_uris[0])
     if redirect_uri not in client.redirect_uris:

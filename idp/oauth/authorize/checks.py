@@ -21,7 +21,7 @@ BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 
 
 def response_mode(parameters: Parameters) -> str:
-    """The response mode of a refusal.
+    """Return the response mode of a refusal.
 
     Request objects are refused, but a client that sends ``response_mode`` only in the object expects the error in that
     mode. This one member is read without verification: it only selects how the validated redirect URI is reached. The
@@ -35,7 +35,7 @@ def response_mode(parameters: Parameters) -> str:
 
 
 def prompts() -> tuple[str, ...]:
-    """The supported values of ``prompt``; ``create`` only if registration is open."""
+    """Return the supported values of ``prompt``; ``create`` only if registration is open."""
     create = ("create",) if settings().registration == "open" else ()
     return ("none", "login", "consent", "select_account", *create)
 

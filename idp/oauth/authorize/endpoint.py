@@ -37,7 +37,7 @@ AnyRequest = Request[Any, Any, Any]
 
 
 def _validated_client(parameters: Parameters) -> tuple[Client, str]:
-    """The client and its redirect URI. Until both are validated, no browser is redirected.
+    """Return the client and its redirect URI. Until both are validated, no browser is redirected.
 
     Raises:
         PageError: shown to the user (RFC 6749 section 4.1.2.1).
@@ -109,7 +109,7 @@ async def cancel(request: AnyRequest, request_id: FromPath[str]) -> Response[Any
 
 
 def _still_registered(asked: AuthorizationRequest) -> Client:
-    """The client of a request that may have been pending.
+    """Return the client of a request that may have been pending.
 
     Raises:
         PageError: it was disabled, or its redirect URI was removed, so the browser is not redirected there.
@@ -145,7 +145,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
 def _satisfies_acr(
     asked: AuthorizationRequest, wanted: acr.AcrRequest, session: SignedIn, pending: PendingRequest | None
 ) -> bool:
-    """Whether this session satisfies the requested acr.
+    """Return whether this session satisfies the requested acr.
 
     Raises:
         OAuthError: it does not, and ``prompt`` is ``none``.
@@ -163,7 +163,7 @@ def _is_sign_in_for(pending: PendingRequest | None, session: SignedIn) -> bool:
 
 
 def _satisfies_request(asked: AuthorizationRequest, session: SignedIn, pending: PendingRequest | None) -> bool:
-    """Whether this session satisfies ``prompt``, ``max_age`` and the required subject.
+    """Return whether this session satisfies ``prompt``, ``max_age`` and the required subject.
 
     Raises:
         OAuthError: another user has signed in for this request.

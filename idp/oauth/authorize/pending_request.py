@@ -57,7 +57,7 @@ def path(pending: PendingRequest) -> str:
 
 
 async def load(browser: Browser, id: str) -> PendingRequest:
-    """The pending request of this browser that the URL names.
+    """Return the pending request of this browser that the URL names.
 
     Raises:
         FlowError: it is unknown, expired, finished, or bound to another browser.
@@ -69,7 +69,7 @@ async def load(browser: Browser, id: str) -> PendingRequest:
 
 
 async def load_bound(binding: BrowserBinding | None) -> PendingRequest:
-    """The pending request with this id and secret.
+    """Return the pending request with this id and secret.
 
     Raises:
         FlowError: it is unknown, expired or finished.

@@ -31,7 +31,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     values: list[Any] | None = None
 
     def accepted(self) -> list[Any]:
-        """The acceptable values; empty: any value."""
+        """Return the acceptable values; empty: any value."""
         return self.values or ([] if self.value is None else [self.value])
 
 
@@ -131,7 +131,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
 
 
 def within_registration(asked: AuthorizationRequest, client: Client) -> AuthorizationRequest:
-    """The request without the scopes and claims that its client is not registered for.
+    """Return the request without the scopes and claims that its client is not registered for.
 
     A claim about the user needs its scope (:data:`idp.oauth.scopes.SCOPE_OF_CLAIM`) and OpenID Connect. Other claims,
     such as ``acr``, are kept; unknown claims are removed.
@@ -160,7 +160,7 @@ def _read_max_age(parameters: Parameters) -> int | None:
 
 
 def _read_claims(parameters: Parameters) -> ClaimsRequest:
-    """The ``claims`` parameter. Unknown members are ignored (section 5.5)."""
+    """Return the ``claims`` parameter. Unknown members are ignored (section 5.5)."""
     text = parameters.get("claims")
     if text is None:
         return ClaimsRequest()
@@ -175,7 +175,7 @@ def _read_claims(parameters: Parameters) -> ClaimsRequest:
 
 
 def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
-    """The subject that the client requires, if it names one.
+    """Return the subject that the client requires, if it names one.
 
     A hint that cannot be verified, such as one signed by a revoked key, is ignored: the browser could have omitted it
     too. With ``prompt=none`` the request is refused instead, because ignoring the hint could return another user.
@@ -197,7 +197,7 @@ def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
 
 
 def granted_scope(parameters: Parameters, client: Client) -> tuple[str, ...]:
-    """The requested scopes that the client is registered for. Others are dropped (RFC 6749 section 3.3).
+    """Return the requested scopes that the client is registered for. Others are dropped (RFC 6749 section 3.3).
 
     Without the parameter, all of its scopes are requested, except ``offline_access``, which must be requested by name.
     """

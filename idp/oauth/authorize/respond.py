@@ -20,7 +20,7 @@ def respond(
     state: str | None,
     cookies: Sequence[Cookie] = (),
 ) -> Response[Any]:
-    """The authorization response: redirect the browser to the client."""
+    """Return the authorization response: redirect the browser to the client."""
     fields = parameters | ({"state": state} if state is not None else {}) | {"iss": settings().issuer}
     if response_mode == "form_post":
         form = page(
@@ -48,6 +48,6 @@ def respond_with_error(
     state: str | None,
     cookies: Sequence[Cookie] = (),
 ) -> Response[Any]:
-    """The authorization error response (RFC 6749 section 4.1.2.1)."""
+    """Return the authorization error response (RFC 6749 section 4.1.2.1)."""
     parameters = {"error": error.code, "error_description": error.description}
     return respond(redirect_uri, response_mode, parameters, state, cookies)

@@ -1,4 +1,4 @@
-"""Client authentication (RFC 6749 section 2.3, OpenID Connect Core section 9): one function a method."""
+"""Client authentication (RFC 6749 section 2.3, OpenID Connect Core section 9): one function per method."""
 
 import binascii
 import hmac
@@ -40,7 +40,7 @@ class _BasicCredentials(NamedTuple):
 
 
 def client_secret_basic(authorization: str | None, form: Form) -> ClientCredentials | None:
-    """The secret in an Authorization header (RFC 6749 section 2.3.1, RFC 7617)."""
+    """Read the secret from the Authorization header (RFC 6749 section 2.3.1, RFC 7617)."""
     if authorization is None:
         return None
     sent = _decode_basic(authorization)
@@ -48,14 +48,14 @@ def client_secret_basic(authorization: str | None, form: Form) -> ClientCredenti
 
 
 def client_secret_post(authorization: str | None, form: Form) -> ClientCredentials | None:
-    """The secret in the body (RFC 6749 section 2.3.1)."""
+    """Read the secret from the body (RFC 6749 section 2.3.1)."""
     if "client_secret" not in form:
         return None
     return ClientCredentials(form.get("client_id", ""), _has_secret(form["client_secret"]))
 
 
 def none(authorization: str | None, form: Form) -> ClientCredentials | None:
-    """A public client, which sends its ``client_id`` only.
+    """Read the ``client_id`` of a public client, which sends nothing else.
 
     Many libraries always send a secret, and for a public client an empty one: ``Authorization: Basic`` of
     ``client_id:``.
@@ -115,7 +115,7 @@ def authenticate(authorization: str | None, form: Form) -> Client:
 
 
 def _why_refused(client: Client | None, client_id: str, method: str) -> tuple[Reason, str]:
-    """The reason for the operator, which the response does not contain."""
+    """Return the reason for the operator, which the response does not contain."""
     if client is None and registry.is_disabled(client_id):
         return Reason.CLIENT_DISABLED, "disabled client"
     if client is None:

@@ -9,12 +9,12 @@ from idp.oauth.clients.registry import registry
 
 
 def by_jwks_id(jwks_id: str) -> ResourceServer | None:
-    """The resource server with this JWKS URL."""
+    """Return the resource server with this JWKS URL."""
     return next((server for server in registry.resource_servers.values() if server.jwks_id == jwks_id), None)
 
 
 def by_origin(address: str, user_agent: str) -> tuple[str, ...]:
-    """The identifiers of the resource servers that a fetch of the common URL matches.
+    """Return the identifiers of the resource servers that a fetch of the common URL matches.
 
     Args:
         address: of the client, as :func:`idp.http.client_address.client_address` decides.

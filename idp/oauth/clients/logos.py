@@ -25,7 +25,7 @@ MAX_AGE = 86400
 
 
 def media_type(content: bytes) -> str:
-    """The media type of an image, by its first bytes and not by its file name.
+    """Return the media type of an image, by its first bytes and not by its file name.
 
     Raises:
         OAuthError: ``invalid_client_metadata``, the format is not accepted, or it is too large.

@@ -21,11 +21,11 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The metadata of a client, by the names of RFC 7591 and OpenID Connect Dynamic Client Registration.
 
     Attributes:
-        strict_auth_method: its secret is accepted by ``token_endpoint_auth_method`` alone.
+        strict_auth_method: its secret is accepted by ``token_endpoint_auth_method`` only.
         default_acr_values: the lowest ``acr`` that its users must reach; a request may raise it.
         upstreams: the upstreams that its users may sign in with; None: all.
-        authorization_challenge: a first-party app, which may ask for passwords and codes itself (OAuth 2.0 for
-            First-Party Applications).
+        authorization_challenge: a first-party app with its own sign-in screens (OAuth 2.0 for First-Party
+            Applications).
         require_pkce: may be False for a confidential client only.
         skip_consent: a first-party client, for which users are not asked for consent.
         single_session: a new sign-in of a user revokes the tokens of this client from earlier sign-ins.
@@ -87,10 +87,10 @@ def invalid_metadata(description: str) -> OAuthError:
 
 
 def is_scope(scope: str) -> bool:
-    """Whether the text is a list of scopes; it may be empty (RFC 6749 section 3.3)."""
+    """Return whether the text is a list of scopes; it may be empty (RFC 6749 section 3.3)."""
     return _SCOPE.fullmatch(scope) is not None
 
 
 def is_name(name: str) -> bool:
-    """Whether the text can be shown as a name: one line that is not blank."""
+    """Return whether the text can be shown as a name: one line that is not blank."""
     return bool(name.strip()) and len(name) <= MAX_NAME_LENGTH and name.isprintable()

@@ -11,17 +11,17 @@ _LOOPBACK = re.compile(r"(http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::([1-9][0
 
 
 def matches(client: Client, redirect_uri: str) -> bool:
-    """Whether an authorization response may be sent to this URI."""
+    """Return whether an authorization response may be sent to this URI."""
     return _is_one_of(client, redirect_uri, client.redirect_uris)
 
 
 def matches_post_logout(client: Client, uri: str) -> bool:
-    """Whether a browser may be redirected to this URI after a log-out."""
+    """Return whether a browser may be redirected to this URI after a log-out."""
     return _is_one_of(client, uri, client.post_logout_redirect_uris)
 
 
 def destination(redirect_uri: str) -> str:
-    """A sentence that tells where the browser goes after consent: a site, a local program, or the app of a scheme."""
+    """Return a sentence that tells where the browser goes after consent: a site, a local program, or an app."""
     parts = urlsplit(redirect_uri)
     if parts.scheme not in ("https", "http"):
         app = f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
@@ -36,7 +36,7 @@ def destination(redirect_uri: str) -> str:
 
 
 def _is_one_of(client: Client, uri: str, registered: Iterable[str]) -> bool:
-    """Whether the URI is registered, by exact string comparison (RFC 9700 section 2.1).
+    """Return whether the URI is registered, by exact string comparison (RFC 9700 section 2.1).
 
     For a native client the port of a loopback URI is ignored (RFC 8252 section 7.3), with an address or with localhost,
     which many clients register (section 8.3 only advises against it).
@@ -50,7 +50,7 @@ def _is_one_of(client: Client, uri: str, registered: Iterable[str]) -> bool:
 
 
 def _without_port(uri: str) -> str | None:
-    """A loopback URI without its port; None for any other URI."""
+    """Return a loopback URI without its port; None for any other URI."""
     found = _LOOPBACK.fullmatch(uri)
     if found is None or int(found[2] or 1) > 65535:
         return None

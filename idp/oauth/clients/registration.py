@@ -62,7 +62,7 @@ async def register_client(client_id: str | None = None, **metadata: Any) -> tupl
         raise invalid_metadata("The metadata has an unknown member, or one of a wrong type.") from error
     validate(asked)
     if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
-        raise invalid_metadata("client_id must be up to 100 letters, digits and the marks . _ ~ - only.")
+        raise invalid_metadata("client_id must be up to 100 letters, digits and the characters . _ ~ - only.")
     secret = None if asked.public else ids.random_token()
     client = Client(
         client_id=client_id or str(ids.uuid7()),

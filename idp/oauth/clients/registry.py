@@ -9,7 +9,7 @@ from idp.oauth.clients import repository
 from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.scopes import STANDARD_SCOPES
 
-#: Before any token was issued.
+#: A time before any token was issued.
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -46,7 +46,7 @@ class Registry:
         self._builtin[server.identifier] = server
 
     def builtin(self, identifier: str) -> ResourceServer | None:
-        """The resource server with this identifier, if it is part of this server."""
+        """Return the resource server with this identifier, if it is part of this server."""
         return self._builtin.get(identifier)
 
     async def load(self) -> None:
@@ -63,23 +63,25 @@ class Registry:
         )
 
     def is_disabled(self, client_id: str) -> bool:
-        """Whether there is such a client, and it is disabled."""
+        """Return whether there is such a client, and it is disabled."""
         return client_id in self._records.disabled
 
     def client(self, client_id: str) -> Client | None:
-        """The client with this id; None if it is unknown or disabled."""
+        """Return the client with this id; None if it is unknown or disabled."""
         return self._records.clients.get(client_id)
 
     def resource_server(self, identifier: str) -> ResourceServer | None:
-        """The resource server with this identifier; None if there is none."""
+        """Return the resource server with this identifier; None if there is none."""
         return self._records.resource_servers.get(identifier) or self._builtin.get(identifier)
 
     def not_before(self, client: Client) -> datetime:
-        """The moment before which tokens of a client are refused: its own or that of all clients, the later."""
+        """Return the time before which tokens of a client are refused: the later one of its own and that of all
+        clients.
+        """
         return max(self._records.not_before, client.not_before or BEGINNING)
 
     def audience(self, scope: Iterable[str]) -> tuple[str, ...]:
-        """The audience of a token whose request names no ``resource`` (RFC 9068 section 3).
+        """Return the audience of a token whose request names no ``resource`` (RFC 9068 section 3).
 
         It is the only resource server that defines all of the scopes; scopes that no resource server defines are
         ignored. Empty if none does, or several do.

@@ -51,7 +51,7 @@ ON CONFLICT (client_id) DO UPDATE SET media_type = $2, content = $3, updated_at 
 
 
 def columns(struct: msgspec.Struct, kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The fields of a struct as column values: arrays are lists.
+    """Return the fields of a struct as column values: arrays are lists.
 
     Args:
         kind: the struct itself, or a base class: only its fields.
@@ -70,7 +70,7 @@ async def disabled_client_ids() -> frozenset[str]:
 
 
 async def clients() -> list[StoredClient]:
-    """All clients, the newest last."""
+    """Return all clients, the newest last."""
     return many(StoredClient, await ClientRow.select().order_by(ClientRow.created_at))
 
 
@@ -81,22 +81,22 @@ async def count_enabled_clients() -> int:
 
 
 async def find_client(client_id: str) -> StoredClient | None:
-    """A client, disabled or not."""
+    """Return a client, disabled or not."""
     return one(StoredClient, await ClientRow.select().where(ClientRow.client_id == client_id).first())
 
 
 async def lock_client(client_id: str) -> StoredClient | None:
-    """A client, locked until the end of the transaction."""
+    """Return a client, locked until the end of the transaction."""
     return one(StoredClient, await fetchrow(_LOCK_CLIENT, client_id))
 
 
 async def lock_client_without_key(client_id: str) -> StoredClient | None:
-    """A client, locked until the end of the transaction; rows that reference it can still be inserted."""
+    """Return a client, locked until the end of the transaction; rows that reference it can still be inserted."""
     return one(StoredClient, await fetchrow(_LOCK_CLIENT_NO_KEY, client_id))
 
 
 async def hold_admin_role(client_id: str | None, roles: Collection[str]) -> bool:
-    """Whether an enabled client has one of the roles; if so, it keeps it until the end of the transaction."""
+    """Return whether an enabled client has one of the roles; if so, it keeps it until the end of the transaction."""
     return await fetchrow(_HOLD_ADMIN_ROLE, client_id, list(roles)) is not None
 
 
@@ -149,7 +149,7 @@ async def advance_not_before_of_all(moment: datetime) -> None:
 
 
 async def not_before_of_all() -> datetime | None:
-    """The moment before which tokens of any client are refused."""
+    """Return the moment before which tokens of any client are refused."""
     row = await fetchrow("SELECT not_before FROM not_before")
     moment: datetime | None = row["not_before"] if row is not None else None
     return moment
@@ -160,12 +160,12 @@ async def resource_servers() -> list[ResourceServer]:
 
 
 async def stored_resource_servers() -> list[StoredResourceServer]:
-    """All resource servers, by identifier."""
+    """Return all resource servers, by identifier."""
     return many(StoredResourceServer, await ResourceServerRow.select().order_by(ResourceServerRow.identifier))
 
 
 async def lock_resource_server(identifier: str) -> StoredResourceServer | None:
-    """A resource server, locked until the end of the transaction."""
+    """Return a resource server, locked until the end of the transaction."""
     return one(StoredResourceServer, await fetchrow(_LOCK_RESOURCE_SERVER, identifier))
 
 

@@ -53,7 +53,7 @@ class UnknownResourceServerError(NotFoundError):
 
 
 async def _lock_client(client_id: str, expected: datetime | None) -> StoredClient:
-    """The client, locked.
+    """Return the client, locked.
 
     Raises:
         UnknownClientError: there is no such client.
@@ -68,7 +68,7 @@ async def _lock_client(client_id: str, expected: datetime | None) -> StoredClien
 
 
 async def _lock_resource_server(identifier: str, expected: datetime | None) -> StoredResourceServer:
-    """The resource server, locked.
+    """Return the resource server, locked.
 
     Raises:
         UnknownResourceServerError: there is no such resource server.

@@ -11,7 +11,7 @@ MAX_LENGTH = 2048
 #: Hosts for which plain http is allowed (RFC 8252 section 7.3, and localhost by name for development).
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
-#: The parameters that responses add to a redirect URI. If the URI had one itself, the client could read the wrong one.
+#: The parameters that responses add to a redirect URI. A URI with one of them would be ambiguous for the client.
 RESPONSE_PARAMETERS = frozenset(
     {"code", "state", "iss", "error", "error_description", "error_uri", "response", "session_state", "scope"}
     | {"access_token", "id_token", "token_type", "expires_in"}
@@ -148,7 +148,7 @@ def _is_host(host: str) -> bool:
 
 
 def origin_of(uri: str) -> str | None:
-    """The origin of a web URI as in an Origin header (RFC 6454 section 6.2); None for any other URI."""
+    """Return the origin of a web URI as in an Origin header (RFC 6454 section 6.2); None for any other URI."""
     parts = urlsplit(uri)
     if parts.scheme not in ("https", "http") or not parts.netloc:
         return None

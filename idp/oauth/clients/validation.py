@@ -34,7 +34,7 @@ def values_are_known(metadata: ClientMetadata) -> None:
     if not set(metadata.default_acr_values) <= set(ACR_VALUES):
         raise invalid_metadata(f"default_acr_values must be some of {', '.join(ACR_VALUES)}.")
     if not is_scope(metadata.scope):
-        raise invalid_metadata("scope must be names parted by single spaces.")
+        raise invalid_metadata("scope must be names separated by single spaces.")
 
 
 def grants_fit_together(metadata: ClientMetadata) -> None:
@@ -43,7 +43,7 @@ def grants_fit_together(metadata: ClientMetadata) -> None:
     if not grants or not grants <= GRANTS.keys():
         raise invalid_metadata(f"grant_types must be some of {', '.join(GRANTS)}.")
     if "refresh_token" in grants and "authorization_code" not in grants:
-        raise invalid_metadata("The refresh_token grant needs the authorization_code grant beside it.")
+        raise invalid_metadata("The refresh_token grant also needs the authorization_code grant.")
     if metadata.authorization_challenge and "authorization_code" not in grants:
         raise invalid_metadata("A client that may use authorization challenges needs the authorization_code grant.")
     if "client_credentials" in grants and metadata.public:

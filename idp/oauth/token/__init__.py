@@ -1,1 +1,1 @@
-"""The token endpoint (RFC 6749 section 3.2), one file a grant."""
+"""The token endpoint (RFC 6749 section 3.2), one file per grant."""

@@ -15,18 +15,18 @@ from idp.settings import settings
 
 
 def family_jti(family_id: UUID) -> str:
-    """A ``jti`` that begins with the id of the family, so that the token ends with its family."""
+    """Return a ``jti`` that begins with the id of the family, so that the token ends with its family."""
     return f"{urlsafe_b64encode(family_id.bytes).rstrip(b'=').decode()}.{secrets.token_urlsafe(12)}"
 
 
 def family_of(jti: str) -> UUID | None:
-    """The family of an access token; None for a token of the client_credentials grant."""
+    """Return the family of an access token; None for a token of the client_credentials grant."""
     family, dot, _ = jti.partition(".")
     return UUID(bytes=urlsafe_b64decode(family + "==")) if dot else None
 
 
 def access_token(client: Client, subject: str, scope: str, resource: Sequence[str], jti: str, **claims: Any) -> str:
-    """An access token (RFC 9068 section 2) for these resource servers; without any, for this server."""
+    """Return an access token (RFC 9068 section 2) for these resource servers; without any, for this server."""
     now = clock.timestamp()
     audience = list(resource)
     if not audience or "openid" in scope.split():

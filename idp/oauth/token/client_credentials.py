@@ -16,7 +16,7 @@ from idp.settings import settings
 
 @lru_cache(maxsize=1024)
 def _own_scopes(scope: str) -> tuple[str, ...]:
-    """The scopes of a client that are not about a user."""
+    """Return the scopes of a client that are not about a user."""
     return tuple(sorted(set(scope.split()) - STANDARD_SCOPES.keys()))
 
 

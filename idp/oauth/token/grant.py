@@ -9,9 +9,9 @@ import msgspec
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """The authorization that a redeemed code or a rotated refresh token stands for.
+    """The authorization of a redeemed code or a rotated refresh token.
 
-    ``auth_age`` is by how many seconds the proof was older than the sign-in at ``auth_time``; None: unknown.
+    ``auth_age`` is the seconds by which the proof was older than the sign-in at ``auth_time``; None: unknown.
     """
 
     family_id: UUID
@@ -28,7 +28,7 @@ class Grant(msgspec.Struct, frozen=True):
 
     @property
     def authentication_claims(self) -> dict[str, Any]:
-        """``acr``, ``amr`` and, if it is known, ``auth_time`` (OpenID Connect Core section 2)."""
+        """Return ``acr``, ``amr`` and, if known, ``auth_time`` (OpenID Connect Core section 2)."""
         claims = {"acr": self.acr, "amr": list(self.amr)}
         if self.auth_age is None:
             return claims

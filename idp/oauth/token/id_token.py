@@ -16,7 +16,7 @@ from idp.settings import settings
 
 
 async def id_token(client: Client, grant: Grant, access_token: str, scope: str) -> str:
-    """An ID token. It has the claims of scopes only for a client with ``scope_claims_in_id_token``."""
+    """Return an ID token. It has the claims of scopes only for a client with ``scope_claims_in_id_token``."""
     now = clock.timestamp()
     alg = client.id_token_signed_response_alg
     claims = {
@@ -39,7 +39,7 @@ async def id_token(client: Client, grant: Grant, access_token: str, scope: str) 
 
 
 async def _claims_of_user(client: Client, grant: Grant, scope: str) -> dict[str, Any]:
-    """The claims that the ``claims`` parameter requests in the ID token, and those of the scopes for some clients."""
+    """Return the claims that the ``claims`` parameter requests, and for some clients those of the scopes."""
     names = visible_claims(ClaimsRequest.from_json(grant.claims).id_token, client.scopes)
     if client.scope_claims_in_id_token:
         names += claims_of_scopes(scope.split())

@@ -29,7 +29,7 @@ def check_origin(request: Request[Any, Any, Any], client: Client) -> None:
 
 
 def with_refresh_token(request: Request[Any, Any, Any], client: Client, form: dict[str, str]) -> dict[str, str]:
-    """The parameters, with ``refresh_token`` from the cookie.
+    """Return the parameters, with ``refresh_token`` from the cookie.
 
     Raises:
         InvalidRequestError: the Origin header names no origin of the client, or the body has a refresh token.
@@ -42,7 +42,7 @@ def with_refresh_token(request: Request[Any, Any, Any], client: Client, form: di
 
 
 def deliver(client: Client, response: TokenResponse) -> tuple[TokenResponse, list[Cookie]]:
-    """Move the refresh token out of the body into the cookie."""
+    """Move the refresh token from the body into the cookie."""
     if response.refresh_token is UNSET:
         return response, []
     cookie = cookies.make(
@@ -52,5 +52,5 @@ def deliver(client: Client, response: TokenResponse) -> tuple[TokenResponse, lis
 
 
 def delete(client: Client) -> Cookie:
-    """The cookie that deletes the cookie, after revocation."""
+    """Return the cookie that deletes the refresh token's cookie, after revocation."""
     return cookies.delete(_name(client), samesite="strict")

@@ -23,7 +23,7 @@ def _hash(user_id: UUID, code: str) -> bytes:
 
 
 async def generate(user_id: UUID) -> list[str]:
-    """Replace all codes of a user by new ones, which are shown once."""
+    """Replace all codes of a user with new ones, which are shown once."""
     codes = ["".join(secrets.choice(_ALPHABET) for _ in range(LENGTH)) for _ in range(COUNT)]
     hashes = [_hash(user_id, code) for code in codes]
     async with transaction():
@@ -35,7 +35,7 @@ async def generate(user_id: UUID) -> list[str]:
 
 
 async def consume(user_id: UUID, text: str) -> bool:
-    """Use a code, once. Capitals, spaces, o for 0, and i or l for 1 are accepted. Returns whether it was right."""
+    """Use a code, once. Capitals, spaces, o for 0, and i or l for 1 are accepted. Returns whether it was valid."""
     code = typed_codes.normalise_code(text).translate(_LOOKALIKES)
     if len(code) != LENGTH or not set(code) <= set(_ALPHABET):
         return False
@@ -43,5 +43,5 @@ async def consume(user_id: UUID, text: str) -> bool:
 
 
 async def count_unused(user_id: UUID) -> int:
-    """How many codes of a user can still be used."""
+    """Return how many codes of a user can still be used."""
     return await repository.count_recovery_codes(user_id)

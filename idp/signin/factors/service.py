@@ -11,18 +11,18 @@ from idp.signin.subject import Factors
 
 
 async def factors_of(user_id: UUID) -> Factors | None:
-    """The factors of a user; None if there is no such user or they are disabled."""
+    """Return the factors of a user; None if there is no such user or they are disabled."""
     found = await repository.find_factors(user_id)
     return found.factors if found is not None else None
 
 
 async def set_two_step(user_id: UUID, wanted: bool) -> bool:
-    """Ask a user for a second factor at every sign-in, or stop asking. Returns whether this is a change."""
+    """Switch two-step sign-in on or off. Returns whether this is a change."""
     return await users.set_two_step(user_id, wanted)
 
 
 async def forget_two_step_without_factors(user_id: UUID) -> None:
-    """Stop asking a user who has no second factor left. In the transaction that removes one.
+    """Switch two-step sign-in off for a user without a second factor, in the transaction that removes the last one.
 
     Recovery codes alone are no factor to ask for at every sign-in.
     """
@@ -33,9 +33,9 @@ async def forget_two_step_without_factors(user_id: UUID) -> None:
 
 
 async def remove_all(user_id: UUID, sign_out: SignOut) -> bool:
-    """Remove every second factor of a user who has lost them all. Returns whether there was one.
+    """Remove every second factor of a user. Returns whether there was one.
 
-    Everything that was proved with them ends, because another person may have found them.
+    Everything that was proved with them ends, because another person may have them.
     """
     async with transaction():
         await users.lock_user(user_id)

@@ -14,12 +14,12 @@ from idp.signin.browser import Browser
 from idp.signin.flow import Flow
 from idp.signin.transitions import CompletedStep
 
-#: What the user entered, or an app sent.
+#: The values that the user entered, or an app sent.
 Fields = Mapping[str, str]
 
 
 class StepRefusedError(ProofError):
-    """The entered value proves nothing. The message is one sentence for the user.
+    """The entered value is not a valid proof. The message is one sentence for the user.
 
     Attributes:
         user_id: the account that was tried, if known, for the audit trail. The user is not told.
@@ -55,7 +55,7 @@ class AuthenticationMethod(Protocol):
         """Return the values that the template of the step needs besides the flow."""
 
     async def verify(self, flow: Flow, fields: Fields, browser: Browser, /) -> Any:
-        """Check what was entered, outside of any transaction. What is slow belongs here, such as hashing.
+        """Check the entered values, outside of any transaction. Slow work such as hashing belongs here.
 
         It first counts the attempt, by one function of :mod:`idp.signin.limits` that decides all limits together.
 
@@ -63,7 +63,7 @@ class AuthenticationMethod(Protocol):
             what :meth:`complete` needs.
 
         Raises:
-            StepRefusedError: what was entered cannot be right.
+            StepRefusedError: an entered value is wrong.
             TooManyRequestsError: there were too many attempts.
         """
 
@@ -73,5 +73,5 @@ class AuthenticationMethod(Protocol):
         The user is locked before, if the flow knows the user.
 
         Raises:
-            StepRefusedError: it is not right. The transaction commits, so what was counted is kept.
+            StepRefusedError: the proof is not valid. The transaction commits, so the counted attempt is kept.
         """

@@ -20,7 +20,7 @@ from idp.signin.transitions import PHISHING_RESISTANT, CompletedStep, State, Ste
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """The secret for an authenticator app, if that is enough, and the options to create a passkey."""
+    """Return the secret for an authenticator app, if that is enough, and the options to create a passkey."""
     assert flow.user_id is not None  # noqa: S101 -- a first step comes before this one
     user = await user_by_id(flow.user_id)
     assert user is not None  # noqa: S101 -- a flow is deleted with its user
@@ -33,7 +33,7 @@ async def context(flow: Flow) -> dict[str, Any]:
 
 
 def _target(flow: Flow) -> str:
-    """The level to reach with the new factor."""
+    """Return the level to reach with the new factor."""
     return State(flow.done, acr=flow.acr, required=flow.required).target
 
 
@@ -106,7 +106,7 @@ async def _add_passkey(flow: Flow, credential: str, name: str) -> VerifiedStep:
 
 
 async def _codes(flow: Flow) -> tuple[str, ...]:
-    """Recovery codes for a user who has none: without them, a lost phone locks its owner out."""
+    """Return recovery codes for a user who has none: without them, a lost phone would lock its owner out."""
     assert flow.user_id is not None  # noqa: S101
     if await recovery_codes.count_unused(flow.user_id):
         return ()

@@ -12,12 +12,12 @@ from idp.signin.transitions import CompletedStep, Step
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """The options of ``navigator.credentials.get()``."""
+    """Return the options of ``navigator.credentials.get()``."""
     return {"passkey_options": await options(flow)}
 
 
 async def options(flow: Flow) -> str:
-    """The request for a passkey as JSON (WebAuthn section 5.5): one of this user, if the user is known."""
+    """Return the request for a passkey as JSON (WebAuthn section 5.5): one of this user, if the user is known."""
     own = await passkeys.passkeys_of(flow.user_id) if flow.user_id is not None else None
     return passkeys.authentication_options(flow.challenge, own)
 

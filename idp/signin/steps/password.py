@@ -15,7 +15,7 @@ from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.subject import SignInSubject
 from idp.signin.transitions import CompletedStep, Step
 
-#: Of a username that is no address, only so many characters are used.
+#: Maximum length of a username that is not an address.
 MAX_LENGTH = 254
 
 
@@ -27,7 +27,7 @@ class VerifiedPassword(NamedTuple):
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """Nothing. The page asks for address and password at once; a passkey may answer it too."""
+    """Return no values. The page asks for address and password together, and also accepts a passkey."""
     return {}
 
 
@@ -54,7 +54,7 @@ def _email(username: str) -> str | None:
 
 
 async def _upgraded(person: SignInSubject, password_hash: str, password: str) -> str:
-    """The hash of the password under today's parameters, stored if it has changed."""
+    """Return the hash of the password under today's parameters, stored if it has changed."""
     if not needs_rehash(password_hash):
         return password_hash
     upgraded = await rehash_password(password)

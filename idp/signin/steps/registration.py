@@ -28,14 +28,14 @@ DONE = CompletedStep(Step.REGISTRATION, ("otp",))
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """The data that was entered, or the address to which a code was sent."""
+    """Return the data that was entered, or the address to which a code was sent."""
     kept = flow.registration or Registration()
     sent_to = await email_proofs.pending_email(Purpose.REGISTRATION, flow.binding.id) if kept.password_hash else None
     return {"registration": kept, "sent_to": sent_to}
 
 
 async def verify(flow: Flow, fields: Fields, browser: Browser) -> Registration | Fields:
-    """Check and hash what was entered for a new account, or return the fields of another request unchanged."""
+    """Check and hash the data of a new account, or return the fields of another request unchanged."""
     kept = flow.registration or Registration()
     if kept.password_hash and not fields.get("password"):
         if fields.get("action") == "send":
@@ -65,10 +65,10 @@ async def verify(flow: Flow, fields: Fields, browser: Browser) -> Registration |
 
 
 async def complete(flow: Flow, entered: Registration | Fields) -> VerifiedStep | None:
-    """Store what was entered and mail a code, or use the code.
+    """Store the entered data and mail a code, or use the code.
 
-    Each mail raises the flow's turn in its transaction. So a valid code belongs to what the flow holds at this turn,
-    and the statement that notes the step changes nothing if another request stored something else.
+    Each mail raises the flow's turn in its transaction. So a valid code belongs to the data of the flow at this turn,
+    and the statement that notes the step changes nothing if another request stored other data.
     """
     if isinstance(entered, Registration):
         if entered.invitation_id is not None:

@@ -13,7 +13,7 @@ from idp.signin.transitions import CompletedStep, Step
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """Nothing."""
+    """Return no values."""
     return {}
 
 
