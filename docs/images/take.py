@@ -14,7 +14,7 @@ from playwright.async_api import Page, async_playwright
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parents[1]))
 
-from tests.support.chromium import ARGUMENTS  # noqa: E402
+from tests.support.chromium import ARGUMENTS, installed  # noqa: E402
 from tests.support.server import Server  # noqa: E402
 
 OWNER, PASSWORD = "owner@example.com", "correct horse battery staple"
@@ -101,7 +101,7 @@ async def _console(page: Page, server: Server, scheme: str) -> None:
 async def _take_all(server: Server, password: str) -> None:
     """Take the pages that need a password only, then those that need a second factor."""
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        chromium = await playwright.chromium.launch(executable_path=installed(), args=ARGUMENTS)
         contexts = {
             scheme: await chromium.new_context(viewport=DESKTOP, color_scheme=scheme)  # type: ignore[arg-type]
             for scheme in ("light", "dark")

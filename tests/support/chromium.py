@@ -17,10 +17,19 @@ ARGUMENTS = [
 ]
 
 
+#: Names of the program. The first one is Chromium without its own windows and menus: half the CPU time.
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+
+
+def installed() -> str | None:
+    """Return the path of the first program of ``PROGRAMS`` that is installed."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
 @pytest.fixture(scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     """A headless Chromium for the whole run. Its tests carry the mark ``browser``."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = installed()
     if path is None:
         pytest.skip("There is no Chromium on this machine.")
     async with async_playwright() as playwright:
