@@ -61,8 +61,8 @@ SELECT uuidv7(), $1, user_id, id, 'openid profile email', '{}', false, now(), 0,
 FROM session
 """
 _REFRESH_TOKENS = """
-INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at, rotated_at)
-SELECT uuidv7(), f.id, sha256((f.id::text || n)::bytea), now(), now() + interval '14 days',
+INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at, rotated_at)
+SELECT f.user_id, uuidv7(), f.id, sha256((f.id::text || n)::bytea), now(), now() + interval '14 days',
        CASE WHEN n < $1 THEN now() END
 FROM token_family AS f, generate_series(1, $1::int) AS n
 """
@@ -74,10 +74,10 @@ SELECT uuidv7(), now(), 'sign_in', 'success', '', u.id, NULL, '192.0.2.1', 'larg
 FROM users AS u, generate_series(1, $1::int)
 """
 _EXPIRED = """
-INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at, rotated_at)
-SELECT uuidv7(), f.id, sha256((f.id::text || n)::bytea), now() - interval '20 days',
+INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at, rotated_at)
+SELECT f.user_id, uuidv7(), f.id, sha256((f.id::text || n)::bytea), now() - interval '20 days',
        now() - interval '6 days' - random() * interval '1 day', now()
-FROM (SELECT id FROM token_family ORDER BY id LIMIT greatest(1, $1 / 10)) AS f, generate_series(1, 10) AS n
+FROM (SELECT user_id, id FROM token_family ORDER BY id LIMIT greatest(1, $1 / 10)) AS f, generate_series(1, 10) AS n
 """
 
 

@@ -15,6 +15,7 @@ from bench.load import FORM, Request
 from idp import clock, ids
 from idp.accounts.passwords import hash_password
 from idp.infra.db.engine import engine
+from idp.oauth import codes as code_values
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.token.refresh_jwt import new_refresh_token
 from idp.signin.browser import BrowserKey
@@ -105,7 +106,7 @@ async def _sessions(users: Sequence[UUID]) -> list[UUID]:
 
 async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
     """Return a redemption for each user."""
-    now, tokens = clock.now(), [ids.random_token() for _ in users]
+    now, tokens = clock.now(), [code_values.new(user) for user in users]
     columns = """
         code_hash family_id client_id user_id session_id redirect_uri code_challenge nonce
         scope resource offline_access auth_time auth_age amr acr created_at expires_at
@@ -127,7 +128,7 @@ async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
 async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]:
     """Return a rotation for each user."""
     now, families = clock.now(), [ids.uuid7() for _ in users]
-    made = [new_refresh_token(family) for family in families]
+    made = [new_refresh_token(user, family) for user, family in zip(users, families, strict=True)]
     columns = """
         id client_id user_id session_id scope resource offline_access auth_time auth_age amr
         acr created_at expires_at
@@ -143,8 +144,8 @@ async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]
     )
     await copy(
         "refresh_token",
-        "jti family_id token_hash issued_at expires_at",
-        [(r.jti, family, r.hash, r.issued_at, r.expires_at) for r, family in zip(made, families, strict=True)],
+        "user_id jti family_id token_hash issued_at expires_at",
+        [(r.user_id, r.jti, r.family_id, r.hash, r.issued_at, r.expires_at) for r in made],
     )
     return [sample.token_request(grant_type="refresh_token", refresh_token=refresh.token) for refresh in made]
 

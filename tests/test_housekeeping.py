@@ -89,7 +89,10 @@ class Fill:
                     "redirect_uri": "https://app.example.com/cb",
                 },
             ),
-            "refresh_token": (RefreshToken, {"family_id": self.family, "token_hash": b"", "issued_at": now}),
+            "refresh_token": (
+                RefreshToken,
+                {"user_id": self.user, "family_id": self.family, "token_hash": b"", "issued_at": now},
+            ),
             "token_family": (TokenFamily, granted),
             "revoked_access_token": (RevokedAccessToken, {"jti": random}),
             "session": (
@@ -152,6 +155,19 @@ def test_no_table_that_expires_is_forgotten() -> None:
     assert expiring == set(TABLES)
     # Rows that must not be lost do not expire.
     assert {"users", "client", "audit_event", "signing_key", "consent"} <= tables - expiring
+
+
+async def test_rows_are_deleted_by_their_primary_key(db: str) -> None:
+    """By less of it, rows of others could go too."""
+    found = {row["table"]: set(row["columns"]) for row in await fetch(_PRIMARY_KEYS, list(TABLES))}
+    assert {name: {column._meta.name for column in table._columns} for name, table in TABLES.items()} == found
+
+
+_PRIMARY_KEYS = """
+SELECT conrelid::regclass::text AS table, array_agg(attname::text) AS columns
+FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
+WHERE contype = 'p' AND conrelid::regclass::text = ANY ($1) GROUP BY 1
+"""
 
 
 async def test_a_round_is_bounded(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:

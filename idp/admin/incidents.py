@@ -160,7 +160,7 @@ async def contain_upstream(upstream_id: str) -> Report:
         if upstream_id not in {known.id for known in await registry.load_stored()}:
             raise UnknownSubjectError("upstream")
         await registry.disable(upstream_id)
-        sessions = await signin.session_ids_of_upstream(upstream_id)
+        sessions = await signin.sessions_of_upstream(upstream_id)
         ended = Counter[str]()
         ended["upstream_attempts"] = await federation.consume_requests_of_upstream(upstream_id)
         ended["signin_flows"] = await signin.finish_flows_of_upstream(upstream_id)

@@ -13,7 +13,7 @@ from idp.keys.key_set import key_set
 from idp.oauth import repository
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_access_token
-from idp.oauth.repository import TokenUser
+from idp.oauth.repository import TokenOfUser, TokenUser
 from idp.oauth.token.access_token import family_of
 from idp.oauth.token_types import is_access_token
 from idp.reasons import Reason
@@ -90,14 +90,11 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
     if family_id is None:
         revoked = await repository.is_access_token_revoked(jti)
         return Refused(Reason.REVOKED_BY_CLIENT) if revoked else LiveAccessToken(claims, None)
-    if with_user:
-        user = await repository.claims_of_live_access_token(family_id, jti)
-        user_id = user.id if user else None
-    else:
-        user, user_id = None, await repository.user_of_live_access_token(family_id, jti)
-    if user_id is None:
-        return await refused_access_token(family_id, jti, registry.not_before(client))
-    return LiveAccessToken(claims, user_id, user)
+    named = TokenOfUser(UUID(claims["sub"]), family_id, jti)
+    user = await repository.user_of_live_access_token(named) if with_user else None
+    if user is None and (with_user or not await repository.is_live(named)):
+        return await refused_access_token(named, registry.not_before(client))
+    return LiveAccessToken(claims, named.user_id, user)
 
 
 async def lock(live: LiveAccessToken) -> bool:
@@ -106,4 +103,4 @@ async def lock(live: LiveAccessToken) -> bool:
     family_id = family_of(jti)
     if family_id is None:
         return not await repository.is_access_token_revoked(jti)
-    return await repository.lock_live_access_token(family_id, jti)
+    return await repository.lock_live_access_token(TokenOfUser(UUID(live.claims["sub"]), family_id, jti))

@@ -5,11 +5,10 @@ decide nothing. A reason can be stale, because another request may change the ro
 """
 
 from datetime import datetime
-from uuid import UUID
 
 from idp.errors import Refused
 from idp.oauth import repository
-from idp.oauth.repository import FamilyState
+from idp.oauth.repository import FamilyState, TokenOfUser
 from idp.oauth.token.refresh_jwt import PresentedRefreshToken
 from idp.oauth.token.repository import CodeRedemption
 from idp.reasons import Reason
@@ -49,9 +48,9 @@ def _of_family(state: FamilyState, not_before: datetime) -> Reason | None:
 
 async def refused_refresh_token(token: PresentedRefreshToken, client_id: str, not_before: datetime) -> Refused:
     """Why a refresh token with a valid signature and ``exp`` was refused."""
-    state = await repository.state_of_refresh_token(token.family_id, token.jti, token.hash)
+    state = await repository.state_of_refresh_token(token.user_id, token.family_id, token.jti, token.hash)
     if state is None:
-        return Refused(Reason.UNKNOWN, family_id=token.family_id)
+        return Refused(Reason.UNKNOWN, token.user_id, token.family_id)
     reason = Reason.WRONG_CLIENT if state.client_id != client_id else _of_family(state, not_before)
     causes = (
         (not state.known, Reason.UNKNOWN),
@@ -65,9 +64,9 @@ async def refused_refresh_token(token: PresentedRefreshToken, client_id: str, no
 
 async def refused_code(redemption: CodeRedemption) -> Refused:
     """Why an authorization code was refused."""
-    state = await repository.state_of_code(redemption.code_hash)
+    state = await repository.state_of_code(redemption.user_id, redemption.code_hash)
     if state is None:
-        return Refused(Reason.UNKNOWN)
+        return Refused(Reason.UNKNOWN, redemption.user_id)
     causes = (
         (state.client_id != redemption.client_id, Reason.WRONG_CLIENT),
         (state.consumed and state.family_id is not None, Reason.REUSED),
@@ -83,10 +82,10 @@ async def refused_code(redemption: CodeRedemption) -> Refused:
     return Refused(next(reason for holds, reason in causes if holds), state.user_id, state.family_id)
 
 
-async def refused_access_token(family_id: UUID, jti: str, not_before: datetime) -> Refused:
+async def refused_access_token(token: TokenOfUser, not_before: datetime) -> Refused:
     """Why an access token of a family was refused, whose signature and times are right."""
-    state = await repository.state_of_access_token(family_id, jti)
+    state = await repository.state_of_access_token(token)
     if state is None:
-        return Refused(Reason.UNKNOWN, family_id=family_id)
+        return Refused(Reason.UNKNOWN, token.user_id, token.family_id)
     reason = Reason.REVOKED_BY_CLIENT if state.token_revoked else _of_family(state, not_before)
-    return Refused(reason or Reason.CHANGED_MEANWHILE, state.user_id, family_id)
+    return Refused(reason or Reason.CHANGED_MEANWHILE, state.user_id, token.family_id)

@@ -88,7 +88,7 @@ async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused
         "active": True,
         "iss": settings().issuer,
         "client_id": client.client_id,
-        "sub": str(live.user_id),
+        "sub": str(presented.user_id),
         "scope": live.scope,
         "jti": str(presented.jti),
         "iat": int(live.issued_at.timestamp()),

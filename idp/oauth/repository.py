@@ -6,7 +6,7 @@ Redemption and rotation are in :mod:`idp.oauth.token.repository`, the issue of c
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,7 @@ from idp.infra.db.expiring import Expiring
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 from idp.oauth.tables import RevokedAccessToken
+from idp.signin.repository import SessionKey, columns
 
 EXPIRING = (Expiring(RevokedAccessToken, "1 hour"),)
 
@@ -27,7 +28,7 @@ EXPIRING = (Expiring(RevokedAccessToken, "1 hour"),)
 _FIND_CONSENT = "SELECT pairs, claims FROM consent WHERE user_id = $1 AND client_id = $2 AND documents_hash = $3"
 # Earlier grants stay, unless the documents have changed: then only the new grant counts.
 _SAVE_CONSENT = """
-INSERT INTO consent AS c (id, user_id, client_id, pairs, claims, documents_hash, granted_at)
+INSERT INTO consent AS c (user_id, client_id, id, pairs, claims, documents_hash, granted_at)
 VALUES ($1, $2, $3, $4, $5, $6, now())
 ON CONFLICT (user_id, client_id) DO UPDATE SET
     pairs = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.pairs || $4)) ELSE $4 END,
@@ -59,12 +60,23 @@ _CONSUME_ALL_CODES = "UPDATE authorization_code SET consumed_at = now() WHERE co
 _CONSUME_CODES_OF_USER = f"{_CONSUME_ALL_CODES} AND user_id = $1"
 _CONSUME_CODES_OF_CLIENT = f"{_CONSUME_ALL_CODES} AND client_id = $1"
 _CONSUME_CODES_OF_CONSENT = f"{_CONSUME_ALL_CODES} AND user_id = $1 AND client_id = $2"
-_CONSUME_CODES_OF_SESSIONS = f"{_CONSUME_ALL_CODES} AND session_id = ANY ($1::uuid[])"
+_CONSUME_CODES_OF_SESSION = f"{_CONSUME_ALL_CODES} AND user_id = $1 AND session_id = $2"
+# $1 user_ids  $2 session_ids
+_CONSUME_CODES_OF_SESSIONS = """
+UPDATE authorization_code AS c SET consumed_at = now() FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, session_id)
+WHERE c.user_id = a.user_id AND c.session_id = a.session_id AND c.consumed_at IS NULL
+"""
 _REVOKE_ALL_FAMILIES = "UPDATE token_family SET revoked_at = now(), revoked_reason = $1 WHERE revoked_at IS NULL"
 _REVOKE_FAMILIES_OF_USER = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2"
 _REVOKE_FAMILIES_OF_CLIENT = f"{_REVOKE_ALL_FAMILIES} AND client_id = $2"
 _REVOKE_FAMILIES_OF_CONSENT = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2 AND client_id = $3"
-_REVOKE_FAMILIES_OF_SESSIONS = f"{_REVOKE_ALL_FAMILIES} AND session_id = ANY ($2::uuid[])"
+_REVOKE_FAMILIES_OF_SESSION = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2 AND session_id = $3"
+# $1 reason  $2 user_ids  $3 session_ids
+_REVOKE_FAMILIES_OF_SESSIONS = """
+UPDATE token_family AS f SET revoked_at = now(), revoked_reason = $1
+FROM unnest($2::uuid[], $3::uuid[]) AS a (user_id, session_id)
+WHERE f.user_id = a.user_id AND f.session_id = a.session_id AND f.revoked_at IS NULL
+"""
 
 _LIVE_FAMILY = "f.revoked_at IS NULL AND f.expires_at > now()"
 # An empty name stands for this server.
@@ -81,30 +93,40 @@ WHERE f.user_id = $1 AND {_LIVE_FAMILY} ORDER BY 1
 """  # noqa: S608
 
 
-#: Whether a family ``f`` still yields tokens: neither the family, nor its user ``u``, nor (without offline access) its
-#: session has ended.
-LIVE_FAMILY_OF_USER = """
-    f.revoked_at IS NULL AND f.expires_at > now() AND u.id = f.user_id AND u.disabled_at IS NULL
+def live_family_of_user(user_id: str) -> str:
+    """The condition that a family ``f`` of a user ``u`` still yields tokens: neither the family, nor the user, nor
+    (without offline access) the session has ended.
+
+    Args:
+        user_id: the given id of the user, as SQL. Each table is asked for it (docs/decisions/0048-keys-by-person.md).
+    """
+    return f"""
+    f.user_id = {user_id} AND f.revoked_at IS NULL AND f.expires_at > now()
+    AND u.id = {user_id} AND u.disabled_at IS NULL
     AND (f.offline_access OR EXISTS (
-        SELECT FROM session AS s WHERE s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()))
-"""
+        SELECT FROM session AS s
+        WHERE s.user_id = {user_id} AND s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()))
+    """
+
+
 _ACCESS_TOKEN_LIVES = f"""
 FROM asked AS a, token_family AS f, users AS u
-WHERE f.id = a.family_id AND {LIVE_FAMILY_OF_USER}
+WHERE f.id = a.family_id AND {live_family_of_user("a.user_id")}
   AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = a.jti)
 """
-_LIVE_ACCESS_TOKEN = CoalescedQuery("family_id uuid, jti text", f"SELECT a.number, u.id {_ACCESS_TOKEN_LIVES}")
+_LIVE_ACCESS_TOKEN = CoalescedQuery("user_id uuid, family_id uuid, jti text", f"SELECT a.number {_ACCESS_TOKEN_LIVES}")
 # With the columns that userinfo needs.
 _LIVE_ACCESS_TOKEN_WITH_USER = CoalescedQuery(
-    "family_id uuid, jti text",
+    "user_id uuid, family_id uuid, jti text",
     f"SELECT a.number, {all_columns(User, 'u')}, f.claims AS requested {_ACCESS_TOKEN_LIVES}",
 )
 
 # The user is locked first, as in all transactions.
-# $1 family_id  $2 jti
+# $1 user_id  $2 family_id  $3 jti
 _LOCK_ACCESS_TOKEN = f"""
 SELECT u.id FROM users AS u, token_family AS f
-WHERE f.id = $1 AND {LIVE_FAMILY_OF_USER} AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $2)
+WHERE f.id = $2 AND {live_family_of_user("$1")}
+  AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $3)
 FOR SHARE OF u FOR SHARE OF f
 """  # noqa: S608
 
@@ -115,38 +137,40 @@ INSERT INTO revoked_access_token (jti, expires_at) VALUES ($1, $2) ON CONFLICT D
 """
 
 
-# The state of a family ``f`` and its user ``u``, to explain a refusal.
+# The state of a family ``f`` and its user ``u``, whose id is $1, to explain a refusal.
 _FAMILY_STATE = """
     f.id AS family_id, f.user_id, f.client_id, f.created_at, f.revoked_at IS NOT NULL AS revoked, f.revoked_reason,
     f.expires_at <= now() AS family_expired, u.disabled_at IS NOT NULL AS user_disabled,
     NOT f.offline_access AND NOT EXISTS (
-        SELECT FROM session AS s WHERE s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()
+        SELECT FROM session AS s
+        WHERE s.user_id = $1 AND s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()
     ) AS session_ended
 """
 
-# $1 family_id (null: that of the token)  $2 jti  $3 token_hash
+# $1 user_id  $2 family_id  $3 jti  $4 token_hash
 _STATE_OF_REFRESH_TOKEN = f"""
 SELECT {_FAMILY_STATE}, r.jti IS NOT NULL AS known, r.rotated_at IS NOT NULL AS rotated,
        r.expires_at <= now() AS expired
 FROM token_family AS f JOIN users AS u ON u.id = f.user_id
-LEFT JOIN refresh_token AS r ON r.family_id = f.id AND r.jti = $2 AND r.token_hash = $3
-WHERE f.id = coalesce($1, (SELECT family_id FROM refresh_token WHERE jti = $2 AND token_hash = $3))
+LEFT JOIN refresh_token AS r ON r.user_id = $1 AND r.jti = $3 AND r.token_hash = $4 AND r.family_id = f.id
+WHERE f.user_id = $1 AND f.id = $2
 """  # noqa: S608
 
-# $1 family_id  $2 jti
+# $1 user_id  $2 family_id  $3 jti
 _STATE_OF_ACCESS_TOKEN = f"""
-SELECT {_FAMILY_STATE}, EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $2) AS token_revoked
-FROM token_family AS f JOIN users AS u ON u.id = f.user_id WHERE f.id = $1
+SELECT {_FAMILY_STATE}, EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $3) AS token_revoked
+FROM token_family AS f JOIN users AS u ON u.id = f.user_id WHERE f.user_id = $1 AND f.id = $2
 """  # noqa: S608
 
-# A redeemed code has a family; one that was consumed by a sign-out has none. $1 code_hash
+# A redeemed code has a family; one that was consumed by a sign-out has none. $1 user_id  $2 code_hash
 _STATE_OF_CODE = """
 SELECT c.user_id, c.client_id, c.redirect_uri, c.code_challenge, c.created_at, f.id AS family_id,
        c.consumed_at IS NOT NULL AS consumed, c.expires_at <= now() AS expired,
        u.disabled_at IS NOT NULL AS user_disabled, s.ended_at IS NOT NULL OR s.expires_at <= now() AS session_ended
-FROM authorization_code AS c JOIN users AS u ON u.id = c.user_id JOIN session AS s ON s.id = c.session_id
-LEFT JOIN token_family AS f ON f.id = c.family_id
-WHERE c.code_hash = $1
+FROM authorization_code AS c JOIN users AS u ON u.id = c.user_id
+JOIN session AS s ON s.user_id = c.user_id AND s.id = c.session_id
+LEFT JOIN token_family AS f ON f.user_id = c.user_id AND f.id = c.family_id
+WHERE c.user_id = $1 AND c.code_hash = $2
 """
 
 
@@ -180,8 +204,8 @@ async def find_consent(user_id: UUID, client_id: str, documents_hash: bytes) -> 
 
 async def save_consent(user_id: UUID, client_id: str, consent: StoredConsent, documents_hash: bytes) -> None:
     """Insert a consent, or add to the one that there is."""
-    values = (user_id, client_id, consent.pairs, consent.claims, documents_hash)
-    await execute(_SAVE_CONSENT, ids.uuid7(), *values)
+    values = (user_id, client_id, ids.uuid7(), consent.pairs, consent.claims, documents_hash)
+    await execute(_SAVE_CONSENT, *values)
 
 
 async def delete_consent(user_id: UUID, client_id: str) -> bool:
@@ -216,8 +240,12 @@ async def consume_codes_of_consent(user_id: UUID, client_id: str) -> int:
     return await execute(_CONSUME_CODES_OF_CONSENT, user_id, client_id)
 
 
-async def consume_codes_of_sessions(session_ids: Sequence[UUID]) -> int:
-    return await execute(_CONSUME_CODES_OF_SESSIONS, session_ids)
+async def consume_codes_of_session(user_id: UUID, session_id: UUID) -> int:
+    return await execute(_CONSUME_CODES_OF_SESSION, user_id, session_id)
+
+
+async def consume_codes_of_sessions(sessions: Sequence[SessionKey]) -> int:
+    return await execute(_CONSUME_CODES_OF_SESSIONS, *columns(sessions))
 
 
 async def consume_all_codes() -> int:
@@ -237,8 +265,12 @@ async def revoke_families_of_consent(user_id: UUID, client_id: str, reason: str)
     return await execute(_REVOKE_FAMILIES_OF_CONSENT, reason, user_id, client_id)
 
 
-async def revoke_families_of_sessions(session_ids: Sequence[UUID], reason: str) -> int:
-    return await execute(_REVOKE_FAMILIES_OF_SESSIONS, reason, session_ids)
+async def revoke_families_of_session(user_id: UUID, session_id: UUID, reason: str) -> int:
+    return await execute(_REVOKE_FAMILIES_OF_SESSION, reason, user_id, session_id)
+
+
+async def revoke_families_of_sessions(sessions: Sequence[SessionKey], reason: str) -> int:
+    return await execute(_REVOKE_FAMILIES_OF_SESSIONS, reason, *columns(sessions))
 
 
 async def revoke_all_families(reason: str) -> int:
@@ -264,31 +296,36 @@ class TokenUser(msgspec.Struct, frozen=True):
     """The user of a live access token.
 
     Attributes:
-        row: the columns of the user, by name, for :func:`idp.accounts.claims.claims_of`; only if they were asked for.
+        row: the columns of the user, by name, for :func:`idp.accounts.claims.claims_of`.
         requested: the ``claims`` parameter of the family, as JSON.
     """
 
-    id: UUID
     row: Mapping[str, Any]
     requested: str | None
 
 
-async def user_of_live_access_token(family_id: UUID, jti: str) -> UUID | None:
-    """The user of an access token; None if the token or its family is revoked or has ended."""
-    row = await _LIVE_ACCESS_TOKEN.fetchrow(family_id=family_id, jti=jti)
-    user_id: UUID | None = row["id"] if row else None
-    return user_id
+class TokenOfUser(NamedTuple):
+    """An access token that was issued for a user."""
+
+    user_id: UUID
+    family_id: UUID
+    jti: str
 
 
-async def claims_of_live_access_token(family_id: UUID, jti: str) -> TokenUser | None:
-    """As :func:`user_of_live_access_token`, with the columns of the user and the requested claims."""
-    row = await _LIVE_ACCESS_TOKEN_WITH_USER.fetchrow(family_id=family_id, jti=jti)
-    return TokenUser(row["id"], row, row["requested"]) if row else None
+async def is_live(token: TokenOfUser) -> bool:
+    """Whether neither an access token nor its family is revoked or has ended, and its user is enabled."""
+    return await _LIVE_ACCESS_TOKEN.fetchrow(**token._asdict()) is not None
 
 
-async def lock_live_access_token(family_id: UUID, jti: str) -> bool:
-    """Whether an access token is live; if so, it stays live until the end of the transaction."""
-    return await fetchrow(_LOCK_ACCESS_TOKEN, family_id, jti) is not None
+async def user_of_live_access_token(token: TokenOfUser) -> TokenUser | None:
+    """The user and the requested claims of an access token; None unless it :func:`is_live`."""
+    row = await _LIVE_ACCESS_TOKEN_WITH_USER.fetchrow(**token._asdict())
+    return TokenUser(row, row["requested"]) if row else None
+
+
+async def lock_live_access_token(token: TokenOfUser) -> bool:
+    """As :func:`is_live`; if so, it stays live until the end of the transaction."""
+    return await fetchrow(_LOCK_ACCESS_TOKEN, *token) is not None
 
 
 async def is_access_token_revoked(jti: str) -> bool:
@@ -344,19 +381,21 @@ class CodeState(msgspec.Struct, frozen=True, kw_only=True):
     session_ended: bool
 
 
-async def state_of_refresh_token(family_id: UUID | None, jti: UUID, token_hash: bytes) -> RefreshTokenState | None:
+async def state_of_refresh_token(
+    user_id: UUID, family_id: UUID, jti: UUID, token_hash: bytes
+) -> RefreshTokenState | None:
     """The state of a refresh token; None if its family is unknown."""
-    return one(RefreshTokenState, await fetchrow(_STATE_OF_REFRESH_TOKEN, family_id, jti, token_hash))
+    return one(RefreshTokenState, await fetchrow(_STATE_OF_REFRESH_TOKEN, user_id, family_id, jti, token_hash))
 
 
-async def state_of_access_token(family_id: UUID, jti: str) -> AccessTokenState | None:
+async def state_of_access_token(token: TokenOfUser) -> AccessTokenState | None:
     """The state of an access token; None if its family is unknown."""
-    return one(AccessTokenState, await fetchrow(_STATE_OF_ACCESS_TOKEN, family_id, jti))
+    return one(AccessTokenState, await fetchrow(_STATE_OF_ACCESS_TOKEN, *token))
 
 
-async def state_of_code(code_hash: bytes) -> CodeState | None:
+async def state_of_code(user_id: UUID, code_hash: bytes) -> CodeState | None:
     """The state of a code; None if it is unknown."""
-    return one(CodeState, await fetchrow(_STATE_OF_CODE, code_hash))
+    return one(CodeState, await fetchrow(_STATE_OF_CODE, user_id, code_hash))
 
 
 # The list for administrators

@@ -51,12 +51,9 @@ async def _revoke_refresh_token(client: Client, token: str) -> bool:
     presented = refresh_jwt.decode(token)
     if isinstance(presented, Refused):
         return False
-    family_id = presented.family_id
-    if family_id is None:
-        family_id = await repository.family_of_refresh_token(presented)
-    if await revoke_family(partial(repository.revoke_by_client, family_id, client.client_id), "revoked_by_client"):
+    if await revoke_family(partial(repository.revoke_by_client, presented, client.client_id), "revoked_by_client"):
         return True
-    owner = await repository.client_of_family(family_id)
+    owner = await repository.client_of_family(presented)
     if owner is not None and owner != client.client_id:
         raise _not_yours()
     return True

@@ -41,20 +41,15 @@ async def sign_out_everywhere(user_id: UUID, reason: str) -> None:
         await record("signed_out_everywhere", user_id=user_id)
 
 
-async def end_session(session_id: UUID, user_id: UUID, reason: str) -> bool:
-    """End one session of a user and revoke what was issued in it. Returns False if it was not live."""
+async def end_session(user_id: UUID, session_id: UUID, reason: str) -> bool:
+    """End one session of a user and revoke what was issued in it, offline access included. False if it was not live."""
     async with transaction():
-        if not await sessions.end_session_of_user(session_id, user_id):
+        if not await sessions.end_session(user_id, session_id):
             return False
-        await revoke_families_of_session(session_id, reason)
+        await repository.consume_codes_of_session(user_id, session_id)
+        await repository.revoke_families_of_session(user_id, session_id, reason)
         await record("sign_out", user_id=user_id, session_id=session_id)
     return True
-
-
-async def revoke_families_of_session(session_id: UUID, reason: str) -> None:
-    """Revoke what was issued in a session, offline access included. In the caller's transaction."""
-    await repository.consume_codes_of_sessions([session_id])
-    await repository.revoke_families_of_sessions([session_id], reason)
 
 
 async def revoke_tokens_of_client(client_id: str, reason: str) -> Counter[str]:

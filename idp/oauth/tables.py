@@ -1,6 +1,5 @@
 """Authorization requests, codes, token families, refresh tokens and consents."""
 
-from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.accounts.tables import User
@@ -11,9 +10,11 @@ from idp.infra.db.columns import (
     Array,
     Boolean,
     Bytea,
+    CompositeForeignKey,
     ForeignKey,
     Integer,
     OnDelete,
+    PrimaryKey,
     SmallInt,
     Text,
     Timestamptz,
@@ -51,11 +52,11 @@ class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     for a day after it expires, so that a second use is detected.
     """
 
-    code_hash = Bytea(primary_key=True, secret=True)
+    user_id = ForeignKey(User)
+    code_hash = Bytea(secret=True)
     family_id = UUID()
     client_id = ForeignKey(ClientRow)
-    user_id = ForeignKey(User, index=True)
-    session_id = ForeignKey(Session, index=True)
+    session_id = ForeignKey(Session)
     redirect_uri = Text()
     code_challenge = Text(null=True)
     nonce = Text(null=True)
@@ -71,6 +72,9 @@ class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     expires_at = Timestamptz(index=True)
     consumed_at = Timestamptz(null=True)
 
+    authorization_code_pkey = PrimaryKey([user_id, code_hash])
+    authorization_code_user_id_session_id_fkey = CompositeForeignKey([user_id, session_id])
+
 
 class TokenFamily(Table, tablename="token_family", db=engine):
     """All tokens issued from one authorization; they are revoked together.
@@ -79,10 +83,10 @@ class TokenFamily(Table, tablename="token_family", db=engine):
     ``auth_time`` and ``auth_age`` are those of the code.
     """
 
-    id = UUID(primary_key=True, default=uuid7)
+    user_id = ForeignKey(User)
+    id = UUID(default=uuid7)
     client_id = ForeignKey(ClientRow, index=True)
-    user_id = ForeignKey(User, index=True)
-    session_id = ForeignKey(Session, on_delete=OnDelete.set_null, null=True, index=True)
+    session_id = ForeignKey(Session, on_delete=OnDelete.set_null, null=True)
     scope = Text()
     resource = Array(Text())
     claims = JSONB(null=True)
@@ -96,20 +100,27 @@ class TokenFamily(Table, tablename="token_family", db=engine):
     revoked_at = Timestamptz(null=True)
     revoked_reason = Text(null=True)
 
+    token_family_pkey = PrimaryKey([user_id, id])  # noqa: A003 -- the column
+    token_family_user_id_session_id_fkey = CompositeForeignKey([user_id, session_id])
+
 
 class RefreshToken(Table, tablename="refresh_token", db=engine):
-    """One refresh token of a family; ``jti`` is the claim of its JWT.
+    """One refresh token of a family; ``jti`` is the claim of its JWT, and ``user_id`` that of the family.
 
     ``issued_at`` and ``expires_at`` are whole seconds, so that the same JWT can be made again, byte for byte.
     """
 
-    jti = UUID(primary_key=True, default=uuid7)
-    family_id = ForeignKey(TokenFamily, index=True)
+    user_id = UUID()
+    jti = UUID(default=uuid7)
+    family_id = ForeignKey(TokenFamily)
     token_hash = Bytea(secret=True)
     issued_at = Timestamptz()
     expires_at = Timestamptz(index=True)
     rotated_at = Timestamptz(null=True)
     successor = UUID(null=True)
+
+    refresh_token_pkey = PrimaryKey([user_id, jti])
+    refresh_token_user_id_family_id_fkey = CompositeForeignKey([user_id, family_id])
 
 
 class RevokedAccessToken(Table, tablename="revoked_access_token", db=engine):
@@ -132,12 +143,12 @@ class Consent(Table, tablename="consent", db=engine):
     A pair is a scope and its resource. ``documents_hash`` is a hash of the policy and terms URIs that were shown.
     """
 
-    id = UUID(primary_key=True, default=uuid7)
     user_id = ForeignKey(User)
     client_id = ForeignKey(ClientRow, index=True)
+    id = UUID(default=uuid7, index=True)
     pairs = Array(Text())
     claims = Array(Text())
     documents_hash = Bytea()
     granted_at = Timestamptz(default=TimestamptzNow())
 
-    one_per_client = Unique([user_id, client_id])
+    consent_pkey = PrimaryKey([user_id, client_id])

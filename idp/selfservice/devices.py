@@ -50,7 +50,7 @@ async def end_session(request: AnyRequest, session_id: FromPath[UUID]) -> Respon
     if isinstance(asked, Response):
         return asked
     account, _ = asked
-    await sign_out.end_session(session_id, account.user.id, "signed_out_by_user")
+    await sign_out.end_session(account.user.id, session_id, "signed_out_by_user")
     return see_other(f"{PATH}?done=session")
 
 

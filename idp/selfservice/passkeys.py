@@ -32,7 +32,7 @@ PATH = "/account/passkeys"
 
 async def _page(request: AnyRequest, account: AccountRequest, error: str | None = None) -> Response[Any]:
     challenge = secrets.token_bytes(32)
-    await sessions.store_challenge(account.session.id, challenge)
+    await sessions.store_challenge(account.session, challenge)
     options = passkeys.registration_options(account.user, challenge, await passkeys.passkeys_of(account.user.id))
     return account_page(request, "passkey", account, error=error, action=PATH, passkey_options=options, scripts=True)
 
@@ -53,7 +53,7 @@ async def add(request: AnyRequest) -> Response[Any]:
     account, form = asked
     try:
         async with transaction():
-            challenge = await sessions.consume_challenge(account.session.id)
+            challenge = await sessions.consume_challenge(account.session)
             if challenge is None:
                 return await _page(request, account, _("This page was open for too long. Try again."))
             await passkeys.register(account.user.id, form.get("name", ""), challenge, form.get("credential", ""))

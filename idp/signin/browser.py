@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from idp import clock
 from idp.ids import digest, random_token
+from idp.signin import session_tokens
+from idp.signin.session_tokens import SessionToken
 
 #: Keys that a browser may hold at once, left from concurrent first requests. The oldest are deleted first.
 MAX_KEYS = 12
@@ -90,8 +92,8 @@ class Browser:
     keeps_cookies: bool = True
 
     @property
-    def session_hash(self) -> bytes | None:
-        return digest(self.session_token) if self.session_token else None
+    def session(self) -> SessionToken | None:
+        return session_tokens.parse(self.session_token)
 
     @property
     def device_hash(self) -> bytes | None:

@@ -66,8 +66,7 @@ async def _start_session(browser: Browser, person: SignInSubject, steps: tuple[C
 
 async def _end_other_sessions(browser: Browser, session: SignedIn) -> None:
     """A browser has one session: that of another user ends. In single-session mode the user's others end too."""
-    single = settings().single_session
-    if browser.session_hash is not None or single:
-        await repository.end_other_sessions(
-            session.id, token_hash=browser.session_hash, user_id=session.user_id if single else None
-        )
+    if browser.session is not None:
+        await repository.end_other_session_of_token(browser.session, session.id)
+    if settings().single_session:
+        await repository.end_other_sessions(session.user_id, session.id)

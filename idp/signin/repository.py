@@ -17,10 +17,15 @@ from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 from idp.signin.browser import Browser, BrowserBinding
 from idp.signin.factors.repository import FACTOR_COLUMNS
+from idp.signin.session_tokens import SessionToken
 from idp.signin.subject import SignInSubject
 from idp.signin.tables import Device, Flow, Session
 
-EXPIRING = (Expiring(Flow, "1 hour"), Expiring(Session, "1 day"), Expiring(Device, "1 day", key=("user_id", "id")))
+EXPIRING = (
+    Expiring(Flow, "1 hour"),
+    Expiring(Session, "1 day", key=("user_id", "id")),
+    Expiring(Device, "1 day", key=("user_id", "id")),
+)
 
 # The user who signs in
 
@@ -37,7 +42,8 @@ _SUBJECT = f"""
 
 async def subject_by_id(user_id: UUID, browser: Browser) -> SignInSubject | None:
     """A user at a browser. Lock the user first for a decision that the transaction acts upon."""
-    return one(SignInSubject, await fetchrow(_SUBJECT, user_id, browser.device_hash, browser.session_hash))
+    session_hash = browser.session.hash if browser.session else None
+    return one(SignInSubject, await fetchrow(_SUBJECT, user_id, browser.device_hash, session_hash))
 
 
 async def subject_by_email(email: str | None, browser: Browser) -> SignInSubject | None:
@@ -51,6 +57,18 @@ async def subject_by_email(email: str | None, browser: Browser) -> SignInSubject
 
 
 # Sessions
+
+
+class SessionKey(msgspec.Struct, frozen=True):
+    """The key of a session."""
+
+    user_id: UUID
+    id: UUID
+
+
+def columns(sessions: Sequence[SessionKey]) -> tuple[list[UUID], list[UUID]]:
+    """The users and the ids of sessions, as the parameters of one statement on all of them."""
+    return [session.user_id for session in sessions], [session.id for session in sessions]
 
 
 class SessionRow(msgspec.Struct, frozen=True):
@@ -113,12 +131,12 @@ class NewSession(msgspec.Struct, frozen=True):
 
 
 _LIVE_SESSION = """
-    s.token_hash = $1 AND s.ended_at IS NULL AND s.expires_at > now()
-    AND s.last_seen_at > now() - make_interval(secs => $2)
-    AND u.id = s.user_id AND u.disabled_at IS NULL
+    s.user_id = $1 AND s.token_hash = $2 AND s.ended_at IS NULL AND s.expires_at > now()
+    AND s.last_seen_at > now() - make_interval(secs => $3)
+    AND u.id = $1 AND u.disabled_at IS NULL
 """
 _FIND_SESSION = f"""
-    SELECT s.id, s.user_id, s.auth_time, s.steps, s.amr, s.acr, s.last_seen_at < now() - $3::interval AS stale
+    SELECT s.id, s.user_id, s.auth_time, s.steps, s.amr, s.acr, s.last_seen_at < now() - $4::interval AS stale
     FROM session AS s, users AS u WHERE {_LIVE_SESSION}
 """  # noqa: S608
 _TOUCH_SESSION = f"UPDATE session AS s SET last_seen_at = now() FROM users AS u WHERE {_LIVE_SESSION}"  # noqa: S608
@@ -127,7 +145,7 @@ _TOUCH_SESSION = f"UPDATE session AS s SET last_seen_at = now() FROM users AS u 
 _LOCK_SESSION = """
     SELECT extract(epoch FROM now() - s.auth_time)::float8 AS age, s.auth_time, s.steps FROM users AS u, session AS s
     WHERE u.id = $1 AND u.disabled_at IS NULL
-      AND s.id = $2 AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
+      AND s.user_id = $1 AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > now()
     FOR NO KEY UPDATE OF u FOR SHARE OF s
 """
 _ACTIVE_SESSIONS = """
@@ -148,29 +166,31 @@ _INSERT_SESSION = """
 """
 _RENEW_SESSION = """
     UPDATE session SET token_hash = $3, auth_time = now(), last_seen_at = now(), steps = $4, amr = $5, acr = $6
-    WHERE id = $1 AND user_id = $2 AND ended_at IS NULL AND expires_at > now()
+    WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > now()
     RETURNING auth_time
 """
-_END_SESSION = "UPDATE session SET ended_at = now() WHERE id = $1 AND ended_at IS NULL"
-_END_SESSION_OF_USER = f"{_END_SESSION} AND user_id = $2"
+_END_SESSION = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND id = $2 AND ended_at IS NULL"
 _SESSION_IDS_OF_USER = "SELECT id FROM session WHERE user_id = $1 AND ended_at IS NULL"
 _END_SESSIONS_OF_USER = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND ended_at IS NULL"
-_END_OTHER_SESSIONS = """
-    UPDATE session SET ended_at = now()
-    WHERE (token_hash = $1 OR user_id = $2) AND id <> $3 AND ended_at IS NULL
+_END_OTHER_SESSIONS = f"{_END_SESSIONS_OF_USER} AND id <> $2"
+_END_OTHER_SESSION_OF_TOKEN = f"{_END_OTHER_SESSIONS} AND token_hash = $3"
+# $1 user_ids  $2 ids
+_END_SESSIONS = """
+    UPDATE session AS s SET ended_at = now() FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, id)
+    WHERE s.user_id = a.user_id AND s.id = a.id AND s.ended_at IS NULL
 """
-_END_SESSIONS = "UPDATE session SET ended_at = now() WHERE id = ANY ($1::uuid[]) AND ended_at IS NULL"
 _END_ALL_SESSIONS = "UPDATE session SET ended_at = now() WHERE ended_at IS NULL"
 # The live sessions of users with an identity at the upstream who signed in with an upstream.
-_SESSION_IDS_OF_UPSTREAM = """
-    SELECT s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
+_SESSIONS_OF_UPSTREAM = """
+    SELECT s.user_id, s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
     AND EXISTS (SELECT FROM unnest(s.steps) AS step WHERE step LIKE 'upstream%')
     AND EXISTS (SELECT FROM identity AS i WHERE i.user_id = s.user_id AND i.upstream_id = $1)
 """
-_STORE_CHALLENGE = "UPDATE session SET challenge = $2 WHERE id = $1"
+_STORE_CHALLENGE = "UPDATE session SET challenge = $3 WHERE user_id = $1 AND id = $2"
 _CONSUME_CHALLENGE = """
     UPDATE session AS s SET challenge = NULL FROM session AS old
-    WHERE s.id = $1 AND old.id = s.id AND s.challenge IS NOT NULL AND s.ended_at IS NULL AND s.expires_at > now()
+    WHERE s.user_id = $1 AND s.id = $2 AND old.user_id = $1 AND old.id = $2
+      AND s.challenge IS NOT NULL AND s.ended_at IS NULL AND s.expires_at > now()
     RETURNING old.challenge
 """
 
@@ -185,19 +205,19 @@ async def all_sessions(user_id: UUID) -> list[ExportedSession]:
     return many(ExportedSession, await fetch(_ALL_SESSIONS, user_id))
 
 
-async def find_session(token_hash: bytes, idle_lifetime: float, precision: timedelta) -> SessionRow | None:
+async def find_session(token: SessionToken, idle_lifetime: float, precision: timedelta) -> SessionRow | None:
     """The live session of a token.
 
     Args:
         idle_lifetime: seconds without use after which it ends.
         precision: age at which ``last_seen_at`` is stale.
     """
-    return one(SessionRow, await fetchrow(_FIND_SESSION, token_hash, idle_lifetime, precision))
+    return one(SessionRow, await fetchrow(_FIND_SESSION, *token, idle_lifetime, precision))
 
 
-async def touch_session(token_hash: bytes, idle_lifetime: float) -> None:
+async def touch_session(token: SessionToken, idle_lifetime: float) -> None:
     """Note that a live session was used."""
-    await execute(_TOUCH_SESSION, token_hash, idle_lifetime)
+    await execute(_TOUCH_SESSION, *token, idle_lifetime)
 
 
 async def lock_session(user_id: UUID, session_id: UUID) -> LockedSession | None:
@@ -218,18 +238,13 @@ async def insert_session(new: NewSession) -> datetime:
 
 async def renew_session(new: NewSession) -> datetime | None:
     """Carry on a session with a new token and a new sign-in. Returns its ``auth_time``; None if it ended."""
-    row = await fetchrow(_RENEW_SESSION, new.id, new.user_id, new.token_hash, new.steps, new.amr, new.acr)
+    row = await fetchrow(_RENEW_SESSION, new.user_id, new.id, new.token_hash, new.steps, new.amr, new.acr)
     return row["auth_time"] if row is not None else None
 
 
-async def end_session(session_id: UUID) -> bool:
-    """End a session. Returns whether it was live."""
-    return bool(await execute(_END_SESSION, session_id))
-
-
-async def end_session_of_user(session_id: UUID, user_id: UUID) -> bool:
-    """End a session if it is one of this user. Returns whether it was live."""
-    return bool(await execute(_END_SESSION_OF_USER, session_id, user_id))
+async def end_session(user_id: UUID, session_id: UUID) -> bool:
+    """End a session of a user. Returns whether it was live."""
+    return bool(await execute(_END_SESSION, user_id, session_id))
 
 
 async def session_ids_of_user(user_id: UUID) -> list[UUID]:
@@ -242,14 +257,14 @@ async def end_sessions_of_user(user_id: UUID) -> int:
     return await execute(_END_SESSIONS_OF_USER, user_id)
 
 
-async def session_ids_of_upstream(upstream_id: str) -> list[UUID]:
+async def sessions_of_upstream(upstream_id: str) -> list[SessionKey]:
     """Return the live sessions that may have come from a sign-in with an upstream."""
-    return [row["id"] for row in await fetch(_SESSION_IDS_OF_UPSTREAM, upstream_id)]
+    return many(SessionKey, await fetch(_SESSIONS_OF_UPSTREAM, upstream_id))
 
 
-async def end_sessions(session_ids: Sequence[UUID]) -> int:
+async def end_sessions(sessions: Sequence[SessionKey]) -> int:
     """End sessions. Returns how many had not ended."""
-    return await execute(_END_SESSIONS, session_ids)
+    return await execute(_END_SESSIONS, *columns(sessions))
 
 
 async def end_all_sessions() -> int:
@@ -257,19 +272,24 @@ async def end_all_sessions() -> int:
     return await execute(_END_ALL_SESSIONS)
 
 
-async def end_other_sessions(session_id: UUID, *, token_hash: bytes | None, user_id: UUID | None) -> None:
-    """End the session of a token and all sessions of a user, where given, except for one."""
-    await execute(_END_OTHER_SESSIONS, token_hash, user_id, session_id)
+async def end_other_sessions(user_id: UUID, session_id: UUID) -> None:
+    """End all sessions of a user except for one."""
+    await execute(_END_OTHER_SESSIONS, user_id, session_id)
 
 
-async def store_challenge(session_id: UUID, challenge: bytes) -> None:
+async def end_other_session_of_token(token: SessionToken, session_id: UUID) -> None:
+    """End the session of a token, unless it is this one."""
+    await execute(_END_OTHER_SESSION_OF_TOKEN, token.user_id, session_id, token.hash)
+
+
+async def store_challenge(user_id: UUID, session_id: UUID, challenge: bytes) -> None:
     """Store what the next new passkey of a session must sign."""
-    await execute(_STORE_CHALLENGE, session_id, challenge)
+    await execute(_STORE_CHALLENGE, user_id, session_id, challenge)
 
 
-async def consume_challenge(session_id: UUID) -> bytes | None:
+async def consume_challenge(user_id: UUID, session_id: UUID) -> bytes | None:
     """The stored challenge of a live session, once."""
-    row = await fetchrow(_CONSUME_CHALLENGE, session_id)
+    row = await fetchrow(_CONSUME_CHALLENGE, user_id, session_id)
     return bytes(row["challenge"]) if row is not None else None
 
 

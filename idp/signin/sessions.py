@@ -14,7 +14,7 @@ from idp.errors import SessionEndedError
 from idp.infra.db.engine import authority
 from idp.infra.request_context import client_address
 from idp.settings import settings
-from idp.signin import repository, transitions
+from idp.signin import repository, session_tokens, transitions
 from idp.signin.browser import Browser
 from idp.signin.repository import NewSession
 from idp.signin.transitions import CompletedStep, amr, reached
@@ -62,14 +62,12 @@ class SignedIn(msgspec.Struct, frozen=True):
 
 async def find(token: str | None) -> SignedIn | None:
     """The live session of a token, if any. Using a session keeps it from idling out."""
-    if token is None:
-        return None
-    token_hash, idle_lifetime = ids.digest(token), settings().session_idle_lifetime
-    row = await repository.find_session(token_hash, idle_lifetime, LAST_SEEN_PRECISION)
-    if row is None:
+    named, idle_lifetime = session_tokens.parse(token), settings().session_idle_lifetime
+    row = await repository.find_session(named, idle_lifetime, LAST_SEEN_PRECISION) if named else None
+    if named is None or row is None:
         return None
     if row.stale:
-        await repository.touch_session(token_hash, idle_lifetime)
+        await repository.touch_session(named, idle_lifetime)
     done = tuple(map(CompletedStep.parse, row.steps))
     return SignedIn(row.id, row.user_id, row.auth_time, done, tuple(row.amr), row.acr)
 
@@ -141,7 +139,7 @@ def _new(
     done: tuple[CompletedStep, ...],
     auth_time: datetime | None = None,
 ) -> tuple[str, NewSession]:
-    token = ids.random_token()
+    token = session_tokens.new(user_id)
     new = NewSession(
         id=session_id,
         token_hash=ids.digest(token),
@@ -175,17 +173,17 @@ async def restart(browser: Browser, session: SignedIn) -> str:
     return started.token
 
 
-async def store_challenge(session_id: UUID, challenge: bytes) -> None:
+async def store_challenge(session: SignedIn, challenge: bytes) -> None:
     """Store what the next new passkey of this session must sign."""
-    await repository.store_challenge(session_id, challenge)
+    await repository.store_challenge(session.user_id, session.id, challenge)
 
 
-async def consume_challenge(session_id: UUID) -> bytes | None:
+async def consume_challenge(session: SignedIn) -> bytes | None:
     """Consume the challenge that a new passkey must sign, in the transaction that stores the passkey."""
-    return await repository.consume_challenge(session_id)
+    return await repository.consume_challenge(session.user_id, session.id)
 
 
 async def end(session: SignedIn) -> None:
     """End a session."""
-    if await repository.end_session(session.id):
+    if await repository.end_session(session.user_id, session.id):
         await record("sign_out", user_id=session.user_id, session_id=session.id)

@@ -31,9 +31,9 @@ class Session(Table, tablename="session", db=engine):
     ``challenge`` is what the next new passkey must sign (WebAuthn section 13.4.3).
     """
 
-    id = UUID(primary_key=True, default=uuid7)
-    token_hash = Bytea(unique=True, secret=True)
-    user_id = ForeignKey(User, index=True)
+    user_id = ForeignKey(User)
+    id = UUID(default=uuid7, index=True)
+    token_hash = Bytea(secret=True)
     auth_time = Timestamptz()
     steps = Array(Text())
     amr = Array(Text())
@@ -45,6 +45,9 @@ class Session(Table, tablename="session", db=engine):
     last_seen_at = Timestamptz()
     expires_at = Timestamptz(index=True)
     ended_at = Timestamptz(null=True)
+
+    session_pkey = PrimaryKey([user_id, id])  # noqa: A003 -- the column
+    session_one_per_token = Unique([user_id, token_hash])
 
 
 class Flow(Table, tablename="signin_flow", db=engine):
@@ -82,6 +85,8 @@ class Flow(Table, tablename="signin_flow", db=engine):
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
     finished_at = Timestamptz(null=True)
+
+    signin_flow_user_id_session_id_fkey = CompositeForeignKey([user_id, session_id])
 
 
 class Device(Table, tablename="device", db=engine):

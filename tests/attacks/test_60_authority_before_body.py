@@ -32,6 +32,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.oauth.clients.service import set_admin_role
 from idp.oauth.sign_out import end_session, sign_out_everywhere, sign_out_user
 from idp.signin import flow as flows
+from idp.signin import session_tokens
 from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
 from idp.signin.sessions import SignedIn
@@ -201,7 +202,7 @@ async def _sign_out(thief: Thief) -> None:
 
 
 async def _end_session(thief: Thief) -> None:
-    await end_session(thief.session_id, thief.user.id, "signed_out_by_user")
+    await end_session(thief.user.id, thief.session_id, "signed_out_by_user")
 
 
 async def _change_password(thief: Thief) -> None:
@@ -255,7 +256,7 @@ async def test_60_a_held_body_outlives_nothing(
 
 async def another_session(thief: Thief) -> str:
     """One more session of the same kind. Returns the value of its cookie."""
-    token = ids.random_token()
+    token = session_tokens.new(thief.user.id)
     await execute(
         "INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, expires_at, last_seen_at,"
         " created_at, user_agent, ip_address)"
@@ -539,7 +540,7 @@ async def test_60_a_step_up_from_a_session_that_ended(server: Server, thief: Thi
         held.append(await hold(server, "POST", path, headers, urlencode(form).encode()))
     await let_decide()
     # Only this one: signing out everywhere would end the flows too.
-    await end_session(thief.session_id, thief.user.id, "signed_out_by_user")
+    await end_session(thief.user.id, thief.session_id, "signed_out_by_user")
     before = await contents()
     for request in held:
         assert (await request.finish()).status == 400

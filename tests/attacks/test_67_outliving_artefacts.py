@@ -125,8 +125,8 @@ async def _mails(user: User) -> list[Artefact]:
 
 async def _session(user: User) -> Artefact:
     session = (await sessions.start(AnyBrowser(), user.id, (CompletedStep(Step.PASSWORD, ("pwd",)),))).session
-    await sessions.store_challenge(session.id, b"c" * 32)
-    return Artefact("challenge of a passkey", lambda: sessions.consume_challenge(session.id))
+    await sessions.store_challenge(session, b"c" * 32)
+    return Artefact("challenge of a passkey", lambda: sessions.consume_challenge(session))
 
 
 async def _link(user: User) -> Artefact:

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from idp import ids
 from idp.keys import lifecycle
+from idp.oauth import codes
 from idp.oauth.clients.registration import disable_client, register_client
 from tests.conftest import MASTER_KEY
 from tests.support.isolated import isolated
@@ -46,7 +48,7 @@ class Place:
             "grant_type": "authorization_code",
             "client_id": client_id,
             "client_secret": secret,
-            "code": "A" * 43,
+            "code": codes.new(ids.uuid7()),
             "code_verifier": "v" * 43,
             "redirect_uri": "https://machine.example.com/callback",
         }

@@ -32,8 +32,9 @@ async def test_a_refresh_token(browser: Browser, client: RelyingParty, alice: Us
     assert set(answer) == {"active", "iss", "client_id", "sub", "scope", "jti", "iat", "exp"}
     assert (answer["active"], answer["scope"], answer["sub"]) == (True, "openid profile email", str(alice.id))
     claims = decode(token.split(".")[1])
-    # Its family is nobody's business.
+    # Its family is nobody's business, and the sealed id of its user says nothing to others.
     assert claims.pop("family")
+    assert claims.pop("sealed_user")
     assert {name: answer[name] for name in ("iss", "jti", "iat", "exp")} == claims
 
 

@@ -8,7 +8,7 @@ import httpx
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetch
-from idp.oauth import sign_out
+from idp.oauth import codes, sign_out
 from idp.oauth.token.access_token import family_of
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, open_browser
@@ -98,7 +98,9 @@ async def test_causes_of_a_refused_code(
 ) -> None:
     other, user = await make_client(), await make_user()
     verifier = "another-verifier-that-is-long-enough-for-it"
-    answers = [await client.redeem("no-such-code")]
+    never_stored = codes.new(user.id)
+    moved = f"{never_stored.partition('.')[0]}.{codes.new(user.id).partition('.')[2]}"
+    answers = [await client.redeem(code) for code in ("no-such-code", moved, never_stored)]
     async with open_browser(server.issuer) as browser:
         code = await client.sign_in(browser, user.email)
         answers.append(await client.redeem(code, code_verifier=verifier))
@@ -115,7 +117,9 @@ async def test_causes_of_a_refused_code(
     assert len({(answer.status_code, answer.content) for answer in [*answers, theirs]}) == 1
     found = await _recorded(client.client_id, len(answers))
     assert [(reason, user_id) for reason, user_id, _ in found] == [
-        ("unknown", None),
+        ("malformed", None),
+        ("bad_signature", None),
+        ("unknown", user.id),
         ("pkce_mismatch", user.id),
         ("wrong_redirect_uri", user.id),
         ("reused", user.id),

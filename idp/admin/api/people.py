@@ -200,7 +200,7 @@ async def show_session(call: Call) -> models.Session:
 async def end_session(call: Call) -> None:
     session = await show_session(call)
     await check_user(call.caller, session.user_id)
-    await sign_out.end_session(session.sid, session.user_id, "signed_out_by_admin")
+    await sign_out.end_session(session.user_id, session.sid, "signed_out_by_admin")
 
 
 @operation("GET", "/consents/{consent_id}", Permission.CONSENTS_READ, "Show a consent", content=models.Consent)

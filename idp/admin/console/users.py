@@ -342,7 +342,7 @@ async def end_session(request: AdminRequest) -> Response[Any]:
         sid = UUID(request.params["sid"])
     except ValueError:
         raise not_found() from None
-    await sign_out.end_session(sid, user.id, "signed_out_by_admin")
+    await sign_out.end_session(user.id, sid, "signed_out_by_admin")
     return redirect_with_notice(f"/users/{user.id}", "ended")
 
 

@@ -4,6 +4,7 @@ import msgspec
 
 from idp import ids
 from idp.errors import OAuthError, SessionEndedError
+from idp.oauth import codes
 from idp.oauth.authorize import acr, repository
 from idp.oauth.authorize.repository import NewCode
 from idp.oauth.authorize.request import AuthorizationRequest
@@ -23,7 +24,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
     """
     if not acr.reaches(session.acr, acr.requested(asked, client).essential):
         raise OAuthError("unmet_authentication_requirements", "The user must show a further factor.")
-    code = ids.random_token()
+    code = codes.new(session.user_id)
     claims = msgspec.json.encode(asked.claims).decode() if asked.claims.userinfo or asked.claims.id_token else None
     stored = await repository.insert_code(
         NewCode(

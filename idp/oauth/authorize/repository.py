@@ -15,7 +15,7 @@ from idp.oauth.tables import AuthorizationCode, AuthorizationRequestRow
 EXPIRING = (
     Expiring(AuthorizationRequestRow, "1 hour"),
     # A code that is replayed within a day still revokes its family.
-    Expiring(AuthorizationCode, "1 day"),
+    Expiring(AuthorizationCode, "1 day", key=("user_id", "code_hash")),
 )
 
 _INSERT_REQUEST = """
@@ -44,14 +44,14 @@ _FINISH_ALL = "UPDATE authorization_request SET finished_at = now() WHERE finish
 
 # The lock of the session makes a sign-out at the same moment wait, and then see the code.
 _INSERT_CODE = NamedQuery("""
-INSERT INTO authorization_code (code_hash, family_id, client_id, user_id, session_id, redirect_uri, code_challenge,
+INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, redirect_uri, code_challenge,
                                 nonce, scope, resource, claims, offline_access, auth_time, auth_age, amr, acr,
                                 created_at, expires_at)
-SELECT :code_hash, :family_id, :client_id, s.user_id, s.id, :redirect_uri, :code_challenge, :nonce, :scope, :resource,
+SELECT s.user_id, :code_hash, :family_id, :client_id, s.id, :redirect_uri, :code_challenge, :nonce, :scope, :resource,
        :claims, :offline_access, :auth_time, :auth_age, :amr, :acr, now(), now() + make_interval(secs => :lifetime)
 FROM users AS u, session AS s
 WHERE u.id = :user_id AND u.disabled_at IS NULL
-  AND s.id = :session_id AND s.user_id = u.id AND s.ended_at IS NULL AND s.expires_at > now()
+  AND s.user_id = :user_id AND s.id = :session_id AND s.ended_at IS NULL AND s.expires_at > now()
 FOR SHARE OF s
 RETURNING code_hash
 """)
@@ -70,10 +70,10 @@ class StoredRequest(msgspec.Struct, frozen=True):
 class NewCode(msgspec.Struct, frozen=True, kw_only=True):
     """The columns of a new authorization code. ``lifetime`` is in seconds."""
 
+    user_id: UUID
     code_hash: bytes
     family_id: UUID
     client_id: str
-    user_id: UUID
     session_id: UUID
     redirect_uri: str
     code_challenge: str | None

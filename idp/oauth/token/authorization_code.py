@@ -11,6 +11,7 @@ from msgspec import UNSET
 from idp import clock, ids
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.infra.db.engine import transaction
+from idp.oauth import codes
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_code
@@ -48,16 +49,22 @@ async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
         raise InvalidRequestError("code is missing.")
     if "redirect_uri" not in form and not client.authorization_challenge:
         raise InvalidRequestError("redirect_uri is missing.")
-    refresh = new_refresh_token(ids.uuid7()) if "refresh_token" in client.grant_types else None
+    code_challenge = _challenge(form.get("code_verifier"))
+    code = codes.read(form["code"])
+    if isinstance(code, Refused):
+        raise _invalid(code)
+    family_id = ids.uuid7()
+    refresh = new_refresh_token(code.user_id, family_id) if "refresh_token" in client.grant_types else None
     redemption = CodeRedemption(
-        code_hash=ids.digest(form["code"]),
+        user_id=code.user_id,
+        code_hash=code.hash,
         client_id=client.client_id,
         # A code of the challenge endpoint has no redirect URI.
         redirect_uri=form.get("redirect_uri", ""),
-        code_challenge=_challenge(form.get("code_verifier")),
+        code_challenge=code_challenge,
         resource=words(form, "resource"),
         not_before=registry.not_before(client),
-        family_id=refresh.family_id if refresh else ids.uuid7(),
+        family_id=family_id,
         family_expires_at=clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime),
         refresh_token=refresh,
     )
@@ -81,11 +88,14 @@ async def _redeem(client: Client, redemption: CodeRedemption) -> Grant | None:
 
 async def _refused(redemption: CodeRedemption) -> OAuthError:
     """Return the error for a refused code. A second use of a code revokes its family first."""
-    code_hash, client_id, resource = redemption.code_hash, redemption.client_id, redemption.resource
-    if resource and await repository.is_code_for_other_resources(code_hash, client_id, resource):
+    if redemption.resource and await repository.is_code_for_other_resources(redemption):
         return InvalidTargetError("The resource is not one of those granted.")
-    await revoke_family(partial(repository.revoke_replayed_code, code_hash, client_id), "authorization_code_reuse")
+    await revoke_family(partial(repository.revoke_replayed_code, redemption), "authorization_code_reuse")
+    return _invalid(await refused_code(redemption))
+
+
+def _invalid(refused: Refused) -> InvalidGrantError:
+    """The same answer for every reason."""
     return InvalidGrantError(
-        "The code is not valid for this client, redirect_uri and code_verifier, or was used.",
-        await refused_code(redemption),
+        "The code is not valid for this client, redirect_uri and code_verifier, or was used.", refused
     )

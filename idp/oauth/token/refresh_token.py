@@ -81,18 +81,15 @@ async def _why_refused(client: Client, rotation: Rotation) -> Refused:
 async def _rotate(rotation: Rotation) -> tuple[Grant, str] | None:
     """Rotate, or repeat the rotation. A request for more than was granted leaves the token unused."""
     token = rotation.token
-    family_id = token.family_id or await repository.family_of_refresh_token(token)
-    if family_id is None:
-        return None
-    new = new_refresh_token(family_id)
+    new = new_refresh_token(token.user_id, token.family_id)
     grant = await repository.rotate(rotation, new)
     if grant is not None:
         return grant, new.token
     repeated = await repository.repeat_rotation(rotation, _windows())
     if repeated is None:
         return None
-    grant, successor = repeated
-    return grant, refresh_jwt.encode_stored(successor, family_id)
+    grant, kept = repeated
+    return grant, refresh_jwt.encode(kept.jti, kept.issued_at, kept.expires_at, token.family_id, token.user_id)
 
 
 def _windows() -> RepeatWindows:
@@ -107,13 +104,11 @@ async def _rotate_ancestor(rotation: Rotation) -> tuple[Grant, str] | None:
     of theft, so nothing is revoked.
     """
     token = rotation.token
-    if token.family_id is None:
-        return None
-    ancestor = await repository.known_ancestor(token.family_id, token.jti)
+    ancestor = await repository.known_ancestor(token)
     if ancestor is None:
         return None
     log.warning("refresh_token_unknown", client_id=rotation.client_id)
-    known = PresentedRefreshToken(ancestor.jti, token.family_id, ancestor.token_hash)
+    known = msgspec.structs.replace(token, jti=ancestor.jti, hash=ancestor.token_hash)
     return await _rotate(msgspec.structs.replace(rotation, token=known))
 
 

@@ -14,75 +14,78 @@ from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import one
-from idp.oauth.repository import LIVE_FAMILY_OF_USER
+from idp.oauth.repository import live_family_of_user
 from idp.oauth.tables import RefreshToken, TokenFamily
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.refresh_jwt import NewRefreshToken, PresentedRefreshToken, StoredRefreshToken
 from idp.settings import settings
 
 EXPIRING = (
-    Expiring(RefreshToken, "1 day"),
+    Expiring(RefreshToken, "1 day", key=("user_id", "jti")),
     # A family stays until its tokens are gone: PostgreSQL would delete and lock all of them in one statement. Its last
     # token expires up to a lifetime later; without that, each round would look at all families that still have some.
     Expiring(
         TokenFamily,
         "1 day",
+        key=("user_id", "id"),
         further=lambda: settings().refresh_token_lifetime,
-        unless="EXISTS (SELECT FROM refresh_token AS r WHERE r.family_id = t.id)",
+        unless="EXISTS (SELECT FROM refresh_token AS r WHERE r.user_id = t.user_id AND r.family_id = t.id)",
     ),
 )
 
 # jti and the columns after it: of the refresh token; null: none is issued. resource: separated by spaces.
 _REDEEM_CODE = CoalescedQuery(
-    "code_hash bytea, client_id text, redirect_uri text, code_challenge text, resource text, not_before timestamptz, "
-    "family_id uuid, family_expires_at timestamptz, jti uuid, token_hash bytea, issued_at timestamptz, "
-    "expires_at timestamptz",
+    "code_hash bytea, user_id uuid, client_id text, redirect_uri text, code_challenge text, resource text, "
+    "not_before timestamptz, family_id uuid, family_expires_at timestamptz, jti uuid, token_hash bytea, "
+    "issued_at timestamptz, expires_at timestamptz",
     """
 WITH code AS (
     UPDATE authorization_code AS c SET consumed_at = now(), family_id = a.family_id
     FROM asked AS a, users AS u, session AS s
-    WHERE c.code_hash = a.code_hash AND c.client_id = a.client_id AND c.redirect_uri = a.redirect_uri
+    WHERE c.user_id = a.user_id AND c.code_hash = a.code_hash AND c.client_id = a.client_id
+      AND c.redirect_uri = a.redirect_uri
       AND c.code_challenge IS NOT DISTINCT FROM a.code_challenge AND c.resource @> string_to_array(a.resource, ' ')
       AND c.consumed_at IS NULL AND c.expires_at > now() AND c.created_at >= a.not_before
-      AND u.id = c.user_id AND u.disabled_at IS NULL
-      AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
+      AND u.id = a.user_id AND u.disabled_at IS NULL
+      AND s.user_id = a.user_id AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
     RETURNING a.number, a.jti, a.token_hash, a.issued_at, a.expires_at, a.family_expires_at, c.family_id, c.client_id,
               c.user_id, c.session_id, c.scope, c.resource, c.claims, c.offline_access, c.nonce, c.auth_time,
               c.auth_age, c.amr, c.acr
 ), family AS (
-    INSERT INTO token_family (id, client_id, user_id, session_id, scope, resource, claims, offline_access,
+    INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, offline_access,
                               auth_time, auth_age, amr, acr, created_at, expires_at)
-    SELECT family_id, client_id, user_id, session_id, scope, resource, claims, offline_access,
+    SELECT user_id, family_id, client_id, session_id, scope, resource, claims, offline_access,
            auth_time, auth_age, amr, acr, now(), family_expires_at
     FROM code
 ), refresh AS (
-    INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at)
-    SELECT jti, family_id, token_hash, issued_at, expires_at FROM code WHERE jti IS NOT NULL
+    INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at)
+    SELECT user_id, jti, family_id, token_hash, issued_at, expires_at FROM code WHERE jti IS NOT NULL
 )
 SELECT number, family_id, user_id, session_id, scope, resource, claims, nonce, auth_time, auth_age, amr, acr FROM code
 """,
 )
 
-# $1 code_hash  $2 client_id  $3 resources
+# $1 user_id  $2 code_hash  $3 client_id  $4 resources
 _CODE_FOR_OTHER_RESOURCES = """
 SELECT FROM authorization_code
-WHERE code_hash = $1 AND client_id = $2 AND consumed_at IS NULL AND expires_at > now() AND NOT resource @> $3::text[]
+WHERE user_id = $1 AND code_hash = $2 AND client_id = $3 AND consumed_at IS NULL AND expires_at > now()
+  AND NOT resource @> $4::text[]
 """
 
 _REVOKED_FAMILY = "f.id, f.client_id, f.user_id, f.session_id"
-# $1 code_hash  $2 client_id
+# $1 user_id  $2 code_hash  $3 client_id
 _REVOKE_REPLAYED_CODE = f"""
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'authorization_code_reuse'
 FROM authorization_code AS c
-WHERE c.code_hash = $1 AND c.client_id = $2 AND c.consumed_at IS NOT NULL
-  AND f.id = c.family_id AND f.revoked_at IS NULL
+WHERE c.user_id = $1 AND c.code_hash = $2 AND c.client_id = $3 AND c.consumed_at IS NOT NULL
+  AND f.user_id = $1 AND f.id = c.family_id AND f.revoked_at IS NULL
 RETURNING {_REVOKED_FAMILY}
 """  # noqa: S608
 
 # The latest first, so that two redemptions lock the codes in the same order. The statement waits for a redemption
 # that runs at the same moment. $1 user_id  $2 auth_time  $3 client_id (null: all clients)
 _CONSUME_EARLIER_CODES = """
-UPDATE authorization_code SET consumed_at = now() WHERE code_hash IN (
+UPDATE authorization_code SET consumed_at = now() WHERE user_id = $1 AND code_hash IN (
     SELECT code_hash FROM authorization_code
     WHERE user_id = $1 AND auth_time < $2 AND consumed_at IS NULL AND ($3::text IS NULL OR client_id = $3)
     ORDER BY auth_time DESC FOR UPDATE)
@@ -94,21 +97,23 @@ WHERE user_id = $1 AND auth_time < $2 AND revoked_at IS NULL AND ($3::text IS NU
 
 # new_jti and the columns after it: of the successor. scope and resource: separated by spaces.
 _ROTATE = CoalescedQuery(
-    "jti uuid, token_hash bytea, client_id text, scope text, resource text, not_before timestamptz, "
+    "jti uuid, user_id uuid, token_hash bytea, client_id text, scope text, resource text, not_before timestamptz, "
     "new_jti uuid, new_hash bytea, new_issued_at timestamptz, new_expires_at timestamptz",
     f"""
 WITH old AS (
     UPDATE refresh_token AS r SET rotated_at = now(), successor = a.new_jti
     FROM asked AS a, token_family AS f, users AS u
-    WHERE r.jti = a.jti AND r.token_hash = a.token_hash AND r.rotated_at IS NULL AND r.expires_at > now()
+    WHERE r.user_id = a.user_id AND r.jti = a.jti AND r.token_hash = a.token_hash
+      AND r.rotated_at IS NULL AND r.expires_at > now()
       AND f.id = r.family_id AND f.client_id = a.client_id
       AND string_to_array(f.scope, ' ') @> string_to_array(a.scope, ' ')
-      AND f.resource @> string_to_array(a.resource, ' ') AND f.created_at >= a.not_before AND {LIVE_FAMILY_OF_USER}
+      AND f.resource @> string_to_array(a.resource, ' ') AND f.created_at >= a.not_before
+      AND {live_family_of_user("a.user_id")}
     RETURNING a.number, a.new_jti, a.new_hash, a.new_issued_at, a.new_expires_at, f.id AS family_id,
               f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.auth_age, f.amr, f.acr
 ), new AS (
-    INSERT INTO refresh_token (jti, family_id, token_hash, issued_at, expires_at)
-    SELECT new_jti, family_id, new_hash, new_issued_at, new_expires_at FROM old
+    INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at)
+    SELECT user_id, new_jti, family_id, new_hash, new_issued_at, new_expires_at FROM old
 )
 SELECT number, family_id, user_id, session_id, scope, resource, claims, NULL AS nonce, auth_time, auth_age, amr, acr
 FROM old
@@ -123,54 +128,59 @@ _REPEATABLE = """(
     OR (n.rotated_at IS NULL AND r.rotated_at + make_interval(secs => {repeat}) > now()))
 """
 
-# $1 jti  $2 token_hash  $3 client_id  $4 scopes  $5 resources  $6 not_before  $7, $8 the windows
+# $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 scopes  $6 resources  $7 not_before  $8, $9 the windows
 _REPEAT_ROTATION = f"""
 SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, NULL AS nonce, f.auth_time,
        f.auth_age, f.amr, f.acr, n.jti, n.token_hash, n.issued_at, n.expires_at
 FROM refresh_token AS r, refresh_token AS n, token_family AS f, users AS u
-WHERE r.jti = $1 AND r.token_hash = $2 AND r.expires_at > now() AND n.jti = r.successor
-  AND {_REPEATABLE.format(grace="$7", repeat="$8")}
-  AND f.id = r.family_id AND f.client_id = $3 AND string_to_array(f.scope, ' ') @> $4::text[]
-  AND f.resource @> $5::text[] AND f.created_at >= $6 AND {LIVE_FAMILY_OF_USER}
+WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.expires_at > now()
+  AND n.user_id = $1 AND n.jti = r.successor AND {_REPEATABLE.format(grace="$8", repeat="$9")}
+  AND f.id = r.family_id AND f.client_id = $4 AND string_to_array(f.scope, ' ') @> $5::text[]
+  AND f.resource @> $6::text[] AND f.created_at >= $7 AND {live_family_of_user("$1")}
 """  # noqa: S608
 
-# $1 jti  $2 token_hash  $3 client_id  $4, $5 the windows
+# $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5, $6 the windows
 _REVOKE_REUSED = f"""
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'refresh_token_reuse'
-FROM refresh_token AS r LEFT JOIN refresh_token AS n ON n.jti = r.successor
-WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at IS NOT NULL
-  AND NOT coalesce({_REPEATABLE.format(grace="$4", repeat="$5")}, false)
-  AND f.id = r.family_id AND f.client_id = $3 AND f.revoked_at IS NULL
+FROM refresh_token AS r LEFT JOIN refresh_token AS n ON n.user_id = $1 AND n.jti = r.successor
+WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.rotated_at IS NOT NULL
+  AND NOT coalesce({_REPEATABLE.format(grace="$5", repeat="$6")}, false)
+  AND f.user_id = $1 AND f.id = r.family_id AND f.client_id = $4 AND f.revoked_at IS NULL
 RETURNING {_REVOKED_FAMILY}
 """  # noqa: S608
 
-# $1 family_id  $2 jti
+# $1 user_id  $2 family_id  $3 jti
 _KNOWN_ANCESTOR = """
 SELECT r.jti, r.issued_at, r.expires_at, r.token_hash FROM refresh_token AS r
-WHERE r.family_id = $1 AND r.jti < $2 AND NOT EXISTS (SELECT FROM refresh_token AS t WHERE t.jti = $2)
+WHERE r.user_id = $1 AND r.family_id = $2 AND r.jti < $3
+  AND NOT EXISTS (SELECT FROM refresh_token AS t WHERE t.user_id = $1 AND t.jti = $3)
 ORDER BY r.jti DESC LIMIT 1
 """
 
-# $1 jti  $2 token_hash  $3 client_id  $4 not_before
+# $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 not_before
 _LIVE_REFRESH_TOKEN = f"""
-SELECT f.user_id, f.scope, r.issued_at, r.expires_at
+SELECT f.scope, r.issued_at, r.expires_at
 FROM refresh_token AS r, token_family AS f, users AS u
-WHERE r.jti = $1 AND r.token_hash = $2 AND r.rotated_at IS NULL AND r.expires_at > now()
-  AND f.id = r.family_id AND f.client_id = $3 AND f.created_at >= $4 AND {LIVE_FAMILY_OF_USER}
+WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.rotated_at IS NULL AND r.expires_at > now()
+  AND f.id = r.family_id AND f.client_id = $4 AND f.created_at >= $5 AND {live_family_of_user("$1")}
 """  # noqa: S608
 
-# RFC 7009. $1 family_id  $2 client_id
+# RFC 7009. $1 user_id  $2 family_id  $3 client_id
 _REVOKE_BY_CLIENT = f"""
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'revoked_by_client'
-WHERE f.id = $1 AND f.client_id = $2 AND f.revoked_at IS NULL
+WHERE f.user_id = $1 AND f.id = $2 AND f.client_id = $3 AND f.revoked_at IS NULL
 RETURNING {_REVOKED_FAMILY}
 """  # noqa: S608
+
+# $1 user_id  $2 family_id
+_CLIENT_OF_FAMILY = "SELECT client_id FROM token_family WHERE user_id = $1 AND id = $2"
 
 
 class CodeRedemption(msgspec.Struct, frozen=True, kw_only=True):
     """The redemption of a code.
 
     Attributes:
+        user_id: that the code names.
         code_challenge: S256 of the verifier; None: none was sent.
         resource: the resources that the code must cover.
         not_before: a code that was issued earlier is refused.
@@ -178,6 +188,7 @@ class CodeRedemption(msgspec.Struct, frozen=True, kw_only=True):
         refresh_token: is stored with the family; None: none is issued.
     """
 
+    user_id: UUID
     code_hash: bytes
     client_id: str
     redirect_uri: str
@@ -212,9 +223,8 @@ class RepeatWindows(msgspec.Struct, frozen=True):
 
 
 class LiveRefreshToken(msgspec.Struct, frozen=True):
-    """A refresh token that can be used, with the user and the scope of its family."""
+    """A refresh token that can be used, with the scope of its family."""
 
-    user_id: UUID
     scope: str
     issued_at: datetime
     expires_at: datetime
@@ -234,6 +244,7 @@ async def redeem_code(redemption: CodeRedemption) -> Grant | None:
     new = redemption.refresh_token
     row = await _REDEEM_CODE.fetchrow(
         code_hash=redemption.code_hash,
+        user_id=redemption.user_id,
         client_id=redemption.client_id,
         redirect_uri=redemption.redirect_uri,
         code_challenge=redemption.code_challenge,
@@ -249,14 +260,16 @@ async def redeem_code(redemption: CodeRedemption) -> Grant | None:
     return one(Grant, row)
 
 
-async def is_code_for_other_resources(code_hash: bytes, client_id: str, resource: Sequence[str]) -> bool:
-    """Whether an unused code was issued for other resources."""
-    return await fetchrow(_CODE_FOR_OTHER_RESOURCES, code_hash, client_id, resource) is not None
+async def is_code_for_other_resources(redemption: CodeRedemption) -> bool:
+    """Whether the code is unused and was issued for other resources."""
+    asked = (redemption.user_id, redemption.code_hash, redemption.client_id, redemption.resource)
+    return await fetchrow(_CODE_FOR_OTHER_RESOURCES, *asked) is not None
 
 
-async def revoke_replayed_code(code_hash: bytes, client_id: str) -> RevokedFamily | None:
+async def revoke_replayed_code(redemption: CodeRedemption) -> RevokedFamily | None:
     """Revoke the family of a code that was consumed before."""
-    return one(RevokedFamily, await fetchrow(_REVOKE_REPLAYED_CODE, code_hash, client_id))
+    asked = (redemption.user_id, redemption.code_hash, redemption.client_id)
+    return one(RevokedFamily, await fetchrow(_REVOKE_REPLAYED_CODE, *asked))
 
 
 async def revoke_earlier_sign_ins(user_id: UUID, auth_time: datetime, client_id: str | None) -> None:
@@ -270,6 +283,7 @@ async def rotate(rotation: Rotation, new: NewRefreshToken) -> Grant | None:
     """Use a refresh token up and store its successor. Returns None if a condition is not met."""
     row = await _ROTATE.fetchrow(
         jti=rotation.token.jti,
+        user_id=rotation.token.user_id,
         token_hash=rotation.token.hash,
         client_id=rotation.client_id,
         scope=" ".join(rotation.scope),
@@ -288,7 +302,8 @@ async def repeat_rotation(rotation: Rotation, windows: RepeatWindows) -> tuple[G
     token = rotation.token
     row = await fetchrow(
         _REPEAT_ROTATION,
-        *(token.jti, token.hash, rotation.client_id, rotation.scope, rotation.resource, rotation.not_before),
+        *(token.user_id, token.jti, token.hash),
+        *(rotation.client_id, rotation.scope, rotation.resource, rotation.not_before),
         *(windows.grace, windows.repeat),
     )
     grant, successor = one(Grant, row), one(StoredRefreshToken, row)
@@ -297,40 +312,33 @@ async def repeat_rotation(rotation: Rotation, windows: RepeatWindows) -> tuple[G
 
 async def revoke_reused(token: PresentedRefreshToken, client_id: str, windows: RepeatWindows) -> RevokedFamily | None:
     """Revoke the family of a token that was used before the windows."""
-    row = await fetchrow(_REVOKE_REUSED, token.jti, token.hash, client_id, windows.grace, windows.repeat)
-    return one(RevokedFamily, row)
+    asked = (token.user_id, token.jti, token.hash, client_id, windows.grace, windows.repeat)
+    return one(RevokedFamily, await fetchrow(_REVOKE_REUSED, *asked))
 
 
-async def known_ancestor(family_id: UUID, jti: UUID) -> StoredRefreshToken | None:
+async def known_ancestor(token: PresentedRefreshToken) -> StoredRefreshToken | None:
     """The youngest older token of the family of a token that is unknown; None if the token is known.
 
     A commit that issued the unknown token was lost: a lagging replica was promoted, or a backup was restored.
     """
-    return one(StoredRefreshToken, await fetchrow(_KNOWN_ANCESTOR, family_id, jti))
-
-
-async def family_of_refresh_token(token: PresentedRefreshToken) -> UUID | None:
-    """The family of a token that does not name it."""
-    row = await fetchrow(
-        "SELECT family_id FROM refresh_token WHERE jti = $1 AND token_hash = $2", token.jti, token.hash
-    )
-    family_id: UUID | None = row["family_id"] if row else None
-    return family_id
+    return one(StoredRefreshToken, await fetchrow(_KNOWN_ANCESTOR, token.user_id, token.family_id, token.jti))
 
 
 async def live_refresh_token(
     token: PresentedRefreshToken, client_id: str, not_before: datetime
 ) -> LiveRefreshToken | None:
     """The token if this client can use it."""
-    return one(LiveRefreshToken, await fetchrow(_LIVE_REFRESH_TOKEN, token.jti, token.hash, client_id, not_before))
+    asked = (token.user_id, token.jti, token.hash, client_id, not_before)
+    return one(LiveRefreshToken, await fetchrow(_LIVE_REFRESH_TOKEN, *asked))
 
 
-async def revoke_by_client(family_id: UUID | None, client_id: str) -> RevokedFamily | None:
-    """Revoke a family of this client (RFC 7009)."""
-    return one(RevokedFamily, await fetchrow(_REVOKE_BY_CLIENT, family_id, client_id))
+async def revoke_by_client(token: PresentedRefreshToken, client_id: str) -> RevokedFamily | None:
+    """Revoke the family of a token, if it is one of this client (RFC 7009)."""
+    return one(RevokedFamily, await fetchrow(_REVOKE_BY_CLIENT, token.user_id, token.family_id, client_id))
 
 
-async def client_of_family(family_id: UUID | None) -> str | None:
-    row = await fetchrow("SELECT client_id FROM token_family WHERE id = $1", family_id)
+async def client_of_family(token: PresentedRefreshToken) -> str | None:
+    """The client of the family of a token; None if the family is unknown."""
+    row = await fetchrow(_CLIENT_OF_FAMILY, token.user_id, token.family_id)
     client_id: str | None = row["client_id"] if row else None
     return client_id

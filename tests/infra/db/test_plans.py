@@ -36,7 +36,7 @@ SMALL = {
 #: What may read a table as a whole or sort many rows, by how its name begins: it is seldom run.
 WHOLE = (
     # The containment of an upstream, and after a backup was restored.
-    "idp.signin.repository._SESSION_IDS_OF_UPSTREAM",
+    "idp.signin.repository._SESSIONS_OF_UPSTREAM",
     "idp.signin.repository._FINISH_FLOWS_OF_UPSTREAM",
     "idp.signin.factors.repository._COUNT_WITHOUT_OTHER_METHOD",
     "idp.signin.repository._END_ALL_SESSIONS",

@@ -109,7 +109,7 @@ async def test_a_row_without_values_is_refused(db: str) -> None:
 
 async def test_a_forgotten_column_is_an_error_in_python_and_in_the_database(db: str) -> None:
     with pytest.raises(ValueError, match="token_hash wasn't provided"):
-        RefreshToken(family_id=uuid7())
+        RefreshToken(user_id=uuid7(), family_id=uuid7())
     with pytest.raises(ValueError, match="origin wasn't provided"):
         User(email="a@example.com")
     with pytest.raises(asyncpg.NotNullViolationError, match='"origin"'):

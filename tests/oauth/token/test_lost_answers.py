@@ -2,14 +2,11 @@
 
 import pytest
 
-from idp import ids
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute
-from idp.keys import jose, vault
-from idp.oauth.token.refresh_jwt import REFRESH_TOKEN_TYPE
 from tests.support.browser import Browser
 from tests.support.oauth import RelyingParty
-from tests.support.tokens import decode, jti_of
+from tests.support.tokens import jti_of
 
 pytestmark = pytest.mark.fault(42)
 
@@ -44,24 +41,4 @@ async def test_a_successor_that_was_used_was_not_lost(browser: Browser, client: 
     await _age_rotation(first, FAILOVER)
     reused = await client.refresh(first)
     assert (reused.status_code, reused.json()["error"]) == (400, "invalid_grant")
-    assert (await client.refresh(third)).status_code == 400
-
-
-async def _made_by_an_earlier_release(token: str) -> str:
-    """The token as a release made it whose tokens did not name their family, in its row too."""
-    claims = decode(token.split(".")[1])
-    del claims["family"]
-    older = jose.sign_symmetric(vault.derive("refresh-token"), REFRESH_TOKEN_TYPE, claims)
-    await execute("UPDATE refresh_token SET token_hash = $2 WHERE jti = $1", jti_of(token), ids.digest(older))
-    return older
-
-
-async def test_tokens_of_an_earlier_release(browser: Browser, client: RelyingParty, alice: User) -> None:
-    """They are refreshed, given out again byte for byte, and revoked."""
-    first = await _made_by_an_earlier_release((await client.tokens(browser, alice.email))["refresh_token"])
-    second = await _made_by_an_earlier_release((await client.refresh(first)).json()["refresh_token"])
-    assert (await client.refresh(first)).json()["refresh_token"] == second
-    third = (await client.refresh(second)).json()["refresh_token"]
-    assert "family" in decode(third.split(".")[1])
-    assert (await client.post("/revoke", token=second)).status_code == 200
     assert (await client.refresh(third)).status_code == 400

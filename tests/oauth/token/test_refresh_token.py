@@ -8,7 +8,7 @@ import pytest
 from idp import ids
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetchrow
-from idp.keys import jose
+from idp.keys import jose, vault
 from idp.keys.key_set import key_set
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
@@ -217,6 +217,9 @@ def _forgeries(tokens: dict[str, str]) -> dict[str, str]:
         "alg none, signed": f"{without}.{payload}.{signature}",
         "the access token": tokens["access_token"],
         "the ID token": tokens["id_token"],
+        "by our own key, with another sealed part": jose.sign_symmetric(
+            vault.derive("refresh-token"), "rt+jwt", claims | {"sealed_user": claims["sealed_user"][::-1]}
+        ),
         "only its id": claims["jti"],
         "garbage": "garbage",
     }

@@ -8,6 +8,8 @@
 --   * A column has a default only where the moment of the insert (now()), a counter that starts at 0 or a flag that
 --     starts as false is meant. Whatever identifies, proves or permits something has none: a forgotten column is an
 --     error.
+--   * Keys of the tables of a person begin with user_id: what is unique is so within one person, and the rows of one
+--     person lie together (docs/decisions/0048-keys-by-person.md).
 --   * Secrets and tokens are stored as SHA-256 (…_hash) or encrypted (the comment says "encrypted").
 --
 -- Storage: tables whose rows are updated and deleted all the time are vacuumed after 2 % of dead rows instead of 20 %
@@ -400,12 +402,13 @@ CREATE INDEX upstream_attempt_expires_at ON upstream_attempt (expires_at);
 
 -- signin ------------------------------------------------------------------------------------------------------------
 
--- A person signed in at one browser. "id" is the "sid" claim; "steps" are the completed sign-in steps. "challenge" is
--- what a new passkey must sign next (WebAuthn section 13.4.3).
+-- A person signed in at one browser. "id" is the "sid" claim; "steps" are the completed sign-in steps. "token_hash" is
+-- the SHA-256 of the whole cookie, which names the user before its secret. "challenge" is what a new passkey must sign
+-- next (WebAuthn section 13.4.3).
 CREATE TABLE session (
-    id           uuid PRIMARY KEY,
-    token_hash   bytea NOT NULL UNIQUE,
     user_id      uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    id           uuid NOT NULL,
+    token_hash   bytea NOT NULL,
     auth_time    timestamptz NOT NULL,
     steps        text[] NOT NULL,
     amr          text[] NOT NULL,
@@ -416,10 +419,13 @@ CREATE TABLE session (
     created_at   timestamptz NOT NULL DEFAULT now(),
     last_seen_at timestamptz NOT NULL,
     expires_at   timestamptz NOT NULL,
-    ended_at     timestamptz
+    ended_at     timestamptz,
+    PRIMARY KEY (user_id, id),
+    CONSTRAINT session_one_per_token UNIQUE (user_id, token_hash)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
-CREATE INDEX session_user_id ON session (user_id);
+-- An administrator names a session by its id alone.
+CREATE INDEX session_id ON session (id);
 CREATE INDEX session_expires_at ON session (expires_at);
 
 -- One attempt to sign in, named in the URL and bound to one browser. "acr" is the level to reach, "required_acr" the
@@ -436,7 +442,7 @@ CREATE TABLE signin_flow (
     required_acr text NOT NULL,
     max_age      bigint,
     user_id      uuid REFERENCES users ON DELETE CASCADE,
-    session_id   uuid REFERENCES session ON DELETE CASCADE,
+    session_id   uuid,
     done         text[] NOT NULL,
     turn         integer NOT NULL DEFAULT 0,
     registration jsonb,
@@ -445,12 +451,13 @@ CREATE TABLE signin_flow (
     kept_form    bytea,
     created_at   timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz NOT NULL,
-    finished_at  timestamptz
+    finished_at  timestamptz,
+    FOREIGN KEY (user_id, session_id) REFERENCES session ON DELETE CASCADE
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX signin_flow_expires_at ON signin_flow (expires_at);
 -- The clean-up deletes sessions, and with each the flows that continue it.
-CREATE INDEX signin_flow_session ON signin_flow (session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX signin_flow_session ON signin_flow (user_id, session_id) WHERE session_id IS NOT NULL;
 
 -- A browser that a user has signed in with, known by a cookie. Until "trusted_until" it skips the second factor.
 -- "second_step_at" is when the user last used a second factor there.
@@ -608,13 +615,14 @@ CREATE INDEX authorization_request_expires_at ON authorization_request (expires_
 
 -- An authorization code (RFC 6749 section 4.1.2) with everything that its tokens will say. "auth_time" is when the
 -- person signed in here; "auth_age" by how many seconds the proof was older (null: unknown). "family_id" becomes a
--- token family at redemption. A consumed code stays until it expires, so that a second use is noticed.
+-- token family at redemption. The code carries "user_id" sealed. A consumed one stays until it expires, so that a
+-- second use is noticed.
 CREATE TABLE authorization_code (
-    code_hash      bytea PRIMARY KEY,
+    user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    code_hash      bytea NOT NULL,
     family_id      uuid NOT NULL,
     client_id      text NOT NULL REFERENCES client ON DELETE CASCADE,
-    user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    session_id     uuid NOT NULL REFERENCES session ON DELETE CASCADE,
+    session_id     uuid NOT NULL,
     redirect_uri   text NOT NULL,
     code_challenge text,
     nonce          text,
@@ -628,20 +636,20 @@ CREATE TABLE authorization_code (
     acr            text NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now(),
     expires_at     timestamptz NOT NULL,
-    consumed_at    timestamptz
+    consumed_at    timestamptz,
+    PRIMARY KEY (user_id, code_hash),
+    FOREIGN KEY (user_id, session_id) REFERENCES session ON DELETE CASCADE
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
-CREATE INDEX authorization_code_user_id ON authorization_code (user_id);
-CREATE INDEX authorization_code_session_id ON authorization_code (session_id);
 CREATE INDEX authorization_code_expires_at ON authorization_code (expires_at);
 
 -- Everything issued from one authorization: revoking the family revokes all of it. Its id opens the "jti" of each of
 -- its access tokens. Without "offline_access" it ends with the session.
 CREATE TABLE token_family (
-    id             uuid PRIMARY KEY,
-    client_id      text NOT NULL REFERENCES client ON DELETE CASCADE,
     user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    session_id     uuid REFERENCES session ON DELETE SET NULL,
+    id             uuid NOT NULL,
+    client_id      text NOT NULL REFERENCES client ON DELETE CASCADE,
+    session_id     uuid,
     scope          text NOT NULL,
     resource       text[] NOT NULL,
     claims         jsonb,
@@ -653,27 +661,30 @@ CREATE TABLE token_family (
     created_at     timestamptz NOT NULL DEFAULT now(),
     expires_at     timestamptz NOT NULL,
     revoked_at     timestamptz,
-    revoked_reason text
+    revoked_reason text,
+    PRIMARY KEY (user_id, id),
+    FOREIGN KEY (user_id, session_id) REFERENCES session ON DELETE SET NULL (session_id)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX token_family_client_id ON token_family (client_id);
-CREATE INDEX token_family_user_id ON token_family (user_id);
-CREATE INDEX token_family_session_id ON token_family (session_id);
 CREATE INDEX token_family_expires_at ON token_family (expires_at);
 
--- One refresh token of a family; "jti" is the claim of its JWT. "issued_at" and "expires_at" are whole seconds, so
--- that the JWT can be made again, byte for byte.
+-- One refresh token of a family; "jti" is the claim of its JWT, which carries "user_id" sealed. "issued_at" and
+-- "expires_at" are whole seconds, so that the JWT can be made again, byte for byte.
 CREATE TABLE refresh_token (
-    jti        uuid PRIMARY KEY,
-    family_id  uuid NOT NULL REFERENCES token_family ON DELETE CASCADE,
+    user_id    uuid NOT NULL,
+    jti        uuid NOT NULL,
+    family_id  uuid NOT NULL,
     token_hash bytea NOT NULL,
     issued_at  timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     rotated_at timestamptz,
-    successor  uuid
+    successor  uuid,
+    PRIMARY KEY (user_id, jti),
+    FOREIGN KEY (user_id, family_id) REFERENCES token_family ON DELETE CASCADE
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
-CREATE INDEX refresh_token_family_id ON refresh_token (family_id);
+CREATE INDEX refresh_token_family ON refresh_token (user_id, family_id);
 CREATE INDEX refresh_token_expires_at ON refresh_token (expires_at);
 
 -- An access token that was revoked alone, by its "jti" (RFC 7009); kept until it would have expired.
@@ -693,17 +704,19 @@ CREATE TABLE not_before (
 -- What a user has allowed a client: scope@resource pairs and claims (idp.oauth.consent_grant). "documents_hash" stands for
 -- the policy and the terms that were shown.
 CREATE TABLE consent (
-    id             uuid PRIMARY KEY,
     user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     client_id      text NOT NULL REFERENCES client ON DELETE CASCADE,
+    id             uuid NOT NULL,
     pairs          text[] NOT NULL,
     claims         text[] NOT NULL,
     documents_hash bytea NOT NULL,
     granted_at     timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT one_per_client UNIQUE (user_id, client_id)
+    PRIMARY KEY (user_id, client_id)
 );
 
 CREATE INDEX consent_client_id ON consent (client_id);
+-- An administrator names a consent by its id alone.
+CREATE INDEX consent_id ON consent (id);
 
 
 -- admin -------------------------------------------------------------------------------------------------------------

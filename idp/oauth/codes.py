@@ -1,0 +1,38 @@
+"""The value of an authorization code: a secret, and the sealed id of its user, which every statement on it names.
+
+The stored digest covers both parts.
+"""
+
+import re
+from typing import NamedTuple
+from uuid import UUID
+
+from idp import ids
+from idp.errors import Refused
+from idp.keys import sealed_ids
+from idp.reasons import Reason
+
+_PURPOSE = "authorization-code"
+_CODE = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})")
+
+
+class PresentedCode(NamedTuple):
+    """A code of this server. Whether it is stored, and still valid, is not known yet."""
+
+    user_id: UUID
+    hash: bytes
+
+
+def new(user_id: UUID) -> str:
+    """A code that is not stored yet."""
+    secret = ids.random_token()
+    return f"{secret}.{sealed_ids.seal(user_id, _PURPOSE, secret.encode())}"
+
+
+def read(code: str) -> PresentedCode | Refused:
+    """A code of this server; for any other string, why it is none. It costs no query."""
+    match = _CODE.fullmatch(code)
+    if match is None:
+        return Refused(Reason.MALFORMED)
+    user_id = sealed_ids.unseal(match[2], _PURPOSE, match[1].encode())
+    return PresentedCode(user_id, ids.digest(code)) if user_id is not None else Refused(Reason.BAD_SIGNATURE)
