@@ -8,7 +8,7 @@ import random
 
 import structlog
 
-from idp.accounts import repository as accounts
+from idp.accounts.repository import email_proofs, invitations
 from idp.admin import repository as admin
 from idp.federation import repository as federation
 from idp.infra import rate_limits
@@ -29,7 +29,8 @@ EXPIRING = (
     *authorize.EXPIRING,
     *token.EXPIRING,
     *oauth.EXPIRING,
-    *accounts.EXPIRING,
+    *email_proofs.EXPIRING,
+    *invitations.EXPIRING,
     *federation.EXPIRING,
     *mail.EXPIRING,
     *admin.EXPIRING,

@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
-from idp.accounts import email_proofs, repository
+from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
-from idp.accounts.repository import VerifiedEmail, user_by_email
+from idp.accounts.repository import users
+from idp.accounts.repository.email_proofs import VerifiedEmail
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.accounts.users import SignOut
 from idp.audit.events import record
@@ -57,7 +59,7 @@ async def confirm(user: User, session_id: UUID, sign_out: SignOut, *, code: str 
 
 
 async def _change(user: User, proved: VerifiedEmail, sign_out: SignOut) -> str | None:
-    changed = await repository.change_email(user.id, proved.email)
+    changed = await users.change_email(user.id, proved.email)
     if changed is None:
         return None
     event = "email_changed" if changed.before != proved.email else "email_verified"

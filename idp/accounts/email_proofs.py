@@ -14,8 +14,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from idp import ids
-from idp.accounts import repository, typed_codes
-from idp.accounts.repository import VerifiedEmail
+from idp.accounts import typed_codes
+from idp.accounts.repository import email_proofs, users
+from idp.accounts.repository.email_proofs import VerifiedEmail
 from idp.keys import vault
 
 DIGITS = 6
@@ -66,7 +67,7 @@ async def create(
     code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
     token = ids.random_token()
     code_hash = _code_hash(purpose, flow_id, code) if flow_id is not None and not decoy else None
-    await repository.insert_proof(
+    await email_proofs.insert_proof(
         purpose,
         email,
         flow_id=flow_id,
@@ -80,7 +81,7 @@ async def create(
 
 async def pending_email(purpose: Purpose, flow_id: str) -> str | None:
     """Return the address of the flow's live proof, for display only."""
-    return await repository.pending_email(purpose, flow_id)
+    return await email_proofs.pending_email(purpose, flow_id)
 
 
 async def lock_owner(purpose: Purpose, flow_id: str) -> None:
@@ -89,13 +90,13 @@ async def lock_owner(purpose: Purpose, flow_id: str) -> None:
     Every change of a credential locks its user and then consumes their proofs: the other order would deadlock with it.
     A decoy runs the same statements.
     """
-    await repository.lock_user(await repository.owner_of_proof(purpose, flow_id) or ids.uuid7())
+    await users.lock_user(await email_proofs.owner_of_proof(purpose, flow_id) or ids.uuid7())
 
 
 async def verify_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
     """Verify a code without consuming it. A wrong code is counted, so the caller must commit."""
     code_hash = _code_hash(purpose, flow_id, typed_codes.normalise_code(code))
-    return await repository.try_code(purpose, flow_id, code_hash, TRIES)
+    return await email_proofs.try_code(purpose, flow_id, code_hash, TRIES)
 
 
 async def consume_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
@@ -106,7 +107,7 @@ async def consume_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEma
 
 async def verify_token(token: str, purpose: Purpose, flow_id: str | None = None) -> VerifiedEmail | None:
     """Verify the token of a link without consuming it."""
-    return await repository.proof_by_token(ids.digest(token), purpose, flow_id)
+    return await email_proofs.proof_by_token(ids.digest(token), purpose, flow_id)
 
 
 async def consume_token(token: str, purpose: Purpose, flow_id: str | None = None) -> VerifiedEmail | None:
@@ -117,9 +118,9 @@ async def consume_token(token: str, purpose: Purpose, flow_id: str | None = None
 
 async def consume(proved: VerifiedEmail) -> bool:
     """Consume a verified proof. Returns False if it has been consumed or replaced."""
-    return await repository.consume_proof(proved.id)
+    return await email_proofs.consume_proof(proved.id)
 
 
 async def revoke_for_user(user_id: UUID) -> int:
     """Invalidate all live proofs of a user. Returns their number."""
-    return await repository.consume_proofs_of_user(user_id)
+    return await email_proofs.consume_proofs_of_user(user_id)

@@ -13,11 +13,12 @@ from uuid import UUID
 import msgspec
 
 from idp import clock, ids
-from idp.accounts import imported_hashes, repository
+from idp.accounts import imported_hashes
 from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.import_files import MalformedRecordError, Record
 from idp.accounts.imported_hashes import UnsupportedHashError
+from idp.accounts.repository import users
 from idp.accounts.tables import Origin
 from idp.audit.events import record as audit
 from idp.infra.db.engine import transaction
@@ -110,7 +111,7 @@ async def import_users(
                 refused.append(RejectedRecord(record.line, _written_email(record), str(error)))
         new, taken = await _without_conflicts(found, find_owners)
         refused = sorted([*refused, *taken])
-        existing = await repository.count_emails([one.row["email"] for one in new]) if dry_run else 0
+        existing = await users.count_emails([one.row["email"] for one in new]) if dry_run else 0
         imported = len(new) - existing if dry_run else await _insert(new, store)
         yield Batch(imported, len(new) - imported, refused)
 
@@ -119,7 +120,7 @@ async def _without_conflicts(
     found: list[_NewUser], find_owners: FindOwners
 ) -> tuple[list[_NewUser], list[RejectedRecord]]:
     """Split users into those without conflicts, and records whose id or identity belongs to another user."""
-    by_id = await repository.emails_by_id([one.row["id"] for one in found])
+    by_id = await users.emails_by_id([one.row["id"] for one in found])
     by_identity = await find_owners([(each.issuer, each.subject) for one in found for each in one.identities])
     new: list[_NewUser] = []
     refused: list[RejectedRecord] = []
@@ -137,7 +138,7 @@ async def _without_conflicts(
 async def _insert(new: list[_NewUser], store: StoreRelated) -> int:
     """Insert the users that do not exist. Returns their number."""
     async with transaction():
-        added = await repository.insert_users([one.row for one in new], Origin.IMPORT)
+        added = await users.insert_users([one.row for one in new], Origin.IMPORT)
         for one in new:
             if one.row["id"] in added and (one.totp_secret is not None or one.identities):
                 await store(one.row["id"], one.totp_secret, one.identities)

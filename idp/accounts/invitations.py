@@ -3,9 +3,10 @@
 from uuid import UUID
 
 from idp import ids
-from idp.accounts import repository
 from idp.accounts.addresses import normalise_email
-from idp.accounts.repository import PendingInvitation, user_by_email
+from idp.accounts.repository import invitations
+from idp.accounts.repository.invitations import PendingInvitation
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.users import EmailTakenError
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
@@ -32,8 +33,8 @@ async def invite(email: str, name: str | None = None) -> str:
         raise EmailTakenError
     token, lifetime = ids.random_token(), settings().invitation_lifetime
     async with transaction():
-        await repository.revoke_invitations(email)
-        await repository.insert_invitation(email, name, ids.digest(token), lifetime)
+        await invitations.revoke_invitations(email)
+        await invitations.insert_invitation(email, name, ids.digest(token), lifetime)
         await outbox.queue(
             email, "invitation", lifetime=lifetime, name=name, link=invitation_url(token), days=max(1, lifetime // DAY)
         )
@@ -43,7 +44,7 @@ async def invite(email: str, name: str | None = None) -> str:
 
 async def find_pending(token: str) -> PendingInvitation | None:
     """Return the invitation of a token, if it can be used."""
-    return await repository.find_invitation(ids.digest(token))
+    return await invitations.find_invitation(ids.digest(token))
 
 
 async def consume(invitation_id: UUID) -> str | None:
@@ -52,4 +53,4 @@ async def consume(invitation_id: UUID) -> str | None:
     Returns:
         the verified address; None if the invitation cannot be used.
     """
-    return await repository.consume_invitation(invitation_id)
+    return await invitations.consume_invitation(invitation_id)

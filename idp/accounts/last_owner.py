@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from idp.accounts import repository
+from idp.accounts.repository import admin_roles
 from idp.errors import ConflictError
 from idp.infra.db.locks import lock
 
@@ -26,9 +26,9 @@ async def check_owner_remains(user_id: UUID) -> None:
     Raises:
         LastOwnerError: the user is an owner, and no other owner is enabled.
     """
-    if "owner" not in await repository.roles_of_user(user_id):
+    if "owner" not in await admin_roles.roles_of_user(user_id):
         return
     # Owners who remove each other at once take turns. Their rows are not locked, because the user is locked already.
     await lock("owners")
-    if not await repository.has_other_owner(user_id):
+    if not await admin_roles.has_other_owner(user_id):
         raise LastOwnerError

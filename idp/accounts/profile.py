@@ -9,9 +9,9 @@ from uuid import UUID
 
 import msgspec
 
-from idp.accounts import repository
 from idp.accounts.claims import ADDRESS_MEMBERS
 from idp.accounts.last_owner import check_owner_remains
+from idp.accounts.repository import users
 from idp.accounts.tables import User
 from idp.accounts.users import MAX_NAME_LENGTH
 from idp.audit.events import record
@@ -115,7 +115,7 @@ async def update_profile(user: User, entered: Mapping[str, str]) -> bool:
     address = _validate_address(entered)
     stored = msgspec.json.encode(address).decode() if address else None
     async with transaction():
-        if not await repository.update_profile(user.id, user.updated_at, claims, stored):
+        if not await users.update_profile(user.id, user.updated_at, claims, stored):
             return False
         await record("profile_changed", user_id=user.id)
     return True
@@ -162,7 +162,7 @@ async def delete_user(user_id: UUID) -> bool:
         LastOwnerError: this is the last owner.
     """
     async with transaction():
-        await repository.lock_user(user_id)
+        await users.lock_user(user_id)
         await check_owner_remains(user_id)
         await record("user_deleted", user_id=user_id)
-        return await repository.delete_user(user_id)
+        return await users.delete_user(user_id)

@@ -2,10 +2,12 @@
 
 from uuid import UUID
 
-from idp.accounts import email_proofs, repository
+from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.passwords import check_new_password, hash_password
-from idp.accounts.repository import VerifiedEmail, user_by_email
+from idp.accounts.repository import users
+from idp.accounts.repository.email_proofs import VerifiedEmail
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.accounts.users import SignOut
 from idp.audit.events import record
@@ -74,14 +76,14 @@ async def reset_password(proved: VerifiedEmail, password: str, sign_out: SignOut
     password_hash = await hash_password(password)
     async with transaction():
         # The user first, as every change of a credential does.
-        await repository.lock_user(proved.user_id)
+        await users.lock_user(proved.user_id)
         if not await email_proofs.consume(proved):
             return False
         return await _set_password(proved.user_id, proved.email, password_hash, sign_out)
 
 
 async def _set_password(user_id: UUID, email: str, password_hash: str, sign_out: SignOut) -> bool:
-    done, name = await repository.reset_password(user_id, email, password_hash)
+    done, name = await users.reset_password(user_id, email, password_hash)
     if not done:
         return False
     await sign_out(user_id, "password_reset")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
-from idp.accounts.repository import user_by_email
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import Origin, User
 from idp.accounts.users import insert_user
 from idp.infra.db.engine import transaction

@@ -6,11 +6,11 @@ from uuid import UUID
 
 import msgspec
 
-from idp.accounts import repository
 from idp.accounts.addresses import is_same_spelling, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.passwords import hash_password
+from idp.accounts.repository import users
 from idp.accounts.tables import Origin, User
 from idp.audit.events import record
 from idp.errors import ConflictError
@@ -59,7 +59,7 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
 
 async def insert_user(user: User) -> bool:
     """Insert a user, in the caller's transaction. Returns False if the address is taken."""
-    if not await repository.insert_user(user):
+    if not await users.insert_user(user):
         return False
     await record("user_created", user_id=user.id)
     return True
@@ -81,7 +81,7 @@ async def change_password_hash(user_id: UUID, password_hash: str, sign_out: Sign
 
     Runs in the caller's transaction.
     """
-    if not await repository.set_password_hash(user_id, password_hash):
+    if not await users.set_password_hash(user_id, password_hash):
         return False
     await sign_out(user_id, "password_changed")
     return True
@@ -115,10 +115,10 @@ async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = T
         LastOwnerError: the user is the last owner.
     """
     async with transaction():
-        await repository.lock_user(user_id)
+        await users.lock_user(user_id)
         if keep_owner:
             await check_owner_remains(user_id)
-        if not await repository.disable_user(user_id):
+        if not await users.disable_user(user_id):
             return False
         await sign_out(user_id, "user_disabled")
         await record("user_disabled", user_id=user_id)
@@ -128,7 +128,7 @@ async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = T
 async def enable_user(user_id: UUID) -> bool:
     """Enable a user. Ended sessions and tokens stay ended. Returns whether this call changed it."""
     async with transaction():
-        if not await repository.enable_user(user_id):
+        if not await users.enable_user(user_id):
             return False
         await record("user_enabled", user_id=user_id)
     return True

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from idp.accounts import repository as accounts
+from idp.accounts.repository import admin_roles, users
 from idp.admin.roles import Permission, Role, permissions, roles_of
 from idp.errors import PermissionDeniedError
 from idp.infra.db.engine import authority
@@ -62,7 +62,7 @@ async def hold_roles(caller: Caller) -> None:
     Raises:
         PermissionDeniedError: a role has been revoked.
     """
-    if not caller.roles <= set(await accounts.lock_roles(caller.user_id)):
+    if not caller.roles <= set(await admin_roles.lock_roles(caller.user_id)):
         raise PermissionDeniedError("Your role has been revoked.")
 
 
@@ -94,7 +94,7 @@ async def check_user(caller: Caller, user_id: UUID) -> None:
 
     async def both() -> None:
         # In one order, before anything else: otherwise two admins who act on each other would deadlock.
-        await accounts.lock_users({user_id} if caller.user_id is None else {user_id, caller.user_id})
+        await users.lock_users({user_id} if caller.user_id is None else {user_id, caller.user_id})
         if before is not None:
             await before()
         await _check_target(caller, user_id)
@@ -104,7 +104,7 @@ async def check_user(caller: Caller, user_id: UUID) -> None:
 
 async def _check_target(caller: Caller, user_id: UUID) -> None:
     # The transaction of an idempotent request has begun already.
-    await accounts.lock_user(user_id)
+    await users.lock_user(user_id)
     if not caller.owner and await roles_of(user_id):
         raise PermissionDeniedError("Only an owner may do this to a user who has a role.")
 

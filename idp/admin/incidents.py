@@ -11,9 +11,10 @@ from uuid import UUID
 import msgspec
 
 from idp import clock
-from idp.accounts import repository as accounts
 from idp.accounts import users
 from idp.accounts.last_owner import check_owner_remains
+from idp.accounts.repository import invitations
+from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
 from idp.errors import NotFoundError
 from idp.federation import registry
@@ -82,7 +83,7 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
     """
     async with transaction():
         # The lock of an UPDATE without key change: a concurrent redemption that references the row can finish first.
-        if not await accounts.lock_user(user_id):
+        if not await lock_user(user_id):
             raise UnknownSubjectError("user")
         if disable and keep_owner:
             await check_owner_remains(user_id)
@@ -93,7 +94,7 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
             await users.disable_user(user_id, _nothing, keep_owner=False)
         ended = await credentials_changed(user_id, "user_contained")
         ended["consents"] = await repository.delete_consents_of_user(user_id)
-        ended["invitations"] = await accounts.revoke_invitations_of_user(user_id)
+        ended["invitations"] = await invitations.revoke_invitations_of_user(user_id)
         await record("user_contained", user_id=user_id, detail={"ended": ended, "disabled": disable})
     return Report("user", str(user_id), dict(ended), usable)
 

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from idp import clock
-from idp.accounts import repository as accounts
+from idp.accounts.repository import email_proofs, invitations
 from idp.audit import checkpoint_export
 from idp.audit.events import record
 from idp.federation import repository as federation
@@ -50,8 +50,8 @@ _END: dict[str, Callable[[], Awaitable[int]]] = {
     "signin_flows": signin.finish_all_flows,
     "authorization_requests": finish_all_requests,
     "upstream_attempts": federation.consume_all_requests,
-    "email_proofs": accounts.consume_all_proofs,
-    "invitations": accounts.revoke_all_invitations,
+    "email_proofs": email_proofs.consume_all_proofs,
+    "invitations": invitations.revoke_all_invitations,
     "trusted_browsers": signin.distrust_all_devices,
     # These messages were sent since, or concern sessions and tokens that have ended.
     "mails": partial(mails.give_up_all, "The database was restored."),

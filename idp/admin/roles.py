@@ -8,8 +8,8 @@ from collections.abc import Collection
 from enum import StrEnum
 from uuid import UUID
 
-from idp.accounts import repository
 from idp.accounts.last_owner import check_owner_remains
+from idp.accounts.repository import admin_roles, users
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
 
@@ -80,14 +80,14 @@ def permissions(roles: Collection[Role]) -> frozenset[Permission]:
 
 async def roles_of(user_id: UUID) -> frozenset[Role]:
     """Return the roles of a user. Read for every request, so that a revoked role ends at once."""
-    return frozenset(map(Role, await repository.roles_of_user(user_id)))
+    return frozenset(map(Role, await admin_roles.roles_of_user(user_id)))
 
 
 async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
     """Give a user a role. Returns False if the user had it already."""
     async with transaction():
-        await repository.lock_user(user_id)
-        if not await repository.grant_role(user_id, role, granted_by):
+        await users.lock_user(user_id)
+        if not await admin_roles.grant_role(user_id, role, granted_by):
             return False
         await record("admin_role_granted", user_id=user_id, detail={"role": role})
     return True
@@ -100,10 +100,10 @@ async def revoke(user_id: UUID, role: Role) -> bool:
         LastOwnerError: this is the last owner.
     """
     async with transaction():
-        await repository.lock_user(user_id)
+        await users.lock_user(user_id)
         if role is Role.OWNER:
             await check_owner_remains(user_id)
-        if not await repository.revoke_role(user_id, role):
+        if not await admin_roles.revoke_role(user_id, role):
             return False
         await record("admin_role_revoked", user_id=user_id, detail={"role": role})
     return True

@@ -28,7 +28,7 @@ def admins() -> None:
 @with_database
 async def list_admins(as_json: bool) -> None:
     """List the users that have a role."""
-    from idp.accounts.repository import ADMINS
+    from idp.accounts.repository.admin_roles import ADMINS
     from idp.infra.db.listing import MAX_LIMIT, list_page
 
     found = [dict(row) for row in (await list_page(ADMINS, limit=MAX_LIMIT)).rows]
@@ -72,7 +72,7 @@ async def remove(email: str, role: str) -> None:
 
 async def _user(email: str) -> "User":
     from idp.accounts.addresses import normalise_email
-    from idp.accounts.repository import user_by_email
+    from idp.accounts.repository.users import user_by_email
 
     user = await user_by_email(normalise_email(email))
     if user is None:

@@ -108,7 +108,7 @@ async def create(
 @with_database
 async def list_users(limit: int, as_json: bool) -> None:
     """List the users, newest first."""
-    from idp.accounts.repository import latest_users
+    from idp.accounts.repository.users import latest_users
 
     found = await latest_users(limit)
     if as_json:
@@ -202,7 +202,7 @@ async def _find(user: str) -> "User":
     from uuid import UUID
 
     from idp.accounts.addresses import normalise_email
-    from idp.accounts.repository import user_by_email, user_by_id
+    from idp.accounts.repository.users import user_by_email, user_by_id
 
     if "@" in user:
         found = await user_by_email(normalise_email(user))

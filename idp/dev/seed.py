@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from idp.accounts.passwords import verify_password
-from idp.accounts.repository import user_by_email
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.users import create_user, set_password
 from idp.errors import OAuthError, OperatorError
 from idp.ids import digest

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from idp.accounts import repository as accounts
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository import users
+from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import Origin, User
 from idp.accounts.users import insert_user
 from idp.audit.events import record
@@ -78,7 +78,7 @@ async def find_user(identity: ExternalIdentity, *, lock: bool) -> UUID | None:
     if user_id is None:
         return None
     if lock:
-        await accounts.lock_user(user_id)
+        await users.lock_user(user_id)
     owner = await repository.use_identity(
         user_id,
         identity.issuer,
@@ -145,7 +145,7 @@ async def release_email(email: str, delete_factors: Callable[[UUID], Awaitable[o
     Args:
         delete_factors: deletes the authentication factors of a user, which belong to a package above this one.
     """
-    user_id = await accounts.release_email(email)
+    user_id = await users.release_email(email)
     if user_id is None:
         return
     await delete_factors(user_id)
@@ -166,7 +166,7 @@ async def unlink(
         the id of the upstream; None if nothing was unlinked.
     """
     # The user is locked, so that two concurrent calls do not remove the last two ways to sign in.
-    await accounts.lock_user(user_id)
+    await users.lock_user(user_id)
     user, linked = await user_by_id(user_id), await repository.identities_of(user_id)
     if user is None or not (
         user.password_hash is not None

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from idp import ids
-from idp.accounts.repository import emails_by_id
+from idp.accounts.repository.users import emails_by_id
 from idp.federation.tables import UpstreamAttempt
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring

@@ -9,7 +9,7 @@ from collections import Counter
 from uuid import UUID
 
 from idp.accounts import email_proofs
-from idp.accounts.repository import lock_user
+from idp.accounts.repository.users import lock_user
 from idp.federation.repository import consume_requests_of_sessions
 from idp.oauth.sign_out import sign_out_user
 from idp.signin.factors import totp

@@ -8,7 +8,7 @@ import structlog
 from litestar import HttpMethod, Request, Response, get, post, route
 from litestar.datastructures import Cookie
 
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository.users import user_by_id
 from idp.errors import InvalidRequestError, PageError
 from idp.federation.sign_out import sign_out_url
 from idp.http import cookies, forms

@@ -3,7 +3,7 @@
 from collections import Counter
 from uuid import UUID
 
-from idp.accounts.repository import lock_user
+from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
 from idp.oauth import repository

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from litestar import Request, Response
 from litestar.datastructures import Cookie
 
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import User
 from idp.http import cookies, forms
 from idp.http.pages import page, see_other

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, Response, get, post
 
 from idp.accounts import invitations
-from idp.accounts.repository import PendingInvitation
+from idp.accounts.repository.invitations import PendingInvitation
 from idp.errors import PageError
 from idp.http import forms
 from idp.http.access import Access

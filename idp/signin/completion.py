@@ -1,8 +1,8 @@
 """The end of a step: the flow finishes with a session. All of it in the transaction of the caller.
 
-The caller holds the lock of the user (:func:`idp.accounts.repository.lock_user`), so that what decided about the step
-does not change before the commit. A change of credentials locks the user too: it waits for the commit and then ends the
-session.
+The caller holds the lock of the user (:func:`idp.accounts.repository.users.lock_user`), so that what decided about the
+step does not change before the commit. A change of credentials locks the user too: it waits for the commit and then
+ends the session.
 """
 
 from typing import NamedTuple

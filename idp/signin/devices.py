@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from idp import ids
-from idp.accounts.repository import id_of_email
+from idp.accounts.repository.users import id_of_email
 from idp.settings import DAY, settings
 from idp.signin import repository
 from idp.signin.browser import Browser

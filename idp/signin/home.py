@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Request, Response, get
 
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository.users import user_by_id
 from idp.http.access import Access
 from idp.http.pages import page
 from idp.signin.http import current_session

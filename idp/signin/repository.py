@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from idp.accounts.repository import id_of_email
+from idp.accounts.repository.users import id_of_email
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.listing import Filter, Listing, Sort

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from idp.accounts import passwords
-from idp.accounts.repository import lock_user
+from idp.accounts.repository.users import lock_user
 from idp.audit import unauthenticated_limit
 from idp.audit.events import record
 from idp.errors import ConflictError, FlowExpiredError, FlowFinishedError, TooManyRequestsError

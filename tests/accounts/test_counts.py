@@ -2,7 +2,8 @@
 
 import pytest
 
-from idp.accounts.repository import UserCount, count_owners, count_users, disable_user, grant_role
+from idp.accounts.repository.admin_roles import count_owners, grant_role
+from idp.accounts.repository.users import UserCount, count_users, disable_user
 from idp.accounts.users import create_user
 from idp.infra.db.engine import execute
 

@@ -20,7 +20,7 @@ import pytest
 from idp.accounts.import_files import read_csv, read_json_lines
 from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
 from idp.accounts.passwords import verify_password
-from idp.accounts.repository import user_by_email
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import execute, fetch, fetchrow

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from idp.accounts import imported_hashes
 from idp.accounts.imported_hashes import UnsupportedHashError, validate
 from idp.accounts.passwords import needs_rehash, verify_password
-from idp.accounts.repository import user_by_email
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from tests.conftest import MakeUser
 from tests.support.browser import Browser, Page

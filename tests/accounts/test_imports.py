@@ -18,7 +18,7 @@ from idp.accounts.claims import claims_of
 from idp.accounts.import_files import InvalidFileError, read_csv, read_json_lines
 from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
 from idp.accounts.passwords import verify_password
-from idp.accounts.repository import user_by_email
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.audit.tables import AuditEvent
 from idp.federation.repository import emails_of_identities

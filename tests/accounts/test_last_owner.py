@@ -9,7 +9,7 @@ import pytest
 
 from idp.accounts.last_owner import LastOwnerError
 from idp.accounts.profile import delete_user
-from idp.accounts.repository import lock_user
+from idp.accounts.repository.users import lock_user
 from idp.accounts.tables import User
 from idp.accounts.users import create_user, disable_user
 from idp.admin import roles

@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 
 from idp import housekeeping, ids
-from idp.accounts import repository
 from idp.accounts.import_files import Record
 from idp.accounts.imports import import_users
 from idp.accounts.profile import delete_user
-from idp.accounts.repository import change_email, user_by_email
-from idp.accounts.tables import User
+from idp.accounts.repository import users
+from idp.accounts.repository.users import ChangedEmail, change_email, user_by_email
+from idp.accounts.tables import Origin, User
 from idp.accounts.users import create_user
 from idp.federation import linking
 from idp.federation.linking import ExternalIdentity
@@ -135,7 +135,7 @@ async def test_imported_users() -> None:
     assert await owner_of_identity(ISSUER, subject) == owner
     assert await looked_up(owner) == dict.fromkeys(LOOKUPS, 0) | {"user_email": 1, "upstream_subject": 1}
     # An id that exists takes no second address.
-    assert await repository.insert_users([_row(owner)], repository.Origin.IMPORT) == set()
+    assert await users.insert_users([_row(owner)], Origin.IMPORT) == set()
     assert (await looked_up(owner))["user_email"] == 1
 
 
@@ -151,7 +151,7 @@ async def test_of_many_who_change_to_an_address_at_once_one_gets_it(make_user: M
     changed = [change_email(user.id, email) for user in users]
     results = await asyncio.gather(*created, *changed, return_exceptions=True)
     assert sum(isinstance(result, User) for result in results[:10]) + sum(
-        isinstance(result, repository.ChangedEmail) for result in results[10:]
+        isinstance(result, ChangedEmail) for result in results[10:]
     ) == 1  # fmt: skip
     assert sum(result is None for result in results[10:]) >= 9
     assert not {str(user.id) for user in users} & {user for _, user in await differences()}

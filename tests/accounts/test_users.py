@@ -10,7 +10,7 @@ from idp import clock, ids
 from idp.accounts import users
 from idp.accounts.addresses import InvalidEmailError
 from idp.accounts.passwords import InvalidPasswordError, verify_password
-from idp.accounts.repository import user_by_email, user_by_id
+from idp.accounts.repository.users import user_by_email, user_by_id
 from idp.accounts.tables import User
 from idp.accounts.users import EmailTakenError, create_user
 from idp.audit.tables import AuditEvent

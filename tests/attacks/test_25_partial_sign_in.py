@@ -13,7 +13,7 @@ import httpx
 import pyotp
 import pytest
 
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository.users import user_by_id
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import flow as flows
 from idp.signin.browser import BrowserBinding

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from idp.accounts import invitations
-from idp.accounts.repository import user_by_email
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.users import create_user
 from idp.infra.db.engine import execute, fetch
 from tests.conftest import MakeClient

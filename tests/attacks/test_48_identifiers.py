@@ -12,7 +12,7 @@ from idp.accounts import invitations
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.import_files import Record
 from idp.accounts.imports import Batch, import_users
-from idp.accounts.repository import user_by_email
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.accounts.users import EmailTakenError, create_user
 from idp.federation.repository import emails_of_identities

@@ -18,7 +18,7 @@ import pytest
 from idp.accounts import email_change, email_proofs, invitations, recovery
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.passwords import verify_password
-from idp.accounts.repository import user_by_email, user_by_id
+from idp.accounts.repository.users import user_by_email, user_by_id
 from idp.accounts.tables import User
 from idp.errors import FlowError, TooManyRequestsError
 from idp.federation.linking import ExternalIdentity

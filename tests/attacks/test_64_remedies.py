@@ -8,7 +8,7 @@ import pytest
 
 from idp.accounts import imports, registration
 from idp.accounts.import_files import Record
-from idp.accounts.repository import owner_of_email, user_by_email
+from idp.accounts.repository.users import owner_of_email, user_by_email
 from idp.accounts.tables import Origin, User
 from idp.admin.roles import Role, grant
 from idp.federation import linking

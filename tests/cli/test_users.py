@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from idp import ids
 from idp.accounts.passwords import verify_password
-from idp.accounts.repository import user_by_email
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.mail.tables import Mail
 from idp.signin.factors import recovery_codes

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from idp.accounts.passwords import verify_password
-from idp.accounts.repository import user_by_email
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.accounts.users import set_password
 from idp.dev import seed

@@ -12,7 +12,7 @@ import pytest
 from litestar import Request
 
 from idp import ids
-from idp.accounts.repository import lock_user
+from idp.accounts.repository.users import lock_user
 from idp.accounts.tables import User
 from idp.errors import FlowError, FlowFinishedError
 from idp.infra import rate_limits

@@ -17,7 +17,7 @@ import pytest
 from idp import ids
 from idp.accounts import email_proofs, recovery
 from idp.accounts.email_proofs import Purpose
-from idp.accounts.repository import lock_user
+from idp.accounts.repository.users import lock_user
 from idp.accounts.tables import User
 from idp.admin.access import Caller, check_user
 from idp.admin.roles import Role

@@ -7,7 +7,8 @@ import asyncpg
 import msgspec
 
 from idp.accounts import invitations, profile, recovery, users
-from idp.accounts.repository import ADMINS, USERS, user_by_id
+from idp.accounts.repository.admin_roles import ADMINS
+from idp.accounts.repository.users import USERS, user_by_id
 from idp.accounts.tables import User
 from idp.admin import roles
 from idp.admin.access import check_user

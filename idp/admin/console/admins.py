@@ -5,7 +5,7 @@ from uuid import UUID
 
 from litestar import Response
 
-from idp.accounts.repository import ADMINS
+from idp.accounts.repository.admin_roles import ADMINS
 from idp.admin import roles
 from idp.admin.access import check_user
 from idp.admin.configuration import settings_in_effect

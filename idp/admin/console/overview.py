@@ -5,7 +5,8 @@ from typing import Any
 from litestar import Response
 
 from idp import clock
-from idp.accounts.repository import count_owners, count_users
+from idp.accounts.repository.admin_roles import count_owners
+from idp.accounts.repository.users import count_users
 from idp.admin.console.components import Cell, facts
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission

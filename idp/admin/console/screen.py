@@ -14,7 +14,7 @@ import msgspec
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import User
 from idp.admin.access import Caller, hold_roles, person
 from idp.admin.roles import Permission

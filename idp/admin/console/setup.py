@@ -7,7 +7,7 @@ from litestar import Request, Response, get, post
 
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.passwords import InvalidPasswordError, check_new_password, hash_password, verify_password
-from idp.accounts.repository import user_by_email
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import Origin, User
 from idp.accounts.users import MAX_NAME_LENGTH, insert_user
 from idp.admin import setup

@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar import Response
 
 from idp.accounts import invitations, profile, recovery, users
-from idp.accounts.repository import USERS, user_by_id
+from idp.accounts.repository.users import USERS, user_by_id
 from idp.accounts.tables import User
 from idp.admin.access import check_user
 from idp.admin.console import actions, reports

@@ -5,7 +5,7 @@ from typing import Any
 
 from idp import clock
 from idp.accounts.claims import claims_of
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository.users import user_by_id
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth.authorize.request import ClaimsRequest

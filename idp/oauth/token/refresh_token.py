@@ -5,7 +5,7 @@ from functools import partial
 import msgspec
 import structlog
 
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository.users import user_by_id
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError, InvalidTargetError, Refused
 from idp.infra.db.engine import transaction
 from idp.mail import outbox

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from idp.accounts.repository import lock_user
+from idp.accounts.repository.users import lock_user
 from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.errors import ProofError

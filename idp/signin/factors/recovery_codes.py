@@ -5,7 +5,7 @@ import secrets
 from uuid import UUID
 
 from idp.accounts import typed_codes
-from idp.accounts.repository import lock_user
+from idp.accounts.repository.users import lock_user
 from idp.infra.db.engine import transaction
 from idp.keys import vault
 from idp.signin.factors import repository

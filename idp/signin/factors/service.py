@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from idp.accounts import repository as users
+from idp.accounts.repository import users
 from idp.accounts.users import SignOut
 from idp.audit.events import record
 from idp.infra.db.engine import transaction

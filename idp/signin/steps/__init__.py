@@ -37,7 +37,7 @@ class VerifiedStep(NamedTuple):
 
     Attributes:
         flow: the flow as it is now, if the step changed it.
-        user_locked: the step locked the user already (:func:`idp.accounts.repository.lock_user`).
+        user_locked: the step locked the user already (:func:`idp.accounts.repository.users.lock_user`).
         recovery_codes: codes that were generated with it, to be shown once.
     """
 

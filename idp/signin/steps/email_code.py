@@ -9,7 +9,8 @@ from typing import Any
 from idp.accounts import email_proofs
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.email_proofs import Purpose
-from idp.accounts.repository import VerifiedEmail, confirm_email, user_by_email
+from idp.accounts.repository.email_proofs import VerifiedEmail
+from idp.accounts.repository.users import confirm_email, user_by_email
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox

@@ -3,7 +3,7 @@
 from typing import Any
 
 from idp import clock
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository.users import user_by_id
 from idp.audit.events import record
 from idp.errors import FlowExpiredError
 from idp.infra.i18n import gettext as _

@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from idp.accounts import repository as users
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.passwords import needs_rehash, rehash_password, verify_password
+from idp.accounts.repository import users
 from idp.infra.i18n import gettext as _
 from idp.reasons import Reason
 from idp.signin import limits

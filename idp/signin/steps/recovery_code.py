@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from idp.accounts.repository import user_by_id
+from idp.accounts.repository.users import user_by_id
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.reasons import Reason

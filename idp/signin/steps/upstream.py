@@ -13,7 +13,7 @@ import structlog
 
 from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
-from idp.accounts.repository import confirm_email, owner_of_email, user_by_email, user_by_id
+from idp.accounts.repository.users import confirm_email, owner_of_email, user_by_email, user_by_id
 from idp.audit import unauthenticated_limit
 from idp.audit.events import record
 from idp.federation import authorization_requests, errors, linking, providers

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 import idp
-from idp.accounts.repository import user_by_email, user_by_id
+from idp.accounts.repository.users import user_by_email, user_by_id
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.infra.db import connections as lines_module

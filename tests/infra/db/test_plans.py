@@ -43,7 +43,7 @@ WHOLE = (
     "idp.signin.repository._FINISH_ALL_FLOWS",
     "idp.signin.repository._DISTRUST_ALL_DEVICES",
     # The overview of the console counts up to a bound.
-    "idp.accounts.repository._COUNT_USERS",
+    "idp.accounts.repository.users._COUNT_USERS",
     "idp.mail.repository._COUNTS",
     "idp.federation.repository._DELETE_TOKENS",
     "idp.federation.repository._CONSUME_OF_UPSTREAM",

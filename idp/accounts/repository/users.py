@@ -1,7 +1,7 @@
-"""The statements on users, their addresses and roles, email proofs and invitations.
+"""The statements on users and their addresses.
 
 The address of a user is in ``users`` and in the lookup ``user_email``: what changes one changes both, in one statement
-(docs/decisions/0045-repositories.md, 0049-lookups-by-person.md).
+(docs/decisions/0049-lookups-by-person.md).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,16 +14,11 @@ import msgspec
 
 from idp import ids
 from idp.accounts.claims import TEXT_CLAIMS, VERIFICATION_CLAIMS
-from idp.accounts.tables import AdminRole, EmailProof, Invitation, Origin, User
+from idp.accounts.tables import Origin, User
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.infra.db.expiring import Expiring
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
-
-EXPIRING = (Expiring(EmailProof, "1 hour"), Expiring(Invitation, "30 days"))
-
-# Users
 
 _ID_OF_EMAIL = "SELECT user_id AS id FROM user_email WHERE email = $1"
 _BY_ID = f"SELECT {all_columns(User)} FROM users WHERE id = $1"  # noqa: S608
@@ -307,215 +302,6 @@ async def release_email(email: str) -> UUID | None:
     return row.id if row is not None else None
 
 
-# Roles of administrators
-
-_LOCK_ROLES = "SELECT role FROM admin_role WHERE user_id = $1 FOR SHARE"
-_GRANT = """
-    INSERT INTO admin_role (id, user_id, role, granted_by, granted_at)
-    VALUES (gen_random_uuid(), $1, $2, $3, now()) ON CONFLICT DO NOTHING
-"""
-_REVOKE = "DELETE FROM admin_role WHERE user_id = $1 AND role = $2"
-_HAS_OTHER_OWNER = """
-    SELECT FROM admin_role AS r JOIN users AS u ON u.id = r.user_id
-    WHERE r.role = 'owner' AND r.user_id <> $1 AND u.disabled_at IS NULL LIMIT 1
-"""
-
-
-async def roles_of_user(user_id: UUID) -> list[str]:
-    """Return the roles of a user."""
-    return await AdminRole.select(AdminRole.role).where(AdminRole.user_id == user_id).output(as_list=True)
-
-
-async def lock_roles(user_id: UUID | None) -> list[str]:
-    """Return the roles of a user and lock them until the end of the transaction."""
-    return [row["role"] for row in await fetch(_LOCK_ROLES, user_id)]
-
-
-async def grant_role(user_id: UUID, role: str, granted_by: str) -> bool:
-    """Give a user a role. Returns False if the user had it already."""
-    return bool(await execute(_GRANT, user_id, role, granted_by))
-
-
-async def revoke_role(user_id: UUID, role: str) -> bool:
-    """Revoke a role of a user. Returns False if the user did not have it."""
-    return bool(await execute(_REVOKE, user_id, role))
-
-
-async def count_owners() -> int:
-    """Return the number of owners, disabled ones included."""
-    number: int = await AdminRole.count().where(AdminRole.role == "owner")
-    return number
-
-
-async def has_other_owner(user_id: UUID) -> bool:
-    """Return whether another user is an enabled owner."""
-    return await fetchrow(_HAS_OTHER_OWNER, user_id) is not None
-
-
-# Email proofs
-
-
-# One statement, so that concurrent calls leave one live proof. The new id makes sure that a caller who read the old
-# proof cannot consume the new one.
-def _insert_proof(conflict: str) -> str:
-    """Return the statement that inserts a proof or replaces the live one with the same unique key."""
-    return f"""
-        INSERT INTO email_proof
-            (id, purpose, flow_id, user_id, email, code_hash, token_hash, tries, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 0, now(), now() + make_interval(secs => $8))
-        ON CONFLICT {conflict} DO UPDATE SET
-            id = EXCLUDED.id, user_id = EXCLUDED.user_id, email = EXCLUDED.email, code_hash = EXCLUDED.code_hash,
-            token_hash = EXCLUDED.token_hash, tries = 0, created_at = now(), expires_at = EXCLUDED.expires_at
-    """  # noqa: S608
-
-
-_INSERT_PROOF_OF_FLOW = _insert_proof("(purpose, flow_id) WHERE consumed_at IS NULL AND flow_id IS NOT NULL")
-_INSERT_PROOF_OF_USER = _insert_proof("(purpose, user_id) WHERE consumed_at IS NULL AND flow_id IS NULL")
-_LIVE = "consumed_at IS NULL AND expires_at > now()"
-_OWNER_OF_PROOF = f"SELECT user_id AS id FROM email_proof WHERE purpose = $1 AND flow_id = $2 AND {_LIVE}"  # noqa: S608
-_PENDING_EMAIL = f"SELECT email FROM email_proof WHERE purpose = $1 AND flow_id = $2 AND {_LIVE}"  # noqa: S608
-# A wrong code is counted by the statement that compares it, so concurrent attempts cannot exceed the limit.
-_TRY_CODE = f"""
-    UPDATE email_proof SET tries = tries + CASE WHEN code_hash = $3 THEN 0 ELSE 1 END
-    WHERE purpose = $1 AND flow_id = $2 AND {_LIVE} AND tries < $4
-    RETURNING id, user_id, email, flow_id, coalesce(code_hash = $3, false) AS correct
-"""  # noqa: S608
-_PROOF_BY_TOKEN = f"""
-    SELECT id, user_id, email, flow_id FROM email_proof
-    WHERE token_hash = $1 AND purpose = $2 AND ($3::text IS NULL OR flow_id = $3) AND {_LIVE}
-"""  # noqa: S608
-_CONSUME_PROOFS_OF_USER = "UPDATE email_proof SET consumed_at = now() WHERE user_id = $1 AND consumed_at IS NULL"
-_CONSUME_PROOF = f"UPDATE email_proof SET consumed_at = now() WHERE id = $1 AND {_LIVE}"  # noqa: S608
-
-
-class VerifiedEmail(msgspec.Struct, frozen=True):
-    """A verified address, the user who had it when the mail was sent, and the flow of the mail.
-
-    ``id`` identifies the proof for :func:`consume_proof`.
-    """
-
-    id: UUID
-    user_id: UUID | None
-    email: str
-    flow_id: str | None
-
-
-async def insert_proof(
-    purpose: str,
-    email: str,
-    *,
-    flow_id: str | None,
-    user_id: UUID | None,
-    code_hash: bytes | None,
-    token_hash: bytes | None,
-    lifetime: int,
-) -> None:
-    """Insert a proof, or replace the live one of the same purpose and flow, or purpose and user.
-
-    Args:
-        lifetime: in seconds.
-    """
-    await execute(
-        _INSERT_PROOF_OF_USER if flow_id is None else _INSERT_PROOF_OF_FLOW,
-        ids.uuid7(), purpose, flow_id, user_id, email, code_hash, token_hash, lifetime,
-    )  # fmt: skip
-
-
-async def pending_email(purpose: str, flow_id: str) -> str | None:
-    """Return the address of the flow's live proof."""
-    row = await fetchrow(_PENDING_EMAIL, purpose, flow_id)
-    return row["email"] if row is not None else None
-
-
-async def owner_of_proof(purpose: str, flow_id: str) -> UUID | None:
-    """Return the user of the flow's live proof."""
-    row = await fetchrow(_OWNER_OF_PROOF, purpose, flow_id)
-    return row["id"] if row is not None else None
-
-
-async def try_code(purpose: str, flow_id: str, code_hash: bytes, max_tries: int) -> VerifiedEmail | None:
-    """Return the live proof if it has this code; otherwise count an attempt."""
-    row = await fetchrow(_TRY_CODE, purpose, flow_id, code_hash, max_tries)
-    return one(VerifiedEmail, row) if row is not None and row["correct"] else None
-
-
-async def proof_by_token(token_hash: bytes, purpose: str, flow_id: str | None) -> VerifiedEmail | None:
-    """Return the live proof of a token. None as ``flow_id``: of any flow."""
-    return one(VerifiedEmail, await fetchrow(_PROOF_BY_TOKEN, token_hash, purpose, flow_id))
-
-
-async def consume_proof(id: UUID) -> bool:
-    """Consume a live proof. Returns False if it has been consumed or replaced, or has expired."""
-    return bool(await execute(_CONSUME_PROOF, id))
-
-
-async def consume_proofs_of_user(user_id: UUID) -> int:
-    """Consume all proofs of a user. Returns their number."""
-    return await execute(_CONSUME_PROOFS_OF_USER, user_id)
-
-
-async def consume_all_proofs() -> int:
-    """Consume all proofs. Returns their number."""
-    return await execute("UPDATE email_proof SET consumed_at = now() WHERE consumed_at IS NULL")
-
-
-# Invitations
-
-_INSERT_INVITATION = """
-    INSERT INTO invitation (id, email, name, token_hash, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, now(), now() + make_interval(secs => $5))
-"""
-_FIND_INVITATION = f"SELECT id, email, name FROM invitation WHERE token_hash = $1 AND {_LIVE}"  # noqa: S608
-_CONSUME_INVITATION = f"UPDATE invitation SET consumed_at = now() WHERE id = $1 AND {_LIVE} RETURNING id, email"  # noqa: S608
-_REVOKE_INVITATIONS = "UPDATE invitation SET consumed_at = now() WHERE email = $1 AND consumed_at IS NULL"
-_REVOKE_INVITATIONS_OF_USER = """
-    UPDATE invitation SET consumed_at = now()
-    WHERE consumed_at IS NULL AND email = (SELECT email FROM users WHERE id = $1)
-"""
-
-
-class PendingInvitation(msgspec.Struct, frozen=True):
-    """An invitation that can be used."""
-
-    id: UUID
-    email: str
-    name: str | None
-
-
-async def insert_invitation(email: str, name: str | None, token_hash: bytes, lifetime: int) -> None:
-    """Insert an invitation that is valid for so many seconds."""
-    await execute(_INSERT_INVITATION, ids.uuid7(), email, name, token_hash, lifetime)
-
-
-async def find_invitation(token_hash: bytes) -> PendingInvitation | None:
-    """Return the invitation of a token, if it can be used."""
-    return one(PendingInvitation, await fetchrow(_FIND_INVITATION, token_hash))
-
-
-async def consume_invitation(id: UUID) -> str | None:
-    """Consume an invitation. Returns its address, or None if it cannot be used."""
-    row = one(_Email, await fetchrow(_CONSUME_INVITATION, id))
-    return row.email if row is not None else None
-
-
-async def revoke_invitations(email: str) -> int:
-    """Revoke the invitations to an address. Returns their number."""
-    return await execute(_REVOKE_INVITATIONS, email)
-
-
-async def revoke_invitations_of_user(user_id: UUID) -> int:
-    """Revoke the invitations to the address of a user. Returns their number."""
-    return await execute(_REVOKE_INVITATIONS_OF_USER, user_id)
-
-
-async def revoke_all_invitations() -> int:
-    """Revoke all invitations. Returns their number."""
-    return await execute("UPDATE invitation SET consumed_at = now() WHERE consumed_at IS NULL")
-
-
-# Lists for administrators
-
-
 def _prefix(expression: str) -> str:
     """Return a prefix condition in byte order for the indexes ending in ``_prefix``. The value has no wildcards."""
     return f"{expression} ~>=~ lower({{}}) AND {expression} ~<~ (lower({{}}) || chr(1114111))"
@@ -545,18 +331,5 @@ USERS = Listing(
         "email": Filter("u.email = lower({})", help="The whole address."),
         "disabled": Filter("(u.disabled_at IS NOT NULL) = {}", "boolean", "Whether the account is disabled."),
         "role": Filter("EXISTS (SELECT FROM admin_role WHERE user_id = u.id AND role = {})", help="With this role."),
-    },
-)
-
-ADMINS = Listing(
-    source="admin_role AS r JOIN users AS u ON u.id = r.user_id",
-    columns="r.id, r.user_id, u.email, u.name, r.role, r.granted_by, r.granted_at",
-    key=Sort("r.id", "uuid"),
-    sorts={"granted_at": Sort("r.granted_at")},
-    default_sort="granted_at",
-    filters={
-        "id": Filter("r.id = {}", "uuid", "One of them."),
-        "user_id": Filter("r.user_id = {}", "uuid", "Of one user."),
-        "role": Filter("r.role = {}", help="With this role."),
     },
 )
