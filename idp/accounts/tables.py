@@ -70,7 +70,7 @@ class UserEmail(Table, tablename="user_email", db=engine):
     """Lookup: the user of a normalised email address. No two users have the same one.
 
     Written with ``users.email`` in one statement, because the two tables refer to each other
-    (docs/decisions/0049-lookups-by-person.md).
+    (docs/decisions/0050-lookups-and-lock-order.md).
     """
 
     email = Text(primary_key=True)

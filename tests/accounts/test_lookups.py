@@ -1,4 +1,4 @@
-"""Lookups agree with their tables through the life of an account (docs/decisions/0049-lookups-by-person.md)."""
+"""Lookups agree with their tables through the life of an account (docs/decisions/0050-lookups-and-lock-order.md)."""
 
 import asyncio
 import secrets

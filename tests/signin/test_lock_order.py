@@ -1,4 +1,4 @@
-"""The user is locked before anything else of theirs (docs/decisions/0049-lookups-by-person.md).
+"""The user is locked before anything else of theirs (docs/decisions/0050-lookups-and-lock-order.md).
 
 Each test holds a lock, lets the other work wait for it, and then takes what that work uses later, without waiting. If
 the work held it already, the two would deadlock.

@@ -1,4 +1,4 @@
-"""The lookups beside the tables that they lead to (docs/decisions/0049-lookups-by-person.md)."""
+"""The lookups beside the tables that they lead to (docs/decisions/0050-lookups-and-lock-order.md)."""
 
 from idp.infra.db.engine import fetch
 
