@@ -85,7 +85,7 @@ async def test_61_inside_the_scopes_it_is_asked_for_by_name(
     assert isinstance(silent, Redirect)
     assert silent.parameters["error"] == "consent_required"
     page = await consent_page(browser, client, alice, scope="openid", claims=wanted)
-    for shown in ("See these details of yours", "Birthday", "Phone number"):
+    for shown in ("See these details about you", "Birthday", "Phone number"):
         assert shown in page.text
     assert "Email address" not in page.text
     answer = await browser.submit(page, "consent-allow")
