@@ -1,7 +1,7 @@
 """The statements on users and their addresses.
 
 The address of a user is in ``users`` and in the lookup ``user_email``: what changes one changes both, in one statement
-(docs/decisions/0049-lookups-by-person.md).
+(docs/decisions/0050-lookups-and-lock-order.md).
 """
 
 from collections.abc import Collection, Mapping, Sequence
