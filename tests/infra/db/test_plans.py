@@ -74,6 +74,21 @@ WHOLE = (
     "idp.audit.repository.audit_events._DELETE_EVENTS",
     "idp.mail.repository._CLAIM",
 )
+#: Statements on rows of several persons, by how their name begins.
+SEVERAL_PERSONS = (
+    # Imports, and lists for administrators.
+    "idp.accounts.repository._INSERT_USERS",
+    "idp.accounts.repository._EMAILS_BY_ID",
+    # Whether any owner, or any role, exists.
+    "idp.accounts.repository._HAS_OTHER_OWNER",
+    "idp.admin.repository._OPEN",
+    "idp.admin.repository._IS_OPEN",
+    "idp.admin.repository._COMPLETE",
+    # The persons who signed in with one browser.
+    "idp.signin.repository._FIND_DEVICE",
+    "idp.signin.repository._MOVE_DEVICE",
+    "clean-up: ",
+)
 #: More rows than are sorted by the way.
 MANY = 100
 
@@ -177,12 +192,38 @@ async def test_statements_use_indexes(full: asyncpg.Connection, name: str) -> No
     assert [node for node in nodes if "Sort" in node["Node Type"] and node["Plan Rows"] > MANY] == []
 
 
+_OF_A_PERSON = """
+SELECT conrelid::regclass::text AS name, attname AS person FROM pg_constraint
+JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1]
+WHERE contype = 'p' AND (attname = 'user_id' OR conrelid = 'users'::regclass)
+"""
+
+
+@pytest.mark.parametrize("name", [name for name in STATEMENTS if not name.startswith((*WHOLE, *SEVERAL_PERSONS))])
+async def test_each_table_of_a_person_is_read_by_the_person(full: asyncpg.Connection, name: str) -> None:
+    """An engine that spreads persons over servers then asks one server (docs/decisions/0048-keys-by-person.md).
+
+    PostgreSQL shows the given id as a parameter, or as the column of the table before.
+    """
+    await _check_persons(full, STATEMENTS[name])
+
+
+async def _check_persons(connection: asyncpg.Connection, statement: str) -> None:
+    of_a_person = {row["name"]: row["person"] for row in await connection.fetch(_OF_A_PERSON)}
+    assert {"users", "session", "token_family", "refresh_token", "authorization_code", "consent"} <= of_a_person.keys()
+    for node in await _plan(connection, statement):
+        person = of_a_person.get(node.get("Relation Name", ""))
+        if person is not None and "Scan" in node["Node Type"]:
+            condition = " ".join(node.get(name, "") for name in ("Index Cond", "Recheck Cond", "Filter"))
+            assert re.search(rf"\b{person} = (\$[0-9]|\w+\.user_id)|\w+\.user_id = {person}\b", condition), node
+
+
 # Those of months to come, and the default one. To read them as a whole is to read nothing; once there is something,
 # PostgreSQL analyses them and plans again.
 _EMPTY_PARTITIONS = "SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r' AND reltuples = 0"
 
 
-@pytest.mark.parametrize("start", WHOLE)
+@pytest.mark.parametrize("start", [*WHOLE, *SEVERAL_PERSONS])
 def test_the_exceptions_still_exist(start: str) -> None:
     assert [name for name in STATEMENTS if name.startswith(start)]
 
@@ -198,6 +239,14 @@ SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE contype = 'f' AND confrelid::regclass::text = ANY ($1)
   AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = ANY (conkey))
 """
+
+
+async def test_a_table_read_without_the_person_would_be_seen(full: asyncpg.Connection) -> None:
+    with pytest.raises(AssertionError, match=r"id = \$2"):
+        await _check_persons(full, "SELECT FROM users AS u, session AS s WHERE u.id = $1 AND s.id = $2")
+    await _check_persons(
+        full, "SELECT FROM users AS u, session AS s WHERE u.id = $1 AND s.user_id = u.id AND s.id = $2"
+    )
 
 
 async def test_a_scan_would_be_seen(full: asyncpg.Connection) -> None:
