@@ -46,7 +46,7 @@ ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_
 
 
 def claims_of(user: UserRow, names: Iterable[str]) -> dict[str, Any]:
-    """The named claims of a user. Empty ones are omitted (section 5.3.2)."""
+    """Return the named claims of a user. Empty ones are omitted (section 5.3.2)."""
     values = {name: _claim(user, name) for name in names}
     return {name: value for name, value in values.items() if value not in (None, "", {})}
 

@@ -28,7 +28,8 @@ async def check_owner_remains(user_id: UUID) -> None:
     """
     if "owner" not in await admin_roles.roles_of_user(user_id):
         return
-    # Owners who remove each other at once take turns. Their rows are not locked, because the user is locked already.
+    # Owners who remove each other concurrently take turns. Their rows are not locked, because the user is locked
+    # already.
     await lock("owners")
     if not await admin_roles.has_other_owner(user_id):
         raise LastOwnerError

@@ -54,7 +54,7 @@ def _url(value: str) -> str | None:
 
 
 def _birthdate(value: str) -> str | None:
-    """A date, a year, or a date with the year 0000, which means unknown."""
+    """Return a date, a year, or a date with the year 0000, which means unknown."""
     return value if re.fullmatch(r"\d{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01]))?", value, re.ASCII) else None
 
 
@@ -63,12 +63,12 @@ def _zone(value: str) -> str | None:
 
 
 def _language(value: str) -> str | None:
-    """A language tag with the syntax of BCP 47."""
+    """Return a language tag with the syntax of BCP 47."""
     return value if re.fullmatch(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}", value) else None
 
 
 def _phone(value: str) -> str | None:
-    """A number in E.164 format. Spaces and punctuation are removed."""
+    """Return a number in E.164 format. Spaces and punctuation are removed."""
     bare = re.sub(r"[ ().-]", "", value)
     return bare if re.fullmatch(r"\+[1-9]\d{4,14}", bare, re.ASCII) else None
 

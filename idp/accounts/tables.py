@@ -22,7 +22,7 @@ from idp.infra.db.engine import engine
 
 
 class Origin(StrEnum):
-    """How an account was created. Only ``registration`` and ``upstream`` are open to everybody."""
+    """How an account was created. Only ``registration`` and ``upstream`` are open to everyone."""
 
     REGISTRATION = "registration"
     UPSTREAM = "upstream"
@@ -67,7 +67,7 @@ class User(Table, tablename="users", db=engine):
 
 
 class UserEmail(Table, tablename="user_email", db=engine):
-    """Lookup: the user of a normalised email address. No two users have the same one.
+    """Lookup table: the user of a normalised email address, which is unique.
 
     Written with ``users.email`` in one statement, because the two tables refer to each other
     (docs/decisions/0050-lookups-and-lock-order.md).

@@ -38,7 +38,7 @@ async def write() -> None:
 
 
 async def series(kinds: Sequence[str], hours: int) -> dict[str, list[int]]:
-    """The counts of each kind for the last so many hours, oldest first. The last hour is the current one."""
+    """Return the counts of each kind for the last so many hours, oldest first. The last hour is the current one."""
     now = _hour(clock.now())
     found: dict[str, list[int]] = {kind: [0] * hours for kind in kinds}
     for count in await hourly_counts.counts_since(now - timedelta(hours=hours - 1), kinds):

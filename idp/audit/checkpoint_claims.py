@@ -59,11 +59,11 @@ class CheckpointClaims(msgspec.Struct, frozen=True, kw_only=True):
         return self.last_seq - self.first_seq + 1
 
     def issue(self, sign: Sign) -> str:
-        """The checkpoint as a JWS."""
+        """Return the checkpoint as a JWS."""
         return sign(TYPE, msgspec.to_builtins(msgspec.structs.replace(self, mac=self._mac())))
 
     def is_ours(self) -> bool:
-        """Whether the MAC is valid."""
+        """Return whether the MAC is valid."""
         return compare_digest(self.mac.encode(), self._mac().encode())
 
     def _mac(self) -> str:
@@ -72,7 +72,7 @@ class CheckpointClaims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(jws: str) -> CheckpointClaims | None:
-    """The claims of a JWS, without verification. None if it is not a checkpoint."""
+    """Return the claims of a JWS, without verification. None if it is not a checkpoint."""
     try:
         payload = jws.split(".")[1]
         return msgspec.json.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=CheckpointClaims)
@@ -81,7 +81,7 @@ def parse(jws: str) -> CheckpointClaims | None:
 
 
 def read(jws: str, read_signed: Read) -> CheckpointClaims | None:
-    """The claims of a checkpoint. None unless its signature and MAC are valid."""
+    """Return the claims of a checkpoint. None unless its signature and MAC are valid."""
     statement = parse(jws)
     if statement is None or read_signed(TYPE, jws) is None:
         return None
@@ -93,5 +93,5 @@ def encode(value: bytes) -> str:
 
 
 def fingerprint(jws: str) -> bytes:
-    """The hash of a checkpoint, which the next one contains."""
+    """Return the hash of a checkpoint, which the next one contains."""
     return sha256(jws.encode()).digest()

@@ -62,7 +62,7 @@ async def write_file(path: Path) -> int:
 
 
 def _last_line(path: Path) -> str:
-    """The last complete line; empty if there is none."""
+    """Return the last complete line; empty if there is none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))

@@ -34,7 +34,7 @@ class TrailChangedError(OperatorError):
 
 
 async def is_due() -> bool:
-    """Whether the interval since the last checkpoint has passed, and there are new rows."""
+    """Return whether the interval since the last checkpoint has passed, and there are new rows."""
     last = await audit_checkpoints.last_checkpoint()
     made = parse(last.statement) if last is not None else None
     if made is not None and 0 <= clock.timestamp() - made.iat < settings().audit_checkpoint_interval:

@@ -66,7 +66,7 @@ def note_left_out() -> None:
 
 
 def _row(event: str, about: About) -> Row | None:
-    """The row to write; None if it is over the limit."""
+    """Return the row to write; None if it is over the limit."""
     outcome, detail = about.get("outcome", "success"), about.get("detail", {})
     client_id, limit_key = about.get("client_id"), about.get("limit_key")
     activity.count(f"{event}:{outcome}")
@@ -102,7 +102,7 @@ def _log(row: Row, reason: str | None = None) -> None:
 
 
 def storable(value: Any) -> Any:
-    """A value without characters that PostgreSQL cannot store: NUL and lone surrogates."""
+    """Return a value without characters that PostgreSQL cannot store: NUL and lone surrogates."""
     if isinstance(value, str):
         return value.replace("\0", "").encode("utf-8", "replace").decode()
     if isinstance(value, dict):

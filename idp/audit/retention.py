@@ -3,8 +3,8 @@
 First a signed checkpoint states up to which row they are deleted, always a whole checkpoint; then they are deleted. The
 checkpoints stay.
 
-A long retention ends by months: their partitions are dropped, and only rows beside them are deleted one by one. So a
-row stays up to a month and a day longer, a tenth of the retention at most.
+With a long retention, whole months are dropped, and only the other rows are deleted one by one. So a row stays up to a
+month and a day longer, a tenth of the retention at most.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from idp.settings import settings
 log = structlog.get_logger()
 
 DAY = timedelta(days=1)
-#: The shortest retention that ends by months.
+#: The shortest retention with which whole months are dropped.
 BY_MONTHS = timedelta(days=320)
 
 #: Rows deleted by one statement, which holds its locks for milliseconds.
@@ -50,7 +50,7 @@ async def apply(sign: Sign, read_signed: Read) -> int:
     try:
         await audit_events.drop_months(before, stated)
     except PartitionBusyError:
-        # The next round drops it. To delete its rows one by one meanwhile would cost more.
+        # The next round drops it. Deleting its rows one by one until then would cost more.
         log.info("partition_busy", table="audit_event")
         return 0
     deleted = 0
@@ -65,7 +65,7 @@ async def apply(sign: Sign, read_signed: Read) -> int:
 
 
 def _before() -> datetime:
-    """The moment up to which checkpoints are old."""
+    """Return the time up to which checkpoints are old."""
     before = clock.now() - timedelta(seconds=settings().audit_retention)
     if timedelta(seconds=settings().audit_retention) < BY_MONTHS:
         return before
@@ -76,7 +76,7 @@ def _before() -> datetime:
 async def _state(before: datetime, sign: Sign, read_signed: Read) -> int:
     """Create the checkpoint that states what may be deleted, unless there is one. Returns the last row of that.
 
-    The age of rows is taken from signed checkpoints, not from columns that a person may have changed.
+    The age of rows is taken from signed checkpoints, not from columns that may have been changed.
     """
     last = await audit_checkpoints.last_checkpoint()
     stated = read(last.statement, read_signed) if last is not None else None

@@ -71,7 +71,7 @@ def keyed(message: bytes) -> bytes:
 
 
 def content_hash(row: Row, detail: Any = None) -> bytes:
-    """The hash of a row without a sequence number, over every column but ``seq`` and ``hash``.
+    """Return the hash of a row without a sequence number, over every column but ``seq`` and ``hash``.
 
     Args:
         detail: the decoded ``detail`` of the row, if the caller has it and it contains no floats.
@@ -86,7 +86,7 @@ def content_hash(row: Row, detail: Any = None) -> bytes:
 
 
 def placed_hash(content: bytes, seq: int) -> bytes:
-    """The hash of a row with a sequence number.
+    """Return the hash of a row with a sequence number.
 
     Raises:
         LockedError: there is no key.
@@ -103,7 +103,7 @@ def _parsed(detail: str) -> Any:
 
 
 def _canonical(value: Any) -> Any:
-    """A value with canonical numbers, because PostgreSQL does not keep their notation."""
+    """Return a value with canonical numbers, because PostgreSQL does not keep their notation."""
     if isinstance(value, Decimal):
         text = format(value, "f")
         text = text.rstrip("0").rstrip(".") if "." in text else text
@@ -116,7 +116,7 @@ def _canonical(value: Any) -> Any:
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
-    """The root of the Merkle tree over these leaves (RFC 6962 section 2.1)."""
+    """Return the root of the Merkle tree over these leaves (RFC 6962 section 2.1)."""
     if not leaves:
         return sha256().digest()
     # Pairs from the left. A node without a partner moves up unchanged, which gives the tree of the RFC.

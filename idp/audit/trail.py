@@ -15,12 +15,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_dict(event: Event) -> dict[str, Any]:
-    """An event with its detail as JSON."""
+    """Return an event with its detail as JSON."""
     return {name: getattr(event, name) for name in COLUMNS} | {"detail": msgspec.Raw(event.detail.encode())}
 
 
 def jsonl(event: Event) -> str:
-    """An event as a line of JSON."""
+    """Return an event as a line of JSON."""
     return msgspec.json.encode(as_dict(event)).decode() + "\n"
 
 

@@ -18,14 +18,14 @@ _since = 0.0
 
 
 def limit_key(known: object = None) -> str:
-    """The key of an event: the user or client if known, else the client address if address limits are on."""
+    """Return the key of an event: the user or client if known, else the client address if address limits are on."""
     if known is not None:
         return str(known)
     return client_address.get() if settings().address_limits else request_id.get()
 
 
 def admitted(event: str, key: str) -> bool:
-    """Whether one more event of this key is written. If not, it is counted as left out."""
+    """Return whether one more event of this key is written. If not, it is counted as left out."""
     global _since  # noqa: PLW0603
     now, limit = time.monotonic(), settings().audit_failure_limit
     if now - _since >= WINDOW_SECONDS:
@@ -41,7 +41,7 @@ def admitted(event: str, key: str) -> bool:
 
 
 def left_out() -> dict[str, int]:
-    """How many events of each kind were left out since the last call."""
+    """Return how many events of each kind were left out since the last call."""
     taken = dict(_left_out)
     _left_out.clear()
     return taken

@@ -70,7 +70,7 @@ class _Verification:
                 self.report.checkpoints += 1
 
     def _checked(self, checkpoint: StoredCheckpoint) -> CheckpointClaims | None:
-        """The claims of a checkpoint if it is unchanged. Its other columns are compared with them."""
+        """Return the claims of a checkpoint if it is unchanged. Its other columns are compared with them."""
         number, jws = checkpoint.number, checkpoint.statement
         if number != self.number + 1:
             self.report.add(Problem(kind="checkpoint_missing", checkpoint=self.number + 1, last_checkpoint=number - 1))
@@ -256,7 +256,7 @@ def _follows(statement: CheckpointClaims, before: CheckpointClaims, jws: str) ->
 
 
 def _differing(checkpoint: StoredCheckpoint, statement: CheckpointClaims) -> tuple[str, ...]:
-    """The columns that differ from the claims."""
+    """Return the columns that differ from the claims."""
     same = {
         "at": checkpoint.at == str(statement.iat),
         "first_seq": checkpoint.first_seq == statement.first_seq,

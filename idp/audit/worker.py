@@ -59,7 +59,7 @@ async def _every(seconds: float, do: Callable[[], Awaitable[object]], *, at_once
     """Call a function at intervals and log failures. Intervals are random, so that workers do not all run at once.
 
     Args:
-        at_once: the first call is now.
+        at_once: whether the first call is immediate.
     """
     failing = False
     while True:

@@ -66,7 +66,7 @@ def _context(issuer: str, subject: str) -> str:
 
 
 async def find_user(identity: ExternalIdentity, *, lock: bool) -> UUID | None:
-    """Return the user of an identity, or None, and record that it was used. In the caller's transaction.
+    """Return the user of an identity, or None, and record its use, in the caller's transaction.
 
     Args:
         lock: lock the user first. False if the transaction has locked one already.
@@ -88,7 +88,7 @@ async def find_user(identity: ExternalIdentity, *, lock: bool) -> UUID | None:
         upstream_id=identity.upstream_id,
     )
     if owner is None:
-        # It was unlinked, or its user deleted, meanwhile.
+        # It was unlinked, or its user deleted, in the meantime.
         return None
     if not owner.enabled:
         raise AccountDisabledError

@@ -88,7 +88,7 @@ async def enable_upstream(id: str) -> bool:
 
 # Identities
 
-# The lookup is written in the same statement, and goes with the identity (foreign key).
+# The lookup row is written in the same statement, and deleted with the identity (foreign key).
 _OWNER = "SELECT user_id FROM upstream_subject WHERE issuer = $1 AND subject = $2"
 _USE_IDENTITY = """
     UPDATE identity AS i SET last_used_at = now(), email = $4, tokens = coalesce($5, i.tokens), upstream_id = $6
@@ -152,7 +152,7 @@ class _Owner(msgspec.Struct, frozen=True):
 async def use_identity(
     user_id: UUID, issuer: str, subject: str, *, email: str | None, tokens: bytes | None, upstream_id: str
 ) -> IdentityOwner | None:
-    """Record that an identity of a user was used. Returns None if they do not have it.
+    """Record that an identity of a user was used. Returns None if the user does not have it.
 
     Args:
         tokens: the encrypted tokens; None keeps the stored ones.
@@ -175,7 +175,7 @@ async def insert_identity(
     """Link an identity. Returns False if a user has it already.
 
     Args:
-        used: it was used now.
+        used: whether it was used now.
     """
     return bool(
         await execute(_INSERT_IDENTITY, user_id, ids.uuid7(), issuer, subject, upstream_id, email, tokens, used)

@@ -57,7 +57,7 @@ class Identity(Table, tablename="identity", db=engine):
 
 
 class UpstreamSubject(Table, tablename="upstream_subject", db=engine):
-    """Lookup: the user of an account at a provider. No two users have the same one. Written with :class:`Identity`."""
+    """Lookup table: the user of an account at a provider, which is unique. Written with :class:`Identity`."""
 
     issuer = Text()
     subject = ForeignKey(Identity, target_column="subject")

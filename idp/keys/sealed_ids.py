@@ -1,8 +1,8 @@
-"""Identifiers of users inside values that clients read: encrypted, so that a client neither learns nor compares them.
+"""Encrypted user ids inside values that clients read, so that clients cannot learn or compare the ids.
 
-AES-SIV (RFC 5297) under a derived key is deterministic: the same values always give the same text, so that a token can
-be made again byte for byte. The associated data names the purpose and the random part of the token. So the same user
-looks different in each token, and a sealed identifier fits no other one (docs/decisions/0048-keys-by-person.md).
+AES-SIV (RFC 5297) with a derived key is deterministic: the same values always give the same text, so that a token can
+be rebuilt byte for byte. The associated data is the purpose and the random part of the token. So the same user looks
+different in each token, and a sealed id cannot be moved to another token (docs/decisions/0048-keys-by-person.md).
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from idp.keys import vault
 
-#: Characters of a sealed identifier: 16 bytes and a tag of 16 bytes, in base64url.
+#: Length of a sealed id in characters: 16 bytes and a tag of 16 bytes, in base64url.
 LENGTH = 43
 
 
@@ -35,7 +35,7 @@ def seal(user_id: UUID, purpose: str, token: bytes) -> str:
 
 
 def unseal(sealed: object, purpose: str, token: bytes) -> UUID | None:
-    """The id that :func:`seal` encrypted for this token; None for anything else."""
+    """Return the id that :func:`seal` encrypted for this token; None for anything else."""
     if not isinstance(sealed, str) or len(sealed) != LENGTH or not sealed.isascii():
         return None
     # ValueError: not base64url. The last character has two unused bits, so only one of its four spellings is ours.

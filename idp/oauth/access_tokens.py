@@ -24,9 +24,9 @@ class LiveAccessToken(msgspec.Struct, frozen=True):
     """A valid access token.
 
     Attributes:
-        claims: of the token.
+        claims: the claims of the token.
         user_id: None for a token of the client_credentials grant.
-        user: the user, if it was asked for.
+        user: the user, if requested.
     """
 
     claims: Mapping[str, Any]
@@ -36,9 +36,9 @@ class LiveAccessToken(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=1024)
 def _verified(token: str, _kids: str) -> Mapping[str, Any]:
-    """The claims of a token that this server signed.
+    """Return the claims of a token that this server signed.
 
-    They are cached, because a service asks about the same token at each of its requests. Errors are not cached.
+    They are cached, because a service sends the same token with each of its requests. Errors are not cached.
 
     Args:
         _kids: the current keys, as part of the cache key: any change of the keys empties the cache.
@@ -58,7 +58,7 @@ def _verified(token: str, _kids: str) -> Mapping[str, Any]:
 
 
 def read(token: str) -> Mapping[str, Any] | Refused:
-    """The claims of an access token of this server that has not expired, revoked or not."""
+    """Return the claims of an access token of this server that has not expired, revoked or not."""
     try:
         claims = _verified(token, key_set.kids())
     except jose.InvalidJWTError as error:
@@ -71,8 +71,8 @@ def read(token: str) -> Mapping[str, Any] | Refused:
 
 
 async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | Refused:
-    """The token, if neither it nor its family is revoked, its user and client are enabled, and it was not issued before
-    the not-before moment; else the reason.
+    """Return the token if neither it nor its family is revoked, its user and client are enabled, and it was not issued
+    before the not-before time; otherwise the reason.
 
     Args:
         with_user: load the columns of the user too.
@@ -98,7 +98,7 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
 
 
 async def lock(live: LiveAccessToken) -> bool:
-    """Whether a validated token is still valid; if so, it stays valid until the end of the transaction."""
+    """Return whether a validated token is still valid; if so, it stays valid until the end of the transaction."""
     jti = live.claims["jti"]
     family_id = family_of(jti)
     if family_id is None:

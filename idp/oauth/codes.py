@@ -1,4 +1,4 @@
-"""The value of an authorization code: a secret, and the sealed id of its user, which every statement on it names.
+"""The value of an authorization code: a secret, and the sealed id of its user, which every statement on the code needs.
 
 The stored digest covers both parts.
 """
@@ -17,20 +17,20 @@ _CODE = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})")
 
 
 class PresentedCode(NamedTuple):
-    """A code of this server. Whether it is stored, and still valid, is not known yet."""
+    """A well-formed code of this server, which may be unknown, used or expired."""
 
     user_id: UUID
     hash: bytes
 
 
 def new(user_id: UUID) -> str:
-    """A code that is not stored yet."""
+    """Return a code that is not stored yet."""
     secret = ids.random_token()
     return f"{secret}.{sealed_ids.seal(user_id, _PURPOSE, secret.encode())}"
 
 
 def read(code: str) -> PresentedCode | Refused:
-    """A code of this server; for any other string, why it is none. It costs no query."""
+    """Return a code of this server, or the reason why the string is none. No query is needed."""
     match = _CODE.fullmatch(code)
     if match is None:
         return Refused(Reason.MALFORMED)

@@ -24,7 +24,7 @@ from idp.settings import settings
 log = structlog.get_logger()
 
 INACTIVE = {"active": False}
-#: Reasons that a token of the other kind has too, because its key and header differ.
+#: Reasons that also apply to a token of the other kind, because its key and header differ.
 NOT_OF_THIS_KIND = frozenset({Reason.MALFORMED, Reason.BAD_SIGNATURE, Reason.WRONG_TYPE})
 
 
@@ -76,7 +76,7 @@ async def _access_token(token: str, client: Client) -> dict[str, Any] | Refused:
 
 
 async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused:
-    """A refresh token may be introspected by its own client only."""
+    """Introspect a refresh token, which only its own client may do."""
     presented = refresh_jwt.decode(token)
     if isinstance(presented, Refused):
         return presented

@@ -24,7 +24,7 @@ from idp.signin.repository import SessionKey, columns
 
 EXPIRING = (Expiring(RevokedAccessToken, "1 hour"),)
 
-# The consent that was given under the documents that the client shows now.
+# The consent that was given under the current documents of the client.
 _FIND_CONSENT = "SELECT pairs, claims FROM consent WHERE user_id = $1 AND client_id = $2 AND documents_hash = $3"
 # Earlier grants stay, unless the documents have changed: then only the new grant counts.
 _SAVE_CONSENT = """
@@ -94,11 +94,11 @@ WHERE f.user_id = $1 AND {_LIVE_FAMILY} ORDER BY 1
 
 
 def live_family_of_user(user_id: str) -> str:
-    """The condition that a family ``f`` of a user ``u`` still yields tokens: neither the family, nor the user, nor
-    (without offline access) the session has ended.
+    """Return the SQL condition that a family ``f`` of a user ``u`` still yields tokens: neither the family, nor the
+    user, nor (without offline access) the session has ended.
 
     Args:
-        user_id: the given id of the user, as SQL. Each table is asked for it (docs/decisions/0048-keys-by-person.md).
+        user_id: the id of the user, as SQL, which is compared in each table (docs/decisions/0048-keys-by-person.md).
     """
     return f"""
     f.user_id = {user_id} AND f.revoked_at IS NULL AND f.expires_at > now()
@@ -198,12 +198,12 @@ class AuthorizedClient(msgspec.Struct, frozen=True):
 
 
 async def find_consent(user_id: UUID, client_id: str, documents_hash: bytes) -> StoredConsent | None:
-    """The consent of a user to a client and these documents."""
+    """Return the consent of a user to a client and these documents."""
     return one(StoredConsent, await fetchrow(_FIND_CONSENT, user_id, client_id, documents_hash))
 
 
 async def save_consent(user_id: UUID, client_id: str, consent: StoredConsent, documents_hash: bytes) -> None:
-    """Insert a consent, or add to the one that there is."""
+    """Insert a consent, or extend the existing one."""
     values = (user_id, client_id, ids.uuid7(), consent.pairs, consent.claims, documents_hash)
     await execute(_SAVE_CONSENT, *values)
 
@@ -213,22 +213,22 @@ async def delete_consent(user_id: UUID, client_id: str) -> bool:
 
 
 async def delete_consents_of_user(user_id: UUID) -> int:
-    """Returns how many consents were deleted."""
+    """Delete the consents of a user. Returns their number."""
     return await execute(_DELETE_CONSENTS_OF_USER, user_id)
 
 
 async def delete_consents_of_client(client_id: str) -> int:
-    """Returns how many consents were deleted."""
+    """Delete the consents to a client. Returns their number."""
     return await execute(_DELETE_CONSENTS_OF_CLIENT, client_id)
 
 
 async def authorized_clients(user_id: UUID) -> list[AuthorizedClient]:
-    """The clients with a consent or a live token of a user, by name."""
+    """Return the clients with a consent or a live token of a user, by name."""
     return many(AuthorizedClient, await fetch(_AUTHORIZED_CLIENTS, user_id))
 
 
 async def consume_codes_of_user(user_id: UUID) -> int:
-    """Returns how many codes were consumed, as do the functions after this one."""
+    """Consume the codes of a user. Returns their number, as do the functions after this one."""
     return await execute(_CONSUME_CODES_OF_USER, user_id)
 
 
@@ -253,7 +253,7 @@ async def consume_all_codes() -> int:
 
 
 async def revoke_families_of_user(user_id: UUID, reason: str) -> int:
-    """Returns how many token families were revoked, as do the functions after this one."""
+    """Revoke the token families of a user. Returns their number, as do the functions after this one."""
     return await execute(_REVOKE_FAMILIES_OF_USER, reason, user_id)
 
 
@@ -278,17 +278,17 @@ async def revoke_all_families(reason: str) -> int:
 
 
 async def resources_of_user(user_id: UUID) -> list[str]:
-    """The resources that live token families of a user are for; an empty name is this server."""
+    """Return the resources that live token families of a user are for; an empty name is this server."""
     return [row["resource"] for row in await fetch(_RESOURCES_OF_USER, user_id)]
 
 
 async def resources_of_client(client_id: str) -> list[str]:
-    """The resources that live token families of a client are for; an empty name is this server."""
+    """Return the resources that live token families of a client are for; an empty name is this server."""
     return [row["resource"] for row in await fetch(_RESOURCES_OF_CLIENT, client_id)]
 
 
 async def client_names_of_user(user_id: UUID) -> list[str]:
-    """The names of the clients with a live token family of a user."""
+    """Return the names of the clients with a live token family of a user."""
     return [row["client_name"] for row in await fetch(_CLIENT_NAMES_OF_USER, user_id)]
 
 
@@ -313,28 +313,28 @@ class TokenOfUser(NamedTuple):
 
 
 async def is_live(token: TokenOfUser) -> bool:
-    """Whether neither an access token nor its family is revoked or has ended, and its user is enabled."""
+    """Return whether neither an access token nor its family is revoked or has ended, and its user is enabled."""
     return await _LIVE_ACCESS_TOKEN.fetchrow(**token._asdict()) is not None
 
 
 async def user_of_live_access_token(token: TokenOfUser) -> TokenUser | None:
-    """The user and the requested claims of an access token; None unless it :func:`is_live`."""
+    """Return the user and the requested claims of an access token; None unless it :func:`is_live`."""
     row = await _LIVE_ACCESS_TOKEN_WITH_USER.fetchrow(**token._asdict())
     return TokenUser(row, row["requested"]) if row else None
 
 
 async def lock_live_access_token(token: TokenOfUser) -> bool:
-    """As :func:`is_live`; if so, it stays live until the end of the transaction."""
+    """Like :func:`is_live`; if so, it stays live until the end of the transaction."""
     return await fetchrow(_LOCK_ACCESS_TOKEN, *token) is not None
 
 
 async def is_access_token_revoked(jti: str) -> bool:
-    """Whether an access token was revoked by itself (RFC 7009)."""
+    """Return whether an access token was revoked individually (RFC 7009)."""
     return await _IS_REVOKED.fetchrow(jti=jti) is not None
 
 
 async def revoke_access_token(jti: str, expires_at: datetime) -> bool:
-    """Returns False if it is revoked already."""
+    """Revoke an access token. Returns False if it is already revoked."""
     return bool(await execute(_REVOKE_ACCESS_TOKEN, jti, expires_at))
 
 
@@ -361,7 +361,7 @@ class RefreshTokenState(FamilyState, frozen=True, kw_only=True):
 
 
 class AccessTokenState(FamilyState, frozen=True, kw_only=True):
-    """The state of a family, and whether one of its access tokens was revoked by itself."""
+    """The state of a family, and whether one of its access tokens was revoked individually."""
 
     token_revoked: bool
 
@@ -384,17 +384,17 @@ class CodeState(msgspec.Struct, frozen=True, kw_only=True):
 async def state_of_refresh_token(
     user_id: UUID, family_id: UUID, jti: UUID, token_hash: bytes
 ) -> RefreshTokenState | None:
-    """The state of a refresh token; None if its family is unknown."""
+    """Return the state of a refresh token; None if its family is unknown."""
     return one(RefreshTokenState, await fetchrow(_STATE_OF_REFRESH_TOKEN, user_id, family_id, jti, token_hash))
 
 
 async def state_of_access_token(token: TokenOfUser) -> AccessTokenState | None:
-    """The state of an access token; None if its family is unknown."""
+    """Return the state of an access token; None if its family is unknown."""
     return one(AccessTokenState, await fetchrow(_STATE_OF_ACCESS_TOKEN, *token))
 
 
 async def state_of_code(user_id: UUID, code_hash: bytes) -> CodeState | None:
-    """The state of a code; None if it is unknown."""
+    """Return the state of a code; None if it is unknown."""
     return one(CodeState, await fetchrow(_STATE_OF_CODE, user_id, code_hash))
 
 

@@ -1,4 +1,4 @@
-"""Ending the sessions of a user and revoking what was issued to a user, in a session, or to a client."""
+"""Ends sessions of a user, and revokes everything issued to a user, in a session, or to a client."""
 
 from collections import Counter
 from uuid import UUID
@@ -13,8 +13,8 @@ from idp.signin import repository as sessions
 
 
 async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
-    """End a user's sessions and unfinished sign-ins, revoke every token family, offline access included, and distrust
-    the user's browsers. In the caller's transaction.
+    """End a user's sessions and unfinished sign-ins, revoke every token family including offline access, and distrust
+    the user's browsers, in the caller's transaction.
 
     The user is locked first, so that a concurrent sign-in ends before, or sees that its browser is no longer trusted.
 
@@ -25,9 +25,9 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     await flows.cancel_flows(user_id)
     await devices.distrust_all(user_id)
     ended = Counter[str]()
-    # Sessions end before codes: a code that is issued at the same moment finds its session ended, or holds its lock
-    # and is then seen. Families are revoked last: a redemption at the same moment finds its code consumed, or holds
-    # its lock, and its family is then seen.
+    # Sessions end before codes: a code that is issued concurrently finds its session ended, or holds its lock and is
+    # then consumed. Families are revoked last: a concurrent redemption finds its code consumed, or holds its lock, and
+    # its family is then revoked.
     ended["sessions"] = await sessions.end_sessions_of_user(user_id)
     ended["codes"] = await repository.consume_codes_of_user(user_id)
     ended["token_families"] = await repository.revoke_families_of_user(user_id, reason)
@@ -35,14 +35,14 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
 
 
 async def sign_out_everywhere(user_id: UUID, reason: str) -> None:
-    """As :func:`sign_out_user`, in a transaction with its audit event."""
+    """Like :func:`sign_out_user`, in a transaction with its audit event."""
     async with transaction():
         await sign_out_user(user_id, reason)
         await record("signed_out_everywhere", user_id=user_id)
 
 
 async def end_session(user_id: UUID, session_id: UUID, reason: str) -> bool:
-    """End one session of a user and revoke what was issued in it, offline access included. False if it was not live."""
+    """End a session of a user and revoke everything issued in it, also offline access. False if it was not live."""
     async with transaction():
         if not await sessions.end_session(user_id, session_id):
             return False
@@ -53,7 +53,7 @@ async def end_session(user_id: UUID, session_id: UUID, reason: str) -> bool:
 
 
 async def revoke_tokens_of_client(client_id: str, reason: str) -> Counter[str]:
-    """Revoke every token family of a client. In the caller's transaction. Returns how many of each were ended."""
+    """Revoke every token family of a client, in the caller's transaction. Returns how many of each were ended."""
     ended = Counter[str]()
     ended["codes"] = await repository.consume_codes_of_client(client_id)
     ended["token_families"] = await repository.revoke_families_of_client(client_id, reason)

@@ -29,7 +29,7 @@ class AuthorizationRequestRow(Table, tablename="authorization_request", db=engin
     """A validated authorization request that waits for its user to sign in or consent, bound to one browser.
 
     ``browser_hash`` is null for a request that came by POST, until a browser claims it. ``consented_by`` is the user
-    who consented to this very request.
+    who consented to this request.
     """
 
     id = Text(primary_key=True)
@@ -45,7 +45,7 @@ class AuthorizationRequestRow(Table, tablename="authorization_request", db=engin
 class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     """An authorization code (RFC 6749 section 4.1.2) with the content of its tokens.
 
-    ``auth_time`` is when the user signed in here, and ``auth_age`` by how many seconds their proof is older: the claim
+    ``auth_time`` is the time of the sign-in here, and ``auth_age`` the seconds by which its proof is older: the claim
     ``auth_time`` is the difference, and is omitted if ``auth_age`` is null.
 
     ``family_id`` is the id of the :class:`TokenFamily` that redemption creates. A consumed code stays in the table
@@ -107,7 +107,7 @@ class TokenFamily(Table, tablename="token_family", db=engine):
 class RefreshToken(Table, tablename="refresh_token", db=engine):
     """One refresh token of a family; ``jti`` is the claim of its JWT, and ``user_id`` that of the family.
 
-    ``issued_at`` and ``expires_at`` are whole seconds, so that the same JWT can be made again, byte for byte.
+    ``issued_at`` and ``expires_at`` are whole seconds, so that the same JWT can be rebuilt, byte for byte.
     """
 
     user_id = UUID()
@@ -124,7 +124,7 @@ class RefreshToken(Table, tablename="refresh_token", db=engine):
 
 
 class RevokedAccessToken(Table, tablename="revoked_access_token", db=engine):
-    """An access token revoked alone, by its ``jti`` (RFC 7009), kept until it would have expired."""
+    """An individually revoked access token, by its ``jti`` (RFC 7009), kept until its expiry."""
 
     jti = Text(primary_key=True)
     expires_at = Timestamptz(index=True)

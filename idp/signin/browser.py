@@ -1,4 +1,4 @@
-"""The browser that asks, as plain values: its tokens, and the key that binds sign-in flows to it.
+"""The requesting browser as plain values: its tokens, and the key that binds sign-in flows to it.
 
 A sign-in flow or a pending authorization request is named in the URL by its id. One cookie of the browser, its *key*,
 binds all of them: the secret of each is derived from the key's secret and the id, and only the hash of the derived
@@ -22,13 +22,13 @@ from idp.ids import digest, random_token
 from idp.signin import session_tokens
 from idp.signin.session_tokens import SessionToken
 
-#: Keys that a browser may hold at once, left from concurrent first requests. The oldest are deleted first.
+#: Maximum number of keys of a browser, which come from concurrent first requests. The oldest are deleted first.
 MAX_KEYS = 12
 #: Length of a tag: the time in seconds as eight hexadecimal digits, so that tags sort by time, and eight random ones.
 TAG_LENGTH = 16
 _TAG = re.compile(rf"[0-9a-f]{{{TAG_LENGTH}}}")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
-#: Seconds by which a tag may lie in the future: a key that was renewed at once, or a server with another clock.
+#: Seconds by which a tag may be in the future: a key that was just renewed, or a server with another clock.
 _MAX_SKEW = 60
 
 
@@ -36,7 +36,7 @@ class BrowserKey(NamedTuple):
     """The secret that a browser keeps, with its tag.
 
     Attributes:
-        surplus: tags of further keys that the browser sent, whose cookies are to be deleted.
+        surplus: tags of additional keys that the browser sent, whose cookies are to be deleted.
     """
 
     tag: str
@@ -48,7 +48,7 @@ class BrowserKey(NamedTuple):
         return cls(_new_tag(clock.timestamp()), random_token())
 
     def bind(self) -> "BrowserBinding":
-        """A binding with a new id."""
+        """Return a binding with a new id."""
         return BrowserBinding.derive(f"{self.tag}{random_token()}", self.secret)
 
 
@@ -58,14 +58,14 @@ def _new_tag(timestamp: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BrowserBinding:
-    """The id that the URL names, and the secret that proves the browser."""
+    """The id in the URL, and the secret that proves the browser."""
 
     id: str
     secret: str
 
     @classmethod
     def derive(cls, id: str, secret: str) -> "BrowserBinding":
-        """The binding of ``id`` under the secret of a key."""
+        """Return the binding of ``id`` under the secret of a key."""
         derived = hmac.digest(secret.encode(), id.encode(), "sha256")
         return cls(id, urlsafe_b64encode(derived).rstrip(b"=").decode())
 
@@ -76,7 +76,7 @@ class BrowserBinding:
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """A browser as its request describes it, or an app that asks for its user.
+    """A browser as its request describes it, or a first-party app.
 
     Attributes:
         session_token, device_token: values of those cookies.
@@ -100,13 +100,13 @@ class Browser:
         return digest(self.device_token) if self.device_token else None
 
     def binding(self, id: str) -> BrowserBinding | None:
-        """The binding of ``id``, if the browser holds the key that its tag names."""
+        """Return the binding of ``id`` if the browser has the key that its tag names."""
         secret = self.keys.get(id[:TAG_LENGTH])
         return BrowserBinding.derive(id, secret) if secret else None
 
     def key(self) -> BrowserKey:
-        """The newest key that the browser sent, or a new one."""
-        # A tag of the future would remain the newest one, whatever is set later.
+        """Return the newest key that the browser sent, or a new one."""
+        # A tag in the future would remain the newest one, whatever is set later.
         latest = f"{clock.timestamp() + _MAX_SKEW:08x}"
         valid = sorted(
             tag
@@ -119,7 +119,7 @@ class Browser:
         return BrowserKey(valid[-1], self.keys[valid[-1]], surplus)
 
     def renewed_key(self) -> BrowserKey:
-        """A new key, newer than every one that the browser sent. What those bind stays bound."""
+        """Return a new key, newer than every one that the browser sent. Existing bindings stay valid."""
         before = self.key()
         timestamp = max(clock.timestamp(), int(before.tag[:8], 16) + 1)
         return BrowserKey(_new_tag(timestamp), random_token(), before.surplus)

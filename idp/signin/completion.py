@@ -1,7 +1,7 @@
-"""The end of a step: the flow finishes with a session. All of it in the transaction of the caller.
+"""The end of a sign-in: the flow finishes with a session, in the caller's transaction.
 
-The caller holds the lock of the user (:func:`idp.accounts.repository.users.lock_user`), so that what decided about the
-step does not change before the commit. A change of credentials locks the user too: it waits for the commit and then
+The caller holds the lock of the user (:func:`idp.accounts.repository.users.lock_user`), so that the data of the
+decision does not change before the commit. A change of credentials locks the user too: it waits for the commit and then
 ends the session.
 """
 
@@ -34,20 +34,20 @@ async def complete(
     """Finish a flow with a session.
 
     Args:
-        browser: an app gets a session of its own, and ends no other session.
-        trust: ask for no second factor at this browser for a while.
+        browser: an app gets a separate session, and ends no other one.
+        trust: skip the second factor in this browser for a while.
 
     Raises:
         FlowFinishedError: the flow changed or ended since it was read, or the session that it renews ended.
     """
     finished = await flows.note_step(flow, person.id, step, finish=True)
-    # What was skipped in this flow is asked for in the next one.
+    # A factor that was skipped in this flow is offered again in the next one.
     steps = tuple(done for done in finished.done if done.step is not Step.ENROL)
     started = await _start_session(browser, person, steps)
-    # Devices before sessions, as when a user is signed out: rows of others who use this browser are among both.
+    # Devices before sessions, as in a sign-out: rows of other users of this browser are among both.
     device_token = await devices.remember(browser, person.id, trust=trust, second_step=proves(steps, SECOND))
     await _end_other_sessions(browser, started.session)
-    # Counts of failed attempts are reset only after a proof, in this flow, of what they protect.
+    # Attempts are reset only after a proof, in this flow, of the factor that their limit protects.
     first = proves(steps, (Step.PASSKEY,) if flow.session_id is not None else FIRST)
     await limits.forget_attempts(person, passwords=first, second_steps=proves(steps, SECOND))
     detail = {"amr": list(started.session.amr)}
@@ -65,7 +65,7 @@ async def _start_session(browser: Browser, person: SignInSubject, steps: tuple[C
 
 
 async def _end_other_sessions(browser: Browser, session: SignedIn) -> None:
-    """A browser has one session: that of another user ends. In single-session mode the user's others end too."""
+    """End the session of another user in this browser and, in single-session mode, the user's other sessions."""
     if browser.session is not None:
         await repository.end_other_session_of_token(browser.session, session.id)
     if settings().single_session:

@@ -1,4 +1,4 @@
-"""Browsers that a user signed in with before, each known by a cookie of its own."""
+"""Known devices: browsers in which a user has signed in before, each recognised by its cookie."""
 
 from uuid import UUID
 
@@ -14,10 +14,10 @@ LIFETIME = 365 * DAY
 
 
 async def find_known(browser: Browser, *, user_id: UUID | None = None, email: str | None = None) -> KnownDevice | None:
-    """The device, if a user signed in at this browser before.
+    """Return the device, if a user signed in at this browser before.
 
     Args:
-        user_id, email: which user. Without them, the first one who signed in there.
+        user_id, email: the user. Without them, the first one who signed in there.
     """
     token_hash = browser.device_hash
     if token_hash is None:
@@ -29,13 +29,13 @@ async def find_known(browser: Browser, *, user_id: UUID | None = None, email: st
 
 
 async def remember(browser: Browser, user_id: UUID, *, trust: bool, second_step: bool) -> str | None:
-    """Store that a user signed in at a browser. In the caller's transaction.
+    """Store that a user signed in at a browser, in the caller's transaction.
 
     A browser has one cookie for all its users, and a new one at every sign-in: an earlier user may have copied the old
-    one, which is worthless after this.
+    one, which is useless after this.
 
     Args:
-        trust: ask for no second factor here for a while, if the settings allow it.
+        trust: skip the second factor here for a while, if the settings allow it.
         second_step: a second factor was used.
 
     Returns:
@@ -53,5 +53,5 @@ async def remember(browser: Browser, user_id: UUID, *, trust: bool, second_step:
 
 
 async def distrust_all(user_id: UUID) -> None:
-    """Ask for the second factor at every browser of a user again. They stay known. In the caller's transaction."""
+    """End the trust in all browsers of a user, which stay known devices. In the caller's transaction."""
     await repository.distrust_devices(user_id)

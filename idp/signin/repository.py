@@ -1,7 +1,7 @@
 """Every statement on sessions, sign-in flows and devices.
 
-Factors have a repository of their own (:mod:`idp.signin.factors.repository`). A function that changes something says
-what it changes by one conditional statement, and returns what it changed: nothing if the condition does not hold.
+Factors have a separate repository (:mod:`idp.signin.factors.repository`). Each change is one conditional statement,
+whose function returns what was changed: nothing if the condition is false.
 """
 
 from collections.abc import Sequence
@@ -41,15 +41,15 @@ _SUBJECT = f"""
 
 
 async def subject_by_id(user_id: UUID, browser: Browser) -> SignInSubject | None:
-    """A user at a browser. Lock the user first for a decision that the transaction acts upon."""
+    """Return a user at a browser. Lock the user first if the transaction acts on the result."""
     session_hash = browser.session.hash if browser.session else None
     return one(SignInSubject, await fetchrow(_SUBJECT, user_id, browser.device_hash, session_hash))
 
 
 async def subject_by_email(email: str | None, browser: Browser) -> SignInSubject | None:
-    """The user of a normalised email address, at a browser.
+    """Return the user of a normalised email address, at a browser.
 
-    None and an unknown address run the same statements as a known one, so they take the same time.
+    None and an unknown address run the same statements as a known one, which takes the same time.
     """
     person = await subject_by_id(await id_of_email(email), browser)
     # The address may have changed between the two statements.
@@ -67,7 +67,7 @@ class SessionKey(msgspec.Struct, frozen=True):
 
 
 def columns(sessions: Sequence[SessionKey]) -> tuple[list[UUID], list[UUID]]:
-    """The users and the ids of sessions, as the parameters of one statement on all of them."""
+    """Return the users and the ids of sessions, as the parameters of one statement on all of them."""
     return [session.user_id for session in sessions], [session.id for session in sessions]
 
 
@@ -140,7 +140,7 @@ _FIND_SESSION = f"""
     FROM session AS s, users AS u WHERE {_LIVE_SESSION}
 """  # noqa: S608
 _TOUCH_SESSION = f"UPDATE session AS s SET last_seen_at = now() FROM users AS u WHERE {_LIVE_SESSION}"  # noqa: S608
-# The user first, as everything that locks both does. Not FOR SHARE: two requests of one person that change the user
+# The user first, as in every transaction that locks both. Not FOR SHARE: two requests of one user that change the user
 # would deadlock.
 _LOCK_SESSION = """
     SELECT extract(epoch FROM now() - s.auth_time)::float8 AS age, s.auth_time, s.steps FROM users AS u, session AS s
@@ -206,7 +206,7 @@ async def all_sessions(user_id: UUID) -> list[ExportedSession]:
 
 
 async def find_session(token: SessionToken, idle_lifetime: float, precision: timedelta) -> SessionRow | None:
-    """The live session of a token.
+    """Return the live session of a token.
 
     Args:
         idle_lifetime: seconds without use after which it ends.
@@ -237,7 +237,7 @@ async def insert_session(new: NewSession) -> datetime:
 
 
 async def renew_session(new: NewSession) -> datetime | None:
-    """Carry on a session with a new token and a new sign-in. Returns its ``auth_time``; None if it ended."""
+    """Continue a session with a new token and a new sign-in. Returns its ``auth_time``; None if it ended."""
     row = await fetchrow(_RENEW_SESSION, new.user_id, new.id, new.token_hash, new.steps, new.amr, new.acr)
     return row["auth_time"] if row is not None else None
 
@@ -278,17 +278,17 @@ async def end_other_sessions(user_id: UUID, session_id: UUID) -> None:
 
 
 async def end_other_session_of_token(token: SessionToken, session_id: UUID) -> None:
-    """End the session of a token, unless it is this one."""
+    """End the session of a token, unless it is this session."""
     await execute(_END_OTHER_SESSION_OF_TOKEN, token.user_id, session_id, token.hash)
 
 
 async def store_challenge(user_id: UUID, session_id: UUID, challenge: bytes) -> None:
-    """Store what the next new passkey of a session must sign."""
+    """Store the challenge that the next new passkey of a session must sign."""
     await execute(_STORE_CHALLENGE, user_id, session_id, challenge)
 
 
 async def consume_challenge(user_id: UUID, session_id: UUID) -> bytes | None:
-    """The stored challenge of a live session, once."""
+    """Consume and return the stored challenge of a live session."""
     row = await fetchrow(_CONSUME_CHALLENGE, user_id, session_id)
     return bytes(row["challenge"]) if row is not None else None
 
@@ -336,9 +336,9 @@ class FlowRow(msgspec.Struct, frozen=True):
 
 
 class FlowVersion(msgspec.Struct, frozen=True):
-    """A flow as a request read it: its turn is part of the condition of every change.
+    """A flow as read by a request: its turn is part of the condition of every change.
 
-    ``moves_to`` is the binding under which it goes on, where the change moves it to a new key.
+    ``moves_to`` is the new binding if the change moves the flow to a new key.
     """
 
     binding: BrowserBinding
@@ -363,7 +363,7 @@ _FIND_FLOW = """
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
 _FLOW_IS_LIVE = "SELECT FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
-#: The flow of a :class:`FlowVersion`, if nothing changed or ended it since.
+#: The flow of a :class:`FlowVersion`, if it has not changed or ended since.
 _THIS_VERSION = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
 _STORE_REGISTRATION, _STORE_IDENTITY = (
     f"UPDATE signin_flow SET {column} = $6, turn = turn + 1, id = $4, browser_hash = $5 WHERE {_THIS_VERSION}"  # noqa: S608
@@ -375,7 +375,7 @@ _NOTE_STEP = f"""
     WHERE {_THIS_VERSION} AND (user_id IS NULL OR user_id = $6)
     RETURNING identity
 """  # noqa: S608
-# At its former address, a flow that moved is finished and leads to the new one.
+# At its former address, a moved flow is finished and redirects to the new one.
 _FORWARD_FLOW = """
     INSERT INTO signin_flow (id, browser_hash, return_to, login_hint, acr, required_acr, done, user_id, kept_form,
                              created_at, expires_at, finished_at)
@@ -411,17 +411,17 @@ async def insert_flow(new: NewFlow) -> None:
 
 
 async def find_flow(binding: BrowserBinding) -> FlowRow | None:
-    """The flow of a binding, finished and expired ones too."""
+    """Return the flow of a binding, finished and expired ones too."""
     return one(FlowRow, await fetchrow(_FIND_FLOW, binding.id, binding.hash))
 
 
 async def flow_is_live(id: str) -> bool:
-    """Whether there is an unfinished flow of this id, of whichever browser."""
+    """Return whether there is an unfinished flow with this id, of any browser."""
     return await fetchrow(_FLOW_IS_LIVE, id) is not None
 
 
 async def store_registration(flow: FlowVersion, registration: str | None) -> bool:
-    """Store what was entered to register, as JSON. Returns False if the flow changed or ended."""
+    """Store the data of a registration, as JSON. Returns False if the flow changed or ended."""
     return await _store_in_flow(_STORE_REGISTRATION, flow, registration)
 
 
@@ -435,7 +435,7 @@ async def _store_in_flow(statement: str, flow: FlowVersion, value: str | None) -
 
 
 async def note_step(flow: FlowVersion, user_id: UUID, step: str, *, finish: bool) -> NotedStep | None:
-    """Add a completed step of a user to a flow, and finish the flow if asked to. None if it changed or ended."""
+    """Add a completed step of a user to a flow, and finish the flow if requested. None if it changed or ended."""
     return one(NotedStep, await fetchrow(_NOTE_STEP, *_version(flow), user_id, step, finish))
 
 
@@ -444,7 +444,7 @@ def _version(flow: FlowVersion) -> tuple[object, ...]:
 
 
 async def forward_flow(old: BrowserBinding, new: BrowserBinding, path: str) -> None:
-    """Leave a finished flow under the former binding of one that moved, which leads to ``path``."""
+    """Leave a finished flow under the former binding of a moved flow, which redirects to ``path``."""
     await execute(_FORWARD_FLOW, old.id, old.hash, new.id, path)
 
 
@@ -474,7 +474,7 @@ async def store_form(binding: BrowserBinding, sealed: bytes) -> None:
 
 
 async def stored_form(id: str, user_id: UUID) -> bytes | None:
-    """The encrypted form of a flow that this user finished."""
+    """Return the encrypted form of a flow that this user finished."""
     row = await fetchrow(_STORED_FORM, id, user_id)
     return bytes(row["kept_form"]) if row is not None and row["kept_form"] is not None else None
 
@@ -513,7 +513,7 @@ _FIND_DEVICE = """
       AND u.id = ANY($1) AND u.id = d.user_id AND u.disabled_at IS NULL
     ORDER BY d.id LIMIT 1
 """
-# The rows of the lookup get the new token with it (foreign key).
+# The rows of the lookup table get the new token by their foreign key.
 _MOVE_DEVICE = """
     UPDATE device SET token_hash = $3,
            trusted_until = CASE WHEN user_id = $4
@@ -536,12 +536,12 @@ _DISTRUST_DEVICES = """
 
 
 async def users_of_device(token_hash: bytes) -> list[UUID]:
-    """The users who signed in with the browser that has this token."""
+    """Return the users who signed in with the browser that has this token."""
     return [row["user_id"] for row in await fetch(_USERS_OF_DEVICE, token_hash)]
 
 
 async def find_device(token_hash: bytes, user_ids: Sequence[UUID]) -> KnownDevice | None:
-    """The device of a token, for the first of these users who signed in there."""
+    """Return the device of a token, for the first of these users who signed in there."""
     return one(KnownDevice, await fetchrow(_FIND_DEVICE, user_ids, token_hash))
 
 
@@ -560,12 +560,12 @@ async def insert_device(id: UUID, use: DeviceUse) -> None:
 
 
 async def distrust_all_devices() -> int:
-    """Trust no device of any user any more. Returns how many were trusted."""
+    """End the trust in all devices of all users. Returns how many were trusted."""
     return await execute(_DISTRUST_ALL_DEVICES)
 
 
 async def distrust_devices(user_id: UUID) -> None:
-    """End the trust of a user in all their devices. The devices stay known."""
+    """End the trust in all devices of a user. The devices stay known."""
     await execute(_DISTRUST_DEVICES, user_id)
 
 

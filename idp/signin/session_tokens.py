@@ -1,6 +1,6 @@
-"""The value of the session cookie: the id of the user, which every statement on the session names, and a secret.
+"""The value of the session cookie: the id of the user, which every statement on the session needs, and a secret.
 
-The id is plain, because the cookie never leaves the person's own browser (docs/decisions/0048-keys-by-person.md).
+The id is not encrypted, because only the user's own browser has the cookie (docs/decisions/0048-keys-by-person.md).
 """
 
 import re
@@ -13,18 +13,18 @@ _TOKEN = re.compile(r"([0-9a-f]{32})\.[A-Za-z0-9_-]{43}")
 
 
 class SessionToken(NamedTuple):
-    """What a token names: a session of this user whose token has this hash, which covers the id too."""
+    """A parsed token: the user, and the hash of the token, which covers the id too."""
 
     user_id: UUID
     hash: bytes
 
 
 def new(user_id: UUID) -> str:
-    """A new token of a user."""
+    """Return a new token of a user."""
     return f"{user_id.hex}.{ids.random_token()}"
 
 
 def parse(token: str | None) -> SessionToken | None:
-    """Read a token that a browser sent; None for anything that has not exactly this form."""
+    """Parse a token that a browser sent. None for any text that does not have exactly this form."""
     match = _TOKEN.fullmatch(token or "")
     return SessionToken(UUID(match[1]), ids.digest(match[0])) if match else None

@@ -1,4 +1,4 @@
-"""Browser sessions: who is signed in, since when, and how that was proved."""
+"""Browser sessions: the signed-in user, the time of the sign-in, and its proof."""
 
 import math
 from datetime import datetime, timedelta
@@ -19,14 +19,14 @@ from idp.signin.browser import Browser
 from idp.signin.repository import NewSession
 from idp.signin.transitions import CompletedStep, amr, reached
 
-#: How old ``last_seen_at`` may be before it is written again, so that not every request writes.
+#: Age at which ``last_seen_at`` is written again, so that not every request writes.
 LAST_SEEN_PRECISION = timedelta(minutes=1)
 
 
 class SignedIn(msgspec.Struct, frozen=True):
     """A live session. ``id`` is the ``sid`` claim; ``amr`` and ``acr`` are those of OpenID Connect Core section 2.
 
-    ``auth_time`` is when the user signed in here. The claim of that name is :attr:`proved_at`.
+    ``auth_time`` is the time of the sign-in here. The claim of that name is :attr:`proved_at`.
     """
 
     id: UUID
@@ -46,22 +46,22 @@ class SignedIn(msgspec.Struct, frozen=True):
 
     @property
     def proved_at(self) -> datetime | None:
-        """When the user proved who they are; None if unknown."""
+        """The time of the proof of identity; None if unknown."""
         age = self.auth_age
         return None if age is None else self.auth_time - timedelta(seconds=age)
 
     def proved_since(self, moment: datetime) -> bool:
-        """Whether the user is known to have proved who they are at or after a moment."""
+        """Return whether the user is known to have proved their identity at or after a time."""
         return self.proved_at is not None and self.proved_at >= moment
 
     def age(self) -> float:
-        """Seconds since the user proved who they are; infinite if unknown."""
+        """Seconds since the proof of identity; infinite if unknown."""
         proved_at = self.proved_at
         return math.inf if proved_at is None else (clock.now() - proved_at).total_seconds()
 
 
 async def find(token: str | None) -> SignedIn | None:
-    """The live session of a token, if any. Using a session keeps it from idling out."""
+    """Return the live session of a token, if any. Finding it resets its idle timeout."""
     named, idle_lifetime = session_tokens.parse(token), settings().session_idle_lifetime
     row = await repository.find_session(named, idle_lifetime, LAST_SEEN_PRECISION) if named else None
     if named is None or row is None:
@@ -91,7 +91,7 @@ async def lock(session: SignedIn, *, fresh: bool = False) -> None:
 
 
 async def lock_live(user_id: UUID, session_id: UUID) -> bool:
-    """As :func:`lock`. Returns False instead of raising."""
+    """Like :func:`lock`. Returns False instead of raising."""
     return await repository.lock_session(user_id, session_id) is not None
 
 
@@ -123,7 +123,7 @@ async def start(
 async def renew(
     browser: Browser, session_id: UUID, user_id: UUID, done: tuple[CompletedStep, ...]
 ) -> StartedSession | None:
-    """Continue a session of a user after a new sign-in, under a new token. In the caller's transaction.
+    """Continue a session of a user after a new sign-in, under a new token, in the caller's transaction.
 
     None if the session ended.
     """
@@ -160,7 +160,7 @@ def _signed_in(new: NewSession, done: tuple[CompletedStep, ...], auth_time: date
 
 
 async def restart(browser: Browser, session: SignedIn) -> str:
-    """Continue a session under a new id and token, after all of the user's sessions were ended. It is no sign-in.
+    """Continue a session under a new id and token, after all of the user's sessions were ended. This is not a sign-in.
 
     Runs in the caller's transaction, which began while the session was live (:func:`guard_changes`).
 
@@ -174,7 +174,7 @@ async def restart(browser: Browser, session: SignedIn) -> str:
 
 
 async def store_challenge(session: SignedIn, challenge: bytes) -> None:
-    """Store what the next new passkey of this session must sign."""
+    """Store the challenge that the next new passkey of this session must sign."""
     await repository.store_challenge(session.user_id, session.id, challenge)
 
 

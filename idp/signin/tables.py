@@ -28,7 +28,7 @@ class Session(Table, tablename="session", db=engine):
     """A user signed in at one browser. ``id`` is the ``sid`` claim; of the cookie's value only the hash is stored.
 
     ``steps`` are the completed steps of :mod:`idp.signin.transitions`; ``amr`` and ``acr`` follow from them.
-    ``challenge`` is what the next new passkey must sign (WebAuthn section 13.4.3).
+    ``challenge`` is the challenge that the next new passkey must sign (WebAuthn section 13.4.3).
     """
 
     user_id = ForeignKey(User)
@@ -90,11 +90,11 @@ class Flow(Table, tablename="signin_flow", db=engine):
 
 
 class Device(Table, tablename="device", db=engine):
-    """A browser that a user signed in with before, known by a cookie of its own.
+    """A browser in which a user has signed in before, recognised by its cookie.
 
-    A lock that failed attempts elsewhere put on the account does not apply to it. Until ``trusted_until`` it skips the
-    second factor. ``second_step_at`` is the last use of a second factor there; attempts with codes at this device are
-    counted separately only if it is set.
+    A lock of the account by failed attempts in other browsers does not apply to it. Until ``trusted_until`` it skips
+    the second factor. ``second_step_at`` is the last use of a second factor there; attempts with codes at this device
+    are counted separately only if it is set.
     """
 
     user_id = ForeignKey(User)
@@ -110,7 +110,9 @@ class Device(Table, tablename="device", db=engine):
 
 
 class DeviceToken(Table, tablename="device_token", db=engine):
-    """Lookup: the users who signed in with a browser. Inserted with :class:`Device`, changed and deleted by its row."""
+    """Lookup table: the users who signed in with a browser. Inserted with :class:`Device`, changed and deleted by its
+    row.
+    """
 
     token_hash = ForeignKey(Device, target_column="token_hash", on_update=OnUpdate.cascade, secret=True)
     user_id = UUID()
@@ -122,8 +124,8 @@ class DeviceToken(Table, tablename="device_token", db=engine):
 class Totp(Table, tablename="totp", db=engine):
     """A user's authenticator app (RFC 6238). ``last_step`` is the latest time step that was used; none is used twice.
 
-    It counts once ``confirmed_at`` is set. Until then only ``holder``, the sign-in flow or session that was shown the
-    secret, can confirm it. ``id`` is another one for each secret.
+    It is valid once ``confirmed_at`` is set. Until then only ``holder``, the sign-in flow or session that was shown the
+    secret, can confirm it. Each secret has a new ``id``.
     """
 
     user_id = ForeignKey(User, primary_key=True)
@@ -167,7 +169,7 @@ class Passkey(Table, tablename="passkey", db=engine):
 
 
 class PasskeyCredential(Table, tablename="passkey_credential", db=engine):
-    """Lookup: the user of a passkey. No two users have the same one. Written with :class:`Passkey`."""
+    """Lookup table: the user of a passkey. A credential belongs to one user. Written with :class:`Passkey`."""
 
     credential_id = ForeignKey(Passkey, target_column="credential_id", primary_key=True)
     user_id = UUID()

@@ -1,1 +1,1 @@
-"""Every statement on the tables of accounts, a module a table (docs/decisions/0045-repositories.md)."""
+"""Every statement on the tables of accounts, one module per table (docs/decisions/0045-repositories.md)."""

@@ -39,7 +39,7 @@ async def revoke_role(user_id: UUID, role: str) -> bool:
 
 
 async def count_owners() -> int:
-    """Return the number of owners, disabled ones included."""
+    """Return the number of owners, including disabled ones."""
     number: int = await AdminRole.count().where(AdminRole.role == "owner")
     return number
 

@@ -1,7 +1,7 @@
 """The statements on users and their addresses.
 
-The address of a user is in ``users`` and in the lookup ``user_email``: what changes one changes both, in one statement
-(docs/decisions/0050-lookups-and-lock-order.md).
+The address of a user is in ``users`` and in the lookup table ``user_email``: each statement that changes one changes
+both (docs/decisions/0050-lookups-and-lock-order.md).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -63,8 +63,8 @@ _UPDATE_PROFILE = f"""
 _GIVEN = ", ".join(
     sorted(TEXT_CLAIMS | VERIFICATION_CLAIMS.keys() | {"id", "address", "password_hash", "disabled_at", "two_step"})
 )
-# All users are one JSON parameter, which PostgreSQL converts to rows of the table. Those whose id or address exists are
-# left out. The order avoids a deadlock of two imports.
+# All users are one JSON parameter, which PostgreSQL converts to rows of the table. Users whose id or address exists are
+# skipped. The order prevents a deadlock of two imports.
 _INSERT_USERS = f"""
     WITH given AS (SELECT {_GIVEN} FROM jsonb_populate_recordset(NULL::users, $1::jsonb)),
     taken AS (
@@ -75,7 +75,7 @@ _INSERT_USERS = f"""
     INSERT INTO users ({_GIVEN}, origin, created_at, updated_at)
     SELECT {_GIVEN}, $2, now(), now() FROM given JOIN taken ON taken.user_id = given.id RETURNING id
 """  # noqa: S608
-#: Above this number, users are estimated and not counted, so that a large table is not read.
+#: Above this number, users are estimated instead of counted, so that a large table is not read.
 _COUNTED = 10_000
 _COUNT_USERS = f"""
     SELECT CASE WHEN found > {_COUNTED} THEN greatest(estimated, found) ELSE found END AS number,
@@ -144,7 +144,7 @@ class _Name(msgspec.Struct, frozen=True):
 async def id_of_email(email: str | None) -> UUID:
     """Return the id of the user of a normalised email address, disabled or not.
 
-    For None and an unknown address it is a new id, which no user has: the caller then does the same work.
+    For None and an unknown address it is a new id, which no user has, so that the caller does the same work.
     """
     row = one(_Id, await fetchrow(_ID_OF_EMAIL, email))
     return row.id if row is not None else ids.uuid7()
@@ -188,7 +188,7 @@ async def lock_users(user_ids: Collection[UUID]) -> None:
 
 
 async def lock_user_with_password(user_id: UUID, password_hash: str | None) -> bool:
-    """As :func:`lock_user`. Returns whether the user is enabled and still has this password."""
+    """Like :func:`lock_user`. Returns whether the user is enabled and still has this password."""
     return await fetchrow(_LOCK_WITH_PASSWORD, user_id, password_hash) is not None
 
 
@@ -282,7 +282,7 @@ async def count_emails(emails: Collection[str]) -> int:
 
 
 async def emails_by_id(user_ids: Collection[UUID]) -> dict[UUID, str]:
-    """Return the addresses of those of these ids that exist."""
+    """Return the addresses of the existing users among these ids."""
     return {row.id: row.email for row in many(_Email, await fetch(_EMAILS_BY_ID, list(user_ids)))}
 
 

@@ -34,7 +34,7 @@ class _Column(columns.Column):
 class PrimaryKey(Constraint):
     """A primary key of several columns, as an attribute with the name ``<table>_pkey`` that PostgreSQL gives it.
 
-    Piccolo knows keys of one column only: for Piccolo it is the last one of these.
+    Piccolo supports keys of one column only, for which the last column is used.
     """
 
     def __init__(self, columns: Sequence[columns.Column]) -> None:
@@ -60,8 +60,8 @@ class PrimaryKey(Constraint):
 class CompositeForeignKey(Constraint):
     """A foreign key of several columns, as an attribute with the name that PostgreSQL gives it.
 
-    Piccolo knows foreign keys of one column only: for Piccolo it is the last one of these, a :class:`ForeignKey`. The
-    columns before it have the same names in both tables, and keep their values when the row that they name is deleted.
+    Piccolo supports foreign keys of one column only, for which the last one, a :class:`ForeignKey`, is used. The
+    columns before it have the same names in both tables, and keep their values when the referenced row is deleted.
     """
 
     def __init__(self, columns: Sequence[columns.Column]) -> None:

@@ -8,6 +8,6 @@ _LOCK = "INSERT INTO transaction_lock (name) VALUES ($1) ON CONFLICT (name) DO U
 async def lock(name: str) -> None:
     """Take a lock until the end of the transaction. Other transactions that take it wait.
 
-    It is the first statement, or comes after the locks of users and before all others.
+    It must be the first statement, or come after the locks of users and before all others.
     """
     await execute(_LOCK, name)

@@ -1,12 +1,11 @@
 """Partitions by calendar month, for tables whose primary key ``id`` is a UUIDv7.
 
-Such an id begins with the time at which it was made, so the table is partitioned by its primary key, which stays unique
-over all partitions. A month goes by dropping its partition instead of deleting its rows
-(docs/decisions/0049-partitions-by-time.md).
+Such an id begins with its time, so the table is partitioned by its primary key, which stays unique over all partitions.
+A month is deleted by dropping its partition instead of deleting its rows (docs/decisions/0049-partitions-by-time.md).
 
 The partition of ``audit_event`` for November 2026 is ``audit_event_202611``. An id of a month without a partition is in
-``audit_event_default``, so no insert fails. The functions change one partition a transaction, under a lock by name:
-several workers may call them at once.
+``audit_event_default``, so no insert fails. The functions change one partition per transaction, under a named lock:
+several workers may call them concurrently.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -25,9 +24,9 @@ log = structlog.get_logger()
 
 #: Months after the current one that have a partition.
 AHEAD = 2
-#: How long a change waits for those who use the table. Everybody else who uses it waits behind the change.
+#: Maximum wait of a change for transactions that use the table. Others queue behind the change for that long.
 LOCK_TIMEOUT_MS = 100
-#: How long one statement of a change may take.
+#: Maximum duration of one statement of a change.
 STATEMENT_TIMEOUT_MS = 5_000
 #: With more rows in the default partition, no partition is created: PostgreSQL would lock and read all of them.
 MAX_DEFAULT = 10_000
@@ -44,7 +43,7 @@ SELECT attname AS name FROM pg_attribute WHERE attrelid = $1::text::regclass AND
 
 
 class PartitionBusyError(OperatorError):
-    """Others use the table, so the change was not made. It is tried again later."""
+    """Other transactions use the table, so the change was not made. It is retried later."""
 
     def __init__(self, table: str) -> None:
         super().__init__(f"The table {table} is in use, so its partitions were not changed.")
@@ -53,11 +52,11 @@ class PartitionBusyError(OperatorError):
 async def create_ahead(table: str, now: datetime) -> list[str]:
     """Create the partitions of this month and the next ones. Returns the names of those that were missing.
 
-    Their rows in the default partition move along, unless it has more than :data:`MAX_DEFAULT` rows. The log warns of
-    the rows that stay there.
+    Their rows in the default partition are moved, unless it has more than :data:`MAX_DEFAULT` rows. Remaining rows are
+    logged as a warning.
 
     Raises:
-        PartitionBusyError: others use the table.
+        PartitionBusyError: other transactions use the table.
     """
     existing, created, month = await _existing(table), [], month_of(now)
     for _ in range(1 + AHEAD):
@@ -75,11 +74,11 @@ async def drop(table: str, until: datetime, keep: Sequence[str], *arguments: obj
     """Drop the partitions of months that ended by ``until``. Returns their names.
 
     Args:
-        keep: predicates, each with an index. A partition with a row that meets one of them stays.
+        keep: predicates, each with an index. A partition with a row that satisfies one of them is kept.
         arguments: the values of their parameters.
 
     Raises:
-        PartitionBusyError: others use the table.
+        PartitionBusyError: other transactions use the table.
     """
     dropped = []
     for name in await _existing(table):
@@ -87,13 +86,13 @@ async def drop(table: str, until: datetime, keep: Sequence[str], *arguments: obj
             break
         rows = " OR ".join(f"EXISTS (SELECT FROM {name} WHERE {predicate})" for predicate in keep)
         is_kept = f"SELECT {rows} AS kept"
-        # Asked before the lock too, so that a partition that stays costs nobody anything.
+        # Checked before the lock too, so that a partition that is kept causes no lock.
         try:
             if not await _true(is_kept, arguments) and await _drop(table, name, is_kept, arguments):
                 dropped.append(name)
                 log.info("partition_dropped", table=name)
         except asyncpg.UndefinedTableError:
-            # Another worker dropped it before the question.
+            # Another worker has dropped it in the meantime.
             continue
         except asyncpg.InsufficientPrivilegeError:
             log.warning("partition_not_owned", table=name)
@@ -101,12 +100,12 @@ async def drop(table: str, until: datetime, keep: Sequence[str], *arguments: obj
 
 
 def month_of(moment: datetime) -> datetime:
-    """The first moment of a month in UTC."""
+    """Return the first instant of a month in UTC."""
     return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def next_month(month: datetime) -> datetime:
-    """The first moment of the month after this one."""
+    """Return the first instant of the month after this one."""
     return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
 
 
@@ -119,27 +118,27 @@ def _month(name: str) -> datetime:
 
 
 def _first_id(moment: datetime) -> UUID:
-    """The least UUIDv7 of a moment (RFC 9562 section 5.7)."""
+    """Return the least UUIDv7 of an instant (RFC 9562 section 5.7)."""
     return UUID(int=int(moment.timestamp()) * 1000 << 80)
 
 
 async def _in_default(table: str) -> int:
-    """The number of rows in the default partition, at most one more than :data:`MAX_DEFAULT`."""
+    """Return the number of rows in the default partition, at most one more than :data:`MAX_DEFAULT`."""
     row = await fetchrow(f"SELECT count(*) FROM (SELECT FROM {table}_default LIMIT {MAX_DEFAULT + 1}) AS counted")  # noqa: S608
     return int(row["count"]) if row is not None else 0
 
 
 async def _existing(table: str) -> list[str]:
-    """The names of the partitions of months, oldest first."""
+    """Return the names of the monthly partitions, oldest first."""
     return [row["name"] for row in await fetch(_EXISTING, table)]
 
 
 @asynccontextmanager
 async def _change(table: str) -> AsyncIterator[None]:
-    """A transaction for a change of the partitions of a table.
+    """Open a transaction for a change of the partitions of a table.
 
     Raises:
-        PartitionBusyError: it had to wait too long.
+        PartitionBusyError: the wait for the table was too long.
     """
     try:
         async with transaction():
@@ -157,7 +156,7 @@ async def _create(table: str, month: datetime) -> bool:
     async with _change(table):
         if name in await _existing(table):
             return False
-        # To attach it locks out only those who use the default partition; CREATE … PARTITION OF would lock out all.
+        # Attaching it locks the default partition only; CREATE … PARTITION OF would lock the whole table.
         await execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
         columns = ", ".join(row["name"] for row in await fetch(_COLUMNS, name))
         await execute(f"LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE")
@@ -173,9 +172,9 @@ async def _create(table: str, month: datetime) -> bool:
 
 
 async def _drop(table: str, name: str, is_kept: str, arguments: Sequence[object]) -> bool:
-    """Drop a partition, unless another worker did, or rows to keep were written meanwhile."""
+    """Drop a partition, unless another worker did, or rows to keep were written in the meantime."""
     async with _change(table):
-        # Nobody writes from here on. DROP would take the same lock.
+        # Nothing is written from here on. DROP would take the same lock.
         await execute(f"LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE")
         if name not in await _existing(table) or await _true(is_kept, arguments):
             return False

@@ -42,7 +42,7 @@ UPDATE authorization_request SET finished_at = now() WHERE client_id = $1 AND fi
 """
 _FINISH_ALL = "UPDATE authorization_request SET finished_at = now() WHERE finished_at IS NULL"
 
-# The lock of the session makes a sign-out at the same moment wait, and then see the code.
+# The lock of the session makes a concurrent sign-out wait, and then consume the code.
 _INSERT_CODE = NamedQuery("""
 INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, redirect_uri, code_challenge,
                                 nonce, scope, resource, claims, offline_access, auth_time, auth_age, amr, acr,
@@ -104,37 +104,37 @@ async def insert_request(
 
 
 async def claim_request(id: str, new_id: str, browser_hash: bytes) -> bool:
-    """Bind an unclaimed request to a browser under a new id. Returns False if it is not there."""
+    """Bind an unclaimed request to a browser under a new id. Returns False if there is none."""
     return bool(await execute(_CLAIM_REQUEST, id, new_id, browser_hash))
 
 
 async def find_request(id: str, browser_hash: bytes) -> StoredRequest | None:
-    """The request of a browser, expired and finished ones included."""
+    """Return the request of a browser, expired and finished ones included."""
     return one(StoredRequest, await fetchrow(_FIND_REQUEST, id, browser_hash))
 
 
 async def is_pending(id: str) -> bool:
-    """Whether any browser has a pending request with this id."""
+    """Return whether any browser has a pending request with this id."""
     return await fetchrow(_IS_PENDING, id) is not None
 
 
 async def finish_request(id: str, browser_hash: bytes) -> bool:
-    """Returns False if the request is finished already, or expired."""
+    """Finish a request. Returns False if it is finished already, or expired."""
     return bool(await execute(_FINISH_REQUEST, id, browser_hash))
 
 
 async def set_consented_by(id: str, browser_hash: bytes, user_id: UUID) -> bool:
-    """Returns False if the request is finished, or expired."""
+    """Record the user who consented. Returns False if the request is finished, or expired."""
     return bool(await execute(_SET_CONSENTED_BY, id, browser_hash, user_id))
 
 
 async def finish_requests_of_client(client_id: str) -> int:
-    """Returns how many requests were finished."""
+    """Finish the requests of a client. Returns their number."""
     return await execute(_FINISH_OF_CLIENT, client_id)
 
 
 async def finish_all_requests() -> int:
-    """Returns how many requests were finished."""
+    """Finish all requests. Returns their number."""
     return await execute(_FINISH_ALL)
 
 

@@ -30,7 +30,7 @@ VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 def _challenge(verifier: str | None) -> str | None:
-    """The S256 challenge of a verifier (RFC 7636 section 4.2)."""
+    """Return the S256 challenge of a verifier (RFC 7636 section 4.2)."""
     if verifier is None:
         return None
     if not VERIFIER.fullmatch(verifier):
@@ -95,7 +95,7 @@ async def _refused(redemption: CodeRedemption) -> OAuthError:
 
 
 def _invalid(refused: Refused) -> InvalidGrantError:
-    """The same answer for every reason."""
+    """Return the same error for every reason."""
     return InvalidGrantError(
         "The code is not valid for this client, redirect_uri and code_verifier, or was used.", refused
     )

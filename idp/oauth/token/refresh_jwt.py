@@ -1,4 +1,4 @@
-"""The JWT of a refresh token, signed with a derived server key: a forged one costs no query.
+"""The JWT of a refresh token, signed with a derived server key, so that a forged one is refused without a query.
 
 The same row always yields the same JWT, byte for byte (docs/decisions/0003-refresh-tokens-are-made-again.md).
 """
@@ -52,7 +52,7 @@ class PresentedRefreshToken(msgspec.Struct, frozen=True):
 
 
 def new_refresh_token(user_id: UUID, family_id: UUID) -> NewRefreshToken:
-    """A refresh token that is not stored yet."""
+    """Return an unsaved refresh token."""
     jti, issued_at = ids.uuid7(), clock.now().replace(microsecond=0)
     expires_at = issued_at + timedelta(seconds=settings().refresh_token_lifetime)
     token = encode(jti, issued_at, expires_at, family_id, user_id)
@@ -60,8 +60,8 @@ def new_refresh_token(user_id: UUID, family_id: UUID) -> NewRefreshToken:
 
 
 def encode(jti: UUID, issued_at: datetime, expires_at: datetime, family_id: UUID, user_id: UUID) -> str:
-    """The JWT of a row. It names its user, sealed, because the row is found by it, and its family for a database that
-    has lost the row; the rest is in the row.
+    """Return the JWT of a row. It contains the sealed id of its user, by which the row is found, and its family, for a
+    database that has lost the row; everything else is in the row.
     """
     claims = {
         "iss": settings().issuer,
@@ -75,7 +75,7 @@ def encode(jti: UUID, issued_at: datetime, expires_at: datetime, family_id: UUID
 
 
 def decode(token: str) -> PresentedRefreshToken | Refused:
-    """A refresh token of this server that has not expired; for any other string, why it is none."""
+    """Return a refresh token of this server that has not expired, or the reason why the string is none."""
     try:
         claims = jose.verify_symmetric(token, vault.derive("refresh-token"), typ=REFRESH_TOKEN_TYPE)
     except jose.InvalidJWTError as error:

@@ -28,9 +28,9 @@ log = structlog.get_logger()
 async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
     """Exchange a refresh token for new tokens, its successor among them.
 
-    A used token yields the same successor again for a while, so that a lost response or two tabs sign nobody out. After
-    that its family is revoked, because the token was copied. A token whose row the database has lost is replaced by its
-    youngest known ancestor.
+    A used token yields the same successor again for a while, so that a lost response or two tabs do not sign the user
+    out. After that its family is revoked, because the token was copied. A token whose row the database has lost is
+    replaced by its youngest known ancestor.
     """
     if "refresh_token" not in form:
         raise InvalidRequestError("refresh_token is missing.")
@@ -48,7 +48,7 @@ async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
     if rotated is None:
         live = await repository.live_refresh_token(presented, client.client_id, rotation.not_before)
         if live and not set(rotation.scope) <= set(live.scope.split()):
-            raise InvalidScopeError("The scope exceeds what was granted.")
+            raise InvalidScopeError("The scope exceeds the granted scope.")
         if live and rotation.resource:
             raise InvalidTargetError("The resource is not one of those granted.")
         rotated = None if live else await _rotate_ancestor(rotation)
@@ -66,12 +66,12 @@ async def refresh(client: Client, form: dict[str, str]) -> TokenResponse:
 
 
 def _invalid(refused: Refused) -> InvalidGrantError:
-    """The same answer for every reason."""
+    """Return the same error for every reason."""
     return InvalidGrantError("The refresh token is not valid for this client, has expired or was revoked.", refused)
 
 
 async def _why_refused(client: Client, rotation: Rotation) -> Refused:
-    """The reason, after the family was revoked if this was a reuse."""
+    """Return the reason, after the family was revoked if this was a reuse."""
     revoked = await _revoke_if_reused(client, rotation.token)
     if revoked is not None:
         return Refused(Reason.REUSED, revoked.user_id, revoked.id)
@@ -79,7 +79,7 @@ async def _why_refused(client: Client, rotation: Rotation) -> Refused:
 
 
 async def _rotate(rotation: Rotation) -> tuple[Grant, str] | None:
-    """Rotate, or repeat the rotation. A request for more than was granted leaves the token unused."""
+    """Rotate, or repeat the rotation. A request beyond the grant leaves the token unused."""
     token = rotation.token
     new = new_refresh_token(token.user_id, token.family_id)
     grant = await repository.rotate(rotation, new)
@@ -100,7 +100,7 @@ def _windows() -> RepeatWindows:
 async def _rotate_ancestor(rotation: Rotation) -> tuple[Grant, str] | None:
     """Rotate the youngest known ancestor of a token that the database does not know.
 
-    This server issued the token, so its ancestors were used; the database has lost their rotations. Neither is a sign
+    This server issued the token, so its ancestors were used; the database has lost their rotations. This is not a sign
     of theft, so nothing is revoked.
     """
     token = rotation.token

@@ -1,7 +1,7 @@
 """The statements of the token endpoint: redeeming codes, rotating and revoking refresh tokens.
 
-Each is one round trip. A code or token is consumed by one conditional statement whose predicate holds every condition,
-expiry by the database's clock included. A statement that finds no row has changed nothing.
+Each is one round trip. A code or token is consumed by one conditional statement whose predicate has every condition,
+including the expiry by the database's clock. A statement that finds no row has changed nothing.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,9 @@ from idp.settings import settings
 
 EXPIRING = (
     Expiring(RefreshToken, "1 day", key=("user_id", "jti")),
-    # A family stays until its tokens are gone: PostgreSQL would delete and lock all of them in one statement. Its last
-    # token expires up to a lifetime later; without that, each round would look at all families that still have some.
+    # A family stays until its tokens are deleted: otherwise PostgreSQL would delete and lock all of them in one
+    # statement. Its last token expires up to a lifetime later; without that, each round would read all families that
+    # still have tokens.
     Expiring(
         TokenFamily,
         "1 day",
@@ -121,8 +122,8 @@ FROM old
 )
 
 # A used token ``r`` still yields its successor ``n``: during the grace period in any case, so that several tabs or
-# processes of a client may use it at once; after that while the successor is unused, so that a lost response signs
-# nobody out. Later, a second use is theft or a lost race.
+# processes of a client may use it concurrently; after that while the successor is unused, so that a lost response does
+# not sign the user out. Later, a second use is theft or a lost race.
 _REPEATABLE = """(
     r.rotated_at + make_interval(secs => {grace}) > now()
     OR (n.rotated_at IS NULL AND r.rotated_at + make_interval(secs => {repeat}) > now()))
@@ -180,7 +181,7 @@ class CodeRedemption(msgspec.Struct, frozen=True, kw_only=True):
     """The redemption of a code.
 
     Attributes:
-        user_id: that the code names.
+        user_id: the user in the code.
         code_challenge: S256 of the verifier; None: none was sent.
         resource: the resources that the code must cover.
         not_before: a code that was issued earlier is refused.
@@ -261,13 +262,13 @@ async def redeem_code(redemption: CodeRedemption) -> Grant | None:
 
 
 async def is_code_for_other_resources(redemption: CodeRedemption) -> bool:
-    """Whether the code is unused and was issued for other resources."""
+    """Return whether the code is unused and was issued for other resources."""
     asked = (redemption.user_id, redemption.code_hash, redemption.client_id, redemption.resource)
     return await fetchrow(_CODE_FOR_OTHER_RESOURCES, *asked) is not None
 
 
 async def revoke_replayed_code(redemption: CodeRedemption) -> RevokedFamily | None:
-    """Revoke the family of a code that was consumed before."""
+    """Revoke the family of a code that was already consumed."""
     asked = (redemption.user_id, redemption.code_hash, redemption.client_id)
     return one(RevokedFamily, await fetchrow(_REVOKE_REPLAYED_CODE, *asked))
 
@@ -280,7 +281,7 @@ async def revoke_earlier_sign_ins(user_id: UUID, auth_time: datetime, client_id:
 
 
 async def rotate(rotation: Rotation, new: NewRefreshToken) -> Grant | None:
-    """Use a refresh token up and store its successor. Returns None if a condition is not met."""
+    """Consume a refresh token and store its successor. Returns None if a condition is not met."""
     row = await _ROTATE.fetchrow(
         jti=rotation.token.jti,
         user_id=rotation.token.user_id,
@@ -298,7 +299,7 @@ async def rotate(rotation: Rotation, new: NewRefreshToken) -> Grant | None:
 
 
 async def repeat_rotation(rotation: Rotation, windows: RepeatWindows) -> tuple[Grant, StoredRefreshToken] | None:
-    """The grant and the successor of a token that was used within the windows."""
+    """Return the grant and the successor of a token that was used within the windows."""
     token = rotation.token
     row = await fetchrow(
         _REPEAT_ROTATION,
@@ -317,7 +318,7 @@ async def revoke_reused(token: PresentedRefreshToken, client_id: str, windows: R
 
 
 async def known_ancestor(token: PresentedRefreshToken) -> StoredRefreshToken | None:
-    """The youngest older token of the family of a token that is unknown; None if the token is known.
+    """Return the youngest older token of the family of a token that is unknown; None if the token is known.
 
     A commit that issued the unknown token was lost: a lagging replica was promoted, or a backup was restored.
     """
@@ -327,7 +328,7 @@ async def known_ancestor(token: PresentedRefreshToken) -> StoredRefreshToken | N
 async def live_refresh_token(
     token: PresentedRefreshToken, client_id: str, not_before: datetime
 ) -> LiveRefreshToken | None:
-    """The token if this client can use it."""
+    """Return the token if this client can use it."""
     asked = (token.user_id, token.jti, token.hash, client_id, not_before)
     return one(LiveRefreshToken, await fetchrow(_LIVE_REFRESH_TOKEN, *asked))
 
@@ -338,7 +339,7 @@ async def revoke_by_client(token: PresentedRefreshToken, client_id: str) -> Revo
 
 
 async def client_of_family(token: PresentedRefreshToken) -> str | None:
-    """The client of the family of a token; None if the family is unknown."""
+    """Return the client of the family of a token; None if the family is unknown."""
     row = await fetchrow(_CLIENT_OF_FAMILY, token.user_id, token.family_id)
     client_id: str | None = row["client_id"] if row else None
     return client_id

@@ -1,4 +1,4 @@
-"""Imported ways to sign in: an authenticator app, identities at upstream providers."""
+"""Imports authenticator apps and identities at upstream providers."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -9,7 +9,7 @@ from idp.signin.factors import totp
 
 
 async def store(user_id: UUID, totp_secret: str | None, identities: Sequence[Identity]) -> None:
-    """Store them for a new user, in the caller's transaction."""
+    """Store the imported app and identities of a new user, in the caller's transaction."""
     if totp_secret is not None:
         await totp.import_secret(user_id, totp_secret)
     for identity in identities:

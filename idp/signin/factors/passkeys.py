@@ -35,20 +35,20 @@ else:
 
 log = structlog.get_logger()
 
-#: Passkeys of one user.
+#: Maximum number of passkeys of one user.
 MAX_PASSKEYS = 20
 MAX_NAME_LENGTH = 64
-#: Browsers send about a tenth of this.
+#: Maximum size of a response. Browsers send about a tenth of this.
 MAX_RESPONSE_LENGTH = 20_000
-#: The longest that section 7.1 allows.
+#: Maximum length of a credential id (section 7.1).
 MAX_CREDENTIAL_ID_LENGTH = 1023
 MIN_RSA_BITS = 2048
-#: In milliseconds, as section 15.1 recommends.
+#: Timeout in milliseconds, as section 15.1 recommends.
 TIMEOUT = 300_000
 
-#: In order of preference, by their names in the ``webauthn`` package.
+#: Accepted algorithms in order of preference, by their names in the ``webauthn`` package.
 ALGORITHMS = ("EDDSA", "ECDSA_SHA_256", "RSASSA_PKCS1_v1_5_SHA_256")
-#: Providers of passkeys by AAGUID, to name a passkey that its owner does not name.
+#: Passkey providers by AAGUID, to name a passkey without a name.
 PROVIDERS = {
     UUID("fbfc3007-154e-4ecc-8c0b-6e020557d7bd"): "Apple Passwords",
     UUID("ea9b8d66-4d01-1d21-3ce4-b6b48cb575d4"): "Google Password Manager",
@@ -109,10 +109,10 @@ def _read(parse: Callable[..., T], **values: Any) -> T:
 
 
 def registration_options(user: User, challenge: bytes, existing: Sequence[Passkey]) -> str:
-    """The options of ``navigator.credentials.create()`` as JSON (section 5.1.8).
+    """Return the options of ``navigator.credentials.create()`` as JSON (section 5.1.8).
 
     Args:
-        existing: the user's passkeys. Devices that hold one of them create no second one.
+        existing: the user's passkeys. Devices with one of them do not create a second one.
     """
     structs = webauthn.helpers.structs
     options = webauthn.generate_registration_options(
@@ -138,8 +138,8 @@ async def register(user_id: UUID, name: str, challenge: bytes, response_json: st
     """Verify and store a new passkey (section 7.1).
 
     Args:
-        name: chosen by its owner. If empty, it is named after its provider.
-        challenge: that of :func:`registration_options`. The caller ensures that it is used once.
+        name: the name from its owner. If empty, it is named after its provider.
+        challenge: the challenge of :func:`registration_options`. The caller ensures that it is used once.
 
     Raises:
         InvalidPasskeyError: the response is invalid, the passkey is known already, or the user has too many.
@@ -162,7 +162,7 @@ async def register(user_id: UUID, name: str, challenge: bytes, response_json: st
         raise InvalidPasskeyError(
             _("You have %(count)s passkeys already. Remove one that you no longer use.", count=MAX_PASSKEYS)
         )
-    raise InvalidPasskeyError(_("This passkey is here already."))
+    raise InvalidPasskeyError(_("This passkey is already registered."))
 
 
 class _Registration(NamedTuple):
@@ -183,8 +183,8 @@ def _registration(challenge: bytes, response_json: str) -> _Registration:
         supported_pub_key_algs=_algorithms(),
     )
     if len(verified.credential_id) > MAX_CREDENTIAL_ID_LENGTH or verified.credential_id != credential.raw_id:
-        raise ValueError("The credential's id is too long, or not the one that it came with.")
-    # The library checks the algorithm only. A key that cannot verify anything is refused now, not at the next sign-in.
+        raise ValueError("The credential's id is too long, or differs from the id of the response.")
+    # The library checks the algorithm only. A key that cannot verify is refused now, not at the next sign-in.
     key = webauthn.helpers.decoded_public_key_to_cryptography(
         webauthn.helpers.decode_credential_public_key(verified.credential_public_key)
     )
@@ -199,7 +199,7 @@ def _refuse_long(response_json: str) -> None:
 
 
 def _refuse_framed(client_data: bytes) -> None:
-    """Our pages are never framed by another origin. The library does not check this."""
+    """Refuse responses from a frame of another origin, which the library does not check. Our pages are never framed."""
     if webauthn.helpers.parse_client_data_json(client_data).cross_origin:
         raise ValueError("The response comes from a frame in a page of another origin.")
 
@@ -212,10 +212,10 @@ def _backup_eligible(verified: Any) -> bool:
 
 
 def authentication_options(challenge: bytes, passkeys: Sequence[Passkey] | None = None) -> str:
-    """The options of ``navigator.credentials.get()`` as JSON (section 5.1.8).
+    """Return the options of ``navigator.credentials.get()`` as JSON (section 5.1.8).
 
     Args:
-        passkeys: those that are accepted. None: any discoverable passkey; it identifies its user.
+        passkeys: the accepted passkeys. None: any discoverable passkey; it identifies its user.
     """
     options = webauthn.generate_authentication_options(
         rp_id=_rp_id(),
@@ -233,7 +233,7 @@ async def verify(
     """Verify an assertion (section 7.2) and note the use of the passkey. Locks the user, in the caller's transaction.
 
     Args:
-        challenge: that of :func:`authentication_options`. The caller ensures that it is used once.
+        challenge: the challenge of :func:`authentication_options`. The caller ensures that it is used once.
         user_id: the user whose passkey it must be. None: any user; the response must then name them.
 
     Raises:
@@ -243,7 +243,7 @@ async def verify(
     credential = _read(_authentication, response_json=response_json)
     found = await repository.find_passkey(credential.raw_id)
     if found is None:
-        raise InvalidPasskeyError(_("This passkey is not known here. It may have been removed from the account."))
+        raise InvalidPasskeyError(_("This passkey is unknown. It may have been removed from the account."))
     owner = found.user_id
     handle = credential.response.user_handle
     if user_id not in (None, owner) or handle not in ((owner.bytes,) if user_id is None else (None, b"", owner.bytes)):
@@ -262,7 +262,7 @@ async def verify(
     if _backup_eligible(verified) != found.backup_eligible:
         # Backup eligibility of a credential never changes.
         raise InvalidPasskeyError(_("This passkey could not be verified. Try again, or choose another way."))
-    # The user first, as every change of a credential does.
+    # The user first, as in every change of a credential.
     await lock_user(owner)
     used = await repository.use_passkey(owner, found.id, verified.new_sign_count)
     if used is None:
@@ -282,7 +282,7 @@ def _authentication(response_json: str) -> "structs.AuthenticationCredential":
 
 
 def amr(verified: VerifiedPasskey) -> list[str]:
-    """The authentication methods of a passkey (RFC 8176).
+    """Return the authentication methods of a passkey (RFC 8176).
 
     A key that its provider may copy to other devices is a software key. ``user`` stands for the test of presence, which
     each use includes. User verification makes it ``mfa``, which the caller adds.
@@ -294,12 +294,12 @@ def amr(verified: VerifiedPasskey) -> list[str]:
 
 
 async def passkeys_of(user_id: UUID) -> list[Passkey]:
-    """The passkeys of a user, the oldest first."""
+    """Return the passkeys of a user, the oldest first."""
     return await repository.passkeys_of(user_id)
 
 
 def clean_name(text: str) -> str:
-    """The name on one line, shortened, without invisible characters."""
+    """Return the name on one line, shortened, without invisible characters."""
     text = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * MAX_NAME_LENGTH])
     return " ".join(text.split())[:MAX_NAME_LENGTH].strip()
 

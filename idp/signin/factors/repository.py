@@ -33,7 +33,7 @@ _DELETE_FACTORS = (
 
 
 async def find_factors(user_id: UUID) -> FactorColumns | None:
-    """The factors of a user; None if there is no such user or they are disabled."""
+    """Return the factors of a user; None if there is no such user or they are disabled."""
     return one(FactorColumns, await fetchrow(_FACTORS, user_id))
 
 
@@ -53,7 +53,7 @@ async def delete_factors(user_id: UUID) -> bool:
 
 
 class FoundPasskey(msgspec.Struct, frozen=True):
-    """The columns to verify a passkey with."""
+    """The columns for the verification of a passkey."""
 
     id: UUID
     user_id: UUID
@@ -62,7 +62,7 @@ class FoundPasskey(msgspec.Struct, frozen=True):
 
 
 class PasskeyUse(msgspec.Struct, frozen=True):
-    """A use of a passkey that was noted: the signature counter ``before``, and whether it ``grows``."""
+    """A recorded use of a passkey: the signature counter ``before``, and whether it ``grows``."""
 
     grows: bool
     before: int
@@ -81,7 +81,7 @@ class NewPasskey(msgspec.Struct, frozen=True):
     name: str
 
 
-# The lookup is written in the same statement, and goes with the passkey (foreign key).
+# The lookup row is written in the same statement, and deleted with the passkey (foreign key).
 _INSERT_PASSKEY = f"""
     WITH taken AS (
         INSERT INTO passkey_credential (credential_id, user_id)
@@ -97,9 +97,9 @@ _OWNER_OF_PASSKEY = "SELECT user_id FROM passkey_credential WHERE credential_id 
 _FIND_PASSKEY = """
     SELECT id, user_id, public_key, backup_eligible FROM passkey WHERE user_id = $1 AND credential_id = $2
 """
-# WebAuthn section 7.2: a counter that does not grow points to a copy. Many passkeys do not count at all. A passkey that
-# may be backed up is on several devices, each of which may count for itself: there it is a signal. A passkey that is
-# bound to its device has no legitimate copy: there it is refused.
+# WebAuthn section 7.2: a counter that does not increase indicates a copy. Many passkeys do not count at all. A passkey
+# that may be backed up is on several devices with separate counters: there it is only a signal. A device-bound passkey
+# has no legitimate copy: there it is refused.
 _GROWS = "({row}.sign_count < $3 OR ({row}.sign_count = 0 AND $3 = 0))"
 _USE_PASSKEY = f"""
     UPDATE passkey AS p SET sign_count = $3, last_used_at = now() FROM passkey AS old
@@ -112,7 +112,7 @@ _DELETE_PASSKEY = "DELETE FROM passkey WHERE user_id = $1 AND id = $2"
 
 
 async def passkeys_of(user_id: UUID) -> list[Passkey]:
-    """The passkeys of a user, the oldest first."""
+    """Return the passkeys of a user, the oldest first."""
     return await Passkey.objects().where(Passkey.user_id == user_id).order_by(Passkey.created_at)
 
 
@@ -126,14 +126,14 @@ async def insert_passkey(new: NewPasskey, limit: int) -> Passkey | None:
 
 
 async def find_passkey(credential_id: bytes) -> FoundPasskey | None:
-    """The passkey of a credential, whoever has it. An unknown one runs the same statements as a known one."""
+    """Return the passkey of a credential, of any user. An unknown one runs the same statements as a known one."""
     row = await fetchrow(_OWNER_OF_PASSKEY, credential_id)
     user_id = row["user_id"] if row is not None else ids.uuid7()
     return one(FoundPasskey, await fetchrow(_FIND_PASSKEY, user_id, credential_id))
 
 
 async def use_passkey(user_id: UUID, passkey_id: UUID, sign_count: int) -> PasskeyUse | None:
-    """Note a use with the counter that the authenticator sent. None if the counter points to a copy of the passkey."""
+    """Record a use with the counter of the authenticator. None if the counter indicates a copy of the passkey."""
     return one(PasskeyUse, await fetchrow(_USE_PASSKEY, user_id, passkey_id, sign_count))
 
 
@@ -160,7 +160,7 @@ class _DeletedTotp(msgspec.Struct, frozen=True):
 
 
 # A pending secret stays the same for its holder for an hour, so that the page can be reloaded after the code was
-# scanned, but nobody who once saw it can wait until it is confirmed.
+# scanned. Another person who has seen it cannot wait until it is confirmed.
 _SAME = "t.holder = EXCLUDED.holder AND t.created_at > now() - interval '1 hour'"
 _START_TOTP = f"""
     INSERT INTO totp AS t (id, user_id, holder, secret, last_step, created_at) VALUES ($1, $2, $3, $4, 0, now())
@@ -190,7 +190,7 @@ _DELETE_TOTP = "DELETE FROM totp WHERE user_id = $1 RETURNING confirmed_at"
 
 
 async def start_totp(id: UUID, user_id: UUID, holder: str, secret: bytes) -> SealedSecret | None:
-    """Store a pending secret, unless its holder has one that is less than an hour old. Returns the one that counts.
+    """Store a pending secret, unless its holder has one that is less than an hour old. Returns the valid one.
 
     None if the user has a confirmed app.
     """
@@ -203,7 +203,7 @@ async def insert_totp(id: UUID, user_id: UUID, secret: bytes) -> None:
 
 
 async def find_pending_totp(user_id: UUID, holder: str) -> SealedSecret | None:
-    """The pending secret that was shown to a sign-in flow or session."""
+    """Return the pending secret that was shown to a sign-in flow or session."""
     return one(SealedSecret, await fetchrow(_FIND_PENDING_TOTP, user_id, holder))
 
 
@@ -213,7 +213,7 @@ async def confirm_totp(user_id: UUID, id: UUID, step: int) -> bool:
 
 
 async def find_totp(user_id: UUID) -> SealedSecret | None:
-    """The confirmed app of a user."""
+    """Return the confirmed app of a user."""
     return one(SealedSecret, await fetchrow(_FIND_TOTP, user_id))
 
 
@@ -256,7 +256,7 @@ async def use_recovery_code(user_id: UUID, code_hash: bytes) -> bool:
 
 
 async def count_recovery_codes(user_id: UUID) -> int:
-    """How many codes of a user are unused."""
+    """Return how many codes of a user are unused."""
     row = await fetchrow(_COUNT_RECOVERY_CODES, user_id)
     return row["count"] if row is not None else 0
 

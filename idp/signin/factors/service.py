@@ -1,4 +1,4 @@
-"""Which second factors a user has, and whether they are always asked for one."""
+"""The second factors of a user, and whether two-step sign-in is on."""
 
 from uuid import UUID
 

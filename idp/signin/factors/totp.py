@@ -24,7 +24,7 @@ else:
     segno = lazy("segno")
 
 STEP = 30
-#: Steps that a clock may be off, either way (RFC 6238 section 5.2).
+#: Time steps that a clock may be off in either direction (RFC 6238 section 5.2).
 WINDOW = 1
 
 
@@ -45,15 +45,15 @@ def _context(row_id: UUID) -> str:
 
 
 async def start_setup(user_id: UUID, holder: str, account_name: str) -> Setup:
-    """Generate a secret for an app; within an hour, return the same one again. A code must confirm it.
+    """Generate a secret for an app, or return the pending one of the last hour. A code must confirm it.
 
     Args:
         holder: id of the sign-in flow or session that shows the secret. No other one can confirm it: otherwise an app
             could be enabled whose secret another person has seen.
-        account_name: how the app names the account, such as the email address.
+        account_name: the name of the account in the app, such as the email address.
 
     Raises:
-        AlreadyEnabledError: there is a confirmed one.
+        AlreadyEnabledError: there is a confirmed app.
     """
     row_id = ids.uuid7()
     generated = vault.encrypt(pyotp.random_base32().encode(), _context(row_id))
@@ -76,12 +76,12 @@ def _qr_svg(text: str) -> str:
 
 
 async def confirm(user_id: UUID, holder: str, code: str) -> bool:
-    """Enable the app whose secret the holder was shown, with a current code of it. The code is used up."""
+    """Enable the app whose secret the holder was shown, with a current code, which is consumed."""
     return await _accept(repository.confirm_totp, user_id, await repository.find_pending_totp(user_id, holder), code)
 
 
 async def import_secret(user_id: UUID, secret: str) -> None:
-    """Enable an app whose secret comes from another system, for a new user. In the caller's transaction."""
+    """Enable an app whose secret comes from another system, for a new user, in the caller's transaction."""
     row_id = ids.uuid7()
     await repository.insert_totp(row_id, user_id, vault.encrypt(secret.encode(), _context(row_id)))
 
@@ -101,7 +101,7 @@ async def _accept(
 
 
 def _step_of(secret: str, code: str) -> int | None:
-    """The time step of a code, among those that are accepted now."""
+    """Return the time step of a code, among those that are accepted now."""
     digits = typed_codes.normalise_code(code)
     if not re.fullmatch("[0-9]{6}", digits):
         return None
@@ -117,7 +117,7 @@ async def delete_pending(user_id: UUID) -> int:
 
 
 async def enabled(user_id: UUID) -> bool:
-    """Whether the user has a confirmed app."""
+    """Return whether the user has a confirmed app."""
     return await repository.find_totp(user_id) is not None
 
 

@@ -1,7 +1,7 @@
 """Signing in by mail: with a code of six digits, or with the link next to it.
 
-Both work only in the browser that asked. Opening the link changes nothing, because malware scanners open it too: its
-page has a button.
+Both work only in the browser that requested the mail. Opening the link changes nothing, because malware scanners open
+it too: its page has a button.
 """
 
 from typing import Any
@@ -24,12 +24,12 @@ from idp.signin.transitions import CompletedStep, Step
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """The address that a code was sent to, if one was."""
+    """Return the address that a code was sent to, if one was."""
     return {"sent_to": await email_proofs.pending_email(Purpose.SIGN_IN, flow.binding.id)}
 
 
 async def verify(flow: Flow, fields: Fields, browser: Browser) -> Fields:
-    """Count the attempt, and send a mail if one is asked for."""
+    """Count the attempt, and send a mail if requested."""
     if fields.get("action") == "send":
         sent_to = await email_proofs.pending_email(Purpose.SIGN_IN, flow.binding.id)
         await send_code(flow, fields.get("username") or sent_to or "", browser)
@@ -49,7 +49,7 @@ async def complete(flow: Flow, entered: Fields) -> VerifiedStep | None:
 
 
 async def proved_address(purpose: Purpose, flow: Flow, fields: Fields) -> VerifiedEmail:
-    """The address that the code or link in these fields proves. Locks its user, if the flow does not know them yet.
+    """Return the address that the code or link in these fields proves. Locks its user if the flow has none yet.
 
     Raises:
         StepRefusedError: neither is valid.
@@ -82,7 +82,7 @@ async def recipient(username: str, browser: Browser) -> str:
 
 
 async def send_code(flow: Flow, username: str, browser: Browser) -> None:
-    """Mail a code to an address. Unknown addresses cause the same work and the same answer.
+    """Mail a code to an address. Unknown addresses cause the same work and the same response.
 
     Raises:
         StepRefusedError: it is not an address.
@@ -110,7 +110,7 @@ async def send_code(flow: Flow, username: str, browser: Browser) -> None:
 
 
 def mail_link(flow: Flow, step: Step, token: str) -> str:
-    """The link for the mail of a step."""
+    """Return the link for the mail of a step."""
     return f"{settings().issuer}{path(flow.binding)}/{step}?token={token}"
 
 

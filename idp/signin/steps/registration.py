@@ -110,5 +110,5 @@ async def _create(email: str, kept: Registration) -> VerifiedStep:
         email, kept.password_hash, kept.name, invited=kept.invitation_id is not None
     )
     if user_id is None:
-        raise StepRefusedError(_("There is an account with this address by now. Sign in with it."))
+        raise StepRefusedError(_("There is already an account with this address. Sign in with it."))
     return VerifiedStep(user_id, DONE)

@@ -41,12 +41,12 @@ log = structlog.get_logger()
 
 
 def available(flow: Flow) -> list[Upstream]:
-    """The providers that the page offers."""
+    """Return the providers that the page offers."""
     return [one for one in _allowed(flow) if one not in not_fresh(flow)]
 
 
 def not_fresh(flow: Flow) -> list[Upstream]:
-    """Providers left out because a recent sign-in is required, and they do not report when it took place."""
+    """Return the providers left out because a recent sign-in is required, and they do not report its time."""
     return [one for one in _allowed(flow) if flow.max_age is not None and not providers.reauthenticates(one)]
 
 
@@ -55,7 +55,7 @@ def _allowed(flow: Flow) -> list[Upstream]:
 
 
 async def context(flow: Flow) -> dict[str, Any]:
-    """The identity from a provider, if there is one, and the address that is to be proved."""
+    """Return the identity from a provider, if there is one, and the address that is to be proved."""
     sent_to = await email_proofs.pending_email(Purpose.UPSTREAM, flow.binding.id) if flow.identity else None
     return {"identity": flow.identity, "sent_to": sent_to}
 
@@ -75,7 +75,7 @@ async def verify(flow: Flow, fields: Fields, browser: Browser) -> ExternalIdenti
 
 
 async def identify(fields: Fields, *, flow_id: str | None = None, session_id: UUID | None = None) -> ExternalIdentity:
-    """The identity in the response of a provider. A response is accepted once.
+    """Return the identity in the response of a provider. A response is accepted once.
 
     Args:
         flow_id, session_id: the sign-in flow or the session that started the request.
@@ -110,11 +110,11 @@ def _check_fresh(attempt: StoredRequest, person: UserInfo) -> None:
     if attempt.auth_after is None:
         return
     if person.auth_time is None or person.auth_time < attempt.auth_after.timestamp() - LEEWAY:
-        raise errors.NotReauthenticatedError("The person did not sign in there again.")
+        raise errors.NotReauthenticatedError("The user did not reauthenticate at the provider.")
 
 
 def failure_message(error: UpstreamError, name: str) -> str:
-    """The message for the user."""
+    """Return the message for the user."""
     match error:
         case errors.SignInCancelledError():
             return _("You did not sign in with %(upstream)s. Choose how to go on.") % {"upstream": name}
@@ -142,10 +142,10 @@ async def complete(flow: Flow, entered: ExternalIdentity | Fields) -> VerifiedSt
 
 
 async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> VerifiedStep | None:
-    """The account of an identity.
+    """Return the account of an identity.
 
     Args:
-        mailed: the address was proved by a mail of ours, as by an email code.
+        mailed: the address was proved by our own mail, for example by an email code.
 
     Returns:
         None if more must be proved; the identity is stored until then.
@@ -175,14 +175,14 @@ async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> V
     await linking.release_email(identity.email, delete_factors)
     user_id = await linking.create_user(identity)
     if user_id is None:
-        raise StepRefusedError(_("There is an account with this address by now. Sign in with it."))
+        raise StepRefusedError(_("There is already an account with this address. Sign in with it."))
     return VerifiedStep(user_id, done)
 
 
 async def link_identity(flow: Flow, user_id: UUID) -> None:
     """Link the identity of a flow to the account that signed in, if its address is the one that was proved.
 
-    In the transaction that finishes the sign-in.
+    Runs in the transaction that finishes the sign-in.
     """
     identity = flow.identity
     if identity is None or not identity.email_verified or any(done.step is Step.UPSTREAM for done in flow.done):
