@@ -19,13 +19,13 @@ from idp.mail import repository as mail
 from idp.oauth import repository as oauth
 from idp.oauth.authorize import repository as authorize
 from idp.oauth.token import repository as token
-from idp.signin import repository as signin
+from idp.signin.repository import signin_flows
 
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 60.0
 EXPIRING = (
-    *signin.EXPIRING,
+    *signin_flows.EXPIRING,
     *authorize.EXPIRING,
     *token.EXPIRING,
     *oauth.EXPIRING,

@@ -32,10 +32,13 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.oauth.token.repository", "session"),
         ("idp.oauth.token.repository", "users"),
         # A session, a device and the factors are valid only while their user is enabled.
-        ("idp.signin.repository", "users"),
+        ("idp.signin.repository.devices", "users"),
+        ("idp.signin.repository.sessions", "users"),
+        ("idp.signin.repository.subjects", "users"),
         ("idp.signin.factors.repository", "users"),
         # The containment of an upstream ends what its users have.
-        ("idp.signin.repository", "identity"),
+        ("idp.signin.repository.sessions", "identity"),
+        ("idp.signin.repository.signin_flows", "identity"),
         ("idp.signin.factors.repository", "identity"),
     }
 )

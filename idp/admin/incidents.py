@@ -28,8 +28,9 @@ from idp.oauth.clients.registration import UnknownClientError
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.settings import settings
-from idp.signin import repository as signin
 from idp.signin.factors.repository import count_without_other_method
+from idp.signin.repository import signin_flows
+from idp.signin.repository.sessions import end_sessions, sessions_of_upstream
 
 
 class StillUsable(msgspec.Struct, frozen=True):
@@ -161,12 +162,12 @@ async def contain_upstream(upstream_id: str) -> Report:
         if upstream_id not in {known.id for known in await registry.load_stored()}:
             raise UnknownSubjectError("upstream")
         await registry.disable(upstream_id)
-        sessions = await signin.sessions_of_upstream(upstream_id)
+        sessions = await sessions_of_upstream(upstream_id)
         ended = Counter[str]()
         ended["upstream_attempts"] = await federation.consume_requests_of_upstream(upstream_id)
-        ended["signin_flows"] = await signin.finish_flows_of_upstream(upstream_id)
+        ended["signin_flows"] = await signin_flows.finish_flows_of_upstream(upstream_id)
         ended["codes"] = await repository.consume_codes_of_sessions(sessions)
-        ended["sessions"] = await signin.end_sessions(sessions)
+        ended["sessions"] = await end_sessions(sessions)
         ended["token_families"] = await repository.revoke_families_of_sessions(sessions, "upstream_contained")
         ended["upstream_tokens"] = await federation.delete_tokens_of_upstream(upstream_id)
         alone = await count_without_other_method(upstream_id)

@@ -34,7 +34,7 @@ from idp.oauth import repository
 from idp.oauth.authorize.repository import finish_all_requests
 from idp.oauth.clients import service
 from idp.settings import settings
-from idp.signin import repository as signin
+from idp.signin.repository import devices, sessions, signin_flows
 
 log = structlog.get_logger()
 
@@ -45,14 +45,14 @@ TOLERATED = timedelta(seconds=restore_detection.TOLERATED * database_mark.STEP_S
 #: The functions that revoke, by kind. Codes come before the token families that they would create.
 _END: dict[str, Callable[[], Awaitable[int]]] = {
     "codes": repository.consume_all_codes,
-    "sessions": signin.end_all_sessions,
+    "sessions": sessions.end_all_sessions,
     "token_families": partial(repository.revoke_all_families, "database_restored"),
-    "signin_flows": signin.finish_all_flows,
+    "signin_flows": signin_flows.finish_all_flows,
     "authorization_requests": finish_all_requests,
     "upstream_attempts": federation.consume_all_requests,
     "email_proofs": email_proofs.consume_all_proofs,
     "invitations": invitations.revoke_all_invitations,
-    "trusted_browsers": signin.distrust_all_devices,
+    "trusted_browsers": devices.distrust_all_devices,
     # These messages were sent since, or concern sessions and tokens that have ended.
     "mails": partial(mails.give_up_all, "The database was restored."),
 }

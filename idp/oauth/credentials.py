@@ -13,7 +13,7 @@ from idp.accounts.repository.users import lock_user
 from idp.federation.repository import consume_requests_of_sessions
 from idp.oauth.sign_out import sign_out_user
 from idp.signin.factors import totp
-from idp.signin.repository import session_ids_of_user
+from idp.signin.repository.sessions import session_ids_of_user
 
 
 async def credentials_changed(user_id: UUID, reason: str) -> Counter[str]:

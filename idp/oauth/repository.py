@@ -20,7 +20,7 @@ from idp.infra.db.expiring import Expiring
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 from idp.oauth.tables import RevokedAccessToken
-from idp.signin.repository import SessionKey, columns
+from idp.signin.repository.sessions import SessionKey, columns
 
 EXPIRING = (Expiring(RevokedAccessToken, "1 hour"),)
 

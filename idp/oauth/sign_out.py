@@ -9,7 +9,7 @@ from idp.infra.db.engine import transaction
 from idp.oauth import repository
 from idp.signin import devices
 from idp.signin import flow as flows
-from idp.signin import repository as sessions
+from idp.signin.repository import sessions
 
 
 async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:

@@ -25,8 +25,8 @@ from idp.oauth.scopes import CLAIMS
 from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
 from idp.selfservice.security_mails import notify_change
 from idp.settings import settings
-from idp.signin import repository as sessions
 from idp.signin.factors import passkeys
+from idp.signin.repository import sessions
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}

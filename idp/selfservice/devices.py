@@ -15,8 +15,9 @@ from idp.oauth import sign_out
 from idp.oauth.sign_out import sign_out_user
 from idp.selfservice.account_page import account_page, require_form, require_session
 from idp.settings import settings
-from idp.signin import repository, sessions
+from idp.signin import sessions
 from idp.signin.http import browser_of, session_cookie
+from idp.signin.repository.sessions import active_sessions
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -38,7 +39,7 @@ async def show_sessions(request: AnyRequest) -> Response[Any]:
             "auth_time": session.auth_time,
             "this_one": session.id == account.session.id,
         }
-        for session in await repository.active_sessions(account.user.id, settings().session_idle_lifetime)
+        for session in await active_sessions(account.user.id, settings().session_idle_lifetime)
     ]
     return account_page(request, "sessions", account, sessions=found)
 

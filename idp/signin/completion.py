@@ -10,10 +10,11 @@ from typing import NamedTuple
 from idp.audit.events import record
 from idp.errors import FlowFinishedError
 from idp.settings import settings
-from idp.signin import devices, limits, repository, sessions
+from idp.signin import devices, limits, sessions
 from idp.signin import flow as flows
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow
+from idp.signin.repository.sessions import end_other_session_of_token, end_other_sessions
 from idp.signin.sessions import SignedIn, StartedSession
 from idp.signin.subject import SignInSubject
 from idp.signin.transitions import FIRST, SECOND, CompletedStep, Step, proves
@@ -67,6 +68,6 @@ async def _start_session(browser: Browser, person: SignInSubject, steps: tuple[C
 async def _end_other_sessions(browser: Browser, session: SignedIn) -> None:
     """End the session of another user in this browser and, in single-session mode, the user's other sessions."""
     if browser.session is not None:
-        await repository.end_other_session_of_token(browser.session, session.id)
+        await end_other_session_of_token(browser.session, session.id)
     if settings().single_session:
-        await repository.end_other_sessions(session.user_id, session.id)
+        await end_other_sessions(session.user_id, session.id)

@@ -5,9 +5,9 @@ from uuid import UUID
 from idp import ids
 from idp.accounts.repository.users import id_of_email
 from idp.settings import DAY, settings
-from idp.signin import repository
 from idp.signin.browser import Browser
-from idp.signin.repository import DeviceUse, KnownDevice
+from idp.signin.repository import devices
+from idp.signin.repository.devices import DeviceUse, KnownDevice
 
 #: Seconds for which a browser stays known without a sign-in.
 LIFETIME = 365 * DAY
@@ -24,8 +24,8 @@ async def find_known(browser: Browser, *, user_id: UUID | None = None, email: st
         return None
     if email is not None:
         user_id = await id_of_email(email)
-    users = [user_id] if user_id is not None else await repository.users_of_device(token_hash)
-    return await repository.find_device(token_hash, users)
+    users = [user_id] if user_id is not None else await devices.users_of_device(token_hash)
+    return await devices.find_device(token_hash, users)
 
 
 async def remember(browser: Browser, user_id: UUID, *, trust: bool, second_step: bool) -> str | None:
@@ -47,11 +47,11 @@ async def remember(browser: Browser, user_id: UUID, *, trust: bool, second_step:
     trusted_for = settings().trusted_device_lifetime if trust else 0
     use = DeviceUse(user_id, ids.digest(token), float(trusted_for) if trusted_for > 0 else None, second_step, LIFETIME)
     old = browser.device_hash
-    if old is None or not await repository.move_device(old, use):
-        await repository.insert_device(ids.uuid7(), use)
+    if old is None or not await devices.move_device(old, use):
+        await devices.insert_device(ids.uuid7(), use)
     return token
 
 
 async def distrust_all(user_id: UUID) -> None:
     """End the trust in all browsers of a user, which stay known devices. In the caller's transaction."""
-    await repository.distrust_devices(user_id)
+    await devices.distrust_devices(user_id)

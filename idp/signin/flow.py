@@ -17,10 +17,11 @@ from idp.federation.linking import ExternalIdentity
 from idp.infra import i18n
 from idp.keys import vault
 from idp.settings import settings
-from idp.signin import repository, transitions
+from idp.signin import transitions
 from idp.signin.browser import Browser, BrowserBinding, BrowserKey
 from idp.signin.factors.service import factors_of
-from idp.signin.repository import FlowVersion, NewFlow
+from idp.signin.repository import signin_flows
+from idp.signin.repository.signin_flows import FlowVersion, NewFlow
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import SINGLE_FACTOR, CompletedStep, State
 
@@ -123,7 +124,7 @@ async def start(
         done = transitions.inherited(step_up.done, step_up.auth_time)
         if not may_enrol(done) and await _needs_new_factor(step_up.user_id, done, acr, required):
             step_up, done = None, ()
-    await repository.insert_flow(
+    await signin_flows.insert_flow(
         NewFlow(
             binding=binding,
             return_to=return_to,
@@ -178,7 +179,7 @@ async def load(browser: Browser, id: str) -> Flow:
         FlowError: it is another browser's, unknown, expired or finished.
     """
     binding = browser.binding(id)
-    if binding is None and await repository.flow_is_live(id):
+    if binding is None and await signin_flows.flow_is_live(id):
         raise FlowNotBoundError(sends_keys=bool(browser.keys))
     return await load_bound(binding)
 
@@ -189,7 +190,7 @@ async def load_bound(binding: BrowserBinding | None) -> Flow:
     Raises:
         FlowError: it is unknown, expired or finished.
     """
-    row = await repository.find_flow(binding) if binding else None
+    row = await signin_flows.find_flow(binding) if binding else None
     if binding is None or row is None or not row.live:
         raise FlowExpiredError
     if row.finished:
@@ -240,7 +241,7 @@ def _version(flow: Flow) -> FlowVersion:
 
 async def _forward(version: FlowVersion) -> None:
     if version.moves_to != version.binding:
-        await repository.forward_flow(version.binding, version.moves_to, path(version.moves_to))
+        await signin_flows.forward_flow(version.binding, version.moves_to, path(version.moves_to))
 
 
 async def store_registration(flow: Flow, registration: Registration) -> Flow:
@@ -250,7 +251,7 @@ async def store_registration(flow: Flow, registration: Registration) -> Flow:
         FlowFinishedError: the flow changed or ended since it was read.
     """
     version = _version(flow)
-    if not await repository.store_registration(version, _to_json(registration)):
+    if not await signin_flows.store_registration(version, _to_json(registration)):
         raise FlowFinishedError
     await _forward(version)
     return _changed(flow, version, registration=registration)
@@ -265,7 +266,7 @@ async def store_identity(flow: Flow, identity: ExternalIdentity) -> Flow:
         FlowFinishedError: the flow changed or ended since it was read.
     """
     version = _version(flow)
-    if not await repository.store_identity(version, _to_json(identity)):
+    if not await signin_flows.store_identity(version, _to_json(identity)):
         raise FlowFinishedError
     await _forward(version)
     return _changed(flow, version, identity=identity)
@@ -279,7 +280,7 @@ async def note_step(flow: Flow, user_id: UUID, step: CompletedStep, *, finish: b
     """
     # A flow that finishes stays at its address, which its page shows once more.
     version = FlowVersion(flow.binding, flow.turn, flow.binding) if finish else _version(flow)
-    noted = await repository.note_step(version, user_id, str(step), finish=finish)
+    noted = await signin_flows.note_step(version, user_id, str(step), finish=finish)
     if noted is None:
         raise FlowFinishedError
     await _forward(version)
@@ -298,24 +299,24 @@ async def finish(flow: Flow) -> None:
     Raises:
         FlowFinishedError: it ended since it was read.
     """
-    if not await repository.finish_flow(flow.binding):
+    if not await signin_flows.finish_flow(flow.binding):
         raise FlowFinishedError
 
 
 async def cancel_flows(user_id: UUID) -> None:
     """Finish the flows of a user whose steps no longer count, after a change of credentials."""
-    await repository.cancel_flows(user_id)
+    await signin_flows.cancel_flows(user_id)
 
 
 async def store_form(binding: BrowserBinding, form: Mapping[str, str]) -> None:
     """Store a form that needs the sign-in that now starts. It is encrypted, because it may hold secrets."""
     sealed = vault.encrypt(msgspec.json.encode(form), _form_context(binding.id))
-    await repository.store_form(binding, sealed)
+    await signin_flows.store_form(binding, sealed)
 
 
 async def stored_form(id: str, user_id: UUID) -> dict[str, str]:
     """Return the form that was stored with a flow which this user finished; empty if there is none."""
-    sealed = await repository.stored_form(id, user_id)
+    sealed = await signin_flows.stored_form(id, user_id)
     return msgspec.json.decode(vault.decrypt(sealed, _form_context(id)), type=dict[str, str]) if sealed else {}
 
 

@@ -16,8 +16,9 @@ from idp.infra.rate_limits import Escalation, Event, Rate, spend
 from idp.infra.request_context import client_address
 from idp.mail import outbox
 from idp.settings import DAY, HOUR, MINUTE, settings
-from idp.signin import devices, repository
+from idp.signin import devices
 from idp.signin.browser import Browser
+from idp.signin.repository.subjects import subject_by_email
 from idp.signin.subject import SignInSubject
 
 #: Attempts at any step from one host and one network. Offices and mobile networks share an address.
@@ -112,7 +113,7 @@ async def count_password(email: str | None, entered: str, browser: Browser) -> S
     Raises:
         TooManyRequestsError: the next attempt is not allowed yet.
     """
-    person = await repository.subject_by_email(email, browser)
+    person = await subject_by_email(email, browser)
     known = person is not None and person.known
     device_id = person.device_id if person is not None else None
     attempts = await spend((PASSWORDS, _subject(entered, device_id)), *_steps(entered if known else None))

@@ -12,10 +12,11 @@ from idp.errors import ConflictError, FlowExpiredError, FlowFinishedError, TooMa
 from idp.infra.db.engine import transaction
 from idp.reasons import Reason
 from idp.settings import settings
-from idp.signin import completion, repository, sessions, transitions
+from idp.signin import completion, sessions, transitions
 from idp.signin import flow as flows
 from idp.signin.browser import Browser, BrowserKey
 from idp.signin.flow import Flow
+from idp.signin.repository.subjects import subject_by_id
 from idp.signin.sessions import SignedIn
 from idp.signin.steps import (
     AuthenticationMethod,
@@ -77,7 +78,7 @@ async def state_of(browser: Browser, flow: Flow) -> State:
     """
     if flow.user_id is None:
         return _state(flow, flow.done, None)
-    person = await repository.subject_by_id(flow.user_id, browser)
+    person = await subject_by_id(flow.user_id, browser)
     if person is None or person.disabled:
         raise FlowFinishedError
     return _state(flow, flow.done, person)
@@ -196,7 +197,7 @@ async def _note(browser: Browser, flow: Flow, verified: VerifiedStep | None, *, 
     if flow.user_id is None and not verified.user_locked:
         await lock_user(verified.user_id)
     # Read after the lock, so that what decides about the step does not change before the commit.
-    person = await repository.subject_by_id(verified.user_id, browser)
+    person = await subject_by_id(verified.user_id, browser)
     if person is None or person.disabled:
         raise FlowFinishedError
     done = (*flow.done, step)

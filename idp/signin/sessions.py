@@ -14,9 +14,10 @@ from idp.errors import SessionEndedError
 from idp.infra.db.engine import authority
 from idp.infra.request_context import client_address
 from idp.settings import settings
-from idp.signin import repository, session_tokens, transitions
+from idp.signin import session_tokens, transitions
 from idp.signin.browser import Browser
-from idp.signin.repository import NewSession
+from idp.signin.repository import sessions
+from idp.signin.repository.sessions import NewSession
 from idp.signin.transitions import CompletedStep, amr, reached
 
 #: Age at which ``last_seen_at`` is written again, so that not every request writes.
@@ -63,11 +64,11 @@ class SignedIn(msgspec.Struct, frozen=True):
 async def find(token: str | None) -> SignedIn | None:
     """Return the live session of a token, if any. Finding it resets its idle timeout."""
     named, idle_lifetime = session_tokens.parse(token), settings().session_idle_lifetime
-    row = await repository.find_session(named, idle_lifetime, LAST_SEEN_PRECISION) if named else None
+    row = await sessions.find_session(named, idle_lifetime, LAST_SEEN_PRECISION) if named else None
     if named is None or row is None:
         return None
     if row.stale:
-        await repository.touch_session(named, idle_lifetime)
+        await sessions.touch_session(named, idle_lifetime)
     done = tuple(map(CompletedStep.parse, row.steps))
     return SignedIn(row.id, row.user_id, row.auth_time, done, tuple(row.amr), row.acr)
 
@@ -81,7 +82,7 @@ async def lock(session: SignedIn, *, fresh: bool = False) -> None:
     Raises:
         SessionEndedError: the session ended, or the sign-in became too old.
     """
-    locked = await repository.lock_session(session.user_id, session.id)
+    locked = await sessions.lock_session(session.user_id, session.id)
     if locked is None:
         raise SessionEndedError
     # From the row, because a step-up may have changed it since the request began.
@@ -92,7 +93,7 @@ async def lock(session: SignedIn, *, fresh: bool = False) -> None:
 
 async def lock_live(user_id: UUID, session_id: UUID) -> bool:
     """Like :func:`lock`. Returns False instead of raising."""
-    return await repository.lock_session(user_id, session_id) is not None
+    return await sessions.lock_session(user_id, session_id) is not None
 
 
 def guard_changes(session: SignedIn, *, fresh: bool = False) -> None:
@@ -117,7 +118,7 @@ async def start(
         auth_time: when they were completed; by default now.
     """
     token, new = _new(browser, ids.uuid7(), user_id, done, auth_time)
-    return StartedSession(_signed_in(new, done, await repository.insert_session(new)), token)
+    return StartedSession(_signed_in(new, done, await sessions.insert_session(new)), token)
 
 
 async def renew(
@@ -128,7 +129,7 @@ async def renew(
     None if the session ended.
     """
     token, new = _new(browser, session_id, user_id, done)
-    auth_time = await repository.renew_session(new)
+    auth_time = await sessions.renew_session(new)
     return StartedSession(_signed_in(new, done, auth_time), token) if auth_time is not None else None
 
 
@@ -175,15 +176,15 @@ async def restart(browser: Browser, session: SignedIn) -> str:
 
 async def store_challenge(session: SignedIn, challenge: bytes) -> None:
     """Store the challenge that the next new passkey of this session must sign."""
-    await repository.store_challenge(session.user_id, session.id, challenge)
+    await sessions.store_challenge(session.user_id, session.id, challenge)
 
 
 async def consume_challenge(session: SignedIn) -> bytes | None:
     """Consume the challenge that a new passkey must sign, in the transaction that stores the passkey."""
-    return await repository.consume_challenge(session.user_id, session.id)
+    return await sessions.consume_challenge(session.user_id, session.id)
 
 
 async def end(session: SignedIn) -> None:
     """End a session."""
-    if await repository.end_session(session.user_id, session.id):
+    if await sessions.end_session(session.user_id, session.id):
         await record("sign_out", user_id=session.user_id, session_id=session.id)

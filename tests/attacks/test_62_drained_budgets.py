@@ -21,10 +21,11 @@ from idp.infra import rate_limits
 from idp.infra.db.engine import execute, fetch
 from idp.infra.request_context import client_address
 from idp.settings import DAY
-from idp.signin import limits, repository, service
+from idp.signin import limits, service
 from idp.signin.browser import Browser, BrowserKey
 from idp.signin.flow import Flow
-from idp.signin.repository import DeviceUse, insert_device
+from idp.signin.repository.devices import DeviceUse, insert_device
+from idp.signin.repository.subjects import subject_by_id
 from idp.signin.transitions import SECOND, Step
 from tests.conftest import MakeUser
 from tests.support.browser import Browser as HttpBrowser
@@ -139,7 +140,7 @@ class _World:
 
     async def _signed_in(self) -> None:
         """Record a sign-in, which resets her own attempts."""
-        person = await repository.subject_by_id(self.owner.id, self.own)
+        person = await subject_by_id(self.owner.id, self.own)
         assert person is not None
         await limits.forget_attempts(person, passwords=True, second_steps=True)
 

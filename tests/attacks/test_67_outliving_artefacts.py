@@ -33,7 +33,7 @@ from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
 from idp.signin.factors import service as factors
 from idp.signin.factors import totp
-from idp.signin.repository import DeviceUse, insert_device
+from idp.signin.repository.devices import DeviceUse, insert_device
 from idp.signin.transitions import CompletedStep, Step
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, as_page, open_browser

@@ -18,12 +18,13 @@ from idp.errors import FlowError, FlowFinishedError
 from idp.infra import rate_limits
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.settings import settings
-from idp.signin import completion, devices, limits, repository, service, sessions, subject
+from idp.signin import completion, devices, limits, service, sessions, subject
 from idp.signin import flow as flows
 from idp.signin.browser import Browser, BrowserBinding, BrowserKey
 from idp.signin.completion import CompletedSignIn
 from idp.signin.flow import Flow
 from idp.signin.http import app_of, browser_of
+from idp.signin.repository.subjects import subject_by_id
 from idp.signin.service import StepResult
 from idp.signin.steps import StepRefusedError, VerifiedStep, password
 from idp.signin.steps.password import VerifiedPassword
@@ -45,7 +46,7 @@ async def _flow() -> Flow:
 
 
 async def _person(user: User, browser: Browser | None = None) -> SignInSubject:
-    person = await repository.subject_by_id(user.id, browser or Browser())
+    person = await subject_by_id(user.id, browser or Browser())
     assert person is not None
     return person
 

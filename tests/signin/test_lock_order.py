@@ -25,12 +25,13 @@ from idp.federation.linking import ExternalIdentity
 from idp.federation.repository import insert_identity
 from idp.infra.db.engine import authority, execute, fetch, transaction
 from idp.oauth.credentials import credentials_changed
-from idp.signin import completion, repository
+from idp.signin import completion
 from idp.signin import flow as flows
 from idp.signin.browser import Browser, BrowserKey
 from idp.signin.completion import CompletedSignIn
 from idp.signin.factors import service as factors
 from idp.signin.flow import Flow
+from idp.signin.repository.subjects import subject_by_id
 from idp.signin.steps import StepRefusedError, VerifiedStep, email_code, upstream
 from idp.signin.transitions import CompletedStep, Step
 from tests.conftest import MakeUser
@@ -165,7 +166,7 @@ async def _sign_in(user: User, browser: Browser) -> CompletedSignIn:
     flow = await _flow()
     async with transaction():
         await lock_user(user.id)
-        person = await repository.subject_by_id(user.id, browser)
+        person = await subject_by_id(user.id, browser)
         assert person is not None
         done = CompletedStep(Step.PASSWORD, ("pwd",))
         return await completion.complete(browser, flow, person, done, trust=False)

@@ -7,8 +7,9 @@ import pytest
 from idp import ids
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetch, transaction
-from idp.signin import repository, session_tokens, sessions
+from idp.signin import session_tokens, sessions
 from idp.signin.browser import Browser
+from idp.signin.repository import sessions as stored
 from idp.signin.session_tokens import SessionToken, parse
 from idp.signin.transitions import CompletedStep, Step
 from tests.conftest import MakeUser
@@ -71,7 +72,7 @@ BAD = [
 async def test_anything_else_is_no_session_and_costs_no_query(
     monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
-    monkeypatch.setattr(repository, "find_session", None)
+    monkeypatch.setattr(stored, "find_session", None)
     assert parse(value) is None
     assert await sessions.find(value) is None
     assert Browser(session_token=value).session is None
@@ -89,12 +90,12 @@ async def test_the_id_of_another_user_finds_no_session(make_user: MakeUser) -> N
     assert await sessions.find(forged) is None
     for named in (parse(forged), SessionToken(bob.id, ids.digest(token))):
         assert named is not None
-        assert await repository.find_session(named, 60, sessions.LAST_SEEN_PRECISION) is None
-        await repository.end_other_session_of_token(named, ids.uuid7())
-    assert not await repository.end_session(bob.id, found.id)
-    assert await repository.lock_session(bob.id, found.id) is None
-    await repository.store_challenge(bob.id, found.id, b"theirs")
-    assert await repository.consume_challenge(bob.id, found.id) is None
+        assert await stored.find_session(named, 60, sessions.LAST_SEEN_PRECISION) is None
+        await stored.end_other_session_of_token(named, ids.uuid7())
+    assert not await stored.end_session(bob.id, found.id)
+    assert await stored.lock_session(bob.id, found.id) is None
+    await stored.store_challenge(bob.id, found.id, b"theirs")
+    assert await stored.consume_challenge(bob.id, found.id) is None
     assert await sessions.find(token) == found
     assert (
         await fetch("SELECT FROM session WHERE ended_at IS NOT NULL AND user_id = ANY ($1)", [alice.id, bob.id]) == []

@@ -27,7 +27,7 @@ from idp.oauth.credentials import credentials_changed
 from idp.oauth.repository import CONSENTS
 from idp.oauth.sign_out import sign_out_everywhere
 from idp.signin.factors import service as factors
-from idp.signin.repository import SESSIONS
+from idp.signin.repository.sessions import SESSIONS
 
 _read_user = reader(models.User)
 _read_session = reader(models.Session)

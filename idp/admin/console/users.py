@@ -37,7 +37,7 @@ from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin.factors import passkeys, recovery_codes
 from idp.signin.factors import service as factors
-from idp.signin.repository import SESSIONS
+from idp.signin.repository.sessions import SESSIONS
 from idp.signin.transitions import Step
 
 

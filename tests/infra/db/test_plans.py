@@ -36,12 +36,12 @@ SMALL = {
 #: What may read a table as a whole or sort many rows, by how its name begins: it is seldom run.
 WHOLE = (
     # The containment of an upstream, and after a backup was restored.
-    "idp.signin.repository._SESSIONS_OF_UPSTREAM",
-    "idp.signin.repository._FINISH_FLOWS_OF_UPSTREAM",
+    "idp.signin.repository.sessions._SESSIONS_OF_UPSTREAM",
+    "idp.signin.repository.signin_flows._FINISH_FLOWS_OF_UPSTREAM",
     "idp.signin.factors.repository._COUNT_WITHOUT_OTHER_METHOD",
-    "idp.signin.repository._END_ALL_SESSIONS",
-    "idp.signin.repository._FINISH_ALL_FLOWS",
-    "idp.signin.repository._DISTRUST_ALL_DEVICES",
+    "idp.signin.repository.sessions._END_ALL_SESSIONS",
+    "idp.signin.repository.signin_flows._FINISH_ALL_FLOWS",
+    "idp.signin.repository.devices._DISTRUST_ALL_DEVICES",
     # The overview of the console counts up to a bound.
     "idp.accounts.repository.users._COUNT_USERS",
     "idp.mail.repository._COUNTS",
@@ -60,7 +60,7 @@ WHOLE = (
     # The catalogue of PostgreSQL.
     "idp.infra.db.partitions._EXISTING",
     # The flows of a user whose password changes, among those of two hours.
-    "idp.signin.repository._CANCEL_FLOWS",
+    "idp.signin.repository.signin_flows._CANCEL_FLOWS",
     # The same of trips to providers.
     "idp.federation.repository._CONSUME_OF_SESSIONS",
     # Checking the trail; and a checkpoint puts all its rows in order.

@@ -1,0 +1,265 @@
+"""The statements on sessions."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.expiring import Expiring
+from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.rows import many, one
+from idp.signin.session_tokens import SessionToken
+from idp.signin.tables import Session
+
+EXPIRING = (Expiring(Session, "1 day", key=("user_id", "id")),)
+
+
+class SessionKey(msgspec.Struct, frozen=True):
+    """The key of a session."""
+
+    user_id: UUID
+    id: UUID
+
+
+def columns(sessions: Sequence[SessionKey]) -> tuple[list[UUID], list[UUID]]:
+    """Return the users and the ids of sessions, as the parameters of one statement on all of them."""
+    return [session.user_id for session in sessions], [session.id for session in sessions]
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """A live session. ``stale``: ``last_seen_at`` is to be written again."""
+
+    id: UUID
+    user_id: UUID
+    auth_time: datetime
+    steps: list[str]
+    amr: list[str]
+    acr: str
+    stale: bool
+
+
+class ActiveSession(msgspec.Struct, frozen=True):
+    """A live session, as its user sees it."""
+
+    id: UUID
+    user_agent: str
+    ip_address: str
+    auth_time: datetime
+    last_seen_at: datetime
+
+
+class ExportedSession(msgspec.Struct, frozen=True):
+    """A session in the export of a user's data."""
+
+    sid: UUID
+    auth_time: datetime
+    amr: list[str]
+    acr: str
+    user_agent: str
+    ip_address: str
+    created_at: datetime
+    last_seen_at: datetime
+    ended_at: datetime | None
+
+
+class LockedSession(msgspec.Struct, frozen=True):
+    """The sign-in of a session that is locked. ``age`` is in seconds."""
+
+    age: float
+    auth_time: datetime
+    steps: list[str]
+
+
+class NewSession(msgspec.Struct, frozen=True):
+    """A session to store. ``auth_time`` None is now; ``lifetime`` is in seconds."""
+
+    id: UUID
+    token_hash: bytes
+    user_id: UUID
+    steps: list[str]
+    amr: list[str]
+    acr: str
+    user_agent: str
+    ip_address: str
+    lifetime: float
+    auth_time: datetime | None = None
+
+
+_LIVE_SESSION = """
+    s.user_id = $1 AND s.token_hash = $2 AND s.ended_at IS NULL AND s.expires_at > now()
+    AND s.last_seen_at > now() - make_interval(secs => $3)
+    AND u.id = $1 AND u.disabled_at IS NULL
+"""
+_FIND_SESSION = f"""
+    SELECT s.id, s.user_id, s.auth_time, s.steps, s.amr, s.acr, s.last_seen_at < now() - $4::interval AS stale
+    FROM session AS s, users AS u WHERE {_LIVE_SESSION}
+"""  # noqa: S608
+_TOUCH_SESSION = f"UPDATE session AS s SET last_seen_at = now() FROM users AS u WHERE {_LIVE_SESSION}"  # noqa: S608
+# The user first, as in every transaction that locks both. Not FOR SHARE: two requests of one user that change the user
+# would deadlock.
+_LOCK_SESSION = """
+    SELECT extract(epoch FROM now() - s.auth_time)::float8 AS age, s.auth_time, s.steps FROM users AS u, session AS s
+    WHERE u.id = $1 AND u.disabled_at IS NULL
+      AND s.user_id = $1 AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > now()
+    FOR NO KEY UPDATE OF u FOR SHARE OF s
+"""
+_ACTIVE_SESSIONS = """
+    SELECT id, user_agent, ip_address, auth_time, last_seen_at FROM session
+    WHERE user_id = $1 AND ended_at IS NULL AND expires_at > now()
+      AND last_seen_at > now() - make_interval(secs => $2)
+    ORDER BY last_seen_at DESC LIMIT 100
+"""
+_ALL_SESSIONS = """
+    SELECT id AS sid, auth_time, amr, acr, user_agent, ip_address, created_at, last_seen_at, ended_at
+    FROM session WHERE user_id = $1 ORDER BY created_at
+"""
+_INSERT_SESSION = """
+    INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, user_agent, ip_address,
+                         created_at, last_seen_at, expires_at)
+    VALUES ($1, $2, $3, coalesce($4, now()), $5, $6, $7, $8, $9, now(), now(), now() + make_interval(secs => $10))
+    RETURNING auth_time
+"""
+_RENEW_SESSION = """
+    UPDATE session SET token_hash = $3, auth_time = now(), last_seen_at = now(), steps = $4, amr = $5, acr = $6
+    WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > now()
+    RETURNING auth_time
+"""
+_END_SESSION = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND id = $2 AND ended_at IS NULL"
+_SESSION_IDS_OF_USER = "SELECT id FROM session WHERE user_id = $1 AND ended_at IS NULL"
+_END_SESSIONS_OF_USER = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND ended_at IS NULL"
+_END_OTHER_SESSIONS = f"{_END_SESSIONS_OF_USER} AND id <> $2"
+_END_OTHER_SESSION_OF_TOKEN = f"{_END_OTHER_SESSIONS} AND token_hash = $3"
+# $1 user_ids  $2 ids
+_END_SESSIONS = """
+    UPDATE session AS s SET ended_at = now() FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, id)
+    WHERE s.user_id = a.user_id AND s.id = a.id AND s.ended_at IS NULL
+"""
+_END_ALL_SESSIONS = "UPDATE session SET ended_at = now() WHERE ended_at IS NULL"
+# The live sessions of users with an identity at the upstream who signed in with an upstream.
+_SESSIONS_OF_UPSTREAM = """
+    SELECT s.user_id, s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
+    AND EXISTS (SELECT FROM unnest(s.steps) AS step WHERE step LIKE 'upstream%')
+    AND EXISTS (SELECT FROM identity AS i WHERE i.user_id = s.user_id AND i.upstream_id = $1)
+"""
+_STORE_CHALLENGE = "UPDATE session SET challenge = $3 WHERE user_id = $1 AND id = $2"
+_CONSUME_CHALLENGE = """
+    UPDATE session AS s SET challenge = NULL FROM session AS old
+    WHERE s.user_id = $1 AND s.id = $2 AND old.user_id = $1 AND old.id = $2
+      AND s.challenge IS NOT NULL AND s.ended_at IS NULL AND s.expires_at > now()
+    RETURNING old.challenge
+"""
+
+
+async def active_sessions(user_id: UUID, idle_lifetime: float) -> list[ActiveSession]:
+    """Return the live sessions of a user, the most recently used first, at most 100."""
+    return many(ActiveSession, await fetch(_ACTIVE_SESSIONS, user_id, idle_lifetime))
+
+
+async def all_sessions(user_id: UUID) -> list[ExportedSession]:
+    """Return every stored session of a user, oldest first."""
+    return many(ExportedSession, await fetch(_ALL_SESSIONS, user_id))
+
+
+async def find_session(token: SessionToken, idle_lifetime: float, precision: timedelta) -> SessionRow | None:
+    """Return the live session of a token.
+
+    Args:
+        idle_lifetime: seconds without use after which it ends.
+        precision: age at which ``last_seen_at`` is stale.
+    """
+    return one(SessionRow, await fetchrow(_FIND_SESSION, *token, idle_lifetime, precision))
+
+
+async def touch_session(token: SessionToken, idle_lifetime: float) -> None:
+    """Note that a live session was used."""
+    await execute(_TOUCH_SESSION, *token, idle_lifetime)
+
+
+async def lock_session(user_id: UUID, session_id: UUID) -> LockedSession | None:
+    """Lock a live session and its user until the end of the transaction. None if it ended or the user is disabled."""
+    return one(LockedSession, await fetchrow(_LOCK_SESSION, user_id, session_id))
+
+
+async def insert_session(new: NewSession) -> datetime:
+    """Store a session. Returns its ``auth_time``."""
+    row = await fetchrow(
+        _INSERT_SESSION, new.id, new.token_hash, new.user_id, new.auth_time, new.steps, new.amr, new.acr,
+        new.user_agent, new.ip_address, new.lifetime,
+    )  # fmt: skip
+    assert row is not None  # noqa: S101 -- INSERT … RETURNING gives its row
+    auth_time: datetime = row["auth_time"]
+    return auth_time
+
+
+async def renew_session(new: NewSession) -> datetime | None:
+    """Continue a session with a new token and a new sign-in. Returns its ``auth_time``; None if it ended."""
+    row = await fetchrow(_RENEW_SESSION, new.user_id, new.id, new.token_hash, new.steps, new.amr, new.acr)
+    return row["auth_time"] if row is not None else None
+
+
+async def end_session(user_id: UUID, session_id: UUID) -> bool:
+    """End a session of a user. Returns whether it was live."""
+    return bool(await execute(_END_SESSION, user_id, session_id))
+
+
+async def session_ids_of_user(user_id: UUID) -> list[UUID]:
+    """Return the ids of a user's sessions that have not ended."""
+    return [row["id"] for row in await fetch(_SESSION_IDS_OF_USER, user_id)]
+
+
+async def end_sessions_of_user(user_id: UUID) -> int:
+    """End all sessions of a user. Returns how many were live."""
+    return await execute(_END_SESSIONS_OF_USER, user_id)
+
+
+async def sessions_of_upstream(upstream_id: str) -> list[SessionKey]:
+    """Return the live sessions that may have come from a sign-in with an upstream."""
+    return many(SessionKey, await fetch(_SESSIONS_OF_UPSTREAM, upstream_id))
+
+
+async def end_sessions(sessions: Sequence[SessionKey]) -> int:
+    """End sessions. Returns how many had not ended."""
+    return await execute(_END_SESSIONS, *columns(sessions))
+
+
+async def end_all_sessions() -> int:
+    """End every session. Returns their number."""
+    return await execute(_END_ALL_SESSIONS)
+
+
+async def end_other_sessions(user_id: UUID, session_id: UUID) -> None:
+    """End all sessions of a user except for one."""
+    await execute(_END_OTHER_SESSIONS, user_id, session_id)
+
+
+async def end_other_session_of_token(token: SessionToken, session_id: UUID) -> None:
+    """End the session of a token, unless it is this session."""
+    await execute(_END_OTHER_SESSION_OF_TOKEN, token.user_id, session_id, token.hash)
+
+
+async def store_challenge(user_id: UUID, session_id: UUID, challenge: bytes) -> None:
+    """Store the challenge that the next new passkey of a session must sign."""
+    await execute(_STORE_CHALLENGE, user_id, session_id, challenge)
+
+
+async def consume_challenge(user_id: UUID, session_id: UUID) -> bytes | None:
+    """Consume and return the stored challenge of a live session."""
+    row = await fetchrow(_CONSUME_CHALLENGE, user_id, session_id)
+    return bytes(row["challenge"]) if row is not None else None
+
+
+SESSIONS = Listing(
+    source="session AS s JOIN users AS u ON u.id = s.user_id",
+    columns="s.id AS sid, s.user_id, u.email, s.auth_time, s.amr, s.acr, s.user_agent, s.ip_address, s.created_at,"
+    " s.last_seen_at, s.expires_at, s.ended_at",
+    key=Sort("s.id", "uuid"),
+    sorts={"sid": Sort("s.id", "uuid")},
+    default_sort="-sid",
+    filters={
+        "sid": Filter("s.id = {}", "uuid", "One session."),
+        "user_id": Filter("s.user_id = {}", "uuid", "Of one user."),
+        "live": Filter("(s.ended_at IS NULL AND s.expires_at > now()) = {}", "boolean", "Whether it is live."),
+    },
+)
