@@ -61,7 +61,11 @@ async def create_ahead(table: str, now: datetime) -> list[str]:
     existing, created, month = await _existing(table), [], month_of(now)
     for _ in range(1 + AHEAD):
         name = _name(table, month)
-        if name not in existing and await _in_default(table) <= MAX_DEFAULT and await _create(table, month):
+        if (
+            name not in existing
+            and await _in_default(table) <= MAX_DEFAULT
+            and await _create(table, month, writes=month == month_of(now))
+        ):
             created.append(name)
             log.info("partition_created", table=name)
         month = next_month(month)
@@ -150,16 +154,23 @@ async def _change(table: str) -> AsyncIterator[None]:
         raise PartitionBusyError(table) from error
 
 
-async def _create(table: str, month: datetime) -> bool:
-    """Create the partition of a month. Returns False if there is one."""
+async def _create(table: str, month: datetime, *, writes: bool) -> bool:
+    """Create the partition of a month. Returns False if there is one.
+
+    Args:
+        writes: rows of this month may be inserted at this moment.
+    """
+    # An insert that waits for the default partition would fail when the row belongs to the new one. It waits for the
+    # table instead, and then finds the new partition.
+    mode = "SHARE ROW EXCLUSIVE" if writes else "SHARE UPDATE EXCLUSIVE"
     name, first, end = _name(table, month), _first_id(month), _first_id(next_month(month))
     async with _change(table):
         if name in await _existing(table):
             return False
-        # Attaching it locks the default partition only; CREATE … PARTITION OF would lock the whole table.
+        # Attaching it locks the default partition only; CREATE … PARTITION OF would lock out all readers.
         await execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
         columns = ", ".join(row["name"] for row in await fetch(_COLUMNS, name))
-        await execute(f"LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE")
+        await execute(f"LOCK TABLE ONLY {table} IN {mode} MODE")
         await execute(f"LOCK TABLE ONLY {table}_default IN ACCESS EXCLUSIVE MODE")
         await execute(
             f"WITH moved AS (DELETE FROM {table}_default WHERE id >= $1 AND id < $2 RETURNING {columns})"  # noqa: S608

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -24,6 +25,7 @@ NOVEMBER, DECEMBER, JANUARY = datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC), "2
 KEEP = ("seq IS NULL", "seq > $1")
 #: Of a server.
 LOCK_TIMEOUT_MS = partitions.LOCK_TIMEOUT_MS
+WAITS = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 INSERT = (
     "INSERT INTO audit_event (id, at, event, outcome, actor, ip_address, request_id, detail, seq)"
     " VALUES ($1, now(), 'test', 'success', '', '', '', '{}', $2)"
@@ -227,6 +229,31 @@ async def test_a_row_that_was_written_meanwhile_is_kept(own_database: str, monke
 
     monkeypatch.setattr(partitions, "_drop", late)
     assert await partitions.drop(TABLE, NOVEMBER + timedelta(days=1), KEEP, 7) == []
+    assert list((await places()).values()) == ["202611"]
+
+
+async def test_a_row_that_waits_for_its_new_partition_is_stored(
+    own_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not fail on its way to the default partition, which does not take its month any more."""
+    run, writers = partitions.execute, []
+
+    async def write() -> None:
+        async with elsewhere(own_database, INSERT, id_at(NOVEMBER), None):
+            pass
+
+    async def late(statement: str, *arguments: object) -> int:
+        if statement.startswith("ALTER TABLE") and not writers:
+            writers.append(asyncio.create_task(write(), context=Context()))
+            async with asyncio.timeout(30):
+                while not await fetch(WAITS):
+                    assert not writers[0].done(), writers[0]
+                    await asyncio.sleep(0.01)
+        return await run(statement, *arguments)
+
+    monkeypatch.setattr(partitions, "execute", late)
+    await partitions.create_ahead(TABLE, NOVEMBER)
+    await writers[0]
     assert list((await places()).values()) == ["202611"]
 
 
