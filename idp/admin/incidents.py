@@ -162,12 +162,15 @@ async def contain_upstream(upstream_id: str) -> Report:
         if upstream_id not in {known.id for known in await registry.load_stored()}:
             raise UnknownSubjectError("upstream")
         await registry.disable(upstream_id)
-        sessions = await sessions_of_upstream(upstream_id)
         ended = Counter[str]()
         ended["upstream_attempts"] = await federation.consume_requests_of_upstream(upstream_id)
-        ended["signin_flows"] = await signin_flows.finish_flows_of_upstream(upstream_id)
-        ended["codes"] = await repository.consume_codes_of_sessions(sessions)
+        # Flows first: one that finishes at the same moment has its session afterwards. Then in the order of
+        # idp.oauth.sign_out.sign_out_user, for the same reasons.
+        flow_ids = await federation.flows_of_upstream(upstream_id)
+        ended["signin_flows"] = await signin_flows.finish_flows_of_upstream(upstream_id, flow_ids)
+        sessions = await sessions_of_upstream(upstream_id)
         ended["sessions"] = await end_sessions(sessions)
+        ended["codes"] = await repository.consume_codes_of_sessions(sessions)
         ended["token_families"] = await repository.revoke_families_of_sessions(sessions, "upstream_contained")
         ended["upstream_tokens"] = await federation.delete_tokens_of_upstream(upstream_id)
         alone = await count_without_other_method(upstream_id)

@@ -238,6 +238,7 @@ _CONSUME_OF_UPSTREAM = """
     UPDATE upstream_attempt SET consumed_at = now() WHERE upstream_id = $1 AND consumed_at IS NULL
 """
 
+_FLOWS_OF_UPSTREAM = "SELECT flow_id FROM upstream_attempt WHERE upstream_id = $1 AND flow_id IS NOT NULL"
 _CONSUME_OF_SESSIONS = """
     UPDATE upstream_attempt SET consumed_at = now() WHERE session_id = ANY($1::uuid[]) AND consumed_at IS NULL
 """
@@ -287,6 +288,11 @@ async def consume_request(state_hash: bytes, upstream_id: str) -> bool:
 async def consume_requests_of_upstream(upstream_id: str) -> int:
     """Consume all requests to a provider. Returns their number."""
     return await execute(_CONSUME_OF_UPSTREAM, upstream_id)
+
+
+async def flows_of_upstream(upstream_id: str) -> list[str]:
+    """Return the sign-in flows that have sent a browser to a provider, consumed requests included."""
+    return [row["flow_id"] for row in await fetch(_FLOWS_OF_UPSTREAM, upstream_id)]
 
 
 async def consume_requests_of_sessions(session_ids: Sequence[UUID]) -> int:

@@ -5,6 +5,7 @@ the work held it already, the two would deadlock.
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
@@ -20,7 +21,9 @@ from idp.accounts.email_proofs import Purpose
 from idp.accounts.repository.users import lock_user
 from idp.accounts.tables import User
 from idp.admin.access import Caller, check_user
+from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Role
+from idp.federation import authorization_requests, registry
 from idp.federation.linking import ExternalIdentity
 from idp.federation.repository import insert_identity
 from idp.infra.db.engine import authority, execute, fetch, transaction
@@ -30,7 +33,7 @@ from idp.signin import flow as flows
 from idp.signin.browser import Browser, BrowserKey
 from idp.signin.completion import CompletedSignIn
 from idp.signin.factors import service as factors
-from idp.signin.flow import Flow
+from idp.signin.flow import Flow, FlowFinishedError
 from idp.signin.repository.subjects import subject_by_id
 from idp.signin.steps import StepRefusedError, VerifiedStep, email_code, upstream
 from idp.signin.transitions import CompletedStep, Step
@@ -170,6 +173,44 @@ async def _sign_in(user: User, browser: Browser) -> CompletedSignIn:
         assert person is not None
         done = CompletedStep(Step.PASSWORD, ("pwd",))
         return await completion.complete(browser, flow, person, done, trust=False)
+
+
+async def _upstream(user: User) -> tuple[Flow, ExternalIdentity]:
+    """A flow whose browser is back from a provider, and whose response was accepted."""
+    name, flow = f"u{secrets.token_hex(4)}", await _flow()
+    await registry.add(registry.configure(kind="oidc", id=name, name="Acme", issuer="https://a.example", client_id="x"))
+    attempt = await authorization_requests.create(name, flow_id=flow.binding.id)
+    assert await authorization_requests.consume(attempt)
+    assert await insert_identity(user.id, "https://a.example", name, upstream_id=name)
+    return flow, ExternalIdentity(name, "https://a.example", name, None, False, {})
+
+
+async def _finish(flow: Flow, identity: ExternalIdentity) -> CompletedSignIn:
+    """Sign in by an upstream, in the caller's transaction."""
+    verified = await upstream.complete(flow, identity)
+    assert verified is not None
+    person = await subject_by_id(verified.user_id, Browser())
+    assert person is not None
+    return await completion.complete(Browser(), flow, person, verified.step, trust=False)
+
+
+async def test_a_sign_in_that_finishes_while_its_upstream_is_contained(alice: User) -> None:
+    """Its session is ended with the others."""
+    flow, identity = await _upstream(alice)
+    contain = contain_upstream(identity.upstream_id)
+    async with waiting(partial(_finish, flow, identity), contain, copy_context()) as containing:
+        pass
+    assert (await containing).ended["sessions"] == 1
+    assert await fetch("SELECT FROM session WHERE user_id = $1 AND ended_at IS NULL", alice.id) == []
+
+
+async def test_a_sign_in_that_finishes_after_its_upstream_was_contained(alice: User) -> None:
+    """The provider's response was accepted before. Nothing names the user yet."""
+    flow, identity = await _upstream(alice)
+    await contain_upstream(identity.upstream_id)
+    async with transaction():
+        with pytest.raises(FlowFinishedError):
+            await _finish(flow, identity)
 
 
 async def test_admins_who_act_on_each_other_lock_both_in_one_order(make_user: MakeUser) -> None:

@@ -1,5 +1,6 @@
 """The statements on sign-in flows."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -108,9 +109,10 @@ _FINISH_FLOW = """
 _CANCEL_FLOWS = """
     UPDATE signin_flow SET finished_at = now() WHERE user_id = $1 AND finished_at IS NULL AND expires_at > now()
 """
+# $1 upstream_id  $2 the flows that have sent a browser there
 _FINISH_FLOWS_OF_UPSTREAM = """
     UPDATE signin_flow SET finished_at = now()
-    WHERE finished_at IS NULL AND (identity ->> 'upstream_id' = $1
+    WHERE finished_at IS NULL AND (id = ANY ($2::text[]) OR identity ->> 'upstream_id' = $1
        OR (user_id IN (SELECT user_id FROM identity WHERE upstream_id = $1)
            AND EXISTS (SELECT FROM unnest(done) AS step WHERE step LIKE 'upstream%')))
 """
@@ -176,9 +178,13 @@ async def cancel_flows(user_id: UUID) -> None:
     await execute(_CANCEL_FLOWS, user_id)
 
 
-async def finish_flows_of_upstream(upstream_id: str) -> int:
-    """Finish every sign-in that may have come from an upstream. Returns their number."""
-    return await execute(_FINISH_FLOWS_OF_UPSTREAM, upstream_id)
+async def finish_flows_of_upstream(upstream_id: str, flow_ids: Sequence[str]) -> int:
+    """Finish every sign-in that may have come from an upstream. Returns their number.
+
+    Args:
+        flow_ids: flows that have sent a browser there: one may be about to use the response.
+    """
+    return await execute(_FINISH_FLOWS_OF_UPSTREAM, upstream_id, flow_ids)
 
 
 async def finish_all_flows() -> int:
