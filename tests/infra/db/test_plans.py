@@ -77,16 +77,16 @@ WHOLE = (
 #: Statements on rows of several persons, by how their name begins.
 SEVERAL_PERSONS = (
     # Imports, and lists for administrators.
-    "idp.accounts.repository._INSERT_USERS",
-    "idp.accounts.repository._EMAILS_BY_ID",
+    "idp.accounts.repository.users._INSERT_USERS",
+    "idp.accounts.repository.users._EMAILS_BY_ID",
     # Whether any owner, or any role, exists.
-    "idp.accounts.repository._HAS_OTHER_OWNER",
+    "idp.accounts.repository.admin_roles._HAS_OTHER_OWNER",
     "idp.admin.repository._OPEN",
     "idp.admin.repository._IS_OPEN",
     "idp.admin.repository._COMPLETE",
     # The persons who signed in with one browser.
-    "idp.signin.repository._FIND_DEVICE",
-    "idp.signin.repository._MOVE_DEVICE",
+    "idp.signin.repository.devices._FIND_DEVICE",
+    "idp.signin.repository.devices._MOVE_DEVICE",
     "clean-up: ",
 )
 #: More rows than are sorted by the way.
