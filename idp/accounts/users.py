@@ -30,7 +30,7 @@ class EmailTakenError(ConflictError):
     code = "email_taken"
 
     def __init__(self) -> None:
-        super().__init__("There is a user with this email address already.")
+        super().__init__("A user with this email address already exists.")
 
 
 async def create_user(email: str, password: str | None, **claims: Any) -> User:

@@ -81,7 +81,7 @@ async def import_command(
         print_json(counts | {"dry_run": dry_run})
     else:
         done = "could be imported" if dry_run else "imported"
-        click.echo(f"{counts['imported']} {done}, {counts['existing']} there already, {counts['refused']} refused.")
+        click.echo(f"{counts['imported']} {done}, {counts['existing']} existing, {counts['refused']} refused.")
     if counts["refused"]:
         raise Exit(1)
 

@@ -36,14 +36,12 @@ def users_file(cli: Cli, domain: str, number: int = 3, *bad: str) -> Path:
 
 async def test_from_a_dry_run_to_the_second_time(cli: Cli, domain: str) -> None:
     users_file(cli, domain)
-    assert cli("users", "import", "users.jsonl", "--dry-run").out == (
-        "3 could be imported, 0 there already, 0 refused.\n"
-    )
+    assert cli("users", "import", "users.jsonl", "--dry-run").out == ("3 could be imported, 0 existing, 0 refused.\n")
     assert await count(domain) == 0
     result = cli("users", "import", "users.jsonl", "--json").json
     assert result == {"imported": 3, "existing": 0, "refused": 0, "dry_run": False}
     assert await count(domain) == 3
-    assert cli("users", "import", "users.jsonl").out == "0 imported, 3 there already, 0 refused.\n"
+    assert cli("users", "import", "users.jsonl").out == "0 imported, 3 existing, 0 refused.\n"
 
 
 async def test_refused_lines_are_shown_and_reported(cli: Cli, domain: str) -> None:
@@ -113,7 +111,7 @@ async def test_an_import_that_was_killed_is_continued(cli: Cli, domain: str) -> 
     process.wait(10)
     process.stdin.close()
     assert await count(domain) == 1000
-    assert cli("users", "import", "users.jsonl").out == "500 imported, 1000 there already, 0 refused.\n"
+    assert cli("users", "import", "users.jsonl").out == "500 imported, 1000 existing, 0 refused.\n"
 
 
 async def test_on_a_terminal_there_is_a_progress_bar(cli: Cli, domain: str) -> None:
@@ -130,6 +128,6 @@ async def test_on_a_terminal_there_is_a_progress_bar(cli: Cli, domain: str) -> N
     os.close(master)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert out == b"1500 imported, 0 there already, 0 refused.\n"
+    assert out == b"1500 imported, 0 existing, 0 refused.\n"
     assert "1,500 lines" in seen.decode()
     assert "━" in seen.decode()

@@ -75,7 +75,7 @@ async def delete_client(call: Call) -> None:
 
 
 @operation(
-    "POST", "/clients/{client_id}/rotate_secret", Permission.CLIENTS_WRITE, "Give a client a new secret",
+    "POST", "/clients/{client_id}/rotate_secret", Permission.CLIENTS_WRITE, "Rotate the secret of a client",
     content=models.NewSecret,
 )  # fmt: skip
 async def rotate_secret(call: Call) -> models.NewSecret:
@@ -84,15 +84,13 @@ async def rotate_secret(call: Call) -> models.NewSecret:
     return models.NewSecret(client_id=client.client_id, client_secret=secret)
 
 
-@operation("POST", "/clients/{client_id}/disable", Permission.CLIENTS_WRITE, "Refuse a client", content=models.Client)
+@operation("POST", "/clients/{client_id}/disable", Permission.CLIENTS_WRITE, "Disable a client", content=models.Client)
 async def disable_client(call: Call) -> models.Client:
     await registration.disable_client((await _client(call)).client_id)
     return await show_client(call)
 
 
-@operation(
-    "POST", "/clients/{client_id}/enable", Permission.CLIENTS_WRITE, "Accept a client again", content=models.Client
-)
+@operation("POST", "/clients/{client_id}/enable", Permission.CLIENTS_WRITE, "Enable a client", content=models.Client)
 async def enable_client(call: Call) -> models.Client:
     await registration.enable_client((await _client(call)).client_id)
     return await show_client(call)

@@ -151,7 +151,7 @@ async def show_upstream(call: Call) -> models.Upstream:
 async def add_upstream(call: Call) -> Result:
     upstream = registry.configure(**msgspec.to_builtins(call.body))
     if not await registry.add(upstream):
-        raise ProblemError(HTTPStatus.CONFLICT, "id-taken", "There is an upstream with this id already.")
+        raise ProblemError(HTTPStatus.CONFLICT, "id-taken", "An upstream with this id already exists.")
     content = await one(UPSTREAMS, _read_upstream, id=upstream.id)
     return Result(content, HTTPStatus.CREATED, f"/upstreams/{upstream.id}")
 

@@ -28,7 +28,7 @@ async def list_admins(request: AdminRequest) -> Response[str]:
             Cell(row["role"].replace("_", " ")),
             text(row["granted_by"]),
             when(row["granted_at"]),
-            Cell("Take the role", f"{HOME}/admins/{row['id']}/revoke") if may else Cell(),
+            Cell("Revoke the role", f"{HOME}/admins/{row['id']}/revoke") if may else Cell(),
         ]
         for row in found.rows
     ]
@@ -65,7 +65,7 @@ actions.declare_actions(
     _named_admin,
     [
         ConfirmedAction(
-            "revoke", "Take the role", "The user loses its permissions immediately.", Permission.ADMINS_WRITE, _revoke
+            "revoke", "Revoke the role", "The user loses its permissions immediately.", Permission.ADMINS_WRITE, _revoke
         )
     ],
 )
@@ -95,7 +95,7 @@ async def list_mails(request: AdminRequest) -> Response[str]:
     return render(
         request, "list", section="outbox", heading="Mail", path=f"{HOME}/outbox", filters=filters,
         intro="Mail to users, and its delivery. The content of a mail is not shown.",
-        columns=("Recipient", "Mail", "State", "The server says", "Written"), rows=rows, next=next_url(request, found),
+        columns=("Recipient", "Mail", "State", "SMTP response", "Written"), rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ async def show_mail(request: AdminRequest) -> Response[str]:
         "Mail": row["template"].replace("_", " "),
         "State": row["state"],
         "Attempts": str(row["attempts"]),
-        "The server says": row["response"],
+        "SMTP response": row["response"],
         "Written": row["created_at"],
         "Next attempt": when(row["next_attempt_at"], "none"),
         "Finished": when(row["finished_at"], "not yet"),

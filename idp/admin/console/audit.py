@@ -65,7 +65,7 @@ async def show_event(admin_request: AdminRequest) -> Response[str]:
     }
     shown["at"] = exactly(row["at"])
     proof = await audit_events.proof(row["id"])
-    shown["place in the trail"] = str(row["seq"]) if row["seq"] is not None else "after the next checkpoint"
+    shown["sequence number"] = str(row["seq"]) if row["seq"] is not None else "after the next checkpoint"
     shown["hash"] = proof.hash.hex() if proof and proof.hash else "none"
     if proof and proof.number is not None and proof.at is not None:
         shown["checkpoint"], shown["checkpoint at"] = str(proof.number), exactly(proof.at)

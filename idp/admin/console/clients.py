@@ -232,8 +232,8 @@ def _change(request: AdminRequest, values: dict[str, Any], error: str | None = N
     fields.append(
         Field(
             METHOD, LABELS[METHOD], values[METHOD], "choice",
-            "A client that becomes public (none) loses its secret and all that it was issued."
-            " One that is public no more needs a new secret before it can authenticate.",
+            "A client that becomes public (none) loses its secret, and all its tokens are revoked."
+            " One that is no longer public needs a new secret before it can authenticate.",
             choices=[(method, method) for method in AUTH_METHODS],
         )
     )  # fmt: skip

@@ -46,7 +46,7 @@ HOME = "/admin"
 #: The query parameter with the id of the sign-in flow that stores the form.
 KEPT = "kept"
 SIGNED_IN_AGAIN = (
-    "You signed in again, and nothing is saved yet. Below is what you had entered; secrets must be entered again."
+    "You signed in again. Nothing is saved yet. The form has the values that you entered, except for secrets."
 )
 
 #: The tabs with the permission that each needs.
@@ -271,9 +271,9 @@ NOTICES = {
     "ended": "The session has ended.",
     "reset": "All second factors are removed.",
     "deleted": "Deleted.",
-    "granted": "The role is given.",
+    "granted": "The role is granted.",
     "revoked": "The role is revoked.",
-    "retried": "It is tried again now.",
+    "retried": "The mail is tried again.",
     "published": "The new key is published. It signs when all resource servers have fetched it.",
     "activated": "The key signs from now on.",
     "destroyed": "The private part of the key is erased.",

@@ -84,7 +84,7 @@ async def add_upstream(request: AdminRequest) -> Response[Any]:
     try:
         upstream = registry.configure(kind=kind, **configuration(request.form, kind))
         if not await registry.add(upstream):
-            raise InvalidUpstreamError("There is an upstream with this id already.")
+            raise InvalidUpstreamError("An upstream with this id already exists.")
     except FORM_ERRORS as error:
         return show_form(request, f"{HOME}/{SECTION}/new/{kind}", kind, None, error.description)
     return redirect_with_notice(f"/{SECTION}/{upstream.id}")

@@ -215,7 +215,7 @@ async def _mails(request: AdminRequest, user: User) -> Table | None:
          when(mail.created_at)]
         for mail in await mails.latest(10, recipient=user.email)
     ]  # fmt: skip
-    return Table("Mail", ("Mail", "State", "The server says", "Written"), rows)
+    return Table("Mail", ("Mail", "State", "SMTP response", "Written"), rows)
 
 
 async def _events(user: User) -> Table:

@@ -72,7 +72,7 @@ async def register_client(client_id: str | None = None, **metadata: Any) -> tupl
     await lifecycle.ensure_signing_key(client.id_token_signed_response_alg)
     async with change():
         if not await repository.insert_client(client):
-            raise invalid_metadata("There is a client with this client_id already.")
+            raise invalid_metadata("A client with this client_id already exists.")
         await record("client_registered", client_id=client.client_id)
     return client, secret
 
@@ -176,6 +176,6 @@ async def register_resource_server(
     await lifecycle.ensure_signing_key(server.access_token_signed_response_alg)
     async with change():
         if not await repository.insert_resource_server(server):
-            raise OAuthError("invalid_target", "There is a resource server with this identifier already.")
+            raise OAuthError("invalid_target", "A resource server with this identifier already exists.")
         await record("resource_server_registered", client_id=client_id, detail={"identifier": identifier})
     return server

@@ -301,7 +301,7 @@ async def test_an_export_that_cannot_be_is_no_empty_file(owner: Admin, query: st
 
 async def test_a_role_is_given_and_taken(owner: Admin, alice: User) -> None:
     answer = await owner.confirm(f"/admin/users/{alice.id}/role", role=Role.SUPPORT)
-    assert "The role is given." in answer.text
+    assert "The role is granted." in answer.text
     (row,) = await fetch("SELECT id, granted_by FROM admin_role WHERE user_id = $1", alice.id)
     assert row["granted_by"] == f"user:{owner.user.id}"
     answer = await owner.confirm(f"/admin/admins/{row['id']}/revoke")
