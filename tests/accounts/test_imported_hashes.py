@@ -21,9 +21,9 @@ from tests.support.imports import foreign_hashes as make_hashes
 
 pytestmark = pytest.mark.fault(30)
 HASHES = make_hashes()
-#: Published or made by the frameworks themselves, with the password that each is of.
+#: Published hashes, or hashes made by the frameworks themselves, each with its password.
 KNOWN = [
-    # The tests of Openwall's crypt_blowfish, of which bcrypt libraries are made.
+    # The tests of Openwall's crypt_blowfish, from which bcrypt libraries are built.
     ("U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"),
     ("U*U*U", "$2a$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a"),
     # passlib's documentation.

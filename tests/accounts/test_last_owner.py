@@ -29,7 +29,7 @@ async def _demote(user_id: UUID) -> None:
     await roles.revoke(user_id, Role.OWNER)
 
 
-#: Everything by which an owner is lost.
+#: Every action that can remove an owner.
 LOSSES: dict[str, Callable[[UUID], Awaitable[object]]] = {
     "disabled": _disable,
     "deleted": delete_user,
@@ -53,7 +53,7 @@ async def test_the_last_owner_stays(own_database: str, how: str) -> None:
     with pytest.raises(LastOwnerError):
         await LOSSES[how](first.id)
     assert len(await fetch(_ENABLED)) == 1
-    # A disabled owner is none.
+    # A disabled owner does not count.
     second = await _owner("second@example.com")
     await disable_user(second.id, sign_out_user)
     with pytest.raises(LastOwnerError):

@@ -80,7 +80,7 @@ async def test_the_life_of_an_account(make_user: MakeUser) -> None:
     assert await delete_user(user.id)
     assert await looked_up(user.id) == dict.fromkeys(LOOKUPS, 0)
     assert (await owns(first), await owner_of_identity(ISSUER, identity.subject)) == (None, None)
-    # Who is left is known there by now.
+    # The browser knows the remaining user by now.
     known = await devices.find_known(Browser(device_token=token))
     assert known is not None
     assert known.email == other.email
@@ -134,7 +134,7 @@ async def test_imported_users() -> None:
     assert owner is not None
     assert await owner_of_identity(ISSUER, subject) == owner
     assert await looked_up(owner) == dict.fromkeys(LOOKUPS, 0) | {"user_email": 1, "upstream_subject": 1}
-    # An id that exists takes no second address.
+    # An id that exists gets no second address.
     assert await users.insert_users([_row(owner)], Origin.IMPORT) == set()
     assert (await looked_up(owner))["user_email"] == 1
 

@@ -166,7 +166,7 @@ async def test_two_databases_that_share_a_mark_do_not_revoke_each_other(
     async with at("original"):
         assert [key.kid for key in await lifecycle.list_keys()] == keys
         assert await _sessions() == 1
-        # The copy has a folder of its own now: this one is as before, and a restore is noticed again.
+        # The copy now has a folder of its own: this one is as before, and a restore is detected again.
         (keys_dir / "database.mark").unlink()
         await _in_use()
         assert not restore_detection.keeper.foreign
@@ -207,7 +207,7 @@ async def test_a_mark_that_was_written_before_the_restore_does_not_count_again(k
     (keys_dir / "database.mark").write_bytes(elsewhere)
     restore_detection.keeper = restore_detection.Keeper()
     assert await restore.check() is None
-    # A second restore, of a backup from before the first one, is noticed all the same.
+    # A second restore, from a backup older than the first one, is detected too.
     await execute("UPDATE database_mark SET epoch = 0, number = number - 50")
     assert await restore.check() is not None
 

@@ -81,7 +81,7 @@ async def test_04_the_client_must_be_known(make_client: MakeClient, browser: Bro
     ):
         parameters = proof | {"post_logout_redirect_uri": GOODBYE}
         assert_refused_here(await browser.client.get(f"{browser.issuer}/logout", params=parameters))
-    # A hint that cannot be verified proves nothing: the person is asked, and stays signed in meanwhile.
+    # A hint that cannot be verified proves nothing: the server asks the user, who stays signed in.
     for bad in (hint[:-4], "x.y.z"):
         asked = {"id_token_hint": bad, "client_id": client.client_id, "post_logout_redirect_uri": GOODBYE}
         page = await browser.get("/logout", **asked)

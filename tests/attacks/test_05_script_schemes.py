@@ -59,11 +59,11 @@ async def test_05_forms_end_at_us_or_at_the_client(make_client: MakeClient, brow
         directives = policy(page)
         assert directives["default-src"] == "'none'"
         assert not {"script-src-elem", "script-src-attr", "object-src", "frame-src"} & directives.keys()
-        # Only files of ours, and only where there are passkeys.
+        # Only our own files, and only where there are passkeys.
         assert directives.get("script-src") == ("'self'" if "data-passkey" in page.text else None)
         assert "unsafe" not in page.response.headers["content-security-policy"]
         assert directives["frame-ancestors"] == "'none'"
-        # The last one is no page but JSON, which has no forms.
+        # The last one is not a page but JSON, which has no forms.
         if page is not pages[-1]:
             assert directives["form-action"] == "'self'"
             assert directives["base-uri"] == "'none'"

@@ -26,7 +26,7 @@ NAME = "\"><svg onload=alert('name')><img src=x onerror=alert(2)></title><script
 SCOPE = "<svg/onload=alert('scope')>"
 GOODBYE = "https://app.example.com/goodbye?x='onfocus='alert(1)"
 
-#: Whatever markup would have made: handlers, scripts but the one with our nonce, addresses that run.
+#: Everything that injected markup would create: handlers, scripts without our nonce, URLs that execute code.
 TRACES = """() => [...document.querySelectorAll("*")].filter(element =>
     [...element.attributes].some(a => a.name.startsWith("on") || /^\\s*(javascript|data|vbscript):/i.test(a.value))
     || (element.localName === "script" && !element.nonce
@@ -187,7 +187,7 @@ async def test_06_error_pages(victim: Victim, hostile_client: RelyingParty) -> N
     for path in ("/login/", "/authorize/", "/consent/", "/no-such-page/", "/static/"):
         await victim.open(f"{path}{MARKUP.replace('/', '%2f').replace('#', '%23')}")
         await victim.assert_unharmed()
-    # A hint that cannot be verified is no error: whoever is not signed in is signed out.
+    # A hint that cannot be verified is not an error: a user who is not signed in is signed out.
     await victim.open("/logout", id_token_hint=MARKUP, state=MARKUP)
     await victim.assert_unharmed()
     for parameters in (

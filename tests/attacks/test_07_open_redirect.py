@@ -10,7 +10,7 @@ from tests.support.hostile import EVIL, LOCATIONS, SCHEMES, assert_refused_here,
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
 
-#: What other servers call it.
+#: Names of this parameter in other servers.
 NAMES = (
     "next", "return_to", "returnTo", "return", "returnUrl", "redirect", "redirect_to", "redirect_url", "redirect_uri",
     "url", "uri", "to", "target", "continue", "back", "cancel_to", "goto", "dest", "destination", "RelayState",
@@ -44,7 +44,7 @@ async def test_07_parameters_on_the_way_in_and_out(location: str, browser: Brows
     assert_stays(shown, issuer)
     form = extra | Page(shown).forms[0].fields | {"username": alice.email, "password": PASSWORD, "action": "login"}
     done = await http.post(f"{issuer}{flow}/password", params=extra, data=form, headers=origin)
-    # A NUL is refused as such, whatever the parameter.
+    # A NUL is refused in any parameter.
     assert done.status_code == (400 if "\0" in location else 200)
     assert_stays(done, issuer)
     if done.status_code == 200:

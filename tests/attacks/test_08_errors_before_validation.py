@@ -16,7 +16,7 @@ from tests.support.oauth import RelyingParty
 HOSTILE = f"https://{EVIL}/callback"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
-#: What is wrong with client or redirect URI. None leaves the parameter out.
+#: Faults of the client or the redirect URI. None leaves the parameter out.
 UNVALIDATED: dict[str, dict[str, str | None]] = {
     "no client": {"client_id": None, "redirect_uri": HOSTILE},
     "empty client": {"client_id": "", "redirect_uri": HOSTILE},
@@ -29,7 +29,7 @@ UNVALIDATED: dict[str, dict[str, str | None]] = {
     "unregistered URI": {"redirect_uri": HOSTILE},
 }
 
-#: What else may be wrong, which a server might look at first and answer by redirect.
+#: Further faults, which a server might check first and answer with a redirect.
 FAULTS: dict[str, dict[str, str | None]] = {
     "nothing": {},
     "response_type missing": {"response_type": None},

@@ -17,7 +17,7 @@ from tests.support.browser import Browser, Page, Redirect, open_browser, sent_to
 from tests.support.hostile import EVIL, assert_refused_here
 from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
 
-#: What an attacker would like the request to have said.
+#: Values with which an attacker wants to replace those of the request.
 TAMPERED = {
     "response_type": "token id_token",
     "response_mode": "fragment",
@@ -34,9 +34,9 @@ TAMPERED = {
     "login_hint": "tampered@example.com",
 }
 
-#: The pages of whatever a flow's id may name.
+#: The pages of everything that the id of a flow may identify.
 STEPS = (("/login/", ""), ("/authorize/", ""), ("/authorize/", "/cancel"), ("/consent/", ""))
-#: Fewer than the server has connections.
+#: Fewer than the server's connections.
 TIMES = limits.PASSWORDS.free
 
 
@@ -103,7 +103,7 @@ async def test_10_back_and_reload_after_the_answer(client: RelyingParty, browser
     assert "code" in answer.parameters
     waiting = f"/authorize/{consent.path.removeprefix('/consent/')}"
 
-    # As a browser that had kept every cookie.
+    # Like a browser that kept every cookie.
     browser.cookies.update(cookies)
     led_on = await http.get(f"{issuer}{login.path}", params=TAMPERED)
     assert (led_on.status_code, led_on.headers["location"]) == (303, waiting)

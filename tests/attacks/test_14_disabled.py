@@ -15,7 +15,7 @@ from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD, RelyingParty
 
-#: A worker hears of a disabled client by a notice, or else by polling; and the machine may be busy.
+#: A worker learns that a client was disabled from a notice, or else by polling; and the machine may be busy.
 STALENESS_SECONDS = 1 + 1.5
 INACTIVE = {"active": False}
 MACHINE = {"grant_types": ["client_credentials"], "redirect_uris": [], "scope": "orders:read"}

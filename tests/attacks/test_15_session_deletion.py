@@ -51,7 +51,7 @@ async def test_15_every_page_that_reads_the_session(
         assert isinstance(answer, Page)
         assert "login-submit" in answer.ids
         assert alice.email not in answer.text
-        # It does not take this for a person known here who only has to confirm it.
+        # The server does not treat the browser as that of a known user who only has to confirm.
         assert "Sign in</h1>" in answer.text
     answer = await browser.submit(consent, "consent-allow")
     assert isinstance(answer, Page)

@@ -89,12 +89,12 @@ async def test_16_the_later_wins_in_every_validator(place: Place, first: str | N
     assert (await party.redeem(code)).json()["error"] == "invalid_grant"
     left = await fetchrow("SELECT count(*) FILTER (WHERE rotated_at IS NULL) AS live FROM refresh_token")
     assert left is not None
-    assert left["live"] == 1  # not used up by being refused
+    assert left["live"] == 1  # the refusal did not use it up
     unused = await fetchrow("SELECT count(*) FROM authorization_code WHERE consumed_at IS NULL")
     assert unused is not None
     assert unused["count"] == 1
 
-    await asyncio.sleep(1.1)  # tokens tell their time in whole seconds
+    await asyncio.sleep(1.1)  # tokens state times in whole seconds
     new = await place.tokens()
     assert all((await place.counts(new)).values())
     assert (await party.refresh(new["refresh_token"])).is_success

@@ -49,7 +49,7 @@ async def family_of(refresh_token: str) -> UUID:
     return row["family_id"]
 
 
-# What a client holds
+# Artefacts of a client
 
 
 async def test_19_code(client: RelyingParty, browser: Browser, alice: User) -> None:
@@ -180,7 +180,7 @@ async def test_19_session_at_log_out(client: RelyingParty, browser: Browser, ali
     assert "logout-done" in answer.ids
 
 
-# What waits at the browser
+# Artefacts of the browser
 
 
 async def test_19_sign_in_flow(client: RelyingParty, browser: Browser, alice: User) -> None:
@@ -228,7 +228,7 @@ async def test_19_request_that_expires_during_the_sign_in(client: RelyingParty, 
     assert_refused_here(answer.response)
 
 
-# What may be old
+# Artefacts accepted after their expiry
 
 
 async def test_19_an_expired_id_token_is_still_a_hint(make_client: MakeClient, browser: Browser, alice: User) -> None:

@@ -65,7 +65,7 @@ async def test_20_a_code_counts_in_its_own_browser(
             answer = as_page(await thief.submit(theirs, BUTTONS[way], code=letter.code, **more))
             if letter.code not in [found.code for found in mailbox.to(email)[1:]]:
                 await _nothing_happened(thief, answer, alice)
-        # What the others did has not spoilt it.
+        # The attempts of the others did not invalidate it.
         done = await owner.submit(own, BUTTONS[way], code=letter.code, **more)
         assert as_page(done).status == 200
 

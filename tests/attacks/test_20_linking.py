@@ -42,7 +42,7 @@ async def test_20_the_victims_address_at_a_provider(
     await _nothing(browser, victim)
 
 
-#: The last one with a full-width letter, which NFKC makes the same.
+#: The last one contains a full-width letter, which NFKC maps to the same letter.
 SPELLINGS = [str.upper, str.title, lambda text: f" {text}", lambda text: text.replace("e", "\uff45", 1)]
 
 
@@ -54,7 +54,7 @@ async def test_20_spellings_of_it(
     upstream = await add(issuer=provider.issuer, trust_email=True)
     provider.person.email = spelling(victim.email)  # type: ignore[operator]
     page = as_page(await sign_in(browser, upstream))
-    # Where more than the case differs, the provider proved another spelling: the address is still to be proved.
+    # If more than the case differs, the provider proved another spelling, and the address must still be proved.
     same = provider.person.email.lower() == victim.email
     assert ("login-submit" if same else "upstream-send") in page.ids
     await _nothing(browser, victim)
@@ -129,7 +129,7 @@ async def test_20_an_identity_that_waits_is_for_its_own_sign_in(
         await own.sign_in(as_page(await own.get("/login")), victim.email, PASSWORD)
         assert own.signed_in
     assert await fetch("SELECT 1 FROM identity WHERE user_id = $1", victim.id) == []
-    # And what the browser sends cannot say that something waits.
+    # The browser cannot claim that a link is pending either.
     async with open_browser(browser.issuer) as other:
         page = as_page(await other.get("/login"))
         form = page.forms[0]

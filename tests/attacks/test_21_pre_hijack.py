@@ -41,16 +41,16 @@ async def test_21_a_password_set_before_the_owner_came(server: Server, victim: s
         waiting = await _register(attacker, victim, ATTACKERS)
         assert not attacker.signed_in
         assert await fetchrow("SELECT 1 FROM users WHERE email = $1", victim) is None
-        # The owner wonders about the mail, and opens its link.
+        # The owner did not expect the mail, and opens its link.
         lure = await mailbox.next(victim)
         assert as_page(await owner.get(lure.path)).status == 400
         assert await fetchrow("SELECT 1 FROM users WHERE email = $1", victim) is None
-        # Later they want an account of their own.
+        # Later the owner wants an account.
         page = await _register(owner, victim, OWNERS)
         letter = await mailbox.next(victim, 2)
         assert as_page(await owner.submit(page, "code-submit", code=letter.code)).status == 200
         assert owner.signed_in
-        # Not even with the code of the first mail can the attacker take part in it.
+        # The attacker cannot use it even with the code of the first mail.
         answer = as_page(await attacker.submit(waiting, "code-submit", code=lure.code))
         assert answer.status == 400
         assert not attacker.signed_in

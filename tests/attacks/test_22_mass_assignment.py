@@ -25,7 +25,7 @@ from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
 
 NEW_PASSWORD = "seven tired otters nap"
-#: What other products call what nobody may set of themselves, and what our own flows keep.
+#: Names that other products use for fields that users must not set, and names of fields that our own flows keep.
 OTHER_NAMES = [
     "sub", "uid", "user_id", "role", "roles", "groups", "is_admin", "admin", "superuser", "permissions", "scopes",
     "verified", "disabled", "enabled", "acr", "amr", "auth_time", "invitation_id", "invited_email",
@@ -111,7 +111,7 @@ async def _profile(person: Person) -> None:
 
 
 async def _save(person: Person, **fields: str) -> None:
-    # What is chosen from a list is none of the fields that the page was searched for.
+    # Select fields are not among the fields collected from the page.
     await person.send(await person.page("/account"), "profile-save", **({"zoneinfo": ""} | fields))
 
 
@@ -219,7 +219,7 @@ async def _by_invitation(person: Person, email: str, app: RelyingParty, extra: d
 
 async def _by_challenge(person: Person, email: str, app: RelyingParty, extra: dict[str, str]) -> None:
     asked = app.parameters(redirect_uri=None, response_type=None, state=None) | {"client_id": app.client_id}
-    # This one is refused as a parameter that OpenID Connect has for something else.
+    # This one is refused because OpenID Connect defines the parameter for another purpose.
     fields = {name: value for name, value in extra.items() if name != "registration"}
     given = {"step": "registration", "username": email, "name": "New", "password": NEW_PASSWORD}
     answer = await app.http.post(f"{app.issuer}/challenge", json=fields | asked | given)

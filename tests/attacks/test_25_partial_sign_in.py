@@ -107,7 +107,7 @@ class Pages:
             headers={"Origin": self.browser.issuer},
         )
         if (moved := answer.headers.get("location", "")).startswith("/login/"):
-            # It has another key once it is known who it is.
+            # The flow gets another key once its user is known.
             self.binding = binding_of(self.browser, moved.split("/")[2])
         return answer
 
@@ -273,13 +273,13 @@ async def _try_all(walker: Walker, state: State) -> None:
 async def test_25_every_way_through(
     case: Case, door: Any, server: Server, make_user: MakeUser, mailbox: Mailbox
 ) -> None:
-    # Accounts at other providers have walks of their own.
+    # Accounts at other providers have their own paths.
     offered = frozenset(FIRST) - {Step.UPSTREAM}
     required = case.acr if case.insist else SINGLE_FACTOR
     start = State((), offered, frozenset(case.has), case.two_step, case.acr, required)
     way_in = await door(case)
     for prefix, state in walks(start):
-        # A new person each time: enrolling changes what they have.
+        # A new user each time: enrolling changes the factors of the user.
         person = await equip(await make_user(), server.issuer, case.has, two_step=case.two_step)
         walker = Walker(way_in, server.issuer, person, mailbox)
         if Step.PASSKEY in prefix[:1] and person.device is None:

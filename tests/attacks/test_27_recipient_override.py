@@ -13,7 +13,7 @@ from tests.support.oauth import PASSWORD
 from tests.support.server import Server
 
 NEW_PASSWORD = "seven tired otters nap"
-#: Fields by which somebody might name another recipient.
+#: Fields that might name another recipient.
 NAMES = ("username", "email", "to", "recipient", "user_id", "sub", "login_hint", "sent_to", "flow_id", "address")
 
 

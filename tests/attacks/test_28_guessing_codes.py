@@ -64,7 +64,7 @@ async def test_28_one_code_fifty_times_at_once(browser: Browser, alice: User, ma
     page = await _ask(browser, alice.email)
     code = (await mailbox.next(alice.email)).code
     form = next(form for form in page.forms if "code-submit" in form.buttons)
-    # As they stood before the first answer: each brings the flow's cookie along.
+    # The requests were prepared before the first answer: each carries the cookie of the flow.
     headers = {"Origin": browser.issuer, "Cookie": "; ".join(f"{n}={v}" for n, v in browser.cookies.items())}
     async with open_browser(browser.issuer) as other:
         answers = await asyncio.gather(
@@ -78,7 +78,7 @@ async def test_28_more_sign_ins_are_no_more_codes(browser: Browser, alice: User,
     """Each code costs a mail, and mails to an address are counted out: so are the tries that they give."""
     statuses = [(await _ask(browser, alice.email)).status for _ in range(limits.MAILS_TO_ADDRESS.burst + 1)]
     assert statuses == [200] * limits.MAILS_TO_ADDRESS.burst + [429]
-    # In a day: so many guesses at one in a million.
+    # Per day: the number of guesses, each with a chance of one in a million.
     assert limits.MAILS_TO_ADDRESS_A_DAY.burst * TRIES <= 100
 
 

@@ -132,7 +132,7 @@ async def test_29_a_copied_key_is_noticed(browser: Browser, alice: User) -> None
         assert browser.signed_in is accepted
 
 
-# Making one
+# Registering a passkey
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, Page
 from tests.support.oauth import PASSWORD
 
-#: What differs between any two pages: the id of the request, the form's token, the flow and its challenge, what
-#: was typed.
+#: Values that differ between any two pages: the id of the request, the form's token, the flow and its challenge, and
+#: the input.
 VARIES = re.compile(
     r'<code>[0-9a-f]{16}</code>|name="csrf_token" value="[^"]*"|/login/[\w-]+'
     r'|(?<=autocomplete="username" )value="[^"]*"|(?<=autocomplete="username webauthn" )value="[^"]*"'

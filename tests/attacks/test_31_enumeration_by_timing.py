@@ -21,9 +21,9 @@ from tests.support.server import Server
 _PENDING = "SELECT 1 FROM mail WHERE next_attempt_at IS NOT NULL AND recipient = $1"
 
 ATTEMPTS, ROUNDS = 1000, 4
-#: How far the medians may be apart.
+#: The largest accepted difference of the medians.
 ALLOWED_RATIO = 1.2
-#: In KiB: a hash takes about as long as all the rest of a refusal.
+#: In KiB: a hash takes about as long as the rest of a refusal.
 MEMORY_COST = 5120
 
 
@@ -128,7 +128,7 @@ async def test_31_a_mail_that_is_sent_costs_as_much_as_one_that_is_not(
         response = await browser.client.post(url, data=fields | {"username": email}, headers={"Origin": browser.issuer})
         took = time.perf_counter() - started
         assert response.status_code == 303
-        # What the server sends meanwhile would be counted at whoever comes next.
+        # Mail that the server sends in the background would add to the time of the next request.
         await _settled(email)
         return took
 

@@ -82,7 +82,7 @@ async def test_32_a_sign_in_from_its_first_redirect_to_the_tokens(
     first = await browser.client.get(f"{server.url}/authorize", params=client.parameters(), headers=headers)
     assert first.headers["location"].startswith("/")
     await client.sign_in(browser, alice.email)
-    # By name, for the cookies' sake; the header says something else.
+    # By name, because of the cookies; the header names another host.
     answer = await browser.client.get(f"{server.issuer}/authorize", params=client.parameters(), headers=headers)
     location = answer.headers["location"]
     assert location.startswith(f"{REDIRECT_URI}?")
@@ -137,7 +137,7 @@ async def test_32_mail(
         token.encode(),
     )
     assert (await client.refresh(token)).status_code == 400
-    # The server without SMTP may take the message first, and defers it.
+    # The server without SMTP may take the message first, and then postpones it.
     async with asyncio.timeout(30):
         while not inbox.envelopes:
             await execute(

@@ -74,7 +74,7 @@ async def _tries(browser: Browser, forwarded: Callable[[int], str]) -> list[int]
 
 
 SPOOFED: dict[str, Callable[[int], str]] = {
-    # The proxy appends what it saw: the last entry. What stands before it, the client sent.
+    # The proxy appends the address it saw, so the last entry is its own. The client sent the entries before it.
     "more entries": lambda n: f"192.0.2.{n}, 198.51.100.7",
     "private entries": lambda n: f"10.0.0.{n}, 127.0.0.{n}, 198.51.100.7",
     "one /64": lambda n: f"2001:db8:1:2:{n:x}::1",

@@ -21,12 +21,12 @@ NAMES = [
     "X-authentik-username", "X-Goog-Authenticated-User-Email", "Tailscale-User-Login",
 ]  # fmt: skip
 
-#: All that is read from a request's headers, besides what Litestar itself reads for cookies, forms and compression.
+#: All headers of a request that the server reads, besides those that Litestar reads for cookies, forms and compression.
 READ = {
     "accept", "accept-language", "authorization", "content-length", "content-type", "host", "if-none-match", "origin",
     "user-agent", "x-forwarded-for", "access-control-request-method", "access-control-request-headers", "x-request-id",
     "cookie", "sec-fetch-site", "vary", "if-match", "etag", "idempotency-key",
-    # Of an answer to a call of our own.
+    # Of the response to a call that the server made.
     "content-encoding", "x-ratelimit-remaining",
 }  # fmt: skip
 

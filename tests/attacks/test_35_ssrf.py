@@ -24,7 +24,7 @@ PRIVATE = [
     "::ffff:168.63.129.16", "192.0.0.9", "2001:1::1",
 ]  # fmt: skip
 PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
-#: What resolvers make addresses of.
+#: Spellings that resolvers accept as addresses.
 SPELLINGS = [
     "localhost", "127.1", "0x7f000001", "0x7f.1", "2130706433", "0177.0.0.1", "127.0.0.1.",
     "[::1]", "0", "017700000001", "127.0.1", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "LOCALHOST", "localhost.",

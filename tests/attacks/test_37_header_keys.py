@@ -123,7 +123,7 @@ def test_37_other_encodings_of_the_same_token() -> None:
     """One token is one string: another spelling of the same bytes is not that token."""
     header, payload, signature = signed(KEY, HEADER).split(".")
     raw = base64.urlsafe_b64decode(signature + "==")
-    # 64 bytes are 86 characters: the last one has four bits that mean nothing.
+    # 64 bytes are 86 characters: the last one has four unused bits.
     spare = signature[:-1] + chr(ord(signature[-1]) + 1)
     assert base64.urlsafe_b64decode(spare + "==") == raw
     for token in (

@@ -10,7 +10,7 @@ from idp.keys import jose
 from idp.keys.jose import InvalidJWTError
 from tests.support.tokens import CLAIMS, encode, key, signed, unsigned
 
-#: What the row demands. A quiet machine needs a hundredth of it.
+#: The limit that the row states. An idle machine needs a hundredth of it.
 LIMIT_SECONDS = 0.05
 
 KEY = key("ES256")
@@ -72,7 +72,7 @@ def _seconds_to_refuse(verify: Callable[[], object]) -> float:
 @pytest.mark.parametrize("name", TOKENS)
 def test_39_refused_in_good_time(name: str) -> None:
     token = TOKENS[name]()
-    # The best of three: the machine may have other things to do, the token may not.
+    # The best of three: the machine may be busy, but the token must not cost that time.
     assert min(_seconds_to_refuse(lambda: jose.verify(token, KEYS, typ="JWT")) for _ in range(3)) < LIMIT_SECONDS
     assert (
         min(_seconds_to_refuse(lambda: jose.verify_symmetric(token, SECRET, "rt+jwt")) for _ in range(3))

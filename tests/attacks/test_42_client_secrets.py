@@ -201,7 +201,7 @@ def test_42_no_secret_is_compared_with_an_equals_sign() -> None:
             if not isinstance(node, ast.Compare) or not all(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
                 continue
             names = set().union(*map(_names, [node.left, *node.comparators])) - {"left_half_hash"}
-            # A comparison of columns is made by the database, of hashes of random secrets.
+            # The database may compare columns that hold hashes of random secrets.
             if any(name.endswith(telling) for name in names) and not any(name.istitle() for name in names):
                 suspects.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
     assert suspects == []

@@ -65,7 +65,7 @@ async def test_43_codes(client: RelyingParty, browser: Browser, alice: User) -> 
     for mangled in (*prefixes(code), *bit_flips(code), *respelled(code)):
         response = await client.redeem(mangled)
         assert response.status_code == 400, mangled
-        # A NUL is refused before anybody looks for a code.
+        # A NUL is refused before the code is looked up.
         assert response.json()["error"] == ("invalid_request" if "\0" in mangled else "invalid_grant"), mangled
     assert (await client.redeem(code)).status_code == 200
 
@@ -101,7 +101,7 @@ async def test_43_access_tokens(client: RelyingParty, browser: Browser, alice: U
     for mangled in (token[:-1], token[:-7], *respelled(token)):
         assert await client.introspect(mangled) == {"active": False}, mangled
         assert (await client.post("/revoke", token=mangled)).status_code == 200
-        # A header cannot carry blanks around its value, nor line ends in it.
+        # A header value cannot have spaces around it, nor line ends in it.
         if mangled.isascii() and mangled.isprintable() and mangled.strip() != token:
             assert (await client.userinfo(mangled)).status_code == 401, mangled
     assert (await client.userinfo(token)).status_code == 200
@@ -180,11 +180,11 @@ async def test_43_nothing_is_stored_readably(make_client: MakeClient, browser: B
         **{f"first {name}": tokens[name] for name in ("access_token", "refresh_token", "id_token")},
         **{f"second {name}": again[name] for name in ("access_token", "refresh_token", "id_token")},
         **cookies,
-        # What is beside the id of the user.
+        # The contents of the token besides the id of the user.
         "secret of the code": code.partition(".")[0],
         "secret of the session": cookies["__Host-session"].partition(".")[2],
     }
     assert len(cookies) >= 3
     assert {name: tables for name, secret in secrets.items() if (tables := await columns_with(secret))} == {}
-    # The control: this search does find what is stored.
+    # The control: this search does find stored values.
     assert "users" in await columns_with(alice.email)

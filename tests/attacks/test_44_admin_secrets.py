@@ -22,7 +22,7 @@ from tests.support.person import equip
 from tests.support.server import Server
 
 SECRET = re.compile(r"secret|password|hash|token|private|sealed|otp|recovery|challenge", re.IGNORECASE)
-#: Names that sound like secrets and are none.
+#: Names that sound like secrets but are not.
 HARMLESS = {
     *("has_client_secret", "token_endpoint_auth_method", "access_token_signed_response_alg", "authorization_challenge"),
     *("id_token_signed_response_alg", "refresh_token_cookie", "last_token_expires_at", "secret", "send_mail"),

@@ -32,9 +32,9 @@ from tests.support.routes import routes
 from tests.support.server import Server
 
 SECRET_NAME = re.compile("hash|secret|password|token|key|code|private|challenge|credential")
-#: Names of methods and algorithms, which discovery tells too.
+#: Names of methods and algorithms, which discovery publishes too.
 PUBLIC_COLUMNS = re.compile("(_method|_alg|_at|_cookie)$")
-#: A browser that makes a passkey must know what to sign, and which keys it has already (WebAuthn section 5.4).
+#: A browser that registers a passkey needs the data to sign and the keys it already has (WebAuthn section 5.4).
 SHOWN_ON = {
     "passkey.credential_id": {"/account/passkeys"},
     "session.challenge": {"/account/passkeys"},
@@ -50,7 +50,7 @@ class Life(NamedTuple):
     browser: Browser
     client_id: str
     access_token: str
-    #: By what they are.
+    #: By description.
     handed_out: dict[str, str]
     answers: dict[str, str]
 
@@ -78,7 +78,7 @@ async def life(
     new, out = f"new-{alice.email}", {"password": PASSWORD, "client secret": client.client_secret or ""}
     out |= {name: tokens[name] for name in ("access_token", "refresh_token")}
 
-    # What is shown once, is.
+    # Secrets that are shown once are shown.
     page = _page(await browser.get("/account/totp"))
     found = re.search(r'id="totp-secret"[^>]*>\s*([A-Z2-7]{32})', page.text)
     assert found
@@ -98,7 +98,7 @@ async def life(
         await outbox.queue(alice.email, "reset_password", code="123456", link="https://held-back.example", minutes=1)
         await execute("UPDATE mail SET next_attempt_at = now() + interval '1 hour' WHERE recipient = $1", alice.email)
     out |= {f"cookie {name}": value for name, value in browser.cookies.items()}
-    # What goes wrong is logged more readily.
+    # Errors are logged in more detail.
     await http.post(f"{server.issuer}/token", data={"grant_type": "refresh_token", **out}, auth=("nobody", PASSWORD))
     await client.redeem("no-such-code", password=PASSWORD)
     await http.get(f"{server.issuer}/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}x"})

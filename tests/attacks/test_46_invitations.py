@@ -95,7 +95,7 @@ async def test_46_one_sign_in_makes_one_account(browser: Browser, newcomer: str)
     assert len(sessions) == 1
 
 
-# What an invitation is good for
+# What an invitation permits
 
 
 @pytest.mark.parametrize("mode", ["open", "invitation"])
@@ -109,7 +109,7 @@ async def test_46_only_for_its_own_address(
         answer = await _register(browser, await _accept(browser, link), username=other)
         assert not _signed_in(browser)
         if mode == "open" and "code-submit" in answer.ids:
-            # Its owner's mail decides, as with everybody.
+            # The mail to the owner decides, as for everyone.
             assert await _users(other) == 0
         else:
             assert (answer.status, await _mails(other)) == (400, 0)
@@ -190,7 +190,7 @@ async def test_46_a_link_cannot_be_made_up(browser: Browser, newcomer: str) -> N
     assert (await _page(browser, link)).status == 200
 
 
-# Where nobody may register
+# Registration is closed
 
 
 @pytest.mark.parametrize("mode", ["invitation", "closed"])

@@ -48,7 +48,7 @@ async def test_46_one_of_several_concurrent_requests_creates_the_owner(own_datab
     assert link is not None, server.log
     await asyncio.gather(*(_try(server.issuer, link[1], number) for number in range(PARALLEL)))
     assert len(await _owners()) == 1
-    # Whoever lost the race has no account from it either.
+    # The losers of the race get no account from it either.
     assert len(await fetch("SELECT 1 FROM users WHERE email LIKE 'owner%'")) == 1
     assert await _status(server.issuer, link[1]) == 404
 

@@ -109,7 +109,7 @@ def test_47_no_mail_with_a_link_is_left_out() -> None:
     assert linking == WAYS.keys()
 
 
-# What a visit may not do
+# Effects that a visit must not have
 
 
 _PENDING = """
@@ -131,7 +131,7 @@ async def _now() -> int:
     return int(row["id"])
 
 
-#: What the server writes by itself, whoever visits.
+#: Tables that the server writes by itself, regardless of visits.
 OF_ITSELF = {
     "activity",
     "audit_checkpoint",
@@ -141,7 +141,7 @@ OF_ITSELF = {
     "signing_key",
     "transaction_lock",
 }
-#: What comes a moment after it happened, as tokens do, or is given its place by a checkpoint.
+#: A new event. Token events are written later, and a checkpoint updates the rows that it numbers: both are left out.
 _EVENT = """
     SELECT 1 FROM audit_event WHERE xmin::text::bigint > $1 AND seq IS NULL
     AND event NOT IN ('token_issued', 'token_refused') LIMIT 1
@@ -153,7 +153,7 @@ _MAIL = "SELECT 1 FROM mail WHERE xmin::text::bigint > $1 AND recipient = ANY($2
 
 async def _written_since(transaction: int, *recipients: str) -> set[str]:
     """The tables of which a row was written since a transaction. Of mails, those to these addresses are looked at."""
-    # A partition is looked at with its table.
+    # A partition is compared with its table.
     tables = await fetch(
         "SELECT relname AS name FROM pg_class"
         " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition"
@@ -204,7 +204,7 @@ async def test_47_opening_a_link_changes_nothing(
     await _settled(sent.address, alice.email)
     before, rows, cookies = await _now(), await _rows(sent, alice), dict(browser.cookies)
     await _scan(http, f"{server.issuer}{sent.path}")
-    # Who is not signed in is sent to sign in, to change an address.
+    # A browser without a session is sent to sign in before it changes an address.
     assert await _written_since(before, sent.address, alice.email) <= (
         {"signin_flow"} if way is _email_change else set()
     )
@@ -217,7 +217,7 @@ async def test_47_opening_a_link_changes_nothing(
     before = await _now()
     page = await _page(browser, sent.path)
     assert await _written_since(before, sent.address, alice.email) == set()
-    # A form in the name of another site is not the person's click.
+    # A form sent in the name of another site is not a click of the user.
     form = next(form for form in page.forms if sent.button in form.buttons)
     forged = await browser.post(form.action, form.fields | dict(sent.typed), origin="https://evil.example")
     assert isinstance(forged, Page)

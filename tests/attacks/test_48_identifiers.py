@@ -32,7 +32,7 @@ def _wide(text: str) -> str:
     return "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text)
 
 
-#: Spellings of one address; `*` stands for a name of each test's own.
+#: Spellings of one address; `*` stands for a name that is unique to each test.
 SAME = {
     "case": ["*@example.com", "*@EXAMPLE.COM", "*@Example.Com"],
     "letters in capitals": ["zoe.*@example.com", "ZOE.*@example.com", "Zoe.*@EXAMPLE.com"],
@@ -48,7 +48,7 @@ SAME = {
     "IDN with sharp s": ["*@fa\u00df.example", "*@xn--fa-hia.example"],
     "full stops": ["*@example.com", "*@example\u3002com", "*@example\uff0ecom"],
 }  # fmt: skip
-#: Two that look alike, or that some mail provider takes for one.
+#: Pairs that look alike, or that some mail provider delivers to one mailbox.
 DIFFERENT = {
     "plus": ("*@example.com", "*+shop@example.com"),
     "dot in the name": ("a.b.*@example.com", "ab.*@example.com"),
@@ -60,7 +60,7 @@ DIFFERENT = {
     "domain": ("*@example.com", "*@example.com.evil.example"),
     "sharp s in the domain": ("*@fass.example", "*@xn--fa-hia.example"),
 }
-#: Default_Ignorable_Code_Point of Unicode, and what is drawn as nothing or turns the writing round.
+#: Default_Ignorable_Code_Point of Unicode, invisible characters, and characters that change the direction of writing.
 UNSEEN = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202e"
     "\u2060\u2064\u2066\u2069\u2800\u3164\ufe00\ufe0f\ufeff\uffa0\U000e0041\U000e0100"
@@ -144,7 +144,7 @@ async def test_48_spellings_of_one_address(people: People, make_user: MakeUser, 
         batch = await _import(other)
         assert (batch.imported, batch.existing) == (0, 1)
         assert await people.subject(other, NEW_PASSWORD) == str(owner.id)
-    # Asking for the account again and taking the address over tell nothing, and give nothing.
+    # Registering again and taking over the address reveal nothing and give no access.
     assert "code-submit" in (await people.register(others[-1])).ids
     await people.mailbox.about(owner.email, "already")
     bob = await make_user()

@@ -19,7 +19,7 @@ from tests.support.routes import Route, routes
 
 NEW_PASSWORD = "seven tired otters nap"
 
-#: Of the account's own pages, those which a stolen session may look at or change.
+#: Pages of the account that a stolen session may view or change.
 HARMLESS = {
     "GET /account", "POST /account", "GET /account/apps", "POST /account/apps/{client_id:str}/revoke",
     "GET /account/security", "GET /account/sessions", "POST /account/sessions/end",

@@ -211,7 +211,7 @@ async def test_50_a_copied_key_ends_no_other_sign_in(
     assert not await sessions(alice)
     consent = as_page(await browser.submit(page, "enrol-skip"))
     assert "consent-allow" in consent.ids
-    # Nor does it answer for alice's session what it began.
+    # Mallory's browser cannot answer the request it started in the name of alice's session either.
     for method in ("allow", "deny", "switch"):
         data = {"action": method, "csrf_token": _token(mallory, consent.path, f"consent {alice.id} ")}
         assert alice.email not in as_page(await mallory.post(consent.path, data)).text

@@ -18,7 +18,7 @@ from tests.support.routes import posts_of_pages
 
 EVIL = "https://evil.example"
 FORM = "application/x-www-form-urlencoded"
-#: The routes under test: all that the application has.
+#: The routes under test: all routes of the application.
 ALL_PATHS = [route.path for route in posts_of_pages()]
 
 
@@ -134,7 +134,7 @@ async def _passkey(browser: Browser, client: RelyingParty, email: str) -> Filled
 NEW_PASSWORD = {"password": "seven tired otters nap"}
 NOBODY = "0198c1d2-7a40-7c3e-9d2f-52b2b4a1e0aa"
 
-#: How to come to each form. A new one must be added here.
+#: How to reach each form. A new one must be added here.
 WAYS: dict[str, Way] = {
     "/account": _account("/account", "profile-save"),
     "/account/apps/{client_id:str}/revoke": _any_account_form("/account/apps/CLIENT/revoke"),
@@ -157,7 +157,7 @@ WAYS: dict[str, Way] = {
     "/login/{flow_id:str}/{step:str}": _login,
     "/logout/confirm": _logout,
 }
-#: Their link from a mail is the proof, in whatever browser: only where they come from is looked at.
+#: The link from a mail is the proof, in any browser: only the origin of the request is checked.
 LINKS = {"/invitation", "/reset", "/unlock"}
 PATHS = list(WAYS)
 
@@ -222,7 +222,7 @@ async def test_51_bodies_of_another_kind(path: str, browser: Browser, client: Re
         (text, "text/plain"), (text, ""), (text, "application/json"), (multipart, "multipart/form-data; boundary=x"),
     ):  # fmt: skip
         assert_refused(await form.send_as(body, kind), "application/x-www-form-urlencoded")
-    # As the name of one field, which text/plain forms are made of.
+    # As the name of one field, which is how text/plain forms are built.
     assert_refused(await form.send_as(f"{json}=", FORM), "out of date")
     await assert_still_works(form)
 
@@ -273,10 +273,10 @@ async def test_51_another_browser(path: str, browser: Browser, client: RelyingPa
     async with open_browser(browser.issuer) as victim:
         response = await form.send(browser=victim)
         if path.startswith("/account"):
-            # Who has no account open is asked to sign in.
+            # A user without a session is asked to sign in.
             assert response.headers["location"].startswith("/login/")
         else:
-            # Nobody is signed in there, so nobody is signed out.
+            # There is no session, so no user is signed out.
             assert response.status_code == (200 if path == "/logout/confirm" else 400)
         assert "__Host-session" not in victim.cookies
     await assert_still_works(form)
@@ -294,7 +294,7 @@ async def test_51_reading_changes_nothing(path: str, browser: Browser, client: R
         assert "set-cookie" not in response.headers
     assert browser.cookies == before
     if path != "/account/passkeys":
-        # Each time that this one is shown there is a new challenge.
+        # This page has a new challenge each time it is shown.
         await assert_still_works(form)
 
 

@@ -12,7 +12,7 @@ from tests.support.routes import Route, routes
 from tests.support.server import TLS, Server
 
 OWN = "https://cors.example.com"
-#: What is not a client's origin, though a careless comparison may take it for one.
+#: Origins that are not a client's, though a careless comparison may accept them.
 FOREIGN = (
     "null", "", "*", "https://foreign.example", f"{OWN}.foreign.example", f"{OWN}foreign.example", "https://xcors.example.com",
     "https://foreign.example/cors.example.com", "https://cors.example.com@foreign.example", "https://cors.example.co",
@@ -26,9 +26,9 @@ DOCUMENTS = {
     "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json",
     "/jwks/{jwks_id:str}",
 }  # fmt: skip
-#: Called with an access token, or public: from anywhere, but with cookies from pages of clients only.
+#: Called with an access token, or public: from any origin, but with cookies from pages of clients only.
 OPEN = {"/userinfo"} | DOCUMENTS
-#: All that a library calls which is told to send the cookie of the refresh token (fault 37).
+#: Every endpoint that a library calls when it is told to send the cookie of the refresh token (fault 37).
 WITH_CREDENTIALS = {"/token", "/revoke"} | OPEN
 #: Called by pages of clients too, but without cookies.
 WITHOUT_CREDENTIALS = {"/challenge", "/challenge/forgot", "/challenge/reset"}

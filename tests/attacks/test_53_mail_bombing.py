@@ -72,7 +72,7 @@ async def test_53_an_address_gets_a_few_mails(browser: Browser, alice: User, mai
     answers = [await ask(browser, alice.email) for _ in range(BURST + 3)]
     assert [answer.status for answer in answers] == [200] * BURST + [429] * 3
     for refused in answers[BURST:]:
-        # With the form, so that the person can go on when the time has come.
+        # With the form, so that the user can continue once the time has passed.
         assert 'role="alert"' in refused.text
         assert 'name="username"' in refused.text
         assert 0 < int(refused.response.headers["retry-after"]) <= limits.MAILS_TO_ADDRESS.interval
@@ -128,7 +128,7 @@ async def test_53_one_host_causes_a_few_mails(
         await _settled(*(user.email for user in users))
         assert sum(len(mailbox.to(user.email)) for user in users) == limits.MAILS_FROM_HOST.burst
     finally:
-        # Everybody in these tests comes from here.
+        # All requests of these tests come from this address.
         await execute("DELETE FROM throttle")
 
 

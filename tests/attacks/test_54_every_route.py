@@ -23,14 +23,14 @@ from tests.support.server import Server
 
 pytestmark = pytest.mark.fault(15)
 
-#: A segment of a path as it is sent: beyond ASCII, no UTF-8, NUL, what ends lines and paths, very long, and what is
+#: Path segments as they are sent: beyond ASCII, invalid UTF-8, NUL, line ends and path separators, very long, and
 #: almost an identifier.
 SEGMENTS = (
     "%E2%82%AC", "€".encode().decode("latin-1"), "%00", "a%00b", "%ff", "%ed%a0%80", "%F0%9F%92%A9", "%0d%0aX:1", "%2f",
     "..", "%2e%2e%2f", "%25", "%", "%zz", "x" * 3000, "-1", "0", "9" * 400, "null", "%22", "%27", "%5c", "%7b%7d",
     "00000000-0000-0000-0000-000000000000", "00000000-0000-7000-8000-00000000000%00",
 )  # fmt: skip
-#: The same for parameters, and values of other types than the lists have.
+#: The same for parameters, and values of other types than the lists accept.
 VALUES = (
     "\0", "a\0b", "\ud7ff", "€", "💩", "x" * 3000, "-1", "1e999", "NaN", "9" * 400, "2026-01-01", "true", "'", "%", "_",
     "[]",

@@ -21,7 +21,7 @@ from tests.support.server import Server
 FORM = b"application/x-www-form-urlencoded"
 Header = tuple[bytes, bytes]
 
-# What is sent
+# The requests
 
 NAMES = (
     "client_id", "client_secret", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
@@ -31,7 +31,7 @@ NAMES = (
     "ui_locales", "display", "", "%00", "%ff", "é",
 )  # fmt: skip
 
-#: A value in its encoded form: text with halves of surrogate pairs, any bytes, what parsers trip over, huge ones.
+#: A value in its encoded form: text with lone surrogates, arbitrary bytes, input that breaks parsers, huge values.
 VALUES = st.one_of(
     st.text(max_size=40).map(lambda text: quote(text.encode("utf-8", "surrogatepass"))),
     st.binary(max_size=30).map(quote),
@@ -51,7 +51,7 @@ VALUES = st.one_of(
     st.integers(min_value=3000, max_value=70000).map(lambda length: "x" * length),
 )  # fmt: skip
 PAIRS = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=6)
-#: So few that the rest of a request, which is right, leads it far inside.
+#: Few enough that the rest of the request, which is valid, gets past the first checks.
 FEW = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=2, unique_by=lambda pair: pair[0])
 
 AUTHORIZATION = st.one_of(
@@ -65,7 +65,7 @@ AUTHORIZATION = st.one_of(
     st.binary(max_size=40).map(lambda data: b"Basic " + quote(data).encode()),
     st.binary(max_size=40).map(lambda data: b"Bearer " + data.translate(None, b"\r\n\0")),
 )  # fmt: skip
-#: What every endpoint reads, or records, and none depends on.
+#: Parameters that every endpoint reads or records, and on which none depends.
 ASIDE: dict[bytes, st.SearchStrategy[bytes]] = {
     b"cookie": st.one_of(
         st.sampled_from(
@@ -106,7 +106,7 @@ BODIES = st.one_of(
 bounded = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-# How it is sent, and what must come of it
+# How they are sent, and what the answer must be
 
 
 def send(server: Server, method: str, target: str, headers: dict[bytes, bytes], body: bytes = b"") -> int:
@@ -307,10 +307,10 @@ async def test_54_a_body_that_is_too_large(server: Server, http: httpx.AsyncClie
         try:
             response = await http.post(f"{server.issuer}{path}", data={"code": "x" * 200_000}, headers=headers)
         except httpx.TransportError:
-            # It hung up on us in the middle of what it does not want to hear.
+            # The server closed the connection while it was sent a request that it refuses.
             continue
         assert response.status_code in (400, 413)
-    # On a connection that it has not hung up on.
+    # On a connection that the server has not closed.
     async with httpx.AsyncClient() as fresh:
         assert (await fresh.get(f"{server.issuer}/health/live")).status_code == 200
 

@@ -14,7 +14,7 @@ from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
 
-#: Requests whose faults are told to the client.
+#: Requests whose errors are returned to the client.
 FAULTS: dict[str, dict[str, str | None]] = {
     "response_type missing": {"response_type": None},
     "response_type unknown": {"response_type": "token"},

@@ -45,7 +45,7 @@ from tests.support.oauth import RelyingParty
 pytestmark = pytest.mark.fault(1)
 
 PASSWORDS = ("five odd fishes swim", "seven tired otters nap")
-#: An app asks: its flow stays where it is, so that an old request finds it.
+#: With a request of an app: its flow remains, so that an old request finds it.
 APP = Browser(keeps_cookies=False)
 PASSWORD = CompletedStep(Step.PASSWORD, ("pwd",))
 
@@ -139,7 +139,7 @@ async def test_59_registration(letters: list[Letter], first: str, second: str, s
         if (made := await user_by_email(own)) is not None:
             assert made.password_hash == hashes[code]
             return
-    # Only something else that was entered afterwards ends what the mails were for.
+    # Only another address entered afterwards ends the proof by those mails.
     assert "the other address" in (first, second) or "from the start" in (first, second)
 
 

@@ -55,7 +55,7 @@ CONSOLE = [
 ]
 API = [route for route in CHANGING if route.path.startswith("/admin/api/")]
 
-#: Routes of pages for which no session is what allows the change, each with what does.
+#: Routes of pages where the change is not authorized by a session, each with what authorizes it.
 WITHOUT_SESSION = {
     "/admin/setup": "the token of the link, used up by the statement of the change",
     "/consent/{request_id:str}": "see below",
@@ -67,7 +67,7 @@ WITHOUT_SESSION = {
     "/reset": "the token, used up by the statement of the change",
     "/unlock": "the token, used up",
 }
-#: What a change could touch. Of mails, only a new one counts: their state goes on by itself.
+#: Tables that a change could modify. Of mails, only a new one counts: their state changes in the background.
 TABLES = (
     *("users", "session", "token_family", "authorization_code", "passkey", "totp", "recovery_code", "email_proof"),
     *("device", "consent", "identity", "admin_role", "client", "client_logo", "resource_server", "upstream"),
@@ -77,7 +77,7 @@ FIELDS = {"csrf_token": "", "password": "seven tired otters nap", "email": "thie
           "two_step": "on", "code": "000000", "role": "owner", "name": "Thief"}  # fmt: skip
 
 
-#: Columns that the background of a server writes: when a session was seen, what a key signed.
+#: Columns that the server writes in the background: when a session was seen, what a key signed.
 BACKGROUND = "'{last_seen_at,signed,last_token_expires_at}'::text[]"
 Contents = Callable[[], Awaitable[dict[str, object]]]
 
@@ -179,7 +179,7 @@ class Thief(NamedTuple):
 
 @pytest.fixture
 async def thief(server: Server, make_client: MakeClient, make_user: MakeUser) -> AsyncIterator[Thief]:
-    # Not the only one, so that the role can be taken.
+    # Not the only owner, so that the role can be taken away.
     await grant((await make_user()).id, Role.OWNER)
     async with stolen(server, make_client, Role.OWNER) as found:
         yield found
@@ -251,7 +251,8 @@ async def test_60_a_held_body_outlives_nothing(
     assert await contents() == before
 
 
-# What is taken away while the request is answered: after its session was looked up, before it changes something.
+# Authority that is taken away while the request is answered: after its session was looked up, before it changes
+# something.
 
 
 async def another_session(thief: Thief) -> str:
@@ -316,7 +317,7 @@ API_CHANGES: list[tuple[str, str, object]] = [
     ("DELETE", "/users/{bob}", {}),
     ("POST", "/invitations", {"email": "accomplice@example.com"}),
 ]
-#: As many wait at a time; the server has more connections.
+#: This many requests wait at a time; the server has more connections.
 AT_A_TIME = 4
 
 
@@ -373,7 +374,7 @@ async def test_60_a_role_is_taken_while_it_is_used(
     assert await contents() == before
 
 
-# What is acted on becomes an admin meanwhile.
+# The target becomes an admin in between.
 
 
 def _acts_on(name: str) -> list[Route]:
@@ -493,12 +494,12 @@ async def test_60_consent_and_code(
     await let_decide()
     async with transaction():
         await sign_out_user(alice.id, "signed_out_by_user")
-        # Not committed: the session still looks live.
+        # Not committed: the session still looks valid.
         during = asyncio.create_task((await hold(server, "POST", form.action, headers, body)).finish())
         await watch.until_waiting(1)
     assert (await during).status == 403
     answer = await held.finish()
-    # The page that navigates there, since what follows may leave our origin.
+    # The page that navigates there, because the next page may leave our origin.
     assert (answer.status, answer.location) == (200, "")
     assert f'/authorize/{form.action.rpartition("/")[2]}"' in answer.body, answer.body
     for table in ("consent", "authorization_code"):

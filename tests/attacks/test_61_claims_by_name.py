@@ -107,7 +107,7 @@ async def test_61_it_is_remembered_by_name(browser: Browser, make_client: MakeCl
         assert "code" in answer.parameters
     for more in (by_name("birthdate", "gender"), by_name("email"), by_name("name", at=["id_token"])):
         await consent_page(browser, client, alice, scope="openid", claims=more)
-    # A scope that was allowed allows its claims; a claim does not allow its scope.
+    # Consent to a scope covers its claims; consent to a claim does not cover its scope.
     await consent_page(browser, client, alice, scope="openid profile")
     await client.sign_in(browser, alice.email, scope="openid profile")
     for claims in (by_name("birthdate"), by_name("gender", "name")):

@@ -96,7 +96,7 @@ class _World:
         self.now, self.started = 0.0, time.monotonic()
         self.steps = _Budget(limits.STEPS_OF_PERSON)
         self.mails = _Budget(limits.MAILS_TO_PERSON, limits.MAILS_TO_PERSON_A_DAY, limits.STEPS_OF_PERSON)
-        # Both kinds of event take from the steps.
+        # Both kinds of event use up the steps.
         self.mailed_by_strangers = 0
 
     async def wait(self, seconds: float) -> None:
@@ -112,7 +112,7 @@ class _World:
             "second step": lambda: limits.count_second_step(self.owner.id, _browser()),
             "step": lambda: limits.count_step(_browser()),
         }
-        # The first host is the owner's own, as in an office or behind a provider's NAT.
+        # The first host is that of the owner, as in an office or behind a provider's NAT.
         address = f"{self.network}.{host}"
         for _ in range(times):
             before = await _counts()
@@ -190,7 +190,7 @@ async def test_62_one_host_does_not_spend_its_network(db: str) -> None:
     """A request refused by the host's limit is not counted for the network, nor for a user."""
     network = _network()
     allowed = [await _from(f"{network}.1", limits.count_step(_browser())) for _ in range(700)]
-    # Some seconds pass while they try, in which a few more become free.
+    # The attempts take some seconds, in which a few more become available.
     assert limits.STEPS_OF_HOST.burst <= sum(allowed) < limits.STEPS_OF_NETWORK.burst / 4
     assert await _from(f"{network}.2", limits.count_step(_browser()))
     email = f"{secrets.token_hex(6)}@example.com"

@@ -25,7 +25,7 @@ HEADER_TIMEOUT, BODY_TIMEOUT = 4, 3
 MOST = 1500
 HOST = "Host: localhost\r\n"
 FORM = "Content-Type: application/x-www-form-urlencoded\r\n"
-#: A head that is sent, and is whole or not, by what is held.
+#: The head that is sent for each kind of held connection, complete or not.
 HALVES = {
     "nothing": "",
     "half a head": f"GET /health/live HTTP/1.1\r\n{HOST}X-Slow: ",
@@ -81,10 +81,10 @@ async def test_63_other_requests_are_answered(held: Server) -> None:
                 readers.append(reader)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=30, verify=TLS))
         for path in ("/health/live", "/health/ready", "/.well-known/jwks.json"):
-            # Each on a connection of its own.
+            # Each on its own connection.
             answer = await http.get(f"{held.url}{path}", headers={"Connection": "close"})
             assert answer.status_code == 200, path
-        # Bounded: the limits, and what a busy machine needs for so many pages.
+        # Bounded: the limits, plus the time that a busy machine needs for so many pages.
         answers = await asyncio.wait_for(asyncio.gather(*(reader.read() for reader in readers)), 120)
     assert {answer[:12] for answer in answers[: 2 * each]} == {b""}
     assert {answer[:12] for answer in answers[2 * each :]} == {b"HTTP/1.1 408"}
@@ -137,7 +137,7 @@ async def test_63_malformed_chunks_are_no_error(held: Server, path: str, chunk: 
     writer.write_eof()
     answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
-    # Nothing at all where the server takes it for the end of the connection.
+    # Empty where the server takes it for the end of the connection.
     assert answer == b"" or 400 <= int(answer.split()[1]) < 500, answer
     assert [line for line in _requests(held) if line["level"] != "info"] == []
 

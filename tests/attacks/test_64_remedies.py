@@ -27,7 +27,7 @@ from tests.support.stand_ins import OpenIDProvider
 __all__ = ["add", "provider"]
 pytestmark = pytest.mark.fault(6)
 
-#: Whose accounts no stranger can have made.
+#: Users whose accounts no stranger can have created.
 OTHERS = [Origin.OPERATOR, Origin.IMPORT, Origin.INVITATION]
 STRANGERS = [Origin.REGISTRATION, Origin.UPSTREAM]
 

@@ -20,7 +20,7 @@ from tests.support.oauth import PASSWORD, RelyingParty
 
 pytestmark = pytest.mark.fault(7)
 
-#: What a client requires and what more the request asks for.
+#: The level that a client requires, and what the request asks for in addition.
 LEVELS = [(required, asked) for required, asked in product(ACR_VALUES, ACR_VALUES) if required != "1"]
 
 

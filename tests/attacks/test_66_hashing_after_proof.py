@@ -24,7 +24,7 @@ pytestmark = pytest.mark.fault(8)
 NEW = "seven tired otters nap"
 PACKAGE = Path(idp.__file__).parent
 HASHING = {"check_new_password", "hash_password", "rehash_password", "verify_password"}
-#: Every function that hashes or estimates, and what comes before it.
+#: Every function that hashes or estimates, and the checks before it.
 CALLERS = {
     "accounts/passwords.py hash_password": "its callers",
     "accounts/passwords.py verify_password": "itself, with nothing to compare",
@@ -86,7 +86,7 @@ async def test_66_a_wrong_code_hashes_nothing(alice: User, hashed: list[str]) ->
     wrong = f"{(int(sent.code) + 1) % 10**6:06}"
     for _ in range(email_proofs.TRIES):
         assert not await reset_by_code(flow, wrong, NEW, sign_out_user, Browser())
-    # Not the right one any more either.
+    # The right one does not work any more either.
     assert not await reset_by_code(flow, sent.code, NEW, sign_out_user, Browser())
     assert hashed == []
 

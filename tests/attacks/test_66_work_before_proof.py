@@ -41,12 +41,12 @@ from tests.support.server import Server
 
 pytestmark = pytest.mark.fault(9)
 
-#: Marks in an order that is the wrong one at every place. As much of them as a form and as JSON can hold.
+#: Combining marks in an order that is wrong at every place, as many as a form and JSON can hold.
 MARKS = "\u0327\u0301"
-#: As many characters and bytes, in an order that is right.
+#: As many characters and bytes, in the right order.
 PLAIN = "\u00e9\u00e7"
 IN_FORM, IN_JSON = 63_000 // len("%CC%A7"), 63_000 // len("\u0301".encode())
-#: More characters than these are never normalised: those of a password.
+#: Values longer than this are never normalized; it is the limit of a password.
 MAX_NORMALISED = 1024
 #: Values that get further than bare marks: into the host of a URL, into an address.
 SHAPES = ("{}", "https://{}/", "{}@example.com", "a@{}")
@@ -78,7 +78,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 
     def seen(form: Form, text: str) -> str:
         found.normalised = max(found.normalised, len(text))
-        # The test goes on quickly where it is wrong.
+        # If it is wrong, the test continues quickly.
         return NORMALISE(form, text[:MAX_NORMALISED])
 
     monkeypatch.setattr(asyncio.Handle, "_run", timed)
@@ -147,7 +147,7 @@ class Attack:
         # Room for the other fields.
         pairs = (IN_JSON if json else IN_FORM) // 2 - 200
         hostile, harmless = shape.format(MARKS * pairs), shape.format(PLAIN * pairs)
-        # A moment in which the machine does something else is not in all of three.
+        # A pause of the machine does not affect all three.
         taken = []
         for _ in range(3):
             usual = await self._send(method, path, values | {name: harmless}, json=json)
@@ -169,7 +169,7 @@ class Attack:
             answer = await self.browser.client.post(url, data=values, headers=headers)
         assert answer.status_code < 500, (path, answer.text)
         assert self.watch.normalised <= MAX_NORMALISED, (path, values.keys())
-        # Neither a wait nor the end of a session or of a sign-in keeps the next one from being looked at.
+        # A waiting time, or the end of the session or sign-in, must not keep the next request from being measured.
         self.browser.cookies.update(cookies)
         await execute("DELETE FROM throttle")
         return self.watch.longest

@@ -46,7 +46,7 @@ pytestmark = pytest.mark.fault(10)
 
 NEW_PASSWORD = "seven tired otters nap"
 
-#: Tables with rows of a person, and what a change of credentials does to them.
+#: Tables with rows of a user, and the effect of a credential change on them.
 TABLES = {
     "users": "the person",
     "email_proof": "ended",
@@ -78,7 +78,7 @@ PURPOSES = {
     Purpose.UNLOCK: "ended",
     Purpose.REGISTRATION: "of no user yet",
 }
-#: How a table says that a row of it is a person's.
+#: How a row of each table refers to its user.
 OF_PERSON = {"user_id", "session_id", "family_id", "consented_by"}
 
 
@@ -195,7 +195,7 @@ async def _prepared(user: User, browser: Browser, elsewhere: Browser, party: Rel
     return Victim(user, browser, artefacts, elsewhere, party, code, tokens)
 
 
-# What the person does, by the pages. Their own browser stays signed in.
+# Actions of the user on the pages. The user's own browser stays signed in.
 
 
 async def _new_password(victim: Victim, mailbox: Mailbox) -> None:
@@ -254,7 +254,7 @@ async def test_67_a_change_by_the_person(
         assert "login-submit" not in as_page(await browser.get("/account")).ids
 
 
-# What others do. Nobody stays signed in.
+# Actions of others. No session survives.
 
 
 async def _set_password(user: User) -> None:

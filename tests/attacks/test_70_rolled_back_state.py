@@ -20,7 +20,7 @@ from tests.support.postgres import Cluster
 from tests.support.server import Server, free_port
 from tests.support.tokens import jti_of
 
-# A replica takes over that lacks the last rotations
+# A replica without the last rotations takes over
 
 
 async def _lose(*tokens: str) -> None:
@@ -96,7 +96,7 @@ async def test_70_a_lost_token_is_worth_nothing_to_others_nor_after_the_end(
     assert (await other.refresh(second)).status_code == 400
     assert (await other.post("/revoke", token=second)).status_code == 400
     assert not await _is_revoked(first)
-    # Its client gives it back, and the family ends though its row is missing.
+    # Its client sends it again, and the family ends although its row is missing.
     assert (await client.post("/revoke", token=second)).status_code == 200
     assert await _is_revoked(first)
     for token in (second, first):
@@ -158,7 +158,7 @@ async def test_70_revocations_since_a_backup_stay(
         async with isolated(original):
             for kid in compromised:
                 await lifecycle.revoke(kid)
-            # An hour goes by.
+            # An hour passes.
             await execute("UPDATE database_mark SET number = number + 720")
         server = await serve(original)
         assert not await _kids(server) & compromised
@@ -179,7 +179,7 @@ async def test_70_revocations_since_a_backup_stay(
         page = await client.authorize(browser)
         assert isinstance(page, Page)
         assert "login-submit" in page.ids
-        # And people sign in again.
+        # Users sign in again.
         assert "refresh_token" in await client.tokens(browser, user.email)
 
 

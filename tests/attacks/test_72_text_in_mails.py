@@ -21,7 +21,7 @@ from tests.support.mails import MAILS
 pytestmark = pytest.mark.fault(14)
 
 PASSWORD = "seven tired otters nap"
-#: Names that are messages.
+#: Names that contain messages.
 HOSTILE = {
     "a link": "Your account is locked, see https://evil.example/unlock",
     "a bare host": "Go to evil.example now",

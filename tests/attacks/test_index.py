@@ -8,7 +8,7 @@ import pytest
 
 FOLDER = Path(__file__).parent
 
-#: The classes of attack, by the numbers that the tests carry in their names.
+#: The classes of attack, by the numbers in the names of the tests.
 ROWS = {
     1: "PKCE downgrade: the verifier left out",
     2: "PKCE downgrade: the challenge taken out",

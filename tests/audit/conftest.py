@@ -28,7 +28,7 @@ async def trail(own_database: str) -> Trail:
                 await record("sign_in", client_id=f"client {number}", detail={"reason": "ä", "rate": 0.5, "n": 1e3})
             assert await checkpoints.create(checkpoint_signer.sign) is not None
 
-    # What making the key recorded has a checkpoint of its own.
+    # The event of creating the key gets a checkpoint of its own.
     assert await checkpoints.create(checkpoint_signer.sign) is not None
     return write
 

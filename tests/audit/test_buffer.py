@@ -69,7 +69,7 @@ async def test_tokens_of_one_client_and_grant_are_one_event() -> None:
         }
         for number, user_id in enumerate(users)
     ]
-    # The columns say what is true of all.
+    # The columns hold the values that all of them share.
     assert (two["user_id"], two["session_id"]) == (None, session_id)
     assert (two["ip_address"], two["request_id"]) == ("203.0.113.1", "")
     assert (one["user_id"], one["request_id"]) == (None, "request 1")
@@ -188,7 +188,7 @@ async def test_tokens_need_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await activity.series([f"token:{grant_type}"], 1)) == {f"token:{grant_type}": [1]}
 
 
-# Who did it
+# The actor
 
 
 async def test_the_actor_is_recorded() -> None:
@@ -202,7 +202,7 @@ async def test_the_actor_is_recorded() -> None:
     assert row["actor"] == "user:somebody"
 
 
-# What strangers try
+# Attempts of strangers
 
 
 async def test_strangers_cannot_fill_the_trail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ async def test_strangers_cannot_fill_the_trail(monkeypatch: pytest.MonkeyPatch) 
     await buffer.write()
     rows = await fetch("SELECT detail FROM audit_event WHERE detail ->> 'event' = $1", event)
     assert [msgspec.json.decode(row["detail"]) for row in rows] == [{"event": event, "number": 70}]
-    # All of them are counted, and after a minute some are written again.
+    # All are counted, and a minute later some are written again.
     await activity.write()
     assert (await activity.series([f"{event}:failure"], 1)) == {f"{event}:failure": [120]}
     monkeypatch.setattr(unauthenticated_limit, "_since", -unauthenticated_limit.WINDOW_SECONDS)

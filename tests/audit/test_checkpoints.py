@@ -58,7 +58,7 @@ async def test_when_one_is_due(trail: Trail, move_clock: MoveClock) -> None:
     assert not await checkpoints.is_due()
     move_clock(settings().audit_checkpoint_interval + 1)
     assert await checkpoints.is_due()
-    # Whoever writes a time to come into the last one holds nothing up.
+    # A future time written into the last checkpoint delays nothing.
     await execute("UPDATE audit_checkpoint SET at = now() + interval '9 years'")
     assert await checkpoints.is_due()
     await checkpoints.create(checkpoint_signer.sign)
@@ -262,7 +262,7 @@ async def test_old_rows_are_deleted_by_whole_checkpoints(trail: Trail, move_cloc
     row = await fetchrow("SELECT detail ->> 'deleted_to' AS until FROM audit_event WHERE event = 'audit_rows_deleted'")
     assert row is not None
     assert row["until"] == "10"
-    # One more than was stated is a row that somebody took out.
+    # One more than stated: a row was removed.
     await execute("DELETE FROM audit_event WHERE seq = 11")
     report = await verified()
     assert [(p.kind, p.seq, p.last_seq) for p in report.problems] == [("rows_missing", 11, 11)]

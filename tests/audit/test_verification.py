@@ -173,7 +173,8 @@ async def test_a_changed_statement(number: int, place: int, letter: str) -> None
     report = await after(("UPDATE audit_checkpoint SET statement = $1 WHERE number = $2", changed, number))
     assert report.intact == (changed == row["statement"])
     if not report.intact:
-        # Of a signature, the last character has bits to spare: then the next one says that it followed another.
+        # The last character of a signature has unused bits. If these are changed, the next checkpoint states another
+        # predecessor.
         assert report.problems[0].checkpoint in {number, number + 1}
         assert report.problems[0].kind in {"checkpoint_changed", "checkpoint_moved"}
 

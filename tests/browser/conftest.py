@@ -14,7 +14,7 @@ from tests.support.server import Server
 __all__ = ["chromium"]
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
-#: Where a sign-in for its own sake ends.
+#: Where a sign-in without an application ends.
 HOME = re.compile(r"^http://[^/]+/$")
 
 

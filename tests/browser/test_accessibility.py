@@ -62,7 +62,7 @@ def look(page: Page) -> Look:
         name = f"{page.url}: {await page.title()}"
         language = (await page.evaluate("navigator.language"))[:2]
         assert await page.get_attribute("html", "lang") == language, name
-        # What axe looks at is not in the words.
+        # The results of axe do not depend on the language.
         looks = product(("light", "dark"), (DESKTOP, PHONE)) if language == "en" else ()
         for scheme, viewport in looks:
             await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]

@@ -38,6 +38,6 @@ async def test_the_post_names_where_it_comes_from(page: Page, server: Server, ma
     head, _, body = request.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
     assert headers["Origin"] == server.issuer
-    # The page's address holds the request, and goes nowhere.
+    # The URL of the page contains the request, and must not be sent anywhere.
     assert headers.get("Referer") == f"{server.issuer}/"
     assert parse_qs(body.decode())["error"] == ["login_required"]

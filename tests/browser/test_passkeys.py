@@ -34,7 +34,7 @@ async def test_made_named_used_and_removed(page: Page, alice: User) -> None:
     await page.get_by_role("button", name="Rename").click()
     await expect(name).to_have_value("My phone")
 
-    # Autofill offers it as soon as the page is open; the virtual authenticator takes what it is offered.
+    # Autofill offers it as soon as the page is open; the virtual authenticator accepts the offer.
     await sign_out(page)
     await page.goto("/login")
     await expect(page).to_have_url(HOME)
@@ -47,7 +47,7 @@ async def test_made_named_used_and_removed(page: Page, alice: User) -> None:
     await page.click("#ask-confirm")
     await expect(page.get_by_role("status")).to_be_visible()
     await expect(name).to_have_count(0)
-    # The device still has it, but it is of no use.
+    # The device still has it, but it is useless.
     await sign_out(page)
     await page.goto("/login")
     await expect(page.get_by_role("alert").first).to_be_visible()
@@ -57,7 +57,7 @@ async def test_made_named_used_and_removed(page: Page, alice: User) -> None:
 async def test_sign_in_by_the_button(page: Page, alice: User) -> None:
     device = await _create(page, alice)
     await sign_out(page)
-    # Nobody whom the device knows is there, so autofill comes to nothing; and then somebody is.
+    # The authenticator cannot verify a user, so autofill offers nothing; then it can.
     await device.set_user_verified(False)
     await page.goto("/login")
     await page.click("#passkey-get")

@@ -88,7 +88,7 @@ async def _tab_to(page: Page, id: str, most: int = 30) -> None:
     raise AssertionError(f"{id} cannot be reached by keyboard.")
 
 
-# Whether the focus is where it was before, and whether it can be seen.
+# Whether the focus is where it was before, and whether it is visible.
 _LOOK = """() => {
     const element = document.activeElement, style = getComputedStyle(element), before = element.dataset.before;
     element.dataset.before = "yes";

@@ -23,7 +23,7 @@ class Cli:
 
     folder: Path
     settings: dict[str, str]
-    #: Whether it is forked from a process that has imported it. Otherwise Python starts with each command.
+    #: Whether the command is forked from a process that has imported it. Otherwise Python starts for each command.
     forked: bool = True
 
     def __call__(self, *arguments: str, input: str = "", code: int = 0, **settings: str) -> prefork.Ended:

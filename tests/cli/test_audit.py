@@ -81,7 +81,7 @@ async def test_export_as_lines_of_json(own: Cli) -> None:
     assert [line["event"] for line in lines] == ["key_activated"] + ["sign_in"] * 5
     assert {line["seq"] for line in lines} == set(range(1, 7))
     assert lines[1]["detail"] == {"reason": 'a,"b"\n\'c'}
-    # That was an event too, and says who did it.
+    # The command recorded an event too, with its actor.
     (told,) = own("audit", "list", "--event", "audit_exported", "--json").json
     assert told["detail"]["number"] == 6
     assert told["actor"].startswith("cli:")

@@ -72,7 +72,7 @@ async def test_an_emergency(own_cli: OwnCli) -> None:
     cli("keys", "generate")
     cli("resources", "create", "https://api.example.com", "--name", "Orders")
     (key,) = cli("keys", "list", "--json").json
-    cli("keys", "revoke", key["kid"], code=1)  # nobody there to confirm it
+    cli("keys", "revoke", key["kid"], code=1)  # no terminal to confirm on
     report = cli("keys", "revoke", key["kid"], "--yes").out
     keys = cli("keys", "list", "--json").json
     assert [key["state"] for key in keys] == ["retired", "active"]
@@ -133,8 +133,8 @@ async def test_the_master_key_changes(own_cli: OwnCli, tmp_path: Path) -> None:
     new, old = file.read_text(), file.with_suffix(".old").read_text()
     assert old == MASTER_KEY != new
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    cli("keys", "rotate", "--now")  # by the old one
-    cli("keys", "rotate", "--now", **settings)  # by the new one
+    cli("keys", "rotate", "--now")  # signed with the old key
+    cli("keys", "rotate", "--now", **settings)  # signed with the new key
     assert "1 other master key cannot" in cli("keys", "rewrap", "--finish", **settings).out
     cli("keys", "rotate", "--now", **settings)
     assert "This master key does not open" in cli.fails("keys", "rotate", "--now")

@@ -23,7 +23,7 @@ from tests.support.server import PYTHON, TLS, Server, free_port
 
 StartServer = Callable[..., Server]
 
-#: Hashing that takes about two seconds, and is done one at a time.
+#: Hashing that takes about two seconds, one at a time.
 SLOW_HASHING = {
     "IDP_ARGON2_MEMORY_COST": "65536",
     "IDP_ARGON2_TIME_COST": "25",
@@ -48,7 +48,7 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
     def start(*arguments: str, data: Path | None = None, **options: Any) -> Server:
         if data is not None:
             subprocess.run(["cp", "-a", data, tmp_path / "data"], check=True)
-        # Nothing is mailed; without the setting the server would warn.
+        # No mail is sent; without the setting the server would warn.
         given = {"IDP_MASTER_KEY": MASTER_KEY, "IDP_SMTP_URL": "smtp://127.0.0.1:9", "program": PYTHON} | options
         server = Server(tmp_path, *arguments, **given)
         started.append(server)
@@ -85,7 +85,7 @@ def _workers(server: Server) -> set[int]:
     return {pid for pid in children(server.process.pid) if "idp" in command(pid) and "postgres" not in command(pid)}
 
 
-# How it ends
+# The stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
@@ -109,7 +109,7 @@ def test_a_signal_stops_all_of_it(
     assert _complaints(server) == []
 
 
-#: The server, which is told to stop at a certain point of the start of its worker.
+#: A server that is told to stop at a certain point of the start of its worker.
 _EARLY = """
 import os, signal, time
 from granian.server import mp
@@ -157,7 +157,7 @@ def test_a_signal_while_it_starts(start: StartServer, tmp_path: Path, moment: st
     assert server.log == ""
 
 
-#: The server, which is told to stop just before it awaits something.
+#: A server that is told to stop just before it awaits something.
 _UNAWAITED = """
 import asyncio, os, signal
 from idp.cli.main import main
@@ -173,7 +173,7 @@ def test_a_signal_before_something_is_awaited(start: StartServer) -> None:
     assert server.log == ""
 
 
-#: The server, which is told to stop in the middle of a step of its preparation.
+#: A server that is told to stop in the middle of a step of its preparation.
 _IN_A_STEP = """
 import asyncio, os, signal
 from idp.cli.main import main
@@ -222,11 +222,11 @@ async def _slow_sign_in(browser: Browser, server: Server, email: str) -> "asynci
     async with open_browser(server.issuer) as other:
         page = await other.get("/login")
         assert isinstance(page, Page)
-        # A head start, so that the other one is refused at once, because the one thread has something to do.
+        # Sent first, so that the other one is refused at once, because the only thread is busy.
         await asyncio.sleep(0.3)
         while (answer := await other.sign_in(page, "nobody@example.com", "x")).status != 503:  # type: ignore[union-attr]
             if request.done():
-                # It was the other way round.
+                # The requests arrived in the other order.
                 assert request.result().status_code == 503
                 request = asyncio.create_task(browser.client.post(url, data=fields, headers=headers))
                 await asyncio.sleep(0.3)
@@ -254,7 +254,7 @@ async def test_requests_under_way_are_answered(start_server: StartServer, alice:
         await _refuses_connections(server.port)
         assert not request.done()
         response = await request
-    # The page that leads on.
+    # The page that redirects.
     assert response.status_code == 200
     assert "__Host-session=" in response.headers["set-cookie"]
     assert server.process.wait(20) == 0
@@ -325,7 +325,7 @@ def _is_ready(server: Server) -> bool:
     try:
         return httpx.get(f"{server.url}/health/ready").is_success
     except httpx.TransportError:
-        # It was on its way to the one that died.
+        # It was sent to the worker that died.
         return False
 
 

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _start(folder: Path, port: int | None = None) -> Server:
-    # Without an issuer in its settings, as `make run`.
+    # Without an issuer in its settings, like `make run`.
     return Server(folder, "--dev", port=port, program=PYTHON, IDP_ISSUER="")
 
 
@@ -78,7 +78,7 @@ def test_the_next_time_everything_is_there(folder: Path) -> None:
     port = int(re.findall(r"http://localhost:(\d+)", first)[0])
     server = _start(folder, port)
     assert server.stop() == 0
-    # But for the link of the set-up: each start makes a new one.
+    # Except for the link of the set-up: each start creates a new one.
     assert [re.sub(r"token=\S+", "", log) for log in (server.log,)] == [re.sub(r"token=\S+", "", first)]
     assert (folder / "keys" / "master.key").read_bytes() == key
 
@@ -102,7 +102,7 @@ def test_at_another_port(folder: Path) -> None:
         answer = httpx.get(f"{server.url}/demo/login")
         assert answer.status_code == 303
         assert httpx.get(answer.headers["location"]).status_code == 303
-        # A command in the same folder prints the address of the server that runs, not that of the default port.
+        # A command in the same folder prints the URL of the running server, not that of the default port.
         assert f"{_printed(server, 'Open')}/jwks/" in _command(folder, "resources", "list")
         assert "https://id.example.com/jwks/" in _command(
             folder, "resources", "list", IDP_ISSUER="https://id.example.com"

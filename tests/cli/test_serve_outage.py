@@ -36,7 +36,7 @@ class Outage:
             self.database = None
 
     def serve(self, *, wait: bool = True) -> Server:
-        # The socket of the embedded PostgreSQL is at the same place after each start.
+        # The socket of the embedded PostgreSQL is at the same path after each start.
         if self.database is not None:
             self.dsn = self.database.dsn
         server = Server(
@@ -44,7 +44,7 @@ class Outage:
             "--workers",
             "2",
             wait=wait,
-            # The same at each start, whatever the port.
+            # The same at each start, although the port differs.
             IDP_ISSUER="http://localhost:8000",
             IDP_DATABASE_URL=self.dsn,
             IDP_MASTER_KEY=MASTER_KEY,
@@ -68,7 +68,7 @@ def _status(server: Server, path: str) -> int:
     try:
         return httpx.get(f"{server.url}{path}").status_code
     except httpx.TransportError:
-        # It was on its way to a worker that died.
+        # It was sent to a worker that died.
         return 0
 
 
@@ -114,7 +114,7 @@ def test_workers_that_die_during_an_outage_are_replaced(outage: Outage) -> None:
     assert _documents(server) == before
     form = {"grant_type": "client_credentials"}
     auth = ("some-client", "some-secret")
-    # Each worker joins by itself, and any of them may answer.
+    # Each worker joins on its own, and any of them may answer.
     until(lambda: httpx.post(f"{server.url}/token", data=form, auth=auth).status_code == 401)
     assert "Traceback" not in server.log
     assert server.stop() == 0
@@ -154,7 +154,7 @@ def test_a_modified_snapshot_of_keys_is_not_published(outage: Outage) -> None:
     assert server.process.wait(30) == 1
 
 
-# When workers start again
+# New workers
 
 
 def _restarts(deaths: int, *, lived: float, exit_code: int) -> Restarts:

@@ -10,7 +10,7 @@ from tests.cli.conftest import ROOT, Cli, OwnCli
 from tests.conftest import MASTER_KEY
 from tests.support.server import Server, free_port
 
-#: Hides the extra `embedded` from a Python that starts with this on its path.
+#: Hides the extra `embedded` from a Python that starts with this directory on its path.
 HIDING = """
 import sys
 
@@ -32,7 +32,7 @@ def without_extra(tmp_path: Path) -> dict[str, str]:
     folder = tmp_path / "hiding"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HIDING)
-    # Without a cache of what it compiles: tests look at what the command leaves behind.
+    # Without bytecode files: tests check which files the command leaves behind.
     return {"PYTHONPATH": f"{folder}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
 
 

@@ -119,7 +119,7 @@ async def test_one_that_does_not_answer(cli: Cli) -> None:
         **SECRET,
     )
     assert "does not answer" in cli.fails("upstreams", "test", "acme", **LOOPBACK)
-    # Nor may it be called, where nothing says so.
+    # The server must not call it either if no setting allows it.
     assert cli.fails("upstreams", "test", "acme")
 
 

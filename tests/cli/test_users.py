@@ -108,7 +108,7 @@ def _read(descriptor: int) -> Iterator[str]:
     while True:
         try:
             data = os.read(descriptor, 4096)
-        except OSError:  # how Linux says that the other side is closed
+        except OSError:  # Linux's error when the other side is closed
             return
         if not data:
             return
@@ -154,5 +154,5 @@ async def test_factors_that_were_lost(cli: Cli, make_user: MakeUser) -> None:
 
 def test_mail_that_is_not_there(cli: Cli) -> None:
     assert "no deferred message" in cli.fails("mail", "retry", str(ids.uuid7()))
-    # The shared server may be sending one for another test.
+    # The shared server may be sending a mail for another test.
     assert {mail["state"] for mail in cli("mail", "list", "--state", "sending", "--json").json} <= {"sending"}

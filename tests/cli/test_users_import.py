@@ -99,7 +99,7 @@ async def test_an_import_that_was_killed_is_continued(cli: Cli, domain: str) -> 
     lines = users_file(cli, domain, 1500).read_bytes().splitlines(keepends=True)
     process = start(cli, "-", "--format", "jsonl", stdin=subprocess.PIPE)
     assert process.stdin is not None
-    # The command waits for more in the middle of its third batch.
+    # The command waits for more input in the middle of its third batch.
     process.stdin.write(b"".join(lines[:1200]))
     process.stdin.flush()
     began = time.monotonic()
@@ -123,7 +123,7 @@ async def test_on_a_terminal_there_is_a_progress_bar(cli: Cli, domain: str) -> N
     try:
         while data := os.read(master, 4096):
             seen += data
-    except OSError:  # how Linux says that the other side is closed
+    except OSError:  # Linux's error when the other side is closed
         pass
     os.close(master)
     out, _ = process.communicate(timeout=30)

@@ -127,13 +127,13 @@ async def test_oidc_client_ts(
         renewed = await page.evaluate("users.signinSilent().then((user) => user.access_token)")
         assert (await party.userinfo(renewed)).status_code == 200
     token = await page.evaluate("users.getUser().then((user) => user.access_token)")
-    # An error here, as that of an answer it cannot read, and it never leaves.
+    # A fault here, like that of a response it cannot parse, and the library never leaves the page.
     await page.evaluate(
         f"""void users.revokeTokens().then(() =>
           users.signoutRedirect({{ post_logout_redirect_uri: "{app.origin}/bye" }})
         ).catch((error) => {{ document.title = `Failed: ${{error}}`; }})"""
     )
-    # The app starts again there: nobody is signed in, so it leads to the sign-in.
+    # The app starts again there: no user is signed in, so it redirects to the sign-in.
     await page.wait_for_url(re.compile(r"/login/|/bye"))
     await page.wait_for_selector("#username")
     assert (await party.userinfo(token)).status_code == 401

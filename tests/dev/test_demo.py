@@ -79,7 +79,7 @@ async def test_a_refusal_is_explained_and_can_be_tried_again(visitor: Browser, s
     assert denied.status == 200
     assert "access_denied" in denied.text
     assert "demo-login" in denied.ids
-    # It is said once.
+    # The message is shown once.
     assert "access_denied" not in (await get(visitor, "/demo")).text
     assert "demo-id-token" in (await sign_in(visitor, secrets_of_demo["password"])).ids
 

@@ -50,11 +50,11 @@ async def test_mail_of_a_command_is_captured_and_shown(visitor: Browser, dev: Se
     await _run_idp(dev, folder, "users", "create", "new@example.com", "--name", "New <b>Person</b>", "--generate")
     page = await get(visitor, "/dev/mail")
     assert "new@example.com" in page.text
-    # Another test may have put others there.
+    # Another test may have put other mails there.
     (path,) = re.findall(r'href="/dev/mail/([^"]+)"(?:(?!href=).)*new@example\.com', page.text, re.DOTALL)
     message = await get(visitor, f"/dev/mail/{path}")
     assert "new@example.com" in message.text
-    # The address is not proved yet, so the mail repeats no name.
+    # The address is not proved yet, so the mail does not repeat the name.
     assert "Person" not in message.text
     raw = await get(visitor, f"/dev/mail/{path}/raw")
     assert raw.text.startswith(("Content-Type:", "Subject:"))

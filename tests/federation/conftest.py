@@ -57,7 +57,7 @@ async def add(db: str, server: Server) -> AsyncIterator[Add]:
 async def until_offered(issuer: str, upstream_id: str, *, offered: bool = True) -> None:
     """Wait until the server has heard of an upstream that another process added or disabled."""
     async with httpx.AsyncClient(follow_redirects=True, verify=TLS) as client, asyncio.timeout(10):
-        # The cookie of a flow is Secure; over http this client does not send it.
+        # The cookie of a flow is Secure, so this client does not send it over http.
         while True:
             first = await client.get(f"{issuer}/login", follow_redirects=False)
             cookie = first.headers["set-cookie"].partition(";")[0]

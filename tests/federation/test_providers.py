@@ -41,7 +41,7 @@ def test_the_kinds_of_the_documentation_exist() -> None:
     [
         ("{}@gmail.com", {}, True),
         ("{}@example.com", {"hd": "example.com"}, True),
-        # Google once sent a mail there; it does not know who reads it now.
+        # Google once verified the address by mail; it does not know who reads that mailbox now.
         ("{}@example.com", {}, False),
         ("{}@notgmail.com", {}, False),
     ],
@@ -109,7 +109,7 @@ async def test_apple(browser: Browser, provider: OpenIDProvider, add: Add, apple
     assert isinstance(away, Redirect)
     async with httpx.AsyncClient() as client:
         form = (await client.get(away.location)).json()
-    # As a browser does: the form is another site's, and our cookies stay at home.
+    # As a browser does: the form comes from another site, so our cookies are not sent.
     async with httpx.AsyncClient() as client:
         answer = await client.post(form["action"], data=form["fields"], headers={"Origin": provider.issuer})
     assert answer.status_code == 303

@@ -277,7 +277,7 @@ async def test_an_application_may_leave_some_out(
     refused = as_page(await browser.get(f"{page.path}/to/{one.id}"))
     assert "login-submit" in refused.ids
     location = await leave(browser, page, other)
-    # Nor may it come back by the one that was left out.
+    # The user must not return through the upstream that was left out either.
     assert as_page(await browser.get(location.replace(other.id, one.id))).status == 400
     away = await client.authorize(browser, idp_hint=other.id)
     assert isinstance(away, Redirect)

@@ -11,7 +11,7 @@ from idp.http.routes import Routes
 from idp.settings import settings
 from tests.support.routes import posts_of_pages, routes
 
-#: Who may call what. A new route, or one that is opened up, must be written down here too.
+#: Who may call which route. A new route, or one that becomes public, must be added here too.
 DECLARED = {
     "/": "page",
     "/.well-known/jwks.json": "public",

@@ -123,7 +123,7 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for filler in ("1.1.1.1, " * 5000, "x" * 60000 + ", ", "1" * 60000 + ".1.1.1, "):
         assert address("10.0.0.1", f"{filler}198.51.100.1, 10.0.0.2") == "198.51.100.1"
         assert address("203.0.113.7", f"{filler}198.51.100.1") == "203.0.113.7"
-    # Half an entry, where the header is cut, is none.
+    # Half an entry, where the header is cut, does not count.
     assert address("10.0.0.1", f"2001:db8::1234{',10.0.0.2' * 56}") == "10.0.0.2"
     assert max(read) < 600
 
@@ -169,5 +169,5 @@ async def test_a_spoofed_header_is_not_recorded(browser: Browser, alice: User, m
     assert row["ip_address"] == "127.0.0.1"
     rows = await fetchrow("SELECT array_agg(DISTINCT ip_address) AS a FROM audit_event WHERE user_id = $1", alice.id)
     assert rows is not None
-    # Alice herself was made by this process, which answers no request.
+    # Alice was created by this process, which answers no requests.
     assert set(rows["a"]) == {"127.0.0.1", ""}

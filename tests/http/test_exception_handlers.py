@@ -49,7 +49,7 @@ def _because(cause: Exception) -> DatabaseUnavailableError:
     return error
 
 
-#: What the routes of the tests raise.
+#: The exceptions that the routes of the tests raise.
 EXCEPTIONS: dict[str, Exception] = {
     "invalid_scope": InvalidScopeError("The scope is unknown."),
     "invalid_client": InvalidClientError(),

@@ -12,13 +12,13 @@ from litestar.testing import RequestFactory
 from idp.errors import InvalidRequestError
 from idp.http import forms
 
-#: An application that does not take over this process's logs.
+#: An application that does not configure the logs of this process.
 REQUESTS = RequestFactory(app=Litestar(logging_config=None))
 
-#: What a browser can send: any text but halves of surrogate pairs; and no NUL, which is refused.
+#: Values that a browser can send: any text without lone surrogates, and without NUL, which is refused.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
-#: What forms are made of, and what breaks them.
+#: The parts of forms, and input that breaks parsers.
 TRICKY = ("a", "b", "resource", "=", "&", ";", "%", "+", "%ff", "%ed%a0%80", "\0", "é", "\U0001f600")
 
 

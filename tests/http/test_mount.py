@@ -22,7 +22,7 @@ pytestmark = pytest.mark.fault(29)
 
 PATH = "/tenants/auth"
 BYE = "https://app.example.com/bye"
-#: Whatever a page names by a path.
+#: Everything in a page that refers to a path.
 LINK = re.compile(r"\s(?:href|src|action|formaction)=\"(/[^\"]*)\"")
 
 

@@ -17,7 +17,7 @@ OPERATIONS = [
     for method, operation in methods.items()
     if "requestBody" in operation and path != "/not_before"  # which would end the tokens of these tests
 ]
-#: What no field can hold, and what looks almost as if one could.
+#: Values that no field accepts, and values that look almost acceptable.
 WRONG: list[Any] = [
     *(None, True, -1, 2**70, 1.5, "", " ", "\0", "\u202e", "x" * 10_000, "é\r\nX: y", "null", "2026-13-45T99:99:99Z"),
     *("2026-01-01T00:00:00", "2026-01-01", "9999-12-31T23:59:59.999999+14:00"),

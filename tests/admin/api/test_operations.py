@@ -223,7 +223,7 @@ async def test_a_list_is_walked_without_doubles_while_it_grows(owner: Caller, ma
         if answer.json()["next_cursor"] is None:
             break
         assert "link" in answer.headers
-        await make_user(email=f"{tag}0{len(seen)}@example.com")  # before what was shown
+        await make_user(email=f"{tag}0{len(seen)}@example.com")  # sorts before the rows already shown
         url = answer.headers["link"].partition("<")[2].partition(">")[0]
         answer = await owner("GET", url)
     assert [email for email in seen if email in made] == made

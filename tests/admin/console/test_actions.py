@@ -196,7 +196,7 @@ async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:
             assert isinstance(second, Page)
             assert second.status == 400
             assert "changed by another user" in second.text
-            # Nor does sending it once more.
+            # Sending it once more does not either.
             assert next(f for f in second.forms if f.action == form.action).fields["version"] == kept["version"]
         shown = (await owner.get(path)).text
         assert "First" in shown

@@ -25,7 +25,7 @@ from tests.support.server import Server
 
 pytestmark = pytest.mark.fault(46)
 
-#: Screens of records whose GET is a page of its own, and not a question.
+#: Screens of records whose GET is a page of its own, not a question.
 SHOWN = re.compile(r"/(?:new/.*|change|rotate|export/.*)$")
 ASKING = sorted(
     path
@@ -111,5 +111,5 @@ async def test_the_audit_shows_the_time_of_day(owner: Admin, alice: User) -> Non
     for path in (f"/admin/audit?user_id={alice.id}", f"/admin/audit/{row['id']}", f"/admin/users/{alice.id}"):
         text = (await owner.get(path)).text
         assert f'<time datetime="{row["at"].isoformat()}" title="{moment}">{moment}</time>' in text, path
-    # Elsewhere a moment is told in words, and its title is exact.
+    # Elsewhere a time is shown in words, and its title is exact.
     assert re.search(r'title="[^"]+ UTC">(?!\d+ \w+ \d+, )', (await owner.get("/admin/users")).text)

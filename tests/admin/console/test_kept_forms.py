@@ -46,7 +46,7 @@ async def test_entered_values_are_shown_after_a_new_sign_in(admin: Admin, owner:
     assert "https://typed.example/cb</textarea>" in page.text
     # A box that was not ticked is not ticked again.
     assert "checked" not in page.text.partition('id="f-require_pkce"')[2].partition(">")[0]
-    # It is shown to nobody else.
+    # No other admin sees it.
     kept = re.search(r"kept=([\w-]+)", page.url)
     assert kept is not None
     others = await owner.get(f"/admin/clients/new/web?kept={kept[1]}")

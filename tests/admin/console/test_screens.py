@@ -169,7 +169,7 @@ async def test_one_factor_is_not_enough(server: Server, browser: Browser, make_u
     secret = page.text.partition('id="totp-secret"')[2].partition(">")[2].partition("<")[0]
     codes = await browser.submit(page, "totp-confirm", code=pyotp.TOTP(secret).now())
     assert isinstance(codes, Page)
-    # The first owner too has a way back without the phone.
+    # The first owner can recover without the phone too.
     assert codes.text.count("<li><code>") == recovery_codes.COUNT
     assert 'href="/admin/keys"' in codes.text
     assert await recovery_codes.count_unused(user.id) == recovery_codes.COUNT

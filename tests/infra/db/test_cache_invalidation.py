@@ -277,7 +277,7 @@ async def test_a_database_that_does_not_answer_is_noticed(
                 proxy.withhold = True
                 await until(lambda: "polling_interrupted" in {entry["event"] for entry in logs})
                 proxy.withhold = False
-                # What was withheld is lost, and the connections with it.
+                # The withheld notices are lost, and so are the connections.
                 await until(lambda: keys.calls == 2)
                 await until(lambda: "polling_resumed" in {entry["event"] for entry in logs})
 
@@ -299,7 +299,7 @@ async def test_the_pool_lends_it_no_connection() -> None:
     async with watching(keys=keys):
         await until(listening)
         pool = engine.engine.pool
-        # The one by which the numbers are read.
+        # The one through which the numbers are read.
         assert pool.get_size() == 1
 
 

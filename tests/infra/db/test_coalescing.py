@@ -14,11 +14,11 @@ __all__ = ["own_database"]
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
-#: Of even numbers their half, and the moment at which the run began. Of zero nothing: it fails.
+#: For even numbers: half of the number, and the time at which the run began. For zero, it raises an error.
 HALF = CoalescedQuery(
     "even int", "SELECT number, 2 / even AS none, even / 2 AS half, now() AS run FROM asked WHERE even % 2 = 0"
 )
-#: A run takes 0.2 seconds, however many share it.
+#: A run takes 0.2 seconds, however many callers share it.
 SLOW = CoalescedQuery("name text", "SELECT number, name, now() AS run FROM asked, pg_sleep(0.2)")
 PLACE = CoalescedQuery("value int", "SELECT number, number AS place FROM asked")
 _REVOKE = """

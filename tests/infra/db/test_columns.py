@@ -24,7 +24,7 @@ ROOT = Path(idp.__file__).parent
 
 #: ``*`` as the columns of a row, and not as a product or in count(*).
 _STAR = re.compile(r"(?:\b(?:SELECT|RETURNING)|,)\s+(?:DISTINCT\s+)?(?:(\w+)\.)?\*(?!\s*\d)|(\w+)\.\*")
-#: Rows whose columns the statement itself names.
+#: Rows whose columns the statement itself lists.
 _NAMED = re.compile(r"SELECT \* FROM unnest\(|SELECT person\.\*")
 
 
@@ -136,7 +136,7 @@ async def test_a_stale_statement_gets_another_text() -> None:
         pooler.migrate()
         (text,) = (await first.fetch(statement, ()))[0]
         assert str(text).startswith(f"{statement} /* ")
-        # The text is one for the whole process.
+        # The text is the same in the whole process.
         assert (await second.fetch(statement, ()))[0] == [text]
     assert len(set(pooler.prepared)) == 3
 

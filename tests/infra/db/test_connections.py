@@ -156,7 +156,7 @@ async def test_connections_to_a_server_that_became_read_only_are_replaced(
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await write()
     await cluster.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
-    # Whichever connection it was: all are replaced.
+    # Whichever connection it was, all are replaced.
     with suppress(asyncpg.ReadOnlySQLTransactionError):
         await write()
     await execute("DELETE FROM revision")

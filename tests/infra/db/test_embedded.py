@@ -22,11 +22,11 @@ from idp.infra.db import embedded, os_user
 from idp.infra.db.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedUnavailableError
 
 REPOSITORY = Path(__file__).parents[3]
-#: Nothing here must survive a crash of the machine, so the tests need not wait for the disk.
+#: The tests need not survive a crash of the machine, so they do not wait for the disk.
 OPTIONS = {"fsync": "off"}
 WITHIN_SECONDS = 30.0
 
-#: Becomes another account if told to, starts a server, says so, and holds it until its standard input ends.
+#: Switches to another account if told to, starts a server, reports it, and holds it until standard input ends.
 HOLD = """
 import os
 import pwd
@@ -65,7 +65,7 @@ def server_processes(data: Path) -> list[int]:
             if entry.name.isdigit() and (entry / "cwd").readlink() == data:
                 found.append(int(entry.name))
         except OSError:
-            continue  # It ended, or is none of ours.
+            continue  # It ended, or it is not one of ours.
     return found
 
 
@@ -307,7 +307,7 @@ def test_it_ends_when_its_parent_is_killed(
     assert holder.answer() == "owned"
     assert server_processes(data)
     holder.kill()
-    # As soon as the old one has heard of it; it may still be busy with stopping.
+    # As soon as the old one receives the signal; it may still be shutting down.
     until(lambda: "ready" not in read(data / "postmaster.pid"))
     assert start().owned
 

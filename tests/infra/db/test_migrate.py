@@ -78,7 +78,7 @@ def _installed(folder: Path, code: str, dsn: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        # The variable of somebody else's project must not lead us to somebody else's database.
+        # The variable of another project must not make us use the database of that project.
         env=os.environ | {"PYTHONPATH": str(folder), "PICCOLO_CONF": "another_project.piccolo_conf"},
     )
 
@@ -173,7 +173,7 @@ async def test_indexes_of_large_tables_are_built_while_others_write(
 ) -> None:
     """The build waits for a transaction that has written, and writers do not wait for the build."""
     ids = [add_migration(concurrent()), add_migration(ordinary("'red'"))]
-    # What an attempt that was interrupted leaves.
+    # The remains of an interrupted attempt.
     await execute("CREATE INDEX mail_template ON mail (id)")
     write = (
         "INSERT INTO mail (id, recipient, template, state, response, expires_at)"
@@ -297,7 +297,7 @@ async def test_a_table_in_use_is_not_waited_for_long(empty_database: str, monkey
     blocker = await asyncpg.connect(empty_database)
     try:
         async with blocker.transaction():
-            # Nobody can know yet whether there will be a table of this name.
+            # It is not known yet whether there will be a table of this name.
             await blocker.execute("CREATE TABLE users (id int)")
             with pytest.raises(migrate.MigrationFailedError, match="in use"):
                 await migrate.upgrade()

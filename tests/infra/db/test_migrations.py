@@ -24,7 +24,7 @@ _INDEX = re.compile(
     r"ON\s+(?P<only>ONLY\s+)?(?P<table>\w+)",
     re.IGNORECASE,
 )
-# What builds an index as a side effect, unless it is USING INDEX.
+# Statements that build an index as a side effect, unless it is USING INDEX.
 _CONSTRAINT = re.compile(
     r"\bALTER\s+TABLE\s+(?:ONLY\s+)?(?P<table>\w+)[^;]*\bADD\b[^;]*\b(?:UNIQUE|PRIMARY\s+KEY)\b(?!\s+USING\s+INDEX)",
     re.IGNORECASE,

@@ -175,7 +175,7 @@ async def test_a_signature_of_another_key(alice: User, alg: int) -> None:
 
 async def test_an_unknown_one(alice: User, device: Authenticator) -> None:
     for user_id in (None, alice.id):
-        with pytest.raises(InvalidPasskeyError, match="not known"):
+        with pytest.raises(InvalidPasskeyError, match="is unknown"):
             await _verify(device.but(credential_id=secrets.token_bytes(16)), user_id)
 
 
@@ -458,7 +458,7 @@ async def test_only_own_passkeys_can_be_renamed_and_removed(
     assert [item.name for item in await passkeys.passkeys_of(alice.id)] == ["Laptop"]
     assert await passkeys.remove(alice.id, own.id)
     assert not await passkeys.remove(alice.id, own.id)
-    with pytest.raises(InvalidPasskeyError, match="not known"):
+    with pytest.raises(InvalidPasskeyError, match="is unknown"):
         await _verify(device)
 
 
