@@ -226,12 +226,12 @@ def read_file(lines: Iterable[str], read_signed: Read) -> dict[int, str]:
     for number, line in enumerate((line.rstrip("\n") for line in lines), start=1):
         statement = read(line, read_signed)
         if statement is None and (not line or torn):
-            raise ValueError(f"Line {number} is no checkpoint of this server.")
+            raise ValueError(f"Line {number} is not a checkpoint of this server.")
         if statement is None:
             torn = line
             continue
         if not line.startswith(torn):
-            raise ValueError(f"Line {number - 1} is no checkpoint of this server.")
+            raise ValueError(f"Line {number - 1} is not a checkpoint of this server.")
         torn = ""
         if found.setdefault(statement.number, line) != line:
             raise ValueError(f"Line {number} contradicts an earlier one about checkpoint {statement.number}.")

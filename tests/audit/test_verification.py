@@ -267,7 +267,7 @@ async def test_a_database_that_went_on_after_it_was_cut_back(trail: Trail) -> No
 async def test_a_file_that_a_crash_cut_short() -> None:
     lines = await kept()
     assert await outside([*lines[:2], lines[2][:50], *lines[2:], *lines[:2]]) == dict(enumerate(lines, start=1))
-    with pytest.raises(ValueError, match="Line 3 is no checkpoint"):
+    with pytest.raises(ValueError, match="Line 3 is not a checkpoint"):
         await outside([*lines[:2], "x" + lines[2][:50], *lines[2:]])
-    with pytest.raises(ValueError, match="Line 2 is no checkpoint"):
+    with pytest.raises(ValueError, match="Line 2 is not a checkpoint"):
         await outside([lines[0], "", lines[1]])

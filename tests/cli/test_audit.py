@@ -68,7 +68,7 @@ async def test_a_trail_that_was_cut_off(own: Cli) -> None:
 
 async def test_a_file_that_is_none(own: Cli) -> None:
     (own.folder / "other").write_text("x\ny\n")
-    assert "other cannot be used: Line 2 is no checkpoint" in own.fails("audit", "verify", "--checkpoints", "other")
+    assert "other cannot be used: Line 2 is not a checkpoint" in own.fails("audit", "verify", "--checkpoints", "other")
 
 
 async def test_the_master_key_is_needed(own: Cli) -> None:

@@ -35,7 +35,7 @@ async def test_a_database_of_a_version_that_was_never_released(own_cli: OwnCli, 
         tables = await connection.fetch("SELECT tablename FROM pg_tables ORDER BY 1")
         for command in (("db", "status"), ("db", "upgrade"), ("users", "list"), ("serve", "--port", str(free_port()))):
             problem = cli.fails(*command)
-            assert problem.startswith("This database was made by another version of idp: ")
+            assert problem.startswith("This database was created by another version of idp: ")
             assert "2026-11-23T05:25:37:201635" in problem
         assert await connection.fetch("SELECT tablename FROM pg_tables ORDER BY 1") == tables
     finally:

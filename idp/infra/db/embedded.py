@@ -259,7 +259,7 @@ def _initialise(programs: Path, data_dir: Path, account: OSUser, lock: int) -> N
         # If this process is killed, initdb needs a moment to remove its files: the next start waits for that.
         failure = _run(command, account, keep=[lock])
         if failure is not None:
-            raise EmbeddedError(f"PostgreSQL could not make its files in {data_dir}: {failure}.")
+            raise EmbeddedError(f"PostgreSQL could not create its files in {data_dir}: {failure}.")
         staging.rename(data_dir)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)

@@ -48,11 +48,11 @@ class MigrationFailedError(OperatorError):
 
 
 class UnknownMigrationError(OperatorError):
-    """The database was made by another version of idp, whose migrations this one does not have."""
+    """The database was created by another version of idp, whose migrations this one does not have."""
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"This database was made by another version of idp: its migration {key} is not part of this one. "
+            f"This database was created by another version of idp: its migration {key} is not part of this one. "
             "It cannot be upgraded. Use that version, or a new database."
         )
 
@@ -109,7 +109,7 @@ async def pending() -> list[str]:
     """Return the ids of the pending migrations, oldest first.
 
     Raises:
-        UnknownMigrationError: the database was made by another version of idp.
+        UnknownMigrationError: the database was created by another version of idp.
     """
     applied = await _applied()
     return [key for key in _shipped() if key not in applied]

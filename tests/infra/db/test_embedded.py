@@ -383,7 +383,7 @@ def test_files_of_another_version_say_so(data: Path, start: Callable[..., Embedd
 
 def test_files_that_cannot_be_made_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "SUPERUSER", "pg_reserved")
-    with pytest.raises(EmbeddedError, match=r"could not make its files in .*postgres: superuser name .* disallowed"):
+    with pytest.raises(EmbeddedError, match=r"could not create its files in .*postgres: superuser name .* disallowed"):
         EmbeddedPostgres.start(tmp_path / "postgres")
     assert list(tmp_path.iterdir()) == []
 
