@@ -19,13 +19,15 @@ from idp.mail import repository as mail
 from idp.oauth import repository as oauth
 from idp.oauth.authorize import repository as authorize
 from idp.oauth.token import repository as token
-from idp.signin.repository import signin_flows
+from idp.signin.repository import devices, sessions, signin_flows
 
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 60.0
 EXPIRING = (
     *signin_flows.EXPIRING,
+    *sessions.EXPIRING,
+    *devices.EXPIRING,
     *authorize.EXPIRING,
     *token.EXPIRING,
     *oauth.EXPIRING,
