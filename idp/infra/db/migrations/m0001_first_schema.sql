@@ -667,6 +667,8 @@ CREATE TABLE token_family (
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX token_family_client_id ON token_family (client_id);
+-- The clean-up deletes sessions one by one, and a user can have many families.
+CREATE INDEX token_family_session ON token_family (user_id, session_id);
 CREATE INDEX token_family_expires_at ON token_family (expires_at);
 
 -- One refresh token of a family; "jti" is the claim of its JWT, which carries "user_id" sealed. "issued_at" and
