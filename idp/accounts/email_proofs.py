@@ -84,23 +84,23 @@ async def pending_email(purpose: Purpose, flow_id: str) -> str | None:
     return await email_proofs.pending_email(purpose, flow_id)
 
 
-async def lock_owner(purpose: Purpose, flow_id: str) -> None:
-    """Lock the user of the flow's live proof, before the proof is used. In the caller's transaction.
-
-    Every change of a credential locks its user and then consumes their proofs: the other order would deadlock with it.
-    A decoy runs the same statements.
-    """
-    await users.lock_user(await email_proofs.owner_of_proof(purpose, flow_id) or ids.uuid7())
-
-
 async def verify_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
     """Verify a code without consuming it. A wrong code is counted, so the caller must commit."""
     code_hash = _code_hash(purpose, flow_id, typed_codes.normalise_code(code))
     return await email_proofs.try_code(purpose, flow_id, code_hash, TRIES)
 
 
-async def consume_code(purpose: Purpose, flow_id: str, code: str) -> VerifiedEmail | None:
-    """Verify and consume a code. A wrong code is counted, so the caller must commit."""
+async def consume_code(purpose: Purpose, flow_id: str, code: str, *, lock: bool = False) -> VerifiedEmail | None:
+    """Verify and consume a code. A wrong code is counted, so the caller must commit.
+
+    Args:
+        lock: lock the user first, in the caller's transaction. Every change of a credential locks its user and then
+            consumes their proofs: the other order would deadlock with it. False if the user is locked already.
+    """
+    if lock:
+        # A decoy runs the same statements. Without a code that can be tried, nothing is written: neither the lock nor
+        # the attempt. Otherwise the commit would take longer for a known address.
+        await users.lock_user(await email_proofs.owner_of_code(purpose, flow_id, TRIES) or ids.uuid7())
     proved = await verify_code(purpose, flow_id, code)
     return proved if proved is not None and await consume(proved) else None
 
@@ -110,9 +110,17 @@ async def verify_token(token: str, purpose: Purpose, flow_id: str | None = None)
     return await email_proofs.proof_by_token(ids.digest(token), purpose, flow_id)
 
 
-async def consume_token(token: str, purpose: Purpose, flow_id: str | None = None) -> VerifiedEmail | None:
-    """Verify and consume the token of a link."""
+async def consume_token(
+    token: str, purpose: Purpose, flow_id: str | None = None, *, lock: bool = False
+) -> VerifiedEmail | None:
+    """Verify and consume the token of a link.
+
+    Args:
+        lock: lock the user first, as :func:`consume_code` does. A wrong token locks nothing.
+    """
     proved = await verify_token(token, purpose, flow_id)
+    if lock and proved is not None and proved.user_id is not None:
+        await users.lock_user(proved.user_id)
     return proved if proved is not None and await consume(proved) else None
 
 

@@ -8,12 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from idp.accounts import passwords
+from idp.accounts import email_proofs, passwords
 from idp.accounts.tables import User
 from idp.ids import random_token
-from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.settings import settings
+from idp.signin import flow as flows
 from idp.signin import limits
+from idp.signin.browser import BrowserKey
+from idp.signin.steps import StepRefusedError, email_code
 from tests.conftest import MakeUser
 from tests.support.browser import Browser, Page, open_browser
 from tests.support.server import Server
@@ -141,3 +144,29 @@ async def test_31_a_mail_that_is_sent_costs_as_much_as_one_that_is_not(
         if _are_alike(times):
             break
     assert _are_alike(times), _medians(times)
+
+
+@pytest.mark.parametrize("tried", [0, email_proofs.TRIES])
+@pytest.mark.parametrize("field", ["code", "token"])
+async def test_31_a_wrong_code_or_link_writes_the_same(make_user: MakeUser, field: str, tried: int) -> None:
+    """What a transaction writes decides whether its commit waits for the disk. A lock of a row is written too."""
+    written = []
+    for user in (await make_user(), None):
+        flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
+        await email_proofs.create(
+            email_proofs.Purpose.SIGN_IN,
+            user.email if user else _unknown(),
+            lifetime=600,
+            flow_id=flow.binding.id,
+            user_id=user.id if user else None,
+            decoy=user is None,
+        )
+        for _ in range(tried):
+            assert await email_proofs.consume_code(email_proofs.Purpose.SIGN_IN, flow.binding.id, "-") is None
+        async with transaction():
+            with pytest.raises(StepRefusedError):
+                await email_code.complete(flow, {field: "-"})
+            row = await fetchrow("SELECT pg_current_xact_id_if_assigned() IS NOT NULL AS writes")
+        assert row is not None
+        written.append(row["writes"])
+    assert written == [field == "code" and not tried] * 2

@@ -104,6 +104,14 @@ def _identity(email: str | None) -> ExternalIdentity:
     return ExternalIdentity("test", "https://elsewhere.example.com", ids.random_token(), email, False, {})
 
 
+async def _link(user: User) -> Proof:
+    flow = await _flow()
+    sent = await email_proofs.create(
+        Purpose.SIGN_IN, user.email, lifetime=600, flow_id=flow.binding.id, user_id=user.id
+    )
+    return Proof(partial(_in_transaction, partial(email_code.complete, flow, {"token": sent.token})), *EMAIL_PROOF)
+
+
 async def _email_code_of_an_identity(user: User) -> Proof:
     flow = await flows.store_identity(await _flow(), _identity(user.email))
     await execute("UPDATE users SET email_verified = true WHERE id = $1", user.id)
@@ -135,6 +143,7 @@ async def _reset_link(user: User) -> Proof:
 
 PROOFS = {
     "email code": _email_code,
+    "link": _link,
     "email code of an identity": _email_code_of_an_identity,
     "identity": _linked_identity,
     "reset link": _reset_link,

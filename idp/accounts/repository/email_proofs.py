@@ -30,7 +30,9 @@ def _insert_proof(conflict: str) -> str:
 _INSERT_PROOF_OF_FLOW = _insert_proof("(purpose, flow_id) WHERE consumed_at IS NULL AND flow_id IS NOT NULL")
 _INSERT_PROOF_OF_USER = _insert_proof("(purpose, user_id) WHERE consumed_at IS NULL AND flow_id IS NULL")
 _LIVE = "consumed_at IS NULL AND expires_at > now()"
-_OWNER_OF_PROOF = f"SELECT user_id AS id FROM email_proof WHERE purpose = $1 AND flow_id = $2 AND {_LIVE}"  # noqa: S608
+_OWNER_OF_CODE = f"""
+    SELECT user_id AS id FROM email_proof WHERE purpose = $1 AND flow_id = $2 AND {_LIVE} AND tries < $3
+"""  # noqa: S608
 _PENDING_EMAIL = f"SELECT email FROM email_proof WHERE purpose = $1 AND flow_id = $2 AND {_LIVE}"  # noqa: S608
 # A wrong code is counted by the statement that compares it, so concurrent attempts cannot exceed the limit.
 _TRY_CODE = f"""
@@ -85,9 +87,9 @@ async def pending_email(purpose: str, flow_id: str) -> str | None:
     return row["email"] if row is not None else None
 
 
-async def owner_of_proof(purpose: str, flow_id: str) -> UUID | None:
-    """Return the user of the flow's live proof."""
-    row = await fetchrow(_OWNER_OF_PROOF, purpose, flow_id)
+async def owner_of_code(purpose: str, flow_id: str, max_tries: int) -> UUID | None:
+    """Return the user of the flow's live proof whose code can be tried."""
+    row = await fetchrow(_OWNER_OF_CODE, purpose, flow_id, max_tries)
     return row["id"] if row is not None else None
 
 

@@ -54,12 +54,11 @@ async def proved_address(purpose: Purpose, flow: Flow, fields: Fields) -> Verifi
     Raises:
         StepRefusedError: neither is valid.
     """
-    if flow.user_id is None:
-        await email_proofs.lock_owner(purpose, flow.binding.id)
+    flow_id, lock = flow.binding.id, flow.user_id is None
     if token := fields.get("token"):
-        proved = await email_proofs.consume_token(token, purpose, flow.binding.id)
+        proved = await email_proofs.consume_token(token, purpose, flow_id, lock=lock)
     else:
-        proved = await email_proofs.consume_code(purpose, flow.binding.id, fields.get("code", ""))
+        proved = await email_proofs.consume_code(purpose, flow_id, fields.get("code", ""), lock=lock)
     if proved is None:
         raise wrong_code()
     return proved
