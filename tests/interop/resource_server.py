@@ -3,7 +3,8 @@
     python resource_server.py LIBRARY CACHE JWKS_URI TOKEN_ENDPOINT… < one line with client_id, client_secret, resource
 
 LIBRARY is pyjwt, joserfc or authlib; CACHE is how many seconds it keeps the JWKS, or `for-ever`. It never fetches the
-JWKS because a key is unknown to it: what it has cached must do. At the end of its standard input it prints what it saw.
+JWKS because a key is unknown to it: what it has cached must do. It prints `started`, the id of each key when it has
+first validated a token of it, and at the end of its standard input what it saw.
 """
 
 import json
@@ -20,7 +21,7 @@ from typing import Any
 
 #: Tokens kept to be validated again, and how long before their end they are given up.
 KEPT, LAST_SECONDS = 60, 3
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.1
 
 Validate = Callable[[str, dict[str, Any], str, str], dict[str, Any]]
 
@@ -99,17 +100,22 @@ def main(library: str, cache: str, jwks_uri: str, *endpoints: str) -> None:
         turn += 1
         if token is not None:
             kept.append((time.time() + client_lifetime(token) - LAST_SECONDS, token))
+        new = []
         live = [token for until, token in kept if until > time.time()]
         for candidate in ([token] if token else []) + random.sample(live, min(2, len(live))):
             header = header_of(candidate)
             try:
                 validate(candidate, keys.get(), issuer, client["resource"])
                 seen["validated"] += 1
+                if header["kid"] not in seen["kids"]:
+                    new.append(header["kid"])
                 seen["kids"][header["kid"]] = seen["kids"].get(header["kid"], 0) + 1
             except Exception as error:
                 seen["failures"].append((time.time(), header["kid"], f"{type(error).__name__}: {error}"))
         if turn == 1:
             say("started")
+        for kid in new:
+            say(kid)
     seen["fetches"] = keys.fetches
     say(json.dumps(seen))
 

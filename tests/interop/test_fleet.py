@@ -39,6 +39,12 @@ class Member(NamedTuple):
     identifier: str
     process: subprocess.Popen[str]
 
+    def wait_for_key(self, kid: str) -> None:
+        """Wait until it has validated a token of a key."""
+        assert self.process.stdout is not None
+        while (line := self.process.stdout.readline()) != f"{kid}\n":
+            assert line, "It has ended."
+
     def end(self) -> dict[str, Any]:
         """Stop it, and return its results."""
         out, _ = self.process.communicate(timeout=30)
@@ -124,7 +130,9 @@ async def test_ten_rotations_without_a_failed_validation(place: Place) -> None:
         kids.append(await lifecycle.rotate("RS256", deadline=None))
         await _until(kids[-1], State.ACTIVE, 30)
         assert await propagation.unseen(kids[-1]) == []
-    await asyncio.sleep(1)  # some tokens of the last key too
+    async with asyncio.timeout(30):
+        for member in members:
+            await asyncio.to_thread(member.wait_for_key, kids[-1])
     for member in members:
         seen = await asyncio.to_thread(member.end)
         assert seen["failures"] == []
