@@ -32,7 +32,7 @@ class Cluster:
         """Create a database, by default migrated. Returns its DSN."""
         self._count += 1
         name = f"idp_test_{self._count}"
-        await self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+        await self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""))
         return self.dsn(name)
 
     def stop(self) -> None:
