@@ -84,6 +84,7 @@ class Server:
         folder.mkdir(parents=True, exist_ok=True)
         environment = clean_environment() | CHEAP_HASHING | LOOPBACK | {"IDP_ISSUER": self.issuer} | settings
         command = ["serve", "--port", str(self.port), *arguments]
+        self._ended = False
         self.process: prefork.Forked | subprocess.Popen[bytes]
         with self.log_path.open("wb") as log, Path(os.devnull).open("rb") as nothing:
             # A process group of its own either way: `kill` below must reach the workers and no other process.
@@ -129,10 +130,16 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
-        return self.process.wait()
+        code = self.process.wait()
+        # A crash may have left workers behind.
+        self._ended = code == 0
+        return code
 
     def kill(self) -> None:
         """End it and its workers at once, as a crash would."""
+        if self._ended:
+            # Another server may listen on its port.
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -140,3 +147,4 @@ class Server:
         deadline = time.monotonic() + STOP_WITHIN_SECONDS
         while not _is_free(self.port) and time.monotonic() < deadline:
             time.sleep(0.01)
+        self._ended = True
