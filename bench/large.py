@@ -104,7 +104,7 @@ async def fill(dsn: str, client_id: str, scale: Scale) -> None:
 People = Sequence[tuple[UUID, str]]
 
 
-async def _anybody(number: int) -> People:
+async def _users(number: int) -> People:
     """Return ids and addresses of users from all over the table."""
     statement = "SELECT id, email FROM users WHERE email LIKE '%@large.example' ORDER BY md5(email) LIMIT $1"
     return [(row["id"], row["email"]) for row in await fetch(statement, number)]
@@ -123,7 +123,7 @@ async def _sign_in(bench: Bench, people: People) -> Result:
 async def growth(bench: Bench, scale: Scale) -> Figure:
     """Fill the database. Then measure it and an empty one in turn."""
     await fill(bench.dsn, bench.sample.client_id, scale)
-    anybody = await _anybody(bench.enough)
+    users = await _users(bench.enough)
 
     async def p50(load: Callable[[Bench, People], Awaitable[Result]], of: Bench, people: People) -> float:
         await turn_to(of)
@@ -132,7 +132,7 @@ async def growth(bench: Bench, scale: Scale) -> Figure:
     async with beside(bench) as small:
         few = await sample.people(bench.enough)
         parts = [
-            await paired(bench, f"p50 of {name}", partial(p50, load, bench, anybody), partial(p50, load, small, few))
+            await paired(bench, f"p50 of {name}", partial(p50, load, bench, users), partial(p50, load, small, few))
             for name, load in (("refresh", _refresh), ("sign-in", _sign_in))
         ]
     rows = (scale.users, scale.users * scale.refresh_tokens_of_user, scale.users * scale.audit_events_of_user)
@@ -202,7 +202,7 @@ FROM pg_stat_user_tables WHERE relname = 'refresh_token'
 
 async def clean_up(bench: Bench, scale: Scale) -> Figure:
     """Measure the server's own clean-up, here with much to delete at once."""
-    people = await _anybody(bench.enough)
+    people = await _users(bench.enough)
     without = statistics.median([(await _refresh(bench, people)).p99 for _ in range(bench.rounds)])
     connection = await asyncpg.connect(bench.dsn)
     try:

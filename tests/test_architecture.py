@@ -144,7 +144,7 @@ def test_services_know_nothing_of_http() -> None:
 
 @pytest.mark.parametrize("layer", ["accounts", "federation", "keys", "audit", "mail", "infra"])
 def test_domains_know_no_request(layer: str) -> None:
-    """Of the framework they know nothing; infra knows the types of its templates and of ASGI at most."""
+    """They do not import the framework; infra imports at most its types for templates and ASGI."""
     found = {
         name for name in modules() if package(name) == layer for imported in imports(name) if "litestar" in imported
     }
@@ -152,7 +152,7 @@ def test_domains_know_no_request(layer: str) -> None:
 
 
 def test_sign_in_knows_nothing_of_oauth() -> None:
-    """Nor does any package that it imports."""
+    """No package that it imports does either."""
     reached, found = set[str](), {name for name in modules() if package(name) == "signin"}
     while found:
         reached |= found
@@ -185,13 +185,13 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
     ],
 )
 def test_one_module_speaks_to_a_library(library: str, only: set[str]) -> None:
-    """So that there is one place to look at, to guard and to change."""
+    """One module per library is the one place to read, guard and change."""
     found = {name for name in modules() for imported in imports(name) if imported.partition(".")[0] == library}
     assert found == only
 
 
 def test_the_standard_library_calls_no_servers() -> None:
-    """Nothing would keep such a call out of our own network."""
+    """Such a call would bypass the checks that protect the internal network."""
     callers = {"urllib", "urllib.request", "http.client", "ftplib", "xmlrpc.client"}
     assert {name for name in modules() for imported in imports(name) if imported in callers} == set()
 
@@ -210,7 +210,7 @@ def test_only_http_makes_cookies() -> None:
 
 
 def test_only_one_module_reads_the_clock() -> None:
-    """So that tests can move it. Measuring a duration is allowed."""
+    """Tests can move this clock. Measuring a duration is allowed."""
     readers = set()
     for name, tree in modules().items():
         for node in ast.walk(tree):

@@ -15,11 +15,11 @@ from tests.test_architecture import modules, package
 #: Tables of packages below that a repository reads in a join, because one round trip needs both.
 READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
     {
-        # A new key waits until each resource server has fetched it: one statement, because servers come and go.
+        # A new key waits until each resource server has fetched it: one statement, as the list of servers may change.
         ("idp.keys.repository.jwks_fetches", "resource_server"),
         # The list of resource servers shows when each has fetched the JWKS.
         ("idp.oauth.clients.repository", "jwks_fetch"),
-        # The set-up is closed as soon as anybody has a role.
+        # The set-up is closed as soon as any user has a role.
         ("idp.admin.repository", "admin_role"),
         # The user of an identity must be enabled; an import names the users who have an identity.
         ("idp.federation.repository", "users"),
@@ -126,7 +126,7 @@ def repositories() -> list[str]:
 
 
 def test_statements_are_in_repositories() -> None:
-    """So that the code that touches a table is in one place. `idp.infra` is what repositories are built with."""
+    """So the code that touches a table is in one place. `idp.infra` contains the building blocks of repositories."""
     found = {
         name
         for name, tree in modules().items()

@@ -43,7 +43,7 @@ def test_the_tree_at_the_top_of_the_module_is_the_tree() -> None:
 
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_every_exception_is_in_the_tree(name: str) -> None:
-    """None is derived from a built-in one, or from a library's: a boundary would not know its family."""
+    """None is derived directly from a built-in exception or one of a library: a boundary would not know its family."""
     for node in ast.walk(modules()[name]):
         if not isinstance(node, ast.ClassDef) or (name, node.name) in OUTSIDE | {("idp.errors", "IdpError")}:
             continue

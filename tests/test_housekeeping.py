@@ -158,7 +158,7 @@ def test_no_table_that_expires_is_forgotten() -> None:
 
 
 async def test_rows_are_deleted_by_their_primary_key(db: str) -> None:
-    """By less of it, rows of others could go too."""
+    """With only a part of the key, rows of others could be deleted too."""
     found = {row["table"]: set(row["columns"]) for row in await fetch(_PRIMARY_KEYS, list(TABLES))}
     assert {name: {column._meta.name for column in table._columns} for name, table in TABLES.items()} == found
 
@@ -202,7 +202,7 @@ async def test_a_batch_that_took_long_is_followed_by_smaller_ones(fill: Fill, mo
 
 
 async def test_a_batch_locks_only_what_it_deletes(fill: Fill) -> None:
-    """What got a later end since it was found stays, and is not waited for."""
+    """A row that got a later expiry after it was found stays, and the batch does not wait for it."""
     await fill("signin_flow", YEAR, 3)
     keys = await _found()
     assert len(keys) == 3

@@ -70,7 +70,7 @@ def test_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_empty_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As compose files and templates leave them behind."""
+    """Compose files and templates leave empty values behind."""
     monkeypatch.setenv("IDP_PORT", "")
     monkeypatch.setenv("IDP_DATABASE_URL", "")
     monkeypatch.setenv("IDP_NONE_SUCH", "")
@@ -79,7 +79,7 @@ def test_an_empty_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", sorted(SECRETS))
 def test_a_secret_in_a_file(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """As Docker and Kubernetes give them. A line's end is not part of it."""
+    """Docker and Kubernetes mount secrets as files. The final line end is not part of the secret."""
     Path("secret").write_text(f"{SECRET}\n")
     monkeypatch.setenv(f"IDP_{name.upper()}_FILE", "secret")
     assert getattr(load(), name).get_secret_value() == SECRET

@@ -35,7 +35,7 @@ def domain(db: str) -> str:
 
 
 class Outcome:
-    """What became of a file."""
+    """The result of importing a file."""
 
     imported: int = 0
     existing: int = 0

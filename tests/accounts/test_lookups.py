@@ -170,7 +170,7 @@ WRONG = {
 
 @pytest.mark.parametrize("lookup", LOOKUPS)
 async def test_a_lookup_that_is_wrong_would_be_seen(own_database: str, lookup: str) -> None:
-    """By the check at the end of all tests on the shared database."""
+    """The check runs at the end of all tests on the shared database."""
     user = await create_user("alice@example.com", None)
     await execute("ALTER TABLE users DROP CONSTRAINT users_id_email_fkey")
     await execute(WRONG[lookup], user.id)

@@ -170,7 +170,7 @@ class TestPool:
 
     @pytest.mark.fault(45)
     async def test_the_queue_is_as_long_as_its_time(self) -> None:
-        """By a clock that the hashings themselves move: one takes 0.2 s, and 0.5 s are allowed."""
+        """The hashing itself moves the clock: one takes 0.2 s, and 0.5 s are allowed."""
         clock = _Clock()
         pool = passwords._Pool(threads=1, queue=100, longest_wait=0.5, now=clock)
         for _ in range(60):

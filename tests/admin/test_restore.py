@@ -235,7 +235,7 @@ async def test_a_folder_that_cannot_be_written(keys_dir: Path, capsys: pytest.Ca
 
 
 async def test_checkpoints_outside_tell_it_too(keys_dir: Path, tmp_path: Path) -> None:
-    """Where there is no mark: on a new machine, or of a backup from before there were marks."""
+    """Without a mark: on a new machine, or with a backup from before marks existed."""
     path = tmp_path / "checkpoints"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IDP_AUDIT_CHECKPOINT_FILE", str(path))

@@ -47,7 +47,7 @@ async def test_03_a_query_added_changed_or_removed(make_client: MakeClient) -> N
 
 
 async def test_03_nothing_is_learned_on_first_use(make_client: MakeClient) -> None:
-    """Neither a client without redirect URIs nor one with several accepts an unregistered URI, or none."""
+    """A client without redirect URIs, like one with several, accepts neither an unregistered URI nor a missing one."""
     machine = await make_client(redirect_uris=[], grant_types=["client_credentials"])
     for _ in range(2):
         await assert_refused(machine, REDIRECT_URI)

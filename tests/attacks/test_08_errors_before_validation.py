@@ -95,7 +95,7 @@ async def test_08_validated_ones_are_told(fault: str, client: RelyingParty, brow
     ],
 )
 async def test_08_malformed_requests(suffix: str, client: RelyingParty) -> None:
-    """What cannot be read for certain is not believed to name a client."""
+    """A request that cannot be parsed unambiguously does not identify a client."""
     for parameters in (client.parameters(), client.parameters(redirect_uri=HOSTILE)):
         text = urlencode(parameters) + suffix
         assert_refused_here(await client.http.get(f"{client.issuer}/authorize?{text}"))

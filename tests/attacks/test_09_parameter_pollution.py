@@ -113,7 +113,7 @@ async def test_09_log_out(make_client: MakeClient, browser: Browser, alice: User
         assert_refused_here(await browser.client.get(f"{browser.issuer}/logout?{text}"))
         assert_refused_here(await browser.client.post(f"{browser.issuer}/logout", content=text, headers=FORM))
     answer = await client.authorize(browser, prompt="none")
-    assert "code" in answer.parameters, "a refused request signed somebody out"
+    assert "code" in answer.parameters, "a refused request signed a user out"
 
 
 async def test_09_our_own_forms(client: RelyingParty, browser: Browser, alice: User) -> None:

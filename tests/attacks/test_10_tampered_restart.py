@@ -140,7 +140,7 @@ async def test_10_back_to_the_login_page_after_signing_in(client: RelyingParty, 
 async def test_10_another_browser_cannot_go_on(
     client: RelyingParty, browser: Browser, alice: User, make_user: MakeUser
 ) -> None:
-    """Neither with the URLs alone, nor with a session, nor with the cookies of its own request under their names."""
+    """It has the URLs only, or a session, or the cookies of its own request under the names of this one."""
     first = await client.authorize(browser)
     assert isinstance(first, Page)
     consent = await browser.sign_in(first, alice.email, PASSWORD)

@@ -104,7 +104,7 @@ async def test_14_a_disabled_client(browser: Browser, client: RelyingParty, alic
 
 
 async def test_14_introspection_of_a_disabled_client(browser: Browser, make_client: MakeClient, alice: User) -> None:
-    """Of the tokens of a client, one with a user and one without, once it is disabled."""
+    """A token with a user and one without, once their client is disabled."""
     api = await make_client(**MACHINE)
     identifier = f"https://{api.client_id}.example.com"
     await register_resource_server(identifier, "Orders", client_id=api.client_id)

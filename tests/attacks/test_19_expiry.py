@@ -198,7 +198,7 @@ async def test_19_sign_in_flow(client: RelyingParty, browser: Browser, alice: Us
 
 
 async def test_19_waiting_authorization_request(client: RelyingParty, browser: Browser, alice: User) -> None:
-    """By every URL that leads to it, and by both answers to the consent."""
+    """Every URL that leads to it, and both answers to the consent."""
     page = await client.authorize(browser)
     assert isinstance(page, Page)
     consent = await browser.sign_in(page, alice.email, PASSWORD)

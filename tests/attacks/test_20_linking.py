@@ -35,7 +35,7 @@ async def _nothing(browser: Browser, victim: User) -> None:
 async def test_20_the_victims_address_at_a_provider(
     browser: Browser, provider: OpenIDProvider, add: Add, victim: User, trusted: bool, verified: object
 ) -> None:
-    """Whatever the provider claims about it."""
+    """The claims of the provider about it do not matter."""
     upstream = await add(issuer=provider.issuer, trust_email=trusted)
     provider.person.email, provider.person.email_verified = victim.email, verified
     await sign_in(browser, upstream)

@@ -1,4 +1,4 @@
-"""Row 21: whoever registers with somebody else's address first gains nothing when its owner comes.
+"""Row 21: registering with the address of another user first gains nothing once its owner registers.
 
 Sign-in at other providers has a file of its own.
 """
@@ -62,7 +62,7 @@ async def test_21_a_password_set_before_the_owner_came(server: Server, victim: s
 async def test_21_an_address_that_the_attacker_claims_for_their_own_account(
     server: Server, alice: User, victim: str, mailbox: Mailbox
 ) -> None:
-    """Nothing of the victim's address is Alice's before she has proved it; then the victim has it for good."""
+    """Alice gets nothing by the victim's address before she has proved it; then it belongs to the victim for good."""
     async with open_browser(server.issuer) as attacker, open_browser(server.issuer) as owner:
         await attacker.sign_in(as_page(await attacker.get("/login")), alice.email, PASSWORD)
         page = as_page(await attacker.get("/account/email"))

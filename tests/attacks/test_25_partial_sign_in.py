@@ -43,7 +43,7 @@ from tests.support.server import Server
 
 
 class Case(NamedTuple):
-    """Who signs in, and what for."""
+    """A user and the purpose of the sign-in."""
 
     has: tuple[Step, ...]
     two_step: bool
@@ -83,7 +83,7 @@ class Door(Protocol):
         """Take a step."""
 
     def is_in(self) -> bool:
-        """Whether it has led to a session, or to a code."""
+        """Return whether the sign-in led to a session or a code."""
 
 
 class Pages:

@@ -128,7 +128,7 @@ async def test_28_tries_count_at_the_account(browser: Browser, person: Person) -
 
 
 async def test_28_fifty_guesses_at_once(server: Server, person: Person) -> None:
-    """Of one account, in as many sign-ins."""
+    """The guesses are for one account, each in its own sign-in."""
     async with open_browser(server.issuer) as browser:
         pages = [(await _second(browser, person.user), dict(browser.cookies)) for _ in range(10)]
     code = await person.otp()

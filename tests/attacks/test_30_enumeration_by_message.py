@@ -79,7 +79,7 @@ async def test_30_nothing_typed(browser: Browser, alice: User) -> None:
 
 
 async def test_30_the_comparison_sees_a_difference(browser: Browser, alice: User) -> None:
-    """What varies is taken out narrowly: another message would be noticed."""
+    """The masking of variable parts is narrow: a different message would be noticed."""
     _, page, _ = await _attempt(browser, alice.email, WRONG)
     assert "That email and password do not match." in page
     assert alice.email not in page

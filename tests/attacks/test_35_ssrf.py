@@ -143,7 +143,7 @@ async def test_35_user_names_in_addresses(monkeypatch: pytest.MonkeyPatch, serve
 
 
 async def test_35_hosts_that_the_operator_allows(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
-    """By name or by network, and no others."""
+    """By name or by network, and no other hosts."""
     port = await serve(answer(b"inside"))
     for allowed in ("sso.internal", "SSO.Internal", "127.0.0.0/8", "127.0.0.1"):
         allow(monkeypatch, "other.internal", allowed)

@@ -155,7 +155,7 @@ async def test_46_used_once(browser: Browser, server: Server, newcomer: str) -> 
 
 
 async def test_46_not_after_its_expiry(browser: Browser, newcomer: str) -> None:
-    """Neither the link nor the form that it led to."""
+    """The link and the form behind it stop working."""
     link = await _link(newcomer)
     held = await _accept(browser, link)
     await execute("UPDATE invitation SET expires_at = now() WHERE email = $1", newcomer)

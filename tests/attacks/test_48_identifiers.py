@@ -182,7 +182,7 @@ def test_48_nothing_that_cannot_be_seen(unseen: str) -> None:
 
 
 async def test_48_invalid_addresses_are_refused(people: People, make_user: MakeUser) -> None:
-    """By every way alike."""
+    """Every form and API refuses them in the same way."""
     bob, name = await make_user(), secrets.token_hex(5)
     refused = [text.replace("*", name) for text in [*REFUSED, "*\u200b@example.com", "*\u202e@example.com"]]
     for email in refused:

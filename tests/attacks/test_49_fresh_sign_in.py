@@ -39,7 +39,7 @@ async def person(alice: User, browser: Browser) -> Person:
 
 
 async def _all_of(user: User) -> list[object]:
-    """What protects an account."""
+    """Return the rows that protect an account."""
     statements = ["SELECT * FROM users WHERE id = $1", *(f"SELECT * FROM {t} WHERE user_id = $1" for t in TABLES)]
     return [sorted(map(str, await fetch(statement, user.id))) for statement in statements]
 

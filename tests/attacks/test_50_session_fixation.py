@@ -30,7 +30,7 @@ async def sign_in(browser: Browser, email: str) -> str:
     """Sign in for its own sake. Returns the session cookie."""
     page = await browser.get("/login")
     assert isinstance(page, Page)
-    assert page.path != "/", "Somebody is signed in already."
+    assert page.path != "/", "A user is signed in already."
     home = await browser.sign_in(page, email, PASSWORD)
     assert isinstance(home, Page)
     assert home.path == "/"

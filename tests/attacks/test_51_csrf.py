@@ -253,7 +253,7 @@ async def test_51_tokens_that_are_none(path: str, browser: Browser, client: Rely
 async def test_51_tokens_of_other_forms(
     path: str, browser: Browser, client: RelyingParty, alice: User, make_user: MakeUser
 ) -> None:
-    """Of another tab, of every other form, and of the same form in the attacker's browser."""
+    """Tokens of another tab, of every other form, and of the same form in the attacker's browser."""
     form = await WAYS[path](browser, client, alice.email)
     mallory = await make_user()
     async with open_browser(browser.issuer) as attacker:

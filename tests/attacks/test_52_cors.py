@@ -45,7 +45,7 @@ async def registered(db: str, server: Server) -> tuple[str, str | None]:
 
 @pytest.fixture
 def client(server: Server, http: httpx.AsyncClient, registered: tuple[str, str | None]) -> RelyingParty:
-    """That client, without the cookies of the test before."""
+    """Return that client, without the cookies of the previous test."""
     return RelyingParty(server.issuer, http, *registered)
 
 

@@ -68,7 +68,7 @@ async def _settled(*recipients: str) -> None:
 
 @pytest.mark.parametrize("ask", WAYS.values(), ids=WAYS)
 async def test_53_an_address_gets_a_few_mails(browser: Browser, alice: User, mailbox: Mailbox, ask: Ask) -> None:
-    """Whatever the number of requests and sign-ins."""
+    """The number of requests and sign-ins does not matter."""
     answers = [await ask(browser, alice.email) for _ in range(BURST + 3)]
     assert [answer.status for answer in answers] == [200] * BURST + [429] * 3
     for refused in answers[BURST:]:

@@ -177,7 +177,7 @@ def test_54_anything_anywhere(
 def test_54_authorization_requests(
     must_refuse: Send, client: RelyingParty, pairs: list[tuple[str, str]], headers: dict[bytes, bytes], get: bool
 ) -> None:
-    """Of a real client."""
+    """Requests of a registered client."""
     text = encoded(mutated(client.parameters(), pairs))
     if get:
         must_refuse("GET", f"/authorize?{text[:60000]}", headers)

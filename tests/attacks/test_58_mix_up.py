@@ -39,7 +39,7 @@ MODES = pytest.mark.parametrize("mode", ["query", "form_post"])
 
 
 def parameters(answer: Page | Redirect) -> dict[str, str]:
-    """Of a redirect, or of the form of a form_post page. Each occurs once."""
+    """Return the parameters of a redirect or of a form_post page. Each occurs once."""
     if isinstance(answer, Page):
         assert answer.forms[0].method == "post"
         return {name: unescape(value) for name, value in answer.forms[0].fields.items()}
@@ -107,7 +107,7 @@ async def test_58_no_redirect_uri_contains_iss(make_client: MakeClient, query: s
 async def test_58_it_is_the_configured_issuer(
     start_server: Callable[..., Server], make_client: MakeClient, http: httpx.AsyncClient
 ) -> None:
-    """Whatever host name the request used."""
+    """The host name of the request does not matter."""
     client = await make_client()
     server = start_server(IDP_ISSUER="https://id.example.com")
     for host in ("id.example.com", "evil.example", f"127.0.0.1:{server.port}"):

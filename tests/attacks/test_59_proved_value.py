@@ -174,7 +174,7 @@ async def test_59_a_mail_again_is_for_the_flow_as_it_is(letters: list[Letter]) -
 
 
 async def test_59_all_at_once(letters: list[Letter]) -> None:
-    """As a browser would send them, in any order of execution."""
+    """Concurrent requests, as a browser sends them, in any order of execution."""
     own, victim = _address(), _address()
     start = await _flow()
     await _take(start, Step.REGISTRATION, username=own, password=PASSWORDS[0])
@@ -206,7 +206,7 @@ async def test_59_an_invitation_is_for_its_own_address() -> None:
 
 @pytest.mark.parametrize("purpose", Purpose)
 async def test_59_one_live_proof(alice: User, purpose: Purpose) -> None:
-    """Of several that are requested concurrently, one can be used."""
+    """If several are requested concurrently, one can be used."""
     for flow_id in (f"flow-{secrets.token_hex(6)}", None):
         sent = await asyncio.gather(
             *(

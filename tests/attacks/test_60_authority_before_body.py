@@ -479,7 +479,7 @@ async def test_60_a_token_is_revoked_while_it_is_used(
 async def test_60_consent_and_code(
     server: Server, browser: Browser, alice: User, make_client: MakeClient, watch: Watch
 ) -> None:
-    """Neither is issued for a session that ended before the body came or during the response."""
+    """No code is issued for a session that ended before the body arrived or during the response."""
     client = await make_client()
     page = as_page(await client.authorize(browser))
     page = as_page(await browser.sign_in(page, alice.email, "correct horse battery staple"))

@@ -55,7 +55,7 @@ def _network() -> str:
 
 
 async def _from(address: str, act: Awaitable[Any]) -> bool:
-    """Whether something is allowed when it comes from an address."""
+    """Return whether an action from this address is allowed."""
     token = client_address.set(address)
     try:
         await act
@@ -76,7 +76,7 @@ async def _pass(seconds: float) -> None:
 
 
 class _Budget:
-    """What docs/abuse.md promises of a rate, by the clock of the test."""
+    """The rate that docs/abuse.md promises, measured by the clock of the test."""
 
     def __init__(self, *rates: rate_limits.Rate) -> None:
         self.free_at = dict.fromkeys(rates, 0.0)
@@ -166,7 +166,9 @@ _WAIT = st.tuples(st.just("wait"), st.sampled_from([1, 30, 61, 3600, 90_000]))
 )
 @given(st.lists(_STRANGERS | _STRANGERS | _OWNER | _WAIT, min_size=4, max_size=14))
 async def test_62_the_owner_is_never_locked_out(db: str, actions: list[tuple[Any, ...]]) -> None:
-    """Whatever strangers do, from any number of hosts including her own, she may do what the documentation promises."""
+    """Strangers use any number of hosts, including the owner's. The owner keeps everything that the documentation
+    promises.
+    """
     owner = await create_user(f"{secrets.token_hex(6)}@example.com", None)
     world = _World(owner, await _own_browser(owner), _network())
     for name, *arguments in actions:

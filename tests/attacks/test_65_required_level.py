@@ -54,7 +54,7 @@ async def _login(browser: Browser) -> Page:
 
 
 async def _app(client: RelyingParty, browser: Browser, user: User, asked: str) -> bool:
-    """By the challenge endpoint, in each order of its steps."""
+    """Sign in by the challenge endpoint, with the steps in each order."""
     parameters = client.parameters(redirect_uri=None, response_type=None, state=None, acr_values=asked)
     begun = (await client.post("/challenge", **parameters)).json()["auth_session"]
     steps: list[dict[str, str]] = [

@@ -118,7 +118,7 @@ async def test_66_a_live_link_is_counted(alice: User, hashed: list[str]) -> None
 
 
 async def test_66_a_used_proof_is_seen_after_the_hash_too(alice: User) -> None:
-    """Of two concurrent requests with one proof, one changes the password."""
+    """Only one of two concurrent requests with one proof changes the password."""
     sent = await email_proofs.create(Purpose.PASSWORD_RESET, alice.email, lifetime=60, user_id=alice.id)
     proved = await email_proofs.verify_token(sent.token, Purpose.PASSWORD_RESET)
     assert proved is not None

@@ -185,7 +185,7 @@ async def _sign_in(browser: Browser, user: User) -> Page:
 
 
 async def test_66_forms_of_the_sign_in(attack: Attack, make_user: MakeUser) -> None:
-    """Of every first step, before and after a mail, of the way back into an account, and of the second steps."""
+    """The forms of every first step, before and after a mail, of account recovery, and of the second steps."""
     browser = attack.browser
     for step in (*FIRST, "forgot"):
         login = as_page(await browser.get("/login"))

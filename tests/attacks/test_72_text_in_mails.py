@@ -71,7 +71,7 @@ def test_72_a_name_is_a_name(name: str) -> None:
 
 @pytest.fixture
 def context(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, object]]:
-    """What each mail was given, by its template."""
+    """Record the context of each mail, by its template."""
     found: dict[str, dict[str, object]] = {}
 
     async def note(to: str, template: str, **more: object) -> None:

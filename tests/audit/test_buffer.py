@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("db")
 
 @pytest.fixture(autouse=True)
 def empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What other tests left in memory is theirs."""
+    """Remove what other tests left in memory."""
     for name, value in {"_rows": [], "_tokens": {}, "_waiting": 0, "_left_out": 0}.items():
         monkeypatch.setattr(buffer, name, value)
     monkeypatch.setattr(activity, "_counts", {})

@@ -203,7 +203,7 @@ async def test_checkpoints_in_another_order() -> None:
 
 
 async def test_a_checkpoint_signed_by_a_key_put_into_the_table() -> None:
-    """Who writes to the database alone has keys, but not the one of the MAC."""
+    """An attacker who can only write to the database has the keys, but not the key of the MAC."""
     key = jose.generate("ES256")
     row = await fetchrow("SELECT statement FROM audit_checkpoint WHERE number = 4")
     assert row is not None

@@ -212,7 +212,7 @@ async def test_errors(page: Page, look: Look) -> None:
 
 
 async def test_the_account(page: Page, look: Look, make_user: MakeUser) -> None:
-    """As it is in the beginning."""
+    """The account of a new user."""
     await sign_in(page, await make_user(name="Alice Example"))
     await look("#to-account")
     marks = {

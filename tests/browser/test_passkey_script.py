@@ -1,6 +1,6 @@
 """The script of passkeys in a real browser, with the browser's own virtual authenticator, against the real checks.
 
-The pages are made here: what stands on them is the business of whoever shows them.
+The test creates the pages, because their content belongs to the routes that show them.
 """
 
 import html

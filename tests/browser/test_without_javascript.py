@@ -98,7 +98,9 @@ _LOOK = """() => {
 
 
 async def _tab_order(page: Page, most: int = 60) -> list[str]:
-    """Where Tab brings the focus, from here until it comes round; and everything shows that it has it (WCAG 2.4.7)."""
+    """Return the elements that Tab focuses, from here until the cycle ends. Each shows that it has the focus (WCAG
+    2.4.7).
+    """
     order: list[str] = []
     for _ in range(most):
         await page.keyboard.press("Tab")

@@ -261,7 +261,7 @@ async def test_requests_under_way_are_answered(start_server: StartServer, alice:
 
 
 async def test_the_drain_timeout_ends_running_requests(start_server: StartServer, alice: User) -> None:
-    """What takes longer than IDP_DRAIN_TIMEOUT is cut off."""
+    """A request that takes longer than IDP_DRAIN_TIMEOUT is cut off."""
     server = start_server(**(SLOW_HASHING | {"IDP_ARGON2_TIME_COST": "250", "IDP_DRAIN_TIMEOUT": "1"}))
     async with open_browser(server.issuer) as browser:
         request = await _slow_sign_in(browser, server, alice.email)
@@ -274,7 +274,7 @@ async def test_the_drain_timeout_ends_running_requests(start_server: StartServer
 
 
 async def test_idle_connections_hold_nothing_up(start_server: StartServer) -> None:
-    """Neither a browser that keeps its connection, nor one that never sends anything."""
+    """A browser that keeps its connection delays nothing, and neither does a client that never sends anything."""
     server = start_server()
     silent, writer = await asyncio.open_connection("127.0.0.1", server.port)
     async with httpx.AsyncClient() as kept:

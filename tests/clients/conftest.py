@@ -24,7 +24,7 @@ from tests.support.server import clean_environment
 
 HERE = Path(__file__).parent
 NODE, JAVA, PYTHON = HERE / "node" / "node_modules", HERE / "java" / "lib", HERE / "python" / "lib"
-#: Generous: other tests use the same two cores.
+#: Generous, because other tests use the same two cores.
 TIMEOUT_SECONDS = 120
 
 collect_ignore_glob = ["python/lib*"]

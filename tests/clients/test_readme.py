@@ -25,7 +25,7 @@ ISSUER = "http://localhost:8000"
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
-    """What `make run` starts, at another port."""
+    """Start the server of `make run` on another port."""
     folder = tmp_path_factory.mktemp("readme")
     server = Server(folder, "--dev", IDP_ISSUER="")
     server.issuer = f"http://localhost:{server.port}"
@@ -94,7 +94,7 @@ async def test_a_person_signs_in_to_a_web_application(dev: tuple[Server, Path]) 
         values = {"print": lambda *words: printed.append(words), "input": typed}
         await asyncio.to_thread(exec, code, values)
         assert printed[1][0]["email"] == "demo@example.com"
-        # The other script takes no ID token.
+        # The other script accepts no ID token.
         scripts: dict[str, Any] = {}
         exec(script("def claims_of", server.issuer), scripts)
         token = values["client"].token["id_token"]  # type: ignore[attr-defined]

@@ -61,7 +61,7 @@ async def test_mail_of_a_command_is_captured_and_shown(visitor: Browser, dev: Se
 
 
 async def test_the_newest_message_is_first(visitor: Browser, box: mailbox.Maildir) -> None:
-    """By the time of capture, whatever date the message has."""
+    """The order is that of the capture, regardless of the date of the message."""
     for when, subject in ((3_000_000_000, "the newest"), (2_900_000_000, "the older")):
         key = box.add(f"To: a@b.example\nSubject: {subject}\n\nx".encode())
         os.utime(Path(box._path) / "new" / key, (when, when))

@@ -106,7 +106,7 @@ async def test_a_new_key(browser: Browser, provider: OpenIDProvider, add: Add) -
 
 
 async def test_a_disabled_one(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Neither the redirect to it nor its callback works."""
+    """The redirect to it and its callback fail."""
     from idp.federation import registry
 
     upstream = await add(issuer=provider.issuer, trust_email=True)

@@ -78,7 +78,7 @@ async def test_fractions_of_seconds(browser: Browser, provider: OpenIDProvider, 
 async def test_providers_without_nonce_or_pkce(
     browser: Browser, provider: OpenIDProvider, add: Add, lacking: str, other: str
 ) -> None:
-    """By declaration alone; what such a provider lacks is not sent, and the other is demanded all the same."""
+    """Only by declaration: the parameter that the provider lacks is not sent, and the other one is still required."""
     setattr(provider, lacking, False)
     upstream = await add(issuer=provider.issuer, trust_email=True, options={lacking: "no"})
     await sign_in(browser, upstream)
@@ -206,7 +206,7 @@ async def test_the_check_that_failed_is_named(
 async def test_github_without_leave_to_read_addresses(
     browser: Browser, github: GitHub, add: Add, mailbox: Mailbox, status: int
 ) -> None:
-    """As with apps of GitHub's: the person proves an address by our own mail."""
+    """As with GitHub Apps: the user proves an address by our own mail."""
     upstream = await add(kind="github", issuer=github.url)
     github.addresses = (status, "application/json", '{"message": "Resource not accessible by integration"}')
     page = as_page(await sign_in(browser, upstream))

@@ -88,7 +88,7 @@ async def test_only_shortly_after_a_sign_in(browser: Browser, provider: OpenIDPr
 async def test_an_attacker_cannot_link_an_identity(
     browser: Browser, provider: OpenIDProvider, add: Add, alice: User, make_user: MakeUser
 ) -> None:
-    """Neither by a link, nor by an attacker's callback."""
+    """A link does not help, and neither does an attacker's callback."""
     upstream = await add(issuer=provider.issuer)
     page = await _home(browser, alice)
     for href in (f"/account/upstreams/{upstream.id}/link", _href(page, upstream.id)[:-1] + "x"):

@@ -31,7 +31,7 @@ async def test_sign_out_at_the_provider_and_back(
 
 
 async def test_no_sign_out_at_the_provider_by_default(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
-    """Nor if the provider is down: the sign-out here succeeds anyway."""
+    """If the provider is down, the sign-out here succeeds anyway."""
     upstream = await add(issuer=provider.issuer, trust_email=True)
     await sign_in(browser, upstream)
     page = as_page(await browser.submit(as_page(await browser.get("/logout")), "logout-confirm"))

@@ -88,7 +88,7 @@ def test_an_entry_that_is_not_an_address_ends_the_reading(entry: str) -> None:
     ],
 )
 def test_an_entry_may_have_a_port(entry: str, expected: str) -> None:
-    """As Azure's gateways write it. Without reading it, all their clients would be one."""
+    """Azure's gateways write a port. If it were not parsed, all their clients would share one address."""
     assert address("10.0.0.1", entry) == expected
     assert address("10.0.0.1", f"1.1.1.1, {entry}, 10.0.0.2:443") == expected
 
@@ -134,13 +134,13 @@ def test_a_transport_without_addresses(peer: str | None) -> None:
 
 
 def test_ipv6_has_one_spelling() -> None:
-    """So that a limit by address counts it once."""
+    """A limit by address counts each address once."""
     for spelling in ("2001:db8:0:0:0:0:0:1", "2001:DB8::1", "[2001:db8::1]", "2001:0db8::0001"):
         assert address("10.0.0.1", spelling) == "2001:db8::1"
 
 
 def test_ipv4_in_ipv6_is_ipv4() -> None:
-    """As a socket that listens on both gives it; and no second name for one client."""
+    """A dual-stack socket returns this form, which must not give a client a second address."""
     assert address("::ffff:203.0.113.7") == "203.0.113.7"
     assert address("::ffff:10.0.0.1", "198.51.100.1") == "198.51.100.1"
     assert address("10.0.0.1", "::ffff:198.51.100.1") == "198.51.100.1"

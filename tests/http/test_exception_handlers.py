@@ -164,7 +164,7 @@ def assert_json(response: httpx.Response, status: int, error: str) -> None:
     ],
 )
 async def test_programs_get_json(small: httpx.AsyncClient, name: str, status: int, error: str) -> None:
-    """Whatever they accept: a browser's fetch accepts anything, and still expects JSON."""
+    """The Accept header does not matter: a browser's fetch accepts anything, and still expects JSON."""
     for access in PROGRAMS:
         for accept in ("*/*", "text/html"):
             assert_json(await small.get(f"/{access}/{name}", headers={"Accept": accept}), status, error)
@@ -246,7 +246,7 @@ async def test_nothing_leaks(small: httpx.AsyncClient, log: io.StringIO, name: s
 async def test_a_template_that_cannot_be_read_is_no_outage(
     small: httpx.AsyncClient, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is any other error of the system: the log has our frames and the request id."""
+    """Other operating system errors are not outages either: the log has our frames and the request id."""
 
     def denied(*_: Any, **__: Any) -> None:
         raise PermissionError(SECRET)
@@ -309,7 +309,7 @@ async def test_methods(small: httpx.AsyncClient) -> None:
 
 
 async def test_bodies_that_are_too_large(small: httpx.AsyncClient) -> None:
-    """Whether they say so before or not."""
+    """Whether they declare their length or not."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(20):

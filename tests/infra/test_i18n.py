@@ -70,7 +70,7 @@ def test_places_and_marks_are_those_of_the_original(language: str) -> None:
         places = {place for text in ids for place in PLACES.findall(text)}
         for text in filter(None, _texts(message.string)):
             used = set(PLACES.findall(text))
-            # A singular may say "one" where the plural names the number.
+            # A singular may say "one" where the plural has the number.
             assert used <= places, message.id
             assert len(ids) > 1 or used == places, message.id
             assert sorted(TAGS.findall(text)) == sorted(TAGS.findall(ids[0])), message.id
@@ -89,7 +89,7 @@ def test_every_text_of_a_template_is_translated(path: Path) -> None:
     text = re.sub(r"<(style|script)\b.*?</\1>", "", text, flags=re.DOTALL)
     shown = re.findall(r"\b(?:alt|title|placeholder|aria-label)=\"([^\"\0]+)\"", text)
     text = re.sub(r"<[^>]*>", "", text)
-    # Attributes that a macro makes, paths of ours, and the names of layouts.
+    # Attributes written by a macro, our own paths, and the names of layouts.
     text = re.sub(r"(/\w+)+", "", text)
     text = re.sub(r" [\w-]+=\"[^\"]*\"", "", text)
     words = set(re.findall(r"[^\W\d_]{2,}", text + " ".join(shown)))

@@ -51,7 +51,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str
 
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in production."""
+    """Let the log drop unknown fields, as in production."""
     monkeypatch.setattr(logs, "strict", False)
     logs.refused_fields.clear()
 
@@ -99,7 +99,7 @@ def test_bound_fields_are_no_way_around(pipe: Callable[[], list[dict[str, Any]]]
 
 
 def test_libraries_go_through_the_same_pipe(pipe: Callable[[], list[dict[str, Any]]]) -> None:
-    """As JSON, without extra fields, and from level warning: other lines may contain URLs with codes."""
+    """Their lines are JSON, without extra fields, and from level warning: other lines may contain URLs with codes."""
     for name in ("asyncio", "httpx", "litestar", "asyncpg", "some.library"):
         logging.getLogger(name).warning("x %s", "y", extra={"password": SECRET})
         logging.getLogger(name).info("GET /callback?code=%s", SECRET)
@@ -230,7 +230,7 @@ async def _protocol(client: RelyingParty, cookie_client: RelyingParty, browser: 
     await client.userinfo(rotated["access_token"])
     await client.userinfo("no-such-access-token")
     await client.http.post(f"{client.issuer}/userinfo", data={"access_token": rotated["access_token"]})
-    # Where no token belongs, and where proxies and browsers would keep it.
+    # The query is the wrong place for a token, and proxies and browsers would keep it.
     await client.http.get(f"{client.issuer}/userinfo?access_token={rotated['access_token']}")
     for token in (rotated["access_token"], rotated["refresh_token"], "no-such-token"):
         await client.introspect(token)
@@ -260,7 +260,7 @@ async def _protocol(client: RelyingParty, cookie_client: RelyingParty, browser: 
 
 
 async def _mistakes(browser: Browser, email: str) -> set[str]:
-    """What people type wrong, and what other sites send."""
+    """Send the typing errors of users, and requests from other sites."""
     page = await browser.get("/login")
     assert isinstance(page, Page)
     await browser.sign_in(page, email, "the-wrong-password")
@@ -296,13 +296,13 @@ async def test_no_secret_is_logged(start_server: Callable[..., Server], make_cli
         secrets |= await _protocol(client, in_cookie, browser, alice.email)
         secrets |= watched.secrets
     server.stop()
-    # Not secret, and of so few letters that any word may hold them.
+    # Not secret, and so short that any word may contain them.
     secrets -= {"", "s", "x", '""'}
     assert len(secrets) > 50
     log = server.log
     assert "Traceback" not in log
     for secret in secrets:
-        # A token that is cut is a token still, where only its end was lost; so are its parts.
+        # A token without its end, or a part of a token, is still a token.
         parts = [secret, quote(secret), quote_plus(secret), *(part for part in secret.split(".") if len(part) > 20)]
         assert [part for part in parts if part in log or (len(part) > 40 and part[:40] in log)] == []
 

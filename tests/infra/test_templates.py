@@ -124,10 +124,10 @@ class Identity:
     last_used_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
 
 
-#: The picture is made by us, and goes into the page as it is.
+#: The server draws the picture, so the page contains it unescaped.
 SETUP = SimpleNamespace(secret="ABCD", qr_svg='<svg viewBox="0 0 9 9"><path d="M0 0"/></svg>')
 
-#: What every step of a sign-in is given.
+#: The context of every step of a sign-in.
 STEP: dict[str, Any] = {
     "path": "/login/f1",
     "csrf_token": "token",
@@ -144,7 +144,7 @@ STEP: dict[str, Any] = {
     "may_trust": True,
     "reauthenticate": False,
 }
-#: What every page of the account is given.
+#: The context of every page of the account.
 ACCOUNT: dict[str, Any] = {
     "section": "security",
     "csrf_token": "token",
@@ -459,7 +459,7 @@ def test_every_template_is_covered() -> None:
     frames = {"base.html", "parts.html", "signin.html", "account/frame.html", "dev/frame.html", "mail/base.html"}
     root = templates_path()
     shipped = {path.relative_to(root).as_posix() for path in root.rglob("*.html")}
-    # Those of the console show plain values, and are tested with it.
+    # Pages of the console show plain values, and are tested with it.
     shipped = {name for name in shipped if not name.startswith("admin/")}
     assert shipped - frames == set(PAGES)
 
@@ -486,7 +486,7 @@ def test_page_is_well_formed(pages: Templates, name: str, context: dict[str, Any
 def test_page_keeps_to_the_content_security_policy(pages: Templates, name: str, context: dict[str, Any]) -> None:
     page = Elements(pages.render(name, **context))
     mail, form_post = name.startswith("mail/"), name == "form_post.html"
-    # A page of the sign-in looks after other tabs too.
+    # A page of the sign-in also watches for other tabs.
     files = ["passkey.js", *([] if name.startswith("account/") else ["tab.js"])] if "passkey_options" in context else []
     ours = [{"src": pages.static_url(file), "defer": None} for file in files]
     assert page.all("script") == ([{"nonce": "bm9uY2U"}] if form_post else ours)
@@ -536,7 +536,7 @@ def test_missing_values_are_errors(pages: Templates, name: str) -> None:
 def test_login_fields(pages: Templates) -> None:
     page = Elements(pages.render("password.html", **PAGES["password.html"]))
     username, password = page.by_id("username"), page.by_id("password")
-    # The browser offers passkeys in the list of what is known for this field.
+    # The browser offers passkeys in the suggestions for this field.
     assert (username["type"], username["autocomplete"]) == ("email", "username webauthn")
     assert (password["type"], password["autocomplete"]) == ("password", "current-password")
     assert username["value"] == "ada@example.com"

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-#: Tokens kept to be validated again, and how long before their end they are given up.
+#: The number of tokens kept for another validation, and how many seconds before their expiry they are dropped.
 KEPT, LAST_SECONDS = 60, 3
 PAUSE_SECONDS = 0.1
 

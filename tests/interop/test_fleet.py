@@ -25,7 +25,7 @@ ROTATIONS = 10
 LIFETIME = 30
 SETTINGS = {
     "IDP_JWKS_MAX_AGE": "5",
-    # What is waited for is that all were seen, and nothing else.
+    # The rotation waits only until every resource server has fetched the key.
     "IDP_KEY_PUBLICATION": "0",
     "IDP_ACCESS_TOKEN_LIFETIME": str(LIFETIME),
     "IDP_ID_TOKEN_LIFETIME": str(LIFETIME),
@@ -137,7 +137,7 @@ async def test_ten_rotations_without_a_failed_validation(place: Place) -> None:
         seen = await asyncio.to_thread(member.end)
         assert seen["failures"] == []
         assert seen["validated"] > 100
-        # The last nine are each of some seconds' length; tokens of all were there to be validated.
+        # The last nine are active for some seconds each, so tokens of all of them were validated.
         assert set(kids) <= seen["kids"].keys()
 
 
@@ -178,7 +178,7 @@ async def test_a_revocation_has_the_effects_of_its_report(place: Place) -> None:
     seen = await asyncio.to_thread(patient.end)
     of_new = [at for at, kid, _ in seen["failures"] if kid == report.successor]
     assert of_new
-    # The servers switch within a second, and it fetches after five; the rest is for a machine that has much to do.
+    # The servers switch within a second, and it fetches after five; the rest is for a busy machine.
     assert began < min(of_new)
     assert max(of_new) < began + 5 + 4
     assert seen["kids"][report.successor] > 10

@@ -34,7 +34,7 @@ async def test_an_access_token_for_a_resource_server(
     server: Server, browser: Browser, make_client: MakeClient, alice: User
 ) -> None:
     api = f"https://{alice.id}.example.com"
-    # A scope of its own: by one that is defined once, tokens of other tests would be for this API.
+    # Its own scope: with a scope that is defined once, tokens of other tests would be for this API.
     scope = f"{alice.id}:read"
     await register_resource_server(api, "An API", scope=scope)
     party = await make_client(scope=f"openid {scope}")

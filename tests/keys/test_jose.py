@@ -304,7 +304,7 @@ _HEADERS = st.builds(
 
 
 def _refused(token: str) -> None:
-    """By every function that reads a token; the last two do not verify, and may read it."""
+    """Every function that reads a token refuses it; the last two do not verify it, and may accept it."""
     keys = by_kid(*KEYS.values())
     for typ in (None, "JWT"):
         with pytest.raises(InvalidJWTError):

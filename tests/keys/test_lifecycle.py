@@ -235,7 +235,7 @@ async def test_the_event_loop_goes_on_while_a_key_is_made() -> None:
         await asyncio.sleep(0.001)
         longest, last = max(longest, loop.time() - last), loop.time()
     assert await making
-    # Were it made in the loop, nearly all of the time would be one pause, however fast the machine is.
+    # If the key were generated in the event loop, nearly all of the time would be one pause on any machine.
     assert longest < 0.6 * (last - began)
 
 

@@ -290,7 +290,7 @@ async def test_a_retiring_key_stays_for_tokens_of_a_slow_worker(pending: str) ->
     before = next(key.retires_at for key in await lifecycle.list_keys() if key.kid == old)
     assert before is not None
     exp = int(before.timestamp()) + 1000
-    key_set.sign(ALG, "at+jwt", {"exp": exp})  # it has not heard of the successor yet
+    key_set.sign(ALG, "at+jwt", {"exp": exp})  # this process does not know the successor yet
     await rotation_job.write_use()
     after = next(key.retires_at for key in await lifecycle.list_keys() if key.kid == old)
     assert after is not None

@@ -22,7 +22,7 @@ from tests.support.proxy import proxy_to
 from tests.support.server import Server
 
 AUDIENCE = "https://api.example.com"
-#: How soon the others must switch: within a second, and some time for a machine that has much to do.
+#: How soon the others must switch: within a second, plus some time for a busy machine.
 WITHIN_SECONDS = 3.0
 FORM = {"grant_type": "client_credentials", "client_id": "load", "resource": AUDIENCE}
 
@@ -134,7 +134,7 @@ async def test_a_killed_server_leaves_the_rotation_to_the_other(pair: Pair, step
             while kid not in await pair.keys(doomed):
                 await asyncio.sleep(0.02)
         await pair.see(doomed)
-        # What it saw may die with it: then the next fetch is what counts.
+        # The fetches it saw may be lost with it: then the next fetch counts.
         doomed.kill()
     await pair.see(other)
     await until(State.RETIRING, State.ACTIVE)
@@ -162,7 +162,7 @@ async def test_a_rotation_killed_in_the_middle_is_whole_or_not_at_all(pair: Pair
         try:
             async with asyncio.timeout(20):
                 while not proxy.withhold and process.poll() is None:
-                    # It holds the lock of the topic: it is in the middle of its transaction.
+                    # It holds the lock of the topic, so it is in the middle of its transaction.
                     rows = await fetch(
                         "SELECT FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation"
                         " WHERE c.relname = 'signing_key' AND l.mode = 'RowExclusiveLock'"
@@ -177,7 +177,7 @@ async def test_a_rotation_killed_in_the_middle_is_whole_or_not_at_all(pair: Pair
     signing = [key.kid for key in await lifecycle.list_keys() if key.state == State.ACTIVE]
     await pair.until_signed_by(server, signing[0], seconds=5)
     assert before in await pair.keys(server)
-    # Nothing is left that would hold up the next one.
+    # Nothing remains that would delay the next rotation.
     kid = await lifecycle.rotate("RS256", now=True)
     await pair.until_signed_by(server, kid, seconds=5)
 

@@ -39,7 +39,7 @@ def test_a_user_looks_different_in_each_token_and_kind_of_token() -> None:
         seal(USER, purpose, token) for purpose in ("refresh-token", "authorization-code") for token in (TOKEN, b"u")
     }
     assert len(sealed) == 4
-    # Nor do two share a part that could be compared.
+    # No two of them share a part that could be compared.
     assert len({text[:22] for text in sealed}) == len({text[22:] for text in sealed}) == 4
     assert str(USER) not in "".join(sealed)
 
@@ -48,7 +48,7 @@ def test_it_opens_for_its_token_and_purpose_alone() -> None:
     sealed = seal(USER, "refresh-token", TOKEN)
     assert unseal(sealed, "refresh-token", b"u" * 16) is None
     assert unseal(sealed, "authorization-code", TOKEN) is None
-    # What separates the purpose from the token is part of what is sealed.
+    # The separator between the purpose and the token is sealed too.
     assert unseal(seal(USER, "ab", b"c"), "a", b"bc") is None
 
 
@@ -59,7 +59,7 @@ def test_it_opens_under_its_key_alone() -> None:
 
 
 def test_no_character_can_be_changed() -> None:
-    """Nor is there a second spelling of the last one, which has two unused bits."""
+    """The last character, which has two unused bits, has no second spelling either."""
     sealed = seal(USER, "refresh-token", TOKEN)
     alphabet = f"{string.ascii_letters}{string.digits}-_+/=. é"
     for place, character in enumerate(sealed):

@@ -53,7 +53,7 @@ def use_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Us
 
 @dataclass
 class Inbox:
-    """What an SMTP server was handed."""
+    """The messages that an SMTP server received."""
 
     port: int = 0
     envelopes: list[Envelope] = field(default_factory=list)

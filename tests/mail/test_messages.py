@@ -50,7 +50,7 @@ def test_every_template_makes_a_message(template: str, context: dict[str, Any]) 
         assert "https://id.example.com" in body(again, kind)
     lines = body(again, "plain").splitlines()
     for value in (context.get("link"), context.get("code")):
-        # What is to be clicked or copied has a line of its own.
+        # A link to click or a code to copy is on its own line.
         assert value is None or value in lines
 
 

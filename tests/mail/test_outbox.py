@@ -195,7 +195,7 @@ async def test_after_an_outage_results_are_recorded_before_messages_are_taken(
         try:
             smtp.go_on.set()
             async with asyncio.timeout(20):
-                # Of the one that cannot note, and of the one that cannot take up.
+                # One of the server that cannot record the result, and one of the server that cannot claim.
                 while len(lines) < 2 or not smtp.envelopes:
                     await asyncio.sleep(0.01)
             await execute("UPDATE mail SET next_attempt_at = now() - interval '1 minute'")

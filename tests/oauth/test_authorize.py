@@ -60,7 +60,7 @@ async def test_a_signed_in_user_can_create_another_account(browser: Browser, cli
     await client.sign_in(browser, alice.email)
     page = as_page(await client.authorize(browser, prompt="create"))
     assert page.path.endswith("/registration")
-    # To sign in after all satisfies the request.
+    # Signing in instead satisfies the request.
     page = as_page(await browser.get(page.path.removesuffix("/registration")))
     answer = await browser.sign_in(page, alice.email, PASSWORD)
     assert isinstance(answer, Redirect)

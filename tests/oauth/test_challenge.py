@@ -126,7 +126,9 @@ async def test_a_passkey(app: RelyingParty, alice: User, server: Any) -> None:
 
 
 async def _keep_passkey(user: User, authenticator: Authenticator, response: str) -> None:
-    """As registration does; the tests' own process has another issuer than the server."""
+    """Store the passkey as a registration does, with the issuer of the server, from which that of the test process
+    differs.
+    """
     from webauthn.helpers import parse_registration_credential_json
     from webauthn.helpers.parse_attestation_object import parse_attestation_object
 

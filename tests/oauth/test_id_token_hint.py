@@ -34,7 +34,7 @@ async def _rotated(server: Server, rp: RelyingParty) -> None:
     new = await lifecycle.rotate("RS256", now=True)
     await execute("UPDATE signing_key SET retires_at = now() - interval '1 hour' WHERE kid = $1", old)
     await _until_jwks(server, rp, lambda kids: new in kids)
-    # The retirement was set behind the server's back: another notice makes it look.
+    # The retirement was set without a notice; another notice makes the server read it.
     await lifecycle.rotate("RS256", now=True)
     await _until_jwks(server, rp, lambda kids: old not in kids)
     await key_set.load()
@@ -72,7 +72,7 @@ async def test_a_rotation_breaks_no_hint(server: Server, browser: Browser, rp: R
 async def _revoked_hint(rp: RelyingParty, hint: str) -> str:
     """Return the same claims, signed by a key that is then revoked."""
     key = jose.generate("RS256")
-    # In one transaction, so that no worker ever reads it as a good one.
+    # In one transaction, so that no worker ever reads it as a valid key.
     async with transaction():
         await lifecycle.publish(key)
         await lifecycle.revoke(key.kid)
@@ -95,7 +95,7 @@ async def test_a_hint_of_a_revoked_key_is_none(browser: Browser, rp: RelyingPart
     assert await _is_signed_in(browser, rp)
     done = await browser.submit(page, "logout-confirm")
     assert not await _is_signed_in(browser, rp)
-    # Only to where the application named itself, as without a hint.
+    # Only if the application identified itself, as without a hint.
     assert isinstance(done, Redirect) is named
     if isinstance(done, Redirect):
         assert done.location == f"{URI}?state=x"

@@ -32,7 +32,7 @@ async def test_a_refresh_token(browser: Browser, client: RelyingParty, alice: Us
     assert set(answer) == {"active", "iss", "client_id", "sub", "scope", "jti", "iat", "exp"}
     assert (answer["active"], answer["scope"], answer["sub"]) == (True, "openid profile email", str(alice.id))
     claims = decode(token.split(".")[1])
-    # Its family is nobody's business, and the sealed id of its user says nothing to others.
+    # The id of the family is not returned, and the sealed id of the user means nothing to others.
     assert claims.pop("family")
     assert claims.pop("sealed_user")
     assert {name: answer[name] for name in ("iss", "jti", "iat", "exp")} == claims
@@ -69,7 +69,7 @@ async def test_a_resource_server_introspects_tokens_with_its_audience(
     api = await make_client(grant_types=["client_credentials"], redirect_uris=[], scope="")
     identifier = f"https://{api.client_id}.example.com"
     await register_resource_server(identifier, "Orders", client_id=api.client_id)
-    # By nobody's client: it validates tokens itself.
+    # Without a client: it validates tokens itself.
     await register_resource_server(f"{identifier}/other", "Other")
     party = await make_client()
     meant = await party.tokens(browser, alice.email, resource=identifier)

@@ -131,7 +131,7 @@ async def test_browsers_may_ask_with_conditions(web: httpx.AsyncClient, path: st
     assert (response.status_code, response.content) == (204, b"")
     assert response.headers["access-control-allow-origin"] == (CLIENT if origin == CLIENT else "*")
     assert "GET" in response.headers["access-control-allow-methods"]
-    # With cookies, `*` allows nothing: the name must stand there.
+    # For requests with cookies, `*` has no effect: the name must be listed.
     assert {"*", "If-None-Match"} <= set(response.headers["access-control-allow-headers"].split(", "))
     assert response.headers.get("access-control-allow-credentials") == ("true" if origin == CLIENT else None)
 

@@ -20,7 +20,7 @@ from tests.support.rows import session_row
 
 
 class Access(NamedTuple):
-    """What one sign-in gave."""
+    """The session, code and tokens of one sign-in."""
 
     session_id: UUID
     code_hash: bytes
@@ -54,7 +54,7 @@ async def new_client() -> str:
 
 
 async def ended(access: Access) -> tuple[bool, bool, list[str | None]]:
-    """Whether the session and the code are over, and why each family is."""
+    """Return whether the session and the code have ended, and why each family was revoked."""
     session = await fetchrow("SELECT ended_at IS NOT NULL AS over FROM session WHERE id = $1", access.session_id)
     code = await fetchrow(
         "SELECT consumed_at IS NOT NULL AS over FROM authorization_code WHERE code_hash = $1", access.code_hash

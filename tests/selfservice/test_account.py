@@ -89,7 +89,7 @@ async def test_values_that_are_not_fit(home: Browser, alice: User, field: str, v
     assert row["name"] == "Alice Example"
 
 
-# What protects it
+# Security
 
 
 async def test_a_new_password(home: Browser, client: RelyingParty, alice: User, mailbox: Mailbox) -> None:
@@ -212,7 +212,7 @@ async def test_turning_the_second_step_on_and_off(home: Browser, alice: User) ->
         assert found.two_step is expected
 
 
-# Where, with what, and who else
+# Sessions, devices and applications
 
 
 async def test_the_list_of_sessions(home: Browser, client: RelyingParty, alice: User) -> None:
@@ -278,7 +278,7 @@ async def test_applications(home: Browser, make_client: MakeClient, alice: User)
     assert "consent-allow" in asked.ids
 
 
-# Taking it along, and going
+# Export and deletion
 
 
 async def test_my_data(home: Browser, client: RelyingParty, alice: User) -> None:
@@ -323,7 +323,7 @@ async def test_a_fresh_sign_in_is_asked_for_once(home: Browser, alice: User) -> 
     assert as_page(await home.get("/account/email")).path == "/account/email"
 
 
-# Nothing goes at one click
+# Removals ask for confirmation
 
 ASKING = {
     "/account/totp/remove": "SELECT 1 FROM totp WHERE user_id = $1",
@@ -347,7 +347,7 @@ async def test_confirmation_before_a_removal(home: Browser, alice: User, path: s
         arguments.append(row["code_hash"])
     security = as_page(await home.get("/account/security"))
     assert f'href="{path}"' in security.text
-    # No button of that page does it by itself: what is left there changes a name.
+    # No button of that page removes it directly: the remaining button renames.
     buttons = {button for form in security.forms if form.action == path for button in form.buttons.values()}
     assert buttons <= {("action", "rename")}
     asked = as_page(await home.get(path))

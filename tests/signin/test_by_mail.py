@@ -156,7 +156,7 @@ async def test_an_existing_user_is_told_by_mail_only(
 async def test_an_invitation(browser: Browser, newcomer: str, mailbox: Mailbox) -> None:
     await invitations.invite(newcomer, "Invited One")
     letter = await mailbox.next(newcomer)
-    # The command's own process has another issuer than the server.
+    # The issuer of the command's process differs from that of the server.
     page = as_page(await browser.get(letter.path))
     assert newcomer in page.text
     page = as_page(await browser.submit(page, "invitation-accept"))

@@ -74,7 +74,7 @@ async def _note(flow: Flow, user: User, browser: Browser | None = None) -> StepR
 
 
 async def _sessions(user_id: UUID) -> list[bool]:
-    """Whether each of a user's sessions is live, the oldest first."""
+    """Return for each session of the user whether it is live, the oldest first."""
     rows = await fetch("SELECT ended_at IS NULL AS live FROM session WHERE user_id = $1 ORDER BY id", user_id)
     return [row["live"] for row in rows]
 
@@ -116,7 +116,7 @@ async def test_all_of_it(alice: User) -> None:
     assert (event["event"], event["outcome"], event["user_id"]) == ("sign_in", "success", alice.id)
     assert event["hash"] is not None
     assert await rate_limits.spend((limits.PASSWORDS, alice.email)) == 1
-    # A password is no proof of a second factor.
+    # A password does not prove a second factor.
     assert await rate_limits.spend((limits.SECOND_STEPS, str(alice.id))) == 2
 
 
@@ -212,7 +212,7 @@ async def test_a_browser_that_is_trusted_no_more(alice: User, monkeypatch: pytes
 async def test_a_device_cookie_that_was_copied_before(
     alice: User, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who used the browser before is known by nothing there; all who signed in there are known by the new cookie."""
+    """The copy identifies no user any more; the new cookie identifies all users who signed in there."""
     trusting = settings().model_copy(update={"trusted_device_lifetime": 3600})
     for module in (devices, subject):
         monkeypatch.setattr(module, "settings", lambda: trusting)
@@ -228,7 +228,7 @@ async def test_a_device_cookie_that_was_copied_before(
         assert (person.known, person.trusted) == (False, False)
         assert await devices.find_known(copy, user_id=user.id) is None
         assert (await _person(user, second)).known
-    # Another sign-in without the wish leaves the trust, under a third cookie.
+    # Another sign-in without "trust this browser" keeps the trust, under a third cookie.
     again = await _end(second, await _flow(), await _person(alice, second))
     assert again is not None
     third = Browser(device_token=again.device_token)

@@ -53,7 +53,7 @@ async def test_many_abandoned_tabs_have_one_cookie(browser: Browser, client: Rel
         await client.authorize(browser, prompt="login")
     assert len(browser.cookies) == 1
     assert (await _finish(browser, first, alice)).parameters["state"] == "first"
-    # With those of the session and the device, and the new key of whoever signs in here next.
+    # With the cookies of the session and the device, and the new key of the next sign-in.
     assert _size(browser) < 300
 
 
@@ -130,7 +130,7 @@ async def test_one_host_begins_a_bounded_number(
                 assert int(refused.response.headers["retry-after"]) > 0
             assert await _rows() == before
             assert "login-submit" in _page(await client.authorize(own, prompt="login")).ids
-            # Who is signed in already needs no row.
+            # A signed-in user needs no row.
             assert isinstance(await client.authorize(own), Redirect)
     finally:
         await execute("DELETE FROM throttle")

@@ -52,7 +52,7 @@ async def test_two_hundred_at_once(db: str) -> None:
     async def one(number: int) -> bool:
         events = [(rate, who), (rate_limits.Rate("wide", 10_000, 1), other)]
         try:
-            # In either order: they must not wait for each other for ever.
+            # In either order: they must not wait for each other forever.
             await rate_limits.spend(*(events if number % 2 else reversed(events)))
         except TooManyRequestsError:
             return False
@@ -137,7 +137,7 @@ async def test_fifty_tries_at_once_count(db: str) -> None:
     assert waits.count(0) == 5
 
 
-# At the sign-in
+# During the sign-in
 
 
 async def _wrong(browser: Browser, email: str, times: int) -> Page:
@@ -156,7 +156,7 @@ async def test_wrong_passwords(browser: Browser, alice: User) -> None:
     assert page.status == 429
     assert int(page.response.headers["retry-after"]) >= 1
     assert 'role="alert"' in page.text
-    # Nor is the right one accepted now; but there are other ways on the page.
+    # The right one is not accepted now either, but the page offers other methods.
     again = await browser.sign_in(page, alice.email, PASSWORD)
     assert isinstance(again, Page)
     assert again.status == 429
@@ -275,10 +275,10 @@ async def test_a_refusal_by_load_is_not_counted(start_server: Callable[..., Serv
         pages = [await browser.get("/login") for browser in (one, other)]
         assert isinstance(pages[0], Page)
         assert isinstance(pages[1], Page)
-        # Of nobody, a password is verified with the server's own costs.
+        # The password of an unknown user is verified with the costs from the settings.
         nobody = f"{subject()}@example.com"
         busy = asyncio.create_task(one.sign_in(pages[0], nobody, PASSWORD))
-        # The try is counted just before the password is verified.
+        # The attempt is counted just before the password is verified.
         while await fetchrow("SELECT FROM throttle WHERE key = $1", rate_limits.key(limits.PASSWORDS, nobody)) is None:
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.1)
@@ -288,7 +288,7 @@ async def test_a_refusal_by_load_is_not_counted(start_server: Callable[..., Serv
         assert (refused.response.status_code, refused.response.headers["retry-after"]) == (503, "2")
         key = rate_limits.key(limits.PASSWORDS, alice.email)
         assert await fetchrow("SELECT FROM throttle WHERE key = $1", key) is None
-        # Before anything is read: it is no matter whether there is such a sign-in.
+        # Before anything is read: the refusal does not depend on whether the sign-in exists.
         unread = await other.client.post(f"{server.issuer}/login/none/password", headers={"Origin": server.issuer})
         assert not busy.done()
         assert unread.status_code == 503

@@ -163,7 +163,7 @@ async def test_a_proof_is_used_after_its_user_is_locked(alice: User, proof: str,
 
 
 async def test_a_shared_browser_forgets_devices_before_sessions(alice: User, make_user: MakeUser) -> None:
-    """As when the other person is signed out, who holds their devices meanwhile."""
+    """Another user of the browser is signed out at the same time, which locks their devices."""
     bob = await make_user()
     first = await _sign_in(bob, Browser())
     browser = Browser(session_token=first.session_token, device_token=first.device_token)

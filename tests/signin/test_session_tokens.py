@@ -79,7 +79,7 @@ async def test_anything_else_is_no_session_and_costs_no_query(
 
 
 async def test_the_id_of_another_user_finds_no_session(make_user: MakeUser) -> None:
-    """Neither with the secret of one's own session, nor with the hash of it in a statement."""
+    """The secret of another session does not work, and neither does its hash in a statement."""
     alice, bob = await make_user(), await make_user()
     token = await _start(alice)
     await _start(bob)

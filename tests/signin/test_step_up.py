@@ -84,7 +84,7 @@ async def test_a_second_step_makes_no_old_sign_in_fresh(
 async def test_a_new_or_skipped_factor_is_not_fresh(
     browser: Browser, client: RelyingParty, alice: User, action: str
 ) -> None:
-    """Of a session that is recent enough to add one."""
+    """The session is recent enough to add one."""
     await _signed_in(browser, alice, 8 * MINUTE)
     page = as_page(await client.authorize(browser, acr_values="2"))
     if action == "skip":
@@ -103,7 +103,7 @@ async def test_a_new_or_skipped_factor_is_not_fresh(
 async def test_an_old_session_is_not_enough_to_add_a_factor(
     browser: Browser, client: RelyingParty, server: Server, alice: User, has: list[Step], acr: str
 ) -> None:
-    """Nor with a second step: the user signs in again completely."""
+    """A second step is not enough either: the user signs in again completely."""
     await equip(alice, server.issuer, has, two_step=False)
     await _signed_in(browser, alice, 20 * HOUR)
     page = as_page(await client.authorize(browser, acr_values=acr))
@@ -178,7 +178,7 @@ async def test_a_password_gives_no_tries_of_codes_back(server: Server, client: R
 async def test_a_browser_with_a_second_factor_has_its_own_limit(
     browser: Browser, server: Server, client: RelyingParty, alice: User
 ) -> None:
-    """By the tries of others."""
+    """Attempts of others do not use it up."""
     person = await equip(alice, server.issuer, [Step.TOTP], two_step=False)
     page = await _asked_for_a_code(browser, client, alice)
     await _claims(client, await browser.submit(page, "totp-submit", code=await person.otp()))

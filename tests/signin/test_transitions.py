@@ -54,7 +54,7 @@ def walk(state: State) -> Iterator[State]:
     """Every state that can be reached from one, the end states too."""
     yield state
     for step in allowed(state):
-        # Enrolling is done by getting a factor, or by putting it off.
+        # The enrolment ends when the user adds a factor or skips it.
         outcomes = [step]
         if step is Step.ENROL:
             outcomes = [Step.PASSKEY] + ([Step.TOTP] if state.target == MULTI_FACTOR else [])
@@ -74,7 +74,7 @@ ENDS = [state for state in STATES if complete(state)]
 def test_every_path_ends() -> None:
     """No dead end, and no cycle."""
     assert all(complete(state) or allowed(state) for state in STATES)
-    # The longest puts a passkey off and then gets the app that is required.
+    # The longest path skips a passkey and then adds the required app.
     assert max(len(state.done) for state in ENDS) <= 4
 
 
@@ -85,7 +85,7 @@ def test_nothing_ends_without_a_first_step() -> None:
 
 @pytest.mark.fault(7)
 def test_every_end_has_the_required_level() -> None:
-    """Whatever higher level was requested and postponed."""
+    """Even if a higher level was requested and postponed."""
     assert any(state.required == MULTI_FACTOR and state.acr == PHISHING_RESISTANT for state in ENDS)
     for state in ENDS:
         level = reached(state.done)

@@ -146,7 +146,7 @@ class Browser:
 
     @property
     def signed_in(self) -> bool:
-        """Whether it has the cookie of a session."""
+        """Return whether the browser has the cookie of a session."""
         return any(name.endswith("session") for name in self.cookies)
 
     async def _follow(self, response: httpx.Response) -> Page | Redirect:

@@ -172,7 +172,7 @@ def _fork_on_request(requests: socket.socket) -> None:
                 try:
                     status.send(str(code).encode())
                 except BrokenPipeError:
-                    """Nobody waits for it any more."""
+                    """The test process no longer waits."""
                 status.close()
                 continue
             size, files, _, _ = socket.recv_fds(requests, 4, 4)

@@ -83,7 +83,7 @@ class StandIn:
         try:
             handler.wfile.write(body)
         except OSError:
-            """Nobody waits for it any more."""
+            """The client has closed the connection."""
 
     def _spoilt(self, path: str) -> Answer | None:
         """Return an invalid response for a path that the browser does not see."""

@@ -148,7 +148,7 @@ async def test_a_client_from_its_creation_to_its_end(owner: Admin) -> None:
 
 @pytest.mark.fault(46)
 async def test_a_single_page_app_gets_its_cookie_at_its_creation(owner: Admin) -> None:
-    """As in the README: the option that protects its refresh token is offered at its registration."""
+    """As the README says, the registration offers the option that protects the refresh token."""
     name = secrets.token_hex(4)
     entered = {"client_name": name, "redirect_uris": "https://spa.example/cb", "scope": "openid offline_access"}
     page = await owner.get("/admin/clients/new/spa")

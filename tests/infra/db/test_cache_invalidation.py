@@ -101,7 +101,7 @@ async def test_an_announcement_is_part_of_its_transaction() -> None:
 
 
 async def test_announcements_of_a_topic_happen_one_after_the_other() -> None:
-    """What :mod:`idp.keys.lifecycle` relies on."""
+    """:mod:`idp.keys.lifecycle` relies on this."""
     running = most = 0
 
     async def change() -> None:

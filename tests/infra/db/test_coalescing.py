@@ -54,7 +54,7 @@ async def test_requests_share_runs() -> None:
 
 
 async def test_requests_are_put_in_order() -> None:
-    """So that no two runs lock the same rows in different orders, and wait for each other."""
+    """No two runs lock the same rows in different orders and wait for each other."""
     rows = await asyncio.gather(*(PLACE.fetchrow(value=value) for value in (5, 3, 9)))
     assert [row and row["place"] for row in rows] == [2, 1, 3]
 

@@ -43,7 +43,7 @@ async def test_a_statement_is_prepared_once() -> None:
 
 
 async def test_statements_are_prepared_again_after_a_migration() -> None:
-    """By a statement that was prepared before, and inside a transaction from the next one on."""
+    """A statement that was prepared before works, and in a transaction it works from the next one on."""
     await execute("INSERT INTO revoked_access_token (jti, expires_at) VALUES ('a', now())")
     statement = "SELECT * FROM revoked_access_token WHERE jti = $1"
     before = await fetchrow(statement, "a")
@@ -74,7 +74,7 @@ async def test_a_lost_connection_is_replaced() -> None:
 
 
 async def test_one_that_is_in_use_when_all_are_given_back_is_not_kept() -> None:
-    """By a statement that requests share, say, which outlives them. The pool waits for it, and for nothing else."""
+    """A statement shared by requests may use it, and outlives them. The pool waits for it, and for nothing else."""
     async with lines().line():
         closing = asyncio.create_task(close_pool())
         await asyncio.sleep(0.1)
@@ -141,7 +141,7 @@ async def test_without_a_database() -> None:
 async def test_connections_to_a_server_that_became_read_only_are_replaced(
     cluster: Cluster, own_database: str, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """As after a fail-over that leaves the old primary alive: the sessions stay read-only, the next ones are not."""
+    """As after a failover that leaves the old primary running: existing sessions stay read-only, new ones do not."""
     monkeypatch.setattr(lines_module, "EXPIRE_AT_MOST_EVERY", 0.0)
     name = urlsplit(own_database).path.strip("/")
     await cluster.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -180,7 +180,7 @@ Block = Callable[[], AbstractAsyncContextManager[None]]
 
 @BLOCKS
 async def test_an_error_of_the_disk_is_none_of_the_database(block: Block) -> None:
-    """What a block does with a file may fail too, and only the database's own errors say that it is away."""
+    """File access in a block may fail too. Only errors of the database mean that the database is unavailable."""
     with pytest.raises(FileNotFoundError):
         async with block():
             raise FileNotFoundError
@@ -247,7 +247,7 @@ class _FailsOnce:
 
 @pytest.mark.fault(41)
 async def test_a_statement_that_lost_a_deadlock_is_run_again() -> None:
-    """Nothing of it was done, so one that is alone succeeds in the end; a transaction is left to its caller."""
+    """Nothing of it was committed, so a single statement succeeds in the end; a transaction is left to its caller."""
     failing = _FailsOnce(asyncpg.DeadlockDetectedError("deadlock detected"))
     assert await HeldConnection(failing).fetch("SELECT 1", ()) == ([], "SELECT 0")
     failing = _FailsOnce(asyncpg.DeadlockDetectedError("deadlock detected"), transaction=True)

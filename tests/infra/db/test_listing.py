@@ -21,7 +21,7 @@ NUMBERS = Listing(
 
 @pytest.fixture(autouse=True)
 async def numbers(own_database: str) -> None:
-    """Of each value five, so that the order needs the key as well."""
+    """Insert five rows of each value, so that the order needs the key as well."""
     await execute("CREATE TABLE number (id int PRIMARY KEY, value int NOT NULL)")
     await execute("INSERT INTO number SELECT n, n % 10 FROM generate_series(1, 50) AS n")
 

@@ -42,7 +42,7 @@ def sources() -> dict[str, str]:
 
 
 def problems(source: str) -> list[str]:
-    """What blocks those who write to a large table, or the next attempt, in a migration after the first."""
+    """Return the statements of a later migration that block writers of a large table, or the next attempt."""
     found, new = [], set(_NEW.findall(source))
     for index in _INDEX.finditer(source):
         name, table = index["name"], index["table"]

@@ -23,7 +23,7 @@ from tests.support.isolated import isolated
 TABLE = "audit_event"
 NOVEMBER, DECEMBER, JANUARY = datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC), "202612", "202701"
 KEEP = ("seq IS NULL", "seq > $1")
-#: Of a server.
+#: The lock timeout of a server.
 LOCK_TIMEOUT_MS = partitions.LOCK_TIMEOUT_MS
 WAITS = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 INSERT = (
@@ -116,7 +116,7 @@ async def test_a_partition_has_every_index_of_its_table(own_database: str) -> No
 
 
 async def test_a_new_index_is_built_on_one_partition_after_the_other(own_database: str) -> None:
-    """As docs/migrations.md says. A partition that is created meanwhile has it."""
+    """As docs/migrations.md says. A partition that is created in the meantime has it."""
     await partitions.create_ahead(TABLE, NOVEMBER)
     of_index = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit_event_outcome'::regclass"
     names = [
@@ -189,7 +189,7 @@ async def test_a_partition_is_made_while_others_write(own_database: str) -> None
 
 
 async def test_what_others_hold_is_made_later(own_database: str, gives_up: pytest.MonkeyPatch) -> None:
-    """Nothing is left of the attempt."""
+    """The failed attempt leaves nothing behind."""
     async with elsewhere(own_database, "SELECT FROM audit_event"):
         with pytest.raises(PartitionBusyError):
             await partitions.create_ahead(TABLE, NOVEMBER)
@@ -261,7 +261,7 @@ async def test_a_row_that_waits_for_its_new_partition_is_stored(
 async def test_a_drop_that_is_blocked_gives_up_and_is_tried_later(
     own_database: str, gives_up: pytest.MonkeyPatch, statement: str
 ) -> None:
-    """Who writes meanwhile does not wait for the one who blocks it."""
+    """Writers do not wait for the transaction that blocks the drop."""
     await partitions.create_ahead(TABLE, NOVEMBER)
     until = NOVEMBER + timedelta(days=1)
     async with elsewhere(own_database, statement):
@@ -293,7 +293,7 @@ async def test_who_does_not_own_the_table_is_told(own_database: str) -> None:
 
 
 async def test_a_migrated_database_has_the_default_one(empty_database: str) -> None:
-    """So no insert fails before a server has started."""
+    """No insert fails before a server has started."""
     await migrate.upgrade()
     event = await add(NOVEMBER)
     assert await places() == {event: "default"}

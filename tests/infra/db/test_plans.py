@@ -26,14 +26,14 @@ from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
 
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
-#: What no server runs.
+#: Modules whose statements no server runs.
 ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.piccolo")
-#: A few rows each, of which some statements want all.
+#: Tables with a few rows each. Some statements read all rows of one.
 SMALL = {
     "admin_role", "audit_export", "client", "client_logo", "database_mark", "jwks_fetch", "not_before",
     "resource_server", "revision", "root_key", "setup", "signing_key", "transaction_lock", "upstream",
 }  # fmt: skip
-#: What may read a table as a whole or sort many rows, by how its name begins: it is seldom run.
+#: Statements that may read a whole table or sort many rows, because they run rarely, by the beginning of the name.
 WHOLE = (
     # The containment of an upstream, and after a backup was restored.
     "idp.signin.repository.sessions._SESSIONS_OF_UPSTREAM",
@@ -47,7 +47,7 @@ WHOLE = (
     "idp.mail.repository._COUNTS",
     "idp.federation.repository._DELETE_TOKENS",
     "idp.federation.repository._CONSUME_OF_UPSTREAM",
-    # Most of all, where most belong to one client.
+    # Most of the rows, where most belong to one client.
     "idp.oauth.repository._CONSUME_CODES_OF_CLIENT",
     "idp.oauth.repository._REVOKE_FAMILIES_OF_CLIENT",
     "idp.oauth.repository._DELETE_CONSENTS_OF_CLIENT",
@@ -74,7 +74,7 @@ WHOLE = (
     "idp.audit.repository.audit_events._DELETE_EVENTS",
     "idp.mail.repository._CLAIM",
 )
-#: Statements on rows of several persons, by how their name begins.
+#: Statements on rows of several users, by the beginning of the name.
 SEVERAL_PERSONS = (
     # Imports, and lists for administrators.
     "idp.accounts.repository.users._INSERT_USERS",
@@ -84,12 +84,12 @@ SEVERAL_PERSONS = (
     "idp.admin.repository._OPEN",
     "idp.admin.repository._IS_OPEN",
     "idp.admin.repository._COMPLETE",
-    # The persons who signed in with one browser.
+    # The users who signed in with one browser.
     "idp.signin.repository.devices._FIND_DEVICE",
     "idp.signin.repository.devices._MOVE_DEVICE",
     "clean-up: ",
 )
-#: More rows than are sorted by the way.
+#: More rows than a statement may sort.
 MANY = 100
 
 
@@ -101,13 +101,13 @@ def _statements() -> dict[str, str]:
             for name, value in vars(import_module(module.name)).items():
                 statement = value.text if isinstance(value, NamedQuery | CoalescedQuery) else value
                 if name.isupper() and isinstance(statement, str) and _is_whole(statement):
-                    # Where it is imported too, it is the same one.
+                    # A module that imports the statement has the same object.
                     found.setdefault(statement, f"{module.name}.{name}")
     return {name: statement for statement, name in found.items()}
 
 
 def _is_whole(text: str) -> bool:
-    """Whether it is a statement, and no part of a :class:`NamedQuery` one."""
+    """Return whether the text is a statement, and not a part of a :class:`NamedQuery`."""
     return text.lstrip().startswith(VERBS) and not NamedQuery(text).names
 
 
@@ -131,7 +131,7 @@ BY_TYPE = {
 
 
 async def _fill_others(client_id: str) -> None:
-    """As many rows as there are sessions into every table that has none and is not small."""
+    """Insert as many rows as there are sessions into every table that is empty and not small."""
     for name in [row["table_name"] for row in await fetch(_TABLES)]:
         if name in SMALL or await fetch(f"SELECT FROM {name} LIMIT 1"):
             continue

@@ -20,7 +20,7 @@ from tests.support.server import Server
 
 pytestmark = [pytest.mark.fault(26), needs_pgbouncer]
 
-#: People who sign in at once: more than the pooler has connections to PostgreSQL.
+#: Users who sign in at the same time: more than the pooler has connections to PostgreSQL.
 PEOPLE = 8
 
 

@@ -39,7 +39,7 @@ WHERE schemaname = 'public' AND tablename <> 'migration'
   AND NOT (SELECT relispartition FROM pg_class WHERE oid = tablename::regclass)
 """
 
-#: What must be given with every row, by type and by name: what identifies, proves, or permits something.
+#: Columns without a default, by type and by name: they identify, prove, or permit something.
 GIVEN_TYPES = {"uuid", "bytea", "text", "text[]", "jsonb"}
 GIVEN_NAMES = re.compile(
     r"^(id|jti|kid|acr|amr|scope|scopes|resource|claims|pairs|role|admin_role|origin|issuer|subject|nonce|state|key)$"
@@ -47,7 +47,7 @@ GIVEN_NAMES = re.compile(
 )
 #: Piccolo's tables cannot refer to each other.
 CIRCULAR = {"FOREIGN KEY (id, email) REFERENCES user_email(user_id, email)"}
-#: The moment of the insert, a counter that starts at 0, a flag that starts as false.
+#: The time of the insert, a counter that starts at 0, a flag that starts as false.
 DEFAULTS = {"now()", "0", "false"}
 
 
@@ -86,7 +86,7 @@ async def test_only_allowed_columns_have_a_default(db: str) -> None:
     given = [(table, name) for table, name, kind, _, default in found if kind in GIVEN_TYPES and default is not None]
     assert given == []
     named = {name for _, name, _, _, default in found if GIVEN_NAMES.search(name) and default is not None}
-    # The moment at which a row was made is the one default among them.
+    # Of these columns, only the time at which a row was created has a default.
     assert named == {"created_at", "updated_at", "granted_at"}
 
 
@@ -126,7 +126,7 @@ async def test_a_request_without_a_browser_has_no_consent(db: str) -> None:
 
 
 async def test_a_request_that_no_browser_claimed_can_be_ended(own_database: str) -> None:
-    """As those of a client that is compromised, and all of them after a restore."""
+    """Requests of a compromised client, for example, and all requests after a restore."""
     client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
     for name in ("a", "b"):
         await execute(

@@ -123,7 +123,7 @@ async def test_a_persons_scope_chooses_it_too(
     assert (await _read(party, refreshed["access_token"]))["aud"] == [api, party.issuer]
     answer = await party.authorize(browser, resource=api, prompt="none")
     assert "code" in answer.parameters
-    # A standard scope is nobody's, whatever a resource server says.
+    # A standard scope belongs to no resource server, even if one lists it.
     email = await make_client(scope="openid email")
     assert (await _read(email, (await email.tokens(browser, alice.email))["access_token"]))["aud"] == email.issuer
 
@@ -153,7 +153,7 @@ async def test_a_validator_that_refuses_at_jwt(browser: Browser, make_client: Ma
     assert claims["aud"] == [api, party.issuer]
     assert (await party.introspect(token))["aud"] == [api, party.issuer]
     assert (await party.userinfo(token)).json()["email"] == alice.email
-    # An ID token is no access token, and an access token is no hint.
+    # An ID token is not an access token, and an access token is not a hint.
     assert (await party.userinfo(tokens["id_token"])).status_code == 401
     assert await party.introspect(tokens["id_token"]) == {"active": False}
     answer = await party.authorize(browser, id_token_hint=token, prompt="none")

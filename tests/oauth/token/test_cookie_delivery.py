@@ -82,7 +82,7 @@ async def test_refreshing_by_the_cookie_replaces_it(spa: RelyingParty, cookie: M
     assert (second.key, second["httponly"], second["samesite"]) == (cookie.key, True, cookie["samesite"])
     assert second.value != cookie.value
     assert second.value not in response.text
-    # Another tab that used the same cookie at the same moment is given the same one.
+    # Another tab that sent the same cookie at the same time gets the same token.
     assert _cookie(await _refresh(spa, _with(cookie, **OWN))).value == second.value
     assert (await _refresh(spa, _with(second, **OWN))).status_code == 200
 

@@ -42,7 +42,7 @@ async def test_kill_9_between_rotation_and_response(
         async with open_browser(doomed.issuer) as browser:
             first = (await party.tokens(browser, alice.email))["refresh_token"]
         token = (await party.refresh(first)).json()["refresh_token"]
-        # From its execution on: on whichever connection, the statement is prepared by then.
+        # From the execution of the statement on: every connection has prepared it by then.
         proxy.withhold_after = _jti(token).bytes
         lost = asyncio.create_task(party.refresh(token))
         successor = await _until_rotated(_jti(token))

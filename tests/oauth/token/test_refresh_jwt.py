@@ -45,7 +45,7 @@ async def test_a_client_cannot_tell_whose_it_is(db: str) -> None:
 
 
 async def test_a_sealed_part_that_does_not_open(db: str) -> None:
-    """Of another token of the same user, of a code, altered, or missing; signed by the server's own key."""
+    """The sealed part of another token of the same user, of a code, altered, or missing; signed by the server's key."""
     user, family = ids.uuid7(), ids.uuid7()
     claims = claims_of(new_refresh_token(user, family).token)
     jti = UUID(claims["jti"])
@@ -90,7 +90,7 @@ async def test_the_id_of_another_user(
     assert await repository.live_refresh_token(forged, client.client_id, LONG_AGO) is None
     assert await repository.revoke_by_client(forged, client.client_id) is None
     assert await repository.client_of_family(forged) is None
-    # Nor does the token itself, sealed for the other user.
+    # The token itself, with the sealed id of the other user, does not work either.
     claims = claims_of(token)
     sealed = sealed_ids.seal(bob.id, "refresh-token", real.jti.bytes)
     other = _signed(claims | {"sealed_user": sealed})

@@ -186,7 +186,7 @@ async def test_a_client_without_the_grant_gets_none(browser: Browser, make_clien
 async def test_a_restart_changes_nothing(
     start_server: Callable[..., Server], browser: Browser, client: RelyingParty, alice: User, server: Server
 ) -> None:
-    """As attack row 13 (tests/attacks/README.md): a server that has just started knows earlier rotations."""
+    """The same as attack row 13 (tests/attacks/README.md): a server that has just started knows earlier rotations."""
     first = (await client.tokens(browser, alice.email))["refresh_token"]
     second = (await client.refresh(first)).json()["refresh_token"]
     fresh = await asyncio.to_thread(start_server, IDP_ISSUER=server.issuer)

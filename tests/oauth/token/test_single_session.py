@@ -17,7 +17,7 @@ async def _tokens(user: User, *parties: RelyingParty) -> list[dict[str, str]]:
 
 
 async def _works(party: RelyingParty, tokens: dict[str, str]) -> bool:
-    """Whether the refresh token still does; the access token always agrees with it."""
+    """Return whether the refresh token works. The access token always agrees with it."""
     live = (await party.introspect(tokens["access_token"]))["active"]
     assert live is ((await party.refresh(tokens["refresh_token"])).status_code == 200)
     return bool(live)

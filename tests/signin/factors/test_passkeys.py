@@ -39,7 +39,7 @@ async def device(alice: User) -> Authenticator:
     return device
 
 
-# What the browser is asked for
+# Options for the browser
 
 
 async def test_asking_for_a_new_one(alice: User, device: Authenticator) -> None:
@@ -68,7 +68,7 @@ async def test_asking_for_any_or_for_those_of_a_user(alice: User, device: Authen
     assert [item["id"] for item in hers["allowCredentials"]] == [encode(device.credential_id)]
 
 
-# Right answers
+# Valid responses
 
 
 @pytest.mark.parametrize("alg", [ES256, EDDSA, RS256])
@@ -102,7 +102,7 @@ async def test_a_security_key_names_no_user_when_it_is_known(alice: User, device
         assert (await _verify(device.but(user_handle=handle), alice.id)).user_id == alice.id
 
 
-# Wrong answers
+# Invalid responses
 
 WRONG: dict[str, dict[str, Any]] = {
     "challenge": {"challenge": b"of another flow"},
@@ -154,7 +154,7 @@ async def test_backup_eligibility_cannot_change(device: Authenticator) -> None:
 async def test_each_part_is_signed(device: Authenticator, part: str) -> None:
     answer = json.loads(device.get(passkeys.authentication_options(CHALLENGE)))
     data = bytearray(decode(answer["response"][part]))
-    # A space more in JSON is the same JSON, and the low bit of the counter the same flags; but not what was signed.
+    # Another space is the same JSON, and the low bit of the counter leaves the flags, but the signed bytes differ.
     answer["response"][part] = encode(bytes(data) + b" ") if part == "clientDataJSON" else encode(_flip(data))
     with pytest.raises(InvalidPasskeyError):
         await passkeys.verify(CHALLENGE, json.dumps(answer), user_id=None)
@@ -196,7 +196,7 @@ async def test_a_known_user_must_not_be_named_as_another(alice: User, device: Au
         await _verify(device.but(user_handle=uuid4().bytes), alice.id)
 
 
-# The counter
+# The signature counter
 
 
 def _bound(count: int = 0) -> Authenticator:
@@ -261,7 +261,7 @@ async def test_one_answer_sent_twenty_times_counts_once(alice: User) -> None:
     assert sum(isinstance(result, InvalidPasskeyError) for result in results) == 19
 
 
-# Malformed answers
+# Malformed responses
 
 GARBAGE = [
     "",
@@ -297,7 +297,7 @@ async def test_garbage(alice: User, text: str) -> None:
 VALUES: list[Any] = [None, 0, True, "", "é", "AA", "A" * 15_000, [], {}, ["AA"], {"AA": 1}, "\ud800", "AA\0AA"]
 
 
-#: What nothing hangs on.
+#: Members that do not affect the verification.
 OPTIONAL = {"authenticatorAttachment", "clientExtensionResults", "transports", "userHandle"}
 
 
@@ -400,7 +400,7 @@ async def test_the_id_of_a_credential(alice: User) -> None:
         await passkeys.register(alice.id, "", CHALLENGE, json.dumps(answer))
 
 
-# Keeping them
+# Managing passkeys
 
 
 async def test_the_same_one_again(alice: User, device: Authenticator, make_user: MakeUser) -> None:
