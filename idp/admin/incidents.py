@@ -164,7 +164,9 @@ async def contain_upstream(upstream_id: str) -> Report:
         await registry.disable(upstream_id)
         ended = Counter[str]()
         ended["upstream_attempts"] = await federation.consume_requests_of_upstream(upstream_id)
-        # Flows first: one that finishes at the same moment has its session afterwards. Then in the order of
+        # Before the flows, in the order of a sign-in with an upstream.
+        ended["upstream_tokens"] = await federation.delete_tokens_of_upstream(upstream_id)
+        # Flows before sessions: one that finishes at the same moment has its session afterwards. Then in the order of
         # idp.oauth.sign_out.sign_out_user, for the same reasons.
         flow_ids = await federation.flows_of_upstream(upstream_id)
         ended["signin_flows"] = await signin_flows.finish_flows_of_upstream(upstream_id, flow_ids)
@@ -172,7 +174,8 @@ async def contain_upstream(upstream_id: str) -> Report:
         ended["sessions"] = await end_sessions(sessions)
         ended["codes"] = await repository.consume_codes_of_sessions(sessions)
         ended["token_families"] = await repository.revoke_families_of_sessions(sessions, "upstream_contained")
-        ended["upstream_tokens"] = await federation.delete_tokens_of_upstream(upstream_id)
+        # Those that a flow stored meanwhile.
+        ended["upstream_tokens"] += await federation.delete_tokens_of_upstream(upstream_id)
         alone = await count_without_other_method(upstream_id)
         await record("upstream_contained", detail={"upstream": upstream_id, "ended": ended})
     return Report("upstream", upstream_id, dict(ended), _tokens([]) if sessions else [], alone)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from idp import ids
@@ -24,7 +25,7 @@ from idp.admin.access import Caller, check_user
 from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Role
 from idp.federation import authorization_requests, registry
-from idp.federation.linking import ExternalIdentity
+from idp.federation.linking import ExternalIdentity, find_user
 from idp.federation.repository import insert_identity
 from idp.infra.db.engine import authority, execute, fetch, transaction
 from idp.oauth.credentials import credentials_changed
@@ -184,13 +185,13 @@ async def _sign_in(user: User, browser: Browser) -> CompletedSignIn:
         return await completion.complete(browser, flow, person, done, trust=False)
 
 
-async def _upstream(user: User) -> tuple[Flow, ExternalIdentity]:
+async def _upstream(user: User, tokens: bytes | None = None) -> tuple[Flow, ExternalIdentity]:
     """A flow whose browser is back from a provider, and whose response was accepted."""
     name, flow = f"u{secrets.token_hex(4)}", await _flow()
     await registry.add(registry.configure(kind="oidc", id=name, name="Acme", issuer="https://a.example", client_id="x"))
     attempt = await authorization_requests.create(name, flow_id=flow.binding.id)
     assert await authorization_requests.consume(attempt)
-    assert await insert_identity(user.id, "https://a.example", name, upstream_id=name)
+    assert await insert_identity(user.id, "https://a.example", name, upstream_id=name, tokens=tokens)
     return flow, ExternalIdentity(name, "https://a.example", name, None, False, {})
 
 
@@ -203,14 +204,27 @@ async def _finish(flow: Flow, identity: ExternalIdentity) -> CompletedSignIn:
     return await completion.complete(Browser(), flow, person, verified.step, trust=False)
 
 
-async def test_a_sign_in_that_finishes_while_its_upstream_is_contained(alice: User) -> None:
-    """Its session is ended with the others."""
-    flow, identity = await _upstream(alice)
+@pytest.mark.parametrize("tokens", [None, b"earlier"])
+async def test_a_sign_in_that_finishes_while_its_upstream_is_contained(alice: User, tokens: bytes | None) -> None:
+    """Its session is ended, and its tokens of the upstream are deleted, with the others."""
+    flow, identity = await _upstream(alice, tokens)
+    identity = msgspec.structs.replace(identity, tokens=b"new")
     contain = contain_upstream(identity.upstream_id)
     async with waiting(partial(_finish, flow, identity), contain, copy_context()) as containing:
         pass
-    assert (await containing).ended["sessions"] == 1
+    ended = (await containing).ended
+    assert (ended["sessions"], ended["upstream_tokens"]) == (1, 1)
+    assert await fetch("SELECT FROM identity WHERE user_id = $1 AND tokens IS NOT NULL", alice.id) == []
     assert await fetch("SELECT FROM session WHERE user_id = $1 AND ended_at IS NULL", alice.id) == []
+
+
+async def test_a_contained_upstream_loses_its_tokens_before_its_flows(alice: User) -> None:
+    """As a sign-in with it, which uses the identity first."""
+    flow, identity = await _upstream(alice, b"earlier")
+    use, contain = partial(find_user, identity, lock=True), contain_upstream(identity.upstream_id)
+    async with waiting(use, contain, copy_context()) as containing:
+        await take("SELECT FROM signin_flow WHERE id = $1", flow.binding.id)
+    assert (await containing).ended["upstream_tokens"] == 1
 
 
 async def test_a_sign_in_that_finishes_after_its_upstream_was_contained(alice: User) -> None:
