@@ -14,7 +14,7 @@ import httpx
 from bench.load import FORM, Request
 from idp import clock, ids
 from idp.accounts.passwords import hash_password
-from idp.infra.db.engine import engine
+from idp.infra.db.engine import engine, execute
 from idp.oauth import codes as code_values
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.token.refresh_jwt import new_refresh_token
@@ -70,19 +70,23 @@ async def copy(table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
     await engine.pool.copy_records_to_table(table, records=rows, columns=columns.split())
 
 
+_PEOPLE = """
+WITH person AS (
+    INSERT INTO users (id, email, email_verified, password_hash, name, created_at, updated_at, phone_number_verified,
+                       two_step, origin)
+    SELECT id, email, true, $3, 'Alice Example', now(), now(), false, false, 'import'
+    FROM unnest($1::uuid[], $2::text[]) AS a (id, email)
+    RETURNING id, email
+)
+INSERT INTO user_email (email, user_id) SELECT email, id FROM person
+"""
+
+
 async def people(number: int) -> list[tuple[UUID, str]]:
     """Create users, all with :data:`PASSWORD`. Returns their ids and addresses."""
     password_hash = await hash_password(PASSWORD)
     made = [(ids.uuid7(), f"{secrets.token_hex(8)}@example.com") for _ in range(number)]
-    columns = """
-        id email email_verified password_hash name created_at updated_at
-        phone_number_verified two_step origin
-    """
-    now = clock.now()
-    rows = [
-        (user, email, True, password_hash, "Alice Example", now, now, False, False, "import") for user, email in made
-    ]
-    await copy("users", columns, rows)
+    await execute(_PEOPLE, [user for user, _ in made], [email for _, email in made], password_hash)
     return made
 
 

@@ -47,6 +47,7 @@ WHOLE = (
     "idp.mail.repository._COUNTS",
     "idp.federation.repository._DELETE_TOKENS",
     "idp.federation.repository._CONSUME_OF_UPSTREAM",
+    "idp.federation.repository._FLOWS_OF_UPSTREAM",
     # Most of the rows, where most belong to one client.
     "idp.oauth.repository._CONSUME_CODES_OF_CLIENT",
     "idp.oauth.repository._REVOKE_FAMILIES_OF_CLIENT",
