@@ -237,7 +237,7 @@ def make_client(db: str, http: httpx.AsyncClient, server: Server) -> MakeClient:
 
 async def until_known(party: RelyingParty) -> None:
     """Wait until the server knows a client that another process registered."""
-    for _ in range(100):
+    for _ in range(1500):
         response = await party.post("/token", grant_type="none-such")
         if response.json()["error"] == "unsupported_grant_type":
             return

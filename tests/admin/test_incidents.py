@@ -117,7 +117,7 @@ async def test_a_client(make_client: MakeClient, browser: Browser, alice: User) 
     assert report.ended["token_families"] == 1
     assert report.ended["consents"] == 1
     assert await left_of("client_id", party.client_id) == {"token_family": 0, "authorization_code": 0, "consent": 0}
-    for _ in range(100):
+    for _ in range(1500):
         answer = await party.refresh(tokens["refresh_token"])
         if answer.json()["error"] == "invalid_client":
             break

@@ -113,7 +113,7 @@ async def test_08_bodies_of_another_kind(kind: str, client: RelyingParty) -> Non
 
 async def until_disabled(client: RelyingParty) -> None:
     await disable_client(client.client_id)
-    for _ in range(200):
+    for _ in range(1500):
         response = await client.http.get(f"{client.issuer}/authorize", params=client.parameters())
         if response.status_code == 400:
             return

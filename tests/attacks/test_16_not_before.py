@@ -48,7 +48,7 @@ class Place:
         }
 
     async def until_refused(self, tokens: dict[str, Any]) -> None:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             while any((await self.counts(tokens)).values()):
                 await asyncio.sleep(0.05)
 
@@ -103,7 +103,7 @@ async def test_16_the_later_wins_in_every_validator(place: Place, first: str | N
 async def test_16_a_service_too(place: Place) -> None:
     client, secret = await register_client("s", client_name="S", grant_types=["client_credentials"], scope="")
     party = RelyingParty(place.server.issuer, place.party.http, client.client_id, secret)
-    for _ in range(100):
+    for _ in range(1500):
         answer = await party.post("/token", grant_type="client_credentials")
         if answer.is_success:
             break
@@ -112,7 +112,7 @@ async def test_16_a_service_too(place: Place) -> None:
     assert (await party.introspect(token))["active"]
     await asyncio.sleep(1.1)
     await set_not_before("s", clock.now())
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while (await party.introspect(token))["active"]:
             await asyncio.sleep(0.05)
 

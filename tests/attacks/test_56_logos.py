@@ -80,7 +80,7 @@ async def test_56_a_picture_can_do_nothing(admin: Admin, client: RelyingParty) -
 
 async def test_56_people_see_it_where_they_sign_in(admin: Admin, client: RelyingParty, server: Server) -> None:
     await upload(admin, client, PNG)
-    for _ in range(100):
+    for _ in range(1500):
         async with open_browser(server.issuer) as stranger:
             page = await client.authorize(stranger)
         assert isinstance(page, Page)

@@ -268,7 +268,7 @@ StartServer = Callable[..., Server]
 
 
 async def until_told(client_id: str, event: str, number: int = 1) -> list[dict[str, Any]]:
-    for _ in range(100):
+    for _ in range(600):
         found = [row for row in await told(client_id) if row["event"] == event]
         if len(found) >= number:
             return found

@@ -107,7 +107,7 @@ async def _known(http: httpx.AsyncClient, servers: list[Server], client_id: str,
     """Wait until all servers have heard of a new client and resource server."""
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret, "resource": resource}
     for server in servers:
-        for _ in range(200):
+        for _ in range(1500):
             if (await http.post(f"{server.url}/token", data=form)).is_success:
                 break
             await asyncio.sleep(0.02)

@@ -29,7 +29,7 @@ async def apis(service: RelyingParty) -> list[str]:
     identifiers = [f"https://{name}.{service.client_id}.example.com/v1" for name in ("one", "two")]
     await register_resource_server(identifiers[0], "One", scope="read")
     await register_resource_server(identifiers[1], "Two", access_token_signed_response_alg="ES256")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await _issue(service, identifiers)).status_code != 200:
             await asyncio.sleep(0.02)
     return identifiers
@@ -81,7 +81,7 @@ async def tally(make_client: MakeClient) -> RelyingParty:
     for api, own in (("one", scope[0]), ("two", scope[1])):
         await register_resource_server(f"https://{api}.{name}.example.com", api, scope=f"{own} {scope[2]} email")
     service = await make_client(**SERVICE | {"scope": " ".join(scope)})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await _issue(service, [f"https://two.{name}.example.com"])).status_code != 200:
             await asyncio.sleep(0.02)
     return service
