@@ -43,16 +43,18 @@ TOPIC = "restored"
 TOLERATED = timedelta(seconds=restore_detection.TOLERATED * database_mark.STEP_SECONDS)
 
 #: The functions that revoke, by kind. Codes come before the token families that they would create.
+# First what can start a session, then sessions, codes and families, as a sign-out does it: something that is used
+# meanwhile finds its predecessor ended, or is ended by what follows.
 _END: dict[str, Callable[[], Awaitable[int]]] = {
-    "codes": repository.consume_all_codes,
-    "sessions": sessions.end_all_sessions,
-    "token_families": partial(repository.revoke_all_families, "database_restored"),
+    "trusted_browsers": devices.distrust_all_devices,
+    "invitations": invitations.revoke_all_invitations,
+    "email_proofs": email_proofs.consume_all_proofs,
+    "upstream_attempts": federation.consume_all_requests,
     "signin_flows": signin_flows.finish_all_flows,
     "authorization_requests": finish_all_requests,
-    "upstream_attempts": federation.consume_all_requests,
-    "email_proofs": email_proofs.consume_all_proofs,
-    "invitations": invitations.revoke_all_invitations,
-    "trusted_browsers": devices.distrust_all_devices,
+    "sessions": sessions.end_all_sessions,
+    "codes": repository.consume_all_codes,
+    "token_families": partial(repository.revoke_all_families, "database_restored"),
     # These messages were sent since, or concern sessions and tokens that have ended.
     "mails": partial(mails.give_up_all, "The database was restored."),
 }

@@ -241,7 +241,10 @@ async def enable_user(user_id: UUID) -> bool:
 
 
 async def change_email(user_id: UUID, email: str) -> ChangedEmail | None:
-    """Set a verified address. Returns None if another user has it, or this user is disabled."""
+    """Set a verified address. Returns None if another user has it, or this user is disabled.
+
+    The caller has locked the user: two changes at once would leave the lookup of an address behind.
+    """
     return one(ChangedEmail, await fetchrow(_CHANGE_EMAIL, user_id, email))
 
 
