@@ -209,7 +209,7 @@ async def verify(read_signed: Read, outside: Mapping[int, str] | None = None) ->
     await verification.beyond()
     verification.moved()
     verification.cut_off()
-    # Retention may have deleted rows meanwhile.
+    # Retention may have deleted rows in the meantime.
     report.deleted_to = await _deleted_to(read_signed)
     report.drop_missing(report.deleted_to)
     return report

@@ -79,7 +79,7 @@ def see_other(location: str, cookies: Sequence[Cookie] = ()) -> Response[bytes]:
         b"",
         media_type=MediaType.TEXT,
         status_code=HTTPStatus.SEE_OTHER,
-        # A path of ours may contain characters of the request that are not allowed in a header.
+        # A path of this server may contain characters of the request that are not allowed in a header.
         headers={"Location": quote(location, safe=URI), "Cache-Control": "no-store"},
         cookies=list(cookies),
     )

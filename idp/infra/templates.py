@@ -129,7 +129,7 @@ def color_css(color: str) -> str:
 """
 
 
-#: Attributes of a page that link to a path of ours. Values are escaped, so only attributes match.
+#: Attributes of a page that link to a path of this server. Values are escaped, so only attributes match.
 _LINKS = re.compile(r'(?<=\s)((?:href|src|action|formaction)="|content="\d+; ?url=)(?=/(?!/))')
 
 

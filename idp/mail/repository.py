@@ -11,7 +11,7 @@ from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 from idp.mail.tables import Mail
 
-# The outbox first gives up what could not be sent.
+# The outbox marks unsent messages as dead before they are deleted.
 EXPIRING = (Expiring(Mail, "1 day"),)
 
 # A message that is not sent is stored too, in its final state, with the reason as its response.

@@ -88,7 +88,7 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
 async def come_back(request: AnyRequest, upstream_id: FromPath[str]) -> Response[Any]:
     """Handle the provider's response at our redirect URI: a code or an error."""
     if request.method == HttpMethod.POST:
-        # Another site's POST arrives without our SameSite cookies; a GET brings them.
+        # Another site's POST arrives without our SameSite cookies; a GET carries them.
         given = _response(await forms.form(request))
         return see_other(f"/upstreams/{upstream_id}/callback?{urlencode(given)}")
     answer = _response(forms.query(request))

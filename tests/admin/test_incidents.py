@@ -130,7 +130,7 @@ async def test_a_key() -> None:
     await lifecycle.ensure_signing_key("PS256")
     old = next(key for key in await lifecycle.list_keys() if key.alg == "PS256" and key.state == "active")
     report = await contain_key(old.kid)
-    assert all(usable.until is None for usable in report.still_usable)  # whoever has the key may sign with any time
+    assert all(usable.until is None for usable in report.still_usable)  # a holder of the key can sign with any time
     with pytest.raises(UnknownSubjectError):
         await contain_key(old.kid)
     assert SIGNING_ALGORITHMS

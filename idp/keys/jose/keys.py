@@ -24,7 +24,7 @@ _OUR_MEMBERS = frozenset({"alg", "kid", "use", "key_ops"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SigningKey:
-    """A key pair of ours and its only algorithm.
+    """A key pair of this server and its only algorithm.
 
     Attributes:
         kid: its RFC 7638 thumbprint.

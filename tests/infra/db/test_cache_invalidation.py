@@ -277,7 +277,7 @@ async def test_a_database_that_does_not_answer_is_noticed(
                 proxy.withhold = True
                 await until(lambda: "polling_interrupted" in {entry["event"] for entry in logs})
                 proxy.withhold = False
-                # The withheld notices are lost, and so are the connections.
+                # The withheld notices and the connections are lost.
                 await until(lambda: keys.calls == 2)
                 await until(lambda: "polling_resumed" in {entry["event"] for entry in logs})
 
