@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
 
 from idp.infra.db.embedded import EmbeddedPostgres
+from idp.signin import session_tokens
 from tests.conftest import MASTER_KEY
 from tests.support.server import Server
 
 MEMORY = ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json"]
-COOKIE = {"Cookie": "__Host-session=anything"}
+#: Has the form of a session cookie, so the server looks for the session.
+COOKIE = {"Cookie": f"__Host-session={session_tokens.new(UUID(int=0))}"}
 
 
 @pytest.fixture
