@@ -57,7 +57,8 @@ async def test_made_named_used_and_removed(page: Page, alice: User) -> None:
 async def test_sign_in_by_the_button(page: Page, alice: User) -> None:
     device = await _create(page, alice)
     await sign_out(page)
-    # The authenticator cannot verify a user, so autofill offers nothing; then it can.
+    # Without autofill, which would sign in by itself as soon as the authenticator can verify a user.
+    await page.add_init_script("PublicKeyCredential.isConditionalMediationAvailable = async () => false")
     await device.set_user_verified(False)
     await page.goto("/login")
     await page.click("#passkey-get")

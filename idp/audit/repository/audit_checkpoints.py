@@ -16,7 +16,7 @@ _LAST_CHECKPOINT = "SELECT number, last_seq, statement FROM audit_checkpoint ORD
 _LAST_STATEMENTS = "SELECT statement FROM audit_checkpoint ORDER BY number DESC LIMIT 100"
 _LAST_STATEMENT_BEFORE = """
 SELECT statement FROM audit_checkpoint WHERE at < $1 AND number < (SELECT max(number) FROM audit_checkpoint)
-ORDER BY number DESC LIMIT 1
+ORDER BY at DESC, number DESC LIMIT 1
 """
 _STATEMENT = "SELECT statement FROM audit_checkpoint WHERE number = $1"
 _STATEMENTS_AFTER = "SELECT number, statement FROM audit_checkpoint WHERE number > $1 ORDER BY number LIMIT $2"

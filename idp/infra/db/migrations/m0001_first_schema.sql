@@ -204,6 +204,8 @@ CREATE TABLE audit_checkpoint (
     statement text NOT NULL
 );
 
+CREATE INDEX audit_checkpoint_at ON audit_checkpoint (at, number);
+
 -- A place outside the database that checkpoints are sent to; "place" is a digest of the URL. "sent" is the number of the
 -- last checkpoint that it accepted. Until "leased_until" only the worker with the lease sends.
 CREATE TABLE audit_export (
