@@ -26,6 +26,7 @@ from idp.accounts import imported_hashes, strength
 from idp.accounts.breaches import is_breached
 from idp.errors import OverloadedError, ValidationError
 from idp.infra.i18n import gettext as _
+from idp.infra.thread_scheduling import threads
 from idp.settings import settings
 
 P = ParamSpec("P")
@@ -215,6 +216,7 @@ class _Pool:
         with self._lock:
             self.check()
             self._outstanding += 1
+        threads.computing(+1)
         future = self._executor.submit(self._work, self._now(), partial(function, *args, **kwargs))
         # Not when the caller is cancelled: the thread cannot be interrupted.
         future.add_done_callback(self._done)
@@ -231,6 +233,7 @@ class _Pool:
             self._seconds += (self._now() - started - self._seconds) / AVERAGED_CALLS
 
     def _done(self, _: Future[Any]) -> None:
+        threads.computing(-1)
         with self._lock:
             self._outstanding -= 1
 

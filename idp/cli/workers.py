@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from idp.infra import thread_scheduling
 from idp.infra.db.os_user import end_with_parent
 from idp.settings import Settings
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+#: Seconds after which a worker has all of its threads.
+COMPLETE_AFTER = 1
 #: Seconds after which a worker counts as started.
 STARTED_AFTER = 10.0
 #: Failed starts per worker after which the server exits if no worker has ever started.
@@ -258,4 +261,6 @@ def _listen(loop: AbstractEventLoop) -> Any:
 
     signal.signal(signal.SIGTERM, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    # Granian has started its threads by then.
+    loop.call_later(COMPLETE_AFTER, thread_scheduling.threads.let_finish)
     return event

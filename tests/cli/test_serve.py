@@ -321,6 +321,18 @@ def test_workers_share_the_load(start_server: StartServer, options: tuple[str, .
             client.close()
 
 
+def _policies(pid: int) -> set[int]:
+    """Return the scheduling policies of the threads of a process."""
+    return {os.sched_getscheduler(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir()}
+
+
+def test_worker_threads_yield(start_server: StartServer) -> None:
+    """Soon after the start: requests cost more otherwise (decision 0025)."""
+    server = start_server("--workers", "2", program=PYTHON)
+    assert len(_workers(server)) == 2
+    until(lambda: all(_policies(pid) == {os.SCHED_BATCH} for pid in _workers(server)))
+
+
 def _is_ready(server: Server) -> bool:
     try:
         return httpx.get(f"{server.url}/health/ready").is_success
