@@ -14,7 +14,12 @@ HERE = Path(__file__).parents[1]
 
 
 def _measure(checkout: Path, output: Path, figures: list[str], seconds: float) -> dict[str, float]:
-    """Run one round of the figures with the benchmark of a checkout. Returns their values by name."""
+    """Run one round of the figures with the benchmark of a checkout.
+
+    Returns:
+        the values of the parts of each figure by name. The value of a figure is that of its worst part, which may be
+        another part in each checkout.
+    """
     command = [sys.executable, "-m", "bench", *figures, "--rounds", "1", "--seconds", str(seconds)]
     subprocess.run(
         [*command, "--output", str(output)],
@@ -23,7 +28,12 @@ def _measure(checkout: Path, output: Path, figures: list[str], seconds: float) -
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    return {figure["name"]: figure["value"] for figure in msgspec.json.decode(output.read_bytes())["figures"]}
+    results = msgspec.json.decode(output.read_bytes())["figures"]
+    return {
+        figure["name"] if len(figure["parts"]) < 2 else f"{figure['name']}: {part['name']}": part["value"]
+        for figure in results
+        for part in figure["parts"] or [figure]
+    }
 
 
 def main() -> None:
