@@ -150,6 +150,22 @@ def piccolo_tables() -> None:
 
 
 @check
+def piccolo_constraints() -> None:
+    from piccolo.columns import Column
+    from piccolo.constraints import Constraint
+
+    from idp.signin.tables import Session
+
+    assert Constraint.__abstractmethods__ == {"_table_str", "ddl", "serialise_self"}
+    assert isinstance(Constraint.__dict__["ddl"], property)
+    assert isinstance(Column.__dict__["ddl"], property)
+    reference = Session.user_id._foreign_key_meta
+    assert reference.resolved_references._meta.get_formatted_tablename() == '"users"'
+    assert reference.resolved_target_column._meta.db_column_name == "id"
+    assert {reference.on_update.value, reference.on_delete.value} == {"NO ACTION", "CASCADE"}
+
+
+@check
 def asyncpg_reset() -> None:
     assert parameters(asyncpg.Connection.get_reset_query) == ["self"]
     assert "get_reset_query()" in inspect.getsource(asyncpg.Connection.reset)

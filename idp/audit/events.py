@@ -19,7 +19,7 @@ MAX_CLIENT_ID = 200
 
 
 class About(TypedDict, total=False):
-    """What an event is about.
+    """The subject and the outcome of an event.
 
     Attributes:
         outcome: ``success`` (the default), ``failure`` or ``denied``.
