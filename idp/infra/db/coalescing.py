@@ -80,15 +80,23 @@ class _Queue:
         self._runs: set[asyncio.Task[None]] = set()
 
     async def ask(self, values: Values) -> Row | None:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Row | None] = loop.create_future()
+        answer: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((values, answer))
         if len(self._runs) < MAX_RUNS:
-            # A separate task, so that cancelling the first caller does not cancel the others.
-            run = loop.create_task(self._run())
-            self._runs.add(run)
-            run.add_done_callback(self._runs.discard)
+            self._start()
         return await answer
+
+    def _start(self) -> None:
+        # A separate task, so that cancelling the first caller does not cancel the others.
+        run = asyncio.create_task(self._run())
+        self._runs.add(run)
+        run.add_done_callback(self._ended)
+
+    def _ended(self, run: asyncio.Task[None]) -> None:
+        self._runs.discard(run)
+        # A task that has ended still counts until this call. A request that arrived in between has started no run.
+        if self._waiting:
+            self._start()
 
     async def _run(self) -> None:
         while self._waiting:

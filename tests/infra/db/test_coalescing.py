@@ -1,12 +1,16 @@
 """Statements that serve several requests: each gets its own result, and an error of one does not affect others."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
 
 import asyncpg
 import pytest
 
 from idp.infra.db import engine
-from idp.infra.db.coalescing import MAX_RUNS, MAX_SHARING, CoalescedQuery
+from idp.infra.db.coalescing import MAX_RUNS, MAX_SHARING, CoalescedQuery, _Queue
+from idp.infra.db.connections import HeldConnections
 from idp.infra.db.engine import fetch, fetchrow, transaction
 from tests.support.isolated import own_database
 
@@ -89,6 +93,46 @@ async def test_a_cancelled_request_does_not_cancel_the_others() -> None:
         assert row is not None
         assert row["name"] == "patient"
         assert await SLOW.fetchrow(name="next")
+
+
+class _Line:
+    """A connection on which each statement runs until the test ends it, and returns no rows."""
+
+    def __init__(self) -> None:
+        self.running: list[asyncio.Future[None]] = []
+
+    @asynccontextmanager
+    async def line(self) -> AsyncIterator["_Line"]:
+        yield self
+
+    async def fetch(self, _statement: str, _arguments: tuple[object, ...]) -> tuple[list[asyncpg.Record], str]:
+        self.running.append(asyncio.get_running_loop().create_future())
+        await self.running[-1]
+        return [], "SELECT 0"
+
+
+async def test_a_request_that_arrives_when_all_runs_end_is_answered() -> None:
+    """Each run has seen that nothing waits, and is still counted as a run."""
+    line = _Line()
+    queue = _Queue("SELECT", cast("HeldConnections", line))
+    arrives = asyncio.get_running_loop().create_future()
+
+    async def late() -> object:
+        await arrives
+        return await queue.ask((0,))
+
+    asked = [asyncio.create_task(late())]
+    for number in range(MAX_RUNS):
+        asked.append(asyncio.create_task(queue.ask((number,))))
+        while len(line.running) <= number:
+            await asyncio.sleep(0)
+    for ends in (*line.running, arrives):
+        ends.set_result(None)
+    async with asyncio.timeout(10):
+        while len(line.running) == MAX_RUNS:
+            await asyncio.sleep(0.001)
+        line.running[-1].set_result(None)
+        assert await asyncio.gather(*asked) == [None] * len(asked)
 
 
 async def test_of_equal_requests_one_gets_the_row() -> None:
