@@ -163,7 +163,13 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
 @pytest.mark.parametrize(
     ("library", "only"),
     [
-        ("joserfc", {f"idp.keys.jose.{part}" for part in ("claims", "keys", "registries", "signing", "verification")}),
+        (
+            "joserfc",
+            {
+                f"idp.keys.jose.{part}"
+                for part in ("claims", "encryption", "keys", "registries", "signing", "verification")
+            },
+        ),
         ("httpcore", {"idp.infra.outbound"}),
         ("httpx", {"idp.infra.outbound"}),
         ("httpx2", set()),

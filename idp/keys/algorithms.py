@@ -1,4 +1,4 @@
-"""The signature algorithms, listed once (RFC 7518 section 3.1, RFC 8037 section 3.1, RFC 9864).
+"""The algorithms of signatures and of encryption, listed once (RFC 7518 sections 3 to 5, RFC 8037, RFC 9864).
 
 Discovery, validation, the command line and the console read this list. It imports no cryptography, so that every
 command can read it and still start quickly.
@@ -47,3 +47,17 @@ SIGNING_ALGORITHMS: Final = tuple(name for name, algorithm in ALGORITHMS.items()
 DEFAULT_ALGORITHM: Final = "RS256"
 #: Allowed sizes of our RSA keys, in bits.
 RSA_SIZES: Final = (2048, 3072, 4096)
+
+#: Names of the algorithms that encrypt the content key of a token for a client (RFC 7518 section 4), each with the key
+#: types of its keys. Not RSA1_5, which leaks the key to whoever can ask often enough whether a token is well padded.
+KEY_ENCRYPTION_ALGORITHMS: Final = {
+    "RSA-OAEP": ("RSA",),
+    "RSA-OAEP-256": ("RSA",),
+    "ECDH-ES": ("EC", "OKP"),
+    "ECDH-ES+A128KW": ("EC", "OKP"),
+    "ECDH-ES+A256KW": ("EC", "OKP"),
+}
+#: Names of the algorithms that encrypt the content (RFC 7518 section 5). The first is the default of OpenID Connect
+#: Dynamic Client Registration section 2.
+CONTENT_ENCRYPTION_ALGORITHMS: Final = ("A128CBC-HS256", "A256CBC-HS512", "A128GCM", "A256GCM")
+DEFAULT_CONTENT_ENCRYPTION: Final = CONTENT_ENCRYPTION_ALGORITHMS[0]

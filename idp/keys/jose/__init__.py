@@ -1,4 +1,4 @@
-"""JOSE: keys, signed JWTs and their claims (RFC 7515, 7517, 7518, 7519).
+"""JOSE: keys, signed and encrypted JWTs and their claims (RFC 7515 to 7519).
 
 The only package that imports joserfc or touches a private key. A token is verified with the key that its ``kid`` names,
 by the one algorithm of that key. Keys, certificates and URLs in a header are never used, and a header with ``crit`` is
@@ -9,6 +9,7 @@ accepts repeated members. Tokens are assembled here, because that is faster (doc
 """
 
 from idp.keys.jose.claims import check_times, foreign_time, left_half_hash
+from idp.keys.jose.encryption import encrypt
 from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError, UnsupportedAlgorithmError
 from idp.keys.jose.keys import (
     SigningKey,
@@ -43,6 +44,7 @@ __all__ = [
     "UnsupportedAlgorithmError",
     "algorithm_of",
     "check_times",
+    "encrypt",
     "foreign_time",
     "from_file",
     "from_own_jwk",

@@ -18,6 +18,10 @@ Key = RSAKey | ECKey | OKPKey
 _KEY_TYPES: Final[dict[str, type[RSAKey] | type[ECKey] | type[OKPKey]]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 #: Members of a private RSA key that contain its primes.
 _RSA_MEMBERS = ("n", "e", "d", "p", "q", "dp", "dq", "qi")
+#: Members of public JWKs of others that are used. Certificates and other members are ignored.
+PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
+#: Allowed sizes of an RSA key of others, in bits.
+FOREIGN_RSA_SIZES = range(2048, 8192 + 1)
 #: Members of a JWK that are calculated here.
 _OUR_MEMBERS = frozenset({"alg", "kid", "use", "key_ops"})
 

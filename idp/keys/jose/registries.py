@@ -6,11 +6,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jwa import EdDSAAlgorithm, ESAlgorithm
+from joserfc.jwe import JWERegistry
 from joserfc.jwk import ECKey
 from joserfc.jws import JWSRegistry
 from joserfc.registry import HeaderParameter, HeaderRegistryDict
 
-from idp.keys.algorithms import SIGNING_ALGORITHMS, VERIFICATION_ALGORITHMS
+from idp.keys.algorithms import (
+    CONTENT_ENCRYPTION_ALGORITHMS,
+    KEY_ENCRYPTION_ALGORITHMS,
+    SIGNING_ALGORITHMS,
+    VERIFICATION_ALGORITHMS,
+)
 
 #: Maximum length of an encoded header. Ours are below 150 characters; other issuers include certificates.
 MAX_HEADER_LENGTH, MAX_FOREIGN_HEADER_LENGTH = 1024, 12 * 1024
@@ -68,3 +74,5 @@ SYMMETRIC = _OwnRegistry(algorithms=["HS256"])
 FOREIGN = _ForeignRegistry(algorithms=VERIFICATION_ALGORITHMS, strict_check_header=False)
 SIGNERS: Final = {alg: OWN.get_alg(alg) for alg in SIGNING_ALGORITHMS}
 HS256: Final = SYMMETRIC.get_alg("HS256")
+#: Without ``zip``: a token is never compressed.
+ENCRYPTION: Final = JWERegistry(algorithms=[*KEY_ENCRYPTION_ALGORITHMS, *CONTENT_ENCRYPTION_ALGORITHMS])

@@ -13,7 +13,7 @@ from joserfc.util import urlsafe_b64decode
 
 from idp.keys.algorithms import ALGORITHMS
 from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError
-from idp.keys.jose.keys import Key, SigningKey, import_key
+from idp.keys.jose.keys import FOREIGN_RSA_SIZES, PUBLIC_MEMBERS, Key, SigningKey, import_key
 from idp.keys.jose.registries import FOREIGN, OWN, SYMMETRIC
 from idp.keys.jose.signing import encoded_header, symmetric_key
 from idp.reasons import Reason
@@ -22,10 +22,6 @@ Claims = dict[str, Any]
 
 #: Maximum length of a token, in characters. Ours are below 2 KiB.
 MAX_TOKEN_LENGTH = 16 * 1024
-#: Allowed sizes of an RSA key of another issuer, in bits.
-FOREIGN_RSA_SIZES = range(2048, 8192 + 1)
-#: Members of public JWKs that are used. Certificates and other members are ignored.
-_PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> Claims:
@@ -169,7 +165,7 @@ def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> 
     if len(fitting) != 1:
         raise NoMatchingKeyError("The issuer publishes no key, or more than one, that can have signed the token.")
     try:
-        key = import_key({name: value for name, value in fitting[0].items() if name in _PUBLIC_MEMBERS}, algorithm.kty)
+        key = import_key({name: value for name, value in fitting[0].items() if name in PUBLIC_MEMBERS}, algorithm.kty)
     except InvalidKeyError as error:
         raise InvalidJWTError("The key of the token cannot be used.") from error
     if isinstance(key, RSAKey) and key.raw_value.key_size not in FOREIGN_RSA_SIZES:
