@@ -13,6 +13,7 @@ from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
 from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
+from idp.oauth.replay.tables import UsedJWT
 from idp.oauth.tables import (
     AuthorizationCode,
     AuthorizationRequestRow,
@@ -67,6 +68,7 @@ APP_CONFIG = AppConfig(
         TransactionLock,
         UpstreamRow,
         UpstreamSubject,
+        UsedJWT,
         User,
         UserEmail,
     ],

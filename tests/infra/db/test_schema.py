@@ -103,7 +103,8 @@ async def test_python_has_the_same_defaults(db: str) -> None:
 
 async def test_a_row_without_values_is_refused(db: str) -> None:
     for table in TABLES:
-        with pytest.raises(asyncpg.NotNullViolationError):
+        # A row without a slot belongs to no partition, which is a check.
+        with pytest.raises((asyncpg.NotNullViolationError, asyncpg.CheckViolationError)):
             await execute(f"INSERT INTO {table} DEFAULT VALUES")
 
 
