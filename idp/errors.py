@@ -8,9 +8,12 @@ IdpError                      the root: code, description and status for the cal
 |  |- InvalidTargetError
 |  |- UnauthorizedClientError
 |  |- InvalidClientError
+|  |- InvalidDPoPProofError   a proof of possession is missing or invalid (RFC 9449)
+|  |  `- UseDPoPNonceError
 |  `- BearerError             a protected resource refuses an access token (RFC 6750)
 |     |- InvalidTokenError
-|     |  `- MissingTokenError
+|     |  |- MissingTokenError
+|     |  `- BoundTokenError
 |     |- InsufficientScopeError
 |     `- InsufficientUserAuthenticationError
 |- PageError                  an error page for the user
@@ -166,6 +169,27 @@ class InvalidClientError(OAuthError):
         self.challenge = challenge
 
 
+class InvalidDPoPProofError(OAuthError):
+    """The DPoP proof of a request is missing or invalid (RFC 9449 section 5). A protected resource answers with 401."""
+
+    def __init__(
+        self, description: str, reason: Reason = Reason.MALFORMED, *, code: str = "invalid_dpop_proof"
+    ) -> None:
+        super().__init__(code, description, refused=Refused(reason))
+
+
+class UseDPoPNonceError(InvalidDPoPProofError):
+    """The DPoP proof needs a nonce of this server, or a newer one (RFC 9449 sections 8 and 9).
+
+    Attributes:
+        nonce: for the next proof.
+    """
+
+    def __init__(self, description: str, nonce: str) -> None:
+        super().__init__(description, Reason.NONCE_NEEDED, code="use_dpop_nonce")
+        self.nonce = nonce
+
+
 class BearerError(OAuthError):
     """A protected resource refuses an access token (RFC 6750 section 3.1)."""
 
@@ -182,6 +206,10 @@ class MissingTokenError(InvalidTokenError):
 
     def __init__(self) -> None:
         super().__init__("There is no access token.")
+
+
+class BoundTokenError(InvalidTokenError):
+    """The access token is bound to a key, and the request does not prove that the caller has it."""
 
 
 class InsufficientScopeError(BearerError):

@@ -28,6 +28,10 @@ class Reason(StrEnum):
     WRONG_CLIENT = "wrong_client"
     WRONG_REDIRECT_URI = "wrong_redirect_uri"
     PKCE_MISMATCH = "pkce_mismatch"
+    WRONG_KEY = "wrong_key"
+    PROOF_MISSING = "proof_missing"
+    PROOF_OF_ANOTHER_REQUEST = "proof_of_another_request"
+    NONCE_NEEDED = "nonce_needed"
     CHANGED_MEANWHILE = "changed_meanwhile"
 
     # Revoked, by what

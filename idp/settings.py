@@ -206,6 +206,14 @@ class Settings(BaseSettings):
     flow_lifetime: int = _option(HOUR, "Time limit for signing in and for consenting.", ge=60)
     single_session: bool = _option(False, "A new sign-in ends the user's earlier sessions and refresh tokens.")
 
+    # Proofs of possession
+    dpop_proof_max_age: int = _option(
+        2 * MINUTE, "Time after its `iat` for which a DPoP proof is accepted.", ge=10, le=10 * MINUTE
+    )
+    dpop_nonce_required: bool = _option(
+        False, "Require a nonce of this server in each DPoP proof, so that proofs cannot be made in advance."
+    )
+
     # Accounts
     registration: Literal["open", "invitation", "closed"] = _option(
         "open", "Who can create an account: everyone, invited users only, or no one."

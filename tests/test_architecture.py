@@ -167,7 +167,7 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
             "joserfc",
             {
                 f"idp.keys.jose.{part}"
-                for part in ("claims", "encryption", "keys", "registries", "signing", "verification")
+                for part in ("claims", "embedded", "encryption", "keys", "registries", "signing", "verification")
             },
         ),
         ("httpcore", {"idp.infra.outbound"}),

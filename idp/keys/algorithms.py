@@ -43,6 +43,8 @@ ALGORITHMS: Final = {
 VERIFICATION_ALGORITHMS: Final = tuple(ALGORITHMS)
 #: Names of the algorithms that a signing key may have.
 SIGNING_ALGORITHMS: Final = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.signs)
+#: Names of the algorithms that a DPoP proof may have (RFC 9449 section 4.2): with a public key, and not outdated.
+PROOF_ALGORITHMS: Final = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "EdDSA", "Ed25519")
 #: The algorithm that every OpenID provider and client must support (OpenID Connect Core section 15.1).
 DEFAULT_ALGORITHM: Final = "RS256"
 #: Allowed sizes of our RSA keys, in bits.

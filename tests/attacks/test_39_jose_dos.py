@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from idp.keys import jose
-from idp.keys.algorithms import VERIFICATION_ALGORITHMS
+from idp.keys.algorithms import PROOF_ALGORITHMS, VERIFICATION_ALGORITHMS
 from idp.keys.jose import InvalidJWTError
 from tests.support.tokens import CLAIMS, encode, key, signed, unsigned
 
@@ -85,6 +85,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "verify": lambda token: jose.verify(token, KEYS, typ="JWT"),
     "verify_symmetric": lambda token: jose.verify_symmetric(token, SECRET, "rt+jwt"),
     "verify_foreign": lambda token: jose.verify_foreign(token, [KEY.public_jwk], VERIFICATION_ALGORITHMS),
+    "verify_embedded": lambda token: jose.verify_embedded(token, "dpop+jwt", PROOF_ALGORITHMS),
     "algorithm_of": jose.algorithm_of,
     "unverified_claims": jose.unverified_claims,
 }

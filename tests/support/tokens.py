@@ -39,7 +39,8 @@ def unsigned(header: Any, claims: Any = CLAIMS) -> str:
 def signed(signing_key: SigningKey, header: Any, claims: Any = CLAIMS) -> str:
     """Return a token with any header and a valid signature."""
     data = unsigned(header, claims)
-    algorithm = jwt.PyJWS().get_algorithm_by_name(signing_key.alg)
+    # PyJWT does not know the newer name (RFC 9864).
+    algorithm = jwt.PyJWS().get_algorithm_by_name("EdDSA" if signing_key.alg == "Ed25519" else signing_key.alg)
     return f"{data}.{encode(algorithm.sign(data.encode(), signing_key.key.private_key))}"
 
 

@@ -1,14 +1,15 @@
 """JOSE: keys, signed and encrypted JWTs and their claims (RFC 7515 to 7519).
 
 The only package that imports joserfc or touches a private key. A token is verified with the key that its ``kid`` names,
-by the one algorithm of that key. Keys, certificates and URLs in a header are never used, and a header with ``crit`` is
-refused.
+by the one algorithm of that key. Keys, certificates and URLs in a header are not used, except the key of a proof of
+possession (:func:`verify_embedded`). A header with ``crit`` is refused.
 
 joserfc imports keys, checks headers and times, and makes and verifies signatures. JSON is decoded here, because joserfc
 accepts repeated members. Tokens are assembled here, because that is faster (docs/decisions/0043-jose-by-joserfc.md).
 """
 
-from idp.keys.jose.claims import check_times, foreign_time, left_half_hash
+from idp.keys.jose.claims import LEEWAY, check_times, foreign_time, left_half_hash
+from idp.keys.jose.embedded import verify_embedded
 from idp.keys.jose.encryption import encrypt
 from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError, UnsupportedAlgorithmError
 from idp.keys.jose.keys import (
@@ -34,6 +35,7 @@ from idp.keys.jose.verification import (
 )
 
 __all__ = [
+    "LEEWAY",
     "MAX_HEADER_LENGTH",
     "MAX_TOKEN_LENGTH",
     "Claims",
@@ -59,6 +61,7 @@ __all__ = [
     "to_private_jwk",
     "unverified_claims",
     "verify",
+    "verify_embedded",
     "verify_foreign",
     "verify_symmetric",
 ]

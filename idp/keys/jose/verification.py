@@ -49,20 +49,20 @@ def _decode_object(data: bytes) -> Claims:
     return value
 
 
-@lru_cache(maxsize=128)
-def _decode_header(segment: bytes) -> Claims:
+@lru_cache(maxsize=1024)
+def decode_header(segment: bytes) -> Claims:
     """Decode a header. Cached, because all tokens of a key have the same header."""
     return _decode_object(urlsafe_b64decode(segment))
 
 
-def _parse(token: str, registry: JWSRegistry) -> CompactSignature:
+def parse(token: str, registry: JWSRegistry) -> CompactSignature:
     """Split and decode a token, without verifying anything."""
     if len(token) > MAX_TOKEN_LENGTH:
         raise InvalidJWTError("The token is too long.")
     try:
         header, payload, signature = token.encode("ascii").split(b".")
         registry.validate_header_size(header)
-        parsed = CompactSignature(_decode_header(header), urlsafe_b64decode(payload))
+        parsed = CompactSignature(decode_header(header), urlsafe_b64decode(payload))
     except ExceededSizeError as error:
         raise InvalidJWTError("The header of the token is too long.") from error
     except ValueError as error:
@@ -71,7 +71,7 @@ def _parse(token: str, registry: JWSRegistry) -> CompactSignature:
     return parsed
 
 
-def _verified(token: CompactSignature, key: KeyFlexible, registry: JWSRegistry) -> Claims:
+def verified(token: CompactSignature, key: KeyFlexible, registry: JWSRegistry) -> Claims:
     """Check header and signature, and return the claims. ``key`` may be a function that takes a token with a valid
     header.
     """
@@ -85,7 +85,7 @@ def _verified(token: CompactSignature, key: KeyFlexible, registry: JWSRegistry) 
     return _decode_object(token.payload)
 
 
-def _media_type(typ: str) -> str:
+def media_type(typ: str) -> str:
     """Return a ``typ`` for comparison. Its prefix ``application/`` is optional (RFC 7515 section 4.1.9)."""
     return typ.lower().removeprefix("application/")
 
@@ -110,11 +110,11 @@ def verify(token: str, keys: Mapping[str, SigningKey], typ: str | None) -> Claim
             raise InvalidJWTError("The token does not name one of our keys.", Reason.BAD_SIGNATURE)
         if header["alg"] != key.alg:
             raise InvalidJWTError("The algorithm of the token is not that of its key.")
-        if typ is not None and _media_type(header.get("typ", "")) != _media_type(typ):
+        if typ is not None and media_type(header.get("typ", "")) != media_type(typ):
             raise InvalidJWTError("The token is of another type.", Reason.WRONG_TYPE)
         return key.key
 
-    return _verified(_parse(token, OWN), key_of, OWN)
+    return verified(parse(token, OWN), key_of, OWN)
 
 
 def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
@@ -123,10 +123,10 @@ def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
     Raises:
         InvalidJWTError: the token is invalid.
     """
-    parsed = _parse(token, SYMMETRIC)
+    parsed = parse(token, SYMMETRIC)
     if parsed.segments["header"] != encoded_header(alg="HS256", typ=typ):
         raise InvalidJWTError("The header of the token is not one of ours.", Reason.WRONG_TYPE)
-    return _verified(parsed, symmetric_key(key), SYMMETRIC)
+    return verified(parsed, symmetric_key(key), SYMMETRIC)
 
 
 def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Collection[str]) -> Claims:
@@ -147,7 +147,7 @@ def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Co
             raise InvalidJWTError("The algorithm of the token is not allowed.")
         return _published_key(jwks, header["alg"], header.get("kid"))
 
-    return _verified(_parse(token, FOREIGN), key_of, FOREIGN)
+    return verified(parse(token, FOREIGN), key_of, FOREIGN)
 
 
 def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> Key:
@@ -179,7 +179,7 @@ def algorithm_of(token: str) -> str:
     Raises:
         InvalidJWTError: there is none.
     """
-    alg = _parse(token, FOREIGN).protected.get("alg")
+    alg = parse(token, FOREIGN).protected.get("alg")
     if not isinstance(alg, str):
         raise InvalidJWTError("The header of the token names no algorithm.")
     return alg
@@ -191,4 +191,4 @@ def unverified_claims(token: str) -> Claims:
     Raises:
         InvalidJWTError: it is too long, encrypted, or not a JWT.
     """
-    return _decode_object(_parse(token, OWN).payload)
+    return _decode_object(parse(token, OWN).payload)

@@ -1,0 +1,38 @@
+"""The key that a code, a token family or an access token is bound to: the claim ``cnf`` (RFC 7800)."""
+
+from typing import Any, Self
+
+import msgspec
+
+
+class Confirmation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The key that a caller must prove, or has proved.
+
+    Attributes:
+        jkt: the thumbprint of a DPoP key (RFC 9449 section 6.1).
+        x5t_s256: the SHA-256 of a client certificate, in base64url (RFC 8705 section 3.1).
+    """
+
+    jkt: str | None = None
+    x5t_s256: str | None = msgspec.field(default=None, name="x5t#S256")
+
+    @classmethod
+    def of(cls, claims: Any) -> Self | None:
+        """Return the confirmation of a token of this server, or None if the token is not bound."""
+        cnf = claims.get("cnf")
+        return None if cnf is None else msgspec.convert(cnf, cls)
+
+    @property
+    def token_type(self) -> str:
+        """The ``token_type`` of a bound access token. One that is bound to a certificate is a Bearer token."""
+        return "DPoP" if self.jkt else "Bearer"
+
+    @property
+    def claim(self) -> dict[str, str]:
+        """The value of ``cnf``."""
+        cnf: dict[str, str] = msgspec.to_builtins(self)
+        return cnf
+
+    def to_json(self) -> str:
+        """Return it as the columns ``confirmation`` store it."""
+        return msgspec.json.encode(self).decode()
