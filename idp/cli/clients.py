@@ -263,11 +263,12 @@ async def _tell(client_id: str, done: bool, did: str, nothing: str) -> None:
 
 
 def _plain(client: "StoredClient") -> dict[str, Any]:
-    """Return the fields of a client without the hash of its secret, its id first."""
+    """Return the fields of a client without its secrets, its id first."""
     import msgspec
 
-    fields = msgspec.structs.asdict(client)
-    del fields["client_secret_hash"]
+    from idp.oauth.clients.models import SECRETS
+
+    fields = {name: value for name, value in msgspec.structs.asdict(client).items() if name not in SECRETS}
     return {"client_id": fields.pop("client_id")} | fields
 
 

@@ -148,7 +148,7 @@ async def _follow(issuer: str) -> None:
         "client_uri": f"{issuer}/demo",
     }
     async with change():
-        await repository.update_client(CLIENT_ID, uris)
+        await repository.update_metadata(CLIENT_ID, uris)
 
 
 async def _service(kept: str) -> str:

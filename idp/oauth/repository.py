@@ -41,7 +41,8 @@ _DELETE_CONSENT = "DELETE FROM consent WHERE user_id = $1 AND client_id = $2"
 
 # Consents, and tokens of first-party clients, which are issued without one: a row for each kind of token.
 _AUTHORIZED_CLIENTS = """
-SELECT c.client_id, c.client_name, c.client_uri, c.logo_uri,
+SELECT c.client_id, c.metadata ->> 'client_name' AS client_name, c.metadata ->> 'client_uri' AS client_uri,
+       c.metadata ->> 'logo_uri' AS logo_uri,
        g.pairs, g.claims, g.scope, g.resource, g.requested, g.granted_at,
        (SELECT max(created_at) FROM token_family WHERE user_id = $1 AND client_id = c.client_id) AS last_used_at
 FROM client AS c JOIN (
@@ -53,7 +54,7 @@ FROM client AS c JOIN (
       AND NOT EXISTS (SELECT FROM consent WHERE user_id = $1 AND client_id = f.client_id)
     GROUP BY client_id, scope, resource, f.claims
 ) AS g ON g.client_id = c.client_id
-ORDER BY c.client_name, c.client_id, g.granted_at
+ORDER BY client_name, c.client_id, g.granted_at
 """
 
 _CONSUME_ALL_CODES = "UPDATE authorization_code SET consumed_at = now() WHERE consumed_at IS NULL"
@@ -88,7 +89,7 @@ _RESOURCES_OF_CLIENT = f"""
 SELECT DISTINCT {_RESOURCE} FROM token_family AS f WHERE f.client_id = $1 AND {_LIVE_FAMILY}
 """  # noqa: S608
 _CLIENT_NAMES_OF_USER = f"""
-SELECT DISTINCT c.client_name FROM token_family AS f JOIN client AS c USING (client_id)
+SELECT DISTINCT c.metadata ->> 'client_name' AS client_name FROM token_family AS f JOIN client AS c USING (client_id)
 WHERE f.user_id = $1 AND {_LIVE_FAMILY} ORDER BY 1
 """  # noqa: S608
 
@@ -402,7 +403,8 @@ async def state_of_code(user_id: UUID, code_hash: bytes) -> CodeState | None:
 
 CONSENTS = Listing(
     source="consent AS g JOIN client AS c USING (client_id) JOIN users AS u ON u.id = g.user_id",
-    columns="g.id, g.user_id, u.email, g.client_id, c.client_name, g.pairs, g.claims, g.granted_at",
+    columns="g.id, g.user_id, u.email, g.client_id, c.metadata ->> 'client_name' AS client_name, g.pairs, g.claims,"
+    " g.granted_at",
     key=Sort("g.id", "uuid"),
     sorts={"id": Sort("g.id", "uuid")},
     default_sort="-id",

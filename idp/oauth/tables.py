@@ -48,8 +48,9 @@ class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     ``auth_time`` is the time of the sign-in here, and ``auth_age`` the seconds by which its proof is older: the claim
     ``auth_time`` is the difference, and is omitted if ``auth_age`` is null.
 
-    ``family_id`` is the id of the :class:`TokenFamily` that redemption creates. A consumed code stays in the table
-    for a day after it expires, so that a second use is detected.
+    ``confirmation`` is the key that it is bound to, as the claim ``cnf`` (RFC 7800). ``family_id`` is the id of the
+    :class:`TokenFamily` that redemption creates. A consumed code stays in the table for a day after it expires, so that
+    a second use is detected.
     """
 
     user_id = ForeignKey(User)
@@ -63,6 +64,8 @@ class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     scope = Text()
     resource = Array(Text())
     claims = JSONB(null=True)
+    authorization_details = JSONB(null=True)
+    confirmation = JSONB(null=True)
     offline_access = Boolean()
     auth_time = Timestamptz()
     auth_age = Integer(null=True)
@@ -80,7 +83,8 @@ class TokenFamily(Table, tablename="token_family", db=engine):
     """All tokens issued from one authorization; they are revoked together.
 
     The ``jti`` of each access token begins with the id. Without ``offline_access`` the family ends with the session.
-    ``auth_time`` and ``auth_age`` are those of the code.
+    ``auth_time`` and ``auth_age`` are those of the code. ``confirmation`` is the key that its refresh tokens are bound
+    to if the client is public.
     """
 
     user_id = ForeignKey(User)
@@ -90,6 +94,8 @@ class TokenFamily(Table, tablename="token_family", db=engine):
     scope = Text()
     resource = Array(Text())
     claims = JSONB(null=True)
+    authorization_details = JSONB(null=True)
+    confirmation = JSONB(null=True)
     offline_access = Boolean()
     auth_time = Timestamptz()
     auth_age = Integer(null=True)
@@ -148,6 +154,7 @@ class Consent(Table, tablename="consent", db=engine):
     id = UUID(default=uuid7, index=True)
     pairs = Array(Text())
     claims = Array(Text())
+    authorization_details = JSONB(null=True)
     documents_hash = Bytea()
     granted_at = Timestamptz(default=TimestamptzNow())
 

@@ -109,11 +109,15 @@ async def life(
     await execute("DELETE FROM mail WHERE recipient = $1 AND next_attempt_at IS NOT NULL", alice.email)
 
 
+def _is_secret(name: str) -> bool:
+    return bool(SECRET_NAME.search(name)) and not PUBLIC_COLUMNS.search(name)
+
+
 def _leaves(value: Any, secret: bool) -> Iterator[bytes | str]:
     """The secrets in a value: the whole of it, or in JSON what has a secret's name."""
     if isinstance(value, dict):
         for name, member in value.items():
-            yield from _leaves(member, secret or bool(SECRET_NAME.search(name)))
+            yield from _leaves(member, secret or _is_secret(name))
     elif isinstance(value, list):
         for member in value:
             yield from _leaves(member, secret)
@@ -137,7 +141,7 @@ async def _stored(life: Life) -> dict[bytes | str, str]:
         if table in LOOKUPS:
             # Its values are those of the table that it leads to.
             continue
-        secret = kind == "bytea" or (bool(SECRET_NAME.search(name)) and not PUBLIC_COLUMNS.search(name))
+        secret = kind == "bytea" or _is_secret(name)
         assert secret or kind == "jsonb" or (table, name) not in marked, f"{table}.{name} is marked as a secret"
         if not secret and kind != "jsonb":
             continue

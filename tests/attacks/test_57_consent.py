@@ -4,8 +4,9 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.infra.db.cache_invalidation import lock_and_announce
-from idp.infra.db.engine import execute, fetchrow, transaction
+from idp.infra.db.engine import fetchrow, transaction
 from idp.oauth.clients.registration import register_resource_server
+from idp.oauth.clients.repository import update_metadata
 from tests.conftest import MakeClient, MakeUser, until_known
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -52,9 +53,7 @@ async def test_57_new_documents_ask(browser: Browser, client: RelyingParty, alic
     assert not await _is_asked(browser, client)
     async with transaction():
         await lock_and_announce("clients")
-        await execute(
-            f"UPDATE client SET {document} = 'https://rp.example.com/new' WHERE client_id = $1", client.client_id
-        )
+        await update_metadata(client.client_id, {document: "https://rp.example.com/new"})
     for _ in range(200):
         if await _is_asked(browser, client):
             return

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from idp import ids
+from idp.oauth.clients.repository import flat
 from idp.oauth.clients.tables import ClientRow
 from tests.cli.conftest import Cli, OwnCli
 
@@ -14,7 +15,7 @@ URI = "https://shop.example/callback"
 async def stored(client_id: str) -> dict[str, Any]:
     row = await ClientRow.select().where(ClientRow.client_id == client_id).first()
     assert row is not None
-    return dict(row)
+    return flat(row)
 
 
 async def test_the_life_of_a_client(cli: Cli) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from idp.admin.console import snippets
 from idp.infra.db.engine import fetchrow
+from idp.oauth.clients.repository import flat
 from idp.settings import settings
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -98,7 +99,7 @@ def python(folder: Path, code: str) -> Any:
 
 async def of_client(party: RelyingParty) -> dict[str, str]:
     """Return the console's snippets for a client, for the test's server."""
-    row = await fetchrow("SELECT * FROM client WHERE client_id = $1", party.client_id)
+    row = flat(await fetchrow("SELECT * FROM client WHERE client_id = $1", party.client_id) or {})
     return _at(party.issuer, snippets.of_client(row, party.client_secret or "THE_SECRET"))
 
 

@@ -9,15 +9,16 @@ import msgspec
 from idp import clock
 from idp.admin.access import check_client, check_scope
 from idp.admin.api import models
-from idp.admin.api.models import reader
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.incidents import Report, contain_client
 from idp.admin.roles import Permission
 from idp.oauth.clients import registration, service
-from idp.oauth.clients.repository import CLIENTS, RESOURCE_SERVERS
+from idp.oauth.clients.repository import CLIENTS, RESOURCE_SERVERS, flat
 from idp.settings import settings
 
-_read_client = reader(models.Client)
+
+def _read_client(row: asyncpg.Record) -> models.Client:
+    return msgspec.convert(flat(row), models.Client)
 
 
 def _read_server(row: asyncpg.Record) -> models.ResourceServer:

@@ -27,7 +27,7 @@ from idp.admin.roles import Permission
 from idp.oauth.clients import logos, registration, service
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.presets import KINDS
-from idp.oauth.clients.repository import CLIENTS
+from idp.oauth.clients.repository import CLIENTS, flat
 from idp.oauth.token.grants import GRANTS
 
 TITLES = {
@@ -98,7 +98,7 @@ async def list_clients(request: AdminRequest) -> Response[str]:
             _state(row),
             when(row["created_at"]),
         ]
-        for row in found.rows
+        for row in map(flat, found.rows)
     ]
     create = []
     if Permission.CLIENTS_WRITE in request.caller.allowed:
@@ -109,6 +109,10 @@ async def list_clients(request: AdminRequest) -> Response[str]:
         filters=_filters(request),
         columns=("Name", "client_id", "Grants", "State", "Since"), rows=rows, next=next_url(request, found),
     )  # fmt: skip
+
+
+async def _read(client_id: str) -> dict[str, Any]:
+    return flat(await one(CLIENTS, client_id=client_id))
 
 
 def _filters(request: AdminRequest) -> list[Field]:
@@ -185,7 +189,7 @@ async def show_client(request: AdminRequest) -> Response[str]:
 
 
 async def _record(request: AdminRequest, client_id: str, secret: str | None = None) -> Response[str]:
-    row = await one(CLIENTS, client_id=client_id)
+    row = await _read(client_id)
     shown = {
         "client_id": row["client_id"],
         "State": _state(row),
@@ -221,8 +225,8 @@ def _acts(request: AdminRequest, row: Any) -> list[Action]:
 
 @screen("GET", "/clients/{client_id}/change", Permission.CLIENTS_WRITE)
 async def change_client(request: AdminRequest) -> Response[str]:
-    row = await one(CLIENTS, client_id=request.params["client_id"])
-    return _change(request, dict(row))
+    row = await _read(request.params["client_id"])
+    return _change(request, row)
 
 
 def _change(request: AdminRequest, values: dict[str, Any], error: str | None = None) -> Response[str]:
@@ -249,7 +253,7 @@ def _change(request: AdminRequest, values: dict[str, Any], error: str | None = N
 @screen("POST", "/clients/{client_id}/change", Permission.CLIENTS_WRITE, fresh=True)
 async def save_client(request: AdminRequest) -> Response[Any]:
     client_id = request.params["client_id"]
-    row = await one(CLIENTS, client_id=client_id)
+    row = await _read(client_id)
     await check_client(request.caller, client_id)
     entered: dict[str, Any] = {name: request.form.get(name, "").strip() or None for name in TEXTS}
     entered |= {name: _lines(request.form.get(name, "")) for name in LINES}
@@ -267,7 +271,7 @@ async def save_client(request: AdminRequest) -> Response[Any]:
 
 @screen("GET", "/clients/{client_id}/logo", Permission.CLIENTS_WRITE)
 async def ask_for_logo(request: AdminRequest) -> Response[str]:
-    row = await one(CLIENTS, client_id=request.params["client_id"])
+    row = await _read(request.params["client_id"])
     return await _logo(request, row["client_id"])
 
 
@@ -338,7 +342,7 @@ async def _delete(request: AdminRequest, client_id: str) -> tuple[str, str]:
 
 
 async def _named(client_id: str) -> dict[str, Any]:
-    row = await one(CLIENTS, client_id=client_id)
+    row = await _read(client_id)
     return {"Name": row["client_name"], "client_id": row["client_id"]}
 
 

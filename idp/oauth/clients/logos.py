@@ -57,7 +57,7 @@ async def save_logo(client_id: str, content: bytes) -> None:
             raise UnknownClientError("There is no client with this id.")
         await repository.save_logo(client_id, kind, content)
         logo_uri = f"{settings().issuer}/logos/{client_id}?v={version}"
-        await repository.update_client(client_id, {"logo_uri": logo_uri})
+        await repository.update_metadata(client_id, {"logo_uri": logo_uri})
         await record("client_updated", client_id=client_id, detail={"changed": ["logo_uri"]})
 
 
@@ -69,7 +69,7 @@ async def remove_logo(client_id: str) -> None:
     """
     async with change():
         await repository.delete_logo(client_id)
-        if not await repository.update_client(client_id, {"logo_uri": None}):
+        if not await repository.update_metadata(client_id, {"logo_uri": None}):
             raise UnknownClientError("There is no client with this id.")
         await record("client_updated", client_id=client_id, detail={"changed": ["logo_uri"]})
 

@@ -1,9 +1,13 @@
 """The metadata that a client registers; :mod:`idp.oauth.clients.validation` has the rules for it.
 
+A member is declared here only. The database holds all of them in one column
+(docs/decisions/0051-client-metadata-is-one-document.md).
+
 RFC 7591 section 2, OpenID Connect Dynamic Client Registration section 2, RFC 8252.
 """
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -18,9 +22,14 @@ _SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
 
 
 class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The metadata of a client, by the names of RFC 7591 and OpenID Connect Dynamic Client Registration.
+    """The metadata of a client, by the names and with the defaults of the specifications.
+
+    RFC 7591 and OpenID Connect Dynamic Client Registration; RFC 8705 for ``tls_*``, RFC 9101 for signed requests, RFC
+    9126 for pushed ones, RFC 9396 for authorization details, RFC 9449 for DPoP, RFC 9701 for ``introspection_*``, JARM
+    for ``authorization_*``. Those that only this server knows:
 
     Attributes:
+        profile: a set of requirements that it must meet, by its name; None: none.
         strict_auth_method: its secret is accepted by ``token_endpoint_auth_method`` only.
         default_acr_values: the lowest ``acr`` that its users must reach; a request may raise it.
         upstreams: the upstreams that its users may sign in with; None: all.
@@ -37,12 +46,50 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     client_name: str
     application_type: str = "web"
     token_endpoint_auth_method: str = "client_secret_basic"
+    token_endpoint_auth_signing_alg: str | None = None
     strict_auth_method: bool = False
+    tls_client_auth_subject_dn: str | None = None
+    tls_client_auth_san_dns: str | None = None
+    tls_client_auth_san_uri: str | None = None
+    tls_client_auth_san_ip: str | None = None
+    tls_client_auth_san_email: str | None = None
+    jwks: dict[str, Any] | None = None
+    jwks_uri: str | None = None
+    profile: str | None = None
     grant_types: tuple[str, ...] = ("authorization_code",)
+    response_types: tuple[str, ...] = ("code",)
     redirect_uris: tuple[str, ...] = ()
     post_logout_redirect_uris: tuple[str, ...] = ()
     scope: str = "openid"
+    authorization_details_types: tuple[str, ...] = ()
+    subject_type: str = "public"
+    sector_identifier_uri: str | None = None
     id_token_signed_response_alg: str = DEFAULT_ALGORITHM
+    id_token_encrypted_response_alg: str | None = None
+    id_token_encrypted_response_enc: str | None = None
+    userinfo_signed_response_alg: str | None = None
+    userinfo_encrypted_response_alg: str | None = None
+    userinfo_encrypted_response_enc: str | None = None
+    introspection_signed_response_alg: str = DEFAULT_ALGORITHM
+    introspection_encrypted_response_alg: str | None = None
+    introspection_encrypted_response_enc: str | None = None
+    authorization_signed_response_alg: str = DEFAULT_ALGORITHM
+    authorization_encrypted_response_alg: str | None = None
+    authorization_encrypted_response_enc: str | None = None
+    request_object_signing_alg: str | None = None
+    request_object_encryption_alg: str | None = None
+    request_object_encryption_enc: str | None = None
+    request_uris: tuple[str, ...] = ()
+    require_signed_request_object: bool = False
+    require_pushed_authorization_requests: bool = False
+    dpop_bound_access_tokens: bool = False
+    tls_client_certificate_bound_access_tokens: bool = False
+    default_max_age: int | None = None
+    require_auth_time: bool = False
+    initiate_login_uri: str | None = None
+    contacts: tuple[str, ...] = ()
+    software_id: str | None = None
+    software_version: str | None = None
     client_uri: str | None = None
     logo_uri: str | None = None
     policy_uri: str | None = None
@@ -79,6 +126,11 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.application_type != "web":
             return frozenset()
         return frozenset(origin for uri in self.redirect_uris if (origin := origin_of(uri)))
+
+
+def metadata_of(client: ClientMetadata) -> ClientMetadata:
+    """Return the metadata of a client without the rest of its record."""
+    return ClientMetadata(**{name: getattr(client, name) for name in ClientMetadata.__struct_fields__})
 
 
 def invalid_metadata(description: str) -> OAuthError:

@@ -8,18 +8,29 @@ from idp import ids
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.oauth.clients.metadata import ClientMetadata
 
+#: Fields of a client that nobody is shown.
+SECRETS = ("client_secret_hash", "client_secret_encrypted", "registration_token_hash")
+
 
 class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """A registered client.
 
     Attributes:
         client_secret_hash: the SHA-256 of its secret; None if it has no secret.
+        client_secret_encrypted: its secret, for a client that signs with it; None for any other.
+        origin: how it was registered: ``admin``, ``dynamic`` (RFC 7591) or ``document`` (Client ID Metadata Document).
+        registration_token_hash: the SHA-256 of its registration access token (RFC 7592).
+        expires_at: when it is deleted, unless it is used before.
         admin_role: its role at the admin API when it acts in its own name.
         not_before: tokens that were issued to it earlier are refused.
     """
 
     client_id: str
     client_secret_hash: bytes | None = None
+    client_secret_encrypted: bytes | None = None
+    origin: str = "admin"
+    registration_token_hash: bytes | None = None
+    expires_at: datetime | None = None
     admin_role: str | None = None
     not_before: datetime | None = None
 

@@ -3,9 +3,9 @@
 Changes run in a transaction of :func:`idp.oauth.clients.registration.change`, one after the other.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,9 +14,13 @@ from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
+from idp.oauth.clients.metadata import ClientMetadata, metadata_of
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
 from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
 
+_Client = TypeVar("_Client", bound=Client)
+
+_MEMBERS = frozenset(ClientMetadata.__struct_fields__)
 _CLIENT = f"SELECT {all_columns(ClientRow)} FROM client"  # noqa: S608
 _ENABLED_CLIENTS = f"{_CLIENT} WHERE disabled_at IS NULL"
 _LOCK_CLIENT = f"{_CLIENT} WHERE client_id = $1 FOR UPDATE"
@@ -28,8 +32,13 @@ SELECT FROM client WHERE client_id = $1 AND admin_role = ANY($2) AND disabled_at
 """
 _REPLACE_SECRET = """
 UPDATE client SET client_secret_hash = $2, updated_at = now()
-WHERE client_id = $1 AND token_endpoint_auth_method <> 'none'
+WHERE client_id = $1 AND metadata ->> 'token_endpoint_auth_method' <> 'none'
 """
+_DROP_SECRET = """
+UPDATE client SET client_secret_hash = NULL, client_secret_encrypted = NULL, updated_at = now() WHERE client_id = $1
+"""
+# Members that only a newer release knows keep their value.
+_UPDATE_METADATA = "UPDATE client SET metadata = metadata || $2::jsonb, updated_at = now() WHERE client_id = $1"
 _DISABLE = "UPDATE client SET disabled_at = now(), updated_at = now() WHERE client_id = $1 AND disabled_at IS NULL"
 _ENABLE = """
 UPDATE client SET disabled_at = NULL, updated_at = now() WHERE client_id = $1 AND disabled_at IS NOT NULL
@@ -50,18 +59,32 @@ ON CONFLICT (client_id) DO UPDATE SET media_type = $2, content = $3, updated_at 
 """
 
 
-def columns(struct: msgspec.Struct, kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the fields of a struct as column values: arrays are lists.
-
-    Args:
-        kind: the struct itself, or a base class: only its fields.
-    """
-    values = {name: getattr(struct, name) for name in kind.__struct_fields__}
+def columns(struct: msgspec.Struct) -> dict[str, Any]:
+    """Return the fields of a struct as column values: arrays are lists."""
+    values = msgspec.structs.asdict(struct)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a client with the members of its metadata beside the columns.
+
+    A member that was added after the row was written has its default. One that only a newer release knows is ignored
+    by our structs.
+    """
+    metadata: dict[str, Any] = msgspec.json.decode(row["metadata"])
+    return metadata | {name: value for name, value in row.items() if name != "metadata"}
+
+
+def _clients(kind: type[_Client], rows: Iterable[Mapping[str, Any]]) -> list[_Client]:
+    return [msgspec.convert(flat(row), kind) for row in rows]
+
+
+def _client(row: Mapping[str, Any] | None) -> StoredClient | None:
+    return msgspec.convert(flat(row), StoredClient) if row is not None else None
+
+
 async def enabled_clients() -> list[Client]:
-    return many(Client, await fetch(_ENABLED_CLIENTS))
+    return _clients(Client, await fetch(_ENABLED_CLIENTS))
 
 
 async def disabled_client_ids() -> frozenset[str]:
@@ -71,7 +94,7 @@ async def disabled_client_ids() -> frozenset[str]:
 
 async def clients() -> list[StoredClient]:
     """Return all clients, the newest last."""
-    return many(StoredClient, await ClientRow.select().order_by(ClientRow.created_at))
+    return _clients(StoredClient, await ClientRow.select().order_by(ClientRow.created_at))
 
 
 async def count_enabled_clients() -> int:
@@ -82,17 +105,17 @@ async def count_enabled_clients() -> int:
 
 async def find_client(client_id: str) -> StoredClient | None:
     """Return a client, disabled or not."""
-    return one(StoredClient, await ClientRow.select().where(ClientRow.client_id == client_id).first())
+    return _client(await ClientRow.select().where(ClientRow.client_id == client_id).first())
 
 
 async def lock_client(client_id: str) -> StoredClient | None:
     """Return a client, locked until the end of the transaction."""
-    return one(StoredClient, await fetchrow(_LOCK_CLIENT, client_id))
+    return _client(await fetchrow(_LOCK_CLIENT, client_id))
 
 
 async def lock_client_without_key(client_id: str) -> StoredClient | None:
     """Return a client, locked until the end of the transaction; rows that reference it can still be inserted."""
-    return one(StoredClient, await fetchrow(_LOCK_CLIENT_NO_KEY, client_id))
+    return _client(await fetchrow(_LOCK_CLIENT_NO_KEY, client_id))
 
 
 async def hold_admin_role(client_id: str | None, roles: Collection[str]) -> bool:
@@ -102,21 +125,25 @@ async def hold_admin_role(client_id: str | None, roles: Collection[str]) -> bool
 
 async def insert_client(client: Client) -> bool:
     """Returns False if the ``client_id`` is taken."""
-    row = ClientRow(**columns(client, Client))
+    values = {name: getattr(client, name) for name in Client.__struct_fields__ if name not in _MEMBERS}
+    row = ClientRow(metadata=msgspec.json.encode(metadata_of(client)).decode(), **values)
     insert = ClientRow.insert(row).on_conflict(action="DO NOTHING")
     return bool(await insert.returning(ClientRow.client_id))
 
 
-async def update_client(client_id: str, values: Mapping[str, Any]) -> bool:
-    """Set columns by name. Returns False if there is no such client."""
-    changes: dict[Any, Any] = {**values, "updated_at": clock.now()}
-    update = ClientRow.update(changes, force=True).where(ClientRow.client_id == client_id)
-    return bool(await update.returning(ClientRow.client_id))
+async def update_metadata(client_id: str, changes: Mapping[str, Any]) -> bool:
+    """Set members of the metadata by name. Returns False if there is no such client."""
+    return bool(await execute(_UPDATE_METADATA, client_id, msgspec.json.encode(changes).decode()))
 
 
 async def replace_secret(client_id: str, secret_hash: bytes) -> bool:
     """Returns False if there is no such client, or it is public."""
     return bool(await execute(_REPLACE_SECRET, client_id, secret_hash))
+
+
+async def drop_secret(client_id: str) -> None:
+    """Delete the secret of a client."""
+    await execute(_DROP_SECRET, client_id)
 
 
 async def disable_client(client_id: str) -> bool:
@@ -171,9 +198,7 @@ async def lock_resource_server(identifier: str) -> StoredResourceServer | None:
 
 async def insert_resource_server(server: ResourceServer) -> bool:
     """Returns False if the identifier is taken."""
-    insert = ResourceServerRow.insert(ResourceServerRow(**columns(server, ResourceServer))).on_conflict(
-        action="DO NOTHING"
-    )
+    insert = ResourceServerRow.insert(ResourceServerRow(**columns(server))).on_conflict(action="DO NOTHING")
     return bool(await insert.returning(ResourceServerRow.identifier))
 
 
@@ -209,21 +234,20 @@ async def delete_logo(client_id: str) -> None:
 
 # Lists for administrators
 
+#: Its rows are read by :func:`flat`.
 CLIENTS = Listing(
     source="client AS c",
-    columns="c.client_id, c.client_name, c.application_type, c.token_endpoint_auth_method, c.strict_auth_method,"
-    " c.grant_types, c.redirect_uris, c.post_logout_redirect_uris, c.scope, c.id_token_signed_response_alg,"
-    " c.client_uri, c.logo_uri, c.policy_uri, c.tos_uri, c.default_acr_values, c.upstreams, c.authorization_challenge,"
-    " c.require_pkce, c.skip_consent, c.single_session, c.refresh_token_cookie, c.scope_claims_in_id_token,"
-    " c.admin_role, c.not_before,"
-    " c.created_at, c.updated_at, c.disabled_at",
+    columns="c.client_id, c.metadata, c.origin, c.expires_at, c.admin_role, c.not_before, c.created_at, c.updated_at,"
+    " c.disabled_at",
     key=Sort("c.client_id", "text"),
-    sorts={"created_at": Sort("c.created_at"), "client_name": Sort("c.client_name", "text")},
+    sorts={"created_at": Sort("c.created_at"), "client_name": Sort("c.metadata ->> 'client_name'", "text")},
     default_sort="-created_at",
     filters={
         "client_id": Filter("c.client_id = {}", help="One client."),
-        "q": Filter("strpos(lower(c.client_name), lower({})) > 0 OR c.client_id = {}", help="Part of the name."),
-        "grant_type": Filter("{} = ANY (c.grant_types)", help="May use this grant."),
+        "q": Filter(
+            "strpos(lower(c.metadata ->> 'client_name'), lower({})) > 0 OR c.client_id = {}", help="Part of the name."
+        ),
+        "grant_type": Filter("c.metadata -> 'grant_types' ? {}", help="May use this grant."),
         "disabled": Filter("(c.disabled_at IS NOT NULL) = {}", "boolean", "Whether it is disabled."),
     },
 )

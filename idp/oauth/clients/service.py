@@ -15,7 +15,7 @@ from idp.audit.events import record
 from idp.errors import ConflictError, NotFoundError, ValidationError
 from idp.keys import lifecycle
 from idp.oauth.clients import repository
-from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
+from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, metadata_of
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
 from idp.oauth.clients.registration import UnknownClientError, change, check_resource_server
 from idp.oauth.clients.repository import columns
@@ -99,7 +99,7 @@ async def update_client(client_id: str, expected: datetime | None = None, **chan
     """
     async with change():
         client = await _lock_client(client_id, expected)
-        before = columns(client, ClientMetadata)
+        before = msgspec.structs.asdict(metadata_of(client))
         try:
             asked = msgspec.convert(before | changes, ClientMetadata)
         except msgspec.ValidationError as error:
@@ -108,15 +108,16 @@ async def update_client(client_id: str, expected: datetime | None = None, **chan
             raise invalid_metadata(f"{FIXED} cannot be changed. Register another client.")
         validate(asked)
         await lifecycle.ensure_signing_key(asked.id_token_signed_response_alg)
-        values = {name: value for name, value in columns(asked, ClientMetadata).items() if value != before[name]}
-        changed = sorted(values)
-        if asked.public and client.client_secret_hash is not None:
-            values["client_secret_hash"] = None
+        values = {name: value for name, value in msgspec.structs.asdict(asked).items() if value != before[name]}
+        secret_hash = client.client_secret_hash
+        if asked.public and secret_hash is not None:
+            secret_hash = None
+            await repository.drop_secret(client_id)
             await revoke_tokens_of_client(client_id, "client_made_public")
         if values:
-            await repository.update_client(client_id, values)
-            await record("client_updated", client_id=client_id, detail={"changed": changed})
-        return msgspec.convert(columns(client, Client) | values, Client)
+            await repository.update_metadata(client_id, values)
+            await record("client_updated", client_id=client_id, detail={"changed": sorted(values)})
+        return msgspec.structs.replace(client, client_secret_hash=secret_hash, **values)
 
 
 async def set_admin_role(client_id: str, role: str | None, expected: datetime | None = None) -> None:
@@ -177,7 +178,7 @@ async def update_resource_server(identifier: str, expected: datetime | None = No
     """
     async with change():
         stored = await _lock_resource_server(identifier, expected)
-        before = columns(stored, ResourceServer)
+        before = {name: columns(stored)[name] for name in ResourceServer.__struct_fields__}
         try:
             server = msgspec.convert(before | changes, ResourceServer)
         except msgspec.ValidationError as error:
@@ -186,7 +187,7 @@ async def update_resource_server(identifier: str, expected: datetime | None = No
             raise invalid_metadata("The identifier and the JWKS URL cannot be changed.")
         check_resource_server(server)
         await lifecycle.ensure_signing_key(server.access_token_signed_response_alg)
-        values = {name: value for name, value in columns(server, ResourceServer).items() if value != before[name]}
+        values = {name: value for name, value in columns(server).items() if value != before[name]}
         if values:
             await repository.update_resource_server(identifier, values)
             detail = {"identifier": identifier, "changed": sorted(values)}

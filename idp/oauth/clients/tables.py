@@ -3,40 +3,26 @@
 from piccolo.table import Table
 
 from idp.ids import uuid7_text
-from idp.infra.db.columns import Array, Boolean, Bytea, ForeignKey, Text, Timestamptz, TimestamptzNow
+from idp.infra.db.columns import JSONB, Array, Boolean, Bytea, ForeignKey, Text, Timestamptz, TimestamptzNow
 from idp.infra.db.engine import engine
 
 
 class ClientRow(Table, tablename="client", db=engine):
-    """A client. Its metadata carries the names of RFC 7591 and OpenID Connect Dynamic Client Registration.
+    """A client. ``metadata`` is its :class:`~idp.oauth.clients.metadata.ClientMetadata`.
 
-    ``admin_role`` is its role at the admin API when it acts in its own name. Tokens issued to it before ``not_before``
-    are refused.
+    ``client_secret_encrypted`` is the secret of a client that signs with it. ``origin`` is how it was registered:
+    ``admin``, ``dynamic`` (RFC 7591) or ``document`` (Client ID Metadata Document). ``registration_token_hash`` is of
+    its registration access token (RFC 7592). It is deleted at ``expires_at`` unless it is used before. ``admin_role``
+    is its role at the admin API when it acts in its own name. Tokens issued to it before ``not_before`` are refused.
     """
 
     client_id = Text(primary_key=True)
-    client_name = Text()
+    metadata = JSONB()
     client_secret_hash = Bytea(null=True, secret=True)
-    application_type = Text()
-    token_endpoint_auth_method = Text()
-    strict_auth_method = Boolean()
-    grant_types = Array(Text())
-    redirect_uris = Array(Text())
-    post_logout_redirect_uris = Array(Text())
-    scope = Text()
-    id_token_signed_response_alg = Text()
-    client_uri = Text(null=True)
-    logo_uri = Text(null=True)
-    policy_uri = Text(null=True)
-    tos_uri = Text(null=True)
-    default_acr_values = Array(Text())
-    upstreams = Array(Text(), null=True)
-    authorization_challenge = Boolean()
-    require_pkce = Boolean()
-    skip_consent = Boolean()
-    single_session = Boolean()
-    refresh_token_cookie = Boolean()
-    scope_claims_in_id_token = Boolean()
+    client_secret_encrypted = Bytea(null=True, secret=True)
+    origin = Text()
+    registration_token_hash = Bytea(null=True, secret=True)
+    expires_at = Timestamptz(null=True)
     admin_role = Text(null=True)
     not_before = Timestamptz(null=True)
     created_at = Timestamptz(default=TimestamptzNow())

@@ -7,7 +7,7 @@ import pytest
 
 from idp.admin.api.openapi import document
 from idp.oauth.clients.registration import register_client
-from idp.oauth.clients.tables import ClientRow
+from idp.oauth.clients.repository import clients
 from tests.admin.api.conftest import API, Caller
 
 DOCUMENT = document()
@@ -77,6 +77,6 @@ async def test_a_moment_needs_a_time_zone(owner: Caller, value: object) -> None:
 
 async def test_nothing_of_it_was_kept(owner: Caller) -> None:
     """A value that no field accepts was stored nowhere."""
-    for row in await ClientRow.select(ClientRow.client_name, ClientRow.scope):
-        assert row["client_name"].isprintable()
-        assert row["scope"].isprintable()
+    for client in await clients():
+        assert client.client_name.isprintable()
+        assert client.scope.isprintable()

@@ -300,7 +300,7 @@ async def test_many_equal_requests_make_one_client(owner: Caller) -> None:
     answers = await asyncio.gather(*(owner("POST", "/clients", asked, Idempotency_Key=name) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.text for answer in answers}) == 1
-    assert len(await fetch("SELECT 1 FROM client WHERE client_name = $1", name)) == 1
+    assert len(await fetch("SELECT 1 FROM client WHERE metadata ->> 'client_name' = $1", name)) == 1
     (stored,) = await fetch("SELECT body FROM idempotent_answer WHERE status = 201 ORDER BY created_at DESC LIMIT 1")
     assert answers[0].json()["client_secret"].encode() not in bytes(stored["body"])
     other = await owner("POST", "/clients", asked | {"scope": "openid email"}, Idempotency_Key=name)

@@ -13,11 +13,12 @@ from idp.accounts.tables import User
 from idp.admin.console import snippets
 from idp.admin.roles import Role
 from idp.federation import registry
-from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow
 from idp.keys import lifecycle
 from idp.keys.lifecycle import State
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.oauth.clients.repository import find_client, flat, update_metadata
 from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Form, Page
@@ -103,7 +104,7 @@ async def test_a_new_client_is_asked_for_pkce(owner: Admin) -> None:
         if not pkce:
             del entered["require_pkce"]
         await owner.browser.post(form.action, entered | {"client_name": name})
-        (row,) = await fetch("SELECT * FROM client WHERE client_name = $1", name)
+        (row,) = map(flat, await fetch("SELECT * FROM client WHERE metadata ->> 'client_name' = $1", name))
         assert (row["require_pkce"], row["scope_claims_in_id_token"]) == (pkce, False)
 
 
@@ -118,7 +119,8 @@ async def test_a_client_from_its_creation_to_its_end(owner: Admin) -> None:
     )
     assert "client-secret" in answer.ids
     secret = answer.text.partition('id="client-secret"')[2].partition(">")[2].partition("<")[0]
-    (row,) = await fetch("SELECT * FROM client WHERE client_name = 'Shop' AND scope = 'openid email'")
+    named = """ WHERE metadata @> '{"client_name": "Shop", "scope": "openid email"}'"""
+    (row,) = await fetch("SELECT * FROM client" + named)
     path = f"/admin/clients/{row['client_id']}"
     assert secret not in (await owner.get(path)).text
     assert "server_metadata_url" in answer.text
@@ -136,10 +138,10 @@ async def test_a_client_from_its_creation_to_its_end(owner: Admin) -> None:
     changed = await owner.browser.post(form.action, _kept(form) | entered | uris | method)
     assert isinstance(changed, Page)
     assert "client_secret_post" in changed.text
-    (row,) = await fetch("SELECT strict_auth_method FROM client WHERE client_id = $1", row["client_id"])
-    assert row["strict_auth_method"]
-    row = {"client_id": path.rpartition("/")[2]}
-    await execute("UPDATE client SET logo_uri = 'https://shop.example/logo.png' WHERE client_id = $1", row["client_id"])
+    client = await find_client(row["client_id"])
+    assert client is not None
+    assert client.strict_auth_method
+    await update_metadata(client.client_id, {"logo_uri": "https://shop.example/logo.png"})
     answer = await owner.confirm(f"{path}/remove_logo")
     assert "logo.png" not in answer.text
     await owner.confirm(f"{path}/delete")
@@ -155,8 +157,8 @@ async def test_a_single_page_app_gets_its_cookie_at_its_creation(owner: Admin) -
     form = next(form for form in page.forms if form.action == "/admin/clients/new/spa")
     for chosen in ({}, {"refresh_token_cookie": "on"}):
         await owner.browser.post(form.action, {"csrf_token": form.fields["csrf_token"]} | entered | chosen)
-    rows = await fetch("SELECT refresh_token_cookie FROM client WHERE client_name = $1 ORDER BY created_at", name)
-    assert [row["refresh_token_cookie"] for row in rows] == [False, True]
+    rows = await fetch("SELECT * FROM client WHERE metadata ->> 'client_name' = $1 ORDER BY created_at", name)
+    assert [flat(row)["refresh_token_cookie"] for row in rows] == [False, True]
 
 
 async def test_a_resource_server_and_its_configuration(owner: Admin) -> None:
@@ -207,7 +209,7 @@ async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:
 async def test_configuration_is_text_to_a_shell(owner: Admin) -> None:
     scope = "x';id;'"
     client, _ = await register_client(**(KINDS["service"] | {"client_name": "Job", "scope": scope}))
-    row = await fetchrow("SELECT * FROM client WHERE client_id = $1", client.client_id)
+    row = flat(await fetchrow("SELECT * FROM client WHERE client_id = $1", client.client_id) or {})
     (_, command), *_ = snippets.of_client(row, "THE_SECRET")
     assert shlex.split(command)[-1] == f"scope={scope}"
 

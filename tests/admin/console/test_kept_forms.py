@@ -7,6 +7,7 @@ import pytest
 from idp.admin.console import screen
 from idp.admin.roles import Role
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.oauth.clients.repository import find_client, update_metadata
 from tests.admin.console.conftest import Admin, sign_in_admin
 from tests.support.browser import Browser, Page, as_page
 from tests.support.oauth import PASSWORD
@@ -40,7 +41,7 @@ async def test_entered_values_are_shown_after_a_new_sign_in(admin: Admin, owner:
     page = await _sign_in_again(admin, as_page(await admin.browser.post(form.action, entered)))
     assert page.path == form.action
     assert screen.SIGNED_IN_AGAIN in page.text
-    assert await fetch("SELECT FROM client WHERE client_name = 'Typed <for> long'") == []
+    assert await fetch("SELECT FROM client WHERE metadata ->> 'client_name' = 'Typed <for> long'") == []
     (form,) = (form for form in page.forms if form.action == "/admin/clients/new/web")
     assert form.fields["client_name"] == "Typed <for> long"
     assert "https://typed.example/cb</textarea>" in page.text
@@ -53,7 +54,7 @@ async def test_entered_values_are_shown_after_a_new_sign_in(admin: Admin, owner:
     assert others.status == 200
     assert "Typed" not in others.text
     await admin.browser.submit(page, "confirm", redirect_uris="https://typed.example/cb")
-    assert len(await fetch("SELECT FROM client WHERE client_name = 'Typed <for> long'")) == 1
+    assert len(await fetch("SELECT FROM client WHERE metadata ->> 'client_name' = 'Typed <for> long'")) == 1
 
 
 async def test_a_secret_is_kept_encrypted_and_not_shown(admin: Admin) -> None:
@@ -80,19 +81,21 @@ async def test_a_kept_form_does_not_overwrite_a_concurrent_change(admin: Admin) 
     await admin.browser.post(
         form.action, form.fields | {"client_name": "Seen", "redirect_uris": "https://a.example/cb"}
     )
-    row = await fetchrow("SELECT client_id FROM client WHERE client_name = 'Seen' ORDER BY created_at DESC")
+    row = await fetchrow(
+        "SELECT client_id FROM client WHERE metadata ->> 'client_name' = 'Seen' ORDER BY created_at DESC"
+    )
     assert row is not None
     path = f"/admin/clients/{row['client_id']}/change"
     (form,) = (form for form in (await admin.get(path)).forms if form.action == path)
     entered = form.fields | {"client_name": "Mine", "redirect_uris": "https://a.example/cb"}
     await _become_old(admin)
-    await execute("UPDATE client SET client_name = 'Theirs', updated_at = now() WHERE client_id = $1", row["client_id"])
+    await update_metadata(row["client_id"], {"client_name": "Theirs"})
     page = await _sign_in_again(admin, as_page(await admin.browser.post(path, entered)))
     answer = as_page(await admin.browser.submit(page, "confirm", redirect_uris="https://a.example/cb"))
     assert answer.status == 400
-    row = await fetchrow("SELECT client_name FROM client WHERE client_id = $1", row["client_id"])
-    assert row is not None
-    assert row["client_name"] == "Theirs"
+    client = await find_client(row["client_id"])
+    assert client is not None
+    assert client.client_name == "Theirs"
 
 
 async def test_a_deed_keeps_nothing(admin: Admin) -> None:

@@ -20,9 +20,9 @@ from idp.audit.tables import AuditEvent
 from idp.infra.db import migrate, migrations, new_migration
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.outages import DatabaseUnavailableError
-from idp.oauth.clients.metadata import ClientMetadata
+from idp.oauth.clients.models import ResourceServer
 from idp.oauth.clients.repository import columns
-from idp.oauth.clients.tables import ClientRow
+from idp.oauth.clients.tables import ResourceServerRow
 from idp.piccolo_app import APP_CONFIG
 from idp.settings import settings
 from tests.support.isolated import isolated
@@ -327,8 +327,9 @@ async def test_json_and_arrays_round_trip(own_database: str) -> None:
     assert row is not None
     assert (row["detail"], row["kind"]) == ("{}", "object")
     uris = ["https://a.example/cb", 'x:"{,}\\', ""]
-    metadata = ClientMetadata(client_name="C", redirect_uris=tuple(uris), grant_types=())
-    await ClientRow(client_id="c", **columns(metadata, type(metadata))).save()
-    client = await ClientRow.objects().get(ClientRow.client_id == "c")
-    assert client is not None
-    assert (client.redirect_uris, client.grant_types) == (uris, [])
+    for name, networks in (("full", uris), ("empty", [])):
+        server = ResourceServer(identifier=name, name="R", networks=tuple(networks))
+        await ResourceServerRow(**columns(server)).save()
+        stored = await ResourceServerRow.objects().get(ResourceServerRow.identifier == name)
+        assert stored is not None
+        assert stored.networks == networks

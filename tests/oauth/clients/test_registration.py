@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from idp import ids
@@ -50,8 +51,9 @@ async def test_a_client_gets_an_id_and_a_secret_that_is_not_kept() -> None:
     assert row is not None
     assert row["client_secret_hash"] == ids.digest(secret) == client.client_secret_hash
     assert secret not in str(row)
-    assert row["redirect_uris"] == ["https://shop.example/cb"]
-    assert (row["token_endpoint_auth_method"], row["require_pkce"]) == ("client_secret_basic", True)
+    metadata = msgspec.json.decode(row["metadata"])
+    assert metadata["redirect_uris"] == ["https://shop.example/cb"]
+    assert (metadata["token_endpoint_auth_method"], metadata["require_pkce"]) == ("client_secret_basic", True)
     assert await events_of(client.client_id) == ["client_registered"]
     assert await revision() > before
 

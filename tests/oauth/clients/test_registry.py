@@ -49,8 +49,8 @@ async def test_a_load_that_fails_changes_nothing() -> None:
     registry = Registry()
     client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
     await registry.load()
-    await ClientRow.alter().rename_column("client_name", "title")
-    with pytest.raises(Exception, match="client_name"):
+    await ClientRow.alter().rename_column("metadata", "title")
+    with pytest.raises(Exception, match="metadata"):
         await registry.load()
     assert registry.client(client.client_id) == client
 

@@ -537,37 +537,24 @@ CREATE INDEX passkey_user_id ON passkey (user_id);
 
 -- oauth: clients ----------------------------------------------------------------------------------------------------
 
--- A client. Its metadata has the names of RFC 7591 and OpenID Connect Dynamic Client Registration. "admin_role" is its
--- role at the admin API. Tokens issued to it before "not_before" are not accepted.
+-- A client. "metadata" has the names of RFC 7591 and OpenID Connect Dynamic Client Registration
+-- (idp.oauth.clients.metadata). "client_secret_encrypted" is the secret of a client that signs with it. "origin" is how it
+-- was registered: admin, dynamic or document. "registration_token_hash" is of its registration access token (RFC 7592). It
+-- is deleted at "expires_at" unless it is used before. "admin_role" is its role at the admin API. Tokens issued to it
+-- before "not_before" are not accepted.
 CREATE TABLE client (
-    client_id                    text PRIMARY KEY,
-    client_name                  text NOT NULL,
-    client_secret_hash           bytea,
-    application_type             text NOT NULL,
-    token_endpoint_auth_method   text NOT NULL,
-    strict_auth_method           boolean NOT NULL,
-    grant_types                  text[] NOT NULL,
-    redirect_uris                text[] NOT NULL,
-    post_logout_redirect_uris    text[] NOT NULL,
-    scope                        text NOT NULL,
-    id_token_signed_response_alg text NOT NULL,
-    client_uri                   text,
-    logo_uri                     text,
-    policy_uri                   text,
-    tos_uri                      text,
-    default_acr_values           text[] NOT NULL,
-    upstreams                    text[],
-    authorization_challenge      boolean NOT NULL,
-    require_pkce                 boolean NOT NULL,
-    skip_consent                 boolean NOT NULL,
-    single_session               boolean NOT NULL,
-    refresh_token_cookie         boolean NOT NULL,
-    scope_claims_in_id_token     boolean NOT NULL,
-    admin_role                   text,
-    not_before                   timestamptz,
-    created_at                   timestamptz NOT NULL DEFAULT now(),
-    updated_at                   timestamptz NOT NULL DEFAULT now(),
-    disabled_at                  timestamptz
+    client_id               text PRIMARY KEY,
+    metadata                jsonb NOT NULL,
+    client_secret_hash      bytea,
+    client_secret_encrypted bytea,
+    origin                  text NOT NULL,
+    registration_token_hash bytea,
+    expires_at              timestamptz,
+    admin_role              text,
+    not_before              timestamptz,
+    created_at              timestamptz NOT NULL DEFAULT now(),
+    updated_at              timestamptz NOT NULL DEFAULT now(),
+    disabled_at             timestamptz
 );
 
 -- The uploaded logo of a client.
@@ -617,28 +604,30 @@ CREATE INDEX authorization_request_expires_at ON authorization_request (expires_
 
 -- An authorization code (RFC 6749 section 4.1.2) with everything that its tokens will say. "auth_time" is when the
 -- person signed in here; "auth_age" by how many seconds the proof was older (null: unknown). "family_id" becomes a
--- token family at redemption. The code carries "user_id" sealed. A consumed one stays until it expires, so that a
--- second use is noticed.
+-- token family at redemption. "confirmation" is the key that it is bound to, as the claim "cnf" (RFC 7800). The code
+-- carries "user_id" sealed. A consumed one stays until it expires, so that a second use is noticed.
 CREATE TABLE authorization_code (
-    user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    code_hash      bytea NOT NULL,
-    family_id      uuid NOT NULL,
-    client_id      text NOT NULL REFERENCES client ON DELETE CASCADE,
-    session_id     uuid NOT NULL,
-    redirect_uri   text NOT NULL,
-    code_challenge text,
-    nonce          text,
-    scope          text NOT NULL,
-    resource       text[] NOT NULL,
-    claims         jsonb,
-    offline_access boolean NOT NULL,
-    auth_time      timestamptz NOT NULL,
-    auth_age       integer,
-    amr            text[] NOT NULL,
-    acr            text NOT NULL,
-    created_at     timestamptz NOT NULL DEFAULT now(),
-    expires_at     timestamptz NOT NULL,
-    consumed_at    timestamptz,
+    user_id               uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    code_hash             bytea NOT NULL,
+    family_id             uuid NOT NULL,
+    client_id             text NOT NULL REFERENCES client ON DELETE CASCADE,
+    session_id            uuid NOT NULL,
+    redirect_uri          text NOT NULL,
+    code_challenge        text,
+    nonce                 text,
+    scope                 text NOT NULL,
+    resource              text[] NOT NULL,
+    claims                jsonb,
+    authorization_details jsonb,
+    confirmation          jsonb,
+    offline_access        boolean NOT NULL,
+    auth_time             timestamptz NOT NULL,
+    auth_age              integer,
+    amr                   text[] NOT NULL,
+    acr                   text NOT NULL,
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    expires_at            timestamptz NOT NULL,
+    consumed_at           timestamptz,
     PRIMARY KEY (user_id, code_hash),
     FOREIGN KEY (user_id, session_id) REFERENCES session ON DELETE CASCADE
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
@@ -648,22 +637,24 @@ CREATE INDEX authorization_code_expires_at ON authorization_code (expires_at);
 -- Everything issued from one authorization: revoking the family revokes all of it. Its id opens the "jti" of each of
 -- its access tokens. Without "offline_access" it ends with the session.
 CREATE TABLE token_family (
-    user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    id             uuid NOT NULL,
-    client_id      text NOT NULL REFERENCES client ON DELETE CASCADE,
-    session_id     uuid,
-    scope          text NOT NULL,
-    resource       text[] NOT NULL,
-    claims         jsonb,
-    offline_access boolean NOT NULL,
-    auth_time      timestamptz NOT NULL,
-    auth_age       integer,
-    amr            text[] NOT NULL,
-    acr            text NOT NULL,
-    created_at     timestamptz NOT NULL DEFAULT now(),
-    expires_at     timestamptz NOT NULL,
-    revoked_at     timestamptz,
-    revoked_reason text,
+    user_id               uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    id                    uuid NOT NULL,
+    client_id             text NOT NULL REFERENCES client ON DELETE CASCADE,
+    session_id            uuid,
+    scope                 text NOT NULL,
+    resource              text[] NOT NULL,
+    claims                jsonb,
+    authorization_details jsonb,
+    confirmation          jsonb,
+    offline_access        boolean NOT NULL,
+    auth_time             timestamptz NOT NULL,
+    auth_age              integer,
+    amr                   text[] NOT NULL,
+    acr                   text NOT NULL,
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    expires_at            timestamptz NOT NULL,
+    revoked_at            timestamptz,
+    revoked_reason        text,
     PRIMARY KEY (user_id, id),
     FOREIGN KEY (user_id, session_id) REFERENCES session ON DELETE SET NULL (session_id)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
@@ -728,13 +719,14 @@ CREATE TABLE not_before (
 -- What a user has allowed a client: scope@resource pairs and claims (idp.oauth.consent_grant). "documents_hash" stands for
 -- the policy and the terms that were shown.
 CREATE TABLE consent (
-    user_id        uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    client_id      text NOT NULL REFERENCES client ON DELETE CASCADE,
-    id             uuid NOT NULL,
-    pairs          text[] NOT NULL,
-    claims         text[] NOT NULL,
-    documents_hash bytea NOT NULL,
-    granted_at     timestamptz NOT NULL DEFAULT now(),
+    user_id               uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    client_id             text NOT NULL REFERENCES client ON DELETE CASCADE,
+    id                    uuid NOT NULL,
+    pairs                 text[] NOT NULL,
+    claims                text[] NOT NULL,
+    authorization_details jsonb,
+    documents_hash        bytea NOT NULL,
+    granted_at            timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, client_id)
 );
 
