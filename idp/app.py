@@ -31,7 +31,7 @@ from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.mail import outbox
 from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
-from idp.oauth.authorize import challenge
+from idp.oauth.authorize import challenge, pushed
 from idp.oauth.authorize import endpoint as authorize
 from idp.oauth.clients import logos
 from idp.oauth.clients.registry import registry
@@ -63,6 +63,7 @@ MODULES = (
     metadata,
     passkeys,
     profile,
+    pushed,
     recovery,
     revocation,
     security,

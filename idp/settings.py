@@ -187,6 +187,9 @@ class Settings(BaseSettings):
     # Lifetimes
     access_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an access token.", ge=30, le=DAY)
     id_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an ID token.", ge=30, le=DAY)
+    pushed_request_lifetime: int = _option(
+        90, "Time for which a browser can load a pushed authorization request.", ge=5, lt=600
+    )
     authorization_code_lifetime: int = _option(MINUTE, "Lifetime of an authorization code.", ge=5, le=600)
     refresh_token_lifetime: int = _option(14 * DAY, "Lifetime of an unused refresh token.", ge=60)
     refresh_token_family_lifetime: int = _option(
@@ -212,6 +215,11 @@ class Settings(BaseSettings):
     )
     dpop_nonce_required: bool = _option(
         False, "Require a nonce of this server in each DPoP proof, so that proofs cannot be made in advance."
+    )
+
+    # Authorization requests
+    require_pushed_requests: bool = _option(
+        False, "Accept only pushed authorization requests (RFC 9126), from every client."
     )
 
     # Accounts

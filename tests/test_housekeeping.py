@@ -26,12 +26,12 @@ from idp.oauth.clients.registration import register_client
 from idp.oauth.tables import (
     AuthorizationCode,
     AuthorizationRequestRow,
+    PushedRequest,
     RefreshToken,
     RevokedAccessToken,
     TokenFamily,
 )
 from idp.piccolo_app import APP_CONFIG
-from idp.settings import settings
 from idp.signin.tables import Device, Flow, Session
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
@@ -79,6 +79,10 @@ class Fill:
             "authorization_request": (
                 AuthorizationRequestRow,
                 {"id": random, "client_id": "c", "request": "{}"},
+            ),
+            "pushed_request": (
+                PushedRequest,
+                {"request_uri_hash": random.encode(), "client_id": "c", "request": "{}"},
             ),
             "authorization_code": (
                 AuthorizationCode,
@@ -134,8 +138,7 @@ async def _count(table: str) -> int:
 async def test_expired_rows_are_deleted_and_others_stay(fill: Fill, table: str) -> None:
     """Rows that have just expired stay for a while: a code that is replayed then still revokes its family."""
     kept = {"1 hour": timedelta(hours=1), "1 day": timedelta(days=1), "30 days": timedelta(days=30)}[TABLES[table].kept]
-    if table == "token_family":
-        kept += timedelta(seconds=settings().refresh_token_lifetime)
+    kept += timedelta(seconds=TABLES[table].further())
     for expired_for in (timedelta(days=-100), timedelta(minutes=-1), kept - timedelta(minutes=1)):
         await fill(table, expired_for)
     for expired_for in (kept + timedelta(seconds=1), timedelta(days=3650)):

@@ -22,7 +22,7 @@ from idp.federation import repository as federation
 from idp.infra.db.engine import transaction
 from idp.keys import lifecycle
 from idp.oauth import repository
-from idp.oauth.authorize.repository import finish_requests_of_client
+from idp.oauth.authorize.repository import finish_requests_of_client, use_pushed_of_client
 from idp.oauth.clients import registration, service
 from idp.oauth.clients.registration import UnknownClientError
 from idp.oauth.credentials import credentials_changed
@@ -122,6 +122,7 @@ async def contain_client(client_id: str, *, disable: bool = True) -> Report:
             await registration.disable_client(client_id)
         ended["consents"] = await repository.delete_consents_of_client(client_id)
         ended["authorization_requests"] = await finish_requests_of_client(client_id)
+        ended["pushed_requests"] = await use_pushed_of_client(client_id)
         await record("client_contained", client_id=client_id, detail={"ended": ended, "disabled": disable})
     return Report("client", client_id, dict(ended), usable)
 

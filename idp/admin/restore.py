@@ -31,7 +31,7 @@ from idp.keys.repository.database_mark import Position
 from idp.keys.restore_detection import Mark
 from idp.mail import repository as mails
 from idp.oauth import repository
-from idp.oauth.authorize.repository import finish_all_requests
+from idp.oauth.authorize.repository import finish_all_requests, use_all_pushed
 from idp.oauth.clients import service
 from idp.settings import settings
 from idp.signin.repository import devices, sessions, signin_flows
@@ -52,6 +52,7 @@ _END: dict[str, Callable[[], Awaitable[int]]] = {
     "upstream_attempts": federation.consume_all_requests,
     "signin_flows": signin_flows.finish_all_flows,
     "authorization_requests": finish_all_requests,
+    "pushed_requests": use_all_pushed,
     "sessions": sessions.end_all_sessions,
     "codes": repository.consume_all_codes,
     "token_families": partial(repository.revoke_all_families, "database_restored"),

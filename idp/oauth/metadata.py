@@ -44,6 +44,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "token_endpoint": f"{issuer}/token",
         "userinfo_endpoint": f"{issuer}/userinfo",
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
+        "pushed_authorization_request_endpoint": f"{issuer}/par",
         "introspection_endpoint": f"{issuer}/introspect",
         "revocation_endpoint": f"{issuer}/revoke",
         "authorization_challenge_endpoint": f"{issuer}/challenge",
@@ -64,6 +65,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "claims_supported": list(CLAIMS),
         "claims_parameter_supported": True,
         "request_parameter_supported": False,
+        "require_pushed_authorization_requests": settings().require_pushed_requests,
         # The default would be true.
         "request_uri_parameter_supported": False,
         "code_challenge_methods_supported": ["S256"],

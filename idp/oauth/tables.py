@@ -1,4 +1,4 @@
-"""Authorization requests, codes, token families, refresh tokens and consents."""
+"""Authorization requests, pushed requests, codes, token families, refresh tokens and consents."""
 
 from piccolo.table import Table
 
@@ -40,6 +40,20 @@ class AuthorizationRequestRow(Table, tablename="authorization_request", db=engin
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
     finished_at = Timestamptz(null=True)
+
+
+class PushedRequest(Table, tablename="pushed_request", db=engine):
+    """A pushed authorization request (RFC 9126 section 2), by the SHA-256 of its ``request_uri``.
+
+    ``used_at`` is the time of the authorization response, after which it yields no other.
+    """
+
+    request_uri_hash = Bytea(primary_key=True, secret=True)
+    client_id = ForeignKey(ClientRow)
+    request = JSONB()
+    created_at = Timestamptz(default=TimestamptzNow())
+    expires_at = Timestamptz(index=True)
+    used_at = Timestamptz(null=True)
 
 
 class AuthorizationCode(Table, tablename="authorization_code", db=engine):

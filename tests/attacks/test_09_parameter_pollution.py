@@ -56,6 +56,10 @@ async def assert_each_refused(client: RelyingParty, path: str, **parameters: str
         assert (response.status_code, response.json()["error"]) == (400, "invalid_request"), text
 
 
+async def test_09_pushed_authorization(client: RelyingParty) -> None:
+    await assert_each_refused(client, "/par", **client.parameters(prompt="none", claims="{}"))
+
+
 async def test_09_token_introspection_and_revocation(client: RelyingParty, browser: Browser, alice: User) -> None:
     """Refused before anything is done: afterwards the code and the tokens are as good as before."""
     code = await client.sign_in(browser, alice.email)

@@ -216,6 +216,16 @@ async def test_19_waiting_authorization_request(client: RelyingParty, browser: B
     await assert_kept("authorization_request", "id", request, "finished_at IS NULL")
 
 
+async def test_19_pushed_request(client: RelyingParty, browser: Browser) -> None:
+    request_uri = await client.push()
+    await expire("pushed_request", "request_uri_hash", ids.digest(request_uri))
+    page = await browser.get("/authorize", client_id=client.client_id, request_uri=request_uri)
+    assert isinstance(page, Page)
+    assert_refused_here(page.response)
+    assert page.error == "invalid_request_uri"
+    await assert_kept("pushed_request", "request_uri_hash", ids.digest(request_uri), "used_at IS NULL")
+
+
 async def test_19_request_that_expires_during_the_sign_in(client: RelyingParty, browser: Browser, alice: User) -> None:
     page = await client.authorize(browser)
     assert isinstance(page, Page)

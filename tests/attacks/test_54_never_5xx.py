@@ -196,7 +196,7 @@ GRANTS = (
 
 @bounded
 @given(
-    path=st.sampled_from(("/token", "/introspect", "/revoke", "/userinfo")),
+    path=st.sampled_from(("/token", "/par", "/introspect", "/revoke", "/userinfo")),
     grant=st.sampled_from(GRANTS),
     authorization=st.none() | AUTHORIZATION,
     pairs=FEW,
@@ -222,7 +222,9 @@ def test_54_endpoints_for_clients(
 
 @bounded
 @given(
-    path=st.sampled_from(("/token", "/introspect", "/revoke", "/userinfo", "/login/x", "/logout", "/authorize")),
+    path=st.sampled_from(
+        ("/token", "/par", "/introspect", "/revoke", "/userinfo", "/login/x", "/logout", "/authorize")
+    ),
     body=BODIES,
     kind=st.sampled_from((FORM, b"application/json", b"text/plain", b"multipart/form-data; boundary=x", b"")),
 )

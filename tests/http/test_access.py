@@ -59,6 +59,7 @@ DECLARED = {
     "/logout": "entry",
     "/logout/confirm": "page",
     "/logout/return": "entry",
+    "/par": "client",
     "/reset": "page",
     "/revoke": "client",
     "/static/{name:path}": "public",

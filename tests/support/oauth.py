@@ -52,6 +52,12 @@ class RelyingParty:
     async def authorize(self, browser: Browser, **changes: str | None) -> Page | Redirect:
         return await browser.get("/authorize", **self.parameters(**changes))
 
+    async def push(self, **changes: str | None) -> str:
+        """Push the request of :meth:`authorize`. Returns its ``request_uri``."""
+        response = await self.post("/par", **self.parameters(**changes))
+        assert response.status_code == 201, response.text
+        return str(response.json()["request_uri"])
+
     async def sign_in(self, browser: Browser, email: str, password: str = PASSWORD, **changes: str | None) -> str:
         """Complete the whole sign-in, with consent if required. Returns the code."""
         answer = await self.authorize(browser, **changes)

@@ -22,10 +22,10 @@ from idp.http.headers import request_header
 from idp.infra.db.engine import transaction
 from idp.oauth import consent
 from idp.oauth.authorize import acr, pending_request
-from idp.oauth.authorize.checks import CHECKS
+from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
-from idp.oauth.authorize.request import read, within_registration
+from idp.oauth.authorize.request import within_registration
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.credentials import credentials_changed
@@ -132,10 +132,8 @@ async def _load(request: AnyRequest) -> _ChallengeRequest:
 
 async def _begin(browser: Browser, client: Client, form: dict[str, str]) -> _ChallengeRequest:
     parameters = form | {"response_type": "code"}
-    for check in CHECKS:
-        check(parameters, client)
     # There is no redirect URI; the code is bound to the client and its code_challenge.
-    asked = read(parameters, client, "")
+    asked = validate(parameters, client, "")
     wanted = acr.requested(asked, client)
     await limits.count_flow(browser)
     key = browser.key()

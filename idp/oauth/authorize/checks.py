@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from idp.errors import InvalidRequestError, InvalidScopeError, InvalidTargetError, OAuthError, UnauthorizedClientError
 from idp.keys import jose
-from idp.oauth.authorize.request import MAX_LENGTH, granted_scope
+from idp.oauth.authorize.request import MAX_LENGTH, AuthorizationRequest, granted_scope, read
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import Parameters, words
@@ -117,3 +117,17 @@ CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
     prompt_is_consistent,
     resources_are_registered,
 )
+
+
+def validate(parameters: Parameters, client: Client, redirect_uri: str) -> AuthorizationRequest:
+    """Check the parameters of a request and return it.
+
+    Args:
+        redirect_uri: is validated already.
+
+    Raises:
+        OAuthError: a check refuses the request.
+    """
+    for check in CHECKS:
+        check(parameters, client)
+    return read(parameters, client, redirect_uri)

@@ -6,7 +6,7 @@ from typing import Any
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
-from idp.errors import InvalidScopeError, OAuthError, PageError
+from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, PageError
 from idp.federation.providers.base import LEEWAY
 from idp.federation.registry import upstreams
 from idp.http import forms
@@ -16,11 +16,11 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.infra.request_context import Refusal, refusal
 from idp.oauth import consent
-from idp.oauth.authorize import acr, pending_request
-from idp.oauth.authorize.checks import CHECKS, response_mode
+from idp.oauth.authorize import acr, pending_request, pushed
+from idp.oauth.authorize.checks import response_mode, validate
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
-from idp.oauth.authorize.request import AuthorizationRequest, read, within_registration
+from idp.oauth.authorize.request import AuthorizationRequest, within_registration
 from idp.oauth.authorize.respond import respond, respond_with_error
 from idp.oauth.clients import redirects
 from idp.oauth.clients.models import Client
@@ -36,22 +36,31 @@ from idp.signin.transitions import Step
 AnyRequest = Request[Any, Any, Any]
 
 
-def _validated_client(parameters: Parameters) -> tuple[Client, str]:
-    """Return the client and its redirect URI. Until both are validated, no browser is redirected.
+def _validated_client(parameters: Parameters) -> Client:
+    """Return the client. Until it and its redirect URI are validated, no browser is redirected.
 
     Raises:
         PageError: shown to the user (RFC 6749 section 4.1.2.1).
     """
-    title = _("This application sent a request that we cannot answer")
     client = registry.client(parameters.get("client_id", ""))
     if client is None:
         raise PageError(
-            title,
+            _("This application sent a request that we cannot answer"),
             _("It is not registered here, or was disabled."),
             code="invalid_client",
             hint="client_id is missing, or names no client that is registered and enabled.",
             reason=Reason.UNKNOWN_CLIENT,
         )
+    return client
+
+
+def _validated_redirect_uri(parameters: Parameters, client: Client) -> str:
+    """Return the redirect URI.
+
+    Raises:
+        PageError: shown to the user (RFC 6749 section 4.1.2.1).
+    """
+    title = _("This application sent a request that we cannot answer")
     redirect_uri = parameters.get("redirect_uri")
     if redirect_uri is None:
         raise PageError(
@@ -68,21 +77,28 @@ def _validated_client(parameters: Parameters) -> tuple[Client, str]:
             hint=f"redirect_uri is none of those that {client.client_id} registered. They are compared exactly.",
             reason=Reason.WRONG_REDIRECT_URI,
         )
-    return client, redirect_uri
+    return redirect_uri
 
 
 @route("/authorize", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.ENTRY})
 async def authorize(request: AnyRequest) -> Response[Any]:
     """Handle an authorization request (OpenID Connect Core section 3.1.2.1)."""
     parameters = forms.query(request) if request.method == HttpMethod.GET else await forms.form(request)
-    client, redirect_uri = _validated_client(parameters)
+    client = _validated_client(parameters)
+    if pushed.is_named(parameters):
+        return await _begin(request, await pushed.load(parameters, client))
+    redirect_uri = _validated_redirect_uri(parameters, client)
     try:
-        for check in CHECKS:
-            check(parameters, client)
-        asked = read(parameters, client, redirect_uri)
+        if pushed.is_required(client):
+            raise InvalidRequestError("The request must be pushed first, as in RFC 9126.")
+        asked = validate(parameters, client, redirect_uri)
     except OAuthError as error:
         refusal.set(Refusal.of(error, client.client_id))
         return respond_with_error(redirect_uri, response_mode(parameters), error, parameters.get("state"))
+    return await _begin(request, asked)
+
+
+async def _begin(request: AnyRequest, asked: AuthorizationRequest) -> Response[Any]:
     if request.method == HttpMethod.POST:
         # A cross-site POST has no SameSite cookies; the GET after the redirect has them.
         await limits.count_flow(browser_of(request))
@@ -227,9 +243,17 @@ async def _send_to_consent(
 
 
 async def _refuse(asked: AuthorizationRequest, pending: PendingRequest | None, error: OAuthError) -> Response[Any]:
+    if pending is not None or asked.pushed is not None:
+        async with transaction():
+            await _finish(asked, pending)
+    return respond_with_error(asked.redirect_uri, asked.response_mode, error, asked.state)
+
+
+async def _finish(asked: AuthorizationRequest, pending: PendingRequest | None) -> None:
+    """Let the request have no further response."""
     if pending is not None:
         await pending_request.finish(pending)
-    return respond_with_error(asked.redirect_uri, asked.response_mode, error, asked.state)
+    await pushed.use(asked)
 
 
 async def _grant(
@@ -237,8 +261,7 @@ async def _grant(
 ) -> Response[Any]:
     """Finish the request with a code."""
     async with transaction():
-        if pending is not None:
-            await pending_request.finish(pending)
+        await _finish(asked, pending)
         code = await issue_code(asked, client, session)
     return respond(asked.redirect_uri, asked.response_mode, {"code": code}, asked.state)
 

@@ -1,4 +1,4 @@
-"""The statements on pending authorization requests, and the issue of authorization codes."""
+"""The statements on pending and pushed authorization requests, and the issue of authorization codes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,10 +10,13 @@ from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.named_queries import NamedQuery
 from idp.infra.db.rows import one
-from idp.oauth.tables import AuthorizationCode, AuthorizationRequestRow
+from idp.oauth.tables import AuthorizationCode, AuthorizationRequestRow, PushedRequest
+from idp.settings import settings
 
 EXPIRING = (
     Expiring(AuthorizationRequestRow, "1 hour"),
+    # A browser that loaded it may finish its sign-in later.
+    Expiring(PushedRequest, "1 hour", further=lambda: settings().flow_lifetime),
     # A code that is replayed within a day still revokes its family.
     Expiring(AuthorizationCode, "1 day", key=("user_id", "code_hash")),
 )
@@ -42,6 +45,19 @@ UPDATE authorization_request SET finished_at = now() WHERE client_id = $1 AND fi
 """
 _FINISH_ALL = "UPDATE authorization_request SET finished_at = now() WHERE finished_at IS NULL"
 
+_INSERT_PUSHED = """
+INSERT INTO pushed_request (request_uri_hash, client_id, request, created_at, expires_at)
+VALUES ($1, $2, $3, now(), now() + make_interval(secs => $4))
+"""
+_FIND_PUSHED = """
+SELECT client_id, request, used_at IS NOT NULL AS used, expires_at > now() AS live
+FROM pushed_request WHERE request_uri_hash = $1
+"""
+# Not the expiry: whoever loaded the request in time may take longer to sign in.
+_USE_PUSHED = "UPDATE pushed_request SET used_at = now() WHERE request_uri_hash = $1 AND used_at IS NULL"
+_USE_PUSHED_OF_CLIENT = "UPDATE pushed_request SET used_at = now() WHERE client_id = $1 AND used_at IS NULL"
+_USE_ALL_PUSHED = "UPDATE pushed_request SET used_at = now() WHERE used_at IS NULL"
+
 # The lock of the session makes a concurrent sign-out wait, and then consume the code.
 _INSERT_CODE = NamedQuery("""
 INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, redirect_uri, code_challenge,
@@ -64,6 +80,15 @@ class StoredRequest(msgspec.Struct, frozen=True):
     consented_by: UUID | None
     created_at: datetime
     finished: bool
+    live: bool
+
+
+class StoredPushedRequest(msgspec.Struct, frozen=True):
+    """A pushed authorization request. ``request`` is JSON."""
+
+    client_id: str
+    request: str
+    used: bool
     live: bool
 
 
@@ -136,6 +161,31 @@ async def finish_requests_of_client(client_id: str) -> int:
 async def finish_all_requests() -> int:
     """Finish all requests. Returns their number."""
     return await execute(_FINISH_ALL)
+
+
+async def insert_pushed(request_uri_hash: bytes, client_id: str, request: str, lifetime: float) -> None:
+    """Store a pushed request, which a browser can load for ``lifetime`` seconds."""
+    await execute(_INSERT_PUSHED, request_uri_hash, client_id, request, lifetime)
+
+
+async def find_pushed(request_uri_hash: bytes) -> StoredPushedRequest | None:
+    """Return a pushed request, expired and used ones included."""
+    return one(StoredPushedRequest, await fetchrow(_FIND_PUSHED, request_uri_hash))
+
+
+async def use_pushed(request_uri_hash: bytes) -> bool:
+    """Mark a pushed request as used. Returns False if it is used already."""
+    return bool(await execute(_USE_PUSHED, request_uri_hash))
+
+
+async def use_pushed_of_client(client_id: str) -> int:
+    """Mark the pushed requests of a client as used. Returns their number."""
+    return await execute(_USE_PUSHED_OF_CLIENT, client_id)
+
+
+async def use_all_pushed() -> int:
+    """Mark all pushed requests as used. Returns their number."""
+    return await execute(_USE_ALL_PUSHED)
 
 
 async def insert_code(code: NewCode) -> bool:

@@ -69,6 +69,8 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     idp_hint: str = ""
     #: The subject that ``id_token_hint`` or a claims request for ``sub`` names; other users are refused.
     subject: str | None = None
+    #: The SHA-256 of the ``request_uri``, if the request was pushed.
+    pushed: bytes | None = None
 
     @property
     def claims_by_name(self) -> tuple[str, ...]:

@@ -54,10 +54,12 @@ WHOLE = (
     "idp.oauth.repository._DELETE_CONSENTS_OF_CLIENT",
     "idp.oauth.repository._RESOURCES_OF_CLIENT",
     "idp.oauth.authorize.repository._FINISH_OF_CLIENT",
+    "idp.oauth.authorize.repository._USE_PUSHED_OF_CLIENT",
     # All of them, after a backup was restored.
     "idp.oauth.repository._CONSUME_ALL_CODES",
     "idp.oauth.repository._REVOKE_ALL_FAMILIES",
     "idp.oauth.authorize.repository._FINISH_ALL",
+    "idp.oauth.authorize.repository._USE_ALL_PUSHED",
     # The catalogue of PostgreSQL.
     "idp.infra.db.partitions._EXISTING",
     # The flows of a user whose password changes, among those of two hours.

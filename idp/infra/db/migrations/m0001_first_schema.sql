@@ -602,6 +602,19 @@ CREATE TABLE authorization_request (
 
 CREATE INDEX authorization_request_expires_at ON authorization_request (expires_at);
 
+-- A pushed authorization request (RFC 9126), validated when it was pushed. "request_uri_hash" is SHA-256 of the whole
+-- URI. A browser may load it until "expires_at"; the authorization response sets "used_at", once.
+CREATE TABLE pushed_request (
+    request_uri_hash bytea PRIMARY KEY,
+    client_id        text NOT NULL REFERENCES client ON DELETE CASCADE,
+    request          jsonb NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    expires_at       timestamptz NOT NULL,
+    used_at          timestamptz
+);
+
+CREATE INDEX pushed_request_expires_at ON pushed_request (expires_at);
+
 -- An authorization code (RFC 6749 section 4.1.2) with everything that its tokens will say. "auth_time" is when the
 -- person signed in here; "auth_age" by how many seconds the proof was older (null: unknown). "family_id" becomes a
 -- token family at redemption. "confirmation" is the key that it is bound to, as the claim "cnf" (RFC 7800). The code

@@ -1,0 +1,109 @@
+"""Pushed authorization requests (RFC 9126): the client sends the request itself, and the browser only its name.
+
+The request is validated as at the authorization endpoint, then stored by the hash of its ``request_uri``. Until it
+expires, the browser may load it several times, because people reload pages and browsers prefetch links. The
+authorization response uses it up, so it never yields two codes.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Request, Response, post
+
+from idp import ids
+from idp.errors import FlowFinishedError, InvalidRequestError, PageError
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.cors import Cors
+from idp.http.exception_handlers import NO_STORE
+from idp.http.headers import request_header
+from idp.infra.i18n import gettext as _
+from idp.oauth.authorize import repository
+from idp.oauth.authorize.checks import validate
+from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.clients import redirects
+from idp.oauth.clients.authentication import authenticate
+from idp.oauth.clients.models import Client
+from idp.oauth.parameters import Parameters
+from idp.reasons import Reason
+from idp.settings import settings
+from idp.signin import limits
+from idp.signin.http import app_of
+
+#: RFC 9126 section 2.2.
+PREFIX = "urn:ietf:params:oauth:request_uri:"
+
+
+@post("/par", opt={"access": Access.CLIENT, "cors": Cors.CLIENT}, status_code=HTTPStatus.CREATED)
+async def push(request: Request[Any, Any, Any]) -> Response[Any]:
+    """Store an authorization request and return its ``request_uri`` (RFC 9126 section 2)."""
+    form = await forms.form(request)
+    client = authenticate(request_header(request.scope, b"authorization"), form)
+    if "request_uri" in form:
+        raise InvalidRequestError("request_uri cannot be pushed.")
+    redirect_uri = form.get("redirect_uri", "")
+    if not redirects.matches(client, redirect_uri):
+        raise InvalidRequestError("redirect_uri is missing, or none of those that this client registered.")
+    asked = validate(form, client, redirect_uri)
+    if client.public:
+        # Anybody can send its client_id.
+        await limits.count_flow(app_of(request))
+    request_uri, lifetime = f"{PREFIX}{ids.random_token()}", settings().pushed_request_lifetime
+    await repository.insert_pushed(ids.digest(request_uri), client.client_id, asked.to_json(), lifetime)
+    content = {"request_uri": request_uri, "expires_in": lifetime}
+    return Response(content, status_code=HTTPStatus.CREATED, media_type=MediaType.JSON, headers=NO_STORE)
+
+
+def is_required(client: Client) -> bool:
+    """Return whether the authorization endpoint accepts only pushed requests of a client (sections 5 and 6)."""
+    return settings().require_pushed_requests
+
+
+def is_named(parameters: Parameters) -> bool:
+    """Return whether the parameters name a pushed request (section 4)."""
+    return parameters.get("request_uri", "").startswith(PREFIX)
+
+
+async def load(parameters: Parameters, client: Client) -> AuthorizationRequest:
+    """Return the pushed request that the parameters name. All other parameters are ignored.
+
+    Raises:
+        PageError: it is unknown, expired, used, or of another client.
+    """
+    digest = ids.digest(parameters["request_uri"])
+    stored = await repository.find_pushed(digest)
+    if stored is None:
+        raise _gone(Reason.UNKNOWN)
+    causes = (
+        (stored.client_id != client.client_id, Reason.WRONG_CLIENT),
+        (stored.used, Reason.REUSED),
+        (not stored.live, Reason.EXPIRED),
+    )
+    for holds, reason in causes:
+        if holds:
+            raise _gone(reason)
+    return msgspec.structs.replace(AuthorizationRequest.from_json(stored.request), pushed=digest)
+
+
+def _gone(reason: Reason) -> PageError:
+    return PageError(
+        _("This sign-in has expired"),
+        _("It was open for too long, or was started in another browser. Go back to the application and sign in again."),
+        code="invalid_request_uri",
+        hint=f"The pushed authorization request cannot be used: {reason}.",
+        reason=reason,
+    )
+
+
+async def use(asked: AuthorizationRequest) -> None:
+    """Use up the pushed request, if this is one. In the transaction that issues the code.
+
+    Raises:
+        FlowFinishedError: there was an authorization response to it already.
+    """
+    if asked.pushed is not None and not await repository.use_pushed(asked.pushed):
+        raise FlowFinishedError
+
+
+ROUTES = [push]
