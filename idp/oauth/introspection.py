@@ -36,7 +36,7 @@ async def introspect(request: Request[Any, Any, Any]) -> BytesResponse:
     its identifier as audience. For any other caller every token is inactive (section 4).
     """
     form = await forms.form(request)
-    client = authenticate(request_header(request.scope, b"authorization"), form)
+    client = await authenticate(request_header(request.scope, b"authorization"), form, "/introspect")
     if client.public:
         raise InvalidClientError("Introspection needs a client that can authenticate itself.")
     if "token" not in form:

@@ -33,7 +33,7 @@ async def revoke(request: Request[Any, Any, Any]) -> BytesResponse:
     The response to an unknown or invalid token is success (section 2.2).
     """
     form = await forms.form(request)
-    client = authenticate(request_header(request.scope, b"authorization"), form)
+    client = await authenticate(request_header(request.scope, b"authorization"), form, "/revoke")
     cookies: list[Cookie] = []
     if client.refresh_token_cookie and "token" not in form:
         form = refresh_cookie.with_refresh_token(request, client, form)

@@ -1,6 +1,7 @@
 """Row 42: lenient parsing of Basic credentials, two methods at once, and comparisons that are not constant-time."""
 
 import ast
+import asyncio
 import base64
 import hmac
 from pathlib import Path
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 import idp
 from idp import ids
 from idp.errors import InvalidClientError, InvalidRequestError
-from idp.oauth.clients.authentication import authenticate, client_secret_basic
+from idp.oauth.clients.authentication import authenticate
+from idp.oauth.clients.authentication.client_secret_basic import client_secret_basic
+from idp.oauth.clients.authentication.credentials import Sent
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.registry import registry
@@ -35,11 +38,11 @@ async def shop(db: str) -> tuple[Client, str]:
 async def test_42_the_control_is_accepted(shop: tuple[Client, str]) -> None:
     client, secret = shop
     good = basic(f"{client.client_id}:{secret}")
-    assert authenticate(good, {}) == client
+    assert await authenticate(good, {}) == client
     for scheme in ("basic", "BASIC", "bAsIc", "Basic "):
-        assert authenticate(good.replace("Basic", scheme, 1), {}) == client
+        assert await authenticate(good.replace("Basic", scheme, 1), {}) == client
     encoded = basic("".join(f"%{ord(character):02x}" for character in client.client_id) + f":{secret}")
-    assert authenticate(encoded, {}) == client
+    assert await authenticate(encoded, {}) == client
 
 
 MALFORMED = [
@@ -82,10 +85,10 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("authorization", MALFORMED, ids=ascii)
-def test_42_malformed_credentials_are_refused_and_never_an_error(authorization: str) -> None:
+async def test_42_malformed_credentials_are_refused_and_never_an_error(authorization: str) -> None:
     for form in ({}, {"client_id": "client"}):
         with pytest.raises(InvalidClientError) as refused:
-            authenticate(authorization, form)
+            await authenticate(authorization, form)
         assert refused.value.challenge
 
 
@@ -113,13 +116,13 @@ async def test_42_other_spellings_of_good_credentials_are_refused(shop: tuple[Cl
         basic(b"\xef\xbb\xbf" + pair.encode()),
     ):
         with pytest.raises(InvalidClientError):
-            authenticate(other, {})
+            await authenticate(other, {})
 
 
 def test_42_both_halves_are_form_encoded() -> None:
     """RFC 6749 section 2.3.1: decoded once, never twice, and a plus sign is a space."""
     for encoded, client_id in (("a%3Ab", "a:b"), ("a+b", "a b"), ("a%2Bb", "a+b"), ("a%2525", "a%25"), ("%C3%A9", "é")):
-        attempt = client_secret_basic(basic(f"{encoded}:x:y"), {})
+        attempt = client_secret_basic(Sent(basic(f"{encoded}:x:y"), {}, "/token"))
         assert attempt is not None
         assert attempt.client_id == client_id
 
@@ -133,7 +136,7 @@ async def test_42_two_methods_at_once(shop: tuple[Client, str]) -> None:
         {"client_secret": "wrong"},
     ):
         with pytest.raises(InvalidRequestError):
-            authenticate(header, form)
+            await authenticate(header, form)
 
 
 async def test_42_a_public_client_has_no_secret_to_guess(db: str) -> None:
@@ -141,12 +144,12 @@ async def test_42_a_public_client_has_no_secret_to_guess(db: str) -> None:
         client_name="Spa", redirect_uris=["https://spa.example/cb"], token_endpoint_auth_method="none"
     )
     await registry.load()
-    assert authenticate(None, {"client_id": client.client_id}) == client
+    assert await authenticate(None, {"client_id": client.client_id}) == client
     for secret in ("x", "None", "\0" * 32, ids.random_token()):
         with pytest.raises(InvalidClientError):
-            authenticate(basic(f"{client.client_id}:{secret}"), {})
+            await authenticate(basic(f"{client.client_id}:{secret}"), {})
         with pytest.raises(InvalidClientError):
-            authenticate(None, {"client_id": client.client_id, "client_secret": secret})
+            await authenticate(None, {"client_id": client.client_id, "client_secret": secret})
 
 
 async def test_42_every_secret_is_compared_in_constant_time(
@@ -166,12 +169,12 @@ async def test_42_every_secret_is_compared_in_constant_time(
     )
     await registry.load()
     monkeypatch.setattr(hmac, "compare_digest", watch)
-    assert authenticate(basic(f"{client.client_id}:{secret}"), {}) == client
+    assert await authenticate(basic(f"{client.client_id}:{secret}"), {}) == client
     for client_id in (client.client_id, public.client_id, "no-such-client"):
         with pytest.raises(InvalidClientError):
-            authenticate(basic(f"{client_id}:wrong"), {})
+            await authenticate(basic(f"{client_id}:wrong"), {})
         with pytest.raises(InvalidClientError):
-            authenticate(None, {"client_id": client_id, "client_secret": "wrong"})
+            await authenticate(None, {"client_id": client_id, "client_secret": "wrong"})
     assert compared == [(32, 32)] * 7
 
 
@@ -180,7 +183,7 @@ def test_42_no_input_is_an_internal_error(text: str, wrapped: bool, form: dict[s
     header = basic(text.encode("utf-8", "surrogatepass")) if wrapped else text
     for authorization in (header, None):
         with pytest.raises((InvalidClientError, InvalidRequestError)):
-            authenticate(authorization, form)
+            asyncio.run(authenticate(authorization, form))
 
 
 def _names(node: ast.expr) -> set[str]:

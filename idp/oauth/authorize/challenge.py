@@ -114,7 +114,7 @@ async def _load(request: AnyRequest) -> _ChallengeRequest:
         OAuthError: the client may not use this endpoint, or the request is invalid.
     """
     form = await forms.form_or_json(request)
-    client = authenticate(request_header(request.scope, b"authorization"), form)
+    client = await authenticate(request_header(request.scope, b"authorization"), form, "/challenge")
     if not client.authorization_challenge:
         raise UnauthorizedClientError("This client may not ask for credentials itself. Send the user to a browser.")
     if "auth_session" not in form:

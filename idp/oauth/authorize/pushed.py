@@ -39,7 +39,7 @@ PREFIX = "urn:ietf:params:oauth:request_uri:"
 async def push(request: Request[Any, Any, Any]) -> Response[Any]:
     """Store an authorization request and return its ``request_uri`` (RFC 9126 section 2)."""
     form = await forms.form(request)
-    client = authenticate(request_header(request.scope, b"authorization"), form)
+    client = await authenticate(request_header(request.scope, b"authorization"), form, "/par")
     if "request_uri" in form:
         raise InvalidRequestError("request_uri cannot be pushed.")
     redirect_uri = form.get("redirect_uri", "")

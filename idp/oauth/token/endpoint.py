@@ -26,7 +26,7 @@ HEADERS = encode({"Content-Type": "application/json"} | NO_STORE)
 async def token(request: Request[Any, Any, Any]) -> BytesResponse:
     """Answer a token request."""
     form = await forms.form(request)
-    client = authenticate(request_header(request.scope, b"authorization"), form)
+    client = await authenticate(request_header(request.scope, b"authorization"), form)
     grant_type = form.get("grant_type")
     if grant_type is None:
         raise InvalidRequestError("grant_type is missing.")

@@ -6,7 +6,8 @@ from urllib.parse import quote_plus
 import pytest
 
 from idp.errors import InvalidClientError, InvalidRequestError
-from idp.oauth.clients.authentication import METHODS, authenticate
+from idp.oauth.clients.authentication import authenticate
+from idp.oauth.clients.authentication.methods import METHODS
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import disable_client, register_client, rotate_secret
 from idp.oauth.clients.registry import registry
@@ -43,10 +44,10 @@ async def test_a_secret_is_accepted_by_either_method(registered: tuple[Client, s
     for method in METHODS:
         header, form = credentials(method, client.client_id, secret)
         if (method == "none") == client.public:
-            assert authenticate(header, form) == client
+            assert await authenticate(header, form) == client
         else:
             with pytest.raises(InvalidClientError) as refused:
-                authenticate(header, form)
+                await authenticate(header, form)
             assert refused.value.challenge == (header is not None)
 
 
@@ -63,10 +64,10 @@ async def test_a_strict_client_uses_its_registered_method_only(strict: str) -> N
     for method in METHODS:
         header, form = credentials(method, client.client_id, secret or "no-secret")
         if method == strict:
-            assert authenticate(header, form) == client
+            assert await authenticate(header, form) == client
         else:
             with pytest.raises(InvalidClientError):
-                authenticate(header, form)
+                await authenticate(header, form)
 
 
 @pytest.mark.fault(28)
@@ -76,15 +77,15 @@ async def test_an_empty_basic_secret_is_that_of_a_public_client(registered: tupl
     header, _ = credentials("client_secret_basic", client.client_id, "")
     for form in ({}, {"client_id": client.client_id}):
         if client.public:
-            assert authenticate(header, form) == client
+            assert await authenticate(header, form) == client
         else:
             with pytest.raises(InvalidClientError) as refused:
-                authenticate(header, form)
+                await authenticate(header, form)
             assert refused.value.challenge
     with pytest.raises(InvalidRequestError):
-        authenticate(header, {"client_secret": "x"})
+        await authenticate(header, {"client_secret": "x"})
     with pytest.raises(InvalidRequestError):
-        authenticate(header, {"client_id": "another"})
+        await authenticate(header, {"client_id": "another"})
 
 
 @pytest.mark.fault(34)
@@ -92,25 +93,25 @@ async def test_the_operator_learns_why(registered: tuple[Client, str]) -> None:
     """The answer is one and the same; the reason is for the log."""
     client, secret = registered
 
-    def refused(method: str, client_id: str, secret: str) -> str:
+    async def refused(method: str, client_id: str, secret: str) -> str:
         with pytest.raises(InvalidClientError) as refused:
-            authenticate(*credentials(method, client_id, secret))
+            await authenticate(*credentials(method, client_id, secret))
         assert refused.value.description == "Client authentication failed."
         return refused.value.hint
 
-    assert "unknown client" in refused("client_secret_basic", "no-such-client", secret)
+    assert "unknown client" in await refused("client_secret_basic", "no-such-client", secret)
     if client.public:
-        assert "registered without a secret, but sent one" in refused("client_secret_post", client.client_id, "x")
+        assert "registered without a secret, but sent one" in await refused("client_secret_post", client.client_id, "x")
         return
-    assert refused("client_secret_post", client.client_id, "x").endswith("failed: wrong secret.")
-    assert "has a secret, but sent none" in refused("none", client.client_id, "")
+    assert (await refused("client_secret_post", client.client_id, "x")).endswith("failed: wrong secret.")
+    assert "has a secret, but sent none" in await refused("none", client.client_id, "")
     strict = client.token_endpoint_auth_method
     other = next(method for method in METHODS if method not in (strict, "none"))
     await update_client(client.client_id, strict_auth_method=True)
     await registry.load()
-    assert f"strictly for {strict}, but used {other}" in refused(other, client.client_id, secret)
+    assert f"strictly for {strict}, but used {other}" in await refused(other, client.client_id, secret)
     with pytest.raises(InvalidClientError) as malformed:
-        authenticate("Basic !", {})
+        await authenticate("Basic !", {})
     assert "is not base64" in malformed.value.hint
 
 
@@ -121,12 +122,12 @@ async def test_only_the_present_secret(registered: tuple[Client, str]) -> None:
         return
     for wrong in (secret[:-1], secret + "A", secret.swapcase(), "", " " + secret, secret + "\0"):
         with pytest.raises(InvalidClientError):
-            authenticate(*credentials(method, client.client_id, wrong))
+            await authenticate(*credentials(method, client.client_id, wrong))
     fresh = await rotate_secret(client.client_id)
     await registry.load()
-    assert authenticate(*credentials(method, client.client_id, fresh)).client_id == client.client_id
+    assert (await authenticate(*credentials(method, client.client_id, fresh))).client_id == client.client_id
     with pytest.raises(InvalidClientError):
-        authenticate(*credentials(method, client.client_id, secret))
+        await authenticate(*credentials(method, client.client_id, secret))
 
 
 async def test_a_disabled_client_is_as_unknown(registered: tuple[Client, str]) -> None:
@@ -135,9 +136,9 @@ async def test_a_disabled_client_is_as_unknown(registered: tuple[Client, str]) -
     await disable_client(client.client_id)
     await registry.load()
     with pytest.raises(InvalidClientError) as disabled:
-        authenticate(*request)
+        await authenticate(*request)
     with pytest.raises(InvalidClientError) as unknown:
-        authenticate(*credentials(client.token_endpoint_auth_method, "no-such-client", secret))
+        await authenticate(*credentials(client.token_endpoint_auth_method, "no-such-client", secret))
     assert disabled.value.description == unknown.value.description
     assert (disabled.value.reason, unknown.value.reason) == (Reason.CLIENT_DISABLED, Reason.UNKNOWN_CLIENT)
 
@@ -151,20 +152,20 @@ async def test_one_clients_secret_is_not_anothers(registered: tuple[Client, str]
     )
     await registry.load()
     with pytest.raises(InvalidClientError):
-        authenticate(*credentials("client_secret_post", other.client_id, secret))
+        await authenticate(*credentials("client_secret_post", other.client_id, secret))
     assert client.client_id != other.client_id
 
 
-def test_a_request_without_a_client() -> None:
+async def test_a_request_without_a_client() -> None:
     for form in ({}, {"grant_type": "authorization_code"}, {"client_secret": "x"}):
         with pytest.raises(InvalidClientError):
-            authenticate(None, form)
+            await authenticate(None, form)
 
 
 async def test_the_body_may_repeat_who_the_header_names() -> None:
     client, secret = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
     await registry.load()
     header, _ = credentials("client_secret_basic", client.client_id, secret or "")
-    assert authenticate(header, {"client_id": client.client_id}) == client
+    assert await authenticate(header, {"client_id": client.client_id}) == client
     with pytest.raises(InvalidRequestError):
-        authenticate(header, {"client_id": "another"})
+        await authenticate(header, {"client_id": "another"})

@@ -11,7 +11,8 @@ from idp import ids
 from idp.audit.tables import AuditEvent
 from idp.errors import OAuthError
 from idp.infra.db.tables import Revision
-from idp.oauth.clients import auth_methods, authentication, validation
+from idp.oauth.clients import auth_methods, validation
+from idp.oauth.clients.authentication.methods import METHODS
 from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.registration import (
     UnknownClientError,
@@ -259,7 +260,7 @@ class TestResourceServer:
 
 def test_registrable_names_equal_the_implemented_ones() -> None:
     """The names in the rules are those of the functions that do the work."""
-    assert set(auth_methods.AUTH_METHODS) == set(authentication.METHODS)
+    assert set(auth_methods.AUTH_METHODS) == set(METHODS)
     for grant in GRANTS:
         fits = ClientMetadata(client_name="X", grant_types=(grant, "authorization_code"))
         validation.grants_fit_together(fits)

@@ -1,0 +1,15 @@
+"""The methods, by their registered names."""
+
+from typing import Final
+
+from idp.oauth.clients.authentication.client_secret_basic import client_secret_basic
+from idp.oauth.clients.authentication.client_secret_post import client_secret_post
+from idp.oauth.clients.authentication.credentials import Method
+from idp.oauth.clients.authentication.none import none
+
+#: The names are those of :data:`idp.oauth.clients.auth_methods.AUTH_METHODS`.
+METHODS: Final[dict[str, Method]] = {
+    "client_secret_basic": client_secret_basic,
+    "client_secret_post": client_secret_post,
+    "none": none,
+}

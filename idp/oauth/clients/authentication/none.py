@@ -1,0 +1,23 @@
+"""The method ``none``: a public client, which only names itself (RFC 6749 section 2.1)."""
+
+from idp.oauth.clients.authentication import basic
+from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
+from idp.oauth.clients.models import Client
+
+
+async def _exists(client: Client | None) -> Failure | None:
+    return None
+
+
+def none(sent: Sent) -> Credentials | None:
+    """Read the ``client_id`` of a client that sends nothing else.
+
+    Many libraries always send a secret, and for a public client an empty one: ``Authorization: Basic`` of
+    ``client_id:``.
+    """
+    if sent.authorization is not None:
+        found = basic.decode(sent.authorization)
+        return Credentials(found.client_id, _exists) if not found.secret else None
+    if "client_secret" in sent.form or "client_id" not in sent.form:
+        return None
+    return Credentials(sent.form["client_id"], _exists)

@@ -1,0 +1,72 @@
+"""Authenticating the client of a request."""
+
+from collections.abc import Mapping
+
+from idp.audit import unauthenticated_limit
+from idp.audit.events import note
+from idp.errors import InvalidClientError, InvalidRequestError, Refused
+from idp.infra.request_context import actor
+from idp.oauth.clients.authentication.credentials import Failure, Sent
+from idp.oauth.clients.authentication.methods import METHODS
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
+from idp.reasons import Reason
+
+
+async def authenticate(authorization: str | None, form: Mapping[str, str], endpoint: str = "/token") -> Client:
+    """Authenticate the client of a request by one of its methods (:attr:`Client.auth_methods`).
+
+    Args:
+        authorization: the value of the Authorization header, if there is one.
+        form: the parameters of the body.
+        endpoint: the path of the endpoint below the issuer, which an assertion may have as its audience.
+
+    Raises:
+        InvalidClientError: the client is unknown or disabled, or its proof is wrong. The response does not tell which.
+        InvalidRequestError: the request uses more than one method, or names two clients.
+    """
+    sent = Sent(authorization, form, endpoint)
+    challenge = authorization is not None
+    found = [(name, read) for name, method in METHODS.items() if (read := method(sent)) is not None]
+    if len(found) > 1:
+        raise InvalidRequestError("The request uses more than one client authentication method.")
+    if not found:
+        raise InvalidClientError("The request names no client.")
+    ((method_name, credentials),) = found
+    client_id = credentials.client_id
+    if form.get("client_id", client_id) != client_id:
+        raise InvalidRequestError("The client_id in the body is not the one of the credentials.")
+    client = registry.client(client_id)
+    permitted = client if client is not None and method_name in client.auth_methods else None
+    failure = await credentials.verify(permitted)
+    if permitted is None or failure is not None:
+        reason, hint = failure if permitted and failure else _why_not_permitted(client, client_id, method_name)
+        # An invented client_id must not be logged as a client.
+        known = client_id if client is not None or reason is Reason.CLIENT_DISABLED else None
+        note(
+            "client_authentication",
+            outcome="failure",
+            client_id=known,
+            detail={"reason": reason},
+            limit_key=unauthenticated_limit.limit_key(known),
+        )
+        whose = f" of {known}" if known else ""
+        raise InvalidClientError(
+            challenge=challenge, hint=f"Client authentication{whose} failed: {hint}.", refused=Refused(reason)
+        )
+    actor.set(f"client:{client_id}")
+    return permitted
+
+
+def _why_not_permitted(client: Client | None, client_id: str, method: str) -> Failure:
+    """Return the reason for the operator, which the response does not contain."""
+    if client is None and registry.is_disabled(client_id):
+        return Failure(Reason.CLIENT_DISABLED, "disabled client")
+    if client is None:
+        return Failure(Reason.UNKNOWN_CLIENT, "unknown client")
+    if client.public:
+        return Failure(Reason.SECRET_NOT_EXPECTED, "the client is registered without a secret, but sent one")
+    if method == "none":
+        return Failure(Reason.SECRET_NOT_SENT, "the client has a secret, but sent none")
+    registered = client.token_endpoint_auth_method
+    return Failure(Reason.WRONG_AUTH_METHOD, f"the client is registered strictly for {registered}, but used {method}")
