@@ -117,6 +117,8 @@ HELPERS_OF_ROUTES = {
     "idp.admin.api.operation",
     "idp.admin.api.problems",
     "idp.oauth.authorize.respond",
+    "idp.oauth.binding.proofs",
+    "idp.oauth.protected",
     "idp.oauth.token.refresh_cookie",
     "idp.selfservice.account_page",
     "idp.signin.http",

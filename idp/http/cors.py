@@ -10,7 +10,7 @@ from litestar.types import HTTPScope
 from idp.http.headers import Pairs, encode, request_header
 from idp.http.responses import BytesResponse
 
-ALLOWED_HEADERS = "Authorization, Content-Type"
+ALLOWED_HEADERS = "Authorization, Content-Type, DPoP"
 ALLOWED_METHODS = "GET, POST"
 PREFLIGHT_MAX_AGE_SECONDS = "600"
 
@@ -33,7 +33,7 @@ class Cors(StrEnum):
     CLIENT = "client"
 
 
-_EXPOSED = {"Access-Control-Expose-Headers": "WWW-Authenticate", "Vary": "Origin"}
+_EXPOSED = {"Access-Control-Expose-Headers": "WWW-Authenticate, DPoP-Nonce", "Vary": "Origin"}
 _ANYBODY = encode({"Access-Control-Allow-Origin": "*"} | _EXPOSED)
 _NOBODY = encode({"Vary": "Origin"})
 _CLIENT = encode(_EXPOSED)

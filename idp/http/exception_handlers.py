@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException
 
 from idp.errors import (
     BearerError,
+    BoundTokenError,
     DomainError,
     FlowError,
     FlowFinishedError,
@@ -19,6 +20,7 @@ from idp.errors import (
     InsufficientScopeError,
     InsufficientUserAuthenticationError,
     InvalidClientError,
+    InvalidDPoPProofError,
     InvalidRequestError,
     MissingTokenError,
     NoSigningKeyError,
@@ -29,6 +31,7 @@ from idp.errors import (
     TooManyRequestsError,
 )
 from idp.http.access import Access
+from idp.http.headers import request_header
 from idp.http.pages import page
 from idp.infra.db import outages
 from idp.infra.db.outages import DatabaseUnavailableError
@@ -36,6 +39,7 @@ from idp.infra.i18n import gettext as _
 from idp.infra.i18n import ngettext
 from idp.infra.logs import exception_fields
 from idp.infra.request_context import Refusal, actor, refusal
+from idp.keys.algorithms import PROOF_ALGORITHMS
 
 log = structlog.get_logger()
 AnyRequest = Request[Any, Any, Any]
@@ -76,8 +80,18 @@ def _wants_page(request: AnyRequest) -> bool:
     return access in (Access.ENTRY, Access.PAGE)
 
 
-def bearer_challenge(error: BearerError) -> str:
-    """Return the ``WWW-Authenticate`` challenge (RFC 6750 section 3, RFC 9470 section 3)."""
+_DPOP_ALGS = {"algs": " ".join(PROOF_ALGORITHMS)}
+
+
+def _challenge(scheme: str, values: dict[str, str]) -> str:
+    return f"{scheme} " + ", ".join(f'{name}="{value}"' for name, value in values.items())
+
+
+def challenge(error: BearerError | InvalidDPoPProofError, request: AnyRequest) -> str:
+    """Return the ``WWW-Authenticate`` of a protected resource, in the scheme of the request.
+
+    RFC 6750 section 3, RFC 9449 section 7.1, RFC 9470 section 3. Where the other scheme may help, it is named too.
+    """
     values = {"realm": "idp"}
     if not isinstance(error, MissingTokenError):
         values |= {"error": error.code, "error_description": error.description}
@@ -85,7 +99,16 @@ def bearer_challenge(error: BearerError) -> str:
         values["scope"] = error.scope
     if isinstance(error, InsufficientUserAuthenticationError):
         values["acr_values"] = error.acr_values
-    return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in values.items())
+    if (request_header(request.scope, b"authorization") or "").lower().startswith("dpop "):
+        return _challenge("DPoP", values | _DPOP_ALGS)
+    if isinstance(error, MissingTokenError | BoundTokenError):
+        return f"{_challenge('Bearer', values)}, {_challenge('DPoP', _DPOP_ALGS)}"
+    return _challenge("Bearer", values)
+
+
+def _is_resource(request: AnyRequest) -> bool:
+    handler = request.scope.get("route_handler")
+    return handler is not None and handler.opt.get("access") == Access.BEARER
 
 
 def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
@@ -95,12 +118,13 @@ def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
         return error_page(
             PageError(_("This request cannot be answered"), error.description, code=error.code, status=error.status)
         )
-    headers: dict[str, str] = {}
+    headers, status = dict[str, str](), error.status
     if isinstance(error, InvalidClientError) and error.challenge:
         headers["WWW-Authenticate"] = 'Basic realm="idp", charset="UTF-8"'
-    elif isinstance(error, BearerError):
-        headers["WWW-Authenticate"] = bearer_challenge(error)
-    return json_error(error.code, error.description, error.status, headers)
+    elif isinstance(error, BearerError) or (isinstance(error, InvalidDPoPProofError) and _is_resource(request)):
+        headers["WWW-Authenticate"] = challenge(error, request)
+        status = status if isinstance(error, BearerError) else HTTPStatus.UNAUTHORIZED
+    return json_error(error.code, error.description, status, headers)
 
 
 def _page_error(request: AnyRequest, error: PageError) -> Response[Any]:

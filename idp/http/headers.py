@@ -22,6 +22,11 @@ def request_header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
+def request_headers(scope: Scope, name: bytes) -> list[str]:
+    """Return all headers of a request with this name, given in lower case."""
+    return [value.decode("latin-1") for header, value in scope["headers"] if header == name]
+
+
 def missing(own: Iterable[tuple[bytes, bytes]], pairs: Pairs) -> Iterator[tuple[bytes, bytes]]:
     """Return the pairs whose names are not among the response's own headers."""
     names = {name for name, _ in own}

@@ -11,7 +11,7 @@ from litestar.types import HTTPScope
 from idp.http.client_address import client_address as address_of
 from idp.http.headers import Pairs, encode, request_header
 from idp.infra.i18n import from_header, locale
-from idp.infra.request_context import client_address, refusal, request_id
+from idp.infra.request_context import client_address, refusal, request_id, response_headers
 from idp.settings import Settings
 
 log = structlog.get_logger()
@@ -50,6 +50,7 @@ class Middleware:
         identifier = f"{random.getrandbits(64):016x}"
         request_id.set(identifier)
         refusal.set(None)
+        response_headers.set(())
         client_address.set(address_of(scope, self.trusted_proxies))
         wanted = request_header(scope, b"accept-language")
         locale.set((from_header(wanted) if wanted else None) or self.default_locale)

@@ -25,6 +25,7 @@ from idp.http.responses import BytesResponse, Handler, Sendable, sendable
 from idp.http.routes import Route, Routes, canonical
 from idp.infra.i18n import locale
 from idp.infra.request_context import head as only_head
+from idp.infra.request_context import response_headers
 
 #: Runs while the application does.
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
@@ -73,7 +74,7 @@ class Router:
             response = await self._respond(route, Request(scope, receive), headers)
             await body.read_out()
             status = response.status
-            await response.send(send, headers)
+            await response.send(send, headers + response_headers.get())
         finally:
             self.middleware.end(scope, status, started)
 

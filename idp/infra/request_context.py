@@ -46,6 +46,8 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 #: Whether only the headers of the response are sent (HEAD), so that the client does not see the body.
 head: ContextVar[bool] = ContextVar("head", default=False)
 refusal: ContextVar[Refusal | None] = ContextVar("refusal", default=None)
+#: Headers that the response gets besides those of its handler, such as a new nonce.
+response_headers: ContextVar[tuple[tuple[bytes, bytes], ...]] = ContextVar("response_headers", default=())
 client_address: ContextVar[str] = ContextVar("client_address", default="")
 #: The actor, if it is not the affected user: ``user:<id>`` of an admin, ``client:<client_id>``, ``cli:<system user>``.
 actor: ContextVar[str] = ContextVar("actor", default="")

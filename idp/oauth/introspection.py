@@ -13,6 +13,7 @@ from idp.http.headers import request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
 from idp.oauth import access_tokens
+from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
@@ -72,7 +73,8 @@ async def _access_token(token: str, client: Client) -> dict[str, Any] | Refused:
         return live
     if not _may_introspect(client, live.claims):
         return Refused(Reason.WRONG_AUDIENCE, live.user_id)
-    return {"active": True, "token_type": "Bearer", **live.claims}
+    bound = Confirmation.of(live.claims)
+    return {"active": True, "token_type": bound.token_type if bound else "Bearer", **live.claims}
 
 
 async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused:

@@ -22,6 +22,7 @@ from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
 from idp.infra.prepared_json import PreparedJSON, prepare
 from idp.infra.request_context import client_address, head
 from idp.keys import propagation
+from idp.keys.algorithms import PROOF_ALGORITHMS
 from idp.keys.key_set import key_set
 from idp.oauth.authorize.checks import RESPONSE_MODES, prompts
 from idp.oauth.clients import jwks_consumers
@@ -61,6 +62,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "introspection_endpoint_auth_methods_supported": confidential,
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
         "claim_types_supported": ["normal"],
         "claims_supported": list(CLAIMS),
         "claims_parameter_supported": True,

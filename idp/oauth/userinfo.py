@@ -5,37 +5,28 @@ from typing import Any
 from litestar import HttpMethod, Request, route
 
 from idp.accounts.claims import claims_of
-from idp.errors import (
-    BearerError,
-    InsufficientScopeError,
-    InvalidRequestError,
-    InvalidTokenError,
-    MissingTokenError,
-    Refused,
-)
+from idp.errors import BearerError, InsufficientScopeError, InvalidRequestError
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.cors import Cors
-from idp.http.headers import request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
-from idp.oauth import access_tokens
+from idp.oauth import protected
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.clients.registry import registry
-from idp.oauth.refusals import access_token_refused
+from idp.oauth.protected import PresentedToken
 from idp.oauth.scopes import claims_of_scopes, visible_claims
 
 AnyRequest = Request[Any, Any, Any]
 
 
-async def _bearer_token(request: AnyRequest) -> str:
+async def _presented_token(request: AnyRequest) -> PresentedToken | None:
     """Return the access token, from the header or from a form body (RFC 6750 sections 2.1 and 2.2). Never from a query.
 
     Raises:
-        BearerError: there is no token, or one in both places.
+        BearerError: there is one in both places.
     """
-    scheme, _, token = (request_header(request.scope, b"authorization") or "").partition(" ")
-    in_header = token.strip() if scheme.lower() == "bearer" else ""
+    in_header = protected.in_header(request)
     in_body = ""
     if request.method == HttpMethod.POST and request.headers.get("content-type", "").startswith(forms.FORM):
         try:
@@ -44,9 +35,7 @@ async def _bearer_token(request: AnyRequest) -> str:
             raise BearerError("invalid_request", error.description) from error
     if in_header and in_body:
         raise BearerError("invalid_request", "The access token is sent in more than one way.")
-    if not in_header and not in_body:
-        raise MissingTokenError
-    return in_header or in_body
+    return PresentedToken("bearer", in_body) if in_body else in_header
 
 
 @route(
@@ -57,10 +46,7 @@ async def _bearer_token(request: AnyRequest) -> str:
 )
 async def userinfo(request: AnyRequest) -> BytesResponse:
     """Return the claims of the token's user: those of its scopes, and those that the request named."""
-    live = await access_tokens.validate(await _bearer_token(request), with_user=True)
-    if isinstance(live, Refused):
-        access_token_refused(live, None, endpoint="userinfo")
-        raise InvalidTokenError(refused=live)
+    live = await protected.authenticate(request, await _presented_token(request), endpoint="userinfo", with_user=True)
     scopes = str(live.claims["scope"]).split()
     if live.user is None or "openid" not in scopes:
         raise InsufficientScopeError("openid")

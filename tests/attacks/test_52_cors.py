@@ -31,7 +31,7 @@ OPEN = {"/userinfo"} | DOCUMENTS
 #: Every endpoint that a library calls when it is told to send the cookie of the refresh token (fault 37).
 WITH_CREDENTIALS = {"/token", "/revoke"} | OPEN
 #: Called by pages of clients too, but without cookies.
-WITHOUT_CREDENTIALS = {"/challenge", "/challenge/forgot", "/challenge/reset"}
+WITHOUT_CREDENTIALS = {"/challenge", "/challenge/forgot", "/challenge/reset", "/par"}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ async def test_52_the_preflight(server: Server, client: RelyingParty, path: str)
     _, preflight = await ask(client.http, f"{server.issuer}{path}", "POST", OWN)
     assert preflight.status_code == 204
     assert preflight.headers["access-control-allow-methods"] == "GET, POST"
-    assert preflight.headers["access-control-allow-headers"] == "Authorization, Content-Type"
+    assert preflight.headers["access-control-allow-headers"] == "Authorization, Content-Type, DPoP"
     assert preflight.content == b""
 
 

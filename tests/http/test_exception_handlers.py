@@ -198,7 +198,10 @@ async def test_challenges(small: httpx.AsyncClient) -> None:
         challenge = (await small.get(f"/bearer/{name}")).headers["www-authenticate"]
         assert challenge.startswith('Bearer realm="idp", error="')
     missing = await small.get("/bearer/missing_token")
-    assert (missing.status_code, missing.headers["www-authenticate"]) == (401, 'Bearer realm="idp"')
+    assert (missing.status_code, missing.headers["www-authenticate"]) == (
+        401,
+        'Bearer realm="idp", DPoP algs="ES256 ES384 ES512 PS256 PS384 PS512 RS256 EdDSA Ed25519"',
+    )
     assert 'scope="openid"' in (await small.get("/bearer/insufficient_scope")).headers["www-authenticate"]
 
 

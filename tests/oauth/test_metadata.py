@@ -78,6 +78,9 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "token_endpoint_auth_methods_supported": [*confidential, "none"],
         "introspection_endpoint_auth_methods_supported": confidential,
         "revocation_endpoint_auth_methods_supported": [*confidential, "none"],
+        "dpop_signing_alg_values_supported": [
+            *("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "EdDSA", "Ed25519")
+        ],
         "claim_types_supported": ["normal"],
         "claims_supported": list(CLAIMS),
         "claims_parameter_supported": True,

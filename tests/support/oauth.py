@@ -81,18 +81,20 @@ class RelyingParty:
         auth = httpx.BasicAuth(self.client_id, self.client_secret)
         return await self.http.post(f"{self.issuer}{path}", data=data, auth=auth, headers=headers)
 
-    async def redeem(self, code: str, **changes: str | None) -> httpx.Response:
+    async def redeem(self, code: str, headers: dict[str, str] | None = None, **changes: str | None) -> httpx.Response:
         form: dict[str, str | None] = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": self.redirect_uri,
             "code_verifier": self.verifier,
         }
-        return await self.post("/token", **(form | changes))
+        return await self.post("/token", headers, **(form | changes))
 
-    async def refresh(self, refresh_token: str, **changes: str | None) -> httpx.Response:
+    async def refresh(
+        self, refresh_token: str, headers: dict[str, str] | None = None, **changes: str | None
+    ) -> httpx.Response:
         form: dict[str, str | None] = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        return await self.post("/token", **(form | changes))
+        return await self.post("/token", headers, **(form | changes))
 
     async def tokens(self, browser: Browser, email: str, **changes: str | None) -> dict[str, Any]:
         """Sign in and redeem the code."""

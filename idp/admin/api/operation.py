@@ -23,7 +23,6 @@ from idp.errors import (
     InsufficientScopeError,
     InsufficientUserAuthenticationError,
     InvalidTokenError,
-    MissingTokenError,
     PermissionDeniedError,
     Refused,
 )
@@ -34,10 +33,9 @@ from idp.http.headers import request_header
 from idp.infra import request_context
 from idp.infra.db.engine import authority
 from idp.infra.db.listing import DEFAULT_LIMIT, InvalidQueryError, Listing, find, list_page
-from idp.oauth import access_tokens
+from idp.oauth import access_tokens, protected
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients.registry import registry
-from idp.oauth.refusals import access_token_refused
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin.transitions import ACR_VALUES
@@ -45,6 +43,8 @@ from idp.signin.transitions import ACR_VALUES
 PREFIX = "/admin/api/v1"
 AnyRequest = Request[Any, Any, Any]
 MAX_KEY_LENGTH = 200
+#: The name in audit events.
+ENDPOINT = "admin_api"
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -169,16 +169,13 @@ async def authorize(request: AnyRequest, permission: Permission | None) -> Calle
 
     Raises:
         BearerError: the token is missing, not valid, not for the admin API, or lacks the scope.
+        InvalidDPoPProofError: the token is bound to a key, and the proof of it is invalid.
         PermissionDeniedError: no role of the caller allows it.
     """
-    scheme, _, token = (request_header(request.scope, b"authorization") or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise MissingTokenError
-    live = await access_tokens.validate(token.strip())
-    if isinstance(live, Refused):
-        raise _refused(live, None)
+    live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
     if api_resource().identifier not in _audience(live.claims):
-        raise _refused(Refused(Reason.WRONG_AUDIENCE, live.user_id), live.claims["client_id"])
+        wrong = InvalidTokenError(refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
+        raise protected.refuse(wrong, live.claims["client_id"], ENDPOINT)
     if live.user_id is not None:
         if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):
             raise InsufficientUserAuthenticationError(settings().admin_acr)
@@ -195,11 +192,6 @@ async def authorize(request: AnyRequest, permission: Permission | None) -> Calle
         raise InsufficientScopeError(permission)
     caller.require(permission)
     return caller
-
-
-def _refused(refused: Refused, client_id: str | None) -> InvalidTokenError:
-    access_token_refused(refused, client_id, endpoint="admin_api")
-    return InvalidTokenError(refused=refused)
 
 
 async def _hold(live: LiveAccessToken, caller: Caller) -> None:
@@ -314,7 +306,7 @@ def route_of(operation: Operation) -> HTTPRouteHandler:
         try:
             status, headers, body = await _answer(operation, request)
         except Exception as error:
-            refusal = problems.of(error)
+            refusal = problems.of(error, request)
             if refusal is None:
                 raise
             status, headers, body = refusal

@@ -7,12 +7,13 @@ import msgspec
 from idp.errors import (
     BearerError,
     DomainError,
+    InvalidDPoPProofError,
     InvalidRequestError,
     NoSigningKeyError,
     OAuthError,
     TryLaterError,
 )
-from idp.http.exception_handlers import bearer_challenge, database_outage
+from idp.http.exception_handlers import AnyRequest, challenge, database_outage
 from idp.infra.request_context import request_id
 
 _S = HTTPStatus
@@ -70,12 +71,13 @@ def problem(
     return status, HEADERS | (headers or {}), msgspec.json.encode(body)
 
 
-def of(error: Exception) -> Answer | None:
+def of(error: Exception, request: AnyRequest) -> Answer | None:
     """Return the response to an error of a family of :mod:`idp.errors`, or None for any other error, which is a bug."""
     match error:
-        case BearerError():
-            headers = {"WWW-Authenticate": bearer_challenge(error)}
-            return problem(HTTPStatus(error.status), error.code, error.description, headers=headers)
+        case BearerError() | InvalidDPoPProofError():
+            status = HTTPStatus(error.status) if isinstance(error, BearerError) else _S.UNAUTHORIZED
+            headers = {"WWW-Authenticate": challenge(error, request)}
+            return problem(status, error.code, error.description, headers=headers)
         case InvalidRequestError():
             return problem(_S.BAD_REQUEST, "invalid-query", error.description)
         case OAuthError():

@@ -22,6 +22,7 @@ from idp.infra.i18n import gettext as _
 from idp.oauth.authorize import repository
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.binding import proofs
 from idp.oauth.clients import redirects
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
@@ -45,6 +46,7 @@ async def push(request: Request[Any, Any, Any]) -> Response[Any]:
     redirect_uri = form.get("redirect_uri", "")
     if not redirects.matches(client, redirect_uri):
         raise InvalidRequestError("redirect_uri is missing, or none of those that this client registered.")
+    form = await proofs.with_dpop_jkt(request, form)
     asked = validate(form, client, redirect_uri)
     if client.public:
         # Anybody can send its client_id.

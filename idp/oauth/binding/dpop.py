@@ -17,6 +17,7 @@ from idp.keys import jose
 from idp.keys.algorithms import PROOF_ALGORITHMS
 from idp.keys.jose import Claims
 from idp.oauth.binding import nonces, target_uris
+from idp.oauth.replay.service import use_once
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -48,7 +49,7 @@ class Proof(NamedTuple):
     Attributes:
         jkt: the thumbprint of its key.
         jti: its identifier, which may be used once for a key.
-        expires_at: when it is refused by its age.
+        expires_at: when it is refused by its age at the latest.
         next_nonce: the nonce for the client's next proof, if the one of this proof expires soon.
     """
 
@@ -161,6 +162,20 @@ def check(headers: Sequence[str], target: Target) -> Proof:
         check_one(claims, target)
     expires_at = datetime.fromtimestamp(claims["iat"] + settings().dpop_proof_max_age + jose.LEEWAY, UTC)
     return Proof(jkt, claims["jti"], expires_at, _next_nonce(claims))
+
+
+async def use(headers: Sequence[str], target: Target) -> Proof:
+    """Check a proof, and use it up: over all servers of the database, a key has each ``jti`` once (section 11.1).
+
+    Call it outside of a transaction.
+
+    Raises:
+        InvalidDPoPProofError: the proof is invalid, or was used.
+    """
+    proof = check(headers, target)
+    if not await use_once("dpop", proof.jkt, proof.jti, proof.expires_at):
+        raise InvalidDPoPProofError("The DPoP proof was used before.", Reason.REUSED)
+    return proof
 
 
 def _next_nonce(claims: Claims) -> str | None:

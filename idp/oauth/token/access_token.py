@@ -9,6 +9,7 @@ from uuid import UUID
 from idp import clock
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
+from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.settings import settings
@@ -25,8 +26,23 @@ def family_of(jti: str) -> UUID | None:
     return UUID(bytes=urlsafe_b64decode(family + "==")) if dot else None
 
 
-def access_token(client: Client, subject: str, scope: str, resource: Sequence[str], jti: str, **claims: Any) -> str:
-    """Return an access token (RFC 9068 section 2) for these resource servers; without any, for this server."""
+def access_token(
+    client: Client,
+    subject: str,
+    scope: str,
+    resource: Sequence[str],
+    jti: str,
+    *,
+    confirmation: Confirmation | None = None,
+    **claims: Any,
+) -> str:
+    """Return an access token (RFC 9068 section 2) for these resource servers; without any, for this server.
+
+    Args:
+        confirmation: the key that the token is bound to.
+    """
+    if confirmation is not None:
+        claims["cnf"] = confirmation.claim
     now = clock.timestamp()
     audience = list(resource)
     if not audience or "openid" in scope.split():

@@ -12,6 +12,7 @@ from idp import clock, ids
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.infra.db.engine import transaction
 from idp.oauth import codes
+from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_code
@@ -38,7 +39,7 @@ def _challenge(verifier: str | None) -> str | None:
     return urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
-async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
+async def redeem(client: Client, form: dict[str, str], confirmation: Confirmation | None) -> TokenResponse:
     """Exchange a code for tokens, once.
 
     The code is consumed only by its client, with its redirect URI and the right verifier, for granted resources
@@ -72,7 +73,14 @@ async def redeem(client: Client, form: dict[str, str]) -> TokenResponse:
     if grant is None:
         raise await _refused(redemption)
     token = refresh.token if refresh else UNSET
-    return await issue(client, grant, token, grant_type="authorization_code", resource=redemption.resource)
+    return await issue(
+        client,
+        grant,
+        token,
+        grant_type="authorization_code",
+        resource=redemption.resource,
+        confirmation=confirmation,
+    )
 
 
 async def _redeem(client: Client, redemption: CodeRedemption) -> Grant | None:

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from idp.audit.buffer import token_issued
 from idp.errors import InvalidScopeError, InvalidTargetError
+from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import words
@@ -20,7 +21,7 @@ def _own_scopes(scope: str) -> tuple[str, ...]:
     return tuple(sorted(set(scope.split()) - STANDARD_SCOPES.keys()))
 
 
-async def issue(client: Client, form: dict[str, str]) -> TokenResponse:
+async def issue(client: Client, form: dict[str, str], confirmation: Confirmation | None) -> TokenResponse:
     """Issue an access token whose subject is the client itself. There is no user, so no ID token and no refresh token.
 
     Raises:
@@ -37,7 +38,8 @@ async def issue(client: Client, form: dict[str, str]) -> TokenResponse:
     scope, jti = " ".join(wanted), secrets.token_urlsafe(16)
     token_issued("client_credentials", client.client_id, jti)
     return TokenResponse(
-        access_token=access_token(client, client.client_id, scope, resource, jti),
+        access_token=access_token(client, client.client_id, scope, resource, jti, confirmation=confirmation),
         expires_in=settings().access_token_lifetime,
         scope=scope,
+        token_type=confirmation.token_type if confirmation else "Bearer",
     )

@@ -5,7 +5,13 @@ from typing import Any
 import msgspec
 from litestar import Request, post
 
-from idp.errors import InvalidGrantError, InvalidRequestError, OAuthError, UnauthorizedClientError
+from idp.errors import (
+    InvalidDPoPProofError,
+    InvalidGrantError,
+    InvalidRequestError,
+    OAuthError,
+    UnauthorizedClientError,
+)
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.cors import Cors
@@ -13,6 +19,7 @@ from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import encode, request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse
+from idp.oauth.binding import proofs
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.refusals import token_refused
 from idp.oauth.token import refresh_cookie
@@ -41,9 +48,10 @@ async def token(request: Request[Any, Any, Any]) -> BytesResponse:
     elif in_cookie:
         refresh_cookie.check_origin(request, client)
     try:
-        response = await grant(client, form)
-    except InvalidGrantError as error:
-        token_refused(error.refused, client.client_id, grant_type=grant_type)
+        response = await grant(client, form, await proofs.confirmation(request, client))
+    except (InvalidGrantError, InvalidDPoPProofError) as error:
+        if error.refused is not None:
+            token_refused(error.refused, client.client_id, grant_type=grant_type)
         raise
     response, cookies = refresh_cookie.deliver(client, response) if in_cookie else (response, [])
     return BytesResponse(msgspec.json.encode(response), HEADERS, cookies=cookies)

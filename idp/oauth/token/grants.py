@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 
+from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.models import Client
 from idp.oauth.token import authorization_code, client_credentials, refresh_token
 from idp.oauth.token.issuer import TokenResponse
 
-#: By ``grant_type``, the function that answers a request.
-GRANTS: dict[str, Callable[[Client, dict[str, str]], Awaitable[TokenResponse]]] = {
+#: Answers a request: takes the client, the parameters, and the key that the request proves.
+GrantFunction = Callable[[Client, dict[str, str], Confirmation | None], Awaitable[TokenResponse]]
+#: By ``grant_type``.
+GRANTS: dict[str, GrantFunction] = {
     "authorization_code": authorization_code.redeem,
     "refresh_token": refresh_token.refresh,
     "client_credentials": client_credentials.issue,

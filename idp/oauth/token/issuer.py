@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from idp.audit.buffer import token_issued
+from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.models import Client
 from idp.oauth.token.access_token import access_token, family_jti
 from idp.oauth.token.grant import Grant
@@ -32,6 +33,7 @@ async def issue(
     grant_type: str,
     scope: str | None = None,
     resource: Sequence[str] = (),
+    confirmation: Confirmation | None = None,
 ) -> TokenResponse:
     """Issue the access token of a grant, and the ID token if OpenID Connect is used.
 
@@ -39,10 +41,17 @@ async def issue(
         grant_type: for the audit trail.
         scope: the narrower scope of a refresh request; None: the granted scope.
         resource: the granted resources that the access token is for (RFC 8707 section 2.2); empty: all.
+        confirmation: the key that the access token is bound to.
     """
     scope, jti = grant.scope if scope is None else scope, family_jti(grant.family_id)
     token = access_token(
-        client, str(grant.user_id), scope, resource or grant.resource, jti, **grant.authentication_claims
+        client,
+        str(grant.user_id),
+        scope,
+        resource or grant.resource,
+        jti,
+        confirmation=confirmation,
+        **grant.authentication_claims,
     )
     token_issued(
         grant_type,
@@ -56,6 +65,7 @@ async def issue(
         access_token=token,
         expires_in=settings().access_token_lifetime,
         scope=scope,
+        token_type=confirmation.token_type if confirmation else "Bearer",
         id_token=await id_token(client, grant, token, scope) if "openid" in scope.split() else UNSET,
         refresh_token=refresh_token,
     )

@@ -8,6 +8,7 @@ import asyncpg
 import httpx
 import jwt
 import pytest
+from litestar import Request
 
 from idp.accounts.tables import User
 from idp.admin.api import problems
@@ -246,7 +247,7 @@ async def test_invalid_list_queries(owner: Caller, query: str) -> None:
 async def test_missing_or_invalid_token(server: Server, http: httpx.AsyncClient, owner: Caller) -> None:
     answer = await http.get(f"{server.issuer}{API}/users")
     problem(answer, 401, "invalid_token")
-    assert answer.headers["www-authenticate"] == 'Bearer realm="idp"'
+    assert answer.headers["www-authenticate"].startswith('Bearer realm="idp", DPoP algs="ES256 ')
     for token in ("x", owner.token[:-3] + "xxx", await owner.authenticate(resource="")):
         answer = await http.get(f"{server.issuer}{API}/users", headers={"Authorization": f"Bearer {token}"})
         problem(answer, 401, "invalid_token")
@@ -327,11 +328,12 @@ async def test_bodies_that_are_none(owner: Caller, body: bytes) -> None:
 @pytest.mark.fault(41)
 @pytest.mark.parametrize("error", [asyncpg.ReadOnlySQLTransactionError("no"), asyncpg.DiskFullError("no")])
 def test_a_database_that_takes_no_writes_is_a_problem_that_passes(error: Exception) -> None:
-    answer = problems.of(error)
+    request = Request[Any, Any, Any]({"type": "http", "headers": []})  # type: ignore[typeddict-item]
+    answer = problems.of(error, request)
     assert answer is not None
     status, headers, body = answer
     assert status == 503
     assert int(headers["Retry-After"]) > 0
     assert headers["Content-Type"] == "application/problem+json"
     assert b"urn:idp:problem:try-later" in body
-    assert problems.of(asyncpg.PostgresSyntaxError("ours")) is None
+    assert problems.of(asyncpg.PostgresSyntaxError("ours"), request) is None

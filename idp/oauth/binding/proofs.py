@@ -1,0 +1,81 @@
+"""What the caller of an endpoint proves: reads the proofs of possession of a request."""
+
+from typing import Any
+from urllib.parse import quote
+
+from litestar import Request
+
+from idp.errors import InvalidDPoPProofError, UseDPoPNonceError
+from idp.http.headers import request_headers
+from idp.infra.request_context import head, response_headers
+from idp.oauth.binding import dpop
+from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.binding.dpop import Target
+from idp.oauth.clients.models import Client
+from idp.reasons import Reason
+from idp.settings import settings
+
+AnyRequest = Request[Any, Any, Any]
+#: Characters of a path that need no escaping (RFC 3986 section 3.3).
+_PATH = "/!$&'()*+,;=:@~"
+
+
+async def dpop_key(request: AnyRequest, access_token: str | None = None) -> str | None:
+    """Return the thumbprint of the key of the DPoP proof, which is used up; None if the request has no DPoP header.
+
+    The response gets a new nonce if the client needs one.
+
+    Args:
+        access_token: the token that the proof must be made for, at a protected resource.
+
+    Raises:
+        InvalidDPoPProofError: the proof is invalid.
+    """
+    headers = request_headers(request.scope, b"dpop")
+    if not headers:
+        return None
+    # The method of a HEAD request is GET by now.
+    method = "HEAD" if head.get() else str(request.scope["method"])
+    url = settings().issuer + quote(request.scope["path"], safe=_PATH)
+    try:
+        proof = await dpop.use(headers, Target(method, (url,), access_token))
+    except UseDPoPNonceError as error:
+        _give(error.nonce)
+        raise
+    if proof.next_nonce is not None:
+        _give(proof.next_nonce)
+    return proof.jkt
+
+
+def _give(nonce: str) -> None:
+    """Give the client a nonce (RFC 9449 section 8.1)."""
+    response_headers.set((*response_headers.get(), (b"dpop-nonce", nonce.encode("ascii"))))
+
+
+async def confirmation(request: AnyRequest, client: Client) -> Confirmation | None:
+    """Return the key that the tokens of a token request are bound to; None if it proves none.
+
+    Raises:
+        InvalidDPoPProofError: the proof is invalid, or the client must send one and does not.
+    """
+    jkt = await dpop_key(request)
+    if jkt is not None:
+        return Confirmation(jkt=jkt)
+    if client.dpop_bound_access_tokens:
+        raise InvalidDPoPProofError("This client must send a DPoP proof.", Reason.PROOF_MISSING)
+    return None
+
+
+async def with_dpop_jkt(request: AnyRequest, parameters: dict[str, str]) -> dict[str, str]:
+    """Return the parameters of an authorization request that the client sends itself, with the key of its proof as
+    ``dpop_jkt`` (RFC 9449 section 10.1).
+
+    Raises:
+        InvalidDPoPProofError: the proof is invalid, or the parameters name another key.
+    """
+    jkt = await dpop_key(request)
+    if jkt is None:
+        return parameters
+    if parameters.get("dpop_jkt", jkt) != jkt:
+        raise InvalidDPoPProofError("dpop_jkt is not the thumbprint of the DPoP key.", Reason.WRONG_KEY)
+    return parameters | {"dpop_jkt": jkt}

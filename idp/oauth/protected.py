@@ -1,0 +1,90 @@
+"""Access tokens at userinfo and the admin API: Bearer tokens (RFC 6750), or with a DPoP proof (RFC 9449 section 7)."""
+
+from typing import Any, NamedTuple
+
+from litestar import Request
+
+from idp.errors import BoundTokenError, InvalidDPoPProofError, InvalidTokenError, MissingTokenError, OAuthError, Refused
+from idp.http.headers import request_header
+from idp.oauth import access_tokens
+from idp.oauth.access_tokens import LiveAccessToken
+from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.binding.proofs import dpop_key
+from idp.oauth.refusals import access_token_refused
+from idp.reasons import Reason
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class PresentedToken(NamedTuple):
+    """An access token and the scheme in which it is presented: ``bearer`` or ``dpop``."""
+
+    scheme: str
+    token: str
+
+
+def in_header(request: AnyRequest) -> PresentedToken | None:
+    """Return the token in the Authorization header, if there is one."""
+    scheme, _, token = (request_header(request.scope, b"authorization") or "").partition(" ")
+    if scheme.lower() not in ("bearer", "dpop") or not token.strip():
+        return None
+    return PresentedToken(scheme.lower(), token.strip())
+
+
+async def authenticate(
+    request: AnyRequest, presented: PresentedToken | None, *, endpoint: str, with_user: bool = False
+) -> LiveAccessToken:
+    """Return the valid access token of a request. A token that is bound to a key needs a proof of that key.
+
+    Args:
+        presented: None if the request has no token.
+        endpoint: for the audit trail.
+        with_user: load the columns of the user too.
+
+    Raises:
+        BearerError: there is no token, it is not valid, or it is presented in the wrong scheme.
+        InvalidDPoPProofError: the proof is missing or invalid.
+    """
+    if presented is None:
+        raise MissingTokenError
+    live = await access_tokens.validate(presented.token, with_user=with_user)
+    if isinstance(live, Refused):
+        raise refuse(InvalidTokenError(refused=live), None, endpoint)
+    client_id, bound = live.claims["client_id"], Confirmation.of(live.claims)
+    try:
+        await _check_binding(request, presented, bound, live)
+    except (InvalidTokenError, InvalidDPoPProofError) as error:
+        raise refuse(error, client_id, endpoint) from error
+    return live
+
+
+def refuse(error: OAuthError, client_id: str | None, endpoint: str) -> OAuthError:
+    """Record the refusal of a token in the audit trail, and return its error."""
+    if error.refused is not None:
+        access_token_refused(error.refused, client_id, endpoint=endpoint)
+    return error
+
+
+async def _check_binding(
+    request: AnyRequest, presented: PresentedToken, bound: Confirmation | None, live: LiveAccessToken
+) -> None:
+    jkt = bound.jkt if bound is not None else None
+    if presented.scheme == "bearer":
+        if jkt is not None:
+            raise BoundTokenError(
+                "The access token is bound to a key, so it needs the DPoP scheme.",
+                refused=Refused(Reason.PROOF_MISSING, live.user_id),
+            )
+        return
+    if jkt is None:
+        raise InvalidTokenError(
+            "The access token is not bound to a key, so it needs the Bearer scheme.",
+            refused=Refused(Reason.WRONG_TYPE, live.user_id),
+        )
+    proved = await dpop_key(request, presented.token)
+    if proved is None:
+        raise InvalidDPoPProofError("The DPoP proof is missing.", Reason.PROOF_MISSING)
+    if proved != jkt:
+        raise InvalidTokenError(
+            "The access token is bound to another key.", refused=Refused(Reason.WRONG_KEY, live.user_id)
+        )
