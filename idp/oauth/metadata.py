@@ -25,6 +25,7 @@ from idp.keys import propagation
 from idp.keys.algorithms import PROOF_ALGORITHMS
 from idp.keys.key_set import key_set
 from idp.oauth.authorize.checks import RESPONSE_MODES, prompts
+from idp.oauth.authorize.request_object import SIGNING_ALGORITHMS as REQUEST_OBJECT_ALGORITHMS
 from idp.oauth.clients import jwks_consumers
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
@@ -66,10 +67,12 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "claim_types_supported": ["normal"],
         "claims_supported": list(CLAIMS),
         "claims_parameter_supported": True,
-        "request_parameter_supported": False,
+        "request_parameter_supported": True,
+        "request_uri_parameter_supported": True,
+        "require_request_uri_registration": True,
+        "request_object_signing_alg_values_supported": REQUEST_OBJECT_ALGORITHMS,
+        "require_signed_request_object": False,
         "require_pushed_authorization_requests": settings().require_pushed_requests,
-        # The default would be true.
-        "request_uri_parameter_supported": False,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
     }

@@ -187,12 +187,19 @@ async def test_max_age_that_is_none(browser: Browser, rp: RelyingParty, max_age:
     check_error_redirect(answer.parameters, error="invalid_request", state=STATE, issuer=rp.issuer)
 
 
-@pytest.mark.parametrize("name", ["request", "request_uri", "registration"])
-async def test_parameters_that_may_not_be_ignored(browser: Browser, rp: RelyingParty, name: str) -> None:
-    """oidcc-unsigned-request-object-…, oidcc-request-uri-unsigned-…: rejected as unsupported, never ignored."""
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("request", "invalid_request_object"),
+        ("request_uri", "invalid_request_uri"),
+        ("registration", "registration_not_supported"),
+    ],
+)
+async def test_parameters_that_may_not_be_ignored(browser: Browser, rp: RelyingParty, name: str, error: str) -> None:
+    """oidcc-unsigned-request-object-…, oidcc-request-uri-unsigned-…: refused, never ignored."""
     answer = await rp.authorize(browser, **{name: "https://rp.example.com/x"}, state=STATE)
     assert isinstance(answer, Redirect)
-    check_error_redirect(answer.parameters, error=f"{name}_not_supported", state=STATE, issuer=rp.issuer)
+    check_error_redirect(answer.parameters, error=error, state=STATE, issuer=rp.issuer)
 
 
 def _object(payload: object, signature: str = "") -> str:
@@ -244,7 +251,7 @@ async def test_the_response_mode_of_a_refused_request_object(
         assert isinstance(answer, Redirect)
         assert answer.location.startswith(rp.redirect_uri)
         parameters = answer.parameters
-    check_error_redirect(parameters, error="request_not_supported", state=STATE, issuer=rp.issuer)
+    check_error_redirect(parameters, error="invalid_request_object", state=STATE, issuer=rp.issuer)
     page = await rp.authorize(browser, redirect_uri="https://evil.example/cb", request=asked[:1000])
     assert isinstance(page, Page)
     assert "oidc-error" in page.ids
@@ -253,10 +260,10 @@ async def test_the_response_mode_of_a_refused_request_object(
 @pytest.mark.parametrize("uri", ["https://app.example.com/callback/foo", "https://app.example.com/callback?a=b"])
 async def test_unregistered_redirect_uri(browser: Browser, rp: RelyingParty, uri: str) -> None:
     """oidcc-ensure-registered-redirect-uri, -ensure-request-object-with-redirect-uri: a page, never a redirect."""
-    for extra in ({}, {"request": "e30.e30."}):
+    for extra, error in (({}, "invalid_request"), ({"request": "e30.e30."}, "invalid_request_object")):
         page = await rp.authorize(browser, redirect_uri=uri, **extra)
         assert isinstance(page, Page)
-        assert (page.status, page.error) == (400, "invalid_request")
+        assert (page.status, page.error) == (400, error)
         assert "oidc-error" in page.ids
 
 

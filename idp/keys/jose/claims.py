@@ -50,19 +50,22 @@ def foreign_time(claims: Mapping[str, Any], name: str) -> float | None:
     return _timestamp(claims, name, fractions=True)
 
 
-def check_times(claims: Mapping[str, Any], leeway: int = LEEWAY, *, fractions: bool = False) -> None:
-    """Refuse a token outside its times (RFC 7519 sections 4.1.4 to 4.1.6). ``exp`` is required.
+def check_times(
+    claims: Mapping[str, Any], leeway: int = LEEWAY, *, fractions: bool = False, require_exp: bool = True
+) -> None:
+    """Refuse a token outside its times (RFC 7519 sections 4.1.4 to 4.1.6).
 
     Args:
         leeway: seconds that ``nbf`` and ``iat`` may be ahead of our clock.
         fractions: accept fractions of seconds, which other issuers may write.
+        require_exp: refuse a token without ``exp``.
 
     Raises:
         InvalidJWTError: it has expired, is not valid yet, or one of the claims is not a time.
     """
     times = {name: _timestamp(claims, name, fractions=fractions) for name in ("exp", "nbf", "iat") if name in claims}
     try:
-        _TimesRegistry(clock.timestamp(), leeway, exp={"essential": True}).validate(times)
+        _TimesRegistry(clock.timestamp(), leeway, exp={"essential": require_exp}).validate(times)
     except JoseError as error:
         reason = _REASONS.get(type(error), Reason.MALFORMED)
         raise InvalidJWTError(f"The token is not valid now: {error.description}.", reason) from error

@@ -21,7 +21,7 @@ from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import request_header
 from idp.infra.db.engine import transaction
 from idp.oauth import consent
-from idp.oauth.authorize import acr, pending_request
+from idp.oauth.authorize import acr, pending_request, request_object
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
@@ -131,7 +131,9 @@ async def _load(request: AnyRequest) -> _ChallengeRequest:
 
 
 async def _begin(browser: Browser, client: Client, form: dict[str, str]) -> _ChallengeRequest:
-    parameters = form | {"response_type": "code"}
+    if "request_uri" in form:
+        raise InvalidRequestError("request_uri cannot be used here.")
+    parameters = {**await request_object.resolve(form, client), "response_type": "code"}
     # There is no redirect URI; the code is bound to the client and its code_challenge.
     asked = validate(parameters, client, "")
     wanted = acr.requested(asked, client)

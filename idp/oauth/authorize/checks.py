@@ -23,9 +23,9 @@ BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 def response_mode(parameters: Parameters) -> str:
     """Return the response mode of a refusal.
 
-    Request objects are refused, but a client that sends ``response_mode`` only in the object expects the error in that
-    mode. This one member is read without verification: it only selects how the validated redirect URI is reached. The
-    object has precedence (OpenID Connect Core section 6.1).
+    A client that sends ``response_mode`` only in a request object expects the error in that mode, also when the object
+    is refused. This one member is read without verification: it only selects how the validated redirect URI is reached.
+    The object has precedence (OpenID Connect Core section 6.1).
     """
     mode: object = parameters.get("response_mode")
     if "request" in parameters:
@@ -40,11 +40,10 @@ def prompts() -> tuple[str, ...]:
     return ("none", "login", "consent", "select_account", *create)
 
 
-def request_object_is_not_used(parameters: Parameters, client: Client) -> None:
-    """OpenID Connect Core sections 6.1, 6.2 and 7.2.1: unsupported parameters must not be ignored."""
-    for name in ("request", "request_uri", "registration"):
-        if name in parameters:
-            raise OAuthError(f"{name}_not_supported", f"The {name} parameter is not supported.")
+def registration_is_not_used(parameters: Parameters, client: Client) -> None:
+    """OpenID Connect Core section 7.2.1: the parameter must not be ignored."""
+    if "registration" in parameters:
+        raise OAuthError("registration_not_supported", "The registration parameter is not supported.")
 
 
 def response_type_is_code(parameters: Parameters, client: Client) -> None:
@@ -108,7 +107,7 @@ def resources_are_registered(parameters: Parameters, client: Client) -> None:
 
 
 CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
-    request_object_is_not_used,
+    registration_is_not_used,
     response_type_is_code,
     response_mode_is_known,
     lengths_are_bounded,

@@ -16,7 +16,7 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.infra.request_context import Refusal, refusal
 from idp.oauth import consent
-from idp.oauth.authorize import acr, pending_request, pushed
+from idp.oauth.authorize import acr, pending_request, pushed, request_object
 from idp.oauth.authorize.checks import response_mode, validate
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
@@ -87,15 +87,28 @@ async def authorize(request: AnyRequest) -> Response[Any]:
     client = _validated_client(parameters)
     if pushed.is_named(parameters):
         return await _begin(request, await pushed.load(parameters, client))
-    redirect_uri = _validated_redirect_uri(parameters, client)
     try:
         if pushed.is_required(client):
             raise InvalidRequestError("The request must be pushed first, as in RFC 9126.")
-        asked = validate(parameters, client, redirect_uri)
+        if "request_uri" in parameters:
+            # Each is a call to another server.
+            await limits.count_flow(browser_of(request))
+        inside = await request_object.resolve(parameters, client)
     except OAuthError as error:
-        refusal.set(Refusal.of(error, client.client_id))
-        return respond_with_error(redirect_uri, response_mode(parameters), error, parameters.get("state"))
+        if not redirects.matches(client, parameters.get("redirect_uri", "")):
+            raise
+        return _refuse_unstored(parameters["redirect_uri"], parameters, error, client)
+    redirect_uri = _validated_redirect_uri(inside, client)
+    try:
+        asked = validate(inside, client, redirect_uri)
+    except OAuthError as error:
+        return _refuse_unstored(redirect_uri, inside, error, client)
     return await _begin(request, asked)
+
+
+def _refuse_unstored(redirect_uri: str, parameters: Parameters, error: OAuthError, client: Client) -> Response[Any]:
+    refusal.set(Refusal.of(error, client.client_id))
+    return respond_with_error(redirect_uri, response_mode(parameters), error, parameters.get("state"))
 
 
 async def _begin(request: AnyRequest, asked: AuthorizationRequest) -> Response[Any]:

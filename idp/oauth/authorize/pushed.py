@@ -19,7 +19,7 @@ from idp.http.cors import Cors
 from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import request_header
 from idp.infra.i18n import gettext as _
-from idp.oauth.authorize import repository
+from idp.oauth.authorize import repository, request_object
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.binding import proofs
@@ -43,11 +43,13 @@ async def push(request: Request[Any, Any, Any]) -> Response[Any]:
     client = await authenticate(request_header(request.scope, b"authorization"), form, "/par")
     if "request_uri" in form:
         raise InvalidRequestError("request_uri cannot be pushed.")
-    redirect_uri = form.get("redirect_uri", "")
+    # Before the object is used up: a client that needs a nonce sends the same object again.
+    jkt = await proofs.dpop_key(request)
+    parameters = proofs.with_dpop_jkt(await request_object.resolve(form, client), jkt)
+    redirect_uri = parameters.get("redirect_uri", "")
     if not redirects.matches(client, redirect_uri):
         raise InvalidRequestError("redirect_uri is missing, or none of those that this client registered.")
-    form = await proofs.with_dpop_jkt(request, form)
-    asked = validate(form, client, redirect_uri)
+    asked = validate(parameters, client, redirect_uri)
     if client.public:
         # Anybody can send its client_id.
         await limits.count_flow(app_of(request))
@@ -59,7 +61,7 @@ async def push(request: Request[Any, Any, Any]) -> Response[Any]:
 
 def is_required(client: Client) -> bool:
     """Return whether the authorization endpoint accepts only pushed requests of a client (sections 5 and 6)."""
-    return settings().require_pushed_requests
+    return settings().require_pushed_requests or client.require_pushed_authorization_requests
 
 
 def is_named(parameters: Parameters) -> bool:

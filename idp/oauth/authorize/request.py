@@ -120,7 +120,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         nonce=parameters.get("nonce"),
         code_challenge=parameters.get("code_challenge"),
         prompt=frozenset(words(parameters, "prompt")),
-        max_age=_read_max_age(parameters),
+        max_age=_read_max_age(parameters, client),
         login_hint=parameters.get("login_hint", ""),
         acr_values=words(parameters, "acr_values"),
         ui_locales=words(parameters, "ui_locales"),
@@ -151,11 +151,13 @@ def within_registration(asked: AuthorizationRequest, client: Client) -> Authoriz
     return msgspec.structs.replace(asked, scope=scope, claims=ClaimsRequest(userinfo, id_token))
 
 
-def _read_max_age(parameters: Parameters) -> int | None:
-    """``max_age``, in seconds."""
+def _read_max_age(parameters: Parameters, client: Client) -> int | None:
+    """Return ``max_age`` in seconds, by default that of the client (OpenID Connect Registration section 2)."""
     text = parameters.get("max_age")
+    if text is None and client.default_max_age is not None:
+        return client.default_max_age
     if text is None:
-        return None
+        return KNOWN if client.require_auth_time else None
     if not (text.isascii() and text.isdigit() and len(text) <= 10):
         raise InvalidRequestError("max_age must be a number of seconds.")
     return int(text)

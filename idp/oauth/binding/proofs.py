@@ -12,6 +12,7 @@ from idp.oauth.binding import dpop
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.binding.dpop import Target
 from idp.oauth.clients.models import Client
+from idp.oauth.parameters import Parameters
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -66,16 +67,18 @@ async def confirmation(request: AnyRequest, client: Client) -> Confirmation | No
     return None
 
 
-async def with_dpop_jkt(request: AnyRequest, parameters: dict[str, str]) -> dict[str, str]:
+def with_dpop_jkt(parameters: Parameters, jkt: str | None) -> Parameters:
     """Return the parameters of an authorization request that the client sends itself, with the key of its proof as
     ``dpop_jkt`` (RFC 9449 section 10.1).
 
+    Args:
+        jkt: the key of the proof; None: there is no proof.
+
     Raises:
-        InvalidDPoPProofError: the proof is invalid, or the parameters name another key.
+        InvalidDPoPProofError: the parameters name another key.
     """
-    jkt = await dpop_key(request)
     if jkt is None:
         return parameters
     if parameters.get("dpop_jkt", jkt) != jkt:
         raise InvalidDPoPProofError("dpop_jkt is not the thumbprint of the DPoP key.", Reason.WRONG_KEY)
-    return parameters | {"dpop_jkt": jkt}
+    return {**parameters, "dpop_jkt": jkt}

@@ -1,0 +1,179 @@
+"""Request objects: the parameters of an authorization request in a JWT that the client signed.
+
+RFC 9101, by value (``request``) and by reference (``request_uri``); OpenID Connect Core section 6. Of a request with an
+object only the parameters in the object count (RFC 9101 section 6.3).
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from idp.errors import InvalidRequestError, OAuthError, OverloadedError, Refused
+from idp.infra import outbound
+from idp.keys import jose
+from idp.keys.algorithms import VERIFICATION_ALGORITHMS
+from idp.oauth.clients.models import Client
+from idp.oauth.parameters import Parameters
+from idp.oauth.replay.repository import MAX_LIFETIME
+from idp.oauth.replay.service import use_once
+from idp.reasons import Reason
+from idp.settings import settings
+
+#: The names of the algorithms that an object may be signed with. ``none`` and those with a shared secret are not.
+SIGNING_ALGORITHMS = VERIFICATION_ALGORITHMS
+#: The type of RFC 9101 section 10.8, and what clients of OpenID Connect Core send: ``JWT``, or no type.
+TYPES = ("oauth-authz-req+jwt", "JWT", None)
+FETCH_SECONDS = 5.0
+#: Maximum number of objects that one worker fetches at once; more requests are answered with 503.
+MAX_FETCHES = 16
+#: Claims of the object as a JWT, which are no parameters.
+_CLAIMS_OF_JWT = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
+#: Parameters whose value is JSON.
+_JSON = frozenset({"claims", "authorization_details"})
+
+_fetches = asyncio.Semaphore(MAX_FETCHES)
+
+
+async def resolve(parameters: Parameters, client: Client) -> Parameters:
+    """Return the parameters in the request object; without an object, those outside.
+
+    Raises:
+        OAuthError: ``invalid_request_object`` or ``invalid_request_uri`` (RFC 9101 section 7), or the client must
+            sign its requests and did not.
+        OverloadedError: too many objects are being fetched.
+    """
+    if "request" in parameters and "request_uri" in parameters:
+        raise InvalidRequestError("request and request_uri exclude each other.")
+    if "request_uri" in parameters:
+        token = await _fetch(parameters["request_uri"], client)
+    elif "request" in parameters:
+        token = parameters["request"]
+    elif client.require_signed_request_object:
+        raise InvalidRequestError("This client must send its requests as signed request objects.")
+    else:
+        return parameters
+    claims = _verify(token, client)
+    inside = _parameters(claims)
+    if not {"request", "request_uri"}.isdisjoint(inside):
+        raise _invalid("A request object cannot contain another one.")
+    if parameters.get("response_type", inside.get("response_type")) != inside.get("response_type"):
+        # OpenID Connect Core section 6.1.
+        raise InvalidRequestError("response_type is not the one in the request object.")
+    if "jti" in claims:
+        await _use_once(claims, client)
+    return inside
+
+
+def _invalid(description: str, reason: Reason = Reason.MALFORMED, hint: str | None = None) -> OAuthError:
+    return OAuthError("invalid_request_object", description, hint=hint, refused=Refused(reason))
+
+
+async def _fetch(request_uri: str, client: Client) -> str:
+    """Return the object at a registered URI. Its fragment is a hint for caches and is ignored (OpenID Connect Core
+    section 6.2).
+    """
+    url = _without_fragment(request_uri)
+    if url not in set(map(_without_fragment, client.request_uris)):
+        raise OAuthError("invalid_request_uri", "request_uri is none of those that this client registered.")
+    if _fetches.locked():
+        raise OverloadedError
+    async with _fetches:
+        try:
+            content = await outbound.get(
+                url,
+                {"Accept": "application/oauth-authz-req+jwt, application/jwt"},
+                timeout_seconds=FETCH_SECONDS,
+                max_bytes=jose.MAX_TOKEN_LENGTH,
+            )
+            return content.decode("ascii").strip()
+        except (outbound.CallFailed, UnicodeError) as error:
+            raise OAuthError(
+                "invalid_request_uri",
+                "The request object cannot be fetched from its request_uri.",
+                hint=f"The request object of {client.client_id} cannot be fetched: {type(error).__name__}.",
+            ) from error
+
+
+def _without_fragment(uri: str) -> str:
+    return uri.partition("#")[0]
+
+
+def _verify(token: str, client: Client) -> jose.Claims:
+    """Return the claims of a valid object."""
+    try:
+        claims = jose.verify_foreign(token, _keys(client), _algorithms(client), types=TYPES)
+        jose.check_times(claims, fractions=True, require_exp=False)
+    except jose.InvalidJWTError as error:
+        raise _invalid(
+            "The request object is not a valid JWT that this client signed.",
+            error.reason,
+            f"The request object of {client.client_id} is refused: {error.description}",
+        ) from error
+    if claims.get("client_id") != client.client_id:
+        raise _invalid("client_id in the request object is not the client of the request.", Reason.WRONG_CLIENT)
+    if claims.get("iss", client.client_id) != client.client_id:
+        raise _invalid("iss of the request object must be the client_id.", Reason.WRONG_ISSUER)
+    audience = claims.get("aud", settings().issuer)
+    if settings().issuer not in (audience if isinstance(audience, list) else [audience]):
+        raise _invalid("aud of the request object must be the issuer of this server.", Reason.WRONG_AUDIENCE)
+    return claims
+
+
+def _keys(client: Client) -> list[Mapping[str, Any]]:
+    keys: list[Mapping[str, Any]] = client.jwks["keys"] if client.jwks else []
+    return keys
+
+
+def _algorithms(client: Client) -> tuple[str, ...]:
+    """Return the algorithms that a client may sign with; all of ours, unless it registered one."""
+    registered = client.request_object_signing_alg
+    return SIGNING_ALGORITHMS if registered is None else tuple({registered} & set(SIGNING_ALGORITHMS))
+
+
+async def _use_once(claims: jose.Claims, client: Client) -> None:
+    """Refuse the second use of an object with a ``jti``."""
+    expires_at = jose.foreign_time(claims, "exp")
+    if not isinstance(claims["jti"], str) or expires_at is None:
+        raise _invalid("A request object with a jti, which is a string, must have exp.")
+    moment = datetime.fromtimestamp(expires_at, UTC)
+    if not await use_once("request-object", client.client_id, claims["jti"], moment):
+        raise _invalid(
+            f"The request object was used before, or it expires later than in {MAX_LIFETIME // 60} minutes.",
+            Reason.REUSED,
+        )
+
+
+def _parameters(claims: jose.Claims) -> dict[str, str]:
+    """Return the parameters of an object. An empty one counts as absent, as outside."""
+    texts = {name: _text(name, value) for name, value in claims.items() if name not in _CLAIMS_OF_JWT}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _text(name: str, value: object) -> str:
+    """Return a parameter as it would be sent outside (RFC 9101 section 4). One without a value is empty.
+
+    Raises:
+        OAuthError: the value is of another type, or has a character that is not allowed outside either.
+    """
+    try:
+        match value:
+            case None:
+                text = ""
+            case str():
+                text = value
+            case int() if not isinstance(value, bool):
+                text = str(value)
+            case dict() | list() if name in _JSON:
+                text = json.dumps(value)
+            case list() if name == "resource" and all(isinstance(item, str) for item in value):
+                text = " ".join(value)
+            case _:
+                raise _invalid("A parameter in the request object is of a wrong type.")
+        text.encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise _invalid("A parameter in the request object is not text, or too deeply nested.") from error
+    if "\0" in name or "\0" in text:
+        raise _invalid("A parameter in the request object contains a NUL character.")
+    return text
