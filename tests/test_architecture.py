@@ -169,7 +169,16 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
             "joserfc",
             {
                 f"idp.keys.jose.{part}"
-                for part in ("claims", "embedded", "encryption", "keys", "registries", "signing", "verification")
+                for part in (
+                    "claims",
+                    "embedded",
+                    "encryption",
+                    "key_sets",
+                    "keys",
+                    "registries",
+                    "signing",
+                    "verification",
+                )
             },
         ),
         ("httpcore", {"idp.infra.outbound"}),

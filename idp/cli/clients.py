@@ -118,7 +118,7 @@ async def update(client_id: str, as_json: bool, **options: Any) -> None:
         raise click.UsageError("Name at least one option to change.")
     client = await update_client(client_id, **changes)
     await _show(client_id, as_json)
-    if not client.public and client.client_secret_hash is None:
+    if client.has_secret and client.client_secret_hash is None:
         click.echo(f"It has no secret yet. Make one: idp clients rotate-secret {client_id}", err=True)
 
 

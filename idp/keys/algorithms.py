@@ -45,6 +45,9 @@ VERIFICATION_ALGORITHMS: Final = tuple(ALGORITHMS)
 SIGNING_ALGORITHMS: Final = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.signs)
 #: Names of the algorithms that a DPoP proof may have (RFC 9449 section 4.2): with a public key, and not outdated.
 PROOF_ALGORITHMS: Final = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "EdDSA", "Ed25519")
+#: Names of the algorithms of assertions that a client signs with its secret. Secrets are too short for HS384 and HS512
+#: (RFC 7518 section 3.2).
+SECRET_ALGORITHMS: Final = ("HS256",)
 #: The algorithm that every OpenID provider and client must support (OpenID Connect Core section 15.1).
 DEFAULT_ALGORITHM: Final = "RS256"
 #: Allowed sizes of our RSA keys, in bits.

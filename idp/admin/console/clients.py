@@ -214,7 +214,7 @@ def _acts(request: AdminRequest, row: Any) -> list[Action]:
     found = [Action("Change", f"{path}/change"), Action("Upload a logo", f"{path}/logo")]
     if row["logo_uri"]:
         found.append(Action("Remove the logo", f"{path}/remove_logo"))
-    if row[METHOD] != "none":
+    if row[METHOD].startswith("client_secret_"):
         found.append(Action("New secret", f"{path}/rotate_secret"))
     found.append(
         Action("Enable", f"{path}/enable") if row["disabled_at"] else Action("Disable", f"{path}/disable", danger=True)

@@ -12,6 +12,7 @@ from idp.keys.jose.claims import LEEWAY, check_times, foreign_time, left_half_ha
 from idp.keys.jose.embedded import verify_embedded
 from idp.keys.jose.encryption import encrypt
 from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError, UnsupportedAlgorithmError
+from idp.keys.jose.key_sets import check_key_set, has_encryption_key, has_verification_key
 from idp.keys.jose.keys import (
     SigningKey,
     from_file,
@@ -45,6 +46,7 @@ __all__ = [
     "SigningKey",
     "UnsupportedAlgorithmError",
     "algorithm_of",
+    "check_key_set",
     "check_times",
     "encrypt",
     "foreign_time",
@@ -53,6 +55,8 @@ __all__ = [
     "from_private_jwk",
     "from_public_jwk",
     "generate",
+    "has_encryption_key",
+    "has_verification_key",
     "left_half_hash",
     "sign",
     "sign_assertion",

@@ -10,17 +10,14 @@ from joserfc.jwk import RSAKey
 
 from idp.keys.algorithms import ALGORITHMS
 from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError
+from idp.keys.jose.key_sets import MAX_EXPONENT, SECRET_MEMBERS
 from idp.keys.jose.keys import PUBLIC_MEMBERS, Key, import_key
 from idp.keys.jose.registries import FOREIGN
 from idp.keys.jose.verification import Claims, decode_header, media_type, parse, verified
 from idp.reasons import Reason
 
-#: Members of private and of symmetric JWKs (RFC 7518 section 6).
-_SECRET_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 #: Allowed sizes of an RSA key, in bits.
 _RSA_SIZES = range(2048, 4096 + 1)
-#: Largest RSA exponent. Verifying with a large one would take as long as signing.
-_MAX_EXPONENT = 2**32
 
 
 class _Expected(NamedTuple):
@@ -52,7 +49,7 @@ def _has_public_key(header: Mapping[str, Any], expected: _Expected) -> None:
     jwk = header.get("jwk")
     if not isinstance(jwk, dict):
         raise InvalidJWTError("jwk is missing, or not an object.")
-    if not _SECRET_MEMBERS.isdisjoint(jwk):
+    if not SECRET_MEMBERS.isdisjoint(jwk):
         raise InvalidJWTError("jwk is not a public key.")
 
 
@@ -79,7 +76,7 @@ def _import_public(jwk: Mapping[str, Any]) -> Key:
         raise InvalidJWTError("jwk cannot be read as a key.") from error
     if isinstance(key, RSAKey):
         numbers = key.public_key.public_numbers()
-        if numbers.n.bit_length() not in _RSA_SIZES or numbers.e > _MAX_EXPONENT:
+        if numbers.n.bit_length() not in _RSA_SIZES or numbers.e > MAX_EXPONENT:
             raise InvalidJWTError("jwk is an RSA key that is too short or too long.")
     return key
 

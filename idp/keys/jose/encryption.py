@@ -35,7 +35,7 @@ def encrypt(token: str, jwks: Sequence[Mapping[str, Any]], alg: str, enc: str) -
     """
     if alg not in KEY_ENCRYPTION_ALGORITHMS or enc not in CONTENT_ENCRYPTION_ALGORITHMS:
         raise UnsupportedAlgorithmError("The encryption algorithm is not supported.")
-    jwk = _encryption_key(jwks, alg)
+    jwk = encryption_key(jwks, alg)
     header = {"alg": alg, "enc": enc, "cty": "JWT"} | ({"kid": jwk["kid"]} if isinstance(jwk.get("kid"), str) else {})
     try:
         return jwe.encrypt_compact(header, token, _import(jwk), registry=ENCRYPTION)
@@ -43,8 +43,12 @@ def encrypt(token: str, jwks: Sequence[Mapping[str, Any]], alg: str, enc: str) -
         raise NoMatchingKeyError("The encryption key of the client cannot be used.") from error
 
 
-def _encryption_key(jwks: Sequence[Mapping[str, Any]], alg: str) -> Mapping[str, Any]:
-    """Return the first key for this algorithm: one that says so if there is one, else one that does not forbid it."""
+def encryption_key(jwks: Sequence[Mapping[str, Any]], alg: str) -> Mapping[str, Any]:
+    """Return the first key for this algorithm: one that says so if there is one, else one that does not forbid it.
+
+    Raises:
+        NoMatchingKeyError: there is none.
+    """
     fitting = [
         jwk
         for jwk in jwks

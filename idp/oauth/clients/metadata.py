@@ -109,11 +109,27 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return self.token_endpoint_auth_method == "none"
 
     @property
+    def has_secret(self) -> bool:
+        """Whether it authenticates with a secret that this server gave it."""
+        return self.token_endpoint_auth_method.startswith("client_secret_")
+
+    @property
     def auth_methods(self) -> tuple[str, ...]:
         """The client authentication methods that it may use."""
-        if self.strict_auth_method or self.public:
+        if self.strict_auth_method or self.token_endpoint_auth_method not in SECRET_METHODS:
             return (self.token_endpoint_auth_method,)
         return SECRET_METHODS
+
+    @property
+    def signing_algorithms(self) -> frozenset[str]:
+        """The algorithms of our keys that sign for it. Every server has a key for the default one."""
+        rare = (
+            self.userinfo_signed_response_alg,
+            self.introspection_signed_response_alg,
+            self.authorization_signed_response_alg,
+        )
+        others = {alg for alg in rare if alg not in (None, DEFAULT_ALGORITHM)}
+        return frozenset({self.id_token_signed_response_alg, *others})
 
     @property
     def scopes(self) -> frozenset[str]:

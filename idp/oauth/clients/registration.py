@@ -18,7 +18,7 @@ from idp.errors import NotFoundError, OAuthError
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.keys import lifecycle
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
-from idp.oauth.clients import repository
+from idp.oauth.clients import repository, sectors
 from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope
 from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.clients.registry import registry
@@ -60,21 +60,29 @@ async def register_client(client_id: str | None = None, **metadata: Any) -> tupl
         asked = msgspec.convert(metadata, ClientMetadata)
     except msgspec.ValidationError as error:
         raise invalid_metadata("The metadata has an unknown member, or one of a wrong type.") from error
-    validate(asked)
+    asked = validate(asked)
     if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
         raise invalid_metadata("client_id must be up to 100 letters, digits and the characters . _ ~ - only.")
-    secret = None if asked.public else ids.random_token()
+    if asked.sector_identifier_uri is not None:
+        sectors.check(asked, await sectors.fetch(asked.sector_identifier_uri))
+    secret = ids.random_token() if asked.has_secret else None
     client = Client(
         client_id=client_id or str(ids.uuid7()),
         client_secret_hash=ids.digest(secret) if secret else None,
         **msgspec.structs.asdict(asked),
     )
-    await lifecycle.ensure_signing_key(client.id_token_signed_response_alg)
+    await ensure_signing_keys(asked)
     async with change():
         if not await repository.insert_client(client):
             raise invalid_metadata("A client with this client_id already exists.")
         await record("client_registered", client_id=client.client_id)
     return client, secret
+
+
+async def ensure_signing_keys(metadata: ClientMetadata) -> None:
+    """Create our signing keys for the algorithms of a client, if there are none."""
+    for alg in sorted(metadata.signing_algorithms):
+        await lifecycle.ensure_signing_key(alg)
 
 
 async def rotate_secret(client_id: str) -> str:

@@ -32,7 +32,7 @@ SELECT FROM client WHERE client_id = $1 AND admin_role = ANY($2) AND disabled_at
 """
 _REPLACE_SECRET = """
 UPDATE client SET client_secret_hash = $2, updated_at = now()
-WHERE client_id = $1 AND metadata ->> 'token_endpoint_auth_method' <> 'none'
+WHERE client_id = $1 AND starts_with(metadata ->> 'token_endpoint_auth_method', 'client_secret_')
 """
 _DROP_SECRET = """
 UPDATE client SET client_secret_hash = NULL, client_secret_encrypted = NULL, updated_at = now() WHERE client_id = $1
@@ -137,7 +137,7 @@ async def update_metadata(client_id: str, changes: Mapping[str, Any]) -> bool:
 
 
 async def replace_secret(client_id: str, secret_hash: bytes) -> bool:
-    """Returns False if there is no such client, or it is public."""
+    """Returns False if there is no such client, or it does not authenticate with a secret."""
     return bool(await execute(_REPLACE_SECRET, client_id, secret_hash))
 
 

@@ -14,16 +14,18 @@ from idp import clock
 from idp.audit.events import record
 from idp.errors import ConflictError, NotFoundError, ValidationError
 from idp.keys import lifecycle
-from idp.oauth.clients import repository
-from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, metadata_of
+from idp.oauth.clients import repository, sectors
+from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
-from idp.oauth.clients.registration import UnknownClientError, change, check_resource_server
+from idp.oauth.clients.registration import UnknownClientError, change, check_resource_server, ensure_signing_keys
 from idp.oauth.clients.repository import columns
 from idp.oauth.clients.validation import validate
 from idp.oauth.sign_out import revoke_tokens_of_client
 
 #: Decides which redirect URIs are allowed, so it cannot be changed.
 FIXED = "application_type"
+#: After a change of these the document of the client's sector is read again.
+SECTOR_MEMBERS = frozenset({"sector_identifier_uri", "redirect_uris"})
 
 
 class VersionConflictError(ConflictError):
@@ -85,8 +87,9 @@ async def _lock_resource_server(identifier: str, expected: datetime | None) -> S
 async def update_client(client_id: str, expected: datetime | None = None, **changes: Any) -> Client:
     """Change the metadata of a client. Its tokens stay valid, and sign-ins under way use the new metadata.
 
-    A client that becomes public loses its secret, and the tokens that were issued under the secret are revoked. One
-    that is no longer public has no secret until :func:`~idp.oauth.clients.registration.rotate_secret` makes one.
+    A client that no longer has a secret loses it; if it becomes public, the tokens that were issued under the secret
+    are revoked. One that now needs a secret has none until :func:`~idp.oauth.clients.registration.rotate_secret` makes
+    one.
 
     Args:
         expected: the ``updated_at`` that the caller has read.
@@ -97,27 +100,51 @@ async def update_client(client_id: str, expected: datetime | None = None, **chan
         VersionConflictError: it was changed since.
         OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata`` (RFC 7591 section 3.2.2).
     """
+    # Outside of the transaction, which must not wait for another server.
+    sector = await _fetch_sector(client_id, changes) if changes.keys() & SECTOR_MEMBERS else None
     async with change():
         client = await _lock_client(client_id, expected)
-        before = msgspec.structs.asdict(metadata_of(client))
-        try:
-            asked = msgspec.convert(before | changes, ClientMetadata)
-        except msgspec.ValidationError as error:
-            raise invalid_metadata("The metadata has an unknown member, or one of a wrong type.") from error
-        if getattr(asked, FIXED) != getattr(client, FIXED):
-            raise invalid_metadata(f"{FIXED} cannot be changed. Register another client.")
-        validate(asked)
-        await lifecycle.ensure_signing_key(asked.id_token_signed_response_alg)
-        values = {name: value for name, value in msgspec.structs.asdict(asked).items() if value != before[name]}
+        asked = _changed(client, changes)
+        values = {name: value for name, value in _members(asked).items() if value != getattr(client, name)}
+        if values.keys() & SECTOR_MEMBERS:
+            sectors.check(asked, sector)
+        await ensure_signing_keys(asked)
         secret_hash = client.client_secret_hash
-        if asked.public and secret_hash is not None:
+        if not asked.has_secret and secret_hash is not None:
             secret_hash = None
             await repository.drop_secret(client_id)
-            await revoke_tokens_of_client(client_id, "client_made_public")
+            if asked.public:
+                await revoke_tokens_of_client(client_id, "client_made_public")
         if values:
             await repository.update_metadata(client_id, values)
             await record("client_updated", client_id=client_id, detail={"changed": sorted(values)})
         return msgspec.structs.replace(client, client_secret_hash=secret_hash, **values)
+
+
+def _changed(client: Client, changes: dict[str, Any]) -> ClientMetadata:
+    """Return the metadata of a client after a change.
+
+    Raises:
+        OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata``.
+    """
+    try:
+        asked = msgspec.convert(_members(client) | changes, ClientMetadata)
+    except msgspec.ValidationError as error:
+        raise invalid_metadata("The metadata has an unknown member, or one of a wrong type.") from error
+    if getattr(asked, FIXED) != getattr(client, FIXED):
+        raise invalid_metadata(f"{FIXED} cannot be changed. Register another client.")
+    return validate(asked)
+
+
+def _members(metadata: ClientMetadata) -> dict[str, Any]:
+    return {name: getattr(metadata, name) for name in ClientMetadata.__struct_fields__}
+
+
+async def _fetch_sector(client_id: str, changes: dict[str, Any]) -> sectors.Sector | None:
+    """Return the document of the client's sector after a change, if it has one."""
+    client = await repository.find_client(client_id)
+    uri = _changed(client, changes).sector_identifier_uri if client is not None else None
+    return await sectors.fetch(uri) if uri is not None else None
 
 
 async def set_admin_role(client_id: str, role: str | None, expected: datetime | None = None) -> None:

@@ -11,7 +11,7 @@ from idp import ids
 from idp.audit.tables import AuditEvent
 from idp.errors import OAuthError
 from idp.infra.db.tables import Revision
-from idp.oauth.clients import auth_methods, validation
+from idp.oauth.clients import auth_methods
 from idp.oauth.clients.authentication.methods import METHODS
 from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.registration import (
@@ -23,6 +23,7 @@ from idp.oauth.clients.registration import (
     rotate_secret,
 )
 from idp.oauth.clients.tables import ClientRow
+from idp.oauth.clients.validation import grants
 from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
 
@@ -263,6 +264,6 @@ def test_registrable_names_equal_the_implemented_ones() -> None:
     assert set(auth_methods.AUTH_METHODS) == set(METHODS)
     for grant in GRANTS:
         fits = ClientMetadata(client_name="X", grant_types=(grant, "authorization_code"))
-        validation.grants_fit_together(fits)
+        grants.grants_fit_together(fits)
     with pytest.raises(OAuthError):
-        validation.grants_fit_together(ClientMetadata(client_name="X", grant_types=("password",)))
+        grants.grants_fit_together(ClientMetadata(client_name="X", grant_types=("password",)))

@@ -51,7 +51,7 @@ async def test_from_none_to_a_secret(browser: Browser, make_client: MakeClient, 
 
 async def test_the_rules_of_public_clients_hold_for_changes(db: str) -> None:
     service, _ = await register_client(client_name="Service", grant_types=["client_credentials"], scope="read")
-    with pytest.raises(OAuthError, match="needs a client with a secret"):
+    with pytest.raises(OAuthError, match="needs a client that authenticates"):
         await update_client(service.client_id, token_endpoint_auth_method="none")
     plain, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"], require_pkce=False)
     with pytest.raises(OAuthError, match="must use PKCE"):

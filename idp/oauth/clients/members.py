@@ -1,0 +1,216 @@
+"""The members of client metadata for people: section, label, meaning, allowed values and option of each.
+
+Validation, the command line, the admin API, the console and docs/clients.md read this table. It imports little, so that
+``--help`` stays fast. Names, types and defaults are in :mod:`idp.oauth.clients.metadata`.
+"""
+
+from typing import Final, NamedTuple
+
+from idp.keys.algorithms import (
+    CONTENT_ENCRYPTION_ALGORITHMS,
+    KEY_ENCRYPTION_ALGORITHMS,
+    SECRET_ALGORITHMS,
+    SIGNING_ALGORITHMS,
+    VERIFICATION_ALGORITHMS,
+)
+from idp.oauth.clients.auth_methods import AUTH_METHODS
+
+APPLICATION_TYPES: Final = ("web", "native")
+#: OpenID Connect Core section 8.
+SUBJECT_TYPES: Final = ("public", "pairwise")
+#: What ``profile`` may be.
+PROFILES: Final[tuple[str, ...]] = ()
+
+SECTIONS: Final = ("Application", "Authentication", "Keys", "Tokens", "Requests", "Advanced")
+APPLICATION, AUTHENTICATION, KEYS, TOKENS, REQUESTS, ADVANCED = SECTIONS
+
+
+class Member(NamedTuple):
+    """A member of client metadata.
+
+    Attributes:
+        label: what the console calls it.
+        help: its meaning, in one sentence.
+        choices: the allowed values; empty: none is supported. None: not limited, or its rule has the list.
+        option: its option on the command line, if it is not the name of the member.
+    """
+
+    section: str
+    label: str
+    help: str
+    choices: tuple[str, ...] | None = None
+    option: str | None = None
+
+
+def _signed(what: str) -> Member:
+    return Member(TOKENS, f"Algorithm that signs {what}", f"Algorithm that signs {what}.", SIGNING_ALGORITHMS)
+
+
+def _key_encryption(what: str) -> Member:
+    text = f"Algorithm that encrypts the content key of {what}"
+    return Member(TOKENS, text, f"{text}; needs keys.", tuple(KEY_ENCRYPTION_ALGORITHMS))
+
+
+def _content_encryption(what: str) -> Member:
+    default = CONTENT_ENCRYPTION_ALGORITHMS[0]
+    text = f"Algorithm that encrypts the content of {what}"
+    return Member(TOKENS, text, f"{text}. Default: {default}.", CONTENT_ENCRYPTION_ALGORITHMS)
+
+
+def _certificate(what: str) -> Member:
+    return Member(
+        AUTHENTICATION,
+        f"{what} of its TLS certificate",
+        f"{what} that its certificate must have. tls_client_auth needs exactly one of these members.",
+    )
+
+
+MEMBERS: Final = {
+    "client_name": Member(APPLICATION, "Name that users see", "The name that pages show.", option="--name"),
+    "application_type": Member(
+        APPLICATION, "Kind of application", "Which redirect URIs are allowed. It cannot be changed.", APPLICATION_TYPES
+    ),
+    "profile": Member(
+        APPLICATION, "Security profile", "A set of requirements that its metadata and its requests must meet.", PROFILES
+    ),
+    "redirect_uris": Member(APPLICATION, "Redirect URIs, one per line", "Redirect URI."),
+    "post_logout_redirect_uris": Member(
+        APPLICATION, "Post-logout redirect URIs, one per line", "Post-logout redirect URI."
+    ),
+    "grant_types": Member(APPLICATION, "Grants, one per line", "A grant, instead of those of its type."),
+    "response_types": Member(
+        APPLICATION, "Response types, one per line", "What the authorization endpoint returns. Default: code."
+    ),
+    "scope": Member(
+        APPLICATION, "Scopes that it may request", "The scopes that it may request, separated by spaces."
+    ),
+    "authorization_details_types": Member(
+        APPLICATION, "Types of authorization details, one per line",
+        "A type of authorization details that it may request (RFC 9396).",
+    ),
+    "client_uri": Member(APPLICATION, "Its home page", "Its home page."),
+    "logo_uri": Member(APPLICATION, "Its logo", "Its logo, for the sign-in page."),
+    "policy_uri": Member(APPLICATION, "Its privacy policy", "Its privacy policy."),
+    "tos_uri": Member(APPLICATION, "Its terms of service", "Its terms of service."),
+    "contacts": Member(APPLICATION, "Contacts, one per line", "How to reach those who operate it, such as an address."),
+    "token_endpoint_auth_method": Member(
+        AUTHENTICATION, "How it authenticates", "How it authenticates. With none it has no secret.", AUTH_METHODS,
+        "--auth-method",
+    ),
+    "strict_auth_method": Member(
+        AUTHENTICATION, "Its secret is accepted by this method only",
+        "Whether its secret is accepted by that method only, or both in the header and in the body.",
+        option="--strict-auth-method/--any-auth-method",
+    ),
+    "token_endpoint_auth_signing_alg": Member(
+        AUTHENTICATION, "Algorithm of its assertions",
+        "The only algorithm that its assertions may have, for client_secret_jwt and private_key_jwt.",
+        (*VERIFICATION_ALGORITHMS, *SECRET_ALGORITHMS),
+    ),
+    "tls_client_auth_subject_dn": _certificate("Subject"),
+    "tls_client_auth_san_dns": _certificate("DNS name"),
+    "tls_client_auth_san_uri": _certificate("URI"),
+    "tls_client_auth_san_ip": _certificate("IP address"),
+    "tls_client_auth_san_email": _certificate("Email address"),
+    "jwks": Member(KEYS, "Its public keys as a JWK Set", "Its public keys: a JWK Set, or the name of a file with one."),
+    "jwks_uri": Member(KEYS, "URL of its public keys", "URL of its JWK Set, which it can change without us."),
+    "subject_type": Member(
+        TOKENS, "Subject type", "public: all clients know a user by one id; pairwise: each sector by another.",
+        SUBJECT_TYPES,
+    ),
+    "sector_identifier_uri": Member(
+        TOKENS, "URL of the redirect URIs of its sector",
+        "URL of a JSON list of the redirect URIs of all clients that share their pairwise subjects.",
+    ),
+    "scope_claims_in_id_token": Member(
+        TOKENS, "Its ID tokens contain the claims of its scopes, such as name and email",
+        "Whether ID tokens contain the claims of the scopes, for libraries that never call userinfo.",
+    ),
+    "id_token_signed_response_alg": _signed("its ID tokens")._replace(option="--id-token-alg"),
+    "id_token_encrypted_response_alg": _key_encryption("its ID tokens"),
+    "id_token_encrypted_response_enc": _content_encryption("its ID tokens"),
+    "userinfo_signed_response_alg": _signed("userinfo")._replace(
+        help="Algorithm that signs userinfo. Without it, userinfo is plain JSON."
+    ),
+    "userinfo_encrypted_response_alg": _key_encryption("userinfo"),
+    "userinfo_encrypted_response_enc": _content_encryption("userinfo"),
+    "introspection_signed_response_alg": _signed("introspection responses"),
+    "introspection_encrypted_response_alg": _key_encryption("introspection responses"),
+    "introspection_encrypted_response_enc": _content_encryption("introspection responses"),
+    "authorization_signed_response_alg": _signed("authorization responses"),
+    "authorization_encrypted_response_alg": _key_encryption("authorization responses"),
+    "authorization_encrypted_response_enc": _content_encryption("authorization responses"),
+    "dpop_bound_access_tokens": Member(
+        TOKENS, "Its tokens are bound to a key by DPoP", "Whether it must always bind its tokens to a key (RFC 9449)."
+    ),
+    "tls_client_certificate_bound_access_tokens": Member(
+        TOKENS, "Its tokens are bound to its TLS certificate",
+        "Whether its tokens are bound to its TLS certificate (RFC 8705).",
+    ),
+    "refresh_token_cookie": Member(
+        TOKENS, "Its refresh token is delivered in a cookie",
+        "Its refresh token is delivered in a cookie that no script can read.",
+    ),
+    "require_pkce": Member(
+        REQUESTS, "PKCE is required",
+        "Whether it must use PKCE (default). Off only for a client with a secret whose library sends none.",
+        option="--pkce/--no-pkce",
+    ),
+    "require_pushed_authorization_requests": Member(
+        REQUESTS, "It must push its authorization requests",
+        "Whether it must push its authorization requests (RFC 9126).",
+    ),
+    "require_signed_request_object": Member(
+        REQUESTS, "It must sign its authorization requests",
+        "Whether it must sign its authorization requests (RFC 9101).",
+    ),
+    "request_object_signing_alg": Member(
+        REQUESTS, "Algorithm of its signed requests", "The only algorithm that its signed requests may have.",
+        VERIFICATION_ALGORITHMS,
+    ),
+    "request_object_encryption_alg": Member(
+        REQUESTS, "Algorithm of the key of its encrypted requests",
+        "Not supported: a pushed request hides its content from the browser.", (),
+    ),
+    "request_object_encryption_enc": Member(
+        REQUESTS, "Algorithm of the content of its encrypted requests",
+        "Not supported: a pushed request hides its content from the browser.", (),
+    ),
+    "request_uris": Member(
+        REQUESTS, "URLs of its signed requests, one per line", "URL that it publishes signed requests at."
+    ),
+    "default_max_age": Member(
+        REQUESTS, "Maximum age of a sign-in, in seconds",
+        "Seconds after which a user signs in again if a request does not say.",
+    ),
+    "require_auth_time": Member(
+        REQUESTS, "Its ID tokens contain the time of the sign-in",
+        "Whether its ID tokens always contain the time of the sign-in.",
+    ),
+    "default_acr_values": Member(
+        REQUESTS, "Level that its users must reach (1, 2 or phr)",
+        "The level that its users must reach: 2 for two factors, phr for a passkey.", option="--acr",
+    ),
+    "initiate_login_uri": Member(
+        REQUESTS, "URL at which it begins a sign-in", "URL at which another site can have it begin a sign-in."
+    ),
+    "upstreams": Member(
+        ADVANCED, "Upstreams that its users may sign in with, one id per line; empty: all",
+        "An upstream that its users may sign in with. Default: all.",
+    ),
+    "skip_consent": Member(
+        ADVANCED, "Users are not asked for consent", "Whether to skip the consent page, for your own application.",
+        option="--skip-consent/--ask-consent",
+    ),
+    "single_session": Member(
+        ADVANCED, "A new sign-in ends earlier ones",
+        "Whether a new sign-in ends the user's earlier ones at this client.",
+        option="--single-session/--many-sessions",
+    ),
+    "authorization_challenge": Member(
+        ADVANCED, "It uses its own sign-in screens",
+        "Your own app, with its own sign-in screens, at the challenge endpoint.",
+    ),
+    "software_id": Member(ADVANCED, "Id of its software", "The same for all registrations of a program."),
+    "software_version": Member(ADVANCED, "Version of its software", "The version of the program."),
+}  # fmt: skip

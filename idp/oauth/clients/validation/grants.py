@@ -1,0 +1,94 @@
+"""Grants, response types and redirect URIs."""
+
+import msgspec
+
+from idp.errors import OAuthError
+from idp.oauth import response_types
+from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
+from idp.oauth.clients.uris import InvalidURIError, check_redirect_uri
+from idp.oauth.token.grants import GRANTS
+
+
+def with_response_types(metadata: ClientMetadata) -> ClientMetadata:
+    """Return the metadata with response types that agree with the grants, each with its words in the usual order.
+
+    Without a grant that uses the authorization endpoint there is none; with the authorization_code grant alone, it is
+    code (OpenID Connect Registration section 2).
+    """
+    found = tuple(dict.fromkeys(map(response_types.canonical, metadata.response_types)))
+    with_code = "authorization_code" in metadata.grant_types
+    if found == (response_types.CODE,) and not with_code:
+        found = ()
+    elif not found and with_code:
+        found = (response_types.CODE,)
+    return msgspec.structs.replace(metadata, response_types=found)
+
+
+def grants_fit_together(metadata: ClientMetadata) -> None:
+    """RFC 6749 sections 4.4 and 6."""
+    grants = set(metadata.grant_types)
+    if not grants or not grants <= GRANTS.keys():
+        raise invalid_metadata(f"grant_types must be some of {', '.join(GRANTS)}.")
+    if "refresh_token" in grants and "authorization_code" not in grants:
+        raise invalid_metadata("The refresh_token grant also needs the authorization_code grant.")
+    if metadata.authorization_challenge and "authorization_code" not in grants:
+        raise invalid_metadata("A client that may use authorization challenges needs the authorization_code grant.")
+    if "client_credentials" in grants and metadata.public:
+        raise invalid_metadata("The client_credentials grant needs a client that authenticates.")
+
+
+def response_types_have_their_grants(metadata: ClientMetadata) -> None:
+    """RFC 7591 section 2.1."""
+    supported = response_types.supported()
+    for response_type in metadata.response_types:
+        if response_type not in supported:
+            raise invalid_metadata(f"response_types must be some of {', '.join(supported)}.")
+        missing = response_types.grants_of(response_type) - set(metadata.grant_types)
+        if missing:
+            raise invalid_metadata(f"response_types needs the grants {', '.join(sorted(missing))} in grant_types.")
+
+
+def public_clients_use_pkce(metadata: ClientMetadata) -> None:
+    """RFC 9700 section 2.1.1."""
+    if metadata.public and not metadata.require_pkce:
+        raise invalid_metadata("A client without a secret must use PKCE.")
+
+
+def redirect_uris_are_fit(metadata: ClientMetadata) -> None:
+    """RFC 7591 section 5."""
+    uses_redirects = "authorization_code" in metadata.grant_types or bool(metadata.response_types)
+    if uses_redirects != bool(metadata.redirect_uris):
+        raise OAuthError(
+            "invalid_redirect_uri",
+            "redirect_uris are needed for the authorization_code grant, and only for it.",
+        )
+    for uri in metadata.redirect_uris:
+        try:
+            check_redirect_uri(uri, metadata.application_type)
+        except InvalidURIError as error:
+            raise OAuthError("invalid_redirect_uri", f"A redirect URI {error}.") from error
+
+
+def post_logout_redirect_uris_are_fit(metadata: ClientMetadata) -> None:
+    """OpenID Connect RP-Initiated Logout section 3.1."""
+    for uri in metadata.post_logout_redirect_uris:
+        try:
+            check_redirect_uri(uri, metadata.application_type)
+        except InvalidURIError as error:
+            raise invalid_metadata(f"A post-logout redirect URI {error}.") from error
+
+
+def cookie_delivery_is_possible(metadata: ClientMetadata) -> None:
+    """The Origin header protects the cookie from cross-site requests, so the client needs an origin."""
+    if metadata.refresh_token_cookie and not ("refresh_token" in metadata.grant_types and metadata.origins):
+        raise invalid_metadata("A refresh token cookie needs the refresh_token grant and a web redirect URI.")
+
+
+CHECKS = (
+    grants_fit_together,
+    response_types_have_their_grants,
+    public_clients_use_pkce,
+    redirect_uris_are_fit,
+    post_logout_redirect_uris_are_fit,
+    cookie_delivery_is_possible,
+)

@@ -1,0 +1,201 @@
+"""The rules for each member of client metadata, without a database."""
+
+import json
+from base64 import urlsafe_b64encode
+from typing import Any
+
+import msgspec
+import pytest
+
+from idp.errors import OAuthError
+from idp.keys import jose
+from idp.keys.algorithms import CONTENT_ENCRYPTION_ALGORITHMS
+from idp.oauth.clients.members import MEMBERS, SECTIONS
+from idp.oauth.clients.metadata import ClientMetadata
+from idp.oauth.clients.validation import validate
+from idp.oauth.clients.validation.general import MAX_JWKS_BYTES
+
+KEY = jose.generate("ES256")
+EC = {name: KEY.public_jwk[name] for name in ("kty", "crv", "x", "y", "kid")}
+PRIVATE = jose.to_private_jwk(KEY)
+RSA = jose.generate("RS256").public_jwk
+OKP = jose.generate("EdDSA").public_jwk
+JWKS = {"keys": [EC]}
+WEB: dict[str, Any] = {"client_name": "Shop", "redirect_uris": ["https://shop.example/cb"]}
+SERVICE: dict[str, Any] = {"client_name": "Batch", "grant_types": ["client_credentials"], "scope": "read"}
+UNKNOWN = {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"}
+#: A modulus of 1024 bits.
+SHORT = urlsafe_b64encode(b"\xff" * 128).rstrip(b"=").decode()
+URI = "https://shop.example/keys"
+
+
+def checked(**metadata: Any) -> ClientMetadata:
+    return validate(msgspec.convert(WEB | metadata, ClientMetadata))
+
+
+def refused(**metadata: Any) -> OAuthError:
+    with pytest.raises(OAuthError) as found:
+        checked(**metadata)
+    return found.value
+
+
+def test_every_member_is_in_the_table() -> None:
+    assert set(MEMBERS) == set(ClientMetadata.__struct_fields__)
+    assert {member.section for member in MEMBERS.values()} == set(SECTIONS)
+
+
+@pytest.mark.parametrize("name", [name for name, member in MEMBERS.items() if member.choices is not None])
+def test_only_listed_values_are_accepted(name: str) -> None:
+    for value in ("", "none ", "nOnE", "RSA1_5", "HS256 ", "\0", "x" * 300):
+        error = refused(**{name: value})
+        assert error.code == "invalid_client_metadata"
+        assert name in error.description
+
+
+@pytest.mark.parametrize("name", [field.name for field in msgspec.structs.fields(ClientMetadata)])
+def test_texts_are_short_and_printable(name: str) -> None:
+    """A member with a text, or a list of them, refuses NUL, half a character pair, a newline and what is too long."""
+    kind = msgspec.inspect.type_info(next(f.type for f in msgspec.structs.fields(ClientMetadata) if f.name == name))
+    kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+    if any(isinstance(each, msgspec.inspect.StrType) for each in kinds):
+        bad: list[Any] = ["a\0", "\ud800", "a\nb", "x" * 5000]
+    elif any(isinstance(each, msgspec.inspect.VarTupleType) for each in kinds):
+        bad = [["a\0"], ["\ud800"], ["a\nb"], ["x" * 5000], [f"https://shop.example/{n}" for n in range(101)]]
+    else:
+        return
+    for value in bad:
+        error = refused(**{name: value})
+        assert error.code in ("invalid_client_metadata", "invalid_redirect_uri")
+        assert name in error.description or error.code == "invalid_redirect_uri" or "post-logout" in error.description
+
+
+@pytest.mark.parametrize(
+    ("metadata", "named"),
+    [
+        ({"token_endpoint_auth_signing_alg": "RS256"}, "token_endpoint_auth_signing_alg needs"),
+        ({"tls_client_auth_san_dns": "shop.example"}, "tls_client_auth_san_dns needs"),
+        ({"jwks": JWKS, "jwks_uri": URI}, "exclude each other"),
+        ({"jwks_uri": "http://shop.example/keys"}, "jwks_uri"),
+        ({"jwks_uri": "/keys"}, "jwks_uri"),
+        ({"request_object_signing_alg": "RS256"}, "request_object_signing_alg needs jwks or jwks_uri"),
+        ({"request_object_signing_alg": "HS256", "jwks": JWKS}, "request_object_signing_alg must be"),
+        ({"request_object_signing_alg": "RS256", "jwks": JWKS}, "jwks has no key"),
+        ({"request_object_signing_alg": "ES256", "jwks": {"keys": [EC | {"use": "enc"}]}}, "jwks has no key"),
+        ({"require_signed_request_object": True}, "require_signed_request_object needs"),
+        ({"request_uris": ["https://shop.example/request"]}, "request_uris needs"),
+        ({"request_uris": ["http://shop.example/request"], "jwks": JWKS}, "request_uris"),
+        ({"request_object_encryption_alg": "RSA-OAEP", "jwks": JWKS}, "not supported"),
+        ({"request_object_encryption_enc": "A128GCM", "jwks": JWKS}, "not supported"),
+        ({"id_token_encrypted_response_alg": "RSA-OAEP"}, "id_token_encrypted_response_alg needs"),
+        ({"userinfo_encrypted_response_alg": "RSA-OAEP", "jwks": JWKS}, "jwks has no key"),
+        ({"id_token_encrypted_response_enc": "A128GCM"}, "needs id_token_encrypted_response_alg"),
+        ({"authorization_encrypted_response_enc": "A128GCM"}, "needs authorization_encrypted_response_alg"),
+        ({"introspection_encrypted_response_enc": "A128GCM"}, "needs introspection_encrypted_response_alg"),
+        ({"response_types": ["id_token"]}, "response_types"),
+        ({"response_types": ["code", "token"]}, "response_types"),
+        ({"response_types": ["none"]}, "response_types"),
+        ({"default_max_age": -1}, "default_max_age"),
+        ({"default_max_age": 2**62}, "default_max_age"),
+        ({"initiate_login_uri": "http://shop.example/login"}, "initiate_login_uri"),
+        ({"sector_identifier_uri": "ftp://shop.example/sector"}, "sector_identifier_uri"),
+        ({"redirect_uris": ["https://a.example/", "https://b.example/"], "subject_type": "pairwise"}, "subject_type"),
+        ({"profile": "unheard_of"}, "profile"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_together_is_refused(metadata: dict[str, Any], named: str) -> None:
+    error = refused(**metadata)
+    assert (error.code, named in error.description) == ("invalid_client_metadata", True), error.description
+
+
+@pytest.mark.parametrize(
+    ("jwks", "reason"),
+    [
+        ({}, "list of keys"),
+        ({"keys": []}, "no RSA, EC or OKP key"),
+        ({"keys": {}}, "list of keys"),
+        ({"keys": ["a"]}, "list of keys"),
+        ({"keys": [EC] * 21}, "more than 20"),
+        ({"keys": [PRIVATE]}, "private"),
+        ({"keys": [EC, {"kty": "oct", "k": "AAAA"}]}, "symmetric"),
+        ({"keys": [EC | {"k": "AAAA"}]}, "private"),
+        ({"keys": [UNKNOWN]}, "no RSA, EC or OKP key"),
+        ({"keys": [EC | {"crv": "secp256k1"}]}, "no RSA, EC or OKP key"),
+        ({"keys": [EC | {"kty": []}]}, "no RSA, EC or OKP key"),
+        ({"keys": [EC | {"x": "AAAA"}]}, "cannot be read"),
+        ({"keys": [EC | {"x": 5}]}, "cannot be read"),
+        ({"keys": [EC | {"x": EC["y"], "y": EC["x"]}]}, "cannot be read"),
+        ({"keys": [{"kty": "EC", "crv": "P-256"}]}, "cannot be read"),
+        ({"keys": [RSA | {"n": SHORT}]}, "too short"),
+        ({"keys": [RSA | {"n": "!"}]}, "cannot be read"),
+        ({"keys": [RSA | {"e": RSA["n"]}]}, ""),
+        ({"keys": [OKP | {"x": "AAAA"}]}, "cannot be read"),
+        ({"keys": [EC | {"kid": 5}]}, "kid"),
+        ({"keys": [EC | {"kid": "x" * 201}]}, "kid"),
+        ({"keys": [EC | {"x5t": "\0"}]}, "NUL"),
+        ({"keys": [EC | {"x5t": "\ud800"}]}, "not JSON"),
+        ({"keys": [EC | {"x5c": ["A" * MAX_JWKS_BYTES]}]}, "larger"),
+        ({"keys": [EC | {"exp": 2**70}]}, ""),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_key_sets_that_are_refused(jwks: Any, reason: str) -> None:
+    error = refused(jwks=jwks)
+    assert error.code == "invalid_client_metadata"
+    assert error.description.startswith("jwks ")
+    assert reason in error.description
+
+
+@pytest.mark.parametrize("keys", [[EC], [RSA], [OKP], [EC, UNKNOWN, RSA], [{**EC, "x5c": ["AAAA"], "note": {"a": 1}}]])
+def test_key_sets_that_are_accepted(keys: list[dict[str, Any]]) -> None:
+    assert checked(jwks={"keys": keys}).jwks == {"keys": keys}
+
+
+@pytest.mark.parametrize("member", [n for n in MEMBERS if n.endswith("_encrypted_response_alg")])
+def test_the_content_encryption_has_a_default(member: str) -> None:
+    enc = member.replace("_alg", "_enc")
+    found = checked(**{member: "ECDH-ES", "jwks": JWKS})
+    assert getattr(found, enc) == "A128CBC-HS256" == CONTENT_ENCRYPTION_ALGORITHMS[0]
+    assert getattr(checked(**{member: "ECDH-ES", enc: "A256GCM", "jwks_uri": URI}), enc) == "A256GCM"
+
+
+def test_response_types_follow_the_grants() -> None:
+    assert checked().response_types == ("code",)
+    assert checked(response_types=[]).response_types == ("code",)
+    assert checked(response_types=["code", "code"]).response_types == ("code",)
+    assert validate(msgspec.convert(SERVICE, ClientMetadata)).response_types == ()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"jwks_uri": URI, "request_object_signing_alg": "PS256", "require_signed_request_object": True},
+        {"jwks": JWKS, "request_object_signing_alg": "ES256", "request_uris": ["https://shop.example/r#hash"]},
+        {"default_max_age": 0, "require_auth_time": True, "initiate_login_uri": "https://shop.example/login"},
+        {"contacts": ["ops@shop.example", "+1 555 0100"], "software_id": "4NRB1-0XZABZI9E6", "software_version": "2"},
+        {"subject_type": "pairwise", "redirect_uris": ["https://a.example/1", "https://a.example:8443/2"]},
+        {"userinfo_signed_response_alg": "ES256", "introspection_signed_response_alg": "EdDSA"},
+        {"require_pushed_authorization_requests": True, "dpop_bound_access_tokens": True},
+        {"tls_client_certificate_bound_access_tokens": True},
+    ],
+    ids=str,
+)
+def test_what_is_accepted(metadata: dict[str, Any]) -> None:
+    found = checked(**metadata)
+    assert json.loads(msgspec.json.encode({name: getattr(found, name) for name in metadata})) == metadata
+
+
+def test_no_description_breaks_the_rules_of_rfc_6749() -> None:
+    """Section 5.2: no double quote, no backslash, ASCII only; whatever a member holds."""
+    allowed = set(map(chr, range(0x20, 0x7F))) - set('"\\')
+    descriptions = []
+    for name in MEMBERS:
+        for value in ('"\\\u00e9', ['"\\\u00e9'], {"keys": [{"kty": '"'}]}, 2**40):
+            try:
+                checked(**{name: value})
+            except OAuthError as error:
+                descriptions.append(error.description)
+            except msgspec.ValidationError:
+                pass  # registration answers with a sentence of its own
+    assert len(descriptions) >= len(MEMBERS) / 2
+    assert set("".join(descriptions)) <= allowed
