@@ -8,6 +8,7 @@ from datetime import datetime
 
 from idp.errors import Refused
 from idp.oauth import repository
+from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.repository import FamilyState, TokenOfUser
 from idp.oauth.token.refresh_jwt import PresentedRefreshToken
 from idp.oauth.token.repository import CodeRedemption
@@ -67,6 +68,8 @@ async def refused_code(redemption: CodeRedemption) -> Refused:
     state = await repository.state_of_code(redemption.user_id, redemption.code_hash)
     if state is None:
         return Refused(Reason.UNKNOWN, redemption.user_id)
+    bound = Confirmation.from_json(state.confirmation)
+    wrong_key = bound.refuses(redemption.confirmation) if bound else None
     causes = (
         (state.client_id != redemption.client_id, Reason.WRONG_CLIENT),
         (state.consumed and state.family_id is not None, Reason.REUSED),
@@ -77,6 +80,7 @@ async def refused_code(redemption: CodeRedemption) -> Refused:
         (state.redirect_uri != redemption.redirect_uri, Reason.WRONG_REDIRECT_URI),
         (state.code_challenge != redemption.code_challenge, Reason.PKCE_MISMATCH),
         (state.created_at < redemption.not_before, Reason.ISSUED_TOO_EARLY),
+        (wrong_key is not None, wrong_key or Reason.WRONG_KEY),
         (True, Reason.CHANGED_MEANWHILE),
     )
     return Refused(next(reason for holds, reason in causes if holds), state.user_id, state.family_id)

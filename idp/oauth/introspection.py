@@ -86,6 +86,7 @@ async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused
     live = await repository.live_refresh_token(presented, client.client_id, not_before)
     if live is None:
         return await refused_refresh_token(presented, client.client_id, not_before)
+    bound = Confirmation.from_json(live.confirmation)
     return {
         "active": True,
         "iss": settings().issuer,
@@ -95,6 +96,7 @@ async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused
         "jti": str(presented.jti),
         "iat": int(live.issued_at.timestamp()),
         "exp": int(live.expires_at.timestamp()),
+        **({"cnf": bound.claim} if bound else {}),
     }
 
 

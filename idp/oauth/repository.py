@@ -165,7 +165,8 @@ FROM token_family AS f JOIN users AS u ON u.id = f.user_id WHERE f.user_id = $1 
 
 # A redeemed code has a family; one that was consumed by a sign-out has none. $1 user_id  $2 code_hash
 _STATE_OF_CODE = """
-SELECT c.user_id, c.client_id, c.redirect_uri, c.code_challenge, c.created_at, f.id AS family_id,
+SELECT c.user_id, c.client_id, c.redirect_uri, c.code_challenge, c.confirmation, c.created_at,
+       f.id AS family_id,
        c.consumed_at IS NOT NULL AS consumed, c.expires_at <= now() AS expired,
        u.disabled_at IS NOT NULL AS user_disabled, s.ended_at IS NOT NULL OR s.expires_at <= now() AS session_ended
 FROM authorization_code AS c JOIN users AS u ON u.id = c.user_id
@@ -374,6 +375,7 @@ class CodeState(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str
     redirect_uri: str
     code_challenge: str | None
+    confirmation: str | None
     created_at: datetime
     family_id: UUID | None
     consumed: bool

@@ -48,6 +48,7 @@ ROWS = {
     37: "keys in the header of a token",
     38: "hash claims that fail open",
     39: "JOSE that exhausts the server",
+    40: "access tokens, codes and DPoP proofs that somebody else uses",
     42: "lenient handling of client secrets",
     43: "mangled and truncated tokens",
     44: "secrets that can be read back",

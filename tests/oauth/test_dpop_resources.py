@@ -1,5 +1,6 @@
 """Bound access tokens at userinfo, the admin API and introspection (RFC 9449 sections 6 and 7)."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -9,12 +10,11 @@ from idp.accounts.tables import User
 from idp.admin.roles import Role
 from idp.keys.algorithms import PROOF_ALGORITHMS
 from idp.oauth.binding import nonces
-from tests.admin.api.conftest import make_caller
+from idp.oauth.clients.service import set_admin_role
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
 from tests.support.dpop import DPoPKey
 from tests.support.oauth import RelyingParty
-from tests.support.server import Server
 
 KEY, OTHER = DPoPKey(), DPoPKey()
 ALGS = f'algs="{" ".join(PROOF_ALGORITHMS)}"'
@@ -38,31 +38,31 @@ MakeResource = Callable[[], Awaitable[Resource]]
 
 
 @pytest.fixture(params=["userinfo", "admin"])
-async def resource(
-    request: pytest.FixtureRequest,
-    make_client: MakeClient,
-    alice: User,
-    browser: Browser,
-    server: Server,
-    http: httpx.AsyncClient,
-) -> Resource:
+async def resource(request: pytest.FixtureRequest, make_client: MakeClient, alice: User, browser: Browser) -> Resource:
     if request.param == "userinfo":
         party = await make_client(skip_consent=True)
         url, path = f"{party.issuer}/token", "/userinfo"
         bound = await party.redeem(await party.sign_in(browser, alice.email), KEY("POST", url))
         other = await party.redeem(await party.sign_in(browser, alice.email))
     else:
-        caller = await make_caller(server, http, Role.OWNER)
-        party = RelyingParty(server.issuer, http, caller.client_id, caller.secret, secret_in_body=True)
+        party = await make_client(grant_types=["client_credentials"], redirect_uris=[], scope="admin:clients:read")
+        await set_admin_role(party.client_id, Role.OWNER)
         url, path = f"{party.issuer}/token", "/admin/api/v1/clients"
-        form = {
-            "grant_type": "client_credentials",
-            "resource": f"{party.issuer}/admin/api",
-            "scope": "admin:clients:read",
-        }
+        form = {"grant_type": "client_credentials", "resource": f"{party.issuer}/admin/api"}
         bound, other = await party.post("/token", KEY("POST", url), **form), await party.post("/token", **form)
+        await _until_admin(party, other.json()["access_token"])
     assert bound.json()["token_type"] == "DPoP", bound.text
     return Resource(party, path, bound.json()["access_token"], other.json()["access_token"])
+
+
+async def _until_admin(party: RelyingParty, token: str) -> None:
+    """Wait until the server knows the role."""
+    for _ in range(500):
+        answer = await party.http.get(f"{party.issuer}/admin/api/v1/me", headers={"Authorization": f"Bearer {token}"})
+        if answer.json().get("roles"):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(answer.text)
 
 
 def refused(response: httpx.Response, challenge: str, error: str) -> None:

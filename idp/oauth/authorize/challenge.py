@@ -12,7 +12,14 @@ from litestar import MediaType, Request, Response, post
 
 from idp.accounts.addresses import InvalidEmailError
 from idp.accounts.passwords import InvalidPasswordError
-from idp.errors import FlowExpiredError, InvalidRequestError, InvalidScopeError, OAuthError, UnauthorizedClientError
+from idp.errors import (
+    FlowExpiredError,
+    InvalidDPoPProofError,
+    InvalidRequestError,
+    InvalidScopeError,
+    OAuthError,
+    UnauthorizedClientError,
+)
 from idp.federation.registry import upstreams
 from idp.http import forms
 from idp.http.access import Access
@@ -26,9 +33,11 @@ from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import within_registration
+from idp.oauth.binding import proofs
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.credentials import credentials_changed
+from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits, service, transitions
@@ -118,12 +127,14 @@ async def _load(request: AnyRequest) -> _ChallengeRequest:
     if not client.authorization_challenge:
         raise UnauthorizedClientError("This client may not ask for credentials itself. Send the user to a browser.")
     if "auth_session" not in form:
-        return await _begin(app_of(request), client, form)
+        return await _begin(app_of(request), client, {**proofs.with_dpop_jkt(form, await proofs.dpop_key(request))})
     flow_id, _, secret = form["auth_session"].partition(".")
     binding = BrowserBinding(flow_id, secret)
     pending, flow = await pending_request.load_bound(binding), await flows.load_bound(binding)
     if pending.asked.client_id != client.client_id:
         raise FlowExpiredError
+    if pending.asked.dpop_jkt not in (None, await proofs.dpop_key(request)):
+        raise InvalidDPoPProofError("The auth_session needs a proof of the key that it began with.", Reason.WRONG_KEY)
     pending = msgspec.structs.replace(pending, asked=within_registration(pending.asked, client))
     if not pending.asked.scope:
         raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
@@ -210,6 +221,7 @@ def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
         "ui_locales": " ".join(asked.ui_locales),
         "login_hint": asked.login_hint,
         "resource": " ".join(asked.resource),
+        "dpop_jkt": asked.dpop_jkt,
         "prompt": " ".join(sorted(asked.prompt)),
         "max_age": None if asked.max_age is None else str(asked.max_age),
         "claims": msgspec.json.encode(asked.claims).decode(),

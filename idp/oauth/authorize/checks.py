@@ -16,7 +16,7 @@ from idp.settings import settings
 
 RESPONSE_MODES = ("query", "fragment", "form_post")
 #: base64url of a SHA-256 without padding (RFC 7636 section 4.2).
-CODE_CHALLENGE_LENGTH = 43
+SHA256_LENGTH = 43
 BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
@@ -84,7 +84,7 @@ def pkce_is_s256(parameters: Parameters, client: Client) -> None:
         return
     if parameters.get("code_challenge_method") != "S256":
         raise InvalidRequestError("code_challenge_method must be S256.")
-    if len(challenge) != CODE_CHALLENGE_LENGTH or not set(challenge) <= BASE64URL:
+    if len(challenge) != SHA256_LENGTH or not set(challenge) <= BASE64URL:
         raise InvalidRequestError("code_challenge must be the base64url of a SHA-256.")
 
 
@@ -106,6 +106,13 @@ def resources_are_registered(parameters: Parameters, client: Client) -> None:
             raise InvalidTargetError("The resource is not registered.")
 
 
+def dpop_jkt_is_a_thumbprint(parameters: Parameters, client: Client) -> None:
+    """RFC 9449 section 10: the base64url of a SHA-256."""
+    jkt = parameters.get("dpop_jkt")
+    if jkt is not None and (len(jkt) != SHA256_LENGTH or not set(jkt) <= BASE64URL):
+        raise InvalidRequestError("dpop_jkt must be the SHA-256 thumbprint of a JWK.")
+
+
 CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
     registration_is_not_used,
     response_type_is_code,
@@ -115,6 +122,7 @@ CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
     pkce_is_s256,
     prompt_is_consistent,
     resources_are_registered,
+    dpop_jkt_is_a_thumbprint,
 )
 
 

@@ -8,6 +8,7 @@ from idp.oauth import codes
 from idp.oauth.authorize import acr, repository
 from idp.oauth.authorize.repository import NewCode
 from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.models import Client
 from idp.settings import settings
 from idp.signin.sessions import SignedIn
@@ -39,6 +40,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
             scope=" ".join(asked.scope),
             resource=asked.resource,
             claims=claims,
+            confirmation=Confirmation(jkt=asked.dpop_jkt).to_json() if asked.dpop_jkt else None,
             offline_access="offline_access" in asked.scope,
             auth_time=session.auth_time,
             auth_age=session.auth_age,

@@ -61,10 +61,11 @@ _USE_ALL_PUSHED = "UPDATE pushed_request SET used_at = now() WHERE used_at IS NU
 # The lock of the session makes a concurrent sign-out wait, and then consume the code.
 _INSERT_CODE = NamedQuery("""
 INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, redirect_uri, code_challenge,
-                                nonce, scope, resource, claims, offline_access, auth_time, auth_age, amr, acr,
-                                created_at, expires_at)
+                                nonce, scope, resource, claims, confirmation, offline_access, auth_time, auth_age,
+                                amr, acr, created_at, expires_at)
 SELECT s.user_id, :code_hash, :family_id, :client_id, s.id, :redirect_uri, :code_challenge, :nonce, :scope, :resource,
-       :claims, :offline_access, :auth_time, :auth_age, :amr, :acr, now(), now() + make_interval(secs => :lifetime)
+       :claims, :confirmation, :offline_access, :auth_time, :auth_age, :amr, :acr,
+       now(), now() + make_interval(secs => :lifetime)
 FROM users AS u, session AS s
 WHERE u.id = :user_id AND u.disabled_at IS NULL
   AND s.user_id = :user_id AND s.id = :session_id AND s.ended_at IS NULL AND s.expires_at > now()
@@ -93,7 +94,7 @@ class StoredPushedRequest(msgspec.Struct, frozen=True):
 
 
 class NewCode(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns of a new authorization code. ``lifetime`` is in seconds."""
+    """The columns of a new authorization code. ``lifetime`` is in seconds, ``claims`` and ``confirmation`` are JSON."""
 
     user_id: UUID
     code_hash: bytes
@@ -106,6 +107,7 @@ class NewCode(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     resource: Sequence[str]
     claims: str | None
+    confirmation: str | None
     offline_access: bool
     auth_time: datetime
     auth_age: int | None

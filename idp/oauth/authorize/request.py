@@ -65,6 +65,8 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     ui_locales: tuple[str, ...] = ()
     claims: ClaimsRequest = ClaimsRequest()
     resource: tuple[str, ...] = ()
+    #: The thumbprint of the key that the code is bound to (RFC 9449 section 10).
+    dpop_jkt: str | None = None
     #: The upstream that the user is redirected to at once.
     idp_hint: str = ""
     #: The subject that ``id_token_hint`` or a claims request for ``sub`` names; other users are refused.
@@ -126,6 +128,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         ui_locales=words(parameters, "ui_locales"),
         claims=claims,
         resource=words(parameters, "resource") or registry.audience(scope),
+        dpop_jkt=parameters.get("dpop_jkt"),
         idp_hint=parameters.get("idp_hint", ""),
         subject=_read_subject(parameters, claims),
     )

@@ -4,6 +4,8 @@ from typing import Any, Self
 
 import msgspec
 
+from idp.reasons import Reason
+
 
 class Confirmation(msgspec.Struct, frozen=True, omit_defaults=True):
     """The key that a caller must prove, or has proved.
@@ -21,6 +23,17 @@ class Confirmation(msgspec.Struct, frozen=True, omit_defaults=True):
         """Return the confirmation of a token of this server, or None if the token is not bound."""
         cnf = claims.get("cnf")
         return None if cnf is None else msgspec.convert(cnf, cls)
+
+    @classmethod
+    def from_json(cls, stored: str | None) -> Self | None:
+        """Return the value of a column ``confirmation``; None if the row is not bound."""
+        return None if stored is None else msgspec.json.decode(stored, type=cls)
+
+    def refuses(self, proved: Self | None) -> Reason | None:
+        """Return why a request may not use what is bound to this key, or None if it proves the key."""
+        if proved is None:
+            return Reason.PROOF_MISSING
+        return None if self.claim.items() <= proved.claim.items() else Reason.WRONG_KEY
 
     @property
     def token_type(self) -> str:

@@ -42,9 +42,10 @@ def _challenge(verifier: str | None) -> str | None:
 async def redeem(client: Client, form: dict[str, str], confirmation: Confirmation | None) -> TokenResponse:
     """Exchange a code for tokens, once.
 
-    The code is consumed only by its client, with its redirect URI and the right verifier, for granted resources
-    (RFC 8707 section 2.2). A second use revokes the tokens of the first (section 4.1.2), even if the first response was
-    lost (docs/decisions/0040-how-long-a-lost-answer-can-be-repeated.md).
+    The code is consumed only by its client, with its redirect URI and the right verifier, with a proof of the key that
+    it is bound to (RFC 9449 section 10), for granted resources (RFC 8707 section 2.2). A second use revokes the tokens
+    of the first (section 4.1.2), even if the first response was lost
+    (docs/decisions/0040-how-long-a-lost-answer-can-be-repeated.md).
     """
     if "code" not in form:
         raise InvalidRequestError("code is missing.")
@@ -68,6 +69,9 @@ async def redeem(client: Client, form: dict[str, str], confirmation: Confirmatio
         family_id=family_id,
         family_expires_at=clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime),
         refresh_token=refresh,
+        confirmation=confirmation,
+        # The refresh tokens of other clients are bound to the client, which authenticates itself (RFC 9449 section 5).
+        family_confirmation=confirmation if client.public else None,
     )
     grant = await _redeem(client, redemption)
     if grant is None:

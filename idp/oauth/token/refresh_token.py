@@ -18,7 +18,7 @@ from idp.oauth.token import refresh_jwt, repository
 from idp.oauth.token.families import revoke_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
-from idp.oauth.token.refresh_jwt import PresentedRefreshToken, new_refresh_token
+from idp.oauth.token.refresh_jwt import new_refresh_token
 from idp.oauth.token.repository import RepeatWindows, RevokedFamily, Rotation
 from idp.reasons import Reason
 from idp.settings import settings
@@ -43,11 +43,15 @@ async def refresh(client: Client, form: dict[str, str], confirmation: Confirmati
         client_id=client.client_id,
         scope=words(form, "scope"),
         resource=words(form, "resource"),
+        confirmation=confirmation,
         not_before=registry.not_before(client),
     )
     rotated = await _rotate(rotation)
     if rotated is None:
         live = await repository.live_refresh_token(presented, client.client_id, rotation.not_before)
+        bound = Confirmation.from_json(live.confirmation) if live else None
+        if bound and (wrong_key := bound.refuses(confirmation)):
+            raise _invalid(Refused(wrong_key, presented.user_id, presented.family_id))
         if live and not set(rotation.scope) <= set(live.scope.split()):
             raise InvalidScopeError("The scope exceeds the granted scope.")
         if live and rotation.resource:
@@ -74,7 +78,7 @@ def _invalid(refused: Refused) -> InvalidGrantError:
 
 async def _why_refused(client: Client, rotation: Rotation) -> Refused:
     """Return the reason, after the family was revoked if this was a reuse."""
-    revoked = await _revoke_if_reused(client, rotation.token)
+    revoked = await _revoke_if_reused(client, rotation)
     if revoked is not None:
         return Refused(Reason.REUSED, revoked.user_id, revoked.id)
     return await refused_refresh_token(rotation.token, client.client_id, rotation.not_before)
@@ -114,10 +118,10 @@ async def _rotate_ancestor(rotation: Rotation) -> tuple[Grant, str] | None:
     return await _rotate(msgspec.structs.replace(rotation, token=known))
 
 
-async def _revoke_if_reused(client: Client, presented: PresentedRefreshToken) -> RevokedFamily | None:
+async def _revoke_if_reused(client: Client, rotation: Rotation) -> RevokedFamily | None:
     """Revoke the family of a token that was used before. Returns it, if this call revoked it."""
     async with transaction():
-        revocation = partial(repository.revoke_reused, presented, client.client_id, _windows())
+        revocation = partial(repository.revoke_reused, rotation, _windows())
         revoked = await revoke_family(revocation, "refresh_token_reuse")
         user = await user_by_id(revoked.user_id) if revoked else None
         if user is not None:

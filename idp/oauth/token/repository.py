@@ -14,6 +14,7 @@ from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import one
+from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.repository import live_family_of_user
 from idp.oauth.tables import RefreshToken, TokenFamily
 from idp.oauth.token.grant import Grant
@@ -37,6 +38,7 @@ EXPIRING = (
 # jti and the columns after it: of the refresh token; null: none is issued. resource: separated by spaces.
 _REDEEM_CODE = CoalescedQuery(
     "code_hash bytea, user_id uuid, client_id text, redirect_uri text, code_challenge text, resource text, "
+    "confirmation text, family_confirmation text, "
     "not_before timestamptz, family_id uuid, family_expires_at timestamptz, jti uuid, token_hash bytea, "
     "issued_at timestamptz, expires_at timestamptz",
     """
@@ -46,16 +48,18 @@ WITH code AS (
     WHERE c.user_id = a.user_id AND c.code_hash = a.code_hash AND c.client_id = a.client_id
       AND c.redirect_uri = a.redirect_uri
       AND c.code_challenge IS NOT DISTINCT FROM a.code_challenge AND c.resource @> string_to_array(a.resource, ' ')
+      AND (c.confirmation IS NULL OR c.confirmation <@ a.confirmation::jsonb)
       AND c.consumed_at IS NULL AND c.expires_at > now() AND c.created_at >= a.not_before
       AND u.id = a.user_id AND u.disabled_at IS NULL
       AND s.user_id = a.user_id AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
-    RETURNING a.number, a.jti, a.token_hash, a.issued_at, a.expires_at, a.family_expires_at, c.family_id, c.client_id,
+    RETURNING a.number, a.jti, a.token_hash, a.issued_at, a.expires_at, a.family_expires_at,
+              a.family_confirmation::jsonb AS confirmation, c.family_id, c.client_id,
               c.user_id, c.session_id, c.scope, c.resource, c.claims, c.offline_access, c.nonce, c.auth_time,
               c.auth_age, c.amr, c.acr
 ), family AS (
-    INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, offline_access,
-                              auth_time, auth_age, amr, acr, created_at, expires_at)
-    SELECT user_id, family_id, client_id, session_id, scope, resource, claims, offline_access,
+    INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, confirmation,
+                              offline_access, auth_time, auth_age, amr, acr, created_at, expires_at)
+    SELECT user_id, family_id, client_id, session_id, scope, resource, claims, confirmation, offline_access,
            auth_time, auth_age, amr, acr, now(), family_expires_at
     FROM code
 ), refresh AS (
@@ -98,8 +102,8 @@ WHERE user_id = $1 AND auth_time < $2 AND revoked_at IS NULL AND ($3::text IS NU
 
 # new_jti and the columns after it: of the successor. scope and resource: separated by spaces.
 _ROTATE = CoalescedQuery(
-    "jti uuid, user_id uuid, token_hash bytea, client_id text, scope text, resource text, not_before timestamptz, "
-    "new_jti uuid, new_hash bytea, new_issued_at timestamptz, new_expires_at timestamptz",
+    "jti uuid, user_id uuid, token_hash bytea, client_id text, scope text, resource text, confirmation text, "
+    "not_before timestamptz, new_jti uuid, new_hash bytea, new_issued_at timestamptz, new_expires_at timestamptz",
     f"""
 WITH old AS (
     UPDATE refresh_token AS r SET rotated_at = now(), successor = a.new_jti
@@ -109,6 +113,7 @@ WITH old AS (
       AND f.id = r.family_id AND f.client_id = a.client_id
       AND string_to_array(f.scope, ' ') @> string_to_array(a.scope, ' ')
       AND f.resource @> string_to_array(a.resource, ' ') AND f.created_at >= a.not_before
+      AND (f.confirmation IS NULL OR f.confirmation <@ a.confirmation::jsonb)
       AND {live_family_of_user("a.user_id")}
     RETURNING a.number, a.new_jti, a.new_hash, a.new_issued_at, a.new_expires_at, f.id AS family_id,
               f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.auth_age, f.amr, f.acr
@@ -130,6 +135,7 @@ _REPEATABLE = """(
 """
 
 # $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 scopes  $6 resources  $7 not_before  $8, $9 the windows
+# $10 the proved key
 _REPEAT_ROTATION = f"""
 SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, NULL AS nonce, f.auth_time,
        f.auth_age, f.amr, f.acr, n.jti, n.token_hash, n.issued_at, n.expires_at
@@ -138,15 +144,18 @@ WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.expires_at > now
   AND n.user_id = $1 AND n.jti = r.successor AND {_REPEATABLE.format(grace="$8", repeat="$9")}
   AND f.id = r.family_id AND f.client_id = $4 AND string_to_array(f.scope, ' ') @> $5::text[]
   AND f.resource @> $6::text[] AND f.created_at >= $7 AND {live_family_of_user("$1")}
+  AND (f.confirmation IS NULL OR f.confirmation <@ $10::jsonb)
 """  # noqa: S608
 
-# $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5, $6 the windows
+# Without the key that a family is bound to, nobody can use its tokens, nor end it.
+# $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5, $6 the windows  $7 the proved key
 _REVOKE_REUSED = f"""
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'refresh_token_reuse'
 FROM refresh_token AS r LEFT JOIN refresh_token AS n ON n.user_id = $1 AND n.jti = r.successor
 WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.rotated_at IS NOT NULL
   AND NOT coalesce({_REPEATABLE.format(grace="$5", repeat="$6")}, false)
   AND f.user_id = $1 AND f.id = r.family_id AND f.client_id = $4 AND f.revoked_at IS NULL
+  AND (f.confirmation IS NULL OR f.confirmation <@ $7::jsonb)
 RETURNING {_REVOKED_FAMILY}
 """  # noqa: S608
 
@@ -160,7 +169,7 @@ ORDER BY r.jti DESC LIMIT 1
 
 # $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 not_before
 _LIVE_REFRESH_TOKEN = f"""
-SELECT f.scope, r.issued_at, r.expires_at
+SELECT f.scope, f.confirmation, r.issued_at, r.expires_at
 FROM refresh_token AS r, token_family AS f, users AS u
 WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.rotated_at IS NULL AND r.expires_at > now()
   AND f.id = r.family_id AND f.client_id = $4 AND f.created_at >= $5 AND {live_family_of_user("$1")}
@@ -185,7 +194,9 @@ class CodeRedemption(msgspec.Struct, frozen=True, kw_only=True):
         code_challenge: S256 of the verifier; None: none was sent.
         resource: the resources that the code must cover.
         not_before: a code that was issued earlier is refused.
+        confirmation: the key that the request proves.
         family_id: the id of the family that is created.
+        family_confirmation: the key that its refresh tokens are bound to.
         refresh_token: is stored with the family; None: none is issued.
     """
 
@@ -195,8 +206,10 @@ class CodeRedemption(msgspec.Struct, frozen=True, kw_only=True):
     redirect_uri: str
     code_challenge: str | None
     resource: Sequence[str]
+    confirmation: Confirmation | None = None
     not_before: datetime
     family_id: UUID
+    family_confirmation: Confirmation | None = None
     family_expires_at: datetime
     refresh_token: NewRefreshToken | None
 
@@ -206,6 +219,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         scope, resource: the scopes and resources that the family must cover.
+        confirmation: the key that the request proves.
         not_before: a token whose family was created earlier is refused.
     """
 
@@ -213,6 +227,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str
     scope: Sequence[str]
     resource: Sequence[str]
+    confirmation: Confirmation | None = None
     not_before: datetime
 
 
@@ -224,9 +239,10 @@ class RepeatWindows(msgspec.Struct, frozen=True):
 
 
 class LiveRefreshToken(msgspec.Struct, frozen=True):
-    """A refresh token that can be used, with the scope of its family."""
+    """A refresh token that can be used, with the scope of its family and the key that it is bound to, as JSON."""
 
     scope: str
+    confirmation: str | None
     issued_at: datetime
     expires_at: datetime
 
@@ -240,6 +256,10 @@ class RevokedFamily(msgspec.Struct, frozen=True):
     session_id: UUID | None
 
 
+def _json(confirmation: Confirmation | None) -> str | None:
+    return confirmation.to_json() if confirmation else None
+
+
 async def redeem_code(redemption: CodeRedemption) -> Grant | None:
     """Consume a code and create its token family. Returns None if a condition is not met."""
     new = redemption.refresh_token
@@ -250,6 +270,8 @@ async def redeem_code(redemption: CodeRedemption) -> Grant | None:
         redirect_uri=redemption.redirect_uri,
         code_challenge=redemption.code_challenge,
         resource=" ".join(redemption.resource),
+        confirmation=_json(redemption.confirmation),
+        family_confirmation=_json(redemption.family_confirmation),
         not_before=redemption.not_before,
         family_id=redemption.family_id,
         family_expires_at=redemption.family_expires_at,
@@ -289,6 +311,7 @@ async def rotate(rotation: Rotation, new: NewRefreshToken) -> Grant | None:
         client_id=rotation.client_id,
         scope=" ".join(rotation.scope),
         resource=" ".join(rotation.resource),
+        confirmation=_json(rotation.confirmation),
         not_before=rotation.not_before,
         new_jti=new.jti,
         new_hash=new.hash,
@@ -305,15 +328,19 @@ async def repeat_rotation(rotation: Rotation, windows: RepeatWindows) -> tuple[G
         _REPEAT_ROTATION,
         *(token.user_id, token.jti, token.hash),
         *(rotation.client_id, rotation.scope, rotation.resource, rotation.not_before),
-        *(windows.grace, windows.repeat),
+        *(windows.grace, windows.repeat, _json(rotation.confirmation)),
     )
     grant, successor = one(Grant, row), one(StoredRefreshToken, row)
     return (grant, successor) if grant is not None and successor is not None else None
 
 
-async def revoke_reused(token: PresentedRefreshToken, client_id: str, windows: RepeatWindows) -> RevokedFamily | None:
+async def revoke_reused(rotation: Rotation, windows: RepeatWindows) -> RevokedFamily | None:
     """Revoke the family of a token that was used before the windows."""
-    asked = (token.user_id, token.jti, token.hash, client_id, windows.grace, windows.repeat)
+    token = rotation.token
+    asked = (
+        *(token.user_id, token.jti, token.hash, rotation.client_id),
+        *(windows.grace, windows.repeat, _json(rotation.confirmation)),
+    )
     return one(RevokedFamily, await fetchrow(_REVOKE_REUSED, *asked))
 
 

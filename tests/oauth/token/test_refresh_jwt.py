@@ -85,7 +85,7 @@ async def test_the_id_of_another_user(
     always, never = RepeatWindows(3600, 3600), RepeatWindows(0, 0)
     assert await repository.rotate(rotation, new_refresh_token(bob.id, real.family_id)) is None
     assert await repository.repeat_rotation(rotation, always) is None
-    assert await repository.revoke_reused(forged, client.client_id, never) is None
+    assert await repository.revoke_reused(rotation, never) is None
     assert await repository.known_ancestor(forged) is None
     assert await repository.live_refresh_token(forged, client.client_id, LONG_AGO) is None
     assert await repository.revoke_by_client(forged, client.client_id) is None
