@@ -2,7 +2,7 @@
 them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from litestar.types import Scope
 
@@ -27,7 +27,7 @@ def request_headers(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for header, value in scope["headers"] if header == name]
 
 
-def missing(own: Iterable[tuple[bytes, bytes]], pairs: Pairs) -> Iterator[tuple[bytes, bytes]]:
-    """Return the pairs whose names are not among the response's own headers."""
-    names = {name for name, _ in own}
-    return (pair for pair in pairs if pair[0] not in names)
+def complete(own: Iterable[tuple[bytes, bytes]], pairs: Pairs) -> list[tuple[bytes, bytes]]:
+    """Return a response's own headers, and the pairs whose names are not among them."""
+    names = dict(own)
+    return [*own, *[pair for pair in pairs if pair[0] not in names]]

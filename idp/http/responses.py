@@ -11,7 +11,7 @@ from litestar.response import Stream
 from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 
-from idp.http.headers import Pairs, encode, missing
+from idp.http.headers import Pairs, complete, encode
 
 JSON_NO_STORE = encode({"Content-Type": "application/json", "Cache-Control": "no-store"})
 
@@ -42,8 +42,7 @@ class BytesResponse:
 
     async def send(self, send: Send, headers: Pairs) -> None:
         """Send the response, with the ``headers`` that it does not have yet."""
-        pairs = [*self.headers, *missing(self.headers, headers)]
-        await send({"type": "http.response.start", "status": self.status, "headers": pairs})
+        await send({"type": "http.response.start", "status": self.status, "headers": complete(self.headers, headers)})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
@@ -61,7 +60,7 @@ class StreamResponse:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *missing(message["headers"], headers)]
+                message["headers"] = complete(message["headers"], headers)
             await send(message)
 
         await self._stream(self._scope, self._receive, send_with_headers)

@@ -7,7 +7,7 @@ response with security and CORS headers, one line in the log (docs/decisions/004
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from http import HTTPMethod, HTTPStatus
+from http import HTTPStatus
 from traceback import format_exc
 from typing import Any, cast
 
@@ -59,7 +59,7 @@ class Router:
         started, status, body = time.perf_counter(), 0, Body(scope, receive)
         # Litestar caches the parsed parts of a request in this dict, so each request has its own.
         scope["state"] = {}
-        headers, head = self.middleware.begin(scope), scope["method"] == HTTPMethod.HEAD
+        headers, head = self.middleware.begin(scope), scope["method"] == "HEAD"
         only_head.set(head)
         if head:
             # Answered as GET, without the body (RFC 9110 section 9.3.2).
@@ -86,12 +86,13 @@ class Router:
             if route is None:
                 raise NotFoundException
             scope["path_template"] = route.template
-            if request.method == HTTPMethod.OPTIONS:
+            method = scope["method"]
+            if method == "OPTIONS":
                 if cors.is_preflight(route.cors, scope):
                     return cors.preflight(route.cors, headers)
-                if HTTPMethod.OPTIONS not in route.handlers:
+                if method not in route.handlers:
                     return BytesResponse(b"", encode({"Allow": route.allow}), status=HTTPStatus.NO_CONTENT)
-            scope["route_handler"] = handler = route.handler(request.method)
+            scope["route_handler"] = handler = route.handler(method)
             if "language" in handler.opt:
                 locale.set(handler.opt["language"])
             await access.admit(request, handler.opt)

@@ -57,6 +57,13 @@ def _verified(token: str, _kids: str) -> Mapping[str, Any]:
         return claims
 
 
+@lru_cache(maxsize=1024)
+def _token_of_user(sub: str, jti: str) -> TokenOfUser | None:
+    """Return the ids in the claims of a token; None for the client_credentials grant. Cached like the claims."""
+    family_id = family_of(jti)
+    return TokenOfUser(UUID(sub), family_id, jti) if family_id is not None else None
+
+
 def read(token: str) -> Mapping[str, Any] | Refused:
     """Return the claims of an access token of this server that has not expired, revoked or not."""
     try:
@@ -80,17 +87,16 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
     claims = read(token)
     if isinstance(claims, Refused):
         return claims
-    jti, client = claims["jti"], registry.client(claims["client_id"])
-    family_id = family_of(jti)
+    client, named = registry.client(claims["client_id"]), _token_of_user(claims["sub"], claims["jti"])
+    family_id = named.family_id if named is not None else None
     if client is None:
         return Refused(Reason.CLIENT_DISABLED, family_id=family_id)
     # ``iat`` is in whole seconds: all tokens of the second of not-before are refused.
     if claims["iat"] < registry.not_before(client).timestamp():
         return Refused(Reason.ISSUED_TOO_EARLY, family_id=family_id)
-    if family_id is None:
-        revoked = await repository.is_access_token_revoked(jti)
+    if named is None:
+        revoked = await repository.is_access_token_revoked(claims["jti"])
         return Refused(Reason.REVOKED_BY_CLIENT) if revoked else LiveAccessToken(claims, None)
-    named = TokenOfUser(UUID(claims["sub"]), family_id, jti)
     user = await repository.user_of_live_access_token(named) if with_user else None
     if user is None and (with_user or not await repository.is_live(named)):
         return await refused_access_token(named, registry.not_before(client))
@@ -99,8 +105,7 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
 
 async def lock(live: LiveAccessToken) -> bool:
     """Return whether a validated token is still valid; if so, it stays valid until the end of the transaction."""
-    jti = live.claims["jti"]
-    family_id = family_of(jti)
-    if family_id is None:
-        return not await repository.is_access_token_revoked(jti)
-    return await repository.lock_live_access_token(TokenOfUser(UUID(live.claims["sub"]), family_id, jti))
+    named = _token_of_user(live.claims["sub"], live.claims["jti"])
+    if named is None:
+        return not await repository.is_access_token_revoked(live.claims["jti"])
+    return await repository.lock_live_access_token(named)

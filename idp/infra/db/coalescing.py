@@ -77,31 +77,24 @@ class _Queue:
         self.pool = pool
         self._statement = statement
         self._waiting: list[_Request] = []
-        self._runs: set[asyncio.Task[None]] = set()
+        self._runs: set[asyncio.Task[None] | None] = set()
 
     async def ask(self, values: Values) -> Row | None:
         answer: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((values, answer))
         if len(self._runs) < MAX_RUNS:
-            self._start()
+            # A separate task, so that cancelling the first caller does not cancel the others.
+            self._runs.add(asyncio.create_task(self._run()))
         return await answer
 
-    def _start(self) -> None:
-        # A separate task, so that cancelling the first caller does not cancel the others.
-        run = asyncio.create_task(self._run())
-        self._runs.add(run)
-        run.add_done_callback(self._ended)
-
-    def _ended(self, run: asyncio.Task[None]) -> None:
-        self._runs.discard(run)
-        # A task that has ended still counts until this call. A request that arrived in between has started no run.
-        if self._waiting:
-            self._start()
-
     async def _run(self) -> None:
-        while self._waiting:
-            requests, self._waiting = self._waiting[:MAX_SHARING], self._waiting[MAX_SHARING:]
-            await self._answer(requests)
+        try:
+            while self._waiting:
+                requests, self._waiting = self._waiting[:MAX_SHARING], self._waiting[MAX_SHARING:]
+                await self._answer(requests)
+        finally:
+            # Here and not when the task is done: a request that arrives in between would start no run.
+            self._runs.discard(asyncio.current_task())
 
     async def _answer(self, requests: list[_Request]) -> None:
         try:

@@ -4,7 +4,7 @@ The only package that imports joserfc or touches a private key. A token is verif
 by the one algorithm of that key. Keys, certificates and URLs in a header are not used, except the key of a proof of
 possession (:func:`verify_embedded`). A header with ``crit`` is refused.
 
-joserfc imports keys, checks headers and times, and makes and verifies signatures. JSON is decoded here, because joserfc
+joserfc imports keys, checks headers, and makes and verifies signatures. JSON is decoded here, because joserfc
 accepts repeated members. Tokens are assembled here, because that is faster (docs/decisions/0043-jose-by-joserfc.md).
 """
 

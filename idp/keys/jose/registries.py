@@ -1,8 +1,8 @@
 """joserfc's registries: which algorithms and header members a token may have."""
 
-from typing import Final
+from typing import Final, cast
 
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jwa import EdDSAAlgorithm, ESAlgorithm
@@ -36,7 +36,7 @@ class _ES256(ESAlgorithm):
     _ECDSA = ECDSA(SHA256())
 
     def sign(self, msg: bytes, key: ECKey) -> bytes:
-        r, s = decode_dss_signature(key.get_op_key("sign").sign(msg, self._ECDSA))
+        r, s = decode_dss_signature(cast(EllipticCurvePrivateKey, key.raw_value).sign(msg, self._ECDSA))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
