@@ -52,6 +52,7 @@ class Reason(StrEnum):
     SECRET_NOT_SENT = "secret_not_sent"
     SECRET_NOT_EXPECTED = "secret_not_expected"
     WRONG_AUTH_METHOD = "wrong_auth_method"
+    KEYS_UNAVAILABLE = "keys_unavailable"
 
     # Sign-ins
     UNKNOWN_USER = "unknown_user"

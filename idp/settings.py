@@ -209,6 +209,11 @@ class Settings(BaseSettings):
     flow_lifetime: int = _option(HOUR, "Time limit for signing in and for consenting.", ge=60)
     single_session: bool = _option(False, "A new sign-in ends the user's earlier sessions and refresh tokens.")
 
+    # Clients
+    client_assertion_lifetime: int = _option(
+        5 * MINUTE, "Longest lifetime of an assertion that authenticates a client.", ge=MINUTE, le=3540
+    )
+
     # Proofs of possession
     dpop_proof_max_age: int = _option(
         2 * MINUTE, "Time after its `iat` for which a DPoP proof is accepted.", ge=10, le=10 * MINUTE

@@ -175,6 +175,7 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
                     "encryption",
                     "key_sets",
                     "keys",
+                    "registered",
                     "registries",
                     "signing",
                     "verification",

@@ -41,6 +41,8 @@ ALGORITHMS: Final = {
 }
 #: Names of the algorithms that tokens of other issuers may have.
 VERIFICATION_ALGORITHMS: Final = tuple(ALGORITHMS)
+#: Names of the algorithms that a client of a FAPI profile may sign with (FAPI 2.0 Security Profile section 5.4.1).
+FAPI_ALGORITHMS: Final = ("PS256", "ES256", "EdDSA", "Ed25519")
 #: Names of the algorithms that a signing key may have.
 SIGNING_ALGORITHMS: Final = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.signs)
 #: Names of the algorithms that a DPoP proof may have (RFC 9449 section 4.2): with a public key, and not outdated.

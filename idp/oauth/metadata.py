@@ -22,7 +22,7 @@ from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
 from idp.infra.prepared_json import PreparedJSON, prepare
 from idp.infra.request_context import client_address, head
 from idp.keys import propagation
-from idp.keys.algorithms import PROOF_ALGORITHMS
+from idp.keys.algorithms import PROOF_ALGORITHMS, SECRET_ALGORITHMS, VERIFICATION_ALGORITHMS
 from idp.keys.key_set import key_set
 from idp.oauth.authorize.checks import RESPONSE_MODES, prompts
 from idp.oauth.authorize.request_object import SIGNING_ALGORITHMS as REQUEST_OBJECT_ALGORITHMS
@@ -33,6 +33,7 @@ from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
 from idp.signin.transitions import ACR_VALUES
 
+ASSERTION_ALGORITHMS: Final = (*VERIFICATION_ALGORITHMS, *SECRET_ALGORITHMS)
 #: The ``opt`` of all routes of this file.
 DOCUMENT: Final = {"access": Access.PUBLIC, "cors": Cors.DOCUMENT} | WITHOUT_DATABASE
 
@@ -61,8 +62,11 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": list(algorithms),
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "introspection_endpoint_auth_methods_supported": confidential,
+        "introspection_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
         "claim_types_supported": ["normal"],
         "claims_supported": list(CLAIMS),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from idp.keys import jose
-from idp.keys.algorithms import PROOF_ALGORITHMS, VERIFICATION_ALGORITHMS
+from idp.keys.algorithms import PROOF_ALGORITHMS, SECRET_ALGORITHMS, VERIFICATION_ALGORITHMS
 from idp.keys.jose import InvalidJWTError
 from tests.support.tokens import CLAIMS, encode, key, signed, unsigned
 
@@ -86,11 +86,16 @@ READERS: dict[str, Callable[[str], object]] = {
     "verify_symmetric": lambda token: jose.verify_symmetric(token, SECRET, "rt+jwt"),
     "verify_foreign": lambda token: jose.verify_foreign(token, [KEY.public_jwk], VERIFICATION_ALGORITHMS),
     "verify_embedded": lambda token: jose.verify_embedded(token, "dpop+jwt", PROOF_ALGORITHMS),
+    "verify_registered": lambda token: jose.verify_registered(
+        token, [KEY.public_jwk] * 50, VERIFICATION_ALGORITHMS, ["jwt"]
+    ),
+    "verify_shared": lambda token: jose.verify_shared(token, "s" * 43, SECRET_ALGORITHMS, ["jwt"]),
     "algorithm_of": jose.algorithm_of,
+    "unverified": jose.unverified,
     "unverified_claims": jose.unverified_claims,
 }
 #: These check no signature, so they may read a token that the others refuse.
-UNVERIFIED = {"algorithm_of", "unverified_claims"}
+UNVERIFIED = {"algorithm_of", "unverified", "unverified_claims"}
 
 
 def test_39_every_reader_is_here() -> None:

@@ -54,7 +54,10 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
     response = await web.get(DISCOVERY)
     assert response.status_code == 200
     issuer = settings().issuer
-    confidential = ["client_secret_basic", "client_secret_post"]
+    confidential = ["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt"]
+    assertions = [
+        *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "HS256")
+    ]
     assert response.json() == {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/authorize",
@@ -76,8 +79,11 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
         "token_endpoint_auth_methods_supported": [*confidential, "none"],
+        "token_endpoint_auth_signing_alg_values_supported": assertions,
         "introspection_endpoint_auth_methods_supported": confidential,
+        "introspection_endpoint_auth_signing_alg_values_supported": assertions,
         "revocation_endpoint_auth_methods_supported": [*confidential, "none"],
+        "revocation_endpoint_auth_signing_alg_values_supported": assertions,
         "dpop_signing_alg_values_supported": [
             *("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "EdDSA", "Ed25519")
         ],

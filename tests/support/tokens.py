@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from idp.keys import jose
 from idp.keys.jose import SigningKey
@@ -59,3 +60,30 @@ def claims_of(token: str) -> dict[str, Any]:
 def jti_of(token: str) -> UUID:
     """Return the ``jti`` of a token without verifying it."""
     return UUID(decode(token.split(".")[1])["jti"])
+
+
+class ForeignKey:
+    """A key of another party, of any algorithm."""
+
+    def __init__(self, alg: str) -> None:
+        self.alg = alg
+        self._algorithm = jwt.get_algorithm_by_name({"Ed25519": "EdDSA"}.get(alg, alg))
+        self._key = _private_key(alg)
+        public = self._algorithm.to_jwk(self._key.public_key(), as_dict=True)
+        self.public_jwk = {name: value for name, value in public.items() if name != "key_ops"} | {"kid": f"key-{alg}"}
+
+    def sign(self, claims: Any) -> str:
+        data = unsigned({"alg": self.alg, "kid": f"key-{self.alg}"}, claims)
+        return f"{data}.{encode(self._algorithm.sign(data.encode(), self._key))}"
+
+
+def _private_key(alg: str) -> Any:
+    if alg.startswith("ES"):
+        return ec.generate_private_key({"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}[alg]())
+    return ed25519.Ed25519PrivateKey.generate() if alg.startswith("Ed") else rsa.generate_private_key(65537, 2048)
+
+
+@cache
+def foreign_key(alg: str) -> ForeignKey:
+    """Return a key of this algorithm, always the same."""
+    return ForeignKey(alg)

@@ -23,6 +23,7 @@ from idp.keys.jose.keys import (
     to_pem,
     to_private_jwk,
 )
+from idp.keys.jose.registered import unverified, verify_registered, verify_shared
 from idp.keys.jose.registries import MAX_HEADER_LENGTH
 from idp.keys.jose.signing import sign, sign_assertion, sign_symmetric
 from idp.keys.jose.verification import (
@@ -63,9 +64,12 @@ __all__ = [
     "sign_symmetric",
     "to_pem",
     "to_private_jwk",
+    "unverified",
     "unverified_claims",
     "verify",
     "verify_embedded",
     "verify_foreign",
+    "verify_registered",
+    "verify_shared",
     "verify_symmetric",
 ]

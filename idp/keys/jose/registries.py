@@ -14,6 +14,7 @@ from joserfc.registry import HeaderParameter, HeaderRegistryDict
 from idp.keys.algorithms import (
     CONTENT_ENCRYPTION_ALGORITHMS,
     KEY_ENCRYPTION_ALGORITHMS,
+    SECRET_ALGORITHMS,
     SIGNING_ALGORITHMS,
     VERIFICATION_ALGORITHMS,
 )
@@ -72,6 +73,7 @@ JWSRegistry.register(_ES256("ES256", "P-256", 256, recommended=True))
 OWN = _OwnRegistry(algorithms=SIGNING_ALGORITHMS)
 SYMMETRIC = _OwnRegistry(algorithms=["HS256"])
 FOREIGN = _ForeignRegistry(algorithms=VERIFICATION_ALGORITHMS, strict_check_header=False)
+SHARED = _ForeignRegistry(algorithms=SECRET_ALGORITHMS, strict_check_header=False)
 SIGNERS: Final = {alg: OWN.get_alg(alg) for alg in SIGNING_ALGORITHMS}
 HS256: Final = SYMMETRIC.get_alg("HS256")
 #: Without ``zip``: a token is never compressed.

@@ -38,7 +38,7 @@ def _no_constant(name: str) -> None:
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique_members, parse_constant=_no_constant)
 
 
-def _decode_object(data: bytes) -> Claims:
+def decode_object(data: bytes) -> Claims:
     """Decode a JSON object in UTF-8 without repeated members (RFC 7515 section 4)."""
     try:
         value = _DECODER.decode(data.decode("utf-8"))
@@ -52,7 +52,7 @@ def _decode_object(data: bytes) -> Claims:
 @lru_cache(maxsize=1024)
 def decode_header(segment: bytes) -> Claims:
     """Decode a header. Cached, because all tokens of a key have the same header."""
-    return _decode_object(urlsafe_b64decode(segment))
+    return decode_object(urlsafe_b64decode(segment))
 
 
 def parse(token: str, registry: JWSRegistry) -> CompactSignature:
@@ -82,7 +82,7 @@ def verified(token: CompactSignature, key: KeyFlexible, registry: JWSRegistry) -
         raise InvalidJWTError("The header or the signature of the token is not valid.") from error
     if not valid:
         raise InvalidJWTError("The signature is not valid.", Reason.BAD_SIGNATURE)
-    return _decode_object(token.payload)
+    return decode_object(token.payload)
 
 
 def media_type(typ: str) -> str:
@@ -205,4 +205,4 @@ def unverified_claims(token: str) -> Claims:
     Raises:
         InvalidJWTError: it is too long, encrypted, or not a JWT.
     """
-    return _decode_object(parse(token, OWN).payload)
+    return decode_object(parse(token, OWN).payload)

@@ -5,5 +5,11 @@ Discovery, validation, CLI, API and console read this list. It imports nothing, 
 
 #: The methods that send a secret. A client may use either, unless it is registered strictly for one.
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+#: The methods that send a signed assertion (RFC 7523 section 2.2): by a shared secret, and by a private key.
+ASSERTION_METHODS = ("client_secret_jwt", "private_key_jwt")
 #: Every method. Each has a file in :mod:`idp.oauth.clients.authentication`.
-AUTH_METHODS = (*SECRET_METHODS, "none")
+AUTH_METHODS = (*SECRET_METHODS, *ASSERTION_METHODS, "none")
+#: The methods that sign with the client secret, which is stored encrypted for that. For others only a hash is stored.
+SECRET_SIGNING_METHODS = ("client_secret_jwt",)
+#: The methods with a client secret.
+SECRET_BEARING_METHODS = (*SECRET_METHODS, *SECRET_SIGNING_METHODS)

@@ -13,7 +13,7 @@ import msgspec
 
 from idp.errors import OAuthError
 from idp.keys.algorithms import DEFAULT_ALGORITHM
-from idp.oauth.clients.auth_methods import SECRET_METHODS
+from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS, SECRET_METHODS, SECRET_SIGNING_METHODS
 from idp.oauth.clients.uris import origin_of
 
 MAX_NAME_LENGTH = 200
@@ -105,20 +105,29 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def public(self) -> bool:
-        """Whether it has no secret and does not authenticate itself (RFC 6749 section 2.1)."""
+        """Whether it does not authenticate itself (RFC 6749 section 2.1)."""
         return self.token_endpoint_auth_method == "none"
 
     @property
     def has_secret(self) -> bool:
         """Whether it authenticates with a secret that this server gave it."""
-        return self.token_endpoint_auth_method.startswith("client_secret_")
+        return self.token_endpoint_auth_method in SECRET_BEARING_METHODS
+
+    @property
+    def signs_with_secret(self) -> bool:
+        """Whether it signs with its secret, which is stored encrypted then."""
+        return self.token_endpoint_auth_method in SECRET_SIGNING_METHODS
 
     @property
     def auth_methods(self) -> tuple[str, ...]:
         """The client authentication methods that it may use."""
-        if self.strict_auth_method or self.token_endpoint_auth_method not in SECRET_METHODS:
-            return (self.token_endpoint_auth_method,)
-        return SECRET_METHODS
+        registered = self.token_endpoint_auth_method
+        return SECRET_METHODS if registered in SECRET_METHODS and not self.strict_auth_method else (registered,)
+
+    @property
+    def fapi(self) -> bool:
+        """Whether it is registered for a profile of FAPI 2.0."""
+        return self.profile is not None and self.profile.startswith("fapi2")
 
     @property
     def signing_algorithms(self) -> frozenset[str]:

@@ -18,7 +18,7 @@ from idp.errors import NotFoundError, OAuthError
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.keys import lifecycle
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
-from idp.oauth.clients import repository, sectors
+from idp.oauth.clients import repository, sectors, shared_secrets
 from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope
 from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.clients.registry import registry
@@ -65,10 +65,12 @@ async def register_client(client_id: str | None = None, **metadata: Any) -> tupl
         raise invalid_metadata("client_id must be up to 100 letters, digits and the characters . _ ~ - only.")
     if asked.sector_identifier_uri is not None:
         sectors.check(asked, await sectors.fetch(asked.sector_identifier_uri))
+    client_id = client_id or str(ids.uuid7())
     secret = ids.random_token() if asked.has_secret else None
     client = Client(
-        client_id=client_id or str(ids.uuid7()),
+        client_id=client_id,
         client_secret_hash=ids.digest(secret) if secret else None,
+        client_secret_encrypted=shared_secrets.seal(client_id, secret) if secret and asked.signs_with_secret else None,
         **msgspec.structs.asdict(asked),
     )
     await ensure_signing_keys(asked)
@@ -93,7 +95,7 @@ async def rotate_secret(client_id: str) -> str:
     """
     secret = ids.random_token()
     async with change():
-        if not await repository.replace_secret(client_id, ids.digest(secret)):
+        if not await repository.replace_secret(client_id, ids.digest(secret), shared_secrets.seal(client_id, secret)):
             raise UnknownClientError("There is no client with this id that has a secret.")
         await record("client_secret_rotated", client_id=client_id)
     return secret

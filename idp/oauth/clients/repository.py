@@ -14,6 +14,7 @@ from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
+from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS, SECRET_SIGNING_METHODS
 from idp.oauth.clients.metadata import ClientMetadata, metadata_of
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
 from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
@@ -31,12 +32,14 @@ _HOLD_ADMIN_ROLE = """
 SELECT FROM client WHERE client_id = $1 AND admin_role = ANY($2) AND disabled_at IS NULL FOR SHARE
 """
 _REPLACE_SECRET = """
-UPDATE client SET client_secret_hash = $2, updated_at = now()
-WHERE client_id = $1 AND starts_with(metadata ->> 'token_endpoint_auth_method', 'client_secret_')
+UPDATE client SET client_secret_hash = $2, updated_at = now(),
+    client_secret_encrypted = CASE WHEN metadata ->> 'token_endpoint_auth_method' = ANY ($5) THEN $3::bytea END
+WHERE client_id = $1 AND metadata ->> 'token_endpoint_auth_method' = ANY ($4)
 """
 _DROP_SECRET = """
 UPDATE client SET client_secret_hash = NULL, client_secret_encrypted = NULL, updated_at = now() WHERE client_id = $1
 """
+_DROP_ENCRYPTED_SECRET = "UPDATE client SET client_secret_encrypted = NULL, updated_at = now() WHERE client_id = $1"
 # Members that only a newer release knows keep their value.
 _UPDATE_METADATA = "UPDATE client SET metadata = metadata || $2::jsonb, updated_at = now() WHERE client_id = $1"
 _DISABLE = "UPDATE client SET disabled_at = now(), updated_at = now() WHERE client_id = $1 AND disabled_at IS NULL"
@@ -136,9 +139,17 @@ async def update_metadata(client_id: str, changes: Mapping[str, Any]) -> bool:
     return bool(await execute(_UPDATE_METADATA, client_id, msgspec.json.encode(changes).decode()))
 
 
-async def replace_secret(client_id: str, secret_hash: bytes) -> bool:
-    """Returns False if there is no such client, or it does not authenticate with a secret."""
-    return bool(await execute(_REPLACE_SECRET, client_id, secret_hash))
+async def replace_secret(client_id: str, secret_hash: bytes, encrypted: bytes) -> bool:
+    """Set the secret of a client; the encrypted one only if it signs with it. Returns False if there is no such client,
+    or it has no secret.
+    """
+    methods = (list(SECRET_BEARING_METHODS), list(SECRET_SIGNING_METHODS))
+    return bool(await execute(_REPLACE_SECRET, client_id, secret_hash, encrypted, *methods))
+
+
+async def drop_encrypted_secret(client_id: str) -> None:
+    """Delete the encrypted secret of a client; its hash stays."""
+    await execute(_DROP_ENCRYPTED_SECRET, client_id)
 
 
 async def drop_secret(client_id: str) -> None:

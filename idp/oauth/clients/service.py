@@ -87,9 +87,9 @@ async def _lock_resource_server(identifier: str, expected: datetime | None) -> S
 async def update_client(client_id: str, expected: datetime | None = None, **changes: Any) -> Client:
     """Change the metadata of a client. Its tokens stay valid, and sign-ins under way use the new metadata.
 
-    A client that no longer has a secret loses it; if it becomes public, the tokens that were issued under the secret
-    are revoked. One that now needs a secret has none until :func:`~idp.oauth.clients.registration.rotate_secret` makes
-    one.
+    A client whose method needs no secret any more loses it. If it becomes public, the tokens that were issued to it are
+    revoked. One whose method needs a secret, or signs with it, has none until
+    :func:`~idp.oauth.clients.registration.rotate_secret` makes one.
 
     Args:
         expected: the ``updated_at`` that the caller has read.
@@ -109,16 +109,20 @@ async def update_client(client_id: str, expected: datetime | None = None, **chan
         if values.keys() & SECTOR_MEMBERS:
             sectors.check(asked, sector)
         await ensure_signing_keys(asked)
-        secret_hash = client.client_secret_hash
+        secret_hash, encrypted = client.client_secret_hash, client.client_secret_encrypted
         if not asked.has_secret and secret_hash is not None:
-            secret_hash = None
+            secret_hash = encrypted = None
             await repository.drop_secret(client_id)
-            if asked.public:
-                await revoke_tokens_of_client(client_id, "client_made_public")
+        elif not asked.signs_with_secret and encrypted is not None:
+            encrypted = None
+            await repository.drop_encrypted_secret(client_id)
+        if asked.public and not client.public:
+            await revoke_tokens_of_client(client_id, "client_made_public")
         if values:
             await repository.update_metadata(client_id, values)
             await record("client_updated", client_id=client_id, detail={"changed": sorted(values)})
-        return msgspec.structs.replace(client, client_secret_hash=secret_hash, **values)
+        secrets = {"client_secret_hash": secret_hash, "client_secret_encrypted": encrypted}
+        return msgspec.structs.replace(client, **secrets, **values)
 
 
 def _changed(client: Client, changes: dict[str, Any]) -> ClientMetadata:

@@ -6,8 +6,8 @@ from urllib.parse import quote_plus
 import pytest
 
 from idp.errors import InvalidClientError, InvalidRequestError
+from idp.oauth.clients.auth_methods import SECRET_METHODS
 from idp.oauth.clients.authentication import authenticate
-from idp.oauth.clients.authentication.methods import METHODS
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import disable_client, register_client, rotate_secret
 from idp.oauth.clients.registry import registry
@@ -15,6 +15,9 @@ from idp.oauth.clients.service import update_client
 from idp.reasons import Reason
 
 pytestmark = pytest.mark.usefixtures("db")
+
+#: The methods with a secret that is sent, and the one without. test_assertions.py has those that sign.
+METHODS = (*SECRET_METHODS, "none")
 
 
 @pytest.fixture(params=METHODS)

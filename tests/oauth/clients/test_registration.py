@@ -99,7 +99,7 @@ async def test_ids_that_need_care_elsewhere_are_refused(client_id: str) -> None:
         {"client_secret_hash": b"x"},
         {"disabled_at": None},
         {"application_type": "desktop"},
-        {"token_endpoint_auth_method": "client_secret_jwt"},
+        {"token_endpoint_auth_method": "client_secret"},
         {"token_endpoint_auth_method": ""},
         {"id_token_signed_response_alg": "none"},
         {"id_token_signed_response_alg": "HS256"},

@@ -4,6 +4,9 @@ from idp.oauth.clients.authentication import basic
 from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
 from idp.oauth.clients.models import Client
 
+#: Parameters of other methods.
+_PROOFS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
+
 
 async def _exists(client: Client | None) -> Failure | None:
     return None
@@ -18,6 +21,6 @@ def none(sent: Sent) -> Credentials | None:
     if sent.authorization is not None:
         found = basic.decode(sent.authorization)
         return Credentials(found.client_id, _exists) if not found.secret else None
-    if "client_secret" in sent.form or "client_id" not in sent.form:
+    if "client_id" not in sent.form or not _PROOFS.isdisjoint(sent.form):
         return None
     return Credentials(sent.form["client_id"], _exists)

@@ -1,0 +1,33 @@
+"""The method ``client_secret_jwt``: an assertion with an HMAC by the client secret (OpenID Connect Core section 9)."""
+
+from idp.keys import jose
+from idp.keys.algorithms import SECRET_ALGORITHMS
+from idp.oauth.clients.authentication import assertions
+from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.shared_secrets import shared_secret
+from idp.reasons import Reason
+
+#: Verifies nothing, in the same time.
+_NO_SECRET = "-" * 43
+
+
+def client_secret_jwt(sent: Sent) -> Credentials | None:
+    """Read an assertion whose algorithm needs a shared secret."""
+    assertion = assertions.read(sent)
+    if assertion is None or assertion.alg not in SECRET_ALGORITHMS:
+        return None
+
+    async def verify(client: Client | None) -> Failure | None:
+        secret = shared_secret(client) if client is not None else None
+        only = client.token_endpoint_auth_signing_alg if client is not None else None
+        algorithms = [alg for alg in SECRET_ALGORITHMS if only in (None, alg)]
+        try:
+            claims = jose.verify_shared(assertion.token, secret or _NO_SECRET, algorithms, assertions.TYPES)
+        except jose.InvalidJWTError as error:
+            return Failure(error.reason, f"the assertion: {error.description.rstrip('.')}")
+        if client is None or secret is None:
+            return Failure(Reason.NO_SECRET_SET, "the client has no secret that it could sign with")
+        return await assertions.check(claims, client, sent)
+
+    return Credentials(assertion.subject, verify)

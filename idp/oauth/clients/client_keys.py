@@ -1,0 +1,144 @@
+"""The keys of clients, by value or at their ``jwks_uri`` (RFC 7591 section 2), and the verification of their JWTs.
+
+Keys at a URI are cached in this process. The cache has a limit, and so has the age of its entries. A URI is fetched
+again when a token names an unknown key, but never more than once a minute.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from idp.errors import RemoteError
+from idp.infra import outbound
+from idp.keys import jose
+
+JWKS = Sequence[Mapping[str, Any]]
+
+#: Time limit of a fetch, in seconds, and the maximum size of a document, in bytes.
+SECONDS, MAX_BYTES = 5.0, 64 * 1024
+#: Maximum number of keys of a document. Further ones are ignored.
+MAX_KEYS = 100
+#: Maximum number of cached documents. The one that was not used for the longest time is dropped.
+MAX_ENTRIES = 1000
+#: Age of a document at which it is fetched again; and up to which it is used while its server does not respond.
+LIFETIME, USABLE = 600.0, 3600.0
+#: Minimum number of seconds between two fetches of a URI.
+FETCH_INTERVAL = 60.0
+
+
+class KeysUnavailableError(RemoteError):
+    """The keys at a ``jwks_uri`` cannot be fetched."""
+
+
+class KeyOwner(Protocol):
+    """Who has keys: a client, or a trusted issuer."""
+
+    @property
+    def jwks(self) -> Mapping[str, Any] | None: ...
+
+    @property
+    def jwks_uri(self) -> str | None: ...
+
+
+class _Entry:
+    """The document at one URI."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.keys: JWKS | None = None
+        self.fetched = self.tried = -USABLE
+        self.fetch: asyncio.Task[None] | None = None
+
+    def age(self) -> float:
+        return time.monotonic() - self.fetched
+
+    def may_be_fetched(self) -> bool:
+        return time.monotonic() - self.tried >= FETCH_INTERVAL
+
+    async def update(self) -> None:
+        """Fetch the document. Concurrent callers share one fetch, and wait for it to end."""
+        if self.fetch is None:
+            self.tried = time.monotonic()
+            # A separate task, so that cancelling the first caller does not cancel the others.
+            self.fetch = asyncio.create_task(self._fetch())
+        await asyncio.shield(self.fetch)
+
+    async def _fetch(self) -> None:
+        try:
+            headers = {"Accept": "application/jwk-set+json, application/json"}
+            body = await outbound.get(self.uri, headers, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
+            self.keys = keys_of_set(msgspec.json.decode(body))
+            self.fetched = time.monotonic()
+        except (outbound.CallFailed, msgspec.DecodeError, UnicodeError, RecursionError):
+            # The keys that are cached stay usable for a while.
+            return
+        finally:
+            self.fetch = None
+
+
+_cache: OrderedDict[str, _Entry] = OrderedDict()
+
+
+def keys_of_set(jwks: object) -> JWKS:
+    """Return the keys of a JWK Set (RFC 7517 section 5), which may be malformed."""
+    keys = jwks.get("keys") if isinstance(jwks, dict) else None
+    return [key for key in keys[:MAX_KEYS] if isinstance(key, dict)] if isinstance(keys, list) else []
+
+
+async def keys(owner: KeyOwner) -> JWKS:
+    """Return the keys of a client or issuer.
+
+    Raises:
+        KeysUnavailableError: they cannot be fetched.
+    """
+    return keys_of_set(owner.jwks) if owner.jwks_uri is None else await _keys_at(owner.jwks_uri)
+
+
+async def verify(owner: KeyOwner, token: str, algorithms: Collection[str], types: Collection[str]) -> jose.Claims:
+    """Return the claims of a JWT that a client or issuer signed. For an unknown key, its keys are fetched again.
+
+    Args:
+        algorithms, types: as of :func:`idp.keys.jose.verify_registered`.
+
+    Raises:
+        InvalidJWTError: the token is not valid.
+        KeysUnavailableError: the keys cannot be fetched.
+    """
+    try:
+        return jose.verify_registered(token, await keys(owner), algorithms, types)
+    except jose.NoMatchingKeyError:
+        if owner.jwks_uri is None or not await _refetched(owner.jwks_uri):
+            raise
+        return jose.verify_registered(token, await keys(owner), algorithms, types)
+
+
+def _entry(uri: str) -> _Entry:
+    entry = _cache.get(uri)
+    if entry is None:
+        entry = _cache[uri] = _Entry(uri)
+        while len(_cache) > MAX_ENTRIES:
+            _cache.popitem(last=False)
+    _cache.move_to_end(uri)
+    return entry
+
+
+async def _keys_at(uri: str) -> JWKS:
+    entry = _entry(uri)
+    if entry.age() >= LIFETIME and (entry.fetch or entry.may_be_fetched()):
+        await entry.update()
+    if entry.keys is None or entry.age() >= USABLE:
+        raise KeysUnavailableError("The keys at the jwks_uri cannot be fetched.")
+    return entry.keys
+
+
+async def _refetched(uri: str) -> bool:
+    """Fetch the keys again, unless they were fetched a moment ago. Returns whether they may have changed."""
+    entry = _entry(uri)
+    if not entry.fetch and not entry.may_be_fetched():
+        return False
+    await entry.update()
+    return True
