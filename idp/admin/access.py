@@ -81,29 +81,46 @@ def api_resource() -> ResourceServer:
     )
 
 
-async def check_user(caller: Caller, user_id: UUID) -> None:
-    """Check that only an owner acts on a user with a role, so that others cannot take over an admin's account.
+def lock_user_first(caller: Caller, user_id: UUID) -> None:
+    """Begin each later transaction of the request with locking the caller and a user on whom the caller acts.
 
-    The check is repeated in each later transaction of the request, which begins with locking the caller and the user.
-
-    Raises:
-        PermissionDeniedError: the user has a role.
+    In one order, before the authority of the caller: otherwise two admins who act on each other would deadlock
+    (docs/decisions/0050-lookups-and-lock-order.md).
     """
-    await _check_target(caller, user_id)
+    _begin_with(partial(users.lock_users, {user_id} if caller.user_id is None else {user_id, caller.user_id}))
+
+
+def lock_client_first(caller: Caller, client_id: str) -> None:
+    """As :func:`lock_user_first`, for a client that acts on another one."""
+    if caller.client_id is not None:
+        _begin_with(partial(clients.lock_clients_without_key, {client_id, caller.client_id}))
+
+
+def _begin_with(lock: Callable[[], Awaitable[None]]) -> None:
     before = authority.get()
 
     async def both() -> None:
-        # In one order, before anything else: otherwise two admins who act on each other would deadlock.
-        await users.lock_users({user_id} if caller.user_id is None else {user_id, caller.user_id})
+        await lock()
         if before is not None:
             await before()
-        await _check_target(caller, user_id)
 
     authority.set(both)
 
 
+async def check_user(caller: Caller, user_id: UUID) -> None:
+    """Check that only an owner acts on a user with a role, so that others cannot take over an admin's account.
+
+    The check is repeated in each later transaction of the request, after :func:`lock_user_first`.
+
+    Raises:
+        PermissionDeniedError: the user has a role.
+    """
+    lock_user_first(caller, user_id)
+    await _from_now_on(partial(_check_target, caller, user_id))
+
+
 async def _check_target(caller: Caller, user_id: UUID) -> None:
-    # The transaction of an idempotent request has begun already.
+    # Locked already, unless the transaction began before the user was known.
     await users.lock_user(user_id)
     if not caller.owner and await roles_of(user_id):
         raise PermissionDeniedError("Only an owner may do this to a user who has a role.")
@@ -112,11 +129,12 @@ async def _check_target(caller: Caller, user_id: UUID) -> None:
 async def check_client(caller: Caller, client_id: str) -> None:
     """Check that only an owner acts on a client with access to the admin API.
 
-    The check is repeated in each later transaction of the request.
+    The check is repeated in each later transaction of the request, after :func:`lock_client_first`.
 
     Raises:
         PermissionDeniedError: the client has a role, or scopes of the admin API.
     """
+    lock_client_first(caller, client_id)
     await _from_now_on(partial(_lock_client, caller, client_id))
 
 

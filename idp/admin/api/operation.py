@@ -4,17 +4,27 @@ Routes and OpenAPI document are generated from one table of operations.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from idp.admin.access import Caller, api_resource, hold_client, hold_roles, person
+from idp.admin.access import (
+    Caller,
+    api_resource,
+    hold_client,
+    hold_roles,
+    lock_client_first,
+    lock_user_first,
+    person,
+)
 from idp.admin.api import problems
 from idp.admin.api.idempotency import repeatable
 from idp.admin.api.problems import OutdatedError, ProblemError
@@ -229,9 +239,23 @@ async def _answer(operation: Operation, request: AnyRequest) -> problems.Answer:
     if operation.method == "POST" and (key := request_header(request.scope, b"idempotency-key")) is not None:
         if not 1 <= len(key) <= MAX_KEY_LENGTH:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid-key", f"A key has 1 to {MAX_KEY_LENGTH} characters.")
+        _lock_target_first(call)
         name = f"{caller.actor}\0{request.scope['path']}\0{key}"
         return await repeatable(name, await body_of(request).read(), lambda: _perform(operation, call, request))
     return await _perform(operation, call, request)
+
+
+def _lock_target_first(call: Call) -> None:
+    """Lock the user or the client that the request names before the caller, because the transaction of an idempotent
+    request begins before the operation looks for them.
+    """
+    user_id = call.params.get("user_id") or getattr(call.body, "user_id", None)
+    if user_id is not None:
+        # A malformed id names no user.
+        with suppress(ValueError):
+            lock_user_first(call.caller, UUID(str(user_id)))
+    if "client_id" in call.params:
+        lock_client_first(call.caller, call.params["client_id"])
 
 
 async def _perform(operation: Operation, call: Call, request: AnyRequest) -> problems.Answer:

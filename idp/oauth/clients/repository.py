@@ -121,6 +121,12 @@ async def lock_client_without_key(client_id: str) -> StoredClient | None:
     return _client(await fetchrow(_LOCK_CLIENT_NO_KEY, client_id))
 
 
+async def lock_clients_without_key(client_ids: Collection[str]) -> None:
+    """Lock several clients, in the order of their ids, so that two transactions do not deadlock."""
+    for client_id in sorted(client_ids):
+        await lock_client_without_key(client_id)
+
+
 async def hold_admin_role(client_id: str | None, roles: Collection[str]) -> bool:
     """Return whether an enabled client has one of the roles; if so, it keeps it until the end of the transaction."""
     return await fetchrow(_HOLD_ADMIN_ROLE, client_id, list(roles)) is not None
