@@ -1,5 +1,6 @@
 """Callers of every role at the admin API, each a service."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -23,10 +24,10 @@ class Caller:
     async def authenticate(self, scope: str = " ".join(Permission), **changes: str) -> str:
         form = {"grant_type": "client_credentials", "scope": scope, "resource": f"{self.issuer}/admin/api"} | changes
         form |= {"client_id": self.client_id, "client_secret": self.secret}
-        for _ in range(100):
-            answer = await self.http.post(f"{self.issuer}/token", data=form)
-            if answer.status_code != 401:
-                break
+        # A new client is known to the server after it has reloaded its registry.
+        async with asyncio.timeout(30):
+            while (answer := await self.http.post(f"{self.issuer}/token", data=form)).status_code == 401:
+                await asyncio.sleep(0.01)
         assert answer.status_code == 200, answer.text
         self.token = answer.json()["access_token"]
         return self.token
@@ -57,10 +58,9 @@ async def make_caller(server: Server, http: httpx.AsyncClient, role: Role | None
         await set_admin_role(client.client_id, role)
     caller = Caller(server.issuer, http, client.client_id, str(secret))
     await caller.authenticate()
-    for _ in range(100):
-        answer = await caller("GET", "/me")
-        if role is None or answer.json().get("roles") == [role]:
-            break
+    async with asyncio.timeout(30):
+        while role is not None and (await caller("GET", "/me")).json().get("roles") != [role]:
+            await asyncio.sleep(0.01)
     return caller
 
 
