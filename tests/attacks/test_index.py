@@ -49,6 +49,7 @@ ROWS = {
     38: "hash claims that fail open",
     39: "JOSE that exhausts the server",
     40: "access tokens, codes and DPoP proofs that somebody else uses",
+    41: "client assertions replayed, for another audience, or malformed",
     42: "lenient handling of client secrets",
     43: "mangled and truncated tokens",
     44: "secrets that can be read back",

@@ -6,8 +6,16 @@ import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+import pytest
+
+from idp.errors import InvalidClientError
+from idp.infra.db.engine import fetch
 from idp.keys import jose
+from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.authentication.assertions import ASSERTION_TYPE
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.registry import registry
 from idp.settings import settings
 from tests.support import tokens
 from tests.support.stand_ins import Answer, StandIn
@@ -30,6 +38,27 @@ def claims(client_id: str, **changes: Any) -> dict[str, Any]:
 def form(assertion: str, **more: str) -> dict[str, str]:
     """Return the parameters that carry an assertion."""
     return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion, **more}
+
+
+async def register_bank(method: str = "private_key_jwt", **metadata: Any) -> Client:
+    """Register a client that authenticates by assertions, and tell the registry of this process."""
+    client, _ = await register_client(
+        client_name="Bank",
+        grant_types=["client_credentials"],
+        scope="",
+        token_endpoint_auth_method=method,
+        **metadata,
+    )
+    await registry.load()
+    return client
+
+
+async def refuse(assertion: str) -> None:
+    """Authenticate by an assertion. It is refused, and nothing is stored."""
+    before = await fetch("SELECT count(*) FROM used_jwt")
+    with pytest.raises(InvalidClientError):
+        await authenticate(None, form(assertion))
+    assert await fetch("SELECT count(*) FROM used_jwt") == before
 
 
 class ClientKeys:
