@@ -207,6 +207,11 @@ class Settings(BaseSettings):
     session_idle_lifetime: int = _option(DAY, "Time after which an unused browser session ends.", ge=60)
     session_lifetime: int = _option(30 * DAY, "Maximum lifetime of a browser session.", ge=60)
     flow_lifetime: int = _option(HOUR, "Time limit for signing in and for consenting.", ge=60)
+    legacy_response_types: bool = _option(
+        False,
+        "Allow clients that register for them the hybrid and implicit response types, which send tokens through the"
+        " browser.",
+    )
     single_session: bool = _option(False, "A new sign-in ends the user's earlier sessions and refresh tokens.")
 
     # Clients

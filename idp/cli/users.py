@@ -121,6 +121,20 @@ async def list_users(limit: int, as_json: bool) -> None:
 
 
 @users.command()
+@click.argument("subject")
+@click.option("--sector", help="Host of a sector that no client has any more.")
+@json_option
+@with_database
+async def identify(subject: str, sector: str | None, as_json: bool) -> None:
+    """Find the user behind SUBJECT, the `sub` that a client knows. The audit trail records it."""
+    from idp.admin.subjects import who_is
+
+    user = await who_is(subject, sector)
+    shown = {"id": user.id, "email": user.email, "name": user.name}
+    print_json(shown) if as_json else print_details(shown)
+
+
+@users.command()
 @click.argument("user")
 @with_database
 async def disable(user: str) -> None:

@@ -129,7 +129,9 @@ class KeySet:
         raise NoSigningKeyError(alg)
 
     def sign(self, alg: str, typ: str, claims: Mapping[str, Any]) -> str:
-        """Sign a token with the active key of the algorithm. The key stays published at least until ``exp``.
+        """Sign a token with the active key of the algorithm.
+
+        The key stays published at least until the token's ``exp``, if it has one.
 
         Raises:
             NoSigningKeyError: there is no active key.
@@ -137,7 +139,7 @@ class KeySet:
         key = self.signing(alg)
         use = self._used.get(key.kid) or self._used.setdefault(key.kid, _Use())
         use.tokens += 1
-        use.expires_at = max(use.expires_at, claims["exp"])
+        use.expires_at = max(use.expires_at, claims.get("exp", 0))
         return jose.sign(key, typ, claims)
 
     async def write_use(self) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from idp.errors import Refused
 from idp.keys import jose
 from idp.keys.key_set import key_set
-from idp.oauth import repository
+from idp.oauth import repository, subjects
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_access_token
 from idp.oauth.repository import TokenOfUser, TokenUser
@@ -25,13 +25,18 @@ class LiveAccessToken(msgspec.Struct, frozen=True):
 
     Attributes:
         claims: the claims of the token.
-        user_id: None for a token of the client_credentials grant.
+        named: the ids in them; None for a token of the client_credentials grant.
         user: the user, if requested.
     """
 
     claims: Mapping[str, Any]
-    user_id: UUID | None
+    named: TokenOfUser | None
     user: TokenUser | None = None
+
+    @property
+    def user_id(self) -> UUID | None:
+        """The user; None for a token of the client_credentials grant."""
+        return self.named.user_id if self.named is not None else None
 
 
 @lru_cache(maxsize=1024)
@@ -58,10 +63,17 @@ def _verified(token: str, _kids: str) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=1024)
-def _token_of_user(sub: str, jti: str) -> TokenOfUser | None:
-    """Return the ids in the claims of a token; None for the client_credentials grant. Cached like the claims."""
+def _token_of_user(sub: str, jti: str, sector: str | None) -> TokenOfUser | Refused | None:
+    """Return the ids in the claims of a token; None for the client_credentials grant. Cached like the claims.
+
+    Args:
+        sector: that of the client now. A token with the subject of another one is refused.
+    """
     family_id = family_of(jti)
-    return TokenOfUser(UUID(sub), family_id, jti) if family_id is not None else None
+    if family_id is None:
+        return None
+    user_id = subjects.user_of(sector, sub)
+    return TokenOfUser(user_id, family_id, jti) if user_id is not None else Refused(Reason.UNKNOWN, family_id=family_id)
 
 
 def read(token: str) -> Mapping[str, Any] | Refused:
@@ -87,25 +99,26 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
     claims = read(token)
     if isinstance(claims, Refused):
         return claims
-    client, named = registry.client(claims["client_id"]), _token_of_user(claims["sub"], claims["jti"])
-    family_id = named.family_id if named is not None else None
+    client = registry.client(claims["client_id"])
     if client is None:
-        return Refused(Reason.CLIENT_DISABLED, family_id=family_id)
+        return Refused(Reason.CLIENT_DISABLED, family_id=family_of(claims["jti"]))
+    named = _token_of_user(claims["sub"], claims["jti"], client.sector)
+    if isinstance(named, Refused):
+        return named
     # ``iat`` is in whole seconds: all tokens of the second of not-before are refused.
     if claims["iat"] < registry.not_before(client).timestamp():
-        return Refused(Reason.ISSUED_TOO_EARLY, family_id=family_id)
+        return Refused(Reason.ISSUED_TOO_EARLY, family_id=named.family_id if named is not None else None)
     if named is None:
         revoked = await repository.is_access_token_revoked(claims["jti"])
         return Refused(Reason.REVOKED_BY_CLIENT) if revoked else LiveAccessToken(claims, None)
     user = await repository.user_of_live_access_token(named) if with_user else None
     if user is None and (with_user or not await repository.is_live(named)):
         return await refused_access_token(named, registry.not_before(client))
-    return LiveAccessToken(claims, named.user_id, user)
+    return LiveAccessToken(claims, named, user)
 
 
 async def lock(live: LiveAccessToken) -> bool:
     """Return whether a validated token is still valid; if so, it stays valid until the end of the transaction."""
-    named = _token_of_user(live.claims["sub"], live.claims["jti"])
-    if named is None:
+    if live.named is None:
         return not await repository.is_access_token_revoked(live.claims["jti"])
-    return await repository.lock_live_access_token(named)
+    return await repository.lock_live_access_token(live.named)

@@ -26,6 +26,8 @@ def read_id_token_hint(token: str) -> dict[str, Any]:
         raise _not_ours("It is an access token.")
     if claims.get("iss") != settings().issuer or not isinstance(claims.get("sub"), str):
         raise _not_ours("Its issuer is another one, or it names no subject.")
+    if "exp" not in claims:
+        raise _not_ours("It is a userinfo response.")
     return claims
 
 

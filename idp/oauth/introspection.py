@@ -1,18 +1,20 @@
-"""Token introspection (RFC 7662)."""
+"""Token introspection (RFC 7662), as JSON or as a signed JWT (RFC 9701)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
 from litestar import Request, post
 
+from idp import clock
 from idp.errors import InvalidClientError, InvalidRequestError, Refused
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.headers import request_header
+from idp.http.headers import encode, request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
-from idp.oauth import access_tokens
+from idp.oauth import access_tokens, client_jwts, subjects
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
@@ -24,6 +26,9 @@ from idp.settings import settings
 
 log = structlog.get_logger()
 
+#: The ``typ`` of a response as a JWT; with ``application/`` its media type.
+JWT_TYPE = "token-introspection+jwt"
+JWT_NO_STORE = encode({"Content-Type": f"application/{JWT_TYPE}", "Cache-Control": "no-store"})
 INACTIVE = {"active": False}
 #: Reasons that also apply to a token of the other kind, because its key and header differ.
 NOT_OF_THIS_KIND = frozenset({Reason.MALFORMED, Reason.BAD_SIGNATURE, Reason.WRONG_TYPE})
@@ -47,7 +52,7 @@ async def introspect(request: Request[Any, Any, Any]) -> BytesResponse:
         other = await _refresh_token(form["token"], client)
         answer = answer if isinstance(other, Refused) and other.reason in NOT_OF_THIS_KIND else other
     if not isinstance(answer, Refused):
-        return json(answer)
+        return await _answer(request, client, answer)
     reason, user_id, family_id = answer
     log.info(
         "token_inactive",
@@ -56,7 +61,33 @@ async def introspect(request: Request[Any, Any, Any]) -> BytesResponse:
         user_id=str(user_id) if user_id else None,
         family_id=str(family_id) if family_id else None,
     )
-    return json(INACTIVE)
+    return await _answer(request, client, INACTIVE)
+
+
+async def _answer(request: Request[Any, Any, Any], client: Client, content: Mapping[str, Any]) -> BytesResponse:
+    """Return the response as JSON, or as a JWT if the client asks for that (RFC 9701 section 4)."""
+    if not _accepts_jwt(request_header(request.scope, b"accept")):
+        return json(content)
+    # No `sub` and no `exp`, so that it cannot be taken for an access token (section 5).
+    claims = {
+        "iss": settings().issuer,
+        "aud": client.client_id,
+        "iat": clock.timestamp(),
+        "token_introspection": content,
+    }
+    token = await client_jwts.make(client, "introspection", JWT_TYPE, claims)
+    return BytesResponse(token.encode("ascii"), JWT_NO_STORE)
+
+
+def _accepts_jwt(accept: str | None) -> bool:
+    """Return whether an Accept header names the media type, and not with the weight 0 (RFC 9110 section 12.5.1)."""
+    if accept is None or JWT_TYPE not in accept.lower():
+        return False
+    for media_range in accept.lower().split(","):
+        name, *parameters = [part.strip() for part in media_range.split(";")]
+        if name == f"application/{JWT_TYPE}":
+            return not any(re.fullmatch(r"q=0(\.0*)?", parameter) for parameter in parameters)
+    return False
 
 
 def _may_introspect(client: Client, claims: Mapping[str, Any]) -> bool:
@@ -91,7 +122,7 @@ async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused
         "active": True,
         "iss": settings().issuer,
         "client_id": client.client_id,
-        "sub": str(presented.user_id),
+        "sub": subjects.subject(client, presented.user_id),
         "scope": live.scope,
         "jti": str(presented.jti),
         "iat": int(live.issued_at.timestamp()),

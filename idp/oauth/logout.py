@@ -15,7 +15,7 @@ from idp.http import cookies, forms
 from idp.http.access import Access
 from idp.http.pages import navigate, page, see_other
 from idp.infra.i18n import gettext as _
-from idp.oauth import consent
+from idp.oauth import consent, subjects
 from idp.oauth.clients import redirects
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
@@ -120,7 +120,7 @@ async def logout(request: AnyRequest) -> Response[Any]:
     if session is None:
         return _signed_out(asked, cookies.delete(cookies.SESSION), see_other)
     elsewhere = await _upstream_logout(session)
-    if asked.sid == str(session.id):
+    if asked.client is not None and asked.sid == subjects.sid(asked.client, session.id):
         await sessions.end(session)
         return _leave(asked, elsewhere, cookies.delete(cookies.SESSION), see_other)
     secret = cookies.read(request, cookies.SESSION) or ""

@@ -6,7 +6,7 @@ the public keys from the copy on disk (:mod:`idp.keys.jwks_snapshot`).
 
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from litestar import Request, get
 from litestar.exceptions import NotFoundException
@@ -22,12 +22,22 @@ from idp.infra.db.readiness import WITHOUT_DATABASE, readiness
 from idp.infra.prepared_json import PreparedJSON, prepare
 from idp.infra.request_context import client_address, head
 from idp.keys import propagation
-from idp.keys.algorithms import PROOF_ALGORITHMS, SECRET_ALGORITHMS, VERIFICATION_ALGORITHMS
+from idp.keys.algorithms import (
+    CONTENT_ENCRYPTION_ALGORITHMS,
+    KEY_ENCRYPTION_ALGORITHMS,
+    PROOF_ALGORITHMS,
+    SECRET_ALGORITHMS,
+    VERIFICATION_ALGORITHMS,
+)
 from idp.keys.key_set import key_set
-from idp.oauth.authorize.checks import RESPONSE_MODES, prompts
+from idp.oauth import response_types
+from idp.oauth.authorize.checks import prompts
 from idp.oauth.authorize.request_object import SIGNING_ALGORITHMS as REQUEST_OBJECT_ALGORITHMS
+from idp.oauth.authorize.response_modes import RESPONSE_MODES
+from idp.oauth.client_jwts import Kind
 from idp.oauth.clients import jwks_consumers
 from idp.oauth.clients.auth_methods import AUTH_METHODS
+from idp.oauth.clients.members import SUBJECT_TYPES
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
 from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
@@ -53,14 +63,14 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "authorization_challenge_endpoint": f"{issuer}/challenge",
         "end_session_endpoint": f"{issuer}/logout",
         "scopes_supported": list(STANDARD_SCOPES),
-        "response_types_supported": ["code"],
+        "response_types_supported": list(response_types.supported()),
         "response_modes_supported": RESPONSE_MODES,
         "prompt_values_supported": prompts(),
-        "grant_types_supported": list(GRANTS),
+        "grant_types_supported": [*GRANTS, *response_types.grants()],
         "acr_values_supported": ACR_VALUES,
         "ui_locales_supported": i18n.LOCALES,
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": list(algorithms),
+        "subject_types_supported": list(SUBJECT_TYPES),
+        **_client_jwts(algorithms),
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "introspection_endpoint_auth_methods_supported": confidential,
@@ -80,6 +90,16 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
     }
+
+
+def _client_jwts(algorithms: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return how the JWTs of :mod:`idp.oauth.client_jwts` may be signed and encrypted."""
+    values = {
+        "signing_alg": list(algorithms),
+        "encryption_alg": list(KEY_ENCRYPTION_ALGORITHMS),
+        "encryption_enc": list(CONTENT_ENCRYPTION_ALGORITHMS),
+    }
+    return {f"{kind}_{what}_values_supported": values[what] for kind in get_args(Kind) for what in values}
 
 
 @lru_cache(maxsize=8)

@@ -5,6 +5,8 @@ Discovery, client validation, the command line and the console read this list.
 
 from typing import Final
 
+from idp.settings import settings
+
 CODE: Final = "code"
 #: Hybrid and implicit: :mod:`idp.oauth.authorize.legacy`.
 LEGACY: Final = ("code id_token", "code token", "code id_token token", "id_token", "id_token token")
@@ -14,7 +16,12 @@ IMPLICIT: Final = "implicit"
 
 def supported() -> tuple[str, ...]:
     """Return the response types that are switched on."""
-    return (CODE,)
+    return (CODE, *LEGACY) if settings().legacy_response_types else (CODE,)
+
+
+def grants() -> tuple[str, ...]:
+    """Return the grants beside those of the token endpoint: ``implicit``, if it is switched on."""
+    return (IMPLICIT,) if settings().legacy_response_types else ()
 
 
 def canonical(response_type: str) -> str:

@@ -9,15 +9,18 @@ from idp.errors import BearerError, InsufficientScopeError, InvalidRequestError
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.cors import Cors
+from idp.http.headers import encode
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
-from idp.oauth import protected
+from idp.oauth import client_jwts, protected
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.clients.registry import registry
 from idp.oauth.protected import PresentedToken
 from idp.oauth.scopes import claims_of_scopes, visible_claims
+from idp.settings import settings
 
 AnyRequest = Request[Any, Any, Any]
+JWT_NO_STORE = encode({"Content-Type": "application/jwt", "Cache-Control": "no-store"})
 
 
 async def _presented_token(request: AnyRequest) -> PresentedToken | None:
@@ -45,7 +48,10 @@ async def _presented_token(request: AnyRequest) -> PresentedToken | None:
     status_code=200,
 )
 async def userinfo(request: AnyRequest) -> BytesResponse:
-    """Return the claims of the token's user: those of its scopes, and those that the request named."""
+    """Return the claims of the token's user: those of its scopes, and those that the request named.
+
+    They are a JWT for a client that registered ``userinfo_signed_response_alg`` (section 5.3.2).
+    """
     live = await protected.authenticate(request, await _presented_token(request), endpoint="userinfo", with_user=True)
     scopes = str(live.claims["scope"]).split()
     if live.user is None or "openid" not in scopes:
@@ -55,7 +61,11 @@ async def userinfo(request: AnyRequest) -> BytesResponse:
     if live.user.requested and client is not None:
         names += visible_claims(ClaimsRequest.from_json(live.user.requested).userinfo, client.scopes)
     claims = {"sub": live.claims["sub"]} | claims_of(live.user.row, names)
-    return json(claims)
+    if client is None or client.userinfo_signed_response_alg is None:
+        return json(claims)
+    about = {"iss": settings().issuer, "aud": client.client_id}
+    signed = await client_jwts.make(client, "userinfo", "JWT", about | claims)
+    return BytesResponse(signed.encode("ascii"), JWT_NO_STORE)
 
 
 ROUTES = [userinfo]

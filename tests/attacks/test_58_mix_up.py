@@ -43,7 +43,8 @@ def parameters(answer: Page | Redirect) -> dict[str, str]:
     if isinstance(answer, Page):
         assert answer.forms[0].method == "post"
         return {name: unescape(value) for name, value in answer.forms[0].fields.items()}
-    pairs = parse_qsl(urlsplit(answer.location).query, keep_blank_values=True)
+    parts = urlsplit(answer.location)
+    pairs = parse_qsl(parts.query or parts.fragment, keep_blank_values=True)
     assert len(pairs) == len(dict(pairs))
     return dict(pairs)
 

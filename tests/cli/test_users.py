@@ -1,5 +1,6 @@
 """`idp users`."""
 
+import json
 import os
 import pty
 import subprocess
@@ -10,7 +11,11 @@ from idp import ids
 from idp.accounts.passwords import verify_password
 from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
+from idp.infra.db.engine import fetch
 from idp.mail.tables import Mail
+from idp.oauth import subjects
+from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.service import delete_client
 from idp.signin.factors import recovery_codes
 from idp.signin.factors import service as factors
 from idp.signin.tables import Session
@@ -50,6 +55,28 @@ async def test_the_life_of_a_user(cli: Cli) -> None:
     assert "is locked out" in cli("users", "disable", email).out
     assert "was locked out already" in cli("users", "disable", created["id"]).out
     assert "can sign in again" in cli("users", "enable", email).out
+
+
+async def test_a_subject_leads_to_its_user(cli: Cli, make_user: MakeUser) -> None:
+    alice = await make_user()
+    client, _ = await register_client(
+        client_name="Pairwise", redirect_uris=["https://pairwise.example/cb"], subject_type="pairwise"
+    )
+    subject = subjects.subject(client, alice.id)
+    assert alice.email in cli("users", "identify", subject).out
+    assert cli("users", "identify", subject, "--sector", "pairwise.example", "--json").json["id"] == str(alice.id)
+    assert "No user has this subject" in cli.fails("users", "identify", subject, "--sector", "other.example")
+    # The sector of a client that is gone has to be named.
+    await delete_client(client.client_id)
+    other, _ = await register_client(
+        client_name="Pairwise", redirect_uris=["https://former.example/cb"], subject_type="pairwise"
+    )
+    await delete_client(other.client_id)
+    former = subjects.subject(other, alice.id)
+    assert "No user has this subject" in cli.fails("users", "identify", former)
+    assert alice.email in cli("users", "identify", former, "--sector", "former.example").out
+    rows = await fetch("SELECT detail FROM audit_event WHERE event = 'subject_identified' AND user_id = $1", alice.id)
+    assert [json.loads(row["detail"])["sector"] for row in rows] == [*["pairwise.example"] * 2, "former.example"]
 
 
 async def test_a_new_password_ends_sessions(cli: Cli, make_user: MakeUser) -> None:

@@ -69,10 +69,15 @@ async def test_missing_response_type(browser: Browser, rp: RelyingParty) -> None
 
 
 async def test_other_response_types(browser: Browser, rp: RelyingParty) -> None:
+    """Where a token would be in the fragment, the refusal is too."""
     for response_type in ("token", "id_token", "code id_token", "none"):
         answer = await rp.authorize(browser, response_type=response_type, state=STATE)
         assert isinstance(answer, Redirect)
-        check_error_redirect(answer.parameters, error="unsupported_response_type", state=STATE, issuer=rp.issuer)
+        found, empty = answer.fragment, answer.parameters
+        if response_type == "none":
+            found, empty = empty, found
+        check_error_redirect(found, error="unsupported_response_type", state=STATE, issuer=rp.issuer)
+        assert empty == {}
 
 
 async def test_nonce_is_optional(browser: Browser, rp: RelyingParty, person: User) -> None:

@@ -71,13 +71,23 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "end_session_endpoint": f"{issuer}/logout",
         "scopes_supported": ["openid", "profile", "email", "address", "phone", "offline_access"],
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query", "fragment", "form_post"],
+        "response_modes_supported": [
+            *("query", "fragment", "form_post", "jwt", "query.jwt", "fragment.jwt", "form_post.jwt")
+        ],
         "prompt_values_supported": ["none", "login", "consent", "select_account", "create"],
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "acr_values_supported": ["1", "2", "phr"],
         "authorization_challenge_endpoint": f"{issuer}/challenge",
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+        "subject_types_supported": ["public", "pairwise"],
+        **{
+            f"{kind}_{what}_values_supported": values
+            for kind in ("id_token", "userinfo", "introspection", "authorization")
+            for what, values in {
+                "signing_alg": ["RS256", "ES256"],
+                "encryption_alg": ["RSA-OAEP", "RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A128KW", "ECDH-ES+A256KW"],
+                "encryption_enc": ["A128CBC-HS256", "A256CBC-HS512", "A128GCM", "A256GCM"],
+            }.items()
+        },
         "token_endpoint_auth_methods_supported": [*confidential, "none"],
         "token_endpoint_auth_signing_alg_values_supported": assertions,
         "introspection_endpoint_auth_methods_supported": confidential,

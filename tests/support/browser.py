@@ -74,7 +74,9 @@ class Redirect:
 
     def __init__(self, location: str) -> None:
         self.location = location
-        self.parameters = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+        parts = urlsplit(location)
+        self.parameters = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        self.fragment = {name: values[0] for name, values in parse_qs(parts.fragment).items()}
 
 
 def as_page(answer: Page | Redirect) -> Page:

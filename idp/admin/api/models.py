@@ -403,6 +403,13 @@ class WhoAmI(Shown):
     permissions: list[str]
 
 
+class Subject(Sent):
+    """The ``sub`` in a client's data. ``sector``: the host of a sector that no client has any more."""
+
+    subject: str
+    sector: str | None = None
+
+
 class Containment(Sent):
     """``disable``: also disable it until an admin enables it."""
 

@@ -18,6 +18,7 @@ from idp.admin.api.operation import Call, Result, listed, not_found, one, operat
 from idp.admin.api.problems import OutdatedError, ProblemError
 from idp.admin.incidents import Report, contain_user
 from idp.admin.roles import Permission
+from idp.admin.subjects import who_is
 from idp.infra.db.engine import transaction
 from idp.mail import repository as mails
 from idp.mail.repository import MAILS
@@ -135,6 +136,16 @@ async def update_user(call: Call) -> models.User:
 async def delete_user(call: Call) -> None:
     user = await _user(call)
     await profile.delete_user(user.id)
+
+
+@operation(
+    "POST", "/users/identify", Permission.USERS_READ, "Find the user behind the subject that a client knows",
+    body=models.Subject, content=models.User,
+)  # fmt: skip
+async def identify_subject(call: Call) -> models.User:
+    user = await who_is(call.body.subject, call.body.sector)
+    found: models.User = await one(USERS, _read_user, id=str(user.id))
+    return found
 
 
 @operation("POST", "/users/{user_id}/disable", Permission.USERS_WRITE, "Disable a user", content=models.User)

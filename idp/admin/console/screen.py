@@ -278,4 +278,5 @@ NOTICES = {
     "activated": "The key signs from now on.",
     "destroyed": "The private part of the key is erased.",
     "withdrawn": "The consent is withdrawn.",
+    "identified": "This is the user. The question is in the audit trail.",
 }

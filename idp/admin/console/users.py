@@ -27,6 +27,7 @@ from idp.admin.console.components import (
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant
+from idp.admin.subjects import UnknownSubjectError, who_is
 from idp.audit.repository.audit_events import EVENTS
 from idp.federation.repository import identities_of
 from idp.infra.db.listing import list_page
@@ -60,6 +61,12 @@ async def list_users(request: AdminRequest) -> Response[str]:
         "fields": [Field("email", "Email address", kind="email", required=True), Field("name", "Name")],
         "label": "Send the invitation",
     }
+    whose = {
+        "heading": "Whose subject is this?",
+        "action": f"{HOME}/subjects",
+        "fields": [Field("subject", "The sub that an application knows", required=True)],
+        "label": "Find the user",
+    }
     return render(
         request,
         "list",
@@ -76,7 +83,10 @@ async def list_users(request: AdminRequest) -> Response[str]:
         columns=("Email", "Name", "State", "Roles", "Since"),
         rows=rows,
         next=next_url(request, found),
-        forms=[invite] if Permission.USERS_WRITE in request.caller.allowed and settings().sends_mail else [],
+        forms=[
+            *([invite] if Permission.USERS_WRITE in request.caller.allowed and settings().sends_mail else []),
+            whose,
+        ],
     )  # fmt: skip
 
 
@@ -101,6 +111,20 @@ async def invite(request: AdminRequest) -> Response[Any]:
             ],
         )  # fmt: skip
     return redirect_with_notice("/users", "invited")
+
+
+@screen("POST", "/subjects", Permission.USERS_READ, page="/users")
+async def identify_subject(request: AdminRequest) -> Response[Any]:
+    entered = request.form.get("subject", "").strip()
+    try:
+        user = await who_is(entered)
+    except UnknownSubjectError as error:
+        return render(
+            request, "form", section="users", status=error.status, heading="Whose subject is this?",
+            error=error.description, action=f"{HOME}/subjects", label="Find the user", back=f"{HOME}/users",
+            fields=[Field("subject", "The sub that an application knows", entered, required=True)],
+        )  # fmt: skip
+    return redirect_with_notice(f"/users/{user.id}", "identified")
 
 
 async def _user(text_id: str) -> User:

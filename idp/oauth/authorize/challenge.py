@@ -27,7 +27,7 @@ from idp.http.cors import Cors
 from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import request_header
 from idp.infra.db.engine import transaction
-from idp.oauth import consent
+from idp.oauth import consent, subjects
 from idp.oauth.authorize import acr, pending_request, request_object
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.code import issue_code
@@ -236,7 +236,7 @@ async def _grant(sign_in: _ChallengeRequest, session: SignedIn, more: dict[str, 
     asked = sign_in.pending.asked
     if await consent.is_needed(asked, sign_in.client, session, None):
         return _refuse("redirect_to_web", "The user must consent in a browser.", more)
-    if asked.subject is not None and asked.subject != str(session.user_id):
+    if asked.subject is not None and asked.subject != subjects.subject(sign_in.client, session.user_id):
         raise OAuthError("login_required", "Another user signed in than the one asked for.")
     async with transaction():
         await pending_request.finish(sign_in.pending)

@@ -8,13 +8,15 @@ from collections.abc import Callable
 
 from idp.errors import InvalidRequestError, InvalidScopeError, InvalidTargetError, OAuthError, UnauthorizedClientError
 from idp.keys import jose
+from idp.oauth.authorize import legacy
 from idp.oauth.authorize.request import MAX_LENGTH, AuthorizationRequest, granted_scope, read
+from idp.oauth.authorize.response_modes import RESPONSE_MODES, allowed, effective
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import Parameters, words
+from idp.oauth.response_types import CODE, canonical, grants_of
 from idp.settings import settings
 
-RESPONSE_MODES = ("query", "fragment", "form_post")
 #: base64url of a SHA-256 without padding (RFC 7636 section 4.2).
 SHA256_LENGTH = 43
 BASE64URL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -24,14 +26,16 @@ def response_mode(parameters: Parameters) -> str:
     """Return the response mode of a refusal.
 
     A client that sends ``response_mode`` only in a request object expects the error in that mode, also when the object
-    is refused. This one member is read without verification: it only selects how the validated redirect URI is reached.
-    The object has precedence (OpenID Connect Core section 6.1).
+    is refused. This member and ``response_type`` are read without verification: they only select how the validated
+    redirect URI is reached. The object has precedence (OpenID Connect Core section 6.1).
     """
-    mode: object = parameters.get("response_mode")
+    found: dict[str, object] = {name: parameters.get(name) for name in ("response_type", "response_mode")}
     if "request" in parameters:
         with contextlib.suppress(jose.InvalidJWTError):
-            mode = jose.unverified_claims(parameters["request"]).get("response_mode", mode)
-    return mode if isinstance(mode, str) and mode in RESPONSE_MODES else "query"
+            inside = jose.unverified_claims(parameters["request"])
+            found = {name: inside.get(name, outside) for name, outside in found.items()}
+    response_type, mode = (value if isinstance(value, str) else None for value in found.values())
+    return effective(response_type or "", mode)
 
 
 def prompts() -> tuple[str, ...]:
@@ -46,20 +50,24 @@ def registration_is_not_used(parameters: Parameters, client: Client) -> None:
         raise OAuthError("registration_not_supported", "The registration parameter is not supported.")
 
 
-def response_type_is_code(parameters: Parameters, client: Client) -> None:
-    """RFC 6749 section 3.1.1."""
+def response_type_is_registered(parameters: Parameters, client: Client) -> None:
+    """RFC 6749 section 3.1.1. Every client with the grant may use ``code``."""
     if "response_type" not in parameters:
         raise InvalidRequestError("response_type is missing.")
-    if parameters["response_type"] != "code":
-        raise OAuthError("unsupported_response_type", "The only response_type is code.")
-    if "authorization_code" not in client.grant_types:
-        raise UnauthorizedClientError("This client is not registered for the authorization_code grant.")
+    response_type = canonical(parameters["response_type"])
+    if response_type != CODE:
+        legacy.check(parameters, client, response_type)
+    if not grants_of(response_type) <= set(client.grant_types):
+        raise UnauthorizedClientError("This client is not registered for the grant of this response_type.")
 
 
 def response_mode_is_known(parameters: Parameters, client: Client) -> None:
-    """OAuth 2.0 Multiple Response Types section 2.1, Form Post Response Mode section 2."""
-    if parameters.get("response_mode", "query") not in RESPONSE_MODES:
-        raise InvalidRequestError("response_mode must be query, fragment or form_post.")
+    """OAuth 2.0 Multiple Response Types section 5, Form Post Response Mode section 2, JARM section 2.3."""
+    mode = parameters.get("response_mode", "jwt")
+    if mode not in RESPONSE_MODES:
+        raise InvalidRequestError(f"response_mode must be one of {', '.join(RESPONSE_MODES)}.")
+    if not allowed(parameters["response_type"], mode):
+        raise InvalidRequestError("This response_type must not be answered in a query.")
 
 
 def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
@@ -76,9 +84,11 @@ def scope_is_known(parameters: Parameters, client: Client) -> None:
 
 
 def pkce_is_s256(parameters: Parameters, client: Client) -> None:
-    """RFC 7636 section 4.4.1: S256 only, and required unless the client is confidential and opted out."""
+    """RFC 7636 section 4.4.1: S256 only, and required for a code unless the client is confidential and opted out."""
     challenge = parameters.get("code_challenge")
     if challenge is None:
+        if CODE not in parameters["response_type"].split():
+            return
         if client.require_pkce or client.public or "code_challenge_method" in parameters:
             raise InvalidRequestError("code_challenge is missing: PKCE is required.")
         return
@@ -115,7 +125,7 @@ def dpop_jkt_is_a_thumbprint(parameters: Parameters, client: Client) -> None:
 
 CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
     registration_is_not_used,
-    response_type_is_code,
+    response_type_is_registered,
     response_mode_is_known,
     lengths_are_bounded,
     scope_is_known,

@@ -1,7 +1,5 @@
 """Issuing authorization codes (RFC 6749 section 4.1.2)."""
 
-import msgspec
-
 from idp import ids
 from idp.errors import OAuthError, SessionEndedError
 from idp.oauth import codes
@@ -14,19 +12,25 @@ from idp.settings import settings
 from idp.signin.sessions import SignedIn
 
 
+def check_acr(asked: AuthorizationRequest, client: Client, session: SignedIn) -> None:
+    """Check that a session reaches the ``acr`` that the client or the request requires, on every path to a response.
+
+    Raises:
+        OAuthError: it does not.
+    """
+    if not acr.reaches(session.acr, acr.requested(asked, client).essential):
+        raise OAuthError("unmet_authentication_requirements", "The user must show a further factor.")
+
+
 async def issue_code(asked: AuthorizationRequest, client: Client, session: SignedIn) -> str:
     """Issue a code for an authorization request and the user of a session. Only its hash is stored.
-
-    The ``acr`` that the client or the request requires is checked here again, on every path.
 
     Raises:
         OAuthError: the session does not reach the required ``acr``.
         SessionEndedError: the session ended since the request began.
     """
-    if not acr.reaches(session.acr, acr.requested(asked, client).essential):
-        raise OAuthError("unmet_authentication_requirements", "The user must show a further factor.")
+    check_acr(asked, client, session)
     code = codes.new(session.user_id)
-    claims = msgspec.json.encode(asked.claims).decode() if asked.claims.userinfo or asked.claims.id_token else None
     stored = await repository.insert_code(
         NewCode(
             code_hash=ids.digest(code),
@@ -39,7 +43,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
             nonce=asked.nonce,
             scope=" ".join(asked.scope),
             resource=asked.resource,
-            claims=claims,
+            claims=asked.claims_json,
             confirmation=Confirmation(jkt=asked.dpop_jkt).to_json() if asked.dpop_jkt else None,
             offline_access="offline_access" in asked.scope,
             auth_time=session.auth_time,

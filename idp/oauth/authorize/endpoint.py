@@ -15,8 +15,8 @@ from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.infra.request_context import Refusal, refusal
-from idp.oauth import consent
-from idp.oauth.authorize import acr, pending_request, pushed, request_object
+from idp.oauth import consent, subjects
+from idp.oauth.authorize import acr, legacy, pending_request, pushed, request_object
 from idp.oauth.authorize.checks import response_mode, validate
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
@@ -26,6 +26,7 @@ from idp.oauth.clients import redirects
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import Parameters
+from idp.oauth.response_types import CODE
 from idp.reasons import Reason
 from idp.signin import flow as flows
 from idp.signin import limits
@@ -97,18 +98,20 @@ async def authorize(request: AnyRequest) -> Response[Any]:
     except OAuthError as error:
         if not redirects.matches(client, parameters.get("redirect_uri", "")):
             raise
-        return _refuse_unstored(parameters["redirect_uri"], parameters, error, client)
+        return await _refuse_unstored(parameters["redirect_uri"], parameters, error, client)
     redirect_uri = _validated_redirect_uri(inside, client)
     try:
         asked = validate(inside, client, redirect_uri)
     except OAuthError as error:
-        return _refuse_unstored(redirect_uri, inside, error, client)
+        return await _refuse_unstored(redirect_uri, inside, error, client)
     return await _begin(request, asked)
 
 
-def _refuse_unstored(redirect_uri: str, parameters: Parameters, error: OAuthError, client: Client) -> Response[Any]:
+async def _refuse_unstored(
+    redirect_uri: str, parameters: Parameters, error: OAuthError, client: Client
+) -> Response[Any]:
     refusal.set(Refusal.of(error, client.client_id))
-    return respond_with_error(redirect_uri, response_mode(parameters), error, parameters.get("state"))
+    return await respond_with_error(client, redirect_uri, response_mode(parameters), error, parameters.get("state"))
 
 
 async def _begin(request: AnyRequest, asked: AuthorizationRequest) -> Response[Any]:
@@ -133,8 +136,8 @@ async def resume(request: AnyRequest, request_id: FromPath[str]) -> Response[Any
 async def cancel(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """Refuse the request: the user cancelled the sign-in."""
     pending = await pending_request.load(browser_of(request), request_id)
-    _still_registered(pending.asked)
-    return await _refuse(pending.asked, pending, OAuthError("access_denied", "The user cancelled the sign-in."))
+    client = _still_registered(pending.asked)
+    return await _refuse(pending.asked, client, pending, OAuthError("access_denied", "The user cancelled the sign-in."))
 
 
 def _still_registered(asked: AuthorizationRequest) -> Client:
@@ -160,7 +163,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
         if not asked.scope:
             raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
         wanted = acr.requested(asked, client)
-        if session is None or not _satisfies_request(asked, session, pending):
+        if session is None or not _satisfies_request(asked, client, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending)
         if not _satisfies_acr(asked, wanted, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending, step_up=session)
@@ -168,7 +171,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
             return await _send_to_consent(request, asked, pending)
         return await _grant(asked, client, session, pending)
     except OAuthError as error:
-        return await _refuse(asked, pending, error)
+        return await _refuse(asked, client, pending, error)
 
 
 def _satisfies_acr(
@@ -191,14 +194,16 @@ def _is_sign_in_for(pending: PendingRequest | None, session: SignedIn) -> bool:
     return pending is not None and session.auth_time >= pending.created_at
 
 
-def _satisfies_request(asked: AuthorizationRequest, session: SignedIn, pending: PendingRequest | None) -> bool:
+def _satisfies_request(
+    asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
+) -> bool:
     """Return whether this session satisfies ``prompt``, ``max_age`` and the required subject.
 
     Raises:
         OAuthError: another user has signed in for this request.
     """
     just_signed_in = _is_sign_in_for(pending, session)
-    if asked.subject is not None and asked.subject != str(session.user_id):
+    if asked.subject is not None and asked.subject != subjects.subject(client, session.user_id):
         if just_signed_in:
             raise OAuthError("login_required", "Another user signed in than the one asked for.")
         return False
@@ -255,11 +260,13 @@ async def _send_to_consent(
     return see_other(f"/consent/{pending.binding.id}", key_cookies(key))
 
 
-async def _refuse(asked: AuthorizationRequest, pending: PendingRequest | None, error: OAuthError) -> Response[Any]:
+async def _refuse(
+    asked: AuthorizationRequest, client: Client, pending: PendingRequest | None, error: OAuthError
+) -> Response[Any]:
     if pending is not None or asked.pushed is not None:
         async with transaction():
             await _finish(asked, pending)
-    return respond_with_error(asked.redirect_uri, asked.response_mode, error, asked.state)
+    return await respond_with_error(client, asked.redirect_uri, asked.response_mode, error, asked.state)
 
 
 async def _finish(asked: AuthorizationRequest, pending: PendingRequest | None) -> None:
@@ -272,11 +279,15 @@ async def _finish(asked: AuthorizationRequest, pending: PendingRequest | None) -
 async def _grant(
     asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
 ) -> Response[Any]:
-    """Finish the request with a code."""
+    """Finish the request with a code, or with tokens."""
     async with transaction():
         await _finish(asked, pending)
-        code = await issue_code(asked, client, session)
-    return respond(asked.redirect_uri, asked.response_mode, {"code": code}, asked.state)
+        code = await issue_code(asked, client, session) if CODE in asked.response_type.split() else None
+        grant = await legacy.start(asked, client, session) if asked.response_type != CODE else None
+    parameters = {"code": code} if code is not None else {}
+    if grant is not None:
+        parameters |= await legacy.tokens(asked, client, grant, code)
+    return await respond(client, asked.redirect_uri, asked.response_mode, parameters, asked.state)
 
 
 ROUTES = [authorize, resume, cancel]

@@ -9,10 +9,12 @@ import msgspec
 import structlog
 
 from idp.errors import InvalidRequestError, OAuthError
+from idp.oauth.authorize.response_modes import effective
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.parameters import Parameters, words
+from idp.oauth.response_types import canonical
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
 
 log = structlog.get_logger()
@@ -81,6 +83,12 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(name for name in names if name in SCOPE_OF_CLAIM and SCOPE_OF_CLAIM[name] not in self.scope)
 
     @property
+    def claims_json(self) -> str | None:
+        """The ``claims`` parameter as codes and token families store it; None if it requests nothing."""
+        requests = self.claims.userinfo or self.claims.id_token
+        return msgspec.json.encode(self.claims).decode() if requests else None
+
+    @property
     def openid(self) -> bool:
         """Whether this is an OpenID Connect request and not only an OAuth one."""
         return "openid" in self.scope
@@ -115,8 +123,8 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
     asked = AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=redirect_uri,
-        response_type=parameters["response_type"],
-        response_mode=parameters.get("response_mode", "query"),
+        response_type=canonical(parameters["response_type"]),
+        response_mode=effective(parameters["response_type"], parameters.get("response_mode")),
         scope=scope,
         state=parameters.get("state"),
         nonce=parameters.get("nonce"),

@@ -1,31 +1,49 @@
-"""Authorization responses: the response modes, and ``iss`` in every one of them (RFC 9207)."""
+"""Authorization responses by each response mode, with ``iss`` in every one of them (RFC 9207).
+
+A response as a JWT (JARM) has one parameter, ``response``, whose claims are the parameters of the others.
+"""
 
 import secrets
-from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Response
-from litestar.datastructures import Cookie
 
-from idp.errors import OAuthError
+from idp import clock
+from idp.errors import OAuthError, PageError
 from idp.http.pages import navigate, page, see_other
+from idp.infra.i18n import gettext as _
+from idp.oauth import client_jwts
+from idp.oauth.clients.models import Client
 from idp.settings import settings
 
+#: Seconds for which a response as a JWT is valid (JARM section 2.1 recommends up to ten minutes).
+JWT_LIFETIME = 300
 
-def respond(
+
+async def respond(
+    client: Client,
     redirect_uri: str,
     response_mode: str,
     parameters: dict[str, str],
     state: str | None,
-    cookies: Sequence[Cookie] = (),
 ) -> Response[Any]:
-    """Return the authorization response: redirect the browser to the client."""
+    """Return the authorization response: redirect the browser to the client.
+
+    Args:
+        response_mode: as :func:`idp.oauth.authorize.response_modes.effective` returns it.
+
+    Raises:
+        PageError: the response is a JWT that cannot be encrypted for the client.
+    """
     fields = parameters | ({"state": state} if state is not None else {}) | {"iss": settings().issuer}
-    if response_mode == "form_post":
+    way, _dot, as_jwt = response_mode.partition(".")
+    if as_jwt:
+        fields = {"response": await _jwt(client, fields)}
+    if way == "form_post":
         form = page(
             "form_post.html",
-            cookies=cookies,
             nonce=secrets.token_urlsafe(16),
             redirect_uri=redirect_uri,
             fields=fields,
@@ -34,20 +52,35 @@ def respond(
         form.headers["Referrer-Policy"] = "origin"
         return form
     # The registered query is kept; a registered URI has no fragment (RFC 6749 section 3.1.2).
-    separator = "#" if response_mode == "fragment" else "&" if "?" in redirect_uri else "?"
+    separator = "#" if way == "fragment" else "&" if "?" in redirect_uri else "?"
     location = f"{redirect_uri}{separator}{urlencode(fields)}"
     # Before a browser opens an app it may ask, or need a click, so there must be a page to stay on.
     send = see_other if redirect_uri.startswith(("https:", "http:")) else navigate
-    return send(location, cookies)
+    return send(location)
 
 
-def respond_with_error(
+async def _jwt(client: Client, fields: dict[str, str]) -> str:
+    """Return the response as a JWT (JARM section 2.1). The ``iss`` of RFC 9207 is in it, and not repeated outside."""
+    claims = fields | {"aud": client.client_id, "exp": clock.timestamp() + JWT_LIFETIME}
+    try:
+        return await client_jwts.make(client, "authorization", "JWT", claims)
+    except OAuthError as error:
+        raise PageError(
+            _("This application sent a request that we cannot answer"),
+            _("It asked for an encrypted answer, but has no key for one."),
+            code=error.code,
+            status=HTTPStatus(error.status),
+            hint=error.hint,
+        ) from error
+
+
+async def respond_with_error(
+    client: Client,
     redirect_uri: str,
     response_mode: str,
     error: OAuthError,
     state: str | None,
-    cookies: Sequence[Cookie] = (),
 ) -> Response[Any]:
     """Return the authorization error response (RFC 6749 section 4.1.2.1)."""
     parameters = {"error": error.code, "error_description": error.description}
-    return respond(redirect_uri, response_mode, parameters, state, cookies)
+    return await respond(client, redirect_uri, response_mode, parameters, state)

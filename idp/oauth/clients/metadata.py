@@ -7,7 +7,9 @@ RFC 7591 section 2, OpenID Connect Dynamic Client Registration section 2, RFC 82
 """
 
 import re
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -146,11 +148,25 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return frozenset(self.scope.split())
 
     @property
+    def sector(self) -> str | None:
+        """The host that its pairwise subjects are for (OpenID Connect Core section 8.1); None: they are public."""
+        if self.subject_type == "public":
+            return None
+        return sector_of(self.sector_identifier_uri, self.redirect_uris)
+
+    @property
     def origins(self) -> frozenset[str]:
         """The origins of its pages; empty for a native client."""
         if self.application_type != "web":
             return frozenset()
         return frozenset(origin for uri in self.redirect_uris if (origin := origin_of(uri)))
+
+
+@lru_cache(maxsize=1024)
+def sector_of(sector_identifier_uri: str | None, redirect_uris: tuple[str, ...]) -> str:
+    """Return the host of the URI, or else the one host of the redirect URIs. A scheme of an app has no host."""
+    parts = map(urlsplit, redirect_uris if sector_identifier_uri is None else (sector_identifier_uri,))
+    return " ".join(sorted({(part.hostname or "") if part.scheme in {"https", "http"} else "" for part in parts}))
 
 
 def metadata_of(client: ClientMetadata) -> ClientMetadata:

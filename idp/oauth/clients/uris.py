@@ -147,6 +147,13 @@ def _is_host(host: str) -> bool:
     return address.scope_id is None
 
 
+def is_one_host(sector: str) -> bool:
+    """Return whether a sector (:attr:`idp.oauth.clients.metadata.ClientMetadata.sector`) is one host. This device is
+    none: programs of all makers have redirect URIs there.
+    """
+    return " " not in sector and sector not in {"", "::1", *LOOPBACK_HOSTS}
+
+
 def origin_of(uri: str) -> str | None:
     """Return the origin of a web URI as in an Origin header (RFC 6454 section 6.2); None for any other URI."""
     parts = urlsplit(uri)

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from idp.audit.buffer import token_issued
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.models import Client
+from idp.oauth.subjects import subject
 from idp.oauth.token.access_token import access_token, family_jti
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.id_token import id_token
@@ -46,7 +47,7 @@ async def issue(
     scope, jti = grant.scope if scope is None else scope, family_jti(grant.family_id)
     token = access_token(
         client,
-        str(grant.user_id),
+        subject(client, grant.user_id),
         scope,
         resource or grant.resource,
         jti,

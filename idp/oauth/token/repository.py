@@ -13,6 +13,7 @@ import msgspec
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.expiring import Expiring
+from idp.infra.db.named_queries import NamedQuery
 from idp.infra.db.rows import one
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.repository import live_family_of_user
@@ -69,6 +70,19 @@ WITH code AS (
 SELECT number, family_id, user_id, session_id, scope, resource, claims, nonce, auth_time, auth_age, amr, acr FROM code
 """,
 )
+
+# A family without a code. The lock of the session makes a concurrent sign-out wait, and then revoke the family.
+_INSERT_FAMILY = NamedQuery("""
+INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, offline_access,
+                          auth_time, auth_age, amr, acr, created_at, expires_at)
+SELECT s.user_id, :family_id, :client_id, s.id, :scope, :resource, :claims, false,
+       :auth_time, :auth_age, :amr, :acr, now(), now() + make_interval(secs => :lifetime)
+FROM users AS u, session AS s
+WHERE u.id = :user_id AND u.disabled_at IS NULL
+  AND s.user_id = :user_id AND s.id = :session_id AND s.ended_at IS NULL AND s.expires_at > now()
+FOR SHARE OF s
+RETURNING id
+""")
 
 # $1 user_id  $2 code_hash  $3 client_id  $4 resources
 _CODE_FOR_OTHER_RESOURCES = """
@@ -281,6 +295,16 @@ async def redeem_code(redemption: CodeRedemption) -> Grant | None:
         expires_at=new.expires_at if new else None,
     )
     return one(Grant, row)
+
+
+async def insert_family(grant: Grant, client_id: str, lifetime: float) -> bool:
+    """Store the family of a grant for ``lifetime`` seconds.
+
+    Returns False if its user is disabled, or its session has ended.
+    """
+    values = msgspec.structs.asdict(grant) | {"client_id": client_id, "lifetime": lifetime}
+    del values["nonce"]
+    return await _INSERT_FAMILY.fetchrow(**values) is not None
 
 
 async def is_code_for_other_resources(redemption: CodeRedemption) -> bool:

@@ -15,6 +15,8 @@ from idp.admin.api import problems
 from idp.admin.roles import Permission, Role, grant
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.mail import outbox
+from idp.oauth import subjects
+from idp.oauth.clients.registration import register_client
 from idp.signin.transitions import Step
 from tests.admin.api.conftest import API, Caller
 from tests.conftest import MakeClient, MakeUser
@@ -23,6 +25,7 @@ from tests.support.oauth import PASSWORD
 from tests.support.person import equip
 from tests.support.server import Server
 
+URI = "https://pairwise.example/cb"
 CLIENT = {"client_name": "Shop", "redirect_uris": ["https://shop.example/cb"]}
 
 
@@ -92,6 +95,29 @@ async def test_a_user_is_named_by_the_id_alone(owner: Caller, make_user: MakeUse
     """An address that begins like an id is no key."""
     await make_user(email=f"{alice.id}@example.com")
     assert (await owner("GET", f"/users/{alice.id}")).json()["email"] == alice.email
+
+
+async def test_a_subject_leads_to_its_user(owner: Caller, alice: User) -> None:
+    client, _ = await register_client(**CLIENT | {"redirect_uris": [URI], "subject_type": "pairwise"})
+    subject = subjects.subject(client, alice.id)
+    found = await owner("POST", "/users/identify", {"subject": subject})
+    assert (found.status_code, found.json()["id"]) == (200, str(alice.id))
+    (event,) = (await owner("GET", f"/audit?user_id={alice.id}&event=subject_identified")).json()["items"]
+    assert event["detail"] == {"sector": "pairwise.example"}
+    assert event["actor"] == f"client:{owner.client_id}"
+    # A public subject is the id.
+    assert (await owner("POST", "/users/identify", {"subject": str(alice.id)})).json()["email"] == alice.email
+    with_sector = await owner("POST", "/users/identify", {"subject": subject, "sector": "pairwise.example"})
+    assert with_sector.json()["id"] == str(alice.id)
+    for body in (
+        {"subject": subject, "sector": "other.example"},
+        {"subject": subject[:-1]},
+        {"subject": "x" * 1000},
+        {"subject": client.client_id},
+    ):
+        problem(await owner("POST", "/users/identify", body), 404, "not-found")
+    problem(await owner("POST", "/users/identify", {"subject": 1}), 422, "invalid-body")
+    problem(await owner("POST", "/users/identify", {"subject": "\0"}), 400, "malformed-json")
 
 
 async def test_a_resource_server(owner: Caller) -> None:

@@ -16,12 +16,13 @@ from idp.federation import registry
 from idp.infra.db.engine import fetch, fetchrow
 from idp.keys import lifecycle
 from idp.keys.lifecycle import State
+from idp.oauth import subjects
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.clients.repository import find_client, flat, update_metadata
 from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY, MakeUser
-from tests.support.browser import Browser, Form, Page
+from tests.support.browser import Browser, Form, Page, as_page
 from tests.support.oauth import PASSWORD
 
 
@@ -84,6 +85,23 @@ async def test_a_user_is_invited(owner: Admin) -> None:
     assert isinstance(answer, Page)
     assert answer.status == 400
     assert "nobody" in answer.text
+
+
+async def test_a_subject_leads_to_its_user(owner: Admin, alice: User) -> None:
+    client, _ = await register_client(
+        client_name="Pairwise", redirect_uris=["https://pairwise.example/cb"], subject_type="pairwise"
+    )
+    subject = subjects.subject(client, alice.id)
+    page = await owner.get("/admin/users")
+    form = next(form for form in page.forms if form.action == "/admin/subjects")
+    answer = as_page(await owner.browser.post(form.action, form.fields | {"subject": f" {subject} "}))
+    assert answer.path == f"/admin/users/{alice.id}"
+    assert alice.email in answer.text
+    assert "The question is in the audit trail." in answer.text
+    answer = as_page(await owner.browser.post(form.action, form.fields | {"subject": "<x>"}))
+    assert answer.status == 404
+    assert "No user has this subject" in answer.text
+    assert "<x>" not in answer.text
 
 
 @pytest.mark.fault(36)

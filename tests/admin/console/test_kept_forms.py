@@ -115,7 +115,7 @@ def test_every_form_has_a_page_to_return_to() -> None:
     for route in screen.ROUTES:
         for method in route.http_methods:
             paths[str(method)] |= set(route.paths)
-    assert paths["POST"] - paths["GET"] == {"/admin/invitations"}
+    assert paths["POST"] - paths["GET"] == {"/admin/invitations", "/admin/subjects"}
 
 
 async def test_an_invitation_comes_back_to_its_page(admin: Admin) -> None:

@@ -154,9 +154,10 @@ def test_key_sets_that_are_accepted(keys: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("member", [n for n in MEMBERS if n.endswith("_encrypted_response_alg")])
 def test_the_content_encryption_has_a_default(member: str) -> None:
     enc = member.replace("_alg", "_enc")
-    found = checked(**{member: "ECDH-ES", "jwks": JWKS})
+    signed = {"userinfo_signed_response_alg": "RS256"}
+    found = checked(**signed | {member: "ECDH-ES", "jwks": JWKS})
     assert getattr(found, enc) == "A128CBC-HS256" == CONTENT_ENCRYPTION_ALGORITHMS[0]
-    assert getattr(checked(**{member: "ECDH-ES", enc: "A256GCM", "jwks_uri": URI}), enc) == "A256GCM"
+    assert getattr(checked(**signed | {member: "ECDH-ES", enc: "A256GCM", "jwks_uri": URI}), enc) == "A256GCM"
 
 
 def test_response_types_follow_the_grants() -> None:

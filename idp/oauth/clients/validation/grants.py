@@ -27,8 +27,9 @@ def with_response_types(metadata: ClientMetadata) -> ClientMetadata:
 def grants_fit_together(metadata: ClientMetadata) -> None:
     """RFC 6749 sections 4.4 and 6."""
     grants = set(metadata.grant_types)
-    if not grants or not grants <= GRANTS.keys():
-        raise invalid_metadata(f"grant_types must be some of {', '.join(GRANTS)}.")
+    known = (*GRANTS, *response_types.grants())
+    if not grants or not grants <= set(known):
+        raise invalid_metadata(f"grant_types must be some of {', '.join(known)}.")
     if "refresh_token" in grants and "authorization_code" not in grants:
         raise invalid_metadata("The refresh_token grant also needs the authorization_code grant.")
     if metadata.authorization_challenge and "authorization_code" not in grants:
@@ -46,6 +47,13 @@ def response_types_have_their_grants(metadata: ClientMetadata) -> None:
         missing = response_types.grants_of(response_type) - set(metadata.grant_types)
         if missing:
             raise invalid_metadata(f"response_types needs the grants {', '.join(sorted(missing))} in grant_types.")
+
+
+def implicit_uses_https(metadata: ClientMetadata) -> None:
+    """OpenID Connect Registration section 2: web clients get tokens at https URIs only."""
+    web = metadata.application_type == "web" and response_types.IMPLICIT in metadata.grant_types
+    if web and any(uri.startswith("http:") for uri in metadata.redirect_uris):
+        raise OAuthError("invalid_redirect_uri", "A web client with the implicit grant needs https redirect URIs.")
 
 
 def public_clients_use_pkce(metadata: ClientMetadata) -> None:
@@ -87,6 +95,7 @@ def cookie_delivery_is_possible(metadata: ClientMetadata) -> None:
 CHECKS = (
     grants_fit_together,
     response_types_have_their_grants,
+    implicit_uses_https,
     public_clients_use_pkce,
     redirect_uris_are_fit,
     post_logout_redirect_uris_are_fit,

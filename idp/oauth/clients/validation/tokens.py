@@ -1,12 +1,12 @@
 """Encrypted responses, and the subjects of users."""
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import msgspec
 
 from idp.keys.algorithms import CONTENT_ENCRYPTION_ALGORITHMS
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
+from idp.oauth.clients.uris import is_one_host
 
 
 def with_content_encryption(metadata: ClientMetadata) -> ClientMetadata:
@@ -32,13 +32,19 @@ def content_encryption_has_a_key(metadata: ClientMetadata) -> None:
 
 def pairwise_subjects_have_a_sector(metadata: ClientMetadata) -> None:
     """OpenID Connect Core section 8.1: one host, or a document that lists the URIs of several."""
-    if metadata.subject_type != "pairwise" or metadata.sector_identifier_uri is not None:
+    if metadata.sector is None or metadata.sector_identifier_uri is not None:
         return
-    hosts = {urlsplit(uri).hostname for uri in metadata.redirect_uris}
-    if len(hosts) != 1 or None in hosts:
+    if not is_one_host(metadata.sector):
         raise invalid_metadata(
-            "The subject_type pairwise needs a sector_identifier_uri, unless all redirect_uris have the same host."
+            "The subject_type pairwise needs a sector_identifier_uri, unless all redirect_uris have the same host, and"
+            " it is not this device."
         )
+
+
+def encrypted_userinfo_is_signed(metadata: ClientMetadata) -> None:
+    """Anybody can encrypt for the client, so encryption alone does not tell who did."""
+    if metadata.userinfo_encrypted_response_alg is not None and metadata.userinfo_signed_response_alg is None:
+        raise invalid_metadata("userinfo_encrypted_response_alg needs userinfo_signed_response_alg.")
 
 
 def _encryptions() -> Iterator[tuple[str, str]]:
@@ -48,4 +54,4 @@ def _encryptions() -> Iterator[tuple[str, str]]:
             yield name, f"{name.removesuffix('_alg')}_enc"
 
 
-CHECKS = (content_encryption_has_a_key, pairwise_subjects_have_a_sector)
+CHECKS = (content_encryption_has_a_key, encrypted_userinfo_is_signed, pairwise_subjects_have_a_sector)

@@ -1,0 +1,110 @@
+"""The hybrid and implicit response types: tokens through the browser (OpenID Connect Core sections 3.2 and 3.3).
+
+They exist only where the operator switches them on (``legacy_response_types``), and for clients that registered them. A
+token in a URL gets into histories and to scripts, and is bound to no key of the client (RFC 9700 section 2.1.2).
+"""
+
+from idp import ids
+from idp.audit.buffer import token_issued
+from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, SessionEndedError, UnauthorizedClientError
+from idp.oauth.authorize.code import check_acr
+from idp.oauth.authorize.request import AuthorizationRequest, granted_scope
+from idp.oauth.clients.models import Client
+from idp.oauth.parameters import Parameters
+from idp.oauth.response_types import CODE, IMPLICIT, supported
+from idp.oauth.subjects import subject
+from idp.oauth.token import repository
+from idp.oauth.token.access_token import access_token, family_jti
+from idp.oauth.token.grant import Grant
+from idp.oauth.token.id_token import id_token
+from idp.settings import settings
+from idp.signin.sessions import SignedIn
+
+
+def check(parameters: Parameters, client: Client, response_type: str) -> None:
+    """Check what a request for another response type than ``code`` needs.
+
+    Raises:
+        OAuthError: the request is refused.
+    """
+    if response_type not in supported():
+        raise OAuthError("unsupported_response_type", f"response_type must be one of {', '.join(supported())}.")
+    if response_type not in client.response_types:
+        raise UnauthorizedClientError("This client is not registered for this response_type.")
+    words = response_type.split()
+    if "token" in words and (client.dpop_bound_access_tokens or client.tls_client_certificate_bound_access_tokens):
+        raise UnauthorizedClientError("The access tokens of this client are bound to a key, which this flow cannot do.")
+    if "token" in words and "dpop_jkt" in parameters:
+        raise InvalidRequestError("dpop_jkt needs the response_type code.")
+    if "id_token" in words and "nonce" not in parameters:
+        raise InvalidRequestError("nonce is missing: this response_type needs it.")
+    if "openid" not in granted_scope(parameters, client):
+        raise InvalidScopeError("This response_type needs the scope openid.")
+
+
+async def start(asked: AuthorizationRequest, client: Client, session: SignedIn) -> Grant:
+    """Return the grant of the tokens in an authorization response, in the transaction that finishes the request.
+
+    Its family ends with the session: there is no refresh token, and so no offline access. A response that has a code
+    and no access token needs no family of its own.
+
+    Raises:
+        OAuthError: the session does not reach the required ``acr``.
+        SessionEndedError: the session ended since the request began.
+    """
+    check_acr(asked, client, session)
+    grant = Grant(
+        family_id=ids.uuid7(),
+        user_id=session.user_id,
+        session_id=session.id,
+        scope=" ".join(scope for scope in asked.scope if scope != "offline_access"),
+        resource=asked.resource,
+        claims=asked.claims_json,
+        nonce=asked.nonce,
+        auth_time=session.auth_time,
+        auth_age=session.auth_age,
+        amr=session.amr,
+        acr=session.acr,
+    )
+    words = asked.response_type.split()
+    if "token" not in words and CODE in words:
+        return grant
+    if not await repository.insert_family(grant, client.client_id, settings().access_token_lifetime):
+        raise SessionEndedError
+    if settings().single_session or client.single_session:
+        only_client = None if settings().single_session else client.client_id
+        await repository.revoke_earlier_sign_ins(session.user_id, session.auth_time, only_client)
+    return grant
+
+
+async def tokens(asked: AuthorizationRequest, client: Client, grant: Grant, code: str | None) -> dict[str, str]:
+    """Return the parameters of the response beside the code (OpenID Connect Core sections 3.2.2.5 and 3.3.2.5)."""
+    words, found = asked.response_type.split(), dict[str, str]()
+    token = None
+    if "token" in words:
+        token = _access_token(client, grant)
+        found = {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": str(settings().access_token_lifetime),
+            "scope": grant.scope,
+        }
+    if "id_token" in words:
+        hashed = {"c_hash": code, "s_hash": asked.state}
+        found["id_token"] = await id_token(client, grant, token, grant.scope, hashed=hashed)
+    return found
+
+
+def _access_token(client: Client, grant: Grant) -> str:
+    jti = family_jti(grant.family_id)
+    token_issued(
+        IMPLICIT,
+        client.client_id,
+        jti,
+        user_id=grant.user_id,
+        session_id=grant.session_id,
+        family_id=grant.family_id,
+    )
+    return access_token(
+        client, subject(client, grant.user_id), grant.scope, grant.resource, jti, **grant.authentication_claims
+    )

@@ -1,0 +1,209 @@
+"""Pairwise subjects (OpenID Connect Core section 8): what clients see, and that everything still finds its user."""
+
+import asyncio
+import json
+from uuid import UUID
+
+import pytest
+
+from idp import ids
+from idp.accounts.tables import User
+from idp.keys import sealed_ids
+from idp.oauth import subjects
+from idp.oauth.clients.metadata import sector_of
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
+from idp.oauth.clients.service import update_client
+from tests.conftest import MakeClient
+from tests.support.browser import Browser, Page, Redirect
+from tests.support.oauth import RelyingParty
+from tests.support.tokens import claims_of
+
+ONE, SAME, OTHER = "https://one.example/cb", "https://one.example:8443/other?x=1", "https://two.example/cb"
+SIGNED_OUT = "https://one.example/signed-out"
+
+
+def _client(*redirect_uris: str, **metadata: str) -> Client:
+    return Client(
+        client_id="c", client_name="C", redirect_uris=redirect_uris, **({"subject_type": "pairwise"} | metadata)
+    )
+
+
+@pytest.fixture
+async def pairwise(make_client: MakeClient) -> RelyingParty:
+    return await make_client(
+        subject_type="pairwise", redirect_uris=[ONE], post_logout_redirect_uris=[SIGNED_OUT], skip_consent=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("sector_identifier_uri", "redirect_uris", "sector"),
+    [
+        (None, (ONE,), "one.example"),
+        (None, (ONE, SAME), "one.example"),
+        (None, ("https://ONE.example/cb",), "one.example"),
+        ("https://sector.example/uris.json", (ONE, OTHER), "sector.example"),
+        # Validation refuses these; their subjects are still no public ones.
+        (None, (ONE, OTHER), "one.example two.example"),
+        (None, (), ""),
+    ],
+)
+def test_the_sector(sector_identifier_uri: str | None, redirect_uris: tuple[str, ...], sector: str) -> None:
+    assert sector_of(sector_identifier_uri, redirect_uris) == sector
+    client = _client(
+        *redirect_uris, **({"sector_identifier_uri": sector_identifier_uri} if sector_identifier_uri else {})
+    )
+    assert client.sector == sector
+    assert _client(*redirect_uris, subject_type="public").sector is None
+
+
+@pytest.mark.usefixtures("db")
+def test_a_subject_names_a_user_in_its_sector_only() -> None:
+    user, one, other = ids.uuid7(), _client(ONE), _client(OTHER)
+    name = subjects.subject(one, user)
+    assert len(name) == sealed_ids.LENGTH
+    assert name == subjects.subject(_client(SAME), user)
+    assert subjects.user_of(one.sector, name) == subjects.user_of(_client(SAME).sector, name) == user
+    assert subjects.user_of(other.sector, name) is None
+    assert subjects.user_of(None, name) is None
+    assert subjects.subject(other, user) != name != subjects.subject(one, ids.uuid7())
+    # A `sid` is no `sub`, although both are sealed ids of the sector.
+    assert subjects.user_of(one.sector, subjects.sid(one, user)) is None
+    assert subjects.identify(name, ["two.example", "one.example"]) == (user, "one.example")
+    assert subjects.identify(name, ["two.example"]) is None
+
+
+@pytest.mark.usefixtures("db")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "A" * 43,
+        "é" * 43,
+        "\0" * 36,
+        "{01234567-89ab-7def-8123-456789abcdef}",
+        "0123456789ab7def8123456789abcdef",
+        "x" * 100_000,
+    ],
+)
+def test_other_texts_name_nobody(text: str) -> None:
+    assert subjects.identify(text, ["one.example"]) is None
+    assert subjects.user_of("one.example", text) is None
+
+
+async def test_every_token_has_the_subject_of_its_sector(
+    browser: Browser, pairwise: RelyingParty, make_client: MakeClient, alice: User
+) -> None:
+    """ID token, access token, userinfo and introspection, also after a refresh."""
+    tokens = await pairwise.tokens(browser, alice.email)
+    refreshed = (await pairwise.refresh(tokens["refresh_token"])).json()
+    subject = claims_of(tokens["id_token"])["sub"]
+    seen = {
+        claims_of(refreshed["id_token"])["sub"],
+        claims_of(tokens["access_token"])["sub"],
+        claims_of(refreshed["access_token"])["sub"],
+        (await pairwise.userinfo(tokens["access_token"])).json()["sub"],
+        (await pairwise.introspect(tokens["access_token"]))["sub"],
+        (await pairwise.introspect(refreshed["refresh_token"]))["sub"],
+    }
+    assert seen == {subject}
+    assert (await pairwise.userinfo(tokens["access_token"])).json()["email"] == alice.email
+    for token in (*tokens.values(), *refreshed.values()):
+        assert str(alice.id) not in json.dumps(claims_of(token) if str(token).count(".") == 2 else token)
+
+    same = await make_client(subject_type="pairwise", redirect_uris=[SAME], skip_consent=True)
+    other = await make_client(subject_type="pairwise", redirect_uris=[OTHER], skip_consent=True)
+    public = await make_client(skip_consent=True)
+    found = {
+        name: claims_of((await party.tokens(browser, alice.email))["id_token"])
+        for name, party in {"same": same, "other": other, "public": public}.items()
+    }
+    assert found["same"]["sub"] == subject
+    assert len({subject, found["other"]["sub"], found["public"]["sub"]}) == 3
+    assert found["public"]["sub"] == str(alice.id)
+    # The session is the same one, and its name is not.
+    sid = claims_of(tokens["id_token"])["sid"]
+    assert found["same"]["sid"] == sid
+    assert len({sid, found["other"]["sid"], found["public"]["sid"]}) == 3
+
+
+async def _silently(browser: Browser, party: RelyingParty, **changes: str | None) -> dict[str, str]:
+    answer = await party.authorize(browser, prompt="none", **changes)
+    assert isinstance(answer, Redirect)
+    return answer.parameters
+
+
+def _asks_for(subject: str) -> dict[str, str]:
+    return {"claims": json.dumps({"id_token": {"sub": {"value": subject}}})}
+
+
+async def test_a_request_for_a_subject(
+    browser: Browser, pairwise: RelyingParty, make_client: MakeClient, alice: User
+) -> None:
+    """OpenID Connect Core sections 3.1.2.1 and 5.5.1: by hint and by claim, only the subject of the own sector."""
+    tokens = await pairwise.tokens(browser, alice.email)
+    other = await make_client(subject_type="pairwise", redirect_uris=[OTHER], skip_consent=True)
+    elsewhere = (await other.tokens(browser, alice.email))["id_token"]
+    assert "code" in await _silently(browser, pairwise, id_token_hint=tokens["id_token"])
+    assert "code" in await _silently(browser, pairwise, **_asks_for(claims_of(tokens["id_token"])["sub"]))
+    refused = [{"id_token_hint": elsewhere}, _asks_for(claims_of(elsewhere)["sub"]), _asks_for(str(alice.id))]
+    for changes in refused:
+        assert (await _silently(browser, pairwise, **changes))["error"] == "login_required"
+
+
+async def test_a_hint_ends_its_session_at_once(browser: Browser, pairwise: RelyingParty, alice: User) -> None:
+    """OpenID Connect RP-Initiated Logout: `sid` is recognised, so there is no confirmation."""
+    hint = (await pairwise.tokens(browser, alice.email))["id_token"]
+    answer = await browser.get("/logout", id_token_hint=hint, post_logout_redirect_uri=SIGNED_OUT)
+    assert isinstance(answer, Redirect)
+    assert answer.location == SIGNED_OUT
+    assert (await _silently(browser, pairwise))["error"] == "login_required"
+
+
+async def test_the_session_of_another_is_not_ended(
+    browser: Browser, pairwise: RelyingParty, make_client: MakeClient, alice: User
+) -> None:
+    """The hint of an earlier session of the browser asks first."""
+    hint = (await pairwise.tokens(browser, alice.email))["id_token"]
+    await browser.get("/logout", id_token_hint=hint)
+    await pairwise.sign_in(browser, alice.email)
+    answer = await browser.get("/logout", id_token_hint=hint, post_logout_redirect_uri=SIGNED_OUT)
+    assert isinstance(answer, Page)
+    assert "logout-confirm" in answer.ids
+
+
+async def _until_sector(party: RelyingParty, sector: str | None, token: str) -> None:
+    """Wait until the server has seen a change of the client."""
+    async with asyncio.timeout(30):
+        while True:
+            await registry.load()
+            client = registry.client(party.client_id)
+            assert client is not None
+            status = (await party.userinfo(token)).status_code
+            if client.sector == sector and status == (200 if sector == "one.example" else 401):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_change_of_the_sector(browser: Browser, pairwise: RelyingParty, alice: User) -> None:
+    """Access tokens of the old sector end, refresh tokens get new subjects: nobody becomes another user."""
+    tokens = await pairwise.tokens(browser, alice.email)
+    await update_client(pairwise.client_id, redirect_uris=(OTHER,))
+    await _until_sector(pairwise, "two.example", tokens["access_token"])
+    assert await pairwise.introspect(tokens["access_token"]) == {"active": False}
+    refreshed = (await pairwise.refresh(tokens["refresh_token"])).json()
+    assert (await pairwise.userinfo(refreshed["access_token"])).json()["email"] == alice.email
+    assert claims_of(refreshed["id_token"])["sub"] != claims_of(tokens["id_token"])["sub"]
+
+
+async def test_a_client_becomes_pairwise(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    """Access tokens with a public subject stay valid until they expire."""
+    party = await make_client(redirect_uris=[ONE], skip_consent=True)
+    tokens = await party.tokens(browser, alice.email)
+    await update_client(party.client_id, subject_type="pairwise")
+    async with asyncio.timeout(30):
+        while claims_of((await party.tokens(browser, alice.email))["id_token"])["sub"] == str(alice.id):
+            await asyncio.sleep(0.02)
+    assert (await party.userinfo(tokens["access_token"])).json()["sub"] == str(alice.id)
+    assert UUID(claims_of(tokens["access_token"])["sub"]) == alice.id
