@@ -33,6 +33,11 @@ async def web(make_client: MakeClient) -> RelyingParty:
     return await make_client(skip_consent=True)
 
 
+@pytest.fixture
+async def service(make_client: MakeClient) -> RelyingParty:
+    return await make_client(grant_types=["client_credentials"], redirect_uris=[], scope="orders:read")
+
+
 def by(key: DPoPKey, party: RelyingParty, path: str = "/token", **changes: object) -> dict[str, str]:
     return key("POST", f"{party.issuer}{path}", **changes)
 
@@ -177,10 +182,10 @@ async def _key_of(jti: str, monkeypatch: pytest.MonkeyPatch) -> UUID:
         "/token",
     ],
 )
-async def test_40_a_proof_for_another_url(web: RelyingParty, server: Server, htu: str) -> None:
-    named = htu.format(issuer=web.issuer, port=server.port)
+async def test_40_a_proof_for_another_url(service: RelyingParty, server: Server, htu: str) -> None:
+    named = htu.format(issuer=service.issuer, port=server.port)
     evil = {"Host": named.split("/")[2]} if named.count("/") > 2 and "evil.example/" in named else {}
-    answer = await web.post("/token", by(OWN, web, htu=named) | evil, grant_type="refresh_token", refresh_token="x")
+    answer = await service.post("/token", by(OWN, service, htu=named) | evil, grant_type="client_credentials")
     _refused(answer, "invalid_dpop_proof")
 
 
@@ -194,11 +199,10 @@ async def test_40_a_proof_for_another_url(web: RelyingParty, server: Server, htu
         "{issuer}/x/../token",
     ],
 )
-async def test_40_other_spellings_of_the_url(web: RelyingParty, server: Server, htu: str) -> None:
-    """They pass: the token itself is what is wrong."""
-    headers = by(OWN, web, htu=htu.format(issuer=web.issuer, port=server.port))
-    answer = await web.post("/token", headers, grant_type="refresh_token", refresh_token="x")
-    _refused(answer, "invalid_grant")
+async def test_40_other_spellings_of_the_url(service: RelyingParty, server: Server, htu: str) -> None:
+    headers = by(OWN, service, htu=htu.format(issuer=service.issuer, port=server.port))
+    answer = await service.post("/token", headers, grant_type="client_credentials")
+    assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize(
@@ -212,9 +216,57 @@ async def test_40_other_spellings_of_the_url(web: RelyingParty, server: Server, 
         ({"jti": "a\0b"}, "invalid_dpop_proof"),
     ],
 )
-async def test_40_a_proof_for_another_time_or_method(web: RelyingParty, changes: dict[str, object], error: str) -> None:
-    answer = await web.post("/token", by(OWN, web, **changes), grant_type="refresh_token", refresh_token="x")
+async def test_40_a_proof_for_another_time_or_method(
+    service: RelyingParty, changes: dict[str, object], error: str
+) -> None:
+    answer = await service.post("/token", by(OWN, service, **changes), grant_type="client_credentials")
     _refused(answer, error)
+
+
+def _malformed() -> list[bytes]:
+    one = OWN.proof("POST", "http://localhost/token")
+    header, payload, signature = one.split(".")
+    return [
+        *(b"", b".", b"..", b"x.y.z", b"\xff\xfe", b"null", b"{}", b"[" * 4000, b"A" * 9000, b"." * 9000),
+        *(f"{header}.{payload}.".encode(), f"{header}..{signature}".encode(), f".{payload}.{signature}".encode()),
+        *(f"{one}.x.y".encode(), f"{one}, {one}".encode(), f'"{one}"'.encode(), f"DPoP {one}".encode()),
+        encode({"alg": "none", "typ": "dpop+jwt", "jwk": OWN.jwk}).encode() + b"." + payload.encode() + b".",
+        encode(b'{"alg":' * 900).encode() + b"." + payload.encode() + b"." + signature.encode(),
+    ]
+
+
+async def test_40_malformed_proofs(web: RelyingParty, service: RelyingParty, browser: Browser, alice: User) -> None:
+    """At each endpoint that reads proofs, each is refused by name."""
+    bound = (await _bound(web, browser, alice))["access_token"]
+    for number, text in enumerate(_malformed()):
+        headers = {b"dpop": text}
+        for party, path, form in (
+            (service, "/token", {"grant_type": "client_credentials"}),
+            (web, "/par", web.parameters()),
+        ):
+            auth = httpx.BasicAuth(party.client_id, party.client_secret or "")
+            answer = await web.http.post(f"{web.issuer}{path}", data=form, headers=headers, auth=auth)
+            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof"), (number, answer.text)
+        answer = await web.http.get(
+            f"{web.issuer}/userinfo", headers={b"authorization": f"DPoP {bound}".encode(), **headers}
+        )
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_dpop_proof"), number
+        assert answer.headers["www-authenticate"].startswith('DPoP realm="idp", error="invalid_dpop_proof", ')
+
+
+async def test_40_a_refused_proof_stores_nothing(app: RelyingParty, browser: Browser, alice: User) -> None:
+    """Neither does one with a forged token, which anybody could send for a public client: the `jti` stays unused."""
+    tokens = await _bound(app, browser, alice)
+    forged = tokens["refresh_token"][:-4] + "AAAA"
+    for changes in ({"htm": "GET"}, {"htu": "http://evil.example/"}, {"nonce": "x"}, {"iat": 1}):
+        refused = await app.refresh(tokens["refresh_token"], by(OWN, app, jti="only-once", **changes))
+        assert refused.json()["error"] in ("invalid_dpop_proof", "use_dpop_nonce")
+    for token in (forged, "x", tokens["access_token"]):
+        _refused(await app.refresh(token, by(OWN, app, jti="only-once")), "invalid_grant")
+    _refused(await app.redeem("x", by(OWN, app, jti="only-once")), "invalid_grant")
+    accepted = await app.refresh(tokens["refresh_token"], by(OWN, app, jti="only-once"))
+    assert accepted.status_code == 200, accepted.text
+    _refused(await app.refresh(accepted.json()["refresh_token"], by(OWN, app, jti="only-once")), "invalid_dpop_proof")
 
 
 # Stolen codes

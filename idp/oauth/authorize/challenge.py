@@ -33,7 +33,8 @@ from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import within_registration
-from idp.oauth.binding import proofs
+from idp.oauth.binding import dpop, proofs
+from idp.oauth.binding.dpop import Proof
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.credentials import credentials_changed
@@ -127,13 +128,13 @@ async def _load(request: AnyRequest) -> _ChallengeRequest:
     if not client.authorization_challenge:
         raise UnauthorizedClientError("This client may not ask for credentials itself. Send the user to a browser.")
     if "auth_session" not in form:
-        return await _begin(app_of(request), client, {**proofs.with_dpop_jkt(form, await proofs.dpop_key(request))})
+        return await _begin(app_of(request), client, form, proofs.checked(request, client))
     flow_id, _, secret = form["auth_session"].partition(".")
     binding = BrowserBinding(flow_id, secret)
     pending, flow = await pending_request.load_bound(binding), await flows.load_bound(binding)
     if pending.asked.client_id != client.client_id:
         raise FlowExpiredError
-    if pending.asked.dpop_jkt not in (None, await proofs.dpop_key(request)):
+    if pending.asked.dpop_jkt not in (None, await proofs.dpop_key(request, client)):
         raise InvalidDPoPProofError("The auth_session needs a proof of the key that it began with.", Reason.WRONG_KEY)
     pending = msgspec.structs.replace(pending, asked=within_registration(pending.asked, client))
     if not pending.asked.scope:
@@ -141,14 +142,17 @@ async def _load(request: AnyRequest) -> _ChallengeRequest:
     return _ChallengeRequest(client, pending, flow, form)
 
 
-async def _begin(browser: Browser, client: Client, form: dict[str, str]) -> _ChallengeRequest:
+async def _begin(browser: Browser, client: Client, form: dict[str, str], proof: Proof | None) -> _ChallengeRequest:
     if "request_uri" in form:
         raise InvalidRequestError("request_uri cannot be used here.")
-    parameters = {**await request_object.resolve(form, client), "response_type": "code"}
+    asked_for = proofs.with_dpop_jkt(await request_object.resolve(form, client), proof)
+    parameters = {**asked_for, "response_type": "code"}
     # There is no redirect URI; the code is bound to the client and its code_challenge.
     asked = validate(parameters, client, "")
     wanted = acr.requested(asked, client)
     await limits.count_flow(browser)
+    if proof is not None:
+        await dpop.use_up(proof)
     key = browser.key()
     async with transaction():
         pending = await pending_request.store(key, asked)

@@ -22,7 +22,7 @@ from idp.infra.i18n import gettext as _
 from idp.oauth.authorize import repository, request_object
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.request import AuthorizationRequest
-from idp.oauth.binding import proofs
+from idp.oauth.binding import dpop, proofs
 from idp.oauth.clients import redirects
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
@@ -44,8 +44,8 @@ async def push(request: Request[Any, Any, Any]) -> Response[Any]:
     if "request_uri" in form:
         raise InvalidRequestError("request_uri cannot be pushed.")
     # Before the object is used up: a client that needs a nonce sends the same object again.
-    jkt = await proofs.dpop_key(request)
-    parameters = proofs.with_dpop_jkt(await request_object.resolve(form, client), jkt)
+    proof = proofs.checked(request, client)
+    parameters = proofs.with_dpop_jkt(await request_object.resolve(form, client), proof)
     redirect_uri = parameters.get("redirect_uri", "")
     if not redirects.matches(client, redirect_uri):
         raise InvalidRequestError("redirect_uri is missing, or none of those that this client registered.")
@@ -53,6 +53,8 @@ async def push(request: Request[Any, Any, Any]) -> Response[Any]:
     if client.public:
         # Anybody can send its client_id.
         await limits.count_flow(app_of(request))
+    if proof is not None:
+        await dpop.use_up(proof)
     request_uri, lifetime = f"{PREFIX}{ids.random_token()}", settings().pushed_request_lifetime
     await repository.insert_pushed(ids.digest(request_uri), client.client_id, asked.to_json(), lifetime)
     content = {"request_uri": request_uri, "expires_in": lifetime}

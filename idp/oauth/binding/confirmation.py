@@ -1,5 +1,6 @@
 """The key that a code, a token family or an access token is bound to: the claim ``cnf`` (RFC 7800)."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 import msgspec
@@ -49,3 +50,8 @@ class Confirmation(msgspec.Struct, frozen=True, omit_defaults=True):
     def to_json(self) -> str:
         """Return it as the columns ``confirmation`` store it."""
         return msgspec.json.encode(self).decode()
+
+
+#: Returns the key that a request proves, and uses the proof up; None if it proves none. A grant calls it after it has
+#: verified that this server issued its code or token, so that with a forged one nobody makes the server store anything.
+Prove = Callable[[], Awaitable[Confirmation | None]]

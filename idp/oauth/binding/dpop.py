@@ -36,11 +36,13 @@ class Target(NamedTuple):
     Attributes:
         urls: the URLs of the endpoint.
         access_token: the token of a request to a protected resource.
+        algorithms: those that the proof may have.
     """
 
     method: str
     urls: Sequence[str]
     access_token: str | None = None
+    algorithms: tuple[str, ...] = PROOF_ALGORITHMS
 
 
 class Proof(NamedTuple):
@@ -155,7 +157,7 @@ def check(headers: Sequence[str], target: Target) -> Proof:
         InvalidDPoPProofError: the proof is invalid, or there are several.
     """
     try:
-        claims, jkt = jose.verify_embedded(_only(headers), TYPE, PROOF_ALGORITHMS)
+        claims, jkt = jose.verify_embedded(_only(headers), TYPE, target.algorithms)
     except jose.InvalidJWTError as error:
         raise InvalidDPoPProofError(f"The DPoP proof is not valid: {error.description}", error.reason) from error
     for check_one in CHECKS:
@@ -164,18 +166,16 @@ def check(headers: Sequence[str], target: Target) -> Proof:
     return Proof(jkt, claims["jti"], expires_at, _next_nonce(claims))
 
 
-async def use(headers: Sequence[str], target: Target) -> Proof:
-    """Check a proof, and use it up: over all servers of the database, a key has each ``jti`` once (section 11.1).
+async def use_up(proof: Proof) -> None:
+    """Use a proof: over all servers of the database, a key uses each ``jti`` once (section 11.1).
 
     Call it outside of a transaction.
 
     Raises:
-        InvalidDPoPProofError: the proof is invalid, or was used.
+        InvalidDPoPProofError: it was used before.
     """
-    proof = check(headers, target)
     if not await use_once("dpop", proof.jkt, proof.jti, proof.expires_at):
         raise InvalidDPoPProofError("The DPoP proof was used before.", Reason.REUSED)
-    return proof
 
 
 def _next_nonce(claims: Claims) -> str | None:

@@ -8,9 +8,10 @@ from litestar import Request
 from idp.errors import InvalidDPoPProofError, UseDPoPNonceError
 from idp.http.headers import request_headers
 from idp.infra.request_context import head, response_headers
+from idp.keys.algorithms import FAPI_ALGORITHMS, PROOF_ALGORITHMS
 from idp.oauth.binding import dpop
 from idp.oauth.binding.confirmation import Confirmation
-from idp.oauth.binding.dpop import Target
+from idp.oauth.binding.dpop import Proof, Target
 from idp.oauth.clients.models import Client
 from idp.oauth.parameters import Parameters
 from idp.reasons import Reason
@@ -21,12 +22,13 @@ AnyRequest = Request[Any, Any, Any]
 _PATH = "/!$&'()*+,;=:@~"
 
 
-async def dpop_key(request: AnyRequest, access_token: str | None = None) -> str | None:
-    """Return the thumbprint of the key of the DPoP proof, which is used up; None if the request has no DPoP header.
+def checked(request: AnyRequest, client: Client | None, access_token: str | None = None) -> Proof | None:
+    """Return the DPoP proof of a request, checked and not yet used up; None if the request has no DPoP header.
 
     The response gets a new nonce if the client needs one.
 
     Args:
+        client: who sends the request, or whom the access token was issued to.
         access_token: the token that the proof must be made for, at a protected resource.
 
     Raises:
@@ -38,13 +40,29 @@ async def dpop_key(request: AnyRequest, access_token: str | None = None) -> str 
     # The method of a HEAD request is GET by now.
     method = "HEAD" if head.get() else str(request.scope["method"])
     url = settings().issuer + quote(request.scope["path"], safe=_PATH)
+    algorithms = FAPI_ALGORITHMS if client is not None and client.fapi else PROOF_ALGORITHMS
     try:
-        proof = await dpop.use(headers, Target(method, (url,), access_token))
+        proof = dpop.check(headers, Target(method, (url,), access_token, algorithms))
     except UseDPoPNonceError as error:
         _give(error.nonce)
         raise
     if proof.next_nonce is not None:
         _give(proof.next_nonce)
+    return proof
+
+
+async def dpop_key(request: AnyRequest, client: Client | None, access_token: str | None = None) -> str | None:
+    """Return the thumbprint of the key of the DPoP proof, which is used up; None if the request has no DPoP header.
+
+    The arguments are those of :func:`checked`.
+
+    Raises:
+        InvalidDPoPProofError: the proof is invalid, or was used before.
+    """
+    proof = checked(request, client, access_token)
+    if proof is None:
+        return None
+    await dpop.use_up(proof)
     return proof.jkt
 
 
@@ -59,7 +77,7 @@ async def confirmation(request: AnyRequest, client: Client) -> Confirmation | No
     Raises:
         InvalidDPoPProofError: the proof is invalid, or the client must send one and does not.
     """
-    jkt = await dpop_key(request)
+    jkt = await dpop_key(request, client)
     if jkt is not None:
         return Confirmation(jkt=jkt)
     if client.dpop_bound_access_tokens:
@@ -67,18 +85,15 @@ async def confirmation(request: AnyRequest, client: Client) -> Confirmation | No
     return None
 
 
-def with_dpop_jkt(parameters: Parameters, jkt: str | None) -> Parameters:
+def with_dpop_jkt(parameters: Parameters, proof: Proof | None) -> Parameters:
     """Return the parameters of an authorization request that the client sends itself, with the key of its proof as
     ``dpop_jkt`` (RFC 9449 section 10.1).
-
-    Args:
-        jkt: the key of the proof; None: there is no proof.
 
     Raises:
         InvalidDPoPProofError: the parameters name another key.
     """
-    if jkt is None:
+    if proof is None:
         return parameters
-    if parameters.get("dpop_jkt", jkt) != jkt:
+    if parameters.get("dpop_jkt", proof.jkt) != proof.jkt:
         raise InvalidDPoPProofError("dpop_jkt is not the thumbprint of the DPoP key.", Reason.WRONG_KEY)
-    return {**parameters, "dpop_jkt": jkt}
+    return {**parameters, "dpop_jkt": proof.jkt}

@@ -12,7 +12,7 @@ from idp import clock, ids
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.infra.db.engine import transaction
 from idp.oauth import codes
-from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_code
@@ -39,7 +39,7 @@ def _challenge(verifier: str | None) -> str | None:
     return urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
-async def redeem(client: Client, form: dict[str, str], confirmation: Confirmation | None) -> TokenResponse:
+async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenResponse:
     """Exchange a code for tokens, once.
 
     The code is consumed only by its client, with its redirect URI and the right verifier, with a proof of the key that
@@ -55,6 +55,7 @@ async def redeem(client: Client, form: dict[str, str], confirmation: Confirmatio
     code = codes.read(form["code"])
     if isinstance(code, Refused):
         raise _invalid(code)
+    confirmation = await prove()
     family_id = ids.uuid7()
     refresh = new_refresh_token(code.user_id, family_id) if "refresh_token" in client.grant_types else None
     redemption = CodeRedemption(

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from idp.audit.buffer import token_issued
 from idp.errors import InvalidScopeError, InvalidTargetError
-from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import words
@@ -21,7 +21,7 @@ def _own_scopes(scope: str) -> tuple[str, ...]:
     return tuple(sorted(set(scope.split()) - STANDARD_SCOPES.keys()))
 
 
-async def issue(client: Client, form: dict[str, str], confirmation: Confirmation | None) -> TokenResponse:
+async def issue(client: Client, form: dict[str, str], prove: Prove) -> TokenResponse:
     """Issue an access token whose subject is the client itself. There is no user, so no ID token and no refresh token.
 
     Raises:
@@ -35,6 +35,7 @@ async def issue(client: Client, form: dict[str, str], confirmation: Confirmation
     resource = words(form, "resource") or registry.audience(wanted)
     if any(registry.resource_server(identifier) is None for identifier in resource):
         raise InvalidTargetError("The resource is not registered.")
+    confirmation = await prove()
     scope, jti = " ".join(wanted), secrets.token_urlsafe(16)
     token_issued("client_credentials", client.client_id, jti)
     return TokenResponse(

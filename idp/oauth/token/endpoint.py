@@ -1,5 +1,6 @@
 """The token endpoint: parse, authenticate, dispatch (RFC 6749 section 3.2)."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -48,7 +49,7 @@ async def token(request: Request[Any, Any, Any]) -> BytesResponse:
     elif in_cookie:
         refresh_cookie.check_origin(request, client)
     try:
-        response = await grant(client, form, await proofs.confirmation(request, client))
+        response = await grant(client, form, partial(proofs.confirmation, request, client))
     except (InvalidGrantError, InvalidDPoPProofError) as error:
         if error.refused is not None:
             token_refused(error.refused, client.client_id, grant_type=grant_type)

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 
-from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.token import authorization_code, client_credentials, refresh_token
 from idp.oauth.token.issuer import TokenResponse
 
-#: Answers a request: takes the client, the parameters, and the key that the request proves.
-GrantFunction = Callable[[Client, dict[str, str], Confirmation | None], Awaitable[TokenResponse]]
+#: Answers a request: takes the client, the parameters, and what gives the key that the request proves.
+GrantFunction = Callable[[Client, dict[str, str], Prove], Awaitable[TokenResponse]]
 #: By ``grant_type``.
 GRANTS: dict[str, GrantFunction] = {
     "authorization_code": authorization_code.redeem,

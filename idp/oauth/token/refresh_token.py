@@ -9,7 +9,7 @@ from idp.accounts.repository.users import user_by_id
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError, InvalidTargetError, Refused
 from idp.infra.db.engine import transaction
 from idp.mail import outbox
-from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.binding.confirmation import Confirmation, Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_refresh_token
@@ -26,7 +26,7 @@ from idp.settings import settings
 log = structlog.get_logger()
 
 
-async def refresh(client: Client, form: dict[str, str], confirmation: Confirmation | None) -> TokenResponse:
+async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenResponse:
     """Exchange a refresh token for new tokens, its successor among them.
 
     A used token yields the same successor again for a while, so that a lost response or two tabs do not sign the user
@@ -38,6 +38,7 @@ async def refresh(client: Client, form: dict[str, str], confirmation: Confirmati
     presented = refresh_jwt.decode(form["refresh_token"])
     if isinstance(presented, Refused):
         raise _invalid(presented)
+    confirmation = await prove()
     rotation = Rotation(
         token=presented,
         client_id=client.client_id,

@@ -1,6 +1,7 @@
 """The checks of a DPoP proof (RFC 9449 section 4.3)."""
 
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from functools import cache
 from itertools import count
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from idp.errors import InvalidDPoPProofError, UseDPoPNonceError
 from idp.keys import jose
@@ -157,6 +160,7 @@ HEADERS: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Key size")
 @pytest.mark.parametrize("name", HEADERS)
 def test_headers(name: str) -> None:
     refuse(made(HEADERS[name]()))
@@ -285,6 +289,49 @@ def test_other_members_are_ignored() -> None:
     header["jwk"] = client().jwk | {"kid": "x", "use": "sig", "key_ops": ["verify"], "x5c": ["x"], "alg": "ES256"}
     assert dpop.check([made(header, client().claims("POST", URL, more=[1, {"a": None}]))], AT_TOKEN).jkt == client().jkt
     assert dpop.check([made(client().header | {"typ": "application/dpop+JWT"})], AT_TOKEN).jkt == client().jkt
+
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=20),
+        st.sampled_from(["ES256", "none", "HS256", "dpop+jwt", "EC", "RSA", "oct", "P-256", "POST", URL, "AQAB", "\0"]),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+MEMBERS = st.sampled_from(["typ", "alg", "jwk", "crit", "b64", "kid", "jku", "enc", "cty", ""])
+KEY_MEMBERS = st.sampled_from(["kty", "crv", "x", "y", "n", "e", "d", "k", "alg", "use", "key_ops", "kid", "x5c"])
+CLAIM_NAMES = st.sampled_from(["jti", "htm", "htu", "iat", "exp", "nbf", "ath", "nonce", "iss", ""])
+
+
+@hypothesis.given(
+    st.dictionaries(MEMBERS, JSON, max_size=2),
+    st.dictionaries(KEY_MEMBERS, JSON, max_size=2),
+    st.dictionaries(CLAIM_NAMES, JSON, max_size=2),
+    st.sampled_from([AT_TOKEN, AT_RESOURCE]),
+)
+@hypothesis.settings(
+    max_examples=400, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture], database=None
+)
+def test_anything_else_is_a_refusal(
+    header: dict[str, Any], jwk: dict[str, Any], claims: dict[str, Any], target: Target
+) -> None:
+    """No content of a signed proof causes another exception."""
+    members = client().header | {"jwk": client().jwk | jwk} | header
+    sent = signed(client().key, members, client().claims("POST", URL) | claims)
+    with contextlib.suppress(InvalidDPoPProofError):
+        assert dpop.check([sent], target).jkt
+
+
+@hypothesis.given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=100), st.integers(0, 5))
+@hypothesis.settings(
+    max_examples=200, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture], database=None
+)
+def test_any_bytes_are_a_refusal(header: bytes, payload: bytes, signature: bytes, valid: int) -> None:
+    parts = proof().split(".")
+    made_up = [encode(header), encode(payload), encode(signature)]
+    refuse(".".join([*parts[: valid % 3], *made_up[valid % 3 :]]))
+    refuse((header + b"." + payload + b"." + signature).decode("latin-1"))
 
 
 def test_refused_in_good_time() -> None:
