@@ -33,6 +33,7 @@ class Cors(StrEnum):
     CLIENT = "client"
 
 
+_ANY_ORIGIN = (Cors.DOCUMENT, Cors.ANY)
 _EXPOSED = {"Access-Control-Expose-Headers": "WWW-Authenticate, DPoP-Nonce", "Vary": "Origin"}
 _ANYBODY = encode({"Access-Control-Allow-Origin": "*"} | _EXPOSED)
 _NOBODY = encode({"Vary": "Origin"})
@@ -61,7 +62,7 @@ def headers(cors: Cors | None, scope: HTTPScope, is_client_origin: Callable[[str
         return ()
     origin = request_header(scope, b"origin")
     if origin is None or not is_client_origin(origin):
-        return _ANYBODY if cors in (Cors.DOCUMENT, Cors.ANY) else _NOBODY
+        return _ANYBODY if cors in _ANY_ORIGIN else _NOBODY
     allowed = (b"access-control-allow-origin", origin.encode())
     return (allowed, *_CLIENT, *(() if cors == Cors.CLIENT else _CREDENTIALS))
 

@@ -13,6 +13,8 @@ from litestar.types import Message, Receive, Scope, Send
 
 from idp.http.headers import Pairs, complete, encode
 
+#: RFC 9110 section 8.6.
+_WITHOUT_LENGTH = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 JSON_NO_STORE = encode({"Content-Type": "application/json", "Cache-Control": "no-store"})
 
 
@@ -37,7 +39,7 @@ class BytesResponse:
         self.headers = [*headers, *(cookie.to_encoded_header() for cookie in cookies)]
         if not body and any(name == b"content-type" for name, _ in self.headers):
             raise ValueError("an empty body has no Content-Type")
-        if status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        if status not in _WITHOUT_LENGTH:
             self.headers.append((b"content-length", b"%d" % len(body)))
 
     async def send(self, send: Send, headers: Pairs) -> None:

@@ -14,6 +14,7 @@ import idp
 from idp import ids
 from idp.errors import InvalidClientError, InvalidRequestError
 from idp.oauth.clients.authentication import authenticate
+from idp.oauth.clients.authentication.basic import decode
 from idp.oauth.clients.authentication.client_secret_basic import client_secret_basic
 from idp.oauth.clients.authentication.credentials import Sent
 from idp.oauth.clients.models import Client
@@ -122,7 +123,7 @@ async def test_42_other_spellings_of_good_credentials_are_refused(shop: tuple[Cl
 def test_42_both_halves_are_form_encoded() -> None:
     """RFC 6749 section 2.3.1: decoded once, never twice, and a plus sign is a space."""
     for encoded, client_id in (("a%3Ab", "a:b"), ("a+b", "a b"), ("a%2Bb", "a+b"), ("a%2525", "a%25"), ("%C3%A9", "é")):
-        attempt = client_secret_basic(Sent(basic(f"{encoded}:x:y"), {}, "/token"))
+        attempt = client_secret_basic(Sent(decode(basic(f"{encoded}:x:y")), {}, "/token"))
         assert attempt is not None
         assert attempt.client_id == client_id
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
+from idp.oauth.clients.authentication.basic import BasicCredentials
 from idp.oauth.clients.models import Client
 from idp.reasons import Reason
 
@@ -11,12 +12,12 @@ class Sent(NamedTuple):
     """The parts of a request that can authenticate a client.
 
     Attributes:
-        authorization: the value of the Authorization header, if there is one.
+        basic: the credentials in the Authorization header, if there is one.
         form: the parameters of the body.
         endpoint: the path of the endpoint below the issuer.
     """
 
-    authorization: str | None
+    basic: BasicCredentials | None
     form: Mapping[str, str]
     endpoint: str
 

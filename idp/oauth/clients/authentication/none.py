@@ -1,6 +1,5 @@
 """The method ``none``: a public client, which only names itself (RFC 6749 section 2.1)."""
 
-from idp.oauth.clients.authentication import basic
 from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
 from idp.oauth.clients.models import Client
 
@@ -18,9 +17,8 @@ def none(sent: Sent) -> Credentials | None:
     Many libraries always send a secret, and for a public client an empty one: ``Authorization: Basic`` of
     ``client_id:``.
     """
-    if sent.authorization is not None:
-        found = basic.decode(sent.authorization)
-        return Credentials(found.client_id, _exists) if not found.secret else None
+    if sent.basic is not None:
+        return Credentials(sent.basic.client_id, _exists) if not sent.basic.secret else None
     if "client_id" not in sent.form or not _PROOFS.isdisjoint(sent.form):
         return None
     return Credentials(sent.form["client_id"], _exists)

@@ -6,6 +6,7 @@ from idp.audit import unauthenticated_limit
 from idp.audit.events import note
 from idp.errors import InvalidClientError, InvalidRequestError, Refused
 from idp.infra.request_context import actor
+from idp.oauth.clients.authentication import basic
 from idp.oauth.clients.authentication.credentials import Failure, Sent
 from idp.oauth.clients.authentication.methods import METHODS
 from idp.oauth.clients.models import Client
@@ -25,7 +26,7 @@ async def authenticate(authorization: str | None, form: Mapping[str, str], endpo
         InvalidClientError: the client is unknown or disabled, or its proof is wrong. The response does not tell which.
         InvalidRequestError: the request uses more than one method, or names two clients.
     """
-    sent = Sent(authorization, form, endpoint)
+    sent = Sent(basic.decode(authorization) if authorization is not None else None, form, endpoint)
     challenge = authorization is not None
     found = [(name, read) for name, method in METHODS.items() if (read := method(sent)) is not None]
     if len(found) > 1:
