@@ -18,6 +18,7 @@ from idp.infra.logs import exception_fields
 from idp.mail import repository as mail
 from idp.oauth import repository as oauth
 from idp.oauth.authorize import repository as authorize
+from idp.oauth.clients.expiry import delete_expired_clients
 from idp.oauth.replay import repository as replay
 from idp.oauth.token import repository as token
 from idp.signin.repository import devices, sessions, signin_flows
@@ -44,7 +45,7 @@ EXPIRING = (
 async def round_of_deletions() -> bool:
     """Clean every table once. Returns whether there may be more."""
     await replay.empty_past_slots()
-    return any([await clean(table) for table in EXPIRING])
+    return any([*[await clean(table) for table in EXPIRING], await delete_expired_clients()])
 
 
 async def run() -> None:

@@ -12,7 +12,7 @@ from idp.infra.db.tables import Revision, TransactionLock
 from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
-from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
+from idp.oauth.clients.tables import ClientDocument, ClientLogo, ClientRow, ResourceServerRow
 from idp.oauth.replay.tables import UsedJWT
 from idp.oauth.tables import (
     AuthorizationCode,
@@ -38,6 +38,7 @@ APP_CONFIG = AppConfig(
         AuditExport,
         AuthorizationCode,
         AuthorizationRequestRow,
+        ClientDocument,
         ClientLogo,
         ClientRow,
         Consent,

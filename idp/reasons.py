@@ -54,6 +54,10 @@ class Reason(StrEnum):
     WRONG_AUTH_METHOD = "wrong_auth_method"
     KEYS_UNAVAILABLE = "keys_unavailable"
 
+    DOCUMENT_NOT_ACCEPTED = "document_not_accepted"
+    DOCUMENT_UNAVAILABLE = "document_unavailable"
+    DOCUMENT_INVALID = "document_invalid"
+
     # Sign-ins
     UNKNOWN_USER = "unknown_user"
     WRONG_PASSWORD = "wrong_password"

@@ -103,6 +103,13 @@ def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _check_domains(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if not re.fullmatch(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", name):
+            raise ValueError("must be hosts such as app.example.com, or .example.com for all hosts below example.com")
+    return value
+
+
 def _check_authorities(value: Path) -> Path:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
@@ -112,6 +119,7 @@ def _check_authorities(value: Path) -> Path:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)]
+Domains = Annotated[Names, AfterValidator(_check_domains)]
 
 
 def _option(default: Any, help: str, **constraints: Any) -> Any:
@@ -264,6 +272,32 @@ class Settings(BaseSettings):
     github_client_secret: SecretStr | None = _option(None, "Client secret at GitHub.")
     github_organizations: Names = _option(
         (), "GitHub organizations whose members may sign in, separated by commas. Empty: all GitHub accounts."
+    )
+
+    # Clients that describe themselves
+    client_id_metadata_documents: Literal["off", "allow-list", "open"] = _option(
+        "off",
+        "Whose Client ID Metadata Documents are accepted, where the URL of a document is the `client_id`: nobody's,"
+        " those of `client_id_metadata_hosts`, or those of all public hosts.",
+    )
+    client_id_metadata_hosts: Domains = _option(
+        (), "Hosts of the allow-list, such as app.example.com; .example.com stands for all hosts below example.com."
+    )
+    client_id_metadata_denied_hosts: Domains = _option(
+        (), "Hosts whose Client ID Metadata Documents are refused. They are written like those of the allow-list."
+    )
+    client_id_metadata_scopes: Names = _option(
+        ("openid", "profile", "email", "offline_access"),
+        "The scopes that these clients may request, besides those of resource servers that are open to them.",
+    )
+    client_id_metadata_min_lifetime: int = _option(
+        5 * MINUTE, "Minimum time for which such a document is cached, whatever its headers say.", ge=1, le=DAY
+    )
+    client_id_metadata_max_lifetime: int = _option(
+        DAY, "Maximum time for which such a document is cached.", ge=5 * MINUTE, le=7 * DAY
+    )
+    client_id_metadata_max_clients: int = _option(
+        10_000, "Maximum number of these clients. Users cannot allow more of them.", ge=1
     )
 
     # Calls to other servers

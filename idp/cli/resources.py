@@ -26,6 +26,10 @@ _METADATA = together(
         "--token-type", "access_token_type", type=click.Choice(["at+jwt", "JWT"]),
         help="The typ of its access tokens: at+jwt (RFC 9068), or JWT if its validator refuses that.",
     ),
+    click.option(
+        "--self-registered-clients/--no-self-registered-clients", default=None,
+        help="Whether clients that registered themselves get tokens for it, as an MCP server needs. Default: no.",
+    ),
     click.option("--client-id", help="The client that introspects tokens for it."),
     click.option(
         "--witnessed/--not-witnessed", default=None, help="Whether new signing keys wait until it has fetched them."

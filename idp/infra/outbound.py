@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpcore
@@ -270,6 +270,40 @@ async def get(
         ForbiddenAddressError: the URL or its address is not allowed.
         CallFailed: there was no response in time, an error status, or a body that is too long.
     """
+    response = await _get(url, headers, timeout_seconds, max_bytes, redirects)
+    response.raise_for_status()
+    return response.content
+
+
+class Document(NamedTuple):
+    """A response with status 200. The names of its headers are in lower case."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+async def get_document(
+    url: str, headers: Mapping[str, str], *, timeout_seconds: float = TIMEOUT_SECONDS, max_bytes: int
+) -> Document:
+    """GET a URL and return the body with the headers, which say how long it may be cached. No redirect is followed.
+
+    Args:
+        timeout_seconds: the limit for the whole call, from name resolution to the last byte.
+        max_bytes: the maximum size of the body.
+
+    Raises:
+        ForbiddenAddressError: the URL or its address is not allowed.
+        CallFailed: there was no response in time, another status than 200, or a body that is too long.
+    """
+    response = await _get(url, headers, timeout_seconds, max_bytes, 0)
+    if response.status_code != httpx.codes.OK:
+        raise httpx.HTTPStatusError("The status is not 200.", request=response.request, response=response)
+    return Document(response.content, dict(response.headers))
+
+
+async def _get(
+    url: str, headers: Mapping[str, str], timeout_seconds: float, max_bytes: int, redirects: int
+) -> httpx.Response:
     try:
         async with (
             asyncio.timeout(timeout_seconds),
@@ -281,8 +315,7 @@ async def get(
                 if response.url.scheme == "https" != response.next_request.url.scheme:
                     raise ForbiddenAddressError("A redirect away from https is not followed.")
                 response = await http.send(response.next_request)
-            response.raise_for_status()
-            return response.content
+            return response
     except TimeoutError as error:
         raise httpx.ReadTimeout("There was no response in time.") from error
     except httpx.InvalidURL as error:

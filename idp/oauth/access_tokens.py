@@ -11,6 +11,7 @@ from idp.errors import Refused
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth import repository, subjects
+from idp.oauth.clients.lookup import stored_client
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_access_token
 from idp.oauth.repository import TokenOfUser, TokenUser
@@ -99,7 +100,7 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
     claims = read(token)
     if isinstance(claims, Refused):
         return claims
-    client = registry.client(claims["client_id"])
+    client = await stored_client(claims["client_id"])
     if client is None:
         return Refused(Reason.CLIENT_DISABLED, family_id=family_of(claims["jti"]))
     named = _token_of_user(claims["sub"], claims["jti"], client.sector)

@@ -1,7 +1,6 @@
 """Consent: the page that asks for it, and the consents that users have given."""
 
 from datetime import datetime
-from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,11 +19,15 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.oauth import repository
 from idp.oauth.authorize import pending_request
+from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest, ClaimsRequest, within_registration
 from idp.oauth.clients import redirects
+from idp.oauth.clients.documents import service as documents
+from idp.oauth.clients.documents.identifiers import host_of
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.consent_changes import document_facts, documents_hash, shown_metadata
 from idp.oauth.consent_grant import ConsentedScope, ConsentGrant, at_resources
 from idp.oauth.repository import AuthorizedClient, StoredConsent
 from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_claims
@@ -39,20 +42,20 @@ AnyRequest = Request[Any, Any, Any]
 
 
 def display(client: Client, ui_locales: tuple[str, ...] = ()) -> Display:
-    """Return what pages show of a client, and the languages that its request prefers."""
+    """Return what pages show of a client, and the languages that its request prefers.
+
+    A client by document may give itself any name, so it is shown by its host. Its logo is one that we have.
+    """
+    by_document = client.origin == "document"
     return Display(
-        client_name=client.client_name,
-        client_uri=client.client_uri,
+        client_name=host_of(client.client_id) if by_document else client.client_name,
+        client_uri=None if by_document else client.client_uri,
         logo_uri=client.logo_uri,
         policy_uri=client.policy_uri,
         tos_uri=client.tos_uri,
         ui_locales=ui_locales,
         upstreams=client.upstreams,
     )
-
-
-def _documents_hash(client: Client) -> bytes:
-    return sha256(f"{client.policy_uri or ''}\0{client.tos_uri or ''}".encode()).digest()
 
 
 async def is_needed(
@@ -66,7 +69,7 @@ async def is_needed(
         return True
     if client.skip_consent:
         return False
-    stored = await repository.find_consent(session.user_id, client.client_id, _documents_hash(client))
+    stored = await repository.find_consent(session.user_id, client.client_id, documents_hash(client))
     return stored is None or not ConsentGrant.read(stored.pairs, stored.claims).covers(ConsentGrant.needed(asked))
 
 
@@ -81,7 +84,7 @@ class _ConsentRequest(NamedTuple):
 async def _load(request: AnyRequest, request_id: str) -> _ConsentRequest | Response[Any]:
     """Return the consent request, or a redirect to the authorization request if the user is no longer signed in."""
     pending = await pending_request.load(browser_of(request), request_id)
-    client = registry.client(pending.asked.client_id)
+    client = await find_client(pending.asked.client_id)
     session = await current_session(request)
     if client is None or session is None:
         return navigate(pending_request.path(pending))
@@ -94,7 +97,7 @@ def _form_purpose(client: Client, session: SignedIn) -> str:
     """Binds the form to the user and the documents that it shows: it is refused after another user signs in in another
     tab, or after the client's terms change.
     """
-    return f"consent {session.user_id} {_documents_hash(client).hex()}"
+    return f"consent {session.user_id} {documents_hash(client).hex()}"
 
 
 @get("/consent/{request_id:str}", opt={"access": Access.PAGE})
@@ -112,6 +115,8 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
         action=f"/consent/{request_id}",
         csrf_token=form_token(pending.binding.secret, _form_purpose(client, session)),
         client=display(client),
+        document=await document_facts(client, session.user_id, asked.redirect_uri),
+        claimed_name=client.client_name,
         user=user,
         scopes=[describe(scope) for scope in asked.scope if scope != "openid"],
         claims=[describe_claim(claim) for claim in asked.claims_by_name],
@@ -151,10 +156,15 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
 
 async def _save(pending: PendingRequest, client: Client, session: SignedIn) -> None:
     asked, grant = pending.asked, ConsentGrant.needed(pending.asked)
+    if client.origin == "document":
+        # A transaction of its own, because the changes of clients wait for each other.
+        await documents.store(client, session.user_id)
     async with transaction():
         await pending_request.mark_consented(pending, session.user_id)
         stored = StoredConsent(sorted(map(str, grant.scopes)), sorted(grant.claims))
-        await repository.save_consent(session.user_id, client.client_id, stored, _documents_hash(client))
+        await repository.save_consent(
+            session.user_id, client.client_id, stored, documents_hash(client), shown_metadata(client)
+        )
         await record(
             "consent",
             user_id=session.user_id,

@@ -35,7 +35,7 @@ from idp.oauth.authorize.checks import prompts
 from idp.oauth.authorize.request_object import SIGNING_ALGORITHMS as REQUEST_OBJECT_ALGORITHMS
 from idp.oauth.authorize.response_modes import RESPONSE_MODES
 from idp.oauth.client_jwts import Kind
-from idp.oauth.clients import jwks_consumers
+from idp.oauth.clients import jwks_consumers, lookup
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.members import SUBJECT_TYPES
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
@@ -89,6 +89,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "require_pushed_authorization_requests": settings().require_pushed_requests,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
+        **({"client_id_metadata_document_supported": True} if lookup.accepts_documents() else {}),
     }
 
 

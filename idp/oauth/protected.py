@@ -10,7 +10,7 @@ from idp.oauth import access_tokens
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.binding.proofs import dpop_key
-from idp.oauth.clients.registry import registry
+from idp.oauth.clients.lookup import stored_client
 from idp.oauth.refusals import access_token_refused
 from idp.reasons import Reason
 
@@ -82,7 +82,7 @@ async def _check_binding(
             "The access token is not bound to a key, so it needs the Bearer scheme.",
             refused=Refused(Reason.WRONG_TYPE, live.user_id),
         )
-    proved = await dpop_key(request, registry.client(live.claims["client_id"]), presented.token)
+    proved = await dpop_key(request, await stored_client(live.claims["client_id"]), presented.token)
     if proved is None:
         raise InvalidDPoPProofError("The DPoP proof is missing.", Reason.PROOF_MISSING)
     if proved != jkt:

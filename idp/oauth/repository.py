@@ -26,14 +26,15 @@ EXPIRING = (Expiring(RevokedAccessToken, "1 hour"),)
 
 # The consent that was given under the current documents of the client.
 _FIND_CONSENT = "SELECT pairs, claims FROM consent WHERE user_id = $1 AND client_id = $2 AND documents_hash = $3"
+_FIND_SHOWN_METADATA = "SELECT client_metadata FROM consent WHERE user_id = $1 AND client_id = $2"
 # Earlier grants stay, unless the documents have changed: then only the new grant counts.
 _SAVE_CONSENT = """
-INSERT INTO consent AS c (user_id, client_id, id, pairs, claims, documents_hash, granted_at)
-VALUES ($1, $2, $3, $4, $5, $6, now())
+INSERT INTO consent AS c (user_id, client_id, id, pairs, claims, documents_hash, client_metadata, granted_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, now())
 ON CONFLICT (user_id, client_id) DO UPDATE SET
     pairs = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.pairs || $4)) ELSE $4 END,
     claims = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.claims || $5)) ELSE $5 END,
-    documents_hash = $6, granted_at = now()
+    documents_hash = $6, client_metadata = $7::jsonb, granted_at = now()
 """
 _DELETE_CONSENTS_OF_USER = "DELETE FROM consent WHERE user_id = $1"
 _DELETE_CONSENTS_OF_CLIENT = "DELETE FROM consent WHERE client_id = $1"
@@ -204,9 +205,17 @@ async def find_consent(user_id: UUID, client_id: str, documents_hash: bytes) -> 
     return one(StoredConsent, await fetchrow(_FIND_CONSENT, user_id, client_id, documents_hash))
 
 
-async def save_consent(user_id: UUID, client_id: str, consent: StoredConsent, documents_hash: bytes) -> None:
+async def find_shown_metadata(user_id: UUID, client_id: str) -> str | None:
+    """Return the metadata of a client by document that a user consented to, as JSON; None if there is no consent."""
+    row = await fetchrow(_FIND_SHOWN_METADATA, user_id, client_id)
+    return row["client_metadata"] if row is not None else None
+
+
+async def save_consent(
+    user_id: UUID, client_id: str, consent: StoredConsent, documents_hash: bytes, shown_metadata: str | None
+) -> None:
     """Insert a consent, or extend the existing one."""
-    values = (user_id, client_id, ids.uuid7(), consent.pairs, consent.claims, documents_hash)
+    values = (user_id, client_id, ids.uuid7(), consent.pairs, consent.claims, documents_hash, shown_metadata)
     await execute(_SAVE_CONSENT, *values)
 
 

@@ -29,12 +29,12 @@ class AuthorizationRequestRow(Table, tablename="authorization_request", db=engin
     """A validated authorization request that waits for its user to sign in or consent, bound to one browser.
 
     ``browser_hash`` is null for a request that came by POST, until a browser claims it. ``consented_by`` is the user
-    who consented to this request.
+    who consented to this request. ``client_id`` may be that of a document, which has a row from the first consent on.
     """
 
     id = Text(primary_key=True)
     browser_hash = Bytea(null=True, secret=True)
-    client_id = ForeignKey(ClientRow)
+    client_id = Text()
     request = JSONB()
     consented_by = UUID(null=True)
     created_at = Timestamptz(default=TimestamptzNow())
@@ -49,7 +49,7 @@ class PushedRequest(Table, tablename="pushed_request", db=engine):
     """
 
     request_uri_hash = Bytea(primary_key=True, secret=True)
-    client_id = ForeignKey(ClientRow)
+    client_id = Text()
     request = JSONB()
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
@@ -160,7 +160,8 @@ class NotBefore(Table, tablename="not_before", db=engine):
 class Consent(Table, tablename="consent", db=engine):
     """The consent of a user to a client (:class:`idp.oauth.consent_grant.ConsentGrant`).
 
-    A pair is a scope and its resource. ``documents_hash`` is a hash of the policy and terms URIs that were shown.
+    A pair is a scope and its resource. ``documents_hash`` is a hash of the policy and terms URIs that were shown. For a
+    client by document it is the hash of ``client_metadata``, which the next page is compared with.
     """
 
     user_id = ForeignKey(User)
@@ -170,6 +171,7 @@ class Consent(Table, tablename="consent", db=engine):
     claims = Array(Text())
     authorization_details = JSONB(null=True)
     documents_hash = Bytea()
+    client_metadata = JSONB(null=True)
     granted_at = Timestamptz(default=TimestamptzNow())
 
     consent_pkey = PrimaryKey([user_id, client_id])

@@ -14,7 +14,7 @@ from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
 from idp.oauth import client_jwts, protected
 from idp.oauth.authorize.request import ClaimsRequest
-from idp.oauth.clients.registry import registry
+from idp.oauth.clients.lookup import stored_client
 from idp.oauth.protected import PresentedToken
 from idp.oauth.scopes import claims_of_scopes, visible_claims
 from idp.settings import settings
@@ -57,7 +57,7 @@ async def userinfo(request: AnyRequest) -> BytesResponse:
     if live.user is None or "openid" not in scopes:
         raise InsufficientScopeError("openid")
     names = claims_of_scopes(scopes)
-    client = registry.client(live.claims["client_id"])
+    client = await stored_client(live.claims["client_id"])
     if live.user.requested and client is not None:
         names += visible_claims(ClaimsRequest.from_json(live.user.requested).userinfo, client.scopes)
     claims = {"sub": live.claims["sub"]} | claims_of(live.user.row, names)

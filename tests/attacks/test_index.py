@@ -63,6 +63,7 @@ ROWS = {
     52: "CORS with opaque origins",
     53: "mail bombing",
     54: "NUL, unusual characters and types that cause a 5xx",
+    55: "client ID metadata documents: cache growth, amplification, odd URLs",
     56: "logos that are more than images",
     57: "consent skipped or leaked",
     58: "mix-up of authorization servers",

@@ -221,6 +221,7 @@ class ResourceServer(Shown):
     scope: str
     access_token_signed_response_alg: str
     access_token_type: str
+    self_registered_clients: bool
     client_id: str | None
     witnessed: bool
     networks: list[str]
@@ -237,6 +238,7 @@ class NewResourceServer(Sent):
     scope: str = ""
     access_token_signed_response_alg: str = DEFAULT_ALGORITHM
     access_token_type: Literal["at+jwt", "JWT"] = "at+jwt"
+    self_registered_clients: bool = False
     client_id: str | None = None
     witnessed: bool = True
     networks: list[str] = []
@@ -250,6 +252,7 @@ class ResourceServerChange(Sent):
     scope: str | UnsetType = UNSET
     access_token_signed_response_alg: str | UnsetType = UNSET
     access_token_type: Literal["at+jwt", "JWT"] | UnsetType = UNSET
+    self_registered_clients: bool | UnsetType = UNSET
     client_id: str | UnsetType | None = UNSET
     witnessed: bool | UnsetType = UNSET
     networks: list[str] | UnsetType = UNSET

@@ -65,6 +65,10 @@ def _form(
             "JWT if its validator refuses at+jwt. ID tokens have the same type, so it must check the audience.",
             choices=[(kind, kind) for kind in ACCESS_TOKEN_TYPES],
         ),
+        Field(
+            "self_registered_clients", "Clients that registered themselves get tokens for it",
+            "on" if values.get("self_registered_clients") else "", "check", "As MCP servers need. Users decide.",
+        ),
         Field("witnessed", "New keys wait until it has fetched them", "on" if values.get("witnessed") else "", "check"),
         Field(
             "networks", "Networks that it calls from, one per line", "\n".join(values.get("networks") or ()), "lines",
@@ -86,6 +90,7 @@ def _entered(request: AdminRequest) -> dict[str, Any]:
         "scope": request.form.get("scope", "").strip(),
         "access_token_signed_response_alg": request.form.get("access_token_signed_response_alg", DEFAULT_ALGORITHM),
         "access_token_type": request.form.get("access_token_type", "at+jwt"),
+        "self_registered_clients": "self_registered_clients" in request.form,
         "witnessed": "witnessed" in request.form,
         "networks": tuple(line.strip() for line in request.form.get("networks", "").splitlines() if line.strip()),
         "user_agent": request.form.get("user_agent", "").strip() or None,
@@ -122,6 +127,7 @@ async def show_server(request: AdminRequest) -> Response[str]:
         "Scopes": row["scope"],
         "Algorithm": row["access_token_signed_response_alg"],
         "Type of its tokens": row["access_token_type"],
+        "Open to clients that registered themselves": row["self_registered_clients"],
         "Introspects as": row["client_id"],
     }
     path = f"{HOME}/{SECTION}/{row['jwks_id']}"

@@ -1,6 +1,5 @@
 """Verifying JWTs (RFC 7515 section 5.2)."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,6 +10,7 @@ from joserfc.jwk import GuestProtocol, KeyFlexible, RSAKey
 from joserfc.jws import CompactSignature, JWSRegistry
 from joserfc.util import urlsafe_b64decode
 
+from idp.infra import strict_json
 from idp.keys.algorithms import ALGORITHMS
 from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError
 from idp.keys.jose.keys import FOREIGN_RSA_SIZES, PUBLIC_MEMBERS, Key, SigningKey, import_key
@@ -24,29 +24,12 @@ Claims = dict[str, Any]
 MAX_TOKEN_LENGTH = 16 * 1024
 
 
-def _unique_members(pairs: list[tuple[str, Any]]) -> Claims:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is repeated")
-    return members
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_members, parse_constant=_no_constant)
-
-
 def decode_object(data: bytes) -> Claims:
-    """Decode a JSON object in UTF-8 without repeated members (RFC 7515 section 4)."""
+    """Decode a JSON object without repeated members (RFC 7515 section 4)."""
     try:
-        value = _DECODER.decode(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        return strict_json.decode_object(data)
+    except ValueError as error:
         raise InvalidJWTError("A part of the token is not a JSON object.") from error
-    if not isinstance(value, dict):
-        raise InvalidJWTError("A part of the token is not a JSON object.")
-    return value
 
 
 @lru_cache(maxsize=1024)

@@ -14,6 +14,7 @@ from idp.oauth.authorize.response_modes import RESPONSE_MODES, allowed, effectiv
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import Parameters, words
+from idp.oauth.resources import requested_resources
 from idp.oauth.response_types import CODE, canonical, grants_of
 from idp.settings import settings
 
@@ -111,9 +112,11 @@ def prompt_is_consistent(parameters: Parameters, client: Client) -> None:
 
 def resources_are_registered(parameters: Parameters, client: Client) -> None:
     """RFC 8707 section 2."""
-    for resource in words(parameters, "resource"):
+    for resource in requested_resources(parameters):
         if registry.resource_server(resource) is None:
             raise InvalidTargetError("The resource is not registered.")
+        if not registry.may_access(client, resource):
+            raise InvalidTargetError("The resource is not open to clients that registered themselves.")
 
 
 def dpop_jkt_is_a_thumbprint(parameters: Parameters, client: Client) -> None:

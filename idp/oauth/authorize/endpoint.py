@@ -18,13 +18,14 @@ from idp.infra.request_context import Refusal, refusal
 from idp.oauth import consent, subjects
 from idp.oauth.authorize import acr, legacy, pending_request, pushed, request_object
 from idp.oauth.authorize.checks import response_mode, validate
+from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest, within_registration
 from idp.oauth.authorize.respond import respond, respond_with_error
 from idp.oauth.clients import redirects
+from idp.oauth.clients.documents import service as documents
 from idp.oauth.clients.models import Client
-from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import Parameters
 from idp.oauth.response_types import CODE
 from idp.reasons import Reason
@@ -37,13 +38,13 @@ from idp.signin.transitions import Step
 AnyRequest = Request[Any, Any, Any]
 
 
-def _validated_client(parameters: Parameters) -> Client:
+async def _validated_client(parameters: Parameters) -> Client:
     """Return the client. Until it and its redirect URI are validated, no browser is redirected.
 
     Raises:
         PageError: shown to the user (RFC 6749 section 4.1.2.1).
     """
-    client = registry.client(parameters.get("client_id", ""))
+    client = await find_client(parameters.get("client_id", ""))
     if client is None:
         raise PageError(
             _("This application sent a request that we cannot answer"),
@@ -85,7 +86,7 @@ def _validated_redirect_uri(parameters: Parameters, client: Client) -> str:
 async def authorize(request: AnyRequest) -> Response[Any]:
     """Handle an authorization request (OpenID Connect Core section 3.1.2.1)."""
     parameters = forms.query(request) if request.method == HttpMethod.GET else await forms.form(request)
-    client = _validated_client(parameters)
+    client = await _validated_client(parameters)
     if pushed.is_named(parameters):
         return await _begin(request, await pushed.load(parameters, client))
     try:
@@ -136,17 +137,17 @@ async def resume(request: AnyRequest, request_id: FromPath[str]) -> Response[Any
 async def cancel(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
     """Refuse the request: the user cancelled the sign-in."""
     pending = await pending_request.load(browser_of(request), request_id)
-    client = _still_registered(pending.asked)
+    client = await _still_registered(pending.asked)
     return await _refuse(pending.asked, client, pending, OAuthError("access_denied", "The user cancelled the sign-in."))
 
 
-def _still_registered(asked: AuthorizationRequest) -> Client:
+async def _still_registered(asked: AuthorizationRequest) -> Client:
     """Return the client of a request that may have been pending.
 
     Raises:
         PageError: it was disabled, or its redirect URI was removed, so the browser is not redirected there.
     """
-    client = registry.client(asked.client_id)
+    client = await find_client(asked.client_id)
     if client is None or not redirects.matches(client, asked.redirect_uri):
         raise PageError(
             _("This application was disabled"), _("You cannot sign in to it any more."), code="invalid_client"
@@ -156,7 +157,7 @@ def _still_registered(asked: AuthorizationRequest) -> Client:
 
 async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: PendingRequest | None) -> Response[Any]:
     """Issue a code, or redirect the browser to the sign-in or the consent page."""
-    client = _still_registered(asked)
+    client = await _still_registered(asked)
     asked = within_registration(asked, client)
     session = await current_session(request)
     try:
@@ -280,6 +281,8 @@ async def _grant(
     asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
 ) -> Response[Any]:
     """Finish the request with a code, or with tokens."""
+    if client.origin == "document":
+        await documents.keep(client)
     async with transaction():
         await _finish(asked, pending)
         code = await issue_code(asked, client, session) if CODE in asked.response_type.split() else None

@@ -25,6 +25,7 @@ from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.binding import dpop, proofs
 from idp.oauth.clients import redirects
 from idp.oauth.clients.authentication import authenticate
+from idp.oauth.clients.lookup import client_for_pushed_request
 from idp.oauth.clients.models import Client
 from idp.oauth.parameters import Parameters
 from idp.reasons import Reason
@@ -40,7 +41,8 @@ PREFIX = "urn:ietf:params:oauth:request_uri:"
 async def push(request: Request[Any, Any, Any]) -> Response[Any]:
     """Store an authorization request and return its ``request_uri`` (RFC 9126 section 2)."""
     form = await forms.form(request)
-    client = await authenticate(request_header(request.scope, b"authorization"), form, "/par")
+    authorization = request_header(request.scope, b"authorization")
+    client = await authenticate(authorization, form, "/par", client_for_pushed_request)
     if "request_uri" in form:
         raise InvalidRequestError("request_uri cannot be pushed.")
     # Before the object is used up: a client that needs a nonce sends the same object again.

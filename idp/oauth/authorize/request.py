@@ -14,6 +14,7 @@ from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.parameters import Parameters, words
+from idp.oauth.resources import default_scope, requested_resources
 from idp.oauth.response_types import canonical
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
 
@@ -135,7 +136,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         acr_values=words(parameters, "acr_values"),
         ui_locales=words(parameters, "ui_locales"),
         claims=claims,
-        resource=words(parameters, "resource") or registry.audience(scope),
+        resource=requested_resources(parameters) or registry.audience(client, scope),
         dpop_jkt=parameters.get("dpop_jkt"),
         idp_hint=parameters.get("idp_hint", ""),
         subject=_read_subject(parameters, claims),
@@ -212,10 +213,7 @@ def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
 
 
 def granted_scope(parameters: Parameters, client: Client) -> tuple[str, ...]:
-    """Return the requested scopes that the client is registered for. Others are dropped (RFC 6749 section 3.3).
-
-    Without the parameter, all of its scopes are requested, except ``offline_access``, which must be requested by name.
-    """
-    asked = words(parameters, "scope") if "scope" in parameters else words({"scope": client.scope}, "scope")
-    without = set() if "scope" in parameters else {"offline_access"}
-    return tuple(name for name in asked if name in client.scopes and name not in without)
+    """Return the requested scopes that the client is registered for. Others are dropped (RFC 6749 section 3.3)."""
+    if "scope" not in parameters:
+        return default_scope(client, requested_resources(parameters))
+    return tuple(name for name in words(parameters, "scope") if name in client.scopes)

@@ -23,6 +23,13 @@ MAX_NAME_LENGTH = 200
 _SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
 
 
+#: What only the operator decides. A client that registers itself may not name these members.
+OPERATOR_MEMBERS = frozenset(
+    {"profile", "strict_auth_method", "upstreams", "authorization_challenge", "require_pkce", "skip_consent"}
+    | {"single_session", "refresh_token_cookie", "scope_claims_in_id_token"}
+)
+
+
 class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The metadata of a client, by the names and with the defaults of the specifications.
 

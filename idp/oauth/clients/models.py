@@ -50,6 +50,7 @@ class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
         identifier: the ``resource`` of a request and the ``aud`` of a token (RFC 8707).
         access_token_type: the ``typ`` of its access tokens: ``at+jwt`` (RFC 9068), or ``JWT`` for a validator that
             refuses it.
+        self_registered_clients: whether clients that no administrator registered get tokens for it.
         client_id: the client that introspects tokens for it, if there is one.
         jwks_id: the last path segment of its own JWKS URL.
         witnessed: whether a new key waits until it has fetched the key.
@@ -62,6 +63,7 @@ class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
     scope: str = ""
     access_token_signed_response_alg: str = DEFAULT_ALGORITHM
     access_token_type: str = "at+jwt"
+    self_registered_clients: bool = False
     client_id: str | None = None
     jwks_id: str = msgspec.field(default_factory=ids.uuid7_text)
     witnessed: bool = True

@@ -30,9 +30,14 @@ def destination(redirect_uri: str) -> str:
             " Allow only if you came from that app.",
             app=app,
         )
-    if _LOOPBACK.fullmatch(redirect_uri):
+    if is_loopback(redirect_uri):
         return _("Afterwards you go back to a program on this device. Allow only if you started it yourself.")
     return _("Afterwards you go back to %(site)s.", site=parts.netloc)
+
+
+def is_loopback(redirect_uri: str) -> bool:
+    """Return whether a redirect URI leads to whichever program of this device listens at a port."""
+    return _LOOPBACK.fullmatch(redirect_uri) is not None
 
 
 def _is_one_of(client: Client, uri: str, registered: Iterable[str]) -> bool:

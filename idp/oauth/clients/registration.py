@@ -154,6 +154,7 @@ async def register_resource_server(
     scope: str = "",
     access_token_signed_response_alg: str = DEFAULT_ALGORITHM,
     access_token_type: str = ACCESS_TOKEN_TYPES[0],
+    self_registered_clients: bool = False,
     client_id: str | None = None,
     witnessed: bool = True,
     networks: Sequence[str] = (),
@@ -164,6 +165,7 @@ async def register_resource_server(
     Args:
         identifier: the ``resource`` of a request and the ``aud`` of a token: an absolute URI (RFC 8707 section 2).
         access_token_type: the ``typ`` of its tokens: ``JWT`` if its validator refuses ``at+jwt``.
+        self_registered_clients: whether clients that no administrator registered get tokens for it.
         client_id: the client that introspects tokens for it.
         witnessed: whether a new signing key waits until it has fetched the key.
         networks, user_agent: the networks that it fetches the common JWKS URL from, and the prefix of its User-Agent.
@@ -177,6 +179,7 @@ async def register_resource_server(
         scope=scope,
         access_token_signed_response_alg=access_token_signed_response_alg,
         access_token_type=access_token_type,
+        self_registered_clients=self_registered_clients,
         client_id=client_id,
         witnessed=witnessed,
         networks=tuple(networks),

@@ -1,14 +1,18 @@
 """The clients and resource servers in memory, where every request looks them up."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
 
 from idp.oauth.clients import repository
+from idp.oauth.clients.documents.identifiers import is_accepted
 from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.scopes import STANDARD_SCOPES
+from idp.settings import settings
 
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)([/?].*)?", re.DOTALL)
 #: A time before any token was issued.
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -20,6 +24,10 @@ class _Records(msgspec.Struct, frozen=True):
     resource_servers: Mapping[str, ResourceServer] = {}
     #: By scope, the resource servers that define it.
     definers: Mapping[str, frozenset[str]] = {}
+    #: The scopes of the resource servers that are open to self-registered clients.
+    open_scopes: tuple[str, ...] = ()
+    #: By normal form, the identifier of the resource server.
+    identifiers: Mapping[str, str] = {}
     origins: frozenset[str] = frozenset()
     not_before: datetime = BEGINNING
     disabled: frozenset[str] = frozenset()
@@ -32,6 +40,32 @@ def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]
         for name in server.scopes - STANDARD_SCOPES.keys():
             found.setdefault(name, set()).add(server.identifier)
     return {name: frozenset(identifiers) for name, identifiers in found.items()}
+
+
+def _normal(identifier: str) -> str:
+    """Return a URL with its scheme and host in lower case, and a slash for an empty path (RFC 3986 section 6.2)."""
+    found = _URL.fullmatch(identifier)
+    return f"{found[1].lower()}{found[2] or '/'}" if found else identifier
+
+
+def _open_scopes(server: ResourceServer) -> list[str]:
+    return server.scope.split() if server.self_registered_clients else []
+
+
+def _is_allowed(client: Client) -> bool:
+    return client.origin != "document" or is_accepted(client.client_id)
+
+
+def within_ceiling(client: Client, open_scopes: Iterable[str]) -> Client:
+    """Return a client by document with the scopes that it may request; any other client unchanged.
+
+    A document that names no scope asks for all that such a client may have.
+    """
+    if client.origin != "document":
+        return client
+    ceiling = dict.fromkeys((*settings().client_id_metadata_scopes, *open_scopes))
+    scope = " ".join(name for name in ceiling if not client.scope or name in client.scopes)
+    return msgspec.structs.replace(client, scope=scope)
 
 
 class Registry:
@@ -51,15 +85,21 @@ class Registry:
 
     async def load(self) -> None:
         """Read everything from the database. On failure the registry is unchanged."""
-        clients, servers = await repository.enabled_clients(), await repository.resource_servers()
+        enabled, servers = await repository.enabled_clients(), await repository.resource_servers()
+        open_scopes = tuple(dict.fromkeys(name for server in servers for name in _open_scopes(server)))
+        # The settings may have changed since the document of a client was accepted.
+        clients = [within_ceiling(client, open_scopes) for client in enabled if _is_allowed(client)]
+        refused = {client.client_id for client in enabled if not _is_allowed(client)}
         # Replaced as a whole, so that no request sees a partial change.
         self._records = _Records(
             {client.client_id: client for client in clients},
             {server.identifier: server for server in servers},
             _definers(servers),
+            open_scopes,
+            {_normal(server.identifier): server.identifier for server in servers},
             frozenset(origin for client in clients for origin in client.origins),
             await repository.not_before_of_all() or BEGINNING,
-            await repository.disabled_client_ids(),
+            await repository.disabled_client_ids() | refused,
         )
 
     def is_disabled(self, client_id: str) -> bool:
@@ -70,9 +110,18 @@ class Registry:
         """Return the client with this id; None if it is unknown or disabled."""
         return self._records.clients.get(client_id)
 
+    def within_ceiling(self, client: Client) -> Client:
+        """Return a client by document with the scopes that it may request; any other client unchanged."""
+        return within_ceiling(client, self._records.open_scopes)
+
     def resource_server(self, identifier: str) -> ResourceServer | None:
         """Return the resource server with this identifier; None if there is none."""
         return self._records.resource_servers.get(identifier) or self._builtin.get(identifier)
+
+    def may_access(self, client: Client, identifier: str) -> bool:
+        """Return whether there is this resource server, and a client may get tokens for it."""
+        server = self.resource_server(identifier)
+        return server is not None and (server.self_registered_clients or client.origin == "admin")
 
     def not_before(self, client: Client) -> datetime:
         """Return the time before which tokens of a client are refused: the later one of its own and that of all
@@ -80,15 +129,24 @@ class Registry:
         """
         return max(self._records.not_before, client.not_before or BEGINNING)
 
-    def audience(self, scope: Iterable[str]) -> tuple[str, ...]:
+    def identifier(self, resource: str) -> str:
+        """Return the identifier of the resource server that a ``resource`` names, as it is registered.
+
+        An unknown one is returned as it is.
+        """
+        if self.resource_server(resource) is not None:
+            return resource
+        return self._records.identifiers.get(_normal(resource), resource)
+
+    def audience(self, client: Client, scope: Iterable[str]) -> tuple[str, ...]:
         """Return the audience of a token whose request names no ``resource`` (RFC 9068 section 3).
 
         It is the only resource server that defines all of the scopes; scopes that no resource server defines are
-        ignored. Empty if none does, or several do.
+        ignored. Empty if none does, several do, or the client may get no tokens for it.
         """
         defined = [self._records.definers[name] for name in scope if name in self._records.definers]
         common = frozenset.intersection(*defined) if defined else frozenset[str]()
-        return tuple(common) if len(common) == 1 else ()
+        return tuple(common) if len(common) == 1 and self.may_access(client, *common) else ()
 
     @property
     def resource_servers(self) -> Mapping[str, ResourceServer]:

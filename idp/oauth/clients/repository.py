@@ -56,6 +56,9 @@ _NOT_BEFORE_ALL = """
 INSERT INTO not_before AS n (id, not_before) VALUES (1, $1)
 ON CONFLICT (id) DO UPDATE SET not_before = greatest(n.not_before, $1)
 """
+_EXPIRED = """
+SELECT client_id FROM client WHERE expires_at < now() AND disabled_at IS NULL ORDER BY expires_at LIMIT $1
+"""
 _SAVE_LOGO = """
 INSERT INTO client_logo (client_id, media_type, content, updated_at) VALUES ($1, $2, $3, now())
 ON CONFLICT (client_id) DO UPDATE SET media_type = $2, content = $3, updated_at = now()
@@ -183,6 +186,11 @@ async def delete_client(client_id: str) -> None:
     await ClientRow.delete().where(ClientRow.client_id == client_id)
 
 
+async def expired_client_ids(limit: int) -> list[str]:
+    """Return the clients that expired first, without disabled ones."""
+    return [row["client_id"] for row in await fetch(_EXPIRED, limit)]
+
+
 async def advance_not_before(client_id: str, moment: datetime) -> bool:
     """Returns False if there is no such client."""
     return bool(await execute(_NOT_BEFORE, client_id, moment))
@@ -271,7 +279,8 @@ CLIENTS = Listing(
 
 RESOURCE_SERVERS = Listing(
     source="resource_server AS r",
-    columns="r.identifier, r.name, r.scope, r.access_token_signed_response_alg, r.access_token_type, r.client_id,"
+    columns="r.identifier, r.name, r.scope, r.access_token_signed_response_alg, r.access_token_type,"
+    " r.self_registered_clients, r.client_id,"
     " r.jwks_id, r.witnessed, r.networks, r.user_agent, r.created_at, r.updated_at,"
     " (SELECT max(last_at) FROM jwks_fetch WHERE resource_server = r.identifier) AS jwks_fetched_at,"
     " (SELECT max(period) FROM jwks_fetch WHERE resource_server = r.identifier) AS jwks_period",

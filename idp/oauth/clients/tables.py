@@ -22,7 +22,7 @@ class ClientRow(Table, tablename="client", db=engine):
     client_secret_encrypted = Bytea(null=True, secret=True)
     origin = Text()
     registration_token_hash = Bytea(null=True, secret=True)
-    expires_at = Timestamptz(null=True)
+    expires_at = Timestamptz(null=True, index=True)
     admin_role = Text(null=True)
     not_before = Timestamptz(null=True)
     created_at = Timestamptz(default=TimestamptzNow())
@@ -39,10 +39,22 @@ class ClientLogo(Table, tablename="client_logo", db=engine):
     updated_at = Timestamptz(default=TimestamptzNow())
 
 
+class ClientDocument(Table, tablename="client_document", db=engine):
+    """When the metadata of a client by document were last fetched, and until when they are current.
+
+    A table of its own, because a change of ``client`` makes every worker load all clients.
+    """
+
+    client_id = ForeignKey(ClientRow, primary_key=True)
+    fetched_at = Timestamptz()
+    fresh_until = Timestamptz()
+
+
 class ResourceServerRow(Table, tablename="resource_server", db=engine):
     """A service that accepts our access tokens. ``identifier`` is the ``resource`` and ``aud`` value (RFC 8707).
 
-    ``client_id`` names the client that it introspects tokens with, if it does. If it is ``witnessed``, a new key does
+    Clients that no administrator registered get tokens for it if it accepts ``self_registered_clients``. ``client_id``
+    names the client that it introspects tokens with, if it does. If it is ``witnessed``, a new key does
     not sign before it has fetched the key. Its fetches are recognised by its own JWKS URL, which ends in ``jwks_id``,
     and at the common URL by its ``networks`` and the prefix ``user_agent``.
     """
@@ -52,6 +64,7 @@ class ResourceServerRow(Table, tablename="resource_server", db=engine):
     scope = Text()
     access_token_signed_response_alg = Text()
     access_token_type = Text()
+    self_registered_clients = Boolean()
     client_id = Text(null=True)
     jwks_id = Text(default=uuid7_text, unique=True)
     witnessed = Boolean()

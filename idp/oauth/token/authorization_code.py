@@ -16,7 +16,7 @@ from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_code
-from idp.oauth.parameters import words
+from idp.oauth.resources import requested_resources
 from idp.oauth.token import repository
 from idp.oauth.token.families import revoke_family
 from idp.oauth.token.grant import Grant
@@ -65,7 +65,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         # A code of the challenge endpoint has no redirect URI.
         redirect_uri=form.get("redirect_uri", ""),
         code_challenge=code_challenge,
-        resource=words(form, "resource"),
+        resource=requested_resources(form),
         not_before=registry.not_before(client),
         family_id=family_id,
         family_expires_at=clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime),

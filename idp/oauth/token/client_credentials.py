@@ -9,6 +9,7 @@ from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import words
+from idp.oauth.resources import requested_resources
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.token.access_token import access_token
 from idp.oauth.token.issuer import TokenResponse
@@ -26,15 +27,15 @@ async def issue(client: Client, form: dict[str, str], prove: Prove) -> TokenResp
 
     Raises:
         InvalidScopeError: the client does not have a scope, or it is about a user.
-        InvalidTargetError: a resource is not registered.
+        InvalidTargetError: a resource is not registered, or not open to the client.
     """
     allowed = _own_scopes(client.scope)
     wanted = words(form, "scope") if "scope" in form else allowed
     if not set(wanted) <= set(allowed):
         raise InvalidScopeError("A scope is unknown, not allowed to this client, or only for users.")
-    resource = words(form, "resource") or registry.audience(wanted)
-    if any(registry.resource_server(identifier) is None for identifier in resource):
-        raise InvalidTargetError("The resource is not registered.")
+    resource = requested_resources(form) or registry.audience(client, wanted)
+    if not all(registry.may_access(client, identifier) for identifier in resource):
+        raise InvalidTargetError("The resource is not registered, or not open to this client.")
     confirmation = await prove()
     scope, jti = " ".join(wanted), secrets.token_urlsafe(16)
     token_issued("client_credentials", client.client_id, jti)

@@ -14,6 +14,7 @@ from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.diagnosis import refused_refresh_token
 from idp.oauth.parameters import words
+from idp.oauth.resources import requested_resources
 from idp.oauth.token import refresh_jwt, repository
 from idp.oauth.token.families import revoke_family
 from idp.oauth.token.grant import Grant
@@ -43,7 +44,7 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
         token=presented,
         client_id=client.client_id,
         scope=words(form, "scope"),
-        resource=words(form, "resource"),
+        resource=requested_resources(form),
         confirmation=confirmation,
         not_before=registry.not_before(client),
     )

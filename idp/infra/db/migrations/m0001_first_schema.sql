@@ -557,6 +557,8 @@ CREATE TABLE client (
     disabled_at             timestamptz
 );
 
+CREATE INDEX client_expires_at ON client (expires_at);
+
 -- The uploaded logo of a client.
 CREATE TABLE client_logo (
     client_id  text PRIMARY KEY REFERENCES client ON DELETE CASCADE,
@@ -565,14 +567,23 @@ CREATE TABLE client_logo (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- When the metadata of a client with "origin" document were last fetched, and until when they are current.
+CREATE TABLE client_document (
+    client_id   text PRIMARY KEY REFERENCES client ON DELETE CASCADE,
+    fetched_at  timestamptz NOT NULL,
+    fresh_until timestamptz NOT NULL
+);
+
 -- A service that accepts our access tokens. "identifier" is the "resource" and "aud" value (RFC 8707). "client_id" is
 -- the client that introspects tokens for it. New signing keys wait until it has fetched them, if it is "witnessed".
+-- Clients that nobody of ours registered get tokens for it if it accepts "self_registered_clients".
 CREATE TABLE resource_server (
     identifier                       text PRIMARY KEY,
     name                             text NOT NULL,
     scope                            text NOT NULL,
     access_token_signed_response_alg text NOT NULL,
     access_token_type                text NOT NULL,
+    self_registered_clients          boolean NOT NULL,
     client_id                        text,
     jwks_id                          text NOT NULL UNIQUE,
     witnessed                        boolean NOT NULL,
@@ -587,11 +598,12 @@ CREATE TABLE resource_server (
 
 -- A validated authorization request that waits for its user. "browser_hash" binds it to one browser. It is null for a
 -- request that came by POST, until a browser claims it; before that nobody can consent to it.
--- "consented_by" is the user who consented to this very request.
+-- "consented_by" is the user who consented to this very request. "client_id" may be that of a document, which has a row
+-- from the first consent on.
 CREATE TABLE authorization_request (
     id           text PRIMARY KEY,
     browser_hash bytea,
-    client_id    text NOT NULL REFERENCES client ON DELETE CASCADE,
+    client_id    text NOT NULL,
     request      jsonb NOT NULL,
     consented_by uuid,
     created_at   timestamptz NOT NULL DEFAULT now(),
@@ -606,7 +618,7 @@ CREATE INDEX authorization_request_expires_at ON authorization_request (expires_
 -- URI. A browser may load it until "expires_at"; the authorization response sets "used_at", once.
 CREATE TABLE pushed_request (
     request_uri_hash bytea PRIMARY KEY,
-    client_id        text NOT NULL REFERENCES client ON DELETE CASCADE,
+    client_id        text NOT NULL,
     request          jsonb NOT NULL,
     created_at       timestamptz NOT NULL DEFAULT now(),
     expires_at       timestamptz NOT NULL,
@@ -730,7 +742,8 @@ CREATE TABLE not_before (
 );
 
 -- What a user has allowed a client: scope@resource pairs and claims (idp.oauth.consent_grant). "documents_hash" stands for
--- the policy and the terms that were shown.
+-- the policy and the terms that were shown. For a client by document it stands for "client_metadata", which the next page
+-- is compared with.
 CREATE TABLE consent (
     user_id               uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     client_id             text NOT NULL REFERENCES client ON DELETE CASCADE,
@@ -739,6 +752,7 @@ CREATE TABLE consent (
     claims                text[] NOT NULL,
     authorization_details jsonb,
     documents_hash        bytea NOT NULL,
+    client_metadata       jsonb,
     granted_at            timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, client_id)
 );

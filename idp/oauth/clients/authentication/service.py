@@ -9,18 +9,22 @@ from idp.infra.request_context import actor
 from idp.oauth.clients.authentication import basic
 from idp.oauth.clients.authentication.credentials import Failure, Sent
 from idp.oauth.clients.authentication.methods import METHODS
+from idp.oauth.clients.lookup import FindClient, authorized_client
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.reasons import Reason
 
 
-async def authenticate(authorization: str | None, form: Mapping[str, str], endpoint: str = "/token") -> Client:
+async def authenticate(
+    authorization: str | None, form: Mapping[str, str], endpoint: str = "/token", find: FindClient = authorized_client
+) -> Client:
     """Authenticate the client of a request by one of its methods (:attr:`Client.auth_methods`).
 
     Args:
         authorization: the value of the Authorization header, if there is one.
         form: the parameters of the body.
         endpoint: the path of the endpoint below the issuer, which an assertion may have as its audience.
+        find: finds the client, by default one that was authorized before if it has a document.
 
     Raises:
         InvalidClientError: the client is unknown or disabled, or its proof is wrong. The response does not tell which.
@@ -37,7 +41,7 @@ async def authenticate(authorization: str | None, form: Mapping[str, str], endpo
     client_id = credentials.client_id
     if form.get("client_id", client_id) != client_id:
         raise InvalidRequestError("The client_id in the body is not the one of the credentials.")
-    client = registry.client(client_id)
+    client = await find(client_id)
     permitted = client if client is not None and method_name in client.auth_methods else None
     failure = await credentials.verify(permitted)
     if permitted is None or failure is not None:

@@ -1,0 +1,147 @@
+"""From the URL to the current document: checked, fetched by the guarded client, cached in this worker.
+
+A document that cannot be read is not tried again for a while. That is a limit, not a cached response: the specification
+forbids those (section 4.3).
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Generic, NamedTuple, TypeVar
+
+import structlog
+
+from idp.errors import OverloadedError
+from idp.infra import outbound
+from idp.oauth.clients.documents import budgets, document
+from idp.oauth.clients.documents.errors import DocumentError, invalid
+from idp.oauth.clients.documents.freshness import lifetime
+from idp.oauth.clients.documents.identifiers import check_document_url, is_accepted
+from idp.oauth.clients.metadata import ClientMetadata
+from idp.oauth.clients.uris import InvalidURIError
+from idp.reasons import Reason
+
+log = structlog.get_logger()
+
+TIMEOUT_SECONDS = 5.0
+#: Maximum number of documents, and of failures, that a worker remembers.
+CACHE_SIZE = 1000
+#: Maximum number of fetches of one worker at a time.
+MAX_FETCHES = 20
+_HEADERS = {"Accept": "application/json"}
+
+_Value = TypeVar("_Value")
+
+
+class Fetched(NamedTuple):
+    """A document. ``lifetime`` is in seconds, from its arrival."""
+
+    metadata: ClientMetadata
+    lifetime: float
+
+
+class _Cache(Generic[_Value]):
+    """Values that expire, at most ``CACHE_SIZE``: the one unused for longest leaves first."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, tuple[float, _Value]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: str) -> _Value | None:
+        until, value = self._entries.get(key, (0.0, None))
+        if until <= time.monotonic():
+            self._entries.pop(key, None)
+            return None
+        self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: str, value: _Value, seconds: float) -> None:
+        self._entries[key] = (time.monotonic() + seconds, value)
+        self._entries.move_to_end(key)
+        if len(self._entries) > CACHE_SIZE:
+            self._entries.popitem(last=False)
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+
+fresh: _Cache[ClientMetadata] = _Cache()
+failed: _Cache[DocumentError] = _Cache()
+_running: dict[str, asyncio.Future[ClientMetadata]] = {}
+
+
+def check(url: str) -> None:
+    """Check a ``client_id`` without fetching anything.
+
+    Raises:
+        DocumentError: it cannot be the URL of a document, or its host is not accepted.
+    """
+    try:
+        check_document_url(url)
+    except InvalidURIError as error:
+        raise invalid(f"A client_id that is a URL {error}.") from error
+    if not is_accepted(url):
+        raise DocumentError("Documents of this host are not accepted.", Reason.DOCUMENT_NOT_ACCEPTED)
+
+
+async def once(url: str, load: Callable[[], Awaitable[ClientMetadata]]) -> ClientMetadata:
+    """Return what ``load`` returns, which runs once for all requests of this worker that wait for it.
+
+    Raises:
+        DocumentError: the document cannot be read, or could not a moment ago.
+        TryLaterError: a budget is spent, or too many fetches run.
+    """
+    if (error := failed.get(url)) is not None:
+        raise DocumentError(error.description, error.reason)
+    task = _running.get(url)
+    if task is None:
+        if len(_running) >= MAX_FETCHES:
+            raise OverloadedError
+        # A separate task, so that cancelling the first caller does not cancel the others.
+        task = _running[url] = asyncio.ensure_future(load())
+        task.add_done_callback(lambda done: _finished(url, done))
+    return await asyncio.shield(task)
+
+
+def _finished(url: str, task: asyncio.Future[ClientMetadata]) -> None:
+    _running.pop(url, None)
+    if not task.cancelled():
+        # If all callers were cancelled, nobody else looks at it.
+        task.exception()
+
+
+async def fetch(url: str, *, stored: bool) -> Fetched:
+    """Fetch a document and cache it.
+
+    Args:
+        url: is checked already.
+        stored: whether a user has allowed the client, for the budgets.
+
+    Raises:
+        DocumentError: it cannot be fetched, or is not valid.
+        TryLaterError: a budget is spent.
+    """
+    await budgets.count_fetch(url, stored=stored)
+    try:
+        found = await _get(url)
+    except DocumentError as error:
+        log.info("client_document_refused", client_id=url, reason=error.reason, hint=error.description)
+        failed.put(url, error, budgets.RETRY_AFTER)
+        raise
+    fresh.put(url, found.metadata, found.lifetime)
+    return found
+
+
+async def _get(url: str) -> Fetched:
+    try:
+        response = await outbound.get_document(
+            url, _HEADERS, timeout_seconds=TIMEOUT_SECONDS, max_bytes=document.MAX_BYTES
+        )
+    except outbound.CallFailed as error:
+        # Not why: a client_id must not serve to explore the network.
+        raise DocumentError("It cannot be fetched.", Reason.DOCUMENT_UNAVAILABLE) from error
+    metadata = document.read(url, response.headers.get("content-type", ""), response.body)
+    return Fetched(metadata, lifetime(response.headers))
