@@ -29,7 +29,6 @@ log = structlog.get_logger()
 #: The ``typ`` of a response as a JWT; with ``application/`` its media type.
 JWT_TYPE = "token-introspection+jwt"
 JWT_NO_STORE = encode({"Content-Type": f"application/{JWT_TYPE}", "Cache-Control": "no-store"})
-INACTIVE = {"active": False}
 #: Reasons that also apply to a token of the other kind, because its key and header differ.
 NOT_OF_THIS_KIND = frozenset({Reason.MALFORMED, Reason.BAD_SIGNATURE, Reason.WRONG_TYPE})
 
@@ -51,9 +50,14 @@ async def introspect(request: Request[Any, Any, Any]) -> BytesResponse:
     if isinstance(answer, Refused) and answer.reason in NOT_OF_THIS_KIND:
         other = await _refresh_token(form["token"], client)
         answer = answer if isinstance(other, Refused) and other.reason in NOT_OF_THIS_KIND else other
-    if not isinstance(answer, Refused):
-        return await _answer(request, client, answer)
-    reason, user_id, family_id = answer
+    if isinstance(answer, Refused):
+        answer = _inactive(client, answer)
+    return await _jwt(client, answer) if _accepts_jwt(request_header(request.scope, b"accept")) else json(answer)
+
+
+def _inactive(client: Client, refused: Refused) -> dict[str, Any]:
+    """Log the reason, and return the response, which does not contain it."""
+    reason, user_id, family_id = refused
     log.info(
         "token_inactive",
         reason=reason,
@@ -61,14 +65,12 @@ async def introspect(request: Request[Any, Any, Any]) -> BytesResponse:
         user_id=str(user_id) if user_id else None,
         family_id=str(family_id) if family_id else None,
     )
-    return await _answer(request, client, INACTIVE)
+    return {"active": False}
 
 
-async def _answer(request: Request[Any, Any, Any], client: Client, content: Mapping[str, Any]) -> BytesResponse:
-    """Return the response as JSON, or as a JWT if the client asks for that (RFC 9701 section 4)."""
-    if not _accepts_jwt(request_header(request.scope, b"accept")):
-        return json(content)
-    # No `sub` and no `exp`, so that it cannot be taken for an access token (section 5).
+async def _jwt(client: Client, content: Mapping[str, Any]) -> BytesResponse:
+    """Return the response as a JWT (RFC 9701 section 5)."""
+    # No `sub` and no `exp`, so that it cannot be taken for an access token.
     claims = {
         "iss": settings().issuer,
         "aud": client.client_id,
@@ -80,7 +82,7 @@ async def _answer(request: Request[Any, Any, Any], client: Client, content: Mapp
 
 
 def _accepts_jwt(accept: str | None) -> bool:
-    """Return whether an Accept header names the media type, and not with the weight 0 (RFC 9110 section 12.5.1)."""
+    """Return whether an Accept header asks for a JWT (RFC 9701 section 4): by its media type, not with the weight 0."""
     if accept is None or JWT_TYPE not in accept.lower():
         return False
     for media_range in accept.lower().split(","):

@@ -192,6 +192,44 @@ async def test_other_modes(browser: Browser, rp: RelyingParty, person: User, res
     assert set(fields) == set(plain)
 
 
+@pytest.mark.parametrize("response_type", WITH_ID_TOKEN)
+async def test_the_time_of_the_sign_in(browser: Browser, rp: RelyingParty, person: User, response_type: str) -> None:
+    """oidcc-prompt-login, -max-age-10000, -prompt-none-logged-in, -id-token-hint, -ensure-request-with-acr-values-…"""
+    first = await _response(browser, rp, person, response_type=response_type, max_age="15000")
+    claims = _id_token(first, rp)
+    same = [
+        {"max_age": "10000"},
+        {"prompt": "none"},
+        {"prompt": "none", "id_token_hint": first["id_token"]},
+        {"acr_values": "1"},
+        {"extra": "foobar"},
+    ]
+    for changes in same:
+        answer = await rp.authorize(browser, response_type=response_type, state=STATE, **changes)
+        assert isinstance(answer, Redirect), changes
+        again = _id_token(answer.fragment, rp)
+        assert [again[name] for name in ("sub", "auth_time", "acr")] == [
+            claims[name] for name in ("sub", "auth_time", "acr")
+        ]
+    page = await rp.authorize(browser, response_type=response_type, prompt="login")
+    assert isinstance(page, Page)
+    assert "login-submit" in page.ids
+
+
+@TYPES
+async def test_requests_by_post(browser: Browser, rp: RelyingParty, person: User, response_type: str) -> None:
+    """oidcc-ensure-post-request-succeeds, -ensure-registered-redirect-uri"""
+    await _response(browser, rp, person, response_type=response_type)
+    parameters = rp.parameters(response_type=response_type)
+    answer = await browser.post("/authorize", parameters, origin="https://app.example.com")
+    assert isinstance(answer, Redirect)
+    assert {"code", "id_token"} & set(response_type.split()) <= set(answer.fragment)
+    page = await rp.authorize(browser, response_type=response_type, redirect_uri=f"{rp.redirect_uri}/more")
+    assert isinstance(page, Page)
+    assert page.status == 400
+    assert "oidc-error" in page.ids
+
+
 async def test_claims_of_scopes(browser: Browser, rp: RelyingParty, person: User) -> None:
     """OpenID Connect Core section 5.4: in the ID token if nothing gives access to userinfo, and only then."""
     for response_type in WITH_ID_TOKEN:

@@ -1,6 +1,7 @@
 """Signed and encrypted userinfo, ID tokens and introspection: what clients get, and what is never sent readable."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from idp.oauth.clients import repository
 from idp.oauth.clients.registration import change, register_client, register_resource_server
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Redirect
+from tests.support.elsewhere import answer, serving
 from tests.support.oauth import RelyingParty
 from tests.support.tokens import claims_of, decode
 
@@ -201,11 +203,34 @@ async def test_without_a_usable_key_nothing_is_sent(browser: Browser, make_clien
         await party.post("/introspect", {"Accept": INTROSPECTION}, token=access_token),
         await party.redeem(await party.sign_in(browser, alice.email)),
     ]
-    for answer in answers:
-        assert answer.status_code == 400
-        assert answer.json()["error"] == "invalid_request"
-        assert "no key for ECDH-ES" in answer.json()["error_description"]
-        assert not {"id_token", "access_token"} & set(answer.json())
+    for refused in answers:
+        assert refused.status_code == 400
+        assert refused.json()["error"] == "invalid_request"
+        assert "no key for ECDH-ES" in refused.json()["error_description"]
+        assert not {"id_token", "access_token"} & set(refused.json())
+
+
+async def test_keys_at_a_uri(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    """They are fetched; while they cannot be, nothing is sent (RFC 7591 section 2)."""
+    heads: list[bytes] = []
+    async with serving() as serve:
+        port = await serve(answer(json.dumps(JWKS).encode(), heads=heads))
+        party = await make_client(
+            jwks_uri=f"http://127.0.0.1:{port}/jwks",
+            id_token_encrypted_response_alg="ECDH-ES",
+            skip_consent=True,
+        )
+        tokens = await party.tokens(browser, alice.email)
+    assert (await _verified(_decrypt(tokens["id_token"], "ECDH-ES", "A128CBC-HS256")))["sub"] == str(alice.id)
+    assert [head.split()[1] for head in heads] == [b"/jwks"]
+    # The keys are in the cache, and their server is gone.
+    assert (await party.refresh(tokens["refresh_token"])).status_code == 200
+    gone = await make_client(
+        jwks_uri=f"http://127.0.0.1:{port}/gone", id_token_encrypted_response_alg="ECDH-ES", skip_consent=True
+    )
+    refused = await gone.redeem(await gone.sign_in(browser, alice.email))
+    assert (refused.status_code, refused.json()["error"]) == (503, "temporarily_unavailable")
+    assert "id_token" not in refused.json()
 
 
 async def _names_user(browser: Browser, party: RelyingParty, hint: str) -> bool:
