@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from idp.cli.clients import clients
+from idp.oauth.clients.metadata import ClientMetadata
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -65,3 +69,12 @@ def test_every_decision_is_listed() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))
     assert {path.name for path in folder.glob("0*.md")} == listed
+
+
+def test_the_table_of_client_metadata_is_up_to_date() -> None:
+    """Every member with its default, option and meaning."""
+    page = (ROOT / "docs" / "clients.md").read_text()
+    printed = CliRunner().invoke(clients, ["metadata", "--markdown"]).output
+    table = page.partition("<!-- idp clients metadata --markdown -->\n")[2].partition("<!-- end -->")[0]
+    assert table == printed, "Replace the table: idp clients metadata --markdown"
+    assert all(f"| `{name}` |" in table for name in ClientMetadata.__struct_fields__)

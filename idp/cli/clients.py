@@ -1,14 +1,15 @@
 """`idp clients`: register and change OAuth clients."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import SIGNING_ALGORITHM, given, together
+from idp.cli.options import JSON_OBJECT, SECONDS, given, together
 from idp.cli.output import json_option, print_details, print_json, print_table, text
-from idp.oauth.clients.auth_methods import AUTH_METHODS
+from idp.oauth.clients.members import APPLICATION, MEMBERS, Kind, default_of, is_optional, kind_of
 from idp.oauth.clients.presets import KINDS
 
 if TYPE_CHECKING:
@@ -20,75 +21,59 @@ def clients() -> None:
     """The applications that users sign in to."""
 
 
+#: Members with an option of their own in each command.
+_SPECIAL = ("client_name", "application_type")
+
+
+def _spelled(name: str) -> str:
+    """Return the option of a member. Lists have one in the singular, which may be repeated."""
+    kind = kind_of(name)
+    flag = "--" + (name.removesuffix("s") if kind is Kind.LIST else name).replace("_", "-")
+    return MEMBERS[name].option or (f"{flag}/--no-{flag[2:]}" if kind is Kind.FLAG else flag)
+
+
+def _option(name: str) -> Callable[[Any], Any]:
+    member, kind = MEMBERS[name], kind_of(name)
+    help_text = member.help + (" May be repeated." if kind is Kind.LIST else "")
+    if kind is Kind.FLAG:
+        return click.option(_spelled(name), name, default=None, help=help_text, panel=member.section)
+    if member.choices is not None:
+        # An empty value clears the member.
+        empty = ("",) if kind is Kind.LIST or is_optional(name) else ()
+        of: Any = click.Choice([*member.choices, *empty])
+        shown = f"[{'|'.join(member.choices)}]"
+    else:
+        of = {Kind.NUMBER: SECONDS, Kind.OBJECT: JSON_OBJECT}.get(kind, str)
+        shown = None
+    return click.option(
+        _spelled(name), name, type=of, metavar=shown, multiple=kind is Kind.LIST, help=help_text,
+        panel=member.section,
+    )  # fmt: skip
+
+
 #: Client metadata that `create` and `update` accept.
-_METADATA = together(
-    click.option(
-        "--auth-method", "token_endpoint_auth_method",
-        type=click.Choice(AUTH_METHODS),
-        help="How it authenticates. With none it has no secret.",
-    ),
-    click.option(
-        "--strict-auth-method/--any-auth-method", "strict_auth_method", default=None,
-        help="Whether its secret is accepted by that method only, or both in the header and in the body.",
-    ),
-    click.option("--redirect-uri", "redirect_uris", multiple=True, help="Redirect URI. May be repeated."),
-    click.option(
-        "--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True,
-        help="Post-logout redirect URI. May be repeated.",
-    ),
-    click.option("--scope", help="The scopes that it may request, separated by spaces."),
-    click.option("--grant-type", "grant_types", multiple=True, help="Instead of those of its type. May be repeated."),
-    click.option(
-        "--id-token-alg", "id_token_signed_response_alg", type=SIGNING_ALGORITHM,
-        help="Algorithm that signs its ID tokens.",
-    ),
-    click.option("--client-uri", help="Its home page."),
-    click.option("--logo-uri", help="Its logo, for the sign-in page."),
-    click.option("--policy-uri", help="Its privacy policy."),
-    click.option("--tos-uri", help="Its terms of service."),
-    click.option(
-        "--skip-consent/--ask-consent", default=None,
-        help="Whether to skip the consent page, for your own application.",
-    ),
-    click.option(
-        "--acr", "default_acr_values", multiple=True, type=click.Choice(["1", "2", "phr", ""]), metavar="[1|2|phr]",
-        help="The level that its users must reach: 2 for two factors, phr for a passkey.",
-    ),
-    click.option(
-        "--upstream", "upstreams", multiple=True,
-        help="An upstream that its users may sign in with. May be repeated. Default: all.",
-    ),
-    click.option(
-        "--authorization-challenge/--no-authorization-challenge", default=None,
-        help="Your own app, with its own sign-in screens, at the challenge endpoint.",
-    ),
-    click.option(
-        "--single-session/--many-sessions", default=None,
-        help="Whether a new sign-in ends the user's earlier ones at this client.",
-    ),
-    click.option(
-        "--refresh-token-cookie/--no-refresh-token-cookie", default=None,
-        help="Its refresh token is delivered in a cookie that no script can read.",
-    ),
-    click.option(
-        "--pkce/--no-pkce", "require_pkce", default=None,
-        help="Whether it must use PKCE (default). Off only for a client with a secret whose library sends none.",
-    ),
-    click.option(
-        "--scope-claims-in-id-token/--no-scope-claims-in-id-token", default=None,
-        help="Whether ID tokens contain the claims of the scopes, for libraries that never call userinfo.",
-    ),
-)  # fmt: skip
+_METADATA = together(*(_option(name) for name, each in MEMBERS.items() if name not in _SPECIAL and each.choices != ()))
+
+
+#: The names are long: the form of a value stands after the text.
+_LAYOUT = click.rich_config(
+    {
+        "options_table_column_types": ["required", "opt_long", "help"],
+        "options_table_help_sections": ["help", "metavar", "default", "required"],
+    }
+)
 
 
 @clients.command()
-@click.option("--name", "client_name", required=True, help="The name that pages show.")
+@_LAYOUT
+@click.option("--name", "client_name", required=True, help="The name that pages show.", panel=APPLICATION)
 @click.option(
     "--type", "kind", type=click.Choice(list(KINDS)), default="web", show_default=True,
     help="web: has a server; spa: runs in a browser; native: on a phone or desktop; service: without users.",
+    panel=APPLICATION,
 )  # fmt: skip
 @_METADATA
-@click.option("--id", "client_id", help="A client_id of your choice.")
+@click.option("--id", "client_id", help="A client_id of your choice.", panel=APPLICATION)
 @json_option
 @with_database
 async def create(*, kind: str, client_id: str | None, as_json: bool, **options: Any) -> None:
@@ -101,8 +86,9 @@ async def create(*, kind: str, client_id: str | None, as_json: bool, **options: 
 
 
 @clients.command()
+@_LAYOUT
 @click.argument("client_id")
-@click.option("--name", "client_name", help="The name that pages show.")
+@click.option("--name", "client_name", help="The name that pages show.", panel=APPLICATION)
 @_METADATA
 @json_option
 @with_database
@@ -129,6 +115,40 @@ def _metadata(options: dict[str, Any]) -> dict[str, Any]:
     if named.get("upstreams") == ():
         named["upstreams"] = None
     return named
+
+
+@clients.command()
+@click.option("--markdown", is_flag=True, help="Print the table of docs/clients.md.")
+@json_option
+def metadata(markdown: bool, as_json: bool) -> None:
+    """List the members of client metadata: name, default, option and meaning."""
+    rows = [_row(name) for name in MEMBERS]
+    if markdown:
+        head = "| Member | Default | Option | Meaning |\n|---|---|---|---|\n"
+        click.echo(head + "\n".join(map(_markdown_row, rows)))
+    elif as_json:
+        print_json(rows)
+    else:
+        columns = ("Member", "Default", "Option", "Meaning", "Values")
+        print_table(columns, [tuple(map(row.get, ("name", "default", "option", "meaning", "values"))) for row in rows])
+
+
+def _row(name: str) -> dict[str, Any]:
+    member, default = MEMBERS[name], default_of(name)
+    option = "" if name == "application_type" or member.choices == () else _spelled(name)
+    return {"name": name, "default": default, "option": option, "meaning": member.help, "values": member.choices}
+
+
+def _markdown_row(row: dict[str, Any]) -> str:
+    default = row["default"]
+    if isinstance(default, bool):
+        default = str(default).lower()
+    elif isinstance(default, tuple):
+        default = " ".join(default)
+    values = ", ".join(f"`{value}`" for value in row["values"] or ())
+    option = f"`{row['option']}`" if row["option"] else ""
+    meaning = row["meaning"] + (f" One of {values}." if values else "")
+    return f"| `{row['name']}` | {f'`{default}`' if default else ''} | {option} | {meaning} |"
 
 
 @clients.command("list")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import rich_click as click
@@ -39,6 +40,37 @@ class _Duration(click.ParamType[int]):
 
 
 DURATION = _Duration()
+
+
+class _Seconds(click.ParamType[int | str]):
+    """A number of seconds; an empty value clears it."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if re.fullmatch(r"[0-9]{0,12}", str(value)) is None:
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return int(value) if value != "" else ""
+
+
+class _JSONObject(click.ParamType[Any]):
+    """A JSON object, or the name of a file with one; an empty value clears it."""
+
+    name = "json|file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "" or isinstance(value, dict):
+            return value
+        import msgspec
+
+        try:
+            text = value if value.lstrip().startswith("{") else Path(value).read_text(encoding="utf-8")
+            return msgspec.json.decode(text, type=dict[str, Any])
+        except (OSError, UnicodeError, msgspec.MsgspecError):
+            self.fail(f"{value!r} is neither a JSON object nor a file with one.", param, ctx)
+
+
+SECONDS, JSON_OBJECT = _Seconds(), _JSONObject()
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -1,10 +1,14 @@
 """`idp clients` and `idp resources`."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from idp import ids
+from idp.keys import jose
+from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.repository import flat
 from idp.oauth.clients.tables import ClientRow
 from tests.cli.conftest import Cli, OwnCli
@@ -112,6 +116,64 @@ async def test_the_way_to_authenticate_can_be_changed(cli: Cli) -> None:
     changed = cli("clients", "update", client_id, "--auth-method", "client_secret_basic", "--json")
     assert f"idp clients rotate-secret {client_id}" in changed.err
     assert cli("clients", "rotate-secret", client_id, "--json").json["client_secret"]
+
+
+async def test_every_kind_of_option(cli: Cli, tmp_path: Path) -> None:
+    """A list, a number, a flag, a choice and a JSON object, which may be in a file; an empty value clears each."""
+    jwks = {"keys": [jose.generate("ES256").public_jwk]}
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps(jwks))
+    options: dict[str, Any] = {
+        "--default-max-age": 3600,
+        "--request-object-signing-alg": "ES256",
+        "--acr": 2,
+        "--subject-type": "pairwise",
+        "--upstream": "google",
+        "--jwks": file,
+    }
+    contacts = [word for contact in ("ops@shop.example", "security@shop.example") for word in ("--contact", contact)]
+    given = [str(word) for option in options.items() for word in option] + [*contacts, "--require-auth-time", "--json"]
+    created = cli("clients", "create", "--name", "A", "--redirect-uri", URI, *given).json
+    row = await stored(created["client_id"])
+    expected = {
+        "contacts": ["ops@shop.example", "security@shop.example"],
+        "default_max_age": 3600,
+        "require_auth_time": True,
+        "request_object_signing_alg": "ES256",
+        "default_acr_values": ["2"],
+        "subject_type": "pairwise",
+        "upstreams": ["google"],
+        "jwks": jwks,
+    }
+    assert {name: row[name] for name in expected} == expected
+    update = ("clients", "update", created["client_id"])
+    cleared = (
+        *("--contact", "", "--default-max-age", "", "--no-require-auth-time", "--request-object-signing-alg", ""),
+        *("--acr", "", "--upstream", "", "--jwks", ""),
+    )
+    shown = cli(*update, *cleared, "--json").json
+    empty = {"contacts": [], "default_max_age": None, "require_auth_time": False, "request_object_signing_alg": None}
+    assert shown | empty | {"default_acr_values": [], "upstreams": None, "jwks": None} == shown
+    assert cli(*update, "--jwks", json.dumps(jwks), "--json").json["jwks"] == jwks
+
+
+def test_options_that_cannot_be_read(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[]")
+    for option, value in (
+        ("--default-max-age", "-1"),
+        ("--default-max-age", "1h"),
+        ("--jwks", "{"),
+        ("--jwks", str(tmp_path / "missing.json")),
+        ("--jwks", str(tmp_path / "list.json")),
+        ("--subject-type", "secret"),
+    ):
+        assert "Invalid value" in cli("clients", "update", "x", option, value, code=2).err
+
+
+def test_the_members_are_listed(cli: Cli) -> None:
+    listed = cli("clients", "metadata", "--json").json
+    assert {row["name"] for row in listed} == set(ClientMetadata.__struct_fields__)
+    assert "--jwks-uri" in cli("clients", "metadata").out
 
 
 def test_invalid_clients_are_refused(cli: Cli) -> None:

@@ -1,7 +1,7 @@
 """Request and response bodies of the admin API. Only these fields enter or leave: no response has a stored secret."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import asyncpg
@@ -12,7 +12,7 @@ from idp.admin.roles import Role
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.lifecycle import KeyInfo
 from idp.keys.propagation import Witness
-from idp.oauth.clients.auth_methods import AUTH_METHODS
+from idp.oauth.clients.metadata import FIXED, ClientMetadata
 from idp.oauth.consent_grant import ConsentedScope
 
 
@@ -100,35 +100,12 @@ class Session(Shown):
     ended_at: datetime | None
 
 
-if TYPE_CHECKING:
-    AuthMethod = str
-else:
-    AuthMethod = Literal[AUTH_METHODS]
+class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """A client with the names of RFC 7591. ``origin`` is admin, dynamic (RFC 7591) or document (its id is a URL)."""
 
-
-class Client(Shown):
     client_id: str
-    client_name: str
-    application_type: str
-    token_endpoint_auth_method: str
-    strict_auth_method: bool
-    grant_types: list[str]
-    redirect_uris: list[str]
-    post_logout_redirect_uris: list[str]
-    scope: str
-    id_token_signed_response_alg: str
-    client_uri: str | None
-    logo_uri: str | None
-    policy_uri: str | None
-    tos_uri: str | None
-    default_acr_values: list[str]
-    upstreams: list[str] | None
-    authorization_challenge: bool
-    require_pkce: bool
-    skip_consent: bool
-    single_session: bool
-    refresh_token_cookie: bool
-    scope_claims_in_id_token: bool
+    origin: str
+    expires_at: datetime | None
     admin_role: str | None
     not_before: datetime | None
     created_at: datetime
@@ -136,60 +113,31 @@ class Client(Shown):
     disabled_at: datetime | None
 
 
-class NewClient(Sent):
-    """Client metadata with the names of RFC 7591. Absent members get the default of the application type."""
+class NewClient(ClientMetadata, frozen=True, kw_only=True):
+    """Client metadata with the names of RFC 7591. Absent members get the default of the specification."""
 
-    client_name: str
     client_id: str | None = None
-    application_type: Literal["web", "native"] = "web"
-    token_endpoint_auth_method: AuthMethod = "client_secret_basic"
-    strict_auth_method: bool = False
-    grant_types: tuple[str, ...] = ("authorization_code",)
-    redirect_uris: list[str] = []
-    post_logout_redirect_uris: list[str] = []
-    scope: str = "openid"
-    id_token_signed_response_alg: str = DEFAULT_ALGORITHM
-    client_uri: str | None = None
-    logo_uri: str | None = None
-    policy_uri: str | None = None
-    tos_uri: str | None = None
-    default_acr_values: list[str] = []
-    upstreams: list[str] | None = None
-    authorization_challenge: bool = False
-    require_pkce: bool = True
-    skip_consent: bool = False
-    single_session: bool = False
-    refresh_token_cookie: bool = False
-    scope_claims_in_id_token: bool = False
 
 
-class ClientChange(Sent):
+class _ClientChange(Sent):
     """Absent members keep their value.
 
     A client that changes to ``none`` loses its secret, and everything issued to it is revoked. One that changes from
     ``none`` gets a secret with ``rotate_secret``.
     """
 
-    client_name: str | UnsetType = UNSET
-    token_endpoint_auth_method: AuthMethod | UnsetType = UNSET
-    strict_auth_method: bool | UnsetType = UNSET
-    grant_types: list[str] | UnsetType = UNSET
-    redirect_uris: list[str] | UnsetType = UNSET
-    post_logout_redirect_uris: list[str] | UnsetType = UNSET
-    scope: str | UnsetType = UNSET
-    id_token_signed_response_alg: str | UnsetType = UNSET
-    client_uri: str | UnsetType | None = UNSET
-    logo_uri: str | UnsetType | None = UNSET
-    policy_uri: str | UnsetType | None = UNSET
-    tos_uri: str | UnsetType | None = UNSET
-    default_acr_values: list[str] | UnsetType = UNSET
-    upstreams: list[str] | UnsetType | None = UNSET
-    authorization_challenge: bool | UnsetType = UNSET
-    require_pkce: bool | UnsetType = UNSET
-    skip_consent: bool | UnsetType = UNSET
-    single_session: bool | UnsetType = UNSET
-    refresh_token_cookie: bool | UnsetType = UNSET
-    scope_claims_in_id_token: bool | UnsetType = UNSET
+
+ClientChange = msgspec.defstruct(
+    "ClientChange",
+    [
+        (field.name, field.type | UnsetType, UNSET)
+        for field in msgspec.structs.fields(ClientMetadata)
+        if field.name not in FIXED
+    ],
+    bases=(_ClientChange,),
+    module=__name__,
+)
+ClientChange.__doc__ = _ClientChange.__doc__
 
 
 class NewSecret(Shown):

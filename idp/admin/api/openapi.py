@@ -9,11 +9,13 @@ from litestar import Request, Response, get
 
 from idp import __version__
 from idp.admin.access import api_resource
+from idp.admin.api import models
 from idp.admin.api.operation import OPERATIONS, PREFIX, Operation
 from idp.admin.api.problems import Problem
 from idp.admin.roles import Permission
 from idp.http.access import Access
 from idp.infra.db.listing import DEFAULT_LIMIT, MAX_LIMIT, Listing
+from idp.oauth.clients.members import MEMBERS, Kind, is_optional, kind_of
 from idp.settings import settings
 
 TEMPLATE = "#/components/schemas/{name}"
@@ -30,6 +32,8 @@ ERRORS = {
     "429": "There were too many requests.",
     "503": "The server is overloaded, or its database is not available.",
 }
+#: The schemas whose properties are members of client metadata.
+CLIENT_METADATA = (models.Client, models.NewClient, models.ClientChange)
 _TYPES: dict[str, dict[str, Any]] = {"uuid": {"type": "string", "format": "uuid"}, "boolean": {"type": "boolean"}}
 _TYPES["timestamptz"] = {"type": "string", "format": "date-time"}
 
@@ -38,7 +42,22 @@ def _schemas() -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
     kinds = {kind for each in OPERATIONS for kind in (each.body, each.content) if kind is not None} | {Problem}
     ordered = sorted(kinds, key=str)
     found, components = msgspec.json.schema_components(ordered, ref_template=TEMPLATE)
+    for kind in CLIENT_METADATA:
+        _describe_members(components[kind.__name__]["properties"])
     return dict(zip(ordered, found, strict=True)), components
+
+
+def _describe_members(properties: dict[str, dict[str, Any]]) -> None:
+    """Add the meaning and the allowed values to members of client metadata."""
+    for name, schema in properties.items():
+        member = MEMBERS.get(name)
+        if member is None:
+            continue
+        schema["description"] = member.help
+        if member.choices and kind_of(name) is Kind.LIST:
+            schema["items"] = {"enum": list(member.choices)}
+        elif member.choices:
+            schema["enum"] = [*member.choices, *([None] if is_optional(name) else [])]
 
 
 @cache

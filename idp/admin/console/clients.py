@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import msgspec
 from litestar import Response
 
 from idp import clock
 from idp.admin.access import check_client, check_scope
-from idp.admin.console import actions, reports, snippets
+from idp.admin.console import actions, client_form, reports, snippets
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import (
     Action,
@@ -25,9 +26,11 @@ from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found,
 from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
 from idp.oauth.clients import logos, registration, service
-from idp.oauth.clients.auth_methods import AUTH_METHODS
+from idp.oauth.clients.members import default_of
+from idp.oauth.clients.models import Client
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.repository import CLIENTS, flat
+from idp.oauth.clients.validation import not_possible
 from idp.oauth.token.grants import GRANTS
 
 TITLES = {
@@ -36,55 +39,18 @@ TITLES = {
     "native": ("Native app", "On a phone or a desktop."),
     "service": ("Service", "A program that calls APIs as itself, without users."),
 }
-#: Fields with a list of values, one per line.
-LINES = ("redirect_uris", "post_logout_redirect_uris", "grant_types", "default_acr_values", "upstreams")
-CHECKS = (
-    "strict_auth_method",
-    "require_pkce",
-    "scope_claims_in_id_token",
-    "skip_consent",
-    "single_session",
-    "refresh_token_cookie",
-    "authorization_challenge",
-)
-#: Options that a new client is asked for, by application type, with their defaults.
-ASKED = {
-    "web": {"require_pkce": True, "scope_claims_in_id_token": False},
+#: How a client with a secret or a key authenticates, with the defaults.
+AUTHENTICATION = {"token_endpoint_auth_method": "client_secret_basic", "jwks_uri": None, "jwks": None}
+#: Members that a new client is asked for, by application type, with their defaults.
+ASKED: dict[str, dict[str, Any]] = {
+    "web": {"require_pkce": True, "scope_claims_in_id_token": False, **AUTHENTICATION},
     "spa": {"refresh_token_cookie": False, "scope_claims_in_id_token": False},
     "native": {"scope_claims_in_id_token": False},
-    "service": {},
+    "service": AUTHENTICATION,
 }
-HELP = {
-    "require_pkce": "Leave it on unless its library sends none: oauth2-proxy, django-allauth, mozilla-django-oidc, "
-    "passport and Spring by default. Without a secret it is always required.",
-    "refresh_token_cookie": "For an app on the same site as this server. Scripts cannot read the cookie.",
-    "scope_claims_in_id_token": "For libraries that never call userinfo, such as Auth.js, express-openid-connect, "
-    "react-oidc-context and kube-apiserver. Otherwise they do not learn the names of users.",
-}
-TEXTS = ("client_name", "scope", "client_uri", "logo_uri", "policy_uri", "tos_uri", "id_token_signed_response_alg")
+#: Members that the page of a client shows even if they have their default.
+ALWAYS = ("redirect_uris", "grant_types", "scope", "id_token_signed_response_alg", "require_pkce")
 METHOD = "token_endpoint_auth_method"
-LABELS = {
-    "client_name": "Name that users see",
-    "redirect_uris": "Redirect URIs, one per line",
-    "post_logout_redirect_uris": "Post-logout redirect URIs, one per line",
-    "grant_types": "Grants, one per line",
-    "scope": "Scopes that it may request",
-    "client_uri": "Its home page",
-    "logo_uri": "Its logo",
-    "policy_uri": "Its privacy policy",
-    "tos_uri": "Its terms of service",
-    "id_token_signed_response_alg": "Algorithm of its ID tokens",
-    "default_acr_values": "Level that its users must reach (1, 2 or phr)",
-    "upstreams": "Upstreams that its users may sign in with, one id per line; empty: all",
-    "token_endpoint_auth_method": "How it authenticates",
-    "strict_auth_method": "Its secret is accepted by this method only",
-    "require_pkce": "PKCE is required",
-    "scope_claims_in_id_token": "Its ID tokens contain the claims of its scopes, such as name and email",
-    "skip_consent": "Users are not asked for consent",
-    "single_session": "A new sign-in ends earlier ones",
-    "refresh_token_cookie": "Its refresh token is delivered in a cookie",
-    "authorization_challenge": "It uses its own sign-in screens",
-}
 
 
 @screen("GET", "/clients", Permission.CLIENTS_READ)
@@ -149,7 +115,9 @@ def _creation(request: AdminRequest, error: str | None = None) -> Response[str]:
         fields.append(Field("redirect_uris", "Redirect URIs", uris, "lines", hint, required=True))
     scope = request.form.get("scope", KINDS[kind]["scope"])
     fields.append(Field("scope", "Scopes that it may request", scope, help="Separated by spaces."))
-    fields += [_check(name, name in request.form if request.form else usual) for name, usual in ASKED[kind].items()]
+    asked = ASKED[kind]
+    entered = client_form.read(request.form, asked, asked) if request.form else asked
+    fields += client_form.fields(asked, entered, sections=False)
     return render(
         request, "form", section="clients", heading=f"New {title.lower()}", intro=explanation, fields=fields,
         error=error,
@@ -167,16 +135,13 @@ async def create_client(request: AdminRequest) -> Response[Any]:
     given: dict[str, Any] = {"client_name": request.form.get("client_name", "").strip(), "scope": scope}
     if kind != "service":
         given["redirect_uris"] = _lines(request.form.get("redirect_uris", ""))
-    given |= {name: name in request.form for name in ASKED[kind]}
+    entered = client_form.read(request.form, ASKED[kind], ASKED[kind])
     try:
-        client, secret = await registration.register_client(**(KINDS[kind] | given))
+        client_form.check_readable(entered)
+        client, secret = await registration.register_client(**(KINDS[kind] | given | entered))
     except FORM_ERRORS as error:
         return _creation(request, error.description)
     return await _record(request, client.client_id, secret)
-
-
-def _check(name: str, on: bool) -> Field:
-    return Field(name, LABELS[name], "on" if on else "", "check", HELP.get(name, ""))
 
 
 def _lines(entered: str) -> Any:
@@ -195,7 +160,7 @@ async def _record(request: AdminRequest, client_id: str, secret: str | None = No
         "State": _state(row),
         "Application": row["application_type"],
         "Authentication": row[METHOD],
-        **{name.replace("_", " "): row[name] for name in (*LINES, *TEXTS[1:], *CHECKS) if row[name]},
+        **{name.replace("_", " "): _shown(row[name]) for name in client_form.NAMES if _tells(name, row[name])},
         "Role at the admin API": row["admin_role"],
         "Tokens are valid from": when(row["not_before"], "ever"),
         "Since": row["created_at"],
@@ -205,6 +170,16 @@ async def _record(request: AdminRequest, client_id: str, secret: str | None = No
         request, "record", section="clients", heading=row["client_name"], facts=facts(shown), secret=secret,
         acts=_acts(request, row), snippets=snippets.of_client(row, secret or "THE_SECRET"),
     )  # fmt: skip
+
+
+def _tells(name: str, value: Any) -> bool:
+    """Return whether the value of a member is worth a line: those of rare members are usually the default."""
+    usual = list(each) if isinstance(each := default_of(name), tuple) else each
+    return bool(value) and name not in ("client_name", METHOD) and (value != usual or name in ALWAYS)
+
+
+def _shown(value: Any) -> Any:
+    return " ".join(str(key.get("kid", key.get("kty"))) for key in value["keys"]) if isinstance(value, dict) else value
 
 
 def _acts(request: AdminRequest, row: Any) -> list[Action]:
@@ -230,18 +205,8 @@ async def change_client(request: AdminRequest) -> Response[str]:
 
 
 def _change(request: AdminRequest, values: dict[str, Any], error: str | None = None) -> Response[str]:
-    fields = [Field(name, LABELS[name], values[name] or "") for name in TEXTS[:2]]
-    fields += [Field(name, LABELS[name], "\n".join(values[name] or ()), "lines") for name in LINES]
-    fields += [Field(name, LABELS[name], values[name] or "") for name in TEXTS[2:]]
-    fields.append(
-        Field(
-            METHOD, LABELS[METHOD], values[METHOD], "choice",
-            "A client that becomes public (none) loses its secret, and all its tokens are revoked."
-            " One that is no longer public needs a new secret before it can authenticate.",
-            choices=[(method, method) for method in AUTH_METHODS],
-        )
-    )  # fmt: skip
-    fields += [_check(name, values[name]) for name in CHECKS]
+    reasons = {} if error else not_possible(msgspec.convert(values, Client))
+    fields = client_form.fields(client_form.NAMES, values, reasons)
     path = f"{HOME}/clients/{request.params['client_id']}"
     return render(
         request, "form", section="clients", heading=f"Change {values['client_name']}", fields=fields, error=error,
@@ -255,14 +220,10 @@ async def save_client(request: AdminRequest) -> Response[Any]:
     client_id = request.params["client_id"]
     row = await _read(client_id)
     await check_client(request.caller, client_id)
-    entered: dict[str, Any] = {name: request.form.get(name, "").strip() or None for name in TEXTS}
-    entered |= {name: _lines(request.form.get(name, "")) for name in LINES}
-    entered |= {name: name in request.form for name in CHECKS}
-    entered[METHOD] = request.form.get(METHOD, row[METHOD])
-    entered["upstreams"] = entered["upstreams"] or None
-    entered["client_name"], entered["scope"] = entered["client_name"] or "", entered["scope"] or ""
+    entered = client_form.read(request.form, client_form.NAMES, row)
     check_scope(request.caller, entered["scope"].split())
     try:
+        client_form.check_readable(entered)
         await service.update_client(client_id, seen(request, row), **entered)
     except FORM_ERRORS as error:
         return _change(request, entered, error.description)

@@ -34,6 +34,7 @@ class Field(NamedTuple):
     Attributes:
         kind: ``text``, ``lines``, ``check``, ``choice``, ``email``, ``password``, ``file`` or ``number``.
         choices: values and labels of a choice.
+        section: the heading under which it stands, with those beside it that have the same.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Field(NamedTuple):
     help: str = ""
     choices: Sequence[tuple[str, str]] = ()
     required: bool = False
+    section: str = ""
 
 
 class Action(NamedTuple):

@@ -4,7 +4,11 @@ Validation, the command line, the admin API, the console and docs/clients.md rea
 ``--help`` stays fast. Names, types and defaults are in :mod:`idp.oauth.clients.metadata`.
 """
 
-from typing import Final, NamedTuple
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import Any, Final, NamedTuple, get_args, get_origin
+
+import msgspec
 
 from idp.keys.algorithms import (
     CONTENT_ENCRYPTION_ALGORITHMS,
@@ -14,6 +18,8 @@ from idp.keys.algorithms import (
     VERIFICATION_ALGORITHMS,
 )
 from idp.oauth.clients.auth_methods import AUTH_METHODS
+from idp.oauth.clients.metadata import ClientMetadata
+from idp.signin.transitions import ACR_VALUES
 
 APPLICATION_TYPES: Final = ("web", "native")
 #: OpenID Connect Core section 8.
@@ -25,13 +31,48 @@ SECTIONS: Final = ("Application", "Authentication", "Keys", "Tokens", "Requests"
 APPLICATION, AUTHENTICATION, KEYS, TOKENS, REQUESTS, ADVANCED = SECTIONS
 
 
+class Kind(StrEnum):
+    """The type of a member, without whether it may be absent."""
+
+    TEXT = "text"
+    LIST = "list"
+    FLAG = "flag"
+    NUMBER = "number"
+    OBJECT = "object"
+
+
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(ClientMetadata)}
+_KINDS = {str: Kind.TEXT, tuple: Kind.LIST, bool: Kind.FLAG, int: Kind.NUMBER, dict: Kind.OBJECT}
+
+
+def kind_of(name: str) -> Kind:
+    """Return the type of a member."""
+    return next(_KINDS[get_origin(each) or each] for each in _types(name) if each is not NoneType)
+
+
+def is_optional(name: str) -> bool:
+    """Return whether a member may be absent."""
+    return NoneType in _types(name)
+
+
+def default_of(name: str) -> Any:
+    """Return the default of a member; None: it is absent, or required."""
+    return None if name == "client_name" else _DEFAULTS[name]
+
+
+def _types(name: str) -> tuple[type, ...]:
+    annotation = ClientMetadata.__annotations__[name]
+    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+
+
 class Member(NamedTuple):
     """A member of client metadata.
 
     Attributes:
         label: what the console calls it.
         help: its meaning, in one sentence.
-        choices: the allowed values; empty: none is supported. None: not limited, or its rule has the list.
+        choices: the allowed values, or values of a list; empty: none is supported. None: not limited, or its rule has
+            the list.
         option: its option on the command line, if it is not the name of the member.
     """
 
@@ -189,7 +230,7 @@ MEMBERS: Final = {
     ),
     "default_acr_values": Member(
         REQUESTS, "Level that its users must reach (1, 2 or phr)",
-        "The level that its users must reach: 2 for two factors, phr for a passkey.", option="--acr",
+        "The level that its users must reach: 2 for two factors, phr for a passkey.", ACR_VALUES, "--acr",
     ),
     "initiate_login_uri": Member(
         REQUESTS, "URL at which it begins a sign-in", "URL at which another site can have it begin a sign-in."

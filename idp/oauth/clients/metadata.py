@@ -19,6 +19,8 @@ from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS, SECRET_METHOD
 from idp.oauth.clients.uris import origin_of
 
 MAX_NAME_LENGTH = 200
+#: Members that cannot be changed: they decide which redirect URIs are allowed.
+FIXED = ("application_type",)
 #: RFC 6749 section 3.3.
 _SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
 

@@ -15,15 +15,13 @@ from idp.audit.events import record
 from idp.errors import ConflictError, NotFoundError, ValidationError
 from idp.keys import lifecycle
 from idp.oauth.clients import repository, sectors
-from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
+from idp.oauth.clients.metadata import FIXED, ClientMetadata, invalid_metadata
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
 from idp.oauth.clients.registration import UnknownClientError, change, check_resource_server, ensure_signing_keys
 from idp.oauth.clients.repository import columns
 from idp.oauth.clients.validation import validate
 from idp.oauth.sign_out import revoke_tokens_of_client
 
-#: Decides which redirect URIs are allowed, so it cannot be changed.
-FIXED = "application_type"
 #: After a change of these the document of the client's sector is read again.
 SECTOR_MEMBERS = frozenset({"sector_identifier_uri", "redirect_uris"})
 
@@ -93,7 +91,7 @@ async def update_client(client_id: str, expected: datetime | None = None, **chan
 
     Args:
         expected: the ``updated_at`` that the caller has read.
-        changes: fields of :class:`ClientMetadata`, except :data:`FIXED`.
+        changes: fields of :class:`ClientMetadata`, except :data:`~idp.oauth.clients.metadata.FIXED`.
 
     Raises:
         UnknownClientError: there is no such client.
@@ -135,8 +133,9 @@ def _changed(client: Client, changes: dict[str, Any]) -> ClientMetadata:
         asked = msgspec.convert(_members(client) | changes, ClientMetadata)
     except msgspec.ValidationError as error:
         raise invalid_metadata("The metadata has an unknown member, or one of a wrong type.") from error
-    if getattr(asked, FIXED) != getattr(client, FIXED):
-        raise invalid_metadata(f"{FIXED} cannot be changed. Register another client.")
+    for name in FIXED:
+        if getattr(asked, name) != getattr(client, name):
+            raise invalid_metadata(f"{name} cannot be changed. Register another client.")
     return validate(asked)
 
 

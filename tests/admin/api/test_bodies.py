@@ -1,5 +1,6 @@
 """Invalid bodies of every kind, generated from the OpenAPI document: each is refused as a problem, never with 500."""
 
+import json
 from typing import Any
 
 import httpx
@@ -33,6 +34,10 @@ def _properties(schema: dict[str, Any]) -> dict[str, Any]:
     return dict(schema.get("properties", {}))
 
 
+def _type(schema: dict[str, Any]) -> str:
+    return json.dumps({name: value for name, value in schema.items() if name not in ("description", "default")})
+
+
 async def _path(path: str) -> str:
     """Return a path with values. If a client is changed, it is a new one."""
     if path.startswith("/clients/{client_id}"):
@@ -52,6 +57,10 @@ def _fits(answer: httpx.Response, said: object) -> None:
 async def test_a_wrong_value_in_each_field(owner: Caller, method: str, path: str, schema: dict[str, Any]) -> None:
     properties = _properties(schema)
     assert properties, "nothing to get wrong"
+    if len(properties) > 50:
+        # Client metadata: one member of each type; tests/oauth/clients/test_validation.py has the others.
+        properties = {_type(schema): (name, schema) for name, schema in properties.items()}
+        properties = dict(properties.values())
     url = await _path(path)
     for name in [*properties, "\0", "client_secret_hash"]:
         for value in WRONG:

@@ -16,6 +16,7 @@ from idp.admin.roles import Permission, Role, grant
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.mail import outbox
 from idp.oauth import subjects
+from idp.oauth.clients.metadata import FIXED, ClientMetadata
 from idp.oauth.clients.registration import register_client
 from idp.signin.transitions import Step
 from tests.admin.api.conftest import API, Caller
@@ -363,3 +364,28 @@ def test_a_database_that_takes_no_writes_is_a_problem_that_passes(error: Excepti
     assert headers["Content-Type"] == "application/problem+json"
     assert b"urn:idp:problem:try-later" in body
     assert problems.of(asyncpg.PostgresSyntaxError("ours"), request) is None
+
+
+async def test_members_of_client_metadata(owner: Caller) -> None:
+    """Every member can be set at creation, changed, read, and is described with its allowed values."""
+    document = (await owner("GET", "/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    for name in ("NewClient", "Client"):
+        assert set(ClientMetadata.__struct_fields__) <= schemas[name]["properties"].keys()
+    assert set(schemas["ClientChange"]["properties"]) == set(ClientMetadata.__struct_fields__) - set(FIXED)
+    assert schemas["NewClient"]["properties"]["subject_type"]["enum"] == ["public", "pairwise"]
+    assert None in schemas["ClientChange"]["properties"]["userinfo_signed_response_alg"]["enum"]
+    given = {"contacts": ["ops@shop.example"], "default_max_age": 60, "jwks_uri": "https://shop.example/jwks"}
+    new = {"client_name": "Whole", "redirect_uris": ["https://shop.example/cb"], "request_object_signing_alg": "ES256"}
+    created = await owner("POST", "/clients", new | given)
+    assert created.status_code == 201, created.text
+    path = f"/clients/{created.json()['client_id']}"
+    shown = (await owner("GET", path)).json()
+    assert shown | new | given == shown
+    assert (shown["origin"], shown["response_types"], shown["subject_type"]) == ("admin", ["code"], "public")
+    changed = await owner.changed("PATCH", path, {"jwks_uri": None, "request_object_signing_alg": None})
+    assert (changed.json()["jwks_uri"], changed.json()["default_max_age"]) == (None, 60)
+    refused = await owner.changed("PATCH", path, {"subject_type": "secret"})
+    problem(refused, 422, "invalid_client_metadata")
+    assert "subject_type" in refused.json()["detail"]
+    problem(await owner.changed("PATCH", path, {"application_type": "native"}), 422, "invalid-body")

@@ -14,9 +14,11 @@ from idp.admin.console import snippets
 from idp.admin.roles import Role
 from idp.federation import registry
 from idp.infra.db.engine import fetch, fetchrow
-from idp.keys import lifecycle
+from idp.keys import jose, lifecycle
 from idp.keys.lifecycle import State
 from idp.oauth import subjects
+from idp.oauth.clients.members import MEMBERS, Kind, kind_of
+from idp.oauth.clients.metadata import FIXED, metadata_of
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.clients.repository import find_client, flat, update_metadata
@@ -164,6 +166,49 @@ async def test_a_client_from_its_creation_to_its_end(owner: Admin) -> None:
     assert "logo.png" not in answer.text
     await owner.confirm(f"{path}/delete")
     assert (await owner.get(path)).status == 404
+
+
+async def test_every_member_has_a_field(owner: Admin) -> None:
+    """Of each kind: lines, a number, a choice, a checkbox, JSON. What is not possible has its reason."""
+    client, _ = await register_client(client_name=secrets.token_hex(4), redirect_uris=["https://shop.example/cb"])
+    path = f"/admin/clients/{client.client_id}"
+    page = await owner.get(f"{path}/change")
+    assert all(f'id="f-{name}"' in page.text for name in MEMBERS if name not in FIXED)
+    assert "require_signed_request_object needs jwks or jwks_uri." in page.text
+    form = next(form for form in page.forms if form.action == f"{path}/change")
+    jwks = {"keys": [jose.generate("ES256").public_jwk]}
+    # As a browser does: without the boxes that are not checked.
+    clear = {name for name in MEMBERS if kind_of(name) is Kind.FLAG and not getattr(client, name)}
+    entered = {name: value for name, value in form.fields.items() if name not in clear} | {
+        "grant_types": "authorization_code",
+        "response_types": "code",
+        "redirect_uris": "https://shop.example/cb",
+        "jwks": json.dumps(jwks),
+        "contacts": "ops@shop.example\nsecurity@shop.example",
+        "default_max_age": "3600",
+        "request_object_signing_alg": "ES256",
+        "require_auth_time": "on",
+        "subject_type": "pairwise",
+    }
+    for bad in ({"jwks": "{"}, {"jwks": '{"keys": []}'}, {"default_max_age": "1h"}, {"jwks_uri": "http://x.example"}):
+        answer = await owner.browser.post(form.action, entered | bad)
+        assert isinstance(answer, Page)
+        assert answer.status == 400
+        assert next(iter(bad)) in answer.text
+        assert "security@shop.example" in answer.text, "what was entered is kept"
+    answer = await owner.browser.post(form.action, entered)
+    assert isinstance(answer, Page)
+    assert "Saved." in answer.text
+    stored = await find_client(client.client_id)
+    assert stored is not None
+    assert (stored.jwks, stored.default_max_age, stored.require_auth_time) == (jwks, 3600, True)
+    assert stored.contacts == ("ops@shop.example", "security@shop.example")
+    assert (stored.request_object_signing_alg, stored.subject_type) == ("ES256", "pairwise")
+    changed = ("jwks", "default_max_age", "require_auth_time", "contacts", "request_object_signing_alg", "subject_type")
+    asked = {name: getattr(stored, name) for name in changed}
+    assert metadata_of(stored) == msgspec.structs.replace(metadata_of(client), **asked), (
+        "the other members are unchanged"
+    )
 
 
 @pytest.mark.fault(46)

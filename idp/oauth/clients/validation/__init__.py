@@ -5,7 +5,12 @@ why. The one rule that needs a request to another server is in :mod:`idp.oauth.c
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
+
+from idp.errors import OAuthError
+from idp.oauth.clients.members import MEMBERS, Kind, kind_of
 from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.validation import authentication, general, grants, keys, requests, tokens
 
@@ -17,6 +22,32 @@ CHECKS: tuple[Callable[[ClientMetadata], None], ...] = (
     *tokens.CHECKS,
     *requests.CHECKS,
 )
+
+
+def not_possible(metadata: ClientMetadata) -> dict[str, str]:
+    """Return the members that cannot have another value while the others stay, each with the reason.
+
+    For members with a flag or with a list of values. The rules themselves are asked, with each value.
+    """
+    return {name: reason for name in MEMBERS if (reason := _why_not(metadata, name)) is not None}
+
+
+def _why_not(metadata: ClientMetadata, name: str) -> str | None:
+    current, reason = getattr(metadata, name), None
+    if kind_of(name) is Kind.FLAG:
+        others: list[Any] = [not current]
+    elif kind_of(name) is Kind.TEXT:
+        others = [value for value in MEMBERS[name].choices or () if value != current]
+    else:
+        others = []
+    for other in others:
+        try:
+            validate(msgspec.structs.replace(metadata, **{name: other}))
+        except OAuthError as error:
+            reason = error.description
+        else:
+            return None
+    return reason
 
 
 def validate(metadata: ClientMetadata) -> ClientMetadata:

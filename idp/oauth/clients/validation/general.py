@@ -8,7 +8,6 @@ import msgspec
 from idp.oauth.clients.members import MEMBERS
 from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope
 from idp.oauth.clients.uris import MAX_LENGTH, InvalidURIError, check_link
-from idp.signin.transitions import ACR_VALUES
 
 #: Maximum number of values of a list.
 MAX_VALUES = 100
@@ -57,10 +56,9 @@ def values_are_known(metadata: ClientMetadata) -> None:
             continue
         if not choices:
             raise invalid_metadata(f"{name} is not supported.")
-        if value not in choices:
-            raise invalid_metadata(f"{name} must be one of {', '.join(choices)}.")
-    if not set(metadata.default_acr_values) <= set(ACR_VALUES):
-        raise invalid_metadata(f"default_acr_values must be some of {', '.join(ACR_VALUES)}.")
+        values, each = (value, "some") if isinstance(value, tuple) else ((value,), "one")
+        if not set(values) <= set(choices):
+            raise invalid_metadata(f"{name} must be {each} of {', '.join(choices)}.")
     if not is_scope(metadata.scope):
         raise invalid_metadata("scope must be names separated by single spaces.")
     if metadata.default_max_age is not None and not 0 <= metadata.default_max_age <= MAX_AGE:

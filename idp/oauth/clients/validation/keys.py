@@ -1,6 +1,10 @@
 """The keys of a client, and what needs them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
 
 from idp.keys import jose
 from idp.keys.algorithms import ALGORITHMS, KEY_ENCRYPTION_ALGORITHMS
@@ -17,7 +21,7 @@ def keys_are_public_and_usable(metadata: ClientMetadata) -> None:
     if metadata.jwks_uri is not None:
         raise invalid_metadata("jwks and jwks_uri exclude each other.")
     try:
-        jose.check_key_set(metadata.jwks)
+        _usable_keys(msgspec.json.encode(metadata.jwks))
     except jose.InvalidKeyError as error:
         raise invalid_metadata(f"jwks {error}.") from error
 
@@ -33,7 +37,7 @@ def keys_fit_the_algorithms(metadata: ClientMetadata) -> None:
     """Keys by value can be compared with the algorithms; those at a URL may change."""
     if metadata.jwks is None:
         return
-    keys = jose.check_key_set(metadata.jwks)
+    keys = _usable_keys(msgspec.json.encode(metadata.jwks))
     for member in ("token_endpoint_auth_signing_alg", "request_object_signing_alg"):
         alg = getattr(metadata, member)
         if alg in ALGORITHMS and not jose.has_verification_key(keys, alg):
@@ -42,6 +46,12 @@ def keys_fit_the_algorithms(metadata: ClientMetadata) -> None:
         alg = getattr(metadata, member)
         if alg is not None and not jose.has_encryption_key(keys, alg):
             raise invalid_metadata(f"jwks has no key for the {member} {alg}.")
+
+
+@lru_cache(maxsize=64)
+def _usable_keys(jwks: bytes) -> list[Mapping[str, Any]]:
+    """Return the keys of a set. Cached, because the console asks the rules about many variants of a client."""
+    return jose.check_key_set(msgspec.json.decode(jwks))
 
 
 def _members_with_keys(metadata: ClientMetadata) -> Iterator[str]:

@@ -1,0 +1,105 @@
+"""The form fields of client metadata, made from the table of its members."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from idp.admin.console.components import Field
+from idp.oauth.clients.members import MEMBERS, SECTIONS, Kind, is_optional, kind_of
+from idp.oauth.clients.metadata import FIXED, invalid_metadata
+
+HELP = {
+    "require_pkce": "Leave it on unless its library sends none: oauth2-proxy, django-allauth, mozilla-django-oidc, "
+    "passport and Spring by default. Without a secret it is always required.",
+    "refresh_token_cookie": "For an app on the same site as this server. Scripts cannot read the cookie.",
+    "scope_claims_in_id_token": "For libraries that never call userinfo, such as Auth.js, express-openid-connect, "
+    "react-oidc-context and kube-apiserver. Otherwise they do not learn the names of users.",
+    "token_endpoint_auth_method": "A client that becomes public (none) loses its secret, and all its tokens are"
+    " revoked. One that is no longer public needs a new secret before it can authenticate.",
+    "jwks": "A JSON object with a list of keys, without private members.",
+}
+#: The members of the form, by section. Those that cannot be changed are left out.
+NAMES = [
+    name for section in SECTIONS for name, each in MEMBERS.items() if each.section == section and name not in FIXED
+]
+
+
+def fields(
+    names: Iterable[str], values: Mapping[str, Any], reasons: Mapping[str, str] | None = None, *, sections: bool = True
+) -> list[Field]:
+    """Return a field for each member.
+
+    Args:
+        values: the values to show. Text of a form stands for what could not be read.
+        reasons: why a member cannot have another value now.
+    """
+    return [_field(name, values[name], (reasons or {}).get(name, ""), sections=sections) for name in names]
+
+
+def read(form: Mapping[str, str], names: Iterable[str], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members that a form has. Text that is no number or no JSON stays text, which registration refuses.
+
+    Args:
+        stored: the values of members without a field.
+    """
+    return {name: _read(name, form, stored) for name in names}
+
+
+def check_readable(entered: Mapping[str, Any]) -> None:
+    """Refuse text that could not be read.
+
+    Raises:
+        OAuthError: ``invalid_client_metadata``.
+    """
+    for name, value in entered.items():
+        if isinstance(value, str) and kind_of(name) in (Kind.NUMBER, Kind.OBJECT):
+            raise invalid_metadata(f"{name} must be {'a number' if kind_of(name) is Kind.NUMBER else 'a JSON object'}.")
+
+
+def _field(name: str, value: Any, reason: str, *, sections: bool) -> Field:
+    member, kind = MEMBERS[name], kind_of(name)
+    text = HELP.get(name) or (member.help if member.section != SECTIONS[0] else "")
+    found = Field(name, member.label, help=f"{text} {reason}".strip(), section=member.section if sections else "")
+    match kind:
+        case Kind.FLAG:
+            return found._replace(kind="check", value="on" if value else "")
+        case Kind.LIST:
+            return found._replace(kind="lines", value="\n".join(value or ()))
+        case Kind.OBJECT:
+            shown = value if isinstance(value, str) or value is None else _json(value)
+            return found._replace(kind="lines", value=shown or "")
+        case Kind.NUMBER:
+            return found._replace(kind="number", value="" if value is None else str(value))
+    if member.choices is None:
+        return found._replace(value=value or "")
+    choices = [(choice, choice) for choice in member.choices]
+    return found._replace(
+        kind="choice", value=value or "", choices=[("", "-"), *choices] if is_optional(name) else choices
+    )
+
+
+def _read(name: str, form: Mapping[str, str], stored: Mapping[str, Any]) -> Any:
+    kind, text = kind_of(name), form.get(name, "").strip()
+    if kind is Kind.FLAG:
+        return name in form
+    if kind is Kind.LIST:
+        lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+        return lines or (None if is_optional(name) else ())
+    if not text:
+        # A choice without an empty value always has one.
+        return None if is_optional(name) else stored[name] if MEMBERS[name].choices else ""
+    if kind is Kind.NUMBER:
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else text
+    return _decoded(text) if kind is Kind.OBJECT else text
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeError):
+        return text
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
