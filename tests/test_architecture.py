@@ -208,6 +208,19 @@ def test_one_module_speaks_to_a_library(library: str, only: set[str]) -> None:
     assert found == only
 
 
+def test_one_module_accepts_access_tokens() -> None:
+    """Every resource of ours checks the key that a token is bound to. Introspection and revocation accept none, and the
+    admin API locks one that was accepted.
+    """
+    found = {name for name, imported in arrows() if imported == "idp.oauth.access_tokens"}
+    assert found == {
+        "idp.oauth.protected",
+        "idp.oauth.introspection",
+        "idp.oauth.revocation",
+        "idp.admin.api.operation",
+    }
+
+
 def test_the_standard_library_calls_no_servers() -> None:
     """Such a call would bypass the checks that protect the internal network."""
     callers = {"urllib", "urllib.request", "http.client", "ftplib", "xmlrpc.client"}

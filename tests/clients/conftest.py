@@ -5,6 +5,7 @@ Where a program or a library is missing, its tests are skipped; `.ci/run` instal
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -25,6 +26,7 @@ from tests.support.server import clean_environment
 
 HERE = Path(__file__).parent
 NODE, JAVA, PYTHON = HERE / "node" / "node_modules", HERE / "java" / "lib", HERE / "python" / "lib"
+DPOP = (HERE.parents[1] / "docs" / "dpop.md").read_text()
 #: Generous, because other tests use the same two cores.
 TIMEOUT_SECONDS = 120
 
@@ -95,6 +97,14 @@ def python(folder: Path, code: str) -> Any:
     need(PYTHON)
     (folder / "main.py").write_text(code)
     return program(sys.executable, "main.py", cwd=folder, PYTHONPATH=str(PYTHON), PYTHONUNBUFFERED="1")
+
+
+def script(language: str, holding: str, changes: dict[str, str]) -> str:
+    """Return the only script of docs/dpop.md that contains a text, for the test's server."""
+    (found,) = [code for code in re.findall(rf"```{language}\n(.*?)```", DPOP, re.DOTALL) if holding in code]
+    for old, new in changes.items():
+        found = found.replace(old, new)
+    return str(found)
 
 
 async def of_client(party: RelyingParty) -> dict[str, str]:

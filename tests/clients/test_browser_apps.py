@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, expect
 
 from idp.accounts.tables import User
-from tests.clients.conftest import NODE, need, of_client
+from tests.clients.conftest import NODE, need, of_client, script
 from tests.conftest import MakeClient
 from tests.support.chromium import chromium
 from tests.support.oauth import PASSWORD
@@ -137,3 +137,57 @@ async def test_oidc_client_ts(
     await page.wait_for_url(re.compile(r"/login/|/bye"))
     await page.wait_for_selector("#username")
     assert (await party.userinfo(token)).status_code == 401
+
+
+#: Calls userinfo with a proof of the library, once more if the server wants a nonce.
+USERINFO = """async (url) => {
+  const user = await users.getUser();
+  const ask = async (nonce) => fetch(url, { headers: {
+    Authorization: `DPoP ${user.access_token}`, DPoP: await users.dpopProof(url, user, "GET", nonce),
+  } });
+  let answer = await ask();
+  const [nonce, challenge] = [answer.headers.get("DPoP-Nonce"), answer.headers.get("WWW-Authenticate")];
+  if (answer.status === 401) answer = await ask(nonce);
+  return { status: answer.status, content: await answer.json(), type: user.token_type, challenge };
+}"""
+
+
+@pytest.mark.parametrize("nonces", ["optional", "required"])
+async def test_oidc_client_ts_with_dpop(
+    page: Page,
+    app: App,
+    server: Server,
+    start_server: Callable[..., Server],
+    make_client: MakeClient,
+    alice: User,
+    nonces: str,
+) -> None:
+    """It signs in, refreshes and calls userinfo with a key that the browser never exports."""
+    if nonces == "required":
+        server = await asyncio.to_thread(start_server, IDP_DPOP_NONCE_REQUIRED="true")
+    party = await make_client(
+        server,
+        token_endpoint_auth_method="none",
+        redirect_uris=[f"{app.origin}/callback"],
+        scope="openid profile email",
+        dpop_bound_access_tokens=True,
+        scope_claims_in_id_token=True,
+    )
+    ((_, snippet),) = (await of_client(party)).items()
+    if nonces == "required":
+        # The script of the document, which ends where the console's goes on.
+        changes = {
+            "https://id.example.com": server.issuer,
+            "my-app": party.client_id,
+            "https://app.example.com": app.origin,
+        }
+        snippet = script("js", "IndexedDbDPoPStore", changes) + snippet[snippet.index("const atCallback") :]
+    app.show(snippet)
+    await _sign_in(page, app, alice.email)
+    assert await page.evaluate("user.profile.email") == alice.email
+    assert await page.evaluate("users.signinSilent().then((user) => user.token_type)") == "DPoP"
+    answer = await page.evaluate(USERINFO, f"{server.issuer}/userinfo")
+    assert (answer["status"], answer["type"], answer["content"]["email"]) == (200, "DPoP", alice.email)
+    assert (answer["challenge"] or "").startswith(
+        'DPoP realm="idp", error="use_dpop_nonce"' if nonces == "required" else ""
+    )

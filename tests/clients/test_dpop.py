@@ -1,7 +1,6 @@
 """DPoP by libraries that we did not write, and the scripts of docs/dpop.md."""
 
 import asyncio
-import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,7 +13,7 @@ from idp.accounts.tables import User
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth.clients.registration import register_resource_server
-from tests.clients.conftest import node, sign_in
+from tests.clients.conftest import node, of_client, script, sign_in
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, open_browser
 from tests.support.dpop import DPoPKey
@@ -22,7 +21,6 @@ from tests.support.oauth import REDIRECT_URI, RelyingParty
 from tests.support.server import Server, free_port
 from tests.support.tokens import claims_of
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "dpop.md").read_text()
 API = "https://api.example.com"
 
 # The application beside the service: the API, which gets a request for the URL that the client called.
@@ -127,13 +125,16 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 """
 
+OF_CONSOLE = """
+import { createInterface } from "node:readline";
+import { callback, url } from "./snippet.mjs";
 
-def script(language: str, holding: str, changes: dict[str, str]) -> str:
-    """Return the only script of the document that contains a text, for the test's server."""
-    (found,) = [code for code in re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.DOTALL) if holding in code]
-    for old, new in changes.items():
-        found = found.replace(old, new)
-    return str(found)
+console.log(url.href);
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await callback(new URL(line))));
+  process.exit(0);
+}
+"""
 
 
 @pytest.fixture(params=["optional", "required"])
@@ -212,6 +213,24 @@ def _for(party: RelyingParty, code: str, alg: str) -> str:
     for name, value in (values | {"REDIRECT_URI": REDIRECT_URI, '"ALG"': f'"{alg}"'}).items():
         code = code.replace(name, value)
     return code
+
+
+async def test_the_consoles_snippets(
+    make_client: MakeClient, server: Server, browser: Browser, alice: User, tmp_path: Path
+) -> None:
+    """For clients whose tokens must be bound."""
+    party = await make_client(scope="openid email", dpop_bound_access_tokens=True)
+    (snippet,) = (await of_client(party)).values()
+    async with node(tmp_path, main=OF_CONSOLE, snippet=snippet) as program:
+        assert (await program.ask(await sign_in(browser, await program.read(), alice.email)))["email"] == alice.email
+    service = await make_client(
+        grant_types=["client_credentials"], redirect_uris=[], scope="jobs:read", dpop_bound_access_tokens=True
+    )
+    (snippet,) = (await of_client(service)).values()
+    (folder := tmp_path / "service").mkdir()
+    main = 'import { tokens } from "./snippet.mjs"; console.log(JSON.stringify(tokens));'
+    async with node(folder, main=main, snippet=snippet) as program:
+        assert (await program.ask(""))["token_type"] == "dpop"
 
 
 # Python

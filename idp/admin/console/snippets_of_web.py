@@ -63,15 +63,18 @@ OIDC_OP_JWKS_ENDPOINT = "{issuer}/.well-known/jwks.json\"""",
     ]
 
 
+def insecure(issuer: str) -> str:
+    """Return further arguments of openid-client's discovery, which refuses http, even for the loopback address."""
+    return ", undefined, {\n  execute: [client.allowInsecureRequests],\n}" if issuer.startswith("http://") else ""
+
+
 def _node(issuer: str, client_id: str, secret: str, uri: str, scope: str) -> Snippets:
-    # The library refuses http, even for the loopback address.
-    insecure = ", undefined, {\n  execute: [client.allowInsecureRequests],\n}" if issuer.startswith("http://") else ""
     return [
         (
             "Node: openid-client",
             f"""import * as client from "openid-client";
 
-const config = await client.discovery(new URL("{issuer}"), "{client_id}", "{secret}"{insecure});
+const config = await client.discovery(new URL("{issuer}"), "{client_id}", "{secret}"{insecure(issuer)});
 const code_verifier = client.randomPKCECodeVerifier();
 const state = client.randomState();
 // Keep both in the browser's session, and send the browser to url.href.
