@@ -13,6 +13,7 @@ from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
 from idp.oauth.clients.tables import ClientDocument, ClientLogo, ClientRow, ResourceServerRow
+from idp.oauth.details.tables import DetailsTypeRow
 from idp.oauth.replay.tables import UsedJWT
 from idp.oauth.tables import (
     AuthorizationCode,
@@ -43,6 +44,7 @@ APP_CONFIG = AppConfig(
         ClientRow,
         Consent,
         DatabaseMark,
+        DetailsTypeRow,
         Device,
         DeviceToken,
         EmailProof,

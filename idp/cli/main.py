@@ -15,6 +15,10 @@ COMMANDS = {
     "keys": ("The master key and the signing keys.", "idp.cli.keys:keys"),
     "clients": ("The applications that users sign in to.", "idp.cli.clients:clients"),
     "resources": ("The services that accept our access tokens.", "idp.cli.resources:resources"),
+    "authorization-details": (
+        "The types of authorization details that clients may request.",
+        "idp.cli.authorization_details:authorization_details",
+    ),
     "upstreams": ("The upstream providers that users may sign in with.", "idp.cli.upstreams:upstreams"),
     "mail": ("The messages in the outbox.", "idp.cli.mail:mail"),
     "users": ("The users.", "idp.cli.users:users"),

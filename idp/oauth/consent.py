@@ -29,6 +29,9 @@ from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.consent_changes import document_facts, documents_hash, shown_metadata
 from idp.oauth.consent_grant import ConsentedScope, ConsentGrant, at_resources
+from idp.oauth.details import words
+from idp.oauth.details.granted import from_json, must_ask, to_json, unique
+from idp.oauth.details.models import Details
 from idp.oauth.repository import AuthorizedClient, StoredConsent
 from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_claims
 from idp.signin import flow as flows
@@ -65,12 +68,18 @@ async def is_needed(
 
     A first-party client may skip consent, but ``prompt=consent`` always asks.
     """
-    if "consent" in asked.prompt and not (pending and pending.consented_by == session.user_id):
+    consented_now = pending is not None and pending.consented_by == session.user_id
+    if "consent" in asked.prompt and not consented_now:
         return True
     if client.skip_consent:
         return False
+    if any(map(must_ask, asked.authorization_details)) and not consented_now:
+        return True
     stored = await repository.find_consent(session.user_id, client.client_id, documents_hash(client))
-    return stored is None or not ConsentGrant.read(stored.pairs, stored.claims).covers(ConsentGrant.needed(asked))
+    if stored is None:
+        return True
+    granted = ConsentGrant.read(stored.pairs, stored.claims, stored.authorization_details)
+    return not granted.covers(ConsentGrant.needed(asked))
 
 
 class _ConsentRequest(NamedTuple):
@@ -120,6 +129,7 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
         user=user,
         scopes=[describe(scope) for scope in asked.scope if scope != "openid"],
         claims=[describe_claim(claim) for claim in asked.claims_by_name],
+        details=words.describe(asked.authorization_details),
         destination=redirects.destination(asked.redirect_uri),
         resources=[resource.name for resource in resources if resource is not None],
     )
@@ -161,7 +171,7 @@ async def _save(pending: PendingRequest, client: Client, session: SignedIn) -> N
         await documents.store(client, session.user_id)
     async with transaction():
         await pending_request.mark_consented(pending, session.user_id)
-        stored = StoredConsent(sorted(map(str, grant.scopes)), sorted(grant.claims))
+        stored = StoredConsent(sorted(map(str, grant.scopes)), sorted(grant.claims), to_json(grant.details))
         await repository.save_consent(
             session.user_id, client.client_id, stored, documents_hash(client), shown_metadata(client)
         )
@@ -174,6 +184,7 @@ async def _save(pending: PendingRequest, client: Client, session: SignedIn) -> N
                 "scope": " ".join(asked.scope),
                 "resource": " ".join(asked.resource),
                 "claims": " ".join(asked.claims_by_name),
+                "authorization_details": " ".join(detail["type"] for detail in asked.authorization_details),
             },
         )
 
@@ -187,6 +198,7 @@ class AuthorizedApplication(msgspec.Struct, frozen=True, kw_only=True):
     logo_uri: str | None
     grants: list[ConsentedScope]
     claims: list[str]
+    details: Details
     granted_at: datetime
     last_used_at: datetime | None
 
@@ -196,9 +208,11 @@ async def authorized_applications(user_id: UUID) -> list[AuthorizedApplication]:
     found: dict[str, AuthorizedApplication] = {}
     for row in await repository.authorized_clients(user_id):
         grants, claims = _granted(row)
+        details = from_json(row.authorization_details)
         before = found.get(row.client_id)
         if before is not None:
             grants, claims = {*before.grants, *grants}, {*before.claims, *claims}
+            details = unique((*before.details, *details))
         found[row.client_id] = AuthorizedApplication(
             client_id=row.client_id,
             client_name=row.client_name,
@@ -206,6 +220,7 @@ async def authorized_applications(user_id: UUID) -> list[AuthorizedApplication]:
             logo_uri=row.logo_uri,
             grants=sorted(grants, key=str),
             claims=sorted(claims),
+            details=details,
             granted_at=before.granted_at if before else row.granted_at,
             last_used_at=row.last_used_at,
         )

@@ -6,6 +6,8 @@ from typing import NamedTuple, Self
 import msgspec
 
 from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.details.granted import covers, from_json
+from idp.oauth.details.models import Details
 from idp.oauth.scopes import SCOPE_OF_CLAIM, STANDARD_SCOPES
 
 
@@ -38,23 +40,26 @@ def at_resources(scopes: Iterable[str], resources: Collection[str]) -> list[Cons
 
 
 class ConsentGrant(NamedTuple):
-    """The scopes and claims that a user consented to, or that a request needs consent for."""
+    """What a user consented to, or what a request needs consent for: scopes, claims and authorization details."""
 
     scopes: frozenset[ConsentedScope]
     claims: frozenset[str]
+    details: Details = ()
 
     @classmethod
     def needed(cls, asked: AuthorizationRequest) -> Self:
         """Return the grant that covers a request and nothing else."""
-        return cls(frozenset(at_resources(asked.scope, asked.resource)), frozenset(asked.claims_by_name))
+        scopes, claims = at_resources(asked.scope, asked.resource), asked.claims_by_name
+        return cls(frozenset(scopes), frozenset(claims), asked.authorization_details)
 
     @classmethod
-    def read(cls, scopes: Iterable[str], claims: Iterable[str]) -> Self:
+    def read(cls, scopes: Iterable[str], claims: Iterable[str], details: str | None = None) -> Self:
         """Parse the stored form (:class:`idp.oauth.repository.StoredConsent`)."""
-        return cls(frozenset(map(ConsentedScope.read, scopes)), frozenset(claims))
+        return cls(frozenset(map(ConsentedScope.read, scopes)), frozenset(claims), from_json(details))
 
     def covers(self, other: Self) -> bool:
         """Return whether this grant includes all of the other. A scope includes its claims."""
-        return other.scopes <= self.scopes and all(
+        claims = (
             claim in self.claims or ConsentedScope(SCOPE_OF_CLAIM[claim]) in self.scopes for claim in other.claims
         )
+        return other.scopes <= self.scopes and all(claims) and covers(self.details, other.details)

@@ -19,6 +19,8 @@ from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.details.granted import at_resources, claim_of
+from idp.oauth.details.models import Details
 from idp.oauth.diagnosis import refused_refresh_token
 from idp.oauth.token import refresh_jwt, repository
 from idp.reasons import Reason
@@ -107,7 +109,18 @@ async def _access_token(token: str, client: Client) -> dict[str, Any] | Refused:
     if not _may_introspect(client, live.claims):
         return Refused(Reason.WRONG_AUDIENCE, live.user_id)
     bound = Confirmation.of(live.claims)
-    return {"active": True, "token_type": bound.token_type if bound else "Bearer", **live.claims}
+    claims = {name: value for name, value in live.claims.items() if name != "authorization_details"}
+    claims |= claim_of(_visible_details(client, live.claims))
+    return {"active": True, "token_type": bound.token_type if bound else "Bearer", **claims}
+
+
+def _visible_details(client: Client, claims: Mapping[str, Any]) -> Details:
+    """Return the authorization details that a client may see (RFC 9396 section 9.2): a resource server only its own."""
+    details = tuple(claims.get("authorization_details", ()))
+    if claims["client_id"] == client.client_id:
+        return details
+    servers = registry.resource_servers.values()
+    return at_resources(details, {server.identifier for server in servers if server.client_id == client.client_id})
 
 
 async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused:

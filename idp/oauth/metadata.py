@@ -38,6 +38,7 @@ from idp.oauth.client_jwts import Kind
 from idp.oauth.clients import jwks_consumers, lookup
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.members import SUBJECT_TYPES
+from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
 from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
@@ -104,8 +105,10 @@ def _client_jwts(algorithms: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 @lru_cache(maxsize=8)
-def _discovery(issuer: str, algorithms: tuple[str, ...]) -> PreparedJSON:
-    return prepare(_metadata(issuer, algorithms))
+def _discovery(issuer: str, algorithms: tuple[str, ...], details_types: tuple[str, ...]) -> PreparedJSON:
+    # RFC 9396 section 10.
+    details = {"authorization_details_types_supported": details_types} if details_types else {}
+    return prepare(_metadata(issuer, algorithms) | details)
 
 
 @lru_cache(maxsize=16)
@@ -146,7 +149,7 @@ def _require_keys() -> None:
 async def discovery(request: Request[Any, Any, Any]) -> BytesResponse:
     """Serve the metadata of this server, at the paths of OpenID Connect Discovery and of RFC 8414."""
     _require_keys()
-    return _answer(request, _discovery(settings().issuer, key_set.algorithms()))
+    return _answer(request, _discovery(settings().issuer, key_set.algorithms(), registry.details_types))
 
 
 @get("/.well-known/jwks.json", opt=DOCUMENT | {"quiet": ON_SUCCESS})

@@ -25,17 +25,31 @@ from idp.signin.repository.sessions import SessionKey, columns
 EXPIRING = (Expiring(RevokedAccessToken, "1 hour"),)
 
 # The consent that was given under the current documents of the client.
-_FIND_CONSENT = "SELECT pairs, claims FROM consent WHERE user_id = $1 AND client_id = $2 AND documents_hash = $3"
+_FIND_CONSENT = """
+SELECT pairs, claims, authorization_details FROM consent
+WHERE user_id = $1 AND client_id = $2 AND documents_hash = $3
+"""
 _FIND_SHOWN_METADATA = "SELECT client_metadata FROM consent WHERE user_id = $1 AND client_id = $2"
+#: Authorization details that a consent remembers; the oldest are forgotten, and the user is asked again.
+REMEMBERED_DETAILS = 50
 # Earlier grants stay, unless the documents have changed: then only the new grant counts.
-_SAVE_CONSENT = """
-INSERT INTO consent AS c (user_id, client_id, id, pairs, claims, documents_hash, client_metadata, granted_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, now())
+_SAVE_CONSENT = f"""
+INSERT INTO consent AS c (user_id, client_id, id, pairs, claims, documents_hash, client_metadata,
+                          authorization_details, granted_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, now())
 ON CONFLICT (user_id, client_id) DO UPDATE SET
     pairs = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.pairs || $4)) ELSE $4 END,
     claims = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.claims || $5)) ELSE $5 END,
+    authorization_details = CASE WHEN c.documents_hash = $6 THEN (
+        SELECT jsonb_agg(detail ORDER BY at) FROM (
+            SELECT detail, min(at) AS at
+            FROM jsonb_array_elements(coalesce($8, '[]') || coalesce(c.authorization_details, '[]'))
+                 WITH ORDINALITY AS e (detail, at)
+            GROUP BY detail ORDER BY min(at) LIMIT {REMEMBERED_DETAILS}
+        ) AS kept
+    ) ELSE $8 END,
     documents_hash = $6, client_metadata = $7::jsonb, granted_at = now()
-"""
+"""  # noqa: S608
 _DELETE_CONSENTS_OF_USER = "DELETE FROM consent WHERE user_id = $1"
 _DELETE_CONSENTS_OF_CLIENT = "DELETE FROM consent WHERE client_id = $1"
 _DELETE_CONSENT = "DELETE FROM consent WHERE user_id = $1 AND client_id = $2"
@@ -44,16 +58,18 @@ _DELETE_CONSENT = "DELETE FROM consent WHERE user_id = $1 AND client_id = $2"
 _AUTHORIZED_CLIENTS = """
 SELECT c.client_id, c.metadata ->> 'client_name' AS client_name, c.metadata ->> 'client_uri' AS client_uri,
        c.metadata ->> 'logo_uri' AS logo_uri,
-       g.pairs, g.claims, g.scope, g.resource, g.requested, g.granted_at,
+       g.pairs, g.claims, g.authorization_details, g.scope, g.resource, g.requested, g.granted_at,
        (SELECT max(created_at) FROM token_family WHERE user_id = $1 AND client_id = c.client_id) AS last_used_at
 FROM client AS c JOIN (
-    SELECT client_id, pairs, claims, NULL AS scope, NULL AS resource, NULL AS requested, granted_at
+    SELECT client_id, pairs, claims, authorization_details, NULL AS scope, NULL AS resource, NULL AS requested,
+           granted_at
     FROM consent WHERE user_id = $1
     UNION ALL
-    SELECT client_id, NULL, NULL, scope, resource, f.claims, min(created_at) FROM token_family AS f
+    SELECT client_id, NULL, NULL, authorization_details, scope, resource, f.claims, min(created_at)
+    FROM token_family AS f
     WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > now()
       AND NOT EXISTS (SELECT FROM consent WHERE user_id = $1 AND client_id = f.client_id)
-    GROUP BY client_id, scope, resource, f.claims
+    GROUP BY client_id, authorization_details, scope, resource, f.claims
 ) AS g ON g.client_id = c.client_id
 ORDER BY client_name, c.client_id, g.granted_at
 """
@@ -178,14 +194,17 @@ WHERE c.user_id = $1 AND c.code_hash = $2
 
 
 class StoredConsent(msgspec.Struct, frozen=True):
-    """The scopes and claims of a consent. A pair is a scope and its resource, separated by a space."""
+    """A consent. A pair is a scope and its resource, separated by a space. ``authorization_details`` is JSON."""
 
     pairs: list[str]
     claims: list[str]
+    authorization_details: str | None
 
 
 class AuthorizedClient(msgspec.Struct, frozen=True):
-    """A client with a consent (``pairs`` and ``claims``), or with a kind of live token (the three after them)."""
+    """A client with a consent (``pairs`` and ``claims``), or with a kind of live token (``scope``, ``resource`` and
+    ``requested``); either with authorization details.
+    """
 
     client_id: str
     client_name: str
@@ -193,6 +212,7 @@ class AuthorizedClient(msgspec.Struct, frozen=True):
     logo_uri: str | None
     pairs: list[str] | None
     claims: list[str] | None
+    authorization_details: str | None
     scope: str | None
     resource: list[str] | None
     requested: str | None
@@ -216,7 +236,7 @@ async def save_consent(
 ) -> None:
     """Insert a consent, or extend the existing one."""
     values = (user_id, client_id, ids.uuid7(), consent.pairs, consent.claims, documents_hash, shown_metadata)
-    await execute(_SAVE_CONSENT, *values)
+    await execute(_SAVE_CONSENT, *values, consent.authorization_details)
 
 
 async def delete_consent(user_id: UUID, client_id: str) -> bool:
@@ -415,7 +435,7 @@ async def state_of_code(user_id: UUID, code_hash: bytes) -> CodeState | None:
 CONSENTS = Listing(
     source="consent AS g JOIN client AS c USING (client_id) JOIN users AS u ON u.id = g.user_id",
     columns="g.id, g.user_id, u.email, g.client_id, c.metadata ->> 'client_name' AS client_name, g.pairs, g.claims,"
-    " g.granted_at",
+    " g.authorization_details, g.granted_at",
     key=Sort("g.id", "uuid"),
     sorts={"id": Sort("g.id", "uuid")},
     default_sort="-id",

@@ -10,6 +10,7 @@ from idp.http.access import Access
 from idp.http.pages import see_other
 from idp.oauth import consent
 from idp.oauth.clients.registry import registry
+from idp.oauth.details import words
 from idp.oauth.scopes import describe, describe_claim
 from idp.selfservice.account_page import account_page, require_form, require_session
 
@@ -34,6 +35,8 @@ def _shown(app: consent.AuthorizedApplication) -> dict[str, Any]:
     for granted in app.grants:
         if granted.scope != "openid":
             at.setdefault(granted.resource, []).append(describe(granted.scope).title)
+    for detail in words.describe(app.details):
+        at.setdefault(detail.resource, []).append(detail.sentence or detail.title)
     scopes = at.pop(None, []) + [describe_claim(claim) for claim in app.claims]
     services = [(_name(resource), titles) for resource, titles in at.items() if resource is not None]
     return msgspec.structs.asdict(app) | {"scopes": scopes, "services": sorted(services)}

@@ -48,7 +48,10 @@ async def enter(page: Page, owner: Person) -> None:
 async def paths(owner: Person) -> list[str]:
     client, _ = await register_client(client_name="Shown", redirect_uris=["https://shown.example/callback"])
     await register_resource_server(f"https://{client.client_id}.example", "Shown")
-    lists = ("users", "clients", "resource_servers", "keys", "upstreams", "outbox", "audit", "admins", "settings")
+    lists = (
+        "users", "clients", "resource_servers", "authorization_details", "keys", "upstreams", "outbox", "audit",
+        "admins", "settings",
+    )  # fmt: skip
     return [
         "/admin",
         *(f"/admin/{name}" for name in lists),
@@ -60,6 +63,7 @@ async def paths(owner: Person) -> list[str]:
         f"/admin/clients/{client.client_id}/logo",
         "/admin/clients/new/web",
         "/admin/resource_servers/new",
+        "/admin/authorization_details/new",
         "/admin/keys/rotate",
         "/admin/upstreams/new/oidc",
     ]

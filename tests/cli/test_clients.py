@@ -1,6 +1,8 @@
 """`idp clients` and `idp resources`."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +202,45 @@ def test_resource_servers(cli: Cli) -> None:
     assert identifier in cli("resources", "list").out
     found = [server for server in cli("resources", "list", "--json").json if server["identifier"] == identifier]
     assert [(server["name"], server["scope"]) for server in found] == [("The API", "read")]
+
+
+def test_types_of_authorization_details(cli: Cli, tmp_path: Path) -> None:
+    name = ids.random_token()[:8]
+    identifier, schema = f"https://bank.example/{name}", tmp_path / "payment.json"
+    cli("resources", "create", identifier, "--name", "The bank")
+    schema.write_text('{"type": "object", "properties": {"type": {}}, "additionalProperties": false}')
+    create = ["authorization-details", "create", name, "--resource", identifier, "--title", "Make a payment"]
+    assert "is missing" in cli.fails(*create)
+    create += ["--schema", str(schema)]
+    made = cli(*create, "--summary", "{amount}", "--json").json
+    assert (made["type"], made["summary"], made["ask_always"]) == (name, "{amount}", False)
+    assert "already" in cli.fails(*create)
+    changed = cli("authorization-details", "update", name, "--ask-always", "--summary", "", "--json").json
+    assert (changed["summary"], changed["ask_always"]) == ("", True)
+    assert name in cli("authorization-details", "list").out
+    found = {kind["type"]: kind for kind in cli("authorization-details", "list", "--json").json}
+    assert found[name]["schema"]["additionalProperties"] is False
+    assert "at least one option" in cli("authorization-details", "update", name, code=2).err
+    cli("authorization-details", "delete", name, "--yes")
+    assert "There is no type" in cli.fails("authorization-details", "delete", name, "--yes")
+    cli("resources", "delete", identifier, "--yes")
+
+
+def test_the_commands_of_the_documents(cli: Cli, tmp_path: Path) -> None:
+    """docs/authorization-requests.md"""
+    text = (Path(__file__).parents[2] / "docs" / "authorization-requests.md").read_text(encoding="utf-8")
+    (schema,) = re.findall(r"```json\n(\{\n  \"type\": .*?)```", text, re.DOTALL)
+    (commands,) = re.findall(r"```sh\n(idp authorization-details.*?)```", text, re.DOTALL)
+    (tmp_path / "payment.json").write_text(schema)
+    name, resource = ids.random_token()[:8], f"https://{ids.random_token()[:8].lower()}.example".replace("_", "-")
+    cli("resources", "create", resource, "--name", "The bank")
+    client_id = cli("clients", "create", "--name", "A", "--redirect-uri", URI).out.split()[1]
+    values = {"payment_initiation": name, "https://bank.example.com": resource, "my-app": client_id}
+    for line in commands.replace("\\\n", " ").strip().split("\n"):
+        words = [
+            values.get(word, word).replace("payment.json", str(tmp_path / "payment.json")) for word in shlex.split(line)
+        ]
+        assert words[0] == "idp"
+        cli(*words[1:])
+    assert cli("clients", "show", client_id, "--json").json["authorization_details_types"] == [name]
+    cli("resources", "delete", resource, "--yes")

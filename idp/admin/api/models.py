@@ -207,6 +207,43 @@ class ResourceServerChange(Sent):
     user_agent: str | UnsetType | None = UNSET
 
 
+class DetailsType(Shown):
+    """A type of authorization details (RFC 9396). ``schema`` is the JSON Schema of its objects."""
+
+    id: str
+    type: str
+    resource: str
+    title: str
+    summary: str
+    schema: dict[str, Any]
+    ask_always: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewDetailsType(Sent):
+    """The consent page shows ``title`` and ``summary``. In a summary, ``{amount.value}`` is replaced by that value of
+    the object.
+    """
+
+    type: str
+    resource: str
+    title: str
+    schema: dict[str, Any]
+    summary: str = ""
+    ask_always: bool = False
+
+
+class DetailsTypeChange(Sent):
+    """Absent members keep their value."""
+
+    resource: str | UnsetType = UNSET
+    title: str | UnsetType = UNSET
+    summary: str | UnsetType = UNSET
+    schema: dict[str, Any] | UnsetType = UNSET
+    ask_always: bool | UnsetType = UNSET
+
+
 class Key(Shown):
     """A signing key with the resource servers that have fetched it."""
 
@@ -290,6 +327,7 @@ class Consent(Shown):
     client_name: str
     grants: list[ConsentedScope]
     claims: list[str]
+    authorization_details: list[dict[str, Any]]
     granted_at: datetime
 
 

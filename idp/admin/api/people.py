@@ -25,6 +25,7 @@ from idp.mail.repository import MAILS
 from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
+from idp.oauth.details.granted import from_json
 from idp.oauth.repository import CONSENTS
 from idp.oauth.sign_out import sign_out_everywhere
 from idp.signin.factors import service as factors
@@ -39,6 +40,7 @@ _read_admin = reader(models.Admin)
 def _read_consent(row: asyncpg.Record) -> models.Consent:
     values = dict(row)
     values["grants"] = [ConsentedScope.read(stored) for stored in values.pop("pairs")]
+    values["authorization_details"] = from_json(values["authorization_details"])
     return msgspec.convert(values, models.Consent)
 
 

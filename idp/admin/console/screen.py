@@ -54,6 +54,7 @@ TABS: tuple[tuple[str, str, Permission], ...] = (
     ("users", "Users", Permission.USERS_READ),
     ("clients", "Clients", Permission.CLIENTS_READ),
     ("resource_servers", "Resource servers", Permission.RESOURCE_SERVERS_READ),
+    ("authorization_details", "Authorization details", Permission.RESOURCE_SERVERS_READ),
     ("keys", "Keys", Permission.KEYS_READ),
     ("upstreams", "Upstreams", Permission.UPSTREAMS_READ),
     ("outbox", "Mail", Permission.OUTBOX_READ),

@@ -38,6 +38,7 @@ from idp.oauth.binding.dpop import Proof
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.credentials import credentials_changed
+from idp.oauth.details import granted as details
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import flow as flows
@@ -137,7 +138,7 @@ async def _load(request: AnyRequest) -> _ChallengeRequest:
     if pending.asked.dpop_jkt not in (None, await proofs.dpop_key(request, client)):
         raise InvalidDPoPProofError("The auth_session needs a proof of the key that it began with.", Reason.WRONG_KEY)
     pending = msgspec.structs.replace(pending, asked=within_registration(pending.asked, client))
-    if not pending.asked.scope:
+    if not pending.asked.scope and not pending.asked.authorization_details:
         raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
     return _ChallengeRequest(client, pending, flow, form)
 
@@ -229,6 +230,7 @@ def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
         "prompt": " ".join(sorted(asked.prompt)),
         "max_age": None if asked.max_age is None else str(asked.max_age),
         "claims": msgspec.json.encode(asked.claims).decode(),
+        "authorization_details": details.to_json(asked.authorization_details),
         "idp_hint": form["upstream"],
     }
     query = urlencode({name: value for name, value in parameters.items() if value})

@@ -80,7 +80,7 @@ def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
 
 def scope_is_known(parameters: Parameters, client: Client) -> None:
     """RFC 6749 section 3.3: scopes that the client may not have are dropped; a request with no other is refused."""
-    if not granted_scope(parameters, client):
+    if not granted_scope(parameters, client) and ("scope" in parameters or "authorization_details" not in parameters):
         raise InvalidScopeError("None of the requested scopes is known and allowed to this client.")
 
 

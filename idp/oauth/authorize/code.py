@@ -8,6 +8,7 @@ from idp.oauth.authorize.repository import NewCode
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.models import Client
+from idp.oauth.details.granted import to_json
 from idp.settings import settings
 from idp.signin.sessions import SignedIn
 
@@ -45,6 +46,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
             resource=asked.resource,
             claims=asked.claims_json,
             confirmation=Confirmation(jkt=asked.dpop_jkt).to_json() if asked.dpop_jkt else None,
+            authorization_details=to_json(asked.authorization_details),
             offline_access="offline_access" in asked.scope,
             auth_time=session.auth_time,
             auth_age=session.auth_age,

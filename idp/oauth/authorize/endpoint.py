@@ -161,7 +161,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
     asked = within_registration(asked, client)
     session = await current_session(request)
     try:
-        if not asked.scope:
+        if not asked.scope and not asked.authorization_details:
             raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
         wanted = acr.requested(asked, client)
         if session is None or not _satisfies_request(asked, client, session, pending):

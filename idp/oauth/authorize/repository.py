@@ -61,10 +61,10 @@ _USE_ALL_PUSHED = "UPDATE pushed_request SET used_at = now() WHERE used_at IS NU
 # The lock of the session makes a concurrent sign-out wait, and then consume the code.
 _INSERT_CODE = NamedQuery("""
 INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, redirect_uri, code_challenge,
-                                nonce, scope, resource, claims, confirmation, offline_access, auth_time, auth_age,
-                                amr, acr, created_at, expires_at)
+                                nonce, scope, resource, claims, confirmation, authorization_details, offline_access,
+                                auth_time, auth_age, amr, acr, created_at, expires_at)
 SELECT s.user_id, :code_hash, :family_id, :client_id, s.id, :redirect_uri, :code_challenge, :nonce, :scope, :resource,
-       :claims, :confirmation, :offline_access, :auth_time, :auth_age, :amr, :acr,
+       :claims, :confirmation, :authorization_details, :offline_access, :auth_time, :auth_age, :amr, :acr,
        now(), now() + make_interval(secs => :lifetime)
 FROM users AS u, session AS s
 WHERE u.id = :user_id AND u.disabled_at IS NULL
@@ -108,6 +108,7 @@ class NewCode(msgspec.Struct, frozen=True, kw_only=True):
     resource: Sequence[str]
     claims: str | None
     confirmation: str | None
+    authorization_details: str | None
     offline_access: bool
     auth_time: datetime
     auth_age: int | None

@@ -11,7 +11,8 @@ import structlog
 from idp.errors import InvalidRequestError, OAuthError
 from idp.oauth.authorize.response_modes import effective
 from idp.oauth.clients.models import Client
-from idp.oauth.clients.registry import registry
+from idp.oauth.details.models import Details
+from idp.oauth.details.requested import requested, resources_of_request
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.parameters import Parameters, words
 from idp.oauth.resources import default_scope, requested_resources
@@ -76,6 +77,7 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     subject: str | None = None
     #: The SHA-256 of the ``request_uri``, if the request was pushed.
     pushed: bytes | None = None
+    authorization_details: Details = ()
 
     @property
     def claims_by_name(self) -> tuple[str, ...]:
@@ -121,6 +123,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         InvalidRequestError: a value is malformed.
     """
     claims, scope = _read_claims(parameters), granted_scope(parameters, client)
+    details = requested(parameters, client)
     asked = AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=redirect_uri,
@@ -136,16 +139,17 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         acr_values=words(parameters, "acr_values"),
         ui_locales=words(parameters, "ui_locales"),
         claims=claims,
-        resource=requested_resources(parameters) or registry.audience(client, scope),
+        resource=resources_of_request(parameters, client, scope, details),
         dpop_jkt=parameters.get("dpop_jkt"),
         idp_hint=parameters.get("idp_hint", ""),
         subject=_read_subject(parameters, claims),
+        authorization_details=details,
     )
     return within_registration(asked, client)
 
 
 def within_registration(asked: AuthorizationRequest, client: Client) -> AuthorizationRequest:
-    """Return the request without the scopes and claims that its client is not registered for.
+    """Return the request without the scopes, claims and authorization details that its client is not registered for.
 
     A claim about the user needs its scope (:data:`idp.oauth.scopes.SCOPE_OF_CLAIM`) and OpenID Connect. Other claims,
     such as ``acr``, are kept; unknown claims are removed.
@@ -160,7 +164,12 @@ def within_registration(asked: AuthorizationRequest, client: Client) -> Authoriz
         }
         for requested in (asked.claims.userinfo, asked.claims.id_token)
     )
-    return msgspec.structs.replace(asked, scope=scope, claims=ClaimsRequest(userinfo, id_token))
+    details = tuple(
+        detail for detail in asked.authorization_details if detail["type"] in client.authorization_details_types
+    )
+    return msgspec.structs.replace(
+        asked, scope=scope, claims=ClaimsRequest(userinfo, id_token), authorization_details=details
+    )
 
 
 def _read_max_age(parameters: Parameters, client: Client) -> int | None:
@@ -213,7 +222,10 @@ def _read_subject(parameters: Parameters, claims: ClaimsRequest) -> str | None:
 
 
 def granted_scope(parameters: Parameters, client: Client) -> tuple[str, ...]:
-    """Return the requested scopes that the client is registered for. Others are dropped (RFC 6749 section 3.3)."""
-    if "scope" not in parameters:
+    """Return the requested scopes that the client is registered for. Others are dropped (RFC 6749 section 3.3).
+
+    A request for authorization details needs no scope, and has none by default (RFC 9396 section 3).
+    """
+    if "scope" not in parameters and "authorization_details" not in parameters:
         return default_scope(client, requested_resources(parameters))
     return tuple(name for name in words(parameters, "scope") if name in client.scopes)

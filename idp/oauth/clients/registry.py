@@ -1,4 +1,4 @@
-"""The clients and resource servers in memory, where every request looks them up."""
+"""The clients, resource servers and types of authorization details in memory, where every request looks them up."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,6 +9,8 @@ import msgspec
 from idp.oauth.clients import repository
 from idp.oauth.clients.documents.identifiers import is_accepted
 from idp.oauth.clients.models import Client, ResourceServer
+from idp.oauth.details import repository as details
+from idp.oauth.details.models import DetailsType
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.settings import settings
 
@@ -31,6 +33,8 @@ class _Records(msgspec.Struct, frozen=True):
     origins: frozenset[str] = frozenset()
     not_before: datetime = BEGINNING
     disabled: frozenset[str] = frozenset()
+    #: By name, the types of authorization details.
+    details_types: Mapping[str, DetailsType] = {}
 
 
 def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]:
@@ -100,6 +104,7 @@ class Registry:
             frozenset(origin for client in clients for origin in client.origins),
             await repository.not_before_of_all() or BEGINNING,
             await repository.disabled_client_ids() | refused,
+            {kind.type: kind for kind in await details.types()},
         )
 
     def is_disabled(self, client_id: str) -> bool:
@@ -122,6 +127,15 @@ class Registry:
         """Return whether there is this resource server, and a client may get tokens for it."""
         server = self.resource_server(identifier)
         return server is not None and (server.self_registered_clients or client.origin == "admin")
+
+    def details_type(self, name: str) -> DetailsType | None:
+        """Return the type of authorization details with this name; None if there is none."""
+        return self._records.details_types.get(name)
+
+    @property
+    def details_types(self) -> tuple[str, ...]:
+        """The names of the types of authorization details."""
+        return tuple(self._records.details_types)
 
     def not_before(self, client: Client) -> datetime:
         """Return the time before which tokens of a client are refused: the later one of its own and that of all

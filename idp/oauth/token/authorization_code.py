@@ -15,6 +15,8 @@ from idp.oauth import codes
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.details.granted import check_within
+from idp.oauth.details.requested import requested
 from idp.oauth.diagnosis import refused_code
 from idp.oauth.resources import requested_resources
 from idp.oauth.token import repository
@@ -74,6 +76,9 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         # The refresh tokens of other clients are bound to the client, which authenticates itself (RFC 9449 section 5).
         family_confirmation=confirmation if client.public else None,
     )
+    details = requested(form, client)
+    if details:
+        check_within(details, await repository.details_of_code(redemption))
     grant = await _redeem(client, redemption)
     if grant is None:
         raise await _refused(redemption)
@@ -85,6 +90,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         grant_type="authorization_code",
         resource=redemption.resource,
         confirmation=confirmation,
+        details=details,
     )
 
 

@@ -3,13 +3,16 @@
 import secrets
 from functools import lru_cache
 
+from msgspec import UNSET
+
 from idp.audit.buffer import token_issued
 from idp.errors import InvalidScopeError, InvalidTargetError
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.details.granted import claim_of
+from idp.oauth.details.requested import requested_without_user, resources_of_request
 from idp.oauth.parameters import words
-from idp.oauth.resources import requested_resources
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.token.access_token import access_token
 from idp.oauth.token.issuer import TokenResponse
@@ -27,21 +30,27 @@ async def issue(client: Client, form: dict[str, str], prove: Prove) -> TokenResp
 
     Raises:
         InvalidScopeError: the client does not have a scope, or it is about a user.
-        InvalidTargetError: a resource is not registered, or not open to the client.
+        InvalidTargetError: a resource is not registered, or not open to the client, or authorization details are for
+            another one.
+        OAuthError: ``invalid_authorization_details``.
     """
+    details = requested_without_user(form, client)
     allowed = _own_scopes(client.scope)
-    wanted = words(form, "scope") if "scope" in form else allowed
+    wanted = words(form, "scope") if "scope" in form or details else allowed
     if not set(wanted) <= set(allowed):
         raise InvalidScopeError("A scope is unknown, not allowed to this client, or only for users.")
-    resource = requested_resources(form) or registry.audience(client, wanted)
+    resource = resources_of_request(form, client, wanted, details)
     if not all(registry.may_access(client, identifier) for identifier in resource):
         raise InvalidTargetError("The resource is not registered, or not open to this client.")
     confirmation = await prove()
     scope, jti = " ".join(wanted), secrets.token_urlsafe(16)
     token_issued("client_credentials", client.client_id, jti)
     return TokenResponse(
-        access_token=access_token(client, client.client_id, scope, resource, jti, confirmation=confirmation),
+        access_token=access_token(
+            client, client.client_id, scope, resource, jti, confirmation=confirmation, **claim_of(details)
+        ),
         expires_in=settings().access_token_lifetime,
         scope=scope,
         token_type=confirmation.token_type if confirmation else "Bearer",
+        authorization_details=details or UNSET,
     )

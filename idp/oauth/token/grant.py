@@ -20,6 +20,7 @@ class Grant(msgspec.Struct, frozen=True):
     scope: str
     resource: Sequence[str]
     claims: str | None
+    authorization_details: str | None
     nonce: str | None
     auth_time: datetime
     auth_age: int | None

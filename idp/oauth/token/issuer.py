@@ -8,6 +8,8 @@ from msgspec import UNSET, UnsetType
 from idp.audit.buffer import token_issued
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.models import Client
+from idp.oauth.details.granted import at_resources, claim_of, from_json
+from idp.oauth.details.models import Details
 from idp.oauth.subjects import subject
 from idp.oauth.token.access_token import access_token, family_jti
 from idp.oauth.token.grant import Grant
@@ -24,6 +26,7 @@ class TokenResponse(msgspec.Struct, frozen=True):
     token_type: str = "Bearer"
     id_token: str | UnsetType = UNSET
     refresh_token: str | UnsetType = UNSET
+    authorization_details: Details | UnsetType = UNSET
 
 
 async def issue(
@@ -35,6 +38,7 @@ async def issue(
     scope: str | None = None,
     resource: Sequence[str] = (),
     confirmation: Confirmation | None = None,
+    details: Details = (),
 ) -> TokenResponse:
     """Issue the access token of a grant, and the ID token if OpenID Connect is used.
 
@@ -43,16 +47,20 @@ async def issue(
         scope: the narrower scope of a refresh request; None: the granted scope.
         resource: the granted resources that the access token is for (RFC 8707 section 2.2); empty: all.
         confirmation: the key that the access token is bound to.
+        details: the narrower authorization details of the request (RFC 9396 section 6); empty: all that were granted.
     """
+    resource = resource or grant.resource
+    details = at_resources(details or from_json(grant.authorization_details), resource)
     scope, jti = grant.scope if scope is None else scope, family_jti(grant.family_id)
     token = access_token(
         client,
         subject(client, grant.user_id),
         scope,
-        resource or grant.resource,
+        resource,
         jti,
         confirmation=confirmation,
         **grant.authentication_claims,
+        **claim_of(details),
     )
     token_issued(
         grant_type,
@@ -69,4 +77,5 @@ async def issue(
         token_type=confirmation.token_type if confirmation else "Bearer",
         id_token=await id_token(client, grant, token, scope) if "openid" in scope.split() else UNSET,
         refresh_token=refresh_token,
+        authorization_details=details or UNSET,
     )

@@ -12,6 +12,8 @@ from idp.mail import outbox
 from idp.oauth.binding.confirmation import Confirmation, Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.details.granted import check_within
+from idp.oauth.details.requested import requested
 from idp.oauth.diagnosis import refused_refresh_token
 from idp.oauth.parameters import words
 from idp.oauth.resources import requested_resources
@@ -48,6 +50,9 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
         confirmation=confirmation,
         not_before=registry.not_before(client),
     )
+    details = requested(form, client)
+    if details:
+        check_within(details, await repository.details_of_family(rotation))
     rotated = await _rotate(rotation)
     if rotated is None:
         live = await repository.live_refresh_token(presented, client.client_id, rotation.not_before)
@@ -70,6 +75,7 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
         scope=" ".join(rotation.scope) or None,
         resource=rotation.resource,
         confirmation=confirmation,
+        details=details,
     )
 
 

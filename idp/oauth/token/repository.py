@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from idp.infra.db.coalescing import CoalescedQuery
@@ -55,19 +56,22 @@ WITH code AS (
       AND s.user_id = a.user_id AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
     RETURNING a.number, a.jti, a.token_hash, a.issued_at, a.expires_at, a.family_expires_at,
               a.family_confirmation::jsonb AS confirmation, c.family_id, c.client_id,
-              c.user_id, c.session_id, c.scope, c.resource, c.claims, c.offline_access, c.nonce, c.auth_time,
-              c.auth_age, c.amr, c.acr
+              c.user_id, c.session_id, c.scope, c.resource, c.claims, c.authorization_details, c.offline_access,
+              c.nonce, c.auth_time, c.auth_age, c.amr, c.acr
 ), family AS (
     INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, confirmation,
-                              offline_access, auth_time, auth_age, amr, acr, created_at, expires_at)
-    SELECT user_id, family_id, client_id, session_id, scope, resource, claims, confirmation, offline_access,
-           auth_time, auth_age, amr, acr, now(), family_expires_at
+                              authorization_details, offline_access, auth_time, auth_age, amr, acr, created_at,
+                              expires_at)
+    SELECT user_id, family_id, client_id, session_id, scope, resource, claims, confirmation, authorization_details,
+           offline_access, auth_time, auth_age, amr, acr, now(), family_expires_at
     FROM code
 ), refresh AS (
     INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at)
     SELECT user_id, jti, family_id, token_hash, issued_at, expires_at FROM code WHERE jti IS NOT NULL
 )
-SELECT number, family_id, user_id, session_id, scope, resource, claims, nonce, auth_time, auth_age, amr, acr FROM code
+SELECT number, family_id, user_id, session_id, scope, resource, claims, authorization_details, nonce, auth_time,
+       auth_age, amr, acr
+FROM code
 """,
 )
 
@@ -89,6 +93,16 @@ _CODE_FOR_OTHER_RESOURCES = """
 SELECT FROM authorization_code
 WHERE user_id = $1 AND code_hash = $2 AND client_id = $3 AND consumed_at IS NULL AND expires_at > now()
   AND NOT resource @> $4::text[]
+"""
+
+# They do not change, so a request can be compared with them before it consumes anything.
+# $1 user_id  $2 code_hash  $3 client_id
+_DETAILS_OF_CODE = """
+SELECT authorization_details FROM authorization_code WHERE user_id = $1 AND code_hash = $2 AND client_id = $3
+"""
+# $1 user_id  $2 family_id  $3 client_id
+_DETAILS_OF_FAMILY = """
+SELECT authorization_details FROM token_family WHERE user_id = $1 AND id = $2 AND client_id = $3
 """
 
 _REVOKED_FAMILY = "f.id, f.client_id, f.user_id, f.session_id"
@@ -130,12 +144,14 @@ WITH old AS (
       AND (f.confirmation IS NULL OR f.confirmation <@ a.confirmation::jsonb)
       AND {live_family_of_user("a.user_id")}
     RETURNING a.number, a.new_jti, a.new_hash, a.new_issued_at, a.new_expires_at, f.id AS family_id,
-              f.user_id, f.session_id, f.scope, f.resource, f.claims, f.auth_time, f.auth_age, f.amr, f.acr
+              f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details, f.auth_time,
+              f.auth_age, f.amr, f.acr
 ), new AS (
     INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at)
     SELECT user_id, new_jti, family_id, new_hash, new_issued_at, new_expires_at FROM old
 )
-SELECT number, family_id, user_id, session_id, scope, resource, claims, NULL AS nonce, auth_time, auth_age, amr, acr
+SELECT number, family_id, user_id, session_id, scope, resource, claims, authorization_details, NULL AS nonce,
+       auth_time, auth_age, amr, acr
 FROM old
 """,  # noqa: S608
 )
@@ -151,8 +167,8 @@ _REPEATABLE = """(
 # $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 scopes  $6 resources  $7 not_before  $8, $9 the windows
 # $10 the proved key
 _REPEAT_ROTATION = f"""
-SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, NULL AS nonce, f.auth_time,
-       f.auth_age, f.amr, f.acr, n.jti, n.token_hash, n.issued_at, n.expires_at
+SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details,
+       NULL AS nonce, f.auth_time, f.auth_age, f.amr, f.acr, n.jti, n.token_hash, n.issued_at, n.expires_at
 FROM refresh_token AS r, refresh_token AS n, token_family AS f, users AS u
 WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.expires_at > now()
   AND n.user_id = $1 AND n.jti = r.successor AND {_REPEATABLE.format(grace="$8", repeat="$9")}
@@ -311,6 +327,22 @@ async def is_code_for_other_resources(redemption: CodeRedemption) -> bool:
     """Return whether the code is unused and was issued for other resources."""
     asked = (redemption.user_id, redemption.code_hash, redemption.client_id, redemption.resource)
     return await fetchrow(_CODE_FOR_OTHER_RESOURCES, *asked) is not None
+
+
+async def details_of_code(redemption: CodeRedemption) -> str | None:
+    """Return the authorization details of a code; an empty list for a code without, None for an unknown code."""
+    asked = (redemption.user_id, redemption.code_hash, redemption.client_id)
+    return _details(await fetchrow(_DETAILS_OF_CODE, *asked))
+
+
+async def details_of_family(rotation: Rotation) -> str | None:
+    """Return the authorization details of the family of a refresh token, as :func:`details_of_code` does."""
+    token = rotation.token
+    return _details(await fetchrow(_DETAILS_OF_FAMILY, token.user_id, token.family_id, rotation.client_id))
+
+
+def _details(row: asyncpg.Record | None) -> str | None:
+    return (row["authorization_details"] or "[]") if row is not None else None
 
 
 async def revoke_replayed_code(redemption: CodeRedemption) -> RevokedFamily | None:

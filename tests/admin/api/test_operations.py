@@ -137,6 +137,49 @@ async def test_a_resource_server(owner: Caller) -> None:
     assert (await owner.changed("DELETE", path)).status_code == 204
 
 
+async def test_a_type_of_authorization_details(owner: Caller) -> None:
+    name = secrets.token_hex(6)
+    identifier = f"https://{name}.example.com"
+    server = (await owner("POST", "/resource_servers", {"identifier": identifier, "name": "Bank"})).json()
+    schema = {"type": "object", "properties": {"type": {}, "amount": {}}, "additionalProperties": False}
+    values = {"type": name, "resource": identifier, "title": "Make a payment", "schema": schema}
+    created = await owner("POST", "/authorization_details_types", values)
+    assert created.status_code == 201
+    found = created.json()
+    assert {member: found[member] for member in values} == values
+    assert (found["summary"], found["ask_always"]) == ("", False)
+    path = f"/authorization_details_types/{found['id']}"
+    assert created.headers["location"].endswith(path)
+    listed = (await owner("GET", f"/authorization_details_types?resource={identifier}")).json()["items"]
+    assert listed == [found]
+    for wrong in (
+        {"type": "a b"}, {"type": ""}, {"type": "x" * 201}, {"title": ""}, {"title": "a\nb"}, {"summary": "x" * 501},
+        {"resource": "https://unknown.example"}, {"resource": f"{owner.issuer}/admin/api"}, {"type": name},
+    ):  # fmt: skip
+        answer = await owner("POST", "/authorization_details_types", values | {"type": f"{name}2"} | wrong)
+        problem(answer, 422, "invalid-value")
+    for bad in (
+        {}, {"type": "object"}, {"type": "object", "properties": {"type": {}}}, schema | {"properties": {}},
+        schema | {"type": "objec"}, schema | {"$ref": "https://evil.example/schema"}, schema | {"$ref": "file:///etc/x"},
+        schema | {"pattern": "("}, schema | {"properties": {"type": {"pattern": "(?=a)"}}},
+        schema | {"title": "x" * 17_000},
+    ):  # fmt: skip
+        problem(await owner.changed("PATCH", path, {"schema": bad}), 422, "invalid-schema")
+    stricter = schema | {"required": ["amount"]}
+    changed = (await owner.changed("PATCH", path, {"schema": stricter, "ask_always": True})).json()
+    assert (changed["schema"], changed["ask_always"]) == (stricter, True)
+    # What stays the same is no change.
+    again = (await owner.changed("PATCH", path, {"schema": stricter})).json()
+    assert again["updated_at"] == changed["updated_at"]
+    problem(await owner.changed("PATCH", path, {"type": "another"}), 422, "invalid-body")
+    assert (await owner.changed("DELETE", path)).status_code == 204
+    assert (await owner("GET", path)).status_code == 404
+    # Those of a resource server go with it.
+    path = f"/authorization_details_types/{(await owner('POST', '/authorization_details_types', values)).json()['id']}"
+    assert (await owner.changed("DELETE", f"/resource_servers/{server['jwks_id']}")).status_code == 204
+    assert (await owner("GET", path)).status_code == 404
+
+
 async def test_keys(owner: Caller) -> None:
     problem(await owner("POST", "/keys", {"alg": "none"}), 409, "wrong-state")
     from idp.keys import lifecycle

@@ -238,6 +238,28 @@ async def test_a_resource_server_and_its_configuration(owner: Admin) -> None:
     assert row["witnessed"]
 
 
+async def test_a_type_of_authorization_details(owner: Admin) -> None:
+    name = f"d{secrets.token_hex(4)}"
+    server = await register_resource_server(f"https://{name}.example", "Bank")
+    form = {"type": name, "resource": server.identifier, "title": "Make a <b>payment</b>", "summary": "{amount}"}
+    assert (await owner.get("/admin/authorization_details/new")).status == 200
+    answer = await owner.confirm("/admin/authorization_details/new", **form, schema="{}")
+    assert answer.status == 400
+    assert "type among its properties" in answer.text
+    schema = '{"type": "object", "properties": {"type": {}}, "additionalProperties": false}'
+    answer = await owner.confirm("/admin/authorization_details/new", **form, schema=schema)
+    assert "Make a &lt;b&gt;payment&lt;/b&gt;" in answer.text
+    assert "additionalProperties" in answer.text
+    assert name in (await owner.get("/admin/authorization_details")).text
+    (row,) = await fetch("SELECT * FROM authorization_details_type WHERE type = $1", name)
+    path = f"/admin/authorization_details/{row['id']}"
+    answer = await owner.confirm(f"{path}/change", **form, schema=schema, ask_always="on")
+    assert "each time" in answer.text
+    answer = await owner.confirm(f"{path}/delete")
+    assert "Deleted." in answer.text
+    assert not await fetch("SELECT FROM authorization_details_type WHERE type = $1", name)
+
+
 async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:
     """Two admins open the same record. Who saves second looks at it again."""
     name = f"u{secrets.token_hex(4)}"

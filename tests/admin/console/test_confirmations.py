@@ -16,6 +16,7 @@ from idp.infra.db.engine import fetchrow, transaction
 from idp.keys import lifecycle
 from idp.mail import outbox
 from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.oauth.details.registration import delete_type, register_type
 from tests.admin.console.conftest import Admin
 from tests.conftest import MakeUser
 from tests.federation.conftest import until_offered
@@ -59,6 +60,10 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         client_id="x", client_secret="y",
     )  # fmt: skip
     assert await registry.add(provider)
+    details = await register_type(
+        type=f"named-{uuid7_text()}", resource=identifier, title="Named details",
+        schema='{"type": "object", "properties": {"type": {}}, "additionalProperties": false}',
+    )  # fmt: skip
     assert session is not None
     assert resource_server is not None
     assert role is not None
@@ -67,11 +72,13 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "users": ({"user_id": str(alice.id), "sid": str(session["id"])}, [alice.email, str(alice.id)]),
         "clients": ({"client_id": client.client_id}, ["Named client", client.client_id]),
         "resource_servers": ({"jwks_id": resource_server["jwks_id"]}, ["Named server", identifier]),
+        "authorization_details": ({"type_id": details.id}, ["Named details", details.type]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
         "keys": ({"kid": key.kid}, [key.kid, key.alg]),
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
     }
+    await delete_type(details.id)
     await registry.delete(provider.id)
     await until_offered(server.issuer, provider.id, offered=False)
 

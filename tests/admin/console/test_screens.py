@@ -15,6 +15,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import lifecycle
 from idp.mail import outbox
 from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.oauth.details.registration import delete_type, register_type
 from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
 from tests.admin.console.conftest import Admin, sign_in_admin
@@ -40,6 +41,10 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     """One record of each kind, by the name that paths have for it."""
     client, _ = await register_client(client_name="Shown", redirect_uris=["https://shown.example/cb"])
     shown = await register_resource_server(f"https://{secrets.token_hex(4)}.example", "Shown")
+    details = await register_type(
+        type=f"shown-{secrets.token_hex(4)}", resource=shown.identifier, title="Shown",
+        schema='{"type": "object", "properties": {"type": {}}, "additionalProperties": false}',
+    )  # fmt: skip
     provider = registry.configure(
         kind="oidc", id=f"u{secrets.token_hex(4)}", name="Shown", issuer="https://op.example.com", client_id="x"
     )
@@ -59,10 +64,12 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "user_id": str(auditor.id),
         "client_id": client.client_id,
         "jwks_id": shown.jwks_id,
+        "type_id": details.id,
         "kid": (await lifecycle.list_keys())[0].kid,
         "upstream_id": provider.id,
         "form": "csv",
     }
+    await delete_type(details.id)
     await registry.delete(provider.id)
     await until_offered(server.issuer, provider.id, offered=False)
 
@@ -232,7 +239,9 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
     assert answer.status == 403
 
 
-@pytest.mark.parametrize("kind", ["users", "clients", "keys", "upstreams", "resource_servers", "audit", "outbox"])
+@pytest.mark.parametrize(
+    "kind", ["users", "clients", "keys", "upstreams", "resource_servers", "authorization_details", "audit", "outbox"]
+)
 @pytest.mark.parametrize("name", ["none", "00000000-0000-7000-8000-000000000000", "%00", "..%2f", "'--"])
 async def test_an_unknown_record_is_not_found(owner: Admin, kind: str, name: str) -> None:
     page = await owner.get(f"/admin/{kind}/{name}")

@@ -593,6 +593,22 @@ CREATE TABLE resource_server (
     updated_at                       timestamptz NOT NULL DEFAULT now()
 );
 
+-- A type of authorization details (RFC 9396): the schema of its objects, the resource server that they are for, and the
+-- words of the consent page.
+CREATE TABLE authorization_details_type (
+    type       text PRIMARY KEY,
+    id         text NOT NULL UNIQUE,
+    resource   text NOT NULL REFERENCES resource_server ON DELETE CASCADE,
+    title      text NOT NULL,
+    summary    text NOT NULL,
+    schema     jsonb NOT NULL,
+    ask_always boolean NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX authorization_details_type_resource ON authorization_details_type (resource);
+
 
 -- oauth -------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,71 @@
+"""JSON Schemas of authorization details (draft 2020-12). The only module that imports jsonschema_rs.
+
+References to other documents are not fetched. Patterns are matched in linear time, so that no pattern and no value
+can keep the event loop busy.
+"""
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from idp.errors import ValidationError
+from idp.infra.lazy import lazy
+
+if TYPE_CHECKING:
+    import jsonschema_rs
+else:
+    jsonschema_rs = lazy("jsonschema_rs")
+
+MAX_LENGTH = 16 * 1024
+
+
+class InvalidSchemaError(ValidationError):
+    """The JSON Schema of a type is not valid, or does not say what its objects may contain."""
+
+    code = "invalid_schema"
+    field = "schema"
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> "jsonschema_rs.Draft202012Validator":
+    options = jsonschema_rs.RegexOptions()
+    return jsonschema_rs.Draft202012Validator(json.loads(schema), offline=True, pattern_options=options)
+
+
+def accepts(schema: str, value: dict[str, Any]) -> bool:
+    """Return whether a schema that :func:`check` accepted accepts an object."""
+    return _validator(schema).is_valid(value)
+
+
+def normal(schema: Any) -> str:
+    """Return a schema as JSON, equal for equal schemas."""
+    return json.dumps(schema, sort_keys=True)
+
+
+def check(schema: str) -> str:
+    """Return the schema of a type in its stored form.
+
+    It must refuse members that it does not name: RFC 9396 section 5 requires that objects with unknown members are
+    refused.
+
+    Raises:
+        InvalidSchemaError: it is not a schema of objects with a ``type``, or accepts unknown members.
+    """
+    if len(schema) > MAX_LENGTH:
+        raise InvalidSchemaError(f"The schema must not be longer than {MAX_LENGTH // 1024} KiB.")
+    try:
+        parsed = json.loads(schema)
+        stored = normal(parsed)
+        _validator(stored)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSchemaError(
+            "This is not a JSON Schema of draft 2020-12, refers to another document, or has a pattern that cannot be"
+            " matched in linear time."
+        ) from error
+    if not isinstance(parsed, dict) or parsed.get("type") != "object" or "type" not in parsed.get("properties", {}):
+        raise InvalidSchemaError('The schema must have "type": "object", and type among its properties.')
+    if False not in (parsed.get("additionalProperties"), parsed.get("unevaluatedProperties")):
+        raise InvalidSchemaError('The schema must refuse unknown members: "additionalProperties": false.')
+    if "\\u0000" in stored:
+        raise InvalidSchemaError("The schema contains a NUL character.")
+    return stored

@@ -1,0 +1,66 @@
+"""Authorization details in words, for the consent page and the account pages. The templates escape them."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from idp.oauth.clients.registry import registry
+from idp.oauth.details.models import Detail, Details, DetailsType
+
+#: A placeholder of a summary, such as ``{amount.value}``.
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+MISSING = "\N{EN DASH}"
+
+
+class DetailInWords(NamedTuple):
+    """An object of authorization details for people.
+
+    Attributes:
+        title: what it allows, in the words of the operator.
+        sentence: the summary with values of the object; may be empty.
+        resource: the identifier of the resource server.
+        facts: every member of the object, by its path, so that nothing is allowed unseen.
+    """
+
+    title: str
+    sentence: str
+    resource: str
+    facts: list[tuple[str, str]]
+
+
+def describe(details: Details) -> list[DetailInWords]:
+    """Return details in words, without those of types that no longer exist."""
+    found = ((registry.details_type(detail["type"]), detail) for detail in details)
+    return [_describe(kind, detail) for kind, detail in found if kind is not None]
+
+
+def _describe(kind: DetailsType, detail: Detail) -> DetailInWords:
+    sentence = _PLACEHOLDER.sub(lambda match: _text(_find(detail, match[1].split("."))), kind.summary)
+    facts = [(path, text) for name, value in detail.items() if name != "type" for path, text in _facts(name, value)]
+    return DetailInWords(kind.title, sentence, kind.resource, facts)
+
+
+def _find(value: Any, path: list[str]) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _text(value: object) -> str:
+    """Return a value as one line. Characters that change the direction or the line of the text around are replaced."""
+    if value is None:
+        return MISSING
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or MISSING
+    if isinstance(value, dict):
+        return ", ".join(f"{_text(name)}: {_text(inner)}" for name, inner in value.items()) or MISSING
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _facts(path: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _facts(f"{path}.{name}", inner)
+    else:
+        yield _text(path), _text(value)
