@@ -25,6 +25,7 @@ from idp.admin.console.components import (
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
+from idp.oauth import response_types
 from idp.oauth.clients import logos, registration, service
 from idp.oauth.clients.members import default_of
 from idp.oauth.clients.models import Client
@@ -83,7 +84,7 @@ async def _read(client_id: str) -> dict[str, Any]:
 
 def _filters(request: AdminRequest) -> list[Field]:
     states = (("", "All"), ("false", "enabled"), ("true", "disabled"))
-    grants = (("", "All"), *((grant, grant) for grant in GRANTS))
+    grants = (("", "All"), *((grant, grant) for grant in (*GRANTS, *response_types.grants())))
     return [
         Field("q", "Part of the name, or the client_id", request.query.get("q", ""), "search"),
         Field("disabled", "State", request.query.get("disabled", ""), "choice", choices=states),

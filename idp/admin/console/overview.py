@@ -15,6 +15,7 @@ from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import State
 from idp.mail.repository import MailCounts, count_mails
 from idp.oauth.clients.repository import count_enabled_clients
+from idp.oauth.response_types import IMPLICIT
 from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
 
@@ -50,7 +51,7 @@ async def _charts() -> list[dict[str, Any]]:
     kinds = {
         "Sign-ins": ["sign_in:success"],
         "Failed sign-ins": ["sign_in:failure", "sign_in:denied"],
-        "Tokens issued": [f"token:{grant}" for grant in GRANTS],
+        "Tokens issued": [f"token:{grant}" for grant in (*GRANTS, IMPLICIT)],
     }
     series = await activity.series([kind for each in kinds.values() for kind in each], HOURS)
     charts = []

@@ -318,9 +318,9 @@ async def insert_family(grant: Grant, client_id: str, lifetime: float) -> bool:
 
     Returns False if its user is disabled, or its session has ended.
     """
-    values = msgspec.structs.asdict(grant) | {"client_id": client_id, "lifetime": lifetime}
-    del values["nonce"]
-    return await _INSERT_FAMILY.fetchrow(**values) is not None
+    given = {"client_id": client_id, "lifetime": lifetime}
+    values = {name: getattr(grant, name) for name in _INSERT_FAMILY.names if name not in given}
+    return await _INSERT_FAMILY.fetchrow(**values, **given) is not None
 
 
 async def is_code_for_other_resources(redemption: CodeRedemption) -> bool:
