@@ -13,7 +13,7 @@ from idp.accounts.tables import User
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth.clients.registration import register_resource_server
-from tests.clients.conftest import node, of_client, script, sign_in
+from tests.clients.conftest import JAVA, need, node, of_client, of_resource_server, program, script, sign_in
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, open_browser
 from tests.support.dpop import DPoPKey
@@ -231,6 +231,59 @@ async def test_the_consoles_snippets(
     main = 'import { tokens } from "./snippet.mjs"; console.log(JSON.stringify(tokens));'
     async with node(folder, main=main, snippet=snippet) as program:
         assert (await program.ask(""))["token_type"] == "dpop"
+
+
+# Java
+
+SPRING = """
+import java.io.*;
+import org.springframework.context.annotation.Bean;
+import org.springframework.security.authentication.ProviderManager;
+import org.springframework.security.core.AuthenticationException;
+import org.springframework.security.oauth2.core.DelegatingOAuth2TokenValidator;
+import org.springframework.security.oauth2.jose.jws.SignatureAlgorithm;
+import org.springframework.security.oauth2.jwt.*;
+import org.springframework.security.oauth2.server.resource.authentication.*;
+
+public class Main {
+DECODER
+
+    public static void main(String[] arguments) throws IOException {
+        var bearer = new ProviderManager(new JwtAuthenticationProvider(new Main().jwtDecoder()));
+        var dpop = new ProviderManager(new DPoPAuthenticationProvider(bearer));
+        var lines = new BufferedReader(new InputStreamReader(System.in));
+        for (String line; (line = lines.readLine()) != null; System.out.flush()) {
+            var words = line.split(" ");
+            try {
+                dpop.authenticate(new DPoPAuthenticationToken(words[2], words[3], words[0], words[1]));
+                System.out.println("true");
+            } catch (AuthenticationException refused) {
+                System.out.println("false");
+            }
+        }
+    }
+}
+"""
+
+
+async def test_an_api_in_spring_security(make_client: MakeClient, server: Server, tmp_path: Path) -> None:
+    """What its resource server does with a DPoP request, with the decoder that the console prints."""
+    need(JAVA, "java", "javac")
+    party = await _service(make_client, server, api := f"https://{secrets.token_hex(4)}.example.com")
+    key, url = DPoPKey(), f"{api}/orders"
+    issued = await party.post("/token", key("POST", f"{server.issuer}/token"), grant_type="client_credentials")
+    token = issued.json()["access_token"]
+    decoder = (await of_resource_server(api, server.issuer))["Java: Spring Security"]
+    (tmp_path / "Main.java").write_text(SPRING.replace("DECODER", decoder))
+    classes = f"{JAVA}/*:{tmp_path}"
+    async with program("javac", "-cp", classes, "-proc:none", "Main.java", cwd=tmp_path) as compiler:
+        _, problems = await compiler.process.communicate()
+        assert compiler.process.returncode == 0, problems.decode()
+    async with program("java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", classes, "Main", cwd=tmp_path) as run:
+        good = key.proof("GET", url, token)
+        assert await run.ask(f"GET {url} {token} {good}") is True
+        for proof in (good, DPoPKey().proof("GET", url, token), key.proof("GET", url), key.proof("POST", url, token)):
+            assert await run.ask(f"GET {url} {token} {proof}") is False
 
 
 # Python
