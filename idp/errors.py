@@ -173,20 +173,22 @@ class InvalidDPoPProofError(OAuthError):
     """The DPoP proof of a request is missing or invalid (RFC 9449 section 5). A protected resource answers with 401."""
 
     def __init__(
-        self, description: str, reason: Reason = Reason.MALFORMED, *, code: str = "invalid_dpop_proof"
+        self, description: str, reason: Reason | None = Reason.MALFORMED, *, code: str = "invalid_dpop_proof"
     ) -> None:
-        super().__init__(code, description, refused=Refused(reason))
+        super().__init__(code, description, refused=Refused(reason) if reason else None)
 
 
 class UseDPoPNonceError(InvalidDPoPProofError):
     """The DPoP proof needs a nonce of this server, or a newer one (RFC 9449 sections 8 and 9).
+
+    It has no reason, and so no audit event: a client begins without a nonce.
 
     Attributes:
         nonce: for the next proof.
     """
 
     def __init__(self, description: str, nonce: str) -> None:
-        super().__init__(description, Reason.NONCE_NEEDED, code="use_dpop_nonce")
+        super().__init__(description, None, code="use_dpop_nonce")
         self.nonce = nonce
 
 

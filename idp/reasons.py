@@ -31,7 +31,6 @@ class Reason(StrEnum):
     WRONG_KEY = "wrong_key"
     PROOF_MISSING = "proof_missing"
     PROOF_OF_ANOTHER_REQUEST = "proof_of_another_request"
-    NONCE_NEEDED = "nonce_needed"
     CHANGED_MEANWHILE = "changed_meanwhile"
 
     # Revoked, by what

@@ -180,6 +180,5 @@ async def use_up(proof: Proof) -> None:
 
 def _next_nonce(claims: Claims) -> str | None:
     """Return a nonce if that of a proof is not of the current time step (section 8.2)."""
-    if "nonce" not in claims or (nonces.age(claims["nonce"]) or 0) <= 0:
-        return None
-    return nonces.current()
+    nonce = claims.get("nonce")
+    return nonces.current() if nonce is not None and (nonces.age(nonce) or 0) > 0 else None

@@ -284,6 +284,16 @@ def test_nonces(move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch) -> None:
     assert dpop.check([proof(iat=late, nonce=nonces.current())], AT_TOKEN).jkt == client().jkt
 
 
+def test_claims_that_are_null() -> None:
+    """Like claims that are absent, or of a wrong type."""
+    for name, passes in {"nonce": True, "ath": True, "exp": False, "nbf": False, "iat": False, "jti": False}.items():
+        made_up = made(claims=client().claims("POST", URL) | {name: None})
+        if passes:
+            assert dpop.check([made_up], AT_TOKEN).next_nonce is None
+        else:
+            refuse(made_up)
+
+
 def test_other_members_are_ignored() -> None:
     header = client().header | {"kid": "x", "x5c": ["x"], "jku": "https://evil.example", "x": {"y": [1]}}
     header["jwk"] = client().jwk | {"kid": "x", "use": "sig", "key_ops": ["verify"], "x5c": ["x"], "alg": "ES256"}

@@ -1,11 +1,13 @@
 """DPoP at the token endpoint (RFC 9449 section 5)."""
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import httpx
 import pytest
 
+from idp.infra.db.engine import fetch
 from idp.oauth.binding import nonces
 from tests.conftest import MakeClient
 from tests.support.dpop import DPoPKey
@@ -115,6 +117,16 @@ async def test_nonces(service: RelyingParty) -> None:
     nonce = wrong.headers["dpop-nonce"]
     again = await _issue(service, _headers(service, nonce=nonce))
     assert again.status_code == 200, again.text
+    # A client begins without a nonce, so that is no event.
+    refused(await _issue(service, _headers(service, htm="GET")))
+    for _ in range(500):
+        rows = await fetch(
+            "SELECT detail FROM audit_event WHERE client_id = $1 AND outcome = 'failure'", service.client_id
+        )
+        if rows:
+            break
+        await asyncio.sleep(0.02)
+    assert [json.loads(row["detail"])["reason"] for row in rows] == ["proof_of_another_request"]
 
 
 async def test_an_older_nonce_is_replaced(service: RelyingParty) -> None:
