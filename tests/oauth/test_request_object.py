@@ -12,10 +12,12 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.errors import OAuthError, OverloadedError
+from idp.keys import jose
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 from idp.oauth.authorize import request_object as request_objects
 from idp.oauth.authorize.request import KNOWN, read
 from idp.oauth.authorize.request_object import resolve
+from idp.oauth.clients import client_keys
 from idp.oauth.clients.models import Client
 from idp.settings import settings
 from tests.conftest import MakeClient
@@ -118,7 +120,7 @@ async def test_types(typ: str | None) -> None:
     assert await resolve(OUTSIDE | {"request": made(typ=typ)}, CLIENT)
 
 
-@pytest.mark.parametrize("typ", ["at+jwt", "rt+jwt", "dpop+jwt", "", "client-authentication+jwt", 1, ["JWT"]])
+@pytest.mark.parametrize("typ", ["at+jwt", "rt+jwt", "dpop+jwt", "client-authentication+jwt", 1, ["JWT"]])
 async def test_other_types(typ: Any) -> None:
     """RFC 9101 section 10.8: a JWT that was made for something else."""
     await refused(signed(key("ES256"), header(key("ES256"), typ=typ), claims()))
@@ -188,6 +190,71 @@ async def test_a_key_without_a_kid() -> None:
     client = msgspec.structs.replace(CLIENT, jwks=jwks("RS256", kid=False))
     token = signed(key("RS256"), {"alg": "RS256"}, claims())
     assert (await resolve(OUTSIDE | {"request": token}, client))["state"] == "inside"
+
+
+async def test_several_keys_without_a_kid() -> None:
+    """The one that signed is found. A key of another client is not."""
+    others = [jose.generate("ES256") for _ in range(3)]
+    keys = [{name: value for name, value in one.public_jwk.items() if name not in ("kid", "alg")} for one in others]
+    client = msgspec.structs.replace(CLIENT, jwks={"keys": [*keys, *jwks("ES256", kid=False)["keys"]]})
+    token = signed(key("ES256"), {"alg": "ES256"}, claims())
+    assert (await resolve(OUTSIDE | {"request": token}, client))["state"] == "inside"
+    await refused(token, client=msgspec.structs.replace(CLIENT, jwks={"keys": keys}))
+
+
+async def test_keys_at_a_uri(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """oidcc-registration-jwks-uri; a key that is new there is found, and a server that is down is no crash."""
+    monkeypatch.setattr(client_keys, "FETCH_INTERVAL", 0)
+    served = [jwks("EdDSA")]
+
+    async def keys(head: bytes, writer: asyncio.StreamWriter) -> None:
+        await answer(json.dumps(served[-1]).encode())(head, writer)
+
+    url = f"http://127.0.0.1:{await serve(keys)}/jwks.json"
+    client = msgspec.structs.replace(CLIENT, jwks=None, jwks_uri=url)
+    await refused(made(), client=client)
+    served.append(jwks("ES256"))
+    assert (await resolve(OUTSIDE | {"request": made()}, client))["state"] == "inside"
+    down = msgspec.structs.replace(CLIENT, jwks=None, jwks_uri=f"{url}/none")
+    served.append({})
+    await refused(made(), client=down)
+    gone = f"http://127.0.0.1:{await serve(answer(status='404 Not Found'))}/jwks.json"
+    await refused(made(), client=msgspec.structs.replace(CLIENT, jwks=None, jwks_uri=gone))
+
+
+# FAPI 2.0 Message Signing
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": None}, {"nbf": None}, {"aud": None}, {"nbf": -3700, "exp": 60}, {"nbf": -10, "exp": 3600},
+        {"nbf": 0, "exp": 3700}, {"nbf": 70, "exp": 300},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_fapi_refuses(changes: dict[str, Any]) -> None:
+    """fapi2-…-ensure-request-object-without-exp-fails, -without-nbf-fails, -with-exp-over-60-fails,
+    -with-nbf-over-60-fails; section 5.3.1.
+    """
+    client = msgspec.structs.replace(CLIENT, profile="fapi2-message-signing")
+    now = int(time.time())
+    values = {name: value if value is None else now + value for name, value in changes.items()}
+    await refused(made(**values), client=client)
+    if None in changes.values():
+        assert await resolve(OUTSIDE | {"request": made(**values)}, CLIENT)
+
+
+async def test_fapi_accepts() -> None:
+    client = msgspec.structs.replace(CLIENT, profile="fapi2-message-signing", jwks=jwks("ES256", "RS256", "PS256"))
+    now = int(time.time())
+    for changes in ({}, {"nbf": now + 8}, {"nbf": now - 1800, "exp": now + 1700}):
+        assert await resolve(OUTSIDE | {"request": made(**changes)}, client)
+    assert await resolve(OUTSIDE | {"request": made("PS256")}, client)
+    # fapi2-…-ensure-signed-request-object-with-RS256-fails
+    await refused(made("RS256"), client=client)
+    only = msgspec.structs.replace(client, request_object_signing_alg="RS256")
+    await refused(made("RS256"), client=only)
 
 
 async def test_one_with_a_jti_is_used_once(db: str) -> None:
@@ -318,6 +385,24 @@ async def test_a_sign_in(signing: RelyingParty, browser: Browser, alice: User) -
     assert found.parameters["state"] == "the-state"
     tokens = (await signing.redeem(found.parameters["code"])).json()
     assert claims_of(tokens["id_token"])["nonce"] == "in-the-object"
+
+
+async def test_a_sign_in_by_reference(make_client: MakeClient, serve: Serve, browser: Browser, alice: User) -> None:
+    """oidcc-request-uri-signed-rs256, with the keys at a jwks_uri (oidcc-registration-jwks-uri)."""
+    served: dict[bytes, str] = {b"/jwks": json.dumps(jwks("RS256"))}
+
+    async def file(head: bytes, writer: asyncio.StreamWriter) -> None:
+        await answer(served[head.split()[1]].encode())(head, writer)
+
+    url = f"http://127.0.0.1:{await serve(file)}"
+    client = await make_client(jwks_uri=f"{url}/jwks", request_uris=[f"{url}/request#{secrets.token_urlsafe(32)}"])
+    served[b"/request"] = request_object(client, "RS256")
+    asked = {"client_id": client.client_id, "response_type": "code", "scope": "openid", "request_uri": f"{url}/request"}
+    found = await _allow(browser, await browser.get("/authorize", **asked), alice)
+    assert found.parameters["state"] == "the-state"
+    assert (await client.redeem(found.parameters["code"])).status_code == 200
+    page = as_page(await browser.get("/authorize", **asked | {"request_uri": f"{url}/another"}))
+    assert (page.status, page.error) == (400, "invalid_request_uri")
 
 
 async def test_a_pushed_one(signing: RelyingParty, browser: Browser, alice: User) -> None:

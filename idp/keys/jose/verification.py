@@ -112,18 +112,12 @@ def verify_symmetric(token: str, key: bytes, typ: str) -> Claims:
     return verified(parsed, symmetric_key(key), SYMMETRIC)
 
 
-def verify_foreign(
-    token: str,
-    jwks: Sequence[Mapping[str, Any]],
-    algorithms: Collection[str],
-    types: Collection[str | None] | None = None,
-) -> Claims:
+def verify_foreign(token: str, jwks: Sequence[Mapping[str, Any]], algorithms: Collection[str]) -> Claims:
     """Return the claims of a JWT of another issuer, signed by one of its published keys.
 
     Args:
         jwks: the keys of its JWK Set (RFC 7517 section 5).
         algorithms: the allowed algorithms.
-        types: the allowed values of ``typ``; None in it: the header need not have one. None: any.
 
     Raises:
         NoMatchingKeyError: no key matches, or more than one.
@@ -134,17 +128,9 @@ def verify_foreign(
         header = candidate.headers()
         if header["alg"] not in algorithms:
             raise InvalidJWTError("The algorithm of the token is not allowed.")
-        if types is not None and not _is_of_type(header.get("typ"), types):
-            raise InvalidJWTError("The token is of another type.", Reason.WRONG_TYPE)
         return _published_key(jwks, header["alg"], header.get("kid"))
 
     return verified(parse(token, FOREIGN), key_of, FOREIGN)
-
-
-def _is_of_type(typ: object, types: Collection[str | None]) -> bool:
-    if typ is None:
-        return None in types
-    return isinstance(typ, str) and media_type(typ) in {media_type(known) for known in types if known is not None}
 
 
 def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> Key:

@@ -6,14 +6,14 @@ object only the parameters in the object count (RFC 9101 section 6.3).
 
 import asyncio
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
+from idp import clock
 from idp.errors import InvalidRequestError, OAuthError, OverloadedError, Refused
 from idp.infra import outbound
 from idp.keys import jose
-from idp.keys.algorithms import VERIFICATION_ALGORITHMS
+from idp.keys.algorithms import FAPI_ALGORITHMS, VERIFICATION_ALGORITHMS
+from idp.oauth.clients import client_keys
 from idp.oauth.clients.models import Client
 from idp.oauth.parameters import Parameters
 from idp.oauth.replay.repository import MAX_LIFETIME
@@ -23,8 +23,10 @@ from idp.settings import settings
 
 #: The names of the algorithms that an object may be signed with. ``none`` and those with a shared secret are not.
 SIGNING_ALGORITHMS = VERIFICATION_ALGORITHMS
-#: The type of RFC 9101 section 10.8, and what clients of OpenID Connect Core send: ``JWT``, or no type.
-TYPES = ("oauth-authz-req+jwt", "JWT", None)
+#: The type of RFC 9101 section 10.8, and that of clients of OpenID Connect Core, which may also send none.
+TYPES = ("oauth-authz-req+jwt", "jwt")
+#: Seconds that an object of FAPI may be old, and may be valid (FAPI 2.0 Message Signing section 5.3.1).
+FAPI_SECONDS = 3600
 FETCH_SECONDS = 5.0
 #: Maximum number of objects that one worker fetches at once; more requests are answered with 503.
 MAX_FETCHES = 16
@@ -54,7 +56,7 @@ async def resolve(parameters: Parameters, client: Client) -> Parameters:
         raise InvalidRequestError("This client must send its requests as signed request objects.")
     else:
         return parameters
-    claims = _verify(token, client)
+    claims = await _verify(token, client)
     inside = _parameters(claims)
     if not {"request", "request_uri"}.isdisjoint(inside):
         raise _invalid("A request object cannot contain another one.")
@@ -100,36 +102,43 @@ def _without_fragment(uri: str) -> str:
     return uri.partition("#")[0]
 
 
-def _verify(token: str, client: Client) -> jose.Claims:
+async def _verify(token: str, client: Client) -> jose.Claims:
     """Return the claims of a valid object."""
     try:
-        claims = jose.verify_foreign(token, _keys(client), _algorithms(client), types=TYPES)
-        jose.check_times(claims, fractions=True, require_exp=False)
-    except jose.InvalidJWTError as error:
+        claims = await client_keys.verify(client, token, _algorithms(client), TYPES)
+        jose.check_times(claims, fractions=True, require_exp=client.fapi)
+    except (jose.InvalidJWTError, client_keys.KeysUnavailableError) as error:
         raise _invalid(
             "The request object is not a valid JWT that this client signed.",
-            error.reason,
+            error.reason or Reason.KEYS_UNAVAILABLE,
             f"The request object of {client.client_id} is refused: {error.description}",
         ) from error
     if claims.get("client_id") != client.client_id:
         raise _invalid("client_id in the request object is not the client of the request.", Reason.WRONG_CLIENT)
     if claims.get("iss", client.client_id) != client.client_id:
         raise _invalid("iss of the request object must be the client_id.", Reason.WRONG_ISSUER)
+    if client.fapi:
+        _check_fapi(claims)
     audience = claims.get("aud", settings().issuer)
     if settings().issuer not in (audience if isinstance(audience, list) else [audience]):
         raise _invalid("aud of the request object must be the issuer of this server.", Reason.WRONG_AUDIENCE)
     return claims
 
 
-def _keys(client: Client) -> list[Mapping[str, Any]]:
-    keys: list[Mapping[str, Any]] = client.jwks["keys"] if client.jwks else []
-    return keys
+def _check_fapi(claims: jose.Claims) -> None:
+    """FAPI 2.0 Message Signing section 5.3.1: an object has an audience and a bounded life."""
+    now, exp, nbf = clock.now().timestamp(), jose.foreign_time(claims, "exp"), jose.foreign_time(claims, "nbf")
+    if exp is None or nbf is None or "aud" not in claims:
+        raise _invalid("The request object must have aud, exp and nbf.")
+    if now - nbf > FAPI_SECONDS or exp - nbf > FAPI_SECONDS:
+        raise _invalid(f"The request object is too old, or valid for more than {FAPI_SECONDS // 60} minutes.")
 
 
 def _algorithms(client: Client) -> tuple[str, ...]:
-    """Return the algorithms that a client may sign with; all of ours, unless it registered one."""
+    """Return the algorithms that a client may sign with (FAPI 2.0 Security Profile section 5.4.1)."""
+    allowed = FAPI_ALGORITHMS if client.fapi else SIGNING_ALGORITHMS
     registered = client.request_object_signing_alg
-    return SIGNING_ALGORITHMS if registered is None else tuple({registered} & set(SIGNING_ALGORITHMS))
+    return allowed if registered is None else tuple(alg for alg in allowed if alg == registered)
 
 
 async def _use_once(claims: jose.Claims, client: Client) -> None:
