@@ -16,18 +16,20 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from idp import ids
+from idp import clock, ids
 from idp.accounts import email_proofs, recovery
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.repository.users import lock_user
 from idp.accounts.tables import User
-from idp.admin.access import Caller, check_user
+from idp.admin.access import Caller, check_client, check_user
 from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Role
 from idp.federation import authorization_requests, registry
 from idp.federation.linking import ExternalIdentity, find_user
 from idp.federation.repository import insert_identity
 from idp.infra.db.engine import authority, execute, fetch, transaction
+from idp.oauth.clients.repository import lock_client
+from idp.oauth.clients.service import set_not_before
 from idp.oauth.credentials import credentials_changed
 from idp.signin import completion
 from idp.signin import flow as flows
@@ -38,7 +40,7 @@ from idp.signin.flow import Flow, FlowFinishedError
 from idp.signin.repository.subjects import subject_by_id
 from idp.signin.steps import StepRefusedError, VerifiedStep, email_code, upstream
 from idp.signin.transitions import CompletedStep, Step
-from tests.conftest import MakeUser
+from tests.conftest import MakeClient, MakeUser
 
 WAITS = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 
@@ -255,3 +257,23 @@ async def _act_as(admin: UUID, target: UUID) -> None:
 
     authority.set(check)
     await check_user(Caller(admin, None, frozenset({Role.OWNER}), frozenset()), target)
+
+
+async def test_clients_that_act_on_each_other_lock_both_in_one_order(make_client: MakeClient) -> None:
+    low, high = sorted([(await make_client()).client_id, (await make_client()).client_id])
+    context = copy_context()
+    await asyncio.get_running_loop().create_task(_client_acts_on(high, low), context=context)
+    change = set_not_before(low, clock.now())
+    async with waiting(partial(lock_client, low), change, context) as changing:
+        await take("SELECT FROM client WHERE client_id = $1", high)
+    await changing
+
+
+async def _client_acts_on(client_id: str, target: str) -> None:
+    """As :func:`_act_as`, for a client that acts in its own name."""
+
+    async def check() -> None:
+        assert await lock_client(client_id)
+
+    authority.set(check)
+    await check_client(Caller(None, client_id, frozenset({Role.OWNER}), frozenset()), target)
