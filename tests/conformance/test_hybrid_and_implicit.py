@@ -1,5 +1,6 @@
 """Hybrid and implicit response types, as their test plans require, on a server where they are switched on."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +16,7 @@ from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth import response_types
 from idp.oauth.clients import registration
+from idp.oauth.clients.service import update_client
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.settings import settings
 from tests.conformance.conftest import ALL_SCOPES
@@ -365,10 +367,24 @@ async def test_tokens_bound_to_a_key(
     party = await make_client(
         grant_types=["authorization_code", "implicit"], response_types=["code", response_type], **bound
     )
-    jkt = {} if bound else {"dpop_jkt": "A" * 43}
-    answer = await party.authorize(browser, response_type=response_type, **jkt)
+    for asked in ({"dpop_jkt": "A" * 43}, {"authorization_details": "[]"}):
+        answer = await party.authorize(browser, response_type=response_type, **({} if bound else asked))
+        assert isinstance(answer, Redirect)
+        assert answer.fragment["error"] == ("unauthorized_client" if bound else "invalid_request")
+
+
+async def test_a_client_that_loses_them_while_its_user_signs_in(
+    browser: Browser, rp: RelyingParty, person: User
+) -> None:
+    """What was validated when the request came is not enough."""
+    page = await rp.authorize(browser, response_type="id_token token", state=STATE)
+    await update_client(rp.client_id, grant_types=["authorization_code"], response_types=["code"])
+    async with asyncio.timeout(30):
+        while not isinstance(await rp.authorize(browser, response_type="id_token"), Redirect):
+            await asyncio.sleep(0.02)
+    answer = await _signed_in(browser, page, person)
     assert isinstance(answer, Redirect)
-    assert answer.fragment["error"] == ("unauthorized_client" if bound else "invalid_request")
+    check_error_redirect(answer.fragment, error="unauthorized_client", state=STATE, issuer=rp.issuer)
 
 
 async def test_a_session_that_ends_meanwhile(browser: Browser, rp: RelyingParty, person: User) -> None:

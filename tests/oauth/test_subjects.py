@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -90,6 +92,19 @@ def test_a_subject_names_a_user_in_its_sector_only() -> None:
 def test_other_texts_name_nobody(text: str) -> None:
     assert subjects.identify(text, ["one.example"]) is None
     assert subjects.user_of("one.example", text) is None
+
+
+def test_no_other_module_makes_or_compares_a_subject() -> None:
+    """A public id beside `sub` would be a leak for pairwise clients."""
+    folder = Path(subjects.__file__).parent
+    makes = re.compile(r"""(?:\b(?:sub|subject|sid)\b.*\bstr\(|\bUUID\(.*\b(?:sub|subject|sid)\b)""")
+    found = [
+        f"{path.relative_to(folder)}: {line.strip()}"
+        for path in sorted(folder.rglob("*.py"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if path.name != "subjects.py" and makes.search(line)
+    ]
+    assert found == []
 
 
 async def test_every_token_has_the_subject_of_its_sector(

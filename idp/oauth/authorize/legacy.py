@@ -27,13 +27,8 @@ def check(parameters: Parameters, client: Client, response_type: str) -> None:
     Raises:
         OAuthError: the request is refused.
     """
-    if response_type not in supported():
-        raise OAuthError("unsupported_response_type", f"response_type must be one of {', '.join(supported())}.")
-    if response_type not in client.response_types:
-        raise UnauthorizedClientError("This client is not registered for this response_type.")
+    _check_registered(response_type, client)
     words = response_type.split()
-    if "token" in words and (client.dpop_bound_access_tokens or client.tls_client_certificate_bound_access_tokens):
-        raise UnauthorizedClientError("The access tokens of this client are bound to a key, which this flow cannot do.")
     for name in ("dpop_jkt", "authorization_details"):
         if "token" in words and name in parameters:
             raise InvalidRequestError(f"{name} needs the response_type code.")
@@ -43,6 +38,21 @@ def check(parameters: Parameters, client: Client, response_type: str) -> None:
         raise InvalidScopeError("This response_type needs the scope openid.")
 
 
+def _check_registered(response_type: str, client: Client) -> None:
+    """Check that a client may use a response type now.
+
+    Raises:
+        OAuthError: it may not.
+    """
+    if response_type not in supported():
+        raise OAuthError("unsupported_response_type", f"response_type must be one of {', '.join(supported())}.")
+    if response_type not in client.response_types:
+        raise UnauthorizedClientError("This client is not registered for this response_type.")
+    bound = client.dpop_bound_access_tokens or client.tls_client_certificate_bound_access_tokens
+    if bound and "token" in response_type.split():
+        raise UnauthorizedClientError("The access tokens of this client are bound to a key, which this flow cannot do.")
+
+
 async def start(asked: AuthorizationRequest, client: Client, session: SignedIn) -> Grant:
     """Return the grant of the tokens in an authorization response, in the transaction that finishes the request.
 
@@ -50,9 +60,10 @@ async def start(asked: AuthorizationRequest, client: Client, session: SignedIn) 
     and no access token needs no family of its own.
 
     Raises:
-        OAuthError: the session does not reach the required ``acr``.
+        OAuthError: the session does not reach the required ``acr``, or the client may no longer use the response type.
         SessionEndedError: the session ended since the request began.
     """
+    _check_registered(asked.response_type, client)
     check_acr(asked, client, session)
     grant = Grant(
         family_id=ids.uuid7(),
