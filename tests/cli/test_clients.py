@@ -10,10 +10,12 @@ import pytest
 
 from idp import ids
 from idp.keys import jose
+from idp.oauth import subjects
 from idp.oauth.clients.metadata import ClientMetadata
-from idp.oauth.clients.repository import flat
+from idp.oauth.clients.repository import find_client, flat
 from idp.oauth.clients.tables import ClientRow
 from tests.cli.conftest import Cli, OwnCli
+from tests.conftest import MakeUser
 
 URI = "https://shop.example/callback"
 
@@ -244,3 +246,30 @@ def test_the_commands_of_the_documents(cli: Cli, tmp_path: Path) -> None:
         cli(*words[1:])
     assert cli("clients", "show", client_id, "--json").json["authorization_details_types"] == [name]
     cli("resources", "delete", resource, "--yes")
+
+
+async def test_the_commands_of_the_document_about_responses(cli: Cli, make_user: MakeUser, tmp_path: Path) -> None:
+    """Each is run as it is printed, with another client, file and subject."""
+    text = (Path(__file__).parents[2] / "docs" / "responses.md").read_text(encoding="utf-8").replace("\\\n", "")
+    commands = re.findall(r"^\$ (.*)$", text, re.MULTILINE)
+    client_id = cli("clients", "create", "--name", "Shop", "--redirect-uri", URI, "--json").json["client_id"]
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": [jose.generate("ES256").public_jwk | {"use": "enc", "alg": "ECDH-ES"}]}))
+    alice = await make_user()
+    for command in commands:
+        words = [{"shop": client_id, "keys.json": str(keys)}.get(word, word) for word in shlex.split(command)]
+        environment = dict(word.split("=") for word in words if word.startswith("IDP_"))
+        arguments = words[len(environment) + 1 :]
+        if arguments[:2] == ["users", "identify"]:
+            client = await find_client(client_id)
+            assert client is not None
+            arguments[2] = subjects.subject(client, alice.id)
+            assert alice.email in cli(*arguments).out
+        else:
+            assert cli(*arguments, **environment).out
+    row = await stored(client_id)
+    assert row["subject_type"] == "pairwise"
+    assert row["id_token_encrypted_response_enc"] == "A128CBC-HS256"
+    assert row["introspection_signed_response_alg"] == "ES256"
+    assert row["response_types"] == ["code", "code id_token"]
+    assert len(commands) == 5
