@@ -34,6 +34,7 @@ from idp.oauth import consent, introspection, logout, metadata, revocation, user
 from idp.oauth.authorize import challenge, pushed
 from idp.oauth.authorize import endpoint as authorize
 from idp.oauth.clients import logos
+from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.registry import registry
 from idp.oauth.token import endpoint as token
 from idp.selfservice import apps, data, email, identities, invitation, passkeys, profile, recovery, security, totp
@@ -50,6 +51,7 @@ MODULES = (
     apps,
     authorize,
     challenge,
+    client_registration,
     consent,
     console,
     data,

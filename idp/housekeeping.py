@@ -18,6 +18,7 @@ from idp.infra.logs import exception_fields
 from idp.mail import repository as mail
 from idp.oauth import repository as oauth
 from idp.oauth.authorize import repository as authorize
+from idp.oauth.clients.dynamic import repository as dynamic_clients
 from idp.oauth.clients.expiry import delete_expired_clients
 from idp.oauth.replay import repository as replay
 from idp.oauth.token import repository as token
@@ -33,6 +34,7 @@ EXPIRING = (
     *authorize.EXPIRING,
     *token.EXPIRING,
     *oauth.EXPIRING,
+    *dynamic_clients.EXPIRING,
     *email_proofs.EXPIRING,
     *invitations.EXPIRING,
     *federation.EXPIRING,

@@ -12,6 +12,7 @@ from idp.infra.db.tables import Revision, TransactionLock
 from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
+from idp.oauth.clients.dynamic.tables import ClientRegistration, InitialAccessToken
 from idp.oauth.clients.tables import ClientDocument, ClientLogo, ClientRow, ResourceServerRow
 from idp.oauth.details.tables import DetailsTypeRow
 from idp.oauth.replay.tables import UsedJWT
@@ -41,6 +42,7 @@ APP_CONFIG = AppConfig(
         AuthorizationRequestRow,
         ClientDocument,
         ClientLogo,
+        ClientRegistration,
         ClientRow,
         Consent,
         DatabaseMark,
@@ -51,6 +53,7 @@ APP_CONFIG = AppConfig(
         Flow,
         IdempotentAnswer,
         Identity,
+        InitialAccessToken,
         Invitation,
         JwksFetch,
         Mail,

@@ -240,6 +240,31 @@ class Settings(BaseSettings):
         False, "Accept only pushed authorization requests (RFC 9126), from every client."
     )
 
+    # Clients that register themselves
+    client_registration: Literal["off", "token", "open"] = _option(
+        "off",
+        "Which clients can register themselves (RFC 7591): none, those with an initial access token, or all.",
+    )
+    client_registration_scopes: Names = _option(
+        ("openid", "profile", "email", "offline_access"),
+        "The scopes that clients without such a token may request, besides those of resource servers open to them.",
+    )
+    client_registration_grant_types: Names = _option(
+        ("authorization_code", "refresh_token"), "The grants that these clients may have."
+    )
+    client_registration_auth_methods: Names = _option(
+        ("none", "private_key_jwt"), "How these clients may authenticate. By default they get no secret."
+    )
+    client_registration_hosts: Domains = _option(
+        (), "Hosts of their redirect URIs; .example.com stands for all hosts below example.com. Empty: any."
+    )
+    client_registration_lifetime: int = _option(
+        DAY, "Time in which such a client must be used for the first time. Otherwise it is deleted.", ge=MINUTE
+    )
+    client_registration_max_clients: int = _option(
+        10_000, "Maximum number of clients that have registered themselves. Each worker holds them in memory.", ge=1
+    )
+
     # Accounts
     registration: Literal["open", "invitation", "closed"] = _option(
         "open", "Who can create an account: everyone, invited users only, or no one."

@@ -158,6 +158,7 @@ def server(db: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) 
         # All tests share one address, and some make many attempts.
         IDP_ADDRESS_LIMITS="false",
         IDP_AUDIT_FAILURE_LIMIT="1000000",
+        IDP_CLIENT_REGISTRATION="token",
     )
     yield server
     server.stop()

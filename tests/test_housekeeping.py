@@ -22,6 +22,7 @@ from idp.infra.db.expiring import Expiring, Key
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.infra.tables import Throttle
 from idp.mail.tables import Mail
+from idp.oauth.clients.dynamic.tables import InitialAccessToken
 from idp.oauth.clients.registration import register_client
 from idp.oauth.tables import (
     AuthorizationCode,
@@ -110,6 +111,10 @@ class Fill:
             "mail": (Mail, {"recipient": "a@example.com", "template": "welcome", "state": "queued", "response": ""}),
             "upstream_attempt": (UpstreamAttempt, {"state_hash": random.encode(), "upstream_id": "google"}),
             "idempotent_answer": (IdempotentAnswer, {"id": random.encode(), "request_hash": b"", "headers": "{}"}),
+            "initial_access_token": (
+                InitialAccessToken,
+                {"id": ids.uuid7(), "token_hash": random.encode(), "name": "x", "ceiling": "{}", "uses_left": 1},
+            ),
             "throttle": (Throttle, {"key": random.encode(), "rule": "r", "number": 1}),
         }
         kind, defaults = makers[table]

@@ -14,6 +14,7 @@ COMMANDS = {
     "db": ("Migrations, and recovery after a restored backup.", "idp.cli.db:db"),
     "keys": ("The master key and the signing keys.", "idp.cli.keys:keys"),
     "clients": ("The applications that users sign in to.", "idp.cli.clients:clients"),
+    "initial-tokens": ("The tokens with which clients register themselves.", "idp.cli.initial_tokens:initial_tokens"),
     "resources": ("The services that accept our access tokens.", "idp.cli.resources:resources"),
     "authorization-details": (
         "The types of authorization details that clients may request.",

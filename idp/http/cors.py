@@ -1,6 +1,6 @@
 """Cross-origin requests (Fetch standard). A route that pages of clients call declares it: ``opt={"cors": ...}``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from http import HTTPStatus
 from typing import TypeGuard
@@ -11,7 +11,6 @@ from idp.http.headers import Pairs, encode, request_header
 from idp.http.responses import BytesResponse
 
 ALLOWED_HEADERS = "Authorization, Content-Type, DPoP"
-ALLOWED_METHODS = "GET, POST"
 PREFLIGHT_MAX_AGE_SECONDS = "600"
 
 
@@ -42,7 +41,6 @@ _CREDENTIALS = encode({"Access-Control-Allow-Credentials": "true"})
 _PREFLIGHT = encode(
     {
         "Access-Control-Allow-Headers": ALLOWED_HEADERS,
-        "Access-Control-Allow-Methods": ALLOWED_METHODS,
         "Access-Control-Max-Age": PREFLIGHT_MAX_AGE_SECONDS,
     }
 )
@@ -72,12 +70,17 @@ def is_preflight(cors: Cors | None, scope: HTTPScope) -> TypeGuard[Cors]:
     return cors is not None and request_header(scope, b"access-control-request-method") is not None
 
 
-def preflight(cors: Cors | None, headers: Pairs) -> BytesResponse:
+def preflight(cors: Cors | None, headers: Pairs, methods: Iterable[str]) -> BytesResponse:
     """Return the response to a preflight request.
 
     Args:
+        methods: those of the route.
         headers: the CORS headers of the response, from which it follows whether the origin is allowed.
     """
     allowed = any(name == b"access-control-allow-origin" for name, _ in headers)
-    own = (_PREFLIGHT_OF_DOCUMENTS if cors == Cors.DOCUMENT else _PREFLIGHT) if allowed else ()
+    if not allowed:
+        return BytesResponse(b"", (), status=HTTPStatus.NO_CONTENT)
+    if cors == Cors.DOCUMENT:
+        return BytesResponse(b"", _PREFLIGHT_OF_DOCUMENTS, status=HTTPStatus.NO_CONTENT)
+    own = (*_PREFLIGHT, (b"access-control-allow-methods", ", ".join(sorted(methods)).encode()))
     return BytesResponse(b"", own, status=HTTPStatus.NO_CONTENT)

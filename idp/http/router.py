@@ -89,7 +89,7 @@ class Router:
             method = scope["method"]
             if method == "OPTIONS":
                 if cors.is_preflight(route.cors, scope):
-                    return cors.preflight(route.cors, headers)
+                    return cors.preflight(route.cors, headers, route.handlers)
                 if method not in route.handlers:
                     return BytesResponse(b"", encode({"Allow": route.allow}), status=HTTPStatus.NO_CONTENT)
             scope["route_handler"] = handler = route.handler(method)

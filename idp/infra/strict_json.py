@@ -3,11 +3,27 @@
 import json
 from typing import Any
 
+from idp.errors import ValidationError
+
+
+class RepeatedMemberError(ValidationError):
+    """An object has two members of one name.
+
+    Attributes:
+        name: the name, as it was sent.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__("a member is repeated")
+        self.name = name
+
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is repeated")
+    members = dict[str, Any]()
+    for name, value in pairs:
+        if name in members:
+            raise RepeatedMemberError(name)
+        members[name] = value
     return members
 
 
@@ -22,6 +38,7 @@ def decode_object(data: bytes) -> dict[str, Any]:
     """Decode a JSON object in UTF-8 without repeated members (RFC 8259).
 
     Raises:
+        RepeatedMemberError: a member is repeated, also in an inner object.
         ValueError: it is not one.
     """
     try:

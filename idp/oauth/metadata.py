@@ -37,6 +37,7 @@ from idp.oauth.authorize.response_modes import RESPONSE_MODES
 from idp.oauth.client_jwts import Kind
 from idp.oauth.clients import jwks_consumers, lookup
 from idp.oauth.clients.auth_methods import AUTH_METHODS
+from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.members import SUBJECT_TYPES
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
@@ -63,6 +64,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "revocation_endpoint": f"{issuer}/revoke",
         "authorization_challenge_endpoint": f"{issuer}/challenge",
         "end_session_endpoint": f"{issuer}/logout",
+        **({"registration_endpoint": f"{issuer}{client_registration.PATH}"} if client_registration.is_on() else {}),
         "scopes_supported": list(STANDARD_SCOPES),
         "response_types_supported": list(response_types.supported()),
         "response_modes_supported": RESPONSE_MODES,

@@ -71,7 +71,7 @@ WITHOUT_SESSION = {
 TABLES = (
     *("users", "session", "token_family", "authorization_code", "passkey", "totp", "recovery_code", "email_proof"),
     *("device", "consent", "identity", "admin_role", "client", "client_logo", "resource_server", "upstream"),
-    *("signing_key", "invitation", "not_before", "idempotent_answer"),
+    *("signing_key", "invitation", "initial_access_token", "not_before", "idempotent_answer"),
 )
 FIELDS = {"csrf_token": "", "password": "seven tired otters nap", "email": "thief@example.com", "action": "remove",
           "two_step": "on", "code": "000000", "role": "owner", "name": "Thief"}  # fmt: skip
@@ -93,7 +93,12 @@ async def contents(db: str) -> Contents:
         found: dict[str, object] = {}
         for table in TABLES:
             text = f"(to_jsonb(t) - {BACKGROUND})::text"
-            where = "WHERE t.expires_at > $1" if table in with_expiry else "WHERE $1::timestamptz IS NOT NULL"
+            # A client that does not expire has none.
+            where = (
+                "WHERE t.expires_at > $1 OR t.expires_at IS NULL"
+                if table in with_expiry
+                else "WHERE $1::timestamptz IS NOT NULL"
+            )
             statement = f"SELECT md5(string_agg({text}, ',' ORDER BY {text})) AS md5 FROM {table} AS t {where}"
             row = await fetchrow(statement, lasting)
             assert row is not None

@@ -25,6 +25,7 @@ from idp.oauth.authorize.request import AuthorizationRequest, within_registratio
 from idp.oauth.authorize.respond import respond, respond_with_error
 from idp.oauth.clients import redirects
 from idp.oauth.clients.documents import service as documents
+from idp.oauth.clients.dynamic import expiry
 from idp.oauth.clients.models import Client
 from idp.oauth.parameters import Parameters
 from idp.oauth.response_types import CODE
@@ -283,6 +284,8 @@ async def _grant(
     """Finish the request with a code, or with tokens."""
     if client.origin == "document":
         await documents.keep(client)
+    elif client.unused:
+        await expiry.keep(client)
     async with transaction():
         await _finish(asked, pending)
         code = await issue_code(asked, client, session) if CODE in asked.response_type.split() else None

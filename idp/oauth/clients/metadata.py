@@ -188,6 +188,16 @@ def invalid_metadata(description: str) -> OAuthError:
     return OAuthError("invalid_client_metadata", description)
 
 
+def application_type_of(redirect_uris: Any) -> str:
+    """Return the type of a client that registers itself without one: native if a redirect URI leads to a program on the
+    user's device.
+
+    OpenID Connect Registration section 2 says web, for which such URIs are not allowed.
+    """
+    uris = redirect_uris if isinstance(redirect_uris, list) else []
+    return "native" if any(isinstance(uri, str) and not uri.lower().startswith("https:") for uri in uris) else "web"
+
+
 def is_scope(scope: str) -> bool:
     """Return whether the text is a list of scopes; it may be empty (RFC 6749 section 3.3)."""
     return _SCOPE.fullmatch(scope) is not None

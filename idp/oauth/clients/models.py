@@ -34,6 +34,11 @@ class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=Fa
     admin_role: str | None = None
     not_before: datetime | None = None
 
+    @property
+    def unused(self) -> bool:
+        """Whether it registered itself, and is deleted unless it gets a code or a token in time."""
+        return self.expires_at is not None and self.origin == "dynamic"
+
 
 class StoredClient(Client, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """A client with the times of its record. ``updated_at`` is its version."""

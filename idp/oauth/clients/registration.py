@@ -6,8 +6,9 @@ serialises the changes.
 
 import ipaddress
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -46,11 +47,29 @@ async def change() -> AsyncIterator[None]:
         yield
 
 
-async def register_client(client_id: str | None = None, **metadata: Any) -> tuple[Client, str | None]:
+#: Part of a change, in its transaction: given the client as it will be, raises an error to refuse.
+Also = Callable[[Client], Awaitable[None]]
+
+
+async def nothing(_client: Client) -> None:
+    """Do nothing else."""
+
+
+async def register_client(
+    client_id: str | None = None,
+    *,
+    origin: str = "admin",
+    expires_at: datetime | None = None,
+    registration_token_hash: bytes | None = None,
+    also: Also = nothing,
+    **metadata: Any,
+) -> tuple[Client, str | None]:
     """Register a client and return it with its secret. Only a hash of the secret is stored.
 
     Args:
         client_id: a chosen id; by default a random one.
+        origin, expires_at, registration_token_hash: see :class:`Client`.
+        also: what else the transaction does.
         metadata: the fields of :class:`ClientMetadata`.
 
     Raises:
@@ -71,13 +90,17 @@ async def register_client(client_id: str | None = None, **metadata: Any) -> tupl
         client_id=client_id,
         client_secret_hash=ids.digest(secret) if secret else None,
         client_secret_encrypted=shared_secrets.seal(client_id, secret) if secret and asked.signs_with_secret else None,
+        origin=origin,
+        expires_at=expires_at,
+        registration_token_hash=registration_token_hash,
         **msgspec.structs.asdict(asked),
     )
     await ensure_signing_keys(asked)
     async with change():
         if not await repository.insert_client(client):
             raise invalid_metadata("A client with this client_id already exists.")
-        await record("client_registered", client_id=client.client_id)
+        await also(client)
+        await record("client_registered", client_id=client.client_id, detail={"origin": origin})
     return client, secret
 
 

@@ -1,13 +1,16 @@
 """The clients, resource servers and types of authorization details in memory, where every request looks them up."""
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
 
+from idp import clock
 from idp.oauth.clients import repository
 from idp.oauth.clients.documents.identifiers import is_accepted
+from idp.oauth.clients.loaded import LoadedClients
 from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.details import repository as details
 from idp.oauth.details.models import DetailsType
@@ -77,6 +80,8 @@ class Registry:
 
     def __init__(self) -> None:
         self._records = _Records()
+        self._loaded = LoadedClients()
+        self._loading = asyncio.Lock()
         self._builtin: dict[str, ResourceServer] = {}
 
     def build_in(self, server: ResourceServer) -> None:
@@ -87,33 +92,49 @@ class Registry:
         """Return the resource server with this identifier, if it is part of this server."""
         return self._builtin.get(identifier)
 
+    @property
+    def builtin_scopes(self) -> frozenset[str]:
+        """The scopes of resource servers that are part of this server."""
+        return frozenset(name for server in self._builtin.values() for name in server.scopes)
+
     async def load(self) -> None:
-        """Read everything from the database. On failure the registry is unchanged."""
-        enabled, servers = await repository.enabled_clients(), await repository.resource_servers()
-        open_scopes = tuple(dict.fromkeys(name for server in servers for name in _open_scopes(server)))
-        # The settings may have changed since the document of a client was accepted.
-        clients = [within_ceiling(client, open_scopes) for client in enabled if _is_allowed(client)]
-        refused = {client.client_id for client in enabled if not _is_allowed(client)}
-        # Replaced as a whole, so that no request sees a partial change.
-        self._records = _Records(
-            {client.client_id: client for client in clients},
-            {server.identifier: server for server in servers},
-            _definers(servers),
-            open_scopes,
-            {_normal(server.identifier): server.identifier for server in servers},
-            frozenset(origin for client in clients for origin in client.origins),
-            await repository.not_before_of_all() or BEGINNING,
-            await repository.disabled_client_ids() | refused,
-            {kind.type: kind for kind in await details.types()},
-        )
+        """Read everything that has changed from the database. On failure the registry is unchanged."""
+        async with self._loading:
+            loaded, servers = await self._loaded.newer(), await repository.resource_servers()
+            open_scopes = tuple(dict.fromkeys(name for server in servers for name in _open_scopes(server)))
+            # The settings may have changed since the document of a client was accepted.
+            allowed = [client for client in loaded.clients.values() if _is_allowed(client)]
+            refused = {client.client_id for client in loaded.clients.values() if not _is_allowed(client)}
+            # Replaced as a whole, so that no request sees a partial change.
+            self._records = _Records(
+                {client.client_id: within_ceiling(client, open_scopes) for client in allowed},
+                {server.identifier: server for server in servers},
+                _definers(servers),
+                open_scopes,
+                {_normal(server.identifier): server.identifier for server in servers},
+                frozenset().union(*(loaded.origins[client.client_id] for client in allowed)),
+                await repository.not_before_of_all() or BEGINNING,
+                await repository.disabled_client_ids() | refused,
+                {kind.type: kind for kind in await details.types()},
+            )
+            self._loaded = loaded
 
     def is_disabled(self, client_id: str) -> bool:
         """Return whether there is such a client, and it is disabled."""
         return client_id in self._records.disabled
 
     def client(self, client_id: str) -> Client | None:
-        """Return the client with this id; None if it is unknown or disabled."""
-        return self._records.clients.get(client_id)
+        """Return the client with this id; None if it is unknown, disabled or expired."""
+        client = self._records.clients.get(client_id)
+        # One by document may have a later expiry in the database than here.
+        if client is not None and client.unused and (client.expires_at or BEGINNING) <= clock.now():
+            return None
+        return client
+
+    @property
+    def open_scopes(self) -> tuple[str, ...]:
+        """The scopes of the resource servers that are open to self-registered clients."""
+        return self._records.open_scopes
 
     def within_ceiling(self, client: Client) -> Client:
         """Return a client by document with the scopes that it may request; any other client unchanged."""

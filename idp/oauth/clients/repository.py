@@ -5,7 +5,7 @@ Changes run in a transaction of :func:`idp.oauth.clients.registration.change`, o
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,9 +21,18 @@ from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
 
 _Client = TypeVar("_Client", bound=Client)
 
+
+class Version(NamedTuple):
+    """What changes with every change of a client."""
+
+    updated_at: datetime
+    expires_at: datetime | None
+
+
 _MEMBERS = frozenset(ClientMetadata.__struct_fields__)
 _CLIENT = f"SELECT {all_columns(ClientRow)} FROM client"  # noqa: S608
-_ENABLED_CLIENTS = f"{_CLIENT} WHERE disabled_at IS NULL"
+_ENABLED_CLIENTS = f"{_CLIENT} WHERE disabled_at IS NULL AND client_id = ANY($1)"
+_ENABLED_VERSIONS = "SELECT client_id, updated_at, expires_at FROM client WHERE disabled_at IS NULL"
 _LOCK_CLIENT = f"{_CLIENT} WHERE client_id = $1 FOR UPDATE"
 _LOCK_CLIENT_NO_KEY = f"{_CLIENT} WHERE client_id = $1 FOR NO KEY UPDATE"
 _RESOURCE_SERVERS = f"SELECT {all_columns(ResourceServerRow)} FROM resource_server"  # noqa: S608
@@ -89,8 +98,14 @@ def _client(row: Mapping[str, Any] | None) -> StoredClient | None:
     return msgspec.convert(flat(row), StoredClient) if row is not None else None
 
 
-async def enabled_clients() -> list[Client]:
-    return _clients(Client, await fetch(_ENABLED_CLIENTS))
+async def enabled_versions() -> dict[str, Version]:
+    """Return the versions of all enabled clients."""
+    return {id_: Version(updated, expires) for id_, updated, expires in await fetch(_ENABLED_VERSIONS)}
+
+
+async def enabled_clients(client_ids: Collection[str]) -> list[Client]:
+    """Return those of the clients that are enabled."""
+    return _clients(Client, await fetch(_ENABLED_CLIENTS, list(client_ids))) if client_ids else []
 
 
 async def disabled_client_ids() -> frozenset[str]:

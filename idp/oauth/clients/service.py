@@ -17,7 +17,14 @@ from idp.keys import lifecycle
 from idp.oauth.clients import repository, sectors
 from idp.oauth.clients.metadata import FIXED, ClientMetadata, invalid_metadata
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
-from idp.oauth.clients.registration import UnknownClientError, change, check_resource_server, ensure_signing_keys
+from idp.oauth.clients.registration import (
+    Also,
+    UnknownClientError,
+    change,
+    check_resource_server,
+    ensure_signing_keys,
+    nothing,
+)
 from idp.oauth.clients.repository import columns
 from idp.oauth.clients.validation import validate
 from idp.oauth.sign_out import revoke_tokens_of_client
@@ -82,7 +89,9 @@ async def _lock_resource_server(identifier: str, expected: datetime | None) -> S
     return server
 
 
-async def update_client(client_id: str, expected: datetime | None = None, **changes: Any) -> Client:
+async def update_client(
+    client_id: str, expected: datetime | None = None, *, also: Also = nothing, **changes: Any
+) -> Client:
     """Change the metadata of a client. Its tokens stay valid, and sign-ins under way use the new metadata.
 
     A client whose method needs no secret any more loses it. If it becomes public, the tokens that were issued to it are
@@ -91,6 +100,7 @@ async def update_client(client_id: str, expected: datetime | None = None, **chan
 
     Args:
         expected: the ``updated_at`` that the caller has read.
+        also: what else the transaction does, last.
         changes: fields of :class:`ClientMetadata`, except :data:`~idp.oauth.clients.metadata.FIXED`.
 
     Raises:
@@ -120,7 +130,9 @@ async def update_client(client_id: str, expected: datetime | None = None, **chan
             await repository.update_metadata(client_id, values)
             await record("client_updated", client_id=client_id, detail={"changed": sorted(values)})
         secrets = {"client_secret_hash": secret_hash, "client_secret_encrypted": encrypted}
-        return msgspec.structs.replace(client, **secrets, **values)
+        changed = msgspec.structs.replace(client, **secrets, **values)
+        await also(changed)
+        return changed
 
 
 def _changed(client: Client, changes: dict[str, Any]) -> ClientMetadata:

@@ -22,6 +22,7 @@ from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse
 from idp.oauth.binding import proofs
 from idp.oauth.clients.authentication import authenticate
+from idp.oauth.clients.dynamic import expiry
 from idp.oauth.refusals import token_refused
 from idp.oauth.token import refresh_cookie
 from idp.oauth.token.grants import GRANTS
@@ -54,6 +55,8 @@ async def token(request: Request[Any, Any, Any]) -> BytesResponse:
         if error.refused is not None:
             token_refused(error.refused, client.client_id, grant_type=grant_type)
         raise
+    if client.unused:
+        await expiry.keep(client)
     response, cookies = refresh_cookie.deliver(client, response) if in_cookie else (response, [])
     return BytesResponse(msgspec.json.encode(response), HEADERS, cookies=cookies)
 

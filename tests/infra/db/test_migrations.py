@@ -12,8 +12,9 @@ from idp.infra.db import migrate, new_migration
 FIRST = "m0001_first_schema"
 #: Tables that stay small in every installation. An index on any other is built concurrently.
 SMALL = {
-    "admin_role", "audit_export", "client", "client_logo", "database_mark", "jwks_fetch", "not_before",
-    "resource_server", "revision", "root_key", "setup", "signing_key", "transaction_lock", "upstream",
+    "admin_role", "audit_export", "client", "client_logo", "client_registration", "database_mark",
+    "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision",
+    "root_key", "setup", "signing_key", "transaction_lock", "upstream",
 }  # fmt: skip
 
 #: Tables in partitions. An index on the table alone builds nothing; each partition gets its own.

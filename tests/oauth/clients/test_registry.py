@@ -4,6 +4,7 @@ import pytest
 
 from idp.oauth.clients.registration import disable_client, enable_client, register_client, register_resource_server
 from idp.oauth.clients.registry import Registry
+from idp.oauth.clients.service import delete_client, update_client
 from idp.oauth.clients.tables import ClientRow
 from idp.oauth.clients.uris import origin_of
 from tests.support.isolated import own_database
@@ -49,6 +50,7 @@ async def test_a_load_that_fails_changes_nothing() -> None:
     registry = Registry()
     client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
     await registry.load()
+    await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
     await ClientRow.alter().rename_column("metadata", "title")
     with pytest.raises(Exception, match="metadata"):
         await registry.load()
@@ -80,3 +82,24 @@ async def test_a_native_client_has_no_web_origin() -> None:
 )
 def test_origins_are_written_as_browsers_write_them(uri: str, origin: str | None) -> None:
     assert origin_of(uri) == origin
+
+
+@pytest.mark.usefixtures("own_database")
+async def test_a_load_reads_only_what_has_changed() -> None:
+    """Each registration makes every worker load, so a load must not cost more with every client."""
+    registry = Registry()
+    same, _ = await register_client(client_name="Same", redirect_uris=["https://same.example/cb"])
+    other, _ = await register_client(client_name="Other", redirect_uris=["https://other.example/cb"])
+    await registry.load()
+    before = registry.client(same.client_id)
+    await update_client(other.client_id, redirect_uris=("https://new.example/cb",))
+    third, _ = await register_client(client_name="Third", redirect_uris=["https://third.example/cb"])
+    await registry.load()
+    assert registry.client(same.client_id) is before
+    assert registry.client(other.client_id).redirect_uris == ("https://new.example/cb",)  # type: ignore[union-attr]
+    assert registry.client(third.client_id) == third
+    assert registry.origins == {"https://same.example", "https://new.example", "https://third.example"}
+    await delete_client(other.client_id)
+    await registry.load()
+    assert registry.client(other.client_id) is None
+    assert registry.origins == {"https://same.example", "https://third.example"}

@@ -574,6 +574,28 @@ CREATE TABLE client_document (
     fresh_until timestamptz NOT NULL
 );
 
+-- A token that allows registrations (RFC 7591): so many "uses_left", of clients within the "ceiling"
+-- (idp.oauth.clients.dynamic.ceiling).
+CREATE TABLE initial_access_token (
+    id         uuid PRIMARY KEY,
+    token_hash bytea NOT NULL UNIQUE,
+    name       text NOT NULL,
+    ceiling    jsonb NOT NULL,
+    uses_left  integer NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL
+);
+
+CREATE INDEX initial_access_token_expires_at ON initial_access_token (expires_at);
+
+-- How a client registered itself, for its later changes. "ceiling" is that of its "initial_access_token"; without one, the
+-- settings are its ceiling.
+CREATE TABLE client_registration (
+    client_id            text PRIMARY KEY REFERENCES client ON DELETE CASCADE,
+    ceiling              jsonb,
+    initial_access_token uuid
+);
+
 -- A service that accepts our access tokens. "identifier" is the "resource" and "aud" value (RFC 8707). "client_id" is
 -- the client that introspects tokens for it. New signing keys wait until it has fetched them, if it is "witnessed".
 -- Clients that nobody of ours registered get tokens for it if it accepts "self_registered_clients".

@@ -10,7 +10,7 @@ from idp.infra.strict_json import decode_object
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.documents.errors import invalid
 from idp.oauth.clients.documents.identifiers import host_of
-from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata
+from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, application_type_of
 from idp.oauth.clients.validation import validate
 
 #: The specification recommends 5 KB. A document with keys may be longer.
@@ -80,15 +80,8 @@ def _defaults(url: str, described: dict[str, Any]) -> dict[str, Any]:
         "scope": "",
         "token_endpoint_auth_method": "none",
         # OpenID Connect Registration says web. Clients of MCP leave it out, and run on the user's device.
-        "application_type": "native" if _is_native(described.get("redirect_uris")) else "web",
+        "application_type": application_type_of(described.get("redirect_uris")),
     }
-
-
-def _is_native(redirect_uris: Any) -> bool:
-    """Return whether a redirect URI leads to a program on the user's device."""
-    return isinstance(redirect_uris, list) and any(
-        isinstance(uri, str) and not uri.lower().startswith("https:") for uri in redirect_uris
-    )
 
 
 def _grants(metadata: ClientMetadata) -> tuple[str, ...]:

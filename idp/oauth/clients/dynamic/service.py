@@ -1,0 +1,184 @@
+"""Registering, reading, changing and deleting a client by itself (RFC 7591 section 3, RFC 7592 section 2)."""
+
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from idp import clock, ids
+from idp.errors import InvalidTokenError, MissingTokenError, Refused
+from idp.infra.request_context import actor
+from idp.oauth.clients import repository as clients
+from idp.oauth.clients import service
+from idp.oauth.clients.dynamic import expiry, initial_tokens, limits, repository, request
+from idp.oauth.clients.dynamic.ceiling import of_settings, within
+from idp.oauth.clients.dynamic.repository import Registration, UsableToken
+from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, invalid_metadata
+from idp.oauth.clients.models import Client, StoredClient
+from idp.oauth.clients.registration import UnknownClientError, change, register_client, rotate_secret
+from idp.oauth.clients.registry import registry
+from idp.oauth.refusals import access_token_refused
+from idp.reasons import Reason
+from idp.settings import settings
+
+
+class Registered(NamedTuple):
+    """A client, as its response shows it.
+
+    Attributes:
+        secret: its new secret, if it has one.
+        registration_token: its registration access token.
+    """
+
+    client: StoredClient
+    registration_token: str
+    secret: str | None = None
+
+
+async def register(body: bytes, token: str | None) -> Registered:
+    """Register a client.
+
+    Args:
+        token: the initial access token. Without one, the settings are the ceiling, and the client expires if it is not
+            used.
+
+    Raises:
+        InvalidTokenError: the token is missing, unknown, expired or used up.
+        OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata``.
+        TooManyRequestsError: there were too many registrations without a token.
+        TooManyClientsError: too many clients have registered themselves.
+    """
+    allowed = await _allowed(token)
+    client_id, registration_token = str(ids.uuid7()), ids.random_token()
+    ceiling, expires_at = allowed.ceiling if allowed is not None else of_settings(), None
+    asked = within(request.metadata(request.read(body), client_id, ceiling.max_bytes), ceiling)
+    if allowed is None:
+        await limits.count_registration()
+        expires_at = clock.now() + timedelta(seconds=settings().client_registration_lifetime)
+
+    async def also(_client: Client) -> None:
+        if allowed is None or token is None:
+            await expiry.check_number()
+            await repository.insert_registration(client_id, None, None)
+        else:
+            await initial_tokens.use(token)
+            await repository.insert_registration(client_id, ceiling, allowed.id)
+
+    _client, secret = await register_client(
+        client_id,
+        origin="dynamic",
+        expires_at=expires_at,
+        registration_token_hash=ids.digest(registration_token),
+        also=also,
+        **_members(asked),
+    )
+    # This worker knows it at once. Others look for a new client that they do not know (`recent`).
+    await registry.load()
+    return Registered(await _stored(client_id), registration_token, secret)
+
+
+async def _allowed(token: str | None) -> UsableToken | None:
+    """Return the initial access token; None if none is presented and none is needed."""
+    if token is None:
+        if settings().client_registration != "open":
+            raise MissingTokenError
+        return None
+    allowed = await initial_tokens.find(token)
+    actor.set(f"initial_access_token:{allowed.id}")
+    return allowed
+
+
+async def read(client_id: str, token: str | None) -> Registered:
+    """Return a client with the token that it presented.
+
+    Raises:
+        InvalidTokenError: there is no such client, or this is not its registration access token.
+    """
+    await _authenticate(client_id, token)
+    assert token is not None  # noqa: S101 -- _authenticate raises
+    return Registered(await _stored(client_id), token)
+
+
+async def update(client_id: str, token: str | None, body: bytes) -> Registered:
+    """Replace what a client says about itself. It gets a new registration access token, and the old one ends.
+
+    It gets a new secret if it had none and needs one.
+
+    Raises:
+        InvalidTokenError: there is no such client, or this is not its registration access token.
+        OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata``.
+    """
+    registration = await _authenticate(client_id, token)
+    assert token is not None  # noqa: S101 -- _authenticate raises
+    stored = await _stored(client_id)
+    sent, secret = request.read_change(body, client_id)
+    if secret is not None and stored.client_secret_hash != ids.digest(secret):
+        raise invalid_metadata("client_secret must be the current one. A client cannot choose it.")
+    ceiling = registration.ceiling or of_settings()
+    # It cannot be changed, so it need not be repeated.
+    sent.setdefault("application_type", stored.application_type)
+    asked = within(request.metadata(sent, client_id, ceiling.max_bytes), ceiling)
+    await limits.count_change(client_id)
+    changes = _members(asked) | {name: getattr(stored, name) for name in OPERATOR_MEMBERS}
+    changes["require_pkce"] = stored.require_pkce or asked.public
+    new_token, new_secret = ids.random_token(), None
+
+    async def also(client: Client) -> None:
+        nonlocal new_secret
+        if not await repository.rotate_registration_token(client_id, ids.digest(token), ids.digest(new_token)):
+            raise _refused()
+        kept = client.client_secret_encrypted if client.signs_with_secret else client.client_secret_hash
+        if client.has_secret and kept is None:
+            new_secret = await rotate_secret(client_id)
+
+    try:
+        await service.update_client(client_id, also=also, **changes)
+    except UnknownClientError as error:
+        raise _refused() from error
+    await registry.load()
+    return Registered(await _stored(client_id), new_token, new_secret)
+
+
+async def delete(client_id: str, token: str | None) -> None:
+    """Delete a client and everything that was issued to it (RFC 7592 section 2.3).
+
+    Raises:
+        InvalidTokenError: there is no such client, or this is not its registration access token.
+    """
+    await _authenticate(client_id, token)
+    assert token is not None  # noqa: S101 -- _authenticate raises
+    hashed = ids.digest(token)
+    async with change():
+        if not await repository.rotate_registration_token(client_id, hashed, hashed):
+            raise _refused()
+        await service.delete_client(client_id)
+    await registry.load()
+
+
+def _members(metadata: ClientMetadata) -> dict[str, Any]:
+    return msgspec.structs.asdict(metadata)
+
+
+async def _authenticate(client_id: str, token: str | None) -> Registration:
+    """Check a registration access token. An unknown client, a disabled one and a wrong token are refused alike."""
+    if token is None:
+        raise MissingTokenError
+    found = await repository.find_registration(client_id, ids.digest(token)) if "\0" not in client_id else None
+    if found is None:
+        raise _refused()
+    actor.set(f"client:{client_id}")
+    return found
+
+
+def _refused() -> InvalidTokenError:
+    refused = Refused(Reason.UNKNOWN)
+    access_token_refused(refused, None, endpoint="registration")
+    return InvalidTokenError(refused=refused)
+
+
+async def _stored(client_id: str) -> StoredClient:
+    """Return a client that was there a moment ago."""
+    client = await clients.find_client(client_id)
+    if client is None:
+        raise _refused()
+    return client
