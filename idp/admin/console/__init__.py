@@ -5,6 +5,7 @@ from idp.admin.console import (
     audit,
     authorization_details,
     clients,
+    initial_access_tokens,
     keys,
     overview,
     resource_servers,
@@ -15,8 +16,8 @@ from idp.admin.console import (
 from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
-    "ROUTES", "admins", "audit", "authorization_details", "clients", "keys", "overview", "resource_servers",
-    "upstreams", "users",
+    "ROUTES", "admins", "audit", "authorization_details", "clients", "initial_access_tokens", "keys", "overview",
+    "resource_servers", "upstreams", "users",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

@@ -51,6 +51,8 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 #: Members that the page of a client shows even if they have their default.
 ALWAYS = ("redirect_uris", "grant_types", "scope", "id_token_signed_response_alg", "require_pkce")
+#: By whom, according to the origin of a client.
+ORIGINS = {"admin": "by an administrator", "dynamic": "by itself", "document": "by its metadata document"}
 METHOD = "token_endpoint_auth_method"
 
 
@@ -84,10 +86,12 @@ async def _read(client_id: str) -> dict[str, Any]:
 
 def _filters(request: AdminRequest) -> list[Field]:
     states = (("", "All"), ("false", "enabled"), ("true", "disabled"))
+    origins = (("", "All"), *ORIGINS.items())
     grants = (("", "All"), *((grant, grant) for grant in (*GRANTS, *response_types.grants())))
     return [
         Field("q", "Part of the name, or the client_id", request.query.get("q", ""), "search"),
         Field("disabled", "State", request.query.get("disabled", ""), "choice", choices=states),
+        Field("origin", "Registered", request.query.get("origin", ""), "choice", choices=origins),
         Field("grant_type", "Grant", request.query.get("grant_type", ""), "choice", choices=grants),
     ]
 
@@ -159,6 +163,8 @@ async def _record(request: AdminRequest, client_id: str, secret: str | None = No
     shown = {
         "client_id": row["client_id"],
         "State": _state(row),
+        "Registered": ORIGINS[row["origin"]],
+        **({"Deleted unless it is used before": row["expires_at"]} if row["expires_at"] else {}),
         "Application": row["application_type"],
         "Authentication": row[METHOD],
         **{name.replace("_", " "): _shown(row[name]) for name in client_form.NAMES if _tells(name, row[name])},

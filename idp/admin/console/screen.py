@@ -53,6 +53,7 @@ SIGNED_IN_AGAIN = (
 TABS: tuple[tuple[str, str, Permission], ...] = (
     ("users", "Users", Permission.USERS_READ),
     ("clients", "Clients", Permission.CLIENTS_READ),
+    ("initial_access_tokens", "Initial access tokens", Permission.CLIENTS_READ),
     ("resource_servers", "Resource servers", Permission.RESOURCE_SERVERS_READ),
     ("authorization_details", "Authorization details", Permission.RESOURCE_SERVERS_READ),
     ("keys", "Keys", Permission.KEYS_READ),

@@ -288,6 +288,11 @@ CLIENTS = Listing(
             "strpos(lower(c.metadata ->> 'client_name'), lower({})) > 0 OR c.client_id = {}", help="Part of the name."
         ),
         "grant_type": Filter("c.metadata -> 'grant_types' ? {}", help="May use this grant."),
+        "origin": Filter(
+            "c.origin = {}",
+            help="Who registered it.",
+            choices=("admin", "dynamic", "document"),
+        ),
         "disabled": Filter("(c.disabled_at IS NOT NULL) = {}", "boolean", "Whether it is disabled."),
     },
 )

@@ -10,6 +10,7 @@ import jwt
 import pytest
 from litestar import Request
 
+from idp import ids
 from idp.accounts.tables import User
 from idp.admin.api import problems
 from idp.admin.roles import Permission, Role, grant
@@ -432,3 +433,38 @@ async def test_members_of_client_metadata(owner: Caller) -> None:
     problem(refused, 422, "invalid_client_metadata")
     assert "subject_type" in refused.json()["detail"]
     problem(await owner.changed("PATCH", path, {"application_type": "native"}), 422, "invalid-body")
+
+
+async def test_an_initial_access_token(owner: Caller) -> None:
+    values = {"name": "Apps", "uses": 3, "lifetime": 3600, "scopes": ["openid"], "redirect_hosts": [".example.com"]}
+    created = await owner("POST", "/initial_access_tokens", values)
+    assert created.status_code == 201
+    token, id_ = created.json()["initial_access_token"], created.json()["id"]
+    path = f"/initial_access_tokens/{id_}"
+    assert created.headers["location"].endswith(path)
+    shown = (await owner("GET", path)).json()
+    assert {name: shown[name] for name in ("name", "scopes", "redirect_hosts", "require_pkce", "uses_left")} == {
+        "name": "Apps", "scopes": ["openid"], "redirect_hosts": [".example.com"], "require_pkce": True, "uses_left": 3,
+    }  # fmt: skip
+    listed = await owner("GET", "/initial_access_tokens")
+    assert shown in listed.json()["items"]
+    assert token not in listed.text
+    row = await fetchrow("SELECT name FROM initial_access_token WHERE token_hash = $1", ids.digest(token))
+    assert row is not None
+    for wrong in (
+        {"uses": 0}, {"uses": 10_001}, {"lifetime": 0}, {"lifetime": 10**9}, {"name": ""},
+        {"scopes": ["admin:users:read"]}, {"scopes": ["none-such"]}, {"grant_types": []}, {"grant_types": ["password"]},
+        {"redirect_hosts": ["https://a"]},
+    ):  # fmt: skip
+        assert (await owner("POST", "/initial_access_tokens", values | wrong)).status_code == 422, wrong
+    assert (await owner("POST", "/initial_access_tokens", values | {"token_hash": "x"})).status_code == 422
+    assert (await owner("DELETE", path)).status_code == 204
+    assert (await owner("GET", path)).status_code == 404
+    assert (await owner("DELETE", path)).status_code == 404
+
+
+async def test_clients_by_origin(owner: Caller) -> None:
+    for origin in ("admin", "dynamic", "document"):
+        found = (await owner("GET", f"/clients?origin={origin}&limit=5")).json()["items"]
+        assert {client["origin"] for client in found} <= {origin}
+    problem(await owner("GET", "/clients?origin=other"), 400, "invalid-query")

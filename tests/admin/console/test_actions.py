@@ -1,6 +1,7 @@
 """Actions of the console, from the form to the database."""
 
 import json
+import re
 import secrets
 import shlex
 
@@ -9,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from idp import ids
 from idp.accounts.tables import User
 from idp.admin.console import snippets
 from idp.admin.roles import Role
@@ -258,6 +260,37 @@ async def test_a_type_of_authorization_details(owner: Admin) -> None:
     answer = await owner.confirm(f"{path}/delete")
     assert "Deleted." in answer.text
     assert not await fetch("SELECT FROM authorization_details_type WHERE type = $1", name)
+
+
+async def test_an_initial_access_token(owner: Admin) -> None:
+    name = f"Apps {secrets.token_hex(4)}"
+    page = await owner.get("/admin/initial_access_tokens/new")
+    assert "authorization_code" in page.text
+    form = {"name": name, "scopes": "openid email", "grant_types": "authorization_code", "require_pkce": "on"}
+    for wrong in (
+        {"uses": "0"},
+        {"uses": "x"},
+        {"days": "9999999"},
+        {"days": "-1"},
+        {"redirect_hosts": "https://a.example"},
+    ):
+        answer = await owner.confirm("/admin/initial_access_tokens/new", **({**form, "uses": "2", "days": "3"} | wrong))
+        assert answer.status == 400, wrong
+        assert name in answer.text
+    answer = await owner.confirm(
+        "/admin/initial_access_tokens/new", **form, uses="2", days="3", redirect_hosts=".a.example"
+    )
+    (token,) = re.findall(r'id="client-secret" dir="ltr">([\w-]{43})<', answer.text)
+    (row,) = await fetch("SELECT * FROM initial_access_token WHERE name = $1", name)
+    assert row["token_hash"] == ids.digest(token)
+    assert row["uses_left"] == 2
+    path = f"/admin/initial_access_tokens/{row['id']}"
+    shown = await owner.get(path)
+    assert ".a.example" in shown.text
+    assert token not in shown.text
+    assert name in (await owner.get("/admin/initial_access_tokens")).text
+    assert "Deleted." in (await owner.confirm(f"{path}/delete")).text
+    assert not await fetch("SELECT FROM initial_access_token WHERE name = $1", name)
 
 
 async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:

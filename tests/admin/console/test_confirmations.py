@@ -15,6 +15,8 @@ from idp.infra import i18n
 from idp.infra.db.engine import fetchrow, transaction
 from idp.keys import lifecycle
 from idp.mail import outbox
+from idp.oauth.clients.dynamic import initial_tokens
+from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.details.registration import delete_type, register_type
 from tests.admin.console.conftest import Admin
@@ -64,6 +66,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         type=f"named-{uuid7_text()}", resource=identifier, title="Named details",
         schema='{"type": "object", "properties": {"type": {}}, "additionalProperties": false}',
     )  # fmt: skip
+    token_id, _ = await initial_tokens.create("Named token", Ceiling())
     assert session is not None
     assert resource_server is not None
     assert role is not None
@@ -73,11 +76,13 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "clients": ({"client_id": client.client_id}, ["Named client", client.client_id]),
         "resource_servers": ({"jwks_id": resource_server["jwks_id"]}, ["Named server", identifier]),
         "authorization_details": ({"type_id": details.id}, ["Named details", details.type]),
+        "initial_access_tokens": ({"token_id": str(token_id)}, ["Named token"]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
         "keys": ({"kid": key.kid}, [key.kid, key.alg]),
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
     }
+    await initial_tokens.delete(token_id)
     await delete_type(details.id)
     await registry.delete(provider.id)
     await until_offered(server.issuer, provider.id, offered=False)

@@ -14,6 +14,8 @@ from idp.federation import linking, registry
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import lifecycle
 from idp.mail import outbox
+from idp.oauth.clients.dynamic import initial_tokens
+from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.details.registration import delete_type, register_type
 from idp.signin.factors import recovery_codes
@@ -45,6 +47,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         type=f"shown-{secrets.token_hex(4)}", resource=shown.identifier, title="Shown",
         schema='{"type": "object", "properties": {"type": {}}, "additionalProperties": false}',
     )  # fmt: skip
+    token_id, _ = await initial_tokens.create("Shown", Ceiling())
     provider = registry.configure(
         kind="oidc", id=f"u{secrets.token_hex(4)}", name="Shown", issuer="https://op.example.com", client_id="x"
     )
@@ -64,11 +67,13 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "user_id": str(auditor.id),
         "client_id": client.client_id,
         "jwks_id": shown.jwks_id,
+        "token_id": str(token_id),
         "type_id": details.id,
         "kid": (await lifecycle.list_keys())[0].kid,
         "upstream_id": provider.id,
         "form": "csv",
     }
+    await initial_tokens.delete(token_id)
     await delete_type(details.id)
     await registry.delete(provider.id)
     await until_offered(server.issuer, provider.id, offered=False)
@@ -240,7 +245,18 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
 
 
 @pytest.mark.parametrize(
-    "kind", ["users", "clients", "keys", "upstreams", "resource_servers", "authorization_details", "audit", "outbox"]
+    "kind",
+    [
+        "users",
+        "clients",
+        "keys",
+        "upstreams",
+        "resource_servers",
+        "authorization_details",
+        "initial_access_tokens",
+        "audit",
+        "outbox",
+    ],
 )
 @pytest.mark.parametrize("name", ["none", "00000000-0000-7000-8000-000000000000", "%00", "..%2f", "'--"])
 async def test_an_unknown_record_is_not_found(owner: Admin, kind: str, name: str) -> None:
