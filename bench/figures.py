@@ -122,6 +122,20 @@ async def es256(bench: Bench) -> Figure:
     return Figure.of("the same with ES256, against RS256", "tokens/s", ">= 3.00", [part], [beside])
 
 
+async def dpop(bench: Bench) -> Figure:
+    """Measure tokens that are bound to a key: one verification, one signature, and one commit of the proof's jti."""
+
+    async def figure() -> float:
+        return bench.load(*sample.proved_requests(bench.sample, bench.product.issuer, bench.enough), once=True).rate
+
+    async def limit() -> float:
+        commits = limits.commits(bench.seconds, bench.dsn)
+        return 1 / (1 / limits.signatures(bench.seconds) + 1 / limits.proofs(bench.seconds) + 1 / commits)
+
+    part = await paired(bench, "ES256 proof", figure, limit)
+    return Figure.of("client_credentials with DPoP (ES256 proof)", "tokens/s", ">= 0.60", [part])
+
+
 async def _composite(bench: Bench) -> float:
     """Return the rate that two signatures and one commit allow, one after the other on the same cores."""
     commits = limits.commits(bench.seconds, bench.dsn)
@@ -284,6 +298,6 @@ async def start(bench: Bench) -> Figure:
 
 
 FIGURES = (
-    client_credentials, es256, authorization_code, refresh_token, reads, documents, password_sign_in, storm, memory,
-    start,
+    client_credentials, es256, dpop, authorization_code, refresh_token, reads, documents, password_sign_in, storm,
+    memory, start,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 from argon2 import PasswordHasher
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from bench.product import WORKERS
@@ -26,6 +26,16 @@ def _signatures(begin: float, until: float) -> int:
     _wait(begin)
     while time.time() < until:
         key.sign(message, padding.PKCS1v15(), SHA256())
+        count += 1
+    return count
+
+
+def _proofs(begin: float, until: float) -> int:
+    key, message, count = ec.generate_private_key(ec.SECP256R1()), secrets.token_bytes(400), 0
+    public, signature = key.public_key(), key.sign(message, ec.ECDSA(SHA256()))
+    _wait(begin)
+    while time.time() < until:
+        public.verify(signature, message, ec.ECDSA(SHA256()))
         count += 1
     return count
 
@@ -78,6 +88,11 @@ def _wait(begin: float) -> None:
 def signatures(seconds: float) -> float:
     """Return RS256 signatures (RSA 2048) per second."""
     return _rate(_signatures, seconds)
+
+
+def proofs(seconds: float) -> float:
+    """Return verifications of ES256 signatures per second."""
+    return _rate(_proofs, seconds)
 
 
 def verifications(seconds: float, memory_cost: int, time_cost: int, parallelism: int) -> float:

@@ -1,5 +1,6 @@
 """Users, clients, codes and refresh tokens for the benchmarks, made by the product's code or inserted into tables."""
 
+import json
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
@@ -10,6 +11,9 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.load import FORM, Request
 from idp import clock, ids
@@ -127,6 +131,16 @@ async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
     )  # fmt: skip
     common = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER}
     return [sample.token_request(**common, code=token) for token in tokens]
+
+
+def proved_requests(sample: Sample, issuer: str, number: int) -> list[Request]:
+    """Return token requests of one client, each with another DPoP proof."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    header = {"typ": "dpop+jwt", "jwk": json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))}
+    plain = sample.token_request(grant_type="client_credentials", resource="https://rs256.example")
+    claims = {"htm": "POST", "htu": f"{issuer}/token", "iat": clock.timestamp()}
+    proofs = (jwt.encode(claims | {"jti": f"{at:032x}"}, key, "ES256", headers=header) for at in range(number))
+    return [msgspec.structs.replace(plain, headers=plain.headers | {"DPoP": proof}) for proof in proofs]
 
 
 async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]:
