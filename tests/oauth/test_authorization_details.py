@@ -14,14 +14,15 @@ import pytest
 from idp.accounts.tables import User
 from idp.errors import OAuthError
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.oauth.authorize.request import read, within_registration
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import register_resource_server
 from idp.oauth.clients.registry import registry
-from idp.oauth.clients.service import delete_resource_server, update_client
+from idp.oauth.clients.service import delete_resource_server, update_client, update_resource_server
 from idp.oauth.details import schemas
 from idp.oauth.details.granted import covers, is_within
 from idp.oauth.details.models import DetailsType
-from idp.oauth.details.registration import register_type, update_type
+from idp.oauth.details.registration import delete_type, register_type, update_type
 from idp.oauth.details.requested import MAX_LENGTH, MAX_OBJECTS, parse, requested
 from idp.oauth.repository import REMEMBERED_DETAILS
 from tests.conftest import MakeClient
@@ -399,6 +400,25 @@ async def test_what_changes_meanwhile(
     answer = await browser.submit(answer, "consent-allow")
     assert isinstance(answer, Redirect)
     assert answer.parameters["error"] == "invalid_scope"
+
+
+async def test_a_resource_server_that_is_closed_to_a_client(payment: DetailsType) -> None:
+    """Whatever a client that registered itself writes into its metadata."""
+    await update_resource_server(payment.resource, self_registered_clients=False)
+    await registry.load()
+    text = json.dumps([detail(payment)])
+    client = Client(client_id="c", client_name="C", authorization_details_types=(payment.type,))
+    assert requested({"authorization_details": text}, client)
+    with pytest.raises(OAuthError, match="not allowed to this client"):
+        requested({"authorization_details": text}, msgspec.structs.replace(client, origin="dynamic"))
+    # A request that waits loses what its client may not have any more.
+    asked = read({"response_type": "code", "authorization_details": text}, client, "")
+    assert within_registration(asked, client).authorization_details
+    for other in ({"origin": "dynamic"}, {"authorization_details_types": ()}):
+        assert not within_registration(asked, msgspec.structs.replace(client, **other)).authorization_details
+    await delete_type(payment.id)
+    await registry.load()
+    assert not within_registration(asked, client).authorization_details
 
 
 async def test_a_stricter_schema(paying: RelyingParty, payment: DetailsType, browser: Browser, alice: User) -> None:

@@ -12,7 +12,7 @@ from idp.errors import InvalidRequestError, OAuthError
 from idp.oauth.authorize.response_modes import effective
 from idp.oauth.clients.models import Client
 from idp.oauth.details.models import Details
-from idp.oauth.details.requested import requested, resources_of_request
+from idp.oauth.details.requested import allowed_type, requested, resources_of_request
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.parameters import Parameters, words
 from idp.oauth.resources import default_scope, requested_resources
@@ -164,9 +164,7 @@ def within_registration(asked: AuthorizationRequest, client: Client) -> Authoriz
         }
         for requested in (asked.claims.userinfo, asked.claims.id_token)
     )
-    details = tuple(
-        detail for detail in asked.authorization_details if detail["type"] in client.authorization_details_types
-    )
+    details = tuple(detail for detail in asked.authorization_details if allowed_type(detail, client))
     return msgspec.structs.replace(
         asked, scope=scope, claims=ClaimsRequest(userinfo, id_token), authorization_details=details
     )

@@ -10,7 +10,7 @@ from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.details import schemas
 from idp.oauth.details.granted import invalid, must_ask, resources_of, unique
-from idp.oauth.details.models import Detail, Details
+from idp.oauth.details.models import Detail, Details, DetailsType
 from idp.oauth.parameters import Parameters
 from idp.oauth.resources import requested_resources
 
@@ -113,10 +113,16 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _check(detail: Detail, client: Client) -> None:
+def allowed_type(detail: Detail, client: Client) -> DetailsType | None:
+    """Return the type of an object; None if it does not exist, or the client may not request it."""
     kind = registry.details_type(detail["type"])
-    allowed = kind is not None and kind.type in client.authorization_details_types
-    if kind is None or not allowed or not registry.may_access(client, kind.resource):
+    registered = kind is not None and kind.type in client.authorization_details_types
+    return kind if kind is not None and registered and registry.may_access(client, kind.resource) else None
+
+
+def _check(detail: Detail, client: Client) -> None:
+    kind = allowed_type(detail, client)
+    if kind is None:
         raise invalid("A type of authorization_details is unknown, or not allowed to this client.")
     if not schemas.accepts(kind.schema, detail):
         raise invalid("One of the authorization_details is not as the schema of its type requires.")
