@@ -43,19 +43,35 @@ _METADATA = together(
 
 
 @resources.command()
-@click.argument("identifier")
-@click.option("--name", required=True, help="The name that the consent page shows.")
+@click.argument("identifier", required=False)
+@click.option("--name", help="The name that the consent page shows.")
+@click.option(
+    "--from-metadata", metavar="URL",
+    help="Instead of IDENTIFIER: a running server, whose own metadata (RFC 9728) have its name and its scopes.",
+)  # fmt: skip
 @_METADATA
 @json_option
 @with_database
-async def create(*, identifier: str, name: str, as_json: bool, **options: Any) -> None:
+async def create(
+    *, identifier: str | None, name: str | None, from_metadata: str | None, as_json: bool, **options: Any
+) -> None:
     """Register a resource server.
 
     IDENTIFIER is the URI that clients send as `resource` and that tokens carry as `aud`.
     """
+    from idp.oauth.clients import resource_metadata
     from idp.oauth.clients.registration import register_resource_server
 
-    _print(await register_resource_server(identifier, name, **_metadata(options)), as_json)
+    if (identifier is None) == (from_metadata is None):
+        raise click.UsageError("Name IDENTIFIER or --from-metadata.")
+    metadata = _metadata(options)
+    if from_metadata is not None:
+        published = await resource_metadata.fetch(from_metadata)
+        identifier, name = published.identifier, name or published.name
+        metadata = {"scope": published.scope} | metadata
+    if identifier is None or name is None:
+        raise click.UsageError("Missing option '--name'.")
+    _print(await register_resource_server(identifier, name, **metadata), as_json)
 
 
 @resources.command()

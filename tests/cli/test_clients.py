@@ -1,5 +1,6 @@
 """`idp clients` and `idp resources`."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -16,6 +17,8 @@ from idp.oauth.clients.repository import find_client, flat
 from idp.oauth.clients.tables import ClientRow
 from tests.cli.conftest import Cli, OwnCli
 from tests.conftest import MakeUser
+from tests.support.elsewhere import answer, serving
+from tests.support.server import LOOPBACK
 
 URI = "https://shop.example/callback"
 
@@ -204,6 +207,24 @@ def test_resource_servers(cli: Cli) -> None:
     assert identifier in cli("resources", "list").out
     found = [server for server in cli("resources", "list", "--json").json if server["identifier"] == identifier]
     assert [(server["name"], server["scope"]) for server in found] == [("The API", "read")]
+
+
+async def test_a_resource_server_by_its_own_metadata(cli: Cli) -> None:
+    async with serving() as serve:
+        body = bytearray()
+        port = await serve(lambda head, writer: answer(bytes(body))(head, writer))
+        identifier = f"http://127.0.0.1:{port}/mcp"
+        body += json.dumps(
+            {"resource": identifier, "resource_name": "Notes", "scopes_supported": ["notes:read", "openid"]}
+        ).encode()
+        create = ["resources", "create", "--from-metadata", identifier, "--self-registered-clients", "--json"]
+        made = (await asyncio.to_thread(cli, *create, **LOOPBACK)).json
+    assert (made["identifier"], made["name"], made["scope"]) == (identifier, "Notes", "notes:read")
+    assert made["self_registered_clients"]
+    assert "no metadata" in await asyncio.to_thread(cli.fails, *create)
+    cli("resources", "create", code=2)
+    cli("resources", "create", identifier, "--from-metadata", identifier, code=2)
+    cli("resources", "delete", identifier, "--yes")
 
 
 def test_types_of_authorization_details(cli: Cli, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ DPOP = (HERE.parents[1] / "docs" / "dpop.md").read_text()
 #: Generous, because other tests use the same two cores.
 TIMEOUT_SECONDS = 120
 
-collect_ignore_glob = ["python/lib*"]
+collect_ignore_glob = ["python/lib*", "mcp/lib*"]
 
 
 def need(library: Path, *programs: str) -> None:

@@ -12,7 +12,7 @@ from idp.admin.api import models
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.incidents import Report, contain_client
 from idp.admin.roles import Permission
-from idp.oauth.clients import registration, service
+from idp.oauth.clients import registration, resource_metadata, service
 from idp.oauth.clients.repository import CLIENTS, RESOURCE_SERVERS, flat
 from idp.settings import settings
 
@@ -152,6 +152,21 @@ async def show_resource_server(call: Call) -> models.ResourceServer:
 async def create_resource_server(call: Call) -> Result:
     values = msgspec.to_builtins(call.body)
     server = await registration.register_resource_server(values.pop("identifier"), values.pop("name"), **values)
+    content = await one(RESOURCE_SERVERS, _read_server, jwks_id=server.jwks_id)
+    return Result(content, HTTPStatus.CREATED, f"/resource_servers/{server.jwks_id}")
+
+
+@operation(
+    "POST", "/resource_servers/from_metadata", Permission.RESOURCE_SERVERS_WRITE,
+    "Register a resource server by its own metadata",
+    body=models.PublishedResourceServer, content=models.ResourceServer, status=HTTPStatus.CREATED,
+)  # fmt: skip
+async def create_published_resource_server(call: Call) -> Result:
+    values = msgspec.to_builtins(call.body)
+    published = await resource_metadata.fetch(values.pop("url"))
+    server = await registration.register_resource_server(
+        published.identifier, **{"name": published.name, "scope": published.scope} | values
+    )
     content = await one(RESOURCE_SERVERS, _read_server, jwks_id=server.jwks_id)
     return Result(content, HTTPStatus.CREATED, f"/resource_servers/{server.jwks_id}")
 

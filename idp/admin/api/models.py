@@ -231,6 +231,17 @@ class NewResourceServer(Sent):
     user_agent: str | None = None
 
 
+class PublishedResourceServer(Sent):
+    """``url``: the identifier of a running server, or the URL of its metadata (RFC 9728). Other members replace what
+    the metadata say.
+    """
+
+    url: str
+    name: str | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    self_registered_clients: bool = False
+
+
 class ResourceServerChange(Sent):
     """Absent members keep their value."""
 
