@@ -52,6 +52,7 @@ class Reason(StrEnum):
     SECRET_NOT_EXPECTED = "secret_not_expected"
     WRONG_AUTH_METHOD = "wrong_auth_method"
     KEYS_UNAVAILABLE = "keys_unavailable"
+    UNTRUSTED_CERTIFICATE = "untrusted_certificate"
 
     DOCUMENT_NOT_ACCEPTED = "document_not_accepted"
     DOCUMENT_UNAVAILABLE = "document_unavailable"

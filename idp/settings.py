@@ -59,6 +59,10 @@ def _check_issuer(value: str) -> str:
     return value
 
 
+def _check_mtls_url(value: str | None) -> str | None:
+    return value if value is None else _check_issuer(value)
+
+
 def _check_color(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         raise ValueError("must be a colour such as #0f5568")
@@ -152,6 +156,16 @@ class Settings(BaseSettings):
     drain_timeout: int = _option(10, "Time that running requests have to finish after SIGTERM.", ge=1)
     trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_read_networks)] = _option(
         (), "Networks of the reverse proxies whose X-Forwarded-For is trusted, separated by commas."
+    )
+    client_certificate_header: Literal["rfc9440", "nginx", "envoy", "traefik"] | None = _option(
+        None,
+        "Format in which the trusted proxies pass the TLS certificate of a client. Empty: mutual TLS is off.",
+    )
+    client_certificates_verified: bool = _option(
+        False, "The trusted proxies pass only certificates that they have verified. Not needed for nginx."
+    )
+    mtls_url: Annotated[str | None, AfterValidator(_check_mtls_url)] = _option(
+        None, "Another URL of this server, where the proxy asks clients for a certificate. Empty: the issuer."
     )
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Lowest level to log.")
     log_format: Literal["json", "console"] = _option("json", "JSON lines, or coloured text for people.")

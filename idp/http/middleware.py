@@ -9,9 +9,10 @@ import structlog
 from litestar.types import HTTPScope
 
 from idp.http.client_address import client_address as address_of
+from idp.http.client_certificate import client_certificate as certificate_of
 from idp.http.headers import Pairs, encode, request_header
 from idp.infra.i18n import from_header, locale
-from idp.infra.request_context import client_address, refusal, request_id, response_headers
+from idp.infra.request_context import client_address, client_certificate, refusal, request_id, response_headers
 from idp.settings import Settings
 
 log = structlog.get_logger()
@@ -38,6 +39,8 @@ class Middleware:
 
     def __init__(self, settings: Settings) -> None:
         self.trusted_proxies = settings.trusted_proxies
+        self.certificate_header = settings.client_certificate_header
+        self.certificates_verified = settings.client_certificates_verified
         self.default_locale = settings.default_locale
         self.headers = _security_headers(settings)
         self.tells_everything = settings.log_level == "debug"
@@ -52,6 +55,10 @@ class Middleware:
         refusal.set(None)
         response_headers.set(())
         client_address.set(address_of(scope, self.trusted_proxies))
+        if self.certificate_header is not None:
+            verified = self.certificates_verified
+            found = certificate_of(scope, self.certificate_header, verified, self.trusted_proxies)
+            client_certificate.set(found)
         wanted = request_header(scope, b"accept-language")
         locale.set((from_header(wanted) if wanted else None) or self.default_locale)
         return (*self.headers, (b"x-request-id", identifier.encode()))

@@ -42,6 +42,20 @@ class Refusal(NamedTuple):
         )
 
 
+class ForwardedCertificate(NamedTuple):
+    """The client certificate of a request, as a trusted proxy passes it on.
+
+    Attributes:
+        form: the format of the header, as in IDP_CLIENT_CERTIFICATE_HEADER.
+        value: the header.
+        verified: whether the proxy has verified that it was issued by a trusted authority.
+    """
+
+    form: str
+    value: str
+    verified: bool
+
+
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 #: Whether only the headers of the response are sent (HEAD), so that the client does not see the body.
 head: ContextVar[bool] = ContextVar("head", default=False)
@@ -49,5 +63,6 @@ refusal: ContextVar[Refusal | None] = ContextVar("refusal", default=None)
 #: Headers that the response gets besides those of its handler, such as a new nonce.
 response_headers: ContextVar[tuple[tuple[bytes, bytes], ...]] = ContextVar("response_headers", default=())
 client_address: ContextVar[str] = ContextVar("client_address", default="")
+client_certificate: ContextVar[ForwardedCertificate | None] = ContextVar("client_certificate", default=None)
 #: The actor, if it is not the affected user: ``user:<id>`` of an admin, ``client:<client_id>``, ``cli:<system user>``.
 actor: ContextVar[str] = ContextVar("actor", default="")

@@ -34,9 +34,10 @@ from idp.oauth import response_types
 from idp.oauth.authorize.checks import prompts
 from idp.oauth.authorize.request_object import SIGNING_ALGORITHMS as REQUEST_OBJECT_ALGORITHMS
 from idp.oauth.authorize.response_modes import RESPONSE_MODES
+from idp.oauth.binding import certificates
 from idp.oauth.client_jwts import Kind
 from idp.oauth.clients import jwks_consumers, lookup
-from idp.oauth.clients.auth_methods import AUTH_METHODS
+from idp.oauth.clients.auth_methods import AUTH_METHODS, TLS_METHODS
 from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.members import SUBJECT_TYPES
 from idp.oauth.clients.registry import registry
@@ -52,8 +53,9 @@ DOCUMENT: Final = {"access": Access.PUBLIC, "cors": Cors.DOCUMENT} | WITHOUT_DAT
 
 def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
     """OpenID Connect Discovery section 3, RFC 8414 section 2, RFC 9207 section 3."""
-    confidential = [method for method in AUTH_METHODS if method != "none"]
-    return {
+    methods = [method for method in AUTH_METHODS if method not in TLS_METHODS or certificates.permit(method)]
+    confidential = [method for method in methods if method != "none"]
+    return _mutual_tls() | {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
@@ -74,11 +76,11 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "ui_locales_supported": i18n.LOCALES,
         "subject_types_supported": list(SUBJECT_TYPES),
         **_client_jwts(algorithms),
-        "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "introspection_endpoint_auth_methods_supported": confidential,
         "introspection_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
-        "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
         "claim_types_supported": ["normal"],
@@ -104,6 +106,26 @@ def _client_jwts(algorithms: tuple[str, ...]) -> dict[str, list[str]]:
         "encryption_enc": list(CONTENT_ENCRYPTION_ALGORITHMS),
     }
     return {f"{kind}_{what}_values_supported": values[what] for kind in get_args(Kind) for what in values}
+
+
+#: The endpoints that a client calls itself, which have an alias for mutual TLS.
+_ALIASED: Final = {
+    "token_endpoint": "/token",
+    "userinfo_endpoint": "/userinfo",
+    "pushed_authorization_request_endpoint": "/par",
+    "introspection_endpoint": "/introspect",
+    "revocation_endpoint": "/revoke",
+    "authorization_challenge_endpoint": "/challenge",
+}
+
+
+def _mutual_tls() -> dict[str, Any]:
+    """RFC 8705 sections 3.3 and 5."""
+    if settings().client_certificate_header is None:
+        return {}
+    base = settings().mtls_url
+    aliases = {"mtls_endpoint_aliases": {name: f"{base}{path}" for name, path in _ALIASED.items()}} if base else {}
+    return {"tls_client_certificate_bound_access_tokens": True} | aliases
 
 
 @lru_cache(maxsize=8)

@@ -8,6 +8,7 @@ from idp.errors import BoundTokenError, InvalidDPoPProofError, InvalidTokenError
 from idp.http.headers import request_header
 from idp.oauth import access_tokens
 from idp.oauth.access_tokens import LiveAccessToken
+from idp.oauth.binding import certificates
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.binding.proofs import dpop_key
 from idp.oauth.clients.lookup import stored_client
@@ -69,6 +70,8 @@ def refuse(error: OAuthError, client_id: str | None, endpoint: str) -> OAuthErro
 async def _check_binding(
     request: AnyRequest, presented: PresentedToken, bound: Confirmation | None, live: LiveAccessToken
 ) -> None:
+    if bound is not None and bound.x5t_s256 is not None:
+        _check_certificate(bound.x5t_s256, live)
     jkt = bound.jkt if bound is not None else None
     if presented.scheme == "bearer":
         if jkt is not None:
@@ -88,4 +91,14 @@ async def _check_binding(
     if proved != jkt:
         raise InvalidTokenError(
             "The access token is bound to another key.", refused=Refused(Reason.WRONG_KEY, live.user_id)
+        )
+
+
+def _check_certificate(thumbprint: str, live: LiveAccessToken) -> None:
+    """Refuse a token that is bound to a certificate which the caller does not present (RFC 8705 section 3)."""
+    certificate = certificates.presented()
+    if certificate is None or certificate.thumbprint != thumbprint:
+        reason = Reason.PROOF_MISSING if certificate is None else Reason.WRONG_KEY
+        raise InvalidTokenError(
+            "The access token is bound to another TLS certificate.", refused=Refused(reason, live.user_id)
         )

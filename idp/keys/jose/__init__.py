@@ -23,7 +23,7 @@ from idp.keys.jose.keys import (
     to_pem,
     to_private_jwk,
 )
-from idp.keys.jose.registered import unverified, verify_registered, verify_shared
+from idp.keys.jose.registered import same_key, unverified, verify_registered, verify_shared
 from idp.keys.jose.registries import MAX_HEADER_LENGTH
 from idp.keys.jose.signing import sign, sign_assertion, sign_symmetric
 from idp.keys.jose.verification import (
@@ -59,6 +59,7 @@ __all__ = [
     "has_encryption_key",
     "has_verification_key",
     "left_half_hash",
+    "same_key",
     "sign",
     "sign_assertion",
     "sign_symmetric",

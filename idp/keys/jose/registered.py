@@ -84,6 +84,17 @@ def verify_shared(token: str, secret: str, algorithms: Collection[str], types: C
     return verified(parsed, symmetric_key(secret.encode()), SHARED)
 
 
+def same_key(jwk: Mapping[str, Any], pem: bytes) -> bool:
+    """Return whether a JWK, which may be malformed, and a public key as PEM are the same key (RFC 7638)."""
+    kty = jwk.get("kty")
+    if kty not in ("RSA", "EC", "OKP"):
+        return False
+    try:
+        return _public_key(jwk).thumbprint() == import_key(pem, kty).thumbprint()
+    except (InvalidJWTError, InvalidKeyError):
+        return False
+
+
 def _check_header(header: Mapping[str, Any], algorithms: Collection[str], types: Collection[str]) -> None:
     alg, typ = header.get("alg"), header.get("typ", "")
     if not isinstance(alg, str) or alg not in algorithms:

@@ -5,11 +5,11 @@ from urllib.parse import quote
 
 from litestar import Request
 
-from idp.errors import InvalidDPoPProofError, UseDPoPNonceError
+from idp.errors import InvalidDPoPProofError, InvalidRequestError, UseDPoPNonceError
 from idp.http.headers import request_headers
 from idp.infra.request_context import head, response_headers
 from idp.keys.algorithms import FAPI_ALGORITHMS, PROOF_ALGORITHMS
-from idp.oauth.binding import dpop
+from idp.oauth.binding import certificates, dpop
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.binding.dpop import Proof, Target
 from idp.oauth.clients.models import Client
@@ -39,10 +39,11 @@ def checked(request: AnyRequest, client: Client | None, access_token: str | None
         return None
     # The method of a HEAD request is GET by now.
     method = "HEAD" if head.get() else str(request.scope["method"])
-    url = settings().issuer + quote(request.scope["path"], safe=_PATH)
+    path = quote(request.scope["path"], safe=_PATH)
+    urls = [base + path for base in (settings().issuer, settings().mtls_url) if base is not None]
     algorithms = FAPI_ALGORITHMS if client is not None and client.fapi else PROOF_ALGORITHMS
     try:
-        proof = dpop.check(headers, Target(method, (url,), access_token, algorithms))
+        proof = dpop.check(headers, Target(method, urls, access_token, algorithms))
     except UseDPoPNonceError as error:
         _give(error.nonce)
         raise
@@ -76,13 +77,17 @@ async def confirmation(request: AnyRequest, client: Client) -> Confirmation | No
 
     Raises:
         InvalidDPoPProofError: the proof is invalid, or the client must send one and does not.
+        InvalidRequestError: the client must present its certificate and does not.
     """
     jkt = await dpop_key(request, client)
-    if jkt is not None:
-        return Confirmation(jkt=jkt)
-    if client.dpop_bound_access_tokens:
+    if jkt is None and client.dpop_bound_access_tokens:
         raise InvalidDPoPProofError("This client must send a DPoP proof.", Reason.PROOF_MISSING)
-    return None
+    certificate = certificates.presented() if client.tls_client_certificate_bound_access_tokens else None
+    if certificate is None and client.tls_client_certificate_bound_access_tokens:
+        # RFC 8705 section 3 leaves the error open.
+        raise InvalidRequestError("This client must present its TLS certificate.")
+    x5t = certificate.thumbprint if certificate is not None else None
+    return Confirmation(jkt=jkt, x5t_s256=x5t) if jkt or x5t else None
 
 
 def with_dpop_jkt(parameters: Parameters, proof: Proof | None) -> Parameters:

@@ -7,7 +7,7 @@ again when a token names an unknown key, but never more than once a minute.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -114,6 +114,17 @@ async def verify(owner: KeyOwner, token: str, algorithms: Collection[str], types
         if owner.jwks_uri is None or not await _refetched(owner.jwks_uri):
             raise
         return jose.verify_registered(token, await keys(owner), algorithms, types)
+
+
+async def find(owner: KeyOwner, fits: Callable[[Mapping[str, Any]], bool]) -> bool:
+    """Return whether a client has a key that fits. If none does, its keys are fetched again.
+
+    Raises:
+        KeysUnavailableError: the keys cannot be fetched.
+    """
+    if any(map(fits, await keys(owner))):
+        return True
+    return owner.jwks_uri is not None and await _refetched(owner.jwks_uri) and any(map(fits, await keys(owner)))
 
 
 def _entry(uri: str) -> _Entry:

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from idp.errors import InvalidClientError, InvalidRequestError
@@ -17,6 +18,7 @@ from idp.oauth.clients.repository import find_client
 from idp.oauth.clients.service import delete_client, update_client
 from idp.reasons import Reason
 from idp.settings import settings
+from tests.attacks.test_42_client_secrets import basic
 from tests.support import tokens
 from tests.support.assertions import ClientKeys, KeyHost, claims, form
 from tests.support.isolated import MoveClock
@@ -168,15 +170,11 @@ async def test_audiences(audience: Any, endpoint: str, accepted: bool, by_fapi: 
 
 
 def _as_fapi(client: Client) -> Client:
-    import msgspec
-
     return msgspec.structs.replace(client, profile="fapi2")
 
 
 def _replace(client: Client) -> None:
     """Put a client into the registry of this process only."""
-    import msgspec
-
     clients = dict(registry._records.clients) | {client.client_id: client}
     registry._records = msgspec.structs.replace(registry._records, clients=clients)
 
@@ -312,8 +310,6 @@ async def test_the_type_of_the_assertion(kind: str | None) -> None:
 async def test_an_assertion_beside_another_method() -> None:
     client, _ = await register()
     other, secret = await register("client_secret_basic")
-    from tests.attacks.test_42_client_secrets import basic
-
     for header, more in (
         (basic(f"{other.client_id}:{secret}"), {}),
         (None, {"client_id": other.client_id, "client_secret": secret}),

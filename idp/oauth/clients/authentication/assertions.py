@@ -88,7 +88,8 @@ def audience_is_this_server(claims: jose.Claims, client: Client, sent: Sent) -> 
     if client.fapi:
         accepted = audience == issuer
     else:
-        ours = (issuer, f"{issuer}/token", f"{issuer}{sent.endpoint}")
+        bases = [base for base in (issuer, settings().mtls_url) if base is not None]
+        ours = [issuer, *(f"{base}{path}" for base in bases for path in ("/token", sent.endpoint))]
         audiences = audience if isinstance(audience, list) else [audience]
         accepted = bool(audiences) and all(one in ours for one in audiences)
     return None if accepted else Failure(Reason.WRONG_AUDIENCE, f"aud of the assertion must be {issuer}")

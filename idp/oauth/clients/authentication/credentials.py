@@ -35,10 +35,26 @@ Verify = Callable[[Client | None], Awaitable[Failure | None]]
 
 
 class Credentials(NamedTuple):
-    """The client that a request names, and the verification of its proof."""
+    """The client that a request names, and the verification of its proof.
+
+    Attributes:
+        implicit: the request has no parameter for the method, so that other methods may apply too.
+    """
 
     client_id: str
     verify: Verify
+    implicit: bool = False
+
+
+#: Parameters of the methods that prove something by a parameter.
+_PROOFS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
+
+
+def only_client_id(sent: Sent) -> str | None:
+    """Return the ``client_id`` of a request without any other credential."""
+    if sent.basic is not None or not _PROOFS.isdisjoint(sent.form):
+        return None
+    return sent.form.get("client_id")
 
 
 #: Reads the credentials of one method; None if the request does not use it.

@@ -8,6 +8,8 @@ from idp.oauth.clients.authentication.client_secret_post import client_secret_po
 from idp.oauth.clients.authentication.credentials import Method
 from idp.oauth.clients.authentication.none import none
 from idp.oauth.clients.authentication.private_key_jwt import private_key_jwt
+from idp.oauth.clients.authentication.self_signed_tls_client_auth import self_signed_tls_client_auth
+from idp.oauth.clients.authentication.tls_client_auth import tls_client_auth
 
 #: The names are those of :data:`idp.oauth.clients.auth_methods.AUTH_METHODS`.
 METHODS: Final[dict[str, Method]] = {
@@ -15,5 +17,7 @@ METHODS: Final[dict[str, Method]] = {
     "client_secret_post": client_secret_post,
     "client_secret_jwt": client_secret_jwt,
     "private_key_jwt": private_key_jwt,
+    "tls_client_auth": tls_client_auth,
+    "self_signed_tls_client_auth": self_signed_tls_client_auth,
     "none": none,
 }

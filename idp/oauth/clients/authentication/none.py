@@ -1,10 +1,7 @@
 """The method ``none``: a public client, which only names itself (RFC 6749 section 2.1)."""
 
-from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
+from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent, only_client_id
 from idp.oauth.clients.models import Client
-
-#: Parameters of other methods.
-_PROOFS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
 
 
 async def _exists(client: Client | None) -> Failure | None:
@@ -19,6 +16,5 @@ def none(sent: Sent) -> Credentials | None:
     """
     if sent.basic is not None:
         return Credentials(sent.basic.client_id, _exists) if not sent.basic.secret else None
-    if "client_id" not in sent.form or not _PROOFS.isdisjoint(sent.form):
-        return None
-    return Credentials(sent.form["client_id"], _exists)
+    client_id = only_client_id(sent)
+    return Credentials(client_id, _exists, implicit=True) if client_id is not None else None

@@ -6,8 +6,9 @@ from idp.audit import unauthenticated_limit
 from idp.audit.events import note
 from idp.errors import InvalidClientError, InvalidRequestError, Refused
 from idp.infra.request_context import actor
+from idp.oauth.clients.auth_methods import TLS_METHODS
 from idp.oauth.clients.authentication import basic
-from idp.oauth.clients.authentication.credentials import Failure, Sent
+from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
 from idp.oauth.clients.authentication.methods import METHODS
 from idp.oauth.clients.lookup import FindClient, authorized_client
 from idp.oauth.clients.models import Client
@@ -33,15 +34,15 @@ async def authenticate(
     sent = Sent(basic.decode(authorization) if authorization is not None else None, form, endpoint)
     challenge = authorization is not None
     found = [(name, read) for name, method in METHODS.items() if (read := method(sent)) is not None]
-    if len(found) > 1:
-        raise InvalidRequestError("The request uses more than one client authentication method.")
     if not found:
         raise InvalidClientError("The request names no client.")
-    ((method_name, credentials),) = found
-    client_id = credentials.client_id
+    if len(found) > 1 and not all(credentials.implicit for _, credentials in found):
+        raise InvalidRequestError("The request uses more than one client authentication method.")
+    client_id = found[0][1].client_id
     if form.get("client_id", client_id) != client_id:
         raise InvalidRequestError("The client_id in the body is not the one of the credentials.")
     client = await find(client_id)
+    method_name, credentials = found[0] if len(found) == 1 else _registered(found, client)
     permitted = client if client is not None and method_name in client.auth_methods else None
     failure = await credentials.verify(permitted)
     if permitted is None or failure is not None:
@@ -63,6 +64,12 @@ async def authenticate(
     return permitted
 
 
+def _registered(found: list[tuple[str, Credentials]], client: Client | None) -> tuple[str, Credentials]:
+    """Return the method that the client is registered for, of those that a request without a proof may use."""
+    registered = client.auth_methods if client is not None else ()
+    return next((one for one in found if one[0] in registered), found[-1])
+
+
 def _why_not_permitted(client: Client | None, client_id: str, method: str) -> Failure:
     """Return the reason for the operator, which the response does not contain."""
     if client is None and registry.is_disabled(client_id):
@@ -71,6 +78,8 @@ def _why_not_permitted(client: Client | None, client_id: str, method: str) -> Fa
         return Failure(Reason.UNKNOWN_CLIENT, "unknown client")
     if client.public:
         return Failure(Reason.SECRET_NOT_EXPECTED, "the client is registered without a secret, but sent one")
+    if method == "none" and client.token_endpoint_auth_method in TLS_METHODS:
+        return Failure(Reason.PROOF_MISSING, "no certificate came from a trusted proxy")
     if method == "none":
         return Failure(Reason.SECRET_NOT_SENT, "the client has a secret, but sent none")
     registered = client.token_endpoint_auth_method
