@@ -13,7 +13,7 @@ from idp.keys import jose
 from idp.keys.algorithms import DEFAULT_ALGORITHM, DEFAULT_CONTENT_ENCRYPTION
 from idp.keys.key_set import key_set
 from idp.oauth.clients import client_keys
-from idp.oauth.clients.client_keys import KeysUnavailableError
+from idp.oauth.clients.client_keys import JWKS, KeysUnavailableError
 from idp.oauth.clients.models import Client
 
 #: The prefix of the metadata ``*_signed_response_alg``, ``*_encrypted_response_alg`` and ``*_encrypted_response_enc``.
@@ -36,12 +36,35 @@ async def make(client: Client, kind: Kind, typ: str, claims: Mapping[str, Any]) 
             not sent at all: what its owner wanted hidden must not be readable.
     """
     token = key_set.sign(signing_alg(client, kind), typ, claims)
-    alg: str | None = getattr(client, f"{kind}_encrypted_response_alg")
+    alg = _key_encryption(client, kind)
     if alg is None:
         return token
     enc: str = getattr(client, f"{kind}_encrypted_response_enc") or DEFAULT_CONTENT_ENCRYPTION
     try:
-        return jose.encrypt(token, await client_keys.keys(client), alg, enc)
+        return jose.encrypt(token, await _keys(client), alg, enc)
+    except jose.NoMatchingKeyError as error:
+        raise _no_key(client, alg, str(error)) from error
+
+
+async def require_key(client: Client, kind: Kind) -> None:
+    """Check that :func:`make` will find a key, before a code or a refresh token is used up.
+
+    Raises:
+        OAuthError: as of :func:`make`.
+    """
+    alg = _key_encryption(client, kind)
+    if alg is not None and not jose.has_encryption_key(await _keys(client), alg):
+        raise _no_key(client, alg, "No key fits.")
+
+
+def _key_encryption(client: Client, kind: Kind) -> str | None:
+    alg: str | None = getattr(client, f"{kind}_encrypted_response_alg")
+    return alg
+
+
+async def _keys(client: Client) -> JWKS:
+    try:
+        return await client_keys.keys(client)
     except KeysUnavailableError as error:
         raise OAuthError(
             "temporarily_unavailable",
@@ -49,9 +72,8 @@ async def make(client: Client, kind: Kind, typ: str, claims: Mapping[str, Any]) 
             HTTPStatus.SERVICE_UNAVAILABLE,
             hint=f"{client.client_id}: {error}",
         ) from error
-    except jose.NoMatchingKeyError as error:
-        raise OAuthError(
-            "invalid_request",
-            f"The response cannot be encrypted: this client has no key for {alg} that can be used.",
-            hint=f"{client.client_id}: {error}",
-        ) from error
+
+
+def _no_key(client: Client, alg: str, hint: str) -> OAuthError:
+    description = f"The response cannot be encrypted: this client has no key for {alg} that can be used."
+    return OAuthError("invalid_request", description, hint=f"{client.client_id}: {hint}")

@@ -232,6 +232,14 @@ async def test_requests_by_post(browser: Browser, rp: RelyingParty, person: User
     assert "oidc-error" in page.ids
 
 
+@pytest.mark.parametrize("state", ["", "zustand-é", "状態", "\u00ad", "a" * 2048, '"><svg onload=x>', "%00", "+ &=#"])
+async def test_the_hash_of_any_state(browser: Browser, rp: RelyingParty, person: User, state: str) -> None:
+    response = await _response(browser, rp, person, response_type="code id_token", state=state)
+    assert response.get("state", "") == state
+    assert "id_token" in response
+    _id_token(response, rp)
+
+
 async def test_claims_of_scopes(browser: Browser, rp: RelyingParty, person: User) -> None:
     """OpenID Connect Core section 5.4: in the ID token if nothing gives access to userinfo, and only then."""
     for response_type in WITH_ID_TOKEN:

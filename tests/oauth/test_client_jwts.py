@@ -198,16 +198,24 @@ async def test_without_a_usable_key_nothing_is_sent(browser: Browser, make_clien
     async with asyncio.timeout(30):
         while (await party.userinfo(access_token)).status_code == 200:
             await asyncio.sleep(0.02)
+    code = await party.sign_in(browser, alice.email)
     answers = [
         await party.userinfo(access_token),
         await party.post("/introspect", {"Accept": INTROSPECTION}, token=access_token),
-        await party.redeem(await party.sign_in(browser, alice.email)),
+        await party.redeem(code),
     ]
     for refused in answers:
         assert refused.status_code == 400
         assert refused.json()["error"] == "invalid_request"
         assert "no key for ECDH-ES" in refused.json()["error_description"]
         assert not {"id_token", "access_token"} & set(refused.json())
+    # The code is not used up.
+    async with change():
+        assert await repository.update_metadata(party.client_id, {"jwks": JWKS})
+    async with asyncio.timeout(30):
+        while (again := await party.redeem(code)).status_code != 200:
+            await asyncio.sleep(0.02)
+    assert _decrypt(again.json()["id_token"], "ECDH-ES", "A128CBC-HS256")
 
 
 async def test_keys_at_a_uri(browser: Browser, make_client: MakeClient, alice: User) -> None:

@@ -59,7 +59,7 @@ def check_times(
 
 
 def left_half_hash(value: str, alg: str) -> str:
-    """Return the ``at_hash`` or ``c_hash`` of a value in an ID token (OpenID Connect Core section 3.1.3.6).
+    """Return the ``at_hash``, ``c_hash`` or ``s_hash`` of a value in an ID token (OpenID Connect Core section 3.1.3.6).
 
     Args:
         alg: the algorithm of the ID token.
@@ -69,5 +69,5 @@ def left_half_hash(value: str, alg: str) -> str:
     """
     if alg not in ALGORITHMS:
         raise UnsupportedAlgorithmError(f"The algorithm must be one of {', '.join(ALGORITHMS)}.")
-    digest = ALGORITHMS[alg].digest(value.encode("ascii")).digest()
+    digest = ALGORITHMS[alg].digest(value.encode()).digest()
     return urlsafe_b64encode(digest[: len(digest) // 2]).decode("ascii")
