@@ -16,6 +16,8 @@ from idp.keys.jose.registries import FOREIGN
 from idp.keys.jose.verification import Claims, decode_header, media_type, parse, verified
 from idp.reasons import Reason
 
+#: Maximum length of an encoded header, which is kept in memory. One with an RSA key of 4096 bits has about 1000.
+_MAX_HEADER_LENGTH = 4 * 1024
 #: Allowed sizes of an RSA key, in bits.
 _RSA_SIZES = range(2048, 4096 + 1)
 
@@ -105,5 +107,8 @@ def verify_embedded(token: str, typ: str, algorithms: tuple[str, ...]) -> tuple[
             other exception.
     """
     parsed = parse(token, FOREIGN)
-    key, thumbprint = _embedded_key(parsed.segments["header"], _Expected(typ, algorithms))
+    header = parsed.segments["header"]
+    if len(header) > _MAX_HEADER_LENGTH:
+        raise InvalidJWTError("The header of the token is too long.")
+    key, thumbprint = _embedded_key(header, _Expected(typ, algorithms))
     return verified(parsed, key, FOREIGN), thumbprint

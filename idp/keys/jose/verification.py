@@ -32,7 +32,7 @@ def decode_object(data: bytes) -> Claims:
         raise InvalidJWTError("A part of the token is not a JSON object.") from error
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def decode_header(segment: bytes) -> Claims:
     """Decode a header. Cached, because all tokens of a key have the same header."""
     return decode_object(urlsafe_b64decode(segment))

@@ -156,6 +156,7 @@ HEADERS: dict[str, Callable[[], Any]] = {
     "NUL": lambda: b"\0",
     "a member twice": lambda: json.dumps(client().header)[:-1].encode() + b',"alg":"ES256"}',
     "nested": lambda: b'{"jwk":' * 3000 + b"1" + b"}" * 3000,
+    "4 KB": lambda: client().header | {"kid": "x" * 3200},
     "13 KB": lambda: client().header | {"kid": "x" * 13_000},
 }  # fmt: skip
 
