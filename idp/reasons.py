@@ -48,6 +48,7 @@ class Reason(StrEnum):
     UNKNOWN_CLIENT = "unknown_client"
     WRONG_SECRET = "wrong_secret"
     NO_SECRET_SET = "no_secret_set"
+    SECRET_EXPIRED = "secret_expired"
     SECRET_NOT_SENT = "secret_not_sent"
     SECRET_NOT_EXPECTED = "secret_not_expected"
     WRONG_AUTH_METHOD = "wrong_auth_method"

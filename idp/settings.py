@@ -27,6 +27,8 @@ from idp.errors import OperatorError
 PREFIX = "IDP_"
 ENV_FILE = ".env"
 MINUTE, HOUR, DAY = 60, 3600, 86400
+#: Longest time for which two secrets of a client are valid, in seconds.
+MAX_OVERLAP = 90 * DAY
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -239,6 +241,12 @@ class Settings(BaseSettings):
     # Clients
     client_assertion_lifetime: int = _option(
         5 * MINUTE, "Longest lifetime of an assertion that authenticates a client.", ge=MINUTE, le=3540
+    )
+    client_secret_overlap: int = _option(
+        0, "Time for which the old secret of a client stays valid after a new one was made.", ge=0, le=MAX_OVERLAP
+    )
+    client_secret_lifetime: int = _option(
+        0, "Time after which a new client secret expires. 0: never.", ge=0, le=3650 * DAY
     )
 
     # Proofs of possession

@@ -118,6 +118,7 @@ async def contain_client(client_id: str, *, disable: bool = True) -> Report:
         usable = _tokens(await repository.resources_of_client(client_id))
         usable += _own_sessions([client_id])
         ended = await revoke_tokens_of_client(client_id, "client_contained")
+        await registration.end_previous_secret(client_id)
         if disable:
             await registration.disable_client(client_id)
         ended["consents"] = await repository.delete_consents_of_client(client_id)

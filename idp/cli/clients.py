@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import JSON_OBJECT, SECONDS, given, together
+from idp.cli.options import DURATION, JSON_OBJECT, SECONDS, given, together
 from idp.cli.output import json_option, print_details, print_json, print_table, text
 from idp.oauth.clients.members import APPLICATION, MEMBERS, Kind, default_of, is_optional, kind_of
 from idp.oauth.clients.presets import KINDS
@@ -222,14 +222,30 @@ async def enable(client_id: str) -> None:
 
 @clients.command("rotate-secret")
 @click.argument("client_id")
+@click.option(
+    "--overlap", type=DURATION, help="How long the old secret stays valid, as 24h. Default: IDP_CLIENT_SECRET_OVERLAP."
+)
 @json_option
 @with_database
-async def rotate_client_secret(client_id: str, as_json: bool) -> None:
-    """Replace the secret of a client. The new one is shown once; the old one stops working immediately."""
+async def rotate_client_secret(client_id: str, overlap: int | None, as_json: bool) -> None:
+    """Replace the secret of a client. The new one is shown once.
+
+    The old one stops working immediately, unless there is an overlap.
+    """
     from idp.oauth.clients.registration import rotate_secret
 
-    secret = await rotate_secret(client_id)
+    secret = await rotate_secret(client_id, overlap)
     _print_secret({"client_id": client_id, "client_secret": secret}, as_json)
+
+
+@clients.command("end-old-secret")
+@click.argument("client_id")
+@with_database
+async def end_old_secret(client_id: str) -> None:
+    """End the secret of a client that was replaced, before its overlap is over."""
+    from idp.oauth.clients.registration import end_previous_secret
+
+    await _tell(client_id, await end_previous_secret(client_id), "accepts its newest secret only", "has no old secret")
 
 
 @clients.command("not-before")
@@ -289,7 +305,10 @@ def _plain(client: "StoredClient") -> dict[str, Any]:
     from idp.oauth.clients.models import SECRETS
 
     fields = {name: value for name, value in msgspec.structs.asdict(client).items() if name not in SECRETS}
-    return {"client_id": fields.pop("client_id")} | fields
+    live = [secret.live for secret in client.secrets]
+    previous = client.previous_secret_hash is not None
+    secrets = {"client_secret_live": any(live[:1]), "previous_secret_live": previous and live[-1]}
+    return {"client_id": fields.pop("client_id")} | fields | secrets
 
 
 def _print_secret(shown: dict[str, str], as_json: bool) -> None:

@@ -18,6 +18,7 @@ def _endpoints(issuer: str) -> list[tuple[str, str, str]]:
         ("Discovery", f"{issuer}/.well-known/openid-configuration", "The document that client libraries read first."),
         ("Keys", f"{issuer}/.well-known/jwks.json", "The keys with which resource servers validate tokens."),
         ("Authorization", f"{issuer}/authorize", "Where clients send the browser."),
+        ("Pushed requests", f"{issuer}/par", "Where clients push authorization requests."),
         ("Token", f"{issuer}/token", "Where clients redeem codes and refresh."),
         ("Userinfo", f"{issuer}/userinfo", "The user of an access token."),
         ("Introspection", f"{issuer}/introspect", "Whether a token is still valid."),

@@ -13,6 +13,7 @@ from idp.admin.roles import Role
 from idp.infra.db.engine import fetch
 from idp.keys import jose
 from idp.keys.key_set import key_set
+from idp.oauth.clients.metadata import ClientMetadata
 from idp.signin.transitions import Step
 from tests.admin.api.conftest import make_caller
 from tests.conftest import MASTER_KEY
@@ -24,9 +25,10 @@ from tests.support.server import Server
 SECRET = re.compile(r"secret|password|hash|token|private|sealed|otp|recovery|challenge", re.IGNORECASE)
 #: Names that sound like secrets but are not.
 HARMLESS = {
-    *("has_client_secret", "token_endpoint_auth_method", "access_token_signed_response_alg", "authorization_challenge"),
-    *("id_token_signed_response_alg", "refresh_token_cookie", "last_token_expires_at", "secret", "send_mail"),
-    *("keep_tokens", "access_token_type", "scope_claims_in_id_token"),
+    *ClientMetadata.__struct_fields__,
+    *("client_secret_live", "client_secret_expires_at", "previous_secret_live", "previous_secret_expires_at"),
+    *("has_client_secret", "access_token_signed_response_alg", "last_token_expires_at", "secret", "send_mail"),
+    *("keep_tokens", "access_token_type"),
 }
 
 

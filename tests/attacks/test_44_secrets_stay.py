@@ -117,6 +117,8 @@ def _leaves(value: Any, secret: bool) -> Iterator[bytes | str]:
     """The secrets in a value: the whole of it, or in JSON what has a secret's name."""
     if isinstance(value, dict):
         for name, member in value.items():
+            if name == "jwks":
+                continue  # public keys of a client
             yield from _leaves(member, secret or _is_secret(name))
     elif isinstance(value, list):
         for member in value:

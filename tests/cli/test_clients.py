@@ -183,6 +183,22 @@ def test_the_members_are_listed(cli: Cli) -> None:
     assert "--jwks-uri" in cli("clients", "metadata").out
 
 
+async def test_two_secrets_during_a_change(cli: Cli) -> None:
+    created = cli("clients", "create", "--name", "A", "--redirect-uri", URI, "--json").json
+    client_id = created["client_id"]
+    cli("clients", "rotate-secret", client_id, "--overlap", "1h")
+    shown = cli("clients", "show", client_id, "--json").json
+    assert (shown["client_secret_live"], shown["previous_secret_live"]) == (True, True)
+    assert shown["previous_secret_expires_at"] is not None
+    assert not {"previous_secret_hash", "client_secret_encrypted", "previous_secret_encrypted"} & shown.keys()
+    assert (await stored(client_id))["previous_secret_hash"] == ids.digest(created["client_secret"])
+    assert "accepts its newest secret only" in cli("clients", "end-old-secret", client_id).out
+    assert "has no old secret" in cli("clients", "end-old-secret", client_id).out
+    assert cli("clients", "show", client_id, "--json").json["previous_secret_live"] is False
+    assert "The overlap must be" in cli.fails("clients", "rotate-secret", client_id, "--overlap", "91d")
+    assert "There is no client" in cli.fails("clients", "end-old-secret", "nobody")
+
+
 def test_invalid_clients_are_refused(cli: Cli) -> None:
     create = ["clients", "create", "--name", "Shop"]
     assert "redirect URI must" in cli.fails(*create, "--redirect-uri", "javascript:alert(1)")

@@ -85,6 +85,15 @@ async def rotate_secret(call: Call) -> models.NewSecret:
     return models.NewSecret(client_id=client.client_id, client_secret=secret)
 
 
+@operation(
+    "POST", "/clients/{client_id}/end_previous_secret", Permission.CLIENTS_WRITE,
+    "End the secret of a client that was replaced", content=models.Client,
+)  # fmt: skip
+async def end_previous_secret(call: Call) -> models.Client:
+    await registration.end_previous_secret((await _client(call)).client_id)
+    return await show_client(call)
+
+
 @operation("POST", "/clients/{client_id}/disable", Permission.CLIENTS_WRITE, "Disable a client", content=models.Client)
 async def disable_client(call: Call) -> models.Client:
     await registration.disable_client((await _client(call)).client_id)

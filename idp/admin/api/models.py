@@ -104,9 +104,16 @@ class Session(Shown):
 
 
 class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """A client with the names of RFC 7591. ``origin`` is admin, dynamic (RFC 7591) or document (its id is a URL)."""
+    """A client with the names of RFC 7591. ``origin`` is admin, dynamic (RFC 7591) or document (its id is a URL).
+
+    ``client_secret_live`` and ``previous_secret_live``: whether its newest secret, and the one before, are accepted.
+    """
 
     client_id: str
+    client_secret_live: bool
+    client_secret_expires_at: datetime | None
+    previous_secret_live: bool
+    previous_secret_expires_at: datetime | None
     origin: str
     expires_at: datetime | None
     admin_role: str | None

@@ -27,6 +27,7 @@ from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
 from idp.oauth import response_types
 from idp.oauth.clients import logos, registration, service
+from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS
 from idp.oauth.clients.members import default_of
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.presets import KINDS
@@ -167,6 +168,7 @@ async def _record(request: AdminRequest, client_id: str, secret: str | None = No
         **({"Deleted unless it is used before": row["expires_at"]} if row["expires_at"] else {}),
         "Application": row["application_type"],
         "Authentication": row[METHOD],
+        **_secrets(row),
         **{name.replace("_", " "): _shown(row[name]) for name in client_form.NAMES if _tells(name, row[name])},
         "Role at the admin API": row["admin_role"],
         "Tokens are valid from": when(row["not_before"], "ever"),
@@ -177,6 +179,17 @@ async def _record(request: AdminRequest, client_id: str, secret: str | None = No
         request, "record", section="clients", heading=row["client_name"], facts=facts(shown), secret=secret,
         acts=_acts(request, row), snippets=snippets.of_client(row, secret or "THE_SECRET"),
     )  # fmt: skip
+
+
+def _secrets(row: dict[str, Any]) -> dict[str, Cell]:
+    """Return which secrets are accepted."""
+    if row[METHOD] not in SECRET_BEARING_METHODS:
+        return {}
+    newest = when(row["client_secret_expires_at"], "no end") if row["client_secret_live"] else None
+    found = {"Secret is valid until": newest or Cell("none is valid", mood="bad")}
+    if row["previous_secret_live"]:
+        found["Old secret is valid until"] = when(row["previous_secret_expires_at"])
+    return found
 
 
 def _tells(name: str, value: Any) -> bool:
@@ -196,8 +209,10 @@ def _acts(request: AdminRequest, row: Any) -> list[Action]:
     found = [Action("Change", f"{path}/change"), Action("Upload a logo", f"{path}/logo")]
     if row["logo_uri"]:
         found.append(Action("Remove the logo", f"{path}/remove_logo"))
-    if row[METHOD].startswith("client_secret_"):
+    if row[METHOD] in SECRET_BEARING_METHODS:
         found.append(Action("New secret", f"{path}/rotate_secret"))
+    if row["previous_secret_live"]:
+        found.append(Action("End the old secret", f"{path}/end_previous_secret", danger=True))
     found.append(
         Action("Enable", f"{path}/enable") if row["disabled_at"] else Action("Disable", f"{path}/disable", danger=True)
     )
@@ -279,6 +294,11 @@ async def _rotate(request: AdminRequest, client_id: str) -> Response[str]:
     return await _record(request, client_id, secret)
 
 
+async def _end_previous_secret(request: AdminRequest, client_id: str) -> tuple[str, str]:
+    await registration.end_previous_secret(await _allowed(request, client_id))
+    return f"/clients/{client_id}", "secret-ended"
+
+
 async def _remove_logo(request: AdminRequest, client_id: str) -> tuple[str, str]:
     await logos.remove_logo(await _allowed(request, client_id))
     return f"/clients/{client_id}", "saved"
@@ -323,9 +343,17 @@ actions.declare_actions(
         ConfirmedAction(
             "rotate_secret",
             "New secret",
-            "The old secret stops working immediately. The new one is shown once.",
+            "The old secret stops working immediately, or after IDP_CLIENT_SECRET_OVERLAP if that is set."
+            " The new one is shown once.",
             _WRITE,
             _rotate,
+        ),
+        ConfirmedAction(
+            "end_previous_secret",
+            "End the old secret",
+            "Only the newest secret is accepted from now on.",
+            _WRITE,
+            _end_previous_secret,
         ),
         ConfirmedAction(
             "remove_logo", "Remove the logo", "Pages show its name only.", _WRITE, _remove_logo, danger=False

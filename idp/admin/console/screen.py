@@ -273,6 +273,7 @@ NOTICES = {
     "ended": "The session has ended.",
     "reset": "All second factors are removed.",
     "deleted": "Deleted.",
+    "secret-ended": "The old secret is not accepted any more.",
     "granted": "The role is granted.",
     "revoked": "The role is revoked.",
     "retried": "The mail is tried again.",

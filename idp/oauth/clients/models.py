@@ -1,15 +1,35 @@
 """A registered client and a registered resource server."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
-from idp import ids
+from idp import clock, ids
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.oauth.clients.metadata import ClientMetadata
 
 #: Fields of a client that nobody is shown.
-SECRETS = ("client_secret_hash", "client_secret_encrypted", "registration_token_hash")
+SECRETS = (
+    "client_secret_hash",
+    "client_secret_encrypted",
+    "previous_secret_hash",
+    "previous_secret_encrypted",
+    "registration_token_hash",
+)
+
+
+class Secret(NamedTuple):
+    """A secret of a client: its SHA-256, itself encrypted if the client signs with it, and when it expires, if ever."""
+
+    hash: bytes
+    encrypted: bytes | None
+    expires_at: datetime | None
+
+    @property
+    def live(self) -> bool:
+        """Whether it has not expired."""
+        return self.expires_at is None or clock.now() < self.expires_at
 
 
 class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=False):
@@ -18,6 +38,8 @@ class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=Fa
     Attributes:
         client_secret_hash: the SHA-256 of its secret; None if it has no secret.
         client_secret_encrypted: its secret, for a client that signs with it; None for any other.
+        client_secret_expires_at: when it expires; None: never.
+        previous_secret_hash, previous_secret_encrypted, previous_secret_expires_at: the secret before the last change.
         origin: how it was registered: ``admin``, ``dynamic`` (RFC 7591) or ``document`` (Client ID Metadata Document).
         registration_token_hash: the SHA-256 of its registration access token (RFC 7592).
         expires_at: when it is deleted, unless it is used before.
@@ -28,6 +50,10 @@ class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=Fa
     client_id: str
     client_secret_hash: bytes | None = None
     client_secret_encrypted: bytes | None = None
+    client_secret_expires_at: datetime | None = None
+    previous_secret_hash: bytes | None = None
+    previous_secret_encrypted: bytes | None = None
+    previous_secret_expires_at: datetime | None = None
     origin: str = "admin"
     registration_token_hash: bytes | None = None
     expires_at: datetime | None = None
@@ -38,6 +64,17 @@ class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=Fa
     def unused(self) -> bool:
         """Whether it registered itself, and is deleted unless it gets a code or a token in time."""
         return self.expires_at is not None and self.origin == "dynamic"
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Its secrets, expired or not: the newest, and the one before."""
+        newest = (self.client_secret_hash, self.client_secret_encrypted, self.client_secret_expires_at)
+        previous = (self.previous_secret_hash, self.previous_secret_encrypted, self.previous_secret_expires_at)
+        return tuple(
+            Secret(digest, encrypted, expires_at)
+            for digest, encrypted, expires_at in (newest, previous)
+            if digest is not None
+        )
 
 
 class StoredClient(Client, frozen=True, kw_only=True, forbid_unknown_fields=False):

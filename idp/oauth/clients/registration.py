@@ -8,12 +8,12 @@ import ipaddress
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from idp import ids
+from idp import clock, ids
 from idp.audit.events import record
 from idp.errors import NotFoundError, OAuthError
 from idp.infra.db.cache_invalidation import exclusive_change
@@ -27,7 +27,7 @@ from idp.oauth.clients.uris import InvalidURIError, check_identifier
 from idp.oauth.clients.validation import validate
 from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.oauth.token_types import ACCESS_TOKEN_TYPES
-from idp.settings import settings
+from idp.settings import MAX_OVERLAP, settings
 
 TOPIC = "clients"
 MAX_NETWORKS = 100
@@ -93,6 +93,7 @@ async def register_client(
         origin=origin,
         expires_at=expires_at,
         registration_token_hash=registration_token_hash,
+        client_secret_expires_at=_secret_expiry() if secret else None,
         **msgspec.structs.asdict(asked),
     )
     await ensure_signing_keys(asked)
@@ -104,24 +105,46 @@ async def register_client(
     return client, secret
 
 
+def _secret_expiry() -> datetime | None:
+    lifetime = settings().client_secret_lifetime
+    return clock.now() + timedelta(seconds=lifetime) if lifetime else None
+
+
 async def ensure_signing_keys(metadata: ClientMetadata) -> None:
     """Create our signing keys for the algorithms of a client, if there are none."""
     for alg in sorted(metadata.signing_algorithms):
         await lifecycle.ensure_signing_key(alg)
 
 
-async def rotate_secret(client_id: str) -> str:
-    """Replace the secret of a client and return the new one. The old one is refused at once.
+async def rotate_secret(client_id: str, overlap: int | None = None) -> str:
+    """Replace the secret of a client and return the new one.
+
+    Args:
+        overlap: seconds for which the secret before stays valid too; None: those of the setting.
 
     Raises:
         UnknownClientError: there is no client with a secret by this id.
+        OAuthError: ``invalid_client_metadata``, the overlap is too long.
     """
+    overlap = settings().client_secret_overlap if overlap is None else overlap
+    if not 0 <= overlap <= MAX_OVERLAP:
+        raise invalid_metadata(f"The overlap must be from 0 to {MAX_OVERLAP} seconds.")
     secret = ids.random_token()
+    new = ids.digest(secret), shared_secrets.seal(client_id, secret)
     async with change():
-        if not await repository.replace_secret(client_id, ids.digest(secret), shared_secrets.seal(client_id, secret)):
+        if not await repository.replace_secret(client_id, *new, overlap, settings().client_secret_lifetime):
             raise UnknownClientError("There is no client with this id that has a secret.")
-        await record("client_secret_rotated", client_id=client_id)
+        await record("client_secret_rotated", client_id=client_id, detail={"overlap": overlap})
     return secret
+
+
+async def end_previous_secret(client_id: str) -> bool:
+    """End the secret that was replaced by the newest one. Returns False if there is none."""
+    async with change():
+        if not await repository.end_previous_secret(client_id):
+            return False
+        await record("client_secret_ended", client_id=client_id)
+    return True
 
 
 async def disable_client(client_id: str) -> bool:

@@ -40,15 +40,32 @@ _LOCK_RESOURCE_SERVER = f"{_RESOURCE_SERVERS} WHERE identifier = $1 FOR UPDATE"
 _HOLD_ADMIN_ROLE = """
 SELECT FROM client WHERE client_id = $1 AND admin_role = ANY($2) AND disabled_at IS NULL FOR SHARE
 """
+# $2 hash  $3 encrypted  $4 methods with a secret  $5 methods that sign with it  $6, $7 seconds: overlap, lifetime
 _REPLACE_SECRET = """
 UPDATE client SET client_secret_hash = $2, updated_at = now(),
-    client_secret_encrypted = CASE WHEN metadata ->> 'token_endpoint_auth_method' = ANY ($5) THEN $3::bytea END
+    client_secret_encrypted = CASE WHEN metadata ->> 'token_endpoint_auth_method' = ANY ($5) THEN $3::bytea END,
+    client_secret_expires_at = CASE WHEN $7::integer > 0 THEN now() + make_interval(secs => $7) END,
+    previous_secret_hash = CASE WHEN $6::integer > 0 THEN client_secret_hash END,
+    previous_secret_encrypted = CASE WHEN $6 > 0 THEN client_secret_encrypted END,
+    previous_secret_expires_at = CASE WHEN $6 > 0 AND client_secret_hash IS NOT NULL
+        THEN least(now() + make_interval(secs => $6), client_secret_expires_at) END
 WHERE client_id = $1 AND metadata ->> 'token_endpoint_auth_method' = ANY ($4)
 """
-_DROP_SECRET = """
-UPDATE client SET client_secret_hash = NULL, client_secret_encrypted = NULL, updated_at = now() WHERE client_id = $1
+_END_PREVIOUS_SECRET = """
+UPDATE client SET updated_at = now(),
+    previous_secret_hash = NULL, previous_secret_encrypted = NULL, previous_secret_expires_at = NULL
+WHERE client_id = $1 AND previous_secret_hash IS NOT NULL
 """
-_DROP_ENCRYPTED_SECRET = "UPDATE client SET client_secret_encrypted = NULL, updated_at = now() WHERE client_id = $1"
+_DROP_SECRETS = """
+UPDATE client SET updated_at = now(),
+    client_secret_hash = NULL, client_secret_encrypted = NULL, client_secret_expires_at = NULL,
+    previous_secret_hash = NULL, previous_secret_encrypted = NULL, previous_secret_expires_at = NULL
+WHERE client_id = $1
+"""
+_DROP_ENCRYPTED_SECRETS = """
+UPDATE client SET client_secret_encrypted = NULL, previous_secret_encrypted = NULL, updated_at = now()
+WHERE client_id = $1
+"""
 # Members that only a newer release knows keep their value.
 _UPDATE_METADATA = "UPDATE client SET metadata = metadata || $2::jsonb, updated_at = now() WHERE client_id = $1"
 _DISABLE = "UPDATE client SET disabled_at = now(), updated_at = now() WHERE client_id = $1 AND disabled_at IS NULL"
@@ -163,22 +180,31 @@ async def update_metadata(client_id: str, changes: Mapping[str, Any]) -> bool:
     return bool(await execute(_UPDATE_METADATA, client_id, msgspec.json.encode(changes).decode()))
 
 
-async def replace_secret(client_id: str, secret_hash: bytes, encrypted: bytes) -> bool:
+async def replace_secret(client_id: str, secret_hash: bytes, encrypted: bytes, overlap: int, lifetime: int) -> bool:
     """Set the secret of a client; the encrypted one only if it signs with it. Returns False if there is no such client,
     or it has no secret.
+
+    Args:
+        overlap: seconds for which the secret before stays valid.
+        lifetime: seconds after which the new one expires; 0: never.
     """
-    methods = (list(SECRET_BEARING_METHODS), list(SECRET_SIGNING_METHODS))
-    return bool(await execute(_REPLACE_SECRET, client_id, secret_hash, encrypted, *methods))
+    methods = list(SECRET_BEARING_METHODS), list(SECRET_SIGNING_METHODS)
+    return bool(await execute(_REPLACE_SECRET, client_id, secret_hash, encrypted, *methods, overlap, lifetime))
 
 
-async def drop_encrypted_secret(client_id: str) -> None:
-    """Delete the encrypted secret of a client; its hash stays."""
-    await execute(_DROP_ENCRYPTED_SECRET, client_id)
+async def end_previous_secret(client_id: str) -> bool:
+    """Delete the secret before the newest. Returns False if there is no such client, or it has only one."""
+    return bool(await execute(_END_PREVIOUS_SECRET, client_id))
 
 
-async def drop_secret(client_id: str) -> None:
-    """Delete the secret of a client."""
-    await execute(_DROP_SECRET, client_id)
+async def drop_encrypted_secrets(client_id: str) -> None:
+    """Delete the encrypted secrets of a client; their hashes stay."""
+    await execute(_DROP_ENCRYPTED_SECRETS, client_id)
+
+
+async def drop_secrets(client_id: str) -> None:
+    """Delete the secrets of a client."""
+    await execute(_DROP_SECRETS, client_id)
 
 
 async def disable_client(client_id: str) -> bool:
@@ -277,7 +303,10 @@ async def delete_logo(client_id: str) -> None:
 #: Its rows are read by :func:`flat`.
 CLIENTS = Listing(
     source="client AS c",
-    columns="c.client_id, c.metadata, c.origin, c.expires_at, c.admin_role, c.not_before, c.created_at, c.updated_at,"
+    columns="c.client_id, c.metadata, c.client_secret_expires_at, c.previous_secret_expires_at,"
+    " c.client_secret_hash IS NOT NULL AND coalesce(c.client_secret_expires_at > now(), true) AS client_secret_live,"
+    " coalesce(c.previous_secret_expires_at > now(), false) AS previous_secret_live,"
+    " c.origin, c.expires_at, c.admin_role, c.not_before, c.created_at, c.updated_at,"
     " c.disabled_at",
     key=Sort("c.client_id", "text"),
     sorts={"created_at": Sort("c.created_at"), "client_name": Sort("c.metadata ->> 'client_name'", "text")},

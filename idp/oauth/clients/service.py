@@ -117,20 +117,16 @@ async def update_client(
         if values.keys() & SECTOR_MEMBERS:
             sectors.check(asked, sector)
         await ensure_signing_keys(asked)
-        secret_hash, encrypted = client.client_secret_hash, client.client_secret_encrypted
-        if not asked.has_secret and secret_hash is not None:
-            secret_hash = encrypted = None
-            await repository.drop_secret(client_id)
-        elif not asked.signs_with_secret and encrypted is not None:
-            encrypted = None
-            await repository.drop_encrypted_secret(client_id)
+        if not asked.has_secret and client.secrets:
+            await repository.drop_secrets(client_id)
+        elif not asked.signs_with_secret and any(secret.encrypted for secret in client.secrets):
+            await repository.drop_encrypted_secrets(client_id)
         if asked.public and not client.public:
             await revoke_tokens_of_client(client_id, "client_made_public")
         if values:
             await repository.update_metadata(client_id, values)
             await record("client_updated", client_id=client_id, detail={"changed": sorted(values)})
-        secrets = {"client_secret_hash": secret_hash, "client_secret_encrypted": encrypted}
-        changed = msgspec.structs.replace(client, **secrets, **values)
+        changed = await _lock_client(client_id, None)
         await also(changed)
         return changed
 

@@ -10,18 +10,17 @@ from idp.oauth.clients.models import Client
 
 
 def seal(client_id: str, secret: str) -> bytes:
-    """Encrypt a secret for the column ``client_secret_encrypted``."""
+    """Encrypt a secret for the column ``client_secret_encrypted``, and later ``previous_secret_encrypted``."""
     return vault.encrypt(secret.encode(), _context(client_id))
 
 
-def shared_secret(client: Client) -> str | None:
-    """Return the secret that a client signs with; None if it has none.
+def shared_secrets(client: Client) -> list[str]:
+    """Return the secrets that a client may sign with; two during a change, none if it does not sign.
 
     Raises:
-        vault.SecretsError: it belongs to another database, or is damaged.
+        vault.SecretsError: one belongs to another database, or is damaged.
     """
-    sealed = client.client_secret_encrypted
-    return _open(client.client_id, sealed) if sealed is not None else None
+    return [_open(client.client_id, secret.encrypted) for secret in client.secrets if secret.live and secret.encrypted]
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,8 @@ from idp.infra.db.engine import engine
 class ClientRow(Table, tablename="client", db=engine):
     """A client. ``metadata`` is its :class:`~idp.oauth.clients.metadata.ClientMetadata`.
 
-    ``client_secret_encrypted`` is the secret of a client that signs with it. ``origin`` is how it was registered:
+    ``client_secret_encrypted`` is the secret of a client that signs with it. After a change the ``previous_secret``
+    stays valid until it expires. ``origin`` is how it was registered:
     ``admin``, ``dynamic`` (RFC 7591) or ``document`` (Client ID Metadata Document). ``registration_token_hash`` is of
     its registration access token (RFC 7592). It is deleted at ``expires_at`` unless it is used before. ``admin_role``
     is its role at the admin API when it acts in its own name. Tokens issued to it before ``not_before`` are refused.
@@ -20,6 +21,10 @@ class ClientRow(Table, tablename="client", db=engine):
     metadata = JSONB()
     client_secret_hash = Bytea(null=True, secret=True)
     client_secret_encrypted = Bytea(null=True, secret=True)
+    client_secret_expires_at = Timestamptz(null=True)
+    previous_secret_hash = Bytea(null=True, secret=True)
+    previous_secret_encrypted = Bytea(null=True, secret=True)
+    previous_secret_expires_at = Timestamptz(null=True)
     origin = Text()
     registration_token_hash = Bytea(null=True, secret=True)
     expires_at = Timestamptz(null=True, index=True)

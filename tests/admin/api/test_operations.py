@@ -18,7 +18,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.mail import outbox
 from idp.oauth import subjects
 from idp.oauth.clients.metadata import FIXED, ClientMetadata
-from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.registration import register_client, rotate_secret
 from idp.signin.transitions import Step
 from tests.admin.api.conftest import API, Caller
 from tests.conftest import MakeClient, MakeUser
@@ -468,3 +468,15 @@ async def test_clients_by_origin(owner: Caller) -> None:
         found = (await owner("GET", f"/clients?origin={origin}&limit=5")).json()["items"]
         assert {client["origin"] for client in found} <= {origin}
     problem(await owner("GET", "/clients?origin=other"), 400, "invalid-query")
+
+
+async def test_the_old_secret_of_a_client(owner: Caller) -> None:
+    client, _ = await register_client(client_name="Two secrets", redirect_uris=["https://shop.example/cb"])
+    await rotate_secret(client.client_id, 3600)
+    path = f"/clients/{client.client_id}"
+    shown = (await owner("GET", path)).json()
+    assert (shown["client_secret_live"], shown["previous_secret_live"]) == (True, True)
+    ended = (await owner("POST", f"{path}/end_previous_secret")).json()
+    assert (ended["client_secret_live"], ended["previous_secret_live"]) == (True, False)
+    assert ended["previous_secret_expires_at"] is None
+    problem(await owner("POST", "/clients/nobody/end_previous_secret"), 404, "not-found")

@@ -22,7 +22,7 @@ from idp.oauth import subjects
 from idp.oauth.clients.members import MEMBERS, Kind, kind_of
 from idp.oauth.clients.metadata import FIXED, metadata_of
 from idp.oauth.clients.presets import KINDS
-from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.oauth.clients.registration import register_client, register_resource_server, rotate_secret
 from idp.oauth.clients.repository import find_client, flat, update_metadata
 from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY, MakeUser
@@ -168,6 +168,19 @@ async def test_a_client_from_its_creation_to_its_end(owner: Admin) -> None:
     assert "logo.png" not in answer.text
     await owner.confirm(f"{path}/delete")
     assert (await owner.get(path)).status == 404
+
+
+async def test_the_old_secret_is_shown_and_ended(owner: Admin) -> None:
+    client, _ = await register_client(client_name=secrets.token_hex(4), redirect_uris=["https://shop.example/cb"])
+    path = f"/admin/clients/{client.client_id}"
+    assert "Old secret" not in (await owner.get(path)).text
+    await rotate_secret(client.client_id, 3600)
+    page = await owner.get(path)
+    assert "Secret is valid until" in page.text
+    assert "Old secret is valid until" in page.text
+    answer = await owner.confirm(f"{path}/end_previous_secret")
+    assert "The old secret is not accepted any more." in answer.text
+    assert "Old secret" not in answer.text
 
 
 async def test_every_member_has_a_field(owner: Admin) -> None:

@@ -538,23 +538,28 @@ CREATE INDEX passkey_user_id ON passkey (user_id);
 -- oauth: clients ----------------------------------------------------------------------------------------------------
 
 -- A client. "metadata" has the names of RFC 7591 and OpenID Connect Dynamic Client Registration
--- (idp.oauth.clients.metadata). "client_secret_encrypted" is the secret of a client that signs with it. "origin" is how it
--- was registered: admin, dynamic or document. "registration_token_hash" is of its registration access token (RFC 7592). It
--- is deleted at "expires_at" unless it is used before. "admin_role" is its role at the admin API. Tokens issued to it
--- before "not_before" are not accepted.
+-- (idp.oauth.clients.metadata). "client_secret_encrypted" is the secret of a client that signs with it. After a change the
+-- "previous_secret" stays valid until it expires. "origin" is how it was registered: admin, dynamic or document.
+-- "registration_token_hash" is of its registration access token (RFC 7592). It is deleted at "expires_at" unless it is used
+-- before. "admin_role" is its role at the admin API. Tokens issued to it before "not_before" are not accepted.
 CREATE TABLE client (
-    client_id               text PRIMARY KEY,
-    metadata                jsonb NOT NULL,
-    client_secret_hash      bytea,
-    client_secret_encrypted bytea,
-    origin                  text NOT NULL,
-    registration_token_hash bytea,
-    expires_at              timestamptz,
-    admin_role              text,
-    not_before              timestamptz,
-    created_at              timestamptz NOT NULL DEFAULT now(),
-    updated_at              timestamptz NOT NULL DEFAULT now(),
-    disabled_at             timestamptz
+    client_id                  text PRIMARY KEY,
+    metadata                   jsonb NOT NULL,
+    client_secret_hash         bytea,
+    client_secret_encrypted    bytea,
+    client_secret_expires_at   timestamptz,
+    previous_secret_hash       bytea,
+    previous_secret_encrypted  bytea,
+    previous_secret_expires_at timestamptz,
+    origin                     text NOT NULL,
+    registration_token_hash    bytea,
+    expires_at                 timestamptz,
+    admin_role                 text,
+    not_before                 timestamptz,
+    created_at                 timestamptz NOT NULL DEFAULT now(),
+    updated_at                 timestamptz NOT NULL DEFAULT now(),
+    disabled_at                timestamptz,
+    CONSTRAINT client_previous_secret CHECK ((previous_secret_hash IS NULL) = (previous_secret_expires_at IS NULL))
 );
 
 CREATE INDEX client_expires_at ON client (expires_at);

@@ -5,7 +5,7 @@ from idp.keys.algorithms import SECRET_ALGORITHMS
 from idp.oauth.clients.authentication import assertions
 from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
 from idp.oauth.clients.models import Client
-from idp.oauth.clients.shared_secrets import shared_secret
+from idp.oauth.clients.shared_secrets import shared_secrets
 from idp.reasons import Reason
 
 #: Verifies nothing, in the same time.
@@ -19,15 +19,20 @@ def client_secret_jwt(sent: Sent) -> Credentials | None:
         return None
 
     async def verify(client: Client | None) -> Failure | None:
-        secret = shared_secret(client) if client is not None else None
+        secrets = shared_secrets(client) if client is not None else []
         only = client.token_endpoint_auth_signing_alg if client is not None else None
         algorithms = [alg for alg in SECRET_ALGORITHMS if only in (None, alg)]
-        try:
-            claims = jose.verify_shared(assertion.token, secret or _NO_SECRET, algorithms, assertions.TYPES)
-        except jose.InvalidJWTError as error:
-            return Failure(error.reason, f"the assertion: {error.description.rstrip('.')}")
-        if client is None or secret is None:
-            return Failure(Reason.NO_SECRET_SET, "the client has no secret that it could sign with")
+        claims, failure = None, None
+        for secret in secrets or [_NO_SECRET]:
+            try:
+                claims = jose.verify_shared(assertion.token, secret, algorithms, assertions.TYPES)
+                break
+            except jose.InvalidJWTError as error:
+                failure = failure or Failure(error.reason, f"the assertion: {error.description.rstrip('.')}")
+        if client is None or not secrets:
+            return failure or Failure(Reason.NO_SECRET_SET, "the client has no secret that it could sign with")
+        if claims is None:
+            return failure
         return await assertions.check(claims, client, sent)
 
     return Credentials(assertion.subject, verify)

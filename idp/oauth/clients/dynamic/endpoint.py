@@ -1,5 +1,6 @@
 """The registration endpoint and the configuration endpoint of each client (RFC 7591 section 3, RFC 7592 section 2)."""
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -83,12 +84,17 @@ def _answer(registered: Registered, status: HTTPStatus) -> Response[Any]:
     content = {
         "client_id": client.client_id,
         "client_id_issued_at": int(client.created_at.timestamp()),
-        **({"client_secret": registered.secret, "client_secret_expires_at": 0} if registered.secret else {}),
+        **(_secret(registered.secret, client.client_secret_expires_at) if registered.secret else {}),
         "registration_client_uri": f"{settings().issuer}{PATH}/{client.client_id}",
         "registration_access_token": registered.registration_token,
         **{name: value for name, value in described.items() if value is not None},
     }
     return Response(content, status_code=status, media_type=MediaType.JSON, headers=NO_STORE)
+
+
+def _secret(secret: str, expires_at: datetime | None) -> dict[str, Any]:
+    """The expiry is in seconds since 1970; 0: never."""
+    return {"client_secret": secret, "client_secret_expires_at": int(expires_at.timestamp()) if expires_at else 0}
 
 
 ROUTES = [register, read, update, remove]
