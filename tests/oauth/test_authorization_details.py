@@ -328,9 +328,11 @@ async def test_what_the_account_shows(
         '[{"type": "a", "type": "a"}]', '[{"type": "a", "x": {"y": 1, "y": 2}}]', '[{"type": "a", "x": NaN}]',
         '[{"type": "a", "x": 1e999}]', '[{"type": "a", "x": 9007199254740992}]', f'[{{"type": "a", "x": {"9" * 500}}}]',
         '[{"type": "a", "x": "\\ud800"}]', '[{"type": "a", "x": "\\u0000"}]', '[{"type": "a"}', "[" * 4000,
-        '[{"type": "' + "a" * MAX_LENGTH + '"}]',
+        '[{"type": "' + "a" * MAX_LENGTH + '"}]', '[{"type": "' + "\u0431" * (MAX_LENGTH // 2) + '"}]',
+        '[{"type": "a", "x": ' + "[" * 17 + "]" * 17 + "}]",
+        '[{"type": "a", "x": ' + '{"x":' * 300 + "1" + "}" * 301 + "]",
     ],
-    ids=range(24),
+    ids=range(27),
 )  # fmt: skip
 def test_what_is_malformed(text: str) -> None:
     with pytest.raises(OAuthError, match=r"^invalid_authorization_details: "):
@@ -341,6 +343,7 @@ def test_how_many() -> None:
     assert len(parse(json.dumps([{"type": str(at)} for at in range(MAX_OBJECTS)]))) == MAX_OBJECTS
     with pytest.raises(OAuthError):
         parse(json.dumps([{"type": str(at)} for at in range(MAX_OBJECTS + 1)]))
+    assert parse('[{"type": "a", "x": ' + "[" * 14 + "]" * 14 + "}]")
     # Each once; but 1, 1.0 and true are not the same.
     assert len(parse('[{"type": "a", "b": 1}, {"b": 1, "type": "a"}]')) == 1
     assert len(parse('[{"type": "a", "b": 1}, {"type": "a", "b": 1.0}, {"type": "a", "b": true}]')) == 3

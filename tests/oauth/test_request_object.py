@@ -351,13 +351,29 @@ async def test_fetches_are_bounded(serve: Serve) -> None:
         await answer(made().encode())(head, writer)
 
     url = f"http://127.0.0.1:{await serve(wait)}/object"
-    running = [asyncio.create_task(_by_reference(url, url)) for _ in range(request_objects.MAX_FETCHES)]
-    for _ in running:
+    clients = [
+        msgspec.structs.replace(CLIENT, client_id=f"c{at}", request_uris=(url,))
+        for at in range(request_objects.MAX_FETCHES // request_objects.MAX_FETCHES_OF_CLIENT)
+    ]
+
+    async def begin(client: Client) -> None:
+        running.append(asyncio.create_task(resolve({"client_id": client.client_id, "request_uri": url}, client)))
         await arrived.acquire()
+
+    running: list[asyncio.Task[Any]] = []
+    for client in clients:
+        # One client does not take the fetches of the others.
+        for _ in range(request_objects.MAX_FETCHES_OF_CLIENT):
+            await begin(client)
+        with pytest.raises(OverloadedError):
+            await resolve({"client_id": client.client_id, "request_uri": url}, client)
     with pytest.raises(OverloadedError):
         await _by_reference(url, url)
     go_on.set()
-    assert {inside["state"] for inside in await asyncio.gather(*running)} == {"inside"}
+    # They are objects of another client than these.
+    assert {type(found) for found in await asyncio.gather(*running, return_exceptions=True)} == {OAuthError}
+    assert (await _by_reference(url, url))["state"] == "inside"
+    assert not request_objects._fetches
 
 
 # Whole sign-ins

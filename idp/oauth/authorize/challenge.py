@@ -28,17 +28,16 @@ from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import request_header
 from idp.infra.db.engine import transaction
 from idp.oauth import consent, subjects
-from idp.oauth.authorize import acr, pending_request, request_object
+from idp.oauth.authorize import acr, pending_request, pushed, request_object
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
-from idp.oauth.authorize.request import within_registration
+from idp.oauth.authorize.request import MAX_LENGTH, within_registration
 from idp.oauth.binding import dpop, proofs
 from idp.oauth.binding.dpop import Proof
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.credentials import credentials_changed
-from idp.oauth.details import granted as details
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import flow as flows
@@ -76,7 +75,7 @@ async def challenge(request: AnyRequest) -> Response[Any]:
     if step is None:
         return await _insufficient(request, sign_in, "Take one of the steps.")
     if step is Step.UPSTREAM:
-        return _to_upstream(sign_in)
+        return await _to_upstream(sign_in)
     try:
         result = await service.take_step(
             app_of(request), sign_in.flow, step, sign_in.form | {"code": _code(sign_in.form)}
@@ -205,35 +204,21 @@ async def _insufficient(
     return _refuse("insufficient_authorization", description, answer)
 
 
-def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
-    """Return the URL of a sign-in at an upstream. The browser returns to the app's ``redirect_uri`` with a code."""
+async def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
+    """Return the URL of a sign-in at an upstream. The browser returns to the app's ``redirect_uri`` with a code.
+
+    The URL names the request as a pushed one, so that it says no more than it must.
+    """
     asked, client, form = sign_in.pending.asked, sign_in.client, sign_in.form
-    redirect_uri = form.get("redirect_uri", client.redirect_uris[0])
+    redirect_uri, state = form.get("redirect_uri", client.redirect_uris[0]), form.get("state")
     if redirect_uri not in client.redirect_uris:
         raise InvalidRequestError("redirect_uri is not registered for this client.")
     if form.get("upstream", "") not in {upstream.id for upstream in upstreams.allowed(client.upstreams)}:
         raise InvalidRequestError("upstream must be one of those that this client may use.")
-    parameters = {
-        "client_id": client.client_id,
-        "redirect_uri": redirect_uri,
-        "response_type": "code",
-        "scope": " ".join(asked.scope),
-        "state": form.get("state"),
-        "nonce": asked.nonce,
-        "code_challenge": asked.code_challenge,
-        "code_challenge_method": "S256",
-        "acr_values": " ".join(asked.acr_values),
-        "ui_locales": " ".join(asked.ui_locales),
-        "login_hint": asked.login_hint,
-        "resource": " ".join(asked.resource),
-        "dpop_jkt": asked.dpop_jkt,
-        "prompt": " ".join(sorted(asked.prompt)),
-        "max_age": None if asked.max_age is None else str(asked.max_age),
-        "claims": msgspec.json.encode(asked.claims).decode(),
-        "authorization_details": details.to_json(asked.authorization_details),
-        "idp_hint": form["upstream"],
-    }
-    query = urlencode({name: value for name, value in parameters.items() if value})
+    if len(state or "") > MAX_LENGTH:
+        raise InvalidRequestError("state is too long.")
+    asked = msgspec.structs.replace(asked, redirect_uri=redirect_uri, state=state, idp_hint=form["upstream"])
+    query = urlencode({"client_id": client.client_id, "request_uri": await pushed.store(asked)})
     answer = {"auth_session": sign_in.auth_session, "authorization_url": f"{settings().issuer}/authorize?{query}"}
     return _refuse("redirect_to_web", "The user signs in there in a browser, and comes back with a code.", answer)
 

@@ -57,10 +57,16 @@ async def push(request: Request[Any, Any, Any]) -> Response[Any]:
         await limits.count_flow(app_of(request))
     if proof is not None:
         await dpop.use_up(proof)
-    request_uri, lifetime = f"{PREFIX}{ids.random_token()}", settings().pushed_request_lifetime
-    await repository.insert_pushed(ids.digest(request_uri), client.client_id, asked.to_json(), lifetime)
-    content = {"request_uri": request_uri, "expires_in": lifetime}
+    content = {"request_uri": await store(asked), "expires_in": settings().pushed_request_lifetime}
     return Response(content, status_code=HTTPStatus.CREATED, media_type=MediaType.JSON, headers=NO_STORE)
+
+
+async def store(asked: AuthorizationRequest) -> str:
+    """Store a validated request. Returns its ``request_uri``, of which only the hash is stored."""
+    request_uri = f"{PREFIX}{ids.random_token()}"
+    lifetime = settings().pushed_request_lifetime
+    await repository.insert_pushed(ids.digest(request_uri), asked.client_id, asked.to_json(), lifetime)
+    return request_uri
 
 
 def is_required(client: Client) -> bool:

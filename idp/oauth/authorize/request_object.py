@@ -4,8 +4,8 @@ RFC 9101, by value (``request``) and by reference (``request_uri``); OpenID Conn
 object only the parameters in the object count (RFC 9101 section 6.3).
 """
 
-import asyncio
 import json
+from collections import Counter
 from datetime import UTC, datetime
 
 from idp import clock
@@ -28,14 +28,15 @@ TYPES = ("oauth-authz-req+jwt", "jwt")
 #: Seconds that an object of FAPI may be old, and may be valid (FAPI 2.0 Message Signing section 5.3.1).
 FAPI_SECONDS = 3600
 FETCH_SECONDS = 5.0
-#: Maximum number of objects that one worker fetches at once; more requests are answered with 503.
-MAX_FETCHES = 16
+#: Maximum number of objects that one worker fetches at once, in all and of one client; further requests get a 503.
+MAX_FETCHES, MAX_FETCHES_OF_CLIENT = 32, 4
 #: Claims of the object as a JWT, which are no parameters.
 _CLAIMS_OF_JWT = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
 #: Parameters whose value is JSON.
 _JSON = frozenset({"claims", "authorization_details"})
 
-_fetches = asyncio.Semaphore(MAX_FETCHES)
+#: The fetches that are running, by client.
+_fetches: Counter[str] = Counter()
 
 
 async def resolve(parameters: Parameters, client: Client) -> Parameters:
@@ -79,23 +80,27 @@ async def _fetch(request_uri: str, client: Client) -> str:
     url = _without_fragment(request_uri)
     if url not in set(map(_without_fragment, client.request_uris)):
         raise OAuthError("invalid_request_uri", "request_uri is none of those that this client registered.")
-    if _fetches.locked():
+    if _fetches[client.client_id] >= MAX_FETCHES_OF_CLIENT or _fetches.total() >= MAX_FETCHES:
         raise OverloadedError
-    async with _fetches:
-        try:
-            content = await outbound.get(
-                url,
-                {"Accept": "application/oauth-authz-req+jwt, application/jwt"},
-                timeout_seconds=FETCH_SECONDS,
-                max_bytes=jose.MAX_TOKEN_LENGTH,
-            )
-            return content.decode("ascii").strip()
-        except (outbound.CallFailed, UnicodeError) as error:
-            raise OAuthError(
-                "invalid_request_uri",
-                "The request object cannot be fetched from its request_uri.",
-                hint=f"The request object of {client.client_id} cannot be fetched: {type(error).__name__}.",
-            ) from error
+    _fetches[client.client_id] += 1
+    try:
+        content = await outbound.get(
+            url,
+            {"Accept": "application/oauth-authz-req+jwt, application/jwt"},
+            timeout_seconds=FETCH_SECONDS,
+            max_bytes=jose.MAX_TOKEN_LENGTH,
+        )
+        return content.decode("ascii").strip()
+    except (outbound.CallFailed, UnicodeError) as error:
+        raise OAuthError(
+            "invalid_request_uri",
+            "The request object cannot be fetched from its request_uri.",
+            hint=f"The request object of {client.client_id} cannot be fetched: {type(error).__name__}.",
+        ) from error
+    finally:
+        _fetches.subtract([client.client_id])
+        if not _fetches[client.client_id]:
+            del _fetches[client.client_id]
 
 
 def _without_fragment(uri: str) -> str:

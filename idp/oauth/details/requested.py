@@ -14,9 +14,11 @@ from idp.oauth.details.models import Detail, Details, DetailsType
 from idp.oauth.parameters import Parameters
 from idp.oauth.resources import requested_resources
 
-#: Maximum length in characters: access tokens contain the objects.
+#: Maximum length in bytes of UTF-8: access tokens contain the objects.
 MAX_LENGTH = 4096
 MAX_OBJECTS = 20
+#: Maximum number of objects and arrays inside each other.
+MAX_DEPTH = 16
 #: The largest integer that every JSON parser reads exactly (RFC 7493 section 2.2).
 MAX_INTEGER = 2**53 - 1
 
@@ -69,20 +71,27 @@ def parse(text: str) -> Details:
     Raises:
         OAuthError: ``invalid_authorization_details``; it is not a JSON array of objects with a type.
     """
-    if len(text) > MAX_LENGTH:
-        raise invalid("authorization_details is too long.")
     try:
+        if len(text.encode()) > MAX_LENGTH:
+            raise invalid("authorization_details is too long.")
         values = _DECODER.decode(text)
-        json.dumps(values, ensure_ascii=False).encode()
+        written = json.dumps(values, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise invalid("authorization_details must be a JSON array of objects, without repeated members.") from error
     if not isinstance(values, list) or not 1 <= len(values) <= MAX_OBJECTS:
         raise invalid(f"authorization_details must be a JSON array of 1 to {MAX_OBJECTS} objects.")
     if not all(isinstance(value, dict) and isinstance(value.get("type"), str) for value in values):
         raise invalid("Each of the authorization_details must be an object with a type.")
-    if "\\u0000" in text or "\0" in text:
+    if not _is_shallow(values, MAX_DEPTH):
+        raise invalid("authorization_details is nested too deeply.")
+    if b"\\u0000" in written:
         raise invalid("authorization_details contains a NUL character.")
     return unique(values)
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth >= 0 and all(_is_shallow(one, depth - 1) for one in inner)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
