@@ -6,6 +6,7 @@ registration is refused.
 """
 
 import re
+from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -94,6 +95,7 @@ def within(asked: ClientMetadata, ceiling: Ceiling) -> ClientMetadata:
     scopes = [name for name in wanted if name in ceiling.scopes and name not in registry.builtin_scopes]
     if asked.scope and not scopes:
         raise invalid_metadata("scope has no scope that this client may have.")
+    scopes += _others_of_servers(scopes, ceiling)
     grants = tuple(grant for grant in asked.grant_types if grant in ceiling.grant_types)
     if not grants:
         raise invalid_metadata(f"grant_types must be some of {', '.join(ceiling.grant_types)}.")
@@ -107,6 +109,17 @@ def within(asked: ClientMetadata, ceiling: Ceiling) -> ClientMetadata:
         logo_uri=asked.logo_uri if ceiling.logo else None,
         authorization_details_types=(),
     )
+
+
+def _others_of_servers(scopes: Collection[str], ceiling: Ceiling) -> list[str]:
+    """Return the other scopes of the resource servers that define one of these.
+
+    Clients of MCP register with the scopes of their first request, and ask for more of the same server when it refuses
+    a later one. The user decides about each.
+    """
+    servers = [server for server in registry.resource_servers.values() if server.self_registered_clients]
+    named = [server for server in servers if not server.scopes.isdisjoint(scopes)]
+    return [name for server in named for name in server.scope.split() if name in ceiling.scopes]
 
 
 def _auth_method(asked: ClientMetadata, ceiling: Ceiling) -> str:
