@@ -64,7 +64,9 @@ def response_type_is_registered(parameters: Parameters, client: Client) -> None:
 
 def response_mode_is_known(parameters: Parameters, client: Client) -> None:
     """OAuth 2.0 Multiple Response Types section 5, Form Post Response Mode section 2, JARM section 2.3."""
-    mode = parameters.get("response_mode", "jwt")
+    mode = parameters.get("response_mode")
+    if mode is None:
+        return
     if mode not in RESPONSE_MODES:
         raise InvalidRequestError(f"response_mode must be one of {', '.join(RESPONSE_MODES)}.")
     if not allowed(parameters["response_type"], mode):

@@ -16,7 +16,7 @@ from idp.oauth.subjects import subject
 from idp.oauth.token import repository
 from idp.oauth.token.access_token import access_token, family_jti
 from idp.oauth.token.grant import Grant
-from idp.oauth.token.id_token import id_token
+from idp.oauth.token.id_token import Beside, id_token
 from idp.settings import settings
 from idp.signin.sessions import SignedIn
 
@@ -104,8 +104,7 @@ async def tokens(asked: AuthorizationRequest, client: Client, grant: Grant, code
             "scope": grant.scope,
         }
     if "id_token" in words:
-        hashed = {"c_hash": code, "s_hash": asked.state}
-        found["id_token"] = await id_token(client, grant, token, grant.scope, hashed=hashed)
+        found["id_token"] = await id_token(client, grant, grant.scope, Beside(token, code, asked.state))
     return found
 
 

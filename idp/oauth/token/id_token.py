@@ -1,8 +1,7 @@
 """ID tokens (OpenID Connect Core section 2)."""
 
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from idp import clock
 from idp.accounts.claims import claims_of
@@ -16,34 +15,41 @@ from idp.oauth.token.grant import Grant
 from idp.settings import settings
 
 
-async def id_token(
-    client: Client, grant: Grant, access_token: str | None, scope: str, *, hashed: Mapping[str, str | None] = {}
-) -> str:
+class Beside(NamedTuple):
+    """What an ID token is returned with. Its hashes show that they belong together."""
+
+    access_token: str | None = None
+    code: str | None = None
+    state: str | None = None
+
+    @property
+    def opens_userinfo(self) -> bool:
+        """Whether the client can get claims from userinfo."""
+        return self.access_token is not None or self.code is not None
+
+    def hashes(self, alg: str) -> dict[str, str]:
+        """Return the hashes for an ID token with this algorithm (OpenID Connect Core section 3.3.2.11, FAPI 1.0)."""
+        values = {"at_hash": self.access_token, "c_hash": self.code, "s_hash": self.state}
+        return {name: jose.left_half_hash(value, alg) for name, value in values.items() if value is not None}
+
+
+async def id_token(client: Client, grant: Grant, scope: str, beside: Beside) -> str:
     """Return an ID token.
 
-    It has the claims of scopes for a client with ``scope_claims_in_id_token``, and if the client gets no access token
-    for userinfo (OpenID Connect Core section 5.4).
-
-    Args:
-        access_token: the access token beside it; None: there is none.
-        hashed: values beside it in an authorization response, by the claim of their hash, ``c_hash`` or ``s_hash``.
+    It has the claims of scopes for a client with ``scope_claims_in_id_token``, and for one that cannot get them from
+    userinfo (OpenID Connect Core section 5.4).
 
     Raises:
         OAuthError: the client registered encryption, and has no key for it that can be used.
     """
     now = clock.timestamp()
-    alg = client_jwts.signing_alg(client, "id_token")
     claims = {
         "iss": settings().issuer,
         "sub": subjects.subject(client, grant.user_id),
         "aud": client.client_id,
         "iat": now,
         "exp": now + settings().id_token_lifetime,
-        **{
-            name: jose.left_half_hash(value, alg)
-            for name, value in {"at_hash": access_token, **hashed}.items()
-            if value is not None
-        },
+        **beside.hashes(client_jwts.signing_alg(client, "id_token")),
         "jti": secrets.token_urlsafe(16),
         **grant.authentication_claims,
     }
@@ -51,7 +57,7 @@ async def id_token(
         claims["sid"] = subjects.sid(client, grant.session_id)
     if grant.nonce is not None:
         claims["nonce"] = grant.nonce
-    with_scopes = client.scope_claims_in_id_token or (access_token is None and hashed.get("c_hash") is None)
+    with_scopes = client.scope_claims_in_id_token or not beside.opens_userinfo
     if grant.claims or with_scopes:
         claims = await _claims_of_user(client, grant, scope if with_scopes else "") | claims
     return await client_jwts.make(client, "id_token", "JWT", claims)

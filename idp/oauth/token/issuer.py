@@ -13,7 +13,7 @@ from idp.oauth.details.models import Details
 from idp.oauth.subjects import subject
 from idp.oauth.token.access_token import access_token, family_jti
 from idp.oauth.token.grant import Grant
-from idp.oauth.token.id_token import id_token
+from idp.oauth.token.id_token import Beside, id_token
 from idp.settings import settings
 
 
@@ -75,7 +75,7 @@ async def issue(
         expires_in=settings().access_token_lifetime,
         scope=scope,
         token_type=confirmation.token_type if confirmation else "Bearer",
-        id_token=await id_token(client, grant, token, scope) if "openid" in scope.split() else UNSET,
+        id_token=await id_token(client, grant, scope, Beside(token)) if "openid" in scope.split() else UNSET,
         refresh_token=refresh_token,
         authorization_details=details or UNSET,
     )
