@@ -122,24 +122,59 @@ async def es256(bench: Bench) -> Figure:
     return Figure.of("the same with ES256, against RS256", "tokens/s", ">= 3.00", [part], [beside])
 
 
+async def private_key_jwt(bench: Bench) -> Figure:
+    """Measure tokens of a client with assertions: one verification, one signature, and one commit of the jti."""
+    return await _once_proved(bench, "private_key_jwt (ES256 assertion)", sample.assertions)
+
+
 async def dpop(bench: Bench) -> Figure:
     """Measure tokens that are bound to a key: one verification, one signature, and one commit of the proof's jti."""
+    return await _once_proved(bench, "DPoP (ES256 proof)", sample.proved_requests)
 
+
+async def _once_proved(bench: Bench, what: str, requests: Callable[[Sample, str, int], Sequence[Request]]) -> Figure:
     async def figure() -> float:
-        return bench.load(*sample.proved_requests(bench.sample, bench.product.issuer, bench.enough), once=True).rate
+        return bench.load(*requests(bench.sample, bench.product.issuer, bench.enough), once=True).rate
 
-    async def limit() -> float:
-        commits = limits.commits(bench.seconds, bench.dsn)
-        return 1 / (1 / limits.signatures(bench.seconds) + 1 / limits.proofs(bench.seconds) + 1 / commits)
-
-    part = await paired(bench, "ES256 proof", figure, limit)
-    return Figure.of("client_credentials with DPoP (ES256 proof)", "tokens/s", ">= 0.60", [part])
+    part = await paired(bench, what, figure, lambda: _composite(bench, signatures=1, proofs=1))
+    return Figure.of(f"client_credentials with {what}", "tokens/s", ">= 0.60", [part])
 
 
-async def _composite(bench: Bench) -> float:
-    """Return the rate that two signatures and one commit allow, one after the other on the same cores."""
-    commits = limits.commits(bench.seconds, bench.dsn)
-    return 1 / (2 / limits.signatures(bench.seconds) + 1 / commits)
+async def _composite(bench: Bench, *, signatures: int = 2, proofs: int = 0, commits: int = 1) -> float:
+    """Return the rate that so many operations allow, one after the other on the same cores."""
+    cost = commits / limits.commits(bench.seconds, bench.dsn)
+    if signatures:
+        cost += signatures / limits.signatures(bench.seconds)
+    if proofs:
+        cost += proofs / limits.proofs(bench.seconds)
+    return 1 / cost
+
+
+async def fapi(bench: Bench) -> Figure:
+    """Measure the three requests of a sign-in as in the FAPI 2.0 Security Profile: private_key_jwt, PAR and DPoP.
+
+    Commits: the jti and the pushed request; the code; the two jti and the tokens.
+    """
+    issuer, users = bench.product.issuer, [user for user, _ in await sample.people(bench.enough)]
+
+    async def push() -> float:
+        return bench.load(*sample.pushes(bench.sample, issuer, bench.enough), once=True).rate
+
+    async def authorize() -> float:
+        return bench.load(*await sample.pushed(bench.sample, users), once=True).rate
+
+    async def redeem() -> float:
+        return bench.load(*await sample.bound_codes(bench.sample, issuer, users), once=True).rate
+
+    limit = partial(_composite, bench)
+    parts = [
+        await paired(bench, "pushed request", push, lambda: limit(signatures=0, proofs=1, commits=2)),
+        await paired(bench, "authorization", authorize, lambda: limit(signatures=0)),
+        await paired(bench, "redemption", redeem, lambda: limit(proofs=2, commits=3)),
+    ]
+    whole = Part.of("all three", *(1 / sum(1 / getattr(part, of) for part in parts) for of in ("value", "limit")))
+    name = "PAR, authorization and code with private_key_jwt and DPoP (FAPI 2.0)"
+    return Figure.of(name, "sign-ins/s", ">= 0.60", [whole], parts)
 
 
 async def authorization_code(bench: Bench) -> Figure:
@@ -298,6 +333,6 @@ async def start(bench: Bench) -> Figure:
 
 
 FIGURES = (
-    client_credentials, es256, dpop, authorization_code, refresh_token, reads, documents, password_sign_in, storm,
-    memory, start,
+    client_credentials, es256, private_key_jwt, dpop, authorization_code, refresh_token, fapi, reads, documents,
+    password_sign_in, storm, memory, start,
 )  # fmt: skip

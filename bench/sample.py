@@ -20,11 +20,14 @@ from idp import clock, ids
 from idp.accounts.passwords import hash_password
 from idp.infra.db.engine import engine, execute
 from idp.oauth import codes as code_values
+from idp.oauth.authorize import pushed as pushed_requests
+from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.token.refresh_jwt import new_refresh_token
+from idp.signin import session_tokens
 from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
-from idp.signin.http import key_cookies
+from idp.signin.http import key_cookies, session_cookie
 from idp.signin.pages import PURPOSE
 
 PASSWORD = "correct horse battery staple"
@@ -35,17 +38,54 @@ SCOPE = "openid profile email"
 AMR, ACR = ["pwd"], "1"
 
 
+class SigningClient:
+    """A client that signs assertions and DPoP proofs with one ES256 key."""
+
+    def __init__(self) -> None:
+        self.client_id = str(ids.uuid7())
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key()))
+
+    def assertion(self, issuer: str) -> dict[str, str]:
+        """Return the parameters of private_key_jwt (RFC 7523 section 2.2)."""
+        now = clock.timestamp()
+        claims = {
+            "iss": self.client_id,
+            "sub": self.client_id,
+            "aud": issuer,
+            "jti": ids.random_token(),
+            "exp": now + 300,
+        }
+        return {
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": jwt.encode(claims, self._key, "ES256"),
+        }
+
+    def proof(self, issuer: str) -> dict[str, str]:
+        """Return the DPoP header of a token request (RFC 9449 section 4.2)."""
+        claims = {"htm": "POST", "htu": f"{issuer}/token", "iat": clock.timestamp(), "jti": ids.random_token()}
+        return {"DPoP": jwt.encode(claims, self._key, "ES256", headers={"typ": "dpop+jwt", "jwk": self.jwk})}
+
+    def request(self, path: str, issuer: str, form: dict[str, str], **headers: str) -> Request:
+        """Return a request that authenticates the client."""
+        return Request("POST", path, FORM | headers, urlencode(self.assertion(issuer) | form))
+
+
 class Sample:
     """The sample data.
 
     Attributes:
         client_id, authorization: a confidential client, and its Authorization header.
+        workload: a client with private_key_jwt.
+        bank: a client as in the FAPI 2.0 Security Profile.
     """
 
-    def __init__(self, client_id: str, secret: str) -> None:
+    def __init__(self, client_id: str, secret: str, workload: SigningClient, bank: SigningClient) -> None:
         self.client_id = client_id
         basic = httpx.BasicAuth(client_id, secret)._auth_header
         self.authorization = {"Authorization": basic}
+        self.workload = workload
+        self.bank = bank
 
     def token_request(self, **parameters: str) -> Request:
         return Request("POST", "/token", FORM | self.authorization, urlencode(parameters))
@@ -65,7 +105,28 @@ async def prepare() -> Sample:
         skip_consent=True,
     )
     assert secret is not None
-    return Sample(client.client_id, secret)
+    workload, bank = SigningClient(), SigningClient()
+    await register_client(
+        workload.client_id,
+        client_name="Workload",
+        grant_types=["client_credentials"],
+        scope="read write",
+        token_endpoint_auth_method="private_key_jwt",
+        jwks={"keys": [workload.jwk]},
+    )
+    await register_client(
+        bank.client_id,
+        client_name="Bank",
+        redirect_uris=[REDIRECT_URI],
+        grant_types=["authorization_code", "refresh_token"],
+        scope=SCOPE,
+        token_endpoint_auth_method="private_key_jwt",
+        jwks={"keys": [bank.jwk]},
+        dpop_bound_access_tokens=True,
+        require_pushed_authorization_requests=True,
+        skip_consent=True,
+    )
+    return Sample(client.client_id, secret, workload, bank)
 
 
 async def copy(table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -94,8 +155,9 @@ async def people(number: int) -> list[tuple[UUID, str]]:
     return made
 
 
-async def _sessions(users: Sequence[UUID]) -> list[UUID]:
-    now, made = clock.now(), [ids.uuid7() for _ in users]
+async def _sessions(users: Sequence[UUID]) -> list[tuple[UUID, str]]:
+    """Create a session for each user. Returns their ids and tokens."""
+    now, made = clock.now(), [(ids.uuid7(), session_tokens.new(user)) for user in users]
     columns = """
         id token_hash user_id auth_time steps amr acr user_agent ip_address
         created_at last_seen_at expires_at
@@ -105,15 +167,15 @@ async def _sessions(users: Sequence[UUID]) -> list[UUID]:
         "session",
         columns,
         [
-            (session, secrets.token_bytes(32), user, now, ["password:pwd"], AMR, ACR, "", "", now, now, later)
-            for session, user in zip(made, users, strict=True)
+            (session, ids.digest(token), user, now, ["password pwd"], AMR, ACR, "", "", now, now, later)
+            for (session, token), user in zip(made, users, strict=True)
         ],
     )
     return made
 
 
-async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
-    """Return a redemption for each user."""
+async def _codes(client_id: str, users: Sequence[UUID]) -> list[dict[str, str]]:
+    """Create a code for each user. Returns the parameters of their redemptions."""
     now, tokens = clock.now(), [code_values.new(user) for user in users]
     columns = """
         code_hash family_id client_id user_id session_id redirect_uri code_challenge nonce
@@ -124,23 +186,73 @@ async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
         "authorization_code",
         columns,
         [
-            (ids.digest(token), ids.uuid7(), sample.client_id, user, session, REDIRECT_URI, CHALLENGE, "n-0S6_WzA2Mj",
+            (ids.digest(token), ids.uuid7(), client_id, user, session, REDIRECT_URI, CHALLENGE, "n-0S6_WzA2Mj",
              SCOPE, [], False, now, 0, AMR, ACR, now, later)
-            for token, user, session in zip(tokens, users, await _sessions(users), strict=True)
+            for token, user, (session, _) in zip(tokens, users, await _sessions(users), strict=True)
         ],
     )  # fmt: skip
     common = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER}
-    return [sample.token_request(**common, code=token) for token in tokens]
+    return [{**common, "code": token} for token in tokens]
+
+
+async def codes(sample: Sample, users: Sequence[UUID]) -> list[Request]:
+    """Return a redemption for each user."""
+    return [sample.token_request(**form) for form in await _codes(sample.client_id, users)]
+
+
+def assertions(sample: Sample, issuer: str, number: int) -> list[Request]:
+    """Return token requests of one client, each with another assertion."""
+    form = {"grant_type": "client_credentials", "resource": "https://rs256.example"}
+    return [sample.workload.request("/token", issuer, form) for _ in range(number)]
+
+
+def pushes(sample: Sample, issuer: str, number: int) -> list[Request]:
+    """Return requests to the PAR endpoint."""
+    form = {
+        "response_type": "code",
+        "redirect_uri": REDIRECT_URI,
+        "scope": SCOPE,
+        "state": "af0ifjsldkj",
+        "nonce": "n-0S6_WzA2Mj",
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+    }
+    return [sample.bank.request("/par", issuer, form) for _ in range(number)]
+
+
+async def pushed(sample: Sample, users: Sequence[UUID]) -> list[Request]:
+    """Return for each user, who is signed in, the authorization request that names a pushed one."""
+    client_id, now = sample.bank.client_id, clock.now()
+    asked = AuthorizationRequest(
+        client_id, REDIRECT_URI, "code", scope=tuple(SCOPE.split()), state="af0ifjsldkj", code_challenge=CHALLENGE
+    ).to_json()
+    uris = [f"{pushed_requests.PREFIX}{ids.random_token()}" for _ in users]
+    later = now + timedelta(hours=1)
+    await copy(
+        "pushed_request",
+        "request_uri_hash client_id request created_at expires_at",
+        [(ids.digest(uri), client_id, asked, now, later) for uri in uris],
+    )
+    requests = []
+    for uri, (_, token) in zip(uris, await _sessions(users), strict=True):
+        cookie = session_cookie(token)
+        path = f"/authorize?{urlencode({'client_id': client_id, 'request_uri': uri})}"
+        requests.append(Request("GET", path, {"Cookie": f"{cookie.key}={cookie.value}"}))
+    return requests
+
+
+async def bound_codes(sample: Sample, issuer: str, users: Sequence[UUID]) -> list[Request]:
+    """Return a redemption for each user, with an assertion and a DPoP proof."""
+    bank = sample.bank
+    return [bank.request("/token", issuer, form, **bank.proof(issuer)) for form in await _codes(bank.client_id, users)]
 
 
 def proved_requests(sample: Sample, issuer: str, number: int) -> list[Request]:
-    """Return token requests of one client, each with another DPoP proof."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    header = {"typ": "dpop+jwt", "jwk": json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))}
+    """Return token requests of a client with a secret, each with another DPoP proof."""
     plain = sample.token_request(grant_type="client_credentials", resource="https://rs256.example")
-    claims = {"htm": "POST", "htu": f"{issuer}/token", "iat": clock.timestamp()}
-    proofs = (jwt.encode(claims | {"jti": f"{at:032x}"}, key, "ES256", headers=header) for at in range(number))
-    return [msgspec.structs.replace(plain, headers=plain.headers | {"DPoP": proof}) for proof in proofs]
+    return [
+        msgspec.structs.replace(plain, headers=plain.headers | sample.workload.proof(issuer)) for _ in range(number)
+    ]
 
 
 async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]:
@@ -157,7 +269,7 @@ async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]
         columns,
         [
             (family, sample.client_id, user, session, SCOPE, [], False, now, 0, AMR, ACR, now, later)
-            for family, user, session in zip(families, users, await _sessions(users), strict=True)
+            for family, user, (session, _) in zip(families, users, await _sessions(users), strict=True)
         ],
     )
     await copy(
