@@ -280,7 +280,11 @@ async def test_40_a_stolen_code(app: RelyingParty, browser: Browser, alice: User
     assert await _reasons(app) == ["wrong_key", "proof_missing"]
     answer = await app.redeem(code, by(OWN, app))
     assert (answer.status_code, answer.json()["token_type"]) == (200, "DPoP"), answer.text
-    _refused(await app.redeem(code, by(OWN, app)), "invalid_grant")
+    # Nor does a second use with a wrong key end what it was used for. One with the key is a replay.
+    token, url = answer.json()["access_token"], f"{app.issuer}/userinfo"
+    for headers, live in ((by(THIEF, app), True), (None, True), (by(OWN, app), False)):
+        _refused(await app.redeem(code, headers), "invalid_grant")
+        assert (await app.http.get(url, headers=OWN("GET", url, token))).is_success == live
 
 
 async def test_40_a_code_that_was_pushed(web: RelyingParty, browser: Browser, alice: User) -> None:

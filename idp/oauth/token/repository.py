@@ -106,11 +106,13 @@ SELECT authorization_details FROM token_family WHERE user_id = $1 AND id = $2 AN
 """
 
 _REVOKED_FAMILY = "f.id, f.client_id, f.user_id, f.session_id"
-# $1 user_id  $2 code_hash  $3 client_id
+# Without the key that a code is bound to, nobody can use it, nor end its family.
+# $1 user_id  $2 code_hash  $3 client_id  $4 the proved key
 _REVOKE_REPLAYED_CODE = f"""
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'authorization_code_reuse'
 FROM authorization_code AS c
 WHERE c.user_id = $1 AND c.code_hash = $2 AND c.client_id = $3 AND c.consumed_at IS NOT NULL
+  AND (c.confirmation IS NULL OR c.confirmation <@ $4::jsonb)
   AND f.user_id = $1 AND f.id = c.family_id AND f.revoked_at IS NULL
 RETURNING {_REVOKED_FAMILY}
 """  # noqa: S608
@@ -347,7 +349,7 @@ def _details(row: asyncpg.Record | None) -> str | None:
 
 async def revoke_replayed_code(redemption: CodeRedemption) -> RevokedFamily | None:
     """Revoke the family of a code that was already consumed."""
-    asked = (redemption.user_id, redemption.code_hash, redemption.client_id)
+    asked = (redemption.user_id, redemption.code_hash, redemption.client_id, _json(redemption.confirmation))
     return one(RevokedFamily, await fetchrow(_REVOKE_REPLAYED_CODE, *asked))
 
 
