@@ -6,6 +6,7 @@ as a file instead: ``IDP_DATABASE_URL_FILE=/run/secrets/database_url``. ``docs/s
 
 import difflib
 import ipaddress
+import json
 import os
 import re
 import ssl
@@ -113,6 +114,23 @@ def _check_domains(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if not re.fullmatch(r"\.?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", name):
             raise ValueError("must be hosts such as app.example.com, or .example.com for all hosts below example.com")
+    return value
+
+
+def _check_statement_issuers(value: Path) -> Path:
+    try:
+        issuers = json.loads(value.read_bytes())
+        sound = isinstance(issuers, dict) and all(
+            len(keys) == 1
+            and (str(keys.get("jwks_uri", "")).startswith("https://") or isinstance(keys.get("jwks"), dict))
+            for keys in issuers.values()
+        )
+    except (OSError, ValueError, AttributeError, TypeError):
+        sound = False
+    if not sound:
+        raise ValueError(
+            'must be a JSON file such as {"https://issuer.example": {"jwks_uri": "https://…"}}, or with jwks'
+        )
     return value
 
 
@@ -282,6 +300,12 @@ class Settings(BaseSettings):
     )
     client_registration_lifetime: int = _option(
         DAY, "Time in which such a client must be used for the first time. Otherwise it is deleted.", ge=MINUTE
+    )
+    client_registration_statement_issuers: Annotated[Path, AfterValidator(_check_statement_issuers)] | None = _option(
+        None, "JSON file of the issuers whose software statements are trusted, each with its `jwks_uri` or `jwks`."
+    )
+    client_registration_statement_required: bool = _option(
+        False, "Require a software statement of a trusted issuer from every client that registers itself."
     )
     client_registration_max_clients: int = _option(
         10_000, "Maximum number of clients that have registered themselves. Each worker holds them in memory.", ge=1

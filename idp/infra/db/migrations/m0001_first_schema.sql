@@ -593,12 +593,13 @@ CREATE TABLE initial_access_token (
 
 CREATE INDEX initial_access_token_expires_at ON initial_access_token (expires_at);
 
--- How a client registered itself, for its later changes. "ceiling" is that of its "initial_access_token"; without one, the
+-- How a client registered itself, for its later changes. "software_statement" is a JWT that was verified then. "ceiling" is that of its "initial_access_token"; without one, the
 -- settings are its ceiling.
 CREATE TABLE client_registration (
     client_id            text PRIMARY KEY REFERENCES client ON DELETE CASCADE,
     ceiling              jsonb,
-    initial_access_token uuid
+    initial_access_token uuid,
+    software_statement   text
 );
 
 -- A service that accepts our access tokens. "identifier" is the "resource" and "aud" value (RFC 8707). "client_id" is

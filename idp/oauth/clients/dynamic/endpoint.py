@@ -87,6 +87,7 @@ def _answer(registered: Registered, status: HTTPStatus) -> Response[Any]:
         **(_secret(registered.secret, client.client_secret_expires_at) if registered.secret else {}),
         "registration_client_uri": f"{settings().issuer}{PATH}/{client.client_id}",
         "registration_access_token": registered.registration_token,
+        **({"software_statement": statement} if (statement := registered.software_statement) else {}),
         **{name: value for name, value in described.items() if value is not None},
     }
     return Response(content, status_code=status, media_type=MediaType.JSON, headers=NO_STORE)

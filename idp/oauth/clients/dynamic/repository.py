@@ -28,13 +28,15 @@ _USE_TOKEN = f"""
 UPDATE initial_access_token SET uses_left = uses_left - 1 WHERE token_hash = $1 AND {_USABLE} RETURNING id
 """  # noqa: S608
 _INSERT_REGISTRATION = """
-INSERT INTO client_registration (client_id, ceiling, initial_access_token) VALUES ($1, $2, $3)
+INSERT INTO client_registration (client_id, ceiling, initial_access_token, software_statement) VALUES ($1, $2, $3, $4)
 """
 _FIND_REGISTRATION = """
-SELECT c.client_id, r.ceiling FROM client AS c JOIN client_registration AS r ON r.client_id = c.client_id
+SELECT c.client_id, r.ceiling, r.software_statement
+FROM client AS c JOIN client_registration AS r ON r.client_id = c.client_id
 WHERE c.client_id = $1 AND c.registration_token_hash = $2 AND c.disabled_at IS NULL
   AND (c.expires_at IS NULL OR c.expires_at > now())
 """
+_SET_STATEMENT = "UPDATE client_registration SET software_statement = $2 WHERE client_id = $1"
 _ROTATE_REGISTRATION_TOKEN = """
 UPDATE client SET registration_token_hash = $3, updated_at = now()
 WHERE client_id = $1 AND registration_token_hash = $2 AND disabled_at IS NULL
@@ -72,6 +74,7 @@ class Registration(msgspec.Struct, frozen=True):
 
     client_id: str
     ceiling: Ceiling | None
+    software_statement: str | None
 
 
 class StoredToken(msgspec.Struct, frozen=True):
@@ -125,14 +128,23 @@ async def delete_token(id_: UUID) -> bool:
     return bool(await InitialAccessToken.delete().where(InitialAccessToken.id == id_).returning(InitialAccessToken.id))
 
 
-async def insert_registration(client_id: str, ceiling: Ceiling | None, initial_access_token: UUID | None) -> None:
-    await execute(_INSERT_REGISTRATION, client_id, _json(ceiling), initial_access_token)
+async def insert_registration(registration: Registration, initial_access_token: UUID | None) -> None:
+    """Insert the registration of a new client."""
+    values = (_json(registration.ceiling), initial_access_token, registration.software_statement)
+    await execute(_INSERT_REGISTRATION, registration.client_id, *values)
+
+
+async def set_statement(client_id: str, software_statement: str) -> None:
+    """Replace the software statement of a client."""
+    await execute(_SET_STATEMENT, client_id, software_statement)
 
 
 async def find_registration(client_id: str, token_hash: bytes) -> Registration | None:
     """Return the registration of a client, if it is live and this is its registration access token."""
     row = await fetchrow(_FIND_REGISTRATION, client_id, token_hash)
-    return Registration(row["client_id"], _ceiling(row["ceiling"])) if row is not None else None
+    if row is None:
+        return None
+    return Registration(row["client_id"], _ceiling(row["ceiling"]), row["software_statement"])
 
 
 async def rotate_registration_token(client_id: str, old_hash: bytes, new_hash: bytes) -> bool:

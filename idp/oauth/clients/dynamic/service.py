@@ -10,7 +10,7 @@ from idp.errors import InvalidTokenError, MissingTokenError, Refused
 from idp.infra.request_context import actor
 from idp.oauth.clients import repository as clients
 from idp.oauth.clients import service
-from idp.oauth.clients.dynamic import expiry, initial_tokens, limits, repository, request
+from idp.oauth.clients.dynamic import expiry, initial_tokens, limits, repository, request, statements
 from idp.oauth.clients.dynamic.ceiling import of_settings, within
 from idp.oauth.clients.dynamic.repository import Registration, UsableToken
 from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, invalid_metadata
@@ -28,11 +28,13 @@ class Registered(NamedTuple):
     Attributes:
         secret: its new secret, if it has one.
         registration_token: its registration access token.
+        software_statement: the one that it was registered with.
     """
 
     client: StoredClient
     registration_token: str
     secret: str | None = None
+    software_statement: str | None = None
 
 
 async def register(body: bytes, token: str | None) -> Registered:
@@ -51,18 +53,21 @@ async def register(body: bytes, token: str | None) -> Registered:
     allowed = await _allowed(token)
     client_id, registration_token = str(ids.uuid7()), ids.random_token()
     ceiling, expires_at = allowed.ceiling if allowed is not None else of_settings(), None
-    asked = within(request.metadata(request.read(body), client_id, ceiling.max_bytes), ceiling)
+    sent = request.read(body)
     if allowed is None:
         await limits.count_registration()
+    sent, statement = await statements.apply(sent)
+    asked = within(request.metadata(sent, client_id, ceiling.max_bytes), ceiling)
+    if allowed is None:
         expires_at = clock.now() + timedelta(seconds=settings().client_registration_lifetime)
 
     async def also(_client: Client) -> None:
         if allowed is None or token is None:
             await expiry.check_number()
-            await repository.insert_registration(client_id, None, None)
+            await repository.insert_registration(Registration(client_id, None, statement), None)
         else:
             await initial_tokens.use(token)
-            await repository.insert_registration(client_id, ceiling, allowed.id)
+            await repository.insert_registration(Registration(client_id, ceiling, statement), allowed.id)
 
     _client, secret = await register_client(
         client_id,
@@ -74,7 +79,7 @@ async def register(body: bytes, token: str | None) -> Registered:
     )
     # This worker knows it at once. Others look for a new client that they do not know (`recent`).
     await registry.load()
-    return Registered(await _stored(client_id), registration_token, secret)
+    return Registered(await _stored(client_id), registration_token, secret, statement)
 
 
 async def _allowed(token: str | None) -> UsableToken | None:
@@ -94,9 +99,9 @@ async def read(client_id: str, token: str | None) -> Registered:
     Raises:
         InvalidTokenError: there is no such client, or this is not its registration access token.
     """
-    await _authenticate(client_id, token)
+    registration = await _authenticate(client_id, token)
     assert token is not None  # noqa: S101 -- _authenticate raises
-    return Registered(await _stored(client_id), token)
+    return Registered(await _stored(client_id), token, software_statement=registration.software_statement)
 
 
 async def update(client_id: str, token: str | None, body: bytes) -> Registered:
@@ -117,8 +122,9 @@ async def update(client_id: str, token: str | None, body: bytes) -> Registered:
     ceiling = registration.ceiling or of_settings()
     # It cannot be changed, so it need not be repeated.
     sent.setdefault("application_type", stored.application_type)
-    asked = within(request.metadata(sent, client_id, ceiling.max_bytes), ceiling)
     await limits.count_change(client_id)
+    sent, statement = await statements.apply(sent, registration.software_statement)
+    asked = within(request.metadata(sent, client_id, ceiling.max_bytes), ceiling)
     changes = _members(asked) | {name: getattr(stored, name) for name in OPERATOR_MEMBERS}
     changes["require_pkce"] = stored.require_pkce or asked.public
     new_token, new_secret = ids.random_token(), None
@@ -127,6 +133,8 @@ async def update(client_id: str, token: str | None, body: bytes) -> Registered:
         nonlocal new_secret
         if not await repository.rotate_registration_token(client_id, ids.digest(token), ids.digest(new_token)):
             raise _refused()
+        if statement is not None:
+            await repository.set_statement(client_id, statement)
         kept = client.client_secret_encrypted if client.signs_with_secret else client.client_secret_hash
         if client.has_secret and kept is None:
             new_secret = await rotate_secret(client_id)
@@ -136,7 +144,7 @@ async def update(client_id: str, token: str | None, body: bytes) -> Registered:
     except UnknownClientError as error:
         raise _refused() from error
     await registry.load()
-    return Registered(await _stored(client_id), new_token, new_secret)
+    return Registered(await _stored(client_id), new_token, new_secret, statement)
 
 
 async def delete(client_id: str, token: str | None) -> None:

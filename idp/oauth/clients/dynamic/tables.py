@@ -25,9 +25,11 @@ class InitialAccessToken(Table, tablename="initial_access_token", db=engine):
 class ClientRegistration(Table, tablename="client_registration", db=engine):
     """How a client registered itself, for its later changes.
 
-    ``ceiling`` is that of its initial access token; without one, the settings are the ceiling.
+    ``ceiling`` is that of its initial access token; without one, the settings are the ceiling. ``software_statement``
+    is a JWT that was verified then.
     """
 
     client_id = ForeignKey(ClientRow, primary_key=True)
     ceiling = JSONB(null=True)
     initial_access_token = UUID(null=True)
+    software_statement = Text(null=True)

@@ -1,7 +1,7 @@
 """Registration without an initial access token: ceiling, limits, and clients that nobody uses."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -34,11 +34,14 @@ BODY = json.dumps({"redirect_uris": [URI]}).encode()
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Open registration in this process."""
+async def opened(db: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[pytest.MonkeyPatch]:
+    """Open registration in this process. No registration is counted before and after."""
+    forget = "DELETE FROM throttle WHERE rule LIKE 'registrations of clients%'"
+    await execute(forget)
     monkeypatch.setenv("IDP_CLIENT_REGISTRATION", "open")
     settings.cache_clear()
     yield monkeypatch
+    await execute(forget)
     monkeypatch.undo()
     settings.cache_clear()
 
@@ -129,7 +132,6 @@ async def test_limits() -> None:
     await execute("UPDATE throttle SET free_at = now() + interval '1 hour' WHERE rule = $1", limits.OF_ALL.name)
     with pytest.raises(TooManyRequestsError):
         await register()
-    await execute("DELETE FROM throttle WHERE rule LIKE 'registrations of clients%'")
 
 
 @pytest.mark.usefixtures("db", "opened")
@@ -141,7 +143,6 @@ async def test_changes_have_a_limit() -> None:
         token = (await service.update(client_id, token, body)).registration_token
     with pytest.raises(TooManyRequestsError):
         await service.update(client_id, token, body)
-    await execute("DELETE FROM throttle WHERE rule LIKE 'registrations of clients%'")
 
 
 @pytest.mark.usefixtures("db", "opened")
