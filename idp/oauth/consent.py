@@ -126,6 +126,7 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
         client=display(client),
         document=await document_facts(client, session.user_id, asked.redirect_uri),
         claimed_name=client.client_name,
+        unchecked=client.origin == "dynamic",
         user=user,
         scopes=[describe(scope) for scope in asked.scope if scope != "openid"],
         claims=[describe_claim(claim) for claim in asked.claims_by_name],

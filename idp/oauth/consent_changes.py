@@ -44,8 +44,12 @@ class DocumentFacts(NamedTuple):
 
 
 def shown_metadata(client: Client) -> str | None:
-    """Return what a user consents to as JSON, for the next comparison; None for a client without a document."""
-    if client.origin != "document":
+    """Return what a user consents to as JSON, for the next comparison; None for a client that an administrator
+    registered.
+
+    A client that registered itself can change what it says, as a document can change.
+    """
+    if client.origin == "admin":
         return None
     values = {name: getattr(client, name) for name in _SHOWN}
     # Their order means nothing.

@@ -3,13 +3,17 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from idp import ids
+from idp.accounts.tables import User
 from idp.oauth.clients import service
 from idp.oauth.clients.registration import disable_client
 from idp.oauth.clients.tables import ClientRow
 from tests.oauth.clients.dynamic.conftest import URI, MakeToken, Registrar
+from tests.support.browser import Browser, Redirect, as_page
+from tests.support.oauth import PASSWORD, RelyingParty
 
 
 async def stored(client_id: str) -> dict[str, Any] | None:
@@ -143,3 +147,28 @@ async def test_the_ceiling_stays(registrar: Registrar, make_token: MakeToken) ->
     assert response.json()["error"] == "invalid_redirect_uri"
     body |= {"redirect_uris": ["https://a.example/cb"], "scope": "openid profile email"}
     assert (await registrar.call("PUT", registered, json=body)).json()["scope"] == "openid email"
+
+
+async def test_a_change_asks_the_users_again(
+    registrar: Registrar, token: str, http: httpx.AsyncClient, browser: Browser, alice: User
+) -> None:
+    """What they allowed was this name and these addresses. New keys of the client change nothing for them."""
+    registered = await registrar.register(token, client_name="Notes", token_endpoint_auth_method="none")
+    party = RelyingParty(registrar.issuer, http, registered["client_id"], redirect_uri=URI, scope="openid email")
+    page = as_page(await browser.sign_in(as_page(await party.authorize(browser)), alice.email, PASSWORD))
+    assert "consent-unchecked" in page.ids
+    await browser.submit(page, "consent-allow")
+    assert "code" in (await party.authorize(browser, prompt="none")).parameters  # type: ignore[union-attr]
+    body = {"client_id": registered["client_id"], "redirect_uris": [URI], "token_endpoint_auth_method": "none"}
+    for changes, asked in (
+        ({"client_name": "Notes", "contacts": ["a@notes.example"]}, False),
+        ({"client_name": "Bank"}, True),
+        ({"client_name": "Notes", "redirect_uris": [URI, "https://other.example/cb"]}, True),
+    ):
+        response = await registrar.call("PUT", registered, json=body | changes)
+        assert response.status_code == 200, response.text
+        registered |= response.json()
+        # The one worker of this server has loaded the change before its response.
+        answer = await party.authorize(browser, prompt="none")
+        assert isinstance(answer, Redirect)
+        assert answer.parameters.get("error") == ("consent_required" if asked else None), changes
