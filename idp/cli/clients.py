@@ -163,7 +163,7 @@ async def list_clients(as_json: bool) -> None:
         print_json([_plain(client) for client in found])
         return
     print_table(
-        ("Client id", "Name", "Application", "Authentication", "Grants", "Disabled"),
+        ("Client id", "Name", "Application", "Authentication", "Grants", "Registered by", "Expires", "Disabled"),
         [
             (
                 client.client_id,
@@ -171,6 +171,8 @@ async def list_clients(as_json: bool) -> None:
                 client.application_type,
                 client.token_endpoint_auth_method,
                 client.grant_types,
+                client.origin,
+                client.expires_at,
                 client.disabled_at,
             )
             for client in found

@@ -1,22 +1,22 @@
 """Clients that registered without an initial access token: they expire unless they are used, and have a limit."""
 
-from http import HTTPStatus
+import structlog
 
 from idp.audit.events import record
-from idp.errors import ConflictError
+from idp.errors import InvalidClientError, OverloadedError, Refused
 from idp.oauth.clients.dynamic import repository
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import change
-from idp.settings import settings
+from idp.reasons import Reason
+from idp.settings import HOUR, settings
+
+log = structlog.get_logger()
 
 
-class TooManyClientsError(ConflictError):
-    """As many clients have registered themselves as the settings allow."""
+class TooManyClientsError(OverloadedError):
+    """As many clients have registered themselves as the settings allow. Those that nobody uses expire."""
 
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-
-    def __init__(self) -> None:
-        super().__init__("No further client can register itself at the moment.")
+    retry_after = HOUR
 
 
 async def check_number() -> None:
@@ -26,14 +26,21 @@ async def check_number() -> None:
         TooManyClientsError: there are too many.
     """
     if await repository.count_clients() > settings().client_registration_max_clients:
+        log.warning("too_many_clients")
         raise TooManyClientsError
 
 
 async def keep(client: Client) -> None:
     """Let a client that gets its first code or token not expire. It is a transaction of its own.
 
-    It is called only for a client that expires, so not for every token.
+    It is called only for a client that expires, so not for every token. Afterwards it is not deleted while it gets one.
+
+    Raises:
+        InvalidClientError: it has expired since it was looked up.
     """
     async with change():
-        if await repository.keep(client.client_id):
+        first = await repository.keep(client.client_id)
+        if first is None:
+            raise InvalidClientError(hint="The client has expired.", refused=Refused(Reason.EXPIRED))
+        if first:
             await record("client_kept", client_id=client.client_id)

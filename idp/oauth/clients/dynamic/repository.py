@@ -30,24 +30,29 @@ UPDATE initial_access_token SET uses_left = uses_left - 1 WHERE token_hash = $1 
 _INSERT_REGISTRATION = """
 INSERT INTO client_registration (client_id, ceiling, initial_access_token, software_statement) VALUES ($1, $2, $3, $4)
 """
+# Only an owner changes a client that has a role at the admin API.
 _FIND_REGISTRATION = """
 SELECT c.client_id, r.ceiling, r.software_statement
 FROM client AS c JOIN client_registration AS r ON r.client_id = c.client_id
-WHERE c.client_id = $1 AND c.registration_token_hash = $2 AND c.disabled_at IS NULL
+WHERE c.client_id = $1 AND c.registration_token_hash = $2 AND c.disabled_at IS NULL AND c.admin_role IS NULL
   AND (c.expires_at IS NULL OR c.expires_at > now())
 """
 _SET_STATEMENT = "UPDATE client_registration SET software_statement = $2 WHERE client_id = $1"
 _ROTATE_REGISTRATION_TOKEN = """
 UPDATE client SET registration_token_hash = $3, updated_at = now()
-WHERE client_id = $1 AND registration_token_hash = $2 AND disabled_at IS NULL
+WHERE client_id = $1 AND registration_token_hash = $2 AND disabled_at IS NULL AND admin_role IS NULL
   AND (expires_at IS NULL OR expires_at > now())
 """
 
 
 _COUNT_CLIENTS = "SELECT count(*) AS number FROM client WHERE origin = 'dynamic'"
 _KEEP = """
-UPDATE client SET expires_at = NULL, updated_at = now()
-WHERE client_id = $1 AND origin = 'dynamic' AND expires_at > now()
+WITH old AS (
+    SELECT client_id, expires_at FROM client
+    WHERE client_id = $1 AND disabled_at IS NULL AND (expires_at IS NULL OR expires_at > now()) FOR UPDATE
+)
+UPDATE client SET expires_at = NULL, updated_at = now() FROM old WHERE client.client_id = old.client_id
+RETURNING old.expires_at IS NOT NULL AS first
 """
 
 
@@ -158,9 +163,10 @@ async def count_clients() -> int:
     return row["number"] if row is not None else 0
 
 
-async def keep(client_id: str) -> bool:
-    """Remove the expiry of a client. Returns False if it has none, or has expired."""
-    return bool(await execute(_KEEP, client_id))
+async def keep(client_id: str) -> bool | None:
+    """Remove the expiry of a client. Returns whether it had one; None if it is gone, disabled or expired."""
+    row = await fetchrow(_KEEP, client_id)
+    return row["first"] if row is not None else None
 
 
 #: For administrators.

@@ -128,6 +128,17 @@ async def test_a_change_that_loses_its_authority(registrar: Registrar, token: st
     assert "Changed" not in row["metadata"]
 
 
+async def test_a_client_with_a_role(registrar: Registrar, token: str) -> None:
+    """Only an owner changes it."""
+    registered = await registrar.register(token)
+    await service.set_admin_role(registered["client_id"], "auditor")
+    body = {"client_id": registered["client_id"], "redirect_uris": [URI]}
+    for method, more in (("GET", {}), ("PUT", {"json": body}), ("DELETE", {})):
+        assert (await registrar.call(method, registered, **more)).status_code == 401
+    await service.set_admin_role(registered["client_id"], None)
+    assert (await registrar.call("GET", registered)).status_code == 200
+
+
 async def test_what_the_operator_set_stays(registrar: Registrar, token: str) -> None:
     registered = await registrar.register(token)
     await service.update_client(registered["client_id"], single_session=True, strict_auth_method=True)

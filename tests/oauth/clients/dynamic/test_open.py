@@ -1,5 +1,6 @@
 """Registration without an initial access token: ceiling, limits, and clients that nobody uses."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -12,11 +13,11 @@ import pytest
 from idp import clock, housekeeping, ids
 from idp.accounts.tables import User
 from idp.audit.tables import AuditEvent
-from idp.errors import OAuthError, TooManyRequestsError
+from idp.errors import InvalidClientError, OAuthError, TooManyRequestsError
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.request_context import client_address
 from idp.keys import jose
-from idp.oauth.clients.dynamic import limits, service
+from idp.oauth.clients.dynamic import expiry, limits, service
 from idp.oauth.clients.dynamic.expiry import TooManyClientsError
 from idp.oauth.clients.dynamic.recent import find_recent
 from idp.oauth.clients.registration import register_client
@@ -165,6 +166,30 @@ async def test_an_expired_client_is_unknown_and_deleted() -> None:
     assert registry.client(client_id) is None
 
 
+@pytest.mark.usefixtures("opened")
+async def test_a_use_that_comes_too_late() -> None:
+    """The client has expired, or was deleted, after it was looked up: no code or token is issued."""
+    client_id = (await service.register(BODY, None)).client.client_id
+    client = registry.client(client_id)
+    assert client is not None
+    await execute("UPDATE client SET expires_at = now() WHERE client_id = $1", client_id)
+    for _ in range(2):
+        with pytest.raises(InvalidClientError):
+            await expiry.keep(client)
+        await execute("DELETE FROM client WHERE client_id = $1", client_id)
+    await registry.load()
+
+
+@pytest.mark.usefixtures("opened")
+async def test_two_uses_at_once() -> None:
+    client_id = (await service.register(BODY, None)).client.client_id
+    client = registry.client(client_id)
+    assert client is not None
+    await asyncio.gather(*(expiry.keep(client) for _ in range(5)))
+    rows = await AuditEvent.select().where(AuditEvent.client_id == client_id, AuditEvent.event == "client_kept")
+    assert len(rows) == 1
+
+
 @pytest.mark.usefixtures("db", "opened")
 async def test_expiry_in_memory(move_clock: MoveClock) -> None:
     """A worker that loads nothing refuses it in time, too."""
@@ -194,21 +219,21 @@ async def test_the_first_use(start_server: Any, make_token: MakeToken, http: htt
     body = await registrar.register(None)
     party = RelyingParty(server.issuer, http, body["client_id"], redirect_uri=URI, scope="openid email")
 
-    async def expiry(client_id: str) -> Any:
+    async def expires_at(client_id: str) -> Any:
         row = await fetchrow("SELECT expires_at FROM client WHERE client_id = $1", client_id)
         assert row is not None
         return row["expires_at"]
 
-    assert await expiry(with_token["client_id"]) is None
+    assert await expires_at(with_token["client_id"]) is None
     async with open_browser(server.issuer) as browser:
         page = as_page(
             await browser.sign_in(as_page(await party.authorize(browser)), alice.email, "correct horse battery staple")
         )
         assert "consent-allow" in page.ids
-        assert await expiry(body["client_id"]) is not None
+        assert await expires_at(body["client_id"]) is not None
         tokens = await party.tokens(browser, alice.email)
         assert tokens["scope"] == "openid email"
-        assert await expiry(body["client_id"]) is None
+        assert await expires_at(body["client_id"]) is None
         await party.tokens(browser, alice.email)
     events = await AuditEvent.select().where(
         AuditEvent.client_id == body["client_id"], AuditEvent.event == "client_kept"
