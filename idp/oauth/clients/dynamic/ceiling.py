@@ -15,6 +15,7 @@ import msgspec
 from idp.errors import OAuthError
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
+from idp.oauth import response_types
 from idp.oauth.clients import repository
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
@@ -56,8 +57,9 @@ async def check(ceiling: Ceiling) -> None:
     Raises:
         OAuthError: ``invalid_client_metadata``, a grant is unknown, or a scope is not for such clients.
     """
-    if not ceiling.grant_types or not set(ceiling.grant_types) <= GRANTS.keys():
-        raise invalid_metadata(f"grant_types must be some of {', '.join(GRANTS)}.")
+    grants = (*GRANTS, *response_types.grants())
+    if not ceiling.grant_types or not set(ceiling.grant_types) <= set(grants):
+        raise invalid_metadata(f"grant_types must be some of {', '.join(grants)}.")
     servers = [server for server in await repository.resource_servers() if server.self_registered_clients]
     if not set(ceiling.scopes) <= STANDARD_SCOPES.keys() | {name for server in servers for name in server.scopes}:
         raise invalid_metadata(
