@@ -35,6 +35,7 @@ from idp.mail import repository as mails
 from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
+from idp.oauth.details.models import Details
 from idp.settings import settings
 from idp.signin.factors import passkeys, recovery_codes
 from idp.signin.factors import service as factors
@@ -210,13 +211,17 @@ async def _applications(request: AdminRequest, user: User) -> Table | None:
     rows = [
         [
             Cell(each.client_name),
-            Cell(", ".join((*(_words(pair) for pair in each.grants), *each.claims)) or "-"),
+            Cell(", ".join((*(_words(pair) for pair in each.grants), *each.claims, *_types(each.details))) or "-"),
             when(each.granted_at),
             when(each.last_used_at),
         ]
         for each in await consent.authorized_applications(user.id)
     ]
     return Table("Applications", ("Application", "Allowed", "Since", "Last used"), rows)
+
+
+def _types(details: Details) -> list[str]:
+    return list(dict.fromkeys(detail["type"] for detail in details))
 
 
 def _words(pair: ConsentedScope) -> str:

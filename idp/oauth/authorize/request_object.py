@@ -180,7 +180,7 @@ def _text(name: str, value: object) -> str:
             case int() if not isinstance(value, bool):
                 text = str(value)
             case dict() | list() if name in _JSON:
-                text = json.dumps(value)
+                text = json.dumps(value, ensure_ascii=False)
             case list() if name == "resource" and all(isinstance(item, str) for item in value):
                 text = " ".join(value)
             case _:

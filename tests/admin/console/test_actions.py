@@ -24,6 +24,7 @@ from idp.oauth.clients.metadata import FIXED, metadata_of
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.registration import register_client, register_resource_server, rotate_secret
 from idp.oauth.clients.repository import find_client, flat, update_metadata
+from idp.oauth.repository import StoredConsent, save_consent
 from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Form, Page, as_page
@@ -304,6 +305,13 @@ async def test_an_initial_access_token(owner: Admin) -> None:
     assert name in (await owner.get("/admin/initial_access_tokens")).text
     assert "Deleted." in (await owner.confirm(f"{path}/delete")).text
     assert not await fetch("SELECT FROM initial_access_token WHERE name = $1", name)
+
+
+async def test_the_details_that_a_user_allowed(owner: Admin, alice: User) -> None:
+    client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
+    details = '[{"type": "payment<1>", "amount": 1}, {"type": "payment<1>", "amount": 2}]'
+    await save_consent(alice.id, client.client_id, StoredConsent(["openid"], [], details), b"", None)
+    assert "openid, payment&lt;1&gt;<" in re.sub(r"\s*<", "<", (await owner.get(f"/admin/users/{alice.id}")).text)
 
 
 async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:
