@@ -1,11 +1,13 @@
 """No page breaks a rule of WCAG 2.2 AA that axe can check, in any colour scheme, and none is wider than a phone."""
 
+import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import product
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser as Chromium
@@ -21,6 +23,7 @@ from tests.browser.conftest import DESKTOP, HOME, PHONE, sign_in
 from tests.conftest import MakeClient, MakeUser
 from tests.federation.conftest import Add, add, provider
 from tests.support.authenticator import virtual_authenticator
+from tests.support.authorization_details import detail, registering
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
@@ -299,3 +302,20 @@ async def test_accounts_elsewhere(page: Page, look: Look, provider: OpenIDProvid
     await expect(page).to_have_url(HOME)
     await page.goto("/account/security")
     await look("[id^=identity-]")
+
+
+async def test_consent_to_details(
+    page: Page, look: Look, make_client: MakeClient, server: Server, http: httpx.AsyncClient, alice: User
+) -> None:
+    """Closed and open."""
+    async with registering(server, http) as register:
+        kind = await register()
+        client = await make_client(authorization_details_types=[kind.type])
+        asked = [detail(kind), detail(kind, creditor="x" * 200, locations=[f"{kind.resource}/accounts/DE0123456789"])]
+        parameters = client.parameters(authorization_details=json.dumps(asked))
+        await page.goto(f"/authorize?{urlencode(parameters)}")
+        await _send(page, "#login-submit", username=alice.email, password=PASSWORD)
+        await look("#consent-allow")
+        for summary in await page.locator(".grants summary").all():
+            await summary.click()
+        await look("#consent-allow")

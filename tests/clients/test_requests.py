@@ -1,7 +1,6 @@
 """Pushed and signed requests with authorization details, by openid-client."""
 
 import json
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.keys import jose
-from idp.oauth.clients.registration import register_resource_server
-from idp.oauth.clients.service import delete_resource_server
-from idp.oauth.details.registration import register_type
+from idp.oauth.details.models import DetailsType
 from tests.clients.conftest import node, sign_in
 from tests.conftest import MakeClient
+from tests.support.authorization_details import detail, registering
 from tests.support.browser import Browser
 from tests.support.request_objects import jwks
 from tests.support.server import Server
@@ -51,43 +49,25 @@ for await (const line of createInterface({ input: process.stdin })) {
 
 
 @pytest.fixture
-async def payment(db: str) -> AsyncIterator[str]:
-    """A type of authorization details."""
-    name = secrets.token_hex(6)
-    await register_resource_server(f"https://{name}.example.com", "Bank", witnessed=False)
-    members = {name: {} for name in ("type", "actions", "amount")}
-    schema = json.dumps({"type": "object", "properties": members, "additionalProperties": False})
-    await register_type(type=name, resource=f"https://{name}.example.com", title="Make a payment", schema=schema)
-    yield name
-    await delete_resource_server(f"https://{name}.example.com")
-
-
-async def _until_known(server: Server, http: httpx.AsyncClient, name: str) -> None:
-    for _ in range(1500):
-        found = (await http.get(f"{server.issuer}/.well-known/openid-configuration")).json()
-        if name in found.get("authorization_details_types_supported", ()):
-            return
-    raise AssertionError("The server does not get to know a new type.")
+async def payment(db: str, server: Server, http: httpx.AsyncClient) -> AsyncIterator[DetailsType]:
+    async with registering(server, http) as register:
+        yield await register()
 
 
 @pytest.mark.parametrize("push", [True, False], ids=["pushed", "in the URL"])
 async def test_openid_client(
     push: bool,
     make_client: MakeClient,
-    payment: str,
-    server: Server,
-    http: httpx.AsyncClient,
+    payment: DetailsType,
     browser: Browser,
     alice: User,
     tmp_path: Path,
 ) -> None:
-    await _until_known(server, http, payment)
     party = await make_client(
         jwks=jwks("ES256"), require_signed_request_object=True, require_pushed_authorization_requests=push,
-        authorization_details_types=[payment],
+        authorization_details_types=[payment.type],
     )  # fmt: skip
-    details = [{"type": payment, "actions": ["initiate", "status"], "amount": {"currency": "EUR", "value": "5.00"}}]
-    less = [details[0] | {"actions": ["status"]}]
+    details, less = [detail(payment)], [detail(payment, actions=["status"])]
     private = {name: value for name, value in jose.to_private_jwk(key("ES256")).items() if name not in ("alg", "use")}
     changes = {
         "PRIVATE_KEY": json.dumps(private), "KID": key("ES256").kid, "DETAILS": json.dumps(details),

@@ -2,8 +2,7 @@
 
 import json
 import re
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,16 @@ from idp.errors import OAuthError
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.oauth.authorize.request import read, within_registration
 from idp.oauth.clients.models import Client
-from idp.oauth.clients.registration import register_resource_server
 from idp.oauth.clients.registry import registry
-from idp.oauth.clients.service import delete_resource_server, update_client, update_resource_server
+from idp.oauth.clients.service import update_client, update_resource_server
 from idp.oauth.details import schemas
 from idp.oauth.details.granted import covers, is_within
 from idp.oauth.details.models import DetailsType
-from idp.oauth.details.registration import delete_type, register_type, update_type
+from idp.oauth.details.registration import delete_type, update_type
 from idp.oauth.details.requested import MAX_LENGTH, MAX_OBJECTS, parse, requested
 from idp.oauth.repository import REMEMBERED_DETAILS
 from tests.conftest import MakeClient
+from tests.support.authorization_details import AMOUNT, SCHEMA, Register, detail, registering
 from tests.support.browser import Browser, Page, Redirect, as_page
 from tests.support.conformance import check_error_redirect
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -33,59 +32,11 @@ from tests.support.request_objects import jwks, request_object
 from tests.support.server import Server
 from tests.support.tokens import claims_of
 
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "type": {"type": "string"},
-        "actions": {"type": "array", "items": {"enum": ["initiate", "status", "cancel"]}},
-        "locations": {"type": "array", "items": {"type": "string"}},
-        "creditor": {"type": "string", "maxLength": 200},
-        "amount": {
-            "type": "object",
-            "properties": {"currency": {"pattern": "^[A-Z]{3}$"}, "value": {"type": "string"}},
-            "required": ["currency", "value"],
-            "additionalProperties": False,
-        },
-        "reference": {"type": "integer"},
-    },
-    "required": ["type", "amount"],
-    "additionalProperties": False,
-}
-AMOUNT = {"currency": "EUR", "value": "123.50"}
-Register = Callable[..., Awaitable[DetailsType]]
-
 
 @pytest.fixture
 async def register(db: str, server: Server, http: httpx.AsyncClient) -> AsyncIterator[Register]:
-    """Register types, each with a resource server of its own. Returns once the server knows one."""
-    resources: list[str] = []
-
-    async def register_one(client_id: str | None = None, **values: Any) -> DetailsType:
-        name = secrets.token_hex(6)
-        resources.append(f"https://{name}.example.com")
-        await register_resource_server(resources[-1], f"Bank {name}", witnessed=False, client_id=client_id)
-        kind = await register_type(
-            **{
-                "type": f"payment_{name}", "resource": resources[-1], "title": "Make a payment",
-                "summary": "{amount.value} {amount.currency} to {creditor}", "schema": json.dumps(SCHEMA),
-            } | values
-        )  # fmt: skip
-        await registry.load()
-        await _until_known(server, http, kind.type)
-        return kind
-
-    yield register_one
-    for resource in resources:
-        await delete_resource_server(resource)
-    await registry.load()
-
-
-async def _until_known(server: Server, http: httpx.AsyncClient, name: str) -> None:
-    for _ in range(1500):
-        found = (await http.get(f"{server.issuer}/.well-known/openid-configuration")).json()
-        if name in found.get("authorization_details_types_supported", ()):
-            return
-    raise AssertionError("The server does not get to know a new type.")
+    async with registering(server, http) as register:
+        yield register
 
 
 @pytest.fixture
@@ -97,11 +48,6 @@ async def payment(register: Register) -> DetailsType:
 async def paying(make_client: MakeClient, payment: DetailsType) -> RelyingParty:
     """A client that may use the type."""
     return await make_client(authorization_details_types=[payment.type], jwks=jwks("ES256"))
-
-
-def detail(kind: DetailsType, **changes: Any) -> dict[str, Any]:
-    values = {"type": kind.type, "actions": ["initiate", "status"], "amount": AMOUNT, "creditor": "Dr Müller"}
-    return {name: value for name, value in (values | changes).items() if value is not None}
 
 
 async def consent_page(browser: Browser, answer: Page | Redirect, user: User) -> Page:
@@ -427,7 +373,7 @@ async def test_a_resource_server_that_is_closed_to_a_client(payment: DetailsType
 async def test_a_stricter_schema(paying: RelyingParty, payment: DetailsType, browser: Browser, alice: User) -> None:
     """What was granted stays; a new request must fit."""
     tokens = await tokens_for(paying, browser, alice, detail(payment, reference=1))
-    properties = {name: value for name, value in SCHEMA["properties"].items() if name != "reference"}  # type: ignore[attr-defined]
+    properties = {name: value for name, value in SCHEMA["properties"].items() if name != "reference"}
     await update_type(payment.id, schema=json.dumps(SCHEMA | {"properties": properties}))
     for _ in range(1500):
         answer = await paying.authorize(browser, authorization_details=json.dumps([detail(payment, reference=1)]))
