@@ -1,6 +1,7 @@
 """DPoP by libraries that we did not write, and the scripts of docs/dpop.md."""
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,6 +14,7 @@ from idp.accounts.tables import User
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth.clients.registration import register_resource_server
+from idp.oauth.clients.service import update_client
 from tests.clients.conftest import JAVA, need, node, of_client, of_resource_server, program, script, sign_in
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, open_browser
@@ -49,7 +51,7 @@ OPENID_CLIENT = """
 import { createInterface } from "node:readline";
 import * as client from "openid-client";
 
-const config = await client.discovery(new URL("ISSUER"), "CLIENT_ID", "SECRET", undefined, {
+const config = await client.discovery(new URL("ISSUER"), "CLIENT_ID", "SECRET", AUTHENTICATION, {
   execute: [client.allowInsecureRequests],
 });
 const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair("ALG"));
@@ -186,13 +188,39 @@ async def test_openid_client(
     make_client: MakeClient, nonces: Server, home: Browser, alice: User, tmp_path: Path, alg: str
 ) -> None:
     party = await make_client(nonces, scope="openid email offline_access", dpop_bound_access_tokens=True)
-    main = _for(party, OPENID_CLIENT, alg)
+    main = _for(party, OPENID_CLIENT, alg).replace("AUTHENTICATION", "undefined")
     async with node(tmp_path, main=main) as program:
         seen = await program.ask(await sign_in(home, await program.read(), alice.email))
     assert seen["info"]["email"] == seen["again"]["email"] == alice.email
     for tokens in (seen["first"], seen["second"]):
         assert tokens["token_type"] == "dpop"
         assert claims_of(tokens["access_token"])["cnf"] == {"jkt": seen["jkt"]}
+
+
+async def test_openid_client_with_a_key_for_itself(
+    make_client: MakeClient, nonces: Server, home: Browser, alice: User, tmp_path: Path
+) -> None:
+    """private_key_jwt, pushed requests and DPoP, as FAPI 2.0 combines them. Each retry needs another assertion."""
+    party, own = await make_client(nonces, scope="openid email offline_access"), jose.generate("PS256")
+    await update_client(party.client_id, token_endpoint_auth_method="private_key_jwt", jwks={"keys": [own.public_jwk]})
+    await _until_refused(party)
+    imported = f"""await crypto.subtle.importKey(
+      "jwk", {json.dumps(jose.to_private_jwk(own))}, {{ name: "RSA-PSS", hash: "SHA-256" }}, false, ["sign"])"""
+    main = _for(party, OPENID_CLIENT, "ES256").replace(f'"{party.client_secret}"', "undefined")
+    main = main.replace("AUTHENTICATION", f"client.PrivateKeyJwt({imported})")
+    async with node(tmp_path, main=main) as program:
+        seen = await program.ask(await sign_in(home, await program.read(), alice.email))
+    assert seen["again"]["email"] == alice.email
+    assert claims_of(seen["second"]["access_token"])["cnf"] == {"jkt": seen["jkt"]}
+
+
+async def _until_refused(party: RelyingParty) -> None:
+    """Wait until the server knows that the client has no secret any more."""
+    for _ in range(1500):
+        if (await party.post("/token", grant_type="none-such")).json()["error"] == "invalid_client":
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("The server does not get to know a changed client.")
 
 
 @pytest.mark.parametrize("alg", ["ES256", "PS256"])
