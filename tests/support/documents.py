@@ -3,8 +3,13 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from idp.oauth.clients import repository as clients
+from idp.oauth.clients.documents import repository
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registration import change
 from tests.support.elsewhere import Handler, answer, serving
 
 REDIRECT_URI = "https://app.example.com/callback"
@@ -39,6 +44,21 @@ class ClientSite:
         path = head.split(b" ")[1].decode()
         body = json.dumps({"client_id": self.url(path)} | self.members).encode()
         await (self.handler or answer(body, *self.headers))(head, writer)
+
+
+async def store_document(url: str, **metadata: Any) -> Client:
+    """Store a client by document, as if a user had allowed it."""
+    values = {"client_name": "Example client", "redirect_uris": (REDIRECT_URI,), "token_endpoint_auth_method": "none"}
+    client = Client(
+        client_id=url,
+        origin="document",
+        expires_at=datetime.now(UTC) + timedelta(days=120),
+        **{"scope": ""} | values | metadata,
+    )
+    async with change():
+        assert await clients.insert_client(client)
+        await repository.insert_state(url, 3600)
+    return client
 
 
 @asynccontextmanager

@@ -106,7 +106,8 @@ class Session(Shown):
 class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """A client with the names of RFC 7591. ``origin`` is admin, dynamic (RFC 7591) or document (its id is a URL).
 
-    ``client_secret_live`` and ``previous_secret_live``: whether its newest secret, and the one before, are accepted.
+    ``client_secret_live`` and ``previous_secret_live``: whether its newest secret, and the one before, are accepted. In
+    a path, an id that is a URL is written as ``~`` and its base64url without padding.
     """
 
     client_id: str
@@ -121,6 +122,7 @@ class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=Fa
     created_at: datetime
     updated_at: datetime
     disabled_at: datetime | None
+    document_fetched_at: datetime | None
 
 
 class NewClient(ClientMetadata, frozen=True, kw_only=True):

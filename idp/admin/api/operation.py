@@ -45,6 +45,7 @@ from idp.infra.db.engine import authority
 from idp.infra.db.listing import DEFAULT_LIMIT, InvalidQueryError, Listing, find, list_page
 from idp.oauth import access_tokens, protected
 from idp.oauth.access_tokens import LiveAccessToken
+from idp.oauth.clients import path_ids
 from idp.oauth.clients.registry import registry
 from idp.reasons import Reason
 from idp.settings import settings
@@ -235,7 +236,7 @@ async def _answer(operation: Operation, request: AnyRequest) -> problems.Answer:
     caller = await authorize(request, operation.permission)
     if any("\0" in value for value in request.path_params.values()):
         raise not_found()
-    call = Call(caller, request.path_params, forms.query(request), await _body(operation, request))
+    call = Call(caller, path_ids.decoded(request.path_params), forms.query(request), await _body(operation, request))
     if operation.method == "POST" and (key := request_header(request.scope, b"idempotency-key")) is not None:
         if not 1 <= len(key) <= MAX_KEY_LENGTH:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid-key", f"A key has 1 to {MAX_KEY_LENGTH} characters.")

@@ -58,8 +58,9 @@ def _declare(section: str, parameter: str, subject: Subject, each: ConfirmedActi
 
     @screen("GET", path, each.permission, fresh=each.fresh)
     async def ask(request: AdminRequest) -> Response[str]:
-        record = request.params[parameter]
-        named = await subject(record)
+        named = await subject(request.params[parameter])
+        # As the browser wrote it.
+        back = f"{HOME}/{section}/{request.http.path_params[parameter]}"
         return render(
             request,
             "form",
@@ -67,11 +68,11 @@ def _declare(section: str, parameter: str, subject: Subject, each: ConfirmedActi
             heading=f"{each.title}?",
             subject=facts(named),
             intro=each.explanation,
-            action=f"{HOME}/{section}/{record}/{each.name}",
+            action=f"{back}/{each.name}",
             fields=[],
             label=each.title,
             danger=each.danger,
-            back=f"{HOME}/{section}/{record}",
+            back=back,
         )
 
     @screen("POST", path, each.permission, fresh=each.fresh)

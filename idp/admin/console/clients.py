@@ -30,6 +30,7 @@ from idp.oauth.clients import logos, registration, service
 from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS
 from idp.oauth.clients.members import default_of
 from idp.oauth.clients.models import Client
+from idp.oauth.clients.path_ids import path_id
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.repository import CLIENTS, flat
 from idp.oauth.clients.validation import not_possible
@@ -62,7 +63,7 @@ async def list_clients(request: AdminRequest) -> Response[str]:
     found = await asked_page(request, CLIENTS)
     rows = [
         [
-            Cell(row["client_name"], f"{HOME}/clients/{row['client_id']}"),
+            Cell(row["client_name"], f"{HOME}{_path(row['client_id'])}"),
             Cell(row["client_id"]),
             text(row["grant_types"]),
             _state(row),
@@ -79,6 +80,11 @@ async def list_clients(request: AdminRequest) -> Response[str]:
         filters=_filters(request),
         columns=("Name", "client_id", "Grants", "State", "Since"), rows=rows, next=next_url(request, found),
     )  # fmt: skip
+
+
+def _path(client_id: str) -> str:
+    """Return the path of a client's page below that of the console."""
+    return f"/clients/{path_id(client_id)}"
 
 
 async def _read(client_id: str) -> dict[str, Any]:
@@ -166,6 +172,7 @@ async def _record(request: AdminRequest, client_id: str, secret: str | None = No
         "State": _state(row),
         "Registered": ORIGINS[row["origin"]],
         **({"Deleted unless it is used before": row["expires_at"]} if row["expires_at"] else {}),
+        **({"Document read": when(row["document_fetched_at"])} if row["origin"] == "document" else {}),
         "Application": row["application_type"],
         "Authentication": row[METHOD],
         **_secrets(row),
@@ -205,7 +212,7 @@ def _shown(value: Any) -> Any:
 def _acts(request: AdminRequest, row: Any) -> list[Action]:
     if Permission.CLIENTS_WRITE not in request.caller.allowed:
         return []
-    path = f"{HOME}/clients/{row['client_id']}"
+    path = f"{HOME}{_path(row['client_id'])}"
     found = [Action("Change", f"{path}/change"), Action("Upload a logo", f"{path}/logo")]
     if row["logo_uri"]:
         found.append(Action("Remove the logo", f"{path}/remove_logo"))
@@ -229,7 +236,7 @@ async def change_client(request: AdminRequest) -> Response[str]:
 def _change(request: AdminRequest, values: dict[str, Any], error: str | None = None) -> Response[str]:
     reasons = {} if error else not_possible(msgspec.convert(values, Client))
     fields = client_form.fields(client_form.NAMES, values, reasons)
-    path = f"{HOME}/clients/{request.params['client_id']}"
+    path = f"{HOME}{_path(request.params['client_id'])}"
     return render(
         request, "form", section="clients", heading=f"Change {values['client_name']}", fields=fields, error=error,
         action=f"{path}/change", label="Save", back=path, status=400 if error else 200,
@@ -249,7 +256,7 @@ async def save_client(request: AdminRequest) -> Response[Any]:
         await service.update_client(client_id, seen(request, row), **entered)
     except FORM_ERRORS as error:
         return _change(request, entered, error.description)
-    return redirect_with_notice(f"/clients/{client_id}")
+    return redirect_with_notice(_path(client_id))
 
 
 @screen("GET", "/clients/{client_id}/logo", Permission.CLIENTS_WRITE)
@@ -259,7 +266,7 @@ async def ask_for_logo(request: AdminRequest) -> Response[str]:
 
 
 async def _logo(request: AdminRequest, client_id: str, error: str | None = None) -> Response[str]:
-    path = f"{HOME}/clients/{client_id}"
+    path = f"{HOME}{_path(client_id)}"
     size = logos.MAX_BYTES // 1024
     hint = f"PNG, JPEG, GIF or WebP, up to {size} KiB. SVG is not accepted, because it can run scripts."
     return render(
@@ -277,7 +284,7 @@ async def upload_logo(request: AdminRequest) -> Response[Any]:
         await logos.save_logo(client_id, request.file)
     except FORM_ERRORS as error:
         return await _logo(request, client_id, error.description)
-    return redirect_with_notice(f"/clients/{client_id}")
+    return redirect_with_notice(_path(client_id))
 
 
 # Actions
@@ -296,32 +303,32 @@ async def _rotate(request: AdminRequest, client_id: str) -> Response[str]:
 
 async def _end_previous_secret(request: AdminRequest, client_id: str) -> tuple[str, str]:
     await registration.end_previous_secret(await _allowed(request, client_id))
-    return f"/clients/{client_id}", "secret-ended"
+    return _path(client_id), "secret-ended"
 
 
 async def _remove_logo(request: AdminRequest, client_id: str) -> tuple[str, str]:
     await logos.remove_logo(await _allowed(request, client_id))
-    return f"/clients/{client_id}", "saved"
+    return _path(client_id), "saved"
 
 
 async def _disable(request: AdminRequest, client_id: str) -> tuple[str, str]:
     await registration.disable_client(await _allowed(request, client_id))
-    return f"/clients/{client_id}", "disabled"
+    return _path(client_id), "disabled"
 
 
 async def _enable(request: AdminRequest, client_id: str) -> tuple[str, str]:
     await registration.enable_client(await _allowed(request, client_id))
-    return f"/clients/{client_id}", "enabled"
+    return _path(client_id), "enabled"
 
 
 async def _not_before(request: AdminRequest, client_id: str) -> tuple[str, str]:
     await service.set_not_before(await _allowed(request, client_id), clock.now())
-    return f"/clients/{client_id}", "saved"
+    return _path(client_id), "saved"
 
 
 async def _contain(request: AdminRequest, client_id: str) -> Response[str]:
     report = await contain_client(await _allowed(request, client_id))
-    return reports.show_report(request, "clients", report, f"{HOME}/clients/{client_id}")
+    return reports.show_report(request, "clients", report, f"{HOME}{_path(client_id)}")
 
 
 async def _delete(request: AdminRequest, client_id: str) -> tuple[str, str]:

@@ -33,6 +33,7 @@ from idp.http.pages import page, see_other
 from idp.infra import request_context
 from idp.infra.db.engine import authority
 from idp.infra.i18n import locale
+from idp.oauth.clients import path_ids
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import sessions
@@ -162,7 +163,7 @@ async def _authorize(
     request_context.actor.set(caller.actor)
     query = forms.query(request)
     kept = await flows.stored_form(query[KEPT], user.id) if KEPT in query else {}
-    return AdminRequest(request, caller, user, request.path_params, query, form, kept, file)
+    return AdminRequest(request, caller, user, path_ids.decoded(request.path_params), query, form, kept, file)
 
 
 async def _hold(session: SignedIn, caller: Caller, *, fresh: bool) -> None:

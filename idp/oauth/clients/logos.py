@@ -16,6 +16,7 @@ from idp.audit.events import record
 from idp.http.access import Access
 from idp.oauth.clients import repository
 from idp.oauth.clients.metadata import invalid_metadata
+from idp.oauth.clients.path_ids import client_id_of, path_id
 from idp.oauth.clients.registration import UnknownClientError, change
 from idp.settings import settings
 
@@ -56,7 +57,7 @@ async def save_logo(client_id: str, content: bytes) -> None:
         if await repository.lock_client(client_id) is None:
             raise UnknownClientError("There is no client with this id.")
         await repository.save_logo(client_id, kind, content)
-        logo_uri = f"{settings().issuer}/logos/{client_id}?v={version}"
+        logo_uri = f"{settings().issuer}/logos/{path_id(client_id)}?v={version}"
         await repository.update_metadata(client_id, {"logo_uri": logo_uri})
         await record("client_updated", client_id=client_id, detail={"changed": ["logo_uri"]})
 
@@ -77,7 +78,7 @@ async def remove_logo(client_id: str) -> None:
 @get("/logos/{client_id:str}", opt={"access": Access.PUBLIC})
 async def logo(request: Request[Any, Any, Any], client_id: FromPath[str]) -> Response[bytes]:
     """Serve the logo of a client."""
-    found = await repository.find_logo(client_id) if "\0" not in client_id else None
+    found = await repository.find_logo(client_id_of(client_id)) if "\0" not in client_id else None
     if found is None:
         raise NotFoundException
     content = found.content

@@ -306,15 +306,17 @@ CLIENTS = Listing(
     columns="c.client_id, c.metadata, c.client_secret_expires_at, c.previous_secret_expires_at,"
     " c.client_secret_hash IS NOT NULL AND coalesce(c.client_secret_expires_at > now(), true) AS client_secret_live,"
     " coalesce(c.previous_secret_expires_at > now(), false) AS previous_secret_live,"
-    " c.origin, c.expires_at, c.admin_role, c.not_before, c.created_at, c.updated_at,"
-    " c.disabled_at",
+    " c.origin, c.expires_at, c.admin_role, c.not_before, c.created_at, c.updated_at, c.disabled_at,"
+    " (SELECT d.fetched_at FROM client_document AS d WHERE d.client_id = c.client_id) AS document_fetched_at",
     key=Sort("c.client_id", "text"),
     sorts={"created_at": Sort("c.created_at"), "client_name": Sort("c.metadata ->> 'client_name'", "text")},
     default_sort="-created_at",
     filters={
         "client_id": Filter("c.client_id = {}", help="One client."),
         "q": Filter(
-            "strpos(lower(c.metadata ->> 'client_name'), lower({})) > 0 OR c.client_id = {}", help="Part of the name."
+            "strpos(lower(c.metadata ->> 'client_name'), lower({})) > 0 OR c.client_id = {}"
+            " OR c.origin = 'document' AND strpos(c.client_id, {}) > 0",
+            help="Part of the name, or of the URL of the document.",
         ),
         "grant_type": Filter("c.metadata -> 'grant_types' ? {}", help="May use this grant."),
         "origin": Filter(

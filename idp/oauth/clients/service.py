@@ -15,6 +15,7 @@ from idp.audit.events import record
 from idp.errors import ConflictError, NotFoundError, ValidationError
 from idp.keys import lifecycle
 from idp.oauth.clients import repository, sectors
+from idp.oauth.clients.documents import document
 from idp.oauth.clients.metadata import FIXED, ClientMetadata, invalid_metadata
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
 from idp.oauth.clients.registration import (
@@ -144,7 +145,22 @@ def _changed(client: Client, changes: dict[str, Any]) -> ClientMetadata:
     for name in FIXED:
         if getattr(asked, name) != getattr(client, name):
             raise invalid_metadata(f"{name} cannot be changed. Register another client.")
+    if client.origin == "document":
+        _check_change_of_document(client, asked)
     return validate(asked)
+
+
+def _check_change_of_document(client: Client, asked: ClientMetadata) -> None:
+    """Check a change of a client by document. The document decides about its members, and users are always asked.
+
+    Raises:
+        OAuthError: ``invalid_client_metadata``.
+    """
+    for name in sorted(document.MEMBERS):
+        if getattr(asked, name) != getattr(client, name):
+            raise invalid_metadata(f"{name} is what the document of the client says.")
+    if asked.skip_consent:
+        raise invalid_metadata("skip_consent is not possible for a client by document.")
 
 
 def _members(metadata: ClientMetadata) -> dict[str, Any]:

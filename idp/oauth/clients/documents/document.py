@@ -20,9 +20,10 @@ _JSON_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.+-]+\+)?json", re.IGNOREC
 #: No secret is shared with such a client.
 _AUTH_METHODS = tuple(method for method in ("none", "private_key_jwt") if method in AUTH_METHODS)
 _GRANTS = ("authorization_code", "refresh_token")
-#: What the document decides. Not the logo, which would tell the client's server who reads our pages: the operator may
-#: upload one. Not the URI of another document, which would have to be fetched too.
-MEMBERS = frozenset(ClientMetadata.__struct_fields__) - OPERATOR_MEMBERS - {"logo_uri", "sector_identifier_uri"}
+#: What the document does not decide. The operator may upload a logo, since that of the document would tell the client's
+#: server who reads our pages, and may require a level. Another document would have to be fetched too.
+_NOT_TAKEN = {"logo_uri", "default_acr_values", "sector_identifier_uri"}
+MEMBERS = frozenset(ClientMetadata.__struct_fields__) - OPERATOR_MEMBERS - _NOT_TAKEN
 _WRONG_TYPE = re.compile(r"\$\.([a-z_]+)")
 
 
