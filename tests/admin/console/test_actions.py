@@ -184,6 +184,19 @@ async def test_the_old_secret_is_shown_and_ended(owner: Admin) -> None:
     assert "Old secret" not in answer.text
 
 
+async def test_a_client_is_created_with_its_keys(owner: Admin) -> None:
+    """A service with ``private_key_jwt`` gets no secret."""
+    name, jwks = secrets.token_hex(4), {"keys": [jose.generate("ES256").public_jwk]}
+    entered = {"client_name": name, "scope": "read", "token_endpoint_auth_method": "private_key_jwt"}
+    refused = await owner.confirm("/admin/clients/new/service", **entered)
+    assert refused.status == 400
+    assert "private_key_jwt needs jwks or jwks_uri." in refused.text
+    page = await owner.confirm("/admin/clients/new/service", **entered, jwks=json.dumps(jwks))
+    assert "client-secret" not in page.ids
+    (row,) = await fetch("SELECT * FROM client WHERE metadata ->> 'client_name' = $1", name)
+    assert (flat(row)["jwks"], row["client_secret_hash"]) == (jwks, None)
+
+
 async def test_every_member_has_a_field(owner: Admin) -> None:
     """Of each kind: lines, a number, a choice, a checkbox, JSON. What is not possible has its reason."""
     client, _ = await register_client(client_name=secrets.token_hex(4), redirect_uris=["https://shop.example/cb"])

@@ -84,7 +84,7 @@ def _answer(registered: Registered, status: HTTPStatus) -> Response[Any]:
     content = {
         "client_id": client.client_id,
         "client_id_issued_at": int(client.created_at.timestamp()),
-        **(_secret(registered.secret, client.client_secret_expires_at) if registered.secret else {}),
+        **(secret_of(registered.secret, client.client_secret_expires_at) if registered.secret else {}),
         "registration_client_uri": f"{settings().issuer}{PATH}/{client.client_id}",
         "registration_access_token": registered.registration_token,
         **({"software_statement": statement} if (statement := registered.software_statement) else {}),
@@ -93,8 +93,8 @@ def _answer(registered: Registered, status: HTTPStatus) -> Response[Any]:
     return Response(content, status_code=status, media_type=MediaType.JSON, headers=NO_STORE)
 
 
-def _secret(secret: str, expires_at: datetime | None) -> dict[str, Any]:
-    """The expiry is in seconds since 1970; 0: never."""
+def secret_of(secret: str, expires_at: datetime | None) -> dict[str, Any]:
+    """Return the members of a new secret (RFC 7591 section 3.2.1). The expiry is in seconds since 1970; 0: never."""
     return {"client_secret": secret, "client_secret_expires_at": int(expires_at.timestamp()) if expires_at else 0}
 
 

@@ -107,7 +107,7 @@ async def read(client_id: str, token: str | None) -> Registered:
 async def update(client_id: str, token: str | None, body: bytes) -> Registered:
     """Replace what a client says about itself. It gets a new registration access token, and the old one ends.
 
-    It gets a new secret if it had none and needs one.
+    It gets a new secret if it needs one and has none that is valid.
 
     Raises:
         InvalidTokenError: there is no such client, or this is not its registration access token.
@@ -135,8 +135,9 @@ async def update(client_id: str, token: str | None, body: bytes) -> Registered:
             raise _refused()
         if statement is not None:
             await repository.set_statement(client_id, statement)
-        kept = client.client_secret_encrypted if client.signs_with_secret else client.client_secret_hash
-        if client.has_secret and kept is None:
+        newest = client.secrets[0] if client.secrets else None
+        usable = newest is not None and newest.live and not (client.signs_with_secret and newest.encrypted is None)
+        if client.has_secret and not usable:
             new_secret = await rotate_secret(client_id)
 
     try:

@@ -1,6 +1,7 @@
 """The configuration endpoint of a client (RFC 7592)."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -8,7 +9,9 @@ import pytest
 
 from idp import ids
 from idp.accounts.tables import User
+from idp.infra.db.engine import execute
 from idp.oauth.clients import service
+from idp.oauth.clients.dynamic import endpoint
 from idp.oauth.clients.registration import disable_client
 from idp.oauth.clients.tables import ClientRow
 from tests.oauth.clients.dynamic.conftest import URI, MakeToken, Registrar
@@ -68,6 +71,27 @@ async def test_a_new_secret(registrar: Registrar, token: str) -> None:
     row = await stored(registered["client_id"])
     assert row is not None
     assert row["client_secret_hash"] is None
+
+
+async def test_a_secret_that_has_expired_is_renewed(registrar: Registrar, token: str) -> None:
+    """By an update, as there is no other way for a client to get one (RFC 7592 section 2.2)."""
+    registered = await registrar.register(token)
+    expired = "UPDATE client SET client_secret_expires_at = now() - interval '1 minute' WHERE client_id = $1"
+    await execute(expired, registered["client_id"])
+    body = {"client_id": registered["client_id"], "redirect_uris": [URI]}
+    updated = (await registrar.call("PUT", registered, json=body)).json()
+    row = await stored(registered["client_id"])
+    assert row is not None
+    assert row["client_secret_hash"] == ids.digest(updated["client_secret"])
+    assert row["client_secret_expires_at"] is None
+    assert "client_secret" not in (await registrar.call("PUT", updated, json=body)).json()
+
+
+def test_the_expiry_of_a_secret_is_in_seconds() -> None:
+    """RFC 7591 section 3.2.1; 0: never."""
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    assert endpoint.secret_of("x", at) == {"client_secret": "x", "client_secret_expires_at": int(at.timestamp())}
+    assert endpoint.secret_of("x", None)["client_secret_expires_at"] == 0
 
 
 @pytest.mark.parametrize(
