@@ -42,7 +42,7 @@ from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.members import SUBJECT_TYPES
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
-from idp.oauth.token.grants import GRANTS
+from idp.oauth.token.grants import grant_types
 from idp.settings import settings
 from idp.signin.transitions import ACR_VALUES
 
@@ -71,7 +71,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
         "response_types_supported": list(response_types.supported()),
         "response_modes_supported": RESPONSE_MODES,
         "prompt_values_supported": prompts(),
-        "grant_types_supported": [*GRANTS, *response_types.grants()],
+        "grant_types_supported": list(grant_types()),
         "acr_values_supported": ACR_VALUES,
         "ui_locales_supported": i18n.LOCALES,
         "subject_types_supported": list(SUBJECT_TYPES),

@@ -19,11 +19,6 @@ def supported() -> tuple[str, ...]:
     return (CODE, *LEGACY) if settings().legacy_response_types else (CODE,)
 
 
-def grants() -> tuple[str, ...]:
-    """Return the grants beside those of the token endpoint: ``implicit``, if it is switched on."""
-    return (IMPLICIT,) if settings().legacy_response_types else ()
-
-
 def canonical(response_type: str) -> str:
     """Return a response type with its words in the order of this list, which has no meaning; unknown ones unchanged."""
     words = sorted(response_type.split())

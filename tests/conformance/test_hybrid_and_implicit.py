@@ -44,6 +44,8 @@ def server(db: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
         IDP_MASTER_KEY=MASTER_KEY,
         IDP_ADDRESS_LIMITS="false",
         IDP_LEGACY_RESPONSE_TYPES="true",
+        IDP_CLIENT_REGISTRATION="open",
+        IDP_CLIENT_REGISTRATION_GRANT_TYPES="authorization_code,implicit",
     )
     yield server
     server.stop()
@@ -341,6 +343,37 @@ async def test_discovery(server: Server, http: httpx.AsyncClient) -> None:
     found = (await http.get(f"{server.issuer}/.well-known/openid-configuration")).json()
     assert found["response_types_supported"] == ["code", *LEGACY]
     assert "implicit" in found["grant_types_supported"]
+
+
+@TYPES
+async def test_dynamic_registration(
+    server: Server, http: httpx.AsyncClient, browser: Browser, person: User, response_type: str
+) -> None:
+    """The dynamic variants of the plans: with the grants that the response type needs, and not without."""
+    metadata = {
+        "client_name": "Registered",
+        "redirect_uris": ["https://registered.example/cb"],
+        "response_types": [response_type],
+        "token_endpoint_auth_method": "none",
+        "scope": "openid email",
+    }
+    refused = await http.post(f"{server.issuer}/register", json=metadata | {"grant_types": ["authorization_code"]})
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata")
+    grants = sorted(response_types.grants_of(response_type))
+    made = await http.post(f"{server.issuer}/register", json=metadata | {"grant_types": grants})
+    assert made.status_code == 201, made.text
+    assert made.json()["response_types"] == [response_type]
+    party = RelyingParty(server.issuer, http, made.json()["client_id"], redirect_uri=metadata["redirect_uris"][0])
+    party.scope = metadata["scope"]
+    answer = await _signed_in(browser, await party.authorize(browser, response_type=response_type), person)
+    assert isinstance(answer, Page)
+    answer = await browser.submit(answer, "consent-allow")
+    assert isinstance(answer, Redirect)
+    assert {"code", "id_token"} & set(response_type.split()) <= set(answer.fragment)
+    await http.delete(
+        made.json()["registration_client_uri"],
+        headers={"Authorization": f"Bearer {made.json()['registration_access_token']}"},
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from idp.admin.console.components import (
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
-from idp.oauth import response_types
 from idp.oauth.clients import logos, registration, service
 from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS
 from idp.oauth.clients.members import default_of
@@ -34,7 +33,7 @@ from idp.oauth.clients.path_ids import path_id
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.repository import CLIENTS, flat
 from idp.oauth.clients.validation import not_possible
-from idp.oauth.token.grants import GRANTS
+from idp.oauth.token.grants import grant_types
 
 TITLES = {
     "web": ("Web application", "It has a server that can keep a secret."),
@@ -94,7 +93,7 @@ async def _read(client_id: str) -> dict[str, Any]:
 def _filters(request: AdminRequest) -> list[Field]:
     states = (("", "All"), ("false", "enabled"), ("true", "disabled"))
     origins = (("", "All"), *ORIGINS.items())
-    grants = (("", "All"), *((grant, grant) for grant in (*GRANTS, *response_types.grants())))
+    grants = (("", "All"), *((grant, grant) for grant in grant_types()))
     return [
         Field("q", "Part of the name, or the client_id", request.query.get("q", ""), "search"),
         Field("disabled", "State", request.query.get("disabled", ""), "choice", choices=states),

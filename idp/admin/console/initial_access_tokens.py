@@ -13,7 +13,7 @@ from idp.errors import ValidationError
 from idp.oauth.clients.dynamic import initial_tokens
 from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.dynamic.repository import INITIAL_ACCESS_TOKENS, StoredToken, read_token
-from idp.oauth.token.grants import GRANTS
+from idp.oauth.token.grants import grant_types
 from idp.settings import DAY, settings
 
 SECTION = "initial_access_tokens"
@@ -51,7 +51,7 @@ def _form(request: AdminRequest, values: dict[str, str], error: str | None = Non
         Field("scopes", "Scopes that its clients may request", values.get("scopes", ""), help="Separated by spaces."),
         Field(
             "grant_types", "Grants that its clients may have, one per line", values.get("grant_types", ""), "lines",
-            f"Some of {', '.join(GRANTS)}.",
+            f"Some of {', '.join(grant_types())}.",
         ),
         Field(
             "redirect_hosts", "Hosts of their redirect URIs, one per line", values.get("redirect_hosts", ""), "lines",

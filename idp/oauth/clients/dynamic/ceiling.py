@@ -15,13 +15,12 @@ import msgspec
 from idp.errors import OAuthError
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
-from idp.oauth import response_types
 from idp.oauth.clients import repository
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import STANDARD_SCOPES
-from idp.oauth.token.grants import GRANTS
+from idp.oauth.token.grants import grant_types
 from idp.settings import settings
 
 #: The grants that a client gets at most, if the operator does not say.
@@ -57,9 +56,8 @@ async def check(ceiling: Ceiling) -> None:
     Raises:
         OAuthError: ``invalid_client_metadata``, a grant is unknown, or a scope is not for such clients.
     """
-    grants = (*GRANTS, *response_types.grants())
-    if not ceiling.grant_types or not set(ceiling.grant_types) <= set(grants):
-        raise invalid_metadata(f"grant_types must be some of {', '.join(grants)}.")
+    if not ceiling.grant_types or not set(ceiling.grant_types) <= set(grant_types()):
+        raise invalid_metadata(f"grant_types must be some of {', '.join(grant_types())}.")
     servers = [server for server in await repository.resource_servers() if server.self_registered_clients]
     if not set(ceiling.scopes) <= STANDARD_SCOPES.keys() | {name for server in servers for name in server.scopes}:
         raise invalid_metadata(

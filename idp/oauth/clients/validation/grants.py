@@ -6,7 +6,7 @@ from idp.errors import OAuthError
 from idp.oauth import response_types
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
 from idp.oauth.clients.uris import InvalidURIError, check_redirect_uri
-from idp.oauth.token.grants import GRANTS
+from idp.oauth.token.grants import grant_types
 
 
 def with_response_types(metadata: ClientMetadata) -> ClientMetadata:
@@ -27,7 +27,7 @@ def with_response_types(metadata: ClientMetadata) -> ClientMetadata:
 def grants_fit_together(metadata: ClientMetadata) -> None:
     """RFC 6749 sections 4.4 and 6."""
     grants = set(metadata.grant_types)
-    known = (*GRANTS, *response_types.grants())
+    known = grant_types()
     if not grants or not grants <= set(known):
         raise invalid_metadata(f"grant_types must be some of {', '.join(known)}.")
     if "refresh_token" in grants and "authorization_code" not in grants:
