@@ -92,7 +92,7 @@ def within(asked: ClientMetadata, ceiling: Ceiling) -> ClientMetadata:
     _check_hosts(asked, ceiling)
     _check_algorithms(asked)
     wanted = asked.scope.split() or ceiling.scopes
-    scopes = [name for name in wanted if name in ceiling.scopes and name not in registry.builtin_scopes]
+    scopes = [name for name in wanted if name in ceiling.scopes]
     if asked.scope and not scopes:
         raise invalid_metadata("scope has no scope that this client may have.")
     scopes += _others_of_servers(scopes, ceiling)
@@ -102,7 +102,7 @@ def within(asked: ClientMetadata, ceiling: Ceiling) -> ClientMetadata:
     method = _auth_method(asked, ceiling)
     return msgspec.structs.replace(
         asked,
-        scope=" ".join(dict.fromkeys(scopes)),
+        scope=" ".join(name for name in dict.fromkeys(scopes) if name not in registry.builtin_scopes),
         grant_types=grants,
         token_endpoint_auth_method=method,
         require_pkce=ceiling.require_pkce or method == "none",

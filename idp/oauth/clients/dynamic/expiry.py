@@ -1,7 +1,10 @@
 """Clients that registered without an initial access token: they expire unless they are used, and have a limit."""
 
+from datetime import datetime, timedelta
+
 import structlog
 
+from idp import clock
 from idp.audit.events import record
 from idp.errors import InvalidClientError, OverloadedError, Refused
 from idp.oauth.clients.dynamic import repository
@@ -17,6 +20,11 @@ class TooManyClientsError(OverloadedError):
     """As many clients have registered themselves as the settings allow. Those that nobody uses expire."""
 
     retry_after = HOUR
+
+
+def first_use_by() -> datetime:
+    """Return when a client that registers now expires."""
+    return clock.now() + timedelta(seconds=settings().client_registration_lifetime)
 
 
 async def check_number() -> None:

@@ -71,22 +71,21 @@ async def find(token: str) -> UsableToken:
     """
     found = await repository.find_token(ids.digest(token))
     if found is None:
-        raise refused()
+        raise _refused()
     return found
 
 
-async def use(token: str) -> None:
+async def use(token: UsableToken) -> None:
     """Take one use, in the transaction of the registration.
 
     Raises:
         InvalidTokenError: another registration took the last one, or it was deleted.
     """
-    if not await repository.use_token(ids.digest(token)):
-        raise refused()
+    if not await repository.use_token(token.id):
+        raise _refused()
 
 
-def refused() -> InvalidTokenError:
-    """Record the refusal, and return its error."""
+def _refused() -> InvalidTokenError:
     found = Refused(Reason.UNKNOWN)
     access_token_refused(found, None, endpoint="registration")
     return InvalidTokenError(refused=found)

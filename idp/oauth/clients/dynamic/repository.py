@@ -25,7 +25,7 @@ _FIND_TOKEN = f"""
 SELECT id, ceiling FROM initial_access_token WHERE token_hash = $1 AND {_USABLE}
 """  # noqa: S608
 _USE_TOKEN = f"""
-UPDATE initial_access_token SET uses_left = uses_left - 1 WHERE token_hash = $1 AND {_USABLE} RETURNING id
+UPDATE initial_access_token SET uses_left = uses_left - 1 WHERE id = $1 AND {_USABLE}
 """  # noqa: S608
 _INSERT_REGISTRATION = """
 INSERT INTO client_registration (client_id, ceiling, initial_access_token, software_statement) VALUES ($1, $2, $3, $4)
@@ -112,9 +112,9 @@ async def find_token(token_hash: bytes) -> UsableToken | None:
     return msgspec.convert(dict(row) | {"ceiling": msgspec.json.decode(row["ceiling"])}, UsableToken) if row else None
 
 
-async def use_token(token_hash: bytes) -> bool:
+async def use_token(id_: UUID) -> bool:
     """Take one use of an initial access token. Returns False if it cannot be used any more."""
-    return await fetchrow(_USE_TOKEN, token_hash) is not None
+    return bool(await execute(_USE_TOKEN, id_))
 
 
 async def tokens() -> list[StoredToken]:

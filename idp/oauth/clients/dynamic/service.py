@@ -1,11 +1,10 @@
 """Registering, reading, changing and deleting a client by itself (RFC 7591 section 3, RFC 7592 section 2)."""
 
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 
-from idp import clock, ids
+from idp import ids
 from idp.errors import InvalidTokenError, MissingTokenError, Refused
 from idp.infra.request_context import actor
 from idp.oauth.clients import repository as clients
@@ -46,33 +45,32 @@ async def register(body: bytes, token: str | None) -> Registered:
 
     Raises:
         InvalidTokenError: the token is missing, unknown, expired or used up.
-        OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata``.
+        OAuthError: ``invalid_redirect_uri``, ``invalid_client_metadata``, ``invalid_software_statement`` or
+            ``unapproved_software_statement``.
         TooManyRequestsError: there were too many registrations without a token.
         TooManyClientsError: too many clients have registered themselves.
     """
     allowed = await _allowed(token)
     client_id, registration_token = str(ids.uuid7()), ids.random_token()
-    ceiling, expires_at = allowed.ceiling if allowed is not None else of_settings(), None
+    ceiling = allowed.ceiling if allowed is not None else of_settings()
     sent = request.read(body)
     if allowed is None:
         await limits.count_registration()
     sent, statement = await statements.apply(sent)
     asked = within(request.metadata(sent, client_id, ceiling.max_bytes), ceiling)
-    if allowed is None:
-        expires_at = clock.now() + timedelta(seconds=settings().client_registration_lifetime)
 
     async def also(_client: Client) -> None:
-        if allowed is None or token is None:
+        if allowed is not None:
+            await initial_tokens.use(allowed)
+            await repository.insert_registration(Registration(client_id, ceiling, statement), allowed.id)
+        else:
             await expiry.check_number()
             await repository.insert_registration(Registration(client_id, None, statement), None)
-        else:
-            await initial_tokens.use(token)
-            await repository.insert_registration(Registration(client_id, ceiling, statement), allowed.id)
 
     _client, secret = await register_client(
         client_id,
         origin="dynamic",
-        expires_at=expires_at,
+        expires_at=expiry.first_use_by() if allowed is None else None,
         registration_token_hash=ids.digest(registration_token),
         also=also,
         **_members(asked),
@@ -99,9 +97,8 @@ async def read(client_id: str, token: str | None) -> Registered:
     Raises:
         InvalidTokenError: there is no such client, or this is not its registration access token.
     """
-    registration = await _authenticate(client_id, token)
-    assert token is not None  # noqa: S101 -- _authenticate raises
-    return Registered(await _stored(client_id), token, software_statement=registration.software_statement)
+    presented, registration = await _authenticate(client_id, token)
+    return Registered(await _stored(client_id), presented, software_statement=registration.software_statement)
 
 
 async def update(client_id: str, token: str | None, body: bytes) -> Registered:
@@ -111,19 +108,19 @@ async def update(client_id: str, token: str | None, body: bytes) -> Registered:
 
     Raises:
         InvalidTokenError: there is no such client, or this is not its registration access token.
-        OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata``.
+        OAuthError: as of :func:`register`.
+        TooManyRequestsError: it changed too often.
     """
-    registration = await _authenticate(client_id, token)
-    assert token is not None  # noqa: S101 -- _authenticate raises
-    stored = await _stored(client_id)
+    presented, registration = await _authenticate(client_id, token)
     sent, secret = request.read_change(body, client_id)
+    await limits.count_change(client_id)
+    stored = await _stored(client_id)
     if secret is not None and stored.client_secret_hash != ids.digest(secret):
         raise invalid_metadata("client_secret must be the current one. A client cannot choose it.")
-    ceiling = registration.ceiling or of_settings()
     # It cannot be changed, so it need not be repeated.
     sent.setdefault("application_type", stored.application_type)
-    await limits.count_change(client_id)
     sent, statement = await statements.apply(sent, registration.software_statement)
+    ceiling = registration.ceiling or of_settings()
     asked = within(request.metadata(sent, client_id, ceiling.max_bytes), ceiling)
     changes = _members(asked) | {name: getattr(stored, name) for name in OPERATOR_MEMBERS}
     changes["require_pkce"] = stored.require_pkce or asked.public
@@ -131,7 +128,7 @@ async def update(client_id: str, token: str | None, body: bytes) -> Registered:
 
     async def also(client: Client) -> None:
         nonlocal new_secret
-        if not await repository.rotate_registration_token(client_id, ids.digest(token), ids.digest(new_token)):
+        if not await repository.rotate_registration_token(client_id, ids.digest(presented), ids.digest(new_token)):
             raise _refused()
         if statement is not None:
             await repository.set_statement(client_id, statement)
@@ -154,9 +151,8 @@ async def delete(client_id: str, token: str | None) -> None:
     Raises:
         InvalidTokenError: there is no such client, or this is not its registration access token.
     """
-    await _authenticate(client_id, token)
-    assert token is not None  # noqa: S101 -- _authenticate raises
-    hashed = ids.digest(token)
+    presented, _registration = await _authenticate(client_id, token)
+    hashed = ids.digest(presented)
     async with change():
         if not await repository.rotate_registration_token(client_id, hashed, hashed):
             raise _refused()
@@ -168,7 +164,14 @@ def _members(metadata: ClientMetadata) -> dict[str, Any]:
     return msgspec.structs.asdict(metadata)
 
 
-async def _authenticate(client_id: str, token: str | None) -> Registration:
+class _Authenticated(NamedTuple):
+    """A registration access token, and the registration that it is for."""
+
+    token: str
+    registration: Registration
+
+
+async def _authenticate(client_id: str, token: str | None) -> _Authenticated:
     """Check a registration access token. An unknown client, a disabled one and a wrong token are refused alike."""
     if token is None:
         raise MissingTokenError
@@ -176,7 +179,7 @@ async def _authenticate(client_id: str, token: str | None) -> Registration:
     if found is None:
         raise _refused()
     actor.set(f"client:{client_id}")
-    return found
+    return _Authenticated(token, found)
 
 
 def _refused() -> InvalidTokenError:

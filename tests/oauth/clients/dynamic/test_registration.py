@@ -268,6 +268,22 @@ async def test_a_body_that_is_too_long(registrar: Registrar, token: str) -> None
     assert (await registrar.post(token, b'{"x": "' + b"x" * 70_000 + b'"}')).status_code == 413
 
 
+async def test_a_page_in_a_browser(registrar: Registrar, make_token: MakeToken) -> None:
+    """Of any origin, which this server does not know before the registration."""
+    headers = {"Origin": "http://localhost:6274", "Access-Control-Request-Headers": "authorization,content-type"}
+    registered = await registrar.register(await make_token())
+    for url, methods in (
+        (f"{registrar.issuer}/register", "POST"), (registered["registration_client_uri"], "DELETE, GET, PUT"),
+    ):  # fmt: skip
+        preflight = await registrar.http.options(url, headers=headers | {"Access-Control-Request-Method": "POST"})
+        assert preflight.headers["access-control-allow-origin"] == "*"
+        assert preflight.headers["access-control-allow-methods"] == methods
+        assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+        response = await registrar.http.post(url, headers=headers)
+        assert response.headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in response.headers
+
+
 async def test_off(start_server: Any, http: httpx.AsyncClient) -> None:
     """By default there is no such endpoint."""
     server: Server = start_server()
