@@ -285,7 +285,7 @@ async def _grant(
     if client.origin == "document":
         await documents.keep(client)
     elif client.unused:
-        await expiry.keep(client)
+        await expiry.keep(client, session.user_id)
     async with transaction():
         await _finish(asked, pending)
         code = await issue_code(asked, client, session) if CODE in asked.response_type.split() else None

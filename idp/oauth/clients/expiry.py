@@ -7,8 +7,9 @@ from idp.audit.events import record
 from idp.oauth.clients import repository
 from idp.oauth.clients.registration import change
 
-#: Maximum number of clients of one round, in one transaction.
-ROUND = 50
+#: Maximum number of clients of one round, in one transaction. Other changes of clients wait for it. Each deletion reads
+#: the authorization codes of a day, which have no index by client.
+ROUND = 10
 
 
 async def delete_expired_clients() -> bool:

@@ -17,7 +17,7 @@ from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.oauth.clients import repository
 from idp.oauth.clients.auth_methods import AUTH_METHODS
-from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
+from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, is_scope
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.token.grants import grant_types
@@ -25,7 +25,7 @@ from idp.settings import settings
 
 #: The grants that a client gets at most, if the operator does not say.
 USER_GRANTS: Final = ("authorization_code", "refresh_token")
-_HOST = re.compile(r"\.?[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[?[0-9a-f:.]+\]?")
+_HOST = re.compile(r"\.?[a-z0-9-]+(?:\.[a-z0-9-]+)*|[0-9a-f:.]+")
 
 
 class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +89,8 @@ def within(asked: ClientMetadata, ceiling: Ceiling) -> ClientMetadata:
     Raises:
         OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata``, nothing usable is left.
     """
+    if not is_scope(asked.scope):
+        raise invalid_metadata("scope must be names separated by single spaces.")
     _check_hosts(asked, ceiling)
     _check_algorithms(asked)
     wanted = asked.scope.split() or ceiling.scopes

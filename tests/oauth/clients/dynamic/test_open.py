@@ -181,6 +181,20 @@ async def test_a_use_that_comes_too_late() -> None:
 
 
 @pytest.mark.usefixtures("opened")
+async def test_one_user_keeps_few_clients(opened: pytest.MonkeyPatch) -> None:
+    """Else one account could make the number of clients permanent."""
+    set_to(opened, LIFETIME="3600")
+    client = registry.client((await service.register(BODY, None)).client.client_id)
+    assert client is not None
+    user = ids.uuid7()
+    for _ in range(limits.FIRST_USES.burst):
+        await expiry.keep(client, user)
+    with pytest.raises(TooManyRequestsError):
+        await expiry.keep(client, user)
+    await expiry.keep(client, ids.uuid7())
+
+
+@pytest.mark.usefixtures("opened")
 async def test_two_uses_at_once() -> None:
     client_id = (await service.register(BODY, None)).client.client_id
     client = registry.client(client_id)

@@ -250,6 +250,13 @@ async def test_malformed_bodies(registrar: Registrar, token: str, content: bytes
     assert await count() == before
 
 
+@pytest.mark.parametrize("scope", ["openid\temail", "openid\nemail", "openid  email", " openid", 'open"id', "\u00f6"])
+async def test_a_malformed_scope(registrar: Registrar, token: str, scope: str) -> None:
+    response = await registrar.post(token, redirect_uris=[URI], scope=scope)
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_client_metadata")
+    assert response.json()["error_description"].startswith("scope ")
+
+
 async def test_a_repeated_member_is_named(registrar: Registrar, token: str) -> None:
     response = await registrar.post(token, b'{"client_name": "a", "client_name": "b"}')
     assert response.json()["error_description"] == "client_name is repeated."
