@@ -90,7 +90,8 @@ def _challenge(scheme: str, values: dict[str, str]) -> str:
 def challenge(error: BearerError | InvalidDPoPProofError, request: AnyRequest) -> str:
     """Return the ``WWW-Authenticate`` of a protected resource, in the scheme of the request.
 
-    RFC 6750 section 3, RFC 9449 section 7.1, RFC 9470 section 3. Where the other scheme may help, it is named too.
+    RFC 6750 section 3, RFC 9449 section 7.1, RFC 9470 section 3. Where the other scheme may help, it is named too. The
+    registration endpoint accepts Bearer tokens only.
     """
     values = {"realm": "idp"}
     if not isinstance(error, MissingTokenError):
@@ -99,6 +100,8 @@ def challenge(error: BearerError | InvalidDPoPProofError, request: AnyRequest) -
         values["scope"] = error.scope
     if isinstance(error, InsufficientUserAuthenticationError):
         values["acr_values"] = error.acr_values
+    if not _is_resource(request):
+        return _challenge("Bearer", values)
     if (request_header(request.scope, b"authorization") or "").lower().startswith("dpop "):
         return _challenge("DPoP", values | _DPOP_ALGS)
     if isinstance(error, MissingTokenError | BoundTokenError):

@@ -138,6 +138,7 @@ async def test_a_wrong_initial_access_token(registrar: Registrar, token: str | N
     assert response.status_code == 401
     assert response.json()["error"] == "invalid_token"
     assert response.headers["www-authenticate"].startswith("Bearer ")
+    assert "DPoP" not in response.headers["www-authenticate"]
     assert await count() == before
 
 
