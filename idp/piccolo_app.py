@@ -14,6 +14,7 @@ from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
 from idp.oauth.clients.dynamic.tables import ClientRegistration, InitialAccessToken
 from idp.oauth.clients.tables import ClientDocument, ClientLogo, ClientRow, ResourceServerRow
+from idp.oauth.clients.workloads.tables import WorkloadIdentityRow
 from idp.oauth.details.tables import DetailsTypeRow
 from idp.oauth.replay.tables import UsedJWT
 from idp.oauth.tables import (
@@ -79,5 +80,6 @@ APP_CONFIG = AppConfig(
         UsedJWT,
         User,
         UserEmail,
+        WorkloadIdentityRow,
     ],
 )

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     SECRET_NOT_EXPECTED = "secret_not_expected"
     WRONG_AUTH_METHOD = "wrong_auth_method"
     KEYS_UNAVAILABLE = "keys_unavailable"
+    UNKNOWN_WORKLOAD = "unknown_workload"
     UNTRUSTED_CERTIFICATE = "untrusted_certificate"
 
     DOCUMENT_NOT_ACCEPTED = "document_not_accepted"

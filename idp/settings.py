@@ -267,6 +267,10 @@ class Settings(BaseSettings):
         0, "Time after which a new client secret expires. 0: never.", ge=0, le=3650 * DAY
     )
 
+    workload_token_lifetime: int = _option(
+        2 * HOUR, "Longest lifetime of a token of a trusted issuer that authenticates a workload.", ge=MINUTE, le=DAY
+    )
+
     # Proofs of possession
     dpop_proof_max_age: int = _option(
         2 * MINUTE, "Time after its `iat` for which a DPoP proof is accepted.", ge=10, le=10 * MINUTE

@@ -37,7 +37,7 @@ from idp.oauth.authorize.response_modes import RESPONSE_MODES
 from idp.oauth.binding import certificates
 from idp.oauth.client_jwts import Kind
 from idp.oauth.clients import jwks_consumers, lookup
-from idp.oauth.clients.auth_methods import AUTH_METHODS, TLS_METHODS
+from idp.oauth.clients.auth_methods import AUTH_METHODS, TLS_METHODS, WORKLOAD_METHOD
 from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.members import SUBJECT_TYPES
 from idp.oauth.clients.registry import registry
@@ -51,9 +51,15 @@ ASSERTION_ALGORITHMS: Final = (*VERIFICATION_ALGORITHMS, *SECRET_ALGORITHMS)
 DOCUMENT: Final = {"access": Access.PUBLIC, "cors": Cors.DOCUMENT} | WITHOUT_DATABASE
 
 
-def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
+def _is_on(method: str) -> bool:
+    """Return whether clients can authenticate by a method here."""
+    if method == WORKLOAD_METHOD:
+        return registry.has_workload_identities
+    return method not in TLS_METHODS or certificates.permit(method)
+
+
+def _metadata(issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...]) -> dict[str, Any]:
     """OpenID Connect Discovery section 3, RFC 8414 section 2, RFC 9207 section 3."""
-    methods = [method for method in AUTH_METHODS if method not in TLS_METHODS or certificates.permit(method)]
     confidential = [method for method in methods if method != "none"]
     return _mutual_tls() | {
         "issuer": issuer,
@@ -129,10 +135,12 @@ def _mutual_tls() -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _discovery(issuer: str, algorithms: tuple[str, ...], details_types: tuple[str, ...]) -> PreparedJSON:
+def _discovery(
+    issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...], details_types: tuple[str, ...]
+) -> PreparedJSON:
     # RFC 9396 section 10.
     details = {"authorization_details_types_supported": details_types} if details_types else {}
-    return prepare(_metadata(issuer, algorithms) | details)
+    return prepare(_metadata(issuer, algorithms, methods) | details)
 
 
 @lru_cache(maxsize=16)
@@ -173,7 +181,8 @@ def _require_keys() -> None:
 async def discovery(request: Request[Any, Any, Any]) -> BytesResponse:
     """Serve the metadata of this server, at the paths of OpenID Connect Discovery and of RFC 8414."""
     _require_keys()
-    return _answer(request, _discovery(settings().issuer, key_set.algorithms(), registry.details_types))
+    methods = tuple(method for method in AUTH_METHODS if _is_on(method))
+    return _answer(request, _discovery(settings().issuer, key_set.algorithms(), methods, registry.details_types))
 
 
 @get("/.well-known/jwks.json", opt=DOCUMENT | {"quiet": ON_SUCCESS})

@@ -1,9 +1,24 @@
 """The admin API. One file per resource declares the operations; routes and OpenAPI are generated from them."""
 
-from idp.admin.api import applications, authorization_details, initial_access_tokens, people, server
+from idp.admin.api import (
+    applications,
+    authorization_details,
+    initial_access_tokens,
+    people,
+    server,
+    workload_identities,
+)
 from idp.admin.api.openapi import openapi
 from idp.admin.api.operation import OPERATIONS, route_of
 
-__all__ = ["ROUTES", "applications", "authorization_details", "initial_access_tokens", "people", "server"]
+__all__ = [
+    "ROUTES",
+    "applications",
+    "authorization_details",
+    "initial_access_tokens",
+    "people",
+    "server",
+    "workload_identities",
+]
 
 ROUTES = [openapi, *map(route_of, OPERATIONS)]

@@ -12,12 +12,13 @@ from idp.admin.console import (
     setup,
     upstreams,
     users,
+    workload_identities,
 )
 from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
     "ROUTES", "admins", "audit", "authorization_details", "clients", "initial_access_tokens", "keys", "overview",
-    "resource_servers", "upstreams", "users",
+    "resource_servers", "upstreams", "users", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

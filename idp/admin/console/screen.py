@@ -55,6 +55,7 @@ TABS: tuple[tuple[str, str, Permission], ...] = (
     ("users", "Users", Permission.USERS_READ),
     ("clients", "Clients", Permission.CLIENTS_READ),
     ("initial_access_tokens", "Initial access tokens", Permission.CLIENTS_READ),
+    ("workload_identities", "Workload identities", Permission.CLIENTS_READ),
     ("resource_servers", "Resource servers", Permission.RESOURCE_SERVERS_READ),
     ("authorization_details", "Authorization details", Permission.RESOURCE_SERVERS_READ),
     ("keys", "Keys", Permission.KEYS_READ),

@@ -17,6 +17,8 @@ from idp.reasons import Reason
 
 #: Maximum number of keys that are tried for one token.
 MAX_TRIED = 8
+#: Values of ``use`` of a key that verifies: the second one is of SPIFFE bundles.
+_USES = ("sig", "jwt-svid")
 
 
 class Unverified(NamedTuple):
@@ -113,7 +115,7 @@ def _fitting(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> list[M
         and jwk.get("kty") == algorithm.kty
         and jwk.get("crv") == algorithm.crv
         and jwk.get("alg", alg) == alg
-        and jwk.get("use", "sig") == "sig"
+        and jwk.get("use", "sig") in _USES
         and ("key_ops" not in jwk or (isinstance(jwk["key_ops"], list) and "verify" in jwk["key_ops"]))
     ]
 

@@ -31,7 +31,7 @@ FETCH_INTERVAL = 60.0
 
 
 class KeysUnavailableError(RemoteError):
-    """The keys at a ``jwks_uri`` cannot be fetched."""
+    """Keys cannot be fetched."""
 
 
 class KeyOwner(Protocol):
@@ -49,7 +49,7 @@ class _Entry:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.keys: JWKS | None = None
+        self.document: object = None
         self.fetched = self.tried = -USABLE
         self.fetch: asyncio.Task[None] | None = None
 
@@ -71,10 +71,10 @@ class _Entry:
         try:
             headers = {"Accept": "application/jwk-set+json, application/json"}
             body = await outbound.get(self.uri, headers, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
-            self.keys = keys_of_set(msgspec.json.decode(body))
+            self.document = msgspec.json.decode(body)
             self.fetched = time.monotonic()
         except (outbound.CallFailed, msgspec.DecodeError, UnicodeError, RecursionError):
-            # The keys that are cached stay usable for a while.
+            # What is cached stays usable for a while.
             return
         finally:
             self.fetch = None
@@ -95,7 +95,7 @@ async def keys(owner: KeyOwner) -> JWKS:
     Raises:
         KeysUnavailableError: they cannot be fetched.
     """
-    return keys_of_set(owner.jwks) if owner.jwks_uri is None else await _keys_at(owner.jwks_uri)
+    return keys_of_set(owner.jwks if owner.jwks_uri is None else await document(owner.jwks_uri))
 
 
 async def verify(owner: KeyOwner, token: str, algorithms: Collection[str], types: Collection[str]) -> jose.Claims:
@@ -137,13 +137,18 @@ def _entry(uri: str) -> _Entry:
     return entry
 
 
-async def _keys_at(uri: str) -> JWKS:
+async def document(uri: str) -> object:
+    """Return the JSON document at a URI, from the cache if it is young enough.
+
+    Raises:
+        KeysUnavailableError: it cannot be fetched.
+    """
     entry = _entry(uri)
     if entry.age() >= LIFETIME and (entry.fetch or entry.may_be_fetched()):
         await entry.update()
-    if entry.keys is None or entry.age() >= USABLE:
-        raise KeysUnavailableError("The keys at the jwks_uri cannot be fetched.")
-    return entry.keys
+    if entry.document is None or entry.age() >= USABLE:
+        raise KeysUnavailableError("The keys cannot be fetched.")
+    return entry.document
 
 
 async def _refetched(uri: str) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Protocol
 
 import msgspec
 
@@ -12,10 +13,23 @@ from idp.oauth.clients import repository
 from idp.oauth.clients.documents.identifiers import is_accepted
 from idp.oauth.clients.loaded import LoadedClients
 from idp.oauth.clients.models import Client, ResourceServer
+from idp.oauth.clients.workloads import repository as workloads
+from idp.oauth.clients.workloads.models import WorkloadIdentity
 from idp.oauth.details import repository as details
 from idp.oauth.details.models import DetailsType
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.settings import settings
+
+
+class HasIssuer(Protocol):
+    """An assertion."""
+
+    @property
+    def issuer(self) -> str: ...
+
+    @property
+    def subject(self) -> str: ...
+
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)([/?].*)?", re.DOTALL)
 #: A time before any token was issued.
@@ -38,6 +52,8 @@ class _Records(msgspec.Struct, frozen=True):
     disabled: frozenset[str] = frozenset()
     #: By name, the types of authorization details.
     details_types: Mapping[str, DetailsType] = {}
+    #: By issuer, the rules of workload identity.
+    workloads: Mapping[str, tuple[WorkloadIdentity, ...]] = {}
 
 
 def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]:
@@ -47,6 +63,13 @@ def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]
         for name in server.scopes - STANDARD_SCOPES.keys():
             found.setdefault(name, set()).add(server.identifier)
     return {name: frozenset(identifiers) for name, identifiers in found.items()}
+
+
+def _by_issuer(rules: Iterable[WorkloadIdentity]) -> Mapping[str, tuple[WorkloadIdentity, ...]]:
+    found: dict[str, tuple[WorkloadIdentity, ...]] = {}
+    for rule in rules:
+        found[rule.issuer] = (*found.get(rule.issuer, ()), rule)
+    return found
 
 
 def _normal(identifier: str) -> str:
@@ -116,6 +139,7 @@ class Registry:
                 await repository.not_before_of_all() or BEGINNING,
                 await repository.disabled_client_ids() | refused,
                 {kind.type: kind for kind in await details.types()},
+                _by_issuer(await workloads.identities()),
             )
             self._loaded = loaded
 
@@ -130,6 +154,19 @@ class Registry:
         if client is not None and client.unused and (client.expires_at or BEGINNING) <= clock.now():
             return None
         return client
+
+    def trusts(self, assertion: HasIssuer) -> bool:
+        """Return whether an assertion says that it is of a trusted issuer, and not of the client itself."""
+        return assertion.issuer in self._records.workloads and assertion.issuer != assertion.subject
+
+    def workload_identities(self, issuer: str) -> tuple[WorkloadIdentity, ...]:
+        """Return the rules of workload identity for an issuer."""
+        return self._records.workloads.get(issuer, ())
+
+    @property
+    def has_workload_identities(self) -> bool:
+        """Whether there is any rule of workload identity."""
+        return bool(self._records.workloads)
 
     @property
     def open_scopes(self) -> tuple[str, ...]:

@@ -463,6 +463,30 @@ async def test_an_initial_access_token(owner: Caller) -> None:
     assert (await owner("DELETE", path)).status_code == 404
 
 
+async def test_a_workload_identity(owner: Caller) -> None:
+    new = {
+        "client_name": "Orders", "grant_types": ["client_credentials"], "scope": "",
+        "token_endpoint_auth_method": "workload_identity",
+    }  # fmt: skip
+    client_id = (await owner("POST", "/clients", new)).json()["client_id"]
+    values = {"client_id": client_id, "issuer": "https://issuer.example", "subject": "a:*", "single_use": False}
+    created = await owner("POST", "/workload_identities", values)
+    assert created.status_code == 201, created.text
+    path = f"/workload_identities/{created.json()['id']}"
+    assert created.headers["location"].endswith(path)
+    shown = (await owner("GET", path)).json()
+    assert shown == created.json()
+    assert shown | values | {"audience": owner.issuer, "jwks": None, "jwks_uri": None} == shown
+    listed = (await owner("GET", f"/workload_identities?client_id={client_id}")).json()["items"]
+    assert listed == [shown]
+    problem(await owner("POST", "/workload_identities", values), 409, "wrong-state")
+    problem(await owner("POST", "/workload_identities", values | {"subject": "*"}), 422, "invalid-value")
+    problem(await owner("POST", "/workload_identities", values | {"subject": 1}), 422, "invalid-body")
+    assert (await owner("DELETE", path)).status_code == 204
+    assert (await owner("DELETE", path)).status_code == 404
+    assert (await owner.changed("DELETE", f"/clients/{client_id}")).status_code == 204
+
+
 async def test_clients_by_origin(owner: Caller) -> None:
     for origin in ("admin", "dynamic", "document"):
         found = (await owner("GET", f"/clients?origin={origin}&limit=5")).json()["items"]

@@ -327,6 +327,29 @@ async def test_the_details_that_a_user_allowed(owner: Admin, alice: User) -> Non
     assert "openid, payment&lt;1&gt;<" in re.sub(r"\s*<", "<", (await owner.get(f"/admin/users/{alice.id}")).text)
 
 
+async def test_a_workload_identity(owner: Admin) -> None:
+    client, _ = await register_client(
+        client_name="Orders",
+        grant_types=["client_credentials"],
+        scope="",
+        token_endpoint_auth_method="workload_identity",
+    )
+    assert "single_use" in (await owner.get("/admin/workload_identities/new")).text
+    form = {"client_id": client.client_id, "issuer": "https://issuer.example", "subject": "a:*", "audience": "idp"}
+    for wrong in ({"subject": "*"}, {"jwks": "{"}, {"jwks": "[]"}, {"client_id": "no-such-client"}, {"issuer": ""}):
+        answer = await owner.confirm("/admin/workload_identities/new", **(form | wrong))
+        assert answer.status == 400, wrong
+    answer = await owner.confirm("/admin/workload_identities/new", **form)
+    assert "by its discovery document" in answer.text
+    (row,) = await fetch("SELECT * FROM workload_identity WHERE client_id = $1", client.client_id)
+    assert (row["audience"], row["single_use"], row["jwks"]) == ("idp", True, None)
+    assert "a:*" in (await owner.get("/admin/workload_identities")).text
+    path = f"/admin/workload_identities/{row['id']}"
+    assert client.client_id in (await owner.get(path)).text
+    assert "Deleted." in (await owner.confirm(f"{path}/remove")).text
+    assert not await fetch("SELECT FROM workload_identity WHERE client_id = $1", client.client_id)
+
+
 async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:
     """Two admins open the same record. Who saves second looks at it again."""
     name = f"u{secrets.token_hex(4)}"

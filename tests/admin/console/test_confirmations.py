@@ -18,6 +18,7 @@ from idp.mail import outbox
 from idp.oauth.clients.dynamic import initial_tokens
 from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.oauth.clients.workloads import registration as workloads
 from idp.oauth.details.registration import delete_type, register_type
 from tests.admin.console.conftest import Admin
 from tests.conftest import MakeUser
@@ -67,6 +68,13 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         schema='{"type": "object", "properties": {"type": {}}, "additionalProperties": false}',
     )  # fmt: skip
     token_id, _ = await initial_tokens.create("Named token", Ceiling())
+    workload, _ = await register_client(
+        client_name="Workload",
+        grant_types=["client_credentials"],
+        scope="",
+        token_endpoint_auth_method="workload_identity",
+    )
+    rule = await workloads.add(workload.client_id, issuer="https://issuer.example", subject="named:workload")
     assert session is not None
     assert resource_server is not None
     assert role is not None
@@ -76,6 +84,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "clients": ({"client_id": client.client_id}, ["Named client", client.client_id]),
         "resource_servers": ({"jwks_id": resource_server["jwks_id"]}, ["Named server", identifier]),
         "authorization_details": ({"type_id": details.id}, ["Named details", details.type]),
+        "workload_identities": ({"identity_id": str(rule.id)}, ["named:workload", workload.client_id]),
         "initial_access_tokens": ({"token_id": str(token_id)}, ["Named token"]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
@@ -83,6 +92,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
     }
     await initial_tokens.delete(token_id)
+    await workloads.remove(rule.id)
     await delete_type(details.id)
     await registry.delete(provider.id)
     await until_offered(server.issuer, provider.id, offered=False)

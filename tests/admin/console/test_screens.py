@@ -254,6 +254,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "resource_servers",
         "authorization_details",
         "initial_access_tokens",
+        "workload_identities",
         "audit",
         "outbox",
     ],

@@ -153,7 +153,7 @@ async def test_the_cache_is_bounded(host: KeyHost, monkeypatch: pytest.MonkeyPat
 
 
 async def test_the_guard_applies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Row 35: an address that is not allowed is never called."""
+    """An address that is not allowed is never called (row 35 of tests/attacks/)."""
     with pytest.raises(KeysUnavailableError):
         await client_keys.keys(owner("http://169.254.169.254/jwks"))
 

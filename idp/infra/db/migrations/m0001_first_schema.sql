@@ -564,6 +564,22 @@ CREATE TABLE client (
 
 CREATE INDEX client_expires_at ON client (expires_at);
 
+-- Tokens of a trusted issuer that authenticate a client: a pattern of "sub", and the only "aud". Without "jwks" and
+-- "jwks_uri", the discovery document of the issuer says where its keys are.
+CREATE TABLE workload_identity (
+    id         uuid PRIMARY KEY,
+    client_id  text NOT NULL REFERENCES client ON DELETE CASCADE,
+    issuer     text NOT NULL,
+    subject    text NOT NULL,
+    audience   text NOT NULL,
+    jwks       jsonb,
+    jwks_uri   text,
+    single_use boolean NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX workload_identity_client_id ON workload_identity (client_id);
+
 -- The uploaded logo of a client.
 CREATE TABLE client_logo (
     client_id  text PRIMARY KEY REFERENCES client ON DELETE CASCADE,

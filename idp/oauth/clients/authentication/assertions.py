@@ -3,6 +3,7 @@
 The checks run in order, after the signature. An assertion is used up last, so that nobody else can use up its ``jti``.
 """
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,6 +20,9 @@ from idp.settings import settings
 
 #: RFC 7523 section 2.2.
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+#: The other one is of SPIFFE (draft-ietf-oauth-spiffe-client-auth).
+ASSERTION_TYPES = (ASSERTION_TYPE, "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe")
+_TRUST_DOMAIN = re.compile(r"spiffe://[^/]+(?=/)")
 #: Allowed values of ``typ``. A token of another kind, such as a DPoP proof, is no assertion (RFC 8725 section 3.11).
 TYPES = ("jwt", "client-authentication+jwt")
 #: Maximum length of a ``jti``, in characters.
@@ -35,6 +39,7 @@ class Assertion(NamedTuple):
     kid: object
     issuer: str
     subject: str
+    audience: object
 
 
 def read(sent: Sent) -> Assertion | None:
@@ -46,7 +51,7 @@ def read(sent: Sent) -> Assertion | None:
     token = sent.form.get("client_assertion")
     if token is None and "client_assertion_type" not in sent.form:
         return None
-    if token is None or sent.form.get("client_assertion_type") != ASSERTION_TYPE:
+    if token is None or sent.form.get("client_assertion_type") not in ASSERTION_TYPES:
         raise _malformed(f"client_assertion needs the client_assertion_type {ASSERTION_TYPE}")
     return _parse(token)
 
@@ -58,10 +63,16 @@ def _parse(token: str) -> Assertion:
         header, claims = jose.unverified(token)
     except jose.InvalidJWTError as error:
         raise _malformed("the assertion is not a signed JWT") from error
-    alg, issuer, subject = header.get("alg"), claims.get("iss"), claims.get("sub")
+    alg, issuer, subject = header.get("alg"), _issuer(claims), claims.get("sub")
     if not (isinstance(alg, str) and isinstance(issuer, str) and isinstance(subject, str)):
         raise _malformed("alg, iss and sub of the assertion must be text")
-    return Assertion(token, alg, header.get("kid"), issuer, subject)
+    return Assertion(token, alg, header.get("kid"), issuer, subject, claims.get("aud"))
+
+
+def _issuer(claims: jose.Claims) -> object:
+    """Return ``iss``, which a JWT-SVID may lack: its issuer is the trust domain of ``sub``."""
+    found = _TRUST_DOMAIN.match(str(claims.get("sub", ""))) if "iss" not in claims else None
+    return found[0] if found else claims.get("iss")
 
 
 def _malformed(problem: str) -> InvalidClientError:
@@ -73,7 +84,7 @@ def _malformed(problem: str) -> InvalidClientError:
 
 def issuer_is_the_client(claims: jose.Claims, client: Client, sent: Sent) -> Failure | None:
     """RFC 7523 section 3, items 1 and 2."""
-    if claims["iss"] == claims["sub"] == client.client_id:
+    if claims.get("iss") == claims["sub"] == client.client_id:
         return None
     return Failure(Reason.WRONG_ISSUER, "iss and sub of the assertion must both be the client_id")
 

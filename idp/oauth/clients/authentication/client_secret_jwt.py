@@ -5,6 +5,7 @@ from idp.keys.algorithms import SECRET_ALGORITHMS
 from idp.oauth.clients.authentication import assertions
 from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
 from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.oauth.clients.shared_secrets import shared_secrets
 from idp.reasons import Reason
 
@@ -15,7 +16,7 @@ _NO_SECRET = "-" * 43
 def client_secret_jwt(sent: Sent) -> Credentials | None:
     """Read an assertion whose algorithm needs a shared secret."""
     assertion = assertions.read(sent)
-    if assertion is None or assertion.alg not in SECRET_ALGORITHMS:
+    if assertion is None or assertion.alg not in SECRET_ALGORITHMS or registry.trusts(assertion):
         return None
 
     async def verify(client: Client | None) -> Failure | None:

@@ -10,6 +10,7 @@ from idp.oauth.clients.authentication.none import none
 from idp.oauth.clients.authentication.private_key_jwt import private_key_jwt
 from idp.oauth.clients.authentication.self_signed_tls_client_auth import self_signed_tls_client_auth
 from idp.oauth.clients.authentication.tls_client_auth import tls_client_auth
+from idp.oauth.clients.authentication.workload_identity import workload_identity
 
 #: The names are those of :data:`idp.oauth.clients.auth_methods.AUTH_METHODS`.
 METHODS: Final[dict[str, Method]] = {
@@ -19,5 +20,6 @@ METHODS: Final[dict[str, Method]] = {
     "private_key_jwt": private_key_jwt,
     "tls_client_auth": tls_client_auth,
     "self_signed_tls_client_auth": self_signed_tls_client_auth,
+    "workload_identity": workload_identity,
     "none": none,
 }

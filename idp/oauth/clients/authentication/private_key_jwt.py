@@ -9,6 +9,7 @@ from idp.oauth.clients import client_keys
 from idp.oauth.clients.authentication import assertions
 from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
 from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.reasons import Reason
 
 #: Keys that nobody has, for the same work for an unknown client: the generators of curves, and an RSA modulus.
@@ -36,15 +37,15 @@ def _nobody(kid: object) -> _KeyOwner:
 
 
 def private_key_jwt(sent: Sent) -> Credentials | None:
-    """Read an assertion whose algorithm needs no shared secret. An unknown algorithm is refused later."""
+    """Read an assertion of the client itself, except with a shared secret. An unknown algorithm is refused later."""
     assertion = assertions.read(sent)
-    if assertion is None or assertion.alg in SECRET_ALGORITHMS:
+    if assertion is None or assertion.alg in SECRET_ALGORITHMS or registry.trusts(assertion):
         return None
 
     async def verify(client: Client | None) -> Failure | None:
         try:
             owner = client or _nobody(assertion.kid)
-            claims = await client_keys.verify(owner, assertion.token, _algorithms(client), assertions.TYPES)
+            claims = await client_keys.verify(owner, assertion.token, algorithms_of(client), assertions.TYPES)
         except jose.InvalidJWTError as error:
             return Failure(error.reason, f"the assertion: {error.description.rstrip('.')}")
         except client_keys.KeysUnavailableError:
@@ -56,7 +57,7 @@ def private_key_jwt(sent: Sent) -> Credentials | None:
     return Credentials(assertion.subject, verify)
 
 
-def _algorithms(client: Client | None) -> tuple[str, ...]:
+def algorithms_of(client: Client | None) -> tuple[str, ...]:
     """Return the algorithms that a client may use (FAPI 2.0 Security Profile section 5.4.1)."""
     if client is None:
         return VERIFICATION_ALGORITHMS
