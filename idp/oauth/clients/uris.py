@@ -136,10 +136,16 @@ def _check_web(parts: SplitResult) -> None:
         raise InvalidURIError("must be https, unless its host is localhost, 127.0.0.1 or [::1]")
 
 
+def is_dns_name(host: str) -> bool:
+    """Return whether the text is a host name. Those of digits and dots only are accepted: https authenticates the host,
+    whatever the name means.
+    """
+    return _DNS_NAME.fullmatch(host) is not None and len(host) <= 253
+
+
 def _is_host(host: str) -> bool:
     if not host.startswith("["):
-        # Names of digits and dots only are accepted: https authenticates the host, whatever the name means.
-        return _DNS_NAME.fullmatch(host) is not None and len(host) <= 253
+        return is_dns_name(host)
     try:
         address = ipaddress.IPv6Address(host[1:-1])
     except ValueError:

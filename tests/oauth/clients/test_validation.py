@@ -186,6 +186,65 @@ def test_what_is_accepted(metadata: dict[str, Any]) -> None:
     assert json.loads(msgspec.json.encode({name: getattr(found, name) for name in metadata})) == metadata
 
 
+TLS = {"token_endpoint_auth_method": "tls_client_auth"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "named"),
+    [
+        (TLS, "needs one of tls_client_auth_subject_dn, "),
+        (TLS | {"tls_client_auth_san_dns": "a.example", "tls_client_auth_san_ip": "192.0.2.1"}, "needs one of"),
+        (TLS | {"tls_client_auth_subject_dn": "client"}, "tls_client_auth_subject_dn must be"),
+        (TLS | {"tls_client_auth_subject_dn": "CN=a,,O=b"}, "tls_client_auth_subject_dn must be"),
+        (TLS | {"tls_client_auth_subject_dn": "UNHEARD=a"}, "tls_client_auth_subject_dn must be"),
+        (TLS | {"tls_client_auth_subject_dn": "cn=client"}, "tls_client_auth_subject_dn must be"),
+        (TLS | {"tls_client_auth_subject_dn": ""}, "tls_client_auth_subject_dn must be"),
+        (TLS | {"tls_client_auth_san_dns": "https://a.example"}, "tls_client_auth_san_dns must be"),
+        (TLS | {"tls_client_auth_san_uri": "a.example"}, "tls_client_auth_san_uri must be"),
+        (TLS | {"tls_client_auth_san_ip": "192.0.2.256"}, "tls_client_auth_san_ip must be"),
+        (TLS | {"tls_client_auth_san_email": "a.example"}, "tls_client_auth_san_email must be"),
+        ({"token_endpoint_auth_method": "self_signed_tls_client_auth"}, "needs jwks or jwks_uri"),
+        ({"token_endpoint_auth_method": "private_key_jwt"}, "needs jwks or jwks_uri"),
+        (
+            {"token_endpoint_auth_method": "client_secret_jwt", "token_endpoint_auth_signing_alg": "RS256"},
+            "must be one of HS256",
+        ),
+        (
+            {
+                "token_endpoint_auth_method": "private_key_jwt",
+                "token_endpoint_auth_signing_alg": "HS256",
+                "jwks_uri": URI,
+            },
+            "token_endpoint_auth_signing_alg must be one of RS256",
+        ),
+    ],
+    ids=str,
+)
+def test_ways_to_authenticate_that_are_refused(metadata: dict[str, Any], named: str) -> None:
+    error = refused(**metadata)
+    assert (error.code, named in error.description) == ("invalid_client_metadata", True), error.description
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        TLS | {"tls_client_auth_subject_dn": "CN=client,O=Example GmbH,C=DE"},
+        TLS | {"tls_client_auth_subject_dn": "emailAddress=a@b.example,CN=a\\, b"},
+        TLS | {"tls_client_auth_san_dns": "*.a.example"},
+        TLS | {"tls_client_auth_san_uri": "spiffe://a.example/client"},
+        TLS | {"tls_client_auth_san_ip": "2001:db8::1"},
+        TLS | {"tls_client_auth_san_email": "client@a.example"},
+        {"token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks_uri": URI},
+        {"token_endpoint_auth_method": "private_key_jwt", "jwks": JWKS, "token_endpoint_auth_signing_alg": "ES256"},
+        {"token_endpoint_auth_method": "client_secret_jwt", "token_endpoint_auth_signing_alg": "HS256"},
+    ],
+    ids=str,
+)
+def test_ways_to_authenticate_that_are_accepted(metadata: dict[str, Any]) -> None:
+    found = checked(**metadata)
+    assert {name: getattr(found, name) for name in metadata} == metadata
+
+
 def test_what_is_not_possible_is_told_with_its_reason() -> None:
     """The rules themselves are asked, so the reasons cannot differ from what a change answers."""
     plain = not_possible(checked())

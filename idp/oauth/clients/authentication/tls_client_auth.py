@@ -1,8 +1,8 @@
 """The method ``tls_client_auth``: a certificate of a trusted authority (RFC 8705 section 2.1)."""
 
 from idp.oauth.binding import certificates
-from idp.oauth.clients.authentication.certificate_names import NAMES
 from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent, only_client_id
+from idp.oauth.clients.certificate_names import NAMES
 from idp.oauth.clients.models import Client
 from idp.reasons import Reason
 

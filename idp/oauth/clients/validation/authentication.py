@@ -1,10 +1,12 @@
 """How a client authenticates (OpenID Connect Core section 9, RFC 8705 section 2)."""
 
 import ipaddress
+from collections.abc import Callable
 
 from idp.keys.algorithms import SECRET_ALGORITHMS, VERIFICATION_ALGORITHMS
+from idp.oauth.clients.certificate_names import distinguished_name
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
-from idp.oauth.clients.uris import InvalidURIError, check_identifier
+from idp.oauth.clients.uris import InvalidURIError, check_identifier, is_dns_name
 
 #: The algorithms of assertions, by the method that uses them.
 ASSERTION_ALGORITHMS = {"client_secret_jwt": SECRET_ALGORITHMS, "private_key_jwt": VERIFICATION_ALGORITHMS}
@@ -28,11 +30,11 @@ def assertion_algorithm_fits(metadata: ClientMetadata) -> None:
 
 def certificate_is_named_once(metadata: ClientMetadata) -> None:
     """RFC 8705 section 2.1.2: exactly one name of the certificate, for this method only."""
-    named = [name for name in _certificate_names() if getattr(metadata, name) is not None]
+    named = [name for name in NAMES_OF_CERTIFICATES if getattr(metadata, name) is not None]
     if metadata.token_endpoint_auth_method == "tls_client_auth":
         if len(named) != 1:
             raise invalid_metadata(
-                f"The token_endpoint_auth_method tls_client_auth needs one of {', '.join(_certificate_names())}."
+                f"The token_endpoint_auth_method tls_client_auth needs one of {', '.join(NAMES_OF_CERTIFICATES)}."
             )
     elif named:
         raise invalid_metadata(f"{named[0]} needs the token_endpoint_auth_method tls_client_auth.")
@@ -40,22 +42,31 @@ def certificate_is_named_once(metadata: ClientMetadata) -> None:
 
 def certificate_name_is_well_formed(metadata: ClientMetadata) -> None:
     """A name that no certificate has would lock the client out."""
-    if (metadata.tls_client_auth_subject_dn or "x=").find("=") < 1:
-        raise invalid_metadata("tls_client_auth_subject_dn must be a distinguished name, as CN=client,O=Example.")
-    if "@" not in (metadata.tls_client_auth_san_email or "@"):
-        raise invalid_metadata("tls_client_auth_san_email must be an email address.")
-    try:
-        ipaddress.ip_address(metadata.tls_client_auth_san_ip or "::1")
-    except ValueError as error:
-        raise invalid_metadata("tls_client_auth_san_ip must be an IP address.") from error
-    try:
-        check_identifier(metadata.tls_client_auth_san_uri or "urn:x")
-    except InvalidURIError as error:
-        raise invalid_metadata(f"tls_client_auth_san_uri {error}.") from error
+    for member, (check, what) in NAMES_OF_CERTIFICATES.items():
+        name = getattr(metadata, member)
+        try:
+            if name is not None and not check(name):
+                raise invalid_metadata(f"{member} must be {what}.")
+        except ValueError as error:
+            raise invalid_metadata(f"{member} must be {what}.") from error
 
 
-def _certificate_names() -> tuple[str, ...]:
-    return tuple(name for name in ClientMetadata.__struct_fields__ if name.startswith("tls_client_auth_"))
+def _is_uri(text: str) -> bool:
+    try:
+        check_identifier(text)
+    except InvalidURIError:
+        return False
+    return True
+
+
+#: By member, a function that returns False or raises ValueError for text that is no such name, and what it must be.
+NAMES_OF_CERTIFICATES: dict[str, tuple[Callable[[str], object], str]] = {
+    "tls_client_auth_subject_dn": (distinguished_name, "a distinguished name, as CN=client,O=Example"),
+    "tls_client_auth_san_dns": (lambda text: is_dns_name(text.removeprefix("*.")), "a host name"),
+    "tls_client_auth_san_uri": (_is_uri, "an absolute URI"),
+    "tls_client_auth_san_ip": (ipaddress.ip_address, "an IP address"),
+    "tls_client_auth_san_email": (lambda text: "@" in text, "an email address"),
+}
 
 
 CHECKS = (assertion_algorithm_fits, certificate_is_named_once, certificate_name_is_well_formed)
