@@ -1,8 +1,12 @@
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
+from idp import clock
 from idp.keys import vault
+from idp.oauth.binding import nonces
 
 
 @pytest.fixture
@@ -12,3 +16,10 @@ def unlocked() -> Iterator[None]:
     vault.unlock(bytes(range(32)))
     yield
     vault.unlock(before)
+
+
+@pytest.fixture
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the clock in the middle of the current step of nonces. `move_clock` still moves it."""
+    middle = datetime.fromtimestamp(time.time() // nonces.STEP * nonces.STEP + nonces.STEP / 2, UTC)
+    monkeypatch.setattr(clock, "system", lambda: middle)

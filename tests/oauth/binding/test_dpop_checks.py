@@ -266,6 +266,7 @@ def test_the_hash_of_the_access_token() -> None:
     assert dpop.check([proof(ath="anything")], AT_TOKEN).jkt == client().jkt
 
 
+@pytest.mark.usefixtures("stopped_clock")
 def test_nonces(move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch) -> None:
     move_clock(0)
     fresh = nonces.current()

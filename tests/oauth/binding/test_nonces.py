@@ -7,7 +7,7 @@ from idp.oauth.binding import nonces
 from tests.support.isolated import MoveClock, move_clock
 
 __all__ = ["move_clock"]
-pytestmark = pytest.mark.usefixtures("unlocked")
+pytestmark = pytest.mark.usefixtures("unlocked", "stopped_clock")
 
 
 @pytest.mark.parametrize(("steps", "age"), [(-2, None), (-1, -1), (0, 0), (1, 1), (2, 2), (3, None), (1000, None)])

@@ -69,6 +69,7 @@ def test_the_algorithms_of_fapi(alg: str, of_fapi: bool) -> None:
             proofs.checked(carrying(key, url), FAPI)
 
 
+@pytest.mark.usefixtures("stopped_clock")
 def test_a_nonce_is_given_with_the_response() -> None:
     key, url = DPoPKey(), f"{settings().issuer}/token"
     response_headers.set(())
