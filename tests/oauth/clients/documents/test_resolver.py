@@ -1,4 +1,4 @@
-"""Fetching documents: once, seldom, bounded. Attack row 55."""
+"""Fetching documents: once, seldom, bounded. Attack row 55 (tests/attacks/README.md)."""
 
 import asyncio
 import gzip
