@@ -31,10 +31,11 @@ class DetailInWords(NamedTuple):
 def describe(details: Details) -> list[DetailInWords]:
     """Return details in words, without those of types that no longer exist."""
     found = ((registry.details_type(detail["type"]), detail) for detail in details)
-    return [_describe(kind, detail) for kind, detail in found if kind is not None]
+    return [in_words(kind, detail) for kind, detail in found if kind is not None]
 
 
-def _describe(kind: DetailsType, detail: Detail) -> DetailInWords:
+def in_words(kind: DetailsType, detail: Detail) -> DetailInWords:
+    """Return an object of a type in words."""
     sentence = _PLACEHOLDER.sub(lambda match: _text(_find(detail, match[1].split("."))), kind.summary)
     facts = [(path, text) for name, value in detail.items() if name != "type" for path, text in _facts(name, value)]
     return DetailInWords(kind.title, sentence, kind.resource, facts)
