@@ -24,7 +24,7 @@ from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest, ClaimsRequest, within_registration
 from idp.oauth.clients import redirects
 from idp.oauth.clients.documents import service as documents
-from idp.oauth.clients.documents.identifiers import host_of
+from idp.oauth.clients.documents.identifiers import is_document_url, shown_name
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.consent_changes import document_facts, documents_hash, shown_metadata
@@ -47,12 +47,11 @@ AnyRequest = Request[Any, Any, Any]
 def display(client: Client, ui_locales: tuple[str, ...] = ()) -> Display:
     """Return what pages show of a client, and the languages that its request prefers.
 
-    A client by document may give itself any name, so it is shown by its host. Its logo is one that we have.
+    The logo of a client by document is one that we have, and its home page may be anywhere.
     """
-    by_document = client.origin == "document"
     return Display(
-        client_name=host_of(client.client_id) if by_document else client.client_name,
-        client_uri=None if by_document else client.client_uri,
+        client_name=shown_name(client.client_id, client.client_name),
+        client_uri=None if client.origin == "document" else client.client_uri,
         logo_uri=client.logo_uri,
         policy_uri=client.policy_uri,
         tos_uri=client.tos_uri,
@@ -216,8 +215,8 @@ async def authorized_applications(user_id: UUID) -> list[AuthorizedApplication]:
             details = unique((*before.details, *details))
         found[row.client_id] = AuthorizedApplication(
             client_id=row.client_id,
-            client_name=row.client_name,
-            client_uri=row.client_uri,
+            client_name=shown_name(row.client_id, row.client_name),
+            client_uri=None if is_document_url(row.client_id) else row.client_uri,
             logo_uri=row.logo_uri,
             grants=sorted(grants, key=str),
             claims=sorted(claims),

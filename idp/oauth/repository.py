@@ -19,6 +19,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
+from idp.oauth.clients.documents.identifiers import shown_name
 from idp.oauth.tables import RevokedAccessToken
 from idp.signin.repository.sessions import SessionKey, columns
 
@@ -106,7 +107,8 @@ _RESOURCES_OF_CLIENT = f"""
 SELECT DISTINCT {_RESOURCE} FROM token_family AS f WHERE f.client_id = $1 AND {_LIVE_FAMILY}
 """  # noqa: S608
 _CLIENT_NAMES_OF_USER = f"""
-SELECT DISTINCT c.metadata ->> 'client_name' AS client_name FROM token_family AS f JOIN client AS c USING (client_id)
+SELECT DISTINCT c.client_id, c.metadata ->> 'client_name' AS client_name
+FROM token_family AS f JOIN client AS c USING (client_id)
 WHERE f.user_id = $1 AND {_LIVE_FAMILY} ORDER BY 1
 """  # noqa: S608
 
@@ -320,7 +322,7 @@ async def resources_of_client(client_id: str) -> list[str]:
 
 async def client_names_of_user(user_id: UUID) -> list[str]:
     """Return the names of the clients with a live token family of a user."""
-    return [row["client_name"] for row in await fetch(_CLIENT_NAMES_OF_USER, user_id)]
+    return sorted({shown_name(*row) for row in await fetch(_CLIENT_NAMES_OF_USER, user_id)})
 
 
 class TokenUser(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from tests.support.server import clean_environment
 
 HERE = Path(__file__).parent
 NODE, JAVA, PYTHON = HERE / "node" / "node_modules", HERE / "java" / "lib", HERE / "python" / "lib"
+MCP = HERE / "mcp" / "lib"
 DPOP = (HERE.parents[1] / "docs" / "dpop.md").read_text()
 #: Generous, because other tests use the same two cores.
 TIMEOUT_SECONDS = 120

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from idp.keys import jose
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.keys.key_set import key_set
 from idp.oauth.clients.registration import register_resource_server
-from tests.clients.conftest import JAVA, need, node, of_client, of_resource_server, program, python
+from idp.oauth.clients.service import update_resource_server
+from tests.clients.conftest import JAVA, MCP, need, node, of_client, of_resource_server, program, python
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
 from tests.support.server import Server
@@ -101,6 +103,27 @@ for line in sys.stdin:
 async def test_python(tmp_path: Path, server: Server, tokens: Tokens, library: str, loop: str) -> None:
     snippet = (await of_resource_server(tokens.api, server.issuer))[library]
     async with python(tmp_path, snippet + loop) as application:
+        await check(application, tokens)
+
+
+async def test_mcp(tmp_path: Path, server: Server, tokens: Tokens) -> None:
+    """The console shows it for a resource server that is open to clients that registered themselves."""
+    need(MCP)
+    await update_resource_server(tokens.api, self_registered_clients=True)
+    snippet = (await of_resource_server(tokens.api, server.issuer))["Python: MCP"]
+    code = f"""{snippet}
+
+
+import json
+import sys
+
+for line in sys.stdin:
+    token = asyncio.run(server._token_verifier.verify_token(line.strip()))
+    print(json.dumps(token and token.subject))
+"""
+    (tmp_path / "main.py").write_text(code)
+    paths = {"PYTHONPATH": str(MCP), "PYTHONUNBUFFERED": "1"}
+    async with program(sys.executable, "main.py", cwd=tmp_path, **paths) as application:
         await check(application, tokens)
 
 

@@ -16,13 +16,12 @@ import pytest
 from idp.accounts.tables import User
 from idp.oauth.clients.registration import register_resource_server
 from idp.oauth.clients.service import delete_client, delete_resource_server
-from tests.clients.conftest import HERE, NODE, Program, need, program, sign_in
+from tests.clients.conftest import HERE, MCP, NODE, Program, need, program, sign_in
 from tests.conftest import MASTER_KEY
 from tests.support.browser import Browser, open_browser
 from tests.support.elsewhere import Authority, answer, serving
 from tests.support.server import Server, free_port
 
-MCP = HERE / "mcp" / "lib"
 DOCS = HERE.parents[1] / "docs" / "mcp.md"
 REDIRECT_URI = "http://127.0.0.1:8765/callback"
 

@@ -1,5 +1,6 @@
 """Snippets for resource servers: validate signature, type, issuer, audience and expiry of access tokens."""
 
+import json
 from typing import Any
 
 from idp.settings import settings
@@ -20,7 +21,42 @@ def of(row: Any) -> Snippets:
         ("Node: jose", _jose(issuer, audience, kind, alg, uri)),
         *java,
         ("Go: go-oidc", _go(issuer, audience, kind, alg, uri)),
+        *([("Python: MCP", _mcp(row, kind, alg, uri))] if row["self_registered_clients"] else []),
     ]
+
+
+def _mcp(row: Any, kind: str, alg: str, uri: str) -> str:
+    issuer, audience, scopes = settings().issuer, row["identifier"], row["scope"].split()[:1]
+    return f"""{_pyjwt(issuer, audience, kind, alg, uri)}
+
+
+import asyncio
+
+from mcp.server import MCPServer
+from mcp.server.auth.provider import AccessToken, TokenVerifier
+from mcp.server.auth.settings import AuthSettings
+
+
+class Tokens(TokenVerifier):
+    async def verify_token(self, token: str) -> AccessToken | None:
+        try:
+            claims = await asyncio.to_thread(claims_of, token)
+        except jwt.PyJWTError:
+            return None
+        return AccessToken(
+            token=token, client_id=claims["client_id"], subject=claims["sub"], scopes=claims["scope"].split(),
+            expires_at=claims["exp"], resource="{audience}",
+        )
+
+
+server = MCPServer(
+    {json.dumps(row["name"])},
+    token_verifier=Tokens(),
+    auth=AuthSettings(
+        issuer_url="{issuer}", resource_server_url="{audience}", required_scopes={scopes!r},
+        validate_token_resource=True,
+    ),
+)"""
 
 
 def _pyjwt(issuer: str, audience: str, kind: str, alg: str, uri: str) -> str:

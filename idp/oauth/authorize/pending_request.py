@@ -10,6 +10,7 @@ from idp.errors import FlowExpiredError, FlowFinishedError, FlowNotBoundError
 from idp.infra import i18n
 from idp.oauth.authorize import repository
 from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.clients.documents.identifiers import shown_name
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.uris import origin_of
 from idp.settings import settings
@@ -87,8 +88,12 @@ async def load_bound(binding: BrowserBinding | None) -> PendingRequest:
 def _application(asked: AuthorizationRequest) -> tuple[str, str] | None:
     """Name and URL of the application that has the answer to a request."""
     client = registry.client(asked.client_id)
-    url = (client.client_uri if client is not None else None) or origin_of(asked.redirect_uri)
-    return (client.client_name, url) if client is not None and url is not None else None
+    if client is None:
+        return None
+    # The home page of a client by document may be anywhere.
+    home = client.client_uri if client.origin != "document" else None
+    url = home or origin_of(asked.redirect_uri)
+    return (shown_name(client.client_id, client.client_name), url) if url is not None else None
 
 
 async def finish(pending: PendingRequest) -> None:

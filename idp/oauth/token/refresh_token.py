@@ -10,6 +10,7 @@ from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError
 from idp.infra.db.engine import transaction
 from idp.mail import outbox
 from idp.oauth.binding.confirmation import Confirmation, Prove
+from idp.oauth.clients.documents.identifiers import shown_name
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import check_within
@@ -133,5 +134,10 @@ async def _revoke_if_reused(client: Client, rotation: Rotation) -> RevokedFamily
         revoked = await revoke_family(revocation, "refresh_token_reuse")
         user = await user_by_id(revoked.user_id) if revoked else None
         if user is not None:
-            await outbox.queue(user.email, "signed_out_for_safety", name=user.name, client_name=client.client_name)
+            await outbox.queue(
+                user.email,
+                "signed_out_for_safety",
+                name=user.name,
+                client_name=shown_name(client.client_id, client.client_name),
+            )
     return revoked

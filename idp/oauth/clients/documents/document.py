@@ -20,9 +20,9 @@ _JSON_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.+-]+\+)?json", re.IGNOREC
 #: No secret is shared with such a client.
 _AUTH_METHODS = tuple(method for method in ("none", "private_key_jwt") if method in AUTH_METHODS)
 _GRANTS = ("authorization_code", "refresh_token")
-#: What the document does not decide. The operator may upload a logo, since that of the document would tell the client's
-#: server who reads our pages, and may require a level. Another document would have to be fetched too.
-_NOT_TAKEN = {"logo_uri", "default_acr_values", "sector_identifier_uri"}
+#: What the document does not decide. The operator may require a level, and upload a logo: one at the client's site
+#: would tell it who reads our pages. Other documents would be fetched for anybody who names the client.
+_NOT_TAKEN = {"logo_uri", "default_acr_values", "sector_identifier_uri", "request_uris"}
 MEMBERS = frozenset(ClientMetadata.__struct_fields__) - OPERATOR_MEMBERS - _NOT_TAKEN
 _WRONG_TYPE = re.compile(r"\$\.([a-z_]+)")
 
@@ -44,7 +44,7 @@ def read(url: str, content_type: str, body: bytes) -> ClientMetadata:
     described = {name: value for name, value in document.items() if name in MEMBERS and value is not None}
     try:
         metadata = msgspec.convert(_defaults(url, described) | described, ClientMetadata)
-        metadata = msgspec.structs.replace(metadata, grant_types=_grants(metadata))
+        metadata = msgspec.structs.replace(metadata, grant_types=_grants(metadata), response_types=("code",))
     except msgspec.ValidationError as error:
         found = _WRONG_TYPE.search(str(error))
         raise invalid(f"{found[1] if found else 'A member'} has a value of a wrong type.") from error
@@ -86,5 +86,5 @@ def _defaults(url: str, described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _grants(metadata: ClientMetadata) -> tuple[str, ...]:
-    """Return the grants that it asks for and that such a client may use. Documents name those of other servers too."""
+    """Return the grants that it asks for and that such a client may use. A document is for other servers too."""
     return tuple(grant for grant in metadata.grant_types if grant in _GRANTS)

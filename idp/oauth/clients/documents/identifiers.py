@@ -48,6 +48,14 @@ def host_of(client_id: str) -> str:
     return urlsplit(client_id).netloc
 
 
+def shown_name(client_id: str, client_name: str) -> str:
+    """Return the name by which pages and mails call a client.
+
+    One by document may give itself any name, so it is called by its host.
+    """
+    return host_of(client_id) if is_document_url(client_id) else client_name
+
+
 def is_accepted(client_id: str) -> bool:
     """Return whether the operator accepts documents of the host of a checked URL."""
     config, host = settings(), urlsplit(client_id).hostname or ""

@@ -11,7 +11,9 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.oauth.clients.authentication.assertions import ASSERTION_TYPE
 from idp.oauth.clients.registration import disable_client
+from tests.support.assertions import ClientKeys
 from tests.support.browser import Browser, Page, Redirect, open_browser
 from tests.support.documents import REDIRECT_URI, ClientSite
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -157,6 +159,44 @@ async def test_a_redirect_uri_that_was_removed(
     site.members["redirect_uris"] = ["https://app.example.com/other"]
     page = await _page_of_change(party, browser, site)
     assert page.status == 400
+
+
+async def test_a_client_with_a_key(browser: Browser, party: RelyingParty, site: ClientSite, alice: User) -> None:
+    """It authenticates with the key of its document, by a pushed request before any user has allowed it, and later with
+    the key of the next document only.
+    """
+    keys = ClientKeys()
+    site.members |= {"token_endpoint_auth_method": "private_key_jwt", "jwks": keys.jwks()}
+    site.headers.append(SHORT)
+
+    async def post(path: str, form: dict[str, str], signer: ClientKeys) -> httpx.Response:
+        assertion = signer.assertion(party.client_id, aud=party.issuer)
+        form = form | {"client_assertion": assertion, "client_assertion_type": ASSERTION_TYPE}
+        return await party.http.post(f"{party.issuer}{path}", data=form)
+
+    assert (await post("/par", party.parameters(), ClientKeys())).json()["error"] == "invalid_client"
+    pushed = await post("/par", party.parameters(), keys)
+    assert pushed.status_code == 201, pushed.text
+    page = await browser.get("/authorize", client_id=party.client_id, request_uri=pushed.json()["request_uri"])
+    assert isinstance(page, Page)
+    page_or_code = await browser.submit(
+        await browser.sign_in(page, alice.email, PASSWORD),  # type: ignore[arg-type]
+        "consent-allow",
+    )
+    assert isinstance(page_or_code, Redirect)
+    form = {"grant_type": "authorization_code", "code": page_or_code.parameters["code"]}
+    form |= {"code_verifier": party.verifier, "redirect_uri": party.redirect_uri}
+    assert (await party.http.post(f"{party.issuer}/token", data=form)).json()["error"] == "invalid_client"
+    tokens = (await post("/token", form, keys)).json()
+    newer = ClientKeys()
+    site.members["jwks"] = newer.jwks()
+    refresh = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    async with asyncio.timeout(30):
+        while (response := await post("/token", refresh, newer)).status_code != 200:
+            assert response.json()["error"] == "invalid_client"
+            await asyncio.sleep(0.1)
+    refresh["refresh_token"] = response.json()["refresh_token"]
+    assert (await post("/token", refresh, keys)).json()["error"] == "invalid_client"
 
 
 async def test_a_disabled_client_is_denied(
