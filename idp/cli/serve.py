@@ -141,6 +141,10 @@ def check_production(config: Settings) -> None:
             f"There is no master key. Create {config.master_key_path} with: idp keys init."
             " Or name an existing one with IDP_MASTER_KEY_FILE."
         )
+    if config.client_registration == "open":
+        from idp.oauth.clients.dynamic import ceiling
+
+        problems += ceiling.problems(config)
     if problems:
         raise SettingsError("\n".join(problems))
 

@@ -214,3 +214,11 @@ def test_templates_that_do_not_work(bare: Cli, templates: str, says: str) -> Non
     (bare.folder / "broken" / "login.html").write_text("\n{% if")
     (bare.folder / "file").write_text("")
     assert problems(bare, IDP_TEMPLATES_DIR=templates, **KEY)[0].startswith(says)
+
+
+def test_what_clients_that_register_themselves_may_have(bare: Cli) -> None:
+    wrong = {
+        "IDP_CLIENT_REGISTRATION_GRANT_TYPES": "authorization-code",
+        "IDP_CLIENT_REGISTRATION_AUTH_METHODS": "secret",
+    }
+    assert len(problems(bare, IDP_CLIENT_REGISTRATION="open", **wrong, **KEY)) == 2

@@ -21,7 +21,7 @@ from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, is_scop
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.token.grants import grant_types
-from idp.settings import settings
+from idp.settings import Settings, settings
 
 #: The grants that a client gets at most, if the operator does not say.
 USER_GRANTS: Final = ("authorization_code", "refresh_token")
@@ -78,6 +78,19 @@ def of_settings() -> Ceiling:
         logo=False,
         max_bytes=4 * 1024,
     )
+
+
+def problems(config: Settings) -> list[str]:
+    """Return what is wrong with the ceiling of the settings, as sentences."""
+    named = {
+        "GRANT_TYPES": (config.client_registration_grant_types, grant_types()),
+        "AUTH_METHODS": (config.client_registration_auth_methods, AUTH_METHODS),
+    }
+    return [
+        f"IDP_CLIENT_REGISTRATION_{name} must be some of {', '.join(known)}."
+        for name, (values, known) in named.items()
+        if not values or not set(values) <= set(known)
+    ]
 
 
 def within(asked: ClientMetadata, ceiling: Ceiling) -> ClientMetadata:

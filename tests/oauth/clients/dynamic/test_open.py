@@ -253,3 +253,13 @@ async def test_the_first_use(start_server: Any, make_token: MakeToken, http: htt
         AuditEvent.client_id == body["client_id"], AuditEvent.event == "client_kept"
     )
     assert len(events) == 1
+
+
+async def test_another_server_knows_a_new_client(start_server: Any, http: httpx.AsyncClient, alice: User) -> None:
+    """Before it has loaded it: the servers get no notices, and look for changes every half a minute."""
+    slow = {"IDP_RELOAD_INTERVAL": "30", "IDP_DATABASE_PREPARED_STATEMENTS": "false", "IDP_CLIENT_REGISTRATION": "open"}
+    one, two = start_server(**slow), start_server(**slow)
+    body = await Registrar(http, one.issuer).register(None)
+    party = RelyingParty(two.issuer, http, body["client_id"], redirect_uri=URI, scope="openid email")
+    async with open_browser(two.issuer) as browser:
+        assert (await party.tokens(browser, alice.email))["scope"] == "openid email"
