@@ -9,6 +9,7 @@ from idp.errors import InvalidTokenError, MissingTokenError, Refused
 from idp.infra.request_context import actor
 from idp.oauth.clients import repository as clients
 from idp.oauth.clients import service
+from idp.oauth.clients.authentication.secrets import has_secret
 from idp.oauth.clients.dynamic import expiry, initial_tokens, limits, repository, request, statements
 from idp.oauth.clients.dynamic.ceiling import of_settings, within
 from idp.oauth.clients.dynamic.repository import Registration, UsableToken
@@ -115,7 +116,7 @@ async def update(client_id: str, token: str | None, body: bytes) -> Registered:
     sent, secret = request.read_change(body, client_id)
     await limits.count_change(client_id)
     stored = await _stored(client_id)
-    if secret is not None and stored.client_secret_hash != ids.digest(secret):
+    if secret is not None and await has_secret(secret)(stored) is not None:
         raise invalid_metadata("client_secret must be the current one. A client cannot choose it.")
     # It cannot be changed, so it need not be repeated.
     sent.setdefault("application_type", stored.application_type)
