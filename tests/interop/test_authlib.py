@@ -1,8 +1,17 @@
-"""Authlib's client signs in and refreshes."""
+"""Authlib's client signs in, refreshes, and authenticates by assertions."""
 
-from authlib.integrations.httpx_client import AsyncOAuth2Client
+import asyncio
+from collections.abc import Callable
+
+import jwt
+import pytest
+from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuthError
+from authlib.oauth2.rfc7523 import ClientSecretJWT, PrivateKeyJWT
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from idp.accounts.tables import User
+from idp.oauth.clients.registration import register_client
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD, REDIRECT_URI
@@ -67,3 +76,35 @@ async def test_client_credentials(make_client: MakeClient, server: Server) -> No
         token = await client.fetch_token(metadata["token_endpoint"], grant_type="client_credentials")
     assert token["scope"] == "orders:read"
     assert "refresh_token" not in token
+
+
+@pytest.mark.parametrize("method", ["private_key_jwt", "client_secret_jwt"])
+async def test_an_assertion(start_server: Callable[..., Server], db: str, method: str) -> None:
+    """Authlib's live for an hour, name the token endpoint as their audience, and have no kid."""
+    server = await asyncio.to_thread(start_server, IDP_CLIENT_ASSERTION_LIFETIME="3540")
+    key = rsa.generate_private_key(65537, 2048)
+    keys = {"jwks": {"keys": [jwt.get_algorithm_by_name("RS256").to_jwk(key.public_key(), as_dict=True)]}}
+    client, secret = await register_client(
+        client_name="Authlib",
+        grant_types=["client_credentials"],
+        scope="",
+        token_endpoint_auth_method=method,
+        **(keys if method == "private_key_jwt" else {}),
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    endpoint = f"{server.issuer}/token"
+    authentication = PrivateKeyJWT(endpoint) if method == "private_key_jwt" else ClientSecretJWT(endpoint)
+    async with AsyncOAuth2Client(
+        client.client_id, secret or pem, token_endpoint_auth_method=authentication, token_endpoint=endpoint
+    ) as party:
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    token = await party.fetch_token(endpoint, grant_type="client_credentials")
+                    break
+                except OAuthError:
+                    # The server does not know the client yet.
+                    await asyncio.sleep(0.05)
+        assert token["token_type"] == "Bearer"
+        introspected = await party.introspect_token(f"{server.issuer}/introspect", token=token["access_token"])
+        assert introspected.json()["client_id"] == client.client_id

@@ -9,11 +9,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from bench import replay as bench
 from idp import housekeeping
 from idp.infra.db.engine import execute, fetch
 from idp.oauth.replay import repository
 from idp.oauth.replay.service import use_once
 
+SLOTS = repository.SLOTS
 SOON = timedelta(minutes=1)
 #: The end of a slot.
 BOUNDARY = datetime(2030, 1, 1, tzinfo=UTC)
@@ -57,7 +59,7 @@ async def test_an_expired_value_is_refused_and_not_stored(own_database: str) -> 
 
 
 async def test_a_value_beyond_the_longest_life_is_refused_and_not_stored(own_database: str) -> None:
-    far = timedelta(seconds=repository.MAX_LIFETIME + repository.SLOT)
+    far = timedelta(seconds=repository.MAX_LIFETIME + 2 * repository.SLOT)
     assert not await use_once("dpop", "a", "b", _now() + far)
     assert await _rows() == 0
     assert await use_once("dpop", "a", "b", _now() + timedelta(seconds=repository.MAX_LIFETIME - 5))
@@ -124,7 +126,7 @@ async def test_a_value_that_expires_with_its_slot(servers: Servers) -> None:
     key = uuid4()
     assert await servers.use(0, key, BOUNDARY - SECOND, BOUNDARY - SOON)
     assert not await servers.use(1, key, BOUNDARY - SECOND, BOUNDARY - 2 * SECOND)
-    assert [row["slot"] for row in await fetch("SELECT slot FROM used_jwt")] == [(_slot(BOUNDARY) - 1) % 10]
+    assert [row["slot"] for row in await fetch("SELECT slot FROM used_jwt")] == [(_slot(BOUNDARY) - 1) % SLOTS]
 
 
 def _slot(moment: datetime) -> int:
@@ -133,7 +135,7 @@ def _slot(moment: datetime) -> int:
 
 async def _fill(per_slot: int = 3) -> None:
     await execute(
-        "INSERT INTO used_jwt SELECT n % 10, gen_random_uuid() FROM generate_series(0, $1::int) AS n", 10 * per_slot - 1
+        f"INSERT INTO used_jwt SELECT n % {SLOTS}, gen_random_uuid() FROM generate_series(1, {SLOTS * per_slot}) AS n"
     )
 
 
@@ -145,7 +147,7 @@ async def test_past_slots_are_emptied(own_database: str) -> None:
     past = await repository._past()
     left = {row["slot"] for row in await fetch("SELECT DISTINCT slot FROM used_jwt")}
     # The slot may end during the test.
-    assert {*range(10)} - {*before, *past} <= left <= {*range(10)} - {*before}.intersection(past)
+    assert {*range(SLOTS)} - {*before, *past} <= left <= {*range(SLOTS)} - {*before}.intersection(past)
     assert (await fetch("SELECT pg_relation_size($1::text::regclass)", f"used_jwt_{past[1]}"))[0][0] == 0
 
 
@@ -161,7 +163,7 @@ async def test_a_slot_that_is_no_longer_past_is_not_emptied(own_database: str, m
     monkeypatch.setattr(repository, "_past", moves_on)
     await repository.empty_past_slots()
     assert past == []
-    assert await _rows() == 30
+    assert await _rows() == 3 * SLOTS
 
 
 async def test_a_slot_in_use_is_left_for_the_next_round(own_database: str) -> None:
@@ -172,11 +174,11 @@ async def test_a_slot_in_use_is_left_for_the_next_round(own_database: str) -> No
     await reader.fetch("SELECT FROM used_jwt")
     async with asyncio.timeout(20):
         await repository.empty_past_slots()
-    assert await _rows() == 30
+    assert await _rows() == 3 * SLOTS
     await transaction.rollback()
     await reader.close()
     await repository.empty_past_slots()
-    assert await _rows() < 30
+    assert await _rows() < 3 * SLOTS
 
 
 async def test_values_are_used_while_a_slot_is_emptied(own_database: str) -> None:
@@ -190,3 +192,13 @@ async def test_values_are_used_while_a_slot_is_emptied(own_database: str) -> Non
         assert await use_once("dpop", "a", "b", _now() + SOON)
     await transaction.rollback()
     await connection.close()
+
+
+async def test_an_hour_of_use_leaves_no_bloat(own_database: str) -> None:
+    """At a scale of 1:500 of ``bench/replay.py``. What stays is the use of the last half hour, and then nothing."""
+    rows = 20_000
+    at_the_end, expired = await bench.product(rows)
+    assert at_the_end.bloat < bench.BLOAT_PERCENT
+    assert rows / 60 <= at_the_end.rows < rows * 35 / 60
+    assert expired.rows == 0
+    assert expired.megabytes <= 0.1

@@ -15,8 +15,10 @@ log = structlog.get_logger()
 SLOT = 600
 #: Maximum remaining life of a value, in seconds.
 MAX_LIFETIME = 6 * SLOT
-#: Number of partitions: the previous slot, this one, the six that a value can reach into, and two to empty.
-SLOTS = 10
+#: Maximum number of further slots that a value reaches into. One more than its life has, for clocks that differ.
+_FURTHER = MAX_LIFETIME // SLOT + 1
+#: Number of partitions: the previous slot, this one, those that a value can reach into, and two to empty.
+SLOTS = 2 + _FURTHER + 2
 #: Maximum wait of the clean-up for a transaction that reads a whole partition, such as a backup.
 LOCK_TIMEOUT_MS = 100
 
@@ -25,6 +27,7 @@ def _slot(moment: str) -> str:
     return f"floor(date_part('epoch', {moment}) / {SLOT})::bigint"
 
 
+_STEPS = ", ".join(f"({step})" for step in range(_FURTHER + 1))
 # A use inserts a row for every slot from now until the expiry, and counts only if it inserted all of them: so any two
 # uses of one value, also by servers on both sides of the end of a slot, want a row in common. Of several requests for
 # one value in a run, the first is asked. Rows are inserted in the same order by all (no deadlock).
@@ -37,8 +40,8 @@ _USE = CoalescedQuery(
         FROM asked WHERE expires_at > now() ORDER BY key, number
     ), inserted AS (
         INSERT INTO used_jwt (slot, key)
-        SELECT (slot + step) % {SLOTS}, key FROM used, (VALUES (0), (1), (2), (3), (4), (5), (6)) AS steps (step)
-        WHERE step <= further AND further <= {MAX_LIFETIME // SLOT} ORDER BY key, step
+        SELECT (slot + step) % {SLOTS}, key FROM used, (VALUES {_STEPS}) AS steps (step)
+        WHERE step <= further AND further <= {_FURTHER} ORDER BY key, step
         ON CONFLICT DO NOTHING RETURNING key
     )
     SELECT number FROM used JOIN inserted USING (key) GROUP BY number, further HAVING count(*) = further + 1

@@ -122,7 +122,7 @@ STATEMENTS |= {f"clean-up: {table.name}: found": table.find for table in EXPIRIN
 STATEMENTS |= {f"clean-up: {table.name}: deleted": table.delete for table in EXPIRING}
 
 #: A value for a column that must have one, by its name or else its type.
-BY_NAME = {"user_id": "s.user_id", "session_id": "s.id", "client_id": "$1", "slot": "row_number() OVER () % 10"}
+BY_NAME = {"user_id": "s.user_id", "session_id": "s.id", "client_id": "$1", "slot": "row_number() OVER () % 11"}
 BY_TYPE = {
     "uuid": "uuidv7()",
     "text": "s.id::text",

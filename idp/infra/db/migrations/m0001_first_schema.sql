@@ -776,7 +776,7 @@ CREATE TABLE revoked_access_token (
 CREATE INDEX revoked_access_token_expires_at ON revoked_access_token (expires_at);
 
 -- Signed values that may be used once: half of a SHA-256 over kind, issuer and "jti", in each slot of ten minutes until
--- the value expires. Slot n is partition n % 10 (idp.oauth.replay.repository). Rows are only inserted; the partition of
+-- the value expires. Slot n is partition n % 11 (idp.oauth.replay.repository). Rows are only inserted; the partition of
 -- a past slot is emptied by TRUNCATE.
 CREATE TABLE used_jwt (
     slot smallint NOT NULL,
@@ -794,6 +794,7 @@ CREATE TABLE used_jwt_6 PARTITION OF used_jwt FOR VALUES IN (6);
 CREATE TABLE used_jwt_7 PARTITION OF used_jwt FOR VALUES IN (7);
 CREATE TABLE used_jwt_8 PARTITION OF used_jwt FOR VALUES IN (8);
 CREATE TABLE used_jwt_9 PARTITION OF used_jwt FOR VALUES IN (9);
+CREATE TABLE used_jwt_10 PARTITION OF used_jwt FOR VALUES IN (10);
 
 -- One row: tokens of any client that were issued before "not_before" are not accepted.
 CREATE TABLE not_before (
