@@ -43,7 +43,8 @@ async def test_the_life_of_a_client(cli: Cli) -> None:
     assert shown.json["redirect_uris"] == [URI]
     assert "client_secret_hash" not in shown.json
     listed = cli("clients", "list")
-    assert client_id in listed.out
+    assert "Client id" in listed.out
+    assert client_id in [client["client_id"] for client in cli("clients", "list", "--json").json]
     assert secret not in shown.out + listed.out
 
     rotated = cli("clients", "rotate-secret", client_id, "--json").json

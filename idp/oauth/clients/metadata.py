@@ -7,6 +7,7 @@ RFC 7591 section 2, OpenID Connect Dynamic Client Registration section 2, RFC 82
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ MAX_NAME_LENGTH = 200
 FIXED = ("application_type",)
 #: RFC 6749 section 3.3.
 _SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
+#: The member in an error of msgspec.
+_WRONG_TYPE = re.compile(r"\$\.([a-z_]+)")
 
 
 #: What only the operator decides. A client that registers itself may not name these members.
@@ -176,6 +179,23 @@ def sector_of(sector_identifier_uri: str | None, redirect_uris: tuple[str, ...])
     """Return the host of the URI, or else the one host of the redirect URIs. A scheme of an app has no host."""
     parts = map(urlsplit, redirect_uris if sector_identifier_uri is None else (sector_identifier_uri,))
     return " ".join(sorted({(part.hostname or "") if part.scheme in {"https", "http"} else "" for part in parts}))
+
+
+def read_metadata(values: Mapping[str, Any]) -> ClientMetadata:
+    """Return metadata from values by name, before any rule is applied.
+
+    Raises:
+        OAuthError: ``invalid_client_metadata``, a member is missing, unknown or of a wrong type.
+    """
+    if not values.keys() <= set(ClientMetadata.__struct_fields__):
+        raise invalid_metadata("The metadata has a member that this server does not know.")
+    if "client_name" not in values:
+        raise invalid_metadata("client_name is missing.")
+    try:
+        return msgspec.convert(dict(values), ClientMetadata)
+    except (msgspec.ValidationError, UnicodeError) as error:
+        found = _WRONG_TYPE.search(str(error))
+        raise invalid_metadata(f"{found[1] if found else 'A member'} has a value of a wrong type.") from error
 
 
 def metadata_of(client: ClientMetadata) -> ClientMetadata:

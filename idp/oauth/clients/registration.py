@@ -20,7 +20,14 @@ from idp.infra.db.cache_invalidation import exclusive_change
 from idp.keys import lifecycle
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
 from idp.oauth.clients import repository, sectors, shared_secrets
-from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope
+from idp.oauth.clients.metadata import (
+    MAX_NAME_LENGTH,
+    ClientMetadata,
+    invalid_metadata,
+    is_name,
+    is_scope,
+    read_metadata,
+)
 from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.uris import InvalidURIError, check_identifier
@@ -75,11 +82,7 @@ async def register_client(
     Raises:
         OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata`` (RFC 7591 section 3.2.2).
     """
-    try:
-        asked = msgspec.convert(metadata, ClientMetadata)
-    except msgspec.ValidationError as error:
-        raise invalid_metadata("The metadata has an unknown member, or one of a wrong type.") from error
-    asked = validate(asked)
+    asked = validate(read_metadata(metadata))
     if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
         raise invalid_metadata("client_id must be up to 100 letters, digits and the characters . _ ~ - only.")
     if asked.sector_identifier_uri is not None:

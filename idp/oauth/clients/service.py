@@ -16,7 +16,7 @@ from idp.errors import ConflictError, NotFoundError, ValidationError
 from idp.keys import lifecycle
 from idp.oauth.clients import repository, sectors
 from idp.oauth.clients.documents import document
-from idp.oauth.clients.metadata import FIXED, ClientMetadata, invalid_metadata
+from idp.oauth.clients.metadata import FIXED, ClientMetadata, invalid_metadata, read_metadata
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
 from idp.oauth.clients.registration import (
     Also,
@@ -138,10 +138,7 @@ def _changed(client: Client, changes: dict[str, Any]) -> ClientMetadata:
     Raises:
         OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata``.
     """
-    try:
-        asked = msgspec.convert(_members(client) | changes, ClientMetadata)
-    except msgspec.ValidationError as error:
-        raise invalid_metadata("The metadata has an unknown member, or one of a wrong type.") from error
+    asked = read_metadata(_members(client) | changes)
     for name in FIXED:
         if getattr(asked, name) != getattr(client, name):
             raise invalid_metadata(f"{name} cannot be changed. Register another client.")

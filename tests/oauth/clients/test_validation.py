@@ -11,7 +11,7 @@ from idp.errors import OAuthError
 from idp.keys import jose
 from idp.keys.algorithms import CONTENT_ENCRYPTION_ALGORITHMS
 from idp.oauth.clients.members import MEMBERS, SECTIONS, Kind, kind_of
-from idp.oauth.clients.metadata import ClientMetadata
+from idp.oauth.clients.metadata import ClientMetadata, read_metadata
 from idp.oauth.clients.validation import not_possible, validate
 from idp.oauth.clients.validation.general import MAX_JWKS_BYTES
 
@@ -37,6 +37,29 @@ def refused(**metadata: Any) -> OAuthError:
     with pytest.raises(OAuthError) as found:
         checked(**metadata)
     return found.value
+
+
+@pytest.mark.parametrize("name", list(ClientMetadata.__struct_fields__))
+def test_a_value_of_a_wrong_type_is_named(name: str) -> None:
+    wrong = "a" if kind_of(name) in (Kind.LIST, Kind.FLAG, Kind.NUMBER, Kind.OBJECT) else 5
+    with pytest.raises(OAuthError, match=f"{name} has a value of a wrong type"):
+        read_metadata(WEB | {name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (WEB | {"surprise": 1}, "does not know"),
+        (WEB | {"\ud800": 1}, "does not know"),
+        ({"redirect_uris": []}, "client_name is missing"),
+        (WEB | {"jwks": "\ud800"}, "wrong type"),
+        (WEB | {"contacts": "\ud800"}, "wrong type"),
+    ],
+    ids=ascii,
+)
+def test_metadata_that_cannot_be_read(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(OAuthError, match=named):
+        read_metadata(values)
 
 
 def test_every_member_is_in_the_table() -> None:

@@ -10,7 +10,7 @@ from idp.infra.strict_json import decode_object
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.documents.errors import invalid
 from idp.oauth.clients.documents.identifiers import host_of
-from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, application_type_of
+from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, application_type_of, read_metadata
 from idp.oauth.clients.validation import validate
 
 #: The specification recommends 5 KB. A document with keys may be longer.
@@ -24,7 +24,6 @@ _GRANTS = ("authorization_code", "refresh_token")
 #: would tell it who reads our pages. Other documents would be fetched for anybody who names the client.
 _NOT_TAKEN = {"logo_uri", "default_acr_values", "sector_identifier_uri", "request_uris"}
 MEMBERS = frozenset(ClientMetadata.__struct_fields__) - OPERATOR_MEMBERS - _NOT_TAKEN
-_WRONG_TYPE = re.compile(r"\$\.([a-z_]+)")
 
 
 def read(url: str, content_type: str, body: bytes) -> ClientMetadata:
@@ -43,11 +42,10 @@ def read(url: str, content_type: str, body: bytes) -> ClientMetadata:
     # A null stands for a member that is absent.
     described = {name: value for name, value in document.items() if name in MEMBERS and value is not None}
     try:
-        metadata = msgspec.convert(_defaults(url, described) | described, ClientMetadata)
-        metadata = msgspec.structs.replace(metadata, grant_types=_grants(metadata), response_types=("code",))
-    except msgspec.ValidationError as error:
-        found = _WRONG_TYPE.search(str(error))
-        raise invalid(f"{found[1] if found else 'A member'} has a value of a wrong type.") from error
+        metadata = read_metadata(_defaults(url, described) | described)
+    except OAuthError as error:
+        raise invalid(error.description) from error
+    metadata = msgspec.structs.replace(metadata, grant_types=_grants(metadata), response_types=("code",))
     if metadata.token_endpoint_auth_method not in _AUTH_METHODS:
         raise invalid(f"token_endpoint_auth_method must be one of {', '.join(_AUTH_METHODS)}.")
     try:

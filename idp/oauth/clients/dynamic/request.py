@@ -1,12 +1,17 @@
 """Reading the body of a registration or of a change: JSON of a stranger (RFC 7591 section 3.1, RFC 7592)."""
 
-import re
 from typing import Any, Final
 
 import msgspec
 
 from idp.infra.strict_json import RepeatedMemberError, decode_object
-from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, application_type_of, invalid_metadata
+from idp.oauth.clients.metadata import (
+    OPERATOR_MEMBERS,
+    ClientMetadata,
+    application_type_of,
+    invalid_metadata,
+    read_metadata,
+)
 
 #: What a client may say about itself. Other members are ignored (RFC 7591 section 2).
 MEMBERS: Final = frozenset(ClientMetadata.__struct_fields__) - OPERATOR_MEMBERS
@@ -14,7 +19,6 @@ MEMBERS: Final = frozenset(ClientMetadata.__struct_fields__) - OPERATOR_MEMBERS
 _OF_RESPONSE: Final = (
     "registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at",
 )  # fmt: skip
-_WRONG_TYPE = re.compile(r"\$\.([a-z_]+)")
 
 
 def read(body: bytes) -> dict[str, Any]:
@@ -61,11 +65,7 @@ def metadata(sent: dict[str, Any], client_id: str, max_bytes: int) -> ClientMeta
     described = {name: value for name, value in sent.items() if name in MEMBERS}
     for name, value in described.items():
         _check_text(name, value)
-    try:
-        asked = msgspec.convert(_defaults(client_id, described) | described, ClientMetadata)
-    except msgspec.ValidationError as error:
-        found = _WRONG_TYPE.search(str(error))
-        raise invalid_metadata(f"{found[1] if found else 'A member'} has a value of a wrong type.") from error
+    asked = read_metadata(_defaults(client_id, described) | described)
     if len(msgspec.json.encode(described)) > max_bytes:
         raise invalid_metadata(f"The metadata must not be larger than {max_bytes // 1024} KiB.")
     return asked
