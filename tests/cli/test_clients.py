@@ -244,6 +244,17 @@ async def test_a_resource_server_by_its_own_metadata(cli: Cli) -> None:
     cli("resources", "delete", identifier, "--yes")
 
 
+def test_the_commands_of_the_page_about_mcp(cli: Cli) -> None:
+    """The second one calls the server that it registers; the test above runs it."""
+    page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text()
+    first, second = re.findall(r"^\$ idp (.*)$", page, re.MULTILINE)
+    identifier = f"https://notes.example.com/{ids.random_token()[:8]}/mcp"
+    made = cli(*shlex.split(first.replace("https://notes.example.com/mcp", identifier)), "--json").json
+    assert (made["scope"], made["self_registered_clients"]) == ("notes:read notes:write", True)
+    assert shlex.split(second)[:3] == ["resources", "create", "--from-metadata"]
+    cli("resources", "delete", identifier, "--yes")
+
+
 def test_types_of_authorization_details(cli: Cli, tmp_path: Path) -> None:
     name = ids.random_token()[:8]
     identifier, schema = f"https://bank.example/{name}", tmp_path / "payment.json"

@@ -114,7 +114,7 @@ def _finished(url: str, task: asyncio.Future[ClientMetadata]) -> None:
 
 
 async def fetch(url: str, *, stored: bool) -> Fetched:
-    """Fetch a document and cache it.
+    """Fetch a document. The caller puts it into the cache, when it is stored as well if it must be.
 
     Args:
         url: is checked already.
@@ -126,13 +126,11 @@ async def fetch(url: str, *, stored: bool) -> Fetched:
     """
     await budgets.count_fetch(url, stored=stored)
     try:
-        found = await _get(url)
+        return await _get(url)
     except DocumentError as error:
         log.info("client_document_refused", client_id=url, reason=error.reason, hint=error.description)
         failed.put(url, error, budgets.RETRY_AFTER)
         raise
-    fresh.put(url, found.metadata, found.lifetime)
-    return found
 
 
 async def _get(url: str) -> Fetched:

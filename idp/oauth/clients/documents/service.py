@@ -130,7 +130,9 @@ async def keep(client: Client) -> None:
 
 
 async def _fetch(url: str) -> ClientMetadata:
-    return (await resolver.fetch(url, stored=False)).metadata
+    metadata, lifetime = await resolver.fetch(url, stored=False)
+    resolver.fresh.put(url, metadata, lifetime)
+    return metadata
 
 
 async def _refetch(url: str) -> ClientMetadata:
@@ -146,6 +148,8 @@ async def _refetch(url: str) -> ClientMetadata:
         # This request must already see what changed, and so must the rest of its flow in this worker.
         await registry.load()
     await repository.update_state(url, lifetime)
+    # Last: from here on, the row counts as current.
+    resolver.fresh.put(url, metadata, lifetime)
     return metadata
 
 

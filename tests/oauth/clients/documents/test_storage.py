@@ -1,5 +1,6 @@
 """The rows of clients by document: how many there are, and when they go."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 
@@ -8,6 +9,7 @@ import pytest
 from idp.accounts.tables import User
 from idp.errors import TooManyRequestsError
 from idp.infra.db.engine import execute, fetchrow
+from idp.oauth.clients import repository as clients
 from idp.oauth.clients.documents import budgets, resolver, service
 from idp.oauth.clients.expiry import delete_expired_clients
 from idp.oauth.clients.lookup import authorized_client, client_for_authorization, stored_client
@@ -91,6 +93,29 @@ async def test_an_unused_client_expires(site: ClientSite, path: str, alice: User
     assert await _count() == 1
     row = await fetchrow("SELECT FROM audit_event WHERE event = 'client_expired' AND client_id = $1", client.client_id)
     assert row is not None
+
+
+async def test_a_change_that_cannot_be_stored(
+    site: ClientSite, path: str, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row does not count as current, also not for requests that came meanwhile."""
+    await service.store(await _client(site, path), alice.id)
+    await registry.load()
+    resolver.fresh.clear()
+    await execute("UPDATE client_document SET fresh_until = now() WHERE client_id = $1", site.url(path))
+    site.members["client_name"] = "Renamed"
+    with monkeypatch.context() as patch:
+
+        async def fails(*_: object) -> None:
+            raise ConnectionResetError
+
+        patch.setattr(clients, "update_metadata", fails)
+        for outcome in await asyncio.gather(*(_client(site, path) for _ in range(5)), return_exceptions=True):
+            assert isinstance(outcome, ConnectionResetError)
+    assert {client.client_name for client in await asyncio.gather(*(_client(site, path) for _ in range(5)))} == {
+        "Renamed"
+    }
+    assert (await _client(site, path)) == registry.client(site.url(path))
 
 
 async def test_its_tokens_outlive_its_document_for_a_day(site: ClientSite, path: str, alice: User) -> None:
