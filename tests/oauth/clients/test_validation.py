@@ -241,7 +241,7 @@ TLS = {"token_endpoint_auth_method": "tls_client_auth"}
             "token_endpoint_auth_signing_alg must be one of RS256",
         ),
     ],
-    ids=str,
+    ids=_names,
 )
 def test_ways_to_authenticate_that_are_refused(metadata: dict[str, Any], named: str) -> None:
     error = refused(**metadata)
@@ -261,7 +261,7 @@ def test_ways_to_authenticate_that_are_refused(metadata: dict[str, Any], named: 
         {"token_endpoint_auth_method": "private_key_jwt", "jwks": JWKS, "token_endpoint_auth_signing_alg": "ES256"},
         {"token_endpoint_auth_method": "client_secret_jwt", "token_endpoint_auth_signing_alg": "HS256"},
     ],
-    ids=str,
+    ids=_names,
 )
 def test_ways_to_authenticate_that_are_accepted(metadata: dict[str, Any]) -> None:
     found = checked(**metadata)

@@ -275,7 +275,7 @@ RULE: dict[str, Any] = {"issuer": "https://issuer.example", "subject": "a:b"}
         {"single_use": "yes"},
         {"unknown": None, "subject": None},
     ],
-    ids=lambda wrong: str(wrong)[:50],
+    ids=" ".join,
 )
 async def test_rules_that_are_refused(wrong: dict[str, Any]) -> None:
     client = await register()
