@@ -60,6 +60,8 @@ DECLARED = {
     "/logout/confirm": "page",
     "/logout/return": "entry",
     "/par": "client",
+    "/register": "client",
+    "/register/{client_id:str}": "client",
     "/reset": "page",
     "/revoke": "client",
     "/static/{name:path}": "public",

@@ -41,6 +41,21 @@ class Scope:
 
 
 @dataclass(frozen=True)
+class Document:
+    host: str = "northwind.example"
+    first_seen: datetime | None = datetime(2025, 1, 2, tzinfo=UTC)
+    local: str | None = "127.0.0.1"
+    changes: tuple[str, ...] = ("Its name. It called itself Southwind.",)
+
+
+@dataclass(frozen=True)
+class Detail:
+    title: str = "Make a payment"
+    sentence: str = "12 EUR"
+    facts: tuple[tuple[str, str], ...] = (("amount", "12"),)
+
+
+@dataclass(frozen=True)
 class Token:
     title: str
     verified: bool = True
@@ -212,6 +227,10 @@ PAGES: dict[str, dict[str, Any]] = {
             Scope("offline_access", "Stay signed in", "Also while you are not there."),
         ],
         "claims": ["Birthday", "Phone number"],
+        "details": [],
+        "document": None,
+        "claimed_name": "Northwind",
+        "unchecked": False,
         "destination": "Afterwards you go back to northwind.example.",
         "resources": ["Northwind Orders API"],
     },
@@ -348,6 +367,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("account/apps.html", {"apps": []}),
     ("account/data.html", {"error": "No.", "done": None}),
     ("consent.html", {"resources": [], "user": User(name=None)}),
+    ("consent.html", {"unchecked": True}),
+    ("consent.html", {"document": Document(), "details": [Detail()]}),
+    ("consent.html", {"document": Document(first_seen=None, local=None, changes=())}),
     ("consent.html", {"scopes": [], "claims": [], "resources": ["Orders", "Stock"]}),
     ("error.html", {"error": None, "request_id": "", "way_out": []}),
     ("logout.html", {"hidden": {}, "user": None, "client": None}),
