@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
@@ -9,6 +11,7 @@ from idp.keys import jose
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.service import delete_client
+from idp.oauth.clients.workloads.models import WorkloadIdentity
 from tests.attacks.test_39_jose_dos import LIMIT_SECONDS, TOKENS
 from tests.support.assertions import ClientKeys, claims, form, refuse, register_bank
 from tests.support.tokens import key
@@ -46,3 +49,19 @@ async def test_39_many_keys() -> None:
     await refuse(keys.sign(claims(client.client_id), kid=None))
     assert time.perf_counter() - started < LIMIT_SECONDS
     assert await authenticate(None, form(keys.assertion(client.client_id))) == client
+
+
+@pytest.mark.parametrize("end", ["/", ":", "-z", ""])
+def test_39_subjects_of_workloads(end: str) -> None:
+    """Rules are compared with a token before its signature is verified, so with any text."""
+    rule = WorkloadIdentity(
+        id=uuid4(),
+        client_id="c",
+        issuer="https://cluster.example",
+        subject="repo:acme/*-*-*:x",
+        audience="a",
+        created_at=datetime.now(UTC),
+    )
+    started = time.perf_counter()
+    assert not rule.fits("repo:acme/" + "-" * 12_000 + end, "a")
+    assert time.perf_counter() - started < LIMIT_SECONDS

@@ -122,6 +122,8 @@ def _damaged(**members: Any) -> Jwk:
         [_damaged(y="\0")],
         [_damaged(crv="P-521")],
         [_damaged(crv=["P-256"])],
+        [_damaged(crv="X25519")],
+        [{"kty": "OKP", "crv": "P-256", "x": ""}],
         [_damaged(key_ops=5)],
         [_damaged(key_ops=[["verify"]])],
         [_damaged(kty=["EC"])],

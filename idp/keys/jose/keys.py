@@ -86,7 +86,8 @@ def import_key(material: DictKey | str | bytes, kty: str) -> Key:
     """
     try:
         return _KEY_TYPES[kty].import_key(material)
-    except (JoseError, ValueError, TypeError) as error:
+    # A KeyError comes from a curve that joserfc does not know for this type.
+    except (JoseError, ValueError, TypeError, KeyError) as error:
         raise InvalidKeyError("The key cannot be read, or its members contradict each other.") from error
 
 

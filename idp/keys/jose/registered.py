@@ -93,7 +93,8 @@ def same_key(jwk: Mapping[str, Any], pem: bytes) -> bool:
         return False
     try:
         return _public_key(jwk).thumbprint() == import_key(pem, kty).thumbprint()
-    except (InvalidJWTError, InvalidKeyError):
+    # A KeyError comes from a certificate whose curve joserfc does not know.
+    except (InvalidJWTError, InvalidKeyError, KeyError):
         return False
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
@@ -179,7 +179,28 @@ def test_keys_are_compared_by_their_thumbprint() -> None:
         {"kty": "RSA"},
         {"kty": "EC"},
         {"kty": ["EC"]},
+        {"kty": "OKP", "crv": "P-256", "x": ""},
+        jwk_of(ONE) | {"crv": "P-224"},
+        jwk_of(ONE) | {"crv": "X25519"},
         jwk_of(ONE) | {"x": "AAAA"},
         jwk_of(ONE) | {"x": 1},
     ):
         assert not jose.same_key(jwk, pem)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec.generate_private_key(ec.SECP224R1()),
+        ec.generate_private_key(ec.BrainpoolP256R1()),
+        dsa.generate_private_key(1024),
+        ed448.Ed448PrivateKey.generate(),
+        rsa.generate_private_key(65537, 1024),
+    ],
+    ids=lambda key: type(key).__name__,
+)
+def test_certificates_with_keys_of_other_kinds(key: Any) -> None:
+    """Whoever reaches the proxy presents them."""
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    okp, own_rsa = ClientKeys("Ed25519").jwks()["keys"][0], ClientKeys("RS256").jwks()["keys"][0]
+    assert not any(jose.same_key(jwk, pem) for jwk in (jwk_of(ONE), okp, own_rsa))

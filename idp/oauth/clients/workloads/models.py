@@ -42,4 +42,12 @@ class WorkloadIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=1024)
 def _pattern(subject: str) -> re.Pattern[str]:
-    return re.compile(_PART.join(map(re.escape, subject.split("*"))))
+    """Return the pattern of a subject. It takes linear time, because it reads tokens that nobody has verified.
+
+    Of the text after a ``*``, the first occurrence is taken for good (an atomic group). A later one could not fit
+    better: the next ``*`` may stand for what is between them.
+    """
+    first, *texts = map(re.escape, subject.split("*"))
+    *inner, last = texts or [""]
+    ends = f"{_PART}{last}" if texts else ""
+    return re.compile(first + "".join(f"(?>{_PART}?{text})" for text in inner) + ends)
