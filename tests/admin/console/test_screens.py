@@ -17,6 +17,7 @@ from idp.mail import outbox
 from idp.oauth.clients.dynamic import initial_tokens
 from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.oauth.clients.workloads import registration as workloads
 from idp.oauth.details.registration import delete_type, register_type
 from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
@@ -54,6 +55,13 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     await registry.add(provider)
     auditor = admins[Role.AUDITOR].user
     await linking.import_identity(auditor.id, "https://op.example.com", secrets.token_hex(4), provider.id)
+    workload, _ = await register_client(
+        client_name="Shown",
+        grant_types=["client_credentials"],
+        scope="",
+        token_endpoint_auth_method="workload_identity",
+    )
+    rule = await workloads.add(workload.client_id, issuer="https://cluster.example", subject="system:shown")
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
     rows = {
@@ -66,6 +74,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     yield found | {
         "user_id": str(auditor.id),
         "client_id": client.client_id,
+        "identity_id": str(rule.id),
         "jwks_id": shown.jwks_id,
         "token_id": str(token_id),
         "type_id": details.id,
