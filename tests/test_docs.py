@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from idp.cli.clients import clients
 from idp.oauth.clients.metadata import ClientMetadata
+from idp.oauth.clients.profiles import PROFILES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -69,6 +70,14 @@ def test_every_decision_is_listed() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))
     assert {path.name for path in folder.glob("0*.md")} == listed
+
+
+def test_the_tables_of_profiles_are_up_to_date() -> None:
+    page = (ROOT / "docs" / "profiles.md").read_text()
+    printed = CliRunner().invoke(clients, ["profiles", "--markdown"]).output
+    tables = page.partition("<!-- idp clients profiles --markdown -->\n")[2].partition("<!-- end -->")[0]
+    assert tables == printed, "Replace the tables: idp clients profiles --markdown"
+    assert all(f"`{name}`" in page.partition("<!--")[0] for name in PROFILES)
 
 
 def test_the_table_of_client_metadata_is_up_to_date() -> None:

@@ -1,5 +1,6 @@
 """`idp clients`: register and change OAuth clients."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from idp.cli.options import DURATION, JSON_OBJECT, SECONDS, given, together
 from idp.cli.output import json_option, print_details, print_json, print_table, text
 from idp.oauth.clients.members import APPLICATION, MEMBERS, Kind, default_of, is_optional, kind_of
 from idp.oauth.clients.presets import KINDS
+from idp.oauth.clients.profiles import PROFILES, describe
 
 if TYPE_CHECKING:
     from idp.oauth.clients.models import StoredClient
@@ -131,6 +133,41 @@ def metadata(markdown: bool, as_json: bool) -> None:
     else:
         columns = ("Member", "Default", "Option", "Meaning", "Values")
         print_table(columns, [tuple(map(row.get, ("name", "default", "option", "meaning", "values"))) for row in rows])
+
+
+@clients.command()
+@click.option("--markdown", is_flag=True, help="Print the tables of docs/profiles.md.")
+@json_option
+def profiles(markdown: bool, as_json: bool) -> None:
+    """List the security profiles, and what each requires."""
+    rows = [(name, *row) for name in PROFILES for row in describe(name)]
+    if markdown:
+        click.echo("\n".join(map(_section, PROFILES)), nl=False)
+    elif as_json:
+        print_json([dict(zip(("profile", "requirement", "specification"), row, strict=True)) for row in rows])
+    else:
+        print_table(("Profile", "Requirement", "Specification"), rows)
+
+
+def _section(name: str) -> str:
+    """Return the table of a profile, without the rows of the one that it extends."""
+    rows, others = describe(name), [other for other in PROFILES if other != name]
+    base = next((other for other in others if set(describe(other)) <= set(rows)), None)
+    left = [row for row in rows if base is None or row not in describe(base)]
+    lines = [
+        f"### {PROFILES[name].title}: `{name}`",
+        *(["", f"All of `{base}`, and:"] if base else []),
+        "",
+        "| Requirement | Specification |",
+        "|---|---|",
+        *(f"| {_code(words)} | {section} |" for words, section in left),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _code(words: str) -> str:
+    """Return a sentence with its identifiers in code font."""
+    return re.sub(r"\b\w+_\w+\b|\b(?:PS|ES)256\b|\bEd\w+\b", lambda found: f"`{found[0]}`", words)
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
 from idp.oauth import access_tokens, client_jwts, subjects
 from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.clients import profiles
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
@@ -54,7 +55,8 @@ async def introspect(request: Request[Any, Any, Any]) -> BytesResponse:
         answer = answer if isinstance(other, Refused) and other.reason in NOT_OF_THIS_KIND else other
     if isinstance(answer, Refused):
         answer = _inactive(client, answer)
-    return await _jwt(client, answer) if _accepts_jwt(request_header(request.scope, b"accept")) else json(answer)
+    signed = profiles.rules(client).signed_introspection or _accepts_jwt(request_header(request.scope, b"accept"))
+    return await _jwt(client, answer) if signed else json(answer)
 
 
 def _inactive(client: Client, refused: Refused) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from idp import ids
 from idp.keys import jose
 from idp.oauth import subjects
 from idp.oauth.clients.metadata import ClientMetadata
+from idp.oauth.clients.profiles import PROFILES
 from idp.oauth.clients.repository import find_client, flat
 from idp.oauth.clients.tables import ClientRow
 from tests.cli.conftest import Cli, OwnCli
@@ -109,6 +112,36 @@ async def test_kinds_of_client(cli: Cli, arguments: list[str], expected: dict[st
     assert created["client_id"] == client_id
     assert ("client_secret" in created) == (row["client_secret_hash"] is not None)
     assert {name: row[name] for name in expected} == expected
+
+
+async def test_a_profile(cli: Cli, tmp_path: Path) -> None:
+    """It sets what it requires. What it forbids is refused with the reason, also later."""
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [jose.generate("ES256").public_jwk]}))
+    bank = [
+        "clients",
+        "create",
+        "--name",
+        "A",
+        "--redirect-uri",
+        URI,
+        "--profile",
+        "fapi2",
+        "--jwks",
+        str(file),
+        "--json",
+    ]
+    assert "requires token_endpoint_auth_method" in cli.fails(*bank, "--auth-method", "client_secret_basic")
+    created = cli(*bank).json
+    assert "client_secret" not in created
+    client_id = created["client_id"]
+    row = await stored(client_id)
+    assert (row["token_endpoint_auth_method"], row["dpop_bound_access_tokens"]) == ("private_key_jwt", True)
+    for option in ("--no-pkce", "--no-dpop-bound-access-tokens", "--no-require-pushed-authorization-requests"):
+        assert "The profile fapi2 requires" in cli.fails("clients", "update", client_id, option)
+    cli("clients", "update", client_id, "--profile", "", "--no-dpop-bound-access-tokens")
+    row = await stored(client_id)
+    assert (row["profile"], row["dpop_bound_access_tokens"]) == (None, False)
 
 
 @pytest.mark.fault(34)
@@ -322,3 +355,34 @@ async def test_the_commands_of_the_document_about_responses(cli: Cli, make_user:
     assert row["introspection_signed_response_alg"] == "ES256"
     assert row["response_types"] == ["code", "code id_token"]
     assert len(commands) == 5
+
+
+async def test_the_document_about_profiles(cli: Cli, tmp_path: Path) -> None:
+    """The script makes the key, the commands register it, and the example fails as it says; with other ids."""
+    text = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    unique = ids.random_token()[:8]
+    values = {
+        "jwks.json": str(tmp_path / "jwks.json"),
+        "bank-app": f"app-{unique}",
+        "bank-service": f"service-{unique}",
+    }
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    for line in "".join(blocks).strip().split("\n"):
+        words = [values.get(word, word) for word in shlex.split(line)]
+        assert words[0] == "idp"
+        assert cli(*words[1:]).out
+    assert len(blocks) == 2
+    ((command, answer),) = re.findall(r"^\$ idp (.*)\n(.*)$", text, re.MULTILINE)
+    assert f"Error: {cli.fails(*(values.get(word, word) for word in shlex.split(command)))}" == answer
+    app, service = await stored(values["bank-app"]), await stored(values["bank-service"])
+    assert [key["kid"] for key in app["jwks"]["keys"]] == ["2026-1"]
+    assert (app["dpop_bound_access_tokens"], app["require_pushed_authorization_requests"]) == (True, True)
+    assert (service["tls_client_certificate_bound_access_tokens"], service["redirect_uris"]) == (True, [])
+    for words in re.findall(r"`idp (clients update [^`]*|clients profiles)`", text):
+        cli(*shlex.split(words.replace("bank-app", values["bank-app"])))
+    assert (await stored(values["bank-app"]))["require_signed_request_object"]
+    assert "It requires" in cli("clients", "profiles").out
+    rows = cli("clients", "profiles", "--json").json
+    assert {row["profile"] for row in rows} == set(PROFILES)

@@ -50,9 +50,10 @@ async def _client(call: Call) -> models.Client:
     body=models.NewClient, content=models.NewSecret, status=HTTPStatus.CREATED,
 )  # fmt: skip
 async def create_client(call: Call) -> Result:
-    values = msgspec.to_builtins(call.body)
-    check_scope(call.caller, values["scope"].split())
-    client, secret = await registration.register_client(values.pop("client_id"), **values)
+    check_scope(call.caller, call.body.scope.split())
+    # A member that was not sent gets what the profile requires.
+    values = {name: value for name, value in msgspec.to_builtins(call.body).items() if name in call.sent}
+    client, secret = await registration.register_client(values.pop("client_id", None), **values)
     content = models.NewSecret(client_id=client.client_id, client_secret=secret)
     return Result(content, HTTPStatus.CREATED, f"/clients/{client.client_id}")
 

@@ -65,6 +65,7 @@ class Call(msgspec.Struct, frozen=True):
         params: the parameters of the path.
         query: the parameters of the query.
         body: the decoded body, of the declared type.
+        sent: the names of its members, which tell a value from the default.
         current: the record that ``If-Match`` was compared with. A change fails if the record has changed since.
     """
 
@@ -72,6 +73,7 @@ class Call(msgspec.Struct, frozen=True):
     params: Mapping[str, str]
     query: Mapping[str, str]
     body: Any = None
+    sent: frozenset[str] = frozenset()
     current: Any = None
 
 
@@ -236,7 +238,8 @@ async def _answer(operation: Operation, request: AnyRequest) -> problems.Answer:
     caller = await authorize(request, operation.permission)
     if any("\0" in value for value in request.path_params.values()):
         raise not_found()
-    call = Call(caller, path_ids.decoded(request.path_params), forms.query(request), await _body(operation, request))
+    asked, path = forms.query(request), path_ids.decoded(request.path_params)
+    call = Call(caller, path, asked, *await _body(operation, request))
     if operation.method == "POST" and (key := request_header(request.scope, b"idempotency-key")) is not None:
         if not 1 <= len(key) <= MAX_KEY_LENGTH:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid-key", f"A key has 1 to {MAX_KEY_LENGTH} characters.")
@@ -297,9 +300,10 @@ def _check_match(request: AnyRequest, tag: str) -> None:
         raise OutdatedError
 
 
-async def _body(operation: Operation, request: AnyRequest) -> Any:
+async def _body(operation: Operation, request: AnyRequest) -> tuple[Any, frozenset[str]]:
+    """Return the decoded body and the names of its members."""
     if operation.body is None:
-        return None
+        return None, frozenset()
     content = await body_of(request).read()
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "Send JSON, as application/json.")
@@ -309,7 +313,7 @@ async def _body(operation: Operation, request: AnyRequest) -> Any:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not JSON.") from error
     _check_text(plain)
     try:
-        return msgspec.convert(plain, operation.body)
+        return msgspec.convert(plain, operation.body), frozenset(plain)
     except msgspec.ValidationError as error:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-body", str(error)) from error
 

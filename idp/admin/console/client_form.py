@@ -8,6 +8,7 @@ import msgspec
 from idp.admin.console.components import Field
 from idp.oauth.clients.members import MEMBERS, SECTIONS, Kind, is_optional, kind_of
 from idp.oauth.clients.metadata import FIXED, invalid_metadata
+from idp.oauth.clients.profiles import PROFILES, requirements
 
 HELP = {
     "require_pkce": "Leave it on unless its library sends none: oauth2-proxy, django-allauth, mozilla-django-oidc, "
@@ -17,6 +18,9 @@ HELP = {
     "react-oidc-context and kube-apiserver. Otherwise they do not learn the names of users.",
     "token_endpoint_auth_method": "A client that becomes public (none) loses its secret, and all its tokens are"
     " revoked. One that is no longer public needs a new secret before it can authenticate.",
+    "profile": "It sets what it requires, and forbids the rest: "
+    + ", ".join(f"{name} ({profile.title})" for name, profile in PROFILES.items())
+    + ".",
     "jwks": "A JSON object with a list of keys, without private members.",
 }
 #: The members of the form, by section. Those that cannot be changed are left out.
@@ -32,9 +36,10 @@ def fields(
 
     Args:
         values: the values to show. Text of a form stands for what could not be read.
-        reasons: why a member cannot have another value now.
+        reasons: why a member cannot have another value now. None: the profile is still to be chosen.
     """
-    return [_field(name, values[name], (reasons or {}).get(name, ""), sections=sections) for name in names]
+    found = [_field(name, values[name], (reasons or {}).get(name, ""), sections=sections) for name in names]
+    return found if reasons is None else [_within(field, values.get("profile")) for field in found]
 
 
 def read(form: Mapping[str, str], names: Iterable[str], stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,6 +82,19 @@ def _field(name: str, value: Any, reason: str, *, sections: bool) -> Field:
     return found._replace(
         kind="choice", value=value or "", choices=[("", "-"), *choices] if is_optional(name) else choices
     )
+
+
+def _within(field: Field, profile: str | None) -> Field:
+    """Return a choice with the values that the profile of the client forbids, and the reason."""
+    required = requirements(profile).get(field.name)
+    if required is None or field.kind != "choice":
+        return field
+    forbidden = [value for value, _label in field.choices if not required.allows(value or None)]
+    choices = [
+        (value, f"{label} (not with {profile})" if value in forbidden else label) for value, label in field.choices
+    ]
+    text = f"{field.help} The profile {profile} requires {required.words}."
+    return field._replace(choices=choices, unavailable=forbidden, help=text if forbidden else field.help)
 
 
 def _read(name: str, form: Mapping[str, str], stored: Mapping[str, Any]) -> Any:

@@ -45,10 +45,10 @@ TITLES = {
 AUTHENTICATION = {"token_endpoint_auth_method": "client_secret_basic", "jwks_uri": None, "jwks": None}
 #: Members that a new client is asked for, by application type, with their defaults.
 ASKED: dict[str, dict[str, Any]] = {
-    "web": {"require_pkce": True, "scope_claims_in_id_token": False, **AUTHENTICATION},
-    "spa": {"refresh_token_cookie": False, "scope_claims_in_id_token": False},
-    "native": {"scope_claims_in_id_token": False},
-    "service": AUTHENTICATION,
+    "web": {"require_pkce": True, "scope_claims_in_id_token": False, "profile": None, **AUTHENTICATION},
+    "spa": {"refresh_token_cookie": False, "scope_claims_in_id_token": False, "profile": None},
+    "native": {"scope_claims_in_id_token": False, "profile": None},
+    "service": {"profile": None, **AUTHENTICATION},
 }
 #: Members that the page of a client shows even if they have their default.
 ALWAYS = ("redirect_uris", "grant_types", "scope", "id_token_signed_response_alg", "require_pkce")
@@ -252,7 +252,10 @@ async def save_client(request: AdminRequest) -> Response[Any]:
     check_scope(request.caller, entered["scope"].split())
     try:
         client_form.check_readable(entered)
-        await service.update_client(client_id, seen(request, row), **entered)
+        stored = msgspec.convert(row, Client)
+        # The others get what a new profile requires.
+        changed = {name: value for name, value in entered.items() if value != getattr(stored, name)}
+        await service.update_client(client_id, seen(request, row), **changed)
     except FORM_ERRORS as error:
         return _change(request, entered, error.description)
     return redirect_with_notice(_path(client_id))

@@ -1,6 +1,6 @@
 """The components of screens: plain values that three templates render."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -34,6 +34,7 @@ class Field(NamedTuple):
     Attributes:
         kind: ``text``, ``lines``, ``check``, ``choice``, ``email``, ``password``, ``file`` or ``number``.
         choices: values and labels of a choice.
+        unavailable: those of the values that cannot be chosen.
         section: the heading under which it stands, with those beside it that have the same.
     """
 
@@ -43,6 +44,7 @@ class Field(NamedTuple):
     kind: str = "text"
     help: str = ""
     choices: Sequence[tuple[str, str]] = ()
+    unavailable: Collection[str] = ()
     required: bool = False
     section: str = ""
 

@@ -11,6 +11,7 @@ from idp.keys import jose
 from idp.oauth.authorize import legacy
 from idp.oauth.authorize.request import MAX_LENGTH, AuthorizationRequest, granted_scope, read
 from idp.oauth.authorize.response_modes import RESPONSE_MODES, allowed, effective
+from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import Parameters, words
@@ -73,6 +74,12 @@ def response_mode_is_known(parameters: Parameters, client: Client) -> None:
         raise InvalidRequestError("This response_type must not be answered in a query.")
 
 
+def response_is_signed(parameters: Parameters, client: Client) -> None:
+    """FAPI 2.0 Message Signing section 5.4.1: a client with the profile gets its responses as JWTs."""
+    if profiles.rules(client).signed_responses and not parameters.get("response_mode", "").endswith("jwt"):
+        raise InvalidRequestError("response_mode must be jwt, or end in .jwt: the profile of this client requires it.")
+
+
 def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
     """Values that are stored or echoed have a limit."""
     for name in ("state", "nonce", "scope", "login_hint", "acr_values", "ui_locales", "resource"):
@@ -121,6 +128,12 @@ def resources_are_registered(parameters: Parameters, client: Client) -> None:
             raise InvalidTargetError("The resource is not open to clients that registered themselves.")
 
 
+def resource_is_named(parameters: Parameters, client: Client) -> None:
+    """MCP authorization: a client names the server that its token is for (RFC 8707)."""
+    if profiles.rules(client).names_resource and "resource" not in parameters:
+        raise InvalidTargetError("resource is missing: the profile of this client requires it.")
+
+
 def dpop_jkt_is_a_thumbprint(parameters: Parameters, client: Client) -> None:
     """RFC 9449 section 10: the base64url of a SHA-256."""
     jkt = parameters.get("dpop_jkt")
@@ -132,11 +145,13 @@ CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
     registration_is_not_used,
     response_type_is_registered,
     response_mode_is_known,
+    response_is_signed,
     lengths_are_bounded,
     scope_is_known,
     pkce_is_s256,
     prompt_is_consistent,
     resources_are_registered,
+    resource_is_named,
     dpop_jkt_is_a_thumbprint,
 )
 

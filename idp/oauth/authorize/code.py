@@ -7,6 +7,7 @@ from idp.oauth.authorize import acr, repository
 from idp.oauth.authorize.repository import NewCode
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
 from idp.oauth.details.granted import to_json
 from idp.settings import settings
@@ -21,6 +22,11 @@ def check_acr(asked: AuthorizationRequest, client: Client, session: SignedIn) ->
     """
     if not acr.reaches(session.acr, acr.requested(asked, client).essential):
         raise OAuthError("unmet_authentication_requirements", "The user must show a further factor.")
+
+
+def _lifetime(client: Client) -> int:
+    configured = settings().authorization_code_lifetime
+    return min(configured, profiles.rules(client).code_lifetime or configured)
 
 
 async def issue_code(asked: AuthorizationRequest, client: Client, session: SignedIn) -> str:
@@ -52,7 +58,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
             auth_age=session.auth_age,
             amr=session.amr,
             acr=session.acr,
-            lifetime=settings().authorization_code_lifetime,
+            lifetime=_lifetime(client),
         )
     )
     if not stored:

@@ -12,8 +12,8 @@ from idp import clock
 from idp.errors import InvalidRequestError, OAuthError, OverloadedError, Refused
 from idp.infra import outbound
 from idp.keys import jose
-from idp.keys.algorithms import FAPI_ALGORITHMS, VERIFICATION_ALGORITHMS
-from idp.oauth.clients import client_keys
+from idp.keys.algorithms import VERIFICATION_ALGORITHMS
+from idp.oauth.clients import client_keys, profiles
 from idp.oauth.clients.models import Client
 from idp.oauth.parameters import Parameters
 from idp.oauth.replay.repository import MAX_LIFETIME
@@ -111,7 +111,7 @@ async def _verify(token: str, client: Client) -> jose.Claims:
     """Return the claims of a valid object."""
     try:
         claims = await client_keys.verify(client, token, _algorithms(client), TYPES)
-        jose.check_times(claims, fractions=True, require_exp=client.fapi)
+        jose.check_times(claims, fractions=True, require_exp=profiles.rules(client).bounded_request_objects)
     except (jose.InvalidJWTError, client_keys.KeysUnavailableError) as error:
         raise _invalid(
             "The request object is not a valid JWT that this client signed.",
@@ -122,7 +122,7 @@ async def _verify(token: str, client: Client) -> jose.Claims:
         raise _invalid("client_id in the request object is not the client of the request.", Reason.WRONG_CLIENT)
     if claims.get("iss", client.client_id) != client.client_id:
         raise _invalid("iss of the request object must be the client_id.", Reason.WRONG_ISSUER)
-    if client.fapi:
+    if profiles.rules(client).bounded_request_objects:
         _check_fapi(claims)
     audience = claims.get("aud", settings().issuer)
     if settings().issuer not in (audience if isinstance(audience, list) else [audience]):
@@ -141,7 +141,7 @@ def _check_fapi(claims: jose.Claims) -> None:
 
 def _algorithms(client: Client) -> tuple[str, ...]:
     """Return the algorithms that a client may sign with (FAPI 2.0 Security Profile section 5.4.1)."""
-    allowed = FAPI_ALGORITHMS if client.fapi else SIGNING_ALGORITHMS
+    allowed = profiles.algorithms(client, SIGNING_ALGORITHMS)
     registered = client.request_object_signing_alg
     return allowed if registered is None else tuple(alg for alg in allowed if alg == registered)
 

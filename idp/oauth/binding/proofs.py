@@ -8,10 +8,11 @@ from litestar import Request
 from idp.errors import InvalidDPoPProofError, InvalidRequestError, UseDPoPNonceError
 from idp.http.headers import request_headers
 from idp.infra.request_context import head, response_headers
-from idp.keys.algorithms import FAPI_ALGORITHMS, PROOF_ALGORITHMS
+from idp.keys.algorithms import PROOF_ALGORITHMS
 from idp.oauth.binding import certificates, dpop
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.binding.dpop import Proof, Target
+from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
 from idp.oauth.parameters import Parameters
 from idp.reasons import Reason
@@ -41,7 +42,7 @@ def checked(request: AnyRequest, client: Client | None, access_token: str | None
     method = "HEAD" if head.get() else str(request.scope["method"])
     path = quote(request.scope["path"], safe=_PATH)
     urls = [base + path for base in (settings().issuer, settings().mtls_url) if base is not None]
-    algorithms = FAPI_ALGORITHMS if client is not None and client.fapi else PROOF_ALGORITHMS
+    algorithms = PROOF_ALGORITHMS if client is None else profiles.algorithms(client, PROOF_ALGORITHMS)
     try:
         proof = dpop.check(headers, Target(method, urls, access_token, algorithms))
     except UseDPoPNonceError as error:

@@ -19,13 +19,12 @@ from idp.keys.algorithms import (
 )
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.metadata import ClientMetadata
+from idp.oauth.clients.profiles import PROFILES
 from idp.signin.transitions import ACR_VALUES
 
 APPLICATION_TYPES: Final = ("web", "native")
 #: OpenID Connect Core section 8.
 SUBJECT_TYPES: Final = ("public", "pairwise")
-#: What ``profile`` may be.
-PROFILES: Final[tuple[str, ...]] = ()
 
 SECTIONS: Final = ("Application", "Authentication", "Keys", "Tokens", "Requests", "Advanced")
 APPLICATION, AUTHENTICATION, KEYS, TOKENS, REQUESTS, ADVANCED = SECTIONS
@@ -112,7 +111,8 @@ MEMBERS: Final = {
         APPLICATION, "Kind of application", "Which redirect URIs are allowed. It cannot be changed.", APPLICATION_TYPES
     ),
     "profile": Member(
-        APPLICATION, "Security profile", "A set of requirements that its metadata and its requests must meet.", PROFILES
+        APPLICATION, "Security profile", "A set of requirements that its metadata and its requests must meet.",
+        tuple(PROFILES),
     ),
     "redirect_uris": Member(APPLICATION, "Redirect URIs, one per line", "Redirect URI."),
     "post_logout_redirect_uris": Member(

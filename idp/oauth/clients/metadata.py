@@ -139,11 +139,6 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return SECRET_METHODS if registered in SECRET_METHODS and not self.strict_auth_method else (registered,)
 
     @property
-    def fapi(self) -> bool:
-        """Whether it is registered for a profile of FAPI 2.0."""
-        return self.profile is not None and self.profile.startswith("fapi2")
-
-    @property
     def signing_algorithms(self) -> frozenset[str]:
         """The algorithms of our keys that sign for it. Every server has a key for the default one."""
         rare = (

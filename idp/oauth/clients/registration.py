@@ -19,7 +19,7 @@ from idp.errors import NotFoundError, OAuthError
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.keys import lifecycle
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
-from idp.oauth.clients import repository, sectors, shared_secrets
+from idp.oauth.clients import profiles, repository, sectors, shared_secrets
 from idp.oauth.clients.metadata import (
     MAX_NAME_LENGTH,
     ClientMetadata,
@@ -77,12 +77,12 @@ async def register_client(
         client_id: a chosen id; by default a random one.
         origin, expires_at, registration_token_hash: see :class:`Client`.
         also: what else the transaction does.
-        metadata: the fields of :class:`ClientMetadata`.
+        metadata: the fields of :class:`ClientMetadata`. Those that its profile requires need not be named.
 
     Raises:
         OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata`` (RFC 7591 section 3.2.2).
     """
-    asked = validate(read_metadata(metadata))
+    asked = validate(profiles.completed(read_metadata(metadata), metadata.keys()))
     if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
         raise invalid_metadata("client_id must be up to 100 letters, digits and the characters . _ ~ - only.")
     if asked.sector_identifier_uri is not None:

@@ -14,7 +14,7 @@ from idp import clock
 from idp.audit.events import record
 from idp.errors import ConflictError, NotFoundError, ValidationError
 from idp.keys import lifecycle
-from idp.oauth.clients import repository, sectors
+from idp.oauth.clients import profiles, repository, sectors
 from idp.oauth.clients.documents import document
 from idp.oauth.clients.metadata import FIXED, ClientMetadata, invalid_metadata, read_metadata
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
@@ -97,7 +97,8 @@ async def update_client(
 
     A client whose method needs no secret any more loses it. If it becomes public, the tokens that were issued to it are
     revoked. One whose method needs a secret, or signs with it, has none until
-    :func:`~idp.oauth.clients.registration.rotate_secret` makes one.
+    :func:`~idp.oauth.clients.registration.rotate_secret` makes one. Members that the changes do not name get
+    a value that its profile allows.
 
     Args:
         expected: the ``updated_at`` that the caller has read.
@@ -144,7 +145,8 @@ def _changed(client: Client, changes: dict[str, Any]) -> ClientMetadata:
             raise invalid_metadata(f"{name} cannot be changed. Register another client.")
     if client.origin == "document":
         _check_change_of_document(client, asked)
-    return validate(asked)
+        return validate(asked)
+    return validate(profiles.completed(asked, changes.keys()))
 
 
 def _check_change_of_document(client: Client, asked: ClientMetadata) -> None:

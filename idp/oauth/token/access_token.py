@@ -10,6 +10,7 @@ from idp import clock
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.settings import settings
@@ -49,8 +50,10 @@ def access_token(
         # With OpenID Connect, userinfo accepts the token too.
         audience.append(settings().issuer)
     server = registry.resource_server(audience[0])
+    # Those for this server alone; a resource server may know one algorithm only.
+    own = DEFAULT_ALGORITHM if profiles.rules(client).algorithms is None else client.id_token_signed_response_alg
     return key_set.sign(
-        server.access_token_signed_response_alg if server else DEFAULT_ALGORITHM,
+        server.access_token_signed_response_alg if server else own,
         server.access_token_type if server else "at+jwt",
         {
             "iss": settings().issuer,

@@ -13,6 +13,7 @@ from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetErro
 from idp.infra.db.engine import transaction
 from idp.oauth import codes
 from idp.oauth.binding.confirmation import Prove
+from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import check_within
@@ -59,7 +60,10 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         raise _invalid(code)
     confirmation = await prove()
     family_id = ids.uuid7()
-    refresh = new_refresh_token(code.user_id, family_id) if "refresh_token" in client.grant_types else None
+    family_expires_at = clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime)
+    kept_until = family_expires_at if profiles.rules(client).keeps_refresh_tokens else None
+    issued = "refresh_token" in client.grant_types
+    refresh = new_refresh_token(code.user_id, family_id, kept_until) if issued else None
     redemption = CodeRedemption(
         user_id=code.user_id,
         code_hash=code.hash,
@@ -70,7 +74,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         resource=requested_resources(form),
         not_before=registry.not_before(client),
         family_id=family_id,
-        family_expires_at=clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime),
+        family_expires_at=family_expires_at,
         refresh_token=refresh,
         confirmation=confirmation,
         # The refresh tokens of other clients are bound to the client, which authenticates itself (RFC 9449 section 5).

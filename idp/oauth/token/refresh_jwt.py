@@ -3,7 +3,7 @@
 The same row always yields the same JWT, byte for byte (docs/decisions/0003-refresh-tokens-are-made-again.md).
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -49,13 +49,19 @@ class PresentedRefreshToken(msgspec.Struct, frozen=True):
     family_id: UUID
     jti: UUID
     hash: bytes
+    expires_at: datetime
 
 
-def new_refresh_token(user_id: UUID, family_id: UUID) -> NewRefreshToken:
-    """Return an unsaved refresh token."""
+def new_refresh_token(user_id: UUID, family_id: UUID, kept_until: datetime | None = None) -> NewRefreshToken:
+    """Return an unsaved refresh token.
+
+    Args:
+        kept_until: the JWT of a token that is used again and again ends then; its row is extended at each use. None: it
+            has one use.
+    """
     jti, issued_at = ids.uuid7(), clock.now().replace(microsecond=0)
     expires_at = issued_at + timedelta(seconds=settings().refresh_token_lifetime)
-    token = encode(jti, issued_at, expires_at, family_id, user_id)
+    token = encode(jti, issued_at, kept_until or expires_at, family_id, user_id)
     return NewRefreshToken(user_id, family_id, jti, issued_at, expires_at, token)
 
 
@@ -88,4 +94,5 @@ def decode(token: str) -> PresentedRefreshToken | Refused:
         jose.check_times(claims)
     except jose.InvalidJWTError as error:
         return Refused(error.reason, user_id, family_id)
-    return PresentedRefreshToken(user_id, family_id, jti, ids.digest(token))
+    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    return PresentedRefreshToken(user_id, family_id, jti, ids.digest(token), expires_at)

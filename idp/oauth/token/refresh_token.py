@@ -1,4 +1,7 @@
-"""The refresh_token grant: rotation on every use, reuse detected (RFC 6749 section 6, RFC 9700 section 4.14.2)."""
+"""The refresh_token grant: rotation on every use, reuse detected (RFC 6749 section 6, RFC 9700 section 4.14.2).
+
+The token of a client whose profile forbids rotation is kept instead (FAPI 2.0 Security Profile section 5.3.2.1).
+"""
 
 from functools import partial
 
@@ -10,6 +13,7 @@ from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError
 from idp.infra.db.engine import transaction
 from idp.mail import outbox
 from idp.oauth.binding.confirmation import Confirmation, Prove
+from idp.oauth.clients import profiles
 from idp.oauth.clients.documents.identifiers import shown_name
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
@@ -54,7 +58,11 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
     details = requested(form, client)
     if details:
         check_within(details, await repository.details_of_family(rotation))
-    rotated = await _rotate(rotation)
+    if profiles.rules(client).keeps_refresh_tokens:
+        kept = await repository.keep(rotation, settings().refresh_token_lifetime)
+        rotated = (kept, form["refresh_token"]) if kept is not None else await _repeat(rotation)
+    else:
+        rotated = await _rotate(rotation)
     if rotated is None:
         live = await repository.live_refresh_token(presented, client.client_id, rotation.not_before)
         bound = Confirmation.from_json(live.confirmation) if live else None
@@ -100,6 +108,12 @@ async def _rotate(rotation: Rotation) -> tuple[Grant, str] | None:
     grant = await repository.rotate(rotation, new)
     if grant is not None:
         return grant, new.token
+    return await _repeat(rotation)
+
+
+async def _repeat(rotation: Rotation) -> tuple[Grant, str] | None:
+    """Return the successor of a token that was rotated within the windows."""
+    token = rotation.token
     repeated = await repository.repeat_rotation(rotation, _windows())
     if repeated is None:
         return None

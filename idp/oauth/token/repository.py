@@ -158,6 +158,21 @@ FROM old
 """,  # noqa: S608
 )
 
+# A token that is kept is extended to the lifetime of an unused one. One that was made for one use is not: its JWT,
+# which is made again from the row, ends with it.
+# $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 scopes  $6 resources  $7 not_before  $8 the proved key
+# $9 the lifetime in seconds  $10 when the JWT ends
+_KEEP = f"""
+UPDATE refresh_token AS r SET expires_at = greatest(r.expires_at, least($10, now() + make_interval(secs => $9)))
+FROM token_family AS f, users AS u
+WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.rotated_at IS NULL AND r.expires_at > now()
+  AND f.id = r.family_id AND f.client_id = $4 AND string_to_array(f.scope, ' ') @> $5::text[]
+  AND f.resource @> $6::text[] AND f.created_at >= $7 AND {live_family_of_user("$1")}
+  AND (f.confirmation IS NULL OR f.confirmation <@ $8::jsonb)
+RETURNING f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details,
+          NULL AS nonce, f.auth_time, f.auth_age, f.amr, f.acr
+"""  # noqa: S608
+
 # A used token ``r`` still yields its successor ``n``: during the grace period in any case, so that several tabs or
 # processes of a client may use it concurrently; after that while the successor is unused, so that a lost response does
 # not sign the user out. Later, a second use is theft or a lost race.
@@ -375,6 +390,22 @@ async def rotate(rotation: Rotation, new: NewRefreshToken) -> Grant | None:
         new_hash=new.hash,
         new_issued_at=new.issued_at,
         new_expires_at=new.expires_at,
+    )
+    return one(Grant, row)
+
+
+async def keep(rotation: Rotation, lifetime: int) -> Grant | None:
+    """Use a refresh token without consuming it: it lives for ``lifetime`` more seconds, but not longer than its
+    JWT and its family.
+
+    Returns None if a condition is not met.
+    """
+    token = rotation.token
+    row = await fetchrow(
+        _KEEP,
+        *(token.user_id, token.jti, token.hash),
+        *(rotation.client_id, rotation.scope, rotation.resource, rotation.not_before),
+        *(_json(rotation.confirmation), lifetime, token.expires_at),
     )
     return one(Grant, row)
 

@@ -15,6 +15,7 @@ from idp.accounts.tables import User
 from idp.admin.api import problems
 from idp.admin.roles import Permission, Role, grant
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.keys import jose
 from idp.mail import outbox
 from idp.oauth import subjects
 from idp.oauth.clients.metadata import FIXED, ClientMetadata
@@ -408,6 +409,25 @@ def test_a_database_that_takes_no_writes_is_a_problem_that_passes(error: Excepti
     assert headers["Content-Type"] == "application/problem+json"
     assert b"urn:idp:problem:try-later" in body
     assert problems.of(asyncpg.PostgresSyntaxError("ours"), request) is None
+
+
+async def test_a_profile(owner: Caller) -> None:
+    """A member that is not sent gets what the profile requires; one that is sent is refused with the reason."""
+    keys = {"keys": [jose.generate("ES256").public_jwk]}
+    new = {"client_name": "Bank", "redirect_uris": ["https://bank.example/cb"], "jwks": keys, "profile": "fapi2"}
+    # Also if it is sent with the default of the specification.
+    refused = await owner("POST", "/clients", new | {"token_endpoint_auth_method": "client_secret_basic"})
+    assert refused.status_code == 422, refused.text
+    assert "The profile fapi2 requires token_endpoint_auth_method to be one of" in refused.json()["detail"]
+    created = await owner("POST", "/clients", new)
+    assert (created.status_code, created.json()["client_secret"]) == (201, None), created.text
+    path = f"/clients/{created.json()['client_id']}"
+    shown = (await owner("GET", path)).json()
+    assert (shown["token_endpoint_auth_method"], shown["dpop_bound_access_tokens"]) == ("private_key_jwt", True)
+    refused = await owner.changed("PATCH", path, {"require_pushed_authorization_requests": False})
+    assert refused.status_code == 422
+    assert "requires require_pushed_authorization_requests" in refused.json()["detail"]
+    await owner("DELETE", path)
 
 
 async def test_members_of_client_metadata(owner: Caller) -> None:

@@ -19,7 +19,7 @@ from idp.infra.db.engine import fetch, fetchrow
 from idp.keys import jose, lifecycle
 from idp.keys.lifecycle import State
 from idp.oauth import subjects
-from idp.oauth.clients.members import MEMBERS, Kind, kind_of
+from idp.oauth.clients.members import MEMBERS, Kind, default_of, kind_of
 from idp.oauth.clients.metadata import FIXED, metadata_of
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.registration import register_client, register_resource_server, rotate_secret
@@ -195,6 +195,42 @@ async def test_a_client_is_created_with_its_keys(owner: Admin) -> None:
     assert "client-secret" not in page.ids
     (row,) = await fetch("SELECT * FROM client WHERE metadata ->> 'client_name' = $1", name)
     assert (flat(row)["jwks"], row["client_secret_hash"]) == (jwks, None)
+
+
+async def test_a_profile(owner: Admin) -> None:
+    """Choosing one sets what it requires. What it forbids cannot be chosen, and the reason stands beside it."""
+    keys = {"keys": [jose.generate("ES256").public_jwk]}
+    uris = ["https://bank.example/cb"]
+    client, _ = await register_client(client_name=secrets.token_hex(4), redirect_uris=uris, jwks=keys)
+    path = f"/admin/clients/{client.client_id}"
+    page = await owner.get(f"{path}/change")
+    assert "disabled" not in page.text.partition('id="f-token_endpoint_auth_method"')[2].partition("</select>")[0]
+    form = next(form for form in page.forms if form.action == f"{path}/change")
+    clear = {name for name in MEMBERS if kind_of(name) is Kind.FLAG and not getattr(client, name)}
+    entered = {name: value for name, value in form.fields.items() if name not in clear} | {
+        "grant_types": "authorization_code", "response_types": "code", "redirect_uris": uris[0], "scope": "openid",
+        "jwks": json.dumps(keys), "profile": "fapi2", "application_type": "web", "require_pkce": "on",
+        **{name: value for name in MEMBERS if name.endswith("signed_response_alg") and (value := default_of(name))},
+        "token_endpoint_auth_method": "client_secret_basic", "subject_type": "public",
+    }  # fmt: skip
+    changed = await owner.browser.post(form.action, entered)
+    assert isinstance(changed, Page)
+    assert "Saved." in changed.text, changed.text
+    found = await find_client(client.client_id)
+    assert found is not None
+    assert (found.profile, found.token_endpoint_auth_method) == ("fapi2", "private_key_jwt")
+    page = await owner.get(f"{path}/change")
+    methods = page.text.partition('id="f-token_endpoint_auth_method"')[2].partition("</div>")[0]
+    assert '<option value="client_secret_basic" disabled>client_secret_basic (not with fapi2)</option>' in methods
+    assert '<option value="tls_client_auth">tls_client_auth</option>' in methods
+    assert "The profile fapi2 requires token_endpoint_auth_method to be one of private_key_jwt" in methods
+    assert "The profile fapi2 requires require_pkce." in page.text
+    refused = await owner.browser.post(form.action, entered | {"id_token_signed_response_alg": "RS256"} | {
+        "version": next(form for form in page.forms if form.action == f"{path}/change").fields["version"],
+    })  # fmt: skip
+    assert isinstance(refused, Page)
+    assert refused.status == 400
+    assert "The profile fapi2 requires" in refused.text
 
 
 async def test_every_member_has_a_field(owner: Admin) -> None:

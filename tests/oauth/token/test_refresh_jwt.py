@@ -33,7 +33,7 @@ async def test_the_same_row_gives_the_same_token(db: str) -> None:
     user, family = ids.uuid7(), ids.uuid7()
     new = new_refresh_token(user, family)
     assert encode(new.jti, new.issued_at, new.expires_at, family, user) == new.token
-    assert decode(new.token) == PresentedRefreshToken(user, family, new.jti, new.hash)
+    assert decode(new.token) == PresentedRefreshToken(user, family, new.jti, new.hash, new.expires_at)
 
 
 async def test_a_client_cannot_tell_whose_it_is(db: str) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from idp import clock
 from idp.errors import InvalidClientError, Refused
 from idp.keys import jose
+from idp.oauth.clients import profiles
 from idp.oauth.clients.authentication.credentials import Failure, Sent
 from idp.oauth.clients.models import Client
 from idp.oauth.replay.service import use_once
@@ -96,7 +97,7 @@ def audience_is_this_server(claims: jose.Claims, client: Client, sent: Sent) -> 
     """
     issuer = settings().issuer
     audience = claims.get("aud")
-    if client.fapi:
+    if profiles.rules(client).issuer_is_the_audience:
         accepted = audience == issuer
     else:
         bases = [base for base in (issuer, settings().mtls_url) if base is not None]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from idp.keys import jose
-from idp.keys.algorithms import FAPI_ALGORITHMS, SECRET_ALGORITHMS, VERIFICATION_ALGORITHMS
-from idp.oauth.clients import client_keys
+from idp.keys.algorithms import SECRET_ALGORITHMS, VERIFICATION_ALGORITHMS
+from idp.oauth.clients import client_keys, profiles
 from idp.oauth.clients.authentication import assertions
 from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
 from idp.oauth.clients.models import Client
@@ -61,6 +61,6 @@ def algorithms_of(client: Client | None) -> tuple[str, ...]:
     """Return the algorithms that a client may use (FAPI 2.0 Security Profile section 5.4.1)."""
     if client is None:
         return VERIFICATION_ALGORITHMS
-    allowed = FAPI_ALGORITHMS if client.fapi else VERIFICATION_ALGORITHMS
+    allowed = profiles.algorithms(client, VERIFICATION_ALGORITHMS)
     registered = client.token_endpoint_auth_signing_alg
     return allowed if registered is None else tuple(alg for alg in allowed if alg == registered)

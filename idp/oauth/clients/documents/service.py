@@ -8,13 +8,14 @@ import msgspec
 
 from idp import clock
 from idp.audit.events import record
-from idp.errors import ConflictError, TryLaterError
+from idp.errors import ConflictError, OAuthError, TryLaterError
 from idp.infra.rate_limits import spend
+from idp.oauth.clients import profiles
 from idp.oauth.clients import repository as clients
 from idp.oauth.clients.documents import budgets, repository, resolver
 from idp.oauth.clients.documents.document import MEMBERS
-from idp.oauth.clients.documents.errors import DocumentError
-from idp.oauth.clients.metadata import ClientMetadata, metadata_of
+from idp.oauth.clients.documents.errors import DocumentError, invalid
+from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, metadata_of
 from idp.oauth.clients.models import Client, StoredClient
 from idp.oauth.clients.registration import change, ensure_signing_keys
 from idp.oauth.clients.registry import registry
@@ -140,6 +141,7 @@ async def _refetch(url: str) -> ClientMetadata:
     metadata, lifetime = await resolver.fetch(url, stored=True)
     before = await clients.find_client(url)
     if before is not None and _changed(before, metadata):
+        _check_profile(before, metadata)
         await ensure_signing_keys(metadata)
         async with change():
             locked = await clients.lock_client(url)
@@ -151,6 +153,18 @@ async def _refetch(url: str) -> ClientMetadata:
     # Last: from here on, the row counts as current.
     resolver.fresh.put(url, metadata, lifetime)
     return metadata
+
+
+def _check_profile(before: StoredClient, metadata: ClientMetadata) -> None:
+    """Check a changed document against the profile that the operator set.
+
+    Raises:
+        DocumentError: it is not met.
+    """
+    try:
+        profiles.check(msgspec.structs.replace(metadata, **{name: getattr(before, name) for name in OPERATOR_MEMBERS}))
+    except OAuthError as error:
+        raise invalid(error.description) from error
 
 
 def _changed(before: StoredClient, metadata: ClientMetadata) -> list[str]:

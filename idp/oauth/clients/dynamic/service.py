@@ -7,8 +7,8 @@ import msgspec
 from idp import ids
 from idp.errors import InvalidTokenError, MissingTokenError, Refused
 from idp.infra.request_context import actor
+from idp.oauth.clients import profiles, service
 from idp.oauth.clients import repository as clients
-from idp.oauth.clients import service
 from idp.oauth.clients.authentication.secrets import has_secret
 from idp.oauth.clients.dynamic import expiry, initial_tokens, limits, repository, request, statements
 from idp.oauth.clients.dynamic.ceiling import of_settings, within
@@ -123,6 +123,7 @@ async def update(client_id: str, token: str | None, body: bytes) -> Registered:
     sent, statement = await statements.apply(sent, registration.software_statement)
     ceiling = registration.ceiling or of_settings()
     asked = within(request.metadata(sent, client_id, ceiling.max_bytes), ceiling)
+    asked = profiles.completed(msgspec.structs.replace(asked, profile=stored.profile), sent.keys())
     changes = _members(asked) | {name: getattr(stored, name) for name in OPERATOR_MEMBERS}
     changes["require_pkce"] = stored.require_pkce or asked.public
     new_token, new_secret = ids.random_token(), None

@@ -12,10 +12,13 @@ import msgspec
 from idp.errors import OAuthError
 from idp.oauth.clients.members import MEMBERS, Kind, kind_of
 from idp.oauth.clients.metadata import ClientMetadata
+from idp.oauth.clients.profiles import check as profile_is_met
+from idp.oauth.clients.profiles import completed
 from idp.oauth.clients.validation import authentication, general, grants, keys, requests, tokens
 
 CHECKS: tuple[Callable[[ClientMetadata], None], ...] = (
     *general.CHECKS,
+    profile_is_met,
     *grants.CHECKS,
     *keys.CHECKS,
     *authentication.CHECKS,
@@ -40,9 +43,11 @@ def _why_not(metadata: ClientMetadata, name: str) -> str | None:
         others = [value for value in MEMBERS[name].choices or () if value != current]
     else:
         others = []
+    # Whoever chooses a profile gets the values that it requires.
+    named = {"profile"} if name == "profile" else MEMBERS
     for other in others:
         try:
-            validate(msgspec.structs.replace(metadata, **{name: other}))
+            validate(completed(msgspec.structs.replace(metadata, **{name: other}), named))
         except OAuthError as error:
             reason = error.description
         else:

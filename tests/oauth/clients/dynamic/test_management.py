@@ -17,6 +17,7 @@ from idp.oauth.clients.tables import ClientRow
 from tests.oauth.clients.dynamic.conftest import URI, MakeToken, Registrar
 from tests.support.browser import Browser, Redirect, as_page
 from tests.support.oauth import PASSWORD, RelyingParty
+from tests.support.request_objects import jwks
 
 
 async def stored(client_id: str) -> dict[str, Any] | None:
@@ -161,6 +162,27 @@ async def test_a_client_with_a_role(registrar: Registrar, token: str) -> None:
         assert (await registrar.call(method, registered, **more)).status_code == 401
     await service.set_admin_role(registered["client_id"], None)
     assert (await registrar.call("GET", registered)).status_code == 200
+
+
+async def test_a_profile_of_the_operator(registrar: Registrar, token: str) -> None:
+    """What it forbids is refused with the reason; what the client does not name is what it requires."""
+    registered = await registrar.register(token, jwks=jwks("ES256"))
+    await service.update_client(registered["client_id"], profile="fapi2")
+    body = {"client_id": registered["client_id"], "redirect_uris": [URI], "jwks": jwks("ES256")}
+    for member, value in {
+        "token_endpoint_auth_method": "client_secret_basic",
+        "dpop_bound_access_tokens": False,
+        "require_pushed_authorization_requests": False,
+        "id_token_signed_response_alg": "RS256",
+        "redirect_uris": ["http://localhost/cb"],
+    }.items():
+        response = await registrar.call("PUT", registered, json=body | {member: value})
+        assert response.status_code == 400, member
+        assert f"The profile fapi2 requires {'https ' * (member == 'redirect_uris')}" in response.text
+        assert member in response.text
+    updated = (await registrar.call("PUT", registered, json=body)).json()
+    assert updated["token_endpoint_auth_method"] == "private_key_jwt"
+    assert "client_secret" not in updated
 
 
 async def test_what_the_operator_set_stays(registrar: Registrar, token: str) -> None:
