@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 from urllib.parse import urlsplit
 
-from idp.admin.console import snippets_of_apis, snippets_of_dpop, snippets_of_web
+from idp.admin.console import snippets_of_apis, snippets_of_dpop, snippets_of_proofs, snippets_of_web
 from idp.settings import settings
 
 Snippets = list[tuple[str, str]]
@@ -15,6 +15,8 @@ Snippets = list[tuple[str, str]]
 
 def of_client(row: Any, secret: str) -> Snippets:
     """Return the snippets for a client by its application type."""
+    if row["token_endpoint_auth_method"] in snippets_of_proofs.METHODS:
+        return snippets_of_proofs.of(row, secret)
     if row["dpop_bound_access_tokens"]:
         return snippets_of_dpop.of(row, secret)
     if "client_credentials" in row["grant_types"] and not row["redirect_uris"]:
