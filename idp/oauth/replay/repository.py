@@ -19,6 +19,8 @@ MAX_LIFETIME = 6 * SLOT
 _FURTHER = MAX_LIFETIME // SLOT + 1
 #: Number of partitions: the previous slot, this one, those that a value can reach into, and two to empty.
 SLOTS = 2 + _FURTHER + 2
+#: Seconds for which a slot is kept after its end: longer than any statement runs that began in it.
+GRACE = 120
 #: Maximum wait of the clean-up for a transaction that reads a whole partition, such as a backup.
 LOCK_TIMEOUT_MS = 100
 
@@ -48,9 +50,8 @@ _USE = CoalescedQuery(
     """,  # noqa: S608
 )
 # The clock moves on while the statement waits for a lock, unlike now().
-_PAST = (
-    f"SELECT array[({_slot('clock_timestamp()')} - 3) % {SLOTS}, ({_slot('clock_timestamp()')} - 2) % {SLOTS}] AS past"
-)
+_BEFORE = f"clock_timestamp() - interval '{GRACE} s'"
+_PAST = f"SELECT array[({_slot(_BEFORE)} - 2) % {SLOTS}, ({_slot(_BEFORE)} - 1) % {SLOTS}] AS past"
 
 
 async def use(key: UUID, expires_at: datetime) -> bool:
@@ -59,10 +60,7 @@ async def use(key: UUID, expires_at: datetime) -> bool:
 
 
 async def empty_past_slots() -> None:
-    """Empty the partitions whose values have expired.
-
-    The slot that has just ended is kept, because a statement may still be running that began in it.
-    """
+    """Empty the partitions whose values have expired."""
     for slot in await _past():
         if await fetchrow(f"SELECT FROM used_jwt_{slot} LIMIT 1") is not None:
             await _empty(slot)
