@@ -11,7 +11,7 @@ from idp.cli.output import json_option, print_details, print_json, print_table
 
 @click.group("authorization-details")
 def authorization_details() -> None:
-    """The types of authorization details (RFC 9396) that clients may request."""
+    """The types of authorization details that clients may request (RFC 9396)."""
 
 
 #: What `create` and `update` accept.

@@ -12,7 +12,7 @@ from idp.cli.output import json_option, print_details, print_json, print_table
 
 @click.group("initial-tokens")
 def initial_tokens() -> None:
-    """The initial access tokens, with which clients register themselves (RFC 7591)."""
+    """The tokens with which clients register themselves (RFC 7591: initial access tokens)."""
 
 
 @initial_tokens.command()

@@ -15,7 +15,10 @@ COMMANDS = {
     "keys": ("The master key and the signing keys.", "idp.cli.keys:keys"),
     "clients": ("The applications that users sign in to.", "idp.cli.clients:clients"),
     "initial-tokens": ("The tokens with which clients register themselves.", "idp.cli.initial_tokens:initial_tokens"),
-    "workloads": ("The tokens of trusted issuers that authenticate clients.", "idp.cli.workloads:workloads"),
+    "workloads": (
+        "Workload identity: clients that authenticate by a token of a trusted issuer.",
+        "idp.cli.workloads:workloads",
+    ),
     "resources": ("The services that accept our access tokens.", "idp.cli.resources:resources"),
     "authorization-details": (
         "The types of authorization details that clients may request.",

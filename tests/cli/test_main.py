@@ -14,7 +14,8 @@ HEAVY = {"litestar", "piccolo", "asyncpg", "pydantic", "structlog", "cryptograph
 
 
 def test_help_names_every_command(python: Cli) -> None:
-    out = python("--help").out
+    # A line that is too long for the table is wrapped.
+    out = " ".join(python("--help").out.replace("│", " ").split())
     for name, (line, _) in COMMANDS.items():
         assert name in out
         assert line in out
