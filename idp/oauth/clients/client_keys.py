@@ -1,13 +1,16 @@
 """The keys of clients, by value or at their ``jwks_uri`` (RFC 7591 section 2), and the verification of their JWTs.
 
 Keys at a URI are cached in this process. The cache has a limit, and so has the age of its entries. A URI is fetched
-again when a token names an unknown key, but never more than once a minute.
+again when a token names an unknown key, but never more than once a minute. Clients that registered themselves have a
+cache of their own, with few fetches at a time, because anybody can register many of them.
 """
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +18,7 @@ import msgspec
 from idp.errors import RemoteError
 from idp.infra import outbound
 from idp.keys import jose
+from idp.oauth.clients.models import Client
 
 JWKS = Sequence[Mapping[str, Any]]
 
@@ -22,8 +26,11 @@ JWKS = Sequence[Mapping[str, Any]]
 SECONDS, MAX_BYTES = 5.0, 64 * 1024
 #: Maximum number of keys of a document. Further ones are ignored.
 MAX_KEYS = 100
-#: Maximum number of cached documents. The one that was not used for the longest time is dropped.
-MAX_ENTRIES = 1000
+#: Maximum number of cached documents, and of those that are kept decoded, which takes up to twenty times the memory.
+#: The one that was not used for the longest time is dropped.
+MAX_ENTRIES, MAX_DECODED = 1000, 64
+#: Maximum number of fetches at a time for clients that registered themselves. Further ones fail at once.
+MAX_FETCHES = 20
 #: Age of a document at which it is fetched again; and up to which it is used while its server does not respond.
 LIFETIME, USABLE = 600.0, 3600.0
 #: Minimum number of seconds between two fetches of a URI.
@@ -47,9 +54,10 @@ class KeyOwner(Protocol):
 class _Entry:
     """The document at one URI."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, cache: "_Cache") -> None:
         self.uri = uri
-        self.document: object = None
+        self.cache = cache
+        self.body: bytes | None = None
         self.fetched = self.tried = -USABLE
         self.fetch: asyncio.Task[None] | None = None
 
@@ -62,6 +70,9 @@ class _Entry:
     async def update(self) -> None:
         """Fetch the document. Concurrent callers share one fetch, and wait for it to end."""
         if self.fetch is None:
+            if self.cache.fetches >= self.cache.max_fetches:
+                return
+            self.cache.fetches += 1
             self.tried = time.monotonic()
             # A separate task, so that cancelling the first caller does not cancel the others.
             self.fetch = asyncio.create_task(self._fetch())
@@ -71,16 +82,44 @@ class _Entry:
         try:
             headers = {"Accept": "application/jwk-set+json, application/json"}
             body = await outbound.get(self.uri, headers, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
-            self.document = msgspec.json.decode(body)
-            self.fetched = time.monotonic()
+            _decoded(body)
+            self.body, self.fetched = body, time.monotonic()
         except (outbound.CallFailed, msgspec.DecodeError, UnicodeError, RecursionError):
             # What is cached stays usable for a while.
             return
         finally:
             self.fetch = None
+            self.cache.fetches -= 1
 
 
-_cache: OrderedDict[str, _Entry] = OrderedDict()
+class _Cache(OrderedDict[str, _Entry]):
+    """Documents by URI."""
+
+    def __init__(self, max_fetches: float) -> None:
+        super().__init__()
+        self.fetches, self.max_fetches = 0, max_fetches
+
+    def entry(self, uri: str) -> _Entry:
+        entry = self.get(uri)
+        if entry is None:
+            entry = self[uri] = _Entry(uri, self)
+            while len(self) > MAX_ENTRIES:
+                self.popitem(last=False)
+        self.move_to_end(uri)
+        return entry
+
+
+_cache, _cache_of_self_registered = _Cache(math.inf), _Cache(MAX_FETCHES)
+
+
+def _entry(owner: KeyOwner, uri: str) -> _Entry:
+    self_registered = isinstance(owner, Client) and owner.origin != "admin"
+    return (_cache_of_self_registered if self_registered else _cache).entry(uri)
+
+
+@lru_cache(maxsize=MAX_DECODED)
+def _decoded(body: bytes) -> object:
+    return msgspec.json.decode(body)
 
 
 def keys_of_set(jwks: object) -> JWKS:
@@ -95,7 +134,7 @@ async def keys(owner: KeyOwner) -> JWKS:
     Raises:
         KeysUnavailableError: they cannot be fetched.
     """
-    return keys_of_set(owner.jwks if owner.jwks_uri is None else await document(owner.jwks_uri))
+    return keys_of_set(owner.jwks if owner.jwks_uri is None else await _document(_entry(owner, owner.jwks_uri)))
 
 
 async def verify(owner: KeyOwner, token: str, algorithms: Collection[str], types: Collection[str]) -> jose.Claims:
@@ -111,7 +150,7 @@ async def verify(owner: KeyOwner, token: str, algorithms: Collection[str], types
     try:
         return jose.verify_registered(token, await keys(owner), algorithms, types)
     except jose.NoMatchingKeyError:
-        if owner.jwks_uri is None or not await _refetched(owner.jwks_uri):
+        if owner.jwks_uri is None or not await _refetched(_entry(owner, owner.jwks_uri)):
             raise
         return jose.verify_registered(token, await keys(owner), algorithms, types)
 
@@ -124,36 +163,30 @@ async def find(owner: KeyOwner, fits: Callable[[Mapping[str, Any]], bool]) -> bo
     """
     if any(map(fits, await keys(owner))):
         return True
-    return owner.jwks_uri is not None and await _refetched(owner.jwks_uri) and any(map(fits, await keys(owner)))
-
-
-def _entry(uri: str) -> _Entry:
-    entry = _cache.get(uri)
-    if entry is None:
-        entry = _cache[uri] = _Entry(uri)
-        while len(_cache) > MAX_ENTRIES:
-            _cache.popitem(last=False)
-    _cache.move_to_end(uri)
-    return entry
+    if owner.jwks_uri is None or not await _refetched(_entry(owner, owner.jwks_uri)):
+        return False
+    return any(map(fits, await keys(owner)))
 
 
 async def document(uri: str) -> object:
-    """Return the JSON document at a URI, from the cache if it is young enough.
+    """Return the JSON document at a URI that an administrator trusts, from the cache if it is young enough.
 
     Raises:
         KeysUnavailableError: it cannot be fetched.
     """
-    entry = _entry(uri)
+    return await _document(_cache.entry(uri))
+
+
+async def _document(entry: _Entry) -> object:
     if entry.age() >= LIFETIME and (entry.fetch or entry.may_be_fetched()):
         await entry.update()
-    if entry.document is None or entry.age() >= USABLE:
+    if entry.body is None or entry.age() >= USABLE:
         raise KeysUnavailableError("The keys cannot be fetched.")
-    return entry.document
+    return _decoded(entry.body)
 
 
-async def _refetched(uri: str) -> bool:
+async def _refetched(entry: _Entry) -> bool:
     """Fetch the keys again, unless they were fetched a moment ago. Returns whether they may have changed."""
-    entry = _entry(uri)
     if not entry.fetch and not entry.may_be_fetched():
         return False
     await entry.update()

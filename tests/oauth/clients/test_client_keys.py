@@ -1,6 +1,8 @@
 """Keys of clients at a ``jwks_uri``: how often they are fetched, and how long they are used."""
 
 import asyncio
+import math
+import tracemalloc
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,7 @@ from idp.keys import jose
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 from idp.oauth.clients import client_keys
 from idp.oauth.clients.client_keys import KeysUnavailableError
+from idp.oauth.clients.models import Client
 from tests.support.assertions import ClientKeys, KeyHost, claims
 
 MoveOn = Callable[[float], None]
@@ -28,7 +31,8 @@ def move_on(monkeypatch: pytest.MonkeyPatch) -> MoveOn:
     """Move the clock of the cache by so many seconds."""
     clock = SimpleNamespace(now=10_000.0)
     monkeypatch.setattr(client_keys, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(client_keys, "_cache", type(client_keys._cache)())
+    monkeypatch.setattr(client_keys, "_cache", client_keys._Cache(math.inf))
+    monkeypatch.setattr(client_keys, "_cache_of_self_registered", client_keys._Cache(2))
 
     def move_on(seconds: float) -> None:
         clock.now += seconds
@@ -150,6 +154,54 @@ async def test_the_cache_is_bounded(host: KeyHost, monkeypatch: pytest.MonkeyPat
     for number in range(5):
         await client_keys.keys(owner(f"{host.jwks_uri}?{number}"))
     assert [uri.rpartition("?")[2] for uri in client_keys._cache] == ["2", "3", "4"]
+
+
+def self_registered(jwks_uri: str, origin: str = "dynamic") -> Client:
+    return Client(client_id="c", client_name="C", jwks_uri=jwks_uri, origin=origin)
+
+
+@pytest.mark.parametrize("origin", ["dynamic", "document"])
+async def test_self_registered_clients_take_no_place_of_others(
+    host: KeyHost, monkeypatch: pytest.MonkeyPatch, origin: str
+) -> None:
+    monkeypatch.setattr(client_keys, "MAX_ENTRIES", 3)
+    await verify(host.keys, host)
+    for number in range(5):
+        await client_keys.keys(self_registered(f"{host.jwks_uri}?{number}", origin))
+    before = len(host.requests)
+    await verify(host.keys, host)
+    assert len(host.requests) == before
+
+
+async def test_self_registered_clients_have_few_fetches_at_a_time(host: KeyHost) -> None:
+    """The hosts that they choose may be slow. What is refused is not counted as tried."""
+    host.delay = 0.5
+    host.faults.add("slow")
+    many = [self_registered(f"{host.jwks_uri}?{number}") for number in range(6)]
+    found = await asyncio.gather(*map(client_keys.keys, many), verify(host.keys, host), return_exceptions=True)
+    assert [isinstance(one, KeysUnavailableError) for one in found] == [False] * 2 + [True] * 4 + [False]
+    host.faults.clear()
+    for client in many:
+        assert await client_keys.keys(client)
+
+
+async def test_documents_take_bounded_memory(host: KeyHost) -> None:
+    """A list needs twenty times as much memory as its two characters."""
+    client_keys._decoded.cache_clear()
+    host.document = {"keys": [[]] * 15_000}
+    many = client_keys.MAX_DECODED + 40
+    owners = [owner(f"{host.jwks_uri}?{number}") for number in range(many)]
+    tracemalloc.start()
+    try:
+        for number, one in enumerate(owners):
+            # Each document has its own bytes.
+            host.document["own"] = number
+            assert await client_keys.keys(one) == []
+        assert len(client_keys._cache) == many
+        assert tracemalloc.get_traced_memory()[0] < 1.2e6 * client_keys.MAX_DECODED
+    finally:
+        tracemalloc.stop()
+        client_keys._decoded.cache_clear()
 
 
 async def test_the_guard_applies(monkeypatch: pytest.MonkeyPatch) -> None:
