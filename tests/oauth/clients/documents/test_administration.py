@@ -10,10 +10,12 @@ from idp.infra.db.engine import execute
 from idp.oauth.clients import service
 from idp.oauth.clients.documents import resolver
 from idp.oauth.clients.documents import service as documents
+from idp.oauth.clients.documents.errors import DocumentError
 from idp.oauth.clients.lookup import authorized_client, client_for_authorization
 from idp.oauth.clients.path_ids import client_id_of, decoded, path_id
 from idp.oauth.clients.registry import registry
 from tests.support.documents import ClientSite, store_document
+from tests.support.request_objects import jwks
 
 
 @pytest.fixture
@@ -86,3 +88,36 @@ def test_a_url_in_a_path() -> None:
     for other in ("~", "~x", "~" + "A" * 50, path_id(url)[1:], path_id(url) + "=", path_id(url) + "A", "~/w=="):
         assert client_id_of(other) == other
     assert client_id_of(path_id("https://app.example.com/\0")) == path_id("https://app.example.com/\0")
+
+
+@pytest.mark.usefixtures("accepted")
+async def test_a_profile(site: ClientSite, path: str) -> None:
+    """The document must meet it, and one that does not any more is refused with the reason: nothing is set for it."""
+    url, keys = site.url(path), jwks("ES256")
+    with pytest.raises(OAuthError, match="The profile fapi2 requires"):
+        await service.update_client((await store_document(url)).client_id, profile="fapi2")
+    await execute("DELETE FROM client WHERE client_id = $1", url)
+    members = {
+        "token_endpoint_auth_method": "private_key_jwt", "jwks": keys, "dpop_bound_access_tokens": True,
+        "require_pushed_authorization_requests": True,
+        **{f"{kind}_signed_response_alg": "ES256" for kind in ("id_token", "introspection", "authorization")},
+    }  # fmt: skip
+    site.members |= members
+    await store_document(url, **site.members)
+    await service.update_client(url, profile="fapi2")
+    await registry.load()
+    for changes, problem in (({"client_name": "Renamed"}, None), ({"dpop_bound_access_tokens": False}, "fapi2")):
+        site.members |= changes
+        resolver.fresh.clear()
+        await execute("UPDATE client_document SET fresh_until = now() WHERE client_id = $1", url)
+        if problem is None:
+            client = await client_for_authorization(url)
+            assert client is not None
+            assert (client.client_name, client.profile) == ("Renamed", "fapi2")
+        else:
+            with pytest.raises(DocumentError, match="The profile fapi2 requires one of dpop_bound_access_tokens"):
+                await client_for_authorization(url)
+    stored = registry.client(url)
+    assert stored is not None
+    assert stored.dpop_bound_access_tokens
+    await execute("DELETE FROM client WHERE client_id = $1", url)
