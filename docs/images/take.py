@@ -74,6 +74,7 @@ async def _set_up(page: Page, link: str) -> str:
     secret = (await page.inner_text("#totp-secret")).strip()
     await page.fill("#code", pyotp.TOTP(secret).now())
     await page.click("#totp-confirm")
+    await page.click("#codes-kept")
     await page.wait_for_url("**/admin")
     return secret
 

@@ -115,6 +115,7 @@ async def show_type(request: AdminRequest) -> Response[str]:
     return render(
         request, "record", section=SECTION, heading=row["title"], facts=facts(shown),
         acts=buttons if _WRITE in request.caller.allowed else [], snippets=[("JSON Schema", row["schema"])],
+        snippets_heading="Objects of this type",
     )  # fmt: skip
 
 

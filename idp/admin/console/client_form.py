@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from idp.admin.console.components import Field
-from idp.oauth.clients.members import MEMBERS, SECTIONS, Kind, is_optional, kind_of
+from idp.oauth.clients.members import MEMBERS, SECTIONS, Kind, Member, is_optional, kind_of
 from idp.oauth.clients.metadata import FIXED, invalid_metadata
 from idp.oauth.clients.profiles import PROFILES, requirements
 
@@ -16,12 +16,15 @@ HELP = {
     "refresh_token_cookie": "For an app on the same site as this server. Scripts cannot read the cookie.",
     "scope_claims_in_id_token": "For libraries that never call userinfo, such as Auth.js, express-openid-connect, "
     "react-oidc-context and kube-apiserver. Otherwise they do not learn the names of users.",
-    "token_endpoint_auth_method": "A client that becomes public (none) loses its secret, and all its tokens are"
-    " revoked. One that is no longer public needs a new secret before it can authenticate.",
     "profile": "It sets what it requires, and forbids the rest: "
     + ", ".join(f"{name} ({profile.title})" for name, profile in PROFILES.items())
     + ".",
     "jwks": "A JSON object with a list of keys, without private members.",
+}
+#: What the form of a registered client says in addition.
+HELP_OF_CHANGE = {
+    "token_endpoint_auth_method": "A client that becomes public (none) loses its secret, and all its tokens are"
+    " revoked. One that is no longer public needs a new secret before it can authenticate.",
 }
 #: The members of the form, by section. Those that cannot be changed are left out.
 NAMES = [
@@ -64,8 +67,13 @@ def check_readable(entered: Mapping[str, Any]) -> None:
 
 def _field(name: str, value: Any, reason: str, *, sections: bool) -> Field:
     member, kind = MEMBERS[name], kind_of(name)
-    text = HELP.get(name) or (member.help if member.section != SECTIONS[0] else "")
-    found = Field(name, member.label, help=f"{text} {reason}".strip(), section=member.section if sections else "")
+    text = (
+        (sections and HELP_OF_CHANGE.get(name))
+        or HELP.get(name)
+        or ("" if member.section == SECTIONS[0] or _repeats(member) else member.help)
+    )
+    section = member.section if sections else ""
+    found = Field(name, member.label, help=f"{text} {reason}".strip(), section=section, member=True)
     match kind:
         case Kind.FLAG:
             return found._replace(kind="check", value="on" if value else "")
@@ -95,6 +103,11 @@ def _within(field: Field, profile: str | None) -> Field:
     ]
     text = f"{field.help} The profile {profile} requires {required.words}."
     return field._replace(choices=choices, unavailable=forbidden, help=text if forbidden else field.help)
+
+
+def _repeats(member: Member) -> bool:
+    """Return whether the help says no more than the label."""
+    return member.help.rstrip(".") == member.label
 
 
 def _read(name: str, form: Mapping[str, str], stored: Mapping[str, Any]) -> Any:

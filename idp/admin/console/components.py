@@ -36,6 +36,7 @@ class Field(NamedTuple):
         choices: values and labels of a choice.
         unavailable: those of the values that cannot be chosen.
         section: the heading under which it stands, with those beside it that have the same.
+        member: whether its name is that of a member of client metadata, which errors and documentation use.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Field(NamedTuple):
     unavailable: Collection[str] = ()
     required: bool = False
     section: str = ""
+    member: bool = False
 
 
 class Action(NamedTuple):

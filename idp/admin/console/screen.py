@@ -54,10 +54,7 @@ SIGNED_IN_AGAIN = (
 TABS: tuple[tuple[str, str, Permission], ...] = (
     ("users", "Users", Permission.USERS_READ),
     ("clients", "Clients", Permission.CLIENTS_READ),
-    ("initial_access_tokens", "Initial access tokens", Permission.CLIENTS_READ),
-    ("workload_identities", "Workload identities", Permission.CLIENTS_READ),
     ("resource_servers", "Resource servers", Permission.RESOURCE_SERVERS_READ),
-    ("authorization_details", "Authorization details", Permission.RESOURCE_SERVERS_READ),
     ("keys", "Keys", Permission.KEYS_READ),
     ("upstreams", "Upstreams", Permission.UPSTREAMS_READ),
     ("outbox", "Mail", Permission.OUTBOX_READ),
@@ -65,6 +62,16 @@ TABS: tuple[tuple[str, str, Permission], ...] = (
     ("admins", "Admins", Permission.ADMINS_READ),
     ("settings", "Settings", Permission.SETTINGS_READ),
 )
+#: The screens of a tab that has several. They need its permission.
+SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
+    "clients": (
+        ("clients", "Clients"),
+        ("initial_access_tokens", "Initial access tokens"),
+        ("workload_identities", "Workload identities"),
+    ),
+    "resource_servers": (("resource_servers", "Resource servers"), ("authorization_details", "Authorization details")),
+}
+_TAB_OF = {name: tab for tab, screens in SUBTABS.items() for name, _ in screens}
 
 
 class AdminRequest(msgspec.Struct, frozen=True):
@@ -227,7 +234,7 @@ def _secret(request: AnyRequest) -> str:
 _NOTHING: dict[str, Any] = dict.fromkeys(
     (
         *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty"),
-        *("facts", "tables", "snippets", "secret", "danger", "multipart", "version"),
+        *("facts", "tables", "snippets", "snippets_heading", "secret", "shown_once", "danger", "multipart", "version"),
     )
 )
 
@@ -240,13 +247,16 @@ def render(
         values["fields"] = [_entered(field, admin_request.kept) for field in values["fields"]]
         values["version"] = admin_request.kept.get("version") or values.get("version")
         values["intro"] = f"{SIGNED_IN_AGAIN} {values.get('intro') or ''}".rstrip()
+    tab = _TAB_OF.get(section, section)
     return page(
         f"admin/{template}.html",
         status=status,
         scripts=True,
         csrf_token=form_token(_secret(admin_request.http), "admin"),
         section=section,
+        tab=tab,
         tabs=[(name, label) for name, label, permission in TABS if permission in admin_request.caller.allowed],
+        subtabs=SUBTABS.get(tab, ()),
         user=admin_request.user,
         roles=sorted(admin_request.caller.roles),
         may=admin_request.caller.allowed,
