@@ -9,6 +9,7 @@ import pytest
 from idp.errors import InvalidClientError, InvalidRequestError
 from idp.infra.db.engine import fetch
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
+from idp.keys.jose import registered
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.authentication.assertions import ASSERTION_TYPE, MAX_AHEAD, MAX_JTI_LENGTH
 from idp.oauth.clients.models import Client
@@ -370,3 +371,23 @@ async def test_a_moved_clock(move_clock: MoveClock) -> None:
     move_clock(61)
     assert await refused(assertion) is Reason.EXPIRED
     await delete_client(client.client_id)
+
+
+@pytest.mark.parametrize("alg", ["ES256", "RS256", "EdDSA"])
+async def test_an_unknown_client_costs_a_verification_too(alg: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that its refusal takes as long as that of a known one (row 31 of tests/attacks/)."""
+    verified: list[str] = []
+    verify = registered.verified
+
+    def watch(*arguments: Any) -> Any:
+        verified.append(alg)
+        return verify(*arguments)
+
+    client, _ = await register(jwks=ClientKeys(alg).jwks("kid"))
+    monkeypatch.setattr(registered, "verified", watch)
+    stranger = ClientKeys(alg)
+    for client_id in (client.client_id, "no-such-client"):
+        for header in ({"kid": None}, {}) if client_id == "no-such-client" else ({"kid": None},):
+            assert await refused(stranger.sign(claims(client_id), **header)) is not None
+            assert verified == [alg]
+            verified.clear()
