@@ -172,3 +172,12 @@ async def test_41_a_repeated_assertion_is_refused(bank: Bank, server: Server) ->
             headers={"Content-Type": "application/x-www-form-urlencoded"},
         )
         assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("typ", [None, "JWT", "oauth-authz-req+jwt"])
+async def test_41_a_request_object_is_no_assertion(bank: Bank, server: Server, typ: str | None) -> None:
+    """It went through the browser, and its client has set `sub` and `jti` too."""
+    for parameter in ({"response_type": "code"}, {"redirect_uri": "https://bank.example/cb"}):
+        told = claims(bank.client_id, aud=server.issuer, **parameter)
+        response = await bank.token(server, KEYS.sign(told, typ=typ))
+        assert (response.status_code, response.json()["error"]) == (401, "invalid_client")

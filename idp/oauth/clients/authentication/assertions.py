@@ -26,6 +26,8 @@ ASSERTION_TYPES = (ASSERTION_TYPE, "urn:ietf:params:oauth:client-assertion-type:
 _TRUST_DOMAIN = re.compile(r"spiffe://[^/]+(?=/)")
 #: Allowed values of ``typ``. A token of another kind, such as a DPoP proof, is no assertion (RFC 8725 section 3.11).
 TYPES = ("jwt", "client-authentication+jwt")
+#: Claims of request objects, of which each has one.
+REQUEST_PARAMETERS = frozenset({"response_type", "redirect_uri"})
 #: Maximum length of a ``jti``, in characters.
 MAX_JTI_LENGTH = 256
 #: Seconds that the client's clock may be ahead of ours (FAPI 2.0 Security Profile section 5.3.2.1).
@@ -107,6 +109,13 @@ def audience_is_this_server(claims: jose.Claims, client: Client, sent: Sent) -> 
     return None if accepted else Failure(Reason.WRONG_AUDIENCE, f"aud of the assertion must be {issuer}")
 
 
+def is_no_request_object(claims: jose.Claims, client: Client, sent: Sent) -> Failure | None:
+    """A request object goes through the browser, and may have all claims of an assertion (RFC 9101 section 10.8)."""
+    if REQUEST_PARAMETERS.isdisjoint(claims):
+        return None
+    return Failure(Reason.WRONG_TYPE, "it is a request object")
+
+
 def time_is_now(claims: jose.Claims, client: Client, sent: Sent) -> Failure | None:
     """RFC 7523 section 3, items 4 to 6."""
     try:
@@ -130,6 +139,7 @@ def jti_is_bounded(claims: jose.Claims, client: Client, sent: Sent) -> Failure |
 CHECKS: tuple[Callable[[jose.Claims, Client, Sent], Failure | None], ...] = (
     issuer_is_the_client,
     audience_is_this_server,
+    is_no_request_object,
     time_is_now,
     jti_is_bounded,
 )
