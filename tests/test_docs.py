@@ -66,6 +66,11 @@ def test_every_package_is_on_the_map() -> None:
     assert {name for name in packages if f"`idp/{name}/`" not in text} == set()
 
 
+def test_the_readme_lists_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert {path.name for path in (ROOT / "docs").glob("*.md") if f"](docs/{path.name})" not in readme} == set()
+
+
 def test_every_decision_is_listed() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))

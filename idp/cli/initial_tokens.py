@@ -47,6 +47,7 @@ async def create(*, name: str, uses: int, lifetime: int, as_json: bool, **option
     """
     from idp.oauth.clients.dynamic import initial_tokens as service
     from idp.oauth.clients.dynamic.ceiling import Ceiling
+    from idp.settings import settings
 
     scope = options.pop("scope")
     given = {key: value for key, value in options.items() if value != ()}
@@ -59,6 +60,8 @@ async def create(*, name: str, uses: int, lifetime: int, as_json: bool, **option
         return
     print_details(shown)
     click.echo("The token is shown only now. It cannot be shown again.", err=True)
+    if settings().client_registration == "off":
+        click.echo("No client can use it yet: IDP_CLIENT_REGISTRATION is off.", err=True)
 
 
 @initial_tokens.command("list")

@@ -68,4 +68,8 @@ def text(value: object) -> str:
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, list | tuple | set | frozenset):
         return "\n".join(map(text, value))
+    if isinstance(value, dict):
+        import msgspec
+
+        value = msgspec.json.encode(value).decode()
     return "".join(character if character.isprintable() else "�" for character in str(value))

@@ -1,4 +1,4 @@
-"""Reads JSON from others as one program would and no two programs could differ about: no repeated members."""
+"""Reads JSON of other parties. Repeated members are refused, because parsers disagree about which one counts."""
 
 import json
 from typing import Any

@@ -1,7 +1,7 @@
 """`idp initial-tokens`."""
 
 from idp import ids
-from idp.infra.db.engine import fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from tests.cli.conftest import Cli
 
 
@@ -27,6 +27,11 @@ async def test_the_life_of_a_token(cli: Cli) -> None:
     assert "Apps" in text
     assert token not in text + listed.out
     assert "is deleted" in cli("initial-tokens", "delete", id_).out
+    # Registration is off by default.
+    warned = cli("initial-tokens", "create", "Apps")
+    assert "IDP_CLIENT_REGISTRATION is off" in warned.err
+    assert "off" not in cli("initial-tokens", "create", "Apps", IDP_CLIENT_REGISTRATION="token").err
+    await execute("DELETE FROM initial_access_token WHERE name = 'Apps'")
     assert "There is no initial access token" in cli("initial-tokens", "delete", id_, code=1).err
 
 

@@ -272,7 +272,7 @@ async def _refuse(
 
 
 async def _finish(asked: AuthorizationRequest, pending: PendingRequest | None) -> None:
-    """Let the request have no further response."""
+    """Mark the request as answered, so that it has no second response."""
     if pending is not None:
         await pending_request.finish(pending)
     await pushed.use(asked)

@@ -12,7 +12,7 @@ RESPONSE_MODES: Final = (*WAYS, "jwt", *(f"{way}.jwt" for way in WAYS))
 
 
 def default_way(response_type: str) -> str:
-    """Return the way of a request that names none. Tokens never get into a query, which servers log."""
+    """Return the default mode of a response type. Tokens are never in a query, which servers log."""
     return "fragment" if set(response_type.split()) & {"token", "id_token"} else "query"
 
 

@@ -78,7 +78,7 @@ async def _check(claims: jose.Claims, rule: WorkloadIdentity) -> Failure | None:
         return None
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 1 <= len(jti) <= assertions.MAX_JTI_LENGTH:
-        return Failure(Reason.MALFORMED, "the rule is for single use, and the token has no jti")
+        return Failure(Reason.MALFORMED, "the rule is for single use, and its jti is missing or too long")
     expires_at = datetime.fromtimestamp(claims["exp"] + jose.LEEWAY, UTC)
     if await use_once("workload", rule.issuer, jti, expires_at):
         return None
