@@ -30,6 +30,10 @@ STEPS_OF_PERSON = Rate("steps of a person", burst=30, interval=2)
 FLOWS_OF_HOST = Rate("flows of a host", burst=120, interval=1)
 FLOWS_OF_NETWORK = Rate("flows of a network", burst=1200, interval=0.1)
 FLOWS_OF_PERSON = Rate("flows of a person", burst=120, interval=1)
+#: Authorization requests that clients which registered themselves push with a key or a secret: of one client, and from
+#: one host, which may serve many users. Each is a row until it expires.
+PUSHED_OF_CLIENT = Rate("pushed requests of a client", burst=600, interval=0.1)
+PUSHED_OF_HOST = Rate("pushed requests of a host", burst=1200, interval=0.1)
 #: Mails to one address: a small burst, and no more per day than a user needs.
 MAILS_TO_ADDRESS = Rate("mails to an address", burst=3, interval=MINUTE)
 MAILS_TO_ADDRESS_A_DAY = Rate("mails to an address a day", burst=15, interval=DAY / 15)
@@ -81,6 +85,18 @@ async def count_flow(browser: Browser) -> None:
         return
     host, network = subjects(client_address.get())
     await spend((FLOWS_OF_HOST, host), (FLOWS_OF_NETWORK, network))
+
+
+async def count_pushed(client_id: str) -> None:
+    """Count a request that a client which registered itself pushes: anybody can have such a client.
+
+    Raises:
+        TooManyRequestsError: it pushed too many, or its host did.
+    """
+    events: list[Event] = [(PUSHED_OF_CLIENT, client_id)]
+    if settings().address_limits:
+        events.append((PUSHED_OF_HOST, subjects(client_address.get())[0]))
+    await spend(*events)
 
 
 async def count_mail(email: str, browser: Browser) -> None:

@@ -215,19 +215,22 @@ async def test_containment_ends_it(client: RelyingParty, browser: Browser) -> No
     assert_page(await authorize(client, browser, request_uri), "invalid_request_uri")
 
 
-async def test_limits_for_public_clients(
+async def test_limits_for_public_and_self_registered_clients(
     make_client: MakeClient, start_server: Callable[..., Server], http: httpx.AsyncClient
 ) -> None:
-    """Anybody can push for a public client, and each request is a row."""
+    """Anybody can push for a public client, or register a client with a secret, and each request is a row."""
     public, confidential = await make_client(token_endpoint_auth_method="none"), await make_client()
+    own = await make_client()
+    await execute("UPDATE client SET origin = 'dynamic' WHERE client_id = $1", own.client_id)
     server = start_server(IDP_ADDRESS_LIMITS="true", IDP_REQUIRE_PUSHED_REQUESTS="true")
-    public.issuer = confidential.issuer = server.issuer
-    # A slow machine may give some of the budget back meanwhile.
-    for _ in range(3000):
-        answer = await public.post("/par", **public.parameters())
-        if answer.status_code != 201:
-            break
-    assert answer.status_code == 429
+    public.issuer = confidential.issuer = own.issuer = server.issuer
+    for limited in (public, own):
+        # A slow machine may give some of the budget back meanwhile.
+        for _ in range(6000):
+            answer = await limited.post("/par", **limited.parameters())
+            if answer.status_code != 201:
+                break
+        assert answer.status_code == 429
     assert (await confidential.post("/par", **confidential.parameters())).status_code == 201
     await _required(confidential, server, http)
 

@@ -55,6 +55,8 @@ async def push(request: Request[Any, Any, Any]) -> Response[Any]:
     if client.public:
         # Anybody can send its client_id.
         await limits.count_flow(app_of(request))
+    elif client.origin != "admin":
+        await limits.count_pushed(client.client_id)
     if proof is not None:
         await dpop.use_up(proof)
     content = {"request_uri": await store(asked), "expires_in": settings().pushed_request_lifetime}
