@@ -1,6 +1,7 @@
 """Consent: the page that asks for it, and the consents that users have given."""
 
 from datetime import datetime
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -101,11 +102,20 @@ async def _load(request: AnyRequest, request_id: str) -> _ConsentRequest | Respo
     return _ConsentRequest(msgspec.structs.replace(pending, asked=asked), client, session)
 
 
-def _form_purpose(client: Client, session: SignedIn) -> str:
-    """Binds the form to the user and the documents that it shows: it is refused after another user signs in in another
-    tab, or after the client's terms change.
+def _to_store(asked: AuthorizationRequest) -> StoredConsent:
+    """Return the consent that a request needs."""
+    grant = ConsentGrant.needed(asked)
+    return StoredConsent(sorted(map(str, grant.scopes)), sorted(grant.claims), to_json(grant.details))
+
+
+def _form_purpose(asking: _ConsentRequest) -> str:
+    """Binds the form to the user, to the documents and to the grant that it shows. It is refused after another user
+    signs in in another tab, after the client's terms change, and after a change of what the client may request: the
+    grant is what remains of the request within the registration, and it can become larger again.
     """
-    return f"consent {session.user_id} {documents_hash(client).hex()}"
+    client, session = asking.client, asking.session
+    shown = sha256(msgspec.json.encode(_to_store(asking.pending.asked))).hexdigest()
+    return f"consent {session.user_id} {documents_hash(client).hex()} {shown}"
 
 
 @get("/consent/{request_id:str}", opt={"access": Access.PAGE})
@@ -121,7 +131,7 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
     return page(
         "consent.html",
         action=f"/consent/{request_id}",
-        csrf_token=form_token(pending.binding.secret, _form_purpose(client, session)),
+        csrf_token=form_token(pending.binding.secret, _form_purpose(asking)),
         client=display(client),
         document=await document_facts(client, session.user_id, asked.redirect_uri),
         claimed_name=client.client_name,
@@ -143,7 +153,7 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
         return asking
     pending, client, session = asking
     form = await forms.form(request)
-    check_form_token(form, pending.binding.secret, _form_purpose(client, session))
+    check_form_token(form, pending.binding.secret, _form_purpose(asking))
     match form.get("action"):
         case "allow":
             await _save(pending, client, session)
@@ -165,15 +175,14 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
 
 
 async def _save(pending: PendingRequest, client: Client, session: SignedIn) -> None:
-    asked, grant = pending.asked, ConsentGrant.needed(pending.asked)
+    asked = pending.asked
     if client.origin == "document":
         # A transaction of its own, because the changes of clients wait for each other.
         await documents.store(client, session.user_id)
     async with transaction():
         await pending_request.mark_consented(pending, session.user_id)
-        stored = StoredConsent(sorted(map(str, grant.scopes)), sorted(grant.claims), to_json(grant.details))
         await repository.save_consent(
-            session.user_id, client.client_id, stored, documents_hash(client), shown_metadata(client)
+            session.user_id, client.client_id, _to_store(asked), documents_hash(client), shown_metadata(client)
         )
         await record(
             "consent",

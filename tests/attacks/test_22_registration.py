@@ -1,16 +1,20 @@
 """Row 22: a client that registers itself sets nothing that only an operator decides, and nothing of another client."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from idp.admin.roles import Permission
+from idp.oauth.clients.dynamic import service
 from idp.oauth.clients.dynamic.endpoint import ROUTES
 from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata
 from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.service import update_client
 from idp.oauth.clients.tables import ClientRow
 from tests.oauth.clients.dynamic.conftest import URI, MakeToken, Registrar, make_token, registrar, token
+from tests.support.elsewhere import answer, serving
 
 __all__ = ["make_token", "registrar", "token"]
 
@@ -103,3 +107,21 @@ async def test_22_hosts_beyond_the_ceiling(registrar: Registrar, make_token: Mak
     response = await registrar.post(token, redirect_uris=["https://a.example/cb"], post_logout_redirect_uris=[uri])
     assert (response.status_code, response.json()["error"]) == (400, "invalid_client_metadata"), response.text
     await registrar.register(token, redirect_uris=["https://a.example/cb", "https://x.b.example:8443/cb"])
+
+
+async def test_22_a_change_undoes_nothing_of_the_operator(token: str) -> None:
+    """Not even while the client keeps its change waiting for a server of its own, here the one of its sector."""
+    registered = await service.register(json.dumps({"redirect_uris": [URI]}).encode(), token)
+    client_id = registered.client.client_id
+
+    async def handle(head: bytes, writer: asyncio.StreamWriter) -> None:
+        await update_client(client_id, single_session=True, strict_auth_method=True, upstreams=())
+        await answer(json.dumps([URI]).encode())(head, writer)
+
+    async with serving() as serve:
+        sector = f"http://127.0.0.1:{await serve(handle)}/sector"
+        body = {"client_id": client_id, "redirect_uris": [URI], "sector_identifier_uri": sector}
+        await service.update(client_id, registered.registration_token, json.dumps(body).encode())
+    _, metadata = await metadata_of(client_id)
+    assert metadata["sector_identifier_uri"] == sector
+    assert (metadata["single_session"], metadata["strict_auth_method"], metadata["upstreams"]) == (True, True, [])

@@ -7,6 +7,7 @@ from idp.infra.db.cache_invalidation import lock_and_announce
 from idp.infra.db.engine import fetchrow, transaction
 from idp.oauth.clients.registration import register_resource_server
 from idp.oauth.clients.repository import update_metadata
+from idp.oauth.scopes import describe
 from tests.conftest import MakeClient, MakeUser, until_known
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -158,3 +159,36 @@ async def test_57_no_page_can_be_framed(browser: Browser, make_client: MakeClien
     for name, response in seen.pages.items():
         assert "frame-ancestors 'none'" in response.headers["content-security-policy"], name
         assert response.headers["x-frame-options"] == "DENY", name
+
+
+async def _change_scope(client: RelyingParty, scope: str) -> None:
+    async with transaction():
+        await lock_and_announce("clients")
+        await update_metadata(client.client_id, {"scope": scope})
+
+
+async def _reload(browser: Browser, page: Page, names: str, *, shown: bool) -> Page:
+    """Reload the consent page until it names something, or does not."""
+    for _ in range(200):
+        answer = await browser.get(page.url)
+        assert isinstance(answer, Page)
+        if (names in answer.text) is shown:
+            return answer
+    raise AssertionError("The changed registration is never shown.")
+
+
+async def test_57_only_what_was_shown_is_allowed(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """A client that changes its own registration cannot have a page with little allow much."""
+    email = describe("email").title
+    page = await client.authorize(browser, scope="openid email")
+    assert isinstance(page, Page)
+    page = await browser.sign_in(page, alice.email, PASSWORD)
+    assert isinstance(page, Page)
+    assert email in page.text
+    await _change_scope(client, "openid")
+    small = await _reload(browser, page, email, shown=False)
+    await _change_scope(client, "openid email")
+    await _reload(browser, page, email, shown=True)
+    await browser.submit(small, "consent-allow")
+    stored = await fetchrow("SELECT pairs FROM consent WHERE client_id = $1", client.client_id)
+    assert stored is None or "email" not in stored["pairs"]

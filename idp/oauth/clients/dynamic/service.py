@@ -124,8 +124,10 @@ async def update(client_id: str, token: str | None, body: bytes) -> Registered:
     ceiling = registration.ceiling or of_settings()
     asked = within(request.metadata(sent, client_id, ceiling.max_bytes), ceiling)
     asked = profiles.completed(msgspec.structs.replace(asked, profile=stored.profile), sent.keys())
-    changes = _members(asked) | {name: getattr(stored, name) for name in OPERATOR_MEMBERS}
-    changes["require_pkce"] = stored.require_pkce or asked.public
+    # What the operator decides stays as it is in the transaction, and not as it was before other servers were asked.
+    changes = {name: value for name, value in _members(asked).items() if name not in OPERATOR_MEMBERS}
+    if asked.public:
+        changes["require_pkce"] = True
     new_token, new_secret = ids.random_token(), None
 
     async def also(client: Client) -> None:
