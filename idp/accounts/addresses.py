@@ -7,9 +7,9 @@ from types import ModuleType
 
 from idp.errors import ValidationError
 
-# Letters and marks that are rendered as nothing or as a space: two addresses could look the same. The validator rejects
-# control and format characters.
-_INVISIBLE = re.compile(
+#: Letters and marks that are rendered as nothing or as a space: two addresses, or two names, could look the same. Other
+#: checks reject control and format characters.
+INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
 )
 
@@ -58,7 +58,7 @@ def normalise_email(text: str) -> str:
     # Checked first: normalisation takes time quadratic in the length.
     if len(text) > MAX_LENGTH:
         raise InvalidEmailError("The email address is too long.")
-    if _INVISIBLE.search(text):
+    if INVISIBLE.search(text):
         raise InvalidEmailError("The email address holds characters that cannot be seen.")
     # IDNA has its own folding of domains: straße.example and strasse.example can have different owners.
     local_part, at, domain = unicodedata.normalize("NFKC", text.strip()).rpartition("@")

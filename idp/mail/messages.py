@@ -25,10 +25,10 @@ def sending_host() -> str:
     return urlsplit(settings().issuer).hostname or "localhost"
 
 
-def _salutation(name: object) -> str | None:
-    """Return the name for the salutation, or None if it is unsuitable.
+def suitable_name(name: object) -> str | None:
+    """Return a name that somebody chose for themselves, or for their application; None if a mail must not repeat it.
 
-    Users choose their names, and attackers choose names that turn a mail into their message. A name is not used if it
+    Attackers choose names that turn a mail into their message. A name is not used if it
     has invisible or bidirectional control characters, contains an address or a number, or is too long.
     """
     if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not name.isprintable() or _NO_NAME.search(name):
@@ -50,7 +50,7 @@ def compose(to: str, template: str, message_id: str | None = None, **context: ob
     """
     now = clock.now()
     values = context | {
-        "name": _salutation(context.get("name")) or to,
+        "name": suitable_name(context.get("name")) or to,
         "when": i18n.exact_moment(now),
         "issuer": settings().issuer,
     }

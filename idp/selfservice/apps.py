@@ -9,6 +9,7 @@ from litestar.params import FromPath
 from idp.http.access import Access
 from idp.http.pages import see_other
 from idp.oauth import consent
+from idp.oauth.clients.path_ids import client_id_of, path_id
 from idp.oauth.clients.registry import registry
 from idp.oauth.details import words
 from idp.oauth.scopes import describe, describe_claim
@@ -39,7 +40,11 @@ def _shown(app: consent.AuthorizedApplication) -> dict[str, Any]:
         at.setdefault(detail.resource, []).append(detail.sentence or detail.title)
     scopes = at.pop(None, []) + [describe_claim(claim) for claim in app.claims]
     services = [(_name(resource), titles) for resource, titles in at.items() if resource is not None]
-    return msgspec.structs.asdict(app) | {"scopes": scopes, "services": sorted(services)}
+    return msgspec.structs.asdict(app) | {
+        "path": f"{PATH}/{path_id(app.client_id)}",
+        "scopes": scopes,
+        "services": sorted(services),
+    }
 
 
 def _name(resource: str) -> str:
@@ -53,7 +58,7 @@ async def revoke_app(request: AnyRequest, client_id: FromPath[str]) -> Response[
     asked = await require_form(request, PATH)
     if isinstance(asked, Response):
         return asked
-    await consent.withdraw(asked[0].user.id, client_id)
+    await consent.withdraw(asked[0].user.id, client_id_of(client_id))
     return see_other(f"{PATH}?done=app")
 
 

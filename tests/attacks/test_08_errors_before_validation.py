@@ -50,6 +50,7 @@ FAULTS: dict[str, dict[str, str | None]] = {
     "resource unknown": {"resource": f"https://{EVIL}/api"},
     "id_token_hint": {"id_token_hint": "x.y.z", "prompt": "none"},
     "state too long": {"state": "x" * 5000},
+    "idp_hint too long": {"idp_hint": "x" * 5000},
 }
 
 

@@ -82,7 +82,7 @@ def response_is_signed(parameters: Parameters, client: Client) -> None:
 
 def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
     """Values that are stored or echoed have a limit."""
-    for name in ("state", "nonce", "scope", "login_hint", "acr_values", "ui_locales", "resource"):
+    for name in ("state", "nonce", "scope", "login_hint", "idp_hint", "acr_values", "ui_locales", "resource"):
         if len(parameters.get(name, "")) > MAX_LENGTH:
             raise InvalidRequestError(f"{name} is too long.")
 

@@ -14,12 +14,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from idp.accounts.addresses import INVISIBLE
 from idp.errors import OAuthError
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS, SECRET_METHODS, SECRET_SIGNING_METHODS
 from idp.oauth.clients.uris import origin_of
 
 MAX_NAME_LENGTH = 200
+#: U+FE0F, as in many emoji.
+EMOJI_SELECTOR = "\N{VARIATION SELECTOR-16}"
 #: Members that cannot be changed: they decide which redirect URIs are allowed.
 FIXED = ("application_type",)
 #: RFC 6749 section 3.3.
@@ -219,5 +222,9 @@ def is_scope(scope: str) -> bool:
 
 
 def is_name(name: str) -> bool:
-    """Return whether the text can be shown as a name: one line that is not blank."""
-    return bool(name.strip()) and len(name) <= MAX_NAME_LENGTH and name.isprintable()
+    """Return whether the text can be shown as a name: one line that is not blank, of characters that can be seen."""
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        return False
+    # After a symbol, the selector of its emoji is no letter.
+    seen = name.replace(EMOJI_SELECTOR, "")
+    return bool(seen.strip()) and INVISIBLE.search(seen) is None

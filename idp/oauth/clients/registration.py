@@ -19,6 +19,7 @@ from idp.errors import NotFoundError, OAuthError
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.keys import lifecycle
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
+from idp.keys.key_set import key_set
 from idp.oauth.clients import profiles, repository, sectors, shared_secrets
 from idp.oauth.clients.metadata import (
     MAX_NAME_LENGTH,
@@ -117,6 +118,18 @@ async def ensure_signing_keys(metadata: ClientMetadata) -> None:
     """Create our signing keys for the algorithms of a client, if there are none."""
     for alg in sorted(metadata.signing_algorithms):
         await lifecycle.ensure_signing_key(alg)
+
+
+def check_signing_keys(metadata: ClientMetadata) -> None:
+    """Check the metadata of a client that no administrator registers: strangers do not make us generate keys.
+
+    Raises:
+        OAuthError: ``invalid_client_metadata``, we have no key for an algorithm.
+    """
+    available = dict.fromkeys((DEFAULT_ALGORITHM, *key_set.algorithms()))
+    for name in ClientMetadata.__struct_fields__:
+        if name.endswith("_signed_response_alg") and getattr(metadata, name) not in (None, *available):
+            raise invalid_metadata(f"{name} must be one of {', '.join(available)}.")
 
 
 async def rotate_secret(client_id: str, overlap: int | None = None) -> str:

@@ -48,7 +48,7 @@ async def fetch(url: str) -> PublishedMetadata:
             metadata_url, {"Accept": "application/json"}, timeout_seconds=TIMEOUT_SECONDS, max_bytes=MAX_BYTES
         )
         document = msgspec.json.decode(found.body, type=_Document)
-    except (outbound.CallFailed, msgspec.MsgspecError, UnicodeError) as error:
+    except (outbound.CallFailed, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise _refused("The resource server has no metadata at its well-known URL (RFC 9728).") from error
     if document.resource not in (identifier, identifier.removesuffix("/"), f"{identifier}/"):
         raise _refused("The metadata are those of another resource.")

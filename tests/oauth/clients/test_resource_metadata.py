@@ -73,7 +73,15 @@ async def test_what_is_refused(serve: Serve, changes: dict[str, Any], problem: s
     assert refused.value.code == "invalid_target"
 
 
-@pytest.mark.parametrize("handler", [answer(b"[]"), answer(b"", status="404 Not Found"), redirect("http://127.0.0.1/")])
+@pytest.mark.parametrize(
+    "handler",
+    [
+        answer(b"[]"),
+        answer(b'{"x":' + b"[" * 30_000),
+        answer(b"", status="404 Not Found"),
+        redirect("http://127.0.0.1/"),
+    ],
+)
 async def test_no_document(serve: Serve, handler: Any) -> None:
     with pytest.raises(OAuthError, match="no metadata"):
         await fetch(f"http://127.0.0.1:{await serve(handler)}/mcp")

@@ -94,6 +94,19 @@ def test_texts_are_short_and_printable(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", [" ", "\u3164", "\u2800\u2800", "\ufe0f", "Shop\u115f", "Sh\u034fop", "Shop\u202e", "S\u200bhop"]
+)
+def test_a_name_can_be_seen(name: str) -> None:
+    """Otherwise the consent page would ask for nobody, or two names would look the same."""
+    assert "client_name" in refused(client_name=name).description
+
+
+@pytest.mark.parametrize("name", ["Zoë's shop", "商店", "❤\ufe0f Notes", "متجر"])
+def test_names_of_all_languages(name: str) -> None:
+    assert checked(client_name=name).client_name == name
+
+
+@pytest.mark.parametrize(
     ("metadata", "named"),
     [
         ({"token_endpoint_auth_signing_alg": "RS256"}, "token_endpoint_auth_signing_alg needs"),

@@ -11,6 +11,7 @@ from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.documents.errors import invalid
 from idp.oauth.clients.documents.identifiers import host_of
 from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, application_type_of, read_metadata
+from idp.oauth.clients.registration import check_signing_keys
 from idp.oauth.clients.validation import validate
 
 #: The specification recommends 5 KB. A document with keys may be longer.
@@ -49,6 +50,7 @@ def read(url: str, content_type: str, body: bytes) -> ClientMetadata:
     if metadata.token_endpoint_auth_method not in _AUTH_METHODS:
         raise invalid(f"token_endpoint_auth_method must be one of {', '.join(_AUTH_METHODS)}.")
     try:
+        check_signing_keys(metadata)
         return validate(metadata)
     except OAuthError as error:
         raise invalid(error.description) from error

@@ -27,7 +27,7 @@ log = structlog.get_logger()
 TIMEOUT_SECONDS = 5.0
 #: Maximum number of documents, and of failures, that a worker remembers.
 CACHE_SIZE = 1000
-#: Maximum number of fetches of one worker at a time.
+#: Maximum number of fetches of one worker at a time: of clients that users have allowed, and of other documents.
 MAX_FETCHES = 20
 _HEADERS = {"Accept": "application/json"}
 
@@ -70,7 +70,8 @@ class _Cache(Generic[_Value]):
 
 fresh: _Cache[ClientMetadata] = _Cache()
 failed: _Cache[DocumentError] = _Cache()
-_running: dict[str, asyncio.Future[ClientMetadata]] = {}
+#: The fetches that are running: of clients that users have allowed, and of other documents.
+_running: dict[bool, dict[str, asyncio.Future[ClientMetadata]]] = {True: {}, False: {}}
 
 
 def check(url: str) -> None:
@@ -87,8 +88,11 @@ def check(url: str) -> None:
         raise DocumentError("Documents of this host are not accepted.", Reason.DOCUMENT_NOT_ACCEPTED)
 
 
-async def once(url: str, load: Callable[[], Awaitable[ClientMetadata]]) -> ClientMetadata:
+async def once(url: str, load: Callable[[], Awaitable[ClientMetadata]], *, stored: bool) -> ClientMetadata:
     """Return what ``load`` returns, which runs once for all requests of this worker that wait for it.
+
+    Args:
+        stored: whether a user has allowed the client. Slow sites of strangers cannot keep it waiting.
 
     Raises:
         DocumentError: the document cannot be read, or could not a moment ago.
@@ -96,18 +100,19 @@ async def once(url: str, load: Callable[[], Awaitable[ClientMetadata]]) -> Clien
     """
     if (error := failed.get(url)) is not None:
         raise DocumentError(error.description, error.reason)
-    task = _running.get(url)
+    running = _running[stored]
+    task = running.get(url)
     if task is None:
-        if len(_running) >= MAX_FETCHES:
+        if len(running) >= MAX_FETCHES:
             raise OverloadedError
         # A separate task, so that cancelling the first caller does not cancel the others.
-        task = _running[url] = asyncio.ensure_future(load())
-        task.add_done_callback(lambda done: _finished(url, done))
+        task = running[url] = asyncio.ensure_future(load())
+        task.add_done_callback(lambda done: _finished(url, done, stored=stored))
     return await asyncio.shield(task)
 
 
-def _finished(url: str, task: asyncio.Future[ClientMetadata]) -> None:
-    _running.pop(url, None)
+def _finished(url: str, task: asyncio.Future[ClientMetadata], *, stored: bool) -> None:
+    _running[stored].pop(url, None)
     if not task.cancelled():
         # If all callers were cancelled, nobody else looks at it.
         task.exception()

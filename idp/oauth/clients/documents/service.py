@@ -17,7 +17,7 @@ from idp.oauth.clients.documents.document import MEMBERS
 from idp.oauth.clients.documents.errors import DocumentError, invalid
 from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, metadata_of
 from idp.oauth.clients.models import Client, StoredClient
-from idp.oauth.clients.registration import change, ensure_signing_keys
+from idp.oauth.clients.registration import change
 from idp.oauth.clients.registry import registry
 from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.reasons import Reason
@@ -50,14 +50,14 @@ async def current(url: str) -> Client:
         raise DocumentError("The client is disabled.", Reason.CLIENT_DISABLED)
     stored = registry.client(url)
     if stored is None:
-        return _client(url, resolver.fresh.get(url) or await resolver.once(url, lambda: _fetch(url)))
+        return _client(url, resolver.fresh.get(url) or await resolver.once(url, lambda: _fetch(url), stored=False))
     if resolver.fresh.get(url) is not None:
         return stored
     state = await repository.find_state(url)
     if state is not None and state.fresh_for > 0:
         resolver.fresh.put(url, metadata_of(stored), state.fresh_for)
         return stored
-    return _merged(stored, await resolver.once(url, lambda: _refetch(url)))
+    return _merged(stored, await resolver.once(url, lambda: _refetch(url), stored=True))
 
 
 async def authorized(url: str) -> Client | None:
@@ -112,7 +112,6 @@ async def store(client: Client, user_id: UUID) -> None:
         return
     await spend((budgets.CLIENTS_OF_USER, str(user_id)))
     metadata = resolver.fresh.get(client.client_id) or metadata_of(client)
-    await ensure_signing_keys(metadata)
     async with change():
         if await repository.count_clients() >= settings().client_id_metadata_max_clients:
             raise TooManyClientsError
@@ -142,7 +141,6 @@ async def _refetch(url: str) -> ClientMetadata:
     before = await clients.find_client(url)
     if before is not None and _changed(before, metadata):
         _check_profile(before, metadata)
-        await ensure_signing_keys(metadata)
         async with change():
             locked = await clients.lock_client(url)
             if locked is not None:

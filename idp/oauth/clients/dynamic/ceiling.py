@@ -13,11 +13,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from idp.errors import OAuthError
-from idp.keys.algorithms import DEFAULT_ALGORITHM
-from idp.keys.key_set import key_set
 from idp.oauth.clients import repository
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, is_scope
+from idp.oauth.clients.registration import check_signing_keys
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.token.grants import grant_types
@@ -105,7 +104,7 @@ def within(asked: ClientMetadata, ceiling: Ceiling) -> ClientMetadata:
     if not is_scope(asked.scope):
         raise invalid_metadata("scope must be names separated by single spaces.")
     _check_hosts(asked, ceiling)
-    _check_algorithms(asked)
+    check_signing_keys(asked)
     wanted = asked.scope.split() or ceiling.scopes
     scopes = [name for name in wanted if name in ceiling.scopes]
     if asked.scope and not scopes:
@@ -144,14 +143,6 @@ def _auth_method(asked: ClientMetadata, ceiling: Ceiling) -> str:
     if "none" in ceiling.auth_methods and method.startswith("client_secret_") and method in AUTH_METHODS:
         return "none"
     raise invalid_metadata(f"token_endpoint_auth_method must be one of {', '.join(ceiling.auth_methods)}.")
-
-
-def _check_algorithms(asked: ClientMetadata) -> None:
-    """Strangers do not make us generate keys: they use the algorithms of those that we have."""
-    available = dict.fromkeys((DEFAULT_ALGORITHM, *key_set.algorithms()))
-    for name in ClientMetadata.__struct_fields__:
-        if name.endswith("_signed_response_alg") and getattr(asked, name) not in (None, *available):
-            raise invalid_metadata(f"{name} must be one of {', '.join(available)}.")
 
 
 def _check_hosts(asked: ClientMetadata, ceiling: Ceiling) -> None:

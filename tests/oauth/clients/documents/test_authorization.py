@@ -14,7 +14,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.oauth.clients.authentication.assertions import ASSERTION_TYPE
 from idp.oauth.clients.registration import disable_client
 from tests.support.assertions import ClientKeys
-from tests.support.browser import Browser, Page, Redirect, open_browser
+from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.documents import REDIRECT_URI, ClientSite
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
@@ -197,6 +197,18 @@ async def test_a_client_with_a_key(browser: Browser, party: RelyingParty, site: 
             await asyncio.sleep(0.1)
     refresh["refresh_token"] = response.json()["refresh_token"]
     assert (await post("/token", refresh, keys)).json()["error"] == "invalid_client"
+
+
+async def test_the_user_takes_the_access_back(browser: Browser, party: RelyingParty, alice: User) -> None:
+    """On the account page, which calls it by its host too."""
+    tokens = await party.tokens(browser, alice.email)
+    page = as_page(await browser.get("/account/apps"))
+    assert "Example client" not in page.text
+    assert party.client_id.split("/")[2] in page.text
+    form = next(form for form in page.forms if form.action.endswith("/revoke"))
+    as_page(await browser.post(form.action, form.fields))
+    assert (await party.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
+    assert await fetchrow("SELECT FROM consent WHERE client_id = $1", party.client_id) is None
 
 
 async def test_a_disabled_client_is_denied(

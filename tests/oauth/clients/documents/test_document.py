@@ -140,3 +140,10 @@ def test_bad_json(body: bytes) -> None:
     with pytest.raises(DocumentError) as refused:
         read(URL, "application/json", body)
     assert refused.value.reason is Reason.DOCUMENT_INVALID
+
+
+def test_strangers_do_not_make_us_generate_keys() -> None:
+    """An algorithm that none of our keys has would otherwise also be a 503 of every signed response."""
+    for member in ("id_token", "userinfo", "introspection", "authorization"):
+        with pytest.raises(DocumentError, match=f"{member}_signed_response_alg must be one of RS256"):
+            _read(**{f"{member}_signed_response_alg": "EdDSA"})
