@@ -17,7 +17,7 @@ from idp.oauth.authorize.request import read, within_registration
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.service import update_client, update_resource_server
-from idp.oauth.details import schemas
+from idp.oauth.details import schemas, words
 from idp.oauth.details.granted import covers, is_within
 from idp.oauth.details.models import DetailsType
 from idp.oauth.details.registration import delete_type, update_type
@@ -309,6 +309,7 @@ async def test_what_the_schema_refuses(payment: DetailsType) -> None:
         {"amount": AMOUNT | {"x": 1}}, {"creditor": 1}, {"reference": "1"}, {"actions": "initiate"},
         {"actions": ["steal"]}, {"creditor": "x" * 201}, {"locations": ["https://evil.example"]},
         {"locations": [f"{payment.resource}.evil.example"]}, {"locations": [1]}, {"type": "unknown"},
+        {"locations": [f"{payment.resource}/.."]}, {"locations": [f"{payment.resource}/a/%2E%2e/%2e./other"]},
     ):  # fmt: skip
         with pytest.raises(OAuthError, match=r"^invalid_authorization_details: "):
             check(**changes)
@@ -424,3 +425,43 @@ async def test_the_example_in_the_documents() -> None:
     assert schemas.accepts(schema, asked)
     amount = {"currency": "EUR", "value": "123.5"}
     assert not schemas.accepts(schema, asked | {"amount": amount})
+
+
+DOUBLING = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)} | {"d40": {"type": "integer"}}
+OBJECT = {"type": "object", "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"type": {"$ref": "#/$defs/d0"}}, "$defs": DOUBLING},
+        {"properties": {"type": {}, "default": {"$ref": "#/$defs/d0"}}, "$defs": DOUBLING},
+        {"properties": {"type": {}}, "allOf": [{"$ref": "#"}]},
+        {"properties": {"type": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}},
+        {"properties": {"type": {"$dynamicRef": "#a"}}, "$defs": {"a": {"$dynamicAnchor": "a"}}},
+        {"properties": {"type": {}, "x": {"$ref": "#/$defs/a/b"}}, "$defs": {"a": {"b": {"$ref": "#/$defs/a/b"}}}},
+    ],
+)
+def test_a_schema_whose_work_has_no_bound(schema: dict[str, Any]) -> None:
+    """One small request would keep the event loop busy for hours."""
+    with pytest.raises(schemas.InvalidSchemaError):
+        schemas.check(json.dumps(OBJECT | schema))
+
+
+def test_a_schema_with_references() -> None:
+    amount = {"type": "object", "properties": {"value": {"type": "string"}}, "additionalProperties": False}
+    both = {"type": {"const": "a"}, "low": {"$ref": "#/$defs/amount"}, "high": {"$ref": "#/$defs/amount"}}
+    schema = schemas.check(json.dumps(OBJECT | {"properties": both, "$defs": {"amount": amount}}))
+    assert schemas.accepts(schema, {"type": "a", "low": {"value": "1"}})
+    assert not schemas.accepts(schema, {"type": "a", "high": {"value": 1}})
+
+
+def test_words_of_the_client_stay_in_their_place() -> None:
+    """Letters from right to left do not exchange the amounts around them, and nothing is hidden."""
+    kind = DetailsType(
+        type="a", resource="https://a.example", title="Pay", summary="{low} to {who}, {high}", schema="{}"
+    )
+    shown = words.in_words(kind, {"type": "a", "low": 1, "who": "\u05d0 9 \u05d1", "high": 2})
+    assert shown.sentence == "1 to \u2068\u05d0 9 \u05d1\u2069, 2"
+    hidden = words.in_words(kind, {"type": "a", "low": 1, "who": "A\u3164\u202eB\u2764\ufe0f", "high": 2})
+    assert hidden.sentence == "1 to A\ufffd\ufffdB\u2764\ufe0f, 2"

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 from idp.errors import InvalidTargetError
 from idp.oauth.clients.models import Client
@@ -142,4 +143,6 @@ def _check(detail: Detail, client: Client) -> None:
 
 def _is_at(location: str, resource: str) -> bool:
     """Return whether a location is a resource server, or below it."""
+    if any(unquote(segment) in (".", "..") for segment in location.split("/")):
+        return False
     return location == resource or location.startswith(f"{resource.rstrip('/')}/")
