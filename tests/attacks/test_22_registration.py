@@ -125,3 +125,15 @@ async def test_22_a_change_undoes_nothing_of_the_operator(token: str) -> None:
     _, metadata = await metadata_of(client_id)
     assert metadata["sector_identifier_uri"] == sector
     assert (metadata["single_session"], metadata["strict_auth_method"], metadata["upstreams"]) == (True, True, [])
+
+
+@pytest.mark.parametrize("sent", [{}, {"default_acr_values": []}, {"default_acr_values": ["1"]}])
+async def test_22_a_level_of_the_operator_stays(token: str, sent: dict[str, Any]) -> None:
+    """An operator requires two factors of the users of a client that registered itself. It cannot undo that."""
+    registered = await service.register(json.dumps({"redirect_uris": [URI]}).encode(), token)
+    client_id = registered.client.client_id
+    await update_client(client_id, default_acr_values=("2",))
+    body = {"client_id": client_id, "redirect_uris": [URI]} | sent
+    await service.update(client_id, registered.registration_token, json.dumps(body).encode())
+    _, metadata = await metadata_of(client_id)
+    assert metadata["default_acr_values"] == ["2"]

@@ -10,14 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from idp import clock, ids
+from idp import ids
 from idp.accounts.tables import User
 from idp.admin import incidents
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.oauth.authorize import pushed
 from idp.oauth.authorize.pushed import PREFIX
-from idp.oauth.clients.models import Client
-from idp.oauth.clients.registry import registry
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.conformance import check_error_redirect, entropy
@@ -247,18 +244,3 @@ async def _required(client: RelyingParty, server: Server, http: httpx.AsyncClien
     assert response.status_code == 303
     parameters = Redirect(response.headers["location"]).parameters
     check_error_redirect(parameters, error="invalid_request", state="the-state", issuer=server.issuer)
-
-
-def test_strangers_are_counted() -> None:
-    """A client that anybody can register, or whose id anybody can send, could otherwise fill the table."""
-    anybody = Client(client_id="c", client_name="C", origin="dynamic", expires_at=clock.now())
-    assert pushed._is_anybody(anybody)
-    assert pushed._is_anybody(Client(client_id="c", client_name="C", token_endpoint_auth_method="none"))
-    assert pushed._is_anybody(Client(client_id="https://c.example/c", client_name="C", origin="document"))
-
-
-async def test_known_clients_are_not_counted(client: RelyingParty) -> None:
-    await registry.load()
-    known = registry.client(client.client_id)
-    assert known is not None
-    assert not pushed._is_anybody(known)

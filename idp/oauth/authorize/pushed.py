@@ -27,7 +27,6 @@ from idp.oauth.clients import redirects
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.lookup import client_for_pushed_request
 from idp.oauth.clients.models import Client
-from idp.oauth.clients.registry import registry
 from idp.oauth.parameters import Parameters
 from idp.reasons import Reason
 from idp.settings import settings
@@ -53,7 +52,8 @@ async def push(request: Request[Any, Any, Any]) -> Response[Any]:
     if not redirects.matches(client, redirect_uri):
         raise InvalidRequestError("redirect_uri is missing, or none of those that this client registered.")
     asked = validate(parameters, client, redirect_uri)
-    if _is_anybody(client):
+    if client.public:
+        # Anybody can send its client_id.
         await limits.count_flow(app_of(request))
     elif client.origin != "admin":
         await limits.count_pushed(client.client_id)
@@ -61,13 +61,6 @@ async def push(request: Request[Any, Any, Any]) -> Response[Any]:
         await dpop.use_up(proof)
     content = {"request_uri": await store(asked), "expires_in": settings().pushed_request_lifetime}
     return Response(content, status_code=HTTPStatus.CREATED, media_type=MediaType.JSON, headers=NO_STORE)
-
-
-def _is_anybody(client: Client) -> bool:
-    """Return whether strangers can push as this client: without a secret, or as one that they registered themselves and
-    that no user has used.
-    """
-    return client.public or client.unused or registry.client(client.client_id) is None
 
 
 async def store(asked: AuthorizationRequest) -> str:

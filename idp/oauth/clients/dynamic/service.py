@@ -125,7 +125,9 @@ async def update(client_id: str, token: str | None, body: bytes) -> Registered:
     asked = within(request.metadata(sent, client_id, ceiling.max_bytes), ceiling)
     asked = profiles.completed(msgspec.structs.replace(asked, profile=stored.profile), sent.keys())
     # What the operator decides stays as it is in the transaction, and not as it was before other servers were asked.
-    changes = {name: value for name, value in _members(asked).items() if name not in OPERATOR_MEMBERS}
+    # A level of its users may be one that the operator required later: it is set at registration only.
+    kept = OPERATOR_MEMBERS | {"default_acr_values"}
+    changes = {name: value for name, value in _members(asked).items() if name not in kept}
     if asked.public:
         changes["require_pkce"] = True
     new_token, new_secret = ids.random_token(), None
