@@ -2,6 +2,7 @@
 
 import inspect
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -123,3 +124,17 @@ def test_39_a_long_header_is_not_even_decoded() -> None:
     token = signed(KEY, HEADER | {"typ": "x" * jose.MAX_HEADER_LENGTH})
     with pytest.raises(InvalidJWTError, match="too long"):
         jose.verify(token, KEYS, typ=None)
+
+
+def test_39_headers_take_bounded_memory() -> None:
+    """Of long headers, full of empty lists, none is kept."""
+    filler = b",".join([b"[]"] * 2900)
+    headers = [encode(b'{"alg":"ES256","n":%d,"x":[%b]}' % (number, filler)) for number in range(64)]
+    tracemalloc.start()
+    try:
+        for header in headers:
+            with pytest.raises(InvalidJWTError):
+                jose.verify_registered(f"{header}.e30.AAAA", [], VERIFICATION_ALGORITHMS, ("jwt",))
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()

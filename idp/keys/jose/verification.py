@@ -14,7 +14,7 @@ from idp.infra import strict_json
 from idp.keys.algorithms import ALGORITHMS
 from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError
 from idp.keys.jose.keys import FOREIGN_RSA_SIZES, PUBLIC_MEMBERS, Key, SigningKey, import_key
-from idp.keys.jose.registries import FOREIGN, OWN, SYMMETRIC
+from idp.keys.jose.registries import FOREIGN, MAX_HEADER_LENGTH, OWN, SYMMETRIC
 from idp.keys.jose.signing import encoded_header, symmetric_key
 from idp.reasons import Reason
 
@@ -32,9 +32,13 @@ def decode_object(data: bytes) -> Claims:
         raise InvalidJWTError("A part of the token is not a JSON object.") from error
 
 
-@lru_cache(maxsize=256)
 def decode_header(segment: bytes) -> Claims:
-    """Decode a header. Cached, because all tokens of a key have the same header."""
+    """Decode a header. One of usual length is cached, because all tokens of a key have the same header."""
+    return (_decoded if len(segment) <= MAX_HEADER_LENGTH else _decoded.__wrapped__)(segment)
+
+
+@lru_cache(maxsize=256)
+def _decoded(segment: bytes) -> Claims:
     return decode_object(urlsafe_b64decode(segment))
 
 
