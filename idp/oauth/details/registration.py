@@ -112,7 +112,7 @@ def _checked(values: dict[str, Any]) -> DetailsType:
     except msgspec.ValidationError as error:
         raise InvalidDetailsTypeError("A member is missing, or of a wrong type.") from error
     if not _TYPE.fullmatch(kind.type):
-        raise InvalidDetailsTypeError("The name must be up to 200 ASCII characters, without spaces or quotes.")
+        raise InvalidDetailsTypeError("type must be 1 to 200 ASCII characters, without spaces or quotes.")
     if not is_name(kind.title):
         raise InvalidDetailsTypeError("The title must be one line of up to 200 characters.")
     if len(kind.summary) > MAX_SUMMARY_LENGTH or not kind.summary.isprintable():
