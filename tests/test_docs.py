@@ -71,10 +71,10 @@ def test_the_readme_lists_every_page() -> None:
     assert {path.name for path in (ROOT / "docs").glob("*.md") if f"](docs/{path.name})" not in readme} == set()
 
 
-def test_every_decision_is_listed() -> None:
+def test_every_decision_is_listed_once_in_order() -> None:
     folder = ROOT / "docs" / "decisions"
-    listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))
-    assert {path.name for path in folder.glob("0*.md")} == listed
+    listed = re.findall(r"^\| \[\d{4}\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text(), re.MULTILINE)
+    assert listed == sorted(path.name for path in folder.glob("0*.md"))
 
 
 def test_the_tables_of_profiles_are_up_to_date() -> None:
