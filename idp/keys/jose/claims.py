@@ -14,6 +14,8 @@ from idp.reasons import Reason
 MAX_TIMESTAMP = 253_402_300_799
 #: Seconds by which the clocks of our replicas may differ.
 LEEWAY = 10
+#: Seconds that the clock of a client may be ahead of ours (FAPI 2.0 Security Profile section 5.3.2.1).
+MAX_AHEAD = 60
 
 
 def _timestamp(claims: Mapping[str, Any], name: str, *, fractions: bool) -> float | None:

@@ -17,17 +17,13 @@ from idp.keys import jose
 from idp.keys.algorithms import PROOF_ALGORITHMS
 from idp.keys.jose import Claims
 from idp.oauth.binding import nonces, target_uris
-from idp.oauth.replay.service import use_once
+from idp.oauth.replay.service import MAX_JTI_LENGTH, use_once
 from idp.reasons import Reason
 from idp.settings import settings
 
 TYPE = "dpop+jwt"
 #: Largest length of a proof, in characters. One with an RSA key of 4096 bits has about 2000.
 MAX_LENGTH = 8 * 1024
-#: Largest length of a ``jti``, in characters.
-MAX_JTI_LENGTH = 256
-#: Seconds that the client's clock may be ahead of ours (FAPI 2.0 Security Profile section 5.3.2.1).
-MAX_AHEAD = 60
 
 
 class Target(NamedTuple):
@@ -93,7 +89,7 @@ def time_is_now(claims: Claims, target: Target) -> None:
         raise InvalidDPoPProofError("The iat of the DPoP proof is missing.")
     if issued < now - settings().dpop_proof_max_age or (expires is not None and expires <= now):
         raise InvalidDPoPProofError("The DPoP proof is too old. Is the clock of the client right?", Reason.EXPIRED)
-    if max(issued, starts or 0) > now + MAX_AHEAD:
+    if max(issued, starts or 0) > now + jose.MAX_AHEAD:
         raise InvalidDPoPProofError(
             "The DPoP proof is from the future. Is the clock of the client right?", Reason.NOT_YET_VALID
         )

@@ -6,6 +6,9 @@ from uuid import UUID
 
 from idp.oauth.replay import repository
 
+#: Maximum length of the ``jti`` of an assertion or a proof, in characters.
+MAX_JTI_LENGTH = 256
+
 
 async def use_once(purpose: str, subject: str, jti: str, expires_at: datetime) -> bool:
     """Use a signed value. Call it last, when everything else about the value has been verified.

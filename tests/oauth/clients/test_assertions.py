@@ -9,14 +9,15 @@ import pytest
 from idp.errors import InvalidClientError, InvalidRequestError
 from idp.infra.db.engine import fetch
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
-from idp.keys.jose import registered
+from idp.keys.jose import MAX_AHEAD, registered
 from idp.oauth.clients.authentication import authenticate
-from idp.oauth.clients.authentication.assertions import ASSERTION_TYPE, MAX_AHEAD, MAX_JTI_LENGTH
+from idp.oauth.clients.authentication.assertions import ASSERTION_TYPE
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import disable_client, register_client, rotate_secret
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.repository import find_client
 from idp.oauth.clients.service import delete_client, update_client
+from idp.oauth.replay.service import MAX_JTI_LENGTH
 from idp.reasons import Reason
 from idp.settings import settings
 from tests.attacks.test_42_client_secrets import basic

@@ -15,7 +15,7 @@ from idp.keys import jose
 from idp.oauth.clients import profiles
 from idp.oauth.clients.authentication.credentials import Failure, Sent
 from idp.oauth.clients.models import Client
-from idp.oauth.replay.service import use_once
+from idp.oauth.replay.service import MAX_JTI_LENGTH, use_once
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -28,10 +28,6 @@ _TRUST_DOMAIN = re.compile(r"spiffe://[^/]+(?=/)")
 TYPES = ("jwt", "client-authentication+jwt")
 #: Claims of request objects, of which each has one.
 REQUEST_PARAMETERS = frozenset({"response_type", "redirect_uri"})
-#: Maximum length of a ``jti``, in characters.
-MAX_JTI_LENGTH = 256
-#: Seconds that the client's clock may be ahead of ours (FAPI 2.0 Security Profile section 5.3.2.1).
-MAX_AHEAD = 60
 
 
 class Assertion(NamedTuple):
@@ -119,10 +115,10 @@ def is_no_request_object(claims: jose.Claims, client: Client, sent: Sent) -> Fai
 def time_is_now(claims: jose.Claims, client: Client, sent: Sent) -> Failure | None:
     """RFC 7523 section 3, items 4 to 6."""
     try:
-        jose.check_times(claims, MAX_AHEAD, fractions=True)
+        jose.check_times(claims, jose.MAX_AHEAD, fractions=True)
     except jose.InvalidJWTError as error:
         return Failure(error.reason, f"exp, nbf or iat of the assertion: {error.description.rstrip('.')}")
-    longest = settings().client_assertion_lifetime + MAX_AHEAD
+    longest = settings().client_assertion_lifetime + jose.MAX_AHEAD
     if claims["exp"] - clock.now().timestamp() > longest or claims["exp"] - claims.get("iat", claims["exp"]) > longest:
         return Failure(Reason.MALFORMED, "the assertion is valid for longer than IDP_CLIENT_ASSERTION_LIFETIME")
     return None

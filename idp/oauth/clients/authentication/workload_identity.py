@@ -10,14 +10,14 @@ from idp.errors import InvalidClientError, Refused
 from idp.keys import jose
 from idp.oauth.clients import client_keys
 from idp.oauth.clients.authentication import assertions
-from idp.oauth.clients.authentication.assertions import MAX_AHEAD, Assertion
+from idp.oauth.clients.authentication.assertions import Assertion
 from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
 from idp.oauth.clients.authentication.private_key_jwt import algorithms_of
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.workloads import issuers
 from idp.oauth.clients.workloads.models import WorkloadIdentity
-from idp.oauth.replay.service import use_once
+from idp.oauth.replay.service import MAX_JTI_LENGTH, use_once
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -68,16 +68,16 @@ def _rule(assertion: Assertion, client_id: str | None) -> WorkloadIdentity:
 async def _check(claims: jose.Claims, rule: WorkloadIdentity) -> Failure | None:
     """Check the times of a verified token, and use it up if the rule says so."""
     try:
-        jose.check_times(claims, MAX_AHEAD, fractions=True)
+        jose.check_times(claims, jose.MAX_AHEAD, fractions=True)
     except jose.InvalidJWTError as error:
         return Failure(error.reason, f"the token of the workload: {error.description.rstrip('.')}")
-    longest = settings().workload_token_lifetime + MAX_AHEAD
+    longest = settings().workload_token_lifetime + jose.MAX_AHEAD
     if claims["exp"] - clock.now().timestamp() > longest or claims["exp"] - claims.get("iat", claims["exp"]) > longest:
         return Failure(Reason.MALFORMED, "the token is valid for longer than IDP_WORKLOAD_TOKEN_LIFETIME")
     if not rule.single_use:
         return None
     jti = claims.get("jti")
-    if not isinstance(jti, str) or not 1 <= len(jti) <= assertions.MAX_JTI_LENGTH:
+    if not isinstance(jti, str) or not 1 <= len(jti) <= MAX_JTI_LENGTH:
         return Failure(Reason.MALFORMED, "the rule is for single use, and its jti is missing or too long")
     expires_at = datetime.fromtimestamp(claims["exp"] + jose.LEEWAY, UTC)
     if await use_once("workload", rule.issuer, jti, expires_at):
