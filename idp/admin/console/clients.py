@@ -149,7 +149,9 @@ async def create_client(request: AdminRequest) -> Response[Any]:
     entered = client_form.read(request.form, ASKED[kind], ASKED[kind])
     try:
         client_form.check_readable(entered)
-        client, secret = await registration.register_client(**(KINDS[kind] | given | entered))
+        # A member that was left as it is gets what a profile requires.
+        chosen = {name: value for name, value in entered.items() if value != ASKED[kind][name]}
+        client, secret = await registration.register_client(**(KINDS[kind] | given | chosen))
     except FORM_ERRORS as error:
         return _creation(request, error.description)
     return await _record(request, client.client_id, secret)

@@ -233,6 +233,25 @@ async def test_a_profile(owner: Admin) -> None:
     assert "The profile fapi2 requires" in refused.text
 
 
+async def test_a_new_client_with_a_profile(owner: Admin) -> None:
+    """What the form was not changed in, the profile decides."""
+    page = await owner.get("/admin/clients/new/web")
+    form = next(form for form in page.forms if form.action == "/admin/clients/new/web")
+    name = secrets.token_hex(4)
+    entered = form.fields | {
+        "client_name": name, "redirect_uris": "https://bank.example/cb", "profile": "fapi2",
+        "token_endpoint_auth_method": "client_secret_basic", "jwks_uri": "https://bank.example/jwks",
+    }  # fmt: skip
+    made = await owner.browser.post(form.action, entered)
+    assert isinstance(made, Page)
+    assert made.status == 200, made.text
+    row = await fetchrow("SELECT metadata::text FROM client WHERE metadata ->> 'client_name' = $1", name)
+    assert row is not None
+    metadata = json.loads(row["metadata"])
+    assert (metadata["profile"], metadata["token_endpoint_auth_method"]) == ("fapi2", "private_key_jwt")
+    assert metadata["require_pushed_authorization_requests"]
+
+
 async def test_every_member_has_a_field(owner: Admin) -> None:
     """Of each kind: lines, a number, a choice, a checkbox, JSON. What is not possible has its reason."""
     client, _ = await register_client(client_name=secrets.token_hex(4), redirect_uris=["https://shop.example/cb"])
