@@ -21,7 +21,6 @@ from idp.http.middleware import Middleware
 from idp.http.mount import Mount
 from idp.http.router import Router
 from idp.http.routes import Routes
-from idp.infra import outbound
 from idp.infra.db import cache_invalidation
 from idp.infra.db.engine import close_pool, configure, open_pool
 from idp.infra.db.readiness import readiness
@@ -99,7 +98,6 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
         prepare: the preparation that `idp serve` could not do because the database was down.
     """
     readiness.joined = False
-    outbound.add_threads()
     background: list[asyncio.Task[None]] = []
     attempt = asyncio.create_task(_join(prepare))
     await asyncio.wait({attempt}, timeout=FIRST_ATTEMPT_SECONDS)

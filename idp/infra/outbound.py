@@ -10,7 +10,6 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -22,9 +21,6 @@ import httpx
 
 from idp.settings import settings
 
-#: Threads of the process that resolve names, and do other work that blocks. A name without an answer holds one for many
-#: seconds, also after the call has given up. asyncio has only a few, which connections to the database need too.
-THREADS = 128
 TIMEOUT_SECONDS = 10.0
 #: Default maximum size of a response body, in bytes.
 MAX_BYTES = 1024 * 1024
@@ -119,11 +115,6 @@ class _Guard(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-def add_threads() -> None:
-    """Give the running loop enough threads, so that slow names of some servers do not delay others."""
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "idp"))
 
 
 async def _resolve(host: str, port: int) -> list[IPAddress]:

@@ -2,8 +2,6 @@
 
 import ast
 import asyncio
-import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -190,33 +188,6 @@ async def test_resolvers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(outbound.CallFailed):
         await get("https://example.com/", timeout_seconds=0.3)
     assert time.monotonic() - started < 3
-
-
-def test_names_of_some_servers_do_not_delay_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An attacker chooses names whose servers do not answer. A thread waits for each, also after the call has ended."""
-    answered, waiting = threading.Event(), threading.Semaphore(0)
-    real = socket.getaddrinfo
-
-    def getaddrinfo(host: str, *arguments: Any) -> Any:
-        if host.endswith(".example"):
-            waiting.release()
-            answered.wait(30)
-        return real("127.0.0.1" if host != "localhost" else host, *arguments)
-
-    async def main() -> None:
-        outbound.add_threads()
-        calls = [get(f"https://{number}.example/", timeout_seconds=0.1) for number in range(72)]
-        failed = await asyncio.gather(*calls, return_exceptions=True)
-        assert all(isinstance(each, outbound.CallFailed) for each in failed)
-        assert await asyncio.wait_for(asyncio.get_running_loop().getaddrinfo("localhost", 80), 5)
-        assert waiting.acquire(blocking=False)
-        answered.set()
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    try:
-        asyncio.run(main())
-    finally:
-        answered.set()
 
 
 async def test_redirects_do_not_restart_the_timeout(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
