@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from idp.cli.workers import RESOLVER_THREADS, _join
-from idp.settings import settings
 from tests.support.assertions import ClientKeys, form, register_bank
 from tests.support.processes import children, threads
 from tests.support.server import Server
@@ -53,6 +52,6 @@ async def test_a_worker_resolves_many_names_at_once(server: Server, http: httpx.
     assertion = form(ClientKeys().assertion(client.client_id), grant_type="client_credentials")
     async with asyncio.timeout(20):
         while max(map(threads, children(server.process.pid))) < RESOLVER_THREADS:
-            response = await http.post(f"{settings().issuer}/token", data=assertion)
+            response = await http.post(f"{server.url}/token", data=assertion)
             assert response.status_code == 401
             await asyncio.sleep(0.05)
