@@ -234,11 +234,16 @@ async def test_keys_at_a_uri(browser: Browser, make_client: MakeClient, alice: U
     # The keys are in the cache, and their server is gone.
     assert (await party.refresh(tokens["refresh_token"])).status_code == 200
     gone = await make_client(
-        jwks_uri=f"http://127.0.0.1:{port}/gone", id_token_encrypted_response_alg="ECDH-ES", skip_consent=True
+        jwks_uri=f"http://127.0.0.1:{port}/gone",
+        id_token_encrypted_response_alg="ECDH-ES",
+        grant_types=["authorization_code", "client_credentials"],
+        skip_consent=True,
     )
     refused = await gone.redeem(await gone.sign_in(browser, alice.email))
     assert (refused.status_code, refused.json()["error"]) == (503, "temporarily_unavailable")
     assert "id_token" not in refused.json()
+    # A grant without an ID token needs no key.
+    assert (await gone.post("/token", grant_type="client_credentials", scope="")).status_code == 200
 
 
 async def _names_user(browser: Browser, party: RelyingParty, hint: str) -> bool:

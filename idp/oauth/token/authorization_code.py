@@ -11,7 +11,7 @@ from msgspec import UNSET
 from idp import clock, ids
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.infra.db.engine import transaction
-from idp.oauth import codes
+from idp.oauth import client_jwts, codes
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
@@ -58,6 +58,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     code = codes.read(form["code"])
     if isinstance(code, Refused):
         raise _invalid(code)
+    await client_jwts.require_key(client, "id_token")
     confirmation = await prove()
     family_id = ids.uuid7()
     family_expires_at = clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime)

@@ -20,7 +20,6 @@ from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import encode, request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse
-from idp.oauth import client_jwts
 from idp.oauth.binding import proofs
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.dynamic import expiry
@@ -50,7 +49,6 @@ async def token(request: Request[Any, Any, Any]) -> BytesResponse:
         form = refresh_cookie.with_refresh_token(request, client, form)
     elif in_cookie:
         refresh_cookie.check_origin(request, client)
-    await client_jwts.require_key(client, "id_token")
     try:
         response = await grant(client, form, partial(proofs.confirmation, request, client))
     except (InvalidGrantError, InvalidDPoPProofError) as error:

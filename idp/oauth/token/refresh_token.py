@@ -13,6 +13,7 @@ from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError
 from idp.infra.db.engine import transaction
 from idp.mail import outbox
 from idp.mail.messages import suitable_name
+from idp.oauth import client_jwts
 from idp.oauth.binding.confirmation import Confirmation, Prove
 from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
@@ -46,6 +47,7 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
     presented = refresh_jwt.decode(form["refresh_token"])
     if isinstance(presented, Refused):
         raise _invalid(presented)
+    await client_jwts.require_key(client, "id_token")
     confirmation = await prove()
     rotation = Rotation(
         token=presented,
