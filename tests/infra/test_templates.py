@@ -117,6 +117,7 @@ class SignedIn:
 @dataclass(frozen=True)
 class App(Client):
     client_id: str = "northwind"
+    path: str = "/account/apps/northwind"
     scopes: tuple[str, ...] = ("See your profile",)
     services: tuple[tuple[str, tuple[str, ...]], ...] = (("Orders", ("read", "write")),)
     granted_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
