@@ -332,9 +332,9 @@ def test_patterns(pattern: str, subject: str, fits: bool) -> None:
     rule = WorkloadIdentity(
         id=uuid4(), client_id="c", issuer="i", subject=pattern, audience="a", created_at=datetime.now(UTC)
     )
-    started = time.perf_counter()
+    started = time.thread_time()
     assert rule.fits(subject, "a") is fits
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 async def test_over_http(issuer: TrustedIssuer, server: Server, http: httpx.AsyncClient) -> None:
@@ -342,7 +342,7 @@ async def test_over_http(issuer: TrustedIssuer, server: Server, http: httpx.Asyn
     client = await register(issuer=issuer.issuer, subject=SERVICE_ACCOUNT, audience=server.issuer, single_use=False)
     sent = form(issuer.kubernetes(server.issuer), grant_type="client_credentials")
     async with asyncio.timeout(30):
-        while (answer := await http.post(f"{server.issuer}/token", data=sent)).status_code == 401:
+        while (answer := await http.post(f"{server.issuer}/token", data=sent)).status_code in (400, 401):
             await asyncio.sleep(0.05)
     assert answer.status_code == 200, answer.text
     introspected = await http.post(
