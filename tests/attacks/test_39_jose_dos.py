@@ -72,13 +72,13 @@ TOKENS: dict[str, Callable[[], str]] = {
 
 
 def _seconds(read: Callable[[], object], may_be_read: bool = False) -> float:
-    started = time.perf_counter()
+    started = time.thread_time()
     try:
         read()
     except InvalidJWTError:
-        return time.perf_counter() - started
+        return time.thread_time() - started
     assert may_be_read
-    return time.perf_counter() - started
+    return time.thread_time() - started
 
 
 #: Every function that reads a token. A new one belongs here: `test_39_every_reader_is_here` finds it.
@@ -110,7 +110,7 @@ def test_39_every_reader_is_here() -> None:
 @pytest.mark.parametrize("name", TOKENS)
 def test_39_refused_in_good_time(name: str, reader: str) -> None:
     token, read = TOKENS[name](), READERS[reader]
-    # The best of three: the machine may be busy, but the token must not cost that time.
+    # CPU time, and the best of three: the machine may be busy, but the token must not cost that time.
     assert min(_seconds(lambda: read(token), reader in UNVERIFIED) for _ in range(3)) < LIMIT_SECONDS
 
 

