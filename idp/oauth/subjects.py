@@ -16,6 +16,8 @@ from idp.keys import sealed_ids
 from idp.oauth.clients.models import Client
 
 _SUBJECT, _SESSION = "pairwise-subject", "pairwise-session"
+#: Begins a pairwise name. Without it one in 64 would begin with ``-``, and commands would take it for an option.
+_PREFIX = "p"
 
 
 class Identified(NamedTuple):
@@ -46,10 +48,10 @@ def user_of(sector: str | None, subject: str) -> UUID | None:
 
 def identify(subject: str, sectors: Iterable[str]) -> Identified | None:
     """Return the user behind a public subject, or behind a pairwise one of one of these sectors; None: of nobody."""
-    if len(subject) != sealed_ids.LENGTH:
+    if not subject.startswith(_PREFIX):
         return _public(subject)
     for sector in sectors:
-        user_id = sealed_ids.unseal(subject, _SUBJECT, sector.encode())
+        user_id = sealed_ids.unseal(subject.removeprefix(_PREFIX), _SUBJECT, sector.encode())
         if user_id is not None:
             return Identified(user_id, sector)
     return None
@@ -57,7 +59,7 @@ def identify(subject: str, sectors: Iterable[str]) -> Identified | None:
 
 def _name(client: Client, id: UUID, purpose: str) -> str:
     sector = client.sector
-    return str(id) if sector is None else sealed_ids.seal(id, purpose, sector.encode())
+    return str(id) if sector is None else _PREFIX + sealed_ids.seal(id, purpose, sector.encode())
 
 
 def _public(subject: str) -> Identified | None:

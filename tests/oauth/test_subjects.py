@@ -63,7 +63,8 @@ def test_the_sector(sector_identifier_uri: str | None, redirect_uris: tuple[str,
 def test_a_subject_names_a_user_in_its_sector_only() -> None:
     user, one, other = ids.uuid7(), _client(ONE), _client(OTHER)
     name = subjects.subject(one, user)
-    assert len(name) == sealed_ids.LENGTH
+    assert len(name) == 1 + sealed_ids.LENGTH
+    assert name[0] == "p"
     assert name == subjects.subject(_client(SAME), user)
     assert subjects.user_of(one.sector, name) == subjects.user_of(_client(SAME).sector, name) == user
     assert subjects.user_of(other.sector, name) is None
@@ -81,12 +82,12 @@ def test_a_subject_names_a_user_in_its_sector_only() -> None:
     [
         "",
         "x",
-        "A" * 43,
-        "é" * 43,
+        "p" + "A" * 43,
+        "p" + "é" * 43,
         "\0" * 36,
         "{01234567-89ab-7def-8123-456789abcdef}",
         "0123456789ab7def8123456789abcdef",
-        "x" * 100_000,
+        "p" + "x" * 100_000,
     ],
 )
 def test_other_texts_name_nobody(text: str) -> None:
