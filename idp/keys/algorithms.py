@@ -56,7 +56,7 @@ DEFAULT_ALGORITHM: Final = "RS256"
 RSA_SIZES: Final = (2048, 3072, 4096)
 
 #: Names of the algorithms that encrypt the content key of a token for a client (RFC 7518 section 4), each with the key
-#: types of its keys. Not RSA1_5, which leaks the key to whoever can ask often enough whether a token is well padded.
+#: types of its keys. Not RSA1_5, which leaks the key to a caller that can ask often enough whether padding is valid.
 KEY_ENCRYPTION_ALGORITHMS: Final = {
     "RSA-OAEP": ("RSA",),
     "RSA-OAEP-256": ("RSA",),

@@ -26,7 +26,7 @@ def sending_host() -> str:
 
 
 def suitable_name(name: object) -> str | None:
-    """Return a name that somebody chose for themselves, or for their application; None if a mail must not repeat it.
+    """Return a name that a user chose for themselves, or for their application; None if a mail must not repeat it.
 
     Attackers choose names that turn a mail into their message. A name is not used if it
     has invisible or bidirectional control characters, contains an address or a number, or is too long.

@@ -1,4 +1,4 @@
-"""What the consent page shows of a client by document, and what has changed since the user consented.
+"""Facts about a client by document on the consent page, and its changes since the user consented.
 
 Nobody vouches for such a client, and its document can change at any time. What is proved is its host.
 """
@@ -27,7 +27,7 @@ _SHOWN = (
 
 
 class DocumentFacts(NamedTuple):
-    """What a user should know of a client by document.
+    """The facts about a client by document that a user should know.
 
     Attributes:
         host: the host of its document, which is proved.

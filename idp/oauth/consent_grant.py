@@ -40,7 +40,7 @@ def at_resources(scopes: Iterable[str], resources: Collection[str]) -> list[Cons
 
 
 class ConsentGrant(NamedTuple):
-    """What a user consented to, or what a request needs consent for: scopes, claims and authorization details."""
+    """The content of a consent, or of a request that needs one: scopes, claims and authorization details."""
 
     scopes: frozenset[ConsentedScope]
     claims: frozenset[str]

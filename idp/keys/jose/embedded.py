@@ -23,7 +23,7 @@ _RSA_SIZES = range(2048, 4096 + 1)
 
 
 class _Expected(NamedTuple):
-    """What the header must say."""
+    """The requirements for the header."""
 
     typ: str
     algorithms: tuple[str, ...]

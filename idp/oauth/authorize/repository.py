@@ -53,7 +53,7 @@ _FIND_PUSHED = """
 SELECT client_id, request, used_at IS NOT NULL AS used, expires_at > now() AS live
 FROM pushed_request WHERE request_uri_hash = $1
 """
-# Not the expiry: whoever loaded the request in time may take longer to sign in.
+# Not the expiry: a user whose browser loaded the request in time may take longer to sign in.
 _USE_PUSHED = "UPDATE pushed_request SET used_at = now() WHERE request_uri_hash = $1 AND used_at IS NULL"
 _USE_PUSHED_OF_CLIENT = "UPDATE pushed_request SET used_at = now() WHERE client_id = $1 AND used_at IS NULL"
 _USE_ALL_PUSHED = "UPDATE pushed_request SET used_at = now() WHERE used_at IS NULL"

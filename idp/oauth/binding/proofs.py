@@ -1,4 +1,4 @@
-"""What the caller of an endpoint proves: reads the proofs of possession of a request."""
+"""Reading the proofs of possession of a request."""
 
 from typing import Any
 from urllib.parse import quote

@@ -39,7 +39,7 @@ class Requirement(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What is required, as the end of a sentence."""
+        """The requirement, as the end of a sentence."""
         if self.allowed == (False,):
             return f"{self.member} to be off"
         if self.allowed == (True,):
@@ -64,7 +64,7 @@ class Demand(NamedTuple):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What a profile changes at run time. The defaults are those of a client without one.
+    """The rules of a profile at run time. The defaults are those of a client without one.
 
     :data:`RULES` describes each. ``code_lifetime`` is in seconds; None: the setting alone counts. ``algorithms``: None:
     all that this server accepts there.

@@ -23,7 +23,7 @@ _Client = TypeVar("_Client", bound=Client)
 
 
 class Version(NamedTuple):
-    """What changes with every change of a client."""
+    """The columns that change with every change of a client."""
 
     updated_at: datetime
     expires_at: datetime | None

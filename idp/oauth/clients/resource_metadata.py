@@ -16,7 +16,7 @@ _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
 class PublishedMetadata(NamedTuple):
-    """What a resource server says about itself. ``scope`` has the scopes that it defines."""
+    """The metadata that a resource server publishes. ``scope`` has the scopes that it defines."""
 
     identifier: str
     name: str

@@ -16,7 +16,7 @@ from idp.settings import settings
 
 
 class Beside(NamedTuple):
-    """What an ID token is returned with. Its hashes show that they belong together."""
+    """The values that are returned with an ID token. Its hashes show that they belong together."""
 
     access_token: str | None = None
     code: str | None = None

@@ -1,4 +1,4 @@
-"""What a method reads from a request, and what it returns."""
+"""The parts of a request that a method reads, and the credentials that it returns."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple

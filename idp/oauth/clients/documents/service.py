@@ -174,6 +174,6 @@ async def _save(before: StoredClient, metadata: ClientMetadata) -> None:
     changed = _changed(before, metadata)
     await clients.update_metadata(before.client_id, {name: getattr(metadata, name) for name in changed})
     if metadata.public and not before.public:
-        # They were issued to whoever had the key.
+        # They were issued to the owner of the earlier key.
         await revoke_tokens_of_client(before.client_id, "client_made_public")
     await record("client_document_changed", client_id=before.client_id, detail={"changed": changed})
