@@ -21,7 +21,7 @@ from idp.oauth.authorize import repository as authorize
 from idp.oauth.clients.dynamic import repository as dynamic_clients
 from idp.oauth.clients.expiry import delete_expired_clients
 from idp.oauth.replay import repository as replay
-from idp.oauth.token import repository as token
+from idp.oauth.token.repository import families, refresh_tokens
 from idp.signin.repository import devices, sessions, signin_flows
 
 log = structlog.get_logger()
@@ -32,7 +32,8 @@ EXPIRING = (
     *sessions.EXPIRING,
     *devices.EXPIRING,
     *authorize.EXPIRING,
-    *token.EXPIRING,
+    *refresh_tokens.EXPIRING,
+    *families.EXPIRING,
     *oauth.EXPIRING,
     *dynamic_clients.EXPIRING,
     *email_proofs.EXPIRING,

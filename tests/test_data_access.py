@@ -29,8 +29,11 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         # A family without offline access ends with its session, and every family ends while its user is disabled.
         ("idp.oauth.repository", "session"),
         ("idp.oauth.repository", "users"),
-        ("idp.oauth.token.repository", "session"),
-        ("idp.oauth.token.repository", "users"),
+        ("idp.oauth.token.repository.codes", "session"),
+        ("idp.oauth.token.repository.codes", "users"),
+        ("idp.oauth.token.repository.families", "session"),
+        ("idp.oauth.token.repository.families", "users"),
+        ("idp.oauth.token.repository.refresh_tokens", "users"),
         # A session, a device and the factors are valid only while their user is enabled.
         ("idp.signin.repository.devices", "users"),
         ("idp.signin.repository.sessions", "users"),

@@ -11,7 +11,7 @@ from idp.oauth import repository
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.repository import FamilyState, TokenOfUser
 from idp.oauth.token.refresh_jwt import PresentedRefreshToken
-from idp.oauth.token.repository import CodeRedemption
+from idp.oauth.token.repository.codes import CodeRedemption
 from idp.reasons import Reason
 
 #: By ``token_family.revoked_reason``. A change of credentials has many names, and is the rest.

@@ -23,7 +23,8 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import at_resources, claim_of
 from idp.oauth.details.models import Details
 from idp.oauth.diagnosis import refused_refresh_token
-from idp.oauth.token import refresh_jwt, repository
+from idp.oauth.token import refresh_jwt
+from idp.oauth.token.repository.refresh_tokens import live_refresh_token
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -131,7 +132,7 @@ async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused
     if isinstance(presented, Refused):
         return presented
     not_before = registry.not_before(client)
-    live = await repository.live_refresh_token(presented, client.client_id, not_before)
+    live = await live_refresh_token(presented, client.client_id, not_before)
     if live is None:
         return await refused_refresh_token(presented, client.client_id, not_before)
     bound = Confirmation.from_json(live.confirmation)

@@ -20,8 +20,9 @@ from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.repository import revoke_access_token
-from idp.oauth.token import refresh_cookie, refresh_jwt, repository
+from idp.oauth.token import refresh_cookie, refresh_jwt
 from idp.oauth.token.families import revoke_family
+from idp.oauth.token.repository import families
 
 DONE = encode({"Cache-Control": "no-store"})
 
@@ -51,9 +52,9 @@ async def _revoke_refresh_token(client: Client, token: str) -> bool:
     presented = refresh_jwt.decode(token)
     if isinstance(presented, Refused):
         return False
-    if await revoke_family(partial(repository.revoke_by_client, presented, client.client_id), "revoked_by_client"):
+    if await revoke_family(partial(families.revoke_by_client, presented, client.client_id), "revoked_by_client"):
         return True
-    owner = await repository.client_of_family(presented)
+    owner = await families.client_of_family(presented)
     if owner is not None and owner != client.client_id:
         raise _not_yours()
     return True

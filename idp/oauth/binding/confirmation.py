@@ -52,6 +52,11 @@ class Confirmation(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.json.encode(self).decode()
 
 
+def stored(confirmation: Confirmation | None) -> str | None:
+    """Return the value of a column ``confirmation``."""
+    return confirmation.to_json() if confirmation is not None else None
+
+
 #: Returns the key that a request proves, and uses the proof up; None if it proves none. A grant calls it after it has
 #: verified that this server issued its code or token, so that with a forged one nobody makes the server store anything.
 Prove = Callable[[], Awaitable[Confirmation | None]]

@@ -20,12 +20,18 @@ from idp.oauth.details.granted import check_within
 from idp.oauth.details.requested import requested
 from idp.oauth.diagnosis import refused_code
 from idp.oauth.resources import requested_resources
-from idp.oauth.token import repository
 from idp.oauth.token.families import revoke_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token.refresh_jwt import new_refresh_token
-from idp.oauth.token.repository import CodeRedemption
+from idp.oauth.token.repository.codes import (
+    CodeRedemption,
+    details_of_code,
+    is_code_for_other_resources,
+    redeem_code,
+    revoke_replayed_code,
+)
+from idp.oauth.token.repository.families import revoke_earlier_sign_ins
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -83,7 +89,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     )
     details = requested(form, client)
     if details:
-        check_within(details, await repository.details_of_code(redemption))
+        check_within(details, await details_of_code(redemption))
     grant = await _redeem(client, redemption)
     if grant is None:
         raise await _refused(redemption)
@@ -101,20 +107,20 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
 
 async def _redeem(client: Client, redemption: CodeRedemption) -> Grant | None:
     if not (settings().single_session or client.single_session):
-        return await repository.redeem_code(redemption)
+        return await redeem_code(redemption)
     async with transaction():
-        grant = await repository.redeem_code(redemption)
+        grant = await redeem_code(redemption)
         if grant is not None:
             only_client = None if settings().single_session else client.client_id
-            await repository.revoke_earlier_sign_ins(grant.user_id, grant.auth_time, only_client)
+            await revoke_earlier_sign_ins(grant.user_id, grant.auth_time, only_client)
         return grant
 
 
 async def _refused(redemption: CodeRedemption) -> OAuthError:
     """Return the error for a refused code. A second use of a code revokes its family first."""
-    if redemption.resource and await repository.is_code_for_other_resources(redemption):
+    if redemption.resource and await is_code_for_other_resources(redemption):
         return InvalidTargetError("The resource is not one of those granted.")
-    await revoke_family(partial(repository.revoke_replayed_code, redemption), "authorization_code_reuse")
+    await revoke_family(partial(revoke_replayed_code, redemption), "authorization_code_reuse")
     return _invalid(await refused_code(redemption))
 
 

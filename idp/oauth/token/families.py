@@ -1,10 +1,54 @@
-"""Revoking a token family, with its audit event."""
+"""Starting a token family without a browser session, and revoking a family, with its audit event."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
+from msgspec import UNSET, UnsetType
+
+from idp import clock
 from idp.audit.events import record
+from idp.errors import InvalidGrantError, Refused
 from idp.infra.db.engine import transaction
-from idp.oauth.token.repository import RevokedFamily
+from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.clients import profiles
+from idp.oauth.clients.models import Client
+from idp.oauth.token.grant import Grant
+from idp.oauth.token.refresh_jwt import new_refresh_token
+from idp.oauth.token.repository import families
+from idp.oauth.token.repository.families import RevokedFamily
+from idp.reasons import Reason
+from idp.settings import settings
+
+
+async def start_offline_family(client: Client, grant: Grant, confirmation: Confirmation | None) -> str | UnsetType:
+    """Start the family of a grant that a user gave away from the browser of the client: it belongs to no session.
+
+    Call it in the transaction that consumes what the user allowed. That statement must lock a row which
+    :mod:`idp.oauth.sign_out` and :func:`idp.oauth.consent.withdraw` consume before they revoke families: then either
+    they come first, or they find this family.
+
+    Args:
+        grant: without a session.
+        confirmation: the key that the request proves. It binds the refresh tokens of a public client.
+
+    Returns:
+        the refresh token, if the client has that grant.
+
+    Raises:
+        InvalidGrantError: the user is disabled.
+    """
+    expires_at = clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime)
+    kept_until = expires_at if profiles.rules(client).keeps_refresh_tokens else None
+    issued = "refresh_token" in client.grant_types
+    refresh = new_refresh_token(grant.user_id, grant.family_id, kept_until) if issued else None
+    bound_to = confirmation if client.public else None
+    if not await families.insert_offline_family(grant, client.client_id, expires_at, bound_to, refresh):
+        refused = Refused(Reason.USER_DISABLED, grant.user_id)
+        raise InvalidGrantError("What the user allowed is not valid any more.", refused)
+    if settings().single_session or client.single_session:
+        only_client = None if settings().single_session else client.client_id
+        await families.revoke_earlier_sign_ins(grant.user_id, grant.auth_time, only_client)
+    return refresh.token if refresh else UNSET
 
 
 async def revoke_family(revoke: Callable[[], Awaitable[RevokedFamily | None]], reason: str) -> RevokedFamily | None:

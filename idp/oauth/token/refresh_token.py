@@ -23,12 +23,14 @@ from idp.oauth.details.requested import requested
 from idp.oauth.diagnosis import refused_refresh_token
 from idp.oauth.parameters import words
 from idp.oauth.resources import requested_resources
-from idp.oauth.token import refresh_jwt, repository
+from idp.oauth.token import refresh_jwt
 from idp.oauth.token.families import revoke_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token.refresh_jwt import new_refresh_token
-from idp.oauth.token.repository import RepeatWindows, RevokedFamily, Rotation
+from idp.oauth.token.repository import refresh_tokens
+from idp.oauth.token.repository.families import RevokedFamily, details_of_family
+from idp.oauth.token.repository.refresh_tokens import RepeatWindows, Rotation
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -59,14 +61,14 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
     )
     details = requested(form, client)
     if details:
-        check_within(details, await repository.details_of_family(rotation))
+        check_within(details, await details_of_family(presented, client.client_id))
     if profiles.rules(client).keeps_refresh_tokens:
-        kept = await repository.keep(rotation, settings().refresh_token_lifetime)
+        kept = await refresh_tokens.keep(rotation, settings().refresh_token_lifetime)
         rotated = (kept, form["refresh_token"]) if kept is not None else await _repeat(rotation)
     else:
         rotated = await _rotate(rotation)
     if rotated is None:
-        live = await repository.live_refresh_token(presented, client.client_id, rotation.not_before)
+        live = await refresh_tokens.live_refresh_token(presented, client.client_id, rotation.not_before)
         bound = Confirmation.from_json(live.confirmation) if live else None
         if bound and (wrong_key := bound.refuses(confirmation)):
             raise _invalid(Refused(wrong_key, presented.user_id, presented.family_id))
@@ -107,7 +109,7 @@ async def _rotate(rotation: Rotation) -> tuple[Grant, str] | None:
     """Rotate, or repeat the rotation. A request beyond the grant leaves the token unused."""
     token = rotation.token
     new = new_refresh_token(token.user_id, token.family_id)
-    grant = await repository.rotate(rotation, new)
+    grant = await refresh_tokens.rotate(rotation, new)
     if grant is not None:
         return grant, new.token
     return await _repeat(rotation)
@@ -116,7 +118,7 @@ async def _rotate(rotation: Rotation) -> tuple[Grant, str] | None:
 async def _repeat(rotation: Rotation) -> tuple[Grant, str] | None:
     """Return the successor of a token that was rotated within the windows."""
     token = rotation.token
-    repeated = await repository.repeat_rotation(rotation, _windows())
+    repeated = await refresh_tokens.repeat_rotation(rotation, _windows())
     if repeated is None:
         return None
     grant, kept = repeated
@@ -135,7 +137,7 @@ async def _rotate_ancestor(rotation: Rotation) -> tuple[Grant, str] | None:
     of theft, so nothing is revoked.
     """
     token = rotation.token
-    ancestor = await repository.known_ancestor(token)
+    ancestor = await refresh_tokens.known_ancestor(token)
     if ancestor is None:
         return None
     log.warning("refresh_token_unknown", client_id=rotation.client_id)
@@ -156,7 +158,7 @@ def _name_in_mail(client: Client) -> str | None:
 async def _revoke_if_reused(client: Client, rotation: Rotation) -> RevokedFamily | None:
     """Revoke the family of a token that was used before. Returns it, if this call revoked it."""
     async with transaction():
-        revocation = partial(repository.revoke_reused, rotation, _windows())
+        revocation = partial(refresh_tokens.revoke_reused, rotation, _windows())
         revoked = await revoke_family(revocation, "refresh_token_reuse")
         user = await user_by_id(revoked.user_id) if revoked else None
         if user is not None:

@@ -29,8 +29,9 @@ from idp.oauth import repository as oauth
 from idp.oauth.clients.registration import register_client
 from idp.oauth.repository import TokenOfUser
 from idp.oauth.token import refresh_jwt
-from idp.oauth.token import repository as tokens
-from idp.oauth.token.repository import CodeRedemption, Rotation
+from idp.oauth.token.repository import refresh_tokens
+from idp.oauth.token.repository.codes import CodeRedemption, redeem_code
+from idp.oauth.token.repository.refresh_tokens import Rotation
 from idp.settings import settings
 from idp.signin import sessions
 from idp.signin.browser import Browser as SignInBrowser
@@ -305,7 +306,7 @@ async def _redeem(party: RelyingParty, person: User, home: Browser) -> Callable[
         family_expires_at=clock.now() + timedelta(days=1),
         refresh_token=refresh_jwt.new_refresh_token(code.user_id, family_id),
     )
-    return lambda: tokens.redeem_code(redemption)
+    return lambda: redeem_code(redemption)
 
 
 async def _rotate(party: RelyingParty, person: User, home: Browser) -> Callable[[], Awaitable[object]]:
@@ -315,7 +316,7 @@ async def _rotate(party: RelyingParty, person: User, home: Browser) -> Callable[
     rotation = Rotation(
         token=token, client_id=party.client_id, scope=(), resource=(), not_before=clock.now() - timedelta(days=1)
     )
-    return lambda: tokens.rotate(rotation, refresh_jwt.new_refresh_token(token.user_id, token.family_id))
+    return lambda: refresh_tokens.rotate(rotation, refresh_jwt.new_refresh_token(token.user_id, token.family_id))
 
 
 async def _find_session(party: RelyingParty, person: User, home: Browser) -> Callable[[], Awaitable[object]]:

@@ -12,9 +12,10 @@ from idp.accounts.tables import User
 from idp.errors import Refused
 from idp.infra.db.engine import fetchrow
 from idp.keys import jose, sealed_ids, vault
-from idp.oauth.token import refresh_jwt, repository
+from idp.oauth.token import refresh_jwt
 from idp.oauth.token.refresh_jwt import PresentedRefreshToken, decode, encode, new_refresh_token
-from idp.oauth.token.repository import RepeatWindows, Rotation
+from idp.oauth.token.repository import families, refresh_tokens
+from idp.oauth.token.repository.refresh_tokens import RepeatWindows, Rotation
 from idp.reasons import Reason
 from tests.conftest import MakeUser
 from tests.support.browser import Browser
@@ -83,13 +84,13 @@ async def test_the_id_of_another_user(
     forged = msgspec.structs.replace(real, user_id=bob.id)
     rotation = Rotation(token=forged, client_id=client.client_id, scope=(), resource=(), not_before=LONG_AGO)
     always, never = RepeatWindows(3600, 3600), RepeatWindows(0, 0)
-    assert await repository.rotate(rotation, new_refresh_token(bob.id, real.family_id)) is None
-    assert await repository.repeat_rotation(rotation, always) is None
-    assert await repository.revoke_reused(rotation, never) is None
-    assert await repository.known_ancestor(forged) is None
-    assert await repository.live_refresh_token(forged, client.client_id, LONG_AGO) is None
-    assert await repository.revoke_by_client(forged, client.client_id) is None
-    assert await repository.client_of_family(forged) is None
+    assert await refresh_tokens.rotate(rotation, new_refresh_token(bob.id, real.family_id)) is None
+    assert await refresh_tokens.repeat_rotation(rotation, always) is None
+    assert await refresh_tokens.revoke_reused(rotation, never) is None
+    assert await refresh_tokens.known_ancestor(forged) is None
+    assert await refresh_tokens.live_refresh_token(forged, client.client_id, LONG_AGO) is None
+    assert await families.revoke_by_client(forged, client.client_id) is None
+    assert await families.client_of_family(forged) is None
     # The token itself, with the sealed id of the other user, does not work either.
     claims = claims_of(token)
     sealed = sealed_ids.seal(bob.id, "refresh-token", real.jti.bytes)

@@ -1,0 +1,172 @@
+"""Token families that are started without a code, and the revocation of families."""
+
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.expiring import Expiring
+from idp.infra.db.named_queries import NamedQuery
+from idp.infra.db.rows import one
+from idp.oauth.binding.confirmation import Confirmation, stored
+from idp.oauth.tables import TokenFamily
+from idp.oauth.token.grant import Grant
+from idp.oauth.token.refresh_jwt import NewRefreshToken, PresentedRefreshToken
+from idp.settings import settings
+
+EXPIRING = (
+    # A family stays until its tokens are deleted: otherwise PostgreSQL would delete and lock all of them in one
+    # statement. Its last token expires up to a lifetime later; without that, each round would read all families that
+    # still have tokens.
+    Expiring(
+        TokenFamily,
+        "1 day",
+        key=("user_id", "id"),
+        further=lambda: settings().refresh_token_lifetime,
+        unless="EXISTS (SELECT FROM refresh_token AS r WHERE r.user_id = t.user_id AND r.family_id = t.id)",
+    ),
+)
+
+# A family without a code. The lock of the session makes a concurrent sign-out wait, and then revoke the family.
+_INSERT_FAMILY = NamedQuery("""
+INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, offline_access,
+                          auth_time, auth_age, amr, acr, created_at, expires_at)
+SELECT s.user_id, :family_id, :client_id, s.id, :scope, :resource, :claims, false,
+       :auth_time, :auth_age, :amr, :acr, now(), now() + make_interval(secs => :lifetime)
+FROM users AS u, session AS s
+WHERE u.id = :user_id AND u.disabled_at IS NULL
+  AND s.user_id = :user_id AND s.id = :session_id AND s.ended_at IS NULL AND s.expires_at > now()
+FOR SHARE OF s
+RETURNING id
+""")
+
+# A family without a session, and its first refresh token, unless jti is null.
+_INSERT_OFFLINE_FAMILY = NamedQuery("""
+WITH family AS (
+    INSERT INTO token_family (user_id, id, client_id, scope, resource, claims, authorization_details, confirmation,
+                              offline_access, auth_time, auth_age, amr, acr, created_at, expires_at)
+    SELECT u.id, :family_id, :client_id, :scope, :resource, :claims, :authorization_details, :confirmation,
+           true, :auth_time, :auth_age, :amr, :acr, now(), :family_expires_at
+    FROM users AS u WHERE u.id = :user_id AND u.disabled_at IS NULL
+    RETURNING user_id, id
+), refresh AS (
+    INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at)
+    SELECT user_id, :jti, id, :token_hash, :issued_at, :expires_at FROM family WHERE :jti::uuid IS NOT NULL
+)
+SELECT FROM family
+""")
+
+# $1 user_id  $2 family_id  $3 client_id
+_DETAILS_OF_FAMILY = """
+SELECT authorization_details FROM token_family WHERE user_id = $1 AND id = $2 AND client_id = $3
+"""
+
+REVOKED_FAMILY = "f.id, f.client_id, f.user_id, f.session_id"
+
+# The latest first, so that two redemptions lock the codes in the same order. The statement waits for a redemption
+# that runs at the same moment. $1 user_id  $2 auth_time  $3 client_id (null: all clients)
+_CONSUME_EARLIER_CODES = """
+UPDATE authorization_code SET consumed_at = now() WHERE user_id = $1 AND code_hash IN (
+    SELECT code_hash FROM authorization_code
+    WHERE user_id = $1 AND auth_time < $2 AND consumed_at IS NULL AND ($3::text IS NULL OR client_id = $3)
+    ORDER BY auth_time DESC FOR UPDATE)
+"""
+_REVOKE_EARLIER_FAMILIES = """
+UPDATE token_family SET revoked_at = now(), revoked_reason = 'single_session'
+WHERE user_id = $1 AND auth_time < $2 AND revoked_at IS NULL AND ($3::text IS NULL OR client_id = $3)
+"""
+
+# RFC 7009. $1 user_id  $2 family_id  $3 client_id
+_REVOKE_BY_CLIENT = f"""
+UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'revoked_by_client'
+WHERE f.user_id = $1 AND f.id = $2 AND f.client_id = $3 AND f.revoked_at IS NULL
+RETURNING {REVOKED_FAMILY}
+"""  # noqa: S608
+
+# $1 user_id  $2 family_id
+_CLIENT_OF_FAMILY = "SELECT client_id FROM token_family WHERE user_id = $1 AND id = $2"
+
+
+class RevokedFamily(msgspec.Struct, frozen=True):
+    """A token family that a statement has revoked."""
+
+    id: UUID
+    client_id: str
+    user_id: UUID
+    session_id: UUID | None
+
+
+async def insert_family(grant: Grant, client_id: str, lifetime: float) -> bool:
+    """Store the family of a grant for ``lifetime`` seconds.
+
+    Returns False if its user is disabled, or its session has ended.
+    """
+    given = {"client_id": client_id, "lifetime": lifetime}
+    values = {name: getattr(grant, name) for name in _INSERT_FAMILY.names if name not in given}
+    return await _INSERT_FAMILY.fetchrow(**values, **given) is not None
+
+
+async def insert_offline_family(
+    grant: Grant,
+    client_id: str,
+    family_expires_at: datetime,
+    confirmation: Confirmation | None,
+    refresh_token: NewRefreshToken | None,
+) -> bool:
+    """Store the family of a grant without a session, and its refresh token. Returns False if its user is disabled.
+
+    Args:
+        confirmation: the key that the refresh tokens are bound to.
+    """
+    new = refresh_token
+    row = await _INSERT_OFFLINE_FAMILY.fetchrow(
+        user_id=grant.user_id,
+        family_id=grant.family_id,
+        client_id=client_id,
+        scope=grant.scope,
+        resource=grant.resource,
+        claims=grant.claims,
+        authorization_details=grant.authorization_details,
+        confirmation=stored(confirmation),
+        auth_time=grant.auth_time,
+        auth_age=grant.auth_age,
+        amr=grant.amr,
+        acr=grant.acr,
+        family_expires_at=family_expires_at,
+        jti=new.jti if new else None,
+        token_hash=new.hash if new else None,
+        issued_at=new.issued_at if new else None,
+        expires_at=new.expires_at if new else None,
+    )
+    return row is not None
+
+
+async def revoke_earlier_sign_ins(user_id: UUID, auth_time: datetime, client_id: str | None) -> None:
+    """Consume the codes and revoke the families of sign-ins before ``auth_time``, at one client or at all (None)."""
+    # Codes first: one that is redeemed at the same moment creates a family.
+    await execute(_CONSUME_EARLIER_CODES, user_id, auth_time, client_id)
+    await execute(_REVOKE_EARLIER_FAMILIES, user_id, auth_time, client_id)
+
+
+async def revoke_by_client(token: PresentedRefreshToken, client_id: str) -> RevokedFamily | None:
+    """Revoke the family of a token, if it is one of this client (RFC 7009)."""
+    return one(RevokedFamily, await fetchrow(_REVOKE_BY_CLIENT, token.user_id, token.family_id, client_id))
+
+
+async def client_of_family(token: PresentedRefreshToken) -> str | None:
+    """Return the client of the family of a token; None if the family is unknown."""
+    row = await fetchrow(_CLIENT_OF_FAMILY, token.user_id, token.family_id)
+    client_id: str | None = row["client_id"] if row else None
+    return client_id
+
+
+async def details_of_family(token: PresentedRefreshToken, client_id: str) -> str | None:
+    """Return the authorization details of the family of a refresh token, as :func:`stored_details` does."""
+    return stored_details(await fetchrow(_DETAILS_OF_FAMILY, token.user_id, token.family_id, client_id))
+
+
+def stored_details(row: asyncpg.Record | None) -> str | None:
+    """Return the details of a row; an empty list if it has none, None if there is no row."""
+    return (row["authorization_details"] or "[]") if row is not None else None
