@@ -69,9 +69,11 @@ class Middleware:
         """
         handler = scope.get("route_handler")
         quiet = handler.opt.get("quiet") if handler is not None else None
-        everyday = quiet == ALWAYS or (quiet == ON_SUCCESS and 0 < status < HTTPStatus.BAD_REQUEST)
+        refused = refusal.get()
+        # The authorization endpoint refuses with a redirect.
+        succeeded = 0 < status < HTTPStatus.BAD_REQUEST and refused is None
+        everyday = quiet == ALWAYS or (quiet == ON_SUCCESS and succeeded)
         if not everyday or self.tells_everything:
-            refused = refusal.get()
             log.log(
                 self.of_refusals if refused else DEBUG if everyday else INFO,
                 "request",

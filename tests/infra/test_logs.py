@@ -1,6 +1,7 @@
 """Logs are JSON lines of allowed fields, and contain no secrets."""
 
 import ast
+import asyncio
 import io
 import json
 import logging
@@ -338,6 +339,29 @@ async def test_every_line_is_json(start_server: Callable[..., Server], make_clie
         ("audit", "sign_in", "failure"),
         ("request", None, None),
     ]
+
+
+async def test_frequent_requests_are_logged_only_if_refused(server: Server, client: RelyingParty) -> None:
+    """The authorization endpoint refuses with a redirect."""
+
+    async def statuses(**changes: str | None) -> dict[str, int]:
+        form = client.parameters(**changes)
+        pushed = await client.post("/par", **form)
+        sent = await client.http.get(f"{client.issuer}/authorize", params=form)
+        return {response.headers["x-request-id"]: response.status_code for response in (pushed, sent)}
+
+    good, refused = await statuses(), await statuses(code_challenge_method="plain")
+    assert (list(good.values()), list(refused.values())) == ([201, 303], [400, 303])
+    async with asyncio.timeout(10):
+        while not set(refused) <= (logged := _requests_of(server)).keys():
+            await asyncio.sleep(0.02)
+    assert [logged[identifier]["error"] for identifier in refused] == ["invalid_request"] * 2
+    assert not set(good) & logged.keys()
+
+
+def _requests_of(server: Server) -> dict[str, dict[str, Any]]:
+    lines = [json.loads(line) for line in server.log.splitlines()]
+    return {line["request_id"]: line for line in lines if line["event"] == "request"}
 
 
 async def test_levels(start_server: Callable[..., Server], http: httpx.AsyncClient) -> None:

@@ -1,7 +1,7 @@
 """Issuing authorization codes (RFC 6749 section 4.1.2)."""
 
 from idp import ids
-from idp.errors import OAuthError, SessionEndedError
+from idp.errors import FlowFinishedError, OAuthError, SessionEndedError
 from idp.oauth import codes
 from idp.oauth.authorize import acr, repository
 from idp.oauth.authorize.repository import NewCode
@@ -32,15 +32,19 @@ def _lifetime(client: Client) -> int:
 async def issue_code(asked: AuthorizationRequest, client: Client, session: SignedIn) -> str:
     """Issue a code for an authorization request and the user of a session. Only its hash is stored.
 
+    A pushed request is used up in the same statement.
+
     Raises:
         OAuthError: the session does not reach the required ``acr``.
         SessionEndedError: the session ended since the request began.
+        FlowFinishedError: there was an authorization response to the pushed request already.
     """
     check_acr(asked, client, session)
     code = codes.new(session.user_id)
     stored = await repository.insert_code(
         NewCode(
             code_hash=ids.digest(code),
+            pushed=asked.pushed,
             family_id=ids.uuid7(),
             client_id=asked.client_id,
             user_id=session.user_id,
@@ -49,18 +53,20 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
             code_challenge=asked.code_challenge,
             nonce=asked.nonce,
             scope=" ".join(asked.scope),
-            resource=asked.resource,
+            resource=" ".join(asked.resource),
             claims=asked.claims_json,
             confirmation=Confirmation(jkt=asked.dpop_jkt).to_json() if asked.dpop_jkt else None,
             authorization_details=to_json(asked.authorization_details),
             offline_access="offline_access" in asked.scope,
             auth_time=session.auth_time,
             auth_age=session.auth_age,
-            amr=session.amr,
+            amr=" ".join(session.amr),
             acr=session.acr,
             lifetime=_lifetime(client),
         )
     )
-    if not stored:
+    if stored is None:
         raise SessionEndedError
+    if not stored:
+        raise FlowFinishedError
     return code

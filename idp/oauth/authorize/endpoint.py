@@ -11,6 +11,7 @@ from idp.federation.providers.base import LEEWAY
 from idp.federation.registry import upstreams
 from idp.http import forms
 from idp.http.access import Access
+from idp.http.middleware import ON_SUCCESS
 from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
@@ -83,7 +84,11 @@ def _validated_redirect_uri(parameters: Parameters, client: Client) -> str:
     return redirect_uri
 
 
-@route("/authorize", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.ENTRY})
+@route(
+    "/authorize",
+    http_method=[HttpMethod.GET, HttpMethod.POST],
+    opt={"access": Access.ENTRY, "quiet": ON_SUCCESS},
+)
 async def authorize(request: AnyRequest) -> Response[Any]:
     """Handle an authorization request (OpenID Connect Core section 3.1.2.1)."""
     parameters = forms.query(request) if request.method == HttpMethod.GET else await forms.form(request)
@@ -267,15 +272,15 @@ async def _refuse(
 ) -> Response[Any]:
     if pending is not None or asked.pushed is not None:
         async with transaction():
-            await _finish(asked, pending)
+            await _finish(pending)
+            await pushed.use(asked)
     return await respond_with_error(client, asked.redirect_uri, asked.response_mode, error, asked.state)
 
 
-async def _finish(asked: AuthorizationRequest, pending: PendingRequest | None) -> None:
-    """Mark the request as answered, so that it has no second response."""
+async def _finish(pending: PendingRequest | None) -> None:
+    """Mark a pending request as answered, so that it has no second response."""
     if pending is not None:
         await pending_request.finish(pending)
-    await pushed.use(asked)
 
 
 async def _grant(
@@ -286,14 +291,32 @@ async def _grant(
         await documents.keep(client)
     elif client.unused:
         await expiry.keep(client, session.user_id)
-    async with transaction():
-        await _finish(asked, pending)
-        code = await issue_code(asked, client, session) if CODE in asked.response_type.split() else None
-        grant = await legacy.start(asked, client, session) if asked.response_type != CODE else None
-    parameters = {"code": code} if code is not None else {}
-    if grant is not None:
-        parameters |= await legacy.tokens(asked, client, grant, code)
+    if asked.response_type != CODE:
+        parameters = await _grant_tokens(asked, client, session, pending)
+    elif pending is None:
+        # One statement, which concurrent requests share.
+        parameters = {"code": await issue_code(asked, client, session)}
+    else:
+        async with transaction():
+            await _finish(pending)
+            parameters = {"code": await issue_code(asked, client, session)}
     return await respond(client, asked.redirect_uri, asked.response_mode, parameters, asked.state)
+
+
+async def _grant_tokens(
+    asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
+) -> dict[str, str]:
+    """Finish a request of the implicit or the hybrid flow. Returns the parameters of the response."""
+    async with transaction():
+        await _finish(pending)
+        if CODE in asked.response_type.split():
+            code = await issue_code(asked, client, session)
+        else:
+            code = None
+            await pushed.use(asked)
+        grant = await legacy.start(asked, client, session)
+    parameters = {"code": code} if code is not None else {}
+    return parameters | await legacy.tokens(asked, client, grant, code)
 
 
 ROUTES = [authorize, resume, cancel]

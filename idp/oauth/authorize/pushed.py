@@ -18,6 +18,7 @@ from idp.http.access import Access
 from idp.http.cors import Cors
 from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import request_header
+from idp.http.middleware import ON_SUCCESS
 from idp.infra.i18n import gettext as _
 from idp.oauth.authorize import repository, request_object
 from idp.oauth.authorize.checks import validate
@@ -37,7 +38,7 @@ from idp.signin.http import app_of
 PREFIX = "urn:ietf:params:oauth:request_uri:"
 
 
-@post("/par", opt={"access": Access.CLIENT, "cors": Cors.CLIENT}, status_code=HTTPStatus.CREATED)
+@post("/par", opt={"access": Access.CLIENT, "cors": Cors.CLIENT, "quiet": ON_SUCCESS}, status_code=HTTPStatus.CREATED)
 async def push(request: Request[Any, Any, Any]) -> Response[Any]:
     """Store an authorization request and return its ``request_uri`` (RFC 9126 section 2)."""
     form = await forms.form(request)
@@ -113,7 +114,7 @@ def _gone(reason: Reason) -> PageError:
 
 
 async def use(asked: AuthorizationRequest) -> None:
-    """Use up the pushed request, if this is one. In the transaction that issues the code.
+    """Use up the pushed request, if this is one. In the transaction of a response without a code.
 
     Raises:
         FlowFinishedError: there was an authorization response to it already.

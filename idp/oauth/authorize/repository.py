@@ -1,14 +1,13 @@
 """The statements on pending and pushed authorization requests, and the issue of authorization codes."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
+from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.expiring import Expiring
-from idp.infra.db.named_queries import NamedQuery
 from idp.infra.db.rows import one
 from idp.oauth.tables import AuthorizationCode, AuthorizationRequestRow, PushedRequest
 from idp.settings import settings
@@ -45,33 +44,60 @@ UPDATE authorization_request SET finished_at = now() WHERE client_id = $1 AND fi
 """
 _FINISH_ALL = "UPDATE authorization_request SET finished_at = now() WHERE finished_at IS NULL"
 
-_INSERT_PUSHED = """
-INSERT INTO pushed_request (request_uri_hash, client_id, request, created_at, expires_at)
-VALUES ($1, $2, $3, now(), now() + make_interval(secs => $4))
-"""
-_FIND_PUSHED = """
-SELECT client_id, request, used_at IS NOT NULL AS used, expires_at > now() AS live
-FROM pushed_request WHERE request_uri_hash = $1
-"""
+_INSERT_PUSHED = CoalescedQuery(
+    "request_uri_hash bytea, client_id text, request text, lifetime float8",
+    """
+WITH pushed AS (
+    INSERT INTO pushed_request (request_uri_hash, client_id, request, created_at, expires_at)
+    SELECT request_uri_hash, client_id, request::jsonb, now(), now() + make_interval(secs => lifetime) FROM asked
+)
+SELECT number FROM asked
+""",
+)
+_FIND_PUSHED = CoalescedQuery(
+    "request_uri_hash bytea",
+    """
+SELECT a.number, p.client_id, p.request, p.used_at IS NOT NULL AS used, p.expires_at > now() AS live
+FROM asked AS a, pushed_request AS p WHERE p.request_uri_hash = a.request_uri_hash
+""",
+)
 # Not the expiry: a user whose browser loaded the request in time may take longer to sign in.
 _USE_PUSHED = "UPDATE pushed_request SET used_at = now() WHERE request_uri_hash = $1 AND used_at IS NULL"
 _USE_PUSHED_OF_CLIENT = "UPDATE pushed_request SET used_at = now() WHERE client_id = $1 AND used_at IS NULL"
 _USE_ALL_PUSHED = "UPDATE pushed_request SET used_at = now() WHERE used_at IS NULL"
 
-# The lock of the session makes a concurrent sign-out wait, and then consume the code.
-_INSERT_CODE = NamedQuery("""
-INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, redirect_uri, code_challenge,
-                                nonce, scope, resource, claims, confirmation, authorization_details, offline_access,
-                                auth_time, auth_age, amr, acr, created_at, expires_at)
-SELECT s.user_id, :code_hash, :family_id, :client_id, s.id, :redirect_uri, :code_challenge, :nonce, :scope, :resource,
-       :claims, :confirmation, :authorization_details, :offline_access, :auth_time, :auth_age, :amr, :acr,
-       now(), now() + make_interval(secs => :lifetime)
-FROM users AS u, session AS s
-WHERE u.id = :user_id AND u.disabled_at IS NULL
-  AND s.user_id = :user_id AND s.id = :session_id AND s.ended_at IS NULL AND s.expires_at > now()
-FOR SHARE OF s
-RETURNING code_hash
-""")
+# The lock of the session makes a concurrent sign-out wait, and then consume the code. A pushed request is used up only
+# if the session is live, and there is a code only if it was not used before. resource, amr: separated by spaces.
+_INSERT_CODE = CoalescedQuery(
+    "user_id uuid, code_hash bytea, pushed bytea, family_id uuid, client_id text, session_id uuid, redirect_uri text, "
+    "code_challenge text, nonce text, scope text, resource text, claims text, confirmation text, "
+    "authorization_details text, offline_access boolean, auth_time timestamptz, auth_age int, amr text, acr text, "
+    "lifetime float8",
+    """
+WITH live AS MATERIALIZED (
+    SELECT a.* FROM asked AS a, users AS u, session AS s
+    WHERE u.id = a.user_id AND u.disabled_at IS NULL
+      AND s.user_id = a.user_id AND s.id = a.session_id AND s.ended_at IS NULL AND s.expires_at > now()
+    FOR SHARE OF s
+), used AS (
+    UPDATE pushed_request AS p SET used_at = now() FROM live AS l
+    WHERE p.request_uri_hash = l.pushed AND p.used_at IS NULL
+    RETURNING l.number
+), answered AS (
+    SELECT l.*, l.pushed IS NULL OR u.number IS NOT NULL AS stored FROM live AS l LEFT JOIN used AS u USING (number)
+), code AS (
+    INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, redirect_uri, code_challenge,
+                                    nonce, scope, resource, claims, confirmation, authorization_details,
+                                    offline_access, auth_time, auth_age, amr, acr, created_at, expires_at)
+    SELECT user_id, code_hash, family_id, client_id, session_id, redirect_uri, code_challenge, nonce, scope,
+           string_to_array(resource, ' '), claims::jsonb, confirmation::jsonb, authorization_details::jsonb,
+           offline_access, auth_time, auth_age, string_to_array(amr, ' '), acr, now(),
+           now() + make_interval(secs => lifetime)
+    FROM answered WHERE stored
+)
+SELECT number, stored FROM answered
+""",
+)
 
 
 class StoredRequest(msgspec.Struct, frozen=True):
@@ -94,10 +120,13 @@ class StoredPushedRequest(msgspec.Struct, frozen=True):
 
 
 class NewCode(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns of a new authorization code. ``lifetime`` is in seconds, ``claims`` and ``confirmation`` are JSON."""
+    """The columns of a new authorization code. ``lifetime`` is in seconds, ``claims`` and ``confirmation`` are JSON,
+    ``resource`` and ``amr`` are separated by spaces. ``pushed`` is the hash of the pushed request that it answers.
+    """
 
     user_id: UUID
     code_hash: bytes
+    pushed: bytes | None
     family_id: UUID
     client_id: str
     session_id: UUID
@@ -105,14 +134,14 @@ class NewCode(msgspec.Struct, frozen=True, kw_only=True):
     code_challenge: str | None
     nonce: str | None
     scope: str
-    resource: Sequence[str]
+    resource: str
     claims: str | None
     confirmation: str | None
     authorization_details: str | None
     offline_access: bool
     auth_time: datetime
     auth_age: int | None
-    amr: Sequence[str]
+    amr: str
     acr: str
     lifetime: float
 
@@ -168,12 +197,14 @@ async def finish_all_requests() -> int:
 
 async def insert_pushed(request_uri_hash: bytes, client_id: str, request: str, lifetime: float) -> None:
     """Store a pushed request, which a browser can load for ``lifetime`` seconds."""
-    await execute(_INSERT_PUSHED, request_uri_hash, client_id, request, lifetime)
+    await _INSERT_PUSHED.fetchrow(
+        request_uri_hash=request_uri_hash, client_id=client_id, request=request, lifetime=lifetime
+    )
 
 
 async def find_pushed(request_uri_hash: bytes) -> StoredPushedRequest | None:
     """Return a pushed request, expired and used ones included."""
-    return one(StoredPushedRequest, await fetchrow(_FIND_PUSHED, request_uri_hash))
+    return one(StoredPushedRequest, await _FIND_PUSHED.fetchrow(request_uri_hash=request_uri_hash))
 
 
 async def use_pushed(request_uri_hash: bytes) -> bool:
@@ -191,6 +222,10 @@ async def use_all_pushed() -> int:
     return await execute(_USE_ALL_PUSHED)
 
 
-async def insert_code(code: NewCode) -> bool:
-    """Store a code. Returns False if its user is disabled or its session has ended."""
-    return await _INSERT_CODE.fetchrow(**msgspec.structs.asdict(code)) is not None
+async def insert_code(code: NewCode) -> bool | None:
+    """Store a code, and use up the pushed request that it answers.
+
+    Returns False if that is used already; None if the user is disabled or the session has ended. Then nothing changes.
+    """
+    row = await _INSERT_CODE.fetchrow(**msgspec.structs.asdict(code))
+    return bool(row["stored"]) if row is not None else None

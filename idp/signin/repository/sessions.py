@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.listing import Filter, Listing, Sort
@@ -87,16 +88,26 @@ class NewSession(msgspec.Struct, frozen=True):
     auth_time: datetime | None = None
 
 
-_LIVE_SESSION = """
-    s.user_id = $1 AND s.token_hash = $2 AND s.ended_at IS NULL AND s.expires_at > now()
-    AND s.last_seen_at > now() - make_interval(secs => $3)
-    AND u.id = $1 AND u.disabled_at IS NULL
+def _live(user_id: str, token_hash: str, idle_lifetime: str) -> str:
+    """Return the condition that a session ``s`` of a user ``u`` is live."""
+    return f"""
+    s.user_id = {user_id} AND s.token_hash = {token_hash} AND s.ended_at IS NULL AND s.expires_at > now()
+    AND s.last_seen_at > now() - make_interval(secs => {idle_lifetime})
+    AND u.id = {user_id} AND u.disabled_at IS NULL
 """
-_FIND_SESSION = f"""
-    SELECT s.id, s.user_id, s.auth_time, s.steps, s.amr, s.acr, s.last_seen_at < now() - $4::interval AS stale
-    FROM session AS s, users AS u WHERE {_LIVE_SESSION}
+
+
+_FIND_SESSION = CoalescedQuery(
+    "token_hash bytea, user_id uuid, idle_lifetime float8, stale_after interval",
+    f"""
+    SELECT a.number, s.id, s.user_id, s.auth_time, s.steps, s.amr, s.acr,
+           s.last_seen_at < now() - a.stale_after AS stale
+    FROM asked AS a, session AS s, users AS u WHERE {_live("a.user_id", "a.token_hash", "a.idle_lifetime")}
+""",  # noqa: S608
+)
+_TOUCH_SESSION = f"""
+    UPDATE session AS s SET last_seen_at = now() FROM users AS u WHERE {_live("$1", "$2", "$3")}
 """  # noqa: S608
-_TOUCH_SESSION = f"UPDATE session AS s SET last_seen_at = now() FROM users AS u WHERE {_LIVE_SESSION}"  # noqa: S608
 # The user first, as in every transaction that locks both. Not FOR SHARE: two requests of one user that change the user
 # would deadlock.
 _LOCK_SESSION = """
@@ -169,7 +180,10 @@ async def find_session(token: SessionToken, idle_lifetime: float, precision: tim
         idle_lifetime: seconds without use after which it ends.
         precision: age at which ``last_seen_at`` is stale.
     """
-    return one(SessionRow, await fetchrow(_FIND_SESSION, *token, idle_lifetime, precision))
+    row = await _FIND_SESSION.fetchrow(
+        token_hash=token.hash, user_id=token.user_id, idle_lifetime=idle_lifetime, stale_after=precision
+    )
+    return one(SessionRow, row)
 
 
 async def touch_session(token: SessionToken, idle_lifetime: float) -> None:
