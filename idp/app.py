@@ -15,6 +15,8 @@ from idp.admin import api as admin_api
 from idp.admin import console, restore
 from idp.admin.access import api_resource
 from idp.audit import worker as audit_worker
+from idp.delivery import outbox as deliveries
+from idp.delivery.handlers import Handlers
 from idp.federation.registry import TOPIC, upstreams
 from idp.http import health, static
 from idp.http.middleware import Middleware
@@ -77,6 +79,8 @@ MODULES = (
     userinfo,
 )
 
+#: How each kind of delivery to other systems is made.
+DELIVERIES: Handlers = {}
 
 #: Prepares the database before a worker joins it.
 Prepare = Callable[[], Awaitable[None]]
@@ -173,6 +177,7 @@ def _background() -> list[asyncio.Task[None]]:
         asyncio.create_task(rotation_job.run()),
         asyncio.create_task(audit_worker.run(checkpoint_signer.sign, checkpoint_signer.reader)),
         asyncio.create_task(outbox.run()),
+        asyncio.create_task(deliveries.run(DELIVERIES)),
         asyncio.create_task(restore.watch()),
         asyncio.create_task(templates().compile()),
     ]

@@ -10,6 +10,7 @@ import structlog
 
 from idp.accounts.repository import email_proofs, invitations
 from idp.admin import repository as admin
+from idp.delivery import repository as delivery
 from idp.federation import repository as federation
 from idp.infra import rate_limits
 from idp.infra.db import outages
@@ -40,6 +41,7 @@ EXPIRING = (
     *invitations.EXPIRING,
     *federation.EXPIRING,
     *mail.EXPIRING,
+    *delivery.EXPIRING,
     *admin.EXPIRING,
     *rate_limits.EXPIRING,
 )

@@ -7,6 +7,7 @@ from piccolo.conf.apps import AppConfig
 from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEmail
 from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport
+from idp.delivery.tables import Delivery, DeliveryStream
 from idp.federation.tables import Identity, UpstreamAttempt, UpstreamRow, UpstreamSubject
 from idp.infra.db.tables import Revision, TransactionLock
 from idp.infra.tables import Throttle
@@ -47,6 +48,8 @@ APP_CONFIG = AppConfig(
         ClientRow,
         Consent,
         DatabaseMark,
+        Delivery,
+        DeliveryStream,
         DetailsTypeRow,
         Device,
         DeviceToken,

@@ -415,6 +415,14 @@ class Settings(BaseSettings):
     )
     mail_kept: int = _option(7 * DAY, "Time for which the state of a sent or failed mail is kept.", ge=HOUR)
 
+    # Deliveries to other systems
+    delivery_retry_lifetime: int = _option(
+        3 * DAY, "Time for which a delivery to another system is retried, if its kind sets none.", ge=60
+    )
+    delivery_kept: int = _option(
+        7 * DAY, "Time for which the state of a finished delivery is kept, and a dead one can be replayed.", ge=HOUR
+    )
+
     # The audit trail
     audit_tokens: bool = _option(True, "Record every issued access token in the audit trail.")
     audit_failure_limit: int = _option(

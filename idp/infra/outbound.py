@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -320,6 +320,45 @@ async def _get(
         raise httpx.ReadTimeout("There was no response in time.") from error
     except httpx.InvalidURL as error:
         raise httpx.UnsupportedProtocol("The address is not a URL.") from error
+
+
+class Answer(NamedTuple):
+    """Any response. The names of its headers are in lower case; ``body`` is the beginning of its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return httpx.codes.is_success(self.status)
+
+
+async def exchange(
+    http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], body: bytes, *, read: int
+) -> Answer:
+    """Send a request and return the response, whatever its status. No redirect is followed.
+
+    Args:
+        http: a :func:`client`, whose time limit applies. Its connections are used again.
+        read: the number of bytes of the response's body that are read. The rest is dropped.
+
+    Raises:
+        ForbiddenAddressError: the URL or its address is not allowed.
+        CallFailed: there was no response in time.
+    """
+    received = bytearray()
+    try:
+        async with http.stream(method, url, content=body, headers=dict(headers)) as response:
+            # The status is the answer, even if the body does not come.
+            with suppress(httpx.HTTPError):
+                async for chunk in response.aiter_raw():
+                    received += chunk[: read - len(received)]
+                    if len(received) >= read:
+                        break
+    except httpx.InvalidURL as error:
+        raise httpx.UnsupportedProtocol("The address is not a URL.") from error
+    return Answer(response.status_code, dict(response.headers), bytes(received))
 
 
 async def post(url: str, body: bytes, content_type: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:

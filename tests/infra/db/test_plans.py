@@ -31,8 +31,9 @@ ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.p
 #: Tables with a few rows each. Some statements read all rows of one.
 SMALL = {
     "admin_role", "audit_export", "authorization_details_type", "client", "client_document", "client_logo",
-    "client_registration", "database_mark", "initial_access_token", "jwks_fetch", "not_before", "resource_server",
-    "revision", "root_key", "setup", "signing_key", "transaction_lock", "upstream", "workload_identity",
+    "client_registration", "database_mark", "delivery_stream", "initial_access_token", "jwks_fetch", "not_before",
+    "resource_server", "revision", "root_key", "setup", "signing_key", "transaction_lock", "upstream",
+    "workload_identity",
 }  # fmt: skip
 #: Statements that may read a whole table or sort many rows, because they run rarely, by the beginning of the name.
 WHOLE = (
@@ -46,6 +47,7 @@ WHOLE = (
     # The overview of the console counts up to a bound.
     "idp.accounts.repository.users._COUNT_USERS",
     "idp.mail.repository._COUNTS",
+    "idp.delivery.repository._COUNTS",
     "idp.federation.repository._DELETE_TOKENS",
     "idp.federation.repository._CONSUME_OF_UPSTREAM",
     "idp.federation.repository._FLOWS_OF_UPSTREAM",

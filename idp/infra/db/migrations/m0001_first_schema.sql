@@ -249,6 +249,44 @@ CREATE INDEX mail_expires_at ON mail (expires_at);
 CREATE INDEX mail_created_at ON mail (created_at, id);
 
 
+-- delivery ----------------------------------------------------------------------------------------------------------
+
+-- An HTTPS request to another system, written in the transaction of the change that it tells of. "stream" is its
+-- receiver. "content" is encrypted, and null once the delivery is delivered. "next_attempt_at" is null once there is
+-- nothing left to do.
+CREATE TABLE delivery (
+    id              uuid PRIMARY KEY,
+    kind            text NOT NULL,
+    stream          text NOT NULL,
+    content         bytea,
+    user_id         uuid,
+    session_id      uuid,
+    state           text NOT NULL,
+    attempts        integer NOT NULL DEFAULT 0,
+    response        text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    next_attempt_at timestamptz,
+    expires_at      timestamptz NOT NULL,
+    finished_at     timestamptz
+);
+
+CREATE INDEX delivery_waiting ON delivery (stream, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX delivery_dead ON delivery (stream, id) WHERE state = 'dead';
+CREATE INDEX delivery_session ON delivery (user_id, session_id, id) WHERE session_id IS NOT NULL;
+CREATE INDEX delivery_created_at ON delivery (created_at, id);
+CREATE INDEX delivery_expires_at ON delivery (expires_at);
+
+-- A receiver that a process serves (until "free_at", the end of its lease), or that is paused until then.
+CREATE TABLE delivery_stream (
+    stream   text PRIMARY KEY,
+    holder   uuid,
+    failures integer NOT NULL DEFAULT 0,
+    free_at  timestamptz NOT NULL
+);
+
+CREATE INDEX delivery_stream_free_at ON delivery_stream (free_at);
+
+
 -- accounts ----------------------------------------------------------------------------------------------------------
 
 -- A person. The claims have the names of OpenID Connect Core section 5.1; "id" is the "sub" claim. "origin" says who
