@@ -78,13 +78,13 @@ async def test_many_are_queued_by_few_statements(receivers: Receivers) -> None:
     user = ids.uuid7()
     many = [
         outbox.Queued(kind="loose", stream=f"client:{n % 7}", content={"url": receivers.url(str(n % 7))}, user_id=user)
-        for n in range(1200)
+        for n in range(600)
     ]
     async with transaction():
         await outbox.queue_many(many)
         await outbox.queue_many([])
     async with running():
-        await _wait_until(DELIVERED, 1200, 30)
+        await _wait_until(DELIVERED, 600, 30)
     assert sorted(request.headers["id"] for request in receivers.received) == sorted(str(one.id) for one in many)
 
 
