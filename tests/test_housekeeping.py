@@ -14,6 +14,7 @@ from idp import clock, housekeeping, ids
 from idp.accounts.tables import EmailProof, Invitation
 from idp.accounts.users import create_user
 from idp.admin.tables import IdempotentAnswer
+from idp.delivery.tables import Delivery, DeliveryStream
 from idp.federation.tables import UpstreamAttempt
 from idp.infra.db import expiring
 from idp.infra.db.columns import Bytea, Text, Timestamptz
@@ -109,6 +110,8 @@ class Fill:
             "invitation": (Invitation, {"email": "a@example.com", "token_hash": random.encode()}),
             "device": (Device, {"user_id": self.user, "token_hash": random.encode()}),
             "mail": (Mail, {"recipient": "a@example.com", "template": "welcome", "state": "queued", "response": ""}),
+            "delivery": (Delivery, {"kind": "logout", "stream": "client:a", "state": "dead", "response": ""}),
+            "delivery_stream": (DeliveryStream, {"stream": random}),
             "upstream_attempt": (UpstreamAttempt, {"state_hash": random.encode(), "upstream_id": "google"}),
             "idempotent_answer": (IdempotentAnswer, {"id": random.encode(), "request_hash": b"", "headers": "{}"}),
             "initial_access_token": (

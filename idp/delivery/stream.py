@@ -18,6 +18,7 @@ from idp.audit.events import storable
 from idp.delivery import repository
 from idp.delivery.handlers import DeliveryRejectedError, DueDelivery, Handlers
 from idp.delivery.repository import Lease, StoredDelivery
+from idp.errors import RemoteError
 from idp.infra import outbound
 from idp.infra.db import outages
 from idp.infra.logs import exception_fields
@@ -63,7 +64,7 @@ async def serve(lease: Lease, holder: UUID, held_until: float, handlers: Handler
         log.warning("outbox_failed", **exception_fields(error))
 
 
-class _FailedError(Exception):
+class _FailedError(RemoteError):
     """An attempt failed. The text is for administrators.
 
     Attributes:
