@@ -17,6 +17,7 @@ from idp.oauth.clients.dynamic.tables import ClientRegistration, InitialAccessTo
 from idp.oauth.clients.tables import ClientDocument, ClientLogo, ClientRow, ResourceServerRow
 from idp.oauth.clients.workloads.tables import WorkloadIdentityRow
 from idp.oauth.details.tables import DetailsTypeRow
+from idp.oauth.issuers.tables import TrustedIssuerClient, TrustedIssuerRow
 from idp.oauth.replay.tables import UsedJWT
 from idp.oauth.tables import (
     AuthorizationCode,
@@ -78,6 +79,8 @@ APP_CONFIG = AppConfig(
         TokenFamily,
         Totp,
         TransactionLock,
+        TrustedIssuerClient,
+        TrustedIssuerRow,
         UpstreamRow,
         UpstreamSubject,
         UsedJWT,

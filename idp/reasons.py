@@ -54,6 +54,7 @@ class Reason(StrEnum):
     WRONG_AUTH_METHOD = "wrong_auth_method"
     KEYS_UNAVAILABLE = "keys_unavailable"
     UNKNOWN_WORKLOAD = "unknown_workload"
+    UNTRUSTED_ISSUER = "untrusted_issuer"
     UNTRUSTED_CERTIFICATE = "untrusted_certificate"
 
     DOCUMENT_NOT_ACCEPTED = "document_not_accepted"

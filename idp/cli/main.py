@@ -19,6 +19,7 @@ COMMANDS = {
         "Workload identity: clients that authenticate by a token of a trusted issuer.",
         "idp.cli.workloads:workloads",
     ),
+    "issuers": ("Trusted issuers: other servers whose tokens say who a person is.", "idp.cli.issuers:issuers"),
     "resources": ("The services that accept our access tokens.", "idp.cli.resources:resources"),
     "authorization-details": (
         "The types of authorization details that clients may request.",

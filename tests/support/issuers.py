@@ -83,6 +83,23 @@ class TrustedIssuer(StandIn):
         claims = {"sub": "spiffe://shop.example/ns/prod/orders", "aud": audience, "exp": now + 300, "iat": now}
         return self.keys.sign(_changed(claims, changes))
 
+    def grant(self, audience: Any, subject: str, typ: str | None = "JWT", **changes: Any) -> str:
+        """Return an assertion about a person (RFC 7523 section 3), with any further claims."""
+        now = int(time.time())
+        claims = {
+            "iss": self.issuer,
+            "sub": subject,
+            "aud": audience,
+            "jti": secrets.token_hex(16),
+            "iat": now,
+            "exp": now + 300,
+        }
+        return self.keys.sign(_changed(claims, changes), typ=typ)
+
+    def id_jag(self, audience: Any, subject: str, client_id: str, **changes: Any) -> str:
+        """Return an identity assertion authorization grant."""
+        return self.grant(audience, subject, "oauth-id-jag+jwt", client_id=client_id, **changes)
+
 
 def _changed(claims: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in (claims | changes).items() if value is not None}

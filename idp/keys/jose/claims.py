@@ -60,6 +60,12 @@ def check_times(
         raise InvalidJWTError("The token is not valid yet.", Reason.NOT_YET_VALID)
 
 
+def lives_longer(claims: Mapping[str, Any], seconds: float) -> bool:
+    """Return whether a token that passed :func:`check_times` is valid for longer than this, from now or from `iat`."""
+    expires = claims["exp"]
+    return bool(max(expires - clock.now().timestamp(), expires - claims.get("iat", expires)) > seconds)
+
+
 def left_half_hash(value: str, alg: str) -> str:
     """Return the ``at_hash``, ``c_hash`` or ``s_hash`` of a value in an ID token (OpenID Connect Core section 3.1.3.6).
 

@@ -17,6 +17,8 @@ from idp.oauth.clients.workloads import repository as workloads
 from idp.oauth.clients.workloads.models import WorkloadIdentity
 from idp.oauth.details import repository as details
 from idp.oauth.details.models import DetailsType
+from idp.oauth.issuers import repository as issuers
+from idp.oauth.issuers.models import Purpose, TrustedIssuer
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.settings import settings
 
@@ -54,6 +56,8 @@ class _Records(msgspec.Struct, frozen=True):
     details_types: Mapping[str, DetailsType] = {}
     #: By issuer, the rules of workload identity.
     workloads: Mapping[str, tuple[WorkloadIdentity, ...]] = {}
+    #: By ``iss``, the enabled issuers that people are known by.
+    issuers: Mapping[str, TrustedIssuer] = {}
 
 
 def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]:
@@ -140,6 +144,7 @@ class Registry:
                 await repository.disabled_client_ids() | refused,
                 {kind.type: kind for kind in await details.types()},
                 _by_issuer(await workloads.identities()),
+                {issuer.issuer: issuer for issuer in await issuers.issuers() if issuer.enabled},
             )
             self._loaded = loaded
 
@@ -167,6 +172,17 @@ class Registry:
     def has_workload_identities(self) -> bool:
         """Whether there is any rule of workload identity."""
         return bool(self._records.workloads)
+
+    def trusted_issuer(self, issuer: str) -> TrustedIssuer | None:
+        """Return the issuer with this ``iss``; None if it is unknown or disabled."""
+        return self._records.issuers.get(issuer)
+
+    def has_trusted_issuer(self, *purposes: Purpose) -> bool:
+        """Return whether tokens of an issuer are accepted for one of these purposes, from some client."""
+        return any(
+            issuer.clients and not set(purposes).isdisjoint(issuer.purposes)
+            for issuer in self._records.issuers.values()
+        )
 
     @property
     def open_scopes(self) -> tuple[str, ...]:

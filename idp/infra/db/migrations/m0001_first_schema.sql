@@ -618,6 +618,24 @@ CREATE TABLE workload_identity (
 
 CREATE INDEX workload_identity_client_id ON workload_identity (client_id);
 
+-- Another server whose tokens say who a person is. "config" is the rest of its rule.
+CREATE TABLE trusted_issuer (
+    id         text PRIMARY KEY,
+    issuer     text NOT NULL UNIQUE,
+    config     jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- A client that may present tokens of an issuer.
+CREATE TABLE trusted_issuer_client (
+    issuer_id text NOT NULL REFERENCES trusted_issuer ON DELETE CASCADE,
+    client_id text NOT NULL REFERENCES client ON DELETE CASCADE,
+    PRIMARY KEY (issuer_id, client_id)
+);
+
+CREATE INDEX trusted_issuer_client_client_id ON trusted_issuer_client (client_id);
+
 -- The uploaded logo of a client.
 CREATE TABLE client_logo (
     client_id  text PRIMARY KEY REFERENCES client ON DELETE CASCADE,

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from idp import clock
 from idp.errors import InvalidClientError, Refused
 from idp.keys import jose
 from idp.oauth.clients import profiles
@@ -118,8 +117,7 @@ def time_is_now(claims: jose.Claims, client: Client, sent: Sent) -> Failure | No
         jose.check_times(claims, jose.MAX_AHEAD, fractions=True)
     except jose.InvalidJWTError as error:
         return Failure(error.reason, f"exp, nbf or iat of the assertion: {error.description.rstrip('.')}")
-    longest = settings().client_assertion_lifetime + jose.MAX_AHEAD
-    if claims["exp"] - clock.now().timestamp() > longest or claims["exp"] - claims.get("iat", claims["exp"]) > longest:
+    if jose.lives_longer(claims, settings().client_assertion_lifetime + jose.MAX_AHEAD):
         return Failure(Reason.MALFORMED, "the assertion is valid for longer than IDP_CLIENT_ASSERTION_LIFETIME")
     return None
 

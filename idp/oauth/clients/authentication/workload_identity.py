@@ -5,17 +5,16 @@ It is told from an assertion of the client itself by ``iss``, which is not ``sub
 
 from datetime import UTC, datetime
 
-from idp import clock
 from idp.errors import InvalidClientError, Refused
 from idp.keys import jose
-from idp.oauth.clients import client_keys
+from idp.oauth.clients import issuer_keys
 from idp.oauth.clients.authentication import assertions
 from idp.oauth.clients.authentication.assertions import Assertion
 from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
 from idp.oauth.clients.authentication.private_key_jwt import algorithms_of
+from idp.oauth.clients.client_keys import KeysUnavailableError
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
-from idp.oauth.clients.workloads import issuers
 from idp.oauth.clients.workloads.models import WorkloadIdentity
 from idp.oauth.replay.service import MAX_JTI_LENGTH, use_once
 from idp.reasons import Reason
@@ -38,11 +37,10 @@ def workload_identity(sent: Sent) -> Credentials | None:
 
     async def verify(client: Client | None) -> Failure | None:
         try:
-            owner = await issuers.key_owner(rule)
-            claims = await client_keys.verify(owner, assertion.token, algorithms_of(client), TYPES)
+            claims = await issuer_keys.verify(rule, assertion.token, algorithms_of(client), TYPES)
         except jose.InvalidJWTError as error:
             return Failure(error.reason, f"the token of the workload: {error.description.rstrip('.')}")
-        except client_keys.KeysUnavailableError as error:
+        except KeysUnavailableError as error:
             return Failure(Reason.KEYS_UNAVAILABLE, f"the keys of {rule.issuer}: {error.description.rstrip('.')}")
         if client is None:
             return Failure(Reason.UNKNOWN_CLIENT, "unknown client")
@@ -71,8 +69,7 @@ async def _check(claims: jose.Claims, rule: WorkloadIdentity) -> Failure | None:
         jose.check_times(claims, jose.MAX_AHEAD, fractions=True)
     except jose.InvalidJWTError as error:
         return Failure(error.reason, f"the token of the workload: {error.description.rstrip('.')}")
-    longest = settings().workload_token_lifetime + jose.MAX_AHEAD
-    if claims["exp"] - clock.now().timestamp() > longest or claims["exp"] - claims.get("iat", claims["exp"]) > longest:
+    if jose.lives_longer(claims, settings().workload_token_lifetime + jose.MAX_AHEAD):
         return Failure(Reason.MALFORMED, "the token is valid for longer than IDP_WORKLOAD_TOKEN_LIFETIME")
     if not rule.single_use:
         return None
