@@ -6,6 +6,7 @@ from idp.admin.api import (
     initial_access_tokens,
     people,
     server,
+    trusted_issuers,
     workload_identities,
 )
 from idp.admin.api.openapi import openapi
@@ -18,6 +19,7 @@ __all__ = [
     "initial_access_tokens",
     "people",
     "server",
+    "trusted_issuers",
     "workload_identities",
 ]
 

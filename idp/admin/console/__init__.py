@@ -10,6 +10,7 @@ from idp.admin.console import (
     overview,
     resource_servers,
     setup,
+    trusted_issuers,
     upstreams,
     users,
     workload_identities,
@@ -18,7 +19,7 @@ from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
     "ROUTES", "admins", "audit", "authorization_details", "clients", "initial_access_tokens", "keys", "overview",
-    "resource_servers", "upstreams", "users", "workload_identities",
+    "resource_servers", "trusted_issuers", "upstreams", "users", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

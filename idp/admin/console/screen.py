@@ -69,6 +69,7 @@ SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
         ("initial_access_tokens", "Initial access tokens"),
         ("workload_identities", "Workload identities"),
     ),
+    "upstreams": (("upstreams", "Upstreams"), ("trusted_issuers", "Trusted issuers")),
     "resource_servers": (("resource_servers", "Resource servers"), ("authorization_details", "Authorization details")),
 }
 _TAB_OF = {name: tab for tab, screens in SUBTABS.items() for name, _ in screens}

@@ -23,6 +23,7 @@ from idp.oauth.clients.registration import register_client, rotate_secret
 from idp.signin.transitions import Step
 from tests.admin.api.conftest import API, Caller
 from tests.conftest import MakeClient, MakeUser
+from tests.support.assertions import ClientKeys
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
@@ -504,6 +505,36 @@ async def test_a_workload_identity(owner: Caller) -> None:
     problem(await owner("POST", "/workload_identities", values | {"subject": 1}), 422, "invalid-body")
     assert (await owner("DELETE", path)).status_code == 204
     assert (await owner("DELETE", path)).status_code == 404
+    assert (await owner.changed("DELETE", f"/clients/{client_id}")).status_code == 204
+
+
+async def test_a_trusted_issuer(owner: Caller) -> None:
+    client_id = (
+        await owner("POST", "/clients", {"client_name": "Wiki", "grant_types": ["client_credentials"]})
+    ).json()["client_id"]
+    values = {"issuer": f"https://{secrets.token_hex(6)}.example", "purposes": ["jwt_bearer"], "clients": [client_id]}
+    created = await owner("POST", "/trusted_issuers", values)
+    assert created.status_code == 201, created.text
+    path = f"/trusted_issuers/{created.json()['id']}"
+    shown = (await owner("GET", path)).json()
+    assert shown == created.json()
+    assert shown | values | {"subject": "identity", "jwks": None, "max_lifetime": 300, "enabled": True} == shown
+    assert (await owner("GET", f"/trusted_issuers?client_id={client_id}")).json()["items"] == [shown]
+    problem(await owner("POST", "/trusted_issuers", values), 409, "wrong-state")
+    for wrong, status, kind in (
+        ({"issuer": "x"}, 422, "invalid-value"),
+        ({"clients": ["none-such"]}, 422, "invalid-value"),
+        ({"purposes": ["saml"]}, 422, "invalid-body"),
+        ({"purposes": []}, 422, "invalid-value"),
+    ):
+        answer = await owner("POST", "/trusted_issuers", values | {"issuer": "https://other.example"} | wrong)
+        problem(answer, status, kind)
+    keys = ClientKeys().jwks()
+    changed = await owner.changed("PATCH", path, {"jwks": keys, "enabled": False})
+    assert (changed.json()["jwks"], changed.json()["enabled"], changed.json()["clients"]) == (keys, False, [client_id])
+    assert (await owner.changed("PATCH", path, {"jwks": None})).json()["jwks"] is None
+    assert (await owner.changed("DELETE", path)).status_code == 204
+    assert (await owner("GET", path)).status_code == 404
     assert (await owner.changed("DELETE", f"/clients/{client_id}")).status_code == 204
 
 

@@ -405,6 +405,44 @@ async def test_a_workload_identity(owner: Admin) -> None:
     assert not await fetch("SELECT FROM workload_identity WHERE client_id = $1", client.client_id)
 
 
+async def test_a_trusted_issuer(owner: Admin) -> None:
+    client, _ = await register_client(client_name="Wiki", grant_types=["client_credentials"], scope="")
+    assert "email_domains" in (await owner.get("/admin/trusted_issuers/new")).text
+    issuer = f"https://{secrets.token_hex(6)}.example"
+    # The test browser sends every box as checked.
+    form = {"issuer": issuer, "clients": client.client_id, "max_lifetime": "60", "subject": "identity",
+            "email_domains": "a.example"}  # fmt: skip
+    for wrong in (
+        {"jwks": "{"},
+        {"max_lifetime": "x"},
+        {"clients": "none-such"},
+        {"issuer": ""},
+        {"subject": "client"},
+    ):
+        answer = await owner.confirm("/admin/trusted_issuers/new", **(form | wrong))
+        assert answer.status == 400, wrong
+    answer = await owner.confirm("/admin/trusted_issuers/new", **form)
+    assert "by its discovery document" in answer.text
+    (row,) = await fetch("SELECT id, config FROM trusted_issuer WHERE issuer = $1", issuer)
+    path = f"/admin/trusted_issuers/{row['id']}"
+    assert issuer in (await owner.get("/admin/trusted_issuers")).text
+    del form["issuer"]
+    changes = {"subject": "email", "email_domains": "a.example\nb.example", "algorithms": "ES256"}
+    answer = await owner.confirm(f"{path}/change", **(form | changes | {"scope": "offline_access"}))
+    assert answer.status == 400
+    answer = await owner.confirm(f"{path}/change", **(form | changes))
+    (row,) = await fetch("SELECT config FROM trusted_issuer WHERE issuer = $1", issuer)
+    config = json.loads(row["config"])
+    assert config == config | {
+        "purposes": ["jwt_bearer", "id_jag", "token_exchange"], "subject": "email",
+        "email_domains": ["a.example", "b.example"], "enabled": True,
+        "algorithms": ["ES256"], "create_users": True, "max_lifetime": 60, "scope": "", "jwks": None,
+    }  # fmt: skip
+    assert "b.example" in (await owner.get(path)).text
+    assert "Deleted." in (await owner.confirm(f"{path}/remove")).text
+    assert not await fetch("SELECT FROM trusted_issuer WHERE issuer = $1", issuer)
+
+
 async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:
     """Two admins open the same record. Who saves second looks at it again."""
     name = f"u{secrets.token_hex(4)}"

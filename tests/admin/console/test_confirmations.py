@@ -20,6 +20,7 @@ from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.clients.workloads import registration as workloads
 from idp.oauth.details.registration import delete_type, register_type
+from idp.oauth.issuers import registration as trusted_issuers
 from tests.admin.console.conftest import Admin
 from tests.conftest import MakeUser
 from tests.federation.conftest import until_offered
@@ -75,6 +76,9 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         token_endpoint_auth_method="workload_identity",
     )
     rule = await workloads.add(workload.client_id, issuer="https://issuer.example", subject="named:workload")
+    trusted = await trusted_issuers.add(
+        issuer=f"https://{workload.client_id}.example", purposes=["jwt_bearer"], clients=[workload.client_id]
+    )
     assert session is not None
     assert resource_server is not None
     assert role is not None
@@ -85,6 +89,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "resource_servers": ({"jwks_id": resource_server["jwks_id"]}, ["Named server", identifier]),
         "authorization_details": ({"type_id": details.id}, ["Named details", details.type]),
         "workload_identities": ({"identity_id": str(rule.id)}, ["named:workload", workload.client_id]),
+        "trusted_issuers": ({"issuer_id": trusted.id}, [trusted.issuer, workload.client_id]),
         "initial_access_tokens": ({"token_id": str(token_id)}, ["Named token"]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
@@ -92,6 +97,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
     }
     await initial_tokens.delete(token_id)
+    await trusted_issuers.remove(trusted.id)
     await workloads.remove(rule.id)
     await delete_type(details.id)
     await registry.delete(provider.id)

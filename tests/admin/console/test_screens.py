@@ -19,6 +19,7 @@ from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.clients.workloads import registration as workloads
 from idp.oauth.details.registration import delete_type, register_type
+from idp.oauth.issuers import registration as trusted_issuers
 from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
 from tests.admin.console.conftest import Admin, sign_in_admin
@@ -62,6 +63,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         token_endpoint_auth_method="workload_identity",
     )
     rule = await workloads.add(workload.client_id, issuer="https://cluster.example", subject="system:shown")
+    trusted = await trusted_issuers.add(issuer=f"https://{secrets.token_hex(4)}.example", purposes=["jwt_bearer"])
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
     rows = {
@@ -75,6 +77,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "user_id": str(auditor.id),
         "client_id": client.client_id,
         "identity_id": str(rule.id),
+        "issuer_id": trusted.id,
         "jwks_id": shown.jwks_id,
         "token_id": str(token_id),
         "type_id": details.id,
@@ -83,6 +86,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "form": "csv",
     }
     await initial_tokens.delete(token_id)
+    await trusted_issuers.remove(trusted.id)
     await delete_type(details.id)
     await registry.delete(provider.id)
     await until_offered(server.issuer, provider.id, offered=False)
@@ -264,6 +268,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "authorization_details",
         "initial_access_tokens",
         "workload_identities",
+        "trusted_issuers",
         "audit",
         "outbox",
     ],
