@@ -32,12 +32,13 @@ from idp.keys import checkpoint_signer, jwks_snapshot, restore_detection, root_k
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.mail import outbox
-from idp.oauth import consent, introspection, logout, metadata, revocation, userinfo
+from idp.oauth import consent, introspection, metadata, revocation, userinfo
 from idp.oauth.authorize import challenge, pushed
 from idp.oauth.authorize import endpoint as authorize
 from idp.oauth.clients import logos
 from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.registry import registry
+from idp.oauth.logout import rp_initiated
 from idp.oauth.token import endpoint as token
 from idp.selfservice import apps, data, email, identities, invitation, passkeys, profile, recovery, security, totp
 from idp.selfservice import devices as account_devices
@@ -63,13 +64,13 @@ MODULES = (
     introspection,
     invitation,
     logos,
-    logout,
     metadata,
     passkeys,
     profile,
     pushed,
     recovery,
     revocation,
+    rp_initiated,
     security,
     signin,
     static,

@@ -27,6 +27,7 @@ from idp.oauth.tables import (
     PushedRequest,
     RefreshToken,
     RevokedAccessToken,
+    SessionClient,
     TokenFamily,
 )
 from idp.signin.tables import Device, DeviceToken, Flow, Passkey, PasskeyCredential, RecoveryCode, Session, Totp
@@ -73,6 +74,7 @@ APP_CONFIG = AppConfig(
         RevokedAccessToken,
         RootKey,
         Session,
+        SessionClient,
         Setup,
         SigningKeyRow,
         Throttle,

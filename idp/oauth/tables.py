@@ -93,6 +93,21 @@ class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     authorization_code_user_id_session_id_fkey = CompositeForeignKey([user_id, session_id])
 
 
+class SessionClient(Table, tablename="session_client", db=engine):
+    """A client that took part in a session: it got a code or an ID token in it, and learns when the session ends.
+
+    ``client_id`` may be that of a client that was deleted since.
+    """
+
+    user_id = UUID()
+    session_id = ForeignKey(Session)
+    client_id = Text()
+    created_at = Timestamptz(default=TimestamptzNow())
+
+    session_client_pkey = PrimaryKey([user_id, session_id, client_id])
+    session_client_user_id_session_id_fkey = CompositeForeignKey([user_id, session_id])
+
+
 class TokenFamily(Table, tablename="token_family", db=engine):
     """All tokens issued from one authorization; they are revoked together.
 

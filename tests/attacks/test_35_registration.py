@@ -36,7 +36,8 @@ async def unreachable(registrar: Registrar, make_token: MakeToken) -> str:
 
 
 @pytest.mark.parametrize(
-    "member", ["jwks_uri", "logo_uri", "policy_uri", "tos_uri", "client_uri", "initiate_login_uri"]
+    "member",
+    ["jwks_uri", "logo_uri", "policy_uri", "tos_uri", "client_uri", "initiate_login_uri", "backchannel_logout_uri"],
 )
 async def test_35_other_uris_are_not_fetched(registrar: Registrar, make_token: MakeToken, member: str) -> None:
     """At the registration. Keys are fetched when they are needed, by the same guarded client."""

@@ -25,7 +25,7 @@ from tests.support.browser import Browser, Page, Redirect, open_browser
 from tests.support.conformance import LEAN_CLAIMS, check_error_redirect, entropy
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
-from tests.support.tokens import decode
+from tests.support.tokens import claims_of, decode
 
 STATE = secrets.token_urlsafe(96)
 LEGACY = response_types.LEGACY
@@ -463,3 +463,12 @@ async def test_registration_where_they_are_off(db: str, monkeypatch: pytest.Monk
     for metadata in ({"response_types": ["id_token"]}, {"grant_types": ["authorization_code", "implicit"]}):
         with pytest.raises(registration.OAuthError, match="must be some of"):
             await registration.register_client(client_name="C", redirect_uris=["https://c.example/cb"], **metadata)
+
+
+async def test_the_client_takes_part_in_the_session(browser: Browser, rp: RelyingParty, person: User) -> None:
+    """Without a code too, so that it is told when the session ends."""
+    answer = await _signed_in(browser, await rp.authorize(browser, response_type="id_token"), person)
+    assert isinstance(answer, Redirect)
+    sid = claims_of(answer.fragment["id_token"])["sid"]
+    rows = await fetch("SELECT client_id FROM session_client WHERE user_id = $1 AND session_id = $2", person.id, sid)
+    assert [row["client_id"] for row in rows] == [rp.client_id]

@@ -68,6 +68,7 @@ _USE_ALL_PUSHED = "UPDATE pushed_request SET used_at = now() WHERE used_at IS NU
 
 # The lock of the session makes a concurrent sign-out wait, and then consume the code. A pushed request is used up only
 # if the session is live, and there is a code only if it was not used before. resource, amr: separated by spaces.
+# The client takes part in the session from then on; in order, because concurrent statements insert the same rows.
 _INSERT_CODE = CoalescedQuery(
     "user_id uuid, code_hash bytea, pushed bytea, family_id uuid, client_id text, session_id uuid, redirect_uri text, "
     "code_challenge text, nonce text, scope text, resource text, claims text, confirmation text, "
@@ -94,6 +95,10 @@ WITH live AS MATERIALIZED (
            offline_access, auth_time, auth_age, string_to_array(amr, ' '), acr, now(),
            now() + make_interval(secs => lifetime)
     FROM answered WHERE stored
+    RETURNING user_id, session_id, client_id
+), participant AS (
+    INSERT INTO session_client (user_id, session_id, client_id, created_at)
+    SELECT user_id, session_id, client_id, now() FROM code ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING
 )
 SELECT number, stored FROM answered
 """,

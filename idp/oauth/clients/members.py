@@ -26,8 +26,8 @@ APPLICATION_TYPES: Final = ("web", "native")
 #: OpenID Connect Core section 8.
 SUBJECT_TYPES: Final = ("public", "pairwise")
 
-SECTIONS: Final = ("Application", "Authentication", "Keys", "Tokens", "Requests", "Advanced")
-APPLICATION, AUTHENTICATION, KEYS, TOKENS, REQUESTS, ADVANCED = SECTIONS
+SECTIONS: Final = ("Application", "Authentication", "Keys", "Tokens", "Requests", "Logout", "Advanced")
+APPLICATION, AUTHENTICATION, KEYS, TOKENS, REQUESTS, LOGOUT, ADVANCED = SECTIONS
 
 
 class Kind(StrEnum):
@@ -234,6 +234,20 @@ MEMBERS: Final = {
     ),
     "initiate_login_uri": Member(
         REQUESTS, "URL at which it begins a sign-in", "URL at which another site can have it begin a sign-in."
+    ),
+    "backchannel_logout_uri": Member(
+        LOGOUT, "URL that is told when a session ends",
+        "URL of its server that gets a logout token when a session ends.",
+    ),
+    "backchannel_logout_session_required": Member(
+        LOGOUT, "Logout tokens name the session", "Whether its logout tokens must name the session. They always do."
+    ),
+    "frontchannel_logout_uri": Member(
+        LOGOUT, "URL that the browser loads at sign-out",
+        "URL that the browser loads in a frame at sign-out. It has the origin of a redirect URI.",
+    ),
+    "frontchannel_logout_session_required": Member(
+        LOGOUT, "That URL gets the issuer and the session", "Whether that URL gets the parameters iss and sid."
     ),
     "upstreams": Member(
         ADVANCED, "Upstreams that its users may sign in with, one id per line; empty: all",

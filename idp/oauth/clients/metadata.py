@@ -43,7 +43,8 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     RFC 7591 and OpenID Connect Dynamic Client Registration; RFC 8705 for ``tls_*``, RFC 9101 for signed requests, RFC
     9126 for pushed ones, RFC 9396 for authorization details, RFC 9449 for DPoP, RFC 9701 for ``introspection_*``, JARM
-    for ``authorization_*``. Those that only this server knows:
+    for ``authorization_*``, OpenID Connect Back-Channel and Front-Channel Logout for ``*channel_logout_*``. Those that
+    only this server knows:
 
     Attributes:
         profile: a set of requirements that it must meet, by its name; None: none.
@@ -104,6 +105,10 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     default_max_age: int | None = None
     require_auth_time: bool = False
     initiate_login_uri: str | None = None
+    backchannel_logout_uri: str | None = None
+    backchannel_logout_session_required: bool = False
+    frontchannel_logout_uri: str | None = None
+    frontchannel_logout_session_required: bool = False
     contacts: tuple[str, ...] = ()
     software_id: str | None = None
     software_version: str | None = None

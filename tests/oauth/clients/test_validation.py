@@ -135,6 +135,11 @@ def test_names_of_all_languages(name: str) -> None:
         ({"default_max_age": 2**62}, "default_max_age"),
         ({"initiate_login_uri": "http://shop.example/login"}, "initiate_login_uri"),
         ({"sector_identifier_uri": "ftp://shop.example/sector"}, "sector_identifier_uri"),
+        ({"backchannel_logout_uri": "http://shop.example/logout"}, "backchannel_logout_uri"),
+        ({"backchannel_logout_uri": "https://shop.example/logout#part"}, "backchannel_logout_uri"),
+        ({"frontchannel_logout_uri": "http://shop.example/logout"}, "frontchannel_logout_uri"),
+        ({"frontchannel_logout_uri": "https://other.example/logout"}, "frontchannel_logout_uri"),
+        ({"frontchannel_logout_uri": "https://shop.example:8443/logout"}, "frontchannel_logout_uri"),
         ({"redirect_uris": ["https://a.example/", "https://b.example/"], "subject_type": "pairwise"}, "subject_type"),
         ({"profile": "unheard_of"}, "profile"),
     ],
@@ -203,6 +208,12 @@ def test_response_types_follow_the_grants() -> None:
     assert validate(msgspec.convert(SERVICE, ClientMetadata)).response_types == ()
 
 
+@pytest.mark.parametrize("member", ["backchannel_logout_uri", "frontchannel_logout_uri"])
+def test_a_service_takes_part_in_no_session(member: str) -> None:
+    with pytest.raises(OAuthError, match=member):
+        validate(msgspec.convert(SERVICE | {member: "https://shop.example/logout"}, ClientMetadata))
+
+
 @pytest.mark.parametrize(
     "metadata",
     [
@@ -214,6 +225,9 @@ def test_response_types_follow_the_grants() -> None:
         {"userinfo_signed_response_alg": "ES256", "introspection_signed_response_alg": "EdDSA"},
         {"require_pushed_authorization_requests": True, "dpop_bound_access_tokens": True},
         {"tls_client_certificate_bound_access_tokens": True},
+        {"backchannel_logout_uri": "https://api.shop.example/x?y=z", "backchannel_logout_session_required": True},
+        {"frontchannel_logout_uri": "https://SHOP.example:443/x?y=z", "frontchannel_logout_session_required": True},
+        {"backchannel_logout_session_required": True},
     ],
     ids=_names,
 )

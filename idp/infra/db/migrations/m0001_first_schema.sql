@@ -775,6 +775,17 @@ CREATE TABLE authorization_code (
 
 CREATE INDEX authorization_code_expires_at ON authorization_code (expires_at);
 
+-- The clients that took part in a session, which learn when it ends. Written with the first code or ID token of each. A
+-- client that was deleted since stays until the session is deleted.
+CREATE TABLE session_client (
+    user_id    uuid NOT NULL,
+    session_id uuid NOT NULL,
+    client_id  text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, session_id, client_id),
+    FOREIGN KEY (user_id, session_id) REFERENCES session ON DELETE CASCADE
+);
+
 -- Everything issued from one authorization: revoking the family revokes all of it. Its id opens the "jti" of each of
 -- its access tokens. Without "offline_access" it ends with the session.
 CREATE TABLE token_family (

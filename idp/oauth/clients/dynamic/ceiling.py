@@ -32,8 +32,8 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         scopes: what it may request. A client that does not name its scopes gets all of them.
-        redirect_hosts: the hosts of its redirect URIs, such as app.example.com, or .example.com for all hosts below it;
-            empty: any, and schemes of apps.
+        redirect_hosts: the hosts of its redirect and logout URIs, such as app.example.com, or .example.com for all
+            hosts below it; empty: any, and schemes of apps.
         auth_methods: how it may authenticate.
         require_pkce: whether it must use PKCE. A client without authentication always must.
         logo: whether it may have a logo, which browsers load from its server.
@@ -152,6 +152,9 @@ def _check_hosts(asked: ClientMetadata, ceiling: Ceiling) -> None:
         raise OAuthError("invalid_redirect_uri", "A redirect URI is not at a host that this registration allows.")
     if not all(_is_at(uri, ceiling.redirect_hosts) for uri in asked.post_logout_redirect_uris):
         raise invalid_metadata("post_logout_redirect_uris must be at hosts that this registration allows.")
+    told = asked.backchannel_logout_uri
+    if told is not None and not _is_at(told, ceiling.redirect_hosts):
+        raise invalid_metadata("backchannel_logout_uri must be at a host that this registration allows.")
 
 
 def _is_at(uri: str, hosts: tuple[str, ...]) -> bool:

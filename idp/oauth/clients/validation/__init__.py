@@ -14,7 +14,7 @@ from idp.oauth.clients.members import MEMBERS, Kind, kind_of
 from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.profiles import check as profile_is_met
 from idp.oauth.clients.profiles import completed
-from idp.oauth.clients.validation import authentication, general, grants, keys, requests, tokens
+from idp.oauth.clients.validation import authentication, general, grants, keys, logout, requests, tokens
 
 CHECKS: tuple[Callable[[ClientMetadata], None], ...] = (
     *general.CHECKS,
@@ -24,6 +24,7 @@ CHECKS: tuple[Callable[[ClientMetadata], None], ...] = (
     *authentication.CHECKS,
     *tokens.CHECKS,
     *requests.CHECKS,
+    *logout.CHECKS,
 )
 
 

@@ -29,17 +29,24 @@ EXPIRING = (
     ),
 )
 
-# A family without a code. The lock of the session makes a concurrent sign-out wait, and then revoke the family.
+# A family without a code, whose client takes part in the session from then on. The lock of the session makes a
+# concurrent sign-out wait, and then revoke the family.
 _INSERT_FAMILY = NamedQuery("""
-INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, offline_access,
-                          auth_time, auth_age, amr, acr, created_at, expires_at)
-SELECT s.user_id, :family_id, :client_id, s.id, :scope, :resource, :claims, false,
-       :auth_time, :auth_age, :amr, :acr, now(), now() + make_interval(secs => :lifetime)
-FROM users AS u, session AS s
-WHERE u.id = :user_id AND u.disabled_at IS NULL
-  AND s.user_id = :user_id AND s.id = :session_id AND s.ended_at IS NULL AND s.expires_at > now()
-FOR SHARE OF s
-RETURNING id
+WITH family AS (
+    INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, offline_access,
+                              auth_time, auth_age, amr, acr, created_at, expires_at)
+    SELECT s.user_id, :family_id, :client_id, s.id, :scope, :resource, :claims, false,
+           :auth_time, :auth_age, :amr, :acr, now(), now() + make_interval(secs => :lifetime)
+    FROM users AS u, session AS s
+    WHERE u.id = :user_id AND u.disabled_at IS NULL
+      AND s.user_id = :user_id AND s.id = :session_id AND s.ended_at IS NULL AND s.expires_at > now()
+    FOR SHARE OF s
+    RETURNING user_id, session_id, client_id
+), participant AS (
+    INSERT INTO session_client (user_id, session_id, client_id, created_at)
+    SELECT user_id, session_id, client_id, now() FROM family ON CONFLICT DO NOTHING
+)
+SELECT FROM family
 """)
 
 # A family without a session, and its first refresh token, unless jti is null.

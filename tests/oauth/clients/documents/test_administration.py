@@ -7,6 +7,7 @@ import pytest
 
 from idp.errors import OAuthError
 from idp.infra.db.engine import execute
+from idp.keys.key_set import key_set
 from idp.oauth.clients import service
 from idp.oauth.clients.documents import resolver
 from idp.oauth.clients.documents import service as documents
@@ -106,6 +107,8 @@ async def test_a_profile(site: ClientSite, path: str) -> None:
     await store_document(url, **site.members)
     await service.update_client(url, profile="fapi2")
     await registry.load()
+    # A key for ES256 may be new.
+    await key_set.load()
     for changes, problem in (({"client_name": "Renamed"}, None), ({"dpop_bound_access_tokens": False}, "fapi2")):
         site.members |= changes
         resolver.fresh.clear()

@@ -1,0 +1,4 @@
+"""The end of a session: how a client asks for it, and how clients learn of it.
+
+:mod:`~idp.oauth.logout.rp_initiated` is the page to which a client sends the user's browser to sign out.
+"""
