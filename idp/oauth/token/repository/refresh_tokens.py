@@ -47,19 +47,31 @@ FROM old
 )
 
 # A token that is kept is extended to the lifetime of an unused one. One that was made for one use is not: its JWT,
-# which is made again from the row, ends with it.
-# $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 scopes  $6 resources  $7 not_before  $8 the proved key
-# $9 the lifetime in seconds  $10 when the JWT ends
-_KEEP = f"""
-UPDATE refresh_token AS r SET expires_at = greatest(r.expires_at, least($10, now() + make_interval(secs => $9)))
-FROM token_family AS f, users AS u
-WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.rotated_at IS NULL AND r.expires_at > now()
-  AND f.id = r.family_id AND f.client_id = $4 AND string_to_array(f.scope, ' ') @> $5::text[]
-  AND f.resource @> $6::text[] AND f.created_at >= $7 AND {live_family_of_user("$1")}
-  AND (f.confirmation IS NULL OR f.confirmation <@ $8::jsonb)
-RETURNING f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details,
-          NULL AS nonce, f.auth_time, f.auth_age, f.amr, f.acr
-"""  # noqa: S608
+# which is made again from the row, ends with it. Several requests may use one token, and PostgreSQL updates a row once
+# in a statement, so the rows are found first. ends_at: when the JWT ends.
+_KEEP = CoalescedQuery(
+    "jti uuid, user_id uuid, token_hash bytea, client_id text, scope text, resource text, confirmation text, "
+    "not_before timestamptz, lifetime float8, ends_at timestamptz",
+    f"""
+WITH found AS MATERIALIZED (
+    SELECT a.number, a.jti, least(a.ends_at, now() + make_interval(secs => a.lifetime)) AS extended_to,
+           f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details,
+           NULL AS nonce, f.auth_time, f.auth_age, f.amr, f.acr
+    FROM asked AS a, refresh_token AS r, token_family AS f, users AS u
+    WHERE r.user_id = a.user_id AND r.jti = a.jti AND r.token_hash = a.token_hash
+      AND f.id = r.family_id AND f.client_id = a.client_id
+      AND string_to_array(f.scope, ' ') @> string_to_array(a.scope, ' ')
+      AND f.resource @> string_to_array(a.resource, ' ') AND f.created_at >= a.not_before
+      AND (f.confirmation IS NULL OR f.confirmation <@ a.confirmation::jsonb)
+      AND {live_family_of_user("a.user_id")}
+), kept AS (
+    UPDATE refresh_token AS r SET expires_at = greatest(r.expires_at, f.extended_to) FROM found AS f
+    WHERE r.user_id = f.user_id AND r.jti = f.jti AND r.rotated_at IS NULL AND r.expires_at > now()
+    RETURNING r.user_id, r.jti
+)
+SELECT found.* FROM found JOIN kept USING (user_id, jti)
+""",  # noqa: S608
+)
 
 # A used token ``r`` still yields its successor ``n``: during the grace period in any case, so that several tabs or
 # processes of a client may use it concurrently; after that while the successor is unused, so that a lost response does
@@ -147,14 +159,7 @@ class LiveRefreshToken(msgspec.Struct, frozen=True):
 async def rotate(rotation: Rotation, new: NewRefreshToken) -> Grant | None:
     """Consume a refresh token and store its successor. Returns None if a condition is not met."""
     row = await _ROTATE.fetchrow(
-        jti=rotation.token.jti,
-        user_id=rotation.token.user_id,
-        token_hash=rotation.token.hash,
-        client_id=rotation.client_id,
-        scope=" ".join(rotation.scope),
-        resource=" ".join(rotation.resource),
-        confirmation=stored(rotation.confirmation),
-        not_before=rotation.not_before,
+        **_values(rotation),
         new_jti=new.jti,
         new_hash=new.hash,
         new_issued_at=new.issued_at,
@@ -169,14 +174,22 @@ async def keep(rotation: Rotation, lifetime: int) -> Grant | None:
 
     Returns None if a condition is not met.
     """
-    token = rotation.token
-    row = await fetchrow(
-        _KEEP,
-        *(token.user_id, token.jti, token.hash),
-        *(rotation.client_id, rotation.scope, rotation.resource, rotation.not_before),
-        *(stored(rotation.confirmation), lifetime, token.expires_at),
-    )
+    row = await _KEEP.fetchrow(**_values(rotation), lifetime=lifetime, ends_at=rotation.token.expires_at)
     return one(Grant, row)
+
+
+def _values(rotation: Rotation) -> dict[str, object]:
+    """Return the columns that :data:`_ROTATE` and :data:`_KEEP` have in common."""
+    return {
+        "jti": rotation.token.jti,
+        "user_id": rotation.token.user_id,
+        "token_hash": rotation.token.hash,
+        "client_id": rotation.client_id,
+        "scope": " ".join(rotation.scope),
+        "resource": " ".join(rotation.resource),
+        "confirmation": stored(rotation.confirmation),
+        "not_before": rotation.not_before,
+    }
 
 
 async def repeat_rotation(rotation: Rotation, windows: RepeatWindows) -> tuple[Grant, StoredRefreshToken] | None:
