@@ -22,24 +22,31 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from bench.product import WORKERS, free_port
 
 
+class Statement(msgspec.Struct, frozen=True):
+    """A statement to run before the response. Without ``arguments`` it gets 16 and 32 random bytes."""
+
+    text: str
+    arguments: Sequence[str] = ()
+
+
 class Answer(msgspec.Struct, frozen=True):
     """The response to every request.
 
     Attributes:
-        statement: a prepared statement to run before the response. Without ``arguments`` it gets 16 and 32 random
-            bytes.
+        statements: are prepared, and run one after the other before the response.
         signatures: the number of signatures to make before it.
         alg: their algorithm; RS256 (RSA 2048) or ES256.
+        proofs: the number of ES256 signatures to verify before it.
     """
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
     dsn: str | None = None
-    statement: str = ""
-    arguments: Sequence[str] = ()
+    statements: Sequence[Statement] = ()
     signatures: int = 0
     alg: str = "RS256"
+    proofs: int = 0
 
     @classmethod
     def of(cls, response: httpx.Response, **before: Any) -> "Answer":
@@ -61,6 +68,12 @@ def _signer(alg: str) -> Callable[[bytes], bytes]:
     return lambda message: key.sign(message, padding.PKCS1v15(), SHA256())
 
 
+def _verifier() -> Callable[[], None]:
+    key, message = ec.generate_private_key(ec.SECP256R1()), os.urandom(400)
+    public, signature = key.public_key(), key.sign(message, ec.ECDSA(SHA256()))
+    return lambda: public.verify(signature, message, ec.ECDSA(SHA256()))
+
+
 def create_app() -> Any:
     answer = msgspec.json.decode(Path(os.environ["BENCH_ANSWER"]).read_bytes(), type=Answer)
     headers = [(name.encode(), value.encode()) for name, value in answer.headers]
@@ -69,11 +82,12 @@ def create_app() -> Any:
     free: asyncio.Queue[Any] = asyncio.Queue()
     # No key is made if nothing is signed, because that is slow.
     sign = _signer(answer.alg) if answer.signatures else bytes
+    verify = _verifier()
 
     async def connect() -> None:
         for _ in range(10):
             connection = await asyncpg.connect(answer.dsn)
-            free.put_nowait((connection, await connection.prepare(answer.statement)))
+            free.put_nowait([(await connection.prepare(one.text), one.arguments) for one in answer.statements])
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -86,11 +100,14 @@ def create_app() -> Any:
             return
         if scope["method"] == "POST":
             await receive()
+        for _ in range(answer.proofs):
+            verify()
         for _ in range(answer.signatures):
             sign(answer.body)
         if answer.dsn is not None:
             held = await free.get()
-            await held[1].fetchrow(*(answer.arguments or (os.urandom(16), os.urandom(32))))
+            for statement, arguments in held:
+                await statement.fetchrow(*(arguments or (os.urandom(16), os.urandom(32))))
             free.put_nowait(held)
         await send(start)
         await send(end)

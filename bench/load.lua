@@ -1,11 +1,11 @@
 -- Sends the requests of a file, one a line: method, path, headers and body, parted by tabs; headers by "|".
 -- Arguments: the file, the number of threads, "repeat" or "once", and the mean of milliseconds between
 -- requests of a connection.
-local started = 0
+local started = {}
 
 function setup(thread)
-   thread:set("index", started)
-   started = started + 1
+   thread:set("index", #started)
+   started[#started + 1] = thread
 end
 
 function init(args)
@@ -35,6 +35,7 @@ function request()
    position = position + 1
    if position > #requests then
       if not again then
+         spent = true
          wrk.thread:stop()
          return requests[#requests]
       end
@@ -44,10 +45,13 @@ function request()
 end
 
 function done(summary, latency)
-   local errors = summary.errors
+   local errors, ran_out = summary.errors, false
+   for _, thread in ipairs(started) do
+      ran_out = ran_out or thread:get("spent") == true
+   end
    io.write(string.format(
-      '\nRESULT {"requests": %d, "seconds": %f, "refused": %d, "broken": %d, "p50": %f, "p99": %f}\n',
+      '\nRESULT {"requests": %d, "seconds": %f, "refused": %d, "broken": %d, "p50": %f, "p99": %f, "spent": %s}\n',
       summary.requests, summary.duration / 1e6, errors.status,
       errors.connect + errors.read + errors.write + errors.timeout,
-      latency:percentile(50) / 1000, latency:percentile(99) / 1000))
+      latency:percentile(50) / 1000, latency:percentile(99) / 1000, tostring(ran_out)))
 end

@@ -42,6 +42,7 @@ class Result(msgspec.Struct, frozen=True):
         refused: responses with a status of 400 or above.
         broken: connections that failed, and responses that took longer than two seconds. p50, p99: latency in
         milliseconds.
+        spent: there were too few requests: the load paused before its time was over.
     """
 
     requests: int
@@ -50,10 +51,17 @@ class Result(msgspec.Struct, frozen=True):
     broken: int
     p50: float
     p99: float
+    spent: bool = False
 
     @property
     def rate(self) -> float:
-        """Responses below 400 per second."""
+        """Responses below 400 per second.
+
+        Raises:
+            RuntimeError: there were too few requests, so that it would be a rate of the load.
+        """
+        if self.spent:
+            raise RuntimeError(f"{self.requests} requests were too few for {self.seconds:.0f} seconds.")
         return (self.requests - self.refused) / self.seconds
 
 

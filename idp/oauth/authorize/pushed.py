@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from litestar import MediaType, Request, Response, post
+from litestar import Request, post
 
 from idp import ids
 from idp.errors import FlowFinishedError, InvalidRequestError, PageError
@@ -17,8 +17,9 @@ from idp.http import forms
 from idp.http.access import Access
 from idp.http.cors import Cors
 from idp.http.exception_handlers import NO_STORE
-from idp.http.headers import request_header
+from idp.http.headers import encode, request_header
 from idp.http.middleware import ON_SUCCESS
+from idp.http.responses import BytesResponse
 from idp.infra.i18n import gettext as _
 from idp.oauth.authorize import repository, request_object
 from idp.oauth.authorize.checks import validate
@@ -36,10 +37,11 @@ from idp.signin.http import app_of
 
 #: RFC 9126 section 2.2.
 PREFIX = "urn:ietf:params:oauth:request_uri:"
+HEADERS = encode({"Content-Type": "application/json"} | NO_STORE)
 
 
 @post("/par", opt={"access": Access.CLIENT, "cors": Cors.CLIENT, "quiet": ON_SUCCESS}, status_code=HTTPStatus.CREATED)
-async def push(request: Request[Any, Any, Any]) -> Response[Any]:
+async def push(request: Request[Any, Any, Any]) -> BytesResponse:
     """Store an authorization request and return its ``request_uri`` (RFC 9126 section 2)."""
     form = await forms.form(request)
     authorization = request_header(request.scope, b"authorization")
@@ -61,7 +63,7 @@ async def push(request: Request[Any, Any, Any]) -> Response[Any]:
     if proof is not None:
         await dpop.use_up(proof)
     content = {"request_uri": await store(asked), "expires_in": settings().pushed_request_lifetime}
-    return Response(content, status_code=HTTPStatus.CREATED, media_type=MediaType.JSON, headers=NO_STORE)
+    return BytesResponse(msgspec.json.encode(content), HEADERS, status=HTTPStatus.CREATED)
 
 
 async def store(asked: AuthorizationRequest) -> str:
