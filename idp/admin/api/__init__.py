@@ -3,6 +3,7 @@
 from idp.admin.api import (
     applications,
     authorization_details,
+    deliveries,
     initial_access_tokens,
     people,
     server,
@@ -16,6 +17,7 @@ __all__ = [
     "ROUTES",
     "applications",
     "authorization_details",
+    "deliveries",
     "initial_access_tokens",
     "people",
     "server",

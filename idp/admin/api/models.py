@@ -477,6 +477,23 @@ class Mail(Shown):
     finished_at: datetime | None
 
 
+class Delivery(Shown):
+    """``stream`` is its receiver, such as ``client:CLIENT_ID``."""
+
+    id: UUID
+    kind: str
+    stream: str
+    user_id: UUID | None
+    session_id: UUID | None
+    state: str
+    attempts: int
+    response: str
+    created_at: datetime
+    next_attempt_at: datetime | None
+    expires_at: datetime
+    finished_at: datetime | None
+
+
 class AuditEvent(Shown):
     """``seq`` is the position in the trail; null until the next checkpoint."""
 

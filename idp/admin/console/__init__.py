@@ -5,6 +5,7 @@ from idp.admin.console import (
     audit,
     authorization_details,
     clients,
+    deliveries,
     initial_access_tokens,
     keys,
     overview,
@@ -18,8 +19,8 @@ from idp.admin.console import (
 from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
-    "ROUTES", "admins", "audit", "authorization_details", "clients", "initial_access_tokens", "keys", "overview",
-    "resource_servers", "trusted_issuers", "upstreams", "users", "workload_identities",
+    "ROUTES", "admins", "audit", "authorization_details", "clients", "deliveries", "initial_access_tokens", "keys",
+    "overview", "resource_servers", "trusted_issuers", "upstreams", "users", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

@@ -11,6 +11,7 @@ from idp.admin.console.components import Cell, facts
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.audit import activity
+from idp.delivery.repository import DeliveryCounts, count_deliveries
 from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import State
 from idp.mail.repository import MailCounts, count_mails
@@ -27,12 +28,13 @@ HEIGHT = 44
 @screen("GET", "", None)
 async def overview(request: AdminRequest) -> Response[str]:
     await activity.write()  # Includes events that this worker has not written yet.
-    users, mails = await count_users(), await count_mails()
+    users, mails, sent = await count_users(), await count_mails(), await count_deliveries()
     keys = [key for key in await lifecycle.list_keys() if key.state in (State.ACTIVE, State.PENDING)]
     shown: dict[str, Any] = {
         "Users": f"about {users.number:,}" if users.estimated else f"{users.number:,}",
         "Clients": f"{await count_enabled_clients():,}",
         "Mail waiting": str(mails.waiting),
+        "Deliveries waiting": str(sent.waiting),
     }
     for key in keys:
         mood = "good" if key.state == State.ACTIVE else "plain"
@@ -42,7 +44,7 @@ async def overview(request: AdminRequest) -> Response[str]:
         "overview",
         heading="Overview",
         charts=await _charts(),
-        warnings=await _warnings(request, mails, keys),
+        warnings=await _warnings(request, mails, sent, keys),
         facts=facts(shown),
     )
 
@@ -63,13 +65,17 @@ async def _charts() -> list[dict[str, Any]]:
     return charts
 
 
-async def _warnings(request: AdminRequest, mails: MailCounts, keys: list[lifecycle.KeyInfo]) -> list[tuple[str, str]]:
+async def _warnings(
+    request: AdminRequest, mails: MailCounts, sent: DeliveryCounts, keys: list[lifecycle.KeyInfo]
+) -> list[tuple[str, str]]:
     found = []
     if not settings().sends_mail:
         href = f"{HOME}/settings" if Permission.SETTINGS_READ in request.caller.allowed else HOME
         found.append(("Mail is not configured (IDP_SMTP_URL): codes, resets and invitations are not sent.", href))
     if mails.dead and Permission.OUTBOX_READ in request.caller.allowed:
         found.append((f"{mails.dead} mails of the last day could not be sent.", f"{HOME}/outbox?state=dead"))
+    if sent.dead and Permission.OUTBOX_READ in request.caller.allowed:
+        found.append((f"{sent.dead} deliveries were given up within a day.", f"{HOME}/deliveries?state=dead"))
     if request.caller.owner and await count_owners() == 1:
         found.append(
             (

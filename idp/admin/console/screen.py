@@ -57,7 +57,7 @@ TABS: tuple[tuple[str, str, Permission], ...] = (
     ("resource_servers", "Resource servers", Permission.RESOURCE_SERVERS_READ),
     ("keys", "Keys", Permission.KEYS_READ),
     ("upstreams", "Upstreams", Permission.UPSTREAMS_READ),
-    ("outbox", "Mail", Permission.OUTBOX_READ),
+    ("outbox", "Outbox", Permission.OUTBOX_READ),
     ("audit", "Audit", Permission.AUDIT_READ),
     ("admins", "Admins", Permission.ADMINS_READ),
     ("settings", "Settings", Permission.SETTINGS_READ),
@@ -70,6 +70,7 @@ SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
         ("workload_identities", "Workload identities"),
     ),
     "upstreams": (("upstreams", "Upstreams"), ("trusted_issuers", "Trusted issuers")),
+    "outbox": (("outbox", "Mail"), ("deliveries", "Deliveries")),
     "resource_servers": (("resource_servers", "Resource servers"), ("authorization_details", "Authorization details")),
 }
 _TAB_OF = {name: tab for tab, screens in SUBTABS.items() for name, _ in screens}
@@ -290,6 +291,7 @@ NOTICES = {
     "granted": "The role is granted.",
     "revoked": "The role is revoked.",
     "retried": "The mail is tried again.",
+    "replayed": "It is sent again.",
     "published": "The new key is published. It signs when all resource servers have fetched it.",
     "activated": "The key signs from now on.",
     "destroyed": "The private part of the key is erased.",

@@ -14,7 +14,8 @@ from idp import ids
 from idp.accounts.tables import User
 from idp.admin.api import problems
 from idp.admin.roles import Permission, Role, grant
-from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.delivery import outbox as deliveries
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.keys import jose
 from idp.mail import outbox
 from idp.oauth import subjects
@@ -251,6 +252,32 @@ async def test_sessions_consents_and_mail(
     assert "content" not in mails[0]
     await execute("UPDATE mail SET state = 'dead', next_attempt_at = NULL WHERE recipient = $1", alice.email)
     problem(await owner("POST", f"/outbox/{mails[0]['id']}/retry"), 409, "wrong-state")
+
+
+async def test_deliveries(owner: Caller) -> None:
+    """A kind without a handler, so that the server does not send them."""
+    stream = f"client:{ids.uuid7()}"
+    async with transaction():
+        delivery = await deliveries.queue("none", stream, {"secret": "s"})
+    (item,) = (await owner("GET", f"/deliveries?stream={stream}")).json()["items"]
+    assert (item["id"], item["state"], item["kind"]) == (str(delivery), "queued", "none")
+    assert "content" not in item
+    path = f"/deliveries/{delivery}"
+    assert (await owner("GET", path)).json() == item
+    problem(await owner("POST", f"{path}/replay"), 409, "wrong-state")
+    await execute(
+        "UPDATE delivery SET state = 'dead', next_attempt_at = NULL, finished_at = now() WHERE id = $1", delivery
+    )
+    replayed = await owner("POST", f"{path}/replay")
+    assert (replayed.json()["state"], replayed.json()["finished_at"]) == ("queued", None)
+    recorded = await fetch(
+        "SELECT FROM audit_event WHERE event = 'delivery_replayed' AND detail ->> 'delivery_id' = $1", str(delivery)
+    )
+    assert len(recorded) == 1
+    for unknown in (f"/deliveries/{ids.uuid7()}", "/deliveries/x"):
+        problem(await owner("GET", unknown), 404, "not-found")
+        problem(await owner("POST", f"{unknown}/replay"), 404, "not-found")
+    await execute("DELETE FROM delivery WHERE id = $1", delivery)
 
 
 async def test_roles(owner: Caller, alice: User) -> None:

@@ -9,6 +9,7 @@ from idp.accounts.tables import User
 from idp.admin.console import screen
 from idp.admin.roles import Role, grant
 from idp.audit.events import record
+from idp.delivery import outbox as deliveries
 from idp.federation import registry
 from idp.ids import uuid7_text
 from idp.infra import i18n
@@ -57,6 +58,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     role = await fetchrow("SELECT id FROM admin_role WHERE user_id = $1", admin.id)
     async with transaction():
         await outbox.queue("named@example.com", "account_deleted", name="Named")
+        delivery = await deliveries.queue("named_kind", "client:named", {}, lifetime=60)
     mail = await fetchrow("SELECT id FROM mail WHERE recipient = 'named@example.com' ORDER BY created_at DESC")
     key = (await lifecycle.list_keys())[0]
     provider = registry.configure(
@@ -93,6 +95,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "initial_access_tokens": ({"token_id": str(token_id)}, ["Named token"]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
+        "deliveries": ({"delivery_id": str(delivery)}, ["client:named", "named kind"]),
         "keys": ({"kid": key.kid}, [key.kid, key.alg]),
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
     }

@@ -271,6 +271,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "trusted_issuers",
         "audit",
         "outbox",
+        "deliveries",
     ],
 )
 @pytest.mark.parametrize("name", ["none", "00000000-0000-7000-8000-000000000000", "%00", "..%2f", "'--"])
@@ -282,6 +283,6 @@ async def test_an_unknown_record_is_not_found(owner: Admin, kind: str, name: str
 @pytest.mark.parametrize(
     "query", ["cursor=x", "sort=password_hash", "q=%25", "disabled=maybe", "since=yesterday", "x=1"]
 )
-@pytest.mark.parametrize("path", ["users", "clients", "audit", "outbox"])
+@pytest.mark.parametrize("path", ["users", "clients", "audit", "outbox", "deliveries"])
 async def test_an_invalid_query_shows_the_list(owner: Admin, path: str, query: str) -> None:
     assert (await owner.get(f"/admin/{path}?{query}")).status == 200
