@@ -39,6 +39,7 @@ from idp.oauth.clients import logos
 from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.registry import registry
 from idp.oauth.logout import rp_initiated
+from idp.oauth.status import endpoint as status
 from idp.oauth.token import endpoint as token
 from idp.selfservice import apps, data, email, identities, invitation, passkeys, profile, recovery, security, totp
 from idp.selfservice import devices as account_devices
@@ -74,6 +75,7 @@ MODULES = (
     security,
     signin,
     static,
+    status,
     token,
     totp,
     upstream_pages,

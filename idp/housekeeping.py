@@ -22,6 +22,7 @@ from idp.oauth.authorize import repository as authorize
 from idp.oauth.clients.dynamic import repository as dynamic_clients
 from idp.oauth.clients.expiry import delete_expired_clients
 from idp.oauth.replay import repository as replay
+from idp.oauth.status import repository as status
 from idp.oauth.token.repository import families, refresh_tokens
 from idp.signin.repository import devices, sessions, signin_flows
 
@@ -36,6 +37,7 @@ EXPIRING = (
     *refresh_tokens.EXPIRING,
     *families.EXPIRING,
     *oauth.EXPIRING,
+    *status.EXPIRING,
     *dynamic_clients.EXPIRING,
     *email_proofs.EXPIRING,
     *invitations.EXPIRING,

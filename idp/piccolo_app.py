@@ -19,6 +19,7 @@ from idp.oauth.clients.workloads.tables import WorkloadIdentityRow
 from idp.oauth.details.tables import DetailsTypeRow
 from idp.oauth.issuers.tables import TrustedIssuerClient, TrustedIssuerRow
 from idp.oauth.replay.tables import UsedJWT
+from idp.oauth.status.tables import Tombstone
 from idp.oauth.tables import (
     AuthorizationCode,
     AuthorizationRequestRow,
@@ -79,6 +80,7 @@ APP_CONFIG = AppConfig(
         SigningKeyRow,
         Throttle,
         TokenFamily,
+        Tombstone,
         Totp,
         TransactionLock,
         TrustedIssuerClient,

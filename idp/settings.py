@@ -226,6 +226,10 @@ class Settings(BaseSettings):
     key_kept: int = _option(30 * DAY, "Time after its retirement at which the private part of a key is erased.", ge=0)
     jwks_max_age: int = _option(300, "Time for which the JWKS and the discovery document may be cached.", ge=0)
 
+    revocation_list_max_age: int = _option(
+        5, "Time for which the list of revoked access tokens may be cached.", ge=0, le=MINUTE
+    )
+
     # Lifetimes
     access_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an access token.", ge=30, le=DAY)
     id_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an ID token.", ge=30, le=DAY)

@@ -13,7 +13,7 @@ from idp.accounts.claims import ADDRESS_MEMBERS
 from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.repository import users
 from idp.accounts.tables import User
-from idp.accounts.users import MAX_NAME_LENGTH
+from idp.accounts.users import MAX_NAME_LENGTH, SignOut
 from idp.audit.events import record
 from idp.errors import ValidationError
 from idp.infra.db.engine import transaction
@@ -155,8 +155,11 @@ def _validate_address(entered: Mapping[str, str]) -> dict[str, str]:
     return members
 
 
-async def delete_user(user_id: UUID) -> bool:
+async def delete_user(user_id: UUID, sign_out: SignOut) -> bool:
     """Delete a user and all rows that reference them. Their audit events stay, with the id.
+
+    Args:
+        sign_out: ends all sessions and tokens first, so that applications learn of it.
 
     Raises:
         LastOwnerError: this is the last owner.
@@ -164,5 +167,6 @@ async def delete_user(user_id: UUID) -> bool:
     async with transaction():
         await users.lock_user(user_id)
         await check_owner_remains(user_id)
+        await sign_out(user_id, "user_deleted")
         await record("user_deleted", user_id=user_id)
         return await users.delete_user(user_id)

@@ -7,6 +7,7 @@ from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
 from idp.oauth import repository
+from idp.oauth.status.revocation_list import bury_user
 from idp.signin import devices
 from idp.signin import flow as flows
 from idp.signin.repository import sessions
@@ -31,6 +32,15 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     ended["sessions"] = await sessions.end_sessions_of_user(user_id)
     ended["codes"] = await repository.consume_codes_of_user(user_id)
     ended["token_families"] = await repository.revoke_families_of_user(user_id, reason)
+    return ended
+
+
+async def sign_out_for_deletion(user_id: UUID, reason: str) -> Counter[str]:
+    """Like :func:`sign_out_user`, for a user who is deleted in the caller's transaction: the revocation list still
+    names their tokens.
+    """
+    ended = await sign_out_user(user_id, reason)
+    await bury_user(user_id)
     return ended
 
 

@@ -22,6 +22,7 @@ from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.oauth import consent
 from idp.oauth.scopes import CLAIMS
+from idp.oauth.sign_out import sign_out_for_deletion
 from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
 from idp.selfservice.security_mails import notify_change
 from idp.settings import settings
@@ -97,7 +98,7 @@ async def delete_account(request: AnyRequest) -> Response[Any]:
     user = account.user
     try:
         async with transaction():
-            await delete_user(user.id)
+            await delete_user(user.id, sign_out_for_deletion)
             await record("sign_out", user_id=user.id, session_id=account.session.id)
             await outbox.queue(user.email, "account_deleted", name=user.name)
     except LastOwnerError:

@@ -16,7 +16,7 @@ from idp.admin import roles
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Role
 from idp.infra.db.engine import fetch, transaction
-from idp.oauth.sign_out import sign_out_user
+from idp.oauth.sign_out import sign_out_for_deletion, sign_out_user
 
 pytestmark = pytest.mark.fault(14)
 
@@ -32,7 +32,7 @@ async def _demote(user_id: UUID) -> None:
 #: Every action that can remove an owner.
 LOSSES: dict[str, Callable[[UUID], Awaitable[object]]] = {
     "disabled": _disable,
-    "deleted": delete_user,
+    "deleted": lambda user_id: delete_user(user_id, sign_out_for_deletion),
     "contained": contain_user,
     "demoted": _demote,
 }

@@ -18,6 +18,7 @@ from idp.federation import linking
 from idp.federation.linking import ExternalIdentity
 from idp.federation.repository import emails_of_identities, identities_of, owner_of_identity
 from idp.infra.db.engine import execute, fetch, transaction
+from idp.oauth.sign_out import sign_out_for_deletion
 from idp.signin import devices
 from idp.signin.browser import Browser
 from idp.signin.factors import imports
@@ -77,7 +78,7 @@ async def test_the_life_of_an_account(make_user: MakeUser) -> None:
     known = await devices.find_known(Browser(device_token=token))
     assert known is not None
     assert known.email == first
-    assert await delete_user(user.id)
+    assert await delete_user(user.id, sign_out_for_deletion)
     assert await looked_up(user.id) == dict.fromkeys(LOOKUPS, 0)
     assert (await owns(first), await owner_of_identity(ISSUER, identity.subject)) == (None, None)
     # The browser knows the remaining user by now.

@@ -27,7 +27,7 @@ from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.details.granted import from_json
 from idp.oauth.repository import CONSENTS
-from idp.oauth.sign_out import sign_out_everywhere
+from idp.oauth.sign_out import sign_out_everywhere, sign_out_for_deletion
 from idp.signin.factors import service as factors
 from idp.signin.repository.sessions import SESSIONS
 
@@ -137,7 +137,7 @@ async def update_user(call: Call) -> models.User:
 @operation("DELETE", "/users/{user_id}", Permission.USERS_WRITE, "Delete a user", current=show_user)
 async def delete_user(call: Call) -> None:
     user = await _user(call)
-    await profile.delete_user(user.id)
+    await profile.delete_user(user.id, sign_out_for_deletion)
 
 
 @operation(

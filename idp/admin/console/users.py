@@ -36,6 +36,7 @@ from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.details.models import Details
+from idp.oauth.sign_out import sign_out_for_deletion
 from idp.settings import settings
 from idp.signin.factors import passkeys, recovery_codes
 from idp.signin.factors import service as factors
@@ -307,7 +308,7 @@ async def _contain(request: AdminRequest, user_id: str) -> Response[str]:
 
 async def _delete(request: AdminRequest, user_id: str) -> tuple[str, str]:
     user = await _allowed(request, user_id)
-    await profile.delete_user(user.id)
+    await profile.delete_user(user.id, sign_out_for_deletion)
     return "/users", "deleted"
 
 

@@ -29,6 +29,7 @@ from idp.oauth.clients.registration import (
 from idp.oauth.clients.repository import columns
 from idp.oauth.clients.validation import validate
 from idp.oauth.sign_out import revoke_tokens_of_client
+from idp.oauth.status.revocation_list import bury_client
 
 #: After a change of these the document of the client's sector is read again.
 SECTOR_MEMBERS = frozenset({"sector_identifier_uri", "redirect_uris"})
@@ -198,6 +199,7 @@ async def delete_client(client_id: str, expected: datetime | None = None) -> Non
     async with change():
         await _lock_client(client_id, expected)
         await revoke_tokens_of_client(client_id, "client_deleted")
+        await bury_client(client_id)
         await repository.delete_client(client_id)
         await record("client_deleted", client_id=client_id)
 

@@ -467,6 +467,8 @@ CREATE TABLE session (
 -- An administrator names a session by its id alone.
 CREATE INDEX session_id ON session (id);
 CREATE INDEX session_expires_at ON session (expires_at);
+-- The revocation list names the sessions that ended within the lifetime of an access token.
+CREATE INDEX session_ended_at ON session (ended_at) WHERE ended_at IS NOT NULL;
 
 -- One attempt to sign in, named in the URL and bound to one browser. "acr" is the level to reach, "required_acr" the
 -- one without which the sign-in does not end, "max_age" the age in seconds up to which a step counts. "turn" is raised
@@ -815,6 +817,7 @@ CREATE INDEX token_family_client_id ON token_family (client_id);
 -- The clean-up deletes sessions one by one, and a user can have many families.
 CREATE INDEX token_family_session ON token_family (user_id, session_id);
 CREATE INDEX token_family_expires_at ON token_family (expires_at);
+CREATE INDEX token_family_revoked_at ON token_family (revoked_at) WHERE revoked_at IS NOT NULL;
 
 -- One refresh token of a family; "jti" is the claim of its JWT, which carries "user_id" sealed. "issued_at" and
 -- "expires_at" are whole seconds, so that the JWT can be made again, byte for byte.
@@ -841,6 +844,15 @@ CREATE TABLE revoked_access_token (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX revoked_access_token_expires_at ON revoked_access_token (expires_at);
+
+-- A deleted client, or a token family of a deleted user (the first part of "jti"), until its last access token has
+-- expired: the revocation list still names it.
+CREATE TABLE tombstone (
+    id         text PRIMARY KEY,
+    expires_at timestamptz NOT NULL
+);
+
+CREATE INDEX tombstone_expires_at ON tombstone (expires_at);
 
 -- Signed values that may be used once: half of a SHA-256 over kind, issuer and "jti", in each slot of ten minutes until
 -- the value expires. Slot n is partition n % 11 (idp.oauth.replay.repository). Rows are only inserted; the partition of
