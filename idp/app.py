@@ -17,6 +17,9 @@ from idp.admin.access import api_resource
 from idp.audit import worker as audit_worker
 from idp.delivery import outbox as deliveries
 from idp.delivery.handlers import Handlers
+from idp.events import publish, webhooks
+from idp.events.ssf import endpoint as ssf
+from idp.events.ssf import tokens
 from idp.federation.registry import TOPIC, upstreams
 from idp.http import health, static
 from idp.http.middleware import Middleware
@@ -74,6 +77,7 @@ MODULES = (
     rp_initiated,
     security,
     signin,
+    ssf,
     static,
     status,
     token,
@@ -83,7 +87,7 @@ MODULES = (
 )
 
 #: How each kind of delivery to other systems is made.
-DELIVERIES: Handlers = {}
+DELIVERIES: Handlers = {webhooks.KIND: webhooks.HANDLER, tokens.PUSHED: tokens.HANDLER}
 
 #: Prepares the database before a worker joins it.
 Prepare = Callable[[], Awaitable[None]]
@@ -181,6 +185,7 @@ def _background() -> list[asyncio.Task[None]]:
         asyncio.create_task(audit_worker.run(checkpoint_signer.sign, checkpoint_signer.reader)),
         asyncio.create_task(outbox.run()),
         asyncio.create_task(deliveries.run(DELIVERIES)),
+        asyncio.create_task(publish.run()),
         asyncio.create_task(restore.watch()),
         asyncio.create_task(templates().compile()),
     ]
@@ -208,6 +213,8 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     if config.database_url is not None:
         configure(config.database_url.get_secret_value())
     registry.build_in(api_resource())
+    if ssf.is_on():
+        registry.build_in(ssf.resource())
     health.WARNINGS["database_mark"] = lambda: restore_detection.keeper.foreign
     health.CHECKS["keys"] = lambda: DEFAULT_ALGORITHM in key_set.algorithms()
     handlers = [handler for module in MODULES for handler in module.ROUTES]

@@ -6,8 +6,9 @@ from piccolo.conf.apps import AppConfig
 
 from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEmail
 from idp.admin.tables import IdempotentAnswer, Setup
-from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport
+from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport, EventFeed, EventFeedKind
 from idp.delivery.tables import Delivery, DeliveryStream
+from idp.events.tables import EventStreamRow, EventStreamSubject, WebhookRow
 from idp.federation.tables import Identity, UpstreamAttempt, UpstreamRow, UpstreamSubject
 from idp.infra.db.tables import Revision, TransactionLock
 from idp.infra.tables import Throttle
@@ -57,6 +58,10 @@ APP_CONFIG = AppConfig(
         Device,
         DeviceToken,
         EmailProof,
+        EventFeed,
+        EventFeedKind,
+        EventStreamRow,
+        EventStreamSubject,
         Flow,
         IdempotentAnswer,
         Identity,
@@ -90,6 +95,7 @@ APP_CONFIG = AppConfig(
         UsedJWT,
         User,
         UserEmail,
+        WebhookRow,
         WorkloadIdentityRow,
     ],
 )

@@ -426,6 +426,15 @@ class Settings(BaseSettings):
     delivery_kept: int = _option(
         7 * DAY, "Time for which the state of a finished delivery is kept, and a dead one can be replayed.", ge=HOUR
     )
+    webhook_secret_overlap: int = _option(
+        DAY, "Time for which the old secret of a webhook signs too after it was rotated.", ge=0
+    )
+    shared_signals: bool = _option(
+        False, "Transmit security events to clients (OpenID Shared Signals Framework: CAEP, RISC)."
+    )
+    shared_signals_subjects: Literal["none", "all"] = _option(
+        "none", "The users of whom a new stream gets events: those that its receiver added, or all."
+    )
 
     # The audit trail
     audit_tokens: bool = _option(True, "Record every issued access token in the audit trail.")

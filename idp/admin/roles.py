@@ -33,6 +33,8 @@ class Permission(StrEnum):
     UPSTREAMS_WRITE = "admin:upstreams:write"
     KEYS_READ = "admin:keys:read"
     KEYS_WRITE = "admin:keys:write"
+    EVENTS_READ = "admin:events:read"
+    EVENTS_WRITE = "admin:events:write"
     AUDIT_READ = "admin:audit:read"
     SETTINGS_READ = "admin:settings:read"
     ADMINS_READ = "admin:admins:read"

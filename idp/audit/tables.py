@@ -58,6 +58,18 @@ class AuditExport(Table, tablename="audit_export", db=engine):
     leased_until = Timestamptz()
 
 
+class EventFeed(Table, tablename="event_feed", db=engine):
+    """The ids of events that someone subscribed to and that are not published yet (:mod:`idp.events`)."""
+
+    id = UUID(primary_key=True)
+
+
+class EventFeedKind(Table, tablename="event_feed_kind", db=engine):
+    """A kind of event that is put into the feed; ``*``: all."""
+
+    kind = Text(primary_key=True)
+
+
 class Activity(Table, tablename="activity", db=engine):
     """The number of events of one kind in one hour, for the dashboard. ``id`` is the hour and the kind."""
 

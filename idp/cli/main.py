@@ -28,6 +28,7 @@ COMMANDS = {
     "upstreams": ("The upstream providers that users may sign in with.", "idp.cli.upstreams:upstreams"),
     "mail": ("The messages in the outbox.", "idp.cli.mail:mail"),
     "deliveries": ("The requests to other systems.", "idp.cli.deliveries:deliveries"),
+    "webhooks": ("The URLs that get events.", "idp.cli.webhooks:webhooks"),
     "users": ("The users.", "idp.cli.users:users"),
     "audit": ("List, export and verify the audit trail.", "idp.cli.audit:audit"),
     "admins": ("The administrators of this server and their roles.", "idp.cli.admins:admins"),

@@ -107,6 +107,15 @@ _GIVE_UP_STREAM = """
                         expires_at = now() + make_interval(secs => $3)
     WHERE stream = $1 AND next_attempt_at IS NOT NULL
 """
+_CHANGE_KIND = "UPDATE delivery SET kind = $2 WHERE stream = $1 AND next_attempt_at IS NOT NULL AND kind <> $2"
+_ACKNOWLEDGE = """
+    UPDATE delivery AS d SET state = CASE a.reason WHEN '' THEN 'delivered' ELSE 'dead' END, response = a.reason,
+                             attempts = attempts + 1, next_attempt_at = NULL, finished_at = now(),
+                             expires_at = now() + make_interval(secs => $4),
+                             content = CASE a.reason WHEN '' THEN NULL ELSE content END
+    FROM unnest($2::uuid[], $3::text[]) AS a (id, reason)
+    WHERE d.id = a.id AND d.stream = $1 AND d.next_attempt_at IS NOT NULL
+"""
 _STATES_OF_SESSION = """
     SELECT id, kind, stream, state, attempts, response, created_at, next_attempt_at, finished_at FROM delivery
     WHERE user_id = $1 AND session_id = $2 ORDER BY id
@@ -265,6 +274,20 @@ async def replay_stream(stream: str, lifetime: float, limit: int) -> int:
 async def give_up_stream(stream: str, response: str, kept: float) -> int:
     """Give up every waiting delivery of a stream whose receiver is gone. Returns their number."""
     return await execute(_GIVE_UP_STREAM, stream, response, kept)
+
+
+async def change_kind(stream: str, kind: str) -> None:
+    """Give the waiting deliveries of a stream to another handler."""
+    await execute(_CHANGE_KIND, stream, kind)
+
+
+async def acknowledge(stream: str, results: Sequence[tuple[UUID, str]], kept: float) -> int:
+    """Record what a receiver says that it fetched: ids, each with the reason of its refusal, or an empty text.
+
+    Ids of other streams have no effect. Returns how many were recorded.
+    """
+    ids, reasons = map(list, zip(*results, strict=True))
+    return await execute(_ACKNOWLEDGE, stream, ids, reasons, kept)
 
 
 async def states_of_session(user_id: UUID, session_id: UUID) -> list[DeliveryState]:

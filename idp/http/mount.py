@@ -5,8 +5,12 @@ from collections.abc import Awaitable
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-#: Inserted between the host and the path of an issuer (RFC 8414 section 3.1).
-WELL_KNOWN = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+#: Inserted between the host and the path of an issuer (RFC 8414 section 3.1, Shared Signals section 7.2).
+WELL_KNOWN = (
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/.well-known/ssf-configuration",
+)
 #: Served outside the path of the issuer too, for probes of the process itself.
 HEALTH = "/health/"
 #: No route has this path, so that requests outside the issuer's path get the page for unknown paths.

@@ -8,6 +8,7 @@ from idp.admin.api import (
     people,
     server,
     trusted_issuers,
+    webhooks,
     workload_identities,
 )
 from idp.admin.api.openapi import openapi
@@ -22,6 +23,7 @@ __all__ = [
     "people",
     "server",
     "trusted_issuers",
+    "webhooks",
     "workload_identities",
 ]
 

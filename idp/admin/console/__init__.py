@@ -14,13 +14,14 @@ from idp.admin.console import (
     trusted_issuers,
     upstreams,
     users,
+    webhooks,
     workload_identities,
 )
 from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
     "ROUTES", "admins", "audit", "authorization_details", "clients", "deliveries", "initial_access_tokens", "keys",
-    "overview", "resource_servers", "trusted_issuers", "upstreams", "users", "workload_identities",
+    "overview", "resource_servers", "trusted_issuers", "upstreams", "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

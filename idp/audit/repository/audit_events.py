@@ -33,12 +33,20 @@ _TYPES = {
     "hash": "bytea",
 }
 _COLUMNS = ", ".join(_TYPES)
-_INSERT_EVENT = f"INSERT INTO audit_event ({_COLUMNS}) VALUES ({', '.join(f'${n + 1}' for n in range(len(_TYPES)))})"  # noqa: S608
+# If someone wants this kind of event, its id is fed to idp.events in the same statement.
+_FED = "SELECT FROM event_feed_kind AS k WHERE k.kind IN (e.event, '*')"
+_INSERT_EVENT = f"""
+WITH fed AS (
+    INSERT INTO event_feed (id) SELECT e.id FROM (SELECT $1::uuid, $3::text) AS e (id, event) WHERE EXISTS ({_FED})
+) INSERT INTO audit_event ({_COLUMNS}) VALUES ({", ".join(f"${n + 1}" for n in range(len(_TYPES)))})
+"""  # noqa: S608
 # Arrays, one element per event.
 _INSERT_EVENTS = f"""
-INSERT INTO audit_event ({_COLUMNS})
-SELECT * FROM unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_TYPES.values(), start=1))})
-ON CONFLICT (id) DO NOTHING
+WITH e AS (
+    INSERT INTO audit_event ({_COLUMNS})
+    SELECT * FROM unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_TYPES.values(), start=1))})
+    ON CONFLICT (id) DO NOTHING RETURNING id, event
+) INSERT INTO event_feed (id) SELECT id FROM e WHERE EXISTS ({_FED})
 """  # noqa: S608
 
 # Events as they are hashed: times in PostgreSQL's format, because it has some that Python does not support.
@@ -96,6 +104,8 @@ _EVENTS_OF_USER = """
 SELECT at, event, outcome, client_id, session_id AS sid, ip_address FROM audit_event
 WHERE user_id = $1 AND event <> 'token_issued' ORDER BY at DESC LIMIT $2
 """
+#: $1: ids. The events of the feed, in order.
+PUBLISHED = f"SELECT {_EVENT} FROM audit_event WHERE id = ANY ($1::uuid[]) ORDER BY id"  # noqa: S608
 _PROOF = """
 SELECT e.hash, c.number, c.at FROM audit_event AS e
 LEFT JOIN audit_checkpoint AS c ON e.seq BETWEEN c.first_seq AND c.last_seq WHERE e.id = $1

@@ -254,6 +254,33 @@ async def test_sessions_consents_and_mail(
     problem(await owner("POST", f"/outbox/{mails[0]['id']}/retry"), 409, "wrong-state")
 
 
+async def test_a_webhook(owner: Caller) -> None:
+    url = f"https://{ids.uuid7()}.example/events"
+    created = await owner("POST", "/webhooks", {"url": url, "kinds": ["database_restored"], "description": "Mine"})
+    assert created.status_code == 201
+    path, secret = f"/webhooks/{created.json()['id']}", created.json()["secret"]
+    assert secret.startswith("whsec_")
+    shown = await owner("GET", path)
+    assert (shown.json()["url"], shown.json()["kinds"], shown.json()["whole"]) == (url, ["database_restored"], False)
+    assert secret not in (await owner("GET", "/webhooks")).text
+    problem(await owner("PATCH", path, {"whole": True}), 428, "if-match-required")
+    changed = await owner.changed("PATCH", path, {"kinds": ["key_revoked", "database_restored"]})
+    assert changed.json()["kinds"] == ["database_restored", "key_revoked"]
+    assert changed.json()["description"] == "Mine"
+    for wrong in ({"kinds": ["nothing"]}, {"url": "ftp://a.example"}, {"secret": "x"}, {"disabled_at": None}):
+        assert (await owner.changed("PATCH", path, wrong)).status_code == 422, wrong
+        assert (await owner("POST", "/webhooks", {"url": url, "kinds": ["key_revoked"]} | wrong)).status_code == 422
+    rotated = await owner("POST", f"{path}/rotate_secret")
+    assert rotated.json()["secret"] != secret
+    assert (await owner("POST", f"{path}/disable")).json()["disabled_at"] is not None
+    problem(await owner("POST", f"{path}/test"), 404, "not-found")
+    assert (await owner("POST", f"{path}/enable")).json()["disabled_at"] is None
+    delivery = (await owner("POST", f"{path}/test")).json()["delivery_id"]
+    assert (await owner("GET", f"/deliveries/{delivery}")).json()["stream"] == f"webhook:{created.json()['id']}"
+    assert (await owner("DELETE", path)).status_code == 204
+    problem(await owner("GET", path), 404, "not-found")
+
+
 async def test_deliveries(owner: Caller) -> None:
     """A kind without a handler, so that the server does not send them."""
     stream = f"client:{ids.uuid7()}"

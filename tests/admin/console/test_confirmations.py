@@ -10,6 +10,7 @@ from idp.admin.console import screen
 from idp.admin.roles import Role, grant
 from idp.audit.events import record
 from idp.delivery import outbox as deliveries
+from idp.events import webhooks
 from idp.federation import registry
 from idp.ids import uuid7_text
 from idp.infra import i18n
@@ -60,6 +61,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         await outbox.queue("named@example.com", "account_deleted", name="Named")
         delivery = await deliveries.queue("named_kind", "client:named", {}, lifetime=60)
     mail = await fetchrow("SELECT id FROM mail WHERE recipient = 'named@example.com' ORDER BY created_at DESC")
+    webhook_id, _ = await webhooks.add("https://named.example/events", ["database_restored"], description="Named hook")
     key = (await lifecycle.list_keys())[0]
     provider = registry.configure(
         kind="oidc", id=f"named{uuid7_text()[-8:]}", name="Named provider", issuer="https://named.example",
@@ -95,10 +97,12 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "initial_access_tokens": ({"token_id": str(token_id)}, ["Named token"]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
+        "webhooks": ({"webhook_id": str(webhook_id)}, ["https://named.example/events", "Named hook"]),
         "deliveries": ({"delivery_id": str(delivery)}, ["client:named", "named kind"]),
         "keys": ({"kid": key.kid}, [key.kid, key.alg]),
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
     }
+    await webhooks.remove(webhook_id)
     await initial_tokens.delete(token_id)
     await trusted_issuers.remove(trusted.id)
     await workloads.remove(rule.id)

@@ -272,6 +272,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "audit",
         "outbox",
         "deliveries",
+        "webhooks",
     ],
 )
 @pytest.mark.parametrize("name", ["none", "00000000-0000-7000-8000-000000000000", "%00", "..%2f", "'--"])

@@ -225,6 +225,16 @@ CREATE TABLE activity (
 CREATE INDEX activity_hour ON activity (hour);
 
 
+-- The ids of events that someone subscribed to and that are not published yet; and the kinds that are wanted.
+CREATE TABLE event_feed (
+    id uuid PRIMARY KEY
+);
+
+CREATE TABLE event_feed_kind (
+    kind text PRIMARY KEY
+);
+
+
 -- mail --------------------------------------------------------------------------------------------------------------
 
 -- A message to a person, written in the transaction of the change that it tells of. "content" is encrypted, and null
@@ -936,3 +946,50 @@ CREATE TABLE idempotent_answer (
 );
 
 CREATE INDEX idempotent_answer_expires_at ON idempotent_answer (expires_at);
+
+
+-- events ------------------------------------------------------------------------------------------------------------
+
+-- A URL that gets events. The secrets that sign them are encrypted.
+CREATE TABLE webhook (
+    id               uuid PRIMARY KEY,
+    url              text NOT NULL,
+    description      text NOT NULL,
+    kinds            text[] NOT NULL,
+    whole            boolean NOT NULL,
+    secret           bytea NOT NULL,
+    old_secret       bytea,
+    old_secret_until timestamptz,
+    disabled_at      timestamptz,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    updated_at       timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX webhook_created_at ON webhook (created_at, id);
+
+-- A stream of security event tokens to a client. "authorization" is the header that it wants, encrypted.
+CREATE TABLE event_stream (
+    id               uuid PRIMARY KEY,
+    client_id        text NOT NULL REFERENCES client (client_id) ON DELETE CASCADE,
+    description      text NOT NULL,
+    endpoint_url     text,
+    authorization_header bytea,
+    events_requested jsonb NOT NULL,
+    format           text NOT NULL,
+    status           text NOT NULL,
+    status_reason    text NOT NULL,
+    verified_at      timestamptz,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    updated_at       timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX event_stream_client_id ON event_stream (client_id);
+
+-- The users of whom a stream gets events.
+CREATE TABLE event_stream_subject (
+    user_id   uuid NOT NULL,
+    stream_id uuid NOT NULL REFERENCES event_stream (id) ON DELETE CASCADE,
+    PRIMARY KEY (user_id, stream_id)
+);
+
+CREATE INDEX event_stream_subject_stream_id ON event_stream_subject (stream_id);

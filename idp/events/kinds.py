@@ -1,0 +1,23 @@
+"""The kinds of events that webhooks may subscribe to. They are those of the audit trail about a successful change."""
+
+from typing import Final
+
+from idp.audit.repository.feed import ALL
+
+#: Each kind by its name in the audit trail.
+KINDS: Final = (
+    "sign_in", "sign_out", "signed_out_everywhere", "account_locked", "account_unlocked", "passkey_cloned",
+    "user_created", "user_invited", "user_disabled", "user_enabled", "user_deleted", "user_contained", "account_voided",
+    "profile_changed", "email_changed", "email_verified", "password_reset_requested", "password_changed",
+    "passkey_added", "passkey_removed", "totp_enabled", "totp_disabled", "recovery_codes_made", "two_step_on",
+    "two_step_off", "factors_removed", "identity_linked", "identity_unlinked",
+    "consent", "consent_withdrawn", "token_family_revoked",
+    "client_registered", "client_updated", "client_disabled", "client_enabled", "client_deleted", "client_contained",
+    "client_secret_rotated",
+    "resource_server_registered", "resource_server_updated", "resource_server_deleted",
+    "upstream_added", "upstream_updated", "upstream_deleted", "upstream_contained",
+    "key_published", "key_activated", "key_revoked", "key_destroyed",
+    "admin_role_granted", "admin_role_revoked", "not_before_set", "database_restored",
+)  # fmt: skip
+
+__all__ = ["ALL", "KINDS"]

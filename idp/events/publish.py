@@ -1,0 +1,69 @@
+"""Turns the feed of events into deliveries, in order."""
+
+import asyncio
+import random
+from collections.abc import Collection
+from uuid import UUID
+
+import structlog
+
+from idp.audit.repository import feed
+from idp.audit.repository.audit_events import Event
+from idp.delivery import outbox
+from idp.delivery.outbox import Queued
+from idp.events import repository, webhooks
+from idp.events.models import Stream, Webhook
+from idp.events.ssf import endpoint as ssf
+from idp.events.ssf import repository as ssf_repository
+from idp.events.ssf import tokens
+from idp.events.ssf.types import KINDS as SIGNALS
+from idp.infra.db.engine import transaction
+from idp.infra.logs import exception_fields
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.5
+#: Events that are published in one transaction.
+BATCH = 200
+
+
+async def run() -> None:
+    """Publish until cancelled. Intervals are random, so that workers do not all look at once."""
+    failing = False
+    while True:
+        try:
+            while await feed.has_events() and await publish():
+                pass
+            failing = False
+        except Exception as error:
+            if not failing:
+                log.warning("events_not_published", **exception_fields(error))
+            failing = True
+        await asyncio.sleep(random.uniform(0.8, 1.2) * POLL_SECONDS)  # noqa: S311
+
+
+async def publish() -> bool:
+    """Publish a batch of events. Returns False if there were none."""
+    async with transaction():
+        events = await feed.take(BATCH)
+        if events is None:
+            return False
+        hooks = await repository.enabled_webhooks()
+        streams = (
+            [stream for stream in await ssf_repository.streams() if stream.status != "disabled"] if ssf.is_on() else []
+        )
+        found: list[Queued] = []
+        for event in events:
+            found += await _deliveries(event, hooks, streams)
+        await outbox.queue_many(found)
+    return True
+
+
+async def _deliveries(event: Event, hooks: Collection[Webhook], streams: list[Stream]) -> list[Queued]:
+    found = webhooks.deliveries_of(event, hooks)
+    if streams and event.event in SIGNALS and event.user_id is not None:
+        of_user: Collection[UUID] = await ssf_repository.streams_of_user(event.user_id)
+        found += tokens.deliveries_of(event, streams, of_user)
+        if event.event == "user_deleted":
+            await ssf_repository.forget_user(event.user_id)
+    return found

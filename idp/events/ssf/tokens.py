@@ -1,0 +1,174 @@
+"""Security event tokens (RFC 8417) on their way to a stream: queued, composed, signed."""
+
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from idp import clock
+from idp.accounts.claims import claims_of
+from idp.accounts.repository.users import user_by_id
+from idp.audit.repository.audit_events import Event
+from idp.delivery.handlers import DeliveryRejectedError, DeliveryRequest, DueDelivery, Handler
+from idp.delivery.outbox import Queued
+from idp.errors import RemoteError
+from idp.events.models import Stream
+from idp.events.ssf import repository
+from idp.events.ssf.types import STREAM_UPDATED, VERIFICATION, signals_of
+from idp.infra.outbound import Answer
+from idp.keys import vault
+from idp.keys.algorithms import DEFAULT_ALGORITHM
+from idp.keys.key_set import key_set
+from idp.oauth import subjects
+from idp.oauth.clients.lookup import stored_client
+from idp.oauth.clients.models import Client
+from idp.oauth.scopes import claims_of_scopes
+from idp.settings import settings
+
+#: Kinds of deliveries: tokens that are pushed, that wait for a poll, and those of a paused stream.
+PUSHED, POLLED, HELD = "security_event_push", "security_event_poll", "security_event_held"
+TYP: Final = "secevent+jwt"
+#: Responses of RFC 8935 section 2.4 that no retry changes: the token itself is refused.
+_FINAL: Final = frozenset({"invalid_request", "invalid_issuer", "invalid_audience"})
+
+
+class _StreamPausedError(RemoteError):
+    """The stream was paused or changed at this moment. The delivery waits."""
+
+
+def kind_of(stream: Stream) -> str:
+    """Return the kind of the deliveries of a stream."""
+    if stream.status == "paused":
+        return HELD
+    return PUSHED if stream.endpoint_url else POLLED
+
+
+def authorization_context(stream_id: UUID) -> str:
+    return f"event_stream.authorization:{stream_id}"
+
+
+def deliveries_of(event: Event, streams: list[Stream], subject_of: Any) -> list[Queued]:
+    """Return the deliveries of an event to the streams that want it.
+
+    Args:
+        subject_of: the ids of the streams of which its user is a subject.
+    """
+    return [
+        Queued(
+            kind=kind_of(stream),
+            stream=stream.stream,
+            content={"type": signal.type, "claims": dict(signal.claims), "scopes": signal.scopes},
+            user_id=event.user_id,
+            session_id=event.session_id,
+        )
+        for signal in signals_of(event)
+        for stream in streams
+        if signal.type in stream.events_requested
+        and (settings().shared_signals_subjects == "all" or stream.id in subject_of)
+    ]
+
+
+def verification(stream: Stream, state: str | None) -> Queued:
+    """Return a verification event (Shared Signals Framework section 8.1.4.1)."""
+    claims = {"state": state} if state is not None else {}
+    return Queued(
+        kind=kind_of(stream), stream=stream.stream, content={"type": VERIFICATION, "claims": claims, "scopes": ()}
+    )
+
+
+def updated(stream: Stream) -> Queued:
+    """Return the event that tells of a changed status (section 8.1.5)."""
+    claims = {"status": stream.status} | ({"reason": stream.status_reason} if stream.status_reason else {})
+    return Queued(
+        kind=kind_of(stream), stream=stream.stream, content={"type": STREAM_UPDATED, "claims": claims, "scopes": ()}
+    )
+
+
+async def compose(delivery: DueDelivery) -> DeliveryRequest:
+    """Return the request that pushes a token (RFC 8935 section 2.1).
+
+    Raises:
+        DeliveryRejectedError: stream, client or user is gone.
+    """
+    stream = await _stream_of(delivery)
+    if stream.status != "enabled" or stream.endpoint_url is None:
+        raise _StreamPausedError("The stream was changed.")
+    headers = {"content-type": "application/secevent+jwt", "accept": "application/json"}
+    sealed = await repository.authorization_of(stream.id)
+    if sealed is not None:
+        headers["authorization"] = vault.decrypt(sealed, authorization_context(stream.id)).decode()
+    return DeliveryRequest(stream.endpoint_url, headers, (await token(delivery, stream)).encode())
+
+
+async def _stream_of(delivery: DueDelivery) -> Stream:
+    stream = await repository.stream(UUID(delivery.stream.removeprefix("ssf:")))
+    if stream is None or stream.status == "disabled":
+        raise DeliveryRejectedError("The stream is deleted or disabled.")
+    return stream
+
+
+async def token(delivery: DueDelivery, stream: Stream) -> str:
+    """Return the signed token of a delivery. Its ``jti`` is the id of the delivery.
+
+    Raises:
+        DeliveryRejectedError: its client or user is gone.
+    """
+    client = await stored_client(stream.client_id)
+    if client is None:
+        raise DeliveryRejectedError("The client is deleted or disabled.")
+    content = delivery.content
+    claims = content["claims"]
+    if content["scopes"]:
+        claims = claims | {"claims": await _current_claims(delivery, client, content["scopes"])}
+    statement = {
+        "iss": settings().issuer,
+        "aud": client.client_id,
+        "jti": str(delivery.id),
+        "iat": int(clock.now().timestamp()),
+        "sub_id": await _subject(delivery, stream, client),
+        "events": {content["type"]: claims},
+    }
+    return key_set.sign(DEFAULT_ALGORITHM, TYP, statement)
+
+
+async def _current_claims(delivery: DueDelivery, client: Client, scopes: list[str]) -> dict[str, Any]:
+    """Return the claims of the user that the client may know, as they are now."""
+    user = await user_by_id(delivery.user_id) if delivery.user_id is not None else None
+    names = claims_of_scopes(scope for scope in scopes if scope in client.scopes)
+    values = claims_of(user, names) if user is not None else {}
+    if not values:
+        raise DeliveryRejectedError("The client may not know what changed, or the user is gone.")
+    return values
+
+
+async def _subject(delivery: DueDelivery, stream: Stream, client: Client) -> dict[str, Any]:
+    """Return the subject (RFC 9493): the user, with the session if one ended; or the stream."""
+    if delivery.user_id is None:
+        return {"format": "opaque", "id": str(stream.id)}
+    user = await _user(delivery.user_id, stream.format, client)
+    if delivery.session_id is None or not delivery.content["type"].endswith("/session-revoked"):
+        return user
+    session = {"format": "opaque", "id": subjects.sid(client, delivery.session_id)}
+    return {"format": "complex", "user": user, "session": session}
+
+
+async def _user(user_id: UUID, format: str, client: Client) -> dict[str, Any]:
+    if format == "email" and (user := await user_by_id(user_id)) is not None:
+        return {"format": "email", "email": user.email}
+    sub = subjects.subject(client, user_id)
+    if format == "opaque":
+        return {"format": "opaque", "id": sub}
+    return {"format": "iss_sub", "iss": settings().issuer, "sub": sub}
+
+
+def _is_final(answer: Answer) -> bool:
+    """Return whether the receiver refuses the token itself (RFC 8935 section 2.3)."""
+    if answer.status != 400:
+        return False
+    try:
+        return msgspec.json.decode(answer.body).get("err") in _FINAL
+    except (msgspec.DecodeError, AttributeError, UnicodeError):
+        return False
+
+
+HANDLER: Final = Handler(compose, ordered=True, is_final=_is_final)

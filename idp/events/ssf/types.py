@@ -1,0 +1,88 @@
+"""Event types of CAEP 1.0 and RISC 1.0, and which events of the audit trail they are."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from idp.audit.repository.audit_events import Event
+
+_CAEP: Final = "https://schemas.openid.net/secevent/caep/event-type/"
+_RISC: Final = "https://schemas.openid.net/secevent/risc/event-type/"
+_SSF: Final = "https://schemas.openid.net/secevent/ssf/event-type/"
+
+SESSION_REVOKED: Final = f"{_CAEP}session-revoked"
+CREDENTIAL_CHANGE: Final = f"{_CAEP}credential-change"
+TOKEN_CLAIMS_CHANGE: Final = f"{_CAEP}token-claims-change"
+ACCOUNT_DISABLED: Final = f"{_RISC}account-disabled"
+ACCOUNT_ENABLED: Final = f"{_RISC}account-enabled"
+ACCOUNT_PURGED: Final = f"{_RISC}account-purged"
+RECOVERY_ACTIVATED: Final = f"{_RISC}recovery-activated"
+#: Sent on every stream (Shared Signals Framework sections 8.1.4 and 8.1.5).
+VERIFICATION: Final = f"{_SSF}verification"
+STREAM_UPDATED: Final = f"{_SSF}stream-updated"
+
+#: What receivers may request.
+SUPPORTED: Final = (
+    SESSION_REVOKED, CREDENTIAL_CHANGE, TOKEN_CLAIMS_CHANGE, ACCOUNT_DISABLED, ACCOUNT_ENABLED, ACCOUNT_PURGED,
+    RECOVERY_ACTIVATED,
+)  # fmt: skip
+
+
+class Signal(NamedTuple):
+    """A security event.
+
+    Attributes:
+        claims: those of its type.
+        scopes: of :data:`TOKEN_CLAIMS_CHANGE`: the scopes whose claims may have changed.
+    """
+
+    type: str
+    claims: Mapping[str, Any] = MappingProxyType({})
+    scopes: tuple[str, ...] = ()
+
+
+def _credential(kind: str, change: str) -> Signal:
+    return Signal(CREDENTIAL_CHANGE, {"credential_type": kind, "change_type": change})
+
+
+_SIGNALS: Final[dict[str, tuple[Signal, ...]]] = {
+    "sign_out": (Signal(SESSION_REVOKED),),
+    "signed_out_everywhere": (Signal(SESSION_REVOKED),),
+    "user_contained": (Signal(SESSION_REVOKED),),
+    "password_changed": (_credential("password", "update"),),
+    "passkey_added": (_credential("fido2-platform", "create"),),
+    "passkey_removed": (_credential("fido2-platform", "delete"),),
+    "totp_enabled": (_credential("app", "create"),),
+    "totp_disabled": (_credential("app", "delete"),),
+    "user_disabled": (Signal(ACCOUNT_DISABLED),),
+    "user_enabled": (Signal(ACCOUNT_ENABLED),),
+    "user_deleted": (Signal(ACCOUNT_PURGED),),
+    "password_reset_requested": (Signal(RECOVERY_ACTIVATED),),
+    "email_changed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("email",)),),
+    "email_verified": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("email",)),),
+    "profile_changed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("profile", "address", "phone")),),
+}
+#: The kinds of events of the audit trail that are signals.
+KINDS: Final = frozenset(_SIGNALS)
+
+
+def signals_of(event: Event) -> list[Signal]:
+    """Return what an event of the audit trail is for receivers, with the claims that all types of CAEP have."""
+    if event.user_id is None or event.outcome != "success":
+        return []
+    found = list(_SIGNALS.get(event.event, ()))
+    if event.event == "user_contained" and msgspec.json.decode(event.detail).get("disabled"):
+        found.append(Signal(ACCOUNT_DISABLED, {"reason": "hijacking"}))
+    return [_with_common_claims(signal, event) for signal in found]
+
+
+def _with_common_claims(signal: Signal, event: Event) -> Signal:
+    """CAEP section 2."""
+    if not signal.type.startswith(_CAEP):
+        return signal
+    who = "admin" if event.actor else "user"
+    return signal._replace(
+        claims={"event_timestamp": int(event.at.timestamp()), "initiating_entity": who, **signal.claims}
+    )
