@@ -34,10 +34,10 @@ _TYPES = {
 }
 _COLUMNS = ", ".join(_TYPES)
 # If someone wants this kind of event, its id is fed to idp.events in the same statement.
-_FED = "SELECT FROM event_feed_kind AS k WHERE k.kind IN (e.event, '*')"
+_IS_WANTED = "EXISTS (SELECT FROM event_feed_kind AS k WHERE k.kind IN (e.event, '*'))"
 _INSERT_EVENT = f"""
 WITH fed AS (
-    INSERT INTO event_feed (id) SELECT e.id FROM (SELECT $1::uuid, $3::text) AS e (id, event) WHERE EXISTS ({_FED})
+    INSERT INTO event_feed (id) SELECT e.id FROM (SELECT $1::uuid, $3::text) AS e (id, event) WHERE {_IS_WANTED}
 ) INSERT INTO audit_event ({_COLUMNS}) VALUES ({", ".join(f"${n + 1}" for n in range(len(_TYPES)))})
 """  # noqa: S608
 # Arrays, one element per event.
@@ -46,7 +46,7 @@ WITH e AS (
     INSERT INTO audit_event ({_COLUMNS})
     SELECT * FROM unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_TYPES.values(), start=1))})
     ON CONFLICT (id) DO NOTHING RETURNING id, event
-) INSERT INTO event_feed (id) SELECT id FROM e WHERE EXISTS ({_FED})
+) INSERT INTO event_feed (id) SELECT id FROM e WHERE {_IS_WANTED}
 """  # noqa: S608
 
 # Events as they are hashed: times in PostgreSQL's format, because it has some that Python does not support.

@@ -31,7 +31,7 @@ ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.p
 #: Tables with a few rows each. Some statements read all rows of one.
 SMALL = {
     "admin_role", "audit_export", "authorization_details_type", "client", "client_document", "client_logo",
-    "client_registration", "database_mark", "delivery_stream", "event_feed_kind", "event_stream",
+    "client_registration", "database_mark", "delivery_stream", "event_feed", "event_feed_kind", "event_stream",
     "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision", "root_key", "setup",
     "signing_key", "transaction_lock", "trusted_issuer", "trusted_issuer_client", "upstream", "webhook",
     "workload_identity",
@@ -128,6 +128,7 @@ STATEMENTS |= {f"clean-up: {table.name}: deleted": table.delete for table in EXP
 
 #: A value for a column that must have one, by its name or else its type.
 BY_NAME = {"user_id": "s.user_id", "session_id": "s.id", "client_id": "$1", "slot": "row_number() OVER () % 11"}
+BY_NAME |= {"stream_id": "(SELECT id FROM event_stream)"}
 BY_TYPE = {
     "uuid": "uuidv7()",
     "text": "s.id::text",
@@ -153,6 +154,10 @@ async def _fill_others(client_id: str) -> None:
         )
 
 
+_A_STREAM = """
+INSERT INTO event_stream (id, client_id, description, events_requested, format, status, status_reason)
+VALUES (uuidv7(), $1, '', '[]', 'iss_sub', 'enabled', '')
+"""
 _TABLES = """
 SELECT relname AS table_name FROM pg_class WHERE relnamespace = current_schema()::regnamespace
 AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migration'
@@ -170,6 +175,7 @@ async def full(cluster: Cluster, template: str) -> AsyncIterator[asyncpg.Connect
         client, _ = await register_client(client_name="Large", redirect_uris=["https://client.example/callback"])
         await partitions.create_ahead("audit_event", datetime.now(UTC))
         await fill(dsn, client.client_id, Scale().of(0.005))
+        await execute(_A_STREAM, client.client_id)
         await _fill_others(client.client_id)
         await execute("ANALYZE")
         connection = await asyncpg.connect(dsn, statement_cache_size=0)
