@@ -115,10 +115,13 @@ class OAuthError(IdpError):
 
 
 class InvalidRequestError(OAuthError):
-    """A parameter is missing, repeated or malformed (RFC 6749 sections 4.1.2.1 and 5.2)."""
+    """A parameter is missing, repeated or malformed (RFC 6749 sections 4.1.2.1 and 5.2).
 
-    def __init__(self, description: str, *, hint: str | None = None) -> None:
-        super().__init__("invalid_request", description, hint=hint)
+    Also a subject or actor token that is not accepted (RFC 8693 section 2.2.2).
+    """
+
+    def __init__(self, description: str, *, hint: str | None = None, refused: Refused | None = None) -> None:
+        super().__init__("invalid_request", description, hint=hint, refused=refused)
 
 
 class InvalidGrantError(OAuthError):

@@ -18,6 +18,7 @@ from idp.oauth.clients.dynamic.tables import ClientRegistration, InitialAccessTo
 from idp.oauth.clients.tables import ClientDocument, ClientLogo, ClientRow, ResourceServerRow
 from idp.oauth.clients.workloads.tables import WorkloadIdentityRow
 from idp.oauth.details.tables import DetailsTypeRow
+from idp.oauth.exchange.tables import ExchangePolicyRow
 from idp.oauth.issuers.tables import TrustedIssuerClient, TrustedIssuerRow
 from idp.oauth.replay.tables import UsedJWT
 from idp.oauth.status.tables import Tombstone
@@ -62,6 +63,7 @@ APP_CONFIG = AppConfig(
         EventFeedKind,
         EventStreamRow,
         EventStreamSubject,
+        ExchangePolicyRow,
         Flow,
         IdempotentAnswer,
         Identity,

@@ -30,6 +30,10 @@ class Reason(StrEnum):
     PKCE_MISMATCH = "pkce_mismatch"
     WRONG_KEY = "wrong_key"
     PROOF_MISSING = "proof_missing"
+    NO_POLICY = "no_policy"
+    ADMINISTRATOR = "administrator"
+    WRONG_ACTOR = "wrong_actor"
+    TOO_MANY_EXCHANGES = "too_many_exchanges"
     PROOF_OF_ANOTHER_REQUEST = "proof_of_another_request"
     CHANGED_MEANWHILE = "changed_meanwhile"
 

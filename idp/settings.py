@@ -232,6 +232,10 @@ class Settings(BaseSettings):
 
     # Lifetimes
     access_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an access token.", ge=30, le=DAY)
+    token_exchange: bool = _option(False, "Whether clients with a policy may exchange tokens (RFC 8693).")
+    token_exchange_max_depth: int = _option(
+        4, "How often a token may be exchanged, one time after the other.", ge=1, le=10
+    )
     id_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an ID token.", ge=30, le=DAY)
     pushed_request_lifetime: int = _option(
         90, "Time for which a browser can load a pushed authorization request.", ge=5, lt=600

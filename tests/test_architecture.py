@@ -209,14 +209,15 @@ def test_one_module_speaks_to_a_library(library: str, only: set[str]) -> None:
 
 
 def test_one_module_accepts_access_tokens() -> None:
-    """Every resource of ours checks the key that a token is bound to. Introspection and revocation accept none, and the
-    admin API locks one that was accepted.
+    """Every resource of ours checks the key that a token is bound to. Introspection and revocation accept none, token
+    exchange checks the key by its policy, and the admin API locks one that was accepted.
     """
     found = {name for name, imported in arrows() if imported == "idp.oauth.access_tokens"}
     assert found == {
         "idp.oauth.protected",
         "idp.oauth.introspection",
         "idp.oauth.revocation",
+        "idp.oauth.exchange.parties",
         "idp.admin.api.operation",
     }
 

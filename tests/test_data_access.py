@@ -27,6 +27,8 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.oauth.authorize.repository", "session"),
         ("idp.oauth.authorize.repository", "users"),
         # A family without offline access ends with its session, and every family ends while its user is disabled.
+        # A token of an administrator is not exchanged by impersonation.
+        ("idp.oauth.repository", "admin_role"),
         ("idp.oauth.repository", "session"),
         ("idp.oauth.repository", "users"),
         ("idp.oauth.token.repository.codes", "session"),

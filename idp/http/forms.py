@@ -19,8 +19,8 @@ MULTIPART = "multipart/form-data"
 FILE = "file"
 JSON = "application/json"
 
-#: The only parameter that may be repeated (RFC 8707 section 2). Its values are URIs, so they are joined by spaces.
-REPEATABLE = "resource"
+#: The parameters that may be repeated (RFC 8707 section 2, RFC 8693 section 2.1). Their values are joined by spaces.
+REPEATABLE = ("resource", "audience")
 
 
 def parse(data: bytes) -> dict[str, str]:
@@ -36,7 +36,7 @@ def parse(data: bytes) -> dict[str, str]:
     values: dict[str, str] = {}
     seen: set[str] = set()
     for name, value in pairs:
-        if name in seen and name != REPEATABLE:
+        if name in seen and name not in REPEATABLE:
             raise InvalidRequestError("A parameter is repeated.")
         seen.add(name)
         if "\0" in name or "\0" in value:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -11,11 +11,13 @@ from idp.errors import Refused
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth import repository, subjects
-from idp.oauth.clients.lookup import stored_client
+from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.clients.stored import stored_client
 from idp.oauth.diagnosis import refused_access_token
+from idp.oauth.exchange import actors
 from idp.oauth.repository import TokenOfUser, TokenUser
-from idp.oauth.token.access_token import family_of
+from idp.oauth.token.access_token import family_of, lineage
 from idp.oauth.token_types import is_access_token
 from idp.reasons import Reason
 from idp.settings import settings
@@ -74,7 +76,9 @@ def _token_of_user(sub: str, jti: str, sector: str | None) -> TokenOfUser | Refu
     if family_id is None:
         return None
     user_id = subjects.user_of(sector, sub)
-    return TokenOfUser(user_id, family_id, jti) if user_id is not None else Refused(Reason.UNKNOWN, family_id=family_id)
+    if user_id is None:
+        return Refused(Reason.UNKNOWN, family_id=family_id)
+    return TokenOfUser(user_id, family_id, " ".join(lineage(jti)))
 
 
 def read(token: str) -> Mapping[str, Any] | Refused:
@@ -90,25 +94,49 @@ def read(token: str) -> Mapping[str, Any] | Refused:
     return claims if claims.get("iss") == settings().issuer else Refused(Reason.WRONG_ISSUER)
 
 
-async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | Refused:
-    """Return the token if neither it nor its family is revoked, its user and client are enabled, and it was not issued
-    before the not-before time; otherwise the reason.
+class ReadAccessToken(NamedTuple):
+    """An access token that is valid as far as memory tells, with its client.
 
-    Args:
-        with_user: load the columns of the user too.
+    ``named`` are the ids in its claims; None for a token of the client_credentials grant.
+    """
+
+    claims: Mapping[str, Any]
+    client: Client
+    named: TokenOfUser | None
+
+
+async def identify(token: str) -> ReadAccessToken | Refused:
+    """Return the token if its client, and every client that acts in it, is enabled, and it was not issued before the
+    not-before time of one of them; otherwise the reason. Whether it was revoked is in the database.
     """
     claims = read(token)
     if isinstance(claims, Refused):
         return claims
-    client = await stored_client(claims["client_id"])
-    if client is None:
+    found = [await stored_client(client_id) for client_id in (claims["client_id"], *actors.clients(claims))]
+    clients = [client for client in found if client is not None]
+    if len(clients) < len(found):
         return Refused(Reason.CLIENT_DISABLED, family_id=family_of(claims["jti"]))
+    client = clients[0]
     named = _token_of_user(claims["sub"], claims["jti"], client.sector)
     if isinstance(named, Refused):
         return named
     # ``iat`` is in whole seconds: all tokens of the second of not-before are refused.
-    if claims["iat"] < registry.not_before(client).timestamp():
+    if claims["iat"] < max(map(registry.not_before, clients)).timestamp():
         return Refused(Reason.ISSUED_TOO_EARLY, family_id=named.family_id if named is not None else None)
+    return ReadAccessToken(claims, client, named)
+
+
+async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | Refused:
+    """Return the token if :func:`identify` does, neither it nor its family is revoked, and its user is enabled;
+    otherwise the reason.
+
+    Args:
+        with_user: load the columns of the user too.
+    """
+    found = await identify(token)
+    if isinstance(found, Refused):
+        return found
+    claims, client, named = found
     if named is None:
         revoked = await repository.is_access_token_revoked(claims["jti"])
         return Refused(Reason.REVOKED_BY_CLIENT) if revoked else LiveAccessToken(claims, None)

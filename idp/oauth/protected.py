@@ -11,7 +11,7 @@ from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.binding import certificates
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.binding.proofs import dpop_key
-from idp.oauth.clients.lookup import stored_client
+from idp.oauth.clients.stored import stored_client
 from idp.oauth.refusals import access_token_refused
 from idp.reasons import Reason
 

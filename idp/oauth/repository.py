@@ -132,9 +132,21 @@ def live_family_of_user(user_id: str) -> str:
 _ACCESS_TOKEN_LIVES = f"""
 FROM asked AS a, token_family AS f, users AS u
 WHERE f.id = a.family_id AND {live_family_of_user("a.user_id")}
-  AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = a.jti)
+  AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = ANY (string_to_array(a.jti, ' ')))
 """
 _LIVE_ACCESS_TOKEN = CoalescedQuery("user_id uuid, family_id uuid, jti text", f"SELECT a.number {_ACCESS_TOKEN_LIVES}")
+# What else an exchange of the token depends on.
+_LIVE_SUBJECT = CoalescedQuery(
+    "user_id uuid, family_id uuid, jti text",
+    f"""
+SELECT a.number, f.client_id, f.session_id, f.scope, f.resource, f.authorization_details,
+       EXISTS (SELECT FROM admin_role AS r WHERE r.user_id = a.user_id) AS is_admin,
+       EXISTS (SELECT FROM session AS s
+               WHERE s.user_id = a.user_id AND s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()
+       ) AS session_lives
+{_ACCESS_TOKEN_LIVES}
+""",  # noqa: S608
+)
 # With the columns that userinfo needs.
 _LIVE_ACCESS_TOKEN_WITH_USER = CoalescedQuery(
     "user_id uuid, family_id uuid, jti text",
@@ -146,7 +158,7 @@ _LIVE_ACCESS_TOKEN_WITH_USER = CoalescedQuery(
 _LOCK_ACCESS_TOKEN = f"""
 SELECT u.id FROM users AS u, token_family AS f
 WHERE f.id = $2 AND {live_family_of_user("$1")}
-  AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $3)
+  AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = ANY (string_to_array($3, ' ')))
 FOR SHARE OF u FOR SHARE OF f
 """  # noqa: S608
 
@@ -178,7 +190,8 @@ WHERE f.user_id = $1 AND f.id = $2
 
 # $1 user_id  $2 family_id  $3 jti
 _STATE_OF_ACCESS_TOKEN = f"""
-SELECT {_FAMILY_STATE}, EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = $3) AS token_revoked
+SELECT {_FAMILY_STATE},
+       EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = ANY (string_to_array($3, ' '))) AS token_revoked
 FROM token_family AS f JOIN users AS u ON u.id = f.user_id WHERE f.user_id = $1 AND f.id = $2
 """  # noqa: S608
 
@@ -338,11 +351,32 @@ class TokenUser(msgspec.Struct, frozen=True):
 
 
 class TokenOfUser(NamedTuple):
-    """An access token that was issued for a user."""
+    """An access token that was issued for a user.
+
+    ``jti`` is followed by those of the tokens that it was exchanged for, separated by spaces: it ends with them.
+    """
 
     user_id: UUID
     family_id: UUID
     jti: str
+
+
+class LiveSubject(msgspec.Struct, frozen=True, kw_only=True):
+    """The token family of a live token, and what else its exchange depends on.
+
+    Attributes:
+        client_id: the client of the family. The token may be one that was exchanged by another client.
+        is_admin: whether the user has a role at the admin API.
+        session_lives: whether the session of the family lives. One with offline access outlives it.
+    """
+
+    client_id: str
+    session_id: UUID | None
+    scope: str
+    resource: list[str]
+    authorization_details: str | None
+    is_admin: bool
+    session_lives: bool
 
 
 async def is_live(token: TokenOfUser) -> bool:
@@ -354,6 +388,11 @@ async def user_of_live_access_token(token: TokenOfUser) -> TokenUser | None:
     """Return the user and the requested claims of an access token; None unless it :func:`is_live`."""
     row = await _LIVE_ACCESS_TOKEN_WITH_USER.fetchrow(**token._asdict())
     return TokenUser(row, row["requested"]) if row else None
+
+
+async def live_subject(token: TokenOfUser) -> LiveSubject | None:
+    """Return what the exchange of a token depends on; None unless it :func:`is_live`."""
+    return one(LiveSubject, await _LIVE_SUBJECT.fetchrow(**token._asdict()))
 
 
 async def lock_live_access_token(token: TokenOfUser) -> bool:

@@ -14,9 +14,10 @@ from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
 from idp.oauth import client_jwts, protected
 from idp.oauth.authorize.request import ClaimsRequest
-from idp.oauth.clients.lookup import stored_client
+from idp.oauth.clients.stored import stored_client
 from idp.oauth.protected import PresentedToken
 from idp.oauth.scopes import claims_of_scopes, visible_claims
+from idp.oauth.token.access_token import exchanges
 from idp.settings import settings
 
 AnyRequest = Request[Any, Any, Any]
@@ -58,7 +59,8 @@ async def userinfo(request: AnyRequest) -> BytesResponse:
         raise InsufficientScopeError("openid")
     names = claims_of_scopes(scopes)
     client = await stored_client(live.claims["client_id"])
-    if live.user.requested and client is not None:
+    # The user allowed these claims to the client of the family, not to one that has exchanged its token.
+    if live.user.requested and client is not None and not exchanges(live.claims["jti"]):
         names += visible_claims(ClaimsRequest.from_json(live.user.requested).userinfo, client.scopes)
     claims = {"sub": live.claims["sub"]} | claims_of(live.user.row, names)
     if client is None or client.userinfo_signed_response_alg is None:

@@ -57,12 +57,3 @@ async def authorized_client(client_id: str) -> Client | None:
     The document of a client is fetched only if a user has allowed the client before.
     """
     return await service.authorized(client_id) if _has_document(client_id) else await _known(client_id)
-
-
-async def stored_client(client_id: str) -> Client | None:
-    """Return a client by its row; None if it is unknown or disabled. No document is fetched.
-
-    A client by document has its first tokens before every worker has loaded its row.
-    """
-    client = registry.client(client_id)
-    return await service.find_stored(client_id) if client is None and _has_document(client_id) else client

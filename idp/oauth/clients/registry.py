@@ -17,6 +17,8 @@ from idp.oauth.clients.workloads import repository as workloads
 from idp.oauth.clients.workloads.models import WorkloadIdentity
 from idp.oauth.details import repository as details
 from idp.oauth.details.models import DetailsType
+from idp.oauth.exchange import repository as exchange
+from idp.oauth.exchange.models import ExchangePolicy
 from idp.oauth.issuers import repository as issuers
 from idp.oauth.issuers.models import Purpose, TrustedIssuer
 from idp.oauth.scopes import STANDARD_SCOPES
@@ -54,6 +56,8 @@ class _Records(msgspec.Struct, frozen=True):
     disabled: frozenset[str] = frozenset()
     #: By name, the types of authorization details.
     details_types: Mapping[str, DetailsType] = {}
+    #: By client, the policies of token exchange; those of delegation come first.
+    exchange_policies: Mapping[str, tuple[ExchangePolicy, ...]] = {}
     #: By issuer, the rules of workload identity.
     workloads: Mapping[str, tuple[WorkloadIdentity, ...]] = {}
     #: By ``iss``, the enabled issuers that people are known by.
@@ -67,6 +71,13 @@ def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]
         for name in server.scopes - STANDARD_SCOPES.keys():
             found.setdefault(name, set()).add(server.identifier)
     return {name: frozenset(identifiers) for name, identifiers in found.items()}
+
+
+def _by_client(policies: Iterable[ExchangePolicy]) -> Mapping[str, tuple[ExchangePolicy, ...]]:
+    found: dict[str, tuple[ExchangePolicy, ...]] = {}
+    for policy in sorted(policies, key=lambda policy: policy.mode):
+        found[policy.client_id] = (*found.get(policy.client_id, ()), policy)
+    return found
 
 
 def _by_issuer(rules: Iterable[WorkloadIdentity]) -> Mapping[str, tuple[WorkloadIdentity, ...]]:
@@ -143,6 +154,7 @@ class Registry:
                 await repository.not_before_of_all() or BEGINNING,
                 await repository.disabled_client_ids() | refused,
                 {kind.type: kind for kind in await details.types()},
+                _by_client(await exchange.policies()),
                 _by_issuer(await workloads.identities()),
                 {issuer.issuer: issuer for issuer in await issuers.issuers() if issuer.enabled},
             )
@@ -163,6 +175,10 @@ class Registry:
     def trusts(self, assertion: HasIssuer) -> bool:
         """Return whether an assertion says that it is of a trusted issuer, and not of the client itself."""
         return assertion.issuer in self._records.workloads and assertion.issuer != assertion.subject
+
+    def exchange_policies(self, client: Client) -> tuple[ExchangePolicy, ...]:
+        """Return what a client may exchange: delegation first, then in the order in which they were added."""
+        return self._records.exchange_policies.get(client.client_id, ())
 
     def workload_identities(self, issuer: str) -> tuple[WorkloadIdentity, ...]:
         """Return the rules of workload identity for an issuer."""

@@ -3,6 +3,7 @@
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -22,9 +23,24 @@ def family_jti(family_id: UUID) -> str:
 
 
 def family_of(jti: str) -> UUID | None:
-    """Return the family of an access token; None for a token of the client_credentials grant."""
+    """Return the family of a token; None for a token of the client_credentials grant."""
     family, dot, _ = jti.partition(".")
     return UUID(bytes=urlsafe_b64decode(family + "==")) if dot else None
+
+
+def exchanged_jti(jti: str) -> str:
+    """Return a ``jti`` that begins with that of the subject token, so that the token ends with it."""
+    return f"{jti}~{secrets.token_urlsafe(12)}"
+
+
+def exchanges(jti: str) -> int:
+    """Return how many exchanges led to a token."""
+    return jti.count("~")
+
+
+def lineage(jti: str) -> list[str]:
+    """Return the ``jti`` of a token after those of the tokens that it was exchanged for, one from the other."""
+    return list(accumulate(jti.split("~"), "{}~{}".format))
 
 
 def access_token(
@@ -35,12 +51,14 @@ def access_token(
     jti: str,
     *,
     confirmation: Confirmation | None = None,
+    lifetime: int | None = None,
     **claims: Any,
 ) -> str:
     """Return an access token (RFC 9068 section 2) for these resource servers; without any, for this server.
 
     Args:
         confirmation: the key that the token is bound to.
+        lifetime: seconds for which it is valid; None: those of the setting.
     """
     if confirmation is not None:
         claims["cnf"] = confirmation.claim
@@ -62,7 +80,7 @@ def access_token(
             "client_id": client.client_id,
             "scope": scope,
             "iat": now,
-            "exp": now + settings().access_token_lifetime,
+            "exp": now + (settings().access_token_lifetime if lifetime is None else lifetime),
             "jti": jti,
             **claims,
         },

@@ -25,7 +25,7 @@ from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.dynamic import expiry
 from idp.oauth.refusals import token_refused
 from idp.oauth.token import refresh_cookie
-from idp.oauth.token.grants import GRANTS
+from idp.oauth.token.grants import GRANTS, is_on
 
 #: RFC 6749 section 5.1.
 HEADERS = encode({"Content-Type": "application/json"} | NO_STORE)
@@ -39,9 +39,9 @@ async def token(request: Request[Any, Any, Any]) -> BytesResponse:
     grant_type = form.get("grant_type")
     if grant_type is None:
         raise InvalidRequestError("grant_type is missing.")
-    grant = GRANTS.get(grant_type)
-    if grant is None:
+    if not is_on(grant_type):
         raise OAuthError("unsupported_grant_type", "This grant_type is not supported.")
+    grant = GRANTS[grant_type]
     if grant_type not in client.grant_types:
         raise UnauthorizedClientError("This client is not registered for this grant_type.")
     in_cookie = client.refresh_token_cookie

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from idp.oauth import response_types
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
-from idp.oauth.token import authorization_code, client_credentials, refresh_token
+from idp.oauth.token import authorization_code, client_credentials, refresh_token, token_exchange
 from idp.oauth.token.issuer import TokenResponse
+from idp.settings import settings
 
 #: Answers a request: takes the client, the parameters, and what gives the key that the request proves.
 GrantFunction = Callable[[Client, dict[str, str], Prove], Awaitable[TokenResponse]]
@@ -15,10 +16,18 @@ GRANTS: dict[str, GrantFunction] = {
     "authorization_code": authorization_code.redeem,
     "refresh_token": refresh_token.refresh,
     "client_credentials": client_credentials.issue,
+    token_exchange.GRANT_TYPE: token_exchange.exchange,
 }
+#: Says whether a grant is on. The others always are.
+SWITCHES: dict[str, Callable[[], bool]] = {token_exchange.GRANT_TYPE: lambda: settings().token_exchange}
+
+
+def is_on(grant_type: str) -> bool:
+    """Return whether the token endpoint supports a grant."""
+    return grant_type in GRANTS and (grant_type not in SWITCHES or SWITCHES[grant_type]())
 
 
 def grant_types() -> tuple[str, ...]:
     """Return every grant that a client may have: those of the token endpoint, and what a response type needs beside."""
     needed = {grant for each in response_types.supported() for grant in response_types.grants_of(each)}
-    return (*GRANTS, *sorted(needed - GRANTS.keys()))
+    return (*filter(is_on, GRANTS), *sorted(needed - GRANTS.keys()))

@@ -1,6 +1,5 @@
 """ID tokens (OpenID Connect Core section 2)."""
 
-import secrets
 from typing import Any, NamedTuple
 
 from idp import clock
@@ -11,6 +10,7 @@ from idp.oauth import client_jwts, subjects
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.clients.models import Client
 from idp.oauth.scopes import claims_of_scopes, visible_claims
+from idp.oauth.token.access_token import family_jti
 from idp.oauth.token.grant import Grant
 from idp.settings import settings
 
@@ -50,7 +50,7 @@ async def id_token(client: Client, grant: Grant, scope: str, beside: Beside) -> 
         "iat": now,
         "exp": now + settings().id_token_lifetime,
         **beside.hashes(client_jwts.signing_alg(client, "id_token")),
-        "jti": secrets.token_urlsafe(16),
+        "jti": family_jti(grant.family_id),
         **grant.authentication_claims,
     }
     if grant.session_id is not None:

@@ -18,7 +18,7 @@ from idp.settings import settings
 
 
 class TokenResponse(msgspec.Struct, frozen=True):
-    """A token response (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3)."""
+    """A token response (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3, RFC 8693 section 2.2.1)."""
 
     access_token: str
     expires_in: int
@@ -27,6 +27,7 @@ class TokenResponse(msgspec.Struct, frozen=True):
     id_token: str | UnsetType = UNSET
     refresh_token: str | UnsetType = UNSET
     authorization_details: Details | UnsetType = UNSET
+    issued_token_type: str | UnsetType = UNSET
 
 
 async def issue(

@@ -648,6 +648,25 @@ CREATE TABLE trusted_issuer_client (
 
 CREATE INDEX trusted_issuer_client_client_id ON trusted_issuer_client (client_id);
 
+-- Which tokens a client may exchange, and for what (RFC 8693): idp.oauth.exchange.models.ExchangePolicy. "mode" is
+-- delegation or impersonation. Without "user_ids", all users.
+CREATE TABLE token_exchange_policy (
+    id                  uuid PRIMARY KEY,
+    client_id           text NOT NULL REFERENCES client ON DELETE CASCADE,
+    mode                text NOT NULL,
+    resources           text[] NOT NULL,
+    scope               text NOT NULL,
+    added_scope         text NOT NULL,
+    subject_token_types text[] NOT NULL,
+    subject_clients     text[] NOT NULL,
+    user_ids            uuid[] NOT NULL,
+    max_lifetime        integer,
+    bearer_for_bound    boolean NOT NULL,
+    created_at          timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX token_exchange_policy_client_id ON token_exchange_policy (client_id);
+
 -- The uploaded logo of a client.
 CREATE TABLE client_logo (
     client_id  text PRIMARY KEY REFERENCES client ON DELETE CASCADE,

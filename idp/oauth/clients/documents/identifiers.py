@@ -3,7 +3,9 @@
 import ipaddress
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from idp.oauth.clients.documents.errors import DocumentError, invalid
 from idp.oauth.clients.uris import LOOPBACK_HOSTS, InvalidURIError, check_link
+from idp.reasons import Reason
 from idp.settings import settings
 
 #: The specification recommends short URLs. It is a key in the database and is shown on pages.
@@ -41,6 +43,20 @@ def check_document_url(client_id: str) -> None:
         raise InvalidURIError("must have a host name, and not an IP address")
     if parts.path == "/" or any(unquote(segment) in (".", "..") for segment in parts.path.split("/")):
         raise InvalidURIError("must have a path without dot segments")
+
+
+def check(client_id: str) -> None:
+    """Check a ``client_id`` that is a URL, without fetching anything.
+
+    Raises:
+        DocumentError: it cannot be the URL of a document, or its host is not accepted.
+    """
+    try:
+        check_document_url(client_id)
+    except InvalidURIError as error:
+        raise invalid(f"A client_id that is a URL {error}.") from error
+    if not is_accepted(client_id):
+        raise DocumentError("Documents of this host are not accepted.", Reason.DOCUMENT_NOT_ACCEPTED)
 
 
 def host_of(client_id: str) -> str:

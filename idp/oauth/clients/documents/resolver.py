@@ -15,11 +15,9 @@ import structlog
 from idp.errors import OverloadedError
 from idp.infra import outbound
 from idp.oauth.clients.documents import budgets, document
-from idp.oauth.clients.documents.errors import DocumentError, invalid
+from idp.oauth.clients.documents.errors import DocumentError
 from idp.oauth.clients.documents.freshness import lifetime
-from idp.oauth.clients.documents.identifiers import check_document_url, is_accepted
 from idp.oauth.clients.metadata import ClientMetadata
-from idp.oauth.clients.uris import InvalidURIError
 from idp.reasons import Reason
 
 log = structlog.get_logger()
@@ -72,20 +70,6 @@ fresh: _Cache[ClientMetadata] = _Cache()
 failed: _Cache[DocumentError] = _Cache()
 #: The fetches that are running: of clients that users have allowed, and of other documents.
 _running: dict[bool, dict[str, asyncio.Future[ClientMetadata]]] = {True: {}, False: {}}
-
-
-def check(url: str) -> None:
-    """Check a ``client_id`` without fetching anything.
-
-    Raises:
-        DocumentError: it cannot be the URL of a document, or its host is not accepted.
-    """
-    try:
-        check_document_url(url)
-    except InvalidURIError as error:
-        raise invalid(f"A client_id that is a URL {error}.") from error
-    if not is_accepted(url):
-        raise DocumentError("Documents of this host are not accepted.", Reason.DOCUMENT_NOT_ACCEPTED)
 
 
 async def once(url: str, load: Callable[[], Awaitable[ClientMetadata]], *, stored: bool) -> ClientMetadata:

@@ -12,13 +12,14 @@ from idp.errors import ConflictError, OAuthError, TryLaterError
 from idp.infra.rate_limits import spend
 from idp.oauth.clients import profiles
 from idp.oauth.clients import repository as clients
-from idp.oauth.clients.documents import budgets, repository, resolver
+from idp.oauth.clients.documents import budgets, identifiers, repository, resolver
 from idp.oauth.clients.documents.document import MEMBERS
 from idp.oauth.clients.documents.errors import DocumentError, invalid
 from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, metadata_of
 from idp.oauth.clients.models import Client, StoredClient
 from idp.oauth.clients.registration import change
 from idp.oauth.clients.registry import registry
+from idp.oauth.clients.stored import find_stored
 from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.reasons import Reason
 from idp.settings import DAY, settings
@@ -45,7 +46,7 @@ async def current(url: str) -> Client:
         DocumentError: the host is not accepted, the client is disabled, or its document cannot be read.
         TryLaterError: too many documents are fetched.
     """
-    resolver.check(url)
+    identifiers.check(url)
     if registry.is_disabled(url):
         raise DocumentError("The client is disabled.", Reason.CLIENT_DISABLED)
     stored = registry.client(url)
@@ -72,18 +73,6 @@ async def authorized(url: str) -> Client | None:
             return None
         state = await repository.find_state(url)
         return registry.client(url) if state is not None and state.age < STALE_SECONDS else None
-
-
-async def find_stored(url: str) -> Client | None:
-    """Return a client from the database, which this worker does not know yet because it was stored a moment ago."""
-    try:
-        resolver.check(url)
-    except DocumentError:
-        return None
-    found = await clients.find_client(url)
-    if found is None or found.disabled_at is not None or found.origin != "document":
-        return None
-    return registry.within_ceiling(found)
 
 
 def _client(url: str, metadata: ClientMetadata) -> Client:

@@ -12,11 +12,12 @@ from idp.infra.db.engine import execute, fetchrow
 from idp.oauth.clients import repository as clients
 from idp.oauth.clients.documents import budgets, resolver, service
 from idp.oauth.clients.expiry import delete_expired_clients
-from idp.oauth.clients.lookup import authorized_client, client_for_authorization, stored_client
+from idp.oauth.clients.lookup import authorized_client, client_for_authorization
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import disable_client, register_resource_server
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.service import delete_resource_server
+from idp.oauth.clients.stored import stored_client
 from tests.conftest import MakeUser
 from tests.support.documents import ClientSite
 from tests.support.elsewhere import answer

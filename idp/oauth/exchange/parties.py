@@ -1,0 +1,162 @@
+"""Reading the subject token and the actor token of a request (RFC 8693 section 2.1)."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from idp.errors import Refused
+from idp.keys import jose
+from idp.keys.key_set import key_set
+from idp.oauth import access_tokens, repository, subjects
+from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
+from idp.oauth.clients.stored import stored_client
+from idp.oauth.details.granted import from_json
+from idp.oauth.details.models import Details
+from idp.oauth.diagnosis import refused_access_token
+from idp.oauth.exchange import actors, token_types
+from idp.oauth.exchange.actors import Actor
+from idp.oauth.repository import LiveSubject, TokenOfUser
+from idp.oauth.token.access_token import family_of, lineage
+from idp.oauth.token_types import is_access_token
+from idp.reasons import Reason
+from idp.settings import settings
+
+
+class Party(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a token names, and what it allows.
+
+    Attributes:
+        token_type: the token type identifier.
+        claims: the verified claims.
+        client: the client that the token was issued to.
+        user_id, family_id, session_id: None for a client that acts in its own name.
+        is_admin: whether the user has a role at the admin API.
+        scope: the scopes of the token, or of its family for an ID token.
+        resource: the resource servers that it is for.
+        details: its authorization details.
+    """
+
+    token_type: str
+    claims: Mapping[str, Any]
+    client: Client
+    user_id: UUID | None = None
+    family_id: UUID | None = None
+    session_id: UUID | None = None
+    is_admin: bool = False
+    scope: frozenset[str]
+    resource: tuple[str, ...] = ()
+    details: Details = ()
+
+    @property
+    def audience(self) -> Sequence[str]:
+        """The ``aud`` of the token."""
+        return _audience(self.claims)
+
+    @property
+    def bound(self) -> Confirmation | None:
+        """The key that the token is bound to."""
+        return Confirmation.of(self.claims)
+
+    def as_actor(self, client: Client) -> Actor:
+        """Return how a token for a client names this party."""
+        if self.user_id is None:
+            return actors.of_client(self.client.client_id)
+        return {"sub": subjects.subject(client, self.user_id)}
+
+
+#: Returns whom a token names, or why it is refused.
+ReadToken = Callable[[str], Awaitable[Party | Refused]]
+
+
+def _audience(claims: Mapping[str, Any]) -> Sequence[str]:
+    return claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+
+
+async def _access_token(token: str) -> Party | Refused:
+    found = await access_tokens.identify(token)
+    if isinstance(found, Refused):
+        return found
+    claims, client, named = found
+    party = Party(
+        token_type=token_types.ACCESS_TOKEN,
+        claims=claims,
+        client=client,
+        scope=frozenset(claims["scope"].split()),
+        resource=tuple(name for name in _audience(claims) if name != settings().issuer),
+        details=tuple(claims.get("authorization_details", ())),
+    )
+    if named is None:
+        revoked = await repository.is_access_token_revoked(claims["jti"])
+        return Refused(Reason.REVOKED_BY_CLIENT) if revoked else party
+    live = await repository.live_subject(named)
+    return await _refused(named, client) if live is None else _with_user(party, named, live)
+
+
+async def _id_token(token: str) -> Party | Refused:
+    """An ID token has no scopes of its own: it allows what its token family allows, while its session lives."""
+    found = await _identify_id_token(token)
+    if isinstance(found, Refused):
+        return found
+    claims, client, named = found
+    live = await repository.live_subject(named)
+    if live is None:
+        return await _refused(named, client)
+    # A user who allowed the client elsewhere has no session that could end.
+    if "sid" in claims and not live.session_lives:
+        return Refused(Reason.SESSION_ENDED, named.user_id, named.family_id)
+    party = Party(
+        token_type=token_types.ID_TOKEN,
+        claims=claims,
+        client=client,
+        scope=frozenset(live.scope.split()),
+        resource=tuple(live.resource),
+        details=from_json(live.authorization_details),
+    )
+    return _with_user(party, named, live)
+
+
+async def _identify_id_token(token: str) -> tuple[Mapping[str, Any], Client, TokenOfUser] | Refused:
+    try:
+        claims = jose.verify(token, key_set.verification(), typ="JWT")
+        jose.check_times(claims)
+    except jose.InvalidJWTError as error:
+        return Refused(error.reason)
+    # Other JWTs for clients have no ``nonce``, ``auth_time`` or ``acr``; the last is in each of our ID tokens.
+    if is_access_token(claims) or "acr" not in claims:
+        return Refused(Reason.WRONG_TYPE)
+    if claims["iss"] != settings().issuer:
+        return Refused(Reason.WRONG_ISSUER)
+    client, family_id = await stored_client(claims["aud"]), family_of(claims["jti"])
+    if client is None:
+        return Refused(Reason.CLIENT_DISABLED, family_id=family_id)
+    user_id = subjects.user_of(client.sector, claims["sub"])
+    if user_id is None or family_id is None:
+        return Refused(Reason.UNKNOWN, family_id=family_id)
+    if claims["iat"] < registry.not_before(client).timestamp():
+        return Refused(Reason.ISSUED_TOO_EARLY, user_id, family_id)
+    return claims, client, TokenOfUser(user_id, family_id, " ".join(lineage(claims["jti"])))
+
+
+async def _refused(named: TokenOfUser, client: Client) -> Refused:
+    return await refused_access_token(named, registry.not_before(client))
+
+
+def _with_user(party: Party, named: TokenOfUser, live: LiveSubject) -> Party:
+    return msgspec.structs.replace(
+        party,
+        user_id=named.user_id,
+        family_id=named.family_id,
+        session_id=live.session_id,
+        is_admin=live.is_admin,
+    )
+
+
+#: What reads a token, by its token type identifier.
+READERS: dict[str, ReadToken] = {
+    token_types.ACCESS_TOKEN: _access_token,
+    token_types.ID_TOKEN: _id_token,
+}

@@ -1,0 +1,194 @@
+"""The token-exchange grant (RFC 8693).
+
+The new token carries on the token family of the subject token, so that it ends with the family and its session. Its
+``jti`` begins with that of the subject token, so that it ends with that one too. It lives no longer than either token
+of the request (docs/decisions/0067-an-exchanged-token-belongs-to-its-subject.md).
+"""
+
+from collections.abc import Awaitable, Callable
+
+from msgspec import UNSET
+
+from idp import clock
+from idp.errors import InvalidRequestError, InvalidTargetError, OAuthError, Refused
+from idp.oauth.binding.confirmation import Prove
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
+from idp.oauth.details.granted import at_resources, claim_of, covers, invalid
+from idp.oauth.details.models import Details
+from idp.oauth.details.requested import allowed_type, requested
+from idp.oauth.exchange import actors, token_types
+from idp.oauth.exchange.actors import Actor
+from idp.oauth.exchange.models import ExchangePolicy
+from idp.oauth.exchange.parties import READERS, Party
+from idp.oauth.exchange.rules import Exchange, allowed_scopes, choose
+from idp.oauth.exchange.trail import Attempt
+from idp.oauth.parameters import Parameters, words
+from idp.oauth.subjects import subject as subject_for
+from idp.oauth.token.access_token import access_token, exchanged_jti, exchanges
+from idp.oauth.token.issuer import TokenResponse
+from idp.reasons import Reason
+from idp.settings import settings
+
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
+#: The claims about the sign-in that pass to the new token.
+_AUTHENTICATION = ("acr", "amr", "auth_time")
+
+
+async def exchange(client: Client, form: dict[str, str], prove: Prove) -> TokenResponse:
+    """Exchange a token for one of the ``requested_token_type``.
+
+    Raises:
+        OAuthError: ``invalid_request``, ``invalid_target``, ``invalid_scope`` or ``unauthorized_client`` (section
+            2.2.2).
+    """
+    issue = REQUESTED.get(form.get("requested_token_type", token_types.ACCESS_TOKEN))
+    if issue is None:
+        raise InvalidRequestError(f"requested_token_type must be {' or '.join(REQUESTED)}.")
+    attempt = Attempt(client=client, grant_type=GRANT_TYPE, scope=words(form, "scope"))
+    try:
+        return await issue(attempt, form, prove)
+    except OAuthError as error:
+        attempt.refused(error)
+        raise
+
+
+async def read(form: Parameters, name: str) -> Party:
+    """Return whom the ``subject_token`` or the ``actor_token`` names.
+
+    Raises:
+        InvalidRequestError: it is missing, of an unsupported type, or not valid.
+    """
+    token, kind = form.get(name), form.get(f"{name}_type")
+    if token is None or kind is None:
+        raise InvalidRequestError(f"{name} and {name}_type are both needed.")
+    if kind not in READERS:
+        raise InvalidRequestError(f"{name}_type must be {' or '.join(READERS)}.")
+    party = await READERS[kind](token)
+    if isinstance(party, Refused):
+        raise InvalidRequestError(f"The {name} is not valid, has expired or was revoked.", refused=party)
+    return party
+
+
+async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) -> TokenResponse:
+    client = attempt.client
+    subject = attempt.subject = await read(form, "subject_token")
+    _check_subject(subject)
+    has_actor = "actor_token" in form or "actor_token_type" in form
+    actor = await read(form, "actor_token") if has_actor else None
+    attempt.actor = actors.of_client(client.client_id) if actor is None else actor.as_actor(client)
+    _check_actor(subject, actor, attempt.actor)
+    attempt.resource = _resource(form, subject)
+    asked = Exchange(
+        client=client,
+        subject=subject,
+        actor=actor,
+        resource=attempt.resource,
+        scope=attempt.scope,
+        confirmation=await prove(),
+    )
+    policy = attempt.policy = choose(registry.exchange_policies(client), asked)
+    scope = attempt.scope = attempt.scope or sorted(allowed_scopes(policy, asked))
+    details = _details(form, asked)
+    lifetime = _lifetime(policy, asked)
+    jti = exchanged_jti(subject.claims["jti"])
+    token = access_token(
+        client,
+        _subject(subject, client),
+        " ".join(scope),
+        asked.resource,
+        jti,
+        confirmation=asked.confirmation,
+        lifetime=lifetime,
+        **{name: subject.claims[name] for name in _AUTHENTICATION if name in subject.claims},
+        **actors.nested(_chain(policy, asked, attempt.actor)),
+        **claim_of(details),
+    )
+    attempt.issued(jti)
+    return TokenResponse(
+        access_token=token,
+        expires_in=lifetime,
+        scope=" ".join(scope),
+        token_type=asked.confirmation.token_type if asked.confirmation else "Bearer",
+        issued_token_type=token_types.ACCESS_TOKEN,
+        authorization_details=details or UNSET,
+    )
+
+
+def _refuse(description: str, reason: Reason, subject: Party) -> InvalidRequestError:
+    return InvalidRequestError(description, refused=Refused(reason, subject.user_id, subject.family_id))
+
+
+def _check_subject(subject: Party) -> None:
+    if subject.user_id is None:
+        raise _refuse("The subject_token must be about a user.", Reason.WRONG_TYPE, subject)
+    if exchanges(subject.claims["jti"]) >= settings().token_exchange_max_depth:
+        raise _refuse("The subject_token was exchanged too often.", Reason.TOO_MANY_EXCHANGES, subject)
+
+
+def _check_actor(subject: Party, actor: Party | None, named: Actor) -> None:
+    """Refuse an actor who acts for somebody already, and one whom the subject token does not allow (section 4.4)."""
+    if actor is not None and "act" in actor.claims:
+        raise _refuse("The actor_token must be of the actor alone.", Reason.WRONG_ACTOR, subject)
+    if "may_act" in subject.claims and not actors.may_act(subject.claims["may_act"], named):
+        raise _refuse("The subject_token does not name this actor in may_act.", Reason.WRONG_ACTOR, subject)
+
+
+def _resource(form: Parameters, subject: Party) -> tuple[str, ...]:
+    """Return the resource servers of a request, by either parameter (section 2.1); by default those of the token.
+
+    Raises:
+        InvalidTargetError: there is none, or one that the client may not access.
+    """
+    named = (*words(form, "resource"), *words(form, "audience")) or subject.resource
+    found = tuple(dict.fromkeys(map(registry.identifier, named)))
+    if not found:
+        raise InvalidTargetError("Name the target of the new token with resource or audience.")
+    return found
+
+
+def _details(form: dict[str, str], asked: Exchange) -> Details:
+    """Return the authorization details of the subject token for these resource servers and of types that the client is
+    registered for, or those of the request, which must be within them.
+
+    Raises:
+        OAuthError: ``invalid_authorization_details``.
+    """
+    held = tuple(detail for detail in asked.subject.details if allowed_type(detail, asked.client))
+    held = at_resources(held, asked.resource)
+    wanted = requested(form, asked.client)
+    if not covers(held, wanted):
+        raise invalid("One of the authorization_details was not granted.")
+    return wanted or held
+
+
+def _lifetime(policy: ExchangePolicy, asked: Exchange) -> int:
+    """Return the seconds for which the new token is valid: no longer than the tokens of the request."""
+    longest = min(policy.max_lifetime or settings().access_token_lifetime, settings().access_token_lifetime)
+    lifetime = min(longest, *(int(party.claims["exp"]) - clock.timestamp() for party in asked.parties))
+    if lifetime <= 0:
+        raise _refuse("The subject_token or the actor_token has expired.", Reason.EXPIRED, asked.subject)
+    return lifetime
+
+
+def _chain(policy: ExchangePolicy, asked: Exchange, actor: Actor) -> list[Actor]:
+    """Return the actors of the new token, the current one first. Impersonation adds none, and hides none."""
+    before = [
+        renamed
+        for known in actors.chain(asked.subject.claims)
+        if (renamed := actors.renamed(known, asked.subject.client.sector, asked.client)) is not None
+    ]
+    return before if policy.mode == "impersonation" or before[:1] == [actor] else [actor, *before]
+
+
+def _subject(subject: Party, client: Client) -> str:
+    """Return the user as the client knows them, which may be by another name than in the subject token."""
+    if subject.user_id is None:
+        raise ValueError("The subject is not a user.")
+    return subject_for(client, subject.user_id)
+
+
+#: What issues a token, by ``requested_token_type``.
+REQUESTED: dict[str, Callable[[Attempt, dict[str, str], Prove], Awaitable[TokenResponse]]] = {
+    token_types.ACCESS_TOKEN: _access_token,
+}

@@ -1,0 +1,85 @@
+"""Row 14: a token that was exchanged ends with its user, and with every client on the way."""
+
+import pytest
+
+from idp import clock
+from idp.accounts.tables import User
+from idp.accounts.users import disable_user
+from idp.errors import Refused
+from idp.oauth import access_tokens
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registration import disable_client
+from idp.oauth.clients.registry import registry
+from idp.oauth.clients.service import set_not_before
+from idp.oauth.sign_out import sign_out_user
+from idp.reasons import Reason
+from tests.support.exchange import a_service, allow, an_api, an_app, exchange, refusal, sign_in
+
+
+class Way:
+    """app -> first -> second -> an API."""
+
+    def __init__(self, app: Client, first: Client, second: Client, apis: list[str]) -> None:
+        self.app, self.first, self.second, self.apis = app, first, second, apis
+        self.tokens: list[str] = []
+
+    async def go(self, user: User) -> None:
+        token = (await sign_in(self.app, user, (self.apis[0],))).access_token
+        one = (await exchange(self.first, token, resource=self.apis[1])).access_token
+        two = (await exchange(self.second, one, resource=self.apis[2])).access_token
+        self.tokens = [token, one, two]
+
+    async def live(self) -> list[bool]:
+        return [not isinstance(await access_tokens.validate(token), Refused) for token in self.tokens]
+
+
+@pytest.fixture
+async def way(db: str, alice: User) -> Way:
+    app, first, second = await an_app("openid read"), await a_service("read"), await a_service("read")
+    apis = [await an_api("read", client=first), await an_api("read", client=second), await an_api("read")]
+    await allow(first, apis[1], scope="read")
+    await allow(second, apis[2], scope="read")
+    way = Way(app, first, second, apis)
+    await way.go(alice)
+    assert await way.live() == [True, True, True]
+    return way
+
+
+async def test_14_a_disabled_user(way: Way, alice: User) -> None:
+    await disable_user(alice.id, sign_out_user)
+    assert await way.live() == [False, False, False]
+    assert (await refusal(way.first, way.tokens[0], resource=way.apis[1]))[0] == "invalid_request"
+    assert (await refusal(way.second, way.tokens[1], resource=way.apis[2]))[0] == "invalid_request"
+
+
+async def test_14_a_disabled_client_of_the_user(way: Way) -> None:
+    """The family is its own."""
+    await disable_client(way.app.client_id)
+    await registry.load()
+    assert await way.live() == [False, False, False]
+
+
+async def test_14_a_disabled_client_on_the_way(way: Way) -> None:
+    """It is no longer the client of the last token, but acts in it."""
+    await disable_client(way.first.client_id)
+    await registry.load()
+    assert await way.live() == [True, False, False]
+    refused = await refusal(way.second, way.tokens[1], resource=way.apis[2])
+    assert refused == ("invalid_request", "client_disabled")
+
+
+async def test_14_a_disabled_actor(way: Way) -> None:
+    await disable_client(way.second.client_id)
+    await registry.load()
+    assert await way.live() == [True, True, False]
+    found = await access_tokens.validate(way.tokens[2])
+    assert isinstance(found, Refused)
+    assert found.reason == Reason.CLIENT_DISABLED
+
+
+async def test_14_not_before(way: Way) -> None:
+    """That of a client on the way holds for the tokens after it too."""
+    await set_not_before(way.first.client_id, clock.now())
+    await registry.load()
+    assert await way.live() == [True, False, False]
+    assert (await refusal(way.second, way.tokens[1], resource=way.apis[2]))[1] == "issued_too_early"
