@@ -160,6 +160,16 @@ async def _lock_client(caller: Caller, client_id: str) -> None:
         check_scope(caller, client.scopes)
 
 
+def check_impersonation(caller: Caller, mode: str) -> None:
+    """Check that only an owner lets a client act under the name of users.
+
+    Raises:
+        PermissionDeniedError: the mode is impersonation, and the caller is not an owner.
+    """
+    if mode == "impersonation" and not caller.owner:
+        raise PermissionDeniedError("Only an owner may let a client impersonate users.")
+
+
 def check_scope(caller: Caller, scopes: Iterable[str]) -> None:
     """Check that only an owner gives a client scopes of the admin API.
 

@@ -50,7 +50,7 @@ async def paths(owner: Person) -> list[str]:
     await register_resource_server(f"https://{client.client_id}.example", "Shown")
     lists = (
         "users", "clients", "resource_servers", "authorization_details", "keys", "upstreams", "outbox", "audit",
-        "admins", "settings", "workload_identities", "trusted_issuers",
+        "admins", "settings", "workload_identities", "token_exchange", "trusted_issuers",
     )  # fmt: skip
     return [
         "/admin",
@@ -65,6 +65,7 @@ async def paths(owner: Person) -> list[str]:
         "/admin/resource_servers/new",
         "/admin/authorization_details/new",
         "/admin/workload_identities/new",
+        "/admin/token_exchange/new",
         "/admin/trusted_issuers/new",
         "/admin/keys/rotate",
         "/admin/upstreams/new/oidc",

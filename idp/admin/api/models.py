@@ -16,6 +16,7 @@ from idp.oauth.clients.dynamic.ceiling import USER_GRANTS
 from idp.oauth.clients.dynamic.initial_tokens import DEFAULT_LIFETIME
 from idp.oauth.clients.metadata import FIXED, ClientMetadata
 from idp.oauth.consent_grant import ConsentedScope
+from idp.oauth.exchange.models import Mode, SubjectTokenType
 from idp.oauth.issuers.models import Purpose, SubjectSource
 from idp.oauth.scopes import STANDARD_SCOPES
 
@@ -222,6 +223,45 @@ class NewWorkloadIdentity(Sent):
     jwks: dict[str, Any] | None = None
     jwks_uri: str | None = None
     single_use: bool = True
+
+
+class ExchangePolicy(Shown):
+    """What a client may exchange (RFC 8693). A policy is not changed, but replaced.
+
+    ``scope`` are the scopes that a token keeps, ``added_scope`` those that it gets. Without ``user_ids``, the tokens of
+    all users may be exchanged.
+    """
+
+    id: UUID
+    client_id: str
+    mode: Mode
+    resources: tuple[str, ...]
+    scope: str
+    added_scope: str
+    subject_token_types: tuple[SubjectTokenType, ...]
+    subject_clients: tuple[str, ...]
+    user_ids: tuple[UUID, ...]
+    max_lifetime: int | None
+    bearer_for_bound: bool
+    created_at: datetime
+
+
+class NewExchangePolicy(Sent):
+    """``subject_clients`` are clients whose tokens may be exchanged even if they are not meant for this client.
+
+    Only an owner may allow impersonation.
+    """
+
+    client_id: str
+    resources: tuple[str, ...]
+    mode: Mode = "delegation"
+    scope: str = ""
+    added_scope: str = ""
+    subject_token_types: tuple[SubjectTokenType, ...] = ("access_token",)
+    subject_clients: tuple[str, ...] = ()
+    user_ids: tuple[UUID, ...] = ()
+    max_lifetime: int | None = None
+    bearer_for_bound: bool = False
 
 
 class ClientRole(Sent):

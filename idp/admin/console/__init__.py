@@ -6,6 +6,7 @@ from idp.admin.console import (
     authorization_details,
     clients,
     deliveries,
+    exchange_policies,
     initial_access_tokens,
     keys,
     overview,
@@ -20,8 +21,9 @@ from idp.admin.console import (
 from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
-    "ROUTES", "admins", "audit", "authorization_details", "clients", "deliveries", "initial_access_tokens", "keys",
-    "overview", "resource_servers", "trusted_issuers", "upstreams", "users", "webhooks", "workload_identities",
+    "ROUTES", "admins", "audit", "authorization_details", "clients", "deliveries", "exchange_policies",
+    "initial_access_tokens", "keys", "overview", "resource_servers", "trusted_issuers", "upstreams", "users", "webhooks",
+    "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

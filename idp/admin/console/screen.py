@@ -69,6 +69,7 @@ SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
         ("clients", "Clients"),
         ("initial_access_tokens", "Initial access tokens"),
         ("workload_identities", "Workload identities"),
+        ("token_exchange", "Token exchange"),
     ),
     "upstreams": (("upstreams", "Upstreams"), ("trusted_issuers", "Trusted issuers")),
     "outbox": (("outbox", "Mail"), ("deliveries", "Deliveries")),

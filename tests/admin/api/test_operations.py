@@ -21,8 +21,9 @@ from idp.mail import outbox
 from idp.oauth import subjects
 from idp.oauth.clients.metadata import FIXED, ClientMetadata
 from idp.oauth.clients.registration import register_client, rotate_secret
+from idp.oauth.token.token_exchange import GRANT_TYPE
 from idp.signin.transitions import Step
-from tests.admin.api.conftest import API, Caller
+from tests.admin.api.conftest import API, Caller, make_caller
 from tests.conftest import MakeClient, MakeUser
 from tests.support.assertions import ClientKeys
 from tests.support.browser import Browser, Page, Redirect
@@ -536,6 +537,47 @@ async def test_an_initial_access_token(owner: Caller) -> None:
     assert (await owner("DELETE", path)).status_code == 204
     assert (await owner("GET", path)).status_code == 404
     assert (await owner("DELETE", path)).status_code == 404
+
+
+async def test_a_policy_of_token_exchange(owner: Caller) -> None:
+    new = {"client_name": "Orders", "grant_types": [GRANT_TYPE], "scope": "stock:read"}
+    client_id = (await owner("POST", "/clients", new)).json()["client_id"]
+    identifier = f"https://{client_id}.example.com"
+    await owner("POST", "/resource_servers", {"identifier": identifier, "name": "Stock"})
+    values = {"client_id": client_id, "resources": [identifier], "scope": "stock:read", "max_lifetime": 60}
+    created = await owner("POST", "/token_exchange_policies", values)
+    assert created.status_code == 201, created.text
+    path = f"/token_exchange_policies/{created.json()['id']}"
+    assert created.headers["location"].endswith(path)
+    shown = (await owner("GET", path)).json()
+    assert shown == created.json()
+    assert shown | values | {"mode": "delegation", "subject_token_types": ["access_token"], "user_ids": []} == shown
+    assert (await owner("GET", f"/token_exchange_policies?client_id={client_id}")).json()["items"] == [shown]
+    for wrong in (
+        {"resources": []}, {"resources": ["https://unknown.example"]}, {"resources": [identifier, identifier]},
+        {"scope": "a  b"}, {"added_scope": "email"}, {"scope": "offline_access"}, {"max_lifetime": 0},
+        {"subject_token_types": []}, {"subject_clients": ["x" * 501]},
+    ):  # fmt: skip
+        problem(await owner("POST", "/token_exchange_policies", values | wrong), 422, "invalid-value")
+    for wrong in ({"mode": "both"}, {"subject_token_types": ["refresh_token"]}, {"user_ids": ["x"]}, {"id": "x"}):
+        problem(await owner("POST", "/token_exchange_policies", values | wrong), 422, "invalid-body")
+    without = (await owner("POST", "/clients", new | {"grant_types": ["client_credentials"]})).json()["client_id"]
+    problem(await owner("POST", "/token_exchange_policies", values | {"client_id": without}), 409, "wrong-state")
+    problem(await owner("POST", "/token_exchange_policies", values | {"client_id": "nobody"}), 404, "not-found")
+    assert (await owner("DELETE", path)).status_code == 204
+    assert (await owner("DELETE", path)).status_code == 404
+
+
+async def test_only_an_owner_allows_impersonation(owner: Caller, server: Server, http: httpx.AsyncClient) -> None:
+    new = {"client_name": "Support", "grant_types": [GRANT_TYPE], "scope": ""}
+    client_id = (await owner("POST", "/clients", new)).json()["client_id"]
+    identifier = f"https://{client_id}.example.com"
+    await owner("POST", "/resource_servers", {"identifier": identifier, "name": "Stock"})
+    values = {"client_id": client_id, "resources": [identifier], "mode": "impersonation"}
+    manager = await make_caller(server, http, Role.CLIENT_ADMIN)
+    problem(await manager("POST", "/token_exchange_policies", values), 403, "forbidden")
+    assert (await manager("POST", "/token_exchange_policies", values | {"mode": "delegation"})).status_code == 201
+    assert (await owner("POST", "/token_exchange_policies", values)).status_code == 201
 
 
 async def test_a_workload_identity(owner: Caller) -> None:

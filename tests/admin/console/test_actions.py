@@ -25,6 +25,7 @@ from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.registration import register_client, register_resource_server, rotate_secret
 from idp.oauth.clients.repository import find_client, flat, update_metadata
 from idp.oauth.repository import StoredConsent, save_consent
+from idp.oauth.token.token_exchange import GRANT_TYPE
 from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Form, Page, as_page
@@ -441,6 +442,32 @@ async def test_a_trusted_issuer(owner: Admin) -> None:
     assert "b.example" in (await owner.get(path)).text
     assert "Deleted." in (await owner.confirm(f"{path}/remove")).text
     assert not await fetch("SELECT FROM trusted_issuer WHERE issuer = $1", issuer)
+
+
+async def test_a_policy_of_token_exchange(owner: Admin) -> None:
+    client, _ = await register_client(client_name="Orders", grant_types=[GRANT_TYPE], scope="stock:read")
+    identifier = f"https://{client.client_id}.example.com"
+    await register_resource_server(identifier, "Stock")
+    assert "bearer_for_bound" in (await owner.get("/admin/token_exchange/new")).text
+    form = {
+        "client_id": client.client_id, "mode": "delegation", "resources": identifier, "scope": "stock:read",
+        "subject_token_types": "access_token\nid_token",
+    }  # fmt: skip
+    for wrong in (
+        {"resources": "https://unknown.example"}, {"max_lifetime": "ten"}, {"max_lifetime": "0"}, {"user_ids": "x"},
+        {"client_id": "no-such-client"}, {"mode": "both"}, {"added_scope": "email"},
+    ):  # fmt: skip
+        answer = await owner.confirm("/admin/token_exchange/new", **(form | wrong))
+        assert answer.status == 400, wrong
+    answer = await owner.confirm("/admin/token_exchange/new", **(form | {"max_lifetime": "60"}))
+    assert "60 s" in answer.text
+    (row,) = await fetch("SELECT * FROM token_exchange_policy WHERE client_id = $1", client.client_id)
+    assert (row["subject_token_types"], row["bearer_for_bound"]) == (["access_token", "id_token"], True)
+    assert identifier in (await owner.get("/admin/token_exchange")).text
+    path = f"/admin/token_exchange/{row['id']}"
+    assert "urn:ietf:params:oauth:token-type:access_token" in (await owner.get(path)).text
+    assert "Deleted." in (await owner.confirm(f"{path}/remove")).text
+    assert not await fetch("SELECT FROM token_exchange_policy WHERE client_id = $1", client.client_id)
 
 
 async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:

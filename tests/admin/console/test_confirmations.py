@@ -22,7 +22,9 @@ from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.clients.workloads import registration as workloads
 from idp.oauth.details.registration import delete_type, register_type
+from idp.oauth.exchange import registration as exchange
 from idp.oauth.issuers import registration as trusted_issuers
+from idp.oauth.token.token_exchange import GRANT_TYPE
 from tests.admin.console.conftest import Admin
 from tests.conftest import MakeUser
 from tests.federation.conftest import until_offered
@@ -80,6 +82,8 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         token_endpoint_auth_method="workload_identity",
     )
     rule = await workloads.add(workload.client_id, issuer="https://issuer.example", subject="named:workload")
+    service, _ = await register_client(client_name="Service", grant_types=[GRANT_TYPE], scope="")
+    policy = await exchange.add(service.client_id, mode="delegation", resources=[identifier])
     trusted = await trusted_issuers.add(
         issuer=f"https://{workload.client_id}.example", purposes=["jwt_bearer"], clients=[workload.client_id]
     )
@@ -94,6 +98,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "authorization_details": ({"type_id": details.id}, ["Named details", details.type]),
         "workload_identities": ({"identity_id": str(rule.id)}, ["named:workload", workload.client_id]),
         "trusted_issuers": ({"issuer_id": trusted.id}, [trusted.issuer, workload.client_id]),
+        "token_exchange": ({"policy_id": str(policy.id)}, [service.client_id, "delegation", identifier]),
         "initial_access_tokens": ({"token_id": str(token_id)}, ["Named token"]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
@@ -106,6 +111,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     await initial_tokens.delete(token_id)
     await trusted_issuers.remove(trusted.id)
     await workloads.remove(rule.id)
+    await exchange.remove(policy.id)
     await delete_type(details.id)
     await registry.delete(provider.id)
     await until_offered(server.issuer, provider.id, offered=False)

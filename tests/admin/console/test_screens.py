@@ -19,7 +19,9 @@ from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.clients.workloads import registration as workloads
 from idp.oauth.details.registration import delete_type, register_type
+from idp.oauth.exchange import registration as exchange
 from idp.oauth.issuers import registration as trusted_issuers
+from idp.oauth.token.token_exchange import GRANT_TYPE
 from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
 from tests.admin.console.conftest import Admin, sign_in_admin
@@ -63,6 +65,8 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         token_endpoint_auth_method="workload_identity",
     )
     rule = await workloads.add(workload.client_id, issuer="https://cluster.example", subject="system:shown")
+    service, _ = await register_client(client_name="Shown", grant_types=[GRANT_TYPE], scope="")
+    policy = await exchange.add(service.client_id, mode="delegation", resources=[shown.identifier])
     trusted = await trusted_issuers.add(issuer=f"https://{secrets.token_hex(4)}.example", purposes=["jwt_bearer"])
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
@@ -77,6 +81,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "user_id": str(auditor.id),
         "client_id": client.client_id,
         "identity_id": str(rule.id),
+        "policy_id": str(policy.id),
         "issuer_id": trusted.id,
         "jwks_id": shown.jwks_id,
         "token_id": str(token_id),
@@ -268,6 +273,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "authorization_details",
         "initial_access_tokens",
         "workload_identities",
+        "token_exchange",
         "trusted_issuers",
         "audit",
         "outbox",
