@@ -8,7 +8,7 @@ import msgspec
 
 Mode = Literal["delegation", "impersonation"]
 #: The last parts of the token type identifiers (RFC 8693 section 3).
-SubjectTokenType = Literal["access_token", "id_token", "jwt"]
+SubjectTokenType = Literal["access_token", "id_token"]
 
 
 class ExchangePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class ExchangePolicy(msgspec.Struct, frozen=True, kw_only=True):
         resources: the resource servers that tokens are issued for.
         scope: the scopes that a token keeps, of those that the subject token has.
         added_scope: the scopes that a token gets, whether the subject token has them or not.
-        subject_token_types: what may be exchanged: our access tokens and ID tokens, and JWTs of trusted issuers.
+        subject_token_types: what may be exchanged.
         subject_clients: clients whose tokens may be exchanged even if they are not meant for this client.
         user_ids: the users whose tokens may be exchanged; empty: all. Administrators are never impersonated.
         max_lifetime: the longest lifetime of a token in seconds; None: that of every access token.
