@@ -20,7 +20,7 @@ COMMANDS = {
         "idp.cli.workloads:workloads",
     ),
     "issuers": ("Trusted issuers: other servers whose tokens say who a person is.", "idp.cli.issuers:issuers"),
-    "token-exchange": ("Which tokens a client may exchange (RFC 8693).", "idp.cli.exchanges:token_exchange"),
+    "token-exchange": ("The policies of token exchange (RFC 8693).", "idp.cli.exchanges:token_exchange"),
     "resources": ("The services that accept our access tokens.", "idp.cli.resources:resources"),
     "authorization-details": (
         "The types of authorization details that clients may request.",

@@ -75,7 +75,10 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
             *("query", "fragment", "form_post", "jwt", "query.jwt", "fragment.jwt", "form_post.jwt")
         ],
         "prompt_values_supported": ["none", "login", "consent", "select_account", "create"],
-        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "grant_types_supported": [
+            *("authorization_code", "refresh_token", "client_credentials"),
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ],
         "acr_values_supported": ["1", "2", "phr"],
         "authorization_challenge_endpoint": f"{issuer}/challenge",
         "subject_types_supported": ["public", "pairwise"],
