@@ -22,8 +22,8 @@ from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
     "ROUTES", "admins", "audit", "authorization_details", "clients", "deliveries", "exchange_policies",
-    "initial_access_tokens", "keys", "overview", "resource_servers", "trusted_issuers", "upstreams", "users", "webhooks",
-    "workload_identities",
+    "initial_access_tokens", "keys", "overview", "resource_servers", "trusted_issuers", "upstreams", "users",
+    "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

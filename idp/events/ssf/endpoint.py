@@ -20,8 +20,8 @@ from idp.http.exception_handlers import NO_STORE
 from idp.http.responses import BytesResponse, json
 from idp.infra import request_context
 from idp.oauth import protected
-from idp.oauth.clients.lookup import stored_client
 from idp.oauth.clients.models import Client, ResourceServer
+from idp.oauth.clients.stored import stored_client
 from idp.reasons import Reason
 from idp.settings import settings
 

@@ -20,8 +20,8 @@ from idp.keys import vault
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.oauth import subjects
-from idp.oauth.clients.lookup import stored_client
 from idp.oauth.clients.models import Client
+from idp.oauth.clients.stored import stored_client
 from idp.oauth.scopes import claims_of_scopes
 from idp.settings import settings
 
