@@ -23,6 +23,7 @@ from idp.oauth.issuers.tables import TrustedIssuerClient, TrustedIssuerRow
 from idp.oauth.replay.tables import UsedJWT
 from idp.oauth.status.tables import Tombstone
 from idp.oauth.tables import (
+    AssertedFamily,
     AuthorizationCode,
     AuthorizationRequestRow,
     Consent,
@@ -41,6 +42,7 @@ APP_CONFIG = AppConfig(
     table_classes=[
         Activity,
         AdminRole,
+        AssertedFamily,
         UpstreamAttempt,
         AuditCheckpoint,
         AuditEvent,

@@ -275,6 +275,7 @@ class Settings(BaseSettings):
         0, "Time after which a new client secret expires. 0: never.", ge=0, le=3650 * DAY
     )
 
+    jwt_bearer: bool = _option(False, "The JWT bearer grant: access tokens for assertions of trusted issuers.")
     workload_token_lifetime: int = _option(
         2 * HOUR, "Longest lifetime of a token of a trusted issuer that authenticates a workload.", ge=MINUTE, le=DAY
     )

@@ -34,6 +34,7 @@ os.environ |= {
     "IDP_ARGON2_TIME_COST": "1",
     "IDP_HASHING_WAIT": "60",
     "IDP_TOKEN_EXCHANGE": "true",
+    "IDP_JWT_BEARER": "true",
     "IDP_DATA_DIR": tempfile.mkdtemp(prefix="idp-test-data-"),
 }
 
@@ -161,6 +162,7 @@ def server(db: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) 
         IDP_AUDIT_FAILURE_LIMIT="1000000",
         IDP_CLIENT_REGISTRATION="token",
         IDP_TOKEN_EXCHANGE="true",
+        IDP_JWT_BEARER="true",
     )
     yield server
     server.stop()

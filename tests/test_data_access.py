@@ -31,6 +31,7 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.oauth.repository", "admin_role"),
         ("idp.oauth.repository", "session"),
         ("idp.oauth.repository", "users"),
+        ("idp.oauth.token.repository.assertions", "users"),
         ("idp.oauth.token.repository.codes", "session"),
         ("idp.oauth.token.repository.codes", "users"),
         ("idp.oauth.token.repository.families", "session"),

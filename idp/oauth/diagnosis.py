@@ -24,6 +24,7 @@ REVOKED = {
     "signed_out_by_admin": Reason.REVOKED_BY_ADMIN,
     "client_made_public": Reason.REVOKED_BY_ADMIN,
     "client_deleted": Reason.REVOKED_BY_ADMIN,
+    "issuer_distrusted": Reason.REVOKED_BY_ADMIN,
     "client_disabled": Reason.CLIENT_DISABLED,
     "user_disabled": Reason.USER_DISABLED,
     "user_contained": Reason.REVOKED_BY_INCIDENT,

@@ -42,6 +42,7 @@ from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.members import SUBJECT_TYPES
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
+from idp.oauth.token import jwt_bearer
 from idp.oauth.token.grants import grant_types
 from idp.settings import settings
 from idp.signin.transitions import ACR_VALUES
@@ -136,11 +137,18 @@ def _mutual_tls() -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def _discovery(
-    issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...], details_types: tuple[str, ...]
+    issuer: str,
+    algorithms: tuple[str, ...],
+    methods: tuple[str, ...],
+    details_types: tuple[str, ...],
+    grant_profiles: tuple[str, ...],
 ) -> PreparedJSON:
-    # RFC 9396 section 10.
-    details = {"authorization_details_types_supported": details_types} if details_types else {}
-    return prepare(_metadata(issuer, algorithms, methods) | details)
+    # RFC 9396 section 10; draft-ietf-oauth-identity-assertion-authz-grant section 7.2.
+    lists = {
+        "authorization_details_types_supported": details_types,
+        "authorization_grant_profiles_supported": grant_profiles,
+    }
+    return prepare(_metadata(issuer, algorithms, methods) | {name: found for name, found in lists.items() if found})
 
 
 @lru_cache(maxsize=16)
@@ -182,7 +190,10 @@ async def discovery(request: Request[Any, Any, Any]) -> BytesResponse:
     """Serve the metadata of this server, at the paths of OpenID Connect Discovery and of RFC 8414."""
     _require_keys()
     methods = tuple(method for method in AUTH_METHODS if _is_on(method))
-    return _answer(request, _discovery(settings().issuer, key_set.algorithms(), methods, registry.details_types))
+    document = _discovery(
+        settings().issuer, key_set.algorithms(), methods, registry.details_types, jwt_bearer.profiles()
+    )
+    return _answer(request, document)
 
 
 @get("/.well-known/jwks.json", opt=DOCUMENT | {"quiet": ON_SUCCESS})

@@ -22,6 +22,7 @@ from idp.infra.db.columns import (
 )
 from idp.infra.db.engine import engine
 from idp.oauth.clients.tables import ClientRow
+from idp.oauth.issuers.tables import TrustedIssuerRow
 from idp.signin.tables import Session
 
 
@@ -137,6 +138,17 @@ class TokenFamily(Table, tablename="token_family", db=engine):
 
     token_family_pkey = PrimaryKey([user_id, id])  # noqa: A003 -- the column
     token_family_user_id_session_id_fkey = CompositeForeignKey([user_id, session_id])
+
+
+class AssertedFamily(Table, tablename="asserted_family", db=engine):
+    """The trusted issuer whose token started a family, so that the family ends with the trust."""
+
+    user_id = UUID()
+    family_id = ForeignKey(TokenFamily)
+    issuer_id = ForeignKey(TrustedIssuerRow, index=True)
+
+    asserted_family_pkey = PrimaryKey([user_id, family_id])
+    asserted_family_user_id_family_id_fkey = CompositeForeignKey([user_id, family_id])
 
 
 class RefreshToken(Table, tablename="refresh_token", db=engine):

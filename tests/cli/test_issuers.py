@@ -1,7 +1,9 @@
 """`idp issuers`."""
 
 import json
+import re
 import secrets
+import shlex
 from pathlib import Path
 
 from idp.cli import issuers
@@ -40,3 +42,13 @@ async def test_what_is_refused(cli: Cli) -> None:
     issuer = f"https://{secrets.token_hex(6)}.example"
     assert "value is missing" in cli("issuers", "add", issuer, code=1).err
     assert "does not exist" in cli("issuers", "add", issuer, "--purpose", "id_jag", "--client", "none", code=1).err
+
+
+async def test_the_commands_of_the_document(cli: Cli) -> None:
+    """docs/trusted-issuers.md, with other names."""
+    text = (Path(__file__).parents[2] / "docs" / "trusted-issuers.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"^\$ idp (.*)$", text, re.MULTILINE)
+    values = {"wiki": secrets.token_hex(8), "https://idp.example.org": f"https://{secrets.token_hex(6)}.example"}
+    for command in commands:
+        cli(*(values.get(word, word) for word in shlex.split(command)), IDP_JWT_BEARER="true")
+    assert len(commands) == 5

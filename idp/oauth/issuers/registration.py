@@ -19,6 +19,7 @@ from idp.oauth.clients.service import VersionConflictError
 from idp.oauth.clients.uris import InvalidURIError, check_identifier, check_link, is_dns_name
 from idp.oauth.issuers import repository
 from idp.oauth.issuers.models import Purpose, StoredTrustedIssuer, SubjectSource, TrustedIssuer
+from idp.oauth.token.repository.assertions import revoke_asserted_families
 from idp.settings import DAY, settings
 
 #: Maximum number of clients, audiences or domains of an issuer, and of characters of an audience.
@@ -62,7 +63,7 @@ async def add(**values: Any) -> TrustedIssuer:
 
 
 async def update(id: str, expected: datetime | None = None, **changes: Any) -> TrustedIssuer:
-    """Change an issuer, except its ``iss``.
+    """Change an issuer, except its ``iss``. What its tokens gave to clients that it no longer has is revoked.
 
     Raises:
         UnknownTrustedIssuerError: there is no such issuer.
@@ -79,12 +80,13 @@ async def update(id: str, expected: datetime | None = None, **changes: Any) -> T
         if changed:
             await repository.update_issuer(issuer)
             await _set_clients(issuer)
+            await revoke_asserted_families(issuer.id, issuer.clients if issuer.enabled else ())
             await record("trusted_issuer_updated", detail={"issuer": issuer.issuer, "changed": changed})
     return issuer
 
 
 async def remove(id: str, expected: datetime | None = None) -> None:
-    """Trust an issuer no more.
+    """Trust an issuer no more, and revoke what its tokens gave.
 
     Raises:
         UnknownTrustedIssuerError: there is no such issuer.
@@ -92,6 +94,7 @@ async def remove(id: str, expected: datetime | None = None) -> None:
     """
     async with change():
         stored = await _lock(id, expected)
+        await revoke_asserted_families(id)
         await repository.delete_issuer(id)
         await record("trusted_issuer_removed", detail={"issuer": stored.issuer})
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from idp.oauth import response_types
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
-from idp.oauth.token import authorization_code, client_credentials, refresh_token, token_exchange
+from idp.oauth.token import authorization_code, client_credentials, jwt_bearer, refresh_token, token_exchange
 from idp.oauth.token.issuer import TokenResponse
 from idp.settings import settings
 
@@ -17,9 +17,13 @@ GRANTS: dict[str, GrantFunction] = {
     "refresh_token": refresh_token.refresh,
     "client_credentials": client_credentials.issue,
     token_exchange.GRANT_TYPE: token_exchange.exchange,
+    jwt_bearer.GRANT_TYPE: jwt_bearer.redeem,
 }
 #: Says whether a grant is on. The others always are.
-SWITCHES: dict[str, Callable[[], bool]] = {token_exchange.GRANT_TYPE: lambda: settings().token_exchange}
+SWITCHES: dict[str, Callable[[], bool]] = {
+    token_exchange.GRANT_TYPE: lambda: settings().token_exchange,
+    jwt_bearer.GRANT_TYPE: jwt_bearer.is_on,
+}
 
 
 def is_on(grant_type: str) -> bool:

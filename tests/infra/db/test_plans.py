@@ -85,6 +85,8 @@ WHOLE = (
 )
 #: Statements on rows of several users, by the beginning of the name.
 SEVERAL_PERSONS = (
+    # The trust in an issuer ends, and with it what its tokens gave.
+    "idp.oauth.token.repository.assertions._REVOKE",
     # Imports, and lists for administrators.
     "idp.accounts.repository.users._INSERT_USERS",
     "idp.accounts.repository.users._EMAILS_BY_ID",
@@ -158,6 +160,14 @@ _A_STREAM = """
 INSERT INTO event_stream (id, client_id, description, events_requested, format, status, status_reason)
 VALUES (uuidv7(), $1, '', '[]', 'iss_sub', 'enabled', '')
 """
+#: A few families of each of many issuers.
+_ISSUERS = """
+INSERT INTO trusted_issuer (id, issuer, config) SELECT n::text, n::text, '{}' FROM generate_series(0, 999) AS n
+"""
+_ASSERTED = """
+INSERT INTO asserted_family (user_id, family_id, issuer_id)
+SELECT user_id, id, (row_number() OVER () % 1000)::text FROM token_family
+"""
 _TABLES = """
 SELECT relname AS table_name FROM pg_class WHERE relnamespace = current_schema()::regnamespace
 AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migration'
@@ -176,6 +186,8 @@ async def full(cluster: Cluster, template: str) -> AsyncIterator[asyncpg.Connect
         await partitions.create_ahead("audit_event", datetime.now(UTC))
         await fill(dsn, client.client_id, Scale().of(0.005))
         await execute(_A_STREAM, client.client_id)
+        await execute(_ISSUERS)
+        await execute(_ASSERTED)
         await _fill_others(client.client_id)
         await execute("ANALYZE")
         connection = await asyncpg.connect(dsn, statement_cache_size=0)

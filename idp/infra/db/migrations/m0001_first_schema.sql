@@ -848,6 +848,17 @@ CREATE INDEX token_family_session ON token_family (user_id, session_id);
 CREATE INDEX token_family_expires_at ON token_family (expires_at);
 CREATE INDEX token_family_revoked_at ON token_family (revoked_at) WHERE revoked_at IS NOT NULL;
 
+-- The trusted issuer whose token started a family, so that the family ends with the trust.
+CREATE TABLE asserted_family (
+    user_id   uuid NOT NULL,
+    family_id uuid NOT NULL,
+    issuer_id text NOT NULL REFERENCES trusted_issuer ON DELETE CASCADE,
+    PRIMARY KEY (user_id, family_id),
+    FOREIGN KEY (user_id, family_id) REFERENCES token_family ON DELETE CASCADE
+);
+
+CREATE INDEX asserted_family_issuer_id ON asserted_family (issuer_id);
+
 -- One refresh token of a family; "jti" is the claim of its JWT, which carries "user_id" sealed. "issued_at" and
 -- "expires_at" are whole seconds, so that the JWT can be made again, byte for byte.
 CREATE TABLE refresh_token (

@@ -6,7 +6,7 @@ from idp.errors import OAuthError
 from idp.oauth import response_types
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
 from idp.oauth.clients.uris import InvalidURIError, check_redirect_uri
-from idp.oauth.token import token_exchange
+from idp.oauth.token import jwt_bearer, token_exchange
 from idp.oauth.token.grants import grant_types
 
 
@@ -39,6 +39,8 @@ def grants_fit_together(metadata: ClientMetadata) -> None:
         raise invalid_metadata("The client_credentials grant needs a client that authenticates.")
     if token_exchange.GRANT_TYPE in grants and metadata.public:
         raise invalid_metadata("The token-exchange grant needs a client that authenticates.")
+    if jwt_bearer.GRANT_TYPE in grants and metadata.public:
+        raise invalid_metadata("The JWT bearer grant needs a client that authenticates.")
 
 
 def response_types_have_their_grants(metadata: ClientMetadata) -> None:
