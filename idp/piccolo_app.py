@@ -19,6 +19,7 @@ from idp.oauth.clients.tables import ClientDocument, ClientLogo, ClientRow, Reso
 from idp.oauth.clients.workloads.tables import WorkloadIdentityRow
 from idp.oauth.details.tables import DetailsTypeRow
 from idp.oauth.exchange.tables import ExchangePolicyRow
+from idp.oauth.id_jag.tables import IdJagPolicyRow
 from idp.oauth.issuers.tables import TrustedIssuerClient, TrustedIssuerRow
 from idp.oauth.replay.tables import UsedJWT
 from idp.oauth.status.tables import Tombstone
@@ -67,6 +68,7 @@ APP_CONFIG = AppConfig(
         EventStreamSubject,
         ExchangePolicyRow,
         Flow,
+        IdJagPolicyRow,
         IdempotentAnswer,
         Identity,
         InitialAccessToken,

@@ -276,6 +276,9 @@ class Settings(BaseSettings):
     )
 
     jwt_bearer: bool = _option(False, "The JWT bearer grant: access tokens for assertions of trusted issuers.")
+    id_jag_lifetime: int = _option(
+        5 * MINUTE, "Lifetime of an identity assertion (ID-JAG) for another server.", ge=30, le=30 * MINUTE
+    )
     workload_token_lifetime: int = _option(
         2 * HOUR, "Longest lifetime of a token of a trusted issuer that authenticates a workload.", ge=MINUTE, le=DAY
     )

@@ -42,7 +42,7 @@ from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.members import SUBJECT_TYPES
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
-from idp.oauth.token import jwt_bearer
+from idp.oauth.token import id_jag, jwt_bearer
 from idp.oauth.token.grants import grant_types
 from idp.settings import settings
 from idp.signin.transitions import ACR_VALUES
@@ -137,18 +137,21 @@ def _mutual_tls() -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def _discovery(
-    issuer: str,
-    algorithms: tuple[str, ...],
-    methods: tuple[str, ...],
-    details_types: tuple[str, ...],
-    grant_profiles: tuple[str, ...],
+    issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...], lists: tuple[tuple[str, tuple[str, ...]], ...]
 ) -> PreparedJSON:
-    # RFC 9396 section 10; draft-ietf-oauth-identity-assertion-authz-grant section 7.2.
-    lists = {
-        "authorization_details_types_supported": details_types,
-        "authorization_grant_profiles_supported": grant_profiles,
-    }
-    return prepare(_metadata(issuer, algorithms, methods) | {name: found for name, found in lists.items() if found})
+    return prepare(_metadata(issuer, algorithms, methods) | {name: values for name, values in lists if values})
+
+
+def _lists() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the members that depend on what is registered; an empty one is left out.
+
+    RFC 9396 section 10, draft-ietf-oauth-identity-assertion-authz-grant section 7.
+    """
+    return (
+        ("authorization_details_types_supported", registry.details_types),
+        ("authorization_grant_profiles_supported", jwt_bearer.profiles()),
+        ("identity_chaining_requested_token_types_supported", id_jag.token_types_issued()),
+    )
 
 
 @lru_cache(maxsize=16)
@@ -190,9 +193,7 @@ async def discovery(request: Request[Any, Any, Any]) -> BytesResponse:
     """Serve the metadata of this server, at the paths of OpenID Connect Discovery and of RFC 8414."""
     _require_keys()
     methods = tuple(method for method in AUTH_METHODS if _is_on(method))
-    document = _discovery(
-        settings().issuer, key_set.algorithms(), methods, registry.details_types, jwt_bearer.profiles()
-    )
+    document = _discovery(settings().issuer, key_set.algorithms(), methods, _lists())
     return _answer(request, document)
 
 

@@ -50,7 +50,7 @@ async def paths(owner: Person) -> list[str]:
     await register_resource_server(f"https://{client.client_id}.example", "Shown")
     lists = (
         "users", "clients", "resource_servers", "authorization_details", "keys", "upstreams", "outbox", "audit",
-        "admins", "settings", "workload_identities", "token_exchange", "trusted_issuers",
+        "admins", "settings", "workload_identities", "token_exchange", "trusted_issuers", "id_jag_policies",
     )  # fmt: skip
     return [
         "/admin",
@@ -67,6 +67,7 @@ async def paths(owner: Person) -> list[str]:
         "/admin/workload_identities/new",
         "/admin/token_exchange/new",
         "/admin/trusted_issuers/new",
+        "/admin/id_jag_policies/new",
         "/admin/keys/rotate",
         "/admin/upstreams/new/oidc",
     ]

@@ -135,7 +135,7 @@ uvicorn.run(main, port=int(os.environ["PORT"]))
 KINDS = ["python", "typescript 1", "typescript 2"]
 
 
-def _python(folder: Path, code: str, **environment: str) -> Any:
+def run_python(folder: Path, code: str, **environment: str) -> Any:
     need(MCP)
     (folder / "main.py").write_text(code)
     return program(sys.executable, "main.py", cwd=folder, PYTHONPATH=str(MCP), PYTHONUNBUFFERED="1", **environment)
@@ -184,7 +184,7 @@ async def document(authority: Authority) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _mcp_server(
+async def mcp_server(
     folder: Path, issuer: str, port: int, scopes: str, *, names_scopes: bool = False
 ) -> AsyncIterator[None]:
     """The server of docs/mcp.md."""
@@ -194,7 +194,7 @@ async def _mcp_server(
         code = code.partition("if __name__")[0] + WITH_SCOPES
     resource = f"http://127.0.0.1:{port}/mcp"
     environment = {"ISSUER": issuer, "RESOURCE": resource, "SCOPES": scopes, "PORT": str(port)}
-    async with _python(folder, code, **environment), httpx.AsyncClient() as http, asyncio.timeout(60):
+    async with run_python(folder, code, **environment), httpx.AsyncClient() as http, asyncio.timeout(60):
         while True:
             try:
                 response = await http.post(resource, json={})
@@ -240,10 +240,10 @@ async def test_from_a_url_to_a_tool_call(
     port, name = scope
     environment = {"MCP_SERVER": f"http://127.0.0.1:{port}/mcp", "REDIRECT_URI": REDIRECT_URI}
     environment["CLIENT_ID"] = document if how == "document" else ""
-    run = _python if kind == "python" else _node
+    run = run_python if kind == "python" else run_node
     code = PYTHON_CLIENT if kind == "python" else NODE_CLIENT
     async with open_browser(idp.issuer) as browser, run(tmp_path, code, SDK=kind[-1], **environment) as client:
-        async with _mcp_server(tmp_path / "one", idp.issuer, port, f"{name}:read"):
+        async with mcp_server(tmp_path / "one", idp.issuer, port, f"{name}:read"):
             said = await _call(client, browser, alice)
             assert (said["said"], said["visited"]) == (str(alice.id), 1)
             assert (said["client_id"] == document) == (how == "document")
@@ -252,14 +252,14 @@ async def test_from_a_url_to_a_tool_call(
         # Asked for more scopes, version 1 refreshes its token instead.
         if kind != "typescript 1":
             scopes = f"{name}:read {name}:write"
-            async with _mcp_server(tmp_path / "two", idp.issuer, port, scopes, names_scopes=True):
+            async with mcp_server(tmp_path / "two", idp.issuer, port, scopes, names_scopes=True):
                 said = await _call(client, browser, alice)
                 assert (said["said"], said["visited"]) == (str(alice.id), 1)
                 assert set(said["scope"].split()) - {"offline_access"} == set(scopes.split())
     await delete_client(said["client_id"])
 
 
-def _node(folder: Path, code: str, **environment: str) -> Any:
+def run_node(folder: Path, code: str, **environment: str) -> Any:
     need(NODE / "@modelcontextprotocol", "node")
     (folder / "node_modules").symlink_to(NODE)
     (folder / "main.mjs").write_text(code)

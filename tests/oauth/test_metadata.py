@@ -9,6 +9,7 @@ from idp.keys import jose, lifecycle
 from idp.keys.key_set import KeySet
 from idp.oauth import metadata
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES, describe
+from idp.oauth.token import jwt_bearer, token_exchange
 from idp.settings import settings
 from tests.support.isolated import MoveClock, isolated
 from tests.support.postgres import Cluster
@@ -77,7 +78,7 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "prompt_values_supported": ["none", "login", "consent", "select_account", "create"],
         "grant_types_supported": [
             *("authorization_code", "refresh_token", "client_credentials"),
-            "urn:ietf:params:oauth:grant-type:token-exchange",
+            *(token_exchange.GRANT_TYPE, jwt_bearer.GRANT_TYPE),
         ],
         "acr_values_supported": ["1", "2", "phr"],
         "authorization_challenge_endpoint": f"{issuer}/challenge",

@@ -7,6 +7,7 @@ from idp.admin.console import (
     clients,
     deliveries,
     exchange_policies,
+    id_jag_policies,
     initial_access_tokens,
     keys,
     overview,
@@ -22,8 +23,8 @@ from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
     "ROUTES", "admins", "audit", "authorization_details", "clients", "deliveries", "exchange_policies",
-    "initial_access_tokens", "keys", "overview", "resource_servers", "trusted_issuers", "upstreams", "users",
-    "webhooks", "workload_identities",
+    "id_jag_policies", "initial_access_tokens", "keys", "overview", "resource_servers", "trusted_issuers", "upstreams",
+    "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

@@ -70,6 +70,7 @@ SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
         ("initial_access_tokens", "Initial access tokens"),
         ("workload_identities", "Workload identities"),
         ("token_exchange", "Token exchange"),
+        ("id_jag_policies", "Identity assertions"),
     ),
     "upstreams": (("upstreams", "Upstreams"), ("trusted_issuers", "Trusted issuers")),
     "outbox": (("outbox", "Mail"), ("deliveries", "Deliveries")),

@@ -1,10 +1,9 @@
 """The clients, resource servers and types of authorization details in memory, where every request looks them up."""
 
 import asyncio
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -13,16 +12,21 @@ from idp.oauth.clients import repository
 from idp.oauth.clients.documents.identifiers import is_accepted
 from idp.oauth.clients.loaded import LoadedClients
 from idp.oauth.clients.models import Client, ResourceServer
+from idp.oauth.clients.uris import normal_url
 from idp.oauth.clients.workloads import repository as workloads
 from idp.oauth.clients.workloads.models import WorkloadIdentity
 from idp.oauth.details import repository as details
 from idp.oauth.details.models import DetailsType
 from idp.oauth.exchange import repository as exchange
 from idp.oauth.exchange.models import ExchangePolicy
+from idp.oauth.id_jag import repository as id_jag
+from idp.oauth.id_jag.models import IdJagPolicy
 from idp.oauth.issuers import repository as issuers
 from idp.oauth.issuers.models import Purpose, TrustedIssuer
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.settings import settings
+
+_T = TypeVar("_T")
 
 
 class HasIssuer(Protocol):
@@ -35,7 +39,6 @@ class HasIssuer(Protocol):
     def subject(self) -> str: ...
 
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)([/?].*)?", re.DOTALL)
 #: A time before any token was issued.
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -62,6 +65,8 @@ class _Records(msgspec.Struct, frozen=True):
     workloads: Mapping[str, tuple[WorkloadIdentity, ...]] = {}
     #: By ``iss``, the enabled issuers that people are known by.
     issuers: Mapping[str, TrustedIssuer] = {}
+    #: By client, the policies of identity assertions.
+    id_jag: Mapping[str, tuple[IdJagPolicy, ...]] = {}
 
 
 def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]:
@@ -73,24 +78,11 @@ def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]
     return {name: frozenset(identifiers) for name, identifiers in found.items()}
 
 
-def _by_client(policies: Iterable[ExchangePolicy]) -> Mapping[str, tuple[ExchangePolicy, ...]]:
-    found: dict[str, tuple[ExchangePolicy, ...]] = {}
-    for policy in sorted(policies, key=lambda policy: policy.mode):
-        found[policy.client_id] = (*found.get(policy.client_id, ()), policy)
+def _grouped(records: Iterable[_T], key: Callable[[_T], str]) -> Mapping[str, tuple[_T, ...]]:
+    found: dict[str, tuple[_T, ...]] = {}
+    for record in records:
+        found[key(record)] = (*found.get(key(record), ()), record)
     return found
-
-
-def _by_issuer(rules: Iterable[WorkloadIdentity]) -> Mapping[str, tuple[WorkloadIdentity, ...]]:
-    found: dict[str, tuple[WorkloadIdentity, ...]] = {}
-    for rule in rules:
-        found[rule.issuer] = (*found.get(rule.issuer, ()), rule)
-    return found
-
-
-def _normal(identifier: str) -> str:
-    """Return a URL with its scheme and host in lower case, and a slash for an empty path (RFC 3986 section 6.2)."""
-    found = _URL.fullmatch(identifier)
-    return f"{found[1].lower()}{found[2] or '/'}" if found else identifier
 
 
 def _open_scopes(server: ResourceServer) -> list[str]:
@@ -149,14 +141,17 @@ class Registry:
                 {server.identifier: server for server in servers},
                 _definers(servers),
                 open_scopes,
-                {_normal(server.identifier): server.identifier for server in servers},
+                {normal_url(server.identifier): server.identifier for server in servers},
                 frozenset().union(*(loaded.origins[client.client_id] for client in allowed)),
                 await repository.not_before_of_all() or BEGINNING,
                 await repository.disabled_client_ids() | refused,
                 {kind.type: kind for kind in await details.types()},
-                _by_client(await exchange.policies()),
-                _by_issuer(await workloads.identities()),
+                _grouped(
+                    sorted(await exchange.policies(), key=lambda policy: policy.mode), lambda policy: policy.client_id
+                ),
+                _grouped(await workloads.identities(), lambda rule: rule.issuer),
                 {issuer.issuer: issuer for issuer in await issuers.issuers() if issuer.enabled},
+                _grouped(await id_jag.policies(), lambda policy: policy.client_id),
             )
             self._loaded = loaded
 
@@ -192,6 +187,15 @@ class Registry:
     def trusted_issuer(self, issuer: str) -> TrustedIssuer | None:
         """Return the issuer with this ``iss``; None if it is unknown or disabled."""
         return self._records.issuers.get(issuer)
+
+    def id_jag_policies(self, client_id: str) -> tuple[IdJagPolicy, ...]:
+        """Return the policies by which a client gets identity assertions, the newest last."""
+        return self._records.id_jag.get(client_id, ())
+
+    @property
+    def has_id_jag_policies(self) -> bool:
+        """Whether any client gets identity assertions."""
+        return bool(self._records.id_jag)
 
     def has_trusted_issuer(self, *purposes: Purpose) -> bool:
         """Return whether tokens of an issuer are accepted for one of these purposes, from some client."""
@@ -240,7 +244,7 @@ class Registry:
         """
         if self.resource_server(resource) is not None:
             return resource
-        return self._records.identifiers.get(_normal(resource), resource)
+        return self._records.identifiers.get(normal_url(resource), resource)
 
     def audience(self, client: Client, scope: Iterable[str]) -> tuple[str, ...]:
         """Return the audience of a token whose request names no ``resource`` (RFC 9068 section 3).

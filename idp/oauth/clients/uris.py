@@ -22,6 +22,7 @@ RESPONSE_PARAMETERS = frozenset(
 _CHARACTERS = re.compile(r"(?:[A-Za-z0-9._~:/?\[\]@!$&'()+,;=-]|%[0-9A-Fa-f]{2})+")
 _LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _DNS_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)([/?].*)?", re.DOTALL)
 _AUTHORITY = re.compile(r"(?P<host>[^:\[\]@]+|\[[^\[\]@]+\])(?::(?P<port>[1-9][0-9]{0,4}))?")
 # RFC 3986 section 3.1, with single dots and at least two characters: one letter is a Windows drive.
 _SCHEME = re.compile(r"(?=..)[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)*")
@@ -158,6 +159,12 @@ def is_one_host(sector: str) -> bool:
     none: programs of all makers have redirect URIs there.
     """
     return " " not in sector and sector not in {"", "::1", *LOOPBACK_HOSTS}
+
+
+def normal_url(uri: str) -> str:
+    """Return a URL with its scheme and host in lower case, and a slash for an empty path (RFC 3986 section 6.2)."""
+    found = _URL.fullmatch(uri)
+    return f"{found[1].lower()}{found[2] or '/'}" if found else uri
 
 
 def origin_of(uri: str) -> str | None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from idp.errors import Refused
+from idp.errors import InvalidRequestError, Refused
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth import access_tokens, repository, subjects
@@ -19,6 +19,7 @@ from idp.oauth.details.models import Details
 from idp.oauth.diagnosis import refused_access_token
 from idp.oauth.exchange import actors, token_types
 from idp.oauth.exchange.actors import Actor
+from idp.oauth.parameters import Parameters
 from idp.oauth.repository import LiveSubject, TokenOfUser
 from idp.oauth.token.access_token import family_of, lineage
 from idp.oauth.token_types import is_access_token
@@ -160,3 +161,20 @@ READERS: dict[str, ReadToken] = {
     token_types.ACCESS_TOKEN: _access_token,
     token_types.ID_TOKEN: _id_token,
 }
+
+
+async def read(form: Parameters, name: str) -> Party:
+    """Return whom the ``subject_token`` or the ``actor_token`` names.
+
+    Raises:
+        InvalidRequestError: it is missing, of an unsupported type, or not valid.
+    """
+    token, kind = form.get(name), form.get(f"{name}_type")
+    if token is None or kind is None:
+        raise InvalidRequestError(f"{name} and {name}_type are both needed.")
+    if kind not in READERS:
+        raise InvalidRequestError(f"{name}_type must be {' or '.join(READERS)}.")
+    party = await READERS[kind](token)
+    if isinstance(party, Refused):
+        raise InvalidRequestError(f"The {name} is not valid, has expired or was revoked.", refused=party)
+    return party

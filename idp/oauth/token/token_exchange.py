@@ -20,11 +20,12 @@ from idp.oauth.details.requested import allowed_type, requested
 from idp.oauth.exchange import actors, token_types
 from idp.oauth.exchange.actors import Actor
 from idp.oauth.exchange.models import ExchangePolicy
-from idp.oauth.exchange.parties import READERS, Party
+from idp.oauth.exchange.parties import Party, read
 from idp.oauth.exchange.rules import Exchange, allowed_scopes, choose
 from idp.oauth.exchange.trail import Attempt
 from idp.oauth.parameters import Parameters, words
 from idp.oauth.subjects import subject as subject_for
+from idp.oauth.token import id_jag
 from idp.oauth.token.access_token import access_token, exchanged_jti, exchanges
 from idp.oauth.token.issuer import TokenResponse
 from idp.reasons import Reason
@@ -51,23 +52,6 @@ async def exchange(client: Client, form: dict[str, str], prove: Prove) -> TokenR
     except OAuthError as error:
         attempt.refused(error)
         raise
-
-
-async def read(form: Parameters, name: str) -> Party:
-    """Return whom the ``subject_token`` or the ``actor_token`` names.
-
-    Raises:
-        InvalidRequestError: it is missing, of an unsupported type, or not valid.
-    """
-    token, kind = form.get(name), form.get(f"{name}_type")
-    if token is None or kind is None:
-        raise InvalidRequestError(f"{name} and {name}_type are both needed.")
-    if kind not in READERS:
-        raise InvalidRequestError(f"{name}_type must be {' or '.join(READERS)}.")
-    party = await READERS[kind](token)
-    if isinstance(party, Refused):
-        raise InvalidRequestError(f"The {name} is not valid, has expired or was revoked.", refused=party)
-    return party
 
 
 async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) -> TokenResponse:
@@ -191,4 +175,5 @@ def _subject(subject: Party, client: Client) -> str:
 #: What issues a token, by ``requested_token_type``.
 REQUESTED: dict[str, Callable[[Attempt, dict[str, str], Prove], Awaitable[TokenResponse]]] = {
     token_types.ACCESS_TOKEN: _access_token,
+    id_jag.TOKEN_TYPE: id_jag.issue,
 }

@@ -634,6 +634,28 @@ async def test_a_trusted_issuer(owner: Caller) -> None:
     assert (await owner.changed("DELETE", f"/clients/{client_id}")).status_code == 204
 
 
+async def test_a_policy_of_identity_assertions(owner: Caller) -> None:
+    new = {"client_name": "Agent", "grant_types": ["client_credentials"], "scope": ""}
+    client_id = (await owner("POST", "/clients", new)).json()["client_id"]
+    values = {
+        "client_id": client_id, "audience": "https://login.example", "audience_client_id": "agent", "scope": "a:read",
+        "resources": ["https://api.example"], "email_domains": ["corp.example"], "acr": "2", "email": True,
+    }  # fmt: skip
+    created = await owner("POST", "/id_jag_policies", values)
+    assert created.status_code == 201, created.text
+    path = f"/id_jag_policies/{created.json()['id']}"
+    shown = (await owner("GET", path)).json()
+    assert shown == created.json()
+    assert shown | values | {"relying_party": None, "user_ids": []} == shown
+    assert (await owner("GET", f"/id_jag_policies?client_id={client_id}")).json()["items"] == [shown]
+    problem(await owner("POST", "/id_jag_policies", values | {"audience": "x"}), 422, "invalid-value")
+    problem(await owner("POST", "/id_jag_policies", values | {"user_ids": ["x"]}), 422, "invalid-body")
+    problem(await owner("POST", "/id_jag_policies", values | {"client_id": "none"}), 404, "not-found")
+    assert (await owner("DELETE", path)).status_code == 204
+    assert (await owner("DELETE", path)).status_code == 404
+    assert (await owner.changed("DELETE", f"/clients/{client_id}")).status_code == 204
+
+
 async def test_clients_by_origin(owner: Caller) -> None:
     for origin in ("admin", "dynamic", "document"):
         found = (await owner("GET", f"/clients?origin={origin}&limit=5")).json()["items"]

@@ -470,6 +470,23 @@ async def test_a_policy_of_token_exchange(owner: Admin) -> None:
     assert not await fetch("SELECT FROM token_exchange_policy WHERE client_id = $1", client.client_id)
 
 
+async def test_a_policy_of_identity_assertions(owner: Admin) -> None:
+    client, _ = await register_client(client_name="Agent", grant_types=["client_credentials"], scope="")
+    form = {"client_id": client.client_id, "audience": "https://login.example", "audience_client_id": "agent",
+            "resources": "https://a.example\nhttps://b.example", "scope": "a:read  a:write"}  # fmt: skip
+    for wrong in ({"audience": "x"}, {"client_id": "none-such"}, {"user_ids": "x"}, {"acr": "9"}):
+        answer = await owner.confirm("/admin/id_jag_policies/new", **(form | wrong))
+        assert answer.status == 400, wrong
+    answer = await owner.confirm("/admin/id_jag_policies/new", **form)
+    assert "https://b.example" in answer.text
+    (row,) = await fetch("SELECT * FROM id_jag_policy WHERE client_id = $1", client.client_id)
+    assert (row["scope"], row["resources"]) == ("a:read a:write", ["https://a.example", "https://b.example"])
+    assert (row["email"], row["acr"], row["relying_party"]) == (True, None, None)
+    assert "https://login.example" in (await owner.get("/admin/id_jag_policies")).text
+    assert "Deleted." in (await owner.confirm(f"/admin/id_jag_policies/{row['id']}/remove")).text
+    assert not await fetch("SELECT FROM id_jag_policy WHERE client_id = $1", client.client_id)
+
+
 async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:
     """Two admins open the same record. Who saves second looks at it again."""
     name = f"u{secrets.token_hex(4)}"

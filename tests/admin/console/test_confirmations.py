@@ -23,6 +23,7 @@ from idp.oauth.clients.registration import register_client, register_resource_se
 from idp.oauth.clients.workloads import registration as workloads
 from idp.oauth.details.registration import delete_type, register_type
 from idp.oauth.exchange import registration as exchange
+from idp.oauth.id_jag import registration as id_jag_policies
 from idp.oauth.issuers import registration as trusted_issuers
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from tests.admin.console.conftest import Admin
@@ -87,6 +88,9 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     trusted = await trusted_issuers.add(
         issuer=f"https://{workload.client_id}.example", purposes=["jwt_bearer"], clients=[workload.client_id]
     )
+    assertions = await id_jag_policies.add(
+        workload.client_id, audience="https://login.named.example", audience_client_id="named"
+    )
     assert session is not None
     assert resource_server is not None
     assert role is not None
@@ -99,6 +103,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "workload_identities": ({"identity_id": str(rule.id)}, ["named:workload", workload.client_id]),
         "trusted_issuers": ({"issuer_id": trusted.id}, [trusted.issuer, workload.client_id]),
         "token_exchange": ({"policy_id": str(policy.id)}, [service.client_id, "delegation", identifier]),
+        "id_jag_policies": ({"id_jag_id": str(assertions.id)}, [assertions.audience, workload.client_id]),
         "initial_access_tokens": ({"token_id": str(token_id)}, ["Named token"]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
@@ -109,6 +114,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     }
     await webhooks.remove(webhook_id)
     await initial_tokens.delete(token_id)
+    await id_jag_policies.remove(assertions.id)
     await trusted_issuers.remove(trusted.id)
     await workloads.remove(rule.id)
     await exchange.remove(policy.id)

@@ -20,6 +20,7 @@ from idp.oauth.clients.registration import register_client, register_resource_se
 from idp.oauth.clients.workloads import registration as workloads
 from idp.oauth.details.registration import delete_type, register_type
 from idp.oauth.exchange import registration as exchange
+from idp.oauth.id_jag import registration as id_jag_policies
 from idp.oauth.issuers import registration as trusted_issuers
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from idp.signin.factors import recovery_codes
@@ -68,6 +69,9 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     service, _ = await register_client(client_name="Shown", grant_types=[GRANT_TYPE], scope="")
     policy = await exchange.add(service.client_id, mode="delegation", resources=[shown.identifier])
     trusted = await trusted_issuers.add(issuer=f"https://{secrets.token_hex(4)}.example", purposes=["jwt_bearer"])
+    assertions = await id_jag_policies.add(
+        client.client_id, audience="https://login.example", audience_client_id="shown"
+    )
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
     rows = {
@@ -83,6 +87,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "identity_id": str(rule.id),
         "policy_id": str(policy.id),
         "issuer_id": trusted.id,
+        "id_jag_id": str(assertions.id),
         "jwks_id": shown.jwks_id,
         "token_id": str(token_id),
         "type_id": details.id,
@@ -275,6 +280,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "workload_identities",
         "token_exchange",
         "trusted_issuers",
+        "id_jag_policies",
         "audit",
         "outbox",
         "deliveries",

@@ -51,7 +51,7 @@ from tests.support.server import Server
 OF_PERSON = {"users": "id"} | dict.fromkeys(
     (
         *("admin_role", "authorization_code", "consent", "device", "identity", "passkey", "recovery_code"),
-        *("refresh_token", "session", "token_family", "totp"),
+        *("asserted_family", "refresh_token", "session", "token_family", "totp"),
     ),
     "user_id",
 )

@@ -32,9 +32,9 @@ ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.p
 SMALL = {
     "admin_role", "audit_export", "authorization_details_type", "client", "client_document", "client_logo",
     "client_registration", "database_mark", "delivery_stream", "event_feed", "event_feed_kind", "event_stream",
-    "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision", "root_key", "setup",
-    "signing_key", "token_exchange_policy", "transaction_lock", "trusted_issuer", "trusted_issuer_client", "upstream",
-    "webhook", "workload_identity",
+    "id_jag_policy", "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision", "root_key",
+    "setup", "signing_key", "token_exchange_policy", "transaction_lock", "trusted_issuer", "trusted_issuer_client",
+    "upstream", "webhook", "workload_identity",
 }  # fmt: skip
 #: Statements that may read a whole table or sort many rows, because they run rarely, by the beginning of the name.
 WHOLE = (

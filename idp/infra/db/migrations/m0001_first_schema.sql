@@ -648,6 +648,25 @@ CREATE TABLE trusted_issuer_client (
 
 CREATE INDEX trusted_issuer_client_client_id ON trusted_issuer_client (client_id);
 
+-- For whom a client gets identity assertions for another authorization server.
+CREATE TABLE id_jag_policy (
+    id                 uuid PRIMARY KEY,
+    client_id          text NOT NULL REFERENCES client ON DELETE CASCADE,
+    audience           text NOT NULL,
+    audience_client_id text NOT NULL,
+    relying_party      text REFERENCES client ON DELETE CASCADE,
+    resources          text[] NOT NULL,
+    scope              text NOT NULL,
+    email              boolean NOT NULL,
+    email_domains      text[] NOT NULL,
+    user_ids           uuid[] NOT NULL,
+    acr                text,
+    created_at         timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX id_jag_policy_client_id ON id_jag_policy (client_id);
+CREATE INDEX id_jag_policy_relying_party ON id_jag_policy (relying_party);
+
 -- Which tokens a client may exchange, and for what (RFC 8693): idp.oauth.exchange.models.ExchangePolicy. "mode" is
 -- delegation or impersonation. Without "user_ids", all users.
 CREATE TABLE token_exchange_policy (
