@@ -6,6 +6,7 @@ rule of the issuer. There is no refresh token and no ID token. The family of the
 its issuer (docs/decisions/0068-tokens-of-other-servers.md).
 """
 
+import json
 import secrets
 from collections.abc import Iterable
 from typing import Any, Final
@@ -139,8 +140,7 @@ def _details(client: Client, form: Parameters, assertion: VerifiedAssertion) -> 
     claim = assertion.claims.get("authorization_details")
     if claim is None and assertion.purpose is Purpose.JWT_BEARER:
         return asked
-    text = msgspec.json.encode(claim or []).decode()
-    asserted = requested_without_user({"authorization_details": text}, client) if claim else ()
+    asserted = requested_without_user({"authorization_details": json.dumps(claim)}, client) if claim else ()
     if not covers(asserted, asked):
         raise invalid("One of the authorization_details is not within those of the assertion.")
     return asked or asserted

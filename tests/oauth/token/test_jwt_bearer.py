@@ -1,6 +1,7 @@
 """The JWT bearer grant and identity assertions (RFC 7523, draft-ietf-oauth-identity-assertion-authz-grant)."""
 
 import asyncio
+import json
 import re
 import secrets
 import sys
@@ -20,6 +21,7 @@ from idp.keys.key_set import key_set
 from idp.oauth import sign_out
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.clients.service import delete_resource_server
+from idp.oauth.details.registration import delete_type, register_type
 from idp.oauth.issuers import registration
 from idp.oauth.token.jwt_bearer import GRANT_TYPE, ID_JAG_PROFILE
 from tests.conftest import MakeClient
@@ -307,12 +309,39 @@ async def test_discovery(wiki: Grants, start_server: Any) -> None:
 
 async def test_details_of_an_assertion(wiki: Grants) -> None:
     """Of a type that the client is not registered for: the assertion cannot give them."""
-    details = [{"type": "payment", "amount": 1}]
-    for changes in ({"authorization_details": details}, {"authorization_details": "x"}, {"authorization_details": {}}):
-        answer = await wiki.present(wiki.id_jag(**changes))
-        assert answer.json().get("error") == (
-            "invalid_authorization_details" if changes["authorization_details"] else None
-        )
+    for claim in ([{"type": "payment", "amount": 1}], "x", 7, {"type": "payment"}, [{"type": "\ud800"}]):
+        answer = await wiki.present(wiki.id_jag(authorization_details=claim))
+        assert answer.json()["error"] == "invalid_authorization_details"
+    answer = await wiki.present(wiki.id_jag(), authorization_details='[{"type": "payment"}]')
+    assert answer.json()["error"] == "invalid_authorization_details"
+
+
+async def test_details_that_are_narrowed(
+    make_client: MakeClient, issuer: TrustedIssuer, alice: User, resource: str
+) -> None:
+    """The assertion gives two actions; the request asks for one of them, or for another."""
+    kind = f"notes-{secrets.token_hex(6)}"
+    schema = {
+        "type": "object", "additionalProperties": False, "required": ["type"],
+        "properties": {"type": {"const": kind}, "actions": {"type": "array", "items": {"type": "string"}}},
+    }  # fmt: skip
+    added = await register_type(type=kind, resource=resource, title="Notes", schema=json.dumps(schema))
+    party = await make_client(
+        grant_types=[GRANT_TYPE], redirect_uris=[], scope="openid", authorization_details_types=[kind]
+    )
+    wiki = await grants(party, issuer, alice)
+    both, one, other = ([{"type": kind, "actions": actions}] for actions in (["read", "write"], ["read"], ["delete"]))
+    given = {"scope": "openid", "authorization_details": both}
+    answer = await wiki.present(wiki.id_jag(**given))
+    assert answer.json()["authorization_details"] == both
+    claims = _claims(answer.json()["access_token"])
+    assert (claims["authorization_details"], resource in claims["aud"]) == (both, True)
+    answer = await wiki.present(wiki.id_jag(**given), authorization_details=json.dumps(one))
+    assert _claims(answer.json()["access_token"])["authorization_details"] == one
+    answer = await wiki.present(wiki.id_jag(**given), authorization_details=json.dumps(other))
+    assert answer.json()["error"] == "invalid_authorization_details"
+    await registration.remove(wiki.id)
+    await delete_type(added.id)
 
 
 async def test_the_scripts_of_the_document(wiki: Grants, tmp_path: Path) -> None:
